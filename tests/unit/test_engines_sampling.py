@@ -213,11 +213,10 @@ def test_top_k_one_is_greedy(sampler: Sampler) -> None:
     assert sampler.sample(requests, SamplingSettings(top_p=1e-6, max_tokens=8)) == greedy
 
 
-def test_progress_counts_every_row_once(sampler: Sampler) -> None:
-    calls: list[int] = []
-    sampler.sample(requests_of(200), SETTINGS, calls.append)
-    assert sum(calls) == 200
-    assert len(calls) > 1
+def test_stream_gives_every_row_once(sampler: Sampler) -> None:
+    places = [index for index, _ in sampler.stream(requests_of(200), SETTINGS)]
+    assert sorted(places) == list(range(200))
+    assert places != sorted(places)  # tiles of prompts of near lengths
 
 
 def test_no_requests_give_no_completions(sampler: Sampler) -> None:
@@ -299,10 +298,8 @@ def test_model_with_sliding_layers_keeps_its_own_masks() -> None:
 
 
 def test_prompt_beyond_the_models_positions_is_an_error_before_sampling(sampler: Sampler) -> None:
-    calls: list[int] = []
     with pytest.raises(EngineError, match=r"has 151 tokens, with max_tokens 12 .* 160 positions"):
-        sampler.sample([Request("a=", 0), Request("b" * 150, 0)], SETTINGS, calls.append)
-    assert calls == []
+        sampler.sample([Request("a=", 0), Request("b" * 150, 0)], SETTINGS)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])

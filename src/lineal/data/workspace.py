@@ -3,6 +3,7 @@
     artifacts/P/round_01/.generated.partial/   what a running (or killed) step has so far
         identity                               whose work it is; other work is swept away
         shards/000000000000-000000004096.parquet
+        unsaved/model.jsonl                    finished completions of the next shard
         out/main/ out/dropped/                 what will be renamed into place
     artifacts/P/round_01/.generated.lock       held while the step runs
 
@@ -52,6 +53,7 @@ class Workspace:
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
         made_with: the sampler that ran, for the manifest.
+        slice_rows: how many rows `map_rows` makes between two saves; an engine that needs more at once raises it.
     """
 
     project: Path
@@ -66,8 +68,14 @@ class Workspace:
     counts: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     made_with: str | None = None
+    slice_rows: int = 0
     _columns: dict[str, dict[str, str]] = field(default_factory=dict)
     _row_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def unsaved(self) -> Path:
+        """A directory for what belongs to the slice of `map_rows` that is being made; it is gone when the slice is saved."""
+        return self.partial / "unsaved"
 
     def rows(self, field_name: str) -> Rows:
         """The rows of an input field."""
@@ -142,7 +150,7 @@ class Workspace:
         """
         shards = self.partial / "shards"
         shards.mkdir(parents=True, exist_ok=True)
-        size = max(1, self.compute.shard_rows // rows_per_input)
+        size = max(1, max(self.compute.shard_rows, self.slice_rows) // rows_per_input)
         paths = []
         with self.progress(rows.count * rows_per_input, unit) as progress:
             for start, stop, table in rows.slices(size):
@@ -152,6 +160,7 @@ class Workspace:
                     self.facts["resumed_shards"] = self.facts.get("resumed_shards", 0) + 1
                 else:
                     _save_shard(path, conform(transform(table, progress)))
+                    shutil.rmtree(self.unsaved, ignore_errors=True)
                 paths.append(path)
         return self.write_rows(_read_shards(paths), output)
 

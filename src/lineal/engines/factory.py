@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from lineal.data.workspace import Workspace
+from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
 
 
 class CompletionSource(Protocol):
-    """What every sampling engine offers; see `lineal.engines.sampling.Sampler.sample`."""
+    """What every sampling engine offers."""
 
-    def sample(
-        self,
-        requests: Sequence[Request],
-        settings: SamplingSettings,
-        progress: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """One completion per request, in order."""
+    @property
+    def in_flight(self) -> int:
+        """How many requests at once keep it busy; a step's rows are handed over in slices of at least so many samples."""
+        ...
+
+    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+        """Each request's place and its completion, in the order in which they are finished.
+
+        Raises:
+            EngineError: a request cannot be answered, or the engine is gone; what was given before stays good.
+        """
         ...
 
 
-def open_sampler(step: Workspace, field: str) -> CompletionSource:
+def open_sampler(step: Workspace, field: str) -> SavedSampler:
     """Loads the checkpoint of an input field into the engine that `compute.engine` names.
 
     The manifest of the step names the engine, since only one of them promises the reference bytes.
     """
-    checkpoint = step.model(field).directory
     step.made_with = step.compute.engine
+    with step.timed("load"):
+        engine = _sampling_engine(step, field)
+    step.slice_rows = max(step.slice_rows, engine.in_flight)
+    return SavedSampler(engine, step.unsaved / f"{field}.jsonl", step.facts)
+
+
+def _sampling_engine(step: Workspace, field: str) -> CompletionSource:
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeSampler
 
         return FakeSampler()
     from lineal.engines.sampling import Sampler
 
-    with step.timed("load"):
-        return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field))
+    checkpoint = step.model(field).directory
+    return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field))
 
 
 class RewardSource(Protocol):

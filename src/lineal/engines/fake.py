@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,17 +15,12 @@ from lineal.engines.scoring import Likelihood, Pair
 class FakeSampler:
     """Answers a sorting prompt rightly in about half of the samples, by the seed."""
 
-    def sample(
-        self,
-        requests: Sequence[Request],
-        settings: SamplingSettings,
-        progress: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """One completion per request; the same (prompt, seed) gives the same completion."""
-        found = [self._complete(request, settings) for request in requests]
-        if progress is not None:
-            progress(len(found))
-        return found
+    in_flight = 1
+
+    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+        """Each request's completion; the same (prompt, seed) gives the same completion."""
+        for index, request in enumerate(requests):
+            yield index, self._complete(request, settings)
 
     def _complete(self, request: Request, settings: SamplingSettings) -> Completion:
         letters = sorted(request.prompt.strip("="))

@@ -6,7 +6,7 @@ depends on the row alone: tiles of a fixed number of rows, prompts left-padded t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -75,17 +75,21 @@ class Completion:
         text: without special tokens.
         tokens: tokens drawn, eos included.
         finish_reason: 'stop' after an eos token, 'length' at `max_tokens`.
-        logprob: sum of the drawn tokens' log-probabilities, eos included, at temperature 1 without filters.
+        logprob: sum of the drawn tokens' log-probabilities, eos included, at temperature 1 without filters; None where
+            the engine doesn't tell.
     """
 
     text: str
     tokens: int
     finish_reason: str
-    logprob: float
+    logprob: float | None
 
 
 class Sampler:
     """A checkpoint held in memory for sampling.
+
+    Attributes:
+        in_flight: rows of one tile; fewer at once cost as much.
 
     Args:
         checkpoint: directory of a full model, or of a LoRA adapter.
@@ -96,6 +100,8 @@ class Sampler:
     Raises:
         EngineError: the checkpoint cannot be loaded, or an adapter comes without `base`.
     """
+
+    in_flight = TILE_ROWS
 
     def __init__(self, checkpoint: Path, device: str = "auto", batch_size: int = 256, base: Path | None = None) -> None:
         import torch
@@ -109,33 +115,27 @@ class Sampler:
         self._stop_ids = _stop_ids(self._model, cast(int, self._tokenizer.eos_token_id))
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
 
-    def sample(
-        self,
-        requests: Sequence[Request],
-        settings: SamplingSettings,
-        progress: Callable[[int], None] | None = None,
-    ) -> list[Completion]:
-        """Draw one completion per request, in the order of the requests.
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
+        """One completion per request, in the order of the requests; raises as `stream` does."""
+        found = dict(self.stream(requests, settings))
+        return [found[index] for index in range(len(requests))]
+
+    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+        """Each request's place and its completion, tile by tile.
 
         Args:
             requests: prompts with their seeds.
             settings: how to draw.
-            progress: called with the number of rows finished since its last call.
 
         Raises:
             EngineError: before anything is drawn, if a prompt cannot be encoded, a seed is out of range, or a prompt
                 with `max_tokens` exceeds the model's positions.
         """
         rows = self._rows(requests, settings)
-        completions: list[Completion | None] = [None] * len(rows)
         decoder = TileDecoder(self._model, settings, self._stop_ids, self._pad_id)
         for length, tile in _tiles(rows, self._window):
             drawn = decoder.decode(tile, length)
-            for row, completion in zip(tile, self._completions(drawn), strict=True):
-                completions[row.index] = completion
-            if progress is not None:
-                progress(len(tile))
-        return cast("list[Completion]", completions)
+            yield from zip((row.index for row in tile), self._completions(drawn), strict=True)
 
     def _rows(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:
         prompts = list(dict.fromkeys(request.prompt for request in requests))

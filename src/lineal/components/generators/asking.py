@@ -14,7 +14,7 @@ from lineal.components.generators.drawing import Draw, draw_rows
 from lineal.components.generators.template import TEMPLATES, Template, read_template
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
-from lineal.engines.factory import CompletionSource
+from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import SamplingSettings
 from lineal.recipe.compute import Positive
 
@@ -61,7 +61,7 @@ class Asker(Component):
         return {"rows": self._template.columns}
 
     def ask(
-        self, step: Workspace, sampler: CompletionSource, rows: pa.Table, advance: Callable[[int], None], own: bool = False
+        self, step: Workspace, sampler: SavedSampler, rows: pa.Table, advance: Callable[[int], None], own: bool = False
     ) -> pa.Table:
         """What the checkpoint writes about some rows, `samples` rows for each, in their order.
 

@@ -10,7 +10,7 @@ from lineal.components.base import Columns, Workspace, merged
 from lineal.data.ids import digest_of, row_id, row_seed
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.data.store import Rows
-from lineal.engines.factory import CompletionSource
+from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.errors import DataError
 
@@ -86,7 +86,7 @@ def require_distinct(rows: Rows, column: str, key: str) -> None:
 
 
 def draw_rows(
-    step: Workspace, sampler: CompletionSource, prompts: pa.Table, draws: list[Draw], advance: Callable[[int], None]
+    step: Workspace, sampler: SavedSampler, prompts: pa.Table, draws: list[Draw], advance: Callable[[int], None]
 ) -> pa.Table:
     """The samples of some prompt rows, in the order prompt, sample index."""
     import pyarrow as pa
@@ -101,7 +101,7 @@ def draw_rows(
 
 
 def _draw_one(
-    step: Workspace, sampler: CompletionSource, prompts: pa.Table, draw: Draw, checkpoint: str, advance: Callable[[int], None]
+    step: Workspace, sampler: SavedSampler, prompts: pa.Table, draw: Draw, checkpoint: str, advance: Callable[[int], None]
 ) -> list[list[dict[str, Any]]]:
     """By prompt, the rows of one draw."""
     sources = prompts.to_pylist()
