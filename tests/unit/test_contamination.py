@@ -12,6 +12,7 @@ from lineal.audit.contamination import look_for_contamination
 from lineal.cli.prove import contamination
 from lineal.data.normal_text import LEADING, TRAILING, has_core, normalised
 from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
+from lineal.data.store import open_artifact
 from lineal.errors import ArtifactError, CheckFailure, UsageError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
@@ -261,15 +262,29 @@ def test_ngrams_stop_unless_params_say_otherwise(root):
     assert "ngram=1" in done.stdout
 
 
+def check_of(plan, key):
+    step = plan.step(key)
+    artifacts = {output: open_artifact(name, plan.project.directory(name)) for output, name in step.artifact_keys().items()}
+    return next(found for found in run_checks(plan, step, artifacts) if found.name == "no_test_prompt_in_training")
+
+
+def test_rows_of_a_second_output_that_a_trainer_reads_are_looked_through(root):
+    pipeline = root / "pipelines" / "tiny.yaml"
+    pipeline.write_text(pipeline.read_text().replace("rows: mixed, steps", "rows: filtered.dropped, steps"))
+    test = prompts_of(root, "tiny/tasks/test")[2]
+    plant(root, "tiny/round_01/filtered.dropped", lambda rows: rows[1].update(completion=test["prompt"]))
+    plan = make_plan(open_project(root))
+    assert "tiny/round_01/filtered.dropped: 1 rows with a prompt" in check_of(plan, "tiny/round_01/filtered").message
+    assert check_of(plan, "tiny/round_02/filtered").passed
+    done = run(root, "tiny")
+    assert "tiny/round_01/filtered.dropped (1 of " in str(done.exception)
+
+
 def test_check_tells_the_evidence(root):
     plan = make_plan(open_project(root))
     test = prompts_of(root, "tiny/tasks/test")[2]
     plant(root, "tiny/round_01/mixed", lambda rows: rows[1].update(completion=f"{test['prompt']} \x1b[31m"))
-    step = plan.step("tiny/round_01/mixed")
-    from lineal.data.store import open_artifact
-
-    artifact = open_artifact(step.key, plan.project.directory(step.key))
-    result = next(found for found in run_checks(plan, step, artifact) if found.name == "no_test_prompt_in_training")
+    result = check_of(plan, "tiny/round_01/mixed")
     assert not result.passed
     assert result.blocking
     assert "1 rows with a prompt of an evaluation set" in result.message

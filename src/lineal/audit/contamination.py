@@ -11,10 +11,11 @@ from lineal.audit.terminal import cut, printable, table
 from lineal.components.base import Role
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Rows, open_artifact
+from lineal.data.workspace import MAIN
 from lineal.errors import CheckFailure, UsageError
-from lineal.plan import Plan, Step
+from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
-from lineal.step.contamination import HeldOut, Match, described, feeds_training, held_out_prompts, stops
+from lineal.step.contamination import HeldOut, Match, described, held_out_prompts, stops, training_outputs
 
 CHECK = "no_test_prompt_in_training"
 MOST_MATCHES = 1000
@@ -87,23 +88,26 @@ def look_for_contamination(plan: Plan, steps: Sequence[Step], n: int | None = No
         UsageError: none is made, or none generates or feeds training.
         ArtifactError: rows cannot be read.
     """
-    chosen = [step for step in steps if _is_looked_at(plan, step)]
+    chosen = [(step, output) for step in steps for output in _looked_at(plan, step)]
     if not chosen:
         named = ", ".join(step.key for step in steps[:3]) + (", ..." if len(steps) > 3 else "")
         raise UsageError(f"{named}: no generated rows and no rows to train on are made here. See what is there: lineal status")
-    held_out = {pipeline: held_out_prompts(plan, pipeline, n) for pipeline in dict.fromkeys(step.pipeline for step in chosen)}
+    held_out = {pipeline: held_out_prompts(plan, pipeline, n) for pipeline in dict.fromkeys(step.pipeline for step, _ in chosen)}
     evaluations = Counter(prompt.key for found in held_out.values() for prompt in found.prompts)
-    artifacts = tuple(_in_step(plan, step, held_out[step.pipeline]) for step in chosen)
+    artifacts = tuple(_in_output(plan, step, output, held_out[step.pipeline]) for step, output in chosen)
     return ContaminationReport(n or plan.project.params.contamination.n, dict(evaluations), artifacts)
 
 
-def _is_looked_at(plan: Plan, step: Step) -> bool:
-    generated = step.component.role is Role.GENERATOR and step.outputs[""].kind is ArtifactKind.ROWS
-    return (generated or feeds_training(plan, step)) and (plan.project.directory(step.key) / MANIFEST).exists()
+def _looked_at(plan: Plan, step: Step) -> list[str]:
+    """The outputs with rows that the step generated or that a trainer reads, if they are made."""
+    generates = step.component.role is Role.GENERATOR and step.outputs[MAIN].kind is ArtifactKind.ROWS
+    looked_at = dict.fromkeys([*([MAIN] if generates else []), *training_outputs(plan, step)])
+    return [output for output in looked_at if (plan.project.directory(artifact_key(step.key, output)) / MANIFEST).exists()]
 
 
-def _in_step(plan: Plan, step: Step, held_out: HeldOut) -> Contaminated:
-    artifact = open_artifact(step.key, plan.project.directory(step.key))
+def _in_output(plan: Plan, step: Step, output: str, held_out: HeldOut) -> Contaminated:
+    key = artifact_key(step.key, output)
+    artifact = open_artifact(key, plan.project.directory(key))
     rules: dict[int, str] = {}
     stopping: set[int] = set()
     kept: list[Match] = []
@@ -112,9 +116,9 @@ def _in_step(plan: Plan, step: Step, held_out: HeldOut) -> Contaminated:
         stopping |= {match.position} if stops(plan, match) else set()
         if len(kept) < MOST_MATCHES:
             kept.append(match)
-    rows, training = Rows((artifact,)).count, feeds_training(plan, step)
+    rows, training = Rows((artifact,)).count, output in training_outputs(plan, step)
     counts = dict(sorted(Counter(rules.values()).items()))
-    return Contaminated(step.key, training, rows, len(rules), len(stopping), counts, tuple(kept))
+    return Contaminated(key, training, rows, len(rules), len(stopping), counts, tuple(kept))
 
 
 def as_json(report: ContaminationReport) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def _results(context: dg.AssetExecutionContext, plan: Plan, step: Step, made: "R
         if asset_key(key) not in context.selected_asset_keys:
             context.log_event(materialization(step, key, recorded, metadata))
             continue
-        checks = check_results(plan, step, artifact) if output == "" else []
+        checks = check_results(plan, step) if output == "" else []
         selected = {check.name for check in context.selected_asset_check_keys}
         yield dg.MaterializeResult(
             asset_key=asset_key(key), metadata=metadata, data_version=dg.DataVersion(made.digests[output]),

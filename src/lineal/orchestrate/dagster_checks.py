@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from lineal.data.store import Artifact
+from lineal.data.store import open_artifact
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.plan import Plan, Step
 from lineal.step.checks import BLOCKING, SERIOUS, WARNING, CheckResult, checks_of, retraction_check, run_checks
 
 
 def check_specs(plan: Plan, step: Step) -> list[dg.AssetCheckSpec]:
-    """The checks of a step's main artifact."""
+    """The checks of a step, which stand at its main artifact."""
     return [
         dg.AssetCheckSpec(
             name, asset=asset_key(step.key), blocking=name in BLOCKING, description={**BLOCKING, **SERIOUS, **WARNING}.get(name)
@@ -22,9 +22,11 @@ def check_specs(plan: Plan, step: Step) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def check_results(plan: Plan, step: Step, artifact: Artifact) -> Iterator[dg.AssetCheckResult]:
-    """Runs a step's checks on its published main artifact."""
-    for result in run_checks(plan, step, artifact):
+def check_results(plan: Plan, step: Step) -> Iterator[dg.AssetCheckResult]:
+    """Runs a step's checks on its published artifacts."""
+    keys = step.artifact_keys()
+    artifacts = {output: open_artifact(key, plan.project.directory(key)) for output, key in keys.items()}
+    for result in run_checks(plan, step, artifacts):
         yield _result(step, result)
 
 

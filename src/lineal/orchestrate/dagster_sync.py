@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from lineal.data.store import Artifact, open_artifact
+from lineal.data.store import open_artifact
 from lineal.errors import ArtifactError
 from lineal.orchestrate.dagster_checks import check_results, evaluation
 from lineal.orchestrate.dagster_events import materialization, version_tags
@@ -74,12 +74,6 @@ def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str]) -> list[Ou
             artifact = open_artifact(key, plan.project.directory(key))
             if key in recorded:
                 events.append(materialization(step, key, recorded, artifact_metadata(step, artifact, log, MADE_OUTSIDE)))
-        main = open_artifact(step.key, plan.project.directory(step.key))
-        return [*events, *_checks(plan, step, main)]
+        return [*events, *(evaluation(step, result) for result in check_results(plan, step))]
     except ArtifactError:
         return []
-
-
-def _checks(plan: Plan, step: Step, artifact: Artifact) -> Iterator[dg.AssetCheckEvaluation]:
-    for result in check_results(plan, step, artifact):
-        yield evaluation(step, result)

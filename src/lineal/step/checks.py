@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 from lineal.components.base import Role
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
+from lineal.data.workspace import MAIN
 from lineal.errors import CheckFailure
-from lineal.plan import Plan, Step
+from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
-from lineal.step.contamination import Match, described, feeds_training, held_out_prompts, stops
+from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
 from lineal.step.retraction import CHECK
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 
@@ -53,7 +54,7 @@ class CheckResult:
 
 
 def checks_of(plan: Plan, step: Step) -> list[str]:
-    """The checks that a step's main artifact has; known before it runs."""
+    """The checks that a step has, known before it runs; all but the one for held-out prompts are about its main artifact."""
     role, names = step.component.role, []
     if step.outputs[""].kind is ArtifactKind.ROWS:
         names.append("not_empty")
@@ -61,7 +62,7 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
             names.append("rows_conserved")
     if role is Role.VERIFIER:
         names.append("verifier_errors")
-    if feeds_training(plan, step):
+    if training_outputs(plan, step):
         names.append("no_test_prompt_in_training")
     if role is Role.EVALUATOR and _predecessor(plan, step) is not None:
         names.append("accuracy_held")
@@ -72,18 +73,18 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
     return names
 
 
-def run_checks(plan: Plan, step: Step, artifact: Artifact) -> list[CheckResult]:
-    """Runs a step's checks on its main artifact (published, or about to be)."""
-    runners = {
+def run_checks(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> list[CheckResult]:
+    """Runs a step's checks on its artifacts by output name (published, or about to be)."""
+    runners: dict[str, Callable[[Plan, Step, Artifact], CheckResult]] = {
         "not_empty": _not_empty,
         "rows_conserved": _rows_conserved,
         "verifier_errors": _verifier_errors,
-        "no_test_prompt_in_training": _no_test_prompt,
+        "no_test_prompt_in_training": lambda plan, step, _: _no_test_prompt(plan, step, artifacts),
         "accuracy_held": _accuracy_held,
         "diversity_held": _diversity_held,
         CHECK: _no_retracted_rows,
     }
-    return [runners[name](plan, step, artifact) for name in checks_of(plan, step)]
+    return [runners[name](plan, step, artifacts[MAIN]) for name in checks_of(plan, step)]
 
 
 def require_blocking(results: list[CheckResult]) -> None:
@@ -122,13 +123,15 @@ def _verifier_errors(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
     return CheckResult("verifier_errors", errors / total <= limit, message, {"errors": errors, "limit": limit})
 
 
-def _no_test_prompt(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    found: dict[int, Match] = {}
-    for match in held_out_prompts(plan, step.pipeline).matches(artifact):
-        if stops(plan, match):
-            found.setdefault(match.position, match)
+def _no_test_prompt(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> CheckResult:
+    held_out, found = held_out_prompts(plan, step.pipeline), dict[tuple[str, int], Match]()
+    for output in training_outputs(plan, step):
+        for match in held_out.matches(artifacts[output]):
+            if stops(plan, match):
+                found.setdefault((output, match.position), match)
     shown = list(found.values())[:MOST_SHOWN]
-    message = f"{step.key}: {len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, shown))}"
+    where = ", ".join(artifact_key(step.key, output) for output in dict.fromkeys(output for output, _ in found)) or step.key
+    message = f"{where}: {len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, shown))}"
     values = {"rows": len(found), "n": plan.project.params.contamination.n, "evidence": [described(match) for match in shown]}
     return CheckResult("no_test_prompt_in_training", not found, message, values)
 

@@ -151,14 +151,11 @@ def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
                 yield step
 
 
-def feeds_training(plan: Plan, step: Step) -> bool:
-    """Whether a trainer reads a step's rows."""
-    rows = step.outputs[""].kind is ArtifactKind.ROWS
-    trained = any(
-        consumer.component.role is Role.TRAINER and step.key in consumer.inputs.get("rows", ())
-        for consumer in plan.consumers(step)
-    )
-    return rows and trained
+def training_outputs(plan: Plan, step: Step) -> list[str]:
+    """The outputs of a step whose rows a trainer reads, the main one first."""
+    read = {key for user in plan.consumers(step) if user.component.role is Role.TRAINER for key in user.all_inputs()}
+    keys = step.artifact_keys()
+    return sorted(output for output, made in step.outputs.items() if made.kind is ArtifactKind.ROWS and keys[output] in read)
 
 
 def stops(plan: Plan, match: Match) -> bool:

@@ -169,7 +169,10 @@ def _publish(plan: Plan, step: Step, identity: Identity, workspace: Workspace) -
     """Checks the main output where it lies, then renames all outputs into place, the main one last."""
     manifests = _manifests(identity, workspace)
     drafts = {output: workspace.draft(output, manifests, made.kind) for output, made in step.outputs.items()}
-    require_blocking(run_checks(plan, step, Artifact(step.key, workspace.directory(), drafts[""])))
+    artifacts = {
+        output: Artifact(artifact_key(step.key, output), workspace.directory(output), draft) for output, draft in drafts.items()
+    }
+    require_blocking(run_checks(plan, step, artifacts))
     for output in sorted(drafts, reverse=True):
         workspace.publish(drafts[output], plan.project.directory(artifact_key(step.key, output)))
 
