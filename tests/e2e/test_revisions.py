@@ -207,6 +207,12 @@ def test_diff_of_two_revisions_names_what_the_second_commit_changed(project):
     assert tree(project) == files
 
 
+def test_diff_of_two_revisions_of_which_nothing_is_here_says_so(project):
+    shutil.rmtree(project / ".dvc" / "cache")
+    with pytest.raises(ArtifactError, match="HEAD~1 and HEAD: none of their artifacts is here"):
+        run(project, diff, "HEAD~1", "HEAD")
+
+
 def test_diff_takes_a_key_at_a_revision_and_refuses_what_is_neither(project):
     told = run(project, diff, f"HEAD~1:{KEY}", KEY).stdout
     assert "max_per_prompt" in told and "dropped -> kept" in told

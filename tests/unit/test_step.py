@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lineal.cli.planning import status
 from lineal.errors import ArtifactError, CheckFailure, ProjectError
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
@@ -127,6 +129,14 @@ def test_manifest_holds_no_path_time_or_pipeline(made):
 
 def test_status_of_a_finished_project_is_done(made):
     assert {entry.state for entry in status_of(plan_of(made))} == {State.DONE}
+
+
+def test_status_tells_what_several_finished_steps_share_once(made):
+    for log in (made / "runs").rglob("generated.json"):
+        log.write_text(json.dumps({**json.loads(log.read_text()), "source_digest": "of another text"}))
+    told = CliRunner().invoke(status, obj=made).stdout
+    assert told.count("the source of sample version 1 changed") == 1
+    assert told.count("done     [1]") == 2
 
 
 def test_status_tells_which_key_changed_and_what_follows(made):

@@ -13,7 +13,7 @@ from lineal.audit.summary import read_metrics
 from lineal.components.selectors.query import quoted
 from lineal.data.schema import row_key
 from lineal.data.store import Artifact, Rows
-from lineal.errors import UsageError, did_you_mean
+from lineal.errors import ArtifactError, UsageError, did_you_mean
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import Project
 from lineal.recipe.references import ArtifactKind
@@ -136,7 +136,11 @@ def find_sides(before: Asked, after: Asked) -> tuple[Side, Side]:
             f"{whole.name} is a whole revision and {other.name} is not. Compare {whole.name.rstrip(':')}:{other.key}"
         )
     groups = _group(before), _group(after)
-    if groups[0] and groups[1]:
+    if not before.key and not any(groups):
+        raise ArtifactError(
+            f"{before.name} and {after.name}: none of their artifacts is here. Bring them: dvc fetch --all-commits"
+        )
+    if not before.key or (groups[0] and groups[1]):
         return Side(before.name, groups[0]), Side(after.name, groups[1])
     if groups[0] or groups[1]:
         whole, other = (before, after) if groups[0] else (after, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -68,9 +69,12 @@ def status(directory: Path, selection: tuple[str, ...], as_json: bool, rev: str 
         return
     width = max(len(entry.key) for entry in found)
     colours = {State.DONE: "green", State.STALE: "yellow", State.MISSING: "red"}
+    told = Counter(reason for entry in found if entry.state is State.DONE for reason in entry.reasons)
+    notes = {reason: f"[{number}]" for number, reason in enumerate((one for one in told if told[one] > 1), start=1)}
     for entry in found:
-        click.echo(
-            f"{entry.key:<{width}}  {click.style(entry.state, fg=colours[entry.state]):<7}  {'; '.join(entry.reasons)}".rstrip()
-        )
+        reasons = "; ".join(notes.get(reason, reason) for reason in entry.reasons)
+        click.echo(f"{entry.key:<{width}}  {click.style(f'{entry.state:<7}', fg=colours[entry.state])}  {reasons}".rstrip())
+    for reason, number in notes.items():
+        click.echo(f"{number} {reason}")
     totals = ", ".join(f"{sum(e.state == state for e in found)} {state}" for state in State)
     click.echo(f"{len(found)} steps: {totals}")
