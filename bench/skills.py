@@ -1,9 +1,10 @@
 """What the tiny base can do: every role of `letter_skills` by length, and what its judge says of its own samples.
 
-    python bench/skills.py [--seeds 0 1 2] [--lengths 4 6 8 10 12] [--rows 200] [--recipe FILE] [--json FILE]
+    python bench/skills.py [--seeds 0 1 2] [--lengths 4 6 8 10 12] [--rows 200] [--recipe FILE | --pipeline NAME] [--json FILE]
 
-Trains the recipe that docs/tasks.md shows (its first YAML block) as a pipeline's `start:` in a scratch project, then asks
-the checkpoint about held-out problems. Own samples are drawn at temperature 1, everything else greedily.
+Trains the recipe that docs/tasks.md shows (its first YAML block) as a pipeline's `start:` in a scratch project, or the base
+of a shipped pipeline's laptop profile, then asks the checkpoint about held-out problems. Own samples are drawn at
+temperature 1, everything else greedily.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ def shown_recipe() -> str:
     return found[1]
 
 
-def trained(recipe: str, seed: int, directory: Path) -> tuple[Path, float]:
-    """A recipe's checkpoint, and the seconds of its training step."""
-    scratch_project(directory, seed=seed)
-    (directory / "pipelines" / f"{NAME}.yaml").write_text(HEAD + recipe + ROUND, encoding="utf-8")
-    params = re.sub(r"(?m)^active:.*?(?=^\w)", f"active: [{NAME}]\n", (directory / "params.yaml").read_text(), flags=re.DOTALL)
+def trained(name: str, declared: str, seed: int, directory: Path) -> tuple[Path, float]:
+    """The checkpoint that a pipeline starts from, and the seconds of its training step."""
+    scratch_project(directory, seed=seed, profile="laptop")
+    (directory / "pipelines" / f"{name}.yaml").write_text(declared, encoding="utf-8")
+    params = re.sub(r"(?m)^active:.*?(?=^\w)", f"active: [{name}]\n", (directory / "params.yaml").read_text(), flags=re.DOTALL)
     (directory / "params.yaml").write_text(params, encoding="utf-8")
-    lineal(directory, "run", f"{NAME}/start/checkpoint")
-    log = json.loads((directory / "runs" / NAME / "start" / "checkpoint.json").read_text())
-    return directory / "artifacts" / NAME / "start" / "checkpoint", log["seconds"]
+    lineal(directory, "run", f"{name}/start/checkpoint")
+    log = json.loads((directory / "runs" / name / "start" / "checkpoint.json").read_text())
+    return directory / "artifacts" / name / "start" / "checkpoint", log["seconds"]
 
 
 class Checkpoint:
@@ -119,17 +120,22 @@ def own_samples(checkpoint: Checkpoint, skills: list[str], length: int, count: i
         "hinted": [f"({answer[: len(answer) // 2]}){prompt}" for prompt, answer in asked],
     }
     for skill in sorted(revisions.keys() & set(skills)):
-        now = [text == answer for text, answer in zip(checkpoint.answers(revisions[skill]), truth, strict=True)]
+        said = checkpoint.answers(revisions[skill])
+        now = [text == answer for text, answer in zip(said, truth, strict=True)]
         found |= {f"{skill}: right then": share(now), f"{skill}: of the right ones, still right": among(now, right)}
+        if skill == "refine":
+            found |= _accepted("judge by revising", [one == text for one, text in zip(said, written, strict=True)], right)
     return found
 
 
 def _accepted(skill: str, accepted: list[bool], right: list[bool]) -> dict[str, float]:
     wrong = [not one for one in right]
+    sensitivity, mistaken = among(accepted, right), among(accepted, wrong)
     return {
-        f"{skill}: right ones accepted": among(accepted, right),
-        f"{skill}: wrong ones accepted": among(accepted, wrong),
+        f"{skill}: right ones accepted": sensitivity,
+        f"{skill}: wrong ones accepted": mistaken,
         f"{skill}: right among the accepted": among(right, accepted),
+        f"{skill}: agreement with the truth, balanced": (sensitivity + 1 - mistaken) / 2,
     }
 
 
@@ -180,15 +186,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--lengths", type=int, nargs="+", default=[4, 6, 8, 10, 12])
     parser.add_argument("--rows", type=int, default=200)
-    parser.add_argument("--recipe", type=Path, help="another recipe: YAML with tasks.base and start.checkpoint")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--recipe", type=Path, help="another recipe: YAML with tasks.base and start.checkpoint")
+    source.add_argument("--pipeline", help="the base of a shipped pipeline, on its laptop profile")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    recipe = arguments.recipe.read_text(encoding="utf-8") if arguments.recipe else shown_recipe()
-    skills = [skill for skill in ROLES if re.search(rf"\b{skill}\b", recipe)]
+    name = arguments.pipeline or NAME
+    if arguments.pipeline:
+        declared = (ROOT / "pipelines" / f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        declared = HEAD + (arguments.recipe.read_text(encoding="utf-8") if arguments.recipe else shown_recipe()) + ROUND
+    taught = set(re.findall(r"\w+", " ".join(re.findall(r"skills: \[(.*?)\]", declared))))
+    skills = [skill for skill in ROLES if skill in taught]
     results = []
     for seed in arguments.seeds:
         with tempfile.TemporaryDirectory() as directory:
-            path, seconds = trained(recipe, seed, Path(directory) / "project")
+            path, seconds = trained(name, declared, seed, Path(directory) / "project")
             checkpoint, began = Checkpoint(path), time.monotonic()
             results.append({
                 "seed": seed, "seconds": seconds,

@@ -54,6 +54,11 @@ def test_self_rewarding_policy_judge_and_reference_are_one_checkpoint(tiny_pipel
         assert model_of(plan, f"{round_}/responses") == model_of(plan, f"{round_}/judged") == one
         assert model_of(plan, f"{round_}/checkpoint", "init") == model_of(plan, f"{round_}/checkpoint", "reference") == one
     judged = by_id(rows(plan, "self_rewarding/round_02/judged"))
+    corrections = rows(plan, "self_rewarding/round_02/judged.judgments")
+    for number, row in enumerate(judged.values()):
+        own = corrections[5 * number : 5 * number + 5]
+        assert {row["sample_id"]} == {one["parents"][0] for one in own}
+        assert row["score"] == sum(one["completion"].strip() == row["completion"].strip() for one in own) / 5
     for pair in rows(plan, "self_rewarding/round_02/pairs"):
         chosen, rejected = (judged[parent] for parent in pair["parents"])
         assert chosen["score"] > rejected["score"] and chosen["prompt_id"] == rejected["prompt_id"] == pair["prompt_id"]
@@ -75,6 +80,8 @@ def test_meta_rewarding_judgments_are_rows_with_pairs_of_their_own(tiny_pipeline
         assert pair["prompt"] == better["prompt"] == worse["prompt"] and better["parents"] == worse["parents"]
         assert better["parents"][0] in judged
     duels = {tuple(row["parents"]) for row in rows(plan, f"{round_}/metajudged")}
+    asked = {row["prompt"] for row in rows(plan, f"{round_}/metajudged.judgments")}
+    assert asked <= {row["prompt"] for row in judgments.values()}  # a judgment is judged by judging again
     assert duels and {(second, first) for first, second in duels} == duels
     assert plan.step(f"{round_}/checkpoint").inputs["rows"] == (f"{round_}/actor_pairs", f"{round_}/judge_pairs")
 

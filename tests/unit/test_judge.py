@@ -79,6 +79,35 @@ def test_judge_reads_numbers_where_no_words_are_given(lab):
     assert [(row["verdict"], row["score"]) for row in rows] == [("pass", 5.0), ("error", None)]
 
 
+def test_judge_that_revises_passes_the_rows_that_it_repeats(lab):
+    texts = ["ab", " ba ", "cd", "dcb", "acb"]
+    rows, judgments = judged(
+        lab,
+        [{**ROWS[i], "sample_id": f"r{i}", "completion": text} for i, text in enumerate(texts)],
+        extract=None, repeats="completion", samples=8,
+    )  # fmt: skip
+    given = {row["sample_id"]: row["completion"].strip() for row in rows}
+    assert [j["score"] for j in judgments] == [float(j["completion"].strip() == given[j["parents"][0]]) for j in judgments]
+    assert all(0 < row["score"] < 1 for row in rows[:4])
+    assert (rows[4]["verdict"], rows[4]["score"], lab.counts["unreadable"]) == ("fail", 0.0, 0)
+
+
+def test_judge_that_revises_reads_what_extract_finds_and_counts_what_it_cannot(lab):
+    rows, _ = judged(
+        lab,
+        [{**ROWS[0], "completion": "ab", "told": "b"}, {**ROWS[1], "completion": "ba", "told": "x"}],
+        extract="^(b)", repeats="told", samples=8,
+    )  # fmt: skip
+    assert [(row["verdict"], row["score"]) for row in rows] == [("pass", 1.0), ("fail", 0.0)]
+    assert 0 < lab.counts["unreadable"] < 16
+
+
+@pytest.mark.parametrize("told", [None, 3])
+def test_judge_that_revises_a_row_without_a_text_to_repeat_names_the_row(lab, told):
+    with pytest.raises(DataError, match=f"row s0 has no text in 'told' that a judgment could repeat, but {told}"):
+        judged(lab, [{**ROWS[0], "told": told}], extract=None, repeats="told")
+
+
 def test_judge_bytes_do_not_depend_on_shards(tmp_path):
     digests = set()
     for number, shard_rows in enumerate((1, 4, 4096)):
@@ -121,6 +150,7 @@ def test_judge_of_the_same_row_twice_is_refused(lab):
         ({"template": "no_such"}, "template 'no_such' has no {column} in it, and is no file in pipelines/templates/"),
         ({"extract": "no group"}, "needs a group"),
         ({"threshold": None}, "threshold"),
+        ({"words": {"y": 1.0}, "repeats": "completion"}, "a judgment is read in one way"),
     ],
 )
 def test_judge_settings_that_cannot_be_are_refused_at_the_plan(lab, settings, message):
@@ -132,6 +162,14 @@ def test_judge_settings_that_cannot_be_are_refused_at_the_plan(lab, settings, me
 def test_judge_needs_the_columns_of_its_template(lab):
     component = lab.parse("judge", model="m", rows="r", template="{prompt} {completion} {{rubric}}", threshold=1.0)
     assert component.needs() == {"rows": ("prompt", "completion", "rubric")}
+
+
+def test_judge_needs_the_column_to_repeat_once(lab):
+    needed = {
+        column: lab.parse("judge", model="m", rows="r", template="{prompt}{completion}", threshold=1.0, repeats=column).needs()
+        for column in ("completion", "voted")
+    }
+    assert needed == {"completion": {"rows": ("prompt", "completion")}, "voted": {"rows": ("prompt", "completion", "voted")}}
 
 
 def test_judge_template_may_be_a_file_beside_the_pipelines(lab):

@@ -1,18 +1,19 @@
 """`judge`: any checkpoint judges rows (arXiv:2306.05685; as its own judge, arXiv:2401.10020, section 2).
 
-A rubric, a checklist, a comparison of two answers, a judgment of judgments and a critique with a verdict in it differ
-in template, reading and threshold alone (docs/roles.md).
+A rubric, a checklist, a comparison of two answers, a judgment of judgments, a critique with a verdict in it and a revision
+that leaves the answer as it was differ in template, reading and threshold alone (docs/roles.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import fsum, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import pydantic
+from annotated_types import Len
 
-from lineal.components.base import Columns, Output, Workspace
+from lineal.components.base import Columns, Output, Workspace, merged
 from lineal.components.generators.asking import Asker, asked_columns
 from lineal.components.generators.drawing import require_distinct, sampled_columns
 from lineal.components.selectors.query import BATCH_ROWS, with_columns
@@ -20,6 +21,7 @@ from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Pattern
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.store import slices_of
 from lineal.engines.factory import open_sampler
+from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
@@ -43,11 +45,14 @@ class Judge(Asker, Verifier):
         threshold: the least score that is a pass.
         extract: RE2 regular expression; its first group is the score inside a judgment. None takes all of it.
         words: what a word in that place is worth; without it, there must be a number.
+        repeats: a column of the judged rows, in place of `words`: a judgment that repeats its text, but for whitespace around
+            it, is worth 1, any other that can be read 0. For a checkpoint that answers again or corrects.
     """
 
     threshold: float
     extract: Pattern | None = None
     words: dict[str, float] | None = None
+    repeats: Annotated[str, Len(1)] | None = None
 
     @pydantic.field_validator("words")
     @classmethod
@@ -55,6 +60,17 @@ class Judge(Asker, Verifier):
         if words is not None and (not words or not all(isfinite(worth) for worth in words.values())):
             raise ValueError("must give a number for each word, such as {yes: 1, no: 0}")
         return words
+
+    @pydantic.model_validator(mode="after")
+    def _has_one_reading(self) -> Self:
+        if self.words is not None and self.repeats is not None:
+            raise ValueError("words and repeats: a judgment is read in one way; leave one of them out")
+        return self
+
+    def needs(self) -> dict[str, Columns]:
+        """The columns that the template fills in, and the one to repeat."""
+        columns = super().needs()["rows"]
+        return {"rows": columns if self.repeats is None else merged(columns, (self.repeats,))}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         columns = tuple(name for name in sampled_columns(asked_columns(inputs["rows"])) if name not in LEFT_OUT)
@@ -73,19 +89,36 @@ class Judge(Asker, Verifier):
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             kept = table.drop_columns([name for name in LEFT_OUT if name in table.column_names])
             judgments = self.ask(step, sampler, kept, progress.advance)
-            return judgments.append_column("score", self._scores(judgments["completion"]))
+            return judgments.append_column("score", self._scores(table, judgments["completion"]))
 
         step.counts[JUDGMENTS] = step.map_rows(rows, transform, self.samples, JUDGMENTS, JUDGMENTS)
         step.counts["unreadable"] = 0
         step.write_rows(self._judged(step))
         self.finish(step)
 
-    def _scores(self, texts: pa.ChunkedArray) -> pa.Array:
-        """What each judgment says, null where that cannot be read."""
+    def _scores(self, rows: pa.Table, texts: pa.ChunkedArray) -> pa.Array:
+        """What each judgment of some rows says, null where that cannot be read."""
         import pyarrow as pa
 
-        places = texts if self.extract is None else extracted(texts, self.extract)
-        return pa.array([self._score(text) for text in places.to_pylist()], arrow_type("score"))
+        places = (texts if self.extract is None else extracted(texts, self.extract)).to_pylist()
+        if self.repeats is None:
+            scores = [self._score(text) for text in places]
+        else:
+            given = [text for text in self._repeatable(rows) for _ in range(self.samples)]
+            scores = [None if text is None else float(text.strip() == one) for text, one in zip(places, given, strict=True)]
+        return pa.array(scores, arrow_type("score"))
+
+    def _repeatable(self, rows: pa.Table) -> list[str]:
+        """By row, the text that a judgment may repeat."""
+        texts = rows[self.repeats].to_pylist()
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                which = rows[row_key(rows.column_names)][place]
+                raise DataError(
+                    f"row {which} has no text in {self.repeats!r} that a judgment could repeat, but {text!r}. "
+                    "Name a column of texts, or leave such rows out with a selector"
+                )
+        return [text.strip() for text in texts]
 
     def _score(self, text: str | None) -> float | None:
         word = (text or "").strip()
