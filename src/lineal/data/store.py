@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,33 +90,47 @@ class Rows:
 
 
 def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.Table]]:
-    """The rows of some files in consecutive slices of `size`, as (start, stop, table); reads one file at a time.
+    """The rows of some files in consecutive slices of `size`, as (start, stop, table); reads one row group at a time.
 
     Every slice has the columns of all files, so that where a slice ends cannot show.
+
+    Raises:
+        ArtifactError: a file cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    start, pending = 0, None
-    union = pa.unify_schemas([pq.read_schema(path) for path in paths])
-    for path in paths:
-        table = pa.concat_tables([union.empty_table(), _read_file(path, None)], promote_options="default")
-        pending = table if pending is None else pa.concat_tables([pending, table])
+    start, pending = 0, pa.unify_schemas([pq.read_schema(path) for path in paths]).empty_table()
+    for group in _row_groups(paths):
+        pending = pa.concat_tables([pending, group], promote_options="default")
         while pending.num_rows >= size:
             yield start, start + size, pending.slice(0, size)
             start, pending = start + size, pending.slice(size)
-    if pending is not None and (pending.num_rows or not start):  # no rows: one empty slice, which has the columns
+    if pending.num_rows or not start:  # no rows: one empty slice, which has the columns
         yield start, start + pending.num_rows, pending
 
 
+def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
+    """Files by their row groups: memory that holds a whole file is new to the process, and page faults cost as much as reading."""
+    for path in paths:
+        with _parquet(path) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group)
+
+
 def _read_file(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    with _parquet(path) as file:
+        return file.read(columns=None if columns is None else [name for name in columns if name in file.schema_arrow.names])
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, memory_map=False)
-        wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-        return file.read(columns=wanted)
+        with pq.ParquetFile(path, memory_map=False) as file:
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"{path} cannot be read as Parquet ({error}). Delete its directory and remake it") from error
 
@@ -125,10 +141,11 @@ def write_rows(directory: Path, tables: Iterable[pa.Table]) -> dict[str, int]:
     Returns:
         rows by file name. No table at all is an error; tables without rows give one file without rows.
     """
-    writer = RowWriter(directory)
-    for table in tables:
-        writer.add(table)
-    return writer.close()
+    with ThreadPoolExecutor(1) as threads:
+        writer = RowWriter(directory, threads)
+        for table in tables:
+            writer.add(table)
+        return writer.close()
 
 
 class RowWriter:
@@ -136,14 +153,17 @@ class RowWriter:
 
     Args:
         directory: where to; it is made.
+        threads: write one row group while the next is made.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, threads: Executor) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._threads = threads
         self._counts: dict[str, int] = {}
         self._writer: pq.ParquetWriter | None = None
         self._pending: pa.Table | None = None
+        self._written: Future[None] | None = None
 
     def add(self, table: pa.Table) -> None:
         """Takes rows; writes them as soon as a row group of `ROWS_PER_GROUP` is full."""
@@ -152,7 +172,7 @@ class RowWriter:
         bare = table.replace_schema_metadata(None)
         self._pending = bare if self._pending is None else pa.concat_tables([self._pending, bare])
         while self._pending.num_rows >= ROWS_PER_GROUP:
-            self._write(self._pending.slice(0, ROWS_PER_GROUP))
+            self._hand_over(self._pending.slice(0, ROWS_PER_GROUP))
             self._pending = self._pending.slice(ROWS_PER_GROUP)
 
     def close(self) -> dict[str, int]:
@@ -163,11 +183,19 @@ class RowWriter:
         """
         if self._pending is None:
             raise ValueError("write_rows needs at least one table, to know the columns")
-        if self._pending.num_rows or self._writer is None:
-            self._write(self._pending)
+        if self._pending.num_rows or self._written is None:
+            self._hand_over(self._pending)
+        assert self._written is not None
+        self._written.result()
         assert self._writer is not None
         self._writer.close()
         return self._counts
+
+    def _hand_over(self, group: pa.Table) -> None:
+        """Has a row group written once the one before is, so that two are held at most."""
+        if self._written is not None:
+            self._written.result()
+        self._written = self._threads.submit(self._write, group)
 
     def _write(self, group: pa.Table) -> None:
         """Writes one row group, in a new file where the last one is full."""
