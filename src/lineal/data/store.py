@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lineal.data.manifest import Manifest, read_manifest
 from lineal.errors import ArtifactError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ROWS_PER_FILE = 1 << 18
 ROWS_PER_GROUP = 1 << 15
+_GROUPS_AHEAD = 3  # row groups that wait for their writer: with one, two outputs of a selection wait for each other
 _WRITER = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_statistics": True}
 
 
@@ -111,7 +113,7 @@ def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.T
 
 
 def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
-    """Files by their row groups: memory that holds a whole file is new to the process, and page faults cost as much as reading."""
+    """Files by row groups: whole files need memory that is new to the process, whose page faults cost as much as the reading."""
     for path in paths:
         with _parquet(path) as file:
             for group in range(file.num_row_groups):
@@ -141,29 +143,33 @@ def write_rows(directory: Path, tables: Iterable[pa.Table]) -> dict[str, int]:
     Returns:
         rows by file name. No table at all is an error; tables without rows give one file without rows.
     """
-    with ThreadPoolExecutor(1) as threads:
-        writer = RowWriter(directory, threads)
+    with RowWriter(directory) as writer:
         for table in tables:
             writer.add(table)
         return writer.close()
 
 
 class RowWriter:
-    """Writes an artifact's row files table by table.
+    """Writes an artifact's row files table by table, in a thread of its own that runs while a `with` holds.
 
     Args:
         directory: where to; it is made.
-        threads: write one row group while the next is made.
     """
 
-    def __init__(self, directory: Path, threads: Executor) -> None:
+    def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._threads = threads
         self._counts: dict[str, int] = {}
         self._writer: pq.ParquetWriter | None = None
         self._pending: pa.Table | None = None
-        self._written: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._handed_over: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
     def add(self, table: pa.Table) -> None:
         """Takes rows; writes them as soon as a row group of `ROWS_PER_GROUP` is full."""
@@ -183,19 +189,19 @@ class RowWriter:
         """
         if self._pending is None:
             raise ValueError("write_rows needs at least one table, to know the columns")
-        if self._pending.num_rows or self._written is None:
+        if self._pending.num_rows or not self._handed_over:
             self._hand_over(self._pending)
-        assert self._written is not None
-        self._written.result()
+        while self._handed_over:
+            self._handed_over.popleft().result()
         assert self._writer is not None
         self._writer.close()
         return self._counts
 
     def _hand_over(self, group: pa.Table) -> None:
-        """Has a row group written once the one before is, so that two are held at most."""
-        if self._written is not None:
-            self._written.result()
-        self._written = self._threads.submit(self._write, group)
+        """Has a row group written after those that wait already; lets no more of them wait than `_GROUPS_AHEAD`."""
+        self._handed_over.append(self._thread.submit(self._write, group))
+        if len(self._handed_over) > _GROUPS_AHEAD:
+            self._handed_over.popleft().result()
 
     def _write(self, group: pa.Table) -> None:
         """Writes one row group, in a new file where the last one is full."""

@@ -16,8 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +105,8 @@ class Workspace:
     def write_outputs(self, tables: Iterable[Mapping[str, pa.Table]], outputs: Iterable[str]) -> dict[str, int]:
         """Writes several outputs' rows in one go; by output, how many there were."""
         names = list(outputs)
-        with ThreadPoolExecutor(len(names)) as threads:
-            writers = {output: RowWriter(self._emptied(output), threads) for output in names}
+        with ExitStack() as stack:
+            writers = {output: stack.enter_context(RowWriter(self._emptied(output))) for output in names}
             for parts in tables:
                 for output, part in parts.items():
                     table = conform(part)

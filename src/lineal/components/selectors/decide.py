@@ -73,9 +73,8 @@ def require_row_ids(session: Session, views: Mapping[str, Rows]) -> None:
 
 def add_retracted(session: Session) -> None:
     """Adds the retracted rows of `rows` to `answered`, as dropped for their reason."""
-    session.connection.execute(
-        f"INSERT INTO answered BY NAME SELECT position, 'dropped' AS decision, reason FROM {ALL_ROWS} JOIN {RETRACTED} USING (row_id)"
-    )
+    retracted = f"SELECT position, 'dropped' AS decision, reason FROM {ALL_ROWS} JOIN {RETRACTED} USING (row_id)"
+    session.connection.execute(f"INSERT INTO answered BY NAME {retracted}")
 
 
 def count_decisions(step: Workspace, session: Session) -> None:
@@ -130,7 +129,8 @@ def _check_conservation(session: Session, selector: Selector) -> None:
     expected, decided = (session.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("rows", "decided"))
     if session.fetch("SELECT count(*), count(position) FROM answered")[0] != (expected, expected) or decided != expected:
         unknown, known = session.fetch(
-            "SELECT count(*) FILTER (r.row_id IS NULL), count(DISTINCT r.row_id) FROM decided d LEFT JOIN rows r ON d.row_id = r.row_id"
+            "SELECT count(*) FILTER (r.row_id IS NULL), count(DISTINCT r.row_id) "
+            "FROM decided d LEFT JOIN rows r ON d.row_id = r.row_id"
         )[0]
         raise DeclarationError(
             f"{selector.shown}: {expected:,} rows came in, but {decided:,} decisions came out: "
@@ -183,6 +183,4 @@ Since row_ids differ, there are as many as rows, and as decisions, and none lack
 def _answers(selector: Selector, given: Mapping[str, str]) -> str:
     weight = "coalesce(weight, 1)" if "weight" in given else "1"
     added = "".join(f", {quoted(name)}" for name in selector.adds)
-    return (
-        f"SELECT decision, coalesce(reason, '') AS reason, {weight}::DOUBLE AS weight{added} FROM answered ORDER BY position"
-    )
+    return f"SELECT decision, coalesce(reason, '') AS reason, {weight}::DOUBLE AS weight{added} FROM answered ORDER BY position"

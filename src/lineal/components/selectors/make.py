@@ -16,7 +16,7 @@ from lineal.components.selectors.decide import (
     write_decided,
 )
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import ALL_ROWS, RETRACTED, Session, literal, open_session, quoted
+from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
 from lineal.data.ids import canonical_json, file_digest, row_id
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, DeclarationError
