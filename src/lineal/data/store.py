@@ -100,9 +100,8 @@ def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.T
         ArtifactError: a file cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    start, pending = 0, pa.unify_schemas([pq.read_schema(path) for path in paths]).empty_table()
+    start, pending = 0, pa.unify_schemas([_schema(path) for path in paths]).empty_table()
     for group in _row_groups(paths):
         pending = pa.concat_tables([pending, group], promote_options="default")
         while pending.num_rows >= size:
@@ -118,6 +117,11 @@ def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
         with _parquet(path) as file:
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group)
+
+
+def _schema(path: Path) -> pa.Schema:
+    with _parquet(path) as file:
+        return file.schema_arrow
 
 
 def _read_file(path: Path, columns: Sequence[str] | None) -> pa.Table:
