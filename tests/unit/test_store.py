@@ -57,10 +57,11 @@ def test_write_rows_without_rows_gives_one_empty_file(tmp_path):
     assert write_rows(tmp_path / "x", [table(0, 0)]) == {"part-00000.parquet": 0}
 
 
-def test_write_rows_that_cannot_be_written_fails(tmp_path, monkeypatch_module):
+@pytest.mark.parametrize("count", [1, 700])
+def test_write_rows_that_cannot_be_written_fails(tmp_path, monkeypatch_module, count):
     def tables():
         shutil.rmtree(tmp_path / "x")
-        yield table(0, 700)
+        yield table(0, count)
 
     with pytest.raises(FileNotFoundError, match="part-00000"):
         write_rows(tmp_path / "x", tables())
