@@ -1,6 +1,8 @@
 """Parquet files: the same bytes however rows arrive, and clear errors for damaged ones."""
 
 import hashlib
+import shutil
+import threading
 
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from lineal.data import store
 from lineal.data.manifest import Manifest, content_digest, list_files, read_manifest, verify_files
 from lineal.data.store import Artifact, Rows, write_rows
-from lineal.errors import ArtifactError
+from lineal.errors import ArtifactError, DataError
 from lineal.recipe.references import ArtifactKind
 
 
@@ -55,19 +57,40 @@ def test_write_rows_without_rows_gives_one_empty_file(tmp_path):
     assert write_rows(tmp_path / "x", [table(0, 0)]) == {"part-00000.parquet": 0}
 
 
-@given(size=st.integers(1, 40))
+@pytest.mark.parametrize("count", [1, 700])
+def test_write_rows_that_cannot_be_written_fails(tmp_path, monkeypatch_module, count):
+    def tables():
+        shutil.rmtree(tmp_path / "x")
+        yield table(0, count)
+
+    with pytest.raises(FileNotFoundError, match="part-00000"):
+        write_rows(tmp_path / "x", tables())
+
+
+def test_write_rows_of_a_source_that_fails_ends_its_thread(tmp_path, monkeypatch_module):
+    def tables():
+        yield table(0, 640)
+        raise DataError("no more")
+
+    before = threading.active_count()
+    with pytest.raises(DataError, match="no more"):
+        write_rows(tmp_path / "x", tables())
+    assert threading.active_count() == before
+
+
+@given(size=st.integers(1, 400))
 @settings(max_examples=20, deadline=None)
-def test_rows_slices_cover_all_rows_in_order(tmp_path_factory, size):
+def test_rows_slices_cover_all_rows_in_order(tmp_path_factory, monkeypatch_module, size):
     directory = tmp_path_factory.mktemp("slices")
     artifacts = []
-    for name, (start, stop) in {"a": (0, 17), "b": (17, 30)}.items():
+    for name, (start, stop) in {"a": (0, 170), "b": (170, 300)}.items():
         counts = write_rows(directory / name, [table(start, stop)])
         artifacts.append(Artifact(name, directory / name, manifest_of(directory / name, counts)))
     rows = Rows(tuple(artifacts))
     slices = list(rows.slices(size))
-    assert rows.count == 30
-    assert [value for _, _, part in slices for value in part["tokens"].to_pylist()] == list(range(30))
-    assert [(start, stop) for start, stop, _ in slices] == [(s, min(s + size, 30)) for s in range(0, 30, size)]
+    assert rows.count == 300
+    assert [value for _, _, part in slices for value in part["tokens"].to_pylist()] == list(range(300))
+    assert [(start, stop) for start, stop, _ in slices] == [(s, min(s + size, 300)) for s in range(0, 300, size)]
 
 
 def test_rows_of_a_truncated_file_name_the_file(tmp_path):
@@ -77,6 +100,8 @@ def test_rows_of_a_truncated_file_name_the_file(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ArtifactError, match=r"part-00000.parquet cannot be read as Parquet"):
         Rows((artifact,)).read()
+    with pytest.raises(ArtifactError, match=r"part-00000.parquet cannot be read as Parquet"):
+        next(Rows((artifact,)).slices(10))
     with pytest.raises(ArtifactError, match=r"x: .*part-00000.parquet is not what its manifest says \(got \d+ bytes"):
         verify_files(artifact.directory, artifact.manifest, "x")
 

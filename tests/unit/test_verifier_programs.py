@@ -88,6 +88,23 @@ def test_unit_tests_values_of_all_plain_types_come_through(lab):
 
 
 @needs_sandbox
+def test_unit_tests_letters_of_every_kind_come_through(lab):
+    letters = [*range(0x180), 0x2028, 0xD800, 0xDFFF, 0xFFFF, 0x10000, 0x1F600, 0x10FFFF]
+    tests = f"assert text() == {ascii(''.join(map(chr, letters)))}"
+    found = judged(lab, "unit_tests", [{"completion": f"def text(): return ''.join(map(chr, {letters}))", "tests": tests}])
+    assert [(row["verdict"], row["detail"]) for row in found] == [("pass", None)]
+
+
+@needs_sandbox
+def test_unit_tests_syntax_errors_name_where_they_stand(lab):
+    rows = [{"completion": completion, "tests": "assert f()"} for completion in ("def f(): return 1 +", "exec('1 +')")]
+    assert [row["detail"] for row in judged(lab, "unit_tests", rows)] == [
+        "SyntaxError: invalid syntax (<program>, line 1)",
+        "SyntaxError: invalid syntax (<string>, line 1)",
+    ]
+
+
+@needs_sandbox
 def test_unit_tests_template_and_extract_make_the_program(lab):
     row = {
         "prompt": "def twice(x):\n",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lineal.data.manifest import Manifest, read_manifest
 from lineal.errors import ArtifactError
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 ROWS_PER_FILE = 1 << 18
 ROWS_PER_GROUP = 1 << 15
+_GROUPS_AHEAD = 3  # row groups that wait for their writer: with one, two outputs of a selection wait for each other
 _WRITER = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_statistics": True}
 
 
@@ -88,33 +92,51 @@ class Rows:
 
 
 def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.Table]]:
-    """The rows of some files in consecutive slices of `size`, as (start, stop, table); reads one file at a time.
+    """The rows of some files in consecutive slices of `size`, as (start, stop, table); reads one row group at a time.
 
     Every slice has the columns of all files, so that where a slice ends cannot show.
+
+    Raises:
+        ArtifactError: a file cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    start, pending = 0, None
-    union = pa.unify_schemas([pq.read_schema(path) for path in paths])
-    for path in paths:
-        table = pa.concat_tables([union.empty_table(), _read_file(path, None)], promote_options="default")
-        pending = table if pending is None else pa.concat_tables([pending, table])
+    start, pending = 0, pa.unify_schemas([_schema(path) for path in paths]).empty_table()
+    for group in _row_groups(paths):
+        pending = pa.concat_tables([pending, group], promote_options="default")
         while pending.num_rows >= size:
             yield start, start + size, pending.slice(0, size)
             start, pending = start + size, pending.slice(size)
-    if pending is not None and (pending.num_rows or not start):  # no rows: one empty slice, which has the columns
+    if pending.num_rows or not start:  # no rows: one empty slice, which has the columns
         yield start, start + pending.num_rows, pending
 
 
+def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
+    """Files by row groups: whole files need memory that is new to the process, whose page faults cost as much as the reading."""
+    for path in paths:
+        with _parquet(path) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group)
+
+
+def _schema(path: Path) -> pa.Schema:
+    with _parquet(path) as file:
+        return file.schema_arrow
+
+
 def _read_file(path: Path, columns: Sequence[str] | None) -> pa.Table:
+    with _parquet(path) as file:
+        return file.read(columns=None if columns is None else [name for name in columns if name in file.schema_arrow.names])
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, memory_map=False)
-        wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-        return file.read(columns=wanted)
+        with pq.ParquetFile(path, memory_map=False) as file:
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"{path} cannot be read as Parquet ({error}). Delete its directory and remake it") from error
 
@@ -125,14 +147,14 @@ def write_rows(directory: Path, tables: Iterable[pa.Table]) -> dict[str, int]:
     Returns:
         rows by file name. No table at all is an error; tables without rows give one file without rows.
     """
-    writer = RowWriter(directory)
-    for table in tables:
-        writer.add(table)
-    return writer.close()
+    with RowWriter(directory) as writer:
+        for table in tables:
+            writer.add(table)
+        return writer.close()
 
 
 class RowWriter:
-    """Writes an artifact's row files table by table.
+    """Writes an artifact's row files table by table, in a thread of its own that runs while a `with` holds.
 
     Args:
         directory: where to; it is made.
@@ -144,6 +166,14 @@ class RowWriter:
         self._counts: dict[str, int] = {}
         self._writer: pq.ParquetWriter | None = None
         self._pending: pa.Table | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._handed_over: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
     def add(self, table: pa.Table) -> None:
         """Takes rows; writes them as soon as a row group of `ROWS_PER_GROUP` is full."""
@@ -152,7 +182,7 @@ class RowWriter:
         bare = table.replace_schema_metadata(None)
         self._pending = bare if self._pending is None else pa.concat_tables([self._pending, bare])
         while self._pending.num_rows >= ROWS_PER_GROUP:
-            self._write(self._pending.slice(0, ROWS_PER_GROUP))
+            self._hand_over(self._pending.slice(0, ROWS_PER_GROUP))
             self._pending = self._pending.slice(ROWS_PER_GROUP)
 
     def close(self) -> dict[str, int]:
@@ -163,11 +193,19 @@ class RowWriter:
         """
         if self._pending is None:
             raise ValueError("write_rows needs at least one table, to know the columns")
-        if self._pending.num_rows or self._writer is None:
-            self._write(self._pending)
+        if self._pending.num_rows or not self._handed_over:
+            self._hand_over(self._pending)
+        while self._handed_over:
+            self._handed_over.popleft().result()
         assert self._writer is not None
         self._writer.close()
         return self._counts
+
+    def _hand_over(self, group: pa.Table) -> None:
+        """Has a row group written after those that wait already; lets no more of them wait than `_GROUPS_AHEAD`."""
+        self._handed_over.append(self._thread.submit(self._write, group))
+        if len(self._handed_over) > _GROUPS_AHEAD:
+            self._handed_over.popleft().result()
 
     def _write(self, group: pa.Table) -> None:
         """Writes one row group, in a new file where the last one is full."""

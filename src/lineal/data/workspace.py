@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,19 +112,21 @@ class Workspace:
 
     def write_outputs(self, tables: Iterable[Mapping[str, pa.Table]], outputs: Iterable[str]) -> dict[str, int]:
         """Writes several outputs' rows in one go; by output, how many there were."""
-        writers = {}
-        for output in outputs:
-            path = self.partial / "out" / (output or "main")
-            shutil.rmtree(path, ignore_errors=True)
-            writers[output] = RowWriter(path)
-        for parts in tables:
-            for output, part in parts.items():
-                table = conform(part)
-                self._columns[output] = dict(zip(table.column_names, map(str, table.schema.types), strict=True))
-                writers[output].add(table)
-        for output, writer in writers.items():
-            self._row_counts[output] = writer.close()
-        return {output: sum(self._row_counts[output].values()) for output in writers}
+        names = list(outputs)
+        with ExitStack() as stack:
+            writers = {output: stack.enter_context(RowWriter(self._emptied(output))) for output in names}
+            for parts in tables:
+                for output, part in parts.items():
+                    table = conform(part)
+                    self._columns[output] = dict(zip(table.column_names, map(str, table.schema.types), strict=True))
+                    writers[output].add(table)
+            self._row_counts.update({output: writer.close() for output, writer in writers.items()})
+        return {output: sum(self._row_counts[output].values()) for output in names}
+
+    def _emptied(self, output: str) -> Path:
+        path = self.partial / "out" / (output or "main")
+        shutil.rmtree(path, ignore_errors=True)
+        return path
 
     def map_rows(
         self,

@@ -35,7 +35,9 @@ def decide(step: Workspace, selector: Selector, arguments: Mapping[str, Any]) ->
         require_row_ids(session, views)
         session.run("decided", selector, arguments)
         given = _check_columns(session, selector)
+        session.create("answered", _ANSWERED)
         _check_conservation(session, selector)
+        session.connection.execute("DROP TABLE decided")
         add_retracted(session)
         count_decisions(step, session)
         require_kept(step, selector, step.counts["kept"])
@@ -70,13 +72,9 @@ def require_row_ids(session: Session, views: Mapping[str, Rows]) -> None:
 
 
 def add_retracted(session: Session) -> None:
-    """Makes the table `answered`: what was decided, and the retracted rows of `rows` as dropped for their reason."""
-    texts = ", ".join(f"{name}::VARCHAR AS {name}" for name in DECISION)
-    session.create(
-        "answered",
-        f"SELECT * REPLACE ({texts}) FROM decided UNION ALL BY NAME "
-        f"SELECT row_id, 'dropped' AS decision, reason FROM {RETRACTED} SEMI JOIN {ALL_ROWS} USING (row_id)",
-    )
+    """Adds the retracted rows of `rows` to `answered`, as dropped for their reason."""
+    retracted = f"SELECT position, 'dropped' AS decision, reason FROM {ALL_ROWS} JOIN {RETRACTED} USING (row_id)"
+    session.connection.execute(f"INSERT INTO answered BY NAME {retracted}")
 
 
 def count_decisions(step: Workspace, session: Session) -> None:
@@ -128,12 +126,12 @@ def _check_columns(session: Session, selector: Selector) -> dict[str, str]:
 
 def _check_conservation(session: Session, selector: Selector) -> None:
     """Every row that the query saw decided exactly once, as kept or dropped, and dropped with a reason."""
-    expected = session.fetch("SELECT count(*) FROM rows")[0][0]
-    decided, unknown, known = session.fetch(
-        "SELECT count(*), count(*) FILTER (r.row_id IS NULL), count(DISTINCT r.row_id) "
-        "FROM decided d LEFT JOIN (SELECT row_id FROM rows) r ON d.row_id = r.row_id"
-    )[0]
-    if decided != expected or known != expected:
+    expected, decided = (session.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("rows", "decided"))
+    if session.fetch("SELECT count(*), count(position) FROM answered")[0] != (expected, expected) or decided != expected:
+        unknown, known = session.fetch(
+            "SELECT count(*) FILTER (r.row_id IS NULL), count(DISTINCT r.row_id) "
+            "FROM decided d LEFT JOIN rows r ON d.row_id = r.row_id"
+        )[0]
         raise DeclarationError(
             f"{selector.shown}: {expected:,} rows came in, but {decided:,} decisions came out: "
             f"{expected - known:,} rows have none, {decided - unknown - known:,} decisions are second ones, "
@@ -172,10 +170,17 @@ def write_decided(step: Workspace, session: Session, query: str, outputs: Mappin
     step.write_outputs(tables(), outputs)
 
 
+_ANSWERED = (
+    "SELECT r.position, d.* EXCLUDE (row_id) REPLACE (d.decision::VARCHAR AS decision, d.reason::VARCHAR AS reason) "
+    "FROM (SELECT row_id, position FROM rows) r FULL JOIN decided d ON r.row_id = d.row_id"
+)
+"""What was decided at each position; a row without a decision and a decision without a row stand in it too.
+
+Since row_ids differ, there are as many as rows, and as decisions, and none lacks a position, only where each row has one.
+"""
+
+
 def _answers(selector: Selector, given: Mapping[str, str]) -> str:
-    weight = "coalesce(d.weight, 1)" if "weight" in given else "1"
-    added = "".join(f", d.{quoted(name)}" for name in selector.adds)
-    return (
-        f"SELECT d.decision, coalesce(d.reason, '') AS reason, {weight}::DOUBLE AS weight{added} "
-        f"FROM answered d JOIN {ALL_ROWS} r ON d.row_id = r.row_id ORDER BY r.position"
-    )
+    weight = "coalesce(weight, 1)" if "weight" in given else "1"
+    added = "".join(f", {quoted(name)}" for name in selector.adds)
+    return f"SELECT decision, coalesce(reason, '') AS reason, {weight}::DOUBLE AS weight{added} FROM answered ORDER BY position"

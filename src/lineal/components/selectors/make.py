@@ -16,7 +16,7 @@ from lineal.components.selectors.decide import (
     write_decided,
 )
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import ALL_ROWS, RETRACTED, Session, literal, open_session, quoted
+from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
 from lineal.data.ids import canonical_json, file_digest, row_id
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, DeclarationError
@@ -51,7 +51,7 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
         _take_back(step, selector, session, made)
         _place(session, selector, list(views))
         _check_distinct(session, selector, made)
-        session.create("decided", _decisions(selector))
+        session.create("answered", _answered(selector))
         add_retracted(session)
         count_decisions(step, session)
         count = session.fetch("SELECT count(*) FROM made")[0][0]
@@ -133,19 +133,16 @@ def _take_back(step: Workspace, selector: Selector, session: Session, made: Colu
     session.connection.execute("DELETE FROM made WHERE rowid IN (SELECT number FROM gone)")
 
 
-def _decisions(selector: Selector) -> str:
+def _answered(selector: Selector) -> str:
     return (
-        "SELECT r.row_id, CASE WHEN p.parent IS NULL THEN 'dropped' ELSE 'kept' END AS decision, "
+        "SELECT r.position, CASE WHEN p.parent IS NULL THEN 'dropped' ELSE 'kept' END AS decision, "
         f"CASE WHEN p.parent IS NULL THEN coalesce(t.reason, {literal(selector.dropped)}) ELSE {literal(selector.dropped)} END "
         "AS reason FROM rows r LEFT JOIN (SELECT DISTINCT unnest(parents) AS parent FROM made) p ON r.row_id = p.parent "
         "LEFT JOIN taken_back t ON r.row_id = t.parent"
     )
 
 
-_ANSWERS = (
-    "SELECT d.decision, d.reason, 1::DOUBLE AS weight FROM answered d "
-    f"JOIN {ALL_ROWS} r ON d.row_id = r.row_id ORDER BY r.position"
-)
+_ANSWERS = "SELECT decision, reason, 1::DOUBLE AS weight FROM answered ORDER BY position"
 
 
 def _with_ids(

@@ -97,12 +97,12 @@ def beside(session: Session, rows: Rows, query: str) -> Iterator[tuple[pa.Table,
     """
     import pyarrow as pa
 
-    answers, pending, schema = session.stream(query), None, _schema(rows)
+    answers, pending = session.stream(query), None
     for start, stop, table in rows.slices(BATCH_ROWS):
         while pending is None or pending.num_rows < stop - start:
             answer = next(answers)
             pending = answer if pending is None else pa.concat_tables([pending, answer])
-        yield _padded(table, schema), pending.slice(0, stop - start)
+        yield table, pending.slice(0, stop - start)
         pending = pending.slice(stop - start)
 
 
@@ -112,23 +112,6 @@ def with_columns(table: pa.Table, added: pa.Table) -> pa.Table:
     for name in added.column_names:
         result = result.append_column(name, added[name])
     return result
-
-
-def _schema(rows: Rows) -> pa.Schema:
-    """The union of the files' columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return pa.unify_schemas([pq.read_schema(path).remove_metadata() for path in rows.paths()])
-
-
-def _padded(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table.select(schema.names)
 
 
 @contextmanager
