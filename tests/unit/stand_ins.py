@@ -86,25 +86,12 @@ class ProcessReward(TrainerPart):
     rows: RowsRef
 
 
-class Grpo(TrainerPart):
-    """Two outputs: the checkpoint, and the rows that it sampled and judged on the way."""
-
-    prompts: RowsRef
-    verifier: str
-    samples: int = 8
-
-    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        rollouts = merged(inputs["prompts"], SAMPLED, ("verdict", "score", "detail"))
-        return {"": Output(ArtifactKind.MODEL), "rollouts": Output(ArtifactKind.ROWS, rollouts)}
-
-
 _ALL: dict[str, type[Component]] = {
     "puzzles": Puzzles,
     "task_filter": TaskFilter,
     "rollouts_of": RolloutsOf,
     "mcts": Mcts,
     "process_reward": ProcessReward,
-    "grpo": Grpo,
 }
 
 STAND_INS = {name: part for name, part in _ALL.items() if name not in BUILT_IN}

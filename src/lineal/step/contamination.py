@@ -155,7 +155,7 @@ def feeds_training(plan: Plan, step: Step) -> bool:
     """Whether a trainer reads a step's rows."""
     rows = step.outputs[""].kind is ArtifactKind.ROWS
     trained = any(
-        consumer.component.role is Role.TRAINER and step.key in consumer.inputs.get("rows", ())
+        consumer.component.role is Role.TRAINER and any(step.key in keys for keys in consumer.inputs.values())
         for consumer in plan.consumers(step)
     )
     return rows and trained
