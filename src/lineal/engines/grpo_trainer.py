@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,24 @@ from lineal.engines.trainer_run import trainer_arguments
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
 
+
+@dataclass(frozen=True)
+class Visit:
+    """A prompt's turn to be sampled.
+
+    Attributes:
+        prompt: its place among the prompts.
+        number: how many turns it had before.
+        text: the prompt.
+        ids: its token ids.
+    """
+
+    prompt: int
+    number: int
+    text: str
+    ids: list[int]
+
+
 NOT_OF_GRPO = ("max_length",)
 """Arguments of TRL's other configurations; nothing is cut here either, longer prompts are refused before."""
 
@@ -21,7 +40,8 @@ NOT_OF_GRPO = ("max_length",)
 def grpo_trainer(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[tuple[str, list[int]]],
+    visits: Sequence[Visit],
+    total: int,
     judge: RolloutJudge,
     settings: TrainingSettings,
     arguments: Mapping[str, Any],
@@ -32,7 +52,8 @@ def grpo_trainer(
     Args:
         model: the model to train.
         tokenizer: its tokenizer.
-        prompts: texts with their token ids.
+        visits: the prompts in the order in which they are sampled.
+        total: how many rollouts the whole training samples.
         judge: rewards the samples of each generation, and then gets their advantages.
         settings: hyperparameters of any training.
         arguments: GRPO's own, by TRL's names.
@@ -42,7 +63,7 @@ def grpo_trainer(
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    encoded = dict(prompts)
+    encoded = {visit.text: visit.ids for visit in visits}
 
     class JudgedGRPOTrainer(GRPOTrainer):
         """GRPO that hands every generation over."""
@@ -56,29 +77,24 @@ def grpo_trainer(
             judge.learned(scored["advantages"].tolist())
             return scored
 
-    def reward(completion_ids: list[list[int]], place: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
+        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+            self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]  # TRL tells it where it samples only
+            super().log(logs, start_time)
+
+    def reward(completion_ids: list[list[int]], visit: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
         texts = decode_completions(tokenizer, completion_ids)
         rollouts = tuple(
-            Rollout(prompt, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length")
-            for prompt, text, ids in zip(place, texts, completion_ids, strict=True)
+            Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length")
+            for of, text, ids in zip((visits[place] for place in visit), texts, completion_ids, strict=True)
         )
-        total = _generations(trainer.args, trainer_state.max_steps) * len(rollouts)
         return judge.reward(Generation(trainer_state.global_step, total, rollouts))
 
     common = {name: value for name, value in trainer_arguments(settings, scratch).items() if name not in NOT_OF_GRPO}
-    places = {"prompt": [text for text, _ in prompts], "place": list(range(len(prompts)))}
     trainer = JudgedGRPOTrainer(
         model=model,
         reward_funcs=[reward],
         args=GRPOConfig(**common, **arguments),
-        train_dataset=Dataset.from_dict(places),
+        train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in visits], "visit": list(range(len(visits)))}),
         processing_class=tokenizer,
     )
     return trainer
-
-
-def _generations(arguments: Any, optimizer_steps: int) -> int:
-    """How often a training samples: each generation is used for several optimizer steps, the last one perhaps for fewer."""
-    passes: int = optimizer_steps * arguments.gradient_accumulation_steps
-    passes_each: int = arguments.steps_per_generation * arguments.num_iterations
-    return -(-passes // passes_each)

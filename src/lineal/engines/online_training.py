@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.engines.checkpoints import quiet
-from lineal.engines.grpo_trainer import grpo_trainer
+from lineal.engines.grpo_trainer import Visit, grpo_trainer
 from lineal.engines.tokens import encode_prompts, load_tokenizer
 from lineal.engines.training import run_training
 from lineal.errors import EngineError
@@ -55,6 +58,17 @@ class GrpoSettings:
     importance_sampling_level: str = "token"
     mask_truncated: bool = False
 
+    def completions_at_once(self, settings: TrainingSettings) -> int:
+        """How many completions one generation has."""
+        return settings.batch_size * settings.gradient_accumulation * self.updates_per_generation
+
+    def generations(self, settings: TrainingSettings, prompts: int) -> int:
+        """How often the training samples: enough for its steps, or to give every prompt its epochs."""
+        if settings.steps is not None:
+            return ceil(settings.steps / (self.updates_per_generation * self.iterations))
+        assert settings.epochs is not None
+        return ceil(settings.epochs * prompts * self.samples / self.completions_at_once(settings))
+
     def arguments(self, gradient_accumulation: int) -> dict[str, Any]:
         """By TRL's names, whose `steps_per_generation` counts forward passes."""
         return {
@@ -63,6 +77,7 @@ class GrpoSettings:
             "steps_per_generation": self.updates_per_generation * gradient_accumulation, "epsilon": self.epsilon,
             "epsilon_high": self.epsilon_high, "loss_type": self.loss, "scale_rewards": self.scale_rewards,
             "importance_sampling_level": self.importance_sampling_level, "mask_truncated_completions": self.mask_truncated,
+            "shuffle_dataset": False,
         }  # fmt: skip
 
 
@@ -96,8 +111,8 @@ def train_grpo(
 ) -> TrainingReport:
     """Train `init` on what it samples itself and write the new checkpoint to `output`.
 
-    Each generation takes `batch_size * gradient_accumulation * updates_per_generation / samples` prompts, shuffled anew
-    every epoch; those that are left over at an epoch's end wait for the next.
+    Prompts come in shuffled order, and in another one every epoch. A generation may reach over an epoch's end, so none is
+    left out; with `epochs` the last generation is filled up with prompts of a further one.
 
     Args:
         init: where training starts, and the reference where `beta` is above 0.
@@ -116,17 +131,34 @@ def train_grpo(
         require_vllm(vllm)
     tokenizer = load_tokenizer(init.directory)
     arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments() if vllm else {})
+    generations, at_once = grpo.generations(settings, len(prompts)), grpo.completions_at_once(settings)
+    if settings.steps is None:
+        settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
 
     def prepare(model: Any, scratch: Path) -> Any:
         ids = encode_prompts(tokenizer, prompts, settings.chat)
         _refuse_long(prompts, ids, grpo.max_tokens, int(model.config.max_position_embeddings))
         with quiet(), _explained(vllm):
-            pairs = list(zip(prompts, ids, strict=True))
-            trainer = grpo_trainer(model, tokenizer, pairs, judge, settings, arguments, scratch)
+            turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
+            visits = [Visit(place, number, prompts[place], ids[place]) for place, number in turns]
+            total = generations * at_once
+            trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch)
         _require_one_process(trainer.accelerator.num_processes)
         return trainer
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts))
+
+
+def _turns(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:
+    """The first `count` turns: each a prompt's place, and how many turns it had before."""
+
+    def turns() -> Iterator[tuple[int, int]]:
+        draw, number = random.Random(seed), 0  # noqa: S311 - reproducible on purpose
+        while True:
+            yield from ((place, number) for place in sorted(range(prompts), key=lambda _: draw.random()))
+            number += 1
+
+    return list(islice(turns(), count))
 
 
 def require_vllm(vllm: Vllm) -> None:
@@ -139,10 +171,10 @@ def require_vllm(vllm: Vllm) -> None:
 
     setting = f"compute.grpo_vllm: {vllm.mode}"
     if find_spec("vllm") is None:
-        fix = "Install one that TRL knows (pip install 'trl[vllm]') into the interpreter that trains, or set grpo_vllm: 'off'"
+        fix = "Install one that TRL knows (pip install 'trl[vllm]') into the interpreter that trains, or leave grpo_vllm out"
         raise EngineError(f"{setting} needs the package vllm, which is not installed here. {fix}")
     if not torch.cuda.is_available():
-        raise EngineError(f"{setting} needs a GPU, and torch finds none here. Set grpo_vllm: 'off' to sample with transformers")
+        raise EngineError(f"{setting} needs a GPU, and torch finds none here. Leave grpo_vllm out to sample with transformers")
 
 
 @contextmanager

@@ -13,12 +13,14 @@ class Rollout:
 
     Attributes:
         prompt: the place of its prompt among the training's prompts.
+        visit: how often the training had sampled this prompt before.
         text: without special tokens.
         tokens: tokens drawn, eos included.
         finish_reason: 'stop' after an eos token, 'length' at the limit.
     """
 
     prompt: int
+    visit: int
     text: str
     tokens: int
     finish_reason: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le
@@ -81,10 +82,10 @@ class Grpo(Trainer):
 
     @model_validator(mode="after")
     def _generation_has_whole_groups(self) -> Self:
-        sizes = (self.batch_size, self.gradient_accumulation, self.updates_per_generation, self.samples)
-        if all(isinstance(size, int) for size in sizes) and self._completions_at_once % self.samples:
+        sizes = (self.batch_size, self.gradient_accumulation, self.updates_per_generation)
+        if all(isinstance(size, int) for size in (*sizes, self.samples)) and prod(sizes) % self.samples:
             product = "batch_size * gradient_accumulation * updates_per_generation"
-            raise ValueError(f"{product} is {self._completions_at_once}, but must be a multiple of samples ({self.samples})")
+            raise ValueError(f"{product} is {prod(sizes)}, but must be a multiple of samples ({self.samples})")
         return self
 
     @model_validator(mode="after")
@@ -100,10 +101,6 @@ class Grpo(Trainer):
         made = cls.model_validate(dict(settings))
         made._rewards = {name: _reward(name, declared) for name, declared in made.rewards.items()}
         return made
-
-    @property
-    def _completions_at_once(self) -> int:
-        return self.batch_size * self.gradient_accumulation * self.updates_per_generation
 
     def identity(self) -> dict[str, Any]:
         rewards = {name: {**identity_of(reward.judge), "weight": reward.weight} for name, reward in self._rewards.items()}
@@ -128,7 +125,7 @@ class Grpo(Trainer):
         provenance = digest_of([self.identity(), inputs, settings.seed])
         rewards = list(self._rewards.values())
         rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance)
-        texts, vllm = prompts["prompt"].to_pylist(), self._vllm(step)
+        texts, grpo, vllm = prompts["prompt"].to_pylist(), self._settings(), self._vllm(step)
         with ExitStack() as held:
             for reward in rewards:
                 check_extract(step, reward.judge.extract)
@@ -136,19 +133,13 @@ class Grpo(Trainer):
             self.learn(
                 step, len(texts),
                 lambda output, advance: train_grpo(
-                    checkpoint_in(step, "init"), texts, rollouts, settings, self._settings(), output, advance, vllm
+                    checkpoint_in(step, "init"), texts, rollouts, settings, grpo, output, advance, vllm
                 ),
             )  # fmt: skip
+            expected = grpo.generations(settings, len(texts)) * grpo.completions_at_once(settings)
             if step.made_with == "fake":
-                self._imagine(step, texts, rollouts)
-        rollouts.write(self._expected(step, len(texts)))
-
-    def _expected(self, step: Workspace, prompts: int) -> int:
-        """How many rollouts a training of so many steps samples: each generation is used for some, the last perhaps for fewer."""
-        if step.made_with == "fake":
-            return prompts * self.samples
-        steps: int = step.facts["steps"]
-        return -(-steps // (self.updates_per_generation * self.iterations)) * self._completions_at_once
+                expected = self._imagine(step, texts, rollouts)
+        rollouts.write(expected)
 
     def _settings(self) -> GrpoSettings:
         from lineal.engines.online_training import GrpoSettings
@@ -165,32 +156,32 @@ class Grpo(Trainer):
         from lineal.engines.online_training import Vllm
 
         mode = step.compute.grpo_vllm
-        step.made_with = "transformers" if mode == "off" else f"vllm {mode}"
-        return None if mode == "off" else Vllm(mode, step.compute.grpo_vllm_server)
+        step.made_with = f"vllm {mode}" if mode else "transformers"
+        return Vllm(mode, step.compute.grpo_vllm_server) if mode else None
 
     def _prompts(self, step: Workspace) -> pa.Table:
         """The prompt rows.
 
         Raises:
-            DataError: one has no text or stands twice, or they are too few for one generation.
+            DataError: there are none, or one has no text or stands twice.
         """
-        rows, wanted = step.rows("prompts"), self._completions_at_once // self.samples
+        rows = step.rows("prompts")
         require_distinct_prompts(rows, step.step)
         table = rows.read()
         if table["prompt"].null_count:
             raise DataError(f"{step.step}: {table['prompt'].null_count:,} of {table.num_rows:,} prompts have no text")
-        if table.num_rows < wanted:
-            fix = "Lower batch_size, gradient_accumulation or updates_per_generation, or raise samples"
-            raise DataError(f"{step.step}: {table.num_rows:,} prompts, but one generation takes {wanted:,} different ones. {fix}")
+        if not table.num_rows:
+            raise DataError(f"{step.step}: 0 prompts to train on. Look at what selection dropped")
         return table
 
-    def _imagine(self, step: Workspace, prompts: list[str], rollouts: Rollouts) -> None:
-        """What stands for the rollouts with the fake engine: each prompt sampled once."""
+    def _imagine(self, step: Workspace, prompts: list[str], rollouts: Rollouts) -> int:
+        """What stands for the rollouts with the fake engine: each prompt has one turn; says how many they are."""
         from lineal.engines.fake import fake_generation
 
         generation = fake_generation(prompts, self.samples, self.max_tokens, step.seed)
         rewards = rollouts.reward(generation)
         rollouts.learned([0.0] * len(rewards))
+        return generation.total
 
 
 def _reward(name: str, declared: str | Mapping[str, Any]) -> Reward:

@@ -148,7 +148,7 @@ class Rollouts:
         rollouts, step, count = generation.rollouts, generation.optimizer_step, len(generation.rollouts)
         rows = self._prompts.take(pa.array([rollout.prompt for rollout in rollouts], pa.int64()))
         prompt_ids = rows["prompt_id"].to_pylist()
-        indices = [step * self._samples + place % self._samples for place in range(count)]
+        indices = [rollout.visit * self._samples + place % self._samples for place, rollout in enumerate(rollouts)]
         made: dict[str, list[Any]] = {
             "sample_id": [
                 row_id(self._checkpoint, prompt_id, index, self._provenance)
