@@ -312,3 +312,19 @@ MISTAKES = [
 def test_setting_that_does_not_fit_is_refused(lab: Lab, settings: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, pydantic.ValidationError), match=message):
         lab.parse("grpo", {"prompts": (), "init": ()}, **{**SHORT, **settings})
+
+
+@pytest.mark.gpu
+@pytest.mark.model
+def test_grpo_trains_in_bf16_on_a_gpu(tmp_path: Path, checkpoint: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    lab = Lab(tmp_path)
+    inputs = inputs_of(lab, checkpoint, [{**row, "answer": "a"} for row in PROMPTS])
+    settings = {"rewards": {"first": FIRST_LETTER}, "samples": 8, "batch_size": 64, "steps": 25, "learning_rate": 1e-2}
+    made = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, **settings, "precision": "bf16", "beta": 0.01})
+    passed = [row["verdict"] == "pass" for row in rows_of(made["rollouts"])]
+    assert mean(passed[-256:]) > mean(passed[:256]) + 0.1
+    assert weights(made[""].directory) != weights(checkpoint)
