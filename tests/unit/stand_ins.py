@@ -61,6 +61,9 @@ class TrainerPart(Component):
 
 
 class TaskFilter(VerifierPart):
+    """Its numeric check finds the answer of a posed prompt."""
+
+    added: ClassVar[Columns] = (*VerifierPart.added, "answer")
     needed: ClassVar[Columns] = ("prompt_id", "prompt")
 
     checks: list[str]
