@@ -28,8 +28,9 @@ PROMPTS = [
     {"prompt_id": f"p{index}", "prompt": f"{word}=", "answer": in_order(word), "difficulty": float(len(word)), "set": "own"}
     for index, word in enumerate(dict.fromkeys(words(14)))
 ]
-ANY_LETTER = [{**row, "answer": "abcdefghijklm"[index % 13]} for index, row in enumerate(PROMPTS)]
-FIRST_LETTER = {"use": "exact_match", "extract": "^(.)", "weight": 0.5}
+UNANSWERED = [{**row, "answer": ""} for row in PROMPTS]
+ENDS = {"use": "exact_match", "extract": "^()", "weight": 0.5}
+"""Passes whatever ends before the limit, where the answer is empty; a random model does so now and then."""
 EMPTY = pa.schema([(name, pa.string()) for name in ("prompt_id", "prompt", "answer")]).empty_table()
 
 
@@ -57,8 +58,8 @@ def groups(rows: list[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, A
 
 @pytest.mark.model
 def test_grpo_keeps_every_sampled_completion_as_a_row_with_its_reward(lab: Lab, checkpoint: Path) -> None:
-    inputs = inputs_of(lab, checkpoint, ANY_LETTER)
-    rewards = {"first": FIRST_LETTER, "exact": "exact_match"}
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    rewards = {"ends": ENDS, "exact": "exact_match"}
     made = lab.run("grpo", "round_02/checkpoint", inputs, 2, **{**SHORT, "rewards": rewards})
     rows = rows_of(made["rollouts"])
     assert len(rows) == len({row["sample_id"] for row in rows}) == 3 * 32
@@ -66,14 +67,14 @@ def test_grpo_keeps_every_sampled_completion_as_a_row_with_its_reward(lab: Lab, 
         "in": 14, "expected": 96, "out": 96, "unsampled": 0, "error": 0,
         "pass": sum(row["verdict"] == "pass" for row in rows), "fail": sum(row["verdict"] == "fail" for row in rows),
     }  # fmt: skip
-    of = {row["prompt_id"]: row for row in ANY_LETTER}
+    of = {row["prompt_id"]: row for row in UNANSWERED}
     for row in rows:
         prompt = of[row["prompt_id"]]
         assert row["parents"] == [row["prompt_id"]] and {name: row[name] for name in prompt} == prompt
         assert (row["checkpoint"], row["round"], row["temperature"]) == (inputs["init"].digest, 2, 1.0)
         assert row["tokens"] >= len(row["completion"]) + (row["finish_reason"] == "stop")  # one may be no letter
-        assert row["score"] == 0.5 * row["first_score"] + row["exact_score"]
-        assert (row["verdict"] == "pass") == (row["first_verdict"] == row["exact_verdict"] == "pass")
+        assert row["score"] == 0.5 * row["ends_score"] + row["exact_score"]
+        assert (row["verdict"] == "pass") == (row["ends_verdict"] == row["exact_verdict"] == "pass")
     assert [row["optimizer_step"] for row in rows] == [0] * 32 + [1] * 32 + [2] * 32
     assert max(row["score"] for row in rows) > 0
     for group in groups(rows).values():
@@ -86,10 +87,10 @@ def test_grpo_keeps_every_sampled_completion_as_a_row_with_its_reward(lab: Lab, 
 
 @pytest.mark.model
 def test_rewards_are_what_the_verifier_says_of_the_rows_anew(lab: Lab, checkpoint: Path) -> None:
-    settings = {**SHORT, "rewards": {"first": FIRST_LETTER}}
-    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, ANY_LETTER), **settings)["rollouts"]
+    settings = {**SHORT, "rewards": {"ends": ENDS}}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)["rollouts"]
     rows = Rows((made,)).read()
-    judge = row_verifier({"use": "exact_match", "extract": "^(.)"})
+    judge = row_verifier({"use": "exact_match", "extract": "^()"})
     anew = judge.judge(rows.drop_columns(["verdict", "score", "detail"]), Progress("", rows.num_rows, "rows", None))
     assert anew["verdict"].to_pylist() == rows["verdict"].to_pylist()
     assert {"pass", "fail"} == set(anew["verdict"].to_pylist())
@@ -121,10 +122,17 @@ def test_one_generation_serves_several_updates(lab: Lab, checkpoint: Path) -> No
     assert [row["optimizer_step"] for row in rows] == [0] * 32 + [4] * 32
 
 
+def test_parents_are_the_ids_of_the_prompts_rows(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, Compute(engine="fake", workers=1))
+    prompts = lab.put("tasks/posed", [{**row, "sample_id": f"s{index}"} for index, row in enumerate(PROMPTS)])
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", {"prompts": prompts, "init": prompts}, **SHORT)["rollouts"])
+    assert {(row["prompt_id"], *row["parents"]) for row in rows} == {(f"p{index}", f"s{index}") for index in range(14)}
+
+
 @pytest.mark.model
 def test_settings_of_the_loss_change_the_weights_and_not_the_first_draws(lab: Lab, checkpoint: Path) -> None:
-    inputs = inputs_of(lab, checkpoint, ANY_LETTER)
-    base = {**SHORT, "rewards": {"first": FIRST_LETTER}, "iterations": 3, "learning_rate": 1e-2}
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    base = {**SHORT, "rewards": {"ends": ENDS}, "iterations": 3, "learning_rate": 1e-2}
     variants = {
         "dapo": {}, "beta": {"beta": 0.5}, "dr_grpo": {"loss": "dr_grpo"}, "none": {"scale_rewards": "none"},
         "clip": {"epsilon": 0.01}, "gspo": {"loss": "grpo", "importance_sampling_level": "sequence"},
@@ -140,21 +148,20 @@ def test_settings_of_the_loss_change_the_weights_and_not_the_first_draws(lab: La
 
 @pytest.mark.model
 def test_grpo_learns_what_is_rewarded(lab: Lab, checkpoint: Path) -> None:
-    prompts = [{**row, "answer": "a"} for row in PROMPTS]
-    settings = {"rewards": {"first": FIRST_LETTER}, "samples": 8, "batch_size": 64, "steps": 25, "learning_rate": 1e-2}
-    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, prompts), **{**SHORT, **settings})["rollouts"]
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "steps": 16, "learning_rate": 1e-2}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)["rollouts"]
     passed = [row["verdict"] == "pass" for row in rows_of(made)]
-    assert mean(passed[:256]) < 0.05 and mean(passed[-256:]) > 0.2
+    assert mean(passed[:64]) < 0.25 and mean(passed[-64:]) > 0.5
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from tests.unit.lab import Lab
-from tests.unit.test_trainers_grpo import ANY_LETTER, FIRST_LETTER, SHORT, inputs_of
+from tests.unit.test_trainers_grpo import UNANSWERED, ENDS, SHORT, inputs_of
 lab = Lab(Path(sys.argv[1]))
-inputs = inputs_of(lab, Path(sys.argv[2]), ANY_LETTER)
-made = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "rewards": {"a": FIRST_LETTER}})
+inputs = inputs_of(lab, Path(sys.argv[2]), UNANSWERED)
+made = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "rewards": {"a": ENDS}})
 print(made[""].digest, made["rollouts"].digest)
 """
 
@@ -162,27 +169,27 @@ print(made[""].digest, made["rollouts"].digest)
 @pytest.mark.model
 def test_grpo_makes_the_same_bytes_in_another_process(tmp_path: Path, checkpoint: Path) -> None:
     lab = Lab(tmp_path / "here")
-    made = lab.run(
-        "grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, ANY_LETTER), **{**SHORT, "rewards": {"a": FIRST_LETTER}}
-    )
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **{**SHORT, "rewards": {"a": ENDS}})
     other = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path / "there", checkpoint], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE
     )
     assert other.stdout.split() == [made[""].digest, made["rollouts"].digest]
     again = Lab(tmp_path / "seed", seed=1)
     different = again.run(
-        "grpo", "round_01/checkpoint", inputs_of(again, checkpoint, ANY_LETTER), **{**SHORT, "rewards": {"a": FIRST_LETTER}}
+        "grpo", "round_01/checkpoint", inputs_of(again, checkpoint, UNANSWERED), **{**SHORT, "rewards": {"a": ENDS}}
     )
     assert different["rollouts"].digest != made["rollouts"].digest
 
 
 @pytest.mark.model
 def test_rollout_that_cannot_be_judged_is_an_error_and_teaches_nothing(lab: Lab, checkpoint: Path) -> None:
-    prompts = [{**row, "answer": None if index == 3 else row["answer"]} for index, row in enumerate(ANY_LETTER)]
-    tolerant = {**FIRST_LETTER, "max_error_rate": 0.2}
-    settings = {**SHORT, "rewards": {"first": tolerant}, "steps": 4, "batch_size": 28}
+    prompts = [{**row, "answer": None if index == 3 else row["answer"]} for index, row in enumerate(UNANSWERED)]
+    tolerant = {**ENDS, "max_error_rate": 0.2}
+    settings = {**SHORT, "rewards": {"ends": tolerant}, "steps": 4, "batch_size": 28}
     inputs = inputs_of(lab, checkpoint, prompts)
-    broken = [row for row in rows_of(lab.run("grpo", "round_01/checkpoint", inputs, **settings)["rollouts"]) if not row["answer"]]
+    broken = [
+        row for row in rows_of(lab.run("grpo", "round_01/checkpoint", inputs, **settings)["rollouts"]) if row["answer"] is None
+    ]
     assert lab.counts["error"] == len(broken) == 8
     for row in broken:
         assert (row["verdict"], row["score"], row["advantage"]) == ("error", None, 0.0)
@@ -190,7 +197,7 @@ def test_rollout_that_cannot_be_judged_is_an_error_and_teaches_nothing(lab: Lab,
     with pytest.raises(
         CheckFailure, match=r"exact_match could not judge \d+ of 112 completions.*the row has no answer.*limit 5%"
     ):
-        lab.run("grpo", "round_01/checkpoint", inputs, **{**settings, "rewards": {"first": FIRST_LETTER}})
+        lab.run("grpo", "round_01/checkpoint", inputs, **{**settings, "rewards": {"ends": ENDS}})
 
 
 @pytest.mark.model
@@ -214,8 +221,8 @@ def test_verifier_with_processes_judges_all_the_while(lab: Lab, checkpoint: Path
 @pytest.mark.model
 def test_grpo_trains_an_adapter_and_trains_it_on(lab: Lab, checkpoint: Path) -> None:
     pytest.importorskip("peft")
-    inputs = inputs_of(lab, checkpoint, ANY_LETTER)
-    settings = {**SHORT, "rewards": {"first": FIRST_LETTER}, "lora": {"rank": 4, "alpha": 8}, "beta": 0.1, "learning_rate": 1e-2}
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "lora": {"rank": 4, "alpha": 8}, "beta": 0.1, "learning_rate": 1e-2}
     first = lab.run("grpo", "round_01/checkpoint", inputs, **settings)
     assert (first[""].directory / "adapter_model.safetensors").is_file()
     onward = {**inputs, "init": first[""], "init_base": inputs["init"]}
@@ -322,9 +329,8 @@ def test_grpo_trains_in_bf16_on_a_gpu(tmp_path: Path, checkpoint: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")
     lab = Lab(tmp_path)
-    inputs = inputs_of(lab, checkpoint, [{**row, "answer": "a"} for row in PROMPTS])
-    settings = {"rewards": {"first": FIRST_LETTER}, "samples": 8, "batch_size": 64, "steps": 25, "learning_rate": 1e-2}
-    made = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, **settings, "precision": "bf16", "beta": 0.01})
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "steps": 16, "learning_rate": 1e-2, "precision": "bf16", "beta": 0.001}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)
     passed = [row["verdict"] == "pass" for row in rows_of(made["rollouts"])]
-    assert mean(passed[-256:]) > mean(passed[:256]) + 0.1
+    assert mean(passed[-64:]) > mean(passed[:64]) + 0.2
     assert weights(made[""].directory) != weights(checkpoint)

@@ -13,7 +13,7 @@ from lineal.components.generators.drawing import carried
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, RowVerifier
 from lineal.components.verifiers.embedded import too_many_errors
 from lineal.data.ids import row_id
-from lineal.data.schema import arrow_type
+from lineal.data.schema import arrow_type, row_key
 from lineal.data.workspace import read_shards, save_shard
 from lineal.errors import DataError
 
@@ -81,6 +81,7 @@ class Rollouts:
     ) -> None:
         self._step, self._rewards, self._samples, self._provenance = step, rewards, samples, provenance
         self._prompts = prompts.select([name for name in prompts.column_names if carried(name)])
+        self._parents: list[str] = prompts[row_key(prompts.column_names)].to_pylist()
         self._temperature, self._checkpoint = temperature, step.model("init").digest
         self._errors = [0] * len(rewards)
         self._last: tuple[int, pa.Table] | None = None
@@ -154,7 +155,7 @@ class Rollouts:
                 row_id(self._checkpoint, prompt_id, index, self._provenance)
                 for prompt_id, index in zip(prompt_ids, indices, strict=True)
             ],
-            "parents": [[prompt_id] for prompt_id in prompt_ids],
+            "parents": [[self._parents[rollout.prompt]] for rollout in rollouts],
             "completion": [rollout.text for rollout in rollouts],
             "finish_reason": [rollout.finish_reason for rollout in rollouts],
             "tokens": [rollout.tokens for rollout in rollouts],
@@ -173,13 +174,8 @@ class Rollouts:
         verdicts = [verdict for verdict, _, _ in said]
         verdict = ERROR if ERROR in verdicts else FAIL if FAIL in verdicts else PASS
         detail = said[verdicts.index(verdict)][2]
-        if verdict == ERROR:
-            return verdict, None, detail
-        return (
-            verdict,
-            fsum(each.weight * (score or 0.0) for each, (_, score, _) in zip(self._rewards, said, strict=True)),
-            detail,
-        )
+        weighed = (each.weight * (score or 0.0) for each, (_, score, _) in zip(self._rewards, said, strict=True))
+        return verdict, None if verdict == ERROR else fsum(weighed), detail
 
     def _add_errors(self, said: Sequence[Sequence[Said]]) -> None:
         for number, told in enumerate(said):
