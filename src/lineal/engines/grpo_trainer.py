@@ -61,12 +61,32 @@ def grpo_trainer(
     """
     from datasets import Dataset
     from trl.trainer.grpo_config import GRPOConfig
+
+    def reward(completion_ids: list[list[int]], visit: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
+        texts = decode_completions(tokenizer, completion_ids)
+        rollouts = tuple(
+            Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length")
+            for of, text, ids in zip((visits[place] for place in visit), texts, completion_ids, strict=True)
+        )
+        return judge.reward(Generation(trainer_state.global_step, total, rollouts))
+
+    common = {name: value for name, value in trainer_arguments(settings, scratch).items() if name not in NOT_OF_GRPO}
+    trainer = _judged_trainer({visit.text: visit.ids for visit in visits}, judge)(
+        model=model,
+        reward_funcs=[reward],
+        args=GRPOConfig(**common, **arguments),
+        train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in visits], "visit": list(range(len(visits)))}),
+        processing_class=tokenizer,
+    )
+    return trainer
+
+
+def _judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge) -> Any:
+    """GRPO that takes prompts as they are encoded here, and hands every generation over."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    encoded = {visit.text: visit.ids for visit in visits}
-
     class JudgedGRPOTrainer(GRPOTrainer):
-        """GRPO that hands every generation over."""
+        """GRPO between our tokens and our judge."""
 
         def _tokenize_prompts(self, asked: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
             return [encoded[prompt] for prompt in asked], None, {}
@@ -81,20 +101,4 @@ def grpo_trainer(
             self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]  # TRL tells it where it samples only
             super().log(logs, start_time)
 
-    def reward(completion_ids: list[list[int]], visit: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
-        texts = decode_completions(tokenizer, completion_ids)
-        rollouts = tuple(
-            Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length")
-            for of, text, ids in zip((visits[place] for place in visit), texts, completion_ids, strict=True)
-        )
-        return judge.reward(Generation(trainer_state.global_step, total, rollouts))
-
-    common = {name: value for name, value in trainer_arguments(settings, scratch).items() if name not in NOT_OF_GRPO}
-    trainer = JudgedGRPOTrainer(
-        model=model,
-        reward_funcs=[reward],
-        args=GRPOConfig(**common, **arguments),
-        train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in visits], "visit": list(range(len(visits)))}),
-        processing_class=tokenizer,
-    )
-    return trainer
+    return JudgedGRPOTrainer
