@@ -86,8 +86,7 @@ class Trainer(Component):
 
             def advance(done: int, total: int, figures: dict[str, Any]) -> None:
                 progress.total = total
-                told = (f"{name} {figures[name]:.3f}" for name in ("loss", "reward") if figures.get(name) is not None)
-                progress.advance(1, ", ".join(told))
+                progress.advance(1, f"loss {figures.get('loss', 0.0):.3f}")
 
             report = train(step.directory(), advance)
         step.facts.update(
