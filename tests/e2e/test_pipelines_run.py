@@ -1,6 +1,6 @@
 """Every shipped pipeline runs two tiny rounds for real: a real small model samples and trains.
 
-The methods of preferences and of roles run in files of their own, so that workers share the work.
+The methods of preferences, of roles and of online training run in files of their own, so that workers share the work.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from lineal.errors import SandboxError
 
 from .filtered_characteristics import CHARACTERISTICS
 from .pipelines_project import PIPELINES, check_two_rounds, made
+from .test_online_methods import ONLINE
 from .test_preference_methods import PREFERENCES
 from .test_role_methods import ROLES
 
-FILTERED = sorted({*PIPELINES} - {*PREFERENCES} - {*ROLES})
+FILTERED = sorted({*PIPELINES} - {*PREFERENCES} - {*ROLES} - {*ONLINE})
 RUN_PROGRAMS = {"codeit"}
 """Pipelines that need a sandbox."""
 
 
 def test_pipelines_are_all_found():
-    assert {*PREFERENCES, *ROLES} < {*PIPELINES}
-    assert len(PIPELINES) == 26
+    assert {*PREFERENCES, *ROLES, *ONLINE} < {*PIPELINES}
+    assert len(PIPELINES) == 27
 
 
 @pytest.mark.model

@@ -61,6 +61,9 @@ class TrainerPart(Component):
 
 
 class TaskFilter(VerifierPart):
+    """Its numeric check finds the answer of a posed prompt."""
+
+    added: ClassVar[Columns] = (*VerifierPart.added, "answer")
     needed: ClassVar[Columns] = ("prompt_id", "prompt")
 
     checks: list[str]
@@ -86,25 +89,12 @@ class ProcessReward(TrainerPart):
     rows: RowsRef
 
 
-class Grpo(TrainerPart):
-    """Two outputs: the checkpoint, and the rows that it sampled and judged on the way."""
-
-    prompts: RowsRef
-    verifier: str
-    samples: int = 8
-
-    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        rollouts = merged(inputs["prompts"], SAMPLED, ("verdict", "score", "detail"))
-        return {"": Output(ArtifactKind.MODEL), "rollouts": Output(ArtifactKind.ROWS, rollouts)}
-
-
 _ALL: dict[str, type[Component]] = {
     "puzzles": Puzzles,
     "task_filter": TaskFilter,
     "rollouts_of": RolloutsOf,
     "mcts": Mcts,
     "process_reward": ProcessReward,
-    "grpo": Grpo,
 }
 
 STAND_INS = {name: part for name, part in _ALL.items() if name not in BUILT_IN}

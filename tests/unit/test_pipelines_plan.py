@@ -94,6 +94,7 @@ SHARED = {
     "east": [*BASE, *HARD, "tasks/train"],
     "dive": [*BASE, *HARD, "tasks/train"],
     "auto_cei": ["tasks/base", "start/checkpoint"],
+    "adarft": BASE + HARD,
 }
 
 

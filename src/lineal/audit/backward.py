@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import duckdb
 
 TEXTS = ("prompt", "completion", "chosen", "rejected", "answer")
-SAMPLE_FACTS = ("sample_index", "seed", "temperature", "round", "tokens", "finish_reason", "logprob", "hinted")
+SAMPLE_FACTS = (
+    "sample_index", "seed", "temperature", "round", "optimizer_step", "advantage", "tokens", "finish_reason", "logprob", "hinted"
+)  # fmt: skip
 DECISION_FACTS = ("decision", "reason", "weight")
 _NOT_FACTS = {*TEXTS, "sample_id", "prompt_id", "parents", "checkpoint", "entry", "task", "difficulty"}
 

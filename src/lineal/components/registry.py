@@ -44,6 +44,7 @@ BUILT_IN: dict[str, str] = {
     "dpo": "lineal.components.trainers.dpo:Dpo",
     "kto": "lineal.components.trainers.kto:Kto",
     "reward_model": "lineal.components.trainers.reward_model:RewardModel",
+    "grpo": "lineal.components.trainers.grpo:Grpo",
     # evaluators
     "accuracy": "lineal.components.evaluators.accuracy:Accuracy",
     "pass_at_k": "lineal.components.evaluators.pass_at_k:PassAtK",

@@ -32,6 +32,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "sample_index": ("int64", "which of the prompt's samples this is"),
     "seed": ("uint64", "seed of the sample's noise"),
     "checkpoint": ("string", "digest of the checkpoint that sampled it"),
+    "optimizer_step": ("int64", "for a rollout, the optimizer steps that the checkpoint had taken in training when it sampled"),
+    "advantage": ("double", "for a rollout, how much better than its group its training took it to be"),
     "verdict": ("string", "'pass', 'fail' or 'error'"),
     "score": ("double", "the verifier's score"),
     "detail": ("string", "why the verdict is what it is"),

@@ -161,10 +161,10 @@ class Workspace:
                     progress.advance((stop - start) * rows_per_input, "(already done)")
                     self.facts["resumed_shards"] = self.facts.get("resumed_shards", 0) + 1
                 else:
-                    _save_shard(path, conform(transform(table, progress)))
+                    save_shard(path, conform(transform(table, progress)))
                     shutil.rmtree(self.unsaved, ignore_errors=True)
                 paths.append(path)
-        return self.write_rows(_read_shards(paths), output)
+        return self.write_rows(read_shards(paths), output)
 
     def draft(self, output: str, manifest: Callable[..., Manifest], kind: ArtifactKind) -> Manifest:
         """The manifest that an output would have if it were published now."""
@@ -199,7 +199,8 @@ def conform(table: pa.Table) -> pa.Table:
     return table
 
 
-def _save_shard(path: Path, table: pa.Table) -> None:
+def save_shard(path: Path, table: pa.Table) -> None:
+    """Writes a shard of unfinished work, whole or not at all."""
     import pyarrow.parquet as pq
 
     temporary = path.with_suffix(".writing")
@@ -208,7 +209,8 @@ def _save_shard(path: Path, table: pa.Table) -> None:
     temporary.rename(path)
 
 
-def _read_shards(paths: list[Path]) -> Iterator[pa.Table]:
+def read_shards(paths: list[Path]) -> Iterator[pa.Table]:
+    """The shards' rows, one after another."""
     import pyarrow.parquet as pq
 
     for path in paths:

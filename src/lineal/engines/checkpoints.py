@@ -23,7 +23,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' progress bars off, since steps report their own, and one deprecation that PEFT triggers."""
+    """Keep transformers' progress bars off, since steps report their own, and one deprecation that PEFT and TRL trigger."""
     from transformers.utils import logging as transformers_logging
 
     logging = cast(Any, transformers_logging)

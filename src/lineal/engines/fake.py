@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from lineal.engines.rollouts import Generation, Rollout
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
 
@@ -27,6 +28,14 @@ class FakeSampler:
         text = "".join(letters if request.seed % 2 else reversed(letters))
         reason = "stop" if len(text) < settings.max_tokens else "length"
         return Completion(text[: settings.max_tokens], min(len(text) + 1, settings.max_tokens), reason, -float(len(text)))
+
+
+def fake_generation(prompts: Sequence[str], samples: int, max_tokens: int, seed: int) -> Generation:
+    """Stands for what an online training samples: each prompt once, before the first step."""
+    requests = [Request(prompt, seed + index) for prompt in prompts for index in range(samples)]
+    drawn = FakeSampler().sample(requests, SamplingSettings(max_tokens=max_tokens))
+    rollouts = [Rollout(place // samples, 0, one.text, one.tokens, one.finish_reason) for place, one in enumerate(drawn)]
+    return Generation(0, len(rollouts), tuple(rollouts))
 
 
 class FakeLikelihoods:

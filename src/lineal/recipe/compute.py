@@ -34,6 +34,9 @@ class Compute(Strict):
         workers: processes and DuckDB threads for row-wise work; rows are put back in input order.
         max_concurrent: steps the multiprocess executor runs at once.
         processes: 'fork' runs steps in children of one server that has the heavy imports done, 'spawn' starts each afresh.
+        grpo_vllm: has `grpo` sample with vLLM, inside its own process or by a server; the manifest says so, since only
+            transformers, where it is left out, promise bit equality.
+        grpo_vllm_server: the address of that server.
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
     """
 
@@ -45,6 +48,8 @@ class Compute(Strict):
     workers: Annotated[int, Ge(0)] = 0
     max_concurrent: Positive = 2
     processes: Literal["fork", "spawn"] = "fork"
+    grpo_vllm: Literal["colocate", "server"] | None = None
+    grpo_vllm_server: str = "http://localhost:8000"
     memory_limit: str = "4GB"
 
     @property

@@ -1,4 +1,4 @@
-"""What evaluators that sample share: the verifier that judges the samples, and a limit on its errors."""
+"""What evaluators that sample share: draws of all prompts, judged by a verifier with a limit on its errors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pydantic import PrivateAttr
 
 from lineal.components.base import Columns, Component, ModelRef, Role, RowsRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts
-from lineal.components.registry import Registry
-from lineal.components.verifiers.base import ERROR, VERDICT, RowVerifier, written
+from lineal.components.verifiers.base import VERDICT, RowVerifier, written
+from lineal.components.verifiers.embedded import columns_read, identity_of, refuse_errors, row_verifier
 from lineal.engines.factory import open_sampler
-from lineal.errors import CheckFailure
 from lineal.recipe.compute import Positive
 
 if TYPE_CHECKING:
@@ -50,12 +49,10 @@ class JudgedDraws(Component):
         return made
 
     def identity(self) -> dict[str, Any]:
-        judge = {"use": self._judge.use, "version": self._judge.version, **self._judge.identity()}
-        return {**super().identity(), "verifier": judge}
+        return {**super().identity(), "verifier": identity_of(self._judge)}
 
     def needs(self) -> dict[str, Columns]:
-        reads = tuple(name for name in self._judge.reads if name != "completion")
-        return {"prompts": merged(("prompt_id", "prompt"), reads)}
+        return {"prompts": merged(("prompt_id", "prompt"), columns_read(self._judge))}
 
     def draw(
         self, step: Workspace, draw: Draw, columns: list[str], more: Callable[[pa.Table], pa.Table] = lambda rows: rows
@@ -96,34 +93,3 @@ def judged_rows(judge: RowVerifier, rows: pa.Table, progress: Progress) -> pa.Ta
     for name in VERDICT:
         rows = rows.append_column(name, judged[name])
     return rows
-
-
-def refuse_errors(step: Workspace, judge: RowVerifier, verdicts: pa.ChunkedArray) -> None:
-    """Counts the verdicts that are errors.
-
-    Raises:
-        CheckFailure: they are more than the verifier's limit.
-    """
-    import pyarrow.compute as pc
-
-    errors = pc.sum(pc.equal(verdicts, ERROR)).as_py() or 0
-    step.counts["error"] = errors
-    if errors > judge.max_error_rate * len(verdicts):
-        message = f"{step.step}: {judge.use} could not judge {errors:,} of {len(verdicts):,} completions"
-        raise CheckFailure("verifier_errors", f"{message} (limit {judge.max_error_rate:.0%}); they are no wrong answers")
-
-
-def row_verifier(verifier: str | Mapping[str, Any]) -> RowVerifier:
-    """The verifier that an evaluator's setting names.
-
-    Raises:
-        ValueError: it is unknown, or judges no single rows.
-    """
-    settings = {"use": verifier} if isinstance(verifier, str) else dict(verifier)
-    try:
-        found = Registry().find(str(settings.get("use")))
-    except KeyError as error:
-        raise ValueError(f"verifier: {error.args[0]}") from None
-    if not issubclass(found, RowVerifier):
-        raise ValueError(f"verifier: {settings['use']!r} does not judge single rows; take one such as 'exact_match'")
-    return found.model_validate({**settings, "rows": "completions"})

@@ -29,7 +29,6 @@ class Trainer(Component):
     """Base of the trainers.
 
     Attributes:
-        rows: what to learn from; several nodes' rows are put together in the order given.
         steps, epochs: how long; exactly one is given.
         batch_size: examples per forward pass; identity, since it decides the gradient.
         gradient_accumulation: forward passes per optimizer step.
@@ -44,7 +43,6 @@ class Trainer(Component):
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("pytorch", "huggingface")
 
-    rows: RowsRef
     steps: Positive | None = None
     epochs: Annotated[float, Gt(0)] | None = None
     batch_size: Positive = 64
@@ -101,11 +99,12 @@ class SupervisedTrainer(Trainer):
     """Base of the trainers that learn completions.
 
     Attributes:
-        rows: rows with a prompt and the target.
+        rows: rows with a prompt and the target; those of several nodes are put together in the order given.
         target: the column to learn.
         weight: a column that the loss of a row's tokens is multiplied by; the sum is still divided by the batch's tokens.
     """
 
+    rows: RowsRef
     target: Literal["completion", "answer"] = "completion"
     weight: Weight = None
 

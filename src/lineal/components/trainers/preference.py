@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt
 from pydantic import Field
 
-from lineal.components.base import Columns, ModelRef, Output, Workspace
+from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace
 from lineal.components.trainers.base import Trainer, complete_rows, weights_of
 from lineal.components.trainers.lora import Lora
 from lineal.engines.factory import base_of
@@ -26,12 +26,14 @@ class PreferenceTrainer(Trainer):
     """Base of the trainers with a reference.
 
     Attributes:
+        rows: what to learn from; several nodes' rows are put together in the order given.
         init: the checkpoint to start from; written every time, since results depend on it.
         reference: the checkpoint whose likelihoods the model is measured against; `init` where it is left out.
         beta: how strongly the model is held to the reference.
         lora: trains an adapter instead of the full weights.
     """
 
+    rows: RowsRef
     init: ModelRef
     reference: ModelRef | None = None
     beta: Annotated[float, Gt(0)] = 0.1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from lineal.components.base import Columns, ModelRef, Output, Workspace
+from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace
 from lineal.components.trainers.base import Trainer
 from lineal.components.trainers.preference import Factor, LearningRate, pair_columns, preferences
 from lineal.recipe.references import ArtifactKind
@@ -16,10 +16,12 @@ class RewardModel(Trainer):
     """Learns to give chosen completions more than rejected ones; `reward` scores rows with it.
 
     Attributes:
+        rows: pairs; those of several nodes are put together in the order given.
         init: a language model, which gets a new head in place of its own, or a reward model to train on.
         center: weight of a term that keeps rewards around 0 (arXiv:2312.09244); without it only differences mean something.
     """
 
+    rows: RowsRef
     init: ModelRef
     center: Factor | None = None
     learning_rate: LearningRate = Field(default=1e-4)

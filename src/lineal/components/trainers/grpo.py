@@ -1,0 +1,197 @@
+"""`grpo`: online training with TRL's GRPO, rewarded by verifiers; what the model samples on the way are rows of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from annotated_types import Ge, Gt, Le
+from pydantic import Field, PrivateAttr, model_validator
+
+from lineal.components.base import Columns, ModelRef, Output, RowsRef, Surroundings, Workspace, merged
+from lineal.components.generators.drawing import require_distinct_prompts
+from lineal.components.trainers.base import Trainer
+from lineal.components.trainers.lora import Lora
+from lineal.components.trainers.preference import Factor, LearningRate, checkpoint_in
+from lineal.components.trainers.rollouts import ROLLOUTS, Reward, Rollouts, rollout_columns
+from lineal.components.verifiers.base import check_extract
+from lineal.components.verifiers.embedded import columns_read, identity_of, row_verifier
+from lineal.data.ids import digest_of
+from lineal.errors import DataError
+from lineal.recipe.compute import Positive
+from lineal.recipe.references import ArtifactKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lineal.engines.online_training import GrpoSettings, Vllm
+
+Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
+OF_SEQUENCES: tuple[Loss, ...] = ("grpo", "sapo", "luspo")
+"""Losses that take a completion's ratio as a whole; in the others it would count once for every token."""
+
+
+class Grpo(Trainer):
+    """Group relative policy optimization (arXiv:2402.03300): samples of one prompt are better or worse than their mean.
+
+    `NODE.rollouts` holds every completion that was sampled, with verdict, score, advantage, and the optimizer steps that the
+    model had taken.
+
+    Attributes:
+        prompts: what to sample; several nodes' rows are put together in the order given.
+        init: the checkpoint to start from, and the reference where `beta` is above 0.
+        rewards: by a name of your choice, a verifier of single rows: its name, or its settings with `use:` and a `weight`.
+        batch_size: completions per forward pass; together with `gradient_accumulation` and `updates_per_generation` it says
+            how many are sampled at once, which decides every draw.
+        samples: completions per prompt, the group.
+        temperature, top_p, top_k: how they are drawn.
+        max_tokens: the longest completion; a longer one is cut, and fails.
+        updates_per_generation: optimizer steps that share out one generation's completions.
+        iterations: passes over one generation, GRPO's mu.
+        beta: weight of the divergence from `init`.
+        epsilon, epsilon_high: how far the ratio may fall and rise; `epsilon` for both where the other is left out.
+        loss: by TRL's name.
+        scale_rewards: what advantages are divided by.
+        importance_sampling_level: ratios of tokens, or of whole completions (GSPO).
+        mask_truncated: whether completions that were cut teach nothing.
+        lora: trains an adapter instead of the full weights.
+    """
+
+    prompts: RowsRef
+    init: ModelRef
+    rewards: Annotated[dict[str, str | dict[str, Any]], Field(min_length=1)]
+    samples: Annotated[int, Ge(2)] = 8
+    temperature: Annotated[float, Gt(0)] = 1.0
+    top_p: Annotated[float, Gt(0), Le(1)] = 1.0
+    top_k: Annotated[int, Ge(0)] = 0
+    max_tokens: Positive = 64
+    updates_per_generation: Positive = 1
+    iterations: Positive = 1
+    beta: Factor = 0.0
+    epsilon: Annotated[float, Gt(0)] = 0.2
+    epsilon_high: Annotated[float, Gt(0)] | None = None
+    loss: Loss = "dapo"
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    mask_truncated: bool = False
+    lora: Lora | None = None
+    learning_rate: LearningRate = Field(default=1e-6)
+    _rewards: dict[str, Reward] = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _generation_has_whole_groups(self) -> Self:
+        sizes = (self.batch_size, self.gradient_accumulation, self.updates_per_generation)
+        if all(isinstance(size, int) for size in (*sizes, self.samples)) and prod(sizes) % self.samples:
+            product = "batch_size * gradient_accumulation * updates_per_generation"
+            raise ValueError(f"{product} is {prod(sizes)}, but must be a multiple of samples ({self.samples})")
+        return self
+
+    @model_validator(mode="after")
+    def _level_fits_the_loss(self) -> Self:
+        if self.importance_sampling_level == "sequence" and self.loss not in OF_SEQUENCES:
+            raise ValueError(f"importance_sampling_level: sequence works with the losses {', '.join(OF_SEQUENCES)} only")
+        if self.loss == "luspo" and self.importance_sampling_level == "token":
+            raise ValueError("loss: luspo needs importance_sampling_level: sequence")
+        return self
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
+        made = cls.model_validate(dict(settings))
+        made._rewards = {name: _reward(name, declared) for name, declared in made.rewards.items()}
+        return made
+
+    def identity(self) -> dict[str, Any]:
+        rewards = {name: {**identity_of(reward.judge), "weight": reward.weight} for name, reward in self._rewards.items()}
+        return {**super().identity(), "rewards": rewards}
+
+    def needs(self) -> dict[str, Columns]:
+        reads = (columns_read(reward.judge) for reward in self._rewards.values())
+        return {"prompts": merged(("prompt_id", "prompt"), *reads)}
+
+    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
+        rollouts = rollout_columns(inputs["prompts"], self._rewards.values())
+        model = Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)
+        return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, rollouts)}
+
+    def run(self, step: Workspace) -> None:
+        """Trains from `init`; verifiers' processes stay open all the while."""
+        from lineal.engines.online_training import train_grpo
+
+        prompts = self._prompts(step)
+        settings = self.training_settings(step, self.lora.settings() if self.lora else None)
+        inputs = [artifact.digest for artifact in step.inputs["prompts"]]
+        provenance = digest_of([self.identity(), inputs, settings.seed])
+        rewards = list(self._rewards.values())
+        rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance)
+        texts, grpo, vllm = prompts["prompt"].to_pylist(), self._settings(), self._vllm(step)
+        with ExitStack() as held:
+            for reward in rewards:
+                check_extract(step, reward.judge.extract)
+                held.enter_context(reward.judge.ready(step))
+            self.learn(
+                step, len(texts),
+                lambda output, advance: train_grpo(
+                    checkpoint_in(step, "init"), texts, rollouts, settings, grpo, output, advance, vllm
+                ),
+            )  # fmt: skip
+            expected = grpo.generations(settings, len(texts)) * grpo.completions_at_once(settings)
+            if step.made_with == "fake":
+                expected = self._imagine(step, texts, rollouts)
+        rollouts.write(expected)
+
+    def _settings(self) -> GrpoSettings:
+        from lineal.engines.online_training import GrpoSettings
+
+        return GrpoSettings(
+            samples=self.samples, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k, max_tokens=self.max_tokens,
+            updates_per_generation=self.updates_per_generation, iterations=self.iterations, beta=self.beta,
+            epsilon=self.epsilon, epsilon_high=self.epsilon_high, loss=self.loss, scale_rewards=self.scale_rewards,
+            importance_sampling_level=self.importance_sampling_level, mask_truncated=self.mask_truncated,
+        )  # fmt: skip
+
+    def _vllm(self, step: Workspace) -> Vllm | None:
+        """How samples are drawn, and the manifest's word for it."""
+        from lineal.engines.online_training import Vllm
+
+        mode = step.compute.grpo_vllm
+        step.made_with = f"vllm {mode}" if mode else "transformers"
+        return Vllm(mode, step.compute.grpo_vllm_server) if mode else None
+
+    def _prompts(self, step: Workspace) -> pa.Table:
+        """The prompt rows.
+
+        Raises:
+            DataError: there are none, or one has no text or stands twice.
+        """
+        rows = step.rows("prompts")
+        require_distinct_prompts(rows, step.step)
+        table = rows.read()
+        if table["prompt"].null_count:
+            raise DataError(f"{step.step}: {table['prompt'].null_count:,} of {table.num_rows:,} prompts have no text")
+        if not table.num_rows:
+            raise DataError(f"{step.step}: 0 prompts to train on. Look at what selection dropped")
+        return table
+
+    def _imagine(self, step: Workspace, prompts: list[str], rollouts: Rollouts) -> int:
+        """What stands for the rollouts with the fake engine: each prompt has one turn; says how many they are."""
+        from lineal.engines.fake import fake_generation
+
+        generation = fake_generation(prompts, self.samples, self.max_tokens, step.seed)
+        rewards = rollouts.reward(generation)
+        rollouts.learned([0.0] * len(rewards))
+        return generation.total
+
+
+def _reward(name: str, declared: str | Mapping[str, Any]) -> Reward:
+    """One of `rewards`.
+
+    Raises:
+        ValueError: its weight is no number, or its verifier is unknown or judges no single rows.
+    """
+    settings: dict[str, Any] = {"use": declared} if isinstance(declared, str) else dict(declared)
+    weight = settings.pop("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise ValueError(f"rewards.{name}.weight: got {weight!r}, expected a number")
+    return Reward(row_verifier(settings, f"rewards.{name}", name), float(weight))

@@ -1,0 +1,104 @@
+"""TRL's GRPOTrainer set up for equal bytes: our tokens, a judge's rewards, every sample handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineal.engines.checkpoints import quiet
+from lineal.engines.rollouts import Generation, Rollout, RolloutJudge
+from lineal.engines.tokens import decode_completions
+from lineal.engines.trainer_run import trainer_arguments
+
+if TYPE_CHECKING:
+    from lineal.engines.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A prompt's turn to be sampled.
+
+    Attributes:
+        prompt: its place among the prompts.
+        number: how many turns it had before.
+        text: the prompt.
+        ids: its token ids.
+    """
+
+    prompt: int
+    number: int
+    text: str
+    ids: list[int]
+
+
+NOT_OF_GRPO = ("max_length",)
+"""Arguments of TRL's other configurations; nothing is cut here either, longer prompts are refused before."""
+
+
+def grpo_trainer(
+    model: Any,
+    tokenizer: Any,
+    visits: Sequence[Visit],
+    total: int,
+    judge: RolloutJudge,
+    settings: TrainingSettings,
+    arguments: Mapping[str, Any],
+    scratch: Path,
+) -> Any:
+    """A GRPO trainer whose only reward is the judge's.
+
+    Args:
+        model: the model to train.
+        tokenizer: its tokenizer.
+        visits: the prompts in the order in which they are sampled.
+        total: how many rollouts the whole training samples.
+        judge: rewards the samples of each generation, and then gets their advantages.
+        settings: hyperparameters of any training.
+        arguments: GRPO's own, by TRL's names.
+        scratch: an empty directory.
+    """
+    from datasets import Dataset
+    from trl.trainer.grpo_config import GRPOConfig
+
+    def reward(completion_ids: list[list[int]], visit: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
+        texts = decode_completions(tokenizer, completion_ids)
+        rollouts = tuple(
+            Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length")
+            for of, text, ids in zip((visits[place] for place in visit), texts, completion_ids, strict=True)
+        )
+        return judge.reward(Generation(trainer_state.global_step, total, rollouts))
+
+    common = {name: value for name, value in trainer_arguments(settings, scratch).items() if name not in NOT_OF_GRPO}
+    trainer = _judged_trainer({visit.text: visit.ids for visit in visits}, judge)(
+        model=model,
+        reward_funcs=[reward],
+        args=GRPOConfig(**common, **arguments),
+        train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in visits], "visit": list(range(len(visits)))}),
+        processing_class=tokenizer,
+    )
+    return trainer
+
+
+def _judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge) -> Any:
+    """GRPO that takes prompts as they are encoded here, and hands every generation over."""
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    class JudgedGRPOTrainer(GRPOTrainer):
+        """GRPO between our tokens and our judge."""
+
+        def _tokenize_prompts(self, asked: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+            return [encoded[prompt] for prompt in asked], None, {}
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            with quiet():
+                scored: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            judge.learned(scored["advantages"].tolist())
+            return scored
+
+        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+            self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]  # TRL tells it where it samples only
+            super().log(logs, start_time)
+
+    return JudgedGRPOTrainer

@@ -1,0 +1,206 @@
+"""Online training with TRL's GRPO: the model samples and a judge rewards. Same data, settings and seed, same bytes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from itertools import islice
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lineal.engines.checkpoints import quiet
+from lineal.engines.grpo_trainer import Visit, grpo_trainer
+from lineal.engines.tokens import encode_prompts, load_tokenizer
+from lineal.engines.training import run_training
+from lineal.errors import EngineError
+
+if TYPE_CHECKING:
+    from lineal.engines.preference_training import Checkpoint
+    from lineal.engines.rollouts import RolloutJudge
+    from lineal.engines.trainer_run import Progress
+    from lineal.engines.training import TrainingReport, TrainingSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpoSettings:
+    """What GRPO (arXiv:2402.03300) has beside any training's settings.
+
+    Attributes:
+        samples: completions per prompt, the group G that advantages are relative to.
+        temperature, top_p, top_k: how completions are drawn; 1.0 and 0 switch the filters off.
+        max_tokens: the longest completion, eos included.
+        updates_per_generation: optimizer steps that share out one generation's completions.
+        iterations: passes over one generation, the paper's mu.
+        beta: weight of the divergence from the initial checkpoint; 0 loads no reference.
+        epsilon, epsilon_high: how far the ratio may fall and rise before it is clipped.
+        loss: how token losses are put together, by TRL's name.
+        scale_rewards: what advantages are divided by: the group's deviation, the batch's, or nothing.
+        importance_sampling_level: ratios of tokens, or of whole completions (GSPO, arXiv:2507.18071).
+        mask_truncated: whether completions that were cut at `max_tokens` teach nothing.
+    """
+
+    samples: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int
+    updates_per_generation: int = 1
+    iterations: int = 1
+    beta: float = 0.0
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    loss: str = "dapo"
+    scale_rewards: str = "group"
+    importance_sampling_level: str = "token"
+    mask_truncated: bool = False
+
+    def completions_at_once(self, settings: TrainingSettings) -> int:
+        """How many completions one generation has."""
+        return settings.batch_size * settings.gradient_accumulation * self.updates_per_generation
+
+    def generations(self, settings: TrainingSettings, prompts: int) -> int:
+        """How often the training samples: enough for its steps, or to give every prompt its epochs."""
+        if settings.steps is not None:
+            return ceil(settings.steps / (self.updates_per_generation * self.iterations))
+        assert settings.epochs is not None
+        return ceil(settings.epochs * prompts * self.samples / self.completions_at_once(settings))
+
+    def arguments(self, gradient_accumulation: int) -> dict[str, Any]:
+        """By TRL's names, whose `steps_per_generation` counts forward passes."""
+        return {
+            "num_generations": self.samples, "temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k,
+            "max_completion_length": self.max_tokens, "num_iterations": self.iterations, "beta": self.beta,
+            "steps_per_generation": self.updates_per_generation * gradient_accumulation, "epsilon": self.epsilon,
+            "epsilon_high": self.epsilon_high, "loss_type": self.loss, "scale_rewards": self.scale_rewards,
+            "importance_sampling_level": self.importance_sampling_level, "mask_truncated_completions": self.mask_truncated,
+            "shuffle_dataset": False,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Vllm:
+    """Sampling by vLLM instead of transformers: faster, and not bit for bit the same.
+
+    Attributes:
+        mode: inside this process ('colocate'), or by a server that takes the weights of each step.
+        server: the server's address.
+    """
+
+    mode: Literal["colocate", "server"]
+    server: str
+
+    def arguments(self) -> dict[str, Any]:
+        """By TRL's names."""
+        server = {"vllm_server_base_url": self.server} if self.mode == "server" else {}
+        return {"use_vllm": True, "vllm_mode": self.mode, **server}
+
+
+def train_grpo(
+    init: Checkpoint,
+    prompts: Sequence[str],
+    judge: RolloutJudge,
+    settings: TrainingSettings,
+    grpo: GrpoSettings,
+    output: Path,
+    progress: Progress | None = None,
+    vllm: Vllm | None = None,
+) -> TrainingReport:
+    """Train `init` on what it samples itself and write the new checkpoint to `output`.
+
+    Prompts come in shuffled order, and in another one every epoch. A generation may reach over an epoch's end, so none is
+    left out; with `epochs` the last generation is filled up with prompts of a further one.
+
+    Args:
+        init: where training starts, and the reference where `beta` is above 0.
+        prompts: what to sample, in an order that is part of the identity.
+        judge: rewards each generation, and then gets its advantages.
+        settings: hyperparameters; their `max_tokens` is not looked at.
+        grpo: GRPO's own.
+        output: directory to write; a temporary sibling is used and removed.
+        progress: called after each optimizer step.
+        vllm: samples with vLLM.
+
+    Raises:
+        EngineError: a prompt is too long or has unknown characters, `init` does not fit the settings, or vLLM does not run.
+    """
+    if vllm is not None:
+        require_vllm(vllm)
+    tokenizer = load_tokenizer(init.directory)
+    arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments() if vllm else {})
+    generations, at_once = grpo.generations(settings, len(prompts)), grpo.completions_at_once(settings)
+    if settings.steps is None:
+        settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
+
+    def prepare(model: Any, scratch: Path) -> Any:
+        ids = encode_prompts(tokenizer, prompts, settings.chat)
+        _refuse_long(prompts, ids, grpo.max_tokens, int(model.config.max_position_embeddings))
+        with quiet(), _explained(vllm):
+            turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
+            visits = [Visit(place, number, prompts[place], ids[place]) for place, number in turns]
+            total = generations * at_once
+            trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch)
+        _require_one_process(trainer.accelerator.num_processes)
+        return trainer
+
+    return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts))
+
+
+def _turns(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:
+    """The first `count` turns: each a prompt's place, and how many turns it had before."""
+
+    def turns() -> Iterator[tuple[int, int]]:
+        draw, number = random.Random(seed), 0  # noqa: S311 - reproducible on purpose
+        while True:
+            yield from ((place, number) for place in sorted(range(prompts), key=lambda _: draw.random()))
+            number += 1
+
+    return list(islice(turns(), count))
+
+
+def require_vllm(vllm: Vllm) -> None:
+    """Checks that vLLM can sample for a training in this process.
+
+    Raises:
+        EngineError: it is not installed here, or there is no GPU.
+    """
+    import torch
+
+    setting = f"compute.grpo_vllm: {vllm.mode}"
+    if find_spec("vllm") is None:
+        fix = "Install one that TRL knows (pip install 'trl[vllm]') into the interpreter that trains, or leave grpo_vllm out"
+        raise EngineError(f"{setting} needs the package vllm, which is not installed here. {fix}")
+    if not torch.cuda.is_available():
+        raise EngineError(f"{setting} needs a GPU, and torch finds none here. Leave grpo_vllm out to sample with transformers")
+
+
+@contextmanager
+def _explained(vllm: Vllm | None) -> Iterator[None]:
+    """Says which setting asked for a vLLM that does not start."""
+    try:
+        yield
+    except (ImportError, ValueError, OSError) as error:
+        if vllm is None:
+            raise
+        where = f" at {vllm.server} (compute.grpo_vllm_server)" if vllm.mode == "server" else ""
+        raise EngineError(f"compute.grpo_vllm: {vllm.mode}: vLLM{where} does not start: {error}") from error
+
+
+def _refuse_long(prompts: Sequence[str], ids: Sequence[Sequence[int]], max_tokens: int, positions: int) -> None:
+    longest = max(range(len(ids)), key=lambda place: len(ids[place]))
+    if len(ids[longest]) + max_tokens > positions:
+        raise EngineError(
+            f"grpo: prompt {prompts[longest][:60]!r} has {len(ids[longest])} tokens, with max_tokens {max_tokens} that is more "
+            f"than the {positions} positions of the model. Lower max_tokens or drop such prompts before."
+        )
+
+
+def _require_one_process(processes: int) -> None:
+    if processes > 1:
+        raise EngineError(
+            f"grpo: got {processes} processes, expected 1: rollouts of several processes are not put together yet. "
+            "Train in one process, and sample with vLLM on more GPUs (compute.grpo_vllm: server)."
+        )

@@ -1,0 +1,53 @@
+"""What a model in training samples, as an online trainer hands it to a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One completion.
+
+    Attributes:
+        prompt: the place of its prompt among the training's prompts.
+        visit: how often the training had sampled this prompt before.
+        text: without special tokens.
+        tokens: tokens drawn, eos included.
+        finish_reason: 'stop' after an eos token, 'length' at the limit.
+    """
+
+    prompt: int
+    visit: int
+    text: str
+    tokens: int
+    finish_reason: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was sampled at once.
+
+    Attributes:
+        optimizer_step: the optimizer steps that the model had taken.
+        total: how many rollouts the whole training samples.
+        rollouts: one prompt's stand together, as many of each prompt.
+    """
+
+    optimizer_step: int
+    total: int
+    rollouts: tuple[Rollout, ...]
+
+
+class RolloutJudge(Protocol):
+    """Says what rollouts are worth; asked for one generation after another."""
+
+    def reward(self, generation: Generation) -> list[float | None]:
+        """One reward per rollout, in order; None where it cannot be told, and then the rollout teaches nothing."""
+        ...
+
+    def learned(self, advantages: Sequence[float]) -> None:
+        """Takes the advantages that the last generation's rewards became, in order."""
+        ...

@@ -1,0 +1,88 @@
+"""What makes each online method what it is, asserted on the artifacts of two tiny rounds."""
+
+from __future__ import annotations
+
+import json
+from math import tanh
+from typing import Any
+
+import pytest
+
+from lineal.audit.backward import trace_back
+from lineal.audit.catalog import read_catalog
+from lineal.audit.forward import trace_forward
+from lineal.audit.target import find_target
+from lineal.components.verifiers.embedded import row_verifier
+from lineal.data.progress import Progress
+from lineal.data.store import Rows, open_artifact
+from lineal.plan import Plan
+from lineal.recipe.compute import Compute
+
+from .pipelines_project import check_two_rounds, made
+
+pytestmark = pytest.mark.model
+ONLINE = ("adarft",)
+ROUNDS = ((1, "start"), (2, "round_01"))
+COMPUTE = Compute(workers=1)
+
+
+def rows(plan: Plan, key: str) -> Rows:
+    return Rows((open_artifact(key, plan.project.directory(key)),))
+
+
+def settings_of(plan: Plan, key: str) -> dict[str, Any]:
+    return json.loads((plan.project.directory(key) / "settings.json").read_text())
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_pipeline_runs_two_rounds(tiny_pipelines, name):
+    check_two_rounds(made(tiny_pipelines, name))
+
+
+def test_adarft_trains_on_what_is_nearest_to_a_target_that_follows_the_reward(tiny_pipelines):
+    plan = made(tiny_pipelines, "adarft")
+    prompts = rows(plan, "adarft/tasks/train").read().to_pylist()
+    for number, before in ROUNDS:
+        group, target = f"adarft/round_{number:02d}", settings_of(plan, f"adarft/{before}/target")["difficulty"]
+        batch = rows(plan, f"{group}/batch").read().to_pylist()
+        away = sorted(abs(row["difficulty"] - target) for row in prompts)
+        assert sorted(abs(row["difficulty"] - target) for row in batch) == away[: len(batch)] and len(batch) < len(prompts)
+        rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
+        assert {row["prompt_id"] for row in rollouts} <= {row["prompt_id"] for row in batch}
+        share = sum(row["verdict"] == "pass" for row in rollouts) / len(rollouts)
+        chosen = settings_of(plan, f"{group}/target")
+        assert chosen["pass_rate"] == pytest.approx(share)
+        controller = plan.step(f"{group}/target").component
+        moved = target + controller.step * tanh(2.0 * (share - 0.5))
+        assert chosen["difficulty"] == pytest.approx(min(controller.highest, max(controller.lowest, moved)))
+    assert plan.step("adarft/round_02/checkpoint").inputs["init"] == ("adarft/round_01/checkpoint",)
+
+
+def test_adarft_rollouts_are_rows_whose_rewards_the_verifier_gives_anew(tiny_pipelines):
+    plan = made(tiny_pipelines, "adarft")
+    for number, before in ROUNDS:
+        table = rows(plan, f"adarft/round_{number:02d}/checkpoint.rollouts").read()
+        assert table.num_rows == 3 * 128  # steps x completions at once
+        judged = row_verifier("exact_match").judge(table, Progress("", table.num_rows, "rows", None))
+        for name in ("verdict", "score"):
+            assert judged[name].to_pylist() == table[name].to_pylist() == table[f"right_{name}"].to_pylist()
+        model = open_artifact("x", plan.project.directory(f"adarft/{before}/checkpoint"))
+        assert set(table["checkpoint"].to_pylist()) == {model.digest}
+        manifest = open_artifact("x", plan.project.directory(f"adarft/round_{number:02d}/checkpoint")).manifest
+        assert manifest.made_with == "transformers" and manifest.counts["out"] == table.num_rows
+
+
+def test_adarft_rollout_is_traced_to_its_prompt_and_model_and_forward_from_its_prompt(tiny_pipelines):
+    plan = made(tiny_pipelines, "adarft")
+    catalog = read_catalog(plan.project)
+    row = rows(plan, "adarft/round_02/checkpoint.rollouts").read().slice(0, 1).to_pylist()[0]
+    graph = trace_back(catalog, find_target(catalog, row["sample_id"], COMPUTE), COMPUTE, "adarft")
+    edges = {(edge.source, edge.relation, edge.target): edge.facts for edge in graph.edges}
+    root = f"row:{row['sample_id']}"
+    assert (root, "prompt", f"row:{row['prompt_id']}") in edges
+    assert (root, "model", "adarft/round_01/checkpoint") in edges
+    told = edges[root, "sample", "adarft/round_02/checkpoint.rollouts"]
+    assert told["optimizer_step"] == 0 and told["verdict"] == row["verdict"] and told["advantage"] == row["advantage"]
+    forward = {one.key: one for one in trace_forward(catalog, find_target(catalog, row["prompt_id"], COMPUTE), COMPUTE)}
+    assert forward["adarft/round_02/checkpoint.rollouts"].made >= 8
+    assert "adarft/round_02/checkpoint" in forward

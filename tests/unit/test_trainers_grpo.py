@@ -1,0 +1,336 @@
+"""`grpo`: verifiers as rewards, every sampled completion a row, the same bytes for the same settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pyarrow as pa
+import pydantic
+import pytest
+
+from lineal.components.verifiers.embedded import row_verifier
+from lineal.data.progress import Progress
+from lineal.data.store import Artifact, Rows
+from lineal.errors import CheckFailure, DataError, EngineError
+from lineal.recipe.compute import Compute
+from tests.unit.lab import ROOT, Lab, rows_of
+from tests.unit.tiny_models import in_order, put_model, tiny_model, weights, words
+
+SHORT: dict[str, Any] = {
+    "rewards": {"right": "exact_match"}, "steps": 3, "samples": 4, "batch_size": 32, "max_tokens": 3, "learning_rate": 1e-3,
+    "threads": 1,
+}  # fmt: skip
+PROMPTS = [
+    {"prompt_id": f"p{index}", "prompt": f"{word}=", "answer": in_order(word), "difficulty": float(len(word)), "set": "own"}
+    for index, word in enumerate(dict.fromkeys(words(14)))
+]
+UNANSWERED = [{**row, "answer": ""} for row in PROMPTS]
+ENDS = {"use": "exact_match", "extract": "^()", "weight": 0.5}
+"""Passes whatever ends before the limit, where the answer is empty; a random model does so now and then."""
+EMPTY = pa.schema([(name, pa.string()) for name in ("prompt_id", "prompt", "answer")]).empty_table()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def inputs_of(lab: Lab, checkpoint: Path, prompts: list[dict[str, Any]] = PROMPTS) -> dict[str, Artifact]:
+    return {"prompts": lab.put("tasks/train", prompts), "init": put_model(lab, "start/checkpoint", checkpoint)}
+
+
+def groups(rows: list[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Rollouts by prompt and turn."""
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["prompt_id"], row["sample_index"] // SHORT["samples"]), []).append(row)
+    return found
+
+
+@pytest.mark.model
+def test_grpo_keeps_every_sampled_completion_as_a_row_with_its_reward(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    rewards = {"ends": ENDS, "exact": "exact_match"}
+    made = lab.run("grpo", "round_02/checkpoint", inputs, 2, **{**SHORT, "rewards": rewards})
+    rows = rows_of(made["rollouts"])
+    assert len(rows) == len({row["sample_id"] for row in rows}) == 3 * 32
+    assert lab.counts == {
+        "in": 14, "expected": 96, "out": 96, "unsampled": 0, "error": 0,
+        "pass": sum(row["verdict"] == "pass" for row in rows), "fail": sum(row["verdict"] == "fail" for row in rows),
+    }  # fmt: skip
+    of = {row["prompt_id"]: row for row in UNANSWERED}
+    for row in rows:
+        prompt = of[row["prompt_id"]]
+        assert row["parents"] == [row["prompt_id"]] and {name: row[name] for name in prompt} == prompt
+        assert (row["checkpoint"], row["round"], row["temperature"]) == (inputs["init"].digest, 2, 1.0)
+        assert row["tokens"] >= len(row["completion"]) + (row["finish_reason"] == "stop")  # one may be no letter
+        assert row["score"] == 0.5 * row["ends_score"] + row["exact_score"]
+        assert (row["verdict"] == "pass") == (row["ends_verdict"] == row["exact_verdict"] == "pass")
+    assert [row["optimizer_step"] for row in rows] == [0] * 32 + [1] * 32 + [2] * 32
+    assert max(row["score"] for row in rows) > 0
+    for group in groups(rows).values():
+        scores = [row["score"] for row in group]
+        assert len(group) == 4 and [row["sample_index"] % 4 for row in group] == [0, 1, 2, 3]
+        wanted = [(score - mean(scores)) / (stdev(scores) + 1e-4) for score in scores]
+        assert [row["advantage"] for row in group] == pytest.approx(wanted, abs=1e-4)
+    assert weights(made[""].directory) != weights(checkpoint)
+
+
+@pytest.mark.model
+def test_rewards_are_what_the_verifier_says_of_the_rows_anew(lab: Lab, checkpoint: Path) -> None:
+    settings = {**SHORT, "rewards": {"ends": ENDS}}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)["rollouts"]
+    rows = Rows((made,)).read()
+    judge = row_verifier({"use": "exact_match", "extract": "^()"})
+    anew = judge.judge(rows.drop_columns(["verdict", "score", "detail"]), Progress("", rows.num_rows, "rows", None))
+    assert anew["verdict"].to_pylist() == rows["verdict"].to_pylist()
+    assert {"pass", "fail"} == set(anew["verdict"].to_pylist())
+    assert [0.5 * score for score in anew["score"].to_pylist()] == rows["score"].to_pylist()
+
+
+@pytest.mark.model
+def test_prompts_take_turns_evenly_over_the_end_of_an_epoch(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint)
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "batch_size": 24, "steps": 5})["rollouts"])
+    turns = [(row["prompt_id"], row["sample_index"] // 4) for row in rows[::4]]
+    assert len(turns) == len(set(turns)) == 30
+    assert {prompt for prompt, turn in turns if turn == 0} == {row["prompt_id"] for row in PROMPTS}
+    assert [turn for _, turn in turns] == [0] * 14 + [1] * 14 + [2] * 2
+    assert [prompt for prompt, _ in turns[:14]] != [prompt for prompt, _ in turns[14:28]]
+    few = rows_of(lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "batch_size": 8, "steps": 2})["rollouts"])
+    assert len(few) == 16 and lab.counts["unsampled"] == 10
+    whole = rows_of(
+        lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "batch_size": 24, "steps": None, "epochs": 1.0})["rollouts"]
+    )
+    assert len(whole) == 3 * 24 and lab.counts["unsampled"] == 0
+
+
+@pytest.mark.model
+def test_one_generation_serves_several_updates(lab: Lab, checkpoint: Path) -> None:
+    shared = {"updates_per_generation": 2, "iterations": 2, "gradient_accumulation": 2, "batch_size": 8, "steps": 6}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint), **{**SHORT, **shared})
+    rows = rows_of(made["rollouts"])
+    assert [row["optimizer_step"] for row in rows] == [0] * 32 + [4] * 32
+
+
+def test_parents_are_the_ids_of_the_prompts_rows(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, Compute(engine="fake", workers=1))
+    prompts = lab.put("tasks/posed", [{**row, "sample_id": f"s{index}"} for index, row in enumerate(PROMPTS)])
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", {"prompts": prompts, "init": prompts}, **SHORT)["rollouts"])
+    assert {(row["prompt_id"], *row["parents"]) for row in rows} == {(f"p{index}", f"s{index}") for index in range(14)}
+
+
+@pytest.mark.model
+def test_settings_of_the_loss_change_the_weights_and_not_the_first_draws(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    base = {**SHORT, "rewards": {"ends": ENDS}, "iterations": 3, "learning_rate": 1e-2}
+    variants = {
+        "dapo": {}, "beta": {"beta": 0.5}, "dr_grpo": {"loss": "dr_grpo"}, "none": {"scale_rewards": "none"},
+        "clip": {"epsilon": 0.01}, "gspo": {"loss": "grpo", "importance_sampling_level": "sequence"},
+    }  # fmt: skip
+    found, drawn = {}, set()
+    for name, settings in variants.items():
+        made = lab.run("grpo", "round_01/checkpoint", inputs, **{**base, **settings})
+        found[name] = weights(made[""].directory)
+        drawn.add(tuple(row["completion"] for row in rows_of(made["rollouts"])))
+    assert len(set(found.values())) == len(found)
+    assert len(drawn) == 1
+
+
+@pytest.mark.model
+def test_grpo_learns_what_is_rewarded(lab: Lab, checkpoint: Path) -> None:
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "steps": 16, "learning_rate": 1e-2}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)["rollouts"]
+    passed = [row["verdict"] == "pass" for row in rows_of(made)]
+    assert mean(passed[:64]) < 0.25 and mean(passed[-64:]) > 0.5
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.unit.lab import Lab
+from tests.unit.test_trainers_grpo import UNANSWERED, ENDS, SHORT, inputs_of
+lab = Lab(Path(sys.argv[1]))
+inputs = inputs_of(lab, Path(sys.argv[2]), UNANSWERED)
+made = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "rewards": {"a": ENDS}})
+print(made[""].digest, made["rollouts"].digest)
+"""
+
+
+@pytest.mark.model
+def test_grpo_makes_the_same_bytes_in_another_process(tmp_path: Path, checkpoint: Path) -> None:
+    lab = Lab(tmp_path / "here")
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **{**SHORT, "rewards": {"a": ENDS}})
+    other = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path / "there", checkpoint], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE
+    )
+    assert other.stdout.split() == [made[""].digest, made["rollouts"].digest]
+    again = Lab(tmp_path / "seed", seed=1)
+    different = again.run(
+        "grpo", "round_01/checkpoint", inputs_of(again, checkpoint, UNANSWERED), **{**SHORT, "rewards": {"a": ENDS}}
+    )
+    assert different["rollouts"].digest != made["rollouts"].digest
+
+
+@pytest.mark.model
+def test_rollout_that_cannot_be_judged_is_an_error_and_teaches_nothing(lab: Lab, checkpoint: Path) -> None:
+    prompts = [{**row, "answer": None if index == 3 else row["answer"]} for index, row in enumerate(UNANSWERED)]
+    tolerant = {**ENDS, "max_error_rate": 0.2}
+    settings = {**SHORT, "rewards": {"ends": tolerant}, "steps": 4, "batch_size": 28}
+    inputs = inputs_of(lab, checkpoint, prompts)
+    broken = [
+        row for row in rows_of(lab.run("grpo", "round_01/checkpoint", inputs, **settings)["rollouts"]) if row["answer"] is None
+    ]
+    assert lab.counts["error"] == len(broken) == 8
+    for row in broken:
+        assert (row["verdict"], row["score"], row["advantage"]) == ("error", None, 0.0)
+        assert row["detail"] == "the row has no answer"
+    with pytest.raises(
+        CheckFailure, match=r"exact_match could not judge \d+ of 112 completions.*the row has no answer.*limit 5%"
+    ):
+        lab.run("grpo", "round_01/checkpoint", inputs, **{**settings, "rewards": {"ends": ENDS}})
+
+
+@pytest.mark.model
+def test_broken_verifier_stops_the_training_at_once(lab: Lab, checkpoint: Path) -> None:
+    prompts = [{**row, "answer": None} for row in PROMPTS]
+    inputs = inputs_of(lab, checkpoint, [*prompts, {**PROMPTS[0], "prompt_id": "whole"}])
+    forgiving = {"use": "exact_match", "max_error_rate": 1.0}
+    with pytest.raises(CheckFailure, match="could not judge 8 of 80 completions"):
+        lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "rewards": {"x": forgiving}, "steps": 10, "batch_size": 8})
+
+
+@pytest.mark.model
+def test_verifier_with_processes_judges_all_the_while(lab: Lab, checkpoint: Path) -> None:
+    pytest.importorskip("math_verify")
+    prompts = [{**row, "answer": "x"} for row in PROMPTS]
+    settings = {**SHORT, "rewards": {"math": "math"}, "steps": 2, "batch_size": 16}
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, prompts), **settings)["rollouts"])
+    assert len(rows) == 32 and {row["verdict"] for row in rows} <= {"pass", "fail"}
+
+
+@pytest.mark.model
+def test_grpo_trains_an_adapter_and_trains_it_on(lab: Lab, checkpoint: Path) -> None:
+    pytest.importorskip("peft")
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "lora": {"rank": 4, "alpha": 8}, "beta": 0.1, "learning_rate": 1e-2}
+    first = lab.run("grpo", "round_01/checkpoint", inputs, **settings)
+    assert (first[""].directory / "adapter_model.safetensors").is_file()
+    onward = {**inputs, "init": first[""], "init_base": inputs["init"]}
+    component = lab.parse("grpo", {"prompts": (), "init": ()}, **settings)
+    workspace = lab._workspace("round_02/checkpoint", {name: (artifact,) for name, artifact in onward.items()}, 2)
+    component.run(workspace)
+    rows = pa.concat_tables([pa.parquet.read_table(path) for path in workspace.directory("rollouts").glob("*.parquet")])
+    assert set(rows["checkpoint"].to_pylist()) == {first[""].digest}
+    assert weights(workspace.directory()) != weights(first[""].directory)
+
+
+@pytest.mark.model
+def test_grpo_prints_nothing(lab: Lab, checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint), **{**SHORT, "beta": 0.1})
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.model
+def test_prompt_too_long_or_unknown_is_an_error_before_anything_is_drawn(lab: Lab, checkpoint: Path) -> None:
+    with pytest.raises(EngineError, match=r"has 8 tokens, with max_tokens 30 that is more than the 32 positions"):
+        lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint), **{**SHORT, "max_tokens": 30})
+    strange = [{**PROMPTS[0], "prompt": "ABC="}]
+    with pytest.raises(EngineError, match="unknown to the tokenizer"):
+        lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, strange), **SHORT)
+
+
+def test_vllm_that_is_not_here_is_an_error_before_the_model_is_loaded(tmp_path: Path) -> None:
+    from importlib.util import find_spec
+
+    lab = Lab(tmp_path, Compute(workers=1, grpo_vllm="colocate"))
+    prompts = lab.put("tasks/train", PROMPTS)
+    wanted = "needs a GPU" if find_spec("vllm") else "needs the package vllm, which is not installed here"
+    with pytest.raises(EngineError, match=f"compute.grpo_vllm: colocate {wanted}"):
+        lab.run("grpo", "round_01/checkpoint", {"prompts": prompts, "init": prompts}, **SHORT)
+
+
+def test_vllm_settings_reach_trl_by_its_names() -> None:
+    from lineal.engines.online_training import Vllm
+
+    assert Vllm("colocate", "http://here:1").arguments() == {"use_vllm": True, "vllm_mode": "colocate"}
+    server = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": "http://here:1"}
+    assert Vllm("server", "http://here:1").arguments() == server
+
+
+def test_fake_engine_gives_each_prompt_one_turn(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, Compute(engine="fake", workers=1))
+    prompts = lab.put("tasks/train", PROMPTS)
+    made = lab.run("grpo", "round_01/checkpoint", {"prompts": prompts, "init": prompts}, **{**SHORT, "max_tokens": 32})
+    rows = rows_of(made["rollouts"])
+    assert len(rows) == 14 * 4 and {row["verdict"] for row in rows} == {"pass", "fail"}
+
+
+def test_what_a_verifier_needs_is_asked_of_the_prompts(lab: Lab) -> None:
+    inputs = {"prompts": (), "init": ()}
+    rewards = {"right": "exact_match", "runs": {"use": "program_output", "weight": 0.1}}
+    component = lab.parse("grpo", inputs, steps=1, rewards=rewards)
+    assert component.needs() == {"prompts": ("prompt_id", "prompt", "answer")}
+    columns = component.outputs({"prompts": ("prompt_id", "prompt", "answer", "mine", "verdict")})["rollouts"].columns
+    assert {"mine", "right_verdict", "runs_score", "runs_output", "verdict", "advantage"} <= {*columns}
+    assert component.identity()["rewards"]["runs"]["weight"] == 0.1
+    with pytest.raises(ValueError, match="have a column 'right_score' already. Give the reward 'right' another name"):
+        component.outputs({"prompts": ("prompt_id", "prompt", "right_score")})
+
+
+def test_prompts_that_cannot_be_sampled_are_refused(lab: Lab) -> None:
+    for rows, message in (
+        ([{**PROMPTS[0], "prompt": None}], "1 of 1 prompts have no text"),
+        ([PROMPTS[0], PROMPTS[0]], "stands 2 times"),
+        (EMPTY, "0 prompts"),
+    ):
+        prompts = lab.put("tasks/train", rows)
+        with pytest.raises(DataError, match=message):
+            lab.run("grpo", "round_01/checkpoint", {"prompts": prompts, "init": prompts}, **SHORT)
+
+
+MISTAKES = [
+    ({"samples": 5}, "batch_size .* is 32, but must be a multiple of samples \\(5\\)"),
+    ({"samples": 1}, "greater than or equal to 2"),
+    ({"rewards": {}}, "at least 1 item"),
+    ({"rewards": {"right": "exact_mach"}}, "rewards.right: unknown component 'exact_mach'. Did you mean 'exact_match'"),
+    ({"rewards": {"vote": "majority_vote"}}, "rewards.vote: 'majority_vote' does not judge single rows"),
+    ({"rewards": {"right": {"use": "exact_match", "weight": "2"}}}, "rewards.right.weight: got '2', expected a number"),
+    ({"rewards": {"Right": "exact_match"}}, "must be a lower-case word"),
+    ({"importance_sampling_level": "sequence"}, "works with the losses grpo, sapo, luspo only"),
+    ({"loss": "luspo"}, "luspo needs importance_sampling_level: sequence"),
+    ({"loss": "ppo"}, "Input should be 'grpo'"),
+    ({"temperature": 0.0}, "greater than 0"),
+    ({"epochs": 1.0}, "exactly one of steps and epochs"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), MISTAKES)
+def test_setting_that_does_not_fit_is_refused(lab: Lab, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, pydantic.ValidationError), match=message):
+        lab.parse("grpo", {"prompts": (), "init": ()}, **{**SHORT, **settings})
+
+
+@pytest.mark.gpu
+@pytest.mark.model
+def test_grpo_trains_in_bf16_on_a_gpu(tmp_path: Path, checkpoint: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    lab = Lab(tmp_path)
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "steps": 16, "learning_rate": 1e-2, "precision": "bf16", "beta": 0.001}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)
+    passed = [row["verdict"] == "pass" for row in rows_of(made["rollouts"])]
+    assert mean(passed[-64:]) > mean(passed[:64]) + 0.2
+    assert weights(made[""].directory) != weights(checkpoint)
