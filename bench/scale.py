@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from plan import PIPELINE
-from scratch import ROOT, scratch_project
+from scratch import LINEAL, ROOT, scratch_project
 
 FIGURES = ROOT / "docs" / "scale.json"
 SIZES = ((10, 10), (50, 10), (200, 10), (10, 100), (50, 100), (10, 1000), (50, 1000))
@@ -122,7 +122,7 @@ def command(*arguments: str) -> Callable[[Path], int]:
     """A command of lineal's; its exit status must be 0."""
 
     def run(directory: Path) -> int:
-        subprocess.run([Path(sys.executable).with_name("lineal"), *arguments], cwd=directory, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([LINEAL, *arguments], cwd=directory, check=True, stdout=subprocess.DEVNULL)
         return 0
 
     return run

@@ -173,7 +173,8 @@ def pages(check: bool) -> int:
     data = json.loads(FIGURES.read_text(encoding="utf-8"))
     text = PAGE.read_text(encoding="utf-8")
     new = text
-    for (begin, end), table in ((SIMULATED, simulated_table(data["projects"])), (PAPER, paper_table(1e9 * data["hash_gb_per_second"]))):
+    tables = {SIMULATED: simulated_table(data["projects"]), PAPER: paper_table(1e9 * data["hash_gb_per_second"])}
+    for (begin, end), table in tables.items():
         head, _, rest = new.partition(begin)
         new = f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
     if check and new != text:
