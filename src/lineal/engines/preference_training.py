@@ -13,6 +13,7 @@ from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_
 from lineal.engines.scoring import Encoded, LikelihoodScorer
 from lineal.engines.tokens import encode_pairs, load_tokenizer
 from lineal.engines.training import TrainingReport, TrainingSettings, refuse_lengths, run_training
+from lineal.engines.training_execution import ALONE, Execution
 
 if TYPE_CHECKING:
     from lineal.engines.trainer_run import Progress
@@ -107,6 +108,7 @@ def train_dpo(
     loss: DpoLoss,
     output: Path,
     progress: Progress | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Train `init` to prefer the chosen completions more than `reference` does; writes the new checkpoint to `output`.
 
@@ -131,9 +133,9 @@ def train_dpo(
             }
             for index, (won, lost, row) in enumerate(zip(chosen, rejected, rows, strict=True))
         ]  # fmt: skip
-        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch)
+        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution)
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows))
+    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
 
 def train_kto(
@@ -144,6 +146,7 @@ def train_kto(
     loss: KtoLoss,
     output: Path,
     progress: Progress | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Train `init` towards desirable and away from undesirable completions, measured against `reference`.
 
@@ -169,9 +172,9 @@ def train_kto(
             _refuse_lengths(crossed, settings, model)
             for row, (_, completion), logp in zip(prepared, crossed, _reference_logps(reference, crossed), strict=True):
                 row |= {"KL_completion_ids": completion, "ref_KL_logps": logp}
-        return kto_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch)
+        return kto_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution)
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows))
+    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
 
 def train_reward_model(
@@ -181,6 +184,7 @@ def train_reward_model(
     output: Path,
     progress: Progress | None = None,
     center: float | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Train a model that gives chosen completions more than rejected ones, by the Bradley-Terry likelihood.
 
@@ -193,6 +197,7 @@ def train_reward_model(
         output: directory to write.
         progress: called after each optimizer step.
         center: weight of a term that keeps rewards around 0 (arXiv:2312.09244, equation 2).
+        execution: how it runs.
 
     Raises:
         EngineError: as `train_dpo`.
@@ -211,9 +216,9 @@ def train_reward_model(
         prepared = [
             {"chosen_ids": won[0] + won[1], "rejected_ids": lost[0] + lost[1]} for won, lost in zip(chosen, rejected, strict=True)
         ]
-        return reward_trainer(model, tokenizer, prepared, settings, center, scratch)
+        return reward_trainer(model, tokenizer, prepared, settings, center, scratch, execution)
 
-    return run_training(init, None, settings, output, prepare, progress, len(rows), load)
+    return run_training(init, None, settings, output, prepare, progress, len(rows), load, execution)
 
 
 def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, model: Any) -> None:

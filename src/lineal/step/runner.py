@@ -103,8 +103,8 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     progress.unlink(missing_ok=True)
     workspace = Workspace(
         project=plan.project.root, step=step.name, round=step.round, seed=identity.seed,
-        compute=plan.project.params.compute, inputs=inputs, partial=partial, progress_file=progress,
-        retracted=retracted,
+        compute=plan.project.params.compute, inputs=inputs, partial=partial, key=step.key,
+        progress_file=progress, retracted=retracted,
     )  # fmt: skip
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)

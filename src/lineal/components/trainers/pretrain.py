@@ -50,4 +50,4 @@ class Pretrain(SupervisedTrainer):
                 max_positions=self.max_positions,
             )  # fmt: skip
             initialise(shape, row_seed(step.seed, step.step, "init") % 2**32, init)
-        self.train(step, init, self.training_settings(step))
+        self.train(step, init, self.training_settings(step, packing=self.packing))
