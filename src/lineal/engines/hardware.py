@@ -64,7 +64,9 @@ def require_hardware(weights: Path, settings: TrainingSettings, execution: Execu
         _require_quantization(execution)
     if execution.on_cpu:
         if execution.device.startswith("cuda"):
-            raise EngineError(f"compute.device: got {execution.device!r}, expected a GPU that torch sees; it sees none. Set device: auto or cpu")
+            raise EngineError(
+                f"compute.device: got {execution.device!r}, expected a GPU that torch sees; it sees none. Set device: auto or cpu"
+            )
         return
     if settings.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise EngineError(

@@ -80,7 +80,7 @@ def _weighted_dpo(base: Any) -> Any:
             loss = -(weight * logsigmoid(self.beta * margin)).mean()
             for nll_weight in self.loss_weights[1:]:
                 loss = loss - nll_weight * (weight * chosen).sum() / completion.chunk(2)[0].sum()
-            self._total_train_tokens += int(inputs["attention_mask"].sum())
+            self._total_train_tokens += int(self.accelerator.gather(inputs["attention_mask"].sum()).sum())
             metrics = self._metrics["train"]
             metrics["num_tokens"] = [self._total_train_tokens]
             metrics["rewards/accuracies"].append((margin > 0).float().mean().item())

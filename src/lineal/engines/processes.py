@@ -12,9 +12,22 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
+def process_index() -> int:
+    """Which of them this one is, from 0."""
+    return int(os.environ.get("RANK", "0")) if "LOCAL_RANK" in os.environ else 0
+
+
 def is_main_process() -> bool:
     """Whether this process writes what the training makes."""
-    return process_count() == 1 or os.environ.get("RANK", "0") == "0"
+    return process_index() == 0
+
+
+def use_own_device() -> None:
+    """Makes `cuda` mean this process's own GPU, for whatever runs before the trainer takes it."""
+    import torch
+
+    if process_count() > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
 
 
 def shared_batch(batch_size: int, accumulation: int, processes: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.engines.checkpoints import stored_dtype, write_adapter, write_full_model
 from lineal.engines.hardware import require_hardware
+from lineal.engines.processes import use_own_device
 from lineal.engines.reporting import reporting
 from lineal.engines.sft_trainer import packed, sft_trainer
 from lineal.engines.tokens import character_tokenizer, copy_tokenizer, encode_pairs, load_tokenizer
@@ -178,6 +179,8 @@ def train_sft(
     Raises:
         EngineError: no examples, examples too long or with unknown characters, or `init` does not fit `settings`.
     """
+    if settings.packing and any(row.weight is not None for row in examples):
+        raise EngineError("packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight.")
     tokenizer = load_tokenizer(init)
 
     def prepare(model: Any, scratch: Path) -> Any:
@@ -219,6 +222,7 @@ def run_training(
     """
     import torch
 
+    use_own_device()
     require_hardware(base or init, settings, execution)
     with _pinned_threads(settings.threads), torch.random.fork_rng(), reporting(execution):
         torch.manual_seed(settings.seed)

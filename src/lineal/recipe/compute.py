@@ -60,6 +60,11 @@ class Compute(Strict):
     report_to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = []
 
     @property
+    def shared(self) -> bool:
+        """Whether trainings are shared by processes that the step starts."""
+        return self.accelerate not in (None, 1) and self.engine != "fake"
+
+    @property
     def worker_count(self) -> int:
         """`workers`, with 0 read as one per available core."""
         return self.workers or len(os.sched_getaffinity(0))
