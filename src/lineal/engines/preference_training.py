@@ -120,7 +120,7 @@ def train_dpo(
     Raises:
         EngineError: no rows, rows too long or with unknown characters, or a checkpoint that does not fit.
     """
-    tokenizer = load_tokenizer(init.directory)
+    tokenizer = load_tokenizer(init.directory, settings.chat)
 
     def prepare(model: Any, scratch: Path) -> Any:
         chosen = encode_pairs(tokenizer, [(row.prompt, row.chosen) for row in rows], settings.chat)
@@ -163,7 +163,7 @@ def train_kto(
             f"compute.accelerate: got {process_count()} processes for the loss 'kto', expected 1: it compares each row with "
             "another of its batch, which must not be shared out. Remove accelerate, or use the loss 'apo_zero_unpaired'."
         )
-    tokenizer = load_tokenizer(init.directory)
+    tokenizer = load_tokenizer(init.directory, settings.chat)
     draw = random.Random(settings.seed)  # noqa: S311 - reproducible on purpose
     shuffled = sorted(rows, key=lambda _: draw.random())
 
@@ -215,7 +215,7 @@ def train_reward_model(
     """
     import torch
 
-    tokenizer = load_tokenizer(init)
+    tokenizer = load_tokenizer(init, settings.chat)
 
     def load(checkpoint: Path, *_: Any) -> Any:
         return load_reward_model(checkpoint, torch.float32, int(tokenizer.pad_token_id or 0))

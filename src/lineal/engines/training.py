@@ -181,7 +181,7 @@ def train_sft(
     """
     if settings.packing and any(row.weight is not None for row in examples):
         raise EngineError("packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight.")
-    tokenizer = load_tokenizer(init)
+    tokenizer = load_tokenizer(init, settings.chat)
 
     def prepare(model: Any, scratch: Path) -> Any:
         positions = int(model.config.max_position_embeddings)
