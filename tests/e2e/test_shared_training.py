@@ -28,7 +28,8 @@ start:
   checkpoint:
     {use: pretrain, rows: tasks.base, steps: 30, batch_size: 16, threads: 1, hidden_size: 32, layers: 1, heads: 2,
      intermediate_size: 64, max_positions: 32}
-round: {}
+round:
+  again: {use: same_model, model: start.checkpoint}
 """
 KEY = "toy/start/checkpoint"
 

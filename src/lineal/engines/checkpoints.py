@@ -90,7 +90,7 @@ def _four_bits() -> dict[str, Any]:
     import torch
     from transformers import BitsAndBytesConfig
 
-    config = BitsAndBytesConfig(
+    config = cast(Any, BitsAndBytesConfig)(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
     )
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}

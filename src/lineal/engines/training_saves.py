@@ -82,9 +82,10 @@ def _agreed(trainer: Any, due: bool) -> bool:
     if trainer.accelerator.num_processes == 1:
         return due
     import torch
-    from accelerate.utils import broadcast
 
-    return bool(broadcast(torch.tensor(due, device=trainer.accelerator.device)).item())
+    answer = torch.tensor(int(due), device=trainer.accelerator.device)
+    torch.distributed.broadcast(answer, src=0)
+    return bool(answer.item())
 
 
 def _name(directory: Path, step: int) -> None:

@@ -103,9 +103,13 @@ class Trainer(Component):
             return
         with step.progress(0, "steps") as progress, step.timed("train"):
 
+            reached = 0
+
             def advance(done: int, total: int, figures: dict[str, Any]) -> None:
+                nonlocal reached
                 progress.total = total
-                progress.advance(1, f"loss {figures.get('loss', 0.0):.3f}")
+                progress.advance(done - reached, f"loss {figures.get('loss', 0.0):.3f}")
+                reached = done
 
             report = train(step.directory(), advance)
         step.facts.update(
