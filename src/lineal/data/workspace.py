@@ -52,7 +52,7 @@ class Workspace:
         progress_file: where progress lines go for Dagster's log.
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
-        made_with: what ran, for the manifest, where not every choice promises the same bytes: a sampler, several processes.
+        made_with: the sampler that ran, for the manifest.
     """
 
     project: Path
