@@ -328,14 +328,15 @@ def refuse_lengths(lengths: Sequence[int], settings: TrainingSettings, positions
 
 
 def _write(model: Any, accelerator: Any, wrapped: Any, init: Path, adapted: bool, output: Path) -> None:
-    """Writes the checkpoint; where processes share the weights, all give theirs and the main one writes."""
-    shared = accelerator.get_state_dict(wrapped) if accelerator.num_processes > 1 else None
+    """Writes the checkpoint; where processes hold parts of the weights, all give theirs and the main one writes."""
+    sharded = accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")
+    weights = accelerator.get_state_dict(wrapped) if sharded else None
     if not accelerator.is_main_process:
         return
     if adapted:
-        write_adapter(model, output, shared)
-    elif shared is None:
+        write_adapter(model, output, weights)
+    elif weights is None:
         write_full_model(model.to(stored_dtype(init)), output)
     else:
-        write_full_model(model, output, {name: part.to(stored_dtype(init)) for name, part in shared.items()})
+        write_full_model(model, output, {name: part.to(stored_dtype(init)) for name, part in weights.items()})
     copy_tokenizer(init, output)

@@ -102,7 +102,6 @@ class Trainer(Component):
             _fake(step)
             return
         with step.progress(0, "steps") as progress, step.timed("train"):
-
             reached = 0
 
             def advance(done: int, total: int, figures: dict[str, Any]) -> None:
