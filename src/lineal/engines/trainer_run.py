@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.engines.checkpoints import quiet
 from lineal.engines.processes import process_count, shared_batch
 from lineal.engines.training_execution import ALONE, Execution
-from lineal.engines.training_saves import last_save, saver, step_of
+from lineal.engines.training_saves import last_save, resuming, saver, step_of
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
@@ -95,7 +95,7 @@ def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -
         trainer.add_callback(saver(trainer, execution))
         with trainer.accelerator.main_process_first():
             found = last_save(execution.saves, execution.on_cpu, trainer.accelerator.num_processes)
-    with quiet():
+    with quiet(), resuming(found):
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
     logs = [{name: value for name, value in log.items() if name != "step"} for log in trainer.state.log_history if "loss" in log]
     return logs, 0 if found is None else step_of(found)

@@ -11,8 +11,11 @@ docs/decisions/0013-checkpoints-inside-a-training.md says what is in them and wh
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +78,19 @@ def saver(trainer: Any, execution: Execution) -> Any:
             self._last = now
 
     return Saver()
+
+
+@contextmanager
+def resuming(save: Path | None) -> Iterator[None]:
+    """Keeps transformers from warning that a save lacks the weights that are tied to others, which it never writes."""
+    logger = logging.getLogger("transformers.trainer")
+    level = logger.level
+    if save is not None:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _agreed(trainer: Any, due: bool) -> bool:
