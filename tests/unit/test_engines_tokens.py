@@ -116,6 +116,13 @@ def test_load_tokenizer_pads_with_eos_where_there_is_no_pad(tmp_path: Path) -> N
     assert load_tokenizer(tmp_path).pad_token_id == tokenizer.eos_token_id
 
 
+def test_load_tokenizer_without_a_chat_template_that_is_needed_is_an_error(tmp_path: Path) -> None:
+    character_tokenizer(CHARACTERS).save_pretrained(str(tmp_path))
+    load_tokenizer(tmp_path)
+    with pytest.raises(EngineError, match="chat: true needs a chat template"):
+        load_tokenizer(tmp_path, chat=True)
+
+
 def test_load_tokenizer_without_eos_is_an_error(tmp_path: Path) -> None:
     tokenizer = character_tokenizer(CHARACTERS)
     tokenizer.eos_token = None

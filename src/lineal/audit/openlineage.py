@@ -94,7 +94,7 @@ def events(project: Project, catalog: Catalog, namespace: str) -> Iterator[Any]:
         facets, number = _job_facets(made[0]), f"{key}@{made[0].manifest.identity}"
         yield _event(namespace, key, number, RunState.START, started, facets)
         yield _event(namespace, key, number, RunState.COMPLETE, ended, facets, **_datasets(namespace, catalog, made))
-    for path in sorted(project.runs.rglob("*.json")):
+    for path in sorted(project.runs.glob("*/*/*.json")):  # trackers of a training write deeper
         log = read_log(project, key := path.relative_to(project.runs).with_suffix("").as_posix())
         if log.get("status") in ENDS:
             started, ended = _times(log)

@@ -44,7 +44,7 @@ class Manifest(Strict):
         identity: digest of everything that decides the bytes.
         settings: the resolved identity settings.
         seed: the run's seed.
-        made_with: the sampler that ran, for steps that sample.
+        made_with: what ran, where not every choice promises the same bytes: the sampler, or the processes of a training.
         inputs: by field, the artifacts that went in.
         files_read: by name, SHA-256 of project files that went in (SQL, data).
         settings_from: by setting, the step and value that gave it (`round_01/tuned.temperature`).

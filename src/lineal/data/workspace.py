@@ -49,6 +49,7 @@ class Workspace:
         inputs: by field, the verified input artifacts.
         retracted: for a selection, by row id, the reason for which a row of its inputs is retracted.
         partial: the hidden directory of unfinished work.
+        key: the step's key, for messages and trackers.
         progress_file: where progress lines go for Dagster's log.
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
@@ -63,6 +64,7 @@ class Workspace:
     compute: Compute
     inputs: Mapping[str, tuple[Artifact, ...]]
     partial: Path
+    key: str = ""
     progress_file: Path | None = None
     retracted: Mapping[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -177,7 +179,7 @@ class Workspace:
         """Writes a drafted manifest into its output and renames the output into place."""
         source = self.directory(manifest.output)
         manifest.write(source)
-        _sync(source)
+        sync_directory(source)
         replace_directory(source, target)
 
 
@@ -259,7 +261,8 @@ def step_lock(path: Path, key: str) -> Iterator[None]:
         yield
 
 
-def _sync(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Has every file under a directory written to the disk."""
     for path in directory.rglob("*"):
         if path.is_file():
             _sync_file(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,8 +52,13 @@ def stored_dtype(checkpoint: Path) -> torch.dtype:
     return cast("torch.dtype", getattr(torch, name.removeprefix("torch.")))
 
 
-def load_full_model(checkpoint: Path, dtype: torch.dtype) -> PreTrainedModel:
+def load_full_model(checkpoint: Path, dtype: torch.dtype, quantize: bool = False) -> PreTrainedModel:
     """Load a full causal language model from safetensors, without network, pickle or remote code.
+
+    Args:
+        checkpoint: its directory.
+        dtype: type of the weights.
+        quantize: holds linear layers in 4-bit NormalFloat on the GPU and computes with them in bf16 (arXiv:2305.14314).
 
     Raises:
         EngineError: files are missing, of another format, or not a causal language model.
@@ -70,14 +75,25 @@ def load_full_model(checkpoint: Path, dtype: torch.dtype) -> PreTrainedModel:
     try:
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(
-                str(checkpoint), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            )
+                str(checkpoint), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True,
+                **(_four_bits() if quantize else {}),
+            )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise EngineError(
             f"{checkpoint}: the model cannot be loaded: {error}. Expected a causal language model that "
             "AutoModelForCausalLM reads without remote code. Write it again with save_pretrained."
         ) from error
     return cast("PreTrainedModel", model)
+
+
+def _four_bits() -> dict[str, Any]:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config = cast(Any, BitsAndBytesConfig)(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+    )
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
 def is_reward_model(checkpoint: Path) -> bool:
@@ -119,7 +135,9 @@ def load_reward_model(checkpoint: Path, dtype: torch.dtype, pad_id: int) -> PreT
     return cast("PreTrainedModel", model)
 
 
-def load_adapted_model(adapter: Path, base: Path | None, dtype: torch.dtype, trainable: bool) -> PeftModel:
+def load_adapted_model(
+    adapter: Path, base: Path | None, dtype: torch.dtype, trainable: bool, quantize: bool = False
+) -> PeftModel:
     """Load the base model with the adapter on it, as two: nothing is merged.
 
     Args:
@@ -127,6 +145,7 @@ def load_adapted_model(adapter: Path, base: Path | None, dtype: torch.dtype, tra
         base: directory of the full model that the adapter was trained on.
         dtype: type of the base weights; the adapter's stay as they are stored.
         trainable: whether the adapter's weights get gradients.
+        quantize: holds the base in 4 bits, as in `load_full_model`.
 
     Raises:
         EngineError: `base` is missing or is itself an adapter, files are missing, or shapes do not fit.
@@ -136,7 +155,7 @@ def load_adapted_model(adapter: Path, base: Path | None, dtype: torch.dtype, tra
     from safetensors import SafetensorError
 
     _require(adapter, ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-    model = load_full_model(require_base(adapter, base), dtype)
+    model = load_full_model(require_base(adapter, base), dtype, quantize)
     try:
         with quiet():
             adapted = PeftModel.from_pretrained(cast(Any, model), str(adapter), is_trainable=trainable)
@@ -175,27 +194,37 @@ def require_base(adapter: Path, base: Path | None) -> Path:
     return base
 
 
-def write_full_model(model: PreTrainedModel, output: Path) -> None:
+def write_full_model(model: PreTrainedModel, output: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
     """Write weights and config; the bytes depend on the model alone, not on paths or time.
 
     The config gets `use_cache: true`, which training had switched off.
+
+    Args:
+        model: the model.
+        output: directory to write.
+        state: its weights, where processes share them and the model has only a part.
     """
     output.mkdir(parents=True, exist_ok=True)
     model.config.use_cache = True
     with quiet():
-        model.save_pretrained(str(output))
+        model.save_pretrained(str(output), state_dict=None if state is None else dict(state))
 
 
-def write_adapter(model: PeftModel, output: Path) -> None:
+def write_adapter(model: PeftModel, output: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
     """Write an adapter's weights and config, and no model card.
 
     The config names no base model: a path would differ between machines, so the caller keeps track of it.
+
+    Args:
+        model: the adapted model.
+        output: directory to write.
+        state: all its weights, where processes share them and the model has only a part.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
     output.mkdir(parents=True, exist_ok=True)
-    weights = get_peft_model_state_dict(cast(Any, model), save_embedding_layers=False)
+    weights = get_peft_model_state_dict(cast(Any, model), state_dict=state, save_embedding_layers=False)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(weights.items())}
     save_file(contiguous, str(output / ADAPTER_WEIGHTS), metadata={"format": "pt"})
     config = _plain(model.peft_config["default"].to_dict())

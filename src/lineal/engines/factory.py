@@ -10,6 +10,7 @@ from lineal.data.workspace import Workspace
 from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
+from lineal.errors import EngineError
 
 
 class CompletionSource(Protocol):
@@ -95,6 +96,20 @@ def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
 
 
 def base_of(step: Workspace, field: str) -> Path | None:
-    """The full model under an adapter that stands in a field; None for a full model."""
+    """The full model under an adapter that stands in a field; None for a full model.
+
+    Raises:
+        EngineError: the adapter's manifest says that it was trained on another one.
+    """
     bases = step.inputs.get(f"{field}_base", ())
-    return bases[0].directory if bases else None
+    if not bases:
+        return None
+    made_from = step.model(field).manifest.inputs
+    recorded = made_from.get("init_base") or made_from.get("init") or []
+    if recorded and recorded[0].digest != bases[0].digest:
+        raise EngineError(
+            f"{step.model(field).key}: got {bases[0].key} ({bases[0].digest[:12]}) as the base of this adapter, expected the "
+            f"one it was trained on, {recorded[0].step} ({recorded[0].digest[:12]}). Make the adapter anew: "
+            f"lineal run {step.model(field).key}"
+        )
+    return bases[0].directory

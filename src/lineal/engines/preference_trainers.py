@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.trainer_run import trainer_arguments, with_weights
+from lineal.engines.training_execution import ALONE, Execution
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
@@ -27,7 +28,13 @@ class PreparedRows:
 
 
 def dpo_trainer(
-    model: Any, tokenizer: Any, rows: list[dict[str, Any]], settings: TrainingSettings, losses: Mapping[str, Any], scratch: Path
+    model: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    settings: TrainingSettings,
+    losses: Mapping[str, Any],
+    scratch: Path,
+    execution: Execution = ALONE,
 ) -> Any:
     """A DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, `ref_chosen_logps`, `ref_rejected_logps`.
 
@@ -43,7 +50,7 @@ def dpo_trainer(
     weighted = "weight" in rows[0]
     trainer = (_weighted_dpo(PreparedDPOTrainer) if weighted else PreparedDPOTrainer)(
         model=model,
-        args=DPOConfig(**trainer_arguments(settings, scratch), **ARGUMENTS, **losses),
+        args=DPOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
@@ -73,7 +80,7 @@ def _weighted_dpo(base: Any) -> Any:
             loss = -(weight * logsigmoid(self.beta * margin)).mean()
             for nll_weight in self.loss_weights[1:]:
                 loss = loss - nll_weight * (weight * chosen).sum() / completion.chunk(2)[0].sum()
-            self._total_train_tokens += int(inputs["attention_mask"].sum())
+            self._total_train_tokens += int(self.accelerator.gather(inputs["attention_mask"].sum()).sum())
             metrics = self._metrics["train"]
             metrics["num_tokens"] = [self._total_train_tokens]
             metrics["rewards/accuracies"].append((margin > 0).float().mean().item())
@@ -84,7 +91,13 @@ def _weighted_dpo(base: Any) -> Any:
 
 
 def kto_trainer(
-    model: Any, tokenizer: Any, rows: list[dict[str, Any]], settings: TrainingSettings, losses: Mapping[str, Any], scratch: Path
+    model: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    settings: TrainingSettings,
+    losses: Mapping[str, Any],
+    scratch: Path,
+    execution: Execution = ALONE,
 ) -> Any:
     """A KTO trainer for rows of `prompt_ids`, `completion_ids`, `label`, `ref_logps`, in the order in which it takes them.
 
@@ -99,14 +112,20 @@ def kto_trainer(
 
     return PreparedKTOTrainer(
         model=model,
-        args=KTOConfig(**trainer_arguments(settings, scratch), **ARGUMENTS, **losses),
+        args=KTOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
 
 
 def reward_trainer(
-    model: Any, tokenizer: Any, rows: list[dict[str, Any]], settings: TrainingSettings, center: float | None, scratch: Path
+    model: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    settings: TrainingSettings,
+    center: float | None,
+    scratch: Path,
+    execution: Execution = ALONE,
 ) -> Any:
     """A reward trainer for rows of `chosen_ids` and `rejected_ids`, prompt included."""
     from datasets import Dataset
@@ -115,7 +134,7 @@ def reward_trainer(
 
     return RewardTrainer(
         model=model,
-        args=RewardConfig(**trainer_arguments(settings, scratch), center_rewards_coefficient=center),
+        args=RewardConfig(**trainer_arguments(settings, scratch, execution), center_rewards_coefficient=center),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.engines.checkpoints import load_reward_model
 from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_trainer
+from lineal.engines.processes import process_count
 from lineal.engines.scoring import Encoded, LikelihoodScorer
 from lineal.engines.tokens import encode_pairs, load_tokenizer
 from lineal.engines.training import TrainingReport, TrainingSettings, refuse_lengths, run_training
+from lineal.engines.training_execution import ALONE, Execution
+from lineal.errors import EngineError
 
 if TYPE_CHECKING:
     from lineal.engines.trainer_run import Progress
@@ -107,6 +110,7 @@ def train_dpo(
     loss: DpoLoss,
     output: Path,
     progress: Progress | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Train `init` to prefer the chosen completions more than `reference` does; writes the new checkpoint to `output`.
 
@@ -116,13 +120,13 @@ def train_dpo(
     Raises:
         EngineError: no rows, rows too long or with unknown characters, or a checkpoint that does not fit.
     """
-    tokenizer = load_tokenizer(init.directory)
+    tokenizer = load_tokenizer(init.directory, settings.chat)
 
     def prepare(model: Any, scratch: Path) -> Any:
         chosen = encode_pairs(tokenizer, [(row.prompt, row.chosen) for row in rows], settings.chat)
         rejected = encode_pairs(tokenizer, [(row.prompt, row.rejected) for row in rows], settings.chat)
         _refuse_lengths([*chosen, *rejected], settings, model)
-        known = _reference_logps(reference, [*chosen, *rejected])
+        known = _reference_logps(reference, [*chosen, *rejected], execution)
         prepared = [
             {
                 "prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1],
@@ -131,9 +135,9 @@ def train_dpo(
             }
             for index, (won, lost, row) in enumerate(zip(chosen, rejected, rows, strict=True))
         ]  # fmt: skip
-        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch)
+        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution)
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows))
+    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
 
 def train_kto(
@@ -144,6 +148,7 @@ def train_kto(
     loss: KtoLoss,
     output: Path,
     progress: Progress | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Train `init` towards desirable and away from undesirable completions, measured against `reference`.
 
@@ -151,9 +156,14 @@ def train_kto(
     rows are shuffled once, by the seed, and taken in that order in every epoch.
 
     Raises:
-        EngineError: as `train_dpo`.
+        EngineError: as `train_dpo`, or several processes with a loss that compares rows of a batch.
     """
-    tokenizer = load_tokenizer(init.directory)
+    if loss.estimates_divergence and process_count() > 1:
+        raise EngineError(
+            f"compute.accelerate: got {process_count()} processes for the loss 'kto', expected 1: it compares each row with "
+            "another of its batch, which must not be shared out. Remove accelerate, or use the loss 'apo_zero_unpaired'."
+        )
+    tokenizer = load_tokenizer(init.directory, settings.chat)
     draw = random.Random(settings.seed)  # noqa: S311 - reproducible on purpose
     shuffled = sorted(rows, key=lambda _: draw.random())
 
@@ -162,16 +172,20 @@ def train_kto(
         _refuse_lengths(matched, settings, model)
         prepared: list[dict[str, Any]] = [
             {"prompt_ids": prompt, "completion_ids": completion, "label": row.desirable, "ref_logps": logp}
-            for (prompt, completion), row, logp in zip(matched, shuffled, _reference_logps(reference, matched), strict=True)
+            for (prompt, completion), row, logp in zip(
+                matched, shuffled, _reference_logps(reference, matched, execution), strict=True
+            )
         ]
         if loss.estimates_divergence:
             crossed = _crossed(matched, settings.batch_size)
             _refuse_lengths(crossed, settings, model)
-            for row, (_, completion), logp in zip(prepared, crossed, _reference_logps(reference, crossed), strict=True):
+            for row, (_, completion), logp in zip(
+                prepared, crossed, _reference_logps(reference, crossed, execution), strict=True
+            ):
                 row |= {"KL_completion_ids": completion, "ref_KL_logps": logp}
-        return kto_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch)
+        return kto_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution)
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows))
+    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
 
 def train_reward_model(
@@ -181,6 +195,7 @@ def train_reward_model(
     output: Path,
     progress: Progress | None = None,
     center: float | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Train a model that gives chosen completions more than rejected ones, by the Bradley-Terry likelihood.
 
@@ -193,13 +208,14 @@ def train_reward_model(
         output: directory to write.
         progress: called after each optimizer step.
         center: weight of a term that keeps rewards around 0 (arXiv:2312.09244, equation 2).
+        execution: how it runs.
 
     Raises:
         EngineError: as `train_dpo`.
     """
     import torch
 
-    tokenizer = load_tokenizer(init)
+    tokenizer = load_tokenizer(init, settings.chat)
 
     def load(checkpoint: Path, *_: Any) -> Any:
         return load_reward_model(checkpoint, torch.float32, int(tokenizer.pad_token_id or 0))
@@ -211,9 +227,9 @@ def train_reward_model(
         prepared = [
             {"chosen_ids": won[0] + won[1], "rejected_ids": lost[0] + lost[1]} for won, lost in zip(chosen, rejected, strict=True)
         ]
-        return reward_trainer(model, tokenizer, prepared, settings, center, scratch)
+        return reward_trainer(model, tokenizer, prepared, settings, center, scratch, execution)
 
-    return run_training(init, None, settings, output, prepare, progress, len(rows), load)
+    return run_training(init, None, settings, output, prepare, progress, len(rows), load, execution)
 
 
 def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, model: Any) -> None:
@@ -221,9 +237,9 @@ def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, mode
     refuse_lengths(lengths, settings, int(model.config.max_position_embeddings))
 
 
-def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded]) -> list[float]:
+def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded], execution: Execution) -> list[float]:
     """Log-probabilities under the reference, which is freed before training begins."""
-    scorer = LikelihoodScorer(reference.directory, base=reference.base)
+    scorer = LikelihoodScorer(reference.directory, "cpu" if execution.on_cpu else "auto", reference.base)
     return [found.logprob for found in scorer.score_ids(encoded)]
 
 

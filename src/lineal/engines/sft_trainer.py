@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.trainer_run import trainer_arguments, with_weights
+from lineal.engines.training_execution import ALONE, Execution
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
 
 SFT_ARGUMENTS: dict[str, Any] = {
-    "packing": False,  # 107 instead of 70-84 ms per step, and other bytes
+    "packing": False,  # rows come packed already where they shall be
     "dataset_kwargs": {"skip_prepare_dataset": True},  # 0.02 s instead of 2-2.6 s before the first step
 }
 
@@ -26,23 +28,50 @@ def sft_trainer(
     rows: list[dict[str, Any]],
     settings: TrainingSettings,
     scratch: Path,
+    execution: Execution = ALONE,
 ) -> SFTTrainer:
-    """A trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently."""
+    """A trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently.
+
+    Packed rows also have `seq_lengths`, see `packed`.
+    """
     from datasets import Dataset
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     weighted = "weight" in rows[0]
-    arguments = trainer_arguments(settings, scratch) | SFT_ARGUMENTS
+    arguments = trainer_arguments(settings, scratch, execution) | SFT_ARGUMENTS
     trainer = (_weighted_trainer() if weighted else SFTTrainer)(
         model=model,
-        args=SFTConfig(**arguments, remove_unused_columns=not weighted),
+        args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not weighted),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
     if weighted:
         trainer.data_collator = with_weights(trainer.data_collator)
     return trainer
+
+
+def packed(rows: list[dict[str, Any]], length: int) -> list[dict[str, Any]]:
+    """Rows of up to `length` tokens made of several examples each, with the examples' lengths as `seq_lengths`.
+
+    The longest example comes first, each goes to the fullest row that still has room (best fit decreasing, as in
+    arXiv:2404.10830), and equal ones keep their order. The model attends within each example only.
+    """
+    bins: list[list[int]] = []
+    room: list[tuple[int, int]] = []  # (tokens free, bin), sorted
+    for index in sorted(range(len(rows)), key=lambda index: -len(rows[index]["input_ids"])):
+        size = len(rows[index]["input_ids"])
+        place = bisect_left(room, (size, 0))
+        free, chosen = room.pop(place) if place < len(room) else (length, len(bins))
+        if chosen == len(bins):
+            bins.append([])
+        bins[chosen].append(index)
+        insort(room, (free - size, chosen))
+    return [
+        {name: [token for index in chosen for token in rows[index][name]] for name in ("input_ids", "labels")}
+        | {"seq_lengths": [len(rows[index]["input_ids"]) for index in chosen]}
+        for chosen in bins
+    ]
 
 
 def _weighted_trainer() -> type[SFTTrainer]:

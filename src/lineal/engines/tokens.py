@@ -25,13 +25,17 @@ TOKENIZER_FILES = (
 )
 
 
-def load_tokenizer(checkpoint: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(checkpoint: Path, chat: bool = False) -> PreTrainedTokenizerBase:
     """Load a checkpoint's tokenizer from its own files; nothing is downloaded and no remote code runs.
 
     A tokenizer without a pad token pads with its eos token: padding is masked everywhere, so the id is free.
 
+    Args:
+        checkpoint: its directory.
+        chat: whether its chat template will be needed.
+
     Raises:
-        EngineError: the files are missing or unreadable, or there is no eos token.
+        EngineError: the files are missing or unreadable, or there is no eos token, or no chat template that is needed.
     """
     from transformers import AutoTokenizer
 
@@ -56,6 +60,8 @@ def load_tokenizer(checkpoint: Path) -> PreTrainedTokenizerBase:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if chat:
+        _require_template(tokenizer)
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
@@ -158,15 +164,19 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special
 
 
 def _chat_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
+    _require_template(tokenizer)
+    turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    texts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    # The template writes bos itself where the model wants one.
+    return _plain_ids(tokenizer, cast("list[str]", texts), special=False)
+
+
+def _require_template(tokenizer: PreTrainedTokenizerBase) -> None:
     if not tokenizer.chat_template:
         raise EngineError(
             "chat: true needs a chat template, got a tokenizer without one. "
             "Set chat: false, or use a model whose tokenizer has a chat template."
         )
-    turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
-    texts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    # The template writes bos itself where the model wants one.
-    return _plain_ids(tokenizer, cast("list[str]", texts), special=False)
 
 
 def _first_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from lineal.engines.checkpoints import (
-    ADAPTER_CONFIG,
-    is_adapter,
-    load_adapted_model,
-    load_full_model,
-    quiet,
-    require_peft,
-    stored_dtype,
-    write_adapter,
-    write_full_model,
-)
-from lineal.engines.sft_trainer import sft_trainer
+from lineal.engines.checkpoints import stored_dtype, write_adapter, write_full_model
+from lineal.engines.hardware import require_hardware
+from lineal.engines.processes import use_own_device
+from lineal.engines.reporting import reporting
+from lineal.engines.sft_trainer import packed, sft_trainer
 from lineal.engines.tokens import character_tokenizer, copy_tokenizer, encode_pairs, load_tokenizer
+from lineal.engines.trainable_model import trainable_model
 from lineal.engines.trainer_run import Progress, run_trainer
+from lineal.engines.training_execution import ALONE, Execution
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 IGNORED_LABEL = -100  # torch's cross entropy leaves these positions out
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """A low-rank adapter (arXiv:2106.09685): rank r, scaling alpha / r, and the layers it sits on."""
+    """A low-rank adapter (arXiv:2106.09685): rank r, scaling alpha / r, and the layers it sits on.
+
+    With `quantize` the base under it is held in 4-bit NormalFloat while the adapter learns (QLoRA, arXiv:2305.14314).
+    """
 
     rank: int
     alpha: int
     dropout: float = 0.0
     target_modules: tuple[str, ...] | str = "all-linear"
+    quantize: Literal["4bit"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +56,7 @@ class TrainingSettings:
         threads: CPU threads, pinned because 1 and 2 threads give different bytes.
         lora: trains an adapter instead of the full model.
         chat: examples pass through the tokenizer's chat template.
+        packing: supervised examples are put together into rows of `max_tokens`, and `batch_size` counts such rows.
 
     Raises:
         EngineError: not exactly one of `steps` and `epochs`.
@@ -80,6 +78,7 @@ class TrainingSettings:
     threads: int = 2
     lora: LoraSettings | None = None
     chat: bool = False
+    packing: bool = False
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -123,6 +122,7 @@ class TrainingReport:
         final_loss: the last step's loss per completion token.
         loss_curve: the loss of each step.
         figures: what else the trainer said of its last step, such as the share of pairs that it ranks rightly.
+        resumed_at: the step after which this process went on from a killed one's checkpoint; 0 where there was none.
     """
 
     steps: int
@@ -132,6 +132,7 @@ class TrainingReport:
     final_loss: float
     loss_curve: tuple[float, ...]
     figures: Mapping[str, float]
+    resumed_at: int = 0
 
 
 def initialise(shape: ModelShape, seed: int, output: Path) -> None:
@@ -159,6 +160,7 @@ def train_sft(
     output: Path,
     progress: Progress | None = None,
     base: Path | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Fine-tune `init` on the completions of `examples` and write the new checkpoint to `output`.
 
@@ -172,17 +174,23 @@ def train_sft(
         output: directory to write; a temporary sibling is used and removed.
         progress: called after each optimizer step with the step, all steps, and the step's figures.
         base: the full model under `init`, if that is an adapter.
+        execution: how it runs.
 
     Raises:
         EngineError: no examples, examples too long or with unknown characters, or `init` does not fit `settings`.
     """
-    tokenizer = load_tokenizer(init)
+    if settings.packing and any(row.weight is not None for row in examples):
+        raise EngineError("packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight.")
+    tokenizer = load_tokenizer(init, settings.chat)
 
     def prepare(model: Any, scratch: Path) -> Any:
-        rows = _tokenise(tokenizer, examples, settings, int(model.config.max_position_embeddings))
-        return sft_trainer(model, tokenizer, rows, settings, scratch)
+        positions = int(model.config.max_position_embeddings)
+        rows = _tokenise(tokenizer, examples, settings, positions)
+        if settings.packing:
+            rows = packed(rows, min(positions, settings.max_tokens or positions))
+        return sft_trainer(model, tokenizer, rows, settings, scratch, execution)
 
-    return run_training(init, base, settings, output, prepare, progress, len(examples))
+    return run_training(init, base, settings, output, prepare, progress, len(examples), execution=execution)
 
 
 def run_training(
@@ -194,6 +202,7 @@ def run_training(
     progress: Progress | None,
     examples: int,
     load: Callable[[Path, Path | None, TrainingSettings], Any] | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """The frame of every training: pinned threads, one seed, a scratch directory, and the checkpoint at the end.
 
@@ -206,19 +215,26 @@ def run_training(
         progress: called after each optimizer step.
         examples: how many rows there are, for the report.
         load: loads the model to train; the default loads a language model, with an adapter where `settings` say so.
+        execution: how it runs; with `saves` it goes on from the last save of an equal training that was killed.
 
     Raises:
-        EngineError: `init` does not fit `settings`, or `prepare` refuses the rows.
+        EngineError: `init` does not fit `settings` or this machine, or `prepare` refuses the rows.
     """
     import torch
 
-    with _pinned_threads(settings.threads), torch.random.fork_rng():
+    use_own_device()
+    require_hardware(base or init, settings, execution)
+    with _pinned_threads(settings.threads), torch.random.fork_rng(), reporting(execution):
         torch.manual_seed(settings.seed)
-        model = (load or _trainable_model)(init, base, settings)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".trainer-") as scratch:
-            logs = run_trainer(prepare(model, Path(scratch)), progress)
-        _write(model, init, settings.lora is not None, output)
+        model = (load or trainable_model)(init, base, settings)
+        with _scratch(execution, output) as scratch:
+            trainer = prepare(model, scratch)
+            logs, resumed_at = run_trainer(trainer, progress, execution)
+        _write(model, trainer.accelerator, trainer.model_wrapped, init, settings.lora is not None, output)
+    return _report(logs, examples, resumed_at)
+
+
+def _report(logs: Sequence[Mapping[str, float]], examples: int, resumed_at: int) -> TrainingReport:
     curve = tuple(log["loss"] for log in logs)
     return TrainingReport(
         steps=len(logs),
@@ -228,7 +244,20 @@ def run_training(
         final_loss=curve[-1],
         loss_curve=curve,
         figures={name: value for name, value in logs[-1].items() if name not in ("loss", "num_tokens")},
+        resumed_at=resumed_at,
     )
+
+
+@contextmanager
+def _scratch(execution: Execution, output: Path) -> Iterator[Path]:
+    """The trainer's own directory: that of the saves, which outlives the process, or a temporary one."""
+    if execution.saves is not None:
+        execution.saves.mkdir(parents=True, exist_ok=True)
+        yield execution.saves
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".trainer-") as scratch:
+        yield Path(scratch)
 
 
 def _llama_config(shape: ModelShape, tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
@@ -268,49 +297,6 @@ def _pinned_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _trainable_model(init: Path, base: Path | None, settings: TrainingSettings) -> PreTrainedModel | PeftModel:
-    import torch
-
-    if is_adapter(init):
-        _require_same_adapter(init, settings.lora)
-        return load_adapted_model(init, base, torch.float32, trainable=True)
-    model = load_full_model(init, torch.float32)
-    return model if settings.lora is None else _with_adapter(model, settings.lora)
-
-
-def _with_adapter(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
-    require_peft()
-    from peft import LoraConfig, get_peft_model
-
-    modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=modules,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        with quiet():
-            return cast("PeftModel", get_peft_model(cast(Any, model), config))
-    except ValueError as error:
-        raise EngineError(
-            f"lora: {error}. Got target_modules {modules}, expected names of the model's linear layers. "
-            "Use 'all-linear' or correct the names."
-        ) from error
-
-
-def _require_same_adapter(init: Path, lora: LoraSettings | None) -> None:
-    stored = json.loads((init / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    got = None if lora is None else (lora.rank, lora.alpha, lora.dropout)
-    expected = (stored["r"], stored["lora_alpha"], stored["lora_dropout"])
-    if got != expected:
-        raise EngineError(
-            f"{init}: got lora (rank, alpha, dropout) {got} for an adapter made with {expected}, expected the same. "
-            "Set lora to the adapter's own values, or start from a full model."
-        )
-
-
 def _tokenise(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], settings: TrainingSettings, positions: int
 ) -> list[dict[str, Any]]:
@@ -341,9 +327,16 @@ def refuse_lengths(lengths: Sequence[int], settings: TrainingSettings, positions
         )
 
 
-def _write(model: PreTrainedModel | PeftModel, init: Path, adapted: bool, output: Path) -> None:
+def _write(model: Any, accelerator: Any, wrapped: Any, init: Path, adapted: bool, output: Path) -> None:
+    """Writes the checkpoint; where processes hold parts of the weights, all give theirs and the main one writes."""
+    sharded = accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")
+    weights = accelerator.get_state_dict(wrapped) if sharded else None
+    if not accelerator.is_main_process:
+        return
     if adapted:
-        write_adapter(cast("PeftModel", model), output)
+        write_adapter(model, output, weights)
+    elif weights is None:
+        write_full_model(model.to(stored_dtype(init)), output)
     else:
-        write_full_model(cast("PreTrainedModel", model.to(cast(Any, stored_dtype(init)))), output)
+        write_full_model(model, output, {name: part.to(stored_dtype(init)) for name, part in weights.items()})
     copy_tokenizer(init, output)

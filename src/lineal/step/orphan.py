@@ -16,6 +16,12 @@ def stop_when_orphaned() -> None:
     threading.Thread(target=_watch, args=(_guardians(),), daemon=True).start()
 
 
+def stop_with_launcher() -> None:
+    """Ends this process when its parent ends, or when the parent's own parent does: the step behind torchrun."""
+    pairs = [(os.getpid(), os.getppid()), (os.getppid(), _parent(os.getppid()))]
+    threading.Thread(target=_watch, args=(pairs,), daemon=True).start()
+
+
 def _guardians() -> list[tuple[int, int]]:
     """The (process, parent) pairs that must stay as they are: ours, and our shell's."""
     pairs = [(os.getpid(), os.getppid())]

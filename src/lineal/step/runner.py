@@ -19,6 +19,7 @@ from lineal.errors import ArtifactError, CheckFailure, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.step.checks import require_blocking, run_checks
 from lineal.step.identity import Identity, identify, made_by, read_value
+from lineal.step.launch import launch
 from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
 from lineal.step.stand_in import StandIn, stand_in
@@ -95,25 +96,38 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     twin = _twin(plan, step, identity)
     if twin is not None:
         return "reused", {"reused_from": twin}
-    target = plan.project.directory(step.key)
-    partial = target.with_name(f".{target.name}.partial")
-    open_partial(partial, identity.digest)
+    open_partial(partial_of(plan, step), identity.digest)
+    workspace = workspace_of(plan, step, identity, inputs)
+    workspace.retracted = retracted
     progress = progress_path(plan.project, step.key)
     progress.parent.mkdir(parents=True, exist_ok=True)
     progress.unlink(missing_ok=True)
-    workspace = Workspace(
-        project=plan.project.root, step=step.name, round=step.round, seed=identity.seed,
-        compute=plan.project.params.compute, inputs=inputs, partial=partial, progress_file=progress,
-        retracted=retracted,
-    )  # fmt: skip
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)
-    shutil.rmtree(partial)
+    shutil.rmtree(workspace.partial)
     return "done", {"facts": workspace.facts}
+
+
+def partial_of(plan: Plan, step: Step) -> Path:
+    """Where a step's unfinished work lies."""
+    target = plan.project.directory(step.key)
+    return target.with_name(f".{target.name}.partial")
+
+
+def workspace_of(plan: Plan, step: Step, identity: Identity, inputs: Mapping[str, tuple[Artifact, ...]]) -> Workspace:
+    """What the step's component sees."""
+    return Workspace(
+        project=plan.project.root, step=step.name, round=step.round, seed=identity.seed,
+        compute=plan.project.params.compute, inputs=inputs, partial=partial_of(plan, step), key=step.key,
+        progress_file=progress_path(plan.project, step.key),
+    )  # fmt: skip
 
 
 def _run(plan: Plan, step: Step, component: Component, identity: Identity, workspace: Workspace) -> None:
     """Runs the component; a selection again without the rows of its result that are retracted, until it gives none."""
+    if component.shares_training and workspace.compute.shared:
+        launch(workspace)
+        return
     component.run(workspace)
     while step.component.role is Role.SELECTOR:
         draft = workspace.draft("", _manifests(identity, workspace), step.outputs[""].kind)

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from lineal.components.base import Columns, Component, Role, RowsRef, Workspace
 from lineal.data.ids import row_seed
+from lineal.engines.processes import process_count
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
 
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
     from lineal.engines.trainer_run import Progress
     from lineal.engines.training import Example, LoraSettings, TrainingReport, TrainingSettings
+    from lineal.engines.training_execution import Execution
 
 Fraction = Annotated[float, Ge(0), Le(1)]
 Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
 """A column of row weights; left out of the identity where there is none, since nothing is weighed then."""
+Packing = Annotated[bool, Field(exclude_if=lambda value: not value)]
+"""Left out of the identity where nothing is packed."""
 
 
 class Trainer(Component):
@@ -41,6 +45,7 @@ class Trainer(Component):
 
     role: ClassVar[Role] = Role.TRAINER
     loads_model: ClassVar[bool] = True
+    shares_training: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("pytorch", "huggingface")
 
     steps: Positive | None = None
@@ -64,7 +69,7 @@ class Trainer(Component):
             raise ValueError("give exactly one of steps and epochs")
         return self
 
-    def training_settings(self, step: Workspace, lora: LoraSettings | None = None) -> TrainingSettings:
+    def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
         """The engine's settings, with the seed derived from the run's."""
         from lineal.engines.training import TrainingSettings
 
@@ -74,6 +79,18 @@ class Trainer(Component):
             warmup=self.warmup, weight_decay=self.weight_decay, beta2=self.beta2, max_grad_norm=self.max_grad_norm,
             max_tokens=self.max_tokens, precision=self.precision, threads=self.threads,
             seed=row_seed(step.seed, step.step, "train") % 2**32, lora=lora, chat=self.chat,
+            packing=packing,
+        )  # fmt: skip
+
+    def execution(self, step: Workspace) -> Execution:
+        """How the training runs, as `compute:` says."""
+        from lineal.engines.training_execution import Execution
+
+        compute = step.compute
+        return Execution(
+            saves=step.partial / "training", save_seconds=compute.save_seconds, device=compute.device,
+            recompute_activations=compute.gradient_checkpointing, report_to=tuple(compute.report_to),
+            run_name=step.key, reports=step.progress_file and step.progress_file.with_suffix(""),
         )  # fmt: skip
 
     def learn(self, step: Workspace, rows: int, train: Callable[[Path, Progress], TrainingReport]) -> None:
@@ -83,16 +100,23 @@ class Trainer(Component):
             _fake(step)
             return
         with step.progress(0, "steps") as progress, step.timed("train"):
+            reached = 0
 
             def advance(done: int, total: int, figures: dict[str, Any]) -> None:
+                nonlocal reached
                 progress.total = total
-                progress.advance(1, f"loss {figures.get('loss', 0.0):.3f}")
+                progress.advance(done - reached, f"loss {figures.get('loss', 0.0):.3f}")
+                reached = done
 
             report = train(step.directory(), advance)
         step.facts.update(
             tokens=report.tokens, steps=report.steps, loss=report.final_loss, loss_curve=list(report.loss_curve),
             figures=dict(report.figures),
         )  # fmt: skip
+        if process_count() > 1:
+            step.made_with = f"{process_count()} processes"
+        if report.resumed_at:
+            step.facts["resumed_at_step"] = report.resumed_at
 
 
 class SupervisedTrainer(Trainer):
@@ -102,11 +126,20 @@ class SupervisedTrainer(Trainer):
         rows: rows with a prompt and the target; those of several nodes are put together in the order given.
         target: the column to learn.
         weight: a column that the loss of a row's tokens is multiplied by; the sum is still divided by the batch's tokens.
+        packing: puts examples together into rows of `max_tokens`, without padding; `batch_size` counts such rows. Other
+            bytes, so identity.
     """
 
     rows: RowsRef
     target: Literal["completion", "answer"] = "completion"
     weight: Weight = None
+    packing: Packing = False
+
+    @model_validator(mode="after")
+    def _packed_rows_weigh_the_same(self) -> Self:
+        if self.packing and self.weight:
+            raise ValueError("packing and weight exclude each other: a packed row holds examples of different weights")
+        return self
 
     def needs(self) -> dict[str, Columns]:
         return {"rows": ("prompt", self.target, *([self.weight] if self.weight else []))}
@@ -115,8 +148,10 @@ class SupervisedTrainer(Trainer):
         """Trains `init` on the rows and writes the checkpoint as the main output."""
         from lineal.engines.training import train_sft
 
-        examples = self._examples(step)
-        self.learn(step, len(examples), lambda output, advance: train_sft(init, examples, settings, output, advance, base))
+        examples, execution = self._examples(step), self.execution(step)
+        self.learn(
+            step, len(examples), lambda output, advance: train_sft(init, examples, settings, output, advance, base, execution)
+        )
 
     def _examples(self, step: Workspace) -> list[Example]:
         from lineal.engines.training import Example

@@ -50,4 +50,8 @@ class Dpo(PreferenceTrainer):
         rows, settings = preferences(step, self.weight), self.settings(step)
         init, reference = self.checkpoints(step)
         loss = DpoLoss(beta=self.beta, type=self.loss, nll_weight=self.nll_weight, label_smoothing=self.label_smoothing)
-        self.learn(step, len(rows), lambda output, advance: train_dpo(init, reference, rows, settings, loss, output, advance))
+        execution = self.execution(step)
+        self.learn(
+            step, len(rows),
+            lambda output, advance: train_dpo(init, reference, rows, settings, loss, output, advance, execution),
+        )  # fmt: skip

@@ -52,4 +52,8 @@ class Kto(PreferenceTrainer):
         loss = KtoLoss(
             beta=self.beta, type=self.loss, desirable_weight=self.desirable_weight, undesirable_weight=self.undesirable_weight
         )
-        self.learn(step, len(rows), lambda output, advance: train_kto(init, reference, rows, settings, loss, output, advance))
+        execution = self.execution(step)
+        self.learn(
+            step, len(rows),
+            lambda output, advance: train_kto(init, reference, rows, settings, loss, output, advance, execution),
+        )  # fmt: skip

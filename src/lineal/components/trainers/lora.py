@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
+from pydantic import Field
 
 from lineal.recipe.compute import Positive, Strict
 
@@ -19,16 +20,20 @@ class Lora(Strict):
         rank, alpha: the adapter's rank, and its scaling alpha / rank.
         dropout: dropout before the adapter.
         target_modules: the layers it sits on.
+        quantize: '4bit' holds the base in 4-bit NormalFloat while the adapter learns (QLoRA, arXiv:2305.14314); the
+            adapter is for the full base all the same. Left out of the identity where it is not set.
     """
 
     rank: Positive
     alpha: Annotated[int, Gt(0)]
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    quantize: Literal["4bit"] | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def settings(self) -> LoraSettings:
         """As the engine takes it."""
         from lineal.engines.training import LoraSettings
 
         modules = self.target_modules
-        return LoraSettings(self.rank, self.alpha, self.dropout, modules if isinstance(modules, str) else tuple(modules))
+        named = modules if isinstance(modules, str) else tuple(modules)
+        return LoraSettings(self.rank, self.alpha, self.dropout, named, self.quantize)

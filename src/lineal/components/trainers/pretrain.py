@@ -10,6 +10,7 @@ from annotated_types import Gt
 from lineal.components.base import Columns, Output, Workspace
 from lineal.components.trainers.base import SupervisedTrainer
 from lineal.data.ids import row_seed
+from lineal.engines.processes import process_index
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
 
@@ -42,7 +43,7 @@ class Pretrain(SupervisedTrainer):
         """Initialises the model, then trains it on the rows."""
         from lineal.engines.training import ModelShape, initialise
 
-        init = step.partial / "init"
+        init = step.partial / f"init-{process_index()}"
         if step.compute.engine != "fake":
             shape = ModelShape(
                 hidden_size=self.hidden_size, layers=self.layers, heads=self.heads, intermediate_size=self.intermediate_size,
@@ -50,4 +51,4 @@ class Pretrain(SupervisedTrainer):
                 max_positions=self.max_positions,
             )  # fmt: skip
             initialise(shape, row_seed(step.seed, step.step, "init") % 2**32, init)
-        self.train(step, init, self.training_settings(step))
+        self.train(step, init, self.training_settings(step, packing=self.packing))

@@ -37,6 +37,8 @@ class RewardModel(Trainer):
         from lineal.engines.preference_training import train_reward_model
 
         rows, settings, init = preferences(step), self.training_settings(step), step.model("init").directory
+        execution = self.execution(step)
         self.learn(
-            step, len(rows), lambda output, advance: train_reward_model(init, rows, settings, output, advance, self.center)
-        )
+            step, len(rows),
+            lambda output, advance: train_reward_model(init, rows, settings, output, advance, self.center, execution),
+        )  # fmt: skip

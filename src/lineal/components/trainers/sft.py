@@ -27,5 +27,5 @@ class Sft(SupervisedTrainer):
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`."""
-        settings = self.training_settings(step, self.lora.settings() if self.lora else None)
+        settings = self.training_settings(step, self.lora.settings() if self.lora else None, self.packing)
         self.train(step, step.model("init").directory, settings, base_of(step, "init"))

@@ -1,0 +1,186 @@
+"""Time per training step through lineal against the plain TRL script that one would write by hand. Run: python bench/train.py
+
+Both train the same model on the same prompts and completions with the same arguments, in turns in one process, so that what
+else the machine does hits both sides. A step's time is the median between two logged losses. The losses must agree, or the two
+did not do the same work. Memory is measured in a process of its own for each side (on a GPU: what torch had allocated at most).
+Exit status 1 when a step through lineal takes more than 1.03 times as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import statistics
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lineal.engines.training import Example, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.training_execution import Execution
+
+MOST = 1.03
+SHAPE = ModelShape(
+    hidden_size=128,
+    layers=2,
+    heads=4,
+    intermediate_size=320,
+    rope_theta=1e4,
+    tie_embeddings=True,
+    characters=string.ascii_lowercase + "=",
+    max_positions=64,
+)
+
+
+def main() -> None:
+    """Train on both sides in turns, print the table, and fail when lineal's step costs too much."""
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        checkpoint = arguments.checkpoint or directory / "init"
+        if arguments.checkpoint is None:
+            initialise(SHAPE, 0, checkpoint)
+        if arguments.memory_of:
+            _train(arguments.memory_of, checkpoint, arguments, directory)
+            print(_peak_bytes())
+            return
+        ratio = _compare(checkpoint, arguments, directory)
+        for side in ("lineal", "plain"):
+            print(f"{side:<6} peak memory {_memory(side, checkpoint, arguments) / 2**20:,.0f} MiB")
+    print(f"goal at most {MOST}: {'met' if ratio <= MOST else 'MISSED'}")
+    sys.exit(ratio > MOST)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=60, help="of each training (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=5, help="timed turns, at least 3 (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, help="examples per step (default: %(default)s)")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="(default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--checkpoint", type=Path, help="a model to train instead of a tiny one")
+    parser.add_argument("--memory-of", choices=["lineal", "plain"], help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _settings(arguments: argparse.Namespace) -> TrainingSettings:
+    return TrainingSettings(
+        steps=arguments.steps, epochs=None, batch_size=arguments.batch_size, learning_rate=3e-3, warmup=0.05, beta2=0.99,
+        weight_decay=0.01, seed=0, precision=arguments.precision, threads=arguments.threads,
+    )  # fmt: skip
+
+
+def _pairs(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """One batch of different prompts for every step."""
+    generator = random.Random(0)
+    count = arguments.batch_size * arguments.steps
+    drawn = ["".join(generator.sample(string.ascii_lowercase, generator.randint(4, 22))) for _ in range(count)]
+    return [(f"{word}=", "".join(sorted(word))) for word in drawn]
+
+
+def _compare(checkpoint: Path, arguments: argparse.Namespace, directory: Path) -> float:
+    steps: dict[str, list[float]] = {"lineal": [], "plain": []}
+    print(f"{'turn':>4} {'lineal steps/s':>15} {'plain steps/s':>14} {'ratio':>6}")
+    for turn in range(arguments.turns + 1):
+        losses = {}
+        for side in sorted(steps, reverse=bool(turn % 2)):
+            seconds, losses[side] = _train(side, checkpoint, arguments, directory)
+            steps[side].append(seconds)
+        _require_equal(losses)
+        if turn:  # the first turn warms both up
+            ours, plain = steps["lineal"][-1], steps["plain"][-1]
+            print(f"{turn:>4} {1 / ours:>15.2f} {1 / plain:>14.2f} {ours / plain:>6.3f}")
+    ratios = [ours / plain for ours, plain in zip(steps["lineal"][1:], steps["plain"][1:], strict=True)]
+    best = min(steps["lineal"][1:]) / min(steps["plain"][1:])
+    print(f"median ratio {statistics.median(ratios):.3f}, of the best turns {best:.3f}")
+    return statistics.median(ratios)
+
+
+def _require_equal(losses: dict[str, list[float]]) -> None:
+    apart = max(abs(ours - plain) for ours, plain in zip(losses["lineal"], losses["plain"], strict=True))
+    if apart > 1e-3:
+        sys.exit(f"the two sides' losses differ by {apart}: they did not do the same work")
+
+
+def _train(side: str, checkpoint: Path, arguments: argparse.Namespace, directory: Path) -> tuple[float, list[float]]:
+    """Median seconds of a step, and the losses."""
+    clock: list[float] = []
+    losses: list[float] = []
+
+    def tick(loss: float) -> None:
+        clock.append(time.perf_counter())
+        losses.append(loss)
+
+    {"lineal": _lineal, "plain": _plain}[side](checkpoint, arguments, directory, tick)
+    return statistics.median(after - before for before, after in zip(clock, clock[1:], strict=False)), losses
+
+
+def _lineal(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+    examples = [Example(prompt, completion) for prompt, completion in _pairs(arguments)]
+    saving = Execution(saves=directory / "saves")
+    report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
+    train_sft(checkpoint, examples, _settings(arguments), directory / "out", report, execution=saving)
+
+
+def _plain(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+    import datasets
+    import torch
+    import transformers
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    class Clock(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "loss" in logs:
+                tick(logs["loss"])
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(arguments.threads)
+    settings = _settings(arguments)
+    prompts, completions = zip(*_pairs(arguments), strict=True)
+    config = SFTConfig(
+        output_dir=str(directory / "plain"), max_steps=settings.steps, per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate, lr_scheduler_type=settings.schedule, warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay, adam_beta2=settings.beta2, max_grad_norm=settings.max_grad_norm,
+        seed=settings.seed, bf16=settings.precision == "bf16", use_cpu=not torch.cuda.is_available(), max_length=None,
+        activation_checkpointing=False, optim="adamw_torch_fused", logging_steps=1, save_strategy="no", report_to="none",
+        disable_tqdm=True, dataloader_pin_memory=False,
+    )  # fmt: skip
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype=torch.float32),
+        args=config,
+        train_dataset=Dataset.from_dict({"prompt": list(prompts), "completion": list(completions)}),
+        processing_class=AutoTokenizer.from_pretrained(str(checkpoint)),
+        callbacks=[Clock()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+def _memory(side: str, checkpoint: Path, arguments: argparse.Namespace) -> int:
+    """Peak bytes of a side's training in a process of its own."""
+    options = {
+        "steps": arguments.steps, "batch-size": arguments.batch_size, "precision": arguments.precision,
+        "threads": arguments.threads, "checkpoint": checkpoint, "memory-of": side,
+    }  # fmt: skip
+    command = [sys.executable, __file__, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def _peak_bytes() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

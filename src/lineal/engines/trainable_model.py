@@ -1,0 +1,65 @@
+"""The model that a training starts from: full weights, a new adapter on them, or an adapter to train on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, load_adapted_model, load_full_model, quiet, require_peft
+from lineal.errors import EngineError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from lineal.engines.training import LoraSettings, TrainingSettings
+
+
+def trainable_model(init: Path, base: Path | None, settings: TrainingSettings) -> PreTrainedModel | PeftModel:
+    """Load the model to train, in fp32, or with its base in 4 bits where `settings.lora` says so.
+
+    Raises:
+        EngineError: `init` does not fit `settings`, or files are missing.
+    """
+    import torch
+
+    quantize = settings.lora is not None and settings.lora.quantize is not None
+    if is_adapter(init):
+        _require_same_adapter(init, settings.lora)
+        return load_adapted_model(init, base, torch.float32, trainable=True, quantize=quantize)
+    model = load_full_model(init, torch.float32, quantize)
+    return model if settings.lora is None else _with_adapter(model, settings.lora)
+
+
+def _with_adapter(model: PreTrainedModel, lora: LoraSettings) -> PeftModel:
+    require_peft()
+    from peft import LoraConfig, get_peft_model
+
+    modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=modules,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        with quiet():
+            return cast("PeftModel", get_peft_model(cast(Any, model), config))
+    except ValueError as error:
+        raise EngineError(
+            f"lora: {error}. Got target_modules {modules}, expected names of the model's linear layers. "
+            "Use 'all-linear' or correct the names."
+        ) from error
+
+
+def _require_same_adapter(init: Path, lora: LoraSettings | None) -> None:
+    stored = json.loads((init / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    got = None if lora is None else (lora.rank, lora.alpha, lora.dropout)
+    expected = (stored["r"], stored["lora_alpha"], stored["lora_dropout"])
+    if got != expected:
+        raise EngineError(
+            f"{init}: got lora (rank, alpha, dropout) {got} for an adapter made with {expected}, expected the same. "
+            "Set lora to the adapter's own values, or start from a full model."
+        )

@@ -1,0 +1,58 @@
+"""One of the processes that share a training: does what the step would do alone, and the main one tells the step.
+
+Started by `lineal.step.launch`; on further machines by the same command with their own `--machine_rank`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from lineal.engines.processes import is_main_process, process_index
+from lineal.errors import LinealError, ProjectError
+from lineal.plan import make_plan
+from lineal.recipe.project import open_project
+from lineal.step.identity import identify
+from lineal.step.launch import DIRECTORY, RESULT
+from lineal.step.orphan import stop_with_launcher
+from lineal.step.runner import open_inputs, partial_of, resolved, workspace_of
+
+
+def run_rank(root: Path, key: str) -> None:
+    """Runs the component of the step that is under way; the main process leaves counts and facts for it.
+
+    Raises:
+        ProjectError: the plan changed since the step began.
+    """
+    plan = make_plan(open_project(root), [key.partition("/")[0]])
+    step = plan.step(key)
+    inputs = open_inputs(plan, step, verify=False)
+    component = resolved(plan, step)
+    identity = identify(step, component, plan.project.seed_of(step.pipeline), inputs)
+    if (partial_of(plan, step) / "identity").read_text(encoding="utf-8") != identity.digest:
+        raise ProjectError(f"{key}: its settings or inputs changed while it ran. Run it again")
+    workspace = workspace_of(plan, step, identity, inputs)
+    if not is_main_process():
+        workspace.progress_file = None
+    component.run(workspace)
+    if is_main_process():
+        result = {"counts": workspace.counts, "facts": workspace.facts, "made_with": workspace.made_with}
+        (workspace.partial / DIRECTORY / RESULT).write_text(json.dumps(result), encoding="utf-8")
+
+
+def main() -> None:
+    """Runs `PROJECT KEY` of the command line; an error of ours is left where the step looks for it."""
+    root, key = Path(sys.argv[1]), sys.argv[2]
+    stop_with_launcher()
+    try:
+        run_rank(root, key)
+    except LinealError as error:
+        target = open_project(root).directory(key)
+        told = target.with_name(f".{target.name}.partial") / DIRECTORY
+        (told / f"error-{process_index():05d}").write_text(str(error), encoding="utf-8")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
