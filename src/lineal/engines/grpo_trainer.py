@@ -11,6 +11,7 @@ from lineal.engines.checkpoints import quiet
 from lineal.engines.rollouts import Generation, Rollout, RolloutJudge
 from lineal.engines.tokens import decode_completions
 from lineal.engines.trainer_run import trainer_arguments
+from lineal.engines.training_execution import ALONE, Execution
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
@@ -46,6 +47,7 @@ def grpo_trainer(
     settings: TrainingSettings,
     arguments: Mapping[str, Any],
     scratch: Path,
+    execution: Execution = ALONE,
 ) -> Any:
     """A GRPO trainer whose only reward is the judge's.
 
@@ -57,7 +59,8 @@ def grpo_trainer(
         judge: rewards the samples of each generation, and then gets their advantages.
         settings: hyperparameters of any training.
         arguments: GRPO's own, by TRL's names.
-        scratch: an empty directory.
+        scratch: the output directory.
+        execution: what does not decide the bytes.
     """
     from datasets import Dataset
     from trl.trainer.grpo_config import GRPOConfig
@@ -70,7 +73,7 @@ def grpo_trainer(
         )
         return judge.reward(Generation(trainer_state.global_step, total, rollouts))
 
-    common = {name: value for name, value in trainer_arguments(settings, scratch).items() if name not in NOT_OF_GRPO}
+    common = {name: value for name, value in trainer_arguments(settings, scratch, execution).items() if name not in NOT_OF_GRPO}
     trainer = _judged_trainer({visit.text: visit.ids for visit in visits}, judge)(
         model=model,
         reward_funcs=[reward],

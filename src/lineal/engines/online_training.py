@@ -16,6 +16,7 @@ from lineal.engines.checkpoints import quiet
 from lineal.engines.grpo_trainer import Visit, grpo_trainer
 from lineal.engines.tokens import encode_prompts, load_tokenizer
 from lineal.engines.training import run_training
+from lineal.engines.training_execution import ALONE, Execution
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def train_grpo(
     output: Path,
     progress: Progress | None = None,
     vllm: Vllm | None = None,
+    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Train `init` on what it samples itself and write the new checkpoint to `output`.
 
@@ -123,6 +125,7 @@ def train_grpo(
         output: directory to write; a temporary sibling is used and removed.
         progress: called after each optimizer step.
         vllm: samples with vLLM.
+        execution: how the training runs; it saves only where every step has a generation of its own.
 
     Raises:
         EngineError: a prompt is too long or has unknown characters, `init` does not fit the settings, or vLLM does not run.
@@ -132,6 +135,8 @@ def train_grpo(
     tokenizer = load_tokenizer(init.directory)
     arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments() if vllm else {})
     generations, at_once = grpo.generations(settings, len(prompts)), grpo.completions_at_once(settings)
+    if grpo.updates_per_generation * grpo.iterations > 1:  # the rest of a generation is in no save
+        execution = replace(execution, saves=None)
     if settings.steps is None:
         settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
 
@@ -142,11 +147,11 @@ def train_grpo(
             turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
             visits = [Visit(place, number, prompts[place], ids[place]) for place, number in turns]
             total = generations * at_once
-            trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch)
+            trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch, execution)
         _require_one_process(trainer.accelerator.num_processes)
         return trainer
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts))
+    return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
 
 
 def _turns(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:

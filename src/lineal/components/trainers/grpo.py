@@ -126,6 +126,7 @@ class Grpo(Trainer):
         rewards = list(self._rewards.values())
         rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance)
         texts, grpo, vllm = prompts["prompt"].to_pylist(), self._settings(), self._vllm(step)
+        execution = self.execution(step)
         with ExitStack() as held:
             for reward in rewards:
                 check_extract(step, reward.judge.extract)
@@ -133,7 +134,7 @@ class Grpo(Trainer):
             self.learn(
                 step, len(texts),
                 lambda output, advance: train_grpo(
-                    checkpoint_in(step, "init"), texts, rollouts, settings, grpo, output, advance, vllm
+                    checkpoint_in(step, "init"), texts, rollouts, settings, grpo, output, advance, vllm, execution
                 ),
             )  # fmt: skip
             expected = grpo.generations(settings, len(texts)) * grpo.completions_at_once(settings)
