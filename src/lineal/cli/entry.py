@@ -9,6 +9,7 @@ import sys
 def main() -> None:
     """Runs the command line of this process and exits with its status."""
     yield_idle_threads()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells its maker of every trainer that is built
     if sys.argv[1:2] == ["step"]:
         _hand_over()
     from lineal.cli.main import run_command

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, PrivateAttr, model_validator
@@ -58,6 +58,8 @@ class Grpo(Trainer):
         mask_truncated: whether completions that were cut teach nothing.
         lora: trains an adapter instead of the full weights.
     """
+
+    shares_training: ClassVar[bool] = False  # its rollouts are in the one process that samples them
 
     prompts: RowsRef
     init: ModelRef
