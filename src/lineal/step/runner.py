@@ -13,12 +13,14 @@ from typing import Any
 from lineal.components.base import Component, Role
 from lineal.data.ids import digest_of
 from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_files
+from lineal.data.progress import say
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace, open_partial, replace_directory, step_lock
 from lineal.errors import ArtifactError, CheckFailure, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.step.checks import require_blocking, run_checks
 from lineal.step.identity import Identity, identify, made_by, read_value
+from lineal.step.requests import take_machine
 from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
 from lineal.step.stand_in import StandIn, stand_in
@@ -106,6 +108,9 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
         compute=plan.project.params.compute, inputs=inputs, partial=partial, progress_file=progress,
         retracted=retracted,
     )  # fmt: skip
+    gpus = take_machine(workspace.compute, step, lambda line: say(line, progress))
+    if gpus:
+        workspace.facts["gpus"] = gpus
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)
     shutil.rmtree(partial)
