@@ -12,15 +12,17 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from lineal.orchestrate.dvc_lock import recorded_digests
 
-from .toy_project import UP_TO_DATE, command, make_project, plan_of
+from .toy_project import PARAMS, UP_TO_DATE, command, make_project, plan_of
 
 LINEAL = Path(sys.executable).with_name("lineal")
 KILLS = 20
+WORKERS = "seed: 0\nrounds: 2\nactive: [toy]\ncompute: {engine: fake, workers: 1, processes: fork, executor: multiprocess}\n"
 
 
 def start(root, *arguments):
@@ -70,12 +72,32 @@ def test_run_started_twice_at_once_is_made_by_one_and_refused_to_the_other(finis
     assert recorded_digests(plan_of(fresh)) == recorded_digests(plan_of(finished))
 
 
-def test_run_interrupted_says_so_and_goes_on(finished, tmp_path):
-    fresh = make_project(tmp_path / "interrupted")
-    run = start(fresh, "run")
-    deadline = time.monotonic() + 60
-    while not list((fresh / "artifacts").rglob("manifest.json")) and time.monotonic() < deadline:
+def wait_for_artifacts(root):
+    deadline = time.monotonic() + 240
+    while not list((root / "artifacts").rglob("manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_run_killed_with_workers_takes_them_along_and_goes_on(finished, tmp_path):
+    root = make_project(tmp_path / "killed", params=WORKERS)
+    run = start(root, "run")
+    wait_for_artifacts(root)
+    family = psutil.Process(run.pid).children(recursive=True)
+    assert len(family) >= 4, "its servers, and workers with their steps"
+    run.kill()
+    run.communicate()
+    assert psutil.wait_procs(family, timeout=60)[1] == []
+    again = start(root, "run")
+    output = again.communicate(timeout=240)[0]
+    assert again.returncode == 0, output
+    assert recorded_digests(plan_of(root)) == recorded_digests(plan_of(finished))
+
+
+@pytest.mark.parametrize("params", [PARAMS, WORKERS], ids=["in_process", "multiprocess"])
+def test_run_interrupted_says_so_and_goes_on(finished, tmp_path, params):
+    fresh = make_project(tmp_path / "interrupted", params=params)
+    run = start(fresh, "run")
+    wait_for_artifacts(fresh)
     os.killpg(run.pid, signal.SIGINT)
     output = run.communicate(timeout=60)[0]
     assert run.returncode != 0

@@ -38,6 +38,21 @@ def executor_of(plan: Plan) -> dg.ExecutorDefinition:
             return cast("dg.ExecutorDefinition", _extra("dagster_k8s", compute).k8s_job_executor)
 
 
+def require_launcher(compute: Compute, instance: dg.DagsterInstance) -> None:
+    """The executor for Kubernetes takes image, volumes and namespace from the instance's run launcher.
+
+    Raises:
+        MachineError: the instance has another one.
+    """
+    if compute.executor == "k8s":
+        launcher = type(instance.run_launcher).__name__
+        if not isinstance(instance.run_launcher, _extra("dagster_k8s", compute).K8sRunLauncher):
+            raise MachineError(
+                f"compute.executor: k8s (params.yaml) needs run_launcher in dagster.yaml to be K8sRunLauncher, got {launcher}. "
+                "Set it up as docs/clusters.md shows, or choose another executor"
+            )
+
+
 def _multiprocess(plan: Plan) -> dict[str, Any]:
     """Workers as `compute.processes` says. Steps that would only wait for a GPU are not started."""
     compute = plan.project.params.compute

@@ -19,7 +19,7 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
 from lineal.errors import StepFailure
 from lineal.orchestrate.dagster_assets import step_assets
-from lineal.orchestrate.dagster_executors import executor_of
+from lineal.orchestrate.dagster_executors import executor_of, require_launcher
 from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
 from lineal.orchestrate.dagster_metadata import OUTCOME
 from lineal.orchestrate.dagster_storage import cheap_writes
@@ -51,11 +51,12 @@ def materialize(plan: Plan, steps: Iterable[Step]) -> None:
 
     Raises:
         StepFailure: steps failed; the text is their own errors. What doesn't depend on them has been made.
-        MachineError: the executor cannot run here.
+        MachineError: the executor's package is missing, or Dagster is not set up for it.
         KeyboardInterrupt: a step was interrupted.
     """
     chosen = list(steps)
     with cheap_writes(), _open_instance() as instance:
+        require_launcher(plan.project.params.compute, instance)
         _close_killed_runs(instance)
         failure = _follow(plan, chosen, _events(plan, chosen, instance))
     if failure is not None:
@@ -148,12 +149,21 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
             terminal.report(by_op[str(event.step_key)], Outcome(outcomes[event.step_key]))
         elif event.is_step_failure:
             failures.append(_message(event.step_failure_data) or str(event.message))
+        elif event.is_run_failure and not failures:
+            failures.append(f"compute.executor: {plan.project.params.compute.executor}: {_cause(event)}")
         interrupted = interrupted or _is_interrupt(event)
         success = success or event.is_job_success
     if interrupted:
         return KeyboardInterrupt()
-    text = "\n".join(failures) or "the Dagster run failed before any step; see it in: lineal ui"
-    return None if success else StepFailure(text)
+    return None if success else StepFailure("\n".join(failures))
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    """Why a run failed that no step failed in: the innermost error, the outer ones being Dagster's."""
+    error = event.job_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else str(event.message)
 
 
 def _is_interrupt(event: dg.DagsterEvent) -> bool:
