@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from importlib.util import find_spec
 
@@ -62,6 +64,8 @@ def cluster(tmp_path_factory, monkeypatch):
         f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}", f"--ray-client-server-port={client}",
         f"--temp-dir={tmp_path_factory.mktemp('ray')}",
     ]  # fmt: skip
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     head = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{dashboard}"
     try:
@@ -83,6 +87,8 @@ def _wait_for(url, process):
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
+        except urllib.error.HTTPError:
+            return  # it is there, and wants the token
         except OSError:
             time.sleep(0.5)
     pytest.fail(f"no Ray cluster: {process.poll()}")

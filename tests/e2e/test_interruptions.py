@@ -52,7 +52,7 @@ def test_run_killed_at_random_moments_gives_the_undisturbed_bytes(finished, tmp_
         finally:
             run.stdout.close()
     last = start(root, "run")
-    output = last.communicate(timeout=120)[0]
+    output = last.communicate(timeout=300)[0]
     assert last.returncode == 0, output
     assert recorded_digests(plan_of(root)) == expected
     assert UP_TO_DATE in command(root, "dvc", "status")
@@ -62,12 +62,12 @@ def test_run_killed_at_random_moments_gives_the_undisturbed_bytes(finished, tmp_
 def test_run_started_twice_at_once_is_made_by_one_and_refused_to_the_other(finished, tmp_path):
     fresh = make_project(tmp_path / "twice")
     first, second = start(fresh, "run"), start(fresh, "run")
-    outputs = [run.communicate(timeout=180)[0] for run in (first, second)]
+    outputs = [run.communicate(timeout=300)[0] for run in (first, second)]
     ends = sorted(zip((first.returncode, second.returncode), outputs, strict=True))
     assert ends[0][0] == 0, ends
     assert ends[1][0] == 0 or re.fullmatch(r"error: toy is being made by process \d+ right now.*\n", ends[1][1]), ends
     again = start(fresh, "run")
-    output = again.communicate(timeout=120)[0]
+    output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
     assert recorded_digests(plan_of(fresh)) == recorded_digests(plan_of(finished))
 
@@ -88,7 +88,7 @@ def test_run_killed_with_workers_takes_them_along_and_goes_on(finished, tmp_path
     run.communicate()
     assert psutil.wait_procs(family, timeout=60)[1] == []
     again = start(root, "run")
-    output = again.communicate(timeout=240)[0]
+    output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
     assert recorded_digests(plan_of(root)) == recorded_digests(plan_of(finished))
 
@@ -99,13 +99,13 @@ def test_run_interrupted_says_so_and_goes_on(finished, tmp_path, params):
     run = start(fresh, "run")
     wait_for_artifacts(fresh)
     os.killpg(run.pid, signal.SIGINT)
-    output = run.communicate(timeout=60)[0]
+    output = run.communicate(timeout=300)[0]
     assert run.returncode != 0
     assert "Traceback" not in output
     assert output.count("interrupted") == 1
     assert run_states(fresh) == ["CANCELED"]
     again = start(fresh, "run")
-    output = again.communicate(timeout=120)[0]
+    output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
     assert recorded_digests(plan_of(fresh)) == recorded_digests(plan_of(finished))
 
@@ -121,6 +121,6 @@ def test_run_interrupted_says_so_and_goes_on(finished, tmp_path, params):
 def test_run_bytes_do_not_depend_on_execution_settings(finished, tmp_path, compute):
     root = make_project(tmp_path / "other", params=f"seed: 0\nrounds: 2\nactive: [toy]\ncompute: {compute}\n")
     run = start(root, "run")
-    output = run.communicate(timeout=180)[0]
+    output = run.communicate(timeout=300)[0]
     assert run.returncode == 0, output
     assert recorded_digests(plan_of(root)) == recorded_digests(plan_of(finished))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -11,6 +13,7 @@ import pytest
 
 from lineal.step.forkserver import fork_server
 from lineal.step.gpus import installed_gpus
+from lineal.step.handover import SOCKET
 from lineal.step.runlog import read_log
 
 from .toy_project import make_project, plan_of
@@ -56,8 +59,8 @@ def test_memory_of_a_model_step_is_free_before_the_next_starts(tmp_path):
     root = make_project(tmp_path / "project", LARGE, PARAMS.format("cpu"))
     project = plan_of(root).project
     with fork_server():
-        run_step(root, "toy/tasks/base")
         server = server_of_steps()
+        run_step(root, "toy/tasks/base")
         ours, servers, taken = [psutil.Process().memory_info().rss], [server.memory_info().rss], []
         for key in STEPS:
             run_step(root, key)
@@ -77,8 +80,9 @@ def test_gpu_memory_of_a_model_step_is_free_before_the_next_starts(tmp_path):
     root = make_project(tmp_path / "project", LARGE, PARAMS.format("cuda"))
     project = plan_of(root).project
     with fork_server():
+        server = server_of_steps()
         run_step(root, "toy/tasks/base")
-        server, used = server_of_steps(), [gpu_memory()]
+        used = [gpu_memory()]
         for key in STEPS:
             run_step(root, key)
             psutil.wait_procs(server.children(), timeout=30)
@@ -89,6 +93,9 @@ def test_gpu_memory_of_a_model_step_is_free_before_the_next_starts(tmp_path):
 
 
 def server_of_steps():
+    """The server's process, once it listens: an earlier step would run without it."""
+    while not Path(os.environ[SOCKET]).exists():
+        time.sleep(0.05)
     (server,) = [one for one in psutil.Process().children() if "lineal.step.forkserver" in one.cmdline()]
     return server
 

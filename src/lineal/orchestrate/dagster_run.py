@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -68,7 +69,8 @@ def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Ite
     pointer = CustomPointer(
         ModuleCodePointer(__name__, run_definitions.__name__), [str(plan.project.root), [step.key for step in chosen]], []
     )
-    job = ReconstructableRepository(pointer).get_reconstructable_job(_run_name(chosen))
+    repository = ReconstructableRepository(pointer, entry_point=[sys.executable, "-m", "dagster"])  # PATH may lack `dagster`
+    job = repository.get_reconstructable_job(_run_name(chosen))
     run = instance.create_run_for_job(
         job.get_definition(), run_config=QUIET, tags={PID: str(os.getpid())}, job_code_origin=job.get_python_origin()
     )
