@@ -17,6 +17,7 @@ import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from lineal.orchestrate.dvc_lock import recorded_digests
+from lineal.step.runlog import read_log
 
 from .toy_project import PARAMS, UP_TO_DATE, command, make_project, plan_of
 
@@ -115,7 +116,8 @@ def test_run_interrupted_says_so_and_goes_on(finished, tmp_path, params):
     [
         "{engine: fake, processes: spawn, workers: 1, shard_rows: 1}",
         "{engine: fake, processes: spawn, workers: 4, shard_rows: 7, batch_size: 3, memory_limit: 1GB}",
-        "{engine: fake, processes: fork, workers: 2, executor: multiprocess}",
+        "{engine: fake, processes: fork, workers: 2, executor: multiprocess, device: cpu, gpus: [toy-a, toy-b], "
+        "requests: {'*': {gpus: 1}}}",
     ],
 )
 def test_run_bytes_do_not_depend_on_execution_settings(finished, tmp_path, compute):
@@ -124,3 +126,5 @@ def test_run_bytes_do_not_depend_on_execution_settings(finished, tmp_path, compu
     output = run.communicate(timeout=300)[0]
     assert run.returncode == 0, output
     assert recorded_digests(plan_of(root)) == recorded_digests(plan_of(finished))
+    logs = [read_log(plan_of(root).project, key) for key in plan_of(root).steps]
+    assert all((log["facts"].get("gpus", []) in (["toy-a"], ["toy-b"])) == ("toy-a" in compute) for log in logs)

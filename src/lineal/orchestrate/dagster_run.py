@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["materialize", "use_project_instance"]
 
 PID = "lineal/pid"
+HOST = "lineal/host"
 SEVERAL_PIPELINES = "lineal_run"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's own messages go to the instance, where the UI shows them, and not to the terminal."""
@@ -72,8 +74,9 @@ def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Ite
     repository = ReconstructableRepository(pointer, entry_point=[sys.executable, "-m", "dagster"])  # PATH may lack `dagster`
     job = repository.get_reconstructable_job(_run_name(chosen))
     run = instance.create_run_for_job(
-        job.get_definition(), run_config=QUIET, tags={PID: str(os.getpid())}, job_code_origin=job.get_python_origin()
-    )
+        job.get_definition(), run_config=QUIET, job_code_origin=job.get_python_origin(),
+        tags={PID: str(os.getpid()), HOST: platform.node()},
+    )  # fmt: skip
     return execute_run_iterator(job, run, instance)
 
 
@@ -125,10 +128,10 @@ def _open_instance() -> dg.DagsterInstance:
 
 
 def _close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Fails earlier runs of ours whose process is gone: a killed one can't, and would seem to run for ever."""
+    """Fails earlier runs of ours on this host whose process is gone: a killed one can't, and would seem to run for ever."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         pid = run.tags.get(PID)
-        if pid is not None and not Path("/proc", pid).exists():
+        if pid is not None and run.tags.get(HOST) == platform.node() and not Path("/proc", pid).exists():
             instance.report_run_failed(run, f"process {pid} was killed; `lineal run` goes on from its finished steps")
 
 
