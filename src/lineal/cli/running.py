@@ -115,9 +115,13 @@ def _first_row(plan: Plan, key: str) -> str | None:
 
 
 def _server(project: Project) -> contextlib.AbstractContextManager[None]:
+    """A fork server, where steps run on this machine and want one."""
+    from lineal.recipe.compute import CLUSTERS
     from lineal.step.forkserver import fork_server
 
-    return fork_server() if project.params.compute.processes == "fork" else contextlib.nullcontext()
+    compute = project.params.compute
+    here = compute.executor not in CLUSTERS
+    return fork_server() if here and compute.processes == "fork" else contextlib.nullcontext()
 
 
 @click.command()
