@@ -7,6 +7,7 @@
     ├── ArtifactError        an artifact is missing, half-written or not what its manifest says
     ├── DataError            rows that cannot be used: a column, an id, a value
     ├── EngineError          a model cannot be loaded, sampled or trained
+    ├── MachineError         this machine lacks what a step asks for: a GPU, memory, a package
     ├── SandboxError         programs that a model wrote cannot be run safely on this machine
     ├── CheckFailure         a blocking check of a step's result failed
     ├── StepBusy             another process is making the same step
@@ -56,6 +57,10 @@ class DataError(LinealError):
 
 class EngineError(LinealError):
     """A model cannot be loaded, sampled or trained."""
+
+
+class MachineError(LinealError):
+    """This machine lacks what a step or a setting asks for."""
 
 
 class SandboxError(LinealError):

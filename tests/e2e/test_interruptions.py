@@ -12,15 +12,18 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from lineal.orchestrate.dvc_lock import recorded_digests
+from lineal.step.runlog import read_log
 
-from .toy_project import UP_TO_DATE, command, make_project, plan_of
+from .toy_project import PARAMS, UP_TO_DATE, command, make_project, plan_of
 
 LINEAL = Path(sys.executable).with_name("lineal")
 KILLS = 20
+WORKERS = "seed: 0\nrounds: 2\nactive: [toy]\ncompute: {engine: fake, workers: 1, processes: fork, executor: multiprocess}\n"
 
 
 def start(root, *arguments):
@@ -50,7 +53,7 @@ def test_run_killed_at_random_moments_gives_the_undisturbed_bytes(finished, tmp_
         finally:
             run.stdout.close()
     last = start(root, "run")
-    output = last.communicate(timeout=120)[0]
+    output = last.communicate(timeout=300)[0]
     assert last.returncode == 0, output
     assert recorded_digests(plan_of(root)) == expected
     assert UP_TO_DATE in command(root, "dvc", "status")
@@ -60,30 +63,50 @@ def test_run_killed_at_random_moments_gives_the_undisturbed_bytes(finished, tmp_
 def test_run_started_twice_at_once_is_made_by_one_and_refused_to_the_other(finished, tmp_path):
     fresh = make_project(tmp_path / "twice")
     first, second = start(fresh, "run"), start(fresh, "run")
-    outputs = [run.communicate(timeout=180)[0] for run in (first, second)]
+    outputs = [run.communicate(timeout=300)[0] for run in (first, second)]
     ends = sorted(zip((first.returncode, second.returncode), outputs, strict=True))
     assert ends[0][0] == 0, ends
     assert ends[1][0] == 0 or re.fullmatch(r"error: toy is being made by process \d+ right now.*\n", ends[1][1]), ends
     again = start(fresh, "run")
-    output = again.communicate(timeout=120)[0]
+    output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
     assert recorded_digests(plan_of(fresh)) == recorded_digests(plan_of(finished))
 
 
-def test_run_interrupted_says_so_and_goes_on(finished, tmp_path):
-    fresh = make_project(tmp_path / "interrupted")
-    run = start(fresh, "run")
-    deadline = time.monotonic() + 60
-    while not list((fresh / "artifacts").rglob("manifest.json")) and time.monotonic() < deadline:
+def wait_for_artifacts(root):
+    deadline = time.monotonic() + 240
+    while not list((root / "artifacts").rglob("manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_run_killed_with_workers_takes_them_along_and_goes_on(finished, tmp_path):
+    root = make_project(tmp_path / "killed", params=WORKERS)
+    run = start(root, "run")
+    wait_for_artifacts(root)
+    family = psutil.Process(run.pid).children(recursive=True)
+    assert len(family) >= 4, "its servers, and workers with their steps"
+    run.kill()
+    run.communicate()
+    assert psutil.wait_procs(family, timeout=60)[1] == []
+    again = start(root, "run")
+    output = again.communicate(timeout=300)[0]
+    assert again.returncode == 0, output
+    assert recorded_digests(plan_of(root)) == recorded_digests(plan_of(finished))
+
+
+@pytest.mark.parametrize("params", [PARAMS, WORKERS], ids=["in_process", "multiprocess"])
+def test_run_interrupted_says_so_and_goes_on(finished, tmp_path, params):
+    fresh = make_project(tmp_path / "interrupted", params=params)
+    run = start(fresh, "run")
+    wait_for_artifacts(fresh)
     os.killpg(run.pid, signal.SIGINT)
-    output = run.communicate(timeout=60)[0]
+    output = run.communicate(timeout=300)[0]
     assert run.returncode != 0
     assert "Traceback" not in output
     assert output.count("interrupted") == 1
     assert run_states(fresh) == ["CANCELED"]
     again = start(fresh, "run")
-    output = again.communicate(timeout=120)[0]
+    output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
     assert recorded_digests(plan_of(fresh)) == recorded_digests(plan_of(finished))
 
@@ -93,12 +116,15 @@ def test_run_interrupted_says_so_and_goes_on(finished, tmp_path):
     [
         "{engine: fake, processes: spawn, workers: 1, shard_rows: 1}",
         "{engine: fake, processes: spawn, workers: 4, shard_rows: 7, batch_size: 3, memory_limit: 1GB}",
-        "{engine: fake, processes: fork, workers: 2, executor: multiprocess}",
+        "{engine: fake, processes: fork, workers: 2, executor: multiprocess, device: cpu, gpus: [toy-a, toy-b], "
+        "requests: {'*': {gpus: 1}}}",
     ],
 )
 def test_run_bytes_do_not_depend_on_execution_settings(finished, tmp_path, compute):
     root = make_project(tmp_path / "other", params=f"seed: 0\nrounds: 2\nactive: [toy]\ncompute: {compute}\n")
     run = start(root, "run")
-    output = run.communicate(timeout=180)[0]
+    output = run.communicate(timeout=300)[0]
     assert run.returncode == 0, output
     assert recorded_digests(plan_of(root)) == recorded_digests(plan_of(finished))
+    logs = [read_log(plan_of(root).project, key) for key in plan_of(root).steps]
+    assert all((log["facts"].get("gpus", []) in (["toy-a"], ["toy-b"])) == ("toy-a" in compute) for log in logs)

@@ -69,7 +69,9 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool) -> None:
 def _materialize(project: Project, plan: Plan, stale: list[Step]) -> None:
     """Makes the steps; two runs of one pipeline would stop each other half-way, so the second stops here."""
     from lineal.data.workspace import step_lock
+    from lineal.step.requests import require_machine
 
+    require_machine(plan, stale)
     with contextlib.ExitStack() as stack:
         for pipeline in sorted({step.pipeline for step in stale}):
             stack.enter_context(step_lock(project.runs / f".{pipeline}.lock", pipeline))
@@ -113,9 +115,13 @@ def _first_row(plan: Plan, key: str) -> str | None:
 
 
 def _server(project: Project) -> contextlib.AbstractContextManager[None]:
+    """A fork server, where steps run on this machine and want one."""
+    from lineal.recipe.compute import CLUSTERS
     from lineal.step.forkserver import fork_server
 
-    return fork_server() if project.params.compute.processes == "fork" else contextlib.nullcontext()
+    compute = project.params.compute
+    here = compute.executor not in CLUSTERS
+    return fork_server() if here and compute.processes == "fork" else contextlib.nullcontext()
 
 
 @click.command()

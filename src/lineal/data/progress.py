@@ -37,12 +37,16 @@ class Progress:
         return f"{self._label} {share} {self._done:,}/{self.total:,} {self._unit}{left}{' ' + note if note else ''}"
 
     def _say(self, line: str) -> None:
-        end = "\r" if sys.stderr.isatty() and self._done < self.total else "\n"
-        sys.stderr.write(f"  {line:<100}{end}" if end == "\r" else f"  {line}{end}")
-        sys.stderr.flush()
-        if self._file is not None:
-            with self._file.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+        say(line, self._file, "\r" if sys.stderr.isatty() and self._done < self.total else "\n")
+
+
+def say(line: str, file: Path | None, end: str = "\n") -> None:
+    """Says something about a running step on the terminal and in its progress file; a line that ends in `\\r` is written over."""
+    sys.stderr.write(f"  {line:<100}{end}" if end == "\r" else f"  {line}{end}")
+    sys.stderr.flush()
+    if file is not None:
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Dagster reads the annotation of `context` as an object, so this module can't pos
 import contextlib
 import signal
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from lineal.data.store import open_artifact
 from lineal.errors import LinealError
 from lineal.orchestrate.dagster_checks import check_results, check_specs, failed_check
 from lineal.orchestrate.dagster_events import materialization
+from lineal.orchestrate.dagster_executors import op_tags
 from lineal.orchestrate.dagster_keys import asset_key, group_name, op_name
 from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dvc_lock import recorded_digests
@@ -41,36 +42,24 @@ _FILE_KINDS = {
     ArtifactKind.SETTINGS: "json",
 }
 
-Report = Callable[[Step, "Reproduction"], None]
 Event = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
-def no_report(step: Step, made: "Reproduction") -> None:
-    """Says nothing on the terminal."""
+def step_assets(plan: Plan, steps: Iterable[Step]) -> list[dg.AssetsDefinition]:
+    """Some or all steps of a plan as assets."""
+    return [_step_asset(plan, step) for step in steps]
 
 
-def step_assets(plan: Plan, steps: Iterable[Step], report: Report = no_report) -> list[dg.AssetsDefinition]:
-    """Steps as assets.
-
-    Args:
-        plan: the plan.
-        steps: some or all of its steps.
-        report: is told of each finished step.
-    """
-    return [_step_asset(plan, step, report) for step in steps]
-
-
-def _step_asset(plan: Plan, step: Step, report: Report) -> dg.AssetsDefinition:
+def _step_asset(plan: Plan, step: Step) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=op_name(step),
         specs=[_spec(plan, step, name, output) for name, output in step.outputs.items()],
         check_specs=check_specs(plan, step),
         can_subset=True,
-        op_tags={"lineal/role": str(step.component.role)},
-        pool="gpu" if step.component.loads_model and plan.project.params.compute.device.startswith("cuda") else None,
+        op_tags=op_tags(plan.project.params.compute, step),
     )
     def make(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        yield from _make(context, plan, step, report)
+        yield from _make(context, plan, step)
 
     return make
 
@@ -104,12 +93,11 @@ def _dvc_project(root: Path) -> "DvcProject":
     return DvcProject(root)
 
 
-def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step, report: Report) -> Iterator[Event]:
+def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator[Event]:
     from lineal.orchestrate.dvc_repo import CheckedStepFailure
 
     try:
-        made = _reproduce(context, plan, step)
-        yield from _results(context, plan, step, made)
+        yield from _results(context, plan, step, _reproduce(context, plan, step))
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
         _call_it_canceled(context)
         raise dg.DagsterExecutionInterruptedError(f"{step.key} was interrupted; finished shards are kept") from error
@@ -119,7 +107,6 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step, report: Rep
         raise dg.Failure(str(error), allow_retries=False) from error
     except LinealError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    report(step, made)
 
 
 def _call_it_canceled(context: dg.AssetExecutionContext) -> None:
@@ -160,7 +147,7 @@ def _results(context: dg.AssetExecutionContext, plan: Plan, step: Step, made: "R
     recorded = recorded_digests(plan, step)
     for output, key in step.artifact_keys().items():
         artifact = open_artifact(key, plan.project.directory(key))
-        metadata = artifact_metadata(step, artifact, made.log if made.ran else {}, str(made.outcome))
+        metadata = artifact_metadata(step, artifact, made.log if made.outcome.ran else {}, str(made.outcome))
         if asset_key(key) not in context.selected_asset_keys:
             context.log_event(materialization(step, key, recorded, metadata))
             continue

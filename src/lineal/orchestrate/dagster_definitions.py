@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 
 from lineal.orchestrate.dagster_assets import step_assets
+from lineal.orchestrate.dagster_executors import executor_of
 from lineal.orchestrate.dagster_keys import asset_keys, job_name
 from lineal.orchestrate.dagster_sync import outside_events
 from lineal.plan import Plan, make_plan
-from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
 
 SENSOR_SECONDS = 30
@@ -21,13 +21,14 @@ def definitions(root: Path) -> dg.Definitions:
 
     Raises:
         DeclarationError: a pipeline cannot be planned; names file, line and key.
+        MachineError: the executor's package is not installed.
     """
     plan = make_plan(open_project(root))
     return dg.Definitions(
         assets=step_assets(plan, plan.steps.values()),
         jobs=[_job(plan, name) for name in plan.pipelines],
         sensors=[_sensor(root)],
-        executor=_executor(plan.project.params.compute),
+        executor=executor_of(plan),
     )
 
 
@@ -47,9 +48,3 @@ def _sensor(root: Path) -> dg.SensorDefinition:
         return dg.SensorResult(asset_events=events) if events else dg.SkipReason("Dagster knows everything that dvc.lock records")
 
     return made_by_dvc
-
-
-def _executor(compute: Compute) -> dg.ExecutorDefinition:
-    if compute.executor == "in_process":
-        return dg.in_process_executor
-    return dg.multiprocess_executor.configured({"max_concurrent": compute.max_concurrent})

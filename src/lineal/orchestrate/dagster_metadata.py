@@ -15,6 +15,7 @@ from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Step
 
+OUTCOME = "lineal/outcome"
 SAMPLE_ROWS = 5
 CELL_CHARACTERS = 300
 _FIRST_COLUMNS = ("prompt", "completion", "answer", "verdict", "decision", "reason", "chosen", "rejected")
@@ -37,7 +38,7 @@ def artifact_metadata(step: Step, artifact: Artifact, log: Mapping[str, Any], ou
         **(_counts(step, artifact) if main else {}),
         **(_metrics(artifact.directory / "metrics.json") if main else {}),
         **(_timings(log) if main else {}),
-        "lineal/outcome": outcome,
+        OUTCOME: outcome,
         "lineal/digest": artifact.digest,
         "lineal/size_bytes": sum(entry.size_bytes for entry in artifact.manifest.files.values()),
         "lineal/path": dg.MetadataValue.path(str(artifact.directory)),

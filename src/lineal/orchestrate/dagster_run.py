@@ -1,23 +1,34 @@
-"""`lineal run`: steps through Dagster in this process, one line on the terminal for each."""
+"""`lineal run`: steps through Dagster, run where `compute.executor` says; one line on the terminal for each."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Iterable
+import platform
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.code_pointer import CustomPointer, ModuleCodePointer
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.execution.api import execute_run_iterator
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
 from lineal.errors import StepFailure
 from lineal.orchestrate.dagster_assets import step_assets
-from lineal.orchestrate.dagster_keys import asset_keys, job_name
+from lineal.orchestrate.dagster_executors import executor_of, require_launcher
+from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
+from lineal.orchestrate.dagster_metadata import OUTCOME
 from lineal.orchestrate.dagster_storage import cheap_writes
 from lineal.orchestrate.instance import DAGSTER_HOME, use_project_instance
 from lineal.orchestrate.terminal import Terminal
-from lineal.plan import Plan, Step
+from lineal.plan import Plan, Step, make_plan
+from lineal.recipe.project import open_project
 
 if TYPE_CHECKING:
     from dagster._core.execution.plan.objects import StepFailureData
@@ -25,68 +36,145 @@ if TYPE_CHECKING:
 __all__ = ["materialize", "use_project_instance"]
 
 PID = "lineal/pid"
+HOST = "lineal/host"
 SEVERAL_PIPELINES = "lineal_run"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's own messages go to the instance, where the UI shows them, and not to the terminal."""
+_INTERRUPTS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
+_worker = ExitStack()
+"""What a worker process keeps open as long as it lives."""
 
 
 def materialize(plan: Plan, steps: Iterable[Step]) -> None:
     """Materializes steps in the instance that `DAGSTER_HOME` names, each after what it needs.
 
     Args:
-        plan: the plan.
+        plan: the plan, as it is on disk.
         steps: the steps to run, with what is stale above them.
 
     Raises:
         StepFailure: steps failed; the text is their own errors. What doesn't depend on them has been made.
+        MachineError: the executor's package is missing, or Dagster is not set up for it.
         KeyboardInterrupt: a step was interrupted.
     """
     chosen = list(steps)
-    job = _job(plan, chosen, Terminal(plan, len(chosen)))
     with cheap_writes(), _open_instance() as instance:
+        require_launcher(plan.project.params.compute, instance)
         _close_killed_runs(instance)
-        tags = {PID: str(os.getpid())}
-        result = job.execute_in_process(run_config=QUIET, instance=instance, raise_on_error=False, tags=tags)
-    if not result.success:
-        raise _failure(result)
+        failure = _follow(plan, chosen, _events(plan, chosen, instance))
+    if failure is not None:
+        raise failure
+
+
+def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Iterator[dg.DagsterEvent]:
+    """Executes a run of the chosen steps and gives its events as they come, whichever process they come from."""
+    pointer = CustomPointer(
+        ModuleCodePointer(__name__, run_definitions.__name__), [str(plan.project.root), [step.key for step in chosen]], []
+    )
+    repository = ReconstructableRepository(pointer, entry_point=[sys.executable, "-m", "dagster"])  # PATH may lack `dagster`
+    job = repository.get_reconstructable_job(_run_name(chosen))
+    run = instance.create_run_for_job(
+        job.get_definition(), run_config=QUIET, job_code_origin=job.get_python_origin(),
+        tags={PID: str(os.getpid()), HOST: platform.node()},
+    )  # fmt: skip
+    return execute_run_iterator(job, run, instance)
+
+
+def run_definitions(root: str, keys: list[str]) -> dg.Definitions:
+    """The job of one `lineal run`; every process that works for the run makes it anew.
+
+    Args:
+        root: the project's root.
+        keys: the steps to run.
+    """
+    if multiprocessing.parent_process() is not None:
+        _be_a_worker()
+    plan = make_plan(open_project(Path(root)))
+    chosen = [plan.step(key) for key in keys]
+    executor = executor_of(plan)
+    job = dg.define_asset_job(_run_name(chosen), selection=asset_keys(chosen), executor_def=executor)
+    return dg.Definitions(step_assets(plan, chosen), jobs=[job], executor=executor)
+
+
+def _run_name(chosen: list[Step]) -> str:
+    """The name of the pipeline's own job when the steps are of one pipeline."""
+    pipelines = {step.pipeline for step in chosen}
+    return job_name(pipelines.pop()) if len(pipelines) == 1 else SEVERAL_PIPELINES
+
+
+def _be_a_worker() -> None:
+    """Makes a worker of the multiprocess executor write cheaply, and end when `lineal run` is killed."""
+    _worker.enter_context(cheap_writes())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _open_instance() -> dg.DagsterInstance:
     """The instance that `DAGSTER_HOME` names, without its capture of output.
 
-    The terminal shows what steps write, and the processes that capture it would answer a Ctrl-C with a traceback.
+    The terminal shows what steps write, and the processes that capture it would answer a Ctrl-C with a traceback. Workers
+    announce themselves there at level DEBUG, whatever the run's own loggers are told.
     """
     nothing = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__, "config": {}}
-    reference = InstanceRef.from_dir(os.environ[DAGSTER_HOME], overrides={"compute_logs": nothing})
+    quiet = {"python_log_level": "INFO"}
+    reference = InstanceRef.from_dir(os.environ[DAGSTER_HOME], overrides={"compute_logs": nothing, "python_logs": quiet})
     return dg.DagsterInstance.from_ref(reference)
 
 
 def _close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Fails earlier runs of ours whose process is gone: a killed one can't, and would seem to run for ever."""
+    """Fails earlier runs of ours on this host whose process is gone: a killed one can't, and would seem to run for ever."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         pid = run.tags.get(PID)
-        if pid is not None and not Path("/proc", pid).exists():
+        if pid is not None and run.tags.get(HOST) == platform.node() and not Path("/proc", pid).exists():
             instance.report_run_failed(run, f"process {pid} was killed; `lineal run` goes on from its finished steps")
 
 
-def _job(plan: Plan, chosen: list[Step], terminal: Terminal) -> dg.JobDefinition:
-    """A job of the chosen steps, under the name of the pipeline's own job when they are of one pipeline."""
-    pipelines = {step.pipeline for step in chosen}
-    name = job_name(pipelines.pop()) if len(pipelines) == 1 else SEVERAL_PIPELINES
-    job = dg.define_asset_job(name, selection=asset_keys(chosen), executor_def=dg.in_process_executor)
-    return dg.Definitions(step_assets(plan, chosen, terminal.report), jobs=[job]).resolve_job_def(name)
+def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> BaseException | None:
+    """Says what each step comes to.
+
+    Returns:
+        the steps' own errors, in the order of their failure, as one error; an interrupt as an interrupt; None if all went well.
+    """
+    from lineal.orchestrate.dvc_repo import Outcome
+
+    terminal, by_op = Terminal(plan, len(chosen)), {op_name(step): step for step in chosen}
+    outcomes: dict[str | None, str] = {}
+    failures: list[str] = []
+    success = interrupted = False
+    for event in events:
+        if event.is_step_materialization:
+            outcomes[event.step_key] = str(event.materialization.metadata[OUTCOME].value)
+        elif event.is_step_success:
+            terminal.report(by_op[str(event.step_key)], Outcome(outcomes[event.step_key]))
+        elif event.is_step_failure:
+            failures.append(_message(event.step_failure_data) or str(event.message))
+        elif event.is_run_failure and not failures:
+            failures.append(f"compute.executor: {plan.project.params.compute.executor}: {_cause(event)}")
+        interrupted = interrupted or _is_interrupt(event)
+        success = success or event.is_job_success
+    if interrupted:
+        return KeyboardInterrupt()
+    return None if success else StepFailure("\n".join(failures))
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> BaseException:
-    """The steps' own errors, in the order of their failure, as one error; an interrupt as an interrupt."""
-    said = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.error is not None and data.error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-                return KeyboardInterrupt()
-            said.append(_message(data) or str(event.message))
-    return StepFailure("\n".join(said) or "the Dagster run failed before any step; see it in: lineal ui")
+def _cause(event: dg.DagsterEvent) -> str:
+    """Why a run failed that no step failed in: the innermost error, the outer ones being Dagster's."""
+    error = event.job_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else str(event.message)
+
+
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    data = event.event_specific_data
+    error = getattr(data, "error", None) if event.is_step_failure or event.is_run_failure else None
+    return event.event_type is dg.DagsterEventType.RUN_CANCELED or (error is not None and error.cls_name in _INTERRUPTS)
 
 
 def _message(data: StepFailureData) -> str | None:

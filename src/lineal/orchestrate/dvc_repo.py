@@ -56,6 +56,11 @@ class Outcome(StrEnum):
     REUSED = "reused"
     DONE = "done"
 
+    @property
+    def ran(self) -> bool:
+        """Whether the step's own code ran, so that its run log is of now."""
+        return self in (Outcome.DONE, Outcome.REUSED)
+
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -70,11 +75,6 @@ class Reproduction:
     outcome: Outcome
     digests: Mapping[str, str]
     log: Mapping[str, Any]
-
-    @property
-    def ran(self) -> bool:
-        """Whether the step's own code ran, so that the log is of now."""
-        return self.outcome in (Outcome.DONE, Outcome.REUSED)
 
 
 class CheckedStepFailure(StepFailure):

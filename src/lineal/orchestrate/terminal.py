@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, open_artifact
 from lineal.plan import Plan, Step
+from lineal.step.runlog import read_log
 
 if TYPE_CHECKING:
-    from lineal.orchestrate.dvc_repo import Reproduction
+    from lineal.orchestrate.dvc_repo import Outcome
 
 _NUMBERS_SHOWN = 3
 
@@ -22,14 +23,15 @@ class Terminal:
     def __init__(self, plan: Plan, total: int) -> None:
         self._plan, self._done, self._total = plan, 0, total
 
-    def report(self, step: Step, made: Reproduction) -> None:
+    def report(self, step: Step, outcome: Outcome) -> None:
         """Says what a step came to: seconds where it ran, otherwise why it didn't have to, and its short counts."""
         self._done += 1
         width = len(str(self._total))
         artifact = open_artifact(step.key, self._plan.project.directory(step.key))
-        time = f"{made.log.get('seconds', 0.0):7.1f} s" if made.ran else f"{'-':>9}"
-        stopped = made.log.get("facts", {}).get("stopped") if made.ran else None
-        note = "" if made.outcome == "done" else f" ({stopped or made.outcome})"
+        log = read_log(self._plan.project, step.key) if outcome.ran else {}
+        time = f"{log.get('seconds', 0.0):7.1f} s" if outcome.ran else f"{'-':>9}"
+        stopped = log.get("facts", {}).get("stopped")
+        note = "" if outcome == "done" else f" ({stopped or outcome})"
         line = f"[{self._done:>{width}}/{self._total}]{time}  {step.key:<40}  {summary(artifact)}{note}"
         sys.stderr.write(line.rstrip() + "\n")
 

@@ -7,18 +7,52 @@ Everything in a pipeline's YAML is identity and enters digests. Everything here 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 Positive = Annotated[int, Ge(1)]
+CLUSTERS = ("ray", "k8s")
+"""Executors whose cluster hands out devices and memory itself."""
+_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def _bytes(text: Any) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]i?B)", text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(f"expected a size such as '60GB' or '512MiB', got {text!r}")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def _pool(value: Any) -> tuple[str, ...] | None:
+    if value == "auto":
+        return None
+    names = [str(gpu) for gpu in value] if isinstance(value, list) else [""]
+    if len(set(names)) < len(names) or not all(re.fullmatch(r"[\w-]+", name) for name in names):
+        raise ValueError(
+            f"expected 'auto', or a list of indices or UUIDs as `nvidia-smi -L` shows them, each once; got {value!r}"
+        )
+    return tuple(names)
 
 
 class Strict(BaseModel):
     """Frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True)
+
+
+class Request(Strict):
+    """What a step asks of the machine that runs it.
+
+    Attributes:
+        gpus: how many GPUs of its own; None leaves it to the step: one if it loads a model.
+        memory: main memory in bytes; written '60GB' or '60GiB'.
+    """
+
+    gpus: Annotated[int, Ge(0)] | None = None
+    memory: Annotated[int, BeforeValidator(_bytes)] | None = None
 
 
 class Compute(Strict):
@@ -29,6 +63,10 @@ class Compute(Strict):
         engine: which sampler runs; the manifest names it, since only `transformers` promises bit equality
             ('fake' is for tests of the plan's shape and says so in its manifests).
         device: where models run; one architecture's bytes are promised, another's may differ in floating point.
+        gpus: the GPUs that steps on this machine share, as `nvidia-smi -L` names them; None, written 'auto', takes all that
+            are visible. Which of them a step gets is not in its bytes, as long as they are of one architecture.
+        requests: by a glob over step keys, what these steps ask of a machine; the last glob that matches counts. It decides
+            where and when a step runs, not what it does.
         batch_size: rows a sampler looks at together; its tiles have a fixed shape, so rows don't feel neighbours.
         shard_rows: rows between two crash-safe saves; files are cut anew at a fixed size when the step ends.
         workers: processes and DuckDB threads for row-wise work; rows are put back in input order.
@@ -48,9 +86,11 @@ class Compute(Strict):
         report_to: trackers that get a training's figures; what they write lies in `runs/`.
     """
 
-    executor: Literal["in_process", "multiprocess"] = "in_process"
+    executor: Literal["in_process", "multiprocess", "ray", "k8s"] = "in_process"
     engine: Literal["transformers", "fake"] = "transformers"
     device: str = "auto"
+    gpus: Annotated[tuple[str, ...] | None, BeforeValidator(_pool)] = None
+    requests: dict[str, Request] = {}
     batch_size: Positive = 256
     shard_rows: Positive = 4096
     workers: Annotated[int, Ge(0)] = 0
@@ -73,3 +113,20 @@ class Compute(Strict):
     def worker_count(self) -> int:
         """`workers`, with 0 read as one per available core."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @field_validator("device")
+    @classmethod
+    def _without_a_number(cls, device: str) -> str:
+        if device.startswith("cuda:"):
+            raise ValueError(f"a step sees only GPUs of its own: write device: cuda and gpus: [{device[5:]}]")
+        return device
+
+    @model_validator(mode="after")
+    def _cluster_hands_out_devices(self) -> Self:
+        if self.executor in CLUSTERS and self.gpus is not None:
+            raise ValueError(f"executor: {self.executor} hands out its cluster's GPUs itself: remove gpus")
+        if self.executor in CLUSTERS and self.device == "auto":
+            raise ValueError(
+                f"executor: {self.executor} must know what to ask its cluster for: write device: cuda (or cpu) instead of auto"
+            )
+        return self

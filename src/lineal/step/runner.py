@@ -13,6 +13,7 @@ from typing import Any
 from lineal.components.base import Component, Role
 from lineal.data.ids import digest_of
 from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_files
+from lineal.data.progress import say
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace, open_partial, replace_directory, step_lock
 from lineal.errors import ArtifactError, CheckFailure, LinealError, ProjectError
@@ -20,6 +21,7 @@ from lineal.plan import Plan, Step, artifact_key
 from lineal.step.checks import require_blocking, run_checks
 from lineal.step.identity import Identity, identify, made_by, read_value
 from lineal.step.launch import launch
+from lineal.step.requests import take_machine
 from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
 from lineal.step.stand_in import StandIn, stand_in
@@ -102,6 +104,9 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     progress = progress_path(plan.project, step.key)
     progress.parent.mkdir(parents=True, exist_ok=True)
     progress.unlink(missing_ok=True)
+    gpus = take_machine(workspace.compute, step, lambda line: say(line, progress))
+    if gpus:
+        workspace.facts["gpus"] = gpus
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)
     shutil.rmtree(workspace.partial)

@@ -1,0 +1,115 @@
+"""What a step asks of the machine that runs it: GPUs and memory, from its component and `compute.requests`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from lineal.errors import MachineError, did_you_mean
+from lineal.plan import Plan, Step
+from lineal.recipe.compute import CLUSTERS, Compute, Request
+from lineal.step.gpus import VISIBLE, Gpu, hide_gpus, hold_gpus, pool_of, release_gpus
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A step's request, resolved.
+
+    Attributes:
+        gpus: how many GPUs of its own.
+        or_none: whether it runs on the processor where there is no GPU at all.
+        memory_bytes: main memory; None asks for none in particular.
+    """
+
+    gpus: int
+    or_none: bool
+    memory_bytes: int | None
+
+
+def asked_by(compute: Compute, step: Step) -> Asked:
+    """What a step asks for: what `compute.requests` says of it, otherwise a GPU for each process that loads its model."""
+    matching = [request for glob, request in compute.requests.items() if fnmatchcase(step.key, glob)]
+    own = matching[-1] if matching else Request()
+    if own.gpus is not None:
+        return Asked(own.gpus, False, own.memory)
+    wants = step.component.loads_model and compute.device in ("auto", "cuda")
+    return Asked(_model_processes(compute, step) if wants else 0, compute.device == "auto", own.memory)
+
+
+def _model_processes(compute: Compute, step: Step) -> int:
+    if step.component.shares_training and isinstance(compute.accelerate, int):
+        return compute.accelerate
+    return 1
+
+
+def require_machine(plan: Plan, steps: Iterable[Step]) -> None:
+    """Holds what steps ask for against this machine, before any of them runs. What a cluster has is not known here.
+
+    Raises:
+        MachineError: it has too few GPUs or too little memory for one of them.
+        DeclarationError: `compute.requests` names no step.
+    """
+    compute = plan.project.params.compute
+    for glob in compute.requests:
+        if not any(fnmatchcase(key, glob) for key in plan.steps):
+            raise plan.project.document.error(
+                ("compute", "requests", glob), f"no step of the active pipelines matches. {did_you_mean(glob, plan.steps)}"
+            )
+    if compute.executor in CLUSTERS:
+        return
+    asking = {step.key: asked_by(compute, step) for step in steps}
+    pool = pool_of(compute) if any(asked.gpus for asked in asking.values()) else []
+    for key, asked in asking.items():
+        _require_room(compute, key, asked, pool)
+
+
+def take_machine(compute: Compute, step: Step, say: Callable[[str], None]) -> list[str]:
+    """Gives this process what its step asks for, before it loads a model; waits while other steps hold the GPUs.
+
+    Args:
+        compute: execution settings.
+        step: the step.
+        say: is told of a wait.
+
+    Returns:
+        the GPUs' names.
+
+    Raises:
+        MachineError: the machine is too small for the step.
+    """
+    release_gpus()
+    asked = asked_by(compute, step)
+    pool = pool_of(compute) if asked.gpus else []
+    _require_room(compute, step.key, asked, pool)
+    if pool:
+        return hold_gpus(pool, asked.gpus, step.key, say)
+    if step.component.loads_model and compute.device == "auto" and (not asked.gpus or compute.gpus is not None):
+        hide_gpus()
+    return []
+
+
+def _require_room(compute: Compute, key: str, asked: Asked, pool: Sequence[Gpu]) -> None:
+    if asked.gpus > len(pool) and (pool or not asked.or_none):
+        raise MachineError(_too_few(compute, key, asked.gpus, pool))
+    if asked.memory_bytes is not None:
+        import psutil  # type: ignore[import-untyped]
+
+        there = psutil.virtual_memory().total
+        if asked.memory_bytes > there:
+            raise MachineError(
+                f"{key} asks for {asked.memory_bytes / 1e9:.1f} GB of memory, and this machine has {there / 1e9:.1f} GB. "
+                "Lower memory in compute.requests (params.yaml), or run it on a larger machine"
+            )
+
+
+def _too_few(compute: Compute, key: str, count: int, pool: Sequence[Gpu]) -> str:
+    if pool:
+        where = f"there are {len(pool)} to share ({', '.join(gpu.name for gpu in pool)})"
+        fix = "Lower gpus in compute.requests, or add to compute.gpus"
+    elif compute.gpus is not None:
+        where, fix = "compute.gpus is empty", "List some there, write gpus: auto, or device: cpu"
+    else:
+        where = f"there is none here (nvidia-smi shows none, or {VISIBLE} hides them)"
+        fix = "Write compute.device: auto or cpu, lower gpus in compute.requests, or run it where there is one"
+    return f"{key} asks for {count} GPU{'s' if count > 1 else ''}, and {where}. {fix} (params.yaml)"

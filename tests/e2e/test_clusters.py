@@ -1,0 +1,154 @@
+"""Executors that other machines' schedulers run: a real local Ray cluster, and what Kubernetes would be asked for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from importlib.util import find_spec
+
+import pytest
+
+from lineal.errors import MachineError
+from lineal.orchestrate.dagster_definitions import definitions
+from lineal.step.runner import run_step
+
+from .toy_project import BIN, command, make_project, plan_of
+
+PARAMS = """\
+seed: 0
+rounds: 2
+active: [toy]
+compute:
+  engine: fake
+  processes: spawn
+  workers: 1
+  executor: {}
+  device: {}
+  requests: {{"*/checkpoint": {{gpus: {}, memory: 1MB}}}}
+"""
+ray = pytest.mark.skipif(find_spec("dagster_ray") is None, reason="needs dagster-ray: pip install 'lineal[ray]'")
+k8s = pytest.mark.skipif(find_spec("dagster_k8s") is None, reason="needs dagster-k8s: pip install 'lineal[k8s]'")
+
+
+def project_on(root, executor, device="cuda", gpus=4):
+    return make_project(root, params=PARAMS.format(executor, device, gpus))
+
+
+def op_of(root, key):
+    return definitions(root).resolve_job_def("toy").graph.node_named(key.replace("/", "__")).definition
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture
+def cluster(tmp_path_factory, monkeypatch):
+    """A local Ray cluster of two cores; `ray stop` would end every other one on the machine as well."""
+    port, dashboard, agent, grpc, client = free_ports(5)
+    command = [
+        BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", "--object-store-memory=100000000",
+        "--disable-usage-stats", "--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}", f"--ray-client-server-port={client}",
+        f"--temp-dir={tmp_path_factory.mktemp('ray')}",
+    ]  # fmt: skip
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    head = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{dashboard}"
+    try:
+        _wait_for(f"{address}/api/version", head)
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        yield
+    finally:
+        head.terminate()
+        try:
+            head.wait(timeout=60)
+        finally:
+            if head.poll() is None:
+                os.killpg(head.pid, signal.SIGKILL)
+
+
+def _wait_for(url, process):
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except urllib.error.HTTPError:
+            return  # it is there, and wants the token
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"no Ray cluster: {process.poll()}")
+
+
+@ray
+def test_run_on_a_ray_cluster_makes_the_bytes_of_one_process(tmp_path, cluster):
+    root, alone = project_on(tmp_path / "project", "ray", "cpu", 0), make_project(tmp_path / "alone")
+    said = command(root, "lineal", "run", "toy/tasks/*")
+    assert "[3/3]" in said
+    for key in ("toy/tasks/base", "toy/tasks/train", "toy/tasks/test"):
+        run_step(plan_of(alone), key)
+        made, expected = (project / "artifacts" / key / "manifest.json" for project in (root, alone))
+        assert made.read_bytes() == expected.read_bytes()
+
+
+@ray
+def test_definitions_for_ray_carry_each_steps_request(tmp_path):
+    from dagster_ray.configs import RayExecutionConfig
+
+    root = project_on(tmp_path / "project", "ray")
+    asked = RayExecutionConfig.from_tags(op_of(root, "toy/round_01/checkpoint").tags)
+    assert (asked.num_cpus, asked.num_gpus, asked.memory) == (1, 4, 1_000_000)
+    asked = RayExecutionConfig.from_tags(op_of(root, "toy/round_01/generated").tags)
+    assert (asked.num_cpus, asked.num_gpus, asked.memory) == (1, 1, None)
+    asked = RayExecutionConfig.from_tags(op_of(root, "toy/round_01/verified").tags)
+    assert (asked.num_cpus, asked.num_gpus, asked.memory) == (1, None, None)
+
+
+@k8s
+def test_definitions_for_kubernetes_give_pods_each_steps_request(tmp_path):
+    root = project_on(tmp_path / "project", "k8s")
+    assert _container(op_of(root, "toy/round_01/checkpoint")) == {
+        "limits": {"nvidia.com/gpu": "4", "memory": "1000000"}, "requests": {"memory": "1000000"}
+    }  # fmt: skip
+    assert _container(op_of(root, "toy/round_01/generated")) == {"limits": {"nvidia.com/gpu": "1"}}
+    assert _container(op_of(root, "toy/round_01/verified")) is None
+
+
+def _container(op):
+    """The resources of the pod that would run an op, as dagster-k8s builds it."""
+    from dagster_k8s.job import DagsterK8sJobConfig, construct_dagster_k8s_job, get_user_defined_k8s_config
+
+    config = DagsterK8sJobConfig(job_image="lineal", dagster_home="/project/.dagster")
+    job = construct_dagster_k8s_job(config, ["dagster"], "step", get_user_defined_k8s_config(op.tags))
+    (container,) = job.to_dict()["spec"]["template"]["spec"]["containers"]
+    found = container["resources"] or {}
+    return {name: values for name, values in found.items() if values} or None
+
+
+@k8s
+def test_run_on_kubernetes_from_outside_names_what_dagster_lacks(tmp_path):
+    root = project_on(tmp_path / "project", "k8s")
+    said = command(root, "lineal", "run", "toy/tasks/train", status=1)
+    assert "error: compute.executor: k8s" in said and "K8sRunLauncher" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("executor", ["ray", "k8s"])
+def test_definitions_without_the_executors_package_name_the_extra(tmp_path, executor):
+    if find_spec(f"dagster_{executor}") is not None:
+        pytest.skip(f"dagster-{executor} is installed")
+    with pytest.raises(MachineError, match=rf"compute.executor: {executor} .* pip install 'lineal\[{executor}\]'"):
+        definitions(project_on(tmp_path / "project", executor))
