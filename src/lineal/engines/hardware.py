@@ -76,7 +76,7 @@ def require_hardware(weights: Path, settings: TrainingSettings, execution: Execu
     if torch.cuda.device_count() > 1 and process_count() == 1:
         raise EngineError(
             f"compute.accelerate: got none with {torch.cuda.device_count()} GPUs visible, expected a process for each. "
-            f"Set compute.accelerate: {torch.cuda.device_count()}, or show the step one GPU by CUDA_VISIBLE_DEVICES"
+            f"Set compute.accelerate: {torch.cuda.device_count()}, or let the step ask for one GPU (compute.requests)"
         )
     if not any(os.environ.get(f"ACCELERATE_USE_{sharding}") == "true" for sharding in ("FSDP", "DEEPSPEED")):
         free, _ = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))
