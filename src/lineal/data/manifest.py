@@ -39,12 +39,12 @@ class Manifest(Strict):
         format: version of this layout.
         step: the step without its pipeline's name (`round_01/filtered`), so equal work has equal bytes.
         output: '' for the main output, else its name (`dropped`).
-        kind: rows, model, settings or metrics.
+        kind: rows, model, served, settings or metrics.
         component, version: what made it.
         identity: digest of everything that decides the bytes.
         settings: the resolved identity settings.
         seed: the run's seed.
-        made_with: the sampler that ran, for steps that sample.
+        made_with: the sampler that ran, for steps that sample; only 'transformers' gives the same bytes every time.
         inputs: by field, the artifacts that went in.
         files_read: by name, SHA-256 of project files that went in (SQL, data).
         settings_from: by setting, the step and value that gave it (`round_01/tuned.temperature`).

@@ -4,6 +4,7 @@
         identity                               whose work it is; other work is swept away
         shards/000000000000-000000004096.parquet
         unsaved/model.jsonl                    finished completions of the next shard
+        spent/model.jsonl                      tokens that a server was paid for
         out/main/ out/dropped/                 what will be renamed into place
     artifacts/P/round_01/.generated.lock       held while the step runs
 

@@ -7,18 +7,86 @@ Everything in a pipeline's YAML is identity and enters digests. Everything here 
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict
+from annotated_types import Ge, Gt
+from pydantic import BaseModel, ConfigDict, field_validator
 
 Positive = Annotated[int, Ge(1)]
+Seconds = Annotated[float, Gt(0)]
+Amount = Annotated[float, Ge(0)]
 
 
 class Strict(BaseModel):
     """Frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True)
+
+
+class Price(Strict):
+    """What a million tokens cost.
+
+    Attributes:
+        prompt, completion: for a million tokens given, and drawn.
+        currency: of both.
+    """
+
+    prompt: Amount
+    completion: Amount
+    currency: str = "USD"
+
+
+class Endpoint(Strict):
+    """A server that speaks the OpenAI API (docs/endpoints.md). What is asked of it is identity and stands in pipelines.
+
+    Attributes:
+        url: where it is, up to its `/v1`.
+        model: what it calls a served model; None: as the pipeline does.
+        key_variable: the environment variable that holds the key; None: it needs none.
+        concurrency: requests in flight at once.
+        requests_per_minute, tokens_per_minute: its limits; None: none.
+        retries: how often a request that failed in passing is sent again.
+        backoff_seconds: the pause before the first of them; it doubles up to a minute.
+        timeout_seconds, connect_seconds: how long an answer, and a connection, may take.
+        max_tokens_total: what one step may spend, prompts and completions together, whether or not it was resumed.
+        price: what tokens cost, for the run log.
+        seed, logprobs, top_k: whether it takes a seed, tells log-probabilities, and knows `top_k`.
+        max_tokens_name: what it calls the limit of a completion.
+    """
+
+    url: str
+    model: str | None = None
+    key_variable: str | None = None
+    concurrency: Positive = 64
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    retries: Annotated[int, Ge(0)] = 8
+    backoff_seconds: Seconds = 1.0
+    timeout_seconds: Seconds = 600.0
+    connect_seconds: Seconds = 10.0
+    max_tokens_total: Positive | None = None
+    price: Price | None = None
+    seed: bool = True
+    logprobs: bool = False
+    top_k: bool = False
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise ValueError("must be like http://localhost:8000/v1, without user, password or query; set key_variable for a key")
+        return url.rstrip("/")
+
+    @field_validator("key_variable")
+    @classmethod
+    def _is_variable(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            raise ValueError("must be an environment variable's name in capitals, such as OPENAI_API_KEY; never the key itself")
+        return name
 
 
 class Compute(Strict):
@@ -35,10 +103,12 @@ class Compute(Strict):
         max_concurrent: steps the multiprocess executor runs at once.
         processes: 'fork' runs steps in children of one server that has the heavy imports done, 'spawn' starts each afresh.
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
+        endpoints: by a served model's name, the server that has it; 'default' is for the others, and for checkpoints under
+            `engine: openai`. What a server answers nobody can promise: the manifest says 'openai'.
     """
 
     executor: Literal["in_process", "multiprocess"] = "in_process"
-    engine: Literal["transformers", "fake"] = "transformers"
+    engine: Literal["transformers", "openai", "fake"] = "transformers"
     device: str = "auto"
     batch_size: Positive = 256
     shard_rows: Positive = 4096
@@ -46,6 +116,7 @@ class Compute(Strict):
     max_concurrent: Positive = 2
     processes: Literal["fork", "spawn"] = "fork"
     memory_limit: str = "4GB"
+    endpoints: dict[str, Endpoint] = {}
 
     @property
     def worker_count(self) -> int:
