@@ -154,12 +154,15 @@ def test_judge_over_an_endpoint_scores_rows_by_the_rubric(made):
     assert all("You review an answer" in row["prompt"] for row in judgments)
 
 
-def test_manifest_names_the_engine_of_each_step(made):
-    engines = {
-        name: open_artifact(f"toy/round_01/{name}", made.project.directory(f"toy/round_01/{name}")).manifest.made_with
+def test_manifest_names_the_engine_of_each_step_and_that_a_server_promises_no_bytes(made):
+    manifests = {
+        name: open_artifact(f"toy/round_01/{name}", made.project.directory(f"toy/round_01/{name}")).manifest
         for name in ("generated", "judged", "checkpoint", "filtered")
     }
-    assert engines == {"generated": "fake", "judged": "openai", "checkpoint": "fake", "filtered": None}
+    assert {name: one.made_with for name, one in manifests.items()} == {
+        "generated": "fake", "judged": "openai", "checkpoint": "fake", "filtered": None
+    }  # fmt: skip
+    assert [name for name, one in manifests.items() if one.equal_bytes is False] == ["judged"]
 
 
 def test_run_log_tells_what_judging_cost(made):

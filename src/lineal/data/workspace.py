@@ -54,6 +54,7 @@ class Workspace:
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
         made_with: the sampler that ran, for the manifest.
+        equal_bytes: False where that sampler does not promise the same bytes for the same work.
         slice_rows: how many rows `map_rows` makes between two saves; an engine that needs more at once raises it.
     """
 
@@ -69,6 +70,7 @@ class Workspace:
     counts: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     made_with: str | None = None
+    equal_bytes: bool | None = None
     slice_rows: int = 0
     _columns: dict[str, dict[str, str]] = field(default_factory=dict)
     _row_counts: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -33,13 +33,14 @@ class CompletionSource(Protocol):
 def open_sampler(step: Workspace, field: str) -> SavedSampler:
     """Loads the model of an input field into the engine that `compute.engine` names; a served model is asked where it is.
 
-    The manifest of the step names the engine, since only one of them promises the reference bytes.
+    The manifest of the step names the engine, and says where the engine does not promise equal bytes.
 
     Raises:
         EngineError: the model cannot be loaded or reached.
     """
     served = step.model(field).manifest.kind is ArtifactKind.SERVED
     step.made_with = "openai" if served else step.compute.engine
+    step.equal_bytes = False if step.made_with == "openai" else None
     with step.timed("load"):
         engine = _endpoint(step, field) if step.made_with == "openai" else _sampling_engine(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
@@ -89,7 +90,7 @@ class LikelihoodSource(Protocol):
 
 def open_reward_model(step: Workspace, field: str) -> RewardSource:
     """Loads the reward model of an input field."""
-    step.made_with = _scoring_engine(step)
+    _name_scorer(step)
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeRewards
 
@@ -102,7 +103,7 @@ def open_reward_model(step: Workspace, field: str) -> RewardSource:
 
 def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
     """Loads the language model of an input field, to score with it."""
-    step.made_with = _scoring_engine(step)
+    _name_scorer(step)
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeLikelihoods
 
@@ -113,12 +114,12 @@ def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
         return LikelihoodScorer(step.model(field).directory, step.compute.device, base_of(step, field))
 
 
-def _scoring_engine(step: Workspace) -> str:
-    """What scores: an engine that only samples leaves that to transformers."""
-    return "fake" if step.compute.engine == "fake" else "transformers"
-
-
 def base_of(step: Workspace, field: str) -> Path | None:
     """The full model under an adapter that stands in a field; None for a full model."""
     bases = step.inputs.get(f"{field}_base", ())
     return bases[0].directory if bases else None
+
+
+def _name_scorer(step: Workspace) -> None:
+    """Names the engine that scores; where a step draws too, its sampler is the one that is named."""
+    step.made_with = step.made_with or ("fake" if step.compute.engine == "fake" else "transformers")

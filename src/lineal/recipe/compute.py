@@ -94,7 +94,7 @@ class Compute(Strict):
 
     Attributes:
         executor: which Dagster executor schedules steps; order between independent steps carries no state.
-        engine: which sampler runs; the manifest names it, since only `transformers` promises bit equality
+        engine: which sampler runs; the manifest names it, and says where it does not promise equal bytes
             ('fake' is for tests of the plan's shape and says so in its manifests).
         device: where models run; one architecture's bytes are promised, another's may differ in floating point.
         batch_size: rows a sampler looks at together; its tiles have a fixed shape, so rows don't feel neighbours.
@@ -104,7 +104,7 @@ class Compute(Strict):
         processes: 'fork' runs steps in children of one server that has the heavy imports done, 'spawn' starts each afresh.
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
         endpoints: by a served model's name, the server that has it; 'default' is for the others, and for checkpoints under
-            `engine: openai`. What a server answers nobody can promise: the manifest says 'openai'.
+            `engine: openai`. Nobody can promise what a server answers, and the manifest says so.
     """
 
     executor: Literal["in_process", "multiprocess"] = "in_process"
