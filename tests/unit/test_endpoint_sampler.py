@@ -199,6 +199,13 @@ def test_refused_request_leaves_those_in_flight_to_finish(server, tmp_path):
     assert len(found) == len(server.answered) == 3 and len(server.asked) == 4
 
 
+def test_nothing_is_sent_again_after_a_request_was_refused(server, tmp_path):
+    server.faults += [(500, ""), (400, "no")]
+    with pytest.raises(EngineError, match="answers 400"):
+        drawn(sampler(server, tmp_path, concurrency=2, backoff_seconds=0.5))
+    assert len(server.asked) == 2
+
+
 def test_dead_endpoint_is_an_error_before_anything_is_drawn(tmp_path):
     with endpoint_server() as gone:
         pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from itertools import count
 from secrets import SystemRandom
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -75,7 +74,8 @@ class Client:
         listed, _ = await self._persistently(self._models, 0, at_start=True)
         wanted, server = self._address.model, f"{self._address.setting}: {self._address.endpoint.url}"
         if listed and wanted not in listed:
-            raise EngineError(f"{server} has no model {wanted!r}. {did_you_mean(wanted, listed)} {self._address.fix}")
+            has = did_you_mean(wanted, (ascii(name)[1:-1] for name in listed))
+            raise EngineError(f"{server} has no model {wanted!r}. {has} {self._address.fix}")
         if not listed and self._address.must_list:
             raise EngineError(f"{server} lists no models, and {wanted!r} must be listed. {self._address.fix}")
 
@@ -92,8 +92,8 @@ class Client:
         """
 
         async def attempt() -> Answer:
-            status, headers, content = await self._exchange("POST", path, body)
-            require_ok(self._address, status, headers, content, self._key)
+            status, retry_after, content = await self._exchange("POST", path, body)
+            require_ok(self._address, status, retry_after, content, self._key)
             return read_answer(self._address, content, self._key)
 
         answer, tries = await self._persistently(attempt, tokens)
@@ -102,10 +102,10 @@ class Client:
 
     async def _models(self) -> list[str] | None:
         """The models that the server lists; None where it lists none."""
-        status, headers, content = await self._exchange("GET", "models", None)
+        status, retry_after, content = await self._exchange("GET", "models", None)
         if status in NOT_OFFERED:
             return None
-        require_ok(self._address, status, headers, content, self._key)
+        require_ok(self._address, status, retry_after, content, self._key)
         try:
             return [model.id for model in _Models.model_validate_json(content).data]
         except ValidationError as error:
@@ -114,15 +114,18 @@ class Client:
 
     async def _persistently(self, attempt: Callable[[], Awaitable[T]], tokens: int, at_start: bool = False) -> tuple[T, int]:
         """What an attempt gives, and the number of attempts."""
-        for tries in count(1):
+        tries = 0
+        while True:
+            tries += 1
             await self._may_go(tokens)
             try:
                 return await attempt(), tries
             except Passing as failure:
-                if tries > self._address.endpoint.retries or not self.patient or (at_start and failure.unreachable):
+                last = tries > self._address.endpoint.retries or (at_start and failure.unreachable)
+                if self.patient and not last:
+                    await self._pause(failure, tries)
+                if last or not self.patient:
                     raise EngineError(self._given_up(failure, tries)) from failure
-                await self._pause(failure, tries)
-        raise AssertionError("unreachable")
 
     async def _may_go(self, tokens: int) -> None:
         """Waits until the rates allow a request; first come, first served."""
@@ -138,14 +141,17 @@ class Client:
         longest = min(LONGEST_BACKOFF, self._address.endpoint.backoff_seconds * 2.0 ** (tries - 1))
         await asyncio.sleep(longest * _JITTER.uniform(0.5, 1.0))
 
-    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, str], bytes]:
+    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, str, bytes]:
+        """Status, the header Retry-After, and content."""
         url = f"{self._address.endpoint.url}/{path}"
         try:
             # A redirect would carry the key to another host.
             async with self._session.request(method, url, json=body, allow_redirects=False, proxy=self._proxy) as response:
-                return response.status, {"Retry-After": response.headers.get("Retry-After", "")}, await response.read()
+                return response.status, response.headers.get("Retry-After", ""), await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Passing(f"cannot be reached ({shown(str(error), self._key)})", unreachable=True) from error
+            raise Passing(
+                f"cannot be reached ({shown(str(error).replace(' ssl:default', ''), self._key)})", unreachable=True
+            ) from error
         except TimeoutError as error:
             limit = self._address.endpoint.timeout_seconds
             raise Passing(f"gives no answer within {limit:g} s ({self._address.setting}.timeout_seconds)") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -35,7 +34,7 @@ class Passing(Exception):
         self.words, self.wait, self.unreachable = words, wait, unreachable
 
 
-def require_ok(address: Address, status: int, headers: Mapping[str, str], content: bytes, key: str | None) -> None:
+def require_ok(address: Address, status: int, retry_after: str, content: bytes, key: str | None) -> None:
     """Looks at an answer's status.
 
     Raises:
@@ -48,7 +47,7 @@ def require_ok(address: Address, status: int, headers: Mapping[str, str], conten
     said = f"answers {status}: {words}"
     if code in HOPELESS or not (status in HEALING or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
         raise EngineError(f"{address.setting}: {address.endpoint.url} {said}. {_fix(address, status)}")
-    wait = _retry_after(headers.get("Retry-After", ""))
+    wait = _seconds(retry_after)
     if wait is not None and wait > LONGEST_WAIT:
         fix = "What is finished is kept: run again later"
         raise EngineError(f"{address.setting}: {address.endpoint.url} {said}, and asks to wait {wait:,.0f} s. {fix}")
@@ -74,7 +73,7 @@ def _words(content: bytes, key: str | None) -> tuple[str, str]:
     return shown(str(error.get("message") or error.get("detail") or error), key), str(error.get("code", ""))
 
 
-def _retry_after(text: str) -> float | None:
+def _seconds(text: str) -> float | None:
     """Seconds in a Retry-After header, which holds a number or a date."""
     try:
         return max(0.0, float(text))
