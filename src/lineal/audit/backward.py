@@ -13,7 +13,6 @@ from lineal.audit.target import Target, TargetKind
 from lineal.audit.whereabouts import holders, holding, id_column, row_inputs, sources, twins
 from lineal.data.store import Artifact, Rows
 from lineal.recipe.compute import Compute
-from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
     import duckdb
@@ -119,7 +118,7 @@ class _Tracer:
 
     def artifact(self, artifact: Artifact) -> str:
         """Adds an artifact and what it was made from, down to the tasks and the base."""
-        is_model = artifact.manifest.kind is ArtifactKind.MODEL
+        is_model = artifact.manifest.kind.is_model
         fresh = artifact.key not in self.graph.nodes
         node_id = self._leaf(artifact)
         if fresh:

@@ -14,7 +14,6 @@ from lineal.data.manifest import FileEntry
 from lineal.data.schema import COLUMNS
 from lineal.data.store import Artifact, Rows
 from lineal.engines.checkpoints import ADAPTER_CONFIG
-from lineal.recipe.references import ArtifactKind
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 _SPLITS = ("train", "validation", "test")
@@ -140,7 +139,7 @@ def _steps(told: Provenance, role: Role) -> list[str]:
 
 def _made(artifact: Artifact) -> str:
     manifest = artifact.manifest
-    engine = f" with {code(manifest.made_with)}" if manifest.made_with else ""
+    engine = f" with {code(manifest.engine)}" if manifest.engine else ""
     return f"{code(f'{manifest.component}@{manifest.version}')}{engine}, seed {manifest.seed}"
 
 
@@ -170,7 +169,7 @@ def _inputs(told: Provenance) -> list[str]:
 
 
 def _rows(link: Link) -> str:
-    holds_rows = link.artifact is not None and link.artifact.manifest.kind is not ArtifactKind.MODEL
+    holds_rows = link.artifact is not None and not link.artifact.manifest.kind.is_model
     return f"{Rows((link.artifact,)).count:,}" if link.artifact and holds_rows else "-"
 
 

@@ -9,9 +9,9 @@ from lineal.audit.terminal import cut, printable, show_value
 LABEL_CELLS = 60
 """Width of a label's lines; a diagram is for the shape, the values stand in --format json."""
 TEXTS = ("prompt", "completion")
-SHAPES = {"model": "cylinder", "sample": "note", "prompt": "note", "missing": "plaintext"}
+SHAPES = {"model": "cylinder", "served": "cylinder", "sample": "note", "prompt": "note", "missing": "plaintext"}
 """Graphviz shapes by kind; the rest are boxes."""
-BRACKETS = {"model": ("[(", ")]"), "sample": (">", "]"), "prompt": (">", "]"), "missing": ("{{", "}}")}
+BRACKETS = {"model": ("[(", ")]"), "served": ("[(", ")]"), "sample": (">", "]"), "prompt": (">", "]"), "missing": ("{{", "}}")}
 """Mermaid's brackets for the same."""
 _PLAIN = frozenset(" -_.,/@=:%+")
 

@@ -66,7 +66,7 @@ def provenance_of(project: Project, catalog: Catalog, artifact: Artifact) -> Pro
     Raises:
         ArtifactError: an evaluation of it cannot be read.
     """
-    models = [found for found in catalog.upstream(artifact) if found.manifest.kind is ArtifactKind.MODEL]
+    models = [found for found in catalog.upstream(artifact) if found.manifest.kind.is_model]
     return Provenance(
         artifact, _header(project, artifact), _by_role(_row_steps(catalog, artifact)),
         tuple(model for model in models if not _model_links(catalog, model)),
@@ -82,7 +82,7 @@ def _header(project: Project, artifact: Artifact) -> Header | None:
 
 
 def _model_links(catalog: Catalog, artifact: Artifact) -> list[Link]:
-    return [link for link in catalog.links(artifact) if link.artifact and link.artifact.manifest.kind is ArtifactKind.MODEL]
+    return [link for link in catalog.links(artifact) if link.artifact and link.artifact.manifest.kind.is_model]
 
 
 def _row_steps(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
@@ -91,7 +91,7 @@ def _row_steps(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
     while waiting:
         for link in catalog.links(waiting.pop()):
             source = link.artifact
-            if source and source.key not in found and source.manifest.kind is not ArtifactKind.MODEL:
+            if source and source.key not in found and not source.manifest.kind.is_model:
                 found[source.key] = source
                 waiting.append(source)
     return sorted(found.values(), key=lambda one: (catalog.order[one.key], one.key))
@@ -114,5 +114,5 @@ def _evaluations(catalog: Catalog, artifact: Artifact) -> list[Evaluation]:
     return [
         Evaluation(one, tuple(link for link in catalog.links(one) if link.field != "model"), read_metrics(one.directory)[0])
         for one in sorted(consumers, key=lambda one: one.key)
-        if one.manifest.kind is ArtifactKind.METRICS and artifact.manifest.kind is ArtifactKind.MODEL
+        if one.manifest.kind is ArtifactKind.METRICS and artifact.manifest.kind.is_model
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import duckdb
 
 MOST_IDS = 100
-WHOLLY = (ArtifactKind.MODEL, ArtifactKind.SETTINGS)
+WHOLLY = (ArtifactKind.MODEL, ArtifactKind.SERVED, ArtifactKind.SETTINGS)
 """Inputs of these kinds touch every row that a step makes; rows touch only the rows made from them."""
 
 
@@ -31,7 +31,7 @@ class Touched:
 
     Attributes:
         key: the artifact.
-        kind: rows, model, metrics or settings.
+        kind: rows, model, served, metrics or settings.
         digest: its content's.
         total: its rows; None when it has none.
         made: rows that are the traced rows, or were made from them through `parents`.

@@ -20,6 +20,8 @@ ManyReferences = str | list[str]
 RowsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.ROWS, ArtifactKind.METRICS}), many=True)]
 """Rows of one node, or of several put together. An evaluation's rows count too."""
 ModelRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL}))]
+SamplerRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL, ArtifactKind.SERVED}))]
+"""What completions are drawn from: a checkpoint, or a model that only a server has."""
 ModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True)]
 ValuesRef = Annotated[str, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}))]
 
@@ -152,6 +154,6 @@ def merged(*columns: Columns) -> Columns:
 
 
 __all__ = [
-    "MAIN", "Columns", "Component", "ModelRef", "ModelsRef", "Output", "Role", "RowsRef", "Surroundings", "ValuesRef",
-    "Workspace", "merged",
+    "MAIN", "Columns", "Component", "ModelRef", "ModelsRef", "Output", "Role", "RowsRef", "SamplerRef", "Surroundings",
+    "ValuesRef", "Workspace", "merged",
 ]  # fmt: skip

@@ -23,7 +23,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "chosen": ("string", "the preferred completion of a pair"),
     "rejected": ("string", "the other completion of a pair"),
     "label": ("bool", "whether the completion is desirable (KTO)"),
-    "finish_reason": ("string", "'stop' at the end token, 'length' when cut at the limit"),
+    "finish_reason": (
+        "string",
+        "'stop' at the end token, 'length' when cut at the limit, 'content_filter' when a server held it back",
+    ),
     "tokens": ("int64", "tokens of the completion, the end token included"),
     "logprob": ("double", "sum of the completion's token log-probabilities at temperature 1"),
     "temperature": ("double", "sampling temperature"),

@@ -4,6 +4,7 @@
         identity                               whose work it is; other work is swept away
         shards/000000000000-000000004096.parquet
         unsaved/model.jsonl                    finished completions of the next shard
+        spent/model.jsonl                      tokens that a server was paid for
         out/main/ out/dropped/                 what will be renamed into place
     artifacts/P/round_01/.generated.lock       held while the step runs
 
@@ -54,6 +55,7 @@ class Workspace:
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
         made_with: the sampler that ran, for the manifest.
+        equal_bytes: False where that sampler does not promise the same bytes for the same work.
         slice_rows: how many rows `map_rows` makes between two saves; an engine that needs more at once raises it.
     """
 
@@ -70,6 +72,7 @@ class Workspace:
     counts: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     made_with: str | None = None
+    equal_bytes: bool | None = None
     slice_rows: int = 0
     _columns: dict[str, dict[str, str]] = field(default_factory=dict)
     _row_counts: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
 from lineal.errors import EngineError
+from lineal.recipe.references import ArtifactKind
 
 
 class CompletionSource(Protocol):
@@ -31,13 +32,18 @@ class CompletionSource(Protocol):
 
 
 def open_sampler(step: Workspace, field: str) -> SavedSampler:
-    """Loads the checkpoint of an input field into the engine that `compute.engine` names.
+    """Loads the model of an input field into the engine that `compute.engine` names; a served model is asked where it is.
 
-    The manifest of the step names the engine, since only one of them promises the reference bytes.
+    The manifest of the step names the engine, and says where the engine does not promise equal bytes.
+
+    Raises:
+        EngineError: the model cannot be loaded or reached.
     """
-    step.made_with = step.compute.engine
+    served = step.model(field).manifest.kind is ArtifactKind.SERVED
+    step.made_with = "openai" if served else step.compute.engine
+    step.equal_bytes = False if step.made_with == "openai" else None
     with step.timed("load"):
-        engine = _sampling_engine(step, field)
+        engine = _endpoint(step, field) if step.made_with == "openai" else _sampling_engine(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
     return SavedSampler(engine, step.unsaved / f"{field}.jsonl", step.facts)
 
@@ -51,6 +57,20 @@ def _sampling_engine(step: Workspace, field: str) -> CompletionSource:
 
     checkpoint = step.model(field).directory
     return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field))
+
+
+def _endpoint(step: Workspace, field: str) -> CompletionSource:
+    from lineal.engines.endpoints.address import address_of_checkpoint, address_of_served
+    from lineal.engines.endpoints.sampler import EndpointSampler
+    from lineal.engines.endpoints.served import read_served
+    from lineal.engines.endpoints.spending import Spending
+
+    model = step.model(field)
+    if model.manifest.kind is ArtifactKind.SERVED:
+        address = address_of_served(step.compute, read_served(model.directory))
+    else:
+        address = address_of_checkpoint(step.compute, model, base_of(step, field))
+    return EndpointSampler(address, Spending(step.partial / "spent" / f"{field}.jsonl", address.endpoint.price), step.facts)
 
 
 class RewardSource(Protocol):
@@ -71,7 +91,7 @@ class LikelihoodSource(Protocol):
 
 def open_reward_model(step: Workspace, field: str) -> RewardSource:
     """Loads the reward model of an input field."""
-    step.made_with = step.compute.engine
+    _name_scorer(step)
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeRewards
 
@@ -84,7 +104,7 @@ def open_reward_model(step: Workspace, field: str) -> RewardSource:
 
 def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
     """Loads the language model of an input field, to score with it."""
-    step.made_with = step.compute.engine
+    _name_scorer(step)
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeLikelihoods
 
@@ -113,3 +133,8 @@ def base_of(step: Workspace, field: str) -> Path | None:
             f"lineal run {step.model(field).key}"
         )
     return bases[0].directory
+
+
+def _name_scorer(step: Workspace) -> None:
+    """Names the engine that scores; where a step draws too, its sampler is the one that is named."""
+    step.made_with = step.made_with or ("fake" if step.compute.engine == "fake" else "transformers")

@@ -66,12 +66,17 @@ class SavedSampler:
 
 
 def _read(path: Path) -> dict[str, Completion]:
-    """What a file holds, by key; a last line that a kill cut off is removed."""
+    """What a file holds, by key."""
+    return {key: Completion(*values) for key, *values in map(json.loads, whole_lines(path))}
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that is appended to, none where it isn't there; a last line that a kill cut off is removed from it."""
     if not path.exists():
-        return {}
+        return []
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         with path.open("r+b") as stream:
             stream.truncate(sum(map(len, lines[:-1])))
         del lines[-1]
-    return {key: Completion(*values) for key, *values in map(json.loads, lines)}
+    return lines

@@ -74,7 +74,7 @@ class Completion:
     Attributes:
         text: without special tokens.
         tokens: tokens drawn, eos included.
-        finish_reason: 'stop' after an eos token, 'length' at `max_tokens`.
+        finish_reason: 'stop' after an eos token, 'length' at `max_tokens`, 'content_filter' where a server held text back.
         logprob: sum of the drawn tokens' log-probabilities, eos included, at temperature 1 without filters; None where
             the engine doesn't tell.
     """

@@ -38,6 +38,7 @@ OWNER = "team:lineal"
 _FILE_KINDS = {
     ArtifactKind.ROWS: "parquet",
     ArtifactKind.MODEL: "huggingface",
+    ArtifactKind.SERVED: "json",
     ArtifactKind.METRICS: "json",
     ArtifactKind.SETTINGS: "json",
 }

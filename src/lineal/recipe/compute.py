@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 Positive = Annotated[int, Ge(1)]
+Seconds = Annotated[float, Gt(0)]
+Amount = Annotated[float, Ge(0)]
 CLUSTERS = ("ray", "k8s")
 """Executors whose cluster hands out devices and memory itself."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -55,12 +58,76 @@ class Request(Strict):
     memory: Annotated[int, BeforeValidator(_bytes)] | None = None
 
 
+class Price(Strict):
+    """What a million tokens cost.
+
+    Attributes:
+        prompt, completion: for a million tokens given, and drawn.
+        currency: of both.
+    """
+
+    prompt: Amount
+    completion: Amount
+    currency: str = "USD"
+
+
+class Endpoint(Strict):
+    """A server that speaks the OpenAI API (docs/endpoints.md). What is asked of it is identity and stands in pipelines.
+
+    Attributes:
+        url: where it is, up to its `/v1`.
+        model: what it calls a served model; None: as the pipeline does.
+        key_variable: the environment variable that holds the key; None: it needs none.
+        concurrency: requests in flight at once.
+        requests_per_minute, tokens_per_minute: its limits; None: none.
+        retries: how often a request that failed in passing is sent again.
+        backoff_seconds: the pause before the first of them; it doubles up to a minute.
+        timeout_seconds, connect_seconds: how long an answer, and a connection, may take.
+        max_tokens_total: what one step may spend, prompts and completions together, whether or not it was resumed.
+        price: what tokens cost, for the run log.
+        seed, logprobs, top_k: whether it takes a seed, tells log-probabilities, and knows `top_k`.
+        max_tokens_name: what it calls the limit of a completion.
+    """
+
+    url: str
+    model: str | None = None
+    key_variable: str | None = None
+    concurrency: Positive = 64
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    retries: Annotated[int, Ge(0)] = 8
+    backoff_seconds: Seconds = 1.0
+    timeout_seconds: Seconds = 600.0
+    connect_seconds: Seconds = 10.0
+    max_tokens_total: Positive | None = None
+    price: Price | None = None
+    seed: bool = True
+    logprobs: bool = False
+    top_k: bool = False
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise ValueError("must be like http://localhost:8000/v1, without user, password or query; set key_variable for a key")
+        return url.rstrip("/")
+
+    @field_validator("key_variable")
+    @classmethod
+    def _is_variable(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            raise ValueError("must be an environment variable's name in capitals, such as OPENAI_API_KEY; never the key itself")
+        return name
+
+
 class Compute(Strict):
     """How steps are executed. Each field says why it cannot change an artifact's bytes.
 
     Attributes:
         executor: which Dagster executor schedules steps; order between independent steps carries no state.
-        engine: which sampler runs; the manifest names it, since only `transformers` promises bit equality
+        engine: which sampler runs; the manifest names it, and says where it does not promise equal bytes
             ('fake' is for tests of the plan's shape and says so in its manifests).
         device: where models run; one architecture's bytes are promised, another's may differ in floating point.
         gpus: the GPUs that steps on this machine share, as `nvidia-smi -L` names them; None, written 'auto', takes all that
@@ -84,10 +151,12 @@ class Compute(Strict):
         accelerate: processes that share a training, or an accelerate configuration (a path in the project) that names
             them; sums are added up in another order then, so the manifest says how many there were.
         report_to: trackers that get a training's figures; what they write lies in `runs/`.
+        endpoints: by a served model's name, the server that has it; 'default' is for the others, and for checkpoints under
+            `engine: openai`. Nobody can promise what a server answers, and the manifest says so.
     """
 
     executor: Literal["in_process", "multiprocess", "ray", "k8s"] = "in_process"
-    engine: Literal["transformers", "fake"] = "transformers"
+    engine: Literal["transformers", "openai", "fake"] = "transformers"
     device: str = "auto"
     gpus: Annotated[tuple[str, ...] | None, BeforeValidator(_pool)] = None
     requests: dict[str, Request] = {}
@@ -103,6 +172,7 @@ class Compute(Strict):
     gradient_checkpointing: bool = False
     accelerate: Positive | str | None = None
     report_to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = []
+    endpoints: dict[str, Endpoint] = {}
 
     @property
     def shared(self) -> bool:

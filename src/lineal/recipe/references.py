@@ -12,8 +12,14 @@ class ArtifactKind(StrEnum):
 
     ROWS = "rows"
     MODEL = "model"
+    SERVED = "served"
     SETTINGS = "settings"
     METRICS = "metrics"
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a model: its weights, or the name under which a server has it."""
+        return self in (ArtifactKind.MODEL, ArtifactKind.SERVED)
 
 
 class Scope(StrEnum):

@@ -17,7 +17,6 @@ from lineal.audit.query import Row, fetched_records, parquet
 from lineal.audit.whereabouts import added_columns, carries, id_column, row_inputs
 from lineal.components.selectors.query import literal, quoted
 from lineal.data.store import Artifact
-from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
     import duckdb
@@ -196,12 +195,12 @@ class _Models:
         linked = next((link.artifact for link in self.catalog.links(origin) if link.digest == digest and link.artifact), None)
         artifact = linked or self.catalog.with_digest(digest, origin.key)
         upstream = self.catalog.upstream(artifact) if artifact else []
-        return tuple(self._model(one) for one in reversed(upstream) if one.manifest.kind is ArtifactKind.MODEL)
+        return tuple(self._model(one) for one in reversed(upstream) if one.manifest.kind.is_model)
 
     def _model(self, artifact: Artifact) -> Model:
         if artifact.key not in self._known:
             links = self.catalog.links(artifact)
-            is_base = not any(link.artifact and link.artifact.manifest.kind is ArtifactKind.MODEL for link in links)
+            is_base = not any(link.artifact and link.artifact.manifest.kind.is_model for link in links)
             told = tuple(self._ingredient(link, artifact) for link in links)
             self._known[artifact.key] = Model(artifact.key, artifact.digest, _component(artifact), is_base, told)
         return self._known[artifact.key]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Component, ModelRef, Role, RowsRef, Surroundings, Workspace, merged
+from lineal.components.base import Columns, Component, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts
 from lineal.components.verifiers.base import VERDICT, RowVerifier, written
 from lineal.components.verifiers.embedded import columns_read, identity_of, refuse_errors, row_verifier
@@ -35,7 +35,7 @@ class JudgedDraws(Component):
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
-    model: ModelRef
+    model: SamplerRef
     prompts: RowsRef
     verifier: str | dict[str, Any] = "exact_match"
     max_tokens: Positive = 64

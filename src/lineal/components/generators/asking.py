@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from annotated_types import Ge
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Component, ModelRef, RowsRef, Surroundings, Workspace, merged
+from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows
 from lineal.components.generators.template import TEMPLATES, Template, read_template
 from lineal.data.ids import row_id
@@ -36,7 +36,7 @@ class Asker(Component):
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
-    model: ModelRef
+    model: SamplerRef
     rows: RowsRef
     template: str
     samples: Positive = 1

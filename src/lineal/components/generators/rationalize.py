@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Ge
 from pydantic import field_validator
 
-from lineal.components.base import Columns, Component, ModelRef, Output, Role, RowsRef, Workspace
+from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.components.generators.template import Template
 from lineal.engines.factory import open_sampler
@@ -39,7 +39,7 @@ class Rationalize(Component):
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
-    model: ModelRef
+    model: SamplerRef
     prompts: RowsRef
     hint: str = "{prompt} ({answer})"
     samples: Positive = 1

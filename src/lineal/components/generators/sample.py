@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge
 
-from lineal.components.base import Columns, Component, ModelRef, Output, Role, RowsRef, Workspace
+from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.engines.factory import open_sampler
 from lineal.engines.sampling import SamplingSettings
@@ -39,7 +39,7 @@ class Sample(Component):
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
-    model: ModelRef
+    model: SamplerRef
     prompts: RowsRef
     samples: Positive = 1
     temperature: float | list[float] = 1.0

@@ -1,0 +1,150 @@
+"""What is sent for a completion, and what an answer says: pure functions over JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from math import fsum, isfinite
+from typing import Annotated, Any
+
+from annotated_types import MinLen
+from pydantic import BaseModel, ValidationError
+
+from lineal.engines.endpoints.address import Address
+from lineal.engines.endpoints.failures import Passing, shown
+from lineal.engines.sampling import Completion, Request, SamplingSettings
+from lineal.errors import EngineError
+
+OWN = frozenset({
+    "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "seed", "logprobs",
+    "top_logprobs", "n", "stop", "stream",
+})  # fmt: skip
+"""What requests say themselves; a served model's parameters may not."""
+FINISHED = frozenset({"stop", "length", "content_filter"})
+BROKEN_OFF = frozenset({None, "abort", "error"})
+TEMPLATE_TOKENS = 64
+"""More than a chat template adds to a message."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion, and how many tokens its prompt had."""
+
+    completion: Completion
+    prompt_tokens: int
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class _Message(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    text: str | None = None
+    message: _Message | None = None
+    finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class _Body(BaseModel):
+    choices: Annotated[list[_Choice], MinLen(1)]
+    usage: _Usage
+
+
+def require_sayable(address: Address, settings: SamplingSettings) -> None:
+    """Whether the server can be told these settings.
+
+    Raises:
+        EngineError: it can't.
+    """
+    if settings.top_k and not address.endpoint.top_k:
+        fix = f"Set {address.setting}.top_k: true if this server knows it (vLLM does), or leave top_k out"
+        raise EngineError(f"top_k: {settings.top_k}: the OpenAI API has no top_k. {fix}")
+    if address.system is not None and not settings.chat:
+        raise EngineError(f"{address.model} has a system prompt, which only chats have. Set chat: true, or leave system out")
+
+
+def path_of(settings: SamplingSettings) -> str:
+    """Where completions with these settings are asked for."""
+    return "chat/completions" if settings.chat else "completions"
+
+
+def body_of(address: Address, request: Request, settings: SamplingSettings) -> dict[str, Any]:
+    """The body of one request.
+
+    `top_p`, and `top_k` where it is known, are always said: servers take a model's own defaults for what isn't. A seed has 63
+    bits, since servers hold it in a signed integer.
+    """
+    endpoint = address.endpoint
+    body = {
+        **address.parameters, "model": address.model, endpoint.max_tokens_name: settings.max_tokens,
+        "temperature": settings.temperature, "top_p": settings.top_p,
+    }  # fmt: skip
+    if endpoint.top_k:
+        body["top_k"] = settings.top_k
+    if endpoint.seed:
+        body["seed"] = request.seed >> 1
+    if endpoint.logprobs:
+        body["logprobs"] = True if settings.chat else 1
+    if not settings.chat:
+        return {**body, "prompt": request.prompt}
+    system = [] if address.system is None else [{"role": "system", "content": address.system}]
+    return {**body, "messages": [*system, {"role": "user", "content": request.prompt}]}
+
+
+def most_tokens(address: Address, request: Request, settings: SamplingSettings) -> int:
+    """What a request can cost at most: a token has at least one byte of UTF-8."""
+    texts = (request.prompt, address.system or "")
+    return sum(len(text.encode("utf-8", "replace")) for text in texts) + TEMPLATE_TOKENS + settings.max_tokens
+
+
+def read_answer(address: Address, content: bytes, key: str | None) -> Answer:
+    """Reads an answer's body.
+
+    Raises:
+        Passing: it is cut off or an error, or the server broke the completion off.
+        EngineError: it is no completion that a row can hold.
+    """
+    said = shown(content.decode("utf-8", "replace"), key)
+    try:
+        whole = json.loads(content)
+    except ValueError as error:
+        raise Passing(f"cuts its answer off: {said}") from error
+    if isinstance(whole, dict) and whole.get("error"):
+        raise Passing(f"answers with an error: {said}")
+    try:
+        body = _Body.model_validate(whole)
+    except ValidationError as error:
+        expected = "Expected choices and usage, as the OpenAI API gives them: correct its url"
+        raise EngineError(
+            f"{address.setting}: {address.endpoint.url} answers what is no completion: {said}. {expected}"
+        ) from error
+    return Answer(_completion(address, body.choices[0], body.usage), body.usage.prompt_tokens)
+
+
+def _completion(address: Address, choice: _Choice, usage: _Usage) -> Completion:
+    reason = choice.finish_reason
+    if reason in BROKEN_OFF:
+        raise Passing(f"broke a completion off (finish_reason {reason!a})")
+    if reason not in FINISHED:
+        fix = "lineal gives no tools and takes 'stop', 'length' and 'content_filter'. Correct the server's settings"
+        raise EngineError(f"{address.setting}: {address.endpoint.url} gives finish_reason {str(reason)[:40]!a}. {fix}")
+    text = (choice.message.content if choice.message else choice.text) or ""
+    return Completion(_encodable(text), usage.completion_tokens, str(reason), _logprob(choice.logprobs))
+
+
+def _encodable(text: str) -> str:
+    """The text with halves of characters, which JSON can hold and UTF-8 cannot, replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _logprob(logprobs: dict[str, Any] | None) -> float | None:
+    """The sum over the tokens; None where one is missing."""
+    told = logprobs or {}
+    tokens = told.get("token_logprobs") or [entry.get("logprob") for entry in told.get("content") or []]
+    told_all = bool(tokens) and all(isinstance(value, int | float) and isfinite(value) for value in tokens)
+    return fsum(tokens) if told_all else None

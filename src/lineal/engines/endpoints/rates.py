@@ -1,0 +1,63 @@
+"""How fast a server may be asked."""
+
+from __future__ import annotations
+
+import time
+
+from lineal.recipe.compute import Endpoint
+
+
+class Pace:
+    """A rate: units are spread evenly over the minute, so that no window of it holds more than the limit.
+
+    Args:
+        per_minute: the limit; None is none.
+    """
+
+    def __init__(self, per_minute: int | None) -> None:
+        self._seconds = 60 / per_minute if per_minute else 0.0
+        self._free_at = 0.0
+
+    def wait(self) -> float:
+        """Seconds until the next unit may pass; none or less: now."""
+        return self._free_at - time.monotonic()
+
+    def take(self, units: int) -> None:
+        """Lets units pass now."""
+        self._free_at = max(self._free_at, time.monotonic()) + units * self._seconds
+
+    def give_back(self, units: int) -> None:
+        """Units that were taken and not needed."""
+        self._free_at -= units * self._seconds
+
+    def rest(self, seconds: float) -> None:
+        """Lets nothing pass for a while."""
+        self._free_at = max(self._free_at, time.monotonic() + seconds)
+
+
+class Rates:
+    """A server's limits for requests and tokens, over all slices of a step.
+
+    Args:
+        endpoint: the server.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._requests, self._tokens = Pace(endpoint.requests_per_minute), Pace(endpoint.tokens_per_minute)
+
+    def wait(self) -> float:
+        """Seconds until the next request may go; none or less: now."""
+        return max(self._requests.wait(), self._tokens.wait())
+
+    def take(self, tokens: int) -> None:
+        """Lets a request go that may use so many tokens."""
+        self._requests.take(1)
+        self._tokens.take(tokens)
+
+    def unneeded(self, tokens: int) -> None:
+        """Tokens that a request was let go with and did not use."""
+        self._tokens.give_back(tokens)
+
+    def rest(self, seconds: float) -> None:
+        """Lets nothing go for a while, since the server asked for it."""
+        self._requests.rest(seconds)
