@@ -140,7 +140,7 @@ def _steps(told: Provenance, role: Role) -> list[str]:
 
 def _made(artifact: Artifact) -> str:
     manifest = artifact.manifest
-    engine = f" with {code(manifest.made_with)}" if manifest.made_with else ""
+    engine = f" with {code(manifest.engine)}" if manifest.engine else ""
     return f"{code(f'{manifest.component}@{manifest.version}')}{engine}, seed {manifest.seed}"
 
 

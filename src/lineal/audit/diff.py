@@ -206,7 +206,7 @@ def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConn
 def _settings(artifact: Artifact) -> dict[str, Any]:
     manifest = artifact.manifest
     files = {f"file {name}": digest[:12] for name, digest in manifest.files_read.items()}
-    own = {"component": f"{manifest.component}@{manifest.version}", "made_with": manifest.made_with, "seed": manifest.seed}
+    own = {"component": f"{manifest.component}@{manifest.version}", "made_with": manifest.engine or None, "seed": manifest.seed}
     return {**own, **manifest.settings, **files}
 
 

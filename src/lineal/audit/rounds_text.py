@@ -43,7 +43,8 @@ def _artifact_json(proof: RoundProof, one: Artifact) -> dict[str, Any]:
     return {
         "key": one.key, "kind": str(manifest.kind), "component": manifest.component, "version": manifest.version,
         "source_digest": log.get("source_digest"), "packages": log.get("packages", {}), "made_with": manifest.made_with,
-        "settings": manifest.settings, "settings_from": manifest.settings_from, "seed": manifest.seed,
+        "equal_bytes": manifest.equal_bytes, "settings": manifest.settings,
+        "settings_from": manifest.settings_from, "seed": manifest.seed,
         "files_read": manifest.files_read, "inputs": [_link_json(link) for link in proof.links[one.key]],
         "rows": _row_count(one), "counts": manifest.counts, "digest": one.digest, "identity": manifest.identity,
         "dvc_md5": proof.recorded.get(one.key),
@@ -118,7 +119,7 @@ def _cells(proof: RoundProof, one: Artifact) -> list[str]:
     manifest, rows = one.manifest, _row_count(one)
     source = str(proof.logs[one.key].get("source_digest") or "-")[:SHORT]
     md5 = proof.recorded.get(one.key, "-")[:SHORT]
-    made = f"{manifest.component}@{manifest.version}" + (f" ({manifest.made_with})" if manifest.made_with else "")
+    made = f"{manifest.component}@{manifest.version}" + (f" ({manifest.engine})" if manifest.engine else "")
     counts = facts_text(manifest.counts)
     return [step_name(one.key), printable(made), source, "-" if rows is None else f"{rows:,}", one.digest[:SHORT], md5, counts]
 

@@ -100,7 +100,7 @@ def as_text(shown: Shown, width: int) -> str:
 
 def _head(shown: Shown, width: int) -> list[str]:
     manifest = shown.artifact.manifest
-    engine = f" with {manifest.made_with}" if manifest.made_with else ""
+    engine = f" with {manifest.engine}" if manifest.engine else ""
     lines = [
         f"{shown.artifact.key}  {manifest.kind}",
         f"  made by   {manifest.component}@{manifest.version}{engine}, seed {manifest.seed}",

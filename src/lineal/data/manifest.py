@@ -45,6 +45,7 @@ class Manifest(Strict):
         settings: the resolved identity settings.
         seed: the run's seed.
         made_with: the sampler that ran, for steps that sample.
+        equal_bytes: false where that sampler does not promise the same bytes when the step is made again; else absent.
         inputs: by field, the artifacts that went in.
         files_read: by name, SHA-256 of project files that went in (SQL, data).
         settings_from: by setting, the step and value that gave it (`round_01/tuned.temperature`).
@@ -64,6 +65,7 @@ class Manifest(Strict):
     settings: dict[str, Any]
     seed: int
     made_with: str | None = None
+    equal_bytes: bool | None = None
     inputs: dict[str, list[InputEntry]]
     files_read: dict[str, str]
     settings_from: dict[str, str] = {}
@@ -71,6 +73,11 @@ class Manifest(Strict):
     columns: dict[str, str]
     files: dict[str, FileEntry]
     digest: str
+
+    @property
+    def engine(self) -> str:
+        """The sampler as people read it; empty for steps that don't sample."""
+        return f"{self.made_with or ''}{' (equal bytes not promised)' if self.equal_bytes is False else ''}"
 
     def write(self, directory: Path) -> None:
         """Writes `manifest.json` into the directory."""

@@ -37,12 +37,16 @@ class Progress:
         return f"{self._label} {share} {self._done:,}/{self.total:,} {self._unit}{left}{' ' + note if note else ''}"
 
     def _say(self, line: str) -> None:
-        end = "\r" if sys.stderr.isatty() and self._done < self.total else "\n"
-        sys.stderr.write(f"  {line:<100}{end}" if end == "\r" else f"  {line}{end}")
-        sys.stderr.flush()
-        if self._file is not None:
-            with self._file.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+        announce(line, self._file, passing=sys.stderr.isatty() and self._done < self.total)
+
+
+def announce(line: str, file: Path | None, passing: bool = False) -> None:
+    """Says a line to the terminal and to Dagster's log; a passing one is written over by the next."""
+    sys.stderr.write(f"  {line:<100}\r" if passing else f"  {line}\n")
+    sys.stderr.flush()
+    if file is not None:
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
 
 
 @contextmanager

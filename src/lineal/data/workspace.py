@@ -53,6 +53,7 @@ class Workspace:
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
         made_with: the sampler that ran, for the manifest.
+        equal_bytes: False where that sampler does not promise the same bytes for the same work.
         slice_rows: how many rows `map_rows` makes between two saves; an engine that needs more at once raises it.
     """
 
@@ -68,6 +69,7 @@ class Workspace:
     counts: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     made_with: str | None = None
+    equal_bytes: bool | None = None
     slice_rows: int = 0
     _columns: dict[str, dict[str, str]] = field(default_factory=dict)
     _row_counts: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -92,13 +94,14 @@ class Workspace:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Adds the block's seconds to the run log's phase."""
-        started = time.monotonic()
+        """Adds the block's seconds to the run log's phase, without those of phases inside it."""
+        phases = self.facts.setdefault("seconds_by_phase", {})
+        started, counted = time.monotonic(), sum(phases.values())
         try:
             yield
         finally:
-            phases = self.facts.setdefault("seconds_by_phase", {})
-            phases[phase] = phases.get(phase, 0.0) + time.monotonic() - started
+            inside = sum(phases.values()) - counted
+            phases[phase] = phases.get(phase, 0.0) + time.monotonic() - started - inside
 
     def directory(self, output: str = MAIN) -> Path:
         """The directory to write an output's files into."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from lineal.data.progress import announce
 from lineal.data.workspace import Workspace
 from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, SamplingSettings
@@ -32,9 +34,11 @@ class CompletionSource(Protocol):
 def open_sampler(step: Workspace, field: str) -> SavedSampler:
     """Loads the checkpoint of an input field into the engine that `compute.engine` names.
 
-    The manifest of the step names the engine, since only one of them promises the reference bytes.
+    The manifest of the step names the engine, and says where the engine does not promise equal bytes.
     """
     step.made_with = step.compute.engine
+    if step.compute.engine == "vllm" and not step.compute.vllm.batch_invariant:
+        step.equal_bytes = False
     with step.timed("load"):
         engine = _sampling_engine(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
@@ -46,10 +50,26 @@ def _sampling_engine(step: Workspace, field: str) -> CompletionSource:
         from lineal.engines.fake import FakeSampler
 
         return FakeSampler()
+    checkpoint = step.model(field).directory
+    if step.compute.engine == "vllm":
+        return _vllm(step, field, checkpoint)
     from lineal.engines.sampling import Sampler
 
-    checkpoint = step.model(field).directory
     return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field))
+
+
+def _vllm(step: Workspace, field: str, checkpoint: Path) -> CompletionSource:
+    from lineal.engines.vllm_sampler import VllmSampler
+
+    log = (step.progress_file or step.partial / "step").with_suffix(f".{field}.vllm.log")
+
+    @contextmanager
+    def loading() -> Iterator[None]:
+        announce(f"{step.step} loads {field} into vLLM, which may take a minute; its log: {log}", step.progress_file)
+        with step.timed("load"):
+            yield
+
+    return VllmSampler(checkpoint, step.compute.vllm, log, base_of(step, field), step.project, loading, step.facts)
 
 
 class RewardSource(Protocol):
@@ -70,7 +90,7 @@ class LikelihoodSource(Protocol):
 
 def open_reward_model(step: Workspace, field: str) -> RewardSource:
     """Loads the reward model of an input field."""
-    step.made_with = step.compute.engine
+    _name_scorer(step)
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeRewards
 
@@ -83,7 +103,7 @@ def open_reward_model(step: Workspace, field: str) -> RewardSource:
 
 def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
     """Loads the language model of an input field, to score with it."""
-    step.made_with = step.compute.engine
+    _name_scorer(step)
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeLikelihoods
 
@@ -92,6 +112,11 @@ def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
 
     with step.timed("load"):
         return LikelihoodScorer(step.model(field).directory, step.compute.device, base_of(step, field))
+
+
+def _name_scorer(step: Workspace) -> None:
+    """Names the engine that scores; where a step draws too, its sampler is the one that is named."""
+    step.made_with = step.made_with or ("fake" if step.compute.engine == "fake" else "transformers")
 
 
 def base_of(step: Workspace, field: str) -> Path | None:

@@ -180,9 +180,9 @@ def _manifests(identity: Identity, workspace: Workspace) -> Callable[..., Manife
     def manifest(**parts: Any) -> Manifest:
         return Manifest(
             step=identity.step, component=identity.component, version=identity.version, identity=identity.digest,
-            settings=identity.settings, seed=identity.seed, made_with=workspace.made_with, inputs=identity.inputs,
-            files_read=identity.files_read, settings_from=identity.settings_from,
-            counts=dict(sorted(workspace.counts.items())), **parts,
+            settings=identity.settings, seed=identity.seed, made_with=workspace.made_with,
+            equal_bytes=workspace.equal_bytes, inputs=identity.inputs, files_read=identity.files_read,
+            settings_from=identity.settings_from, counts=dict(sorted(workspace.counts.items())), **parts,
         )  # fmt: skip
 
     return manifest
