@@ -12,15 +12,17 @@ import pytest
 from pydantic import ValidationError
 
 from lineal.engines.checkpoints import ADAPTER_CONFIG
+from lineal.engines.factory import open_likelihood, open_sampler
 from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Request, SamplingSettings
 from lineal.engines.training import Example, LoraSettings, TrainingSettings, initialise, train_sft
 from lineal.engines.vllm_sampler import VllmSampler, engine_seed
 from lineal.errors import EngineError
-from lineal.recipe.compute import VllmCompute
+from lineal.recipe.compute import Compute, VllmCompute
 
+from .lab import Lab
 from .stand_in_vllm import make_program, make_stand_in
-from .tiny_models import SHAPE, tiny_model
+from .tiny_models import SHAPE, put_model, tiny_model
 
 SETTINGS = SamplingSettings(max_tokens=8)
 REQUESTS = [Request(prompt, seed) for prompt in ("cab=", "zyxw=") for seed in range(6)]
@@ -203,3 +205,17 @@ def test_seeds_are_the_same_64_bits_but_for_the_one_that_means_none():
 def test_settings_refuse_arguments_that_lineal_sets_itself():
     with pytest.raises(ValidationError, match="trust_remote_code: set by lineal"):
         VllmCompute(extra={"trust_remote_code": True})
+
+
+@pytest.mark.parametrize(("invariant", "promise"), [(False, False), (True, None)])
+def test_step_that_samples_with_vllm_says_what_is_promised(model, tmp_path, drawn, invariant, promise):
+    vllm = VllmCompute(python=str(make_stand_in(tmp_path)), batch_invariant=invariant, in_flight=5000)
+    lab = Lab(tmp_path / "lab", Compute(engine="vllm", workers=1, vllm=vllm))
+    step = lab._workspace("round_01/generated", {"model": (put_model(lab, "start/checkpoint", model),)})
+    drawing = open_sampler(step, "model")
+    assert (step.made_with, step.equal_bytes, step.slice_rows) == ("vllm", promise, 5000)
+    assert len(drawing.sample(REQUESTS, SETTINGS)) == len(REQUESTS)
+    assert step.facts["vllm"] == "stand-in"
+    assert step.facts["seconds_by_phase"]["load"] > 0
+    open_likelihood(step, "model")
+    assert step.made_with == "vllm", "what draws is named, not what scores"

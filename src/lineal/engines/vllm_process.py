@@ -17,6 +17,8 @@ from lineal.errors import EngineError
 
 GRACE_SECONDS = 10.0
 _ERROR_LINE = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception|OutOfMemory\w*): .+)$")
+_POINTERS = re.compile("initialization failed|EngineCore encountered")
+"""What vLLM says of a process under the worker that failed: the reason is in its log alone."""
 _HINTS = {
     r"(?i)memory|kv cache": "Raise compute.vllm.gpu_memory_utilization or tensor_parallel, lower max_model_len or kv_cache_gb.",
     r"(?i)architecture": "Set compute.engine: transformers, or take a model that vLLM knows.",
@@ -97,7 +99,7 @@ class VllmProcess:
 
     def _failed(self, stage: str, error: str) -> EngineError:
         self.close()
-        if "initialization failed" in error:  # of a process under the worker: the reason is in the log alone
+        if _POINTERS.search(error):
             error = self._last_error() or error
         hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, error)), "")
         return EngineError(f"vLLM cannot {stage}: {error[:2000]} {hint} Its log: {self._log}".replace("  ", " "))
@@ -105,7 +107,7 @@ class VllmProcess:
     def _last_error(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace")
         found = [match[1] for line in text.splitlines() if (match := _ERROR_LINE.search(line))]
-        return next((line for line in reversed(found) if "initialization failed" not in line), "")
+        return next((line for line in reversed(found) if not _POINTERS.search(line)), "")
 
 
 def _pipe(mode: str) -> tuple[Any, Any]:

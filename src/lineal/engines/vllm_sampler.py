@@ -86,6 +86,8 @@ class VllmSampler:
                 rows = process.receive("finished")
                 texts = decode_completions(self._tokenizer, [ids for _, ids, _ in rows])
                 for text, (place, ids, logprob) in zip(texts, rows, strict=True):
+                    if place not in waiting:
+                        raise EngineError(f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}")
                     waiting.remove(place)
                     stopped = ids[-1] in self._stop_ids
                     yield place, Completion(text, len(ids), "stop" if stopped else "length", logprob)
