@@ -49,6 +49,8 @@ class LLMEngine:
         name, ids, params = self.waiting.pop()
         if self.drawn == PLAN.get("dies_after"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.drawn == PLAN.get("hangs_after"):
+            time.sleep(600)
         self.drawn += 1
         with open(os.environ["STAND_IN_DRAWN"], "a") as stream:
             stream.write(f"{os.getpid()} {params.settings['seed']}\\n")

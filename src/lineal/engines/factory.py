@@ -37,8 +37,7 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     The manifest of the step names the engine, and says where the engine does not promise equal bytes.
     """
     step.made_with = step.compute.engine
-    if step.compute.engine == "vllm" and not step.compute.vllm.batch_invariant:
-        step.equal_bytes = False
+    step.equal_bytes = False if step.made_with == "vllm" and not step.compute.vllm.batch_invariant else None
     with step.timed("load"):
         engine = _sampling_engine(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
