@@ -65,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads while sampling (default: torch's own)")
     parser.add_argument("--checkpoint", type=Path, help="a model to use instead of training one")
     parser.add_argument("--vllm", help="an interpreter that has vLLM: time that engine too")
+    parser.add_argument("--eager", action="store_true", help="both vLLMs without compilation: a quicker start, other figures")
     parser.add_argument("--kv-cache-gb", type=float, help="GiB for vLLM's keys and values (on a CPU: 1)")
     return parser.parse_args()
 
@@ -131,7 +132,7 @@ def _lineal_rate(sampler: Sampler, requests: list[Request]) -> float:
 def _compare_vllm(checkpoint: Path, requests: list[Request], arguments: argparse.Namespace, directory: Path) -> None:
     """In turns: through lineal, `LLM.generate` with the same seeds and log-probabilities, and without any."""
     room = arguments.kv_cache_gb
-    settings = VllmCompute(python=arguments.vllm, kv_cache_gb=room, gpu_memory_utilization=0.4, in_flight=len(requests))
+    settings = VllmCompute(python=arguments.vllm, kv_cache_gb=room, gpu_memory_utilization=0.4, enforce_eager=arguments.eager)
     sampler = VllmSampler(checkpoint, settings, directory / "vllm.log")
     direct = _direct(checkpoint, requests, arguments, directory)
     turns = [[engine_seed(request.seed) for request in requests], [None] * len(requests)]
@@ -156,7 +157,7 @@ def _direct(checkpoint: Path, requests: list[Request], arguments: argparse.Names
     script = Path(__file__).with_name("vllm_direct.py")
     process = VllmProcess([arguments.vllm, str(script)], dict(os.environ), directory / "direct.log")
     room = {} if arguments.kv_cache_gb is None else {"kv_cache_memory_bytes": round(arguments.kv_cache_gb * 2**30)}
-    own = {"dtype": "float32", "gpu_memory_utilization": 0.4, "disable_log_stats": True, **room}
+    own = {"dtype": "float32", "gpu_memory_utilization": 0.4, "enforce_eager": arguments.eager, **room}
     process.send({"model": str(checkpoint), "prompts": [request.prompt for request in requests], "arguments": own})
     process.receive("ready")
     return process

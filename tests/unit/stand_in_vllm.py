@@ -78,6 +78,7 @@ class current_platform:
     device_count = staticmethod(lambda: int(os.environ.get("STAND_IN_DEVICES", "1")))
     get_device_total_memory = staticmethod(lambda: int(os.environ.get("STAND_IN_MEMORY", str(8 << 30))))
 """,
+    "inputs.py": "def tokens_input(ids):\n    return {'prompt_token_ids': ids}\n",
     "envs.py": "VLLM_BATCH_INVARIANT = False\n",
     "lora/__init__.py": "",
     "lora/request.py": """

@@ -146,13 +146,14 @@ def _ready(engine: Any) -> dict[str, Any]:
 def _draw(engine: Any, adapter: Any, message: dict[str, Any]) -> Iterator[list[Any]]:
     """Draws all of a message's requests at once; gives the finished ones after each step of the engine."""
     from vllm import SamplingParams
+    from vllm.inputs import tokens_input
     from vllm.sampling_params import RequestOutputKind
 
     prompts = message["prompts"]
     own = {"logprobs": 0, "flat_logprobs": True, "detokenize": False, "output_kind": RequestOutputKind.FINAL_ONLY}
     for place, (prompt, seed) in enumerate(message["draws"]):
         settings = SamplingParams(**message["sampling"], **own, seed=seed)
-        engine.add_request(str(place), {"prompt_token_ids": prompts[prompt]}, settings, lora_request=adapter)
+        engine.add_request(str(place), tokens_input(prompts[prompt]), settings, lora_request=adapter)
     while engine.has_unfinished_requests():
         rows = [_row(output) for output in engine.step() if output.finished]
         if rows:
