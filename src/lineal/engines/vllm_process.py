@@ -48,7 +48,7 @@ class VllmProcess:
         theirs = (requests_out, answers_in)
         try:
             with log.open("wb") as stream:
-                self._process = subprocess.Popen(  # noqa: S603
+                self._process = subprocess.Popen(  # noqa: S603 - the interpreter that params.yaml names, and our own script
                     [*command, *map(str, theirs)], pass_fds=theirs, env=environment, process_group=0,
                     stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
                 )  # fmt: skip
