@@ -130,6 +130,12 @@ def test_greedy_completions_agree_with_the_reference_engine_in_most_rows(project
     assert agreeing >= len(prompts) - 1
 
 
+def test_prompts_of_more_tokens_than_one_step_of_vllm_takes_are_drawn(sampler):
+    requests = [Request(f"{chr(97 + place % 26) * 60}{place}=", place) for place in range(100)]
+    assert sum(len(request.prompt) for request in requests) > 2 * 2048
+    assert len(dict(sampler.stream(requests, SamplingSettings(max_tokens=4)))) == len(requests)
+
+
 def test_vllm_killed_while_it_draws_is_an_error_and_what_was_finished_stays_good(project, sampler):
     requests = [Request(row["prompt"], row["seed"]) for row in rows_of(project, "round_01/generated")]
     stream = sampler.stream(requests, SamplingSettings(max_tokens=12))

@@ -70,7 +70,7 @@ def main() -> None:
         stage = "import"
         try:
             setup = requests.next() or {}
-            _choose_processes(setup["arguments"])
+            _fit_to_cpu(setup["arguments"])
             stage = "check"
             _require_devices(setup["arguments"], setup["weights_bytes"])
             stage = "load"
@@ -85,11 +85,15 @@ def main() -> None:
             raise
 
 
-def _choose_processes(arguments: dict[str, Any]) -> None:
+def _fit_to_cpu(arguments: dict[str, Any]) -> None:
     """On a CPU the engine runs in this process: then its batches depend on the requests alone, not on when they arrive."""
     from vllm.platforms import current_platform
 
-    if current_platform.is_cpu() and arguments["tensor_parallel_size"] == 1:
+    if not current_platform.is_cpu():
+        return
+    # After a part of a prompt vLLM 0.32 sets a seeded request's generator back, which a CPU's cannot: it raises.
+    arguments.setdefault("enable_chunked_prefill", False)
+    if arguments["tensor_parallel_size"] == 1:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 
 
