@@ -158,7 +158,9 @@ def _direct(checkpoint: Path, requests: list[Request], arguments: argparse.Names
 
     script = Path(__file__).with_name("vllm_direct.py")
     process = VllmProcess([arguments.vllm, str(script)], dict(os.environ), directory / "direct.log")
-    room: dict[str, Any] = {} if arguments.kv_cache_gb is None else {"kv_cache_memory_bytes": round(arguments.kv_cache_gb * 2**30)}
+    room: dict[str, Any] = {}
+    if arguments.kv_cache_gb is not None:
+        room["kv_cache_memory_bytes"] = round(arguments.kv_cache_gb * 2**30)
     if not torch.cuda.is_available():  # as lineal does: LLM.generate with seeds and parts of prompts raises on a CPU
         room["enable_chunked_prefill"] = False
     own = {"dtype": "float32", "gpu_memory_utilization": 0.4, "enforce_eager": arguments.eager, **room}
