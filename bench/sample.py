@@ -2,11 +2,16 @@
 
 Both get the same prompts, tokenise and decode them, and are timed in turns. `generate` gets its prompts sorted by
 length, which is its best case. Run: python bench/sample.py
+
+With `--vllm PYTHON` (an interpreter that has vLLM) the vLLM engine is timed too, against vLLM's own `LLM.generate` on the same
+texts: once with the seeds and log-probabilities that rows need, once without them. Both engines are loaded at once: on a GPU
+each takes 0.4 of its memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import string
 import tempfile
@@ -14,8 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings
 from lineal.engines.training import Example, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.vllm_process import VllmProcess
+from lineal.engines.vllm_sampler import VllmSampler, engine_seed
+from lineal.recipe.compute import VllmCompute
 
 SETTINGS = SamplingSettings(max_tokens=24)
 SHAPE = ModelShape(
@@ -43,6 +52,8 @@ def main() -> None:
         sampler = Sampler(checkpoint, device="cpu", batch_size=arguments.batch_size)
         _compare_bits(checkpoint, sampler, requests)
         _compare_speed(checkpoint, sampler, requests, arguments)
+        if arguments.vllm:
+            _compare_vllm(checkpoint, requests, arguments, Path(directory))
 
 
 def _arguments() -> argparse.Namespace:
@@ -53,6 +64,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=300, help="training steps of the model (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads while sampling (default: torch's own)")
     parser.add_argument("--checkpoint", type=Path, help="a model to use instead of training one")
+    parser.add_argument("--vllm", help="an interpreter that has vLLM: time that engine too")
+    parser.add_argument("--eager", action="store_true", help="both vLLMs without compilation: a quicker start, other figures")
+    parser.add_argument("--kv-cache-gb", type=float, help="GiB for vLLM's keys and values (on a CPU: 1)")
     return parser.parse_args()
 
 
@@ -112,6 +126,53 @@ def _compare_speed(checkpoint: Path, sampler: Sampler, requests: list[Request], 
 def _lineal_rate(sampler: Sampler, requests: list[Request]) -> float:
     began = time.perf_counter()
     completions = sampler.sample(requests, SETTINGS)
+    return sum(completion.tokens for completion in completions) / (time.perf_counter() - began)
+
+
+def _compare_vllm(checkpoint: Path, requests: list[Request], arguments: argparse.Namespace, directory: Path) -> None:
+    """In turns: through lineal, `LLM.generate` with the same seeds and log-probabilities, and without any."""
+    room = arguments.kv_cache_gb
+    settings = VllmCompute(python=arguments.vllm, kv_cache_gb=room, gpu_memory_utilization=0.4, enforce_eager=arguments.eager)
+    sampler = VllmSampler(checkpoint, settings, directory / "vllm.log")
+    direct = _direct(checkpoint, requests, arguments, directory)
+    turns = [[engine_seed(request.seed) for request in requests], [None] * len(requests)]
+    rates: list[list[float]] = []
+    print(f"\n{'repeat':>6} {'lineal vllm tok/s':>18} {'LLM.generate':>13} {'without seeds':>14} {'ratio':>6} {'ratio':>6}")
+    for repeat in range(arguments.repeats + 1):
+        rate = [_vllm_rate(sampler, requests, directory / f"saved_{repeat}.jsonl")]
+        for seeds in turns:
+            direct.send({"seeds": seeds, "max_tokens": SETTINGS.max_tokens})
+            rate.append(direct.receive("rate"))
+        if repeat:  # the first turn loads and warms up
+            rates.append(rate)
+            print(f"{repeat:>6} {rate[0]:>18,.0f} {rate[1]:>13,.0f} {rate[2]:>14,.0f}", end="")
+            print(f" {rate[0] / rate[1]:>6.2f} {rate[0] / rate[2]:>6.2f}")
+    medians = [sorted(rate[0] / rate[column] for rate in rates)[len(rates) // 2] for column in (1, 2)]
+    print(f"median ratio: {medians[0]:.2f} with the same seeds and log-probabilities, {medians[1]:.2f} against none")
+    sampler.close()
+    direct.close()
+
+
+def _direct(checkpoint: Path, requests: list[Request], arguments: argparse.Namespace, directory: Path) -> VllmProcess:
+    import torch
+
+    script = Path(__file__).with_name("vllm_direct.py")
+    process = VllmProcess([arguments.vllm, str(script)], dict(os.environ), directory / "direct.log")
+    room: dict[str, Any] = {}
+    if arguments.kv_cache_gb is not None:
+        room["kv_cache_memory_bytes"] = round(arguments.kv_cache_gb * 2**30)
+    if not torch.cuda.is_available():  # as lineal does: LLM.generate with seeds and parts of prompts raises on a CPU
+        room["enable_chunked_prefill"] = False
+    own = {"dtype": "float32", "gpu_memory_utilization": 0.4, "enforce_eager": arguments.eager, **room}
+    process.send({"model": str(checkpoint), "prompts": [request.prompt for request in requests], "arguments": own})
+    process.receive("ready")
+    return process
+
+
+def _vllm_rate(sampler: VllmSampler, requests: list[Request], path: Path) -> float:
+    """As a step draws: every finished completion is saved."""
+    began = time.perf_counter()
+    completions = SavedSampler(sampler, path, {}).sample(requests, SETTINGS)
     return sum(completion.tokens for completion in completions) / (time.perf_counter() - began)
 
 

@@ -81,3 +81,12 @@ def test_conform_gives_known_columns_their_type():
 def test_conform_of_mixed_types_names_the_column():
     with pytest.raises(DataError, match="column 'tokens' must be int64, got string"):
         conform(pa.table({"tokens": ["many"]}))
+
+
+def test_timed_phases_do_not_count_the_phases_inside_them(tmp_path, monkeypatch):
+    clock = iter([0.0, 1.0, 4.0, 6.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    step = workspace(tmp_path)
+    with step.timed("sample"), step.timed("load"):
+        pass
+    assert step.facts["seconds_by_phase"] == {"load": 3.0, "sample": 3.0}

@@ -97,13 +97,14 @@ class Workspace:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Adds the block's seconds to the run log's phase."""
-        started = time.monotonic()
+        """Adds the block's seconds to the run log's phase, without those of phases inside it."""
+        phases = self.facts.setdefault("seconds_by_phase", {})
+        started, counted = time.monotonic(), sum(phases.values())
         try:
             yield
         finally:
-            phases = self.facts.setdefault("seconds_by_phase", {})
-            phases[phase] = phases.get(phase, 0.0) + time.monotonic() - started
+            inside = sum(phases.values()) - counted
+            phases[phase] = phases.get(phase, 0.0) + time.monotonic() - started - inside
 
     def directory(self, output: str = MAIN) -> Path:
         """The directory to write an output's files into."""

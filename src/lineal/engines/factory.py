@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from lineal.data.progress import say
 from lineal.data.workspace import Workspace
 from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, SamplingSettings
@@ -41,7 +43,8 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     """
     served = step.model(field).manifest.kind is ArtifactKind.SERVED
     step.made_with = "openai" if served else step.compute.engine
-    step.equal_bytes = False if step.made_with == "openai" else None
+    promised = step.compute.vllm.batch_invariant if step.made_with == "vllm" else step.made_with != "openai"
+    step.equal_bytes = None if promised else False
     with step.timed("load"):
         engine = _endpoint(step, field) if step.made_with == "openai" else _sampling_engine(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
@@ -53,10 +56,26 @@ def _sampling_engine(step: Workspace, field: str) -> CompletionSource:
         from lineal.engines.fake import FakeSampler
 
         return FakeSampler()
+    checkpoint = step.model(field).directory
+    if step.compute.engine == "vllm":
+        return _vllm(step, field, checkpoint)
     from lineal.engines.sampling import Sampler
 
-    checkpoint = step.model(field).directory
     return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field))
+
+
+def _vllm(step: Workspace, field: str, checkpoint: Path) -> CompletionSource:
+    from lineal.engines.vllm_sampler import VllmSampler
+
+    log = (step.progress_file or step.partial / "step").with_suffix(f".{field}.vllm.log")
+
+    @contextmanager
+    def loading() -> Iterator[None]:
+        say(f"{step.step} loads {field} into vLLM, which may take a minute; its log: {log}", step.progress_file)
+        with step.timed("load"):
+            yield
+
+    return VllmSampler(checkpoint, step.compute.vllm, log, base_of(step, field), step.project, loading, step.facts)
 
 
 def _endpoint(step: Workspace, field: str) -> CompletionSource:
@@ -113,6 +132,11 @@ def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
 
     with step.timed("load"):
         return LikelihoodScorer(step.model(field).directory, step.compute.device, base_of(step, field))
+
+
+def _name_scorer(step: Workspace) -> None:
+    """Names the engine that scores; where a step draws too, its sampler is the one that is named."""
+    step.made_with = step.made_with or ("fake" if step.compute.engine == "fake" else "transformers")
 
 
 def base_of(step: Workspace, field: str) -> Path | None:

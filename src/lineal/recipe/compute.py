@@ -11,7 +11,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 Positive = Annotated[int, Ge(1)]
@@ -122,6 +122,50 @@ class Endpoint(Strict):
         return name
 
 
+VLLM_OWN = (
+    "model", "tokenizer", "skip_tokenizer_init", "trust_remote_code", "load_format", "generation_config", "seed",
+    "enable_prefix_caching", "enable_lora", "max_lora_rank", "max_loras", "tensor_parallel_size", "gpu_memory_utilization",
+    "kv_cache_memory_bytes", "max_model_len", "dtype", "enforce_eager", "logprobs_mode",
+)  # fmt: skip
+"""Arguments of vLLM's engine that lineal sets itself."""
+
+
+class VllmCompute(Strict):
+    """How `engine: vllm` runs. vLLM promises equal bytes in its batch-invariant mode only; other manifests say so.
+
+    Attributes:
+        python: the interpreter that has vLLM (a path from the project, or a name); without one, lineal's own.
+        tensor_parallel: devices that share one model.
+        gpu_memory_utilization: share of a device's memory that vLLM takes.
+        kv_cache_gb: GiB for keys and values, in place of what that share leaves; on a CPU set it.
+        max_model_len: longest prompt with its completion; without one, the model's own.
+        dtype: type of the weights; 'auto' is the type in which they are stored.
+        enforce_eager: no compilation and no CUDA graphs: a quicker start, slower sampling.
+        batch_invariant: vLLM's mode in which a row doesn't feel its neighbours, where the device has it.
+        in_flight: samples handed over at once; what one slice of a step holds at least.
+        extra: further arguments of vLLM's engine (`EngineArgs`), by their names there.
+    """
+
+    python: str | None = None
+    tensor_parallel: Positive = 1
+    gpu_memory_utilization: Annotated[float, Gt(0), Le(1)] = 0.9
+    kv_cache_gb: Annotated[float, Gt(0)] | None = None
+    max_model_len: Positive | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    enforce_eager: bool = False
+    batch_invariant: bool = False
+    in_flight: Positive = 16384
+    extra: dict[str, Any] = {}
+
+    @field_validator("extra")
+    @classmethod
+    def _extra_is_not_set_elsewhere(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted(set(extra) & set(VLLM_OWN))
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: set by lineal, or by a field of compute.vllm; remove it from extra")
+        return extra
+
+
 class Compute(Strict):
     """How steps are executed. Each field says why it cannot change an artifact's bytes.
 
@@ -151,12 +195,13 @@ class Compute(Strict):
         accelerate: processes that share a training, or an accelerate configuration (a path in the project) that names
             them; sums are added up in another order then, so the manifest says how many there were.
         report_to: trackers that get a training's figures; what they write lies in `runs/`.
+        vllm: how the engine `vllm` runs.
         endpoints: by a served model's name, the server that has it; 'default' is for the others, and for checkpoints under
             `engine: openai`. Nobody can promise what a server answers, and the manifest says so.
     """
 
     executor: Literal["in_process", "multiprocess", "ray", "k8s"] = "in_process"
-    engine: Literal["transformers", "openai", "fake"] = "transformers"
+    engine: Literal["transformers", "vllm", "openai", "fake"] = "transformers"
     device: str = "auto"
     gpus: Annotated[tuple[str, ...] | None, BeforeValidator(_pool)] = None
     requests: dict[str, Request] = {}
@@ -172,6 +217,7 @@ class Compute(Strict):
     gradient_checkpointing: bool = False
     accelerate: Positive | str | None = None
     report_to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = []
+    vllm: VllmCompute = VllmCompute()
     endpoints: dict[str, Endpoint] = {}
 
     @property

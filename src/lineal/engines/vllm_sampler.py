@@ -1,0 +1,233 @@
+"""Sampling with vLLM: lineal's tokens go in and come out, the drawing is done by a worker in vLLM's own interpreter.
+
+All requests of a call are in flight at once, samples of one prompt share its prefix, and an adapter is served on its base
+without being merged. Equal bytes are vLLM's to promise: it does so in its batch-invariant mode only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from lineal.engines.adapter_fit import require_fit
+from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, stored_dtype
+from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings
+from lineal.engines.tokens import decode_completions, encode_prompts, load_tokenizer
+from lineal.engines.vllm_process import VllmProcess
+from lineal.errors import EngineError
+from lineal.recipe.compute import VllmCompute
+
+WORKER = Path(__file__).with_name("vllm_worker.py")
+LOWEST_TEMPERATURE = 0.01  # vLLM raises what lies between 0 and this
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the sizes that vLLM can make room for
+GIB = 1024**3
+
+
+class VllmSampler:
+    """A checkpoint that vLLM draws from; loaded when the first completion is asked for.
+
+    Attributes:
+        in_flight: requests handed over at once.
+
+    Args:
+        checkpoint: directory of a full model, or of a LoRA adapter.
+        settings: how vLLM runs.
+        log: where vLLM's own words go.
+        base: the full model under an adapter.
+        project: where a relative path of `settings.python` starts.
+        loading: what the loading is timed and announced with.
+        facts: the step's facts; the engine adds its version and what it took from the model.
+
+    Raises:
+        EngineError: no interpreter with vLLM, no tokenizer, or an adapter without its base or on another one.
+    """
+
+    def __init__(
+        self, checkpoint: Path, settings: VllmCompute, log: Path, base: Path | None = None, project: Path = Path(),
+        loading: Callable[[], AbstractContextManager[None]] = nullcontext, facts: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.in_flight = settings.in_flight
+        self._settings, self._log, self._loading = settings, log, loading
+        self._facts = {} if facts is None else facts
+        self._python = _interpreter(settings.python, project)
+        self._adapter = checkpoint if is_adapter(checkpoint) else None
+        self._weights = checkpoint if self._adapter is None else require_base(checkpoint, base)
+        if self._adapter is not None:
+            require_fit(self._adapter, self._weights)
+        self._tokenizer = load_tokenizer(checkpoint)
+        self._stop_ids = sorted({cast(int, self._tokenizer.eos_token_id), *_declared_stops(self._weights)})
+        self._positions = settings.max_model_len or _positions(self._weights)
+        self._process: VllmProcess | None = None
+
+    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+        """Each request's place and its completion, as they are finished.
+
+        Args:
+            requests: prompts with their seeds; a seed is vLLM's, so it draws another completion than transformers would.
+            settings: how to draw.
+
+        Raises:
+            EngineError: before anything is drawn, for a prompt that cannot be encoded or is too long, a seed or a temperature
+                out of range, and what the model, the device or `compute.vllm` cannot do; later, when the worker dies.
+        """
+        message = self._message(requests, settings)
+        waiting = set(range(len(requests)))
+        try:
+            process = self._running(max(map(len, message["prompts"]), default=0) + settings.max_tokens)
+            process.send(message)
+            while waiting:
+                rows = process.receive("finished")
+                texts = decode_completions(self._tokenizer, [ids for _, ids, _ in rows])
+                for text, (place, ids, logprob) in zip(texts, rows, strict=True):
+                    if place not in waiting:
+                        raise EngineError(f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}")
+                    waiting.remove(place)
+                    stopped = ids[-1] in self._stop_ids
+                    yield place, Completion(text, len(ids), "stop" if stopped else "length", logprob)
+        finally:
+            if waiting:  # what the worker still has to say belongs to nobody
+                self.close()
+
+    def close(self) -> None:
+        """Ends the engine; the next request would load it again."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _message(self, requests: Sequence[Request], settings: SamplingSettings) -> dict[str, Any]:
+        if 0 < settings.temperature < LOWEST_TEMPERATURE:
+            raise EngineError(
+                f"temperature: got {settings.temperature}, expected 0 or at least {LOWEST_TEMPERATURE} with vLLM, which would "
+                f"take {LOWEST_TEMPERATURE}. Set it to 0, or set compute.engine: transformers."
+            )
+        for request in requests:
+            if not 0 <= request.seed < SEED_LIMIT:
+                raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
+        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(request.prompt for request in requests))}
+        encoded = encode_prompts(self._tokenizer, list(places), settings.chat)
+        self._require_room(max(map(len, encoded), default=0) + settings.max_tokens, self._positions)
+        return {
+            "prompts": encoded,
+            "draws": [[places[request.prompt], engine_seed(request.seed)] for request in requests],
+            "sampling": {
+                "temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k,
+                "max_tokens": settings.max_tokens, "stop_token_ids": self._stop_ids, "ignore_eos": True,
+            },
+        }  # fmt: skip
+
+    def _require_room(self, tokens: int, positions: int | None) -> None:
+        if positions is not None and tokens > positions:
+            raise EngineError(
+                f"sampling: the longest prompt with max_tokens has {tokens} tokens, that is more than the {positions} that vLLM "
+                "is to keep. Raise compute.vllm.max_model_len if the model has more positions, lower max_tokens, or "
+                "shorten the prompts."
+            )
+
+    def _running(self, tokens: int) -> VllmProcess:
+        """The worker with its checkpoint loaded and room for so many tokens."""
+        if self._process is None:
+            with self._loading():
+                self._process = VllmProcess([self._python, str(WORKER)], self._environment(), self._log)
+                self._process.send(self._setup())
+                ready = self._process.receive("ready")
+            self._positions = ready["max_model_len"]
+            self._facts |= {"vllm": ready["vllm"], "max_model_len": ready["max_model_len"]}
+        self._require_room(tokens, self._positions)
+        return self._process
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        if self._settings.python is not None:  # lineal's modules are not that interpreter's
+            environment = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        invariant = str(int(self._settings.batch_invariant))
+        quiet = {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+        return environment | quiet | {"VLLM_BATCH_INVARIANT": invariant, "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+
+    def _setup(self) -> dict[str, Any]:
+        settings = self._settings
+        own = stored_dtype(self._weights)
+        name = str(own).removeprefix("torch.") if settings.dtype == "auto" else settings.dtype
+        arguments: dict[str, Any] = {
+            "model": str(self._weights), "skip_tokenizer_init": True, "trust_remote_code": False, "load_format": "safetensors",
+            "generation_config": "vllm", "seed": 0, "enable_prefix_caching": True, "disable_log_stats": True,
+            "logprobs_mode": "raw_logprobs", "dtype": name, "tensor_parallel_size": settings.tensor_parallel,
+            "gpu_memory_utilization": settings.gpu_memory_utilization, "enforce_eager": settings.enforce_eager,
+        }  # fmt: skip
+        if settings.max_model_len is not None:
+            arguments["max_model_len"] = settings.max_model_len
+        if settings.kv_cache_gb is not None:
+            arguments["kv_cache_memory_bytes"] = round(settings.kv_cache_gb * GIB)
+        if self._adapter is not None:
+            arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _lora_room(self._adapter)}
+        stored = sum(path.stat().st_size for path in self._weights.glob("*.safetensors"))
+        return {
+            "arguments": arguments | settings.extra,
+            "adapter": None if self._adapter is None else str(self._adapter.resolve()),
+            "weights_bytes": stored * _bits(name) // _bits(str(own)),
+        }
+
+
+def engine_seed(seed: int) -> int:
+    """A seed as vLLM takes it: the same 64 bits as a signed number.
+
+    -1 means "no seed" there, so the highest seed is given as the second highest; they are the one pair that draws alike.
+    """
+    signed = seed - SEED_LIMIT if seed >= SEED_LIMIT // 2 else seed
+    return min(signed, -2) if signed == -1 else signed
+
+
+def _interpreter(python: str | None, project: Path) -> str:
+    if python is None:
+        if find_spec("vllm") is not None:
+            return sys.executable
+        raise EngineError(
+            f"compute.engine is vllm, but {sys.executable} has no vLLM. Make an environment for it (make vllm-env) and name its "
+            "interpreter in compute.vllm.python, or install it here: pip install 'lineal[vllm]'"
+        )
+    found = shutil.which(str(project / python) if os.sep in python else python)
+    if found is None:
+        raise EngineError(
+            f"compute.vllm.python: got {python!r}, expected an interpreter that has vLLM: a path from {project.resolve()}, or a "
+            "name on the PATH. Correct it; `make vllm-env` makes one."
+        )
+    return found
+
+
+def _read_config(directory: Path, name: str) -> dict[str, Any]:
+    path = directory / name
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def _declared_stops(weights: Path) -> list[int]:
+    """What ends a completion beside the tokenizer's eos; the generation config says it, else the model's config."""
+    config = _read_config(weights, "generation_config.json") or _read_config(weights, "config.json")
+    declared = config.get("eos_token_id")
+    return declared if isinstance(declared, list) else [] if declared is None else [declared]
+
+
+def _positions(weights: Path) -> int | None:
+    config = _read_config(weights, "config.json")
+    found: int | None = (config.get("text_config") or config).get("max_position_embeddings")
+    return found
+
+
+def _lora_room(adapter: Path) -> int:
+    rank = _read_config(adapter, ADAPTER_CONFIG)["r"]
+    room = next((size for size in LORA_RANKS if size >= rank), None)
+    if room is None:
+        raise EngineError(f"{adapter}: rank {rank}, vLLM serves ranks up to {LORA_RANKS[-1]}. Set compute.engine: transformers.")
+    return room
+
+
+def _bits(dtype: str) -> int:
+    import torch
+
+    return cast(int, getattr(torch, dtype.removeprefix("torch.")).itemsize) * 8

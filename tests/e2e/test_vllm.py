@@ -1,0 +1,163 @@
+"""Sampling with a real vLLM, in its own interpreter: three starts of it, which is what this file costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from lineal.data.ids import row_seed
+from lineal.data.manifest import read_manifest
+from lineal.engines.sampling import Request, Sampler, SamplingSettings
+from lineal.engines.scoring import LikelihoodScorer
+from lineal.engines.vllm_sampler import VllmSampler
+from lineal.errors import EngineError
+from lineal.recipe.compute import VllmCompute
+
+from .toy_project import ROOT, command, make_project
+
+PYTHON = Path(os.environ.get("LINEAL_VLLM_PYTHON", ROOT / ".venv-vllm" / "bin" / "python"))
+needs_vllm = pytest.mark.skipif(
+    not PYTHON.exists(), reason=f"{PYTHON} is not there: run `make vllm-env`, or set LINEAL_VLLM_PYTHON"
+)
+
+pytestmark = [pytest.mark.model, needs_vllm]
+
+ON_CPU = {"kv_cache_gb": 0.25, "enforce_eager": True}
+PARAMS = f"""\
+seed: 0
+rounds: 2
+active: [toy]
+compute:
+  engine: vllm
+  workers: 1
+  vllm: {json.dumps({"python": str(PYTHON), **ON_CPU})}
+"""
+LOOP = """\
+method: Toy
+summary: Samples with vLLM, trains an adapter with TRL, and samples from the adapter.
+tasks:
+  base:  {use: letter_sort, length: [2, 4], size: 1024, split: train}
+  train: {use: letter_sort, length: [3, 6], size: 32}
+start:
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 100, batch_size: 64, hidden_size: 64, intermediate_size: 128}
+round:
+  generated:  {use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 4, max_tokens: 12}
+  verified:   {use: exact_match, rows: generated}
+  filtered:   {use: select, rows: verified, sql: keep_correct, max_per_prompt: 2}
+  checkpoint: {use: sft, init: start.checkpoint, rows: filtered, steps: 8, learning_rate: 1.0e-2, lora: {rank: 4, alpha: 8}}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """Two rounds, sampled by vLLM and trained by TRL; the second one samples from the first one's adapter."""
+    root = make_project(tmp_path_factory.mktemp("vllm") / "project", LOOP, PARAMS)
+    command(root, "lineal", "run")
+    return root
+
+
+@pytest.fixture(scope="module")
+def sampler(project):
+    """vLLM on the start checkpoint."""
+    settings = VllmCompute(python=str(PYTHON), **ON_CPU)
+    engine = VllmSampler(project / "artifacts/toy/start/checkpoint", settings, project / "vllm.log")
+    yield engine
+    engine.close()
+
+
+def artifact(project, node):
+    return project / "artifacts" / "toy" / node
+
+
+def rows_of(project, node):
+    return [row for path in sorted(artifact(project, node).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def differences(project, node, adapter, base):
+    """By how much the engine's log-probabilities are off those of transformers, where the text spells the drawn tokens."""
+    rows = [row for row in rows_of(project, node) if row["finish_reason"] == "stop"]
+    scorer = LikelihoodScorer(artifact(project, adapter), "cpu", base and artifact(project, base))
+    scored = scorer.score([(row["prompt"], row["completion"]) for row in rows])
+    found = [abs(row["logprob"] - one.logprob) for row, one in zip(rows, scored, strict=True) if row["tokens"] == one.tokens]
+    assert len(found) > 32
+    return found
+
+
+def test_rounds_sampled_by_vllm_and_trained_by_trl_say_what_is_promised(project):
+    for number in (1, 2):
+        manifest = read_manifest(artifact(project, f"round_0{number}/generated"), "generated")
+        assert (manifest.made_with, manifest.equal_bytes, manifest.counts["out"]) == ("vllm", False, 128)
+        log = json.loads((project / f"runs/toy/round_0{number}/generated.json").read_text())["facts"]
+        assert log["vllm"].startswith("0.")
+        assert log["seconds_by_phase"]["load"] > 0
+    assert (artifact(project, "round_02/checkpoint") / "adapter_model.safetensors").exists()
+    assert "vllm (equal bytes not promised)" in command(project, "lineal", "show", "toy/round_01/generated")
+    trained = read_manifest(artifact(project, "round_01/checkpoint"), "checkpoint")
+    assert (trained.made_with, trained.equal_bytes) == (None, None)
+
+
+def test_logprob_is_that_of_the_reference_model_and_an_adapter_is_served(project):
+    assert max(differences(project, "round_01/generated", "start/checkpoint", None)) < 1e-3
+    assert max(differences(project, "round_02/generated", "round_01/checkpoint", "start/checkpoint")) < 1e-3
+    assert max(differences(project, "round_02/generated", "start/checkpoint", None)) > 0.1, "the base alone says otherwise"
+
+
+def test_same_requests_in_another_process_give_the_same_rows(project, sampler):
+    rows = rows_of(project, "round_01/generated")
+    seeds = [row_seed(0, "round_01/generated", row["prompt_id"], row["sample_index"]) for row in rows]
+    assert [row["seed"] for row in rows] == seeds
+    drawn = dict(sampler.stream([Request(row["prompt"], row["seed"]) for row in rows], SamplingSettings(max_tokens=12)))
+    equal = [drawn[place].text == row["completion"] and drawn[place].logprob == row["logprob"] for place, row in enumerate(rows)]
+    assert sum(equal) == len(rows)
+    assert len({one.text for one in drawn.values()}) > 64, "samples of one prompt differ"
+
+
+def test_greedy_completions_agree_with_the_reference_engine_in_most_rows(project, sampler):
+    prompts = [row["prompt"] for row in rows_of(project, "tasks/train")]
+    requests = [Request(prompt, 0) for prompt in prompts]
+    settings = SamplingSettings(temperature=0.0, max_tokens=12)
+    drawn = dict(sampler.stream(requests, settings))
+    reference = Sampler(artifact(project, "start/checkpoint"), "cpu").sample(requests, settings)
+    agreeing = sum(
+        (drawn[place].text, drawn[place].tokens, drawn[place].finish_reason) == (one.text, one.tokens, one.finish_reason)
+        for place, one in enumerate(reference)
+    )
+    assert agreeing >= len(prompts) - 1
+
+
+def test_prompts_of_more_tokens_than_one_step_of_vllm_takes_are_drawn(sampler):
+    requests = [Request(f"{chr(97 + place % 26) * 60}{place}=", place) for place in range(100)]
+    assert sum(len(request.prompt) for request in requests) > 2 * 2048
+    assert len(dict(sampler.stream(requests, SamplingSettings(max_tokens=4)))) == len(requests)
+
+
+def test_vllm_killed_while_it_draws_is_an_error_and_what_was_finished_stays_good(project, sampler):
+    requests = [Request(row["prompt"], row["seed"]) for row in rows_of(project, "round_01/generated")]
+    stream = sampler.stream(requests, SamplingSettings(max_tokens=12))
+    finished = [next(stream)]
+    os.kill(sampler._process._process.pid, signal.SIGKILL)
+    with pytest.raises(EngineError, match="ended by SIGKILL"):
+        finished += stream
+    rows = rows_of(project, "round_01/generated")
+    assert all(rows[place]["completion"] == one.text for place, one in finished)
+
+
+@pytest.mark.gpu
+def test_batch_invariant_rows_on_a_gpu_do_not_feel_their_neighbours(project):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    settings = VllmCompute(python=str(PYTHON), gpu_memory_utilization=0.3, batch_invariant=True, dtype="bfloat16")
+    engine = VllmSampler(artifact(project, "start/checkpoint"), settings, project / "gpu.log")
+    requests = [Request(row["prompt"], row["seed"]) for row in rows_of(project, "round_01/generated")]
+    together = dict(engine.stream(requests, SamplingSettings(max_tokens=12)))
+    backwards = dict(engine.stream(requests[::-1], SamplingSettings(max_tokens=12)))
+    alone = [dict(engine.stream([request], SamplingSettings(max_tokens=12)))[0] for request in requests[:8]]
+    engine.close()
+    assert [together[place] for place in range(len(requests))] == [backwards[place] for place in reversed(range(len(requests)))]
+    assert alone == [together[place] for place in range(8)]
