@@ -43,6 +43,7 @@ def launch(workspace: Workspace) -> None:
     workspace.counts.update(result["counts"])
     workspace.facts.update(result["facts"])
     workspace.made_with = result["made_with"]
+    workspace.equal_bytes = False
 
 
 def launch_command(workspace: Workspace) -> list[str]:

@@ -159,7 +159,7 @@ class Grpo(Trainer):
         from lineal.engines.online_training import Vllm
 
         mode = step.compute.grpo_vllm
-        step.made_with = f"vllm {mode}" if mode else "transformers"
+        step.made_with, step.equal_bytes = (f"vllm {mode}", False) if mode else ("transformers", None)
         return Vllm(mode, step.compute.grpo_vllm_server) if mode else None
 
     def _prompts(self, step: Workspace) -> pa.Table:
