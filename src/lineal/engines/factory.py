@@ -157,8 +157,3 @@ def base_of(step: Workspace, field: str) -> Path | None:
             f"lineal run {step.model(field).key}"
         )
     return bases[0].directory
-
-
-def _name_scorer(step: Workspace) -> None:
-    """Names the engine that scores; where a step draws too, its sampler is the one that is named."""
-    step.made_with = step.made_with or ("fake" if step.compute.engine == "fake" else "transformers")

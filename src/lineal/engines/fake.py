@@ -33,8 +33,8 @@ class FakeSampler:
 def fake_generation(prompts: Sequence[str], samples: int, max_tokens: int, seed: int) -> Generation:
     """Stands for what an online training samples: each prompt once, before the first step."""
     requests = [Request(prompt, seed + index) for prompt in prompts for index in range(samples)]
-    drawn = FakeSampler().sample(requests, SamplingSettings(max_tokens=max_tokens))
-    rollouts = [Rollout(place // samples, 0, one.text, one.tokens, one.finish_reason) for place, one in enumerate(drawn)]
+    drawn = FakeSampler().stream(requests, SamplingSettings(max_tokens=max_tokens))
+    rollouts = [Rollout(place // samples, 0, one.text, one.tokens, one.finish_reason) for place, one in drawn]
     return Generation(0, len(rollouts), tuple(rollouts))
 
 
