@@ -36,12 +36,19 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     """
     step.made_with = step.compute.engine
     with step.timed("load"):
-        engine = _sampling_engine(step, field)
+        engine = _replicated(step, field) if step.compute.replicas else sampling_engine(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
     return SavedSampler(engine, step.unsaved / f"{field}.jsonl", step.facts)
 
 
-def _sampling_engine(step: Workspace, field: str) -> CompletionSource:
+def _replicated(step: Workspace, field: str) -> CompletionSource:
+    from lineal.engines.ray_sampling import RaySampler
+
+    return RaySampler(step, field)
+
+
+def sampling_engine(step: Workspace, field: str) -> CompletionSource:
+    """The engine that `compute.engine` names, in this process, with the checkpoint of an input field."""
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeSampler
 

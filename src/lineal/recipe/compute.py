@@ -10,15 +10,46 @@ import os
 from typing import Annotated, Literal
 
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 Positive = Annotated[int, Ge(1)]
+
+
+def _cluster_address(value: str) -> str:
+    """An address of a Ray cluster, if the step's own process can join there.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    host, _, port = value.rpartition(":")
+    if value != "auto" and ("/" in value or not host or not port.isdecimal()):
+        raise ValueError("must be auto or HOST:PORT of the cluster's head (its port is 6379 unless it was given another)")
+    return value
 
 
 class Strict(BaseModel):
     """Frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True)
+
+
+class RayCompute(Strict):
+    """Where the replicas of a step run, and what each gets. Rows don't feel which replica made them.
+
+    Attributes:
+        address: the head of a running cluster as 'HOST:PORT', or 'auto' for the one that this machine belongs to; None
+            starts one on this machine for as long as the step runs.
+        cpus_per_replica: cores that a replica reserves; one that verifies has as many processes.
+        gpus_per_replica: GPUs (or a share of one) that a replica reserves where it holds a model.
+        block_rows: rows that a replica is given at once; they are what is made again when it dies.
+        retries: how often a block is given out again after the process of its replica died.
+    """
+
+    address: Annotated[str, AfterValidator(_cluster_address)] | None = None
+    cpus_per_replica: Positive = 1
+    gpus_per_replica: Annotated[float, Ge(0)] = 0.0
+    block_rows: Positive = 512
+    retries: Annotated[int, Ge(0)] = 3
 
 
 class Compute(Strict):
@@ -34,6 +65,9 @@ class Compute(Strict):
         workers: processes and DuckDB threads for row-wise work; rows are put back in input order.
         max_concurrent: steps the multiprocess executor runs at once.
         processes: 'fork' runs steps in children of one server that has the heavy imports done, 'spawn' starts each afresh.
+        replicas: processes on a Ray cluster that one step's sampling, scoring and verification fan out over, each with the
+            model; 0 keeps them in the step's own process. Results are put back in input order.
+        ray: where these replicas run.
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
     """
 
@@ -45,6 +79,8 @@ class Compute(Strict):
     workers: Annotated[int, Ge(0)] = 0
     max_concurrent: Positive = 2
     processes: Literal["fork", "spawn"] = "fork"
+    replicas: Annotated[int, Ge(0)] = 0
+    ray: RayCompute = RayCompute()
     memory_limit: str = "4GB"
 
     @property
