@@ -151,17 +151,15 @@ def test_demo_pipeline_on_1_2_and_4_workers_has_the_bytes_of_one_process(cluster
     params = (root / "params.yaml").read_text().replace("rounds: 2", "rounds: 1")
     (root / "params.yaml").write_text(params)
     plan = make_plan(open_project(root), ["rest_em"])
-    for key in plan.steps:
+    for key in ("rest_em/tasks/base", "rest_em/tasks/train", "rest_em/start/checkpoint", "rest_em/round_01/generated"):
         run_step(plan, key)
-    directories = [plan.project.directory(f"rest_em/round_01/{name}") for name in ("generated", "evaluation")]
-    reference = [files_of(directory) for directory in directories]
-    for replicas, again in ((1, 1), (2, 2), (4, 1)):
+    directory = plan.project.directory("rest_em/round_01/generated")
+    reference = files_of(directory)
+    for replicas in (1, 2, 4):
         (root / "params.yaml").write_text(f"{params}compute: {{replicas: {replicas}, ray: {{block_rows: 12}}}}\n")
-        plan = make_plan(open_project(root), ["rest_em"])
-        for directory in directories[:again]:
-            shutil.rmtree(directory)
-            assert run_step(plan, f"rest_em/round_01/{directory.name}") == "done"
-        assert [files_of(directory) for directory in directories] == reference
+        shutil.rmtree(directory)
+        assert run_step(make_plan(open_project(root), ["rest_em"]), "rest_em/round_01/generated") == "done"
+        assert files_of(directory) == reference
 
 
 def files_of(directory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
@@ -35,10 +36,11 @@ class Cluster:
     head: tuple[str, int]
 
     def is_lost(self) -> bool:
-        """Whether its head gives no answer for `LOST_SECONDS`."""
+        """Whether its head gives no answer for `LOST_SECONDS`; then this process doesn't take leave of it at its end either."""
         deadline = time.monotonic() + LOST_SECONDS
         while not _answers(self.head):
             if time.monotonic() > deadline:
+                atexit.unregister(self.ray.shutdown)  # it would wait for the head's answer
                 return True
             time.sleep(1.0)
         return False

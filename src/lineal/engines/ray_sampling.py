@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lineal.data.store import open_artifact
+from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace
 from lineal.engines.ray_cluster import join
 from lineal.engines.ray_fan_out import Work, fan_out, slice_rows
@@ -68,8 +68,10 @@ def sampling_work(step: dict[str, Any], field: str, settings: dict[str, Any]) ->
 
 def described(step: Workspace, field: str) -> dict[str, Any]:
     """A step and one of its models in plain values, for a replica to open."""
-    inputs = {name: [(each.key, str(each.directory), each.digest) for each in step.inputs.get(name, ())] for name in
-              (field, f"{field}_base")}  # fmt: skip
+    inputs = {
+        name: [(each.key, str(each.directory), each.digest) for each in step.inputs.get(name, ())]
+        for name in (field, f"{field}_base")
+    }
     return {
         "project": str(step.project), "step": step.step, "round": step.round, "seed": step.seed, "partial": str(step.partial),
         "compute": step.compute.model_dump(), "inputs": inputs,
@@ -83,8 +85,8 @@ def opened(described: dict[str, Any]) -> Workspace:
         EngineError: the model is not there, or another one is.
     """
     compute = Compute.model_validate(described["compute"])
-    on_cpu = compute.device == "auto" and not compute.ray.gpus_per_replica
-    own = compute.model_copy(update={"replicas": 0} | ({"device": "cpu"} if on_cpu else {}))
+    device = compute.device if compute.device != "auto" or compute.ray.gpus_per_replica else "cpu"
+    own = compute.model_copy(update={"replicas": 0, "device": device})
     inputs = {name: tuple(_model(*each) for each in models) for name, models in described["inputs"].items() if models}
     return Workspace(
         Path(described["project"]), described["step"], described["round"], described["seed"], own, inputs,
@@ -92,19 +94,21 @@ def opened(described: dict[str, Any]) -> Workspace:
     )  # fmt: skip
 
 
-def _model(key: str, directory: str, digest: str) -> Any:
+def _model(key: str, directory: str, digest: str) -> Artifact:
     try:
         model = open_artifact(key, Path(directory))
     except ArtifactError as error:
-        model, problem = None, str(error)
-    else:
-        problem = f"its digest is {model.digest[:12]} there, {digest[:12]} where the step runs"
-    if model is None or model.digest != digest:
-        raise EngineError(
-            f"a replica on {platform.node()} cannot read the model {key} at {directory}: {problem}. "
-            "Put the project on a file system that all nodes of the Ray cluster share, under one path"
-        )
+        raise EngineError(_not_shared(key, directory, str(error))) from error
+    if model.digest != digest:
+        raise EngineError(_not_shared(key, directory, f"its digest is {model.digest[:12]} there, {digest[:12]} in the step"))
     return model
+
+
+def _not_shared(key: str, directory: str, problem: str) -> str:
+    return (
+        f"a replica on {platform.node()} cannot read the model {key} at {directory}: {problem}. "
+        "Put the project on a file system that all nodes of the Ray cluster share, under one path"
+    )
 
 
 def require_own_gpus(compute: Compute) -> None:

@@ -17,7 +17,7 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 class RowPool(Protocol[Answer_co]):
     """What answers rows, several at a time; see `isolated.pool.WorkerPool` and `sandbox.pool.SandboxPool`."""
 
-    def map(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer_co]:
+    def map(self, rows: Iterable[Mapping[str, Any]], /) -> Iterator[Answer_co]:
         """The answer to each row, in order."""
         ...
 
@@ -46,13 +46,15 @@ def replicated(
 
 @dataclass(frozen=True)
 class _ReplicatedPool(Generic[Answer]):
+    """See `replicated`."""
+
     compute: Compute
     local: RowPool[Answer]
     make: Callable[..., Work]
     arguments: Mapping[str, Any]
     read: Callable[[Any], Answer]
 
-    def map(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Answer]:
+    def map(self, rows: Iterable[Mapping[str, Any]], /) -> Iterator[Answer]:
         """As the local pool, which also answers what is one block: there is nothing to fan out."""
         asked = list(rows)
         if len(asked) <= self.compute.ray.block_rows:
@@ -60,6 +62,7 @@ class _ReplicatedPool(Generic[Answer]):
         return self._in_order(asked)
 
     def _in_order(self, rows: list[Mapping[str, Any]]) -> Iterator[Answer]:
+        """Answers as their blocks come back, held until their turn."""
         early: dict[int, Answer] = {}
         following = 0
         for place, answer in fan_out(self.compute, self.make, self.arguments, rows):
