@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import socket
@@ -36,11 +35,10 @@ class Cluster:
     head: tuple[str, int]
 
     def is_lost(self) -> bool:
-        """Whether its head gives no answer for `LOST_SECONDS`; then this process doesn't take leave of it at its end either."""
+        """Whether its head gives no answer for `LOST_SECONDS`."""
         deadline = time.monotonic() + LOST_SECONDS
         while not _answers(self.head):
             if time.monotonic() > deadline:
-                atexit.unregister(self.ray.shutdown)  # it would wait for the head's answer
                 return True
             time.sleep(1.0)
         return False
