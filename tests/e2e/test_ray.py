@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -23,10 +24,14 @@ from lineal.engines.ray_fan_out import fan_out
 from lineal.engines.ray_sampling import RaySampler, described, opened
 from lineal.engines.sampling import Request, SamplingSettings
 from lineal.errors import DataError, EngineError
+from lineal.plan import make_plan
 from lineal.recipe.compute import Compute, RayCompute
+from lineal.recipe.project import open_project
 from lineal.recipe.references import ArtifactKind
+from lineal.step.runner import run_step
 from tests.unit.lab import Lab, rows_of
 
+from .pipelines_project import make_pipelines_project
 from .toy_project import ROOT
 
 needs_ray = pytest.mark.skipif(
@@ -137,6 +142,29 @@ def test_sampling_again_after_a_stop_asks_only_for_what_was_missing(cluster, tmp
 
 def interrupt(rows):
     raise KeyboardInterrupt
+
+
+@needs_ray
+@pytest.mark.model
+def test_demo_pipeline_on_1_2_and_4_workers_has_the_bytes_of_one_process(cluster, tmp_path):
+    root = make_pipelines_project(tmp_path / "project")
+    params = (root / "params.yaml").read_text().replace("rounds: 2", "rounds: 1")
+    (root / "params.yaml").write_text(params)
+    plan = make_plan(open_project(root), ["rest_em"])
+    for key in ("rest_em/tasks/base", "rest_em/tasks/train", "rest_em/start/checkpoint", "rest_em/round_01/generated"):
+        run_step(plan, key)
+    directory = plan.project.directory("rest_em/round_01/generated")
+    reference = files_of(directory)
+    for replicas in (1, 2, 4):
+        (root / "params.yaml").write_text(f"{params}compute: {{replicas: {replicas}, ray: {{block_rows: 12}}}}\n")
+        shutil.rmtree(directory)
+        assert run_step(make_plan(open_project(root), ["rest_em"]), "rest_em/round_01/generated") == "done"
+        assert files_of(directory) == reference
+
+
+def files_of(directory):
+    """By name, the digests of an artifact's files, manifest included."""
+    return {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in directory.iterdir()}
 
 
 def score(row):
