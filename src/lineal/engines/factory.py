@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,12 +47,25 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     promised = step.compute.vllm.batch_invariant if step.made_with == "vllm" else step.made_with != "openai"
     step.equal_bytes = None if promised else False
     with step.timed("load"):
-        engine = _endpoint(step, field) if step.made_with == "openai" else _sampling_engine(step, field)
+        engine = _sampler_of(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
     return SavedSampler(engine, step.unsaved / f"{field}.jsonl", step.facts)
 
 
-def _sampling_engine(step: Workspace, field: str) -> CompletionSource:
+def _sampler_of(step: Workspace, field: str) -> CompletionSource:
+    if step.made_with == "openai":
+        return _endpoint(step, field)
+    return _replicated(step, field) if step.compute.replicas else sampling_engine(step, field)
+
+
+def _replicated(step: Workspace, field: str) -> CompletionSource:
+    from lineal.engines.ray_sampling import RaySampler
+
+    return RaySampler(step, field)
+
+
+def sampling_engine(step: Workspace, field: str) -> CompletionSource:
+    """The engine that `compute.engine` names, in this process, with the checkpoint of an input field."""
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeSampler
 
@@ -67,7 +81,8 @@ def _sampling_engine(step: Workspace, field: str) -> CompletionSource:
 def _vllm(step: Workspace, field: str, checkpoint: Path) -> CompletionSource:
     from lineal.engines.vllm_sampler import VllmSampler
 
-    log = (step.progress_file or step.partial / "step").with_suffix(f".{field}.vllm.log")
+    own = f".{os.getpid()}" if step.compute.replicas else ""
+    log = (step.progress_file or step.partial / "step").with_suffix(f".{field}{own}.vllm.log")
 
     @contextmanager
     def loading() -> Iterator[None]:

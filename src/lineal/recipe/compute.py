@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 Positive = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0)]
@@ -38,6 +38,18 @@ def _pool(value: Any) -> tuple[str, ...] | None:
             f"expected 'auto', or a list of indices or UUIDs as `nvidia-smi -L` shows them, each once; got {value!r}"
         )
     return tuple(names)
+
+
+def _cluster_address(value: str) -> str:
+    """An address of a Ray cluster, if the step's own process can join there.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    host, _, port = value.rpartition(":")
+    if value != "auto" and ("/" in value or not host or not port.isdecimal()):
+        raise ValueError("must be auto or HOST:PORT of the cluster's head (its port is 6379 unless it was given another)")
+    return value
 
 
 class Strict(BaseModel):
@@ -166,6 +178,25 @@ class VllmCompute(Strict):
         return extra
 
 
+class RayCompute(Strict):
+    """Where the replicas of a step run, and what each gets. Rows don't feel which replica made them.
+
+    Attributes:
+        address: the head of a running cluster as 'HOST:PORT', or 'auto' for the one that this machine belongs to; None
+            starts one on this machine for as long as the step runs.
+        cpus_per_replica: cores that a replica reserves; one that verifies has as many processes.
+        gpus_per_replica: GPUs (or a share of one) that a replica reserves where it holds a model.
+        block_rows: rows that a replica is given at once; they are what is made again when it dies.
+        retries: how often a block is given out again after the process of its replica died.
+    """
+
+    address: Annotated[str, AfterValidator(_cluster_address)] | None = None
+    cpus_per_replica: Positive = 1
+    gpus_per_replica: Annotated[float, Ge(0)] = 0.0
+    block_rows: Positive = 512
+    retries: Annotated[int, Ge(0)] = 3
+
+
 class Compute(Strict):
     """How steps are executed. Each field says why it cannot change an artifact's bytes.
 
@@ -186,6 +217,9 @@ class Compute(Strict):
         grpo_vllm: has `grpo` sample with vLLM, inside its own process or by a server; the manifest says so, since only
             transformers, where it is left out, promise bit equality.
         grpo_vllm_server: the address of that server.
+        replicas: processes on a Ray cluster that one step's sampling, scoring and verification fan out over, each with the
+            model; 0 keeps them in the step's own process. Results are put back in input order.
+        ray: where these replicas run.
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
         save_seconds: seconds between two checkpoints inside a training; one that was killed goes on from the last and
             ends with the same bytes. Saving takes 5% of the time at most, so a large model's are further apart; 0 saves
@@ -212,6 +246,8 @@ class Compute(Strict):
     processes: Literal["fork", "spawn"] = "fork"
     grpo_vllm: Literal["colocate", "server"] | None = None
     grpo_vllm_server: str = "http://localhost:8000"
+    replicas: Annotated[int, Ge(0)] = 0
+    ray: RayCompute = RayCompute()
     memory_limit: str = "4GB"
     save_seconds: Annotated[float, Ge(0)] = 300.0
     gradient_checkpointing: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from lineal.components.base import Role
 from lineal.errors import MachineError, did_you_mean
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, Compute, Request
@@ -38,9 +39,10 @@ def asked_by(compute: Compute, step: Step) -> Asked:
 
 
 def _model_processes(compute: Compute, step: Step) -> int:
-    if step.component.shares_training and isinstance(compute.accelerate, int):
-        return compute.accelerate
-    return 1
+    """Those that the step's machine starts: replicas reserve their own, and an endpoint has its own."""
+    if step.component.role is not Role.TRAINER:
+        return 0 if compute.replicas or compute.engine == "openai" else 1
+    return compute.accelerate if step.component.shares_training and isinstance(compute.accelerate, int) else 1
 
 
 def require_machine(plan: Plan, steps: Iterable[Step]) -> None:

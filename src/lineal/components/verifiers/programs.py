@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pydantic
 
 from lineal.components.base import Columns, Workspace, merged
+from lineal.components.isolated.replicated import RowPool, replicated
 from lineal.components.isolated.worker import WALL_FACTOR
 from lineal.components.sandbox.bubblewrap import Limits, require
 from lineal.components.sandbox.pool import Reply, SandboxPool
 from lineal.components.sandbox.values import Answer, read_answer
 from lineal.components.verifiers.base import ERROR, FAIL, VERDICT, Judged, RowVerifier
 from lineal.data.schema import arrow_type
+from lineal.engines.ray_fan_out import Work
 from lineal.recipe.compute import Positive
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class ProgramVerifier(RowVerifier):
     """
 
     name_inside: ClassVar[str] = "program"
-    _pool: SandboxPool | None = pydantic.PrivateAttr(default=None)
+    _pool: RowPool[Reply] | None = pydantic.PrivateAttr(default=None)
 
     template: str = "{completion}"
     timeout: Positive = 4
@@ -73,14 +75,16 @@ class ProgramVerifier(RowVerifier):
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds sandboxes for `step.compute.worker_count` programs at a time.
+        """Holds sandboxes for `step.compute.worker_count` programs at a time, or some in each of `step.compute.replicas`.
 
         Raises:
             SandboxError: there is no working sandbox here.
         """
         require()
         limits = Limits(self.timeout, self.timeout * WALL_FACTOR, self.memory_mb << 20, self.output_kb << 10)
-        with SandboxPool(step.compute.worker_count, limits) as self._pool:
+        with SandboxPool(step.compute.worker_count, limits) as local:
+            arguments = {"workers": step.compute.ray.cpus_per_replica, "limits": asdict(limits)}
+            self._pool = replicated(step, local, sandbox_work, arguments, _reply_from)
             yield
         self._pool = None
 
@@ -131,6 +135,22 @@ class ProgramVerifier(RowVerifier):
         if answer.raised is not None:
             return Outcome(FAIL, 0.0, told(answer.raised))
         return self.outcome(row, answer)
+
+
+def sandbox_work(workers: int, limits: dict[str, Any]) -> Work:
+    """What a replica does with programs, in sandboxes of its own. Runs on the cluster."""
+    require()
+    pool = SandboxPool(workers, Limits(**limits))
+    return lambda jobs: [_plain(reply) for reply in pool.map(jobs)]
+
+
+def _plain(reply: Reply) -> list[Any]:
+    return [None if reply.line is None else reply.line.decode("latin-1"), reply.problem, reply.broken]
+
+
+def _reply_from(plain: list[Any]) -> Reply:
+    line, problem, broken = plain
+    return Reply(None if line is None else line.encode("latin-1"), problem, broken)
 
 
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")

@@ -12,7 +12,9 @@ from annotated_types import Gt
 
 from lineal.components.base import Columns, Workspace
 from lineal.components.isolated.pool import WorkerPool
+from lineal.components.isolated.replicated import RowPool, replicated
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier
+from lineal.engines.ray_fan_out import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +32,7 @@ class ScoredVerifier(RowVerifier):
     """
 
     function: ClassVar[str]
-    _pool: WorkerPool | None = pydantic.PrivateAttr(default=None)
+    _pool: RowPool[dict[str, Any]] | None = pydantic.PrivateAttr(default=None)
 
     timeout: Seconds = 5.0
 
@@ -40,8 +42,10 @@ class ScoredVerifier(RowVerifier):
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds a pool of `step.compute.worker_count` processes."""
-        with WorkerPool(self.function, step.compute.worker_count, self.timeout) as self._pool:
+        """Holds a pool of `step.compute.worker_count` processes, or one in each of `step.compute.replicas`."""
+        with WorkerPool(self.function, step.compute.worker_count, self.timeout) as local:
+            arguments = {"function": self.function, "workers": step.compute.ray.cpus_per_replica, "seconds": self.timeout}
+            self._pool = replicated(step, local, scoring_work, arguments, dict)
             yield
         self._pool = None
 
@@ -63,6 +67,12 @@ class ScoredVerifier(RowVerifier):
         if not isinstance(score, int | float) or not isfinite(score):
             return ERROR, None, f"the score is {score!r}"
         return (PASS if self.passes(score) else FAIL), float(score), detail
+
+
+def scoring_work(**pool: Any) -> Work:
+    """What a replica does with rows to score. Runs on the cluster."""
+    workers = WorkerPool(**pool)
+    return lambda rows: list(workers.map(rows))
 
 
 def _judged(told: Iterable[tuple[str, float | None, str | None]]) -> Judged:

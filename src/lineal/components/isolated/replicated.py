@@ -1,0 +1,72 @@
+"""Pools for single rows on the replicas of a Ray cluster: each replica has a local pool of its own, with the same limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from lineal.data.workspace import Workspace
+from lineal.engines.ray_fan_out import Work, fan_out, slice_rows
+from lineal.recipe.compute import Compute
+
+Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+class RowPool(Protocol[Answer_co]):
+    """What answers rows, several at a time; see `isolated.pool.WorkerPool` and `sandbox.pool.SandboxPool`."""
+
+    def map(self, rows: Iterable[Mapping[str, Any]], /) -> Iterator[Answer_co]:
+        """The answer to each row, in order."""
+        ...
+
+
+def replicated(
+    step: Workspace,
+    local: RowPool[Answer],
+    make: Callable[..., Work],
+    arguments: Mapping[str, Any],
+    read: Callable[[Any], Answer],
+) -> RowPool[Answer]:
+    """The pool that a step's rows go to: the local one, or replicas with pools like it where `compute.replicas` asks for them.
+
+    Args:
+        step: the running step; it gets slices that are worth starting replicas for.
+        local: the pool in this process.
+        make: makes, in a replica, what answers rows as the local pool would, in plain values.
+        arguments: for `make`.
+        read: an answer from its plain value.
+    """
+    if not step.compute.replicas:
+        return local
+    step.slice_rows = max(step.slice_rows, slice_rows(step.compute))
+    return _ReplicatedPool(step.compute, local, make, arguments, read)
+
+
+@dataclass(frozen=True)
+class _ReplicatedPool(Generic[Answer]):
+    """See `replicated`."""
+
+    compute: Compute
+    local: RowPool[Answer]
+    make: Callable[..., Work]
+    arguments: Mapping[str, Any]
+    read: Callable[[Any], Answer]
+
+    def map(self, rows: Iterable[Mapping[str, Any]], /) -> Iterator[Answer]:
+        """As the local pool, which also answers what is one block: there is nothing to fan out."""
+        asked = list(rows)
+        if len(asked) <= self.compute.ray.block_rows:
+            return self.local.map(asked)
+        return self._in_order(asked)
+
+    def _in_order(self, rows: list[Mapping[str, Any]]) -> Iterator[Answer]:
+        """Answers as their blocks come back, held until their turn."""
+        early: dict[int, Answer] = {}
+        following = 0
+        for place, answer in fan_out(self.compute, self.make, self.arguments, rows):
+            early[place] = self.read(answer)
+            while following in early:
+                yield early.pop(following)
+                following += 1
