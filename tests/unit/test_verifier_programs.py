@@ -89,7 +89,7 @@ def test_unit_tests_values_of_all_plain_types_come_through(lab):
 
 @needs_sandbox
 def test_unit_tests_letters_of_every_kind_come_through(lab):
-    letters = [*range(0x180), 0x2028, 0xD800, 0xDFFF, 0xFFFF, 0x10000, 0x1F600, 0x10FFFF]
+    letters = [*range(0x180), 0xD800, 0x2028, 0xDFFF, 0xFFFF, 0x10000, 0x1F600, 0x10FFFF]
     tests = f"assert text() == {ascii(''.join(map(chr, letters)))}"
     found = judged(lab, "unit_tests", [{"completion": f"def text(): return ''.join(map(chr, {letters}))", "tests": tests}])
     assert [(row["verdict"], row["detail"]) for row in found] == [("pass", None)]

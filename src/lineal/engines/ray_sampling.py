@@ -15,6 +15,9 @@ from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.errors import ArtifactError, EngineError
 from lineal.recipe.compute import Compute
 
+OF_THE_MACHINE = {"gpus", "requests"}
+"""Settings of which a replica knows nothing: what it gets is what it reserves."""
+
 
 class RaySampler:
     """A sampling engine on `compute.replicas` processes of a Ray cluster, which is joined at once.
@@ -74,7 +77,7 @@ def described(step: Workspace, field: str) -> dict[str, Any]:
     }
     return {
         "project": str(step.project), "step": step.step, "round": step.round, "seed": step.seed, "partial": str(step.partial),
-        "compute": step.compute.model_dump(), "inputs": inputs,
+        "compute": step.compute.model_dump(exclude=OF_THE_MACHINE), "inputs": inputs,
     }  # fmt: skip
 
 
