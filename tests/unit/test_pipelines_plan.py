@@ -254,7 +254,10 @@ def test_model_where_rows_are_wanted_says_both(tmp_path: Path):
 
 def test_rows_where_a_model_is_wanted_says_both(tmp_path: Path):
     message = broken(tmp_path, "model: previous.checkpoint", "model: tasks.train")
-    assert message == "pipelines/mine.yaml:10: round.generated.model: 'tasks.train' is a rows artifact, but model takes model or served"
+    assert (
+        message
+        == "pipelines/mine.yaml:10: round.generated.model: 'tasks.train' is a rows artifact, but model takes model or served"
+    )
 
 
 def test_task_that_is_no_source_says_so(tmp_path: Path):
