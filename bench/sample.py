@@ -19,24 +19,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tiny import SHAPE
+
 from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings
-from lineal.engines.training import Example, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.training import Example, TrainingSettings, initialise, train_sft
 from lineal.engines.vllm_process import VllmProcess
 from lineal.engines.vllm_sampler import VllmSampler, engine_seed
 from lineal.recipe.compute import VllmCompute
 
 SETTINGS = SamplingSettings(max_tokens=24)
-SHAPE = ModelShape(
-    hidden_size=128,
-    layers=2,
-    heads=4,
-    intermediate_size=320,
-    rope_theta=1e4,
-    tie_embeddings=True,
-    characters=string.ascii_lowercase + "=",
-    max_positions=64,
-)
 
 
 def main() -> None:

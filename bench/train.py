@@ -21,20 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lineal.engines.training import Example, ModelShape, TrainingSettings, initialise, train_sft
+from tiny import SHAPE
+
+from lineal.engines.training import Example, TrainingSettings, initialise, train_sft
 from lineal.engines.training_execution import Execution
 
 MOST = 1.03
-SHAPE = ModelShape(
-    hidden_size=128,
-    layers=2,
-    heads=4,
-    intermediate_size=320,
-    rope_theta=1e4,
-    tie_embeddings=True,
-    characters=string.ascii_lowercase + "=",
-    max_positions=64,
-)
 
 
 def main() -> None:

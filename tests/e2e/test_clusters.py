@@ -19,19 +19,16 @@ from lineal.orchestrate.dagster_definitions import definitions
 from lineal.step.runner import run_step
 
 from .toy_project import BIN, command, make_project, plan_of
+from .toy_project import PARAMS as TOY_PARAMS
 
-PARAMS = """\
-seed: 0
-rounds: 2
-active: [toy]
-compute:
-  engine: fake
-  processes: spawn
-  workers: 1
+PARAMS = (
+    TOY_PARAMS
+    + """\
   executor: {}
   device: {}
   requests: {{"*/checkpoint": {{gpus: {}, memory: 1MB}}}}
 """
+)
 ray = pytest.mark.skipif(find_spec("dagster_ray") is None, reason="needs dagster-ray: pip install 'lineal[ray]'")
 k8s = pytest.mark.skipif(find_spec("dagster_k8s") is None, reason="needs dagster-k8s: pip install 'lineal[k8s]'")
 
