@@ -104,13 +104,10 @@ class Sampler:
     in_flight = TILE_ROWS
 
     def __init__(self, checkpoint: Path, device: str = "auto", batch_size: int = 256, base: Path | None = None) -> None:
-        import torch
-
         if batch_size < 1:
             raise EngineError(f"batch_size: got {batch_size}, expected at least 1. Correct it.")
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self._tokenizer = load_tokenizer(checkpoint)
-        self._model = load_for_inference(checkpoint, base, torch.device(chosen))
+        self._model = load_for_inference(checkpoint, base, named_device(device))
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
         self._stop_ids = _stop_ids(self._model, cast(int, self._tokenizer.eos_token_id))
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
@@ -160,6 +157,13 @@ class Sampler:
         texts = decode_completions(self._tokenizer, [row.ids for row in drawn])
         for text, row in zip(texts, drawn, strict=True):
             yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob)
+
+
+def named_device(name: str) -> torch.device:
+    """The device of a name; 'auto' is the GPU if there is one."""
+    import torch
+
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device) -> PreTrainedModel:

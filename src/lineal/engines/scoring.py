@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lineal.engines.checkpoints import is_reward_model, load_reward_model
-from lineal.engines.sampling import load_for_inference
+from lineal.engines.sampling import load_for_inference, named_device
 from lineal.engines.tokens import encode_pairs, load_tokenizer
 from lineal.errors import EngineError
 
@@ -50,7 +50,7 @@ class LikelihoodScorer:
 
     def __init__(self, checkpoint: Path, device: str = "auto", base: Path | None = None) -> None:
         self._tokenizer = load_tokenizer(checkpoint)
-        self._model = load_for_inference(checkpoint, base, _device(device))
+        self._model = load_for_inference(checkpoint, base, named_device(device))
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
         """The likelihood of each (prompt, completion), in order; the prompt is given, the completion counts.
@@ -90,7 +90,7 @@ class RewardScorer:
             )
         self._tokenizer = load_tokenizer(checkpoint)
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
-        self._model = load_reward_model(checkpoint, torch.float32, self._pad_id).to(cast(Any, _device(device))).eval()
+        self._model = load_reward_model(checkpoint, torch.float32, self._pad_id).to(cast(Any, named_device(device))).eval()
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
         """The reward of each (prompt, completion), in order.
@@ -103,12 +103,6 @@ class RewardScorer:
             return [_finite(value) for value in outputs.logits[: len(tile), 0].tolist()]
 
         return _scored(self._model, self._pad_id, encode_pairs(self._tokenizer, pairs, chat), read, progress)
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> Likelihood:
