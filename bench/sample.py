@@ -40,7 +40,7 @@ def main() -> None:
         checkpoint = arguments.checkpoint or _trained(Path(directory), arguments.steps)
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
-        requests = _requests(arguments.rows, seed=1)
+        requests = _requests(arguments.rows, arguments.samples, seed=1)
         sampler = Sampler(checkpoint, device="cpu", batch_size=arguments.batch_size)
         _compare_bits(checkpoint, sampler, requests)
         _compare_speed(checkpoint, sampler, requests, arguments)
@@ -51,6 +51,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4096, help="completions per repeat (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=4, help="completions of each prompt (default: %(default)s, the demo's)")
     parser.add_argument("--batch-size", type=int, default=256, help="of both engines (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="timed turns, at least 3 (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=300, help="training steps of the model (default: %(default)s)")
@@ -66,9 +67,10 @@ def _letters(generator: random.Random, shortest: int, longest: int) -> str:
     return "".join(generator.sample(string.ascii_lowercase, generator.randint(shortest, longest)))
 
 
-def _requests(count: int, seed: int) -> list[Request]:
+def _requests(count: int, samples: int, seed: int) -> list[Request]:
     generator = random.Random(seed)
-    return [Request(_letters(generator, 12, 22) + "=", generator.getrandbits(64)) for _ in range(count)]
+    prompts = [_letters(generator, 12, 22) + "=" for _ in range(-(-count // samples))]
+    return [Request(prompts[index // samples], generator.getrandbits(64)) for index in range(count)]
 
 
 def _trained(directory: Path, steps: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import string
@@ -16,7 +17,7 @@ import pytest
 from lineal.engines.attention import _attend
 from lineal.engines.cache import explicit_mask, new_cache, takes_explicit_masks
 from lineal.engines.decoding import TILE_ROWS, Row, draw
-from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings, _tiles
+from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings, _groups
 from lineal.engines.training import Example, ModelShape, TrainingSettings, initialise, train_sft
 from lineal.errors import EngineError
 
@@ -230,15 +231,38 @@ def test_empty_prompt_is_sampled(sampler: Sampler) -> None:
 
 
 @pytest.mark.parametrize("window", [TILE_ROWS, 3 * TILE_ROWS])
-def test_tiles_hold_every_row_once_with_its_own_length(window: int) -> None:
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("samples", [1, 3, 200])
+def test_groups_hold_every_row_once_with_its_own_length(window: int, shares: bool, samples: int) -> None:
     generator = random.Random(3)
-    rows = [Row(index, [5] * generator.randint(1, 30), index) for index in range(700)]
-    tiles = list(_tiles(rows, window))
-    assert sorted(row.index for _, tile in tiles for row in tile) == list(range(700))
-    for length, tile in tiles:
-        assert 1 <= len(tile) <= TILE_ROWS
-        assert all(length - 8 < len(row.prompt_ids) <= length for row in tile)
+    prompts = [tuple(generator.choices(range(9), k=generator.randint(1, 30))) for _ in range(-(-1400 // samples))]
+    rows = [Row(index, prompts[index // samples], index) for index in range(1400)]
+    groups = list(_groups(rows, window, shares))
+    assert sorted(row.index for _, group in groups for row in group) == list(range(1400))
+    for length, group in groups:
+        assert 1 <= len({row.prompt_ids for row in group}) <= TILE_ROWS
+        assert shares or len(group) <= TILE_ROWS
+        assert all(length - 8 < len(row.prompt_ids) <= length for row in group)
         assert length % 8 == 0
+    part_empty = [length for length, group in groups if len(group) % TILE_ROWS]
+    assert len(part_empty) == len(set(part_empty))
+
+
+def test_prompt_is_read_once_for_all_of_its_samples(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is drawn is what each sample draws alone."""
+    read: list[int] = []
+    forward = sampler._model.forward
+
+    def counting(**given: Any) -> Any:
+        read.append(given["input_ids"].shape[1])
+        return forward(**given)
+
+    monkeypatch.setattr(sampler._model, "forward", counting)
+    prompts = ["".join(pair) for pair in itertools.product("abcdefgh", repeat=2)]
+    requests = [Request(prompt, 100 * place + seed) for place, prompt in enumerate(prompts) for seed in range(4)]
+    together = sampler.sample(requests, SETTINGS)
+    assert sum(length > 1 for length in read) == 1
+    assert together[::32] == [sampler.sample([request], SETTINGS)[0] for request in requests[::32]]
 
 
 def test_in_place_cache_and_explicit_mask_give_the_models_own_bits(checkpoint: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
-from lineal.engines.cache import explicit_mask, new_cache, takes_explicit_masks
+from lineal.engines.cache import explicit_mask, new_cache, rows_of_cache, takes_explicit_masks
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import DynamicCache, PreTrainedModel
 
+T = TypeVar("T")
 TILE_ROWS = 128
 
 
@@ -34,7 +36,7 @@ class Row:
     """A row to decode: its place among the requests, its prompt's ids and the seed of its noise."""
 
     index: int
-    prompt_ids: list[int]
+    prompt_ids: tuple[int, ...]
     seed: int
 
 
@@ -63,49 +65,108 @@ class TileDecoder:
     stop_ids: Sequence[int]
     pad_id: int
 
-    def decode(self, rows: Sequence[Row], length: int) -> list[Decoded]:
-        """Decode up to `TILE_ROWS` rows whose prompts pad to `length` tokens; one result per row, in order.
+    def decode(self, rows: Sequence[Row], length: int) -> Iterator[tuple[Sequence[Row], list[Decoded]]]:
+        """Decode rows whose prompts pad to `length` tokens, tile by tile: the tile's rows and a result for each.
 
-        Missing rows are filled with copies of the last one, so that every forward pass has `TILE_ROWS` rows, and the
-        batch never shrinks: the kernels then do the same arithmetic for a row whoever its neighbours are.
+        The model reads the prompts once, whatever the number of rows that share them. Missing rows are filled with copies
+        of the last one, so that every forward pass has `TILE_ROWS` rows, and the batch never shrinks: the kernels then do
+        the same arithmetic for a row whoever its neighbours are.
+
+        Args:
+            rows: with at most `TILE_ROWS` different prompts.
+            length: a padded prompt, in tokens.
         """
+        tiles = [rows[start : start + TILE_ROWS] for start in range(0, len(rows), TILE_ROWS)]
+        if len(tiles) == 1:
+            yield rows, self._decode_tile(rows, self._read([row.prompt_ids for row in rows], length))
+            return
+        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(row.prompt_ids for row in rows))}
+        read = self._read(list(places), length)
+        for tile in tiles:
+            yield tile, self._decode_tile(tile, read.rows([places[row.prompt_ids] for row in _filled(tile)]))
+
+    @cached_property
+    def _explicit(self) -> bool:
+        return takes_explicit_masks(self.model)
+
+    def _read(self, prompts: list[tuple[int, ...]], length: int) -> _Read:
+        import torch
+
+        ids, mask = _left_padded(_filled(prompts), length, self.settings.max_tokens, self.pad_id, self.model.device)
+        read = _Read(length, mask, new_cache(self.model), torch.empty(0))
+        with torch.inference_mode():
+            read.logits = self._logits(ids, (mask[:, :length].cumsum(-1) - 1).clamp(min=0), read, 0)
+        return read
+
+    def _decode_tile(self, tile: Sequence[Row], read: _Read) -> list[Decoded]:
         import torch
 
         with torch.inference_mode():
-            tile = [*rows, *[rows[-1]] * (TILE_ROWS - len(rows))]
-            drawn, logprobs = self._loop(tile, len(rows), length)
-        pairs = zip(drawn[: len(rows)].tolist(), logprobs[: len(rows)].tolist(), strict=True)
+            drawn, logprobs = self._loop(_filled(tile), len(tile), read)
+        pairs = zip(drawn[: len(tile)].tolist(), logprobs[: len(tile)].tolist(), strict=True)
         return [_cut(ids, values, self.stop_ids) for ids, values in pairs]
 
-    def _loop(self, tile: list[Row], real: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loop(self, tile: list[Row], real: int, read: _Read) -> tuple[torch.Tensor, torch.Tensor]:
         """Drawn ids and their log-probabilities, both (rows, steps); what follows a row's stop is meaningless."""
         import torch
 
-        device, max_tokens = self.model.device, self.settings.max_tokens
-        ids, mask = _left_padded(tile, length, max_tokens, self.pad_id, device)
-        positions = (mask[:, :length].cumsum(-1) - 1).clamp(min=0)
+        device, max_tokens, logits = self.model.device, self.settings.max_tokens, read.logits
+        last = (read.mask[:, : read.length].sum(-1, keepdim=True) - 1).clamp(min=0)
         uniforms = _uniforms(tile, max_tokens, device)
         stops = torch.tensor(self.stop_ids, device=device)
         done = torch.arange(len(tile), device=device) >= real
-        explicit, cache = takes_explicit_masks(self.model), new_cache(self.model)
-        drawn, logprobs = [], []
+        drawn: list[torch.Tensor] = []
+        logprobs = []
         for step in range(max_tokens):
-            logits = self.model(
-                input_ids=ids,
-                attention_mask=explicit_mask(mask, length, step) if explicit else mask[:, : length + step].long(),
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1].float()  # fmt: skip
-            ids = draw(logits, self.settings, uniforms[:, step : step + 1])
-            drawn.append(ids)
-            logprobs.append(logits.log_softmax(-1).gather(-1, ids))
-            done = done | torch.isin(ids[:, 0], stops)
+            if step:
+                logits = self._logits(drawn[-1], last + step, read, step)
+            drawn.append(draw(logits, self.settings, uniforms[:, step : step + 1]))
+            logprobs.append(logits.log_softmax(-1).gather(-1, drawn[-1]))
+            done = done | torch.isin(drawn[-1][:, 0], stops)
             if bool(done.all()):
                 break
-            positions = positions[:, -1:] + 1
         return torch.cat(drawn, dim=1), torch.cat(logprobs, dim=1)
+
+    def _logits(self, ids: torch.Tensor, positions: torch.Tensor, read: _Read, step: int) -> torch.Tensor:
+        """What follows `ids`: fp32, (rows, vocabulary); the cache grows by them."""
+        seen = read.mask[:, : read.length + step]
+        output = self.model(
+            input_ids=ids,
+            attention_mask=explicit_mask(read.mask, read.length, step) if self._explicit else seen.long(),
+            position_ids=positions,
+            past_key_values=read.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return cast("torch.Tensor", output.logits[:, -1].float())
+
+
+@dataclass
+class _Read:
+    """Prompts that the model has read.
+
+    Attributes:
+        length: of a padded prompt, in tokens.
+        mask: (rows, `length` and all that can follow), true where a token counts.
+        cache: keys and values.
+        logits: what the model says next, fp32, (rows, vocabulary).
+    """
+
+    length: int
+    mask: torch.Tensor
+    cache: DynamicCache
+    logits: torch.Tensor
+
+    def rows(self, places: list[int]) -> _Read:
+        """The rows of some places, with keys and values in memory of their own."""
+        import torch
+
+        index = torch.tensor(places, device=self.mask.device)
+        return _Read(self.length, self.mask[index], rows_of_cache(self.cache, index), self.logits[index])
+
+
+def _filled(rows: Sequence[T]) -> list[T]:
+    return [*rows, *[rows[-1]] * (TILE_ROWS - len(rows))]
 
 
 def draw(logits: torch.Tensor, settings: DrawSettings, uniforms: torch.Tensor) -> torch.Tensor:
@@ -149,13 +210,13 @@ def _keep_top_p(scaled: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def _left_padded(
-    tile: Sequence[Row], length: int, max_tokens: int, pad_id: int, device: torch.device
+    prompts: Sequence[tuple[int, ...]], length: int, max_tokens: int, pad_id: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids (rows, length) and the mask (rows, length + max_tokens) of prompts and of all that can follow."""
     import torch
 
-    padding = [length - len(row.prompt_ids) for row in tile]
-    ids = [[pad_id] * pads + row.prompt_ids for pads, row in zip(padding, tile, strict=True)]
+    padding = [length - len(prompt) for prompt in prompts]
+    ids = [[pad_id] * pads + list(prompt) for pads, prompt in zip(padding, prompts, strict=True)]
     mask = torch.arange(length + max_tokens) >= torch.tensor(padding)[:, None]
     return torch.tensor(ids, device=device), mask.to(device)
 

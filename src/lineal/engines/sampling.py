@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lineal.engines.attention import use_row_stable_attention
+from lineal.engines.cache import has_full_attention
 from lineal.engines.checkpoints import is_adapter, load_adapted_model, load_full_model, require_base, stored_dtype
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
 from lineal.engines.tokens import decode_completions, encode_prompts, load_tokenizer
@@ -109,6 +110,7 @@ class Sampler:
         self._tokenizer = load_tokenizer(checkpoint)
         self._model = load_for_inference(checkpoint, base, named_device(device))
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
+        self._shares_prompts = has_full_attention(self._model)
         self._stop_ids = _stop_ids(self._model, cast(int, self._tokenizer.eos_token_id))
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
 
@@ -130,20 +132,21 @@ class Sampler:
         """
         rows = self._rows(requests, settings)
         decoder = TileDecoder(self._model, settings, self._stop_ids, self._pad_id)
-        for length, tile in _tiles(rows, self._window):
-            drawn = decoder.decode(tile, length)
-            yield from zip((row.index for row in tile), self._completions(drawn), strict=True)
+        for length, group in _groups(rows, self._window, self._shares_prompts):
+            for tile, drawn in decoder.decode(group, length):
+                yield from zip((row.index for row in tile), self._completions(drawn), strict=True)
 
     def _rows(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:
         prompts = list(dict.fromkeys(request.prompt for request in requests))
-        encoded = dict(zip(prompts, encode_prompts(self._tokenizer, prompts, settings.chat), strict=True))
+        ids = map(tuple, encode_prompts(self._tokenizer, prompts, settings.chat))
+        encoded = dict(zip(prompts, ids, strict=True))
         self._refuse_long(encoded, settings.max_tokens)
         for request in requests:
             if not 0 <= request.seed < SEED_LIMIT:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
         return [Row(index, encoded[request.prompt], request.seed) for index, request in enumerate(requests)]
 
-    def _refuse_long(self, encoded: dict[str, list[int]], max_tokens: int) -> None:
+    def _refuse_long(self, encoded: dict[str, tuple[int, ...]], max_tokens: int) -> None:
         positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         longest = max(encoded, key=lambda prompt: len(encoded[prompt]), default=None)
         if positions is None or longest is None or len(encoded[longest]) + max_tokens <= positions:
@@ -192,14 +195,27 @@ def _stop_ids(model: PreTrainedModel, eos_id: int) -> list[int]:
     return sorted({eos_id, *ids})
 
 
-def _tiles(rows: Sequence[Row], window: int) -> Iterator[tuple[int, list[Row]]]:
-    """Padded prompt length and up to `TILE_ROWS` rows of that length each; rows of near lengths together."""
+def _groups(rows: Sequence[Row], window: int, shares_prompts: bool) -> Iterator[tuple[int, list[Row]]]:
+    """Padded prompt length and rows of that length, of up to `TILE_ROWS` prompts; rows of near lengths together.
+
+    Only the last group of a length ends in a tile that is partly empty. Where rows can't share a prompt, each counts as one.
+    """
+
+    def prompt(row: Row) -> object:
+        return row.prompt_ids if shares_prompts else row.index
+
     waiting: dict[int, list[Row]] = {}
+    seen: dict[int, set[object]] = {}
     for start in range(0, len(rows), window):
-        for row in sorted(rows[start : start + window], key=lambda row: len(row.prompt_ids)):
+        for row in sorted(rows[start : start + window], key=lambda row: (len(row.prompt_ids), row.prompt_ids)):
             length = -(-len(row.prompt_ids) // PROMPT_MULTIPLE) * PROMPT_MULTIPLE
-            tile = waiting.setdefault(length, [])
-            tile.append(row)
-            if len(tile) == TILE_ROWS:
-                yield length, waiting.pop(length)
+            group, prompts = waiting.setdefault(length, []), seen.setdefault(length, set())
+            if len(prompts) == TILE_ROWS and prompt(row) not in prompts:
+                whole = len(group) // TILE_ROWS * TILE_ROWS
+                yield length, group[:whole]
+                del group[:whole]
+                prompts.clear()
+                prompts.update(map(prompt, group))
+            group.append(row)
+            prompts.add(prompt(row))
     yield from waiting.items()
