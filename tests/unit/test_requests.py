@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -38,8 +39,10 @@ def with_compute(project, *lines):
     return plan_of(project)
 
 
-def asked(compute, step, plan):
-    return asked_by(Compute(**compute), plan.step(step))
+def under(plan, **compute):
+    """The same plan with other execution settings."""
+    params = plan.project.params.model_copy(update={"compute": Compute(**compute)})
+    return replace(plan, project=replace(plan.project, params=params))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,43 @@ def asked(compute, step, plan):
     ],
 )
 def test_asked_by_follows_component_device_and_the_last_matching_request(project, compute, step, expected):
-    assert asked(compute, step, with_compute(project)) == expected
+    plan = under(with_compute(project), **compute)
+    assert asked_by(plan, plan.step(step)) == expected
+
+
+JUDGED = """\
+method: Judged
+summary: A checkpoint samples, a model on a server judges, a second checkpoint scores.
+tasks:
+  train: {use: letter_sort, length: [4, 6], size: 24}
+start:
+  checkpoint: {use: model, path: models/base}
+  judge: {use: served_model, name: judge, revision: "1"}
+round:
+  generated: {use: sample, model: start.checkpoint, prompts: tasks.train}
+  judged: {use: judge, model: start.judge, rows: generated, name: judge, template: additive_5, extract: "([0-5])", threshold: 3}
+  likely: {use: likelihood, scorer: start.checkpoint, rows: judged, name: likely}
+"""
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    return plan_of(make_project(tmp_path_factory.mktemp("requests") / "judged", JUDGED, PARAMS))
+
+
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        ({}, {"generated": 1, "judged": 0, "likely": 1}),
+        ({"engine": "openai"}, {"generated": 0, "judged": 0, "likely": 1}),
+        ({"engine": "vllm", "vllm": {"tensor_parallel": 4}}, {"generated": 4, "judged": 0, "likely": 1}),
+        ({"replicas": 2}, {"generated": 0, "judged": 0, "likely": 1}),
+    ],
+)
+def test_asked_by_counts_only_models_that_the_steps_machine_loads(judged, compute, expected):
+    """A server and replicas have GPUs of their own; what scores given rows stays in the step whatever samples."""
+    plan = under(judged, **compute)
+    assert {name: asked_by(plan, plan.step(f"toy/round_01/{name}")).gpus for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -112,12 +151,12 @@ def test_compute_with_a_setting_that_cannot_be_names_file_line_and_key(project, 
 def test_take_machine_shows_a_step_only_what_it_asked_for(project):
     plan = with_compute(project)
     named = {"device": "cpu", "gpus": ["a", "b", "c"], "requests": {"*/checkpoint": {"gpus": 2}}}
-    assert take_machine(Compute(**named), plan.step(MODEL), pytest.fail) == ["a", "b"]
+    assert take_machine(under(plan, **named), plan.step(MODEL), pytest.fail) == ["a", "b"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "a,b"
     for hidden in ({"requests": {"*": {"gpus": 0}}}, {"gpus": []}):
-        assert take_machine(Compute(**hidden), plan.step(MODEL), pytest.fail) == []
+        assert take_machine(under(plan, **hidden), plan.step(MODEL), pytest.fail) == []
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
-    assert take_machine(Compute(), plan.step(MODEL), pytest.fail) == []
+    assert take_machine(under(plan), plan.step(MODEL), pytest.fail) == []
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 

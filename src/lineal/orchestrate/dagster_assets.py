@@ -57,7 +57,7 @@ def _step_asset(plan: Plan, step: Step) -> dg.AssetsDefinition:
         specs=[_spec(plan, step, name, output) for name, output in step.outputs.items()],
         check_specs=check_specs(plan, step),
         can_subset=True,
-        op_tags=op_tags(plan.project.params.compute, step),
+        op_tags=op_tags(plan, step),
     )
     def make(context: dg.AssetExecutionContext) -> Iterator[Event]:
         yield from _make(context, plan, step)

@@ -56,7 +56,7 @@ def require_launcher(compute: Compute, instance: dg.DagsterInstance) -> None:
 def _multiprocess(plan: Plan) -> dict[str, Any]:
     """Workers as `compute.processes` says. Steps that would only wait for a GPU are not started."""
     compute = plan.project.params.compute
-    wanting = any(asked_by(compute, step).gpus for step in plan.steps.values())
+    wanting = any(asked_by(plan, step).gpus for step in plan.steps.values())
     pool = pool_of(compute) if wanting else []
     start = {"forkserver": {"preload_modules": list(WORKER_IMPORTS)}} if compute.processes == "fork" else {"spawn": {}}
     limits = [{"key": GPUS, "limit": len(pool)}] if pool else []
@@ -74,9 +74,9 @@ def _extra(module: str, compute: Compute) -> Any:
         ) from error
 
 
-def op_tags(compute: Compute, step: Step) -> Mapping[str, Any]:
+def op_tags(plan: Plan, step: Step) -> Mapping[str, Any]:
     """A step's op tags: its role, its GPUs, and its request in the words of the cluster that runs it."""
-    asked = asked_by(compute, step)
+    compute, asked = plan.project.params.compute, asked_by(plan, step)
     tags: dict[str, Any] = {"lineal/role": str(step.component.role)}
     if asked.gpus:
         tags[GPUS] = str(asked.gpus)

@@ -10,6 +10,7 @@ from lineal.components.base import Role
 from lineal.errors import MachineError, did_you_mean
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, Compute, Request
+from lineal.recipe.references import Accepts, ArtifactKind
 from lineal.step.gpus import VISIBLE, Gpu, hide_gpus, hold_gpus, pool_of, release_gpus
 
 
@@ -28,21 +29,38 @@ class Asked:
     memory_bytes: int | None
 
 
-def asked_by(compute: Compute, step: Step) -> Asked:
+def asked_by(plan: Plan, step: Step) -> Asked:
     """What a step asks for: what `compute.requests` says of it, otherwise a GPU for each process that loads its model."""
+    compute = plan.project.params.compute
     matching = [request for glob, request in compute.requests.items() if fnmatchcase(step.key, glob)]
     own = matching[-1] if matching else Request()
     if own.gpus is not None:
         return Asked(own.gpus, False, own.memory)
     wants = step.component.loads_model and compute.device in ("auto", "cuda")
-    return Asked(_model_processes(compute, step) if wants else 0, compute.device == "auto", own.memory)
+    return Asked(_model_processes(plan, step) if wants else 0, compute.device == "auto", own.memory)
 
 
-def _model_processes(compute: Compute, step: Step) -> int:
-    """Those that the step's machine starts: replicas reserve their own, and an endpoint has its own."""
-    if step.component.role is not Role.TRAINER:
-        return 0 if compute.replicas or compute.engine == "openai" else 1
-    return compute.accelerate if step.component.shares_training and isinstance(compute.accelerate, int) else 1
+def _model_processes(plan: Plan, step: Step) -> int:
+    compute, component = plan.project.params.compute, step.component
+    if component.role is Role.TRAINER:
+        return compute.accelerate if component.shares_training and isinstance(compute.accelerate, int) else 1
+    fields = component.references().items()
+    return max((_processes_here(plan, step.inputs.get(field, ()), accepts) for field, (_, accepts) in fields), default=0)
+
+
+def _processes_here(plan: Plan, inputs: Iterable[str], accepts: Accepts) -> int:
+    """Those that this machine starts for the model in a field: a server has its own, and replicas reserve theirs.
+
+    A model that scores what others drew stays in the step's process, whatever the engine.
+    """
+    compute = plan.project.params.compute
+    if not any(plan.output(key).kind is ArtifactKind.MODEL for key in inputs):
+        return 0
+    if ArtifactKind.SERVED not in accepts.kinds:
+        return 1
+    if compute.engine == "openai" or compute.replicas:
+        return 0
+    return compute.vllm.tensor_parallel if compute.engine == "vllm" else 1
 
 
 def require_machine(plan: Plan, steps: Iterable[Step]) -> None:
@@ -60,18 +78,18 @@ def require_machine(plan: Plan, steps: Iterable[Step]) -> None:
             )
     if compute.executor in CLUSTERS:
         return
-    asking = {step.key: asked_by(compute, step) for step in steps}
+    asking = {step.key: asked_by(plan, step) for step in steps}
     pool = pool_of(compute) if any(asked.gpus for asked in asking.values()) else []
     for key, asked in asking.items():
         _require_room(compute, key, asked, pool)
 
 
-def take_machine(compute: Compute, step: Step, say: Callable[[str], None]) -> list[str]:
+def take_machine(plan: Plan, step: Step, say: Callable[[str], None]) -> list[str]:
     """Gives this process what its step asks for, before it loads a model; waits while other steps hold the GPUs.
 
     Args:
-        compute: execution settings.
-        step: the step.
+        plan: the plan, with the execution settings.
+        step: one of its steps.
         say: is told of a wait.
 
     Returns:
@@ -81,7 +99,7 @@ def take_machine(compute: Compute, step: Step, say: Callable[[str], None]) -> li
         MachineError: the machine is too small for the step.
     """
     release_gpus()
-    asked = asked_by(compute, step)
+    compute, asked = plan.project.params.compute, asked_by(plan, step)
     pool = pool_of(compute) if asked.gpus else []
     _require_room(compute, step.key, asked, pool)
     if pool:

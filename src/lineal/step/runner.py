@@ -104,7 +104,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     progress = progress_path(plan.project, step.key)
     progress.parent.mkdir(parents=True, exist_ok=True)
     progress.unlink(missing_ok=True)
-    gpus = take_machine(workspace.compute, step, lambda line: say(line, progress))
+    gpus = take_machine(plan, step, lambda line: say(line, progress))
     if gpus:
         workspace.facts["gpus"] = gpus
     _run(plan, step, component, identity, workspace)
