@@ -253,6 +253,36 @@ def test_fan_out_on_a_cluster_that_disappears_ends_with_an_error_and_leaves_noth
     assert not any(map(is_running, processes(tmp_path)))
 
 
+WAITING = """
+import sys
+from lineal.engines.ray_fan_out import fan_out
+from tests.e2e.test_ray import compute, double
+
+if __name__ == "__main__":
+    list(fan_out(compute(2, address=sys.argv[2] or None), double, {"directory": sys.argv[1]}, range(24, 40)))
+"""
+
+
+@needs_ray
+@pytest.mark.parametrize("joins", [False, True], ids=["own cluster", "given cluster"])
+def test_replicas_end_with_a_step_that_is_killed(cluster, tmp_path, joins):
+    address = cluster.get_runtime_context().gcs_address if joins else ""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    step = subprocess.Popen([sys.executable, "-c", WAITING, tmp_path, address], env=environment, stderr=subprocess.DEVNULL)
+    wait_until(lambda: (tmp_path / "started").exists() and len(processes(tmp_path)) == 2)
+    assert all(map(is_running, processes(tmp_path)))
+    step.kill()
+    step.wait()
+    wait_until(lambda: not any(map(is_running, processes(tmp_path))), 60)
+
+
+def wait_until(condition, seconds=100):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{condition} does not come true"
+        time.sleep(0.2)
+
+
 @needs_ray
 def test_replicas_that_the_cluster_has_no_room_for_are_refused_before_any_work(cluster, tmp_path):
     step = lab_step(tmp_path, compute(3, cpus_per_replica=2))

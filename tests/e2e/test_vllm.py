@@ -1,10 +1,16 @@
-"""Sampling with a real vLLM, in its own interpreter: three starts of it, which is what this file costs."""
+"""Sampling with a real vLLM, in its own interpreter, and with its server: four starts, which is what this file costs."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import operator
 import os
 import signal
+import socket
+import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,11 +18,15 @@ import pytest
 
 from lineal.data.ids import row_seed
 from lineal.data.manifest import read_manifest
+from lineal.data.store import open_artifact
+from lineal.engines.endpoints.address import address_of_checkpoint
+from lineal.engines.endpoints.sampler import EndpointSampler
+from lineal.engines.endpoints.spending import Spending
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.scoring import LikelihoodScorer
 from lineal.engines.vllm_sampler import VllmSampler
 from lineal.errors import EngineError
-from lineal.recipe.compute import VllmCompute
+from lineal.recipe.compute import Compute, VllmCompute
 
 from .toy_project import ROOT, command, make_project
 
@@ -161,3 +171,60 @@ def test_batch_invariant_rows_on_a_gpu_do_not_feel_their_neighbours(project):
     engine.close()
     assert [together[place] for place in range(len(requests))] == [backwards[place] for place in reversed(range(len(requests)))]
     assert alone == [together[place] for place in range(8)]
+
+
+@pytest.fixture(scope="module")
+def served(project):
+    """vLLM's own server of the start checkpoint and of the first round's adapter, under the names that lineal asks for."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    compute = Compute(endpoints={"default": {"url": f"http://127.0.0.1:{port}/v1"}})
+    base, adapter = (open_artifact(node, artifact(project, node)) for node in ("start/checkpoint", "round_01/checkpoint"))
+    addresses = address_of_checkpoint(compute, base, None), address_of_checkpoint(compute, adapter, base.directory)
+    arguments = [
+        "--model", base.directory, "--served-model-name", addresses[0].model, "--host", "127.0.0.1", "--port", str(port),
+        "--enable-lora", "--lora-modules", f"{addresses[1].model}={adapter.directory}", "--generation-config", "vllm",
+        "--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(2**28), "--no-enable-chunked-prefill",
+    ]  # fmt: skip
+    log = project / "server.log"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            [PYTHON, "-m", "vllm.entrypoints.openai.api_server", *arguments],
+            env=environment, stdout=stream, stderr=stream, start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 300
+        while not answers(f"http://127.0.0.1:{port}/health"):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-4000:]
+            time.sleep(0.2)
+        yield addresses
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("number", "node", "base"), [(0, "start/checkpoint", None), (1, "round_01/checkpoint", "start/checkpoint")]
+)
+def test_vllm_served_under_the_plans_names_draws_as_the_reference_engine_does(project, served, tmp_path, number, node, base):
+    requests = [Request(row["prompt"], 0) for row in rows_of(project, "tasks/train")]
+    settings = SamplingSettings(temperature=0.0, max_tokens=12)
+    sampler = EndpointSampler(served[number], Spending(tmp_path / "spent.jsonl", None), {})
+    drawn = dict(sampler.stream(requests, settings))
+    checkpoint = artifact(project, node)
+    reference = Sampler(checkpoint, "cpu", base=base and artifact(project, base)).sample(requests, settings)
+    told = [(drawn[place].text, drawn[place].tokens, drawn[place].finish_reason) for place in range(len(requests))]
+    expected = [(one.text, one.tokens, one.finish_reason) for one in reference]
+    assert sum(map(operator.eq, told, expected)) >= len(requests) - 1
+    assert len({text for text, _, _ in told}) > 8
