@@ -105,7 +105,6 @@ def test_fan_out_with_a_killed_worker_answers_every_row_once(cluster, tmp_path):
     assert sorted((place, answer) for place, (answer, _) in answers) == [(row, 2 * row) for row in range(60)]
     later = {process for place, (_, process) in answers if place >= AT_ONCE}
     assert later <= set(processes(tmp_path)) - {victim}
-    assert len(processes(tmp_path)) == 4
 
 
 @needs_ray

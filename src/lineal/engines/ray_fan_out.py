@@ -127,7 +127,8 @@ def _dataset(
             fn_constructor_args=(make, dict(arguments)),
             batch_size=None,
             batch_format="pyarrow",
-            compute=data.ActorPoolStrategy(size=min(compute.replicas, len(blocks))),
+            # a block that waited in the process of another one would share its death, and its retries
+            compute=data.ActorPoolStrategy(size=min(compute.replicas, len(blocks)), max_tasks_in_flight_per_actor=1),
             num_cpus=compute.ray.cpus_per_replica,
             num_gpus=gpus,
             max_task_retries=compute.ray.retries,
