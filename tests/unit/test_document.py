@@ -1,6 +1,7 @@
 """YAML documents: no surprises in values, a line for every key, clear errors."""
 
 import pytest
+from dvc.utils.serialize import loads_yaml
 
 from lineal.errors import DeclarationError
 from lineal.recipe.document import parse_document, read_document
@@ -11,6 +12,14 @@ def test_document_scalars_follow_yaml_12():
     assert parse_document(text, "x").value == {
         "a": 1e-3, "b": "no", "c": "010", "d": "12:30", "e": None, "f": True, "g": -2.5, "h": "yes", "i": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("date", ["2026-11-01", "2026-11-01T10:00:00Z"])
+def test_document_date_without_quotes_is_refused_since_dvc_reads_another_value(date):
+    assert not isinstance(loads_yaml(f"a: {date}")["a"], str)
+    with pytest.raises(DeclarationError, match=rf'x.yaml:2: start.revision: got {date}, expected text. .* Write "{date}"'):
+        parse_document(f"start:\n  revision: {date}", "x.yaml")
+    assert parse_document(f"a: '{date}'\nb: 2026-11", "x").value == {"a": date, "b": "2026-11"}
 
 
 def test_document_key_twice_names_both_lines():

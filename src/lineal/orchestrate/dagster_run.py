@@ -31,7 +31,7 @@ from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.project import open_project
 
 if TYPE_CHECKING:
-    from dagster._core.execution.plan.objects import StepFailureData
+    from dagster_shared.error import SerializableErrorInfo
 
 __all__ = ["materialize", "use_project_instance"]
 
@@ -153,9 +153,11 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
         elif event.is_step_success:
             terminal.report(by_op[str(event.step_key)], Outcome(outcomes[event.step_key]))
         elif event.is_step_failure:
-            failures.append(_message(event.step_failure_data) or str(event.message))
+            failures.append(_message(by_op[str(event.step_key)], event))
         elif event.is_run_failure and not failures:
-            failures.append(f"compute.executor: {plan.project.params.compute.executor}: {_cause(event)}")
+            failures.append(
+                f"compute.executor: {plan.project.params.compute.executor}: {_cause(event.job_failure_data.error) or event.message}"
+            )
         interrupted = interrupted or _is_interrupt(event)
         success = success or event.is_job_success
     if interrupted:
@@ -163,12 +165,11 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
     return None if success else StepFailure("\n".join(failures))
 
 
-def _cause(event: dg.DagsterEvent) -> str:
-    """Why a run failed that no step failed in: the innermost error, the outer ones being Dagster's."""
-    error = event.job_failure_data.error
+def _cause(error: SerializableErrorInfo | None) -> str | None:
+    """What an error comes from: the innermost one, the outer ones being Dagster's."""
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error is not None else str(event.message)
+    return None if error is None else error.message.strip()
 
 
 def _is_interrupt(event: dg.DagsterEvent) -> bool:
@@ -177,7 +178,9 @@ def _is_interrupt(event: dg.DagsterEvent) -> bool:
     return event.event_type is dg.DagsterEventType.RUN_CANCELED or (error is not None and error.cls_name in _INTERRUPTS)
 
 
-def _message(data: StepFailureData) -> str | None:
-    if data.user_failure_data is not None:
+def _message(step: Step, event: dg.DagsterEvent) -> str:
+    """A step's own error; one that no component words is told with its type and the step's key."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description
-    return data.error.message if data.error is not None else None
+    return f"{step.key}: {_cause(data.error) or event.message}"

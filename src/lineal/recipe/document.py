@@ -18,6 +18,8 @@ KeyPath = tuple[str | int, ...]
 PYDANTIC_TYPES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 """Problems that pydantic words itself; ours say already what they got."""
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d([Tt\s].*)?")
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 8 times faster
 
 
@@ -99,6 +101,10 @@ def _value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, 
         return _mapping_of(loader, node, path, lines, name)
     if isinstance(node, yaml.SequenceNode):
         return [_value_of(loader, item, (*path, index), lines, name) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.ScalarNode) and not node.style and _DATE.fullmatch(node.value):  # not in quotes
+        key = ".".join(map(str, path))
+        fix = f'DVC, which reads this file too, takes it for a date. Write "{node.value}", in quotes'
+        raise DeclarationError(f"{name}:{node.start_mark.line + 1}: {key}: got {node.value}, expected text. {fix}")
     return loader.construct_object(node)
 
 
