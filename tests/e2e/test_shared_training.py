@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from lineal.data.store import open_artifact
-from lineal.errors import EngineError
+from lineal.errors import EngineError, ProjectError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
+from lineal.step.rank import run_rank
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
 
@@ -69,6 +70,8 @@ def test_training_shared_by_two_processes_survives_a_killed_one_and_follows_the_
         stop.set()
         killer.join()
     assert not shared.project.directory(KEY).exists()
+    with pytest.raises(ProjectError, match="got 1 running processes, expected 2"):
+        run_rank(root, KEY)
     assert not [child for child in psutil.Process().children(recursive=True) if "lineal.step.rank" in child.cmdline()]
 
     assert run_step(shared, KEY) == "done"
@@ -88,5 +91,13 @@ def test_error_of_a_process_is_the_error_of_the_step(tmp_path: Path) -> None:
     run_step(plan, "toy/tasks/base")
     with pytest.raises(EngineError, match="got 2 processes for 5 examples per step"):
         run_step(plan, KEY)
-    with pytest.raises(Exception, match="compute.accelerate: got 'nowhere.yaml', expected a file at"):
-        run_step(plan_with(root, "{workers: 1, accelerate: nowhere.yaml}"), KEY)
+
+
+def test_training_by_an_accelerate_configuration_says_how_many_processes_made_it(tmp_path: Path) -> None:
+    root = make_project(tmp_path / "project", PIPELINE)
+    (root / "two.yaml").write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nnum_processes: 2\n")
+    plan = plan_with(root, "{workers: 1, accelerate: two.yaml}")
+    run_step(plan, "toy/tasks/base")
+    assert run_step(plan, KEY) == "done"
+    manifest = open_artifact(KEY, plan.project.directory(KEY)).manifest
+    assert (manifest.made_with, manifest.equal_bytes) == ("2 processes", False)

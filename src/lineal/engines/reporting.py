@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -22,6 +22,20 @@ PLACES = {
 """By tracker: the variable that says where it writes, and how it spells the directory. One that is set already stays."""
 
 
+def require_trackers(names: Iterable[str]) -> None:
+    """Raises where a tracker's package is missing.
+
+    Raises:
+        EngineError: says what to install.
+    """
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise EngineError(
+            f"compute.report_to: got {', '.join(missing)}, which is not installed, expected installed packages. "
+            f"Run: pip install {' '.join(missing)}, or remove it from report_to"
+        )
+
+
 @contextmanager
 def reporting(execution: Execution) -> Iterator[None]:
     """Points the trackers at the training's own directory for the block.
@@ -29,12 +43,7 @@ def reporting(execution: Execution) -> Iterator[None]:
     Raises:
         EngineError: a tracker's package is not installed.
     """
-    missing = [name for name in execution.report_to if find_spec(name) is None]
-    if missing:
-        raise EngineError(
-            f"compute.report_to: got {', '.join(missing)}, which is not installed, expected installed packages. "
-            f"Run: pip install {' '.join(missing)}, or remove it from report_to"
-        )
+    require_trackers(execution.report_to)
     places = _places(execution)
     given = {name: os.environ.get(name) for name in places}
     os.environ.update({name: place for name, place in places.items() if given[name] is None})

@@ -155,9 +155,8 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
         elif event.is_step_failure:
             failures.append(_message(by_op[str(event.step_key)], event))
         elif event.is_run_failure and not failures:
-            failures.append(
-                f"compute.executor: {plan.project.params.compute.executor}: {_cause(event.job_failure_data.error) or event.message}"
-            )
+            why = _cause(event.job_failure_data.error) or event.message
+            failures.append(f"compute.executor: {plan.project.params.compute.executor}: {why}")
         interrupted = interrupted or _is_interrupt(event)
         success = success or event.is_job_success
     if interrupted:

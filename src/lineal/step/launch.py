@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from typing import IO
 
+from lineal.components.base import Component
 from lineal.data.workspace import Workspace
-from lineal.errors import EngineError, ProjectError
+from lineal.errors import EngineError
+from lineal.step.sharing import Sharing, require_sharing
 
 DIRECTORY = "launched"
 """Inside the partial directory: what the processes leave for the step."""
@@ -20,20 +22,21 @@ POLL_SECONDS = 0.2
 LAST_LINES = 5
 
 
-def launch(workspace: Workspace) -> None:
+def launch(workspace: Workspace, component: Component) -> None:
     """Runs the step's component in the processes that `compute.accelerate` names.
 
     Raises:
         EngineError: one of them failed, with its own words where it had any.
-        ProjectError: the accelerate configuration is not there.
+        ProjectError: accelerate's configuration is not there, or doesn't fit the training.
     """
+    sharing = require_sharing(workspace.project, workspace.compute, component, workspace.key)
     told = workspace.partial / DIRECTORY
     shutil.rmtree(told, ignore_errors=True)
     told.mkdir()
     progress = workspace.progress_file or workspace.partial / "progress"
     log = progress.with_suffix(".log")
     with log.open("w", encoding="utf-8") as output:
-        command = launch_command(workspace)
+        command = launch_command(workspace, sharing)
         output.write(f"{json.dumps(command)}\n")
         output.flush()
         status = _wait(command, output, progress)
@@ -42,25 +45,15 @@ def launch(workspace: Workspace) -> None:
     result = json.loads((told / RESULT).read_text(encoding="utf-8"))
     workspace.counts.update(result["counts"])
     workspace.facts.update(result["facts"])
-    workspace.made_with = result["made_with"]
+    workspace.made_with = f"{sharing.processes} process{'es' if sharing.processes > 1 else ''}"
     workspace.equal_bytes = False
 
 
-def launch_command(workspace: Workspace) -> list[str]:
-    """What starts the processes: torchrun for a number of them on this machine, else `accelerate launch`.
-
-    Raises:
-        ProjectError: the accelerate configuration is not there.
-    """
-    asked = workspace.compute.accelerate
-    if isinstance(asked, int):
-        start = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(asked)]
-    else:
-        config = workspace.project / str(asked)
-        if not config.is_file():
-            fix = "Write it with: accelerate config --config_file PATH, or give a number of processes"
-            raise ProjectError(f"params.yaml: compute.accelerate: got {asked!r}, expected a file at {config}. {fix}")
-        start = ["accelerate.commands.launch", "--config_file", str(config)]
+def launch_command(workspace: Workspace, sharing: Sharing) -> list[str]:
+    """What starts the processes: torchrun for a number of them on this machine, else `accelerate launch`."""
+    start = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(sharing.processes)]
+    if sharing.config is not None:
+        start = ["accelerate.commands.launch", "--config_file", str(sharing.config)]
     return [sys.executable, "-m", *start, "-m", "lineal.step.rank", str(workspace.project.resolve()), workspace.key]
 
 

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from lineal.engines.processes import is_main_process, process_index
+from lineal.engines.processes import is_main_process, process_count, process_index
 from lineal.errors import LinealError, ProjectError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
@@ -17,13 +17,14 @@ from lineal.step.identity import identify
 from lineal.step.launch import DIRECTORY, RESULT
 from lineal.step.orphan import stop_with_launcher
 from lineal.step.runner import open_inputs, partial_of, resolved, workspace_of
+from lineal.step.sharing import SETTING, sharing_of
 
 
 def run_rank(root: Path, key: str) -> None:
     """Runs the component of the step that is under way; the main process leaves counts and facts for it.
 
     Raises:
-        ProjectError: the plan changed since the step began.
+        ProjectError: the plan changed since the step began, or other processes run than were asked for.
     """
     plan = make_plan(open_project(root), [key.partition("/")[0]])
     step = plan.step(key)
@@ -33,11 +34,17 @@ def run_rank(root: Path, key: str) -> None:
     if (partial_of(plan, step) / "identity").read_text(encoding="utf-8") != identity.digest:
         raise ProjectError(f"{key}: its settings or inputs changed while it ran. Run it again")
     workspace = workspace_of(plan, step, identity, inputs)
+    asked = sharing_of(workspace.project, workspace.compute)
+    if process_count() != asked.processes:
+        raise ProjectError(
+            f"{SETTING} (params.yaml): got {process_count()} running processes, expected {asked.processes}. "
+            "Look whether its configuration names a distributed_type that starts them on this machine"
+        )
     if not is_main_process():
         workspace.progress_file = None
     component.run(workspace)
     if is_main_process():
-        result = {"counts": workspace.counts, "facts": workspace.facts, "made_with": workspace.made_with}
+        result = {"counts": workspace.counts, "facts": workspace.facts}
         (workspace.partial / DIRECTORY / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, Compute, Request
 from lineal.recipe.references import Accepts, ArtifactKind
 from lineal.step.gpus import VISIBLE, Gpu, hide_gpus, hold_gpus, pool_of, release_gpus
+from lineal.step.sharing import sharing_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,11 @@ class Asked:
 
 
 def asked_by(plan: Plan, step: Step) -> Asked:
-    """What a step asks for: what `compute.requests` says of it, otherwise a GPU for each process that loads its model."""
+    """What a step asks for: what `compute.requests` says of it, otherwise a GPU for each process that loads its model.
+
+    Raises:
+        ProjectError: the configuration that `compute.accelerate` names doesn't say how many processes it starts.
+    """
     compute = plan.project.params.compute
     matching = [request for glob, request in compute.requests.items() if fnmatchcase(step.key, glob)]
     own = matching[-1] if matching else Request()
@@ -43,7 +48,7 @@ def asked_by(plan: Plan, step: Step) -> Asked:
 def _model_processes(plan: Plan, step: Step) -> int:
     compute, component = plan.project.params.compute, step.component
     if component.role is Role.TRAINER:
-        return compute.accelerate if component.shares_training and isinstance(compute.accelerate, int) else 1
+        return sharing_of(plan.project.root, compute).here if component.shares_training and compute.shared else 1
     fields = component.references().items()
     return max((_processes_here(plan, step.inputs.get(field, ()), accepts) for field, (_, accepts) in fields), default=0)
 

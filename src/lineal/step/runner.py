@@ -131,7 +131,7 @@ def workspace_of(plan: Plan, step: Step, identity: Identity, inputs: Mapping[str
 def _run(plan: Plan, step: Step, component: Component, identity: Identity, workspace: Workspace) -> None:
     """Runs the component; a selection again without the rows of its result that are retracted, until it gives none."""
     if component.shares_training and workspace.compute.shared:
-        launch(workspace)
+        launch(workspace, component)
         return
     component.run(workspace)
     while step.component.role is Role.SELECTOR:

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from lineal.components.base import Columns, Component, Role, RowsRef, Workspace
 from lineal.data.ids import row_seed
-from lineal.engines.processes import process_count
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
 
@@ -113,8 +112,6 @@ class Trainer(Component):
             tokens=report.tokens, steps=report.steps, loss=report.final_loss, loss_curve=list(report.loss_curve),
             figures=dict(report.figures),
         )  # fmt: skip
-        if process_count() > 1:
-            step.made_with = f"{process_count()} processes"
         if report.resumed_at:
             step.facts["resumed_at_step"] = report.resumed_at
 

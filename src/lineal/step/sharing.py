@@ -1,0 +1,110 @@
+"""The processes that share a training, as `compute.accelerate` asks for them: read and checked before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lineal.components.base import Component
+from lineal.engines.processes import shared_batch
+from lineal.engines.reporting import require_trackers
+from lineal.errors import ProjectError
+from lineal.plan import Plan, Step
+from lineal.recipe.compute import Compute
+from lineal.recipe.document import Document, read_document
+
+SETTING = "compute.accelerate"
+ALONE = "NO"
+WITHOUT_LAUNCHER = ("MULTI_CPU",)
+"""Types whose processes `accelerate launch` leaves to MPI."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How many processes share a training.
+
+    Attributes:
+        processes: on all machines together.
+        here: on this machine.
+        config: accelerate's own configuration; None where a number was given.
+    """
+
+    processes: int
+    here: int
+    config: Path | None = None
+
+
+def require_trainings(plan: Plan, steps: Iterable[Step]) -> None:
+    """Holds what is asked of trainings against what is installed and configured, before any step runs.
+
+    Raises:
+        ProjectError: accelerate's configuration is missing or doesn't fit a training.
+        EngineError: a tracker is not installed, or a training's batch cannot be dealt out among the processes.
+    """
+    compute = plan.project.params.compute
+    trainings = [step for step in steps if step.component.loads_model and hasattr(step.component, "precision")]
+    if trainings:
+        require_trackers(compute.report_to)
+    for step in trainings:
+        if step.component.shares_training and compute.shared:
+            require_sharing(plan.project.root, compute, step.component, step.key)
+
+
+def require_sharing(project: Path, compute: Compute, component: Component, key: str) -> Sharing:
+    """The processes for a training, if it fits them.
+
+    Raises:
+        ProjectError: accelerate's configuration is missing, broken, or says another precision than the training.
+        EngineError: the training's batch cannot be dealt out among the processes.
+    """
+    sharing = sharing_of(project, compute)
+    precision, batch = getattr(component, "precision", None), getattr(component, "batch_size", None)
+    accumulation = getattr(component, "gradient_accumulation", None)
+    if isinstance(batch, int) and isinstance(accumulation, int):
+        shared_batch(batch, accumulation, sharing.processes)
+    if sharing.config is not None and isinstance(precision, str):
+        document = read_document(sharing.config, str(compute.accelerate))
+        mixed = document.value.get("mixed_precision", "no")
+        if mixed not in ("no", {"fp32": "no"}.get(precision, precision)):
+            fix = "The method decides: write mixed_precision: 'no' there, or set precision on the trainer"
+            raise _wrong(document, "mixed_precision", f"got {mixed!r} for {key}, whose precision is {precision}. {fix}")
+    return sharing
+
+
+def sharing_of(project: Path, compute: Compute) -> Sharing:
+    """How many processes `compute.accelerate` asks for.
+
+    Raises:
+        ProjectError: accelerate's configuration is missing, or doesn't say what it starts.
+    """
+    asked = compute.accelerate
+    if not isinstance(asked, str):
+        return Sharing(asked or 1, asked or 1)
+    config = project / asked
+    if not config.is_file():
+        fix = "Write it with: accelerate config --config_file PATH, or give a number of processes"
+        raise ProjectError(f"params.yaml: {SETTING}: got {asked!r}, expected a file at {config}. {fix}")
+    document = read_document(config, asked)
+    if not isinstance(document.value, dict) or "distributed_type" not in document.value:
+        raise _wrong(document, "distributed_type", "is missing. Write the file with: accelerate config --config_file PATH")
+    kind = document.value["distributed_type"]
+    processes, machines = (_count(document, name) for name in ("num_processes", "num_machines"))
+    if processes > 1 and kind in (ALONE, *WITHOUT_LAUNCHER):
+        fix = f"Name MULTI_GPU (with use_cpu: true on a processor), FSDP or DEEPSPEED, or write {SETTING}: {processes}"
+        raise _wrong(document, "distributed_type", f"got {kind!r} for {processes} processes, which starts one. {fix}")
+    if processes % machines:
+        raise _wrong(document, "num_processes", f"got {processes} on {machines} machines, expected the same number on each")
+    return Sharing(processes, processes // machines, config)
+
+
+def _count(document: Document, name: str) -> int:
+    found: Any = document.value.get(name, 1 if name == "num_machines" else None)
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise _wrong(document, name, f"got {found!r}, expected a whole number from 1")
+    return found
+
+
+def _wrong(document: Document, key: str, message: str) -> ProjectError:
+    return ProjectError(f"{SETTING} (params.yaml): {document.error((key,), message)}")
