@@ -7,6 +7,10 @@ import yaml
 
 from lineal.audit.catalog import read_catalog
 from lineal.audit.export import export_artifact
+from lineal.data.store import Rows, open_artifact
+from lineal.engines.sampling import Request, Sampler, SamplingSettings
+from lineal.engines.training import ModelShape, initialise
+from lineal.errors import DeclarationError, EngineError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
 from lineal.step.runner import run_step
@@ -74,3 +78,79 @@ def test_exported_full_checkpoint_beside_adapters_names_the_pipeline_s_base(proj
     front = yaml.safe_load(card.split("---")[1])
     assert (front["base_model"], front["library_name"]) == (["low/start/checkpoint"], "transformers")
     assert "base_model_relation" not in front
+
+
+BACK = """
+method: Back
+summary: An exported adapter comes back on its base, draws, and is trained on.
+tasks:
+  base: {{use: letter_sort, length: [2, 3], size: 8, split: train}}
+start:
+  base:    {{use: model, path: {base}}}
+  adapter: {{use: model, path: {adapter}{named}}}
+round:
+  drawn:   {{use: sample, model: start.adapter, prompts: tasks.base, max_tokens: 4, temperature: 0.0}}
+  further: {{use: sft, init: start.adapter, rows: tasks.base, {lora}}}
+"""
+
+
+def plan_back(root, **declared):
+    (root / "pipelines").mkdir(parents=True)
+    (root / "pipelines" / "back.yaml").write_text(BACK.format(**{"named": ", base: start.base", "lora": LORA, **declared}))
+    (root / "params.yaml").write_text("rounds: 1\nactive: [back]\ncompute: {workers: 1, device: cpu}\n")
+    return make_plan(open_project(root))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_exported_adapter_comes_back_on_its_base_and_draws_as_it_did_here(project, tmp_path):
+    adapter, base = exported(project, "adapter", tmp_path / "adapter"), project.directory("low/round_01/tuned")
+    plan = plan_back(tmp_path / "back", adapter=adapter, base=base)
+    for key in plan.steps:
+        run_step(plan, key)
+    requests = [Request(row["prompt"], 0) for row in rows_of(plan, "back/tasks/base")]
+    there = Sampler(project.directory("low/round_01/adapter"), "cpu", base=base)
+    expected = there.sample(requests, SamplingSettings(max_tokens=4, temperature=0.0))
+    assert [row["completion"] for row in rows_of(plan, "back/round_01/drawn")] == [one.text for one in expected]
+    assert (plan.project.directory("back/round_01/further") / "adapter_model.safetensors").is_file()
+
+
+def rows_of(plan, key):
+    return Rows((open_artifact(key, plan.project.directory(key)),)).read().to_pylist()
+
+
+def test_adapter_without_its_base_or_on_a_base_of_another_shape_is_refused(project, tmp_path):
+    adapter, base = exported(project, "adapter", tmp_path / "adapter"), project.directory("low/round_01/tuned")
+    other = tmp_path / "other"
+    shape = ModelShape(32, 1, 2, 16, rope_theta=1e4, tie_embeddings=True, characters="abc", max_positions=32)
+    initialise(shape, 0, other)
+    for number, (declared, message) in enumerate(
+        [
+            ({"adapter": adapter, "base": base, "named": ""}, r"got an adapter in \S+. Name its base"),
+            ({"adapter": base, "base": base}, r"got a full model in \S+. Remove base"),
+            ({"adapter": adapter, "base": other}, r"the adapter does not fit its base"),
+        ]
+    ):
+        plan = plan_back(tmp_path / str(number), **declared)
+        run_step(plan, "back/start/base")
+        with pytest.raises(EngineError, match=message):
+            run_step(plan, "back/start/adapter")
+
+
+@pytest.mark.parametrize(
+    ("declared", "lora", "message"),
+    [
+        (
+            LORA,
+            LORA.partition("}, ")[2],
+            r"low.yaml:\d+: round.further.lora: got none, but init low/round_01/adapter is an adapter",
+        ),
+        (LORA, LORA.replace("rank: 2", "rank: 8"), r"got .*'rank': 8.* expected lora: .*'rank': 2.*, the adapter's own values"),
+    ],
+)
+def test_training_from_an_adapter_without_its_own_lora_is_refused_when_it_is_planned(tmp_path, declared, lora, message):
+    (tmp_path / "pipelines").mkdir()
+    goes_on = f"init: adapter, rows: tasks.base, {declared}"
+    (tmp_path / "pipelines" / "low.yaml").write_text(PIPELINE.replace(goes_on, goes_on.replace(declared, lora)))
+    (tmp_path / "params.yaml").write_text("rounds: 1\nactive: [low]\n")
+    with pytest.raises(DeclarationError, match=message):
+        make_plan(open_project(tmp_path))

@@ -167,8 +167,10 @@ def accuracy_table(summary: Summary) -> list[AccuracyColumn]:
 
 
 def render_accuracy_table(summary: Summary) -> str:
-    """The accuracy table as text: a line per round, a column per pipeline and evaluation."""
+    """The accuracy table as text: a line per round, a column per pipeline and evaluation; nothing without evaluations."""
     columns = accuracy_table(summary)
+    if not columns:
+        return ""
     widths = [max(len(column.label), 6) for column in columns]
     groups = list(dict.fromkeys(column.pipeline for column in columns))
     heads = []

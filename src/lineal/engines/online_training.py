@@ -197,9 +197,10 @@ def _explained(vllm: Vllm | None) -> Iterator[None]:
 def _refuse_long(prompts: Sequence[str], ids: Sequence[Sequence[int]], max_tokens: int, positions: int) -> None:
     longest = max(range(len(ids)), key=lambda place: len(ids[place]))
     if len(ids[longest]) + max_tokens > positions:
+        fix = "Lower max_tokens" if max_tokens >= positions else "Lower max_tokens or drop such prompts before"
         raise EngineError(
             f"grpo: prompt {prompts[longest][:60]!r} has {len(ids[longest])} tokens, with max_tokens {max_tokens} that is more "
-            f"than the {positions} positions of the model. Lower max_tokens or drop such prompts before."
+            f"than the {positions} positions of the model. {fix}."
         )
 
 

@@ -113,6 +113,7 @@ class Unroller:
             outputs = item.component.outputs(columns)
         except ValueError as error:
             raise self._pipeline.document.error(item.node.paths[-1], str(error)) from error
+        self._check_adapter(item, inputs)
         label = f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else item.label
         return Step(
             pipeline=self._pipeline.name, group=place.group, label=label, round=place.round, component=item.component,
@@ -323,6 +324,19 @@ class Unroller:
                         step = f"{self._pipeline.name}/{place.group}/{item.label}"
                         message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
                         raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
+
+    def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:
+        """A trainer that starts from an adapter trains that adapter on: with `lora:`, and with the adapter's own values."""
+        fields = type(item.component).model_fields
+        if "lora" not in fields or "init" not in fields or not self._base_of(inputs["init"][0]):
+            return
+        maker = self._split(inputs["init"][0])[0].component
+        made, own = (getattr(component, "lora", None) for component in (maker, item.component))
+        if own is None or (made is not None and own.shape() != made.shape()):
+            expected = "an adapter's own lora: values" if made is None else f"lora: {made.shape()}, the adapter's own values"
+            got = "none" if own is None else str(own.shape())
+            fix = "Write them, or start from a full model"
+            raise self._error(item, "lora", f"got {got}, but init {inputs['init'][0]} is an adapter; expected {expected}. {fix}")
 
     def _error(self, item: CompiledNode, field: str, message: str) -> Exception:
         return self._pipeline.document.error(self._pipeline.path_of(item.node, field), message)

@@ -123,10 +123,20 @@ def _mapping_of(loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[
     return mapping
 
 
+def _keys_of(document: Document, path: KeyPath, location: tuple[str | int, ...]) -> KeyPath:
+    """Where a problem is, without the names that pydantic gives the arms of a union: keys that are there, and the last one."""
+    found: KeyPath = ()
+    for place, part in enumerate(location):
+        if (*path, *found, part) in document.lines or (place == len(location) - 1 and "-" not in str(part)):
+            found = (*found, part)
+    return found
+
+
 def declaration_error(document: Document, path: tuple[str | int, ...], error: ValidationError, known: Any) -> Exception:
     """The first problem of a validation as an error that names file, line and key."""
-    first = error.errors()[0]
-    where = (*path, *first["loc"])
+    problems = error.errors()
+    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+    where = (*path, *_keys_of(document, path, first["loc"]))
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         hint = did_you_mean(key, known) if len(first["loc"]) == 1 else ""

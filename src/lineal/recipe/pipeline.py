@@ -139,7 +139,8 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
     if profile == PAPER:
         return {}
     known = [PAPER, *profiles]
-    raise document.error(("profiles",), f"no profile {profile!r} (params.yaml asks for it). {did_you_mean(profile, known)}")
+    fix = f"Write it under profiles, or ask for another in params.yaml: profile: {PAPER}, or for one pipeline under pipelines"
+    raise document.error(("profiles",), f"no profile {profile!r} (params.yaml asks for it). {did_you_mean(profile, known)} {fix}")
 
 
 def _each(document: Document, value: Any) -> dict[str, list[str]]:

@@ -30,6 +30,10 @@ class Lora(Strict):
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
     quantize: Literal["4bit"] | None = Field(default=None, exclude_if=lambda value: value is None)
 
+    def shape(self) -> dict[str, float]:
+        """What an adapter keeps while it is trained on."""
+        return {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
+
     def settings(self) -> LoraSettings:
         """As the engine takes it."""
         from lineal.engines.training import LoraSettings

@@ -1,4 +1,4 @@
-"""`model`: a checkpoint that lies in a local directory."""
+"""`model`: a checkpoint, or an adapter, that lies in a local directory."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Component, Output, Role, Surroundings, Workspace
+from lineal.components.base import Columns, Component, ModelRef, Output, Role, Surroundings, Workspace
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
+from lineal.engines.adapter_fit import require_fit
+from lineal.engines.checkpoints import is_adapter
+from lineal.errors import EngineError
 from lineal.recipe.references import ArtifactKind
 
 
@@ -19,12 +22,14 @@ class LocalModel(Component):
 
     Attributes:
         path: its directory, relative to the project; its files' digests are its identity, not its path.
+        base: for a LoRA adapter, the full model that it was trained on.
     """
 
     role: ClassVar[Role] = Role.MODEL
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
     path: str
+    base: ModelRef | None = None
     _directory: Path = PrivateAttr()
 
     @classmethod
@@ -41,10 +46,22 @@ class LocalModel(Component):
         return {path.name: path for path in sorted(found)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.MODEL)}
+        return {"": Output(ArtifactKind.MODEL, adapter_of="base" if self.base else None)}
 
     def run(self, step: Workspace) -> None:
-        """Copies the checkpoint's files."""
+        """Copies the checkpoint's files.
+
+        Raises:
+            EngineError: they are no whole checkpoint, an adapter comes without its base or with another one's.
+        """
         require_whole(self._directory)
+        adapter = is_adapter(self._directory)
+        if adapter != (self.base is not None):
+            got, fix = ("a full model", "Remove base")
+            if adapter:
+                got, fix = "an adapter", "Name its base, the model that it was trained on"
+            raise EngineError(f"{step.step}: got {got} in {self._directory}. {fix}")
+        if adapter:
+            require_fit(self._directory, step.model("base").directory)
         for name, path in self.files().items():
             shutil.copyfile(path, step.directory() / name)
