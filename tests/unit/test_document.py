@@ -18,8 +18,9 @@ def test_document_scalars_follow_yaml_12():
 def test_document_date_without_quotes_is_refused_since_dvc_reads_another_value(date):
     assert not isinstance(loads_yaml(f"a: {date}")["a"], str)
     with pytest.raises(DeclarationError, match=rf'x.yaml:2: start.revision: got {date}, expected text. .* Write "{date}"'):
-        parse_document(f"start:\n  revision: {date}", "x.yaml")
-    assert parse_document(f"a: '{date}'\nb: 2026-11", "x").value == {"a": date, "b": "2026-11"}
+        parse_document(f"start:\n  revision: {date}", "x.yaml", dvc_reads=True)
+    assert parse_document(f"a: '{date}'\nb: 2026-11", "x", dvc_reads=True).value == {"a": date, "b": "2026-11"}
+    assert parse_document(f"a: {date}", "x").value == {"a": date}
 
 
 def test_document_key_twice_names_both_lines():

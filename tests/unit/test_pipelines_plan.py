@@ -272,7 +272,10 @@ def test_zero_rounds_name_the_key(tmp_path: Path):
 
 def test_unknown_profile_names_the_known_ones(tmp_path: Path):
     message = broken(tmp_path, "", "", "rounds: 1\nprofile: labtop\nactive: [mine]\n")
-    assert message == "pipelines/mine.yaml:1: profiles: no profile 'labtop' (params.yaml asks for it). Known: paper."
+    assert message == (
+        "pipelines/mine.yaml:1: profiles: no profile 'labtop' (params.yaml asks for it). Known: paper. "
+        "Write it under profiles, or ask for another in params.yaml: profile: paper, or for one pipeline under pipelines"
+    )
 
 
 def test_key_that_stands_twice_names_both_lines(tmp_path: Path):

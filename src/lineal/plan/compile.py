@@ -115,7 +115,7 @@ class Compiler:
         except ValidationError as error:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
             path = self.pipeline.path_of(node, first)[:-1]
-            raise declaration_error(document, path, error, [*cls.model_fields, "each", "per_round"]) from error
+            raise declaration_error(document, path, error, cls, ("each", "per_round")) from error
         except ValueError as error:
             raise document.error(self.pipeline.path_of(node, "use")[:-1], str(error)) from error
 

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, fie
 Positive = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0)]
 Amount = Annotated[float, Ge(0)]
+DEVICES = ("auto", "cpu", "cuda")
 CLUSTERS = ("ray", "k8s")
 """Executors whose cluster hands out devices and memory itself."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -26,7 +27,10 @@ def _bytes(text: Any) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MGT]i?B)", text) if isinstance(text, str) else None
     if found is None:
         raise ValueError(f"expected a size such as '60GB' or '512MiB', got {text!r}")
-    return int(float(found[1]) * _UNITS[found[2]])
+    size = int(float(found[1]) * _UNITS[found[2]])
+    if not size:
+        raise ValueError(f"expected more than nothing, got {text!r}")
+    return size
 
 
 def _pool(value: Any) -> tuple[str, ...] | None:
@@ -268,9 +272,11 @@ class Compute(Strict):
 
     @field_validator("device")
     @classmethod
-    def _without_a_number(cls, device: str) -> str:
+    def _is_known(cls, device: str) -> str:
         if device.startswith("cuda:"):
             raise ValueError(f"a step sees only GPUs of its own: write device: cuda and gpus: [{device[5:]}]")
+        if device not in DEVICES:
+            raise ValueError(f"expected one of {', '.join(DEVICES)}, got {device!r}")
         return device
 
     @model_validator(mode="after")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
 from lineal.errors import DeclarationError, did_you_mean
@@ -25,6 +25,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 8 tim
 
 class StrictLoader(_Loader):  # type: ignore[misc, valid-type]
     """YAML with the surprises of version 1.1 removed: `no` is a string, `1e-3` a number, `010` no octal."""
+
+    refuses_dates = False
 
 
 StrictLoader.yaml_implicit_resolvers = {}
@@ -61,8 +63,13 @@ class Document:
         return DeclarationError(f"{self.name}:{line}: {key + ': ' if key else ''}{message}")
 
 
-def read_document(path: Path, name: str | None = None) -> Document:
+def read_document(path: Path, name: str | None = None, dvc_reads: bool = False) -> Document:
     """Reads one YAML file.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+        dvc_reads: whether DVC reads its values too, so that a date without quotes would be another value there.
 
     Raises:
         DeclarationError: the file is missing, is not YAML, or names a key twice.
@@ -74,12 +81,13 @@ def read_document(path: Path, name: str | None = None) -> Document:
         raise DeclarationError(f"{shown}: no such file") from None
     except UnicodeDecodeError as error:
         raise DeclarationError(f"{shown}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    return parse_document(text, shown)
+    return parse_document(text, shown, dvc_reads)
 
 
-def parse_document(text: str, name: str) -> Document:
+def parse_document(text: str, name: str, dvc_reads: bool = False) -> Document:
     """Parses YAML text; see `read_document`."""
     loader = StrictLoader(text)
+    loader.refuses_dates = dvc_reads
     lines: dict[KeyPath, int] = {}
     try:
         node = loader.get_single_node()
@@ -101,7 +109,8 @@ def _value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, 
         return _mapping_of(loader, node, path, lines, name)
     if isinstance(node, yaml.SequenceNode):
         return [_value_of(loader, item, (*path, index), lines, name) for index, item in enumerate(node.value)]
-    if isinstance(node, yaml.ScalarNode) and not node.style and _DATE.fullmatch(node.value):  # not in quotes
+    plain = isinstance(node, yaml.ScalarNode) and not node.style
+    if loader.refuses_dates and plain and _DATE.fullmatch(node.value):
         key = ".".join(map(str, path))
         fix = f'DVC, which reads this file too, takes it for a date. Write "{node.value}", in quotes'
         raise DeclarationError(f"{name}:{node.start_mark.line + 1}: {key}: got {node.value}, expected text. {fix}")
@@ -132,15 +141,43 @@ def _keys_of(document: Document, path: KeyPath, location: tuple[str | int, ...])
     return found
 
 
-def declaration_error(document: Document, path: tuple[str | int, ...], error: ValidationError, known: Any) -> Exception:
-    """The first problem of a validation as an error that names file, line and key."""
+def _fields_at(model: Any, location: tuple[str | int, ...]) -> list[str]:
+    """The fields of the model that a location inside a model's values belongs to."""
+    kind = model
+    while True:
+        owner = next((arm for arm in _arms(kind) if isinstance(arm, type) and issubclass(arm, BaseModel)), None)
+        step = next((place for place, part in enumerate(location) if owner and part in owner.model_fields), None)
+        if owner is None or step is None:
+            return [] if owner is None else list(owner.model_fields)
+        kind, location = owner.model_fields[str(location[step])].annotation, location[step + 1 :]
+
+
+def _arms(kind: Any) -> Iterator[Any]:
+    """A type, and the types that it is put together from."""
+    yield kind
+    for part in get_args(kind):
+        yield from _arms(part)
+
+
+def declaration_error(
+    document: Document, path: KeyPath, error: ValidationError, model: type[BaseModel], others: Iterable[str] = ()
+) -> Exception:
+    """The first problem of a validation as an error that names file, line and key.
+
+    Args:
+        document: the file.
+        path: where the validated value stands in it.
+        error: the problems.
+        model: what the value was validated as.
+        others: keys that are known beside the model's fields.
+    """
     problems = error.errors()
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     where = (*path, *_keys_of(document, path, first["loc"]))
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
-        hint = did_you_mean(key, known) if len(first["loc"]) == 1 else ""
-        return document.error(where, f"unknown key {key!r}. {hint}".strip())
+        known = [*model.model_fields, *others] if len(first["loc"]) == 1 else _fields_at(model, first["loc"][:-1])
+        return document.error(where, f"unknown key {key!r}. {did_you_mean(key, known)}")
     if first["type"] == "missing":
         return document.error(where, "is missing")
     if first["type"] in PYDANTIC_TYPES:

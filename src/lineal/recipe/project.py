@@ -112,7 +112,7 @@ class Project:
         if name not in self.pipeline_names():
             raise UsageError(f"no pipeline {name!r} in {path.parent}. {did_you_mean(name, self.pipeline_names())}")
         profile = self._own(name).profile or self.params.profile
-        return read_pipeline(name, read_document(path, f"{PIPELINES}/{name}.yaml"), profile)
+        return read_pipeline(name, read_document(path, f"{PIPELINES}/{name}.yaml", dvc_reads=True), profile)
 
 
 def find_root(start: Path) -> Path:
@@ -133,11 +133,11 @@ def open_project(root: Path) -> Project:
     Raises:
         DeclarationError: one of them is wrong; names file, line and key.
     """
-    document = read_document(root / PARAMS, PARAMS)
+    document = read_document(root / PARAMS, PARAMS, dvc_reads=True)
     try:
         params = Params.model_validate(document.value)
     except ValidationError as error:
-        raise declaration_error(document, (), error, Params.model_fields) from error
+        raise declaration_error(document, (), error, Params) from error
     project = Project(root.resolve(), params, document, read_retractions(root))
     for key, names in (("active", params.active), ("pipelines", list(params.pipelines))):
         for name in names:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lineal.errors import ProjectError, UsageError
 from lineal.recipe.document import Document, declaration_error, parse_document, read_document
 from lineal.recipe.references import NAME
-from lineal.recipe.retractions import KEYS, RETRACTED, RETRACTIONS, Resolution, Retraction, Retractions, of
+from lineal.recipe.retractions import RETRACTED, RETRACTIONS, Resolution, Retraction, Retractions, of
 
 HEADER = """\
 # Rows that nothing may be trained on any more, and why. `lineal retract` adds to it; commit it with retracted.json and dvc.yaml.
@@ -45,7 +45,7 @@ def parse_retractions(document: Document, resolved: Mapping[str, Resolution]) ->
         try:
             declared[name] = Retraction.model_validate(value)
         except ValidationError as error:
-            raise declaration_error(document, (name,), error, KEYS) from error
+            raise declaration_error(document, (name,), error, Retraction) from error
     current = {name: one for name, one in resolved.items() if name in declared and one.of == of(declared[name])}
     return Retractions(declared, current, document)
 

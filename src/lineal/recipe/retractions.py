@@ -25,7 +25,6 @@ from lineal.recipe.document import Document
 
 RETRACTIONS = "retractions.yaml"
 RETRACTED = "retracted.json"
-KEYS = ("reason", "date", "where", "ids", "in")
 
 
 class Retraction(Strict):

@@ -34,6 +34,6 @@ def run_in_server(arguments: list[str]) -> int | None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the child too, which answers for both
         answer = connection.recv(16)
     if not answer:
-        sys.stderr.write("error: the step's process died without an answer (killed, or out of memory)\n")
+        sys.stderr.write("error: the step's process died without an answer: killed, or out of memory\n")
         return 1
     return int(answer)
