@@ -10,7 +10,7 @@ import pytest
 from lineal.errors import StepFailure
 from lineal.orchestrate.dagster_definitions import definitions
 from lineal.orchestrate.dagster_keys import asset_key
-from lineal.orchestrate.dagster_run import materialize
+from lineal.orchestrate.dagster_run import _message, materialize
 from lineal.orchestrate.dagster_sync import known_tags, sync
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_repo import DvcProject
@@ -49,6 +49,16 @@ def test_materialize_leaves_dvc_nothing_to_do(finished):
     before = run_logs(finished)
     assert UP_TO_DATE in command(finished, "dvc", "repro")
     assert run_logs(finished) == before
+
+
+def test_error_that_no_component_words_is_told_with_its_type_and_the_steps_key(finished):
+    @dg.op
+    def broken():
+        raise TypeError("a date is no text")
+
+    done = dg.GraphDefinition("graph", node_defs=[broken]).to_job().execute_in_process(raise_on_error=False)
+    (event,) = (event for event in done.all_events if event.is_step_failure)
+    assert _message(plan_of(finished).step("toy/tasks/train"), event) == "toy/tasks/train: TypeError: a date is no text"
 
 
 def test_materialize_records_dvcs_md5_as_data_version(finished):

@@ -71,14 +71,12 @@ class Component(Strict):
         role: what it does.
         version: raised whenever the same settings would give other bytes.
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
-        shares_training: whether several processes can do its work together (`compute.accelerate`).
         kinds: words that Dagster shows beside the asset.
     """
 
     role: ClassVar[Role]
     version: ClassVar[int] = 1
     loads_model: ClassVar[bool] = False
-    shares_training: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
 
     use: str

@@ -165,8 +165,8 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
 
 
 def _cause(error: SerializableErrorInfo | None) -> str | None:
-    """What an error comes from: the innermost one, the outer ones being Dagster's."""
-    while error is not None and error.cause is not None:
+    """The error that Dagster's own ones were raised for."""
+    while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
         error = error.cause
     return None if error is None else error.message.strip()
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from lineal.components.base import Component
+from lineal.components.trainers.base import Trainer
 from lineal.data.workspace import Workspace
 from lineal.errors import EngineError
 from lineal.step.sharing import Sharing, require_sharing
@@ -22,14 +22,14 @@ POLL_SECONDS = 0.2
 LAST_LINES = 5
 
 
-def launch(workspace: Workspace, component: Component) -> None:
+def launch(workspace: Workspace, trainer: Trainer) -> None:
     """Runs the step's component in the processes that `compute.accelerate` names.
 
     Raises:
         EngineError: one of them failed, with its own words where it had any.
         ProjectError: accelerate's configuration is not there, or doesn't fit the training.
     """
-    sharing = require_sharing(workspace.project, workspace.compute, component, workspace.key)
+    sharing = require_sharing(workspace.project, workspace.compute, trainer, workspace.key)
     told = workspace.partial / DIRECTORY
     shutil.rmtree(told, ignore_errors=True)
     told.mkdir()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from lineal.components.base import Role
+from lineal.components.trainers.base import Trainer
 from lineal.errors import MachineError, did_you_mean
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, Compute, Request
@@ -47,7 +47,7 @@ def asked_by(plan: Plan, step: Step) -> Asked:
 
 def _model_processes(plan: Plan, step: Step) -> int:
     compute, component = plan.project.params.compute, step.component
-    if component.role is Role.TRAINER:
+    if isinstance(component, Trainer):
         return sharing_of(plan.project.root, compute).here if component.shares_training and compute.shared else 1
     fields = component.references().items()
     return max((_processes_here(plan, step.inputs.get(field, ()), accepts) for field, (_, accepts) in fields), default=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lineal.components.base import Component, Role
+from lineal.components.trainers.base import Trainer
 from lineal.data.ids import digest_of
 from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_files
 from lineal.data.progress import say
@@ -130,7 +131,7 @@ def workspace_of(plan: Plan, step: Step, identity: Identity, inputs: Mapping[str
 
 def _run(plan: Plan, step: Step, component: Component, identity: Identity, workspace: Workspace) -> None:
     """Runs the component; a selection again without the rows of its result that are retracted, until it gives none."""
-    if component.shares_training and workspace.compute.shared:
+    if isinstance(component, Trainer) and component.shares_training and workspace.compute.shared:
         launch(workspace, component)
         return
     component.run(workspace)

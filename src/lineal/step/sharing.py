@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lineal.components.base import Component
+from lineal.components.trainers.base import Trainer
 from lineal.engines.processes import shared_batch
 from lineal.engines.reporting import require_trackers
 from lineal.errors import ProjectError
@@ -44,15 +44,14 @@ def require_trainings(plan: Plan, steps: Iterable[Step]) -> None:
         EngineError: a tracker is not installed, or a training's batch cannot be dealt out among the processes.
     """
     compute = plan.project.params.compute
-    trainings = [step for step in steps if step.component.loads_model and hasattr(step.component, "precision")]
-    if trainings:
-        require_trackers(compute.report_to)
-    for step in trainings:
-        if step.component.shares_training and compute.shared:
-            require_sharing(plan.project.root, compute, step.component, step.key)
+    for step in steps:
+        if isinstance(step.component, Trainer):
+            require_trackers(compute.report_to)
+            if step.component.shares_training and compute.shared:
+                require_sharing(plan.project.root, compute, step.component, step.key)
 
 
-def require_sharing(project: Path, compute: Compute, component: Component, key: str) -> Sharing:
+def require_sharing(project: Path, compute: Compute, trainer: Trainer, key: str) -> Sharing:
     """The processes for a training, if it fits them.
 
     Raises:
@@ -60,16 +59,14 @@ def require_sharing(project: Path, compute: Compute, component: Component, key: 
         EngineError: the training's batch cannot be dealt out among the processes.
     """
     sharing = sharing_of(project, compute)
-    precision, batch = getattr(component, "precision", None), getattr(component, "batch_size", None)
-    accumulation = getattr(component, "gradient_accumulation", None)
-    if isinstance(batch, int) and isinstance(accumulation, int):
-        shared_batch(batch, accumulation, sharing.processes)
-    if sharing.config is not None and isinstance(precision, str):
+    if isinstance(trainer.batch_size, int) and isinstance(trainer.gradient_accumulation, int):  # not left to a controller
+        shared_batch(trainer.batch_size, trainer.gradient_accumulation, sharing.processes)
+    if sharing.config is not None:
         document = read_document(sharing.config, str(compute.accelerate))
         mixed = document.value.get("mixed_precision", "no")
-        if mixed not in ("no", {"fp32": "no"}.get(precision, precision)):
+        if mixed not in ("no", trainer.precision):
             fix = "The method decides: write mixed_precision: 'no' there, or set precision on the trainer"
-            raise _wrong(document, "mixed_precision", f"got {mixed!r} for {key}, whose precision is {precision}. {fix}")
+            raise _wrong(document, "mixed_precision", f"got {mixed!r} for {key}, whose precision is {trainer.precision}. {fix}")
     return sharing
 
 

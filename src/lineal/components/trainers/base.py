@@ -31,6 +31,9 @@ Packing = Annotated[bool, Field(exclude_if=lambda value: not value)]
 class Trainer(Component):
     """Base of the trainers.
 
+    Class attributes:
+        shares_training: whether several processes can do its work together (`compute.accelerate`).
+
     Attributes:
         steps, epochs: how long; exactly one is given.
         batch_size: examples per forward pass; identity, since it decides the gradient.
