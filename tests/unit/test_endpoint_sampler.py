@@ -355,7 +355,7 @@ def test_tokens_per_minute_count_what_was_used(server, tmp_path, concurrency):
 def test_tokens_per_minute_below_one_completion_is_an_error_before_anything_is_asked(server, tmp_path):
     words = r"judge.tokens_per_minute: 16, and one completion may have 16 tokens \(max_tokens\).* Raise it .*lower the step's"
     with pytest.raises(EngineError, match=words):
-        drawn(sampler(server, tmp_path, tokens_per_minute=16))
+        drawn(sampler(server, tmp_path, tokens_per_minute=16), REQUESTS[:1])
     assert not server.asked
 
 
@@ -430,12 +430,13 @@ TWICE = [Request(f"{number}=", seed) for number in range(10, 42) for seed in (1,
 OTHER = {"choices": [{"text": "other", "finish_reason": "stop"}]}
 
 
-@pytest.mark.parametrize(("requests", "temperature", "fault", "times"), [
-    (TWICE, 0.7, None, 1), (TWICE * 2, 0.7, None, 1), (TWICE[:-1], 0.7, None, 0), (TWICE, 0.0, None, 0), (TWICE, 0.7, OTHER, 0),
+@pytest.mark.parametrize(("requests", "temperature", "faults", "times"), [
+    (TWICE, 0.7, [], 1), (TWICE * 2, 0.7, [], 1), (TWICE[:-1], 0.7, [], 0), (TWICE, 0.0, [], 0), (TWICE, 0.7, [OTHER], 0),
+    (TWICE, 0.7, [None] * 63 + [OTHER], 0),
 ])  # fmt: skip
-def test_server_that_answers_many_prompts_alike_is_told_of_once(server, tmp_path, requests, temperature, fault, times):
+def test_server_that_answers_many_prompts_alike_is_told_of_once(server, tmp_path, requests, temperature, faults, times):
     said: list[str] = []
-    server.faults.append(fault)
-    engine = sampler(server, tmp_path, say=said.append, seed=False)  # without a seed, the server answers alike
+    server.faults += faults
+    engine = sampler(server, tmp_path, say=said.append, seed=False, concurrency=1)  # without a seed, the server answers alike
     drawn(engine, requests, SamplingSettings(temperature=temperature, max_tokens=16))
     assert len(said) == times and all("all answers to each of 32 prompts are alike at temperature 0.7" in line for line in said)
