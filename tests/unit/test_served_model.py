@@ -107,7 +107,7 @@ def test_served_model_leaves_the_steps_settings_alone(tmp_path):
     ({"url": f"https://me:{KEY}@host/v1"}, r"endpoints.judge.url: must be like"),
     ({"url": "http://h/v1", "key_variable": KEY}, r"key_variable: must be an environment variable's name in capitals"),
     ({"url": "http://h/v1", "key": KEY}, r"compute.endpoints.judge.key: unknown key 'key'. A key does not .*key_variable: NAME"),
-    ({"url": "http://h/v1", "api_key": KEY}, r"judge.api_key: unknown key 'api_key'. A key does not belong into a file"),
+    ({"url": "http://h/v1", "api_key": KEY}, r"judge.api_key: unknown key 'api_key'. A key does not belong in a file"),
     ({"url": "http://h/v1", "max_token": 1}, r"judge.max_token: unknown key 'max_token'.$"),
     ({"url": "http://h/v1", "concurrency": 0}, r"compute.endpoints.judge.concurrency: Input should be greater"),
 ])  # fmt: skip

@@ -137,4 +137,4 @@ def _secret_hint(where: KeyPath) -> str:
     """What to do instead, where someone wrote a server's key down."""
     if "endpoints" not in where or not _SECRET.fullmatch(str(where[-1])):
         return ""
-    return "A key does not belong into a file: put it into an environment variable, and its name here: key_variable: NAME"
+    return "A key does not belong in a file: put it into an environment variable, and its name here: key_variable: NAME"

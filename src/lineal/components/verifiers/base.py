@@ -136,7 +136,7 @@ class Verifier(AddsColumns):
 
     def explained(self, step: Workspace, detail: str) -> str:
         """The detail of errors in the words of a message, and where to look or what to do."""
-        return f"{detail}. Look at: lineal show {step.inputs['rows'][0].key} --limit 20"
+        return f"{detail or 'without a reason'}. Look at: lineal show {step.inputs['rows'][0].key} --limit 20"
 
 
 class RowVerifier(Verifier):
