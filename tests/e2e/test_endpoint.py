@@ -110,6 +110,16 @@ def test_run_killed_while_it_judges_asks_for_nothing_twice_and_writes_the_key_no
     assert not [path for path in root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
+# -- dead ---------------------------------------------------------------------------------------------------------------
+
+
+def test_run_with_a_dead_judge_starts_nothing(tmp_path):
+    root = make_project(tmp_path / "project", PIPELINE, params("fake", judge={"url": "http://127.0.0.1:9/v1"}))
+    said = command(root, "lineal", "run", status=1)
+    assert "compute.endpoints.judge: http://127.0.0.1:9/v1 cannot be reached" in said
+    assert not [path for name in ("artifacts", "runs") for path in (root / name).rglob("*.json")]
+
+
 # -- transformers serve -------------------------------------------------------------------------------------------------
 
 SERVES = all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "openai"))

@@ -15,6 +15,7 @@ class EndpointServer(ThreadingHTTPServer):
 
     Attributes:
         models: what it lists; None: it doesn't list.
+        listing_faults: status and body that the next requests for the list meet instead.
         faults: what the next completion requests meet instead: a status with body and headers, JSON, or a word of `Handler`.
         asked: bodies of all completion requests, in order, each with its path.
         answered: bodies of those that were answered well.
@@ -28,6 +29,7 @@ class EndpointServer(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.models, self.faults, self.stall_after = ["judge"], deque(), None
+        self.listing_faults = deque()
         self.asked, self.answered, self.headers, self.times = [], [], [], []
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.now = self.most = self.tokens = 0
@@ -49,7 +51,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.headers.append(dict(self.headers))
-        if self.server.models is None:
+        if self.server.listing_faults:
+            self.reply(*self.server.listing_faults.popleft())
+        elif self.server.models is None:
             self.reply(404, {"detail": "Not Found"})
         else:
             self.reply(200, {"object": "list", "data": [{"id": name} for name in self.server.models]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 
 import pytest
@@ -39,10 +40,14 @@ def compute(url, **settings) -> Compute:
     return Compute.model_validate({"endpoints": {"judge": endpoint}})
 
 
-def sampler(server, tmp_path, facts=None, served=JUDGE, **settings) -> EndpointSampler:
+def quiet(line):
+    """Takes what is said."""
+
+
+def sampler(server, tmp_path, facts=None, served=JUDGE, say=quiet, **settings) -> EndpointSampler:
     address = address_of_served(compute(server.url, **settings), served)
     spending = Spending(tmp_path / "spent" / "model.jsonl", address.endpoint.price)
-    return EndpointSampler(address, spending, {} if facts is None else facts)
+    return EndpointSampler(address, spending, {} if facts is None else facts, say)
 
 
 def drawn(engine, requests=REQUESTS, settings=SETTINGS):
@@ -214,7 +219,7 @@ def test_dead_endpoint_is_an_error_before_anything_is_drawn(tmp_path):
     ):
         sampler(gone, tmp_path)
     with pytest.raises(EngineError, match="nowhere.invalid/v1 cannot be reached"):
-        EndpointSampler(address_of_served(compute("http://nowhere.invalid/v1"), JUDGE), Spending(tmp_path / "s", None), {})
+        EndpointSampler(address_of_served(compute("http://nowhere.invalid/v1"), JUDGE), Spending(tmp_path / "s", None), {}, quiet)
 
 
 def test_missing_endpoint_names_the_setting(server, tmp_path):
@@ -238,7 +243,7 @@ def checkpoint(tmp_path, digest="0123456789abcdef"):
 def of_checkpoint(server, tmp_path, base=None):
     settings = Compute.model_validate({"endpoints": {"default": {"url": server.url, "model": "judge"}}})
     address = address_of_checkpoint(settings, checkpoint(tmp_path), base)
-    return EndpointSampler(address, Spending(tmp_path / "spent.jsonl", None), {})
+    return EndpointSampler(address, Spending(tmp_path / "spent.jsonl", None), {}, quiet)
 
 
 def test_checkpoint_must_be_listed_under_its_digest(server, tmp_path):
@@ -256,12 +261,30 @@ def test_adapter_is_served_over_its_base(server, tmp_path):
         of_checkpoint(server, tmp_path, base=tmp_path / "base")
 
 
-@pytest.mark.parametrize("models", [None, []])
-def test_server_that_lists_nothing_may_have_served_models_but_no_checkpoint(server, tmp_path, models):
-    server.models = models
+def test_server_that_has_no_list_may_have_served_models_but_no_checkpoint(server, tmp_path):
+    server.models = None
     assert drawn(sampler(server, tmp_path), REQUESTS[:1])
     with pytest.raises(EngineError, match="lists no models, and 'lineal-0123456789ab' must be listed"):
         of_checkpoint(server, tmp_path)
+
+
+def test_server_with_an_empty_list_has_no_model(server, tmp_path):
+    server.models = []
+    with pytest.raises(EngineError, match=r"has no model 'judge'. Its list of models is empty. Serve it there, or set"):
+        sampler(server, tmp_path)
+
+
+@pytest.mark.parametrize(("status", "body", "words"), [
+    (500, "oh", "answers 500: 'oh'"), (200, "<html>", r"answers what is no list of models \(its url .* /v1\): '<html>'"),
+])  # fmt: skip
+def test_list_of_models_that_fails_is_asked_for_again_and_says_so_once(server, tmp_path, status, body, words):
+    said: list[str] = []
+    server.listing_faults += [(status, body)] * 2
+    sampler(server, tmp_path, say=said.append, retries=2)
+    assert len(said) == 1 and re.search(words + "; it is asked again, 2 times at most$", said[0])
+    server.listing_faults += [(status, body)] * 3
+    with pytest.raises(EngineError, match=words + ", 3 times in a row"):
+        sampler(server, tmp_path, retries=2)
 
 
 def test_served_model_that_the_server_does_not_list_is_an_error(server, tmp_path):
@@ -321,11 +344,40 @@ def test_requests_per_minute_spread_requests_over_slices_too(server, tmp_path):
     assert server.times[-1] - server.times[0] >= 7 * 0.05 - 0.01
 
 
-def test_tokens_per_minute_count_what_was_used(server, tmp_path):
-    drawn(sampler(server, tmp_path, tokens_per_minute=6000, concurrency=1), REQUESTS[:6])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_tokens_per_minute_count_what_was_used(server, tmp_path, concurrency):
+    drawn(sampler(server, tmp_path, tokens_per_minute=6000, concurrency=concurrency), REQUESTS[:6])
     used = sum(2 * len(request.prompt) + 1 for request in REQUESTS[:5])
     estimated = sum(len(request.prompt) + 64 + 16 for request in REQUESTS[:5])
     assert used / 100 - 0.01 <= server.times[5] - server.times[0] < 0.6 * estimated / 100 + 1
+
+
+def test_tokens_per_minute_below_one_completion_is_an_error_before_anything_is_asked(server, tmp_path):
+    words = r"judge.tokens_per_minute: 16, and one completion may have 16 tokens \(max_tokens\).* Raise it .*lower the step's"
+    with pytest.raises(EngineError, match=words):
+        drawn(sampler(server, tmp_path, tokens_per_minute=16), REQUESTS[:1])
+    assert not server.asked
+
+
+@pytest.mark.parametrize(("fault", "settings", "limit"), [
+    ((429, "", {"Retry-After": "0.3"}), {}, "the server's Retry-After"),
+    (None, {"requests_per_minute": 200}, "requests_per_minute"),
+    (None, {"tokens_per_minute": 1800}, "tokens_per_minute"),
+])  # fmt: skip
+def test_requests_that_wait_long_for_a_limit_say_so_once(server, tmp_path, monkeypatch, fault, settings, limit):
+    monkeypatch.setattr("lineal.engines.endpoints.client.QUIET_SECONDS", 0.1)
+    said: list[str] = []
+    server.faults.append(fault)
+    engine = sampler(server, tmp_path, say=said.append, concurrency=1, **settings)
+    drawn(engine, REQUESTS[:3])
+    drawn(engine, REQUESTS[3:5])
+    assert said == [f"compute.endpoints.judge: requests wait for {limit}; the next goes in 0 s at most"]
+
+
+def test_requests_that_wait_for_a_moment_say_nothing(server, tmp_path):
+    said: list[str] = []
+    drawn(sampler(server, tmp_path, say=said.append, requests_per_minute=1200), REQUESTS[:4])
+    assert not said
 
 
 def test_pace_spreads_units_and_takes_back_what_was_not_needed():
@@ -370,3 +422,21 @@ def test_a_slow_server_holds_back_nobody_but_its_own_request(server, tmp_path):
         for place, _ in sampler(server, tmp_path, retries=0, timeout_seconds=1, concurrency=2).stream(REQUESTS, SETTINGS):
             places.append((place, time.monotonic() - started))
     assert len(places) == len(REQUESTS) - 1 and all(seconds < 0.9 for _, seconds in places)
+
+
+# -- whether it samples -------------------------------------------------------------------------------------------------
+
+TWICE = [Request(f"{number}=", seed) for number in range(10, 42) for seed in (1, 2)]
+OTHER = {"choices": [{"text": "other", "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(("requests", "temperature", "faults", "times"), [
+    (TWICE, 0.7, [], 1), (TWICE * 2, 0.7, [], 1), (TWICE[:-1], 0.7, [], 0), (TWICE, 0.0, [], 0), (TWICE, 0.7, [OTHER], 0),
+    (TWICE, 0.7, [None] * 63 + [OTHER], 0),
+])  # fmt: skip
+def test_server_that_answers_many_prompts_alike_is_told_of_once(server, tmp_path, requests, temperature, faults, times):
+    said: list[str] = []
+    server.faults += faults
+    engine = sampler(server, tmp_path, say=said.append, seed=False, concurrency=1)  # without a seed, the server answers alike
+    drawn(engine, requests, SamplingSettings(temperature=temperature, max_tokens=16))
+    assert len(said) == times and all("all answers to each of 32 prompts are alike at temperature 0.7" in line for line in said)

@@ -74,6 +74,25 @@ def test_judge_that_cannot_be_read_stops_the_step(lab):
         judged(lab, words={"yes": 1.0, "no": 0.0}, max_error_rate=0.5)
 
 
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"words": {"yes": 1.0, "no": 0.0}}, r"1 times: 'ab', in which extract '\^\(\.\)' finds none of yes, no\. Correct extract"),
+    ({"extract": None}, r"1 times: 'ab', which without extract is no number\. Correct extract or the template"),
+    ({"extract": "^(x)", "repeats": "completion"}, r"'ab', in which extract '\^\(x\)' finds nothing\. Correct"),
+    ({"max_tokens": 1, "extract": "(x)"}, "times: '[a-d]', in which"),
+])  # fmt: skip
+def test_judge_that_cannot_be_read_shows_a_judgment_and_the_setting(lab, settings, words):
+    with pytest.raises(CheckFailure, match=words) as caught:
+        judged(lab, **{"temperature": 0.0, "max_error_rate": 0.5, **settings})
+    assert "lineal show" not in str(caught.value) and "saved" not in str(caught.value)
+
+
+def test_judgments_in_a_message_are_escaped_and_cut_and_an_empty_one_is_said_to_be(lab):
+    workspace = lab._workspace("round_01/judged", {})
+    judge = lab.parse("judge", {"rows": ()}, model="m", **FIRST_LETTER)
+    assert judge.explained(workspace, "\x1b[31m" + "é" * 300).startswith(r"'\x1b[31m" + "é" * 195 + "' ..., in which extract")
+    assert judge.explained(workspace, " \n").startswith("an empty text, in which extract")
+
+
 def test_judge_reads_numbers_where_no_words_are_given(lab):
     rows, _ = judged(lab, [{**ROWS[0], "completion": "5"}, {**ROWS[1], "completion": "nan"}], extract="^(.*)$", threshold=5)
     assert [(row["verdict"], row["score"]) for row in rows] == [("pass", 5.0), ("error", None)]

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,13 +19,14 @@ from lineal.audit.show import as_text, look_at
 from lineal.audit.target import Target, TargetKind
 from lineal.data.store import Rows, open_artifact
 from lineal.engines.endpoints.served import Served, read_served
-from lineal.errors import DeclarationError, EngineError
+from lineal.errors import CheckFailure, DeclarationError, EngineError
 from lineal.plan import Plan, make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
 from lineal.recipe.references import ArtifactKind
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
+from lineal.step.servers import require_servers
 from tests.e2e.toy_project import TOY, make_project
 from tests.unit.endpoint_server import endpoint_server
 from tests.unit.lab import Lab
@@ -99,7 +106,9 @@ def test_served_model_leaves_the_steps_settings_alone(tmp_path):
     ({"url": "localhost:8000"}, r"compute.endpoints.judge.url: must be like http://localhost:8000/v1"),
     ({"url": f"https://me:{KEY}@host/v1"}, r"endpoints.judge.url: must be like"),
     ({"url": "http://h/v1", "key_variable": KEY}, r"key_variable: must be an environment variable's name in capitals"),
-    ({"url": "http://h/v1", "key": KEY}, r"compute.endpoints.judge.key: unknown key 'key'"),
+    ({"url": "http://h/v1", "key": KEY}, r"compute.endpoints.judge.key: unknown key 'key'. A key does not .*key_variable: NAME"),
+    ({"url": "http://h/v1", "api_key": KEY}, r"judge.api_key: unknown key 'api_key'. A key does not belong in a file"),
+    ({"url": "http://h/v1", "max_token": 1}, r"judge.max_token: unknown key 'max_token'. Did you mean 'max_tokens_name'"),
     ({"url": "http://h/v1", "concurrency": 0}, r"compute.endpoints.judge.concurrency: Input should be greater"),
 ])  # fmt: skip
 def test_wrong_endpoint_setting_names_its_key_and_never_shows_a_secret(tmp_path, endpoint, words):
@@ -127,12 +136,113 @@ def test_served_model_is_its_name_and_settings_wherever_it_is(server, tmp_path):
     assert read_served(one.directory) == Served(**settings)
 
 
-def test_served_model_whose_server_is_down_stops_the_run_before_anything_is_trained(server, tmp_path):
+def test_served_model_whose_server_is_down_is_not_written(tmp_path):
     root = make_project(tmp_path / "project", JUDGED, params("http://127.0.0.1:9/v1"))
     plan = make_plan(open_project(root))
     with pytest.raises(EngineError, match="127.0.0.1:9/v1 cannot be reached"):
         run_step(plan, "toy/start/judge")
     assert not plan.project.directory("toy/start/judge").exists()
+
+
+@pytest.mark.parametrize(("content", "shown"), [("I cannot say", "'I cannot say'"), (None, "an empty text")])
+def test_judge_whose_saved_answers_cannot_be_read_says_so_and_how_to_ask_anew(server, tmp_path, content, shown):
+    root = make_project(tmp_path / "project", JUDGED, params(server.url))
+    plan = make_plan(open_project(root))
+    before = ("tasks/base", "tasks/train", "start/judge", "start/checkpoint", "round_01/generated", "round_01/verified")
+    for key in before:
+        run_step(plan, f"toy/{key}")
+    server.faults += [{"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}] * 96
+    words = (
+        rf"48 of 48 verdicts are errors, .* 48 times: {shown}, in which extract 'Score: \*\(\[0-5\]\)' finds no number\. "
+        r"Correct .*\. The answers are saved, and running again reads these; to ask anew: rm -r (\S+)$"
+    )
+    for _ in range(2):
+        with pytest.raises(CheckFailure, match=words) as caught:
+            run_step(plan, "toy/round_01/judged")
+        assert len(server.asked) == 96
+    shutil.rmtree(root / re.search(words, str(caught.value))[1])
+    run_step(plan, "toy/round_01/judged")
+    assert len(server.asked) == 192
+
+
+# -- before anything runs ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    return make_project(tmp_path_factory.mktemp("asked") / "project", JUDGED, params("http://127.0.0.1:9/v1"))
+
+
+def under(project: Path, engine="fake", executor="in_process", **endpoints) -> Plan:
+    compute = {"engine": engine, "executor": executor, "device": "cpu", "endpoints": endpoints}
+    (project / "params.yaml").write_text(json.dumps({"rounds": 2, "active": ["toy"], "compute": compute}))
+    return make_plan(open_project(project))
+
+
+def steps_of(plan: Plan, *keys: str):
+    return [plan.step(f"toy/{key}") for key in keys]
+
+
+@pytest.mark.parametrize("keys", [("start/judge",), ("round_01/judged", "round_02/judged"), ("start/judge", "round_02/judged")])
+def test_every_server_that_steps_will_ask_is_asked_once(server, project, keys):
+    plan = under(project, judge={"url": server.url})
+    require_servers(plan, steps_of(plan, *keys))
+    assert len(server.headers) == 1
+    server.models = ["other"]
+    with pytest.raises(EngineError, match=r"has no model 'judge'. Known: other. .*endpoints.judge.model"):
+        require_servers(plan, steps_of(plan, *keys))
+
+
+def test_dead_server_is_an_error_at_once_where_a_step_will_ask_it(project):
+    plan = under(project, judge={"url": "http://127.0.0.1:9/v1"})
+    started = time.monotonic()
+    with pytest.raises(EngineError, match="127.0.0.1:9/v1 cannot be reached .*Start the server"):
+        require_servers(plan, plan.steps.values())
+    assert time.monotonic() - started < 3
+    require_servers(plan, steps_of(plan, "round_01/generated", "round_01/verified", "round_01/checkpoint"))
+
+
+def test_server_that_fails_is_asked_three_times_and_a_wrong_setting_is_named(server, project, capsys):
+    plan = under(project, judge={"url": server.url, "backoff_seconds": 0.001})
+    server.listing_faults += [(503, "loading")] * 3
+    with pytest.raises(EngineError, match="answers 503: 'loading', 3 times in a row"):
+        require_servers(plan, steps_of(plan, "round_01/judged"))
+    assert "answers 503: 'loading'; it is asked again, 2 times at most" in capsys.readouterr().err
+    plan = under(project)
+    with pytest.raises(EngineError, match="compute.endpoints has no server for the served model 'judge'"):
+        require_servers(plan, steps_of(plan, "round_01/judged"))
+
+
+@pytest.mark.parametrize(("keys", "asked"), [
+    (("round_01/generated", "round_01/evaluation"), 1),  # generated draws from start.checkpoint, which is there
+    (("start/checkpoint", "round_01/generated"), 0),  # which is made first, and then served
+    (("round_01/verified", "round_01/checkpoint"), 0),
+    (("round_01/generated", "round_01/judged"), 1),
+])  # fmt: skip
+def test_server_of_the_plans_own_checkpoints_is_asked_where_one_of_them_is_there(server, project, keys, asked):
+    server.models = ["judge", "lineal-0123456789ab"]
+    plan = under(project, "openai", default={"url": server.url})
+    require_servers(plan, steps_of(plan, *keys))
+    assert len(server.headers) == asked
+    dead = under(project, "openai", default={"url": "http://127.0.0.1:9/v1"}, judge={"url": server.url})
+    with pytest.raises(EngineError, match="127.0.0.1:9/v1 cannot be reached") if asked else nullcontext():
+        require_servers(dead, steps_of(dead, *keys))
+
+
+def test_what_a_cluster_reaches_is_not_asked_from_here(project):
+    plan = under(project, executor="ray", judge={"url": "http://judge.cluster.invalid/v1"})
+    require_servers(plan, plan.steps.values())
+
+
+def test_steps_without_a_server_load_no_client(project):
+    under(project)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom lineal.plan import make_plan\n"
+        "from lineal.recipe.project import open_project\nfrom lineal.step.servers import require_servers\n"
+        "plan = make_plan(open_project(Path('.')))\n"
+        "require_servers(plan, [plan.step('toy/round_01/generated')])\nassert 'aiohttp' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=project, check=True)
 
 
 # -- judging with it ----------------------------------------------------------------------------------------------------

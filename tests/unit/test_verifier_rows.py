@@ -110,6 +110,12 @@ def test_verifier_errors_above_the_limit_stop_the_step_with_the_commonest_reason
     assert lab.run("exact_match", "round_01/verified", {"rows": rows}, max_error_rate=0.4)
 
 
+@pytest.mark.parametrize(("detail", "shown"), [("no", "no. Look at"), ("", "without a reason. Look at")])
+def test_verifier_errors_without_a_detail_are_said_to_be(lab, detail, shown):
+    workspace = lab._workspace("round_01/verified", {"rows": (generated(lab, [("a", "a")]),)})
+    assert lab.parse("exact_match", {"rows": ()}).explained(workspace, detail).startswith(shown)
+
+
 def test_verifier_over_an_earlier_verdict_needs_a_name(lab):
     first = lab.run("exact_match", "round_01/first", {"rows": generated(lab, [("A", "a")])})[""]
     with pytest.raises(ValueError, match=r"a column 'verdict' already.* Set name: WORD to write WORD_verdict"):

@@ -104,7 +104,8 @@ def _endpoint(step: Workspace, field: str) -> CompletionSource:
         address = address_of_served(step.compute, read_served(model.directory))
     else:
         address = address_of_checkpoint(step.compute, model, base_of(step, field))
-    return EndpointSampler(address, Spending(step.partial / "spent" / f"{field}.jsonl", address.endpoint.price), step.facts)
+    spending = Spending(step.partial / "spent" / f"{field}.jsonl", address.endpoint.price)
+    return EndpointSampler(address, spending, step.facts, lambda line: say(f"{step.step}: {line}", step.progress_file))
 
 
 class RewardSource(Protocol):

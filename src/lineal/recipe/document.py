@@ -15,6 +15,7 @@ from pydantic_core.core_schema import ErrorType
 from lineal.errors import DeclarationError, did_you_mean
 
 KeyPath = tuple[str | int, ...]
+_SECRET = re.compile(r"(\w*[-_])?(api)?key|((access|api|auth)[-_]?)?token|secret|password|auth(orization)?|headers?", re.I)
 PYDANTIC_TYPES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 """Problems that pydantic words itself; ours say already what they got."""
 
@@ -177,9 +178,16 @@ def declaration_error(
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         known = [*model.model_fields, *others] if len(first["loc"]) == 1 else _fields_at(model, first["loc"][:-1])
-        return document.error(where, f"unknown key {key!r}. {did_you_mean(key, known)}")
+        return document.error(where, f"unknown key {key!r}. {_secret_hint(where) or did_you_mean(key, known)}")
     if first["type"] == "missing":
         return document.error(where, "is missing")
     if first["type"] in PYDANTIC_TYPES:
         return document.error(where, f"{first['msg']}, got {first['input']!r}")
     return document.error(where, first["msg"].removeprefix("Value error, "))
+
+
+def _secret_hint(where: KeyPath) -> str:
+    """What to do instead, where someone wrote a server's key down."""
+    if "endpoints" not in where or not _SECRET.fullmatch(str(where[-1])):
+        return ""
+    return "A key does not belong in a file: put it into an environment variable, and its name here: key_variable: NAME"

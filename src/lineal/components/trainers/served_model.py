@@ -8,13 +8,14 @@ from typing import ClassVar
 from pydantic import JsonValue, field_validator
 
 from lineal.components.base import Columns, Component, Output, Role, Workspace
+from lineal.data.progress import say
 from lineal.recipe.references import ArtifactKind
 
 
 class ServedModel(Component):
     """Names a model behind the endpoint `compute.endpoints.NAME`, or `default`; completions can be drawn from it.
 
-    The step asks the endpoint whether it has the model, so that a run does not train first and find that out later.
+    The step asks the endpoint whether it has the model, as `lineal run` does before it starts anything.
 
     Attributes:
         name: the model.
@@ -51,5 +52,5 @@ class ServedModel(Component):
         from lineal.engines.endpoints.served import Served, write_served
 
         served = Served(self.name, self.revision, self.system, self.parameters)
-        require_reachable(address_of_served(step.compute, served))
+        require_reachable(address_of_served(step.compute, served), lambda line: say(f"{step.step}: {line}", step.progress_file))
         write_served(step.directory(), served)

@@ -131,9 +131,12 @@ class Verifier(AddsColumns):
             raise CheckFailure(
                 "verifier_errors",
                 f"{step.step}: {errors:,} of {table.num_rows:,} verdicts are errors, above max_error_rate "
-                f"{self.max_error_rate:g}; the commonest, {most['counts']:,} times: {most['values']}. "
-                f"Look at: lineal show {step.inputs['rows'][0].key} --limit 20",
+                f"{self.max_error_rate:g}; the commonest, {most['counts']:,} times: {self.explained(step, most['values'])}",
             )
+
+    def explained(self, step: Workspace, detail: str) -> str:
+        """The detail of errors in the words of a message, and where to look or what to do."""
+        return f"{detail or 'without a reason'}. Look at: lineal show {step.inputs['rows'][0].key} --limit 20"
 
 
 class RowVerifier(Verifier):

@@ -6,6 +6,7 @@ that leaves the answer as it was differ in template, reading and threshold alone
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 JUDGMENTS = "judgments"
+MOST_LETTERS = 200
+"""Of a judgment in a message."""
 LEFT_OUT = ("answer", "entry")
 """Columns of a judged row that its judgments don't have: they belong to the row's prompt, not to the judge's."""
 
@@ -149,6 +152,19 @@ class Judge(Asker, Verifier):
             return ERROR, None, texts[0]
         score = fsum(score for score, _ in readable) / len(readable)
         return (PASS if score >= self.threshold else FAIL), score, readable[0][1]
+
+    def explained(self, step: Workspace, detail: str) -> str:
+        """A judgment that could not be read, why not, and what becomes of the saved ones."""
+        text = repr(detail[:MOST_LETTERS]) + (" ..." if len(detail) > MOST_LETTERS else "") if detail.strip() else "an empty text"
+        sought = "no number" if self.words is None else f"none of {', '.join(self.words)}"
+        if self.repeats is not None:
+            sought = "nothing"
+        found = f"in which extract {self.extract!r} finds {sought}" if self.extract else f"which without extract is {sought}"
+        fix = "Correct extract or the template, or raise max_tokens, in which a reasoning model may not come to its answer"
+        if step.equal_bytes is None:
+            return f"{text}, {found}. {fix}"
+        folder = shlex.quote(str(step.partial.relative_to(step.project)))
+        return f"{text}, {found}. {fix}. The answers are saved, and running again reads these; to ask anew: rm -r {folder}"
 
     def _columns(self, told: list[tuple[str, float | None, str]]) -> pa.Table:
         import pyarrow as pa

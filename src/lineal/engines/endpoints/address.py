@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,16 @@ def address_of_served(compute: Compute, served: Served) -> Address:
     return Address(setting, endpoint, endpoint.model or served.name, fix, system=served.system, parameters=served.parameters)
 
 
+def address_of_checkpoints(compute: Compute) -> Address:
+    """Where the plan's own checkpoints are served, whichever they are.
+
+    Raises:
+        EngineError: `params.yaml` names no server.
+    """
+    endpoint = _endpoint(compute, DEFAULT, "engine: openai", DEFAULT)
+    return Address(f"compute.endpoints.{DEFAULT}", endpoint, "", "Serve the checkpoint there (docs/endpoints.md)", must_list=True)
+
+
 def address_of_checkpoint(compute: Compute, checkpoint: Artifact, base: Path | None) -> Address:
     """Where a checkpoint of the plan must be served; its name holds its digest.
 
@@ -66,13 +76,13 @@ def address_of_checkpoint(compute: Compute, checkpoint: Artifact, base: Path | N
     Raises:
         EngineError: `params.yaml` names no server.
     """
-    endpoint = _endpoint(compute, DEFAULT, "engine: openai", DEFAULT)
+    anywhere = address_of_checkpoints(compute)
     name, where = f"lineal-{checkpoint.digest[:NAME_DIGITS]}", shlex.quote(str(checkpoint.directory))
     served = f"{where} --served-model-name {name}"
     if base is not None:
         served = f"{shlex.quote(str(base))} --enable-lora --lora-modules {name}={where}"
     fix = f"Serve it: vllm serve {served} --generation-config vllm (other servers: docs/endpoints.md), then run again"
-    return Address(f"compute.endpoints.{DEFAULT}", endpoint, name, fix, must_list=True)
+    return replace(anywhere, model=name, fix=fix)
 
 
 def _endpoint(compute: Compute, name: str, who: str, expected: str) -> Endpoint:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from secrets import SystemRandom
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -19,10 +21,16 @@ from lineal.engines.endpoints.rates import Rates
 from lineal.errors import EngineError, did_you_mean
 
 LONGEST_BACKOFF = 60.0
+LISTING_SECONDS = 30.0
+"""For a list of models, where an answer has longer."""
+QUIET_SECONDS = 5.0
+"""How long a request waits for the rates before somebody is told."""
 NOT_OFFERED = (404, 405, 501)
 """Statuses of a server that doesn't list its models."""
 _JITTER = SystemRandom()
 
+Say = Callable[[str], None]
+"""Takes a line about what goes on."""
 T = TypeVar("T")
 
 
@@ -44,11 +52,12 @@ class Client:
         address: the server and the model.
         key: its key.
         rates: how fast it may be asked.
+        say: is told why it takes long.
     """
 
-    def __init__(self, address: Address, key: str | None, rates: Rates) -> None:
-        self._address, self._key, self._rates = address, key, rates
-        self._turn = asyncio.Lock()
+    def __init__(self, address: Address, key: str | None, rates: Rates, say: Say) -> None:
+        self._address, self._key, self._rates, self._say = address, key, rates, say
+        self._turn, self._returned = asyncio.Lock(), asyncio.Event()
         self.patient = True
 
     async def __aenter__(self) -> Self:
@@ -57,7 +66,6 @@ class Client:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
-            timeout=aiohttp.ClientTimeout(total=endpoint.timeout_seconds, sock_connect=endpoint.connect_seconds),
         )  # fmt: skip
         self._proxy = _proxy(endpoint.url)
         return self
@@ -66,18 +74,27 @@ class Client:
         await self._session.close()
 
     async def require_model(self) -> None:
-        """Asks the server whether it has the model.
+        """Asks the server whether it has the model; one that doesn't list its models is taken at its word, but for checkpoints.
 
         Raises:
             EngineError: nothing answers, the key is refused, or it has other models.
         """
-        listed, _ = await self._persistently(self._models, 0, at_start=True)
-        wanted, server = self._address.model, f"{self._address.setting}: {self._address.endpoint.url}"
-        if listed and wanted not in listed:
-            has = did_you_mean(wanted, (ascii(name)[1:-1] for name in listed))
+        listed, wanted = await self.models(), self._address.model
+        server = f"{self._address.setting}: {self._address.endpoint.url}"
+        if listed is not None and wanted not in listed:
+            has = did_you_mean(wanted, (ascii(name)[1:-1] for name in listed)) if listed else "Its list of models is empty."
             raise EngineError(f"{server} has no model {wanted!r}. {has} {self._address.fix}")
-        if not listed and self._address.must_list:
+        if listed is None and self._address.must_list:
             raise EngineError(f"{server} lists no models, and {wanted!r} must be listed. {self._address.fix}")
+
+    async def models(self) -> list[str] | None:
+        """The models that the server lists; None where it knows no such request.
+
+        Raises:
+            EngineError: nothing answers, or the key is refused.
+        """
+        listed, _ = await self._persistently(self._models, 0, at_start=True)
+        return listed
 
     async def complete(self, path: str, body: dict[str, Any], tokens: int) -> tuple[Answer, int]:
         """One completion, and how many tries it took.
@@ -92,17 +109,18 @@ class Client:
         """
 
         async def attempt() -> Answer:
-            status, retry_after, content = await self._exchange("POST", path, body)
+            status, retry_after, content = await self._exchange("POST", path, body, self._address.endpoint.timeout_seconds)
             require_ok(self._address, status, retry_after, content, self._key)
             return read_answer(self._address, content, self._key)
 
         answer, tries = await self._persistently(attempt, tokens)
         self._rates.unneeded(tokens - answer.prompt_tokens - answer.completion.tokens)
+        self._returned.set()
         return answer, tries
 
     async def _models(self) -> list[str] | None:
-        """The models that the server lists; None where it lists none."""
-        status, retry_after, content = await self._exchange("GET", "models", None)
+        limit = min(LISTING_SECONDS, self._address.endpoint.timeout_seconds)
+        status, retry_after, content = await self._exchange("GET", "models", None, limit)
         if status in NOT_OFFERED:
             return None
         require_ok(self._address, status, retry_after, content, self._key)
@@ -110,7 +128,7 @@ class Client:
             return [model.id for model in _Models.model_validate_json(content).data]
         except ValidationError as error:
             said = shown(content.decode("utf-8", "replace"), self._key)
-            raise Passing(f"answers what is no list of models: {said}") from error
+            raise Passing(f"answers what is no list of models (its url usually ends in /v1): {said}") from error
 
     async def _persistently(self, attempt: Callable[[], Awaitable[T]], tokens: int, at_start: bool = False) -> tuple[T, int]:
         """What an attempt gives, and the number of attempts."""
@@ -123,16 +141,29 @@ class Client:
             except Passing as failure:
                 last = tries > self._address.endpoint.retries or (at_start and failure.unreachable)
                 if self.patient and not last:
+                    if at_start and tries == 1:
+                        self._say_again(failure)
                     await self._pause(failure, tries)
                 if last or not self.patient:
                     raise EngineError(self._given_up(failure, tries)) from failure
 
     async def _may_go(self, tokens: int) -> None:
-        """Waits until the rates allow a request; first come, first served."""
+        """Waits until the rates allow a request; first come, first served. Tokens that others give back shorten the wait."""
         async with self._turn:
+            since = time.monotonic()
             while (wait := self._rates.wait()) > 0:
-                await asyncio.sleep(wait)
+                if time.monotonic() - since >= QUIET_SECONDS and not self._rates.told:
+                    self._rates.told = True
+                    limit = self._rates.holding_back()
+                    self._say(f"{self._address.setting}: requests wait for {limit}; the next goes in {wait:.0f} s at most")
+                self._returned.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._returned.wait(), min(wait, QUIET_SECONDS))
             self._rates.take(tokens)
+
+    def _say_again(self, failure: Passing) -> None:
+        endpoint = self._address.endpoint
+        self._say(f"{self._address.setting}: {endpoint.url} {failure.words}; it is asked again, {endpoint.retries} times at most")
 
     async def _pause(self, failure: Passing, tries: int) -> None:
         if failure.wait is not None:
@@ -141,20 +172,23 @@ class Client:
         longest = min(LONGEST_BACKOFF, self._address.endpoint.backoff_seconds * 2.0 ** (tries - 1))
         await asyncio.sleep(longest * _JITTER.uniform(0.5, 1.0))
 
-    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, str, bytes]:
-        """Status, the header Retry-After, and content."""
-        url = f"{self._address.endpoint.url}/{path}"
+    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, limit: float) -> tuple[int, str, bytes]:
+        """Status, the header Retry-After, and content; `limit` in seconds."""
+        endpoint = self._address.endpoint
+        whole = aiohttp.ClientTimeout(total=limit, sock_connect=endpoint.connect_seconds)
         try:
             # A redirect would carry the key to another host.
-            async with self._session.request(method, url, json=body, allow_redirects=False, proxy=self._proxy) as response:
+            async with self._session.request(
+                method, f"{endpoint.url}/{path}", json=body, allow_redirects=False, proxy=self._proxy, timeout=whole
+            ) as response:
                 return response.status, response.headers.get("Retry-After", ""), await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Passing(
                 f"cannot be reached ({shown(str(error).replace(' ssl:default', ''), self._key)})", unreachable=True
             ) from error
         except TimeoutError as error:
-            limit = self._address.endpoint.timeout_seconds
-            raise Passing(f"gives no answer within {limit:g} s ({self._address.setting}.timeout_seconds)") from error
+            setting = f" ({self._address.setting}.timeout_seconds)" if limit == endpoint.timeout_seconds else ""
+            raise Passing(f"gives no answer within {limit:g} s{setting}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Passing(f"drops the connection ({shown(str(error), self._key)})") from error
 

@@ -64,6 +64,13 @@ def require_sayable(address: Address, settings: SamplingSettings) -> None:
     if settings.top_k and not address.endpoint.top_k:
         fix = f"Set {address.setting}.top_k: true if this server knows it (vLLM does), or leave top_k out"
         raise EngineError(f"top_k: {settings.top_k}: the OpenAI API has no top_k. {fix}")
+    limit = address.endpoint.tokens_per_minute
+    if limit is not None and settings.max_tokens >= limit:
+        fix = "Raise it to what the server allows, or lower the step's max_tokens"
+        raise EngineError(
+            f"{address.setting}.tokens_per_minute: {limit:,}, and one completion may have {settings.max_tokens:,} tokens "
+            f"(max_tokens) besides its prompt: more than a minute's. {fix}"
+        )
     if address.system is not None and not settings.chat:
         raise EngineError(f"{address.model} has a system prompt, which only chats have. Set chat: true, or leave system out")
 

@@ -38,16 +38,32 @@ class Pace:
 class Rates:
     """A server's limits for requests and tokens, over all slices of a step.
 
+    Attributes:
+        told: whether somebody has been told that requests wait for them.
+
     Args:
         endpoint: the server.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._requests, self._tokens = Pace(endpoint.requests_per_minute), Pace(endpoint.tokens_per_minute)
+        self._rest = Pace(None)
+        self.told = False
 
     def wait(self) -> float:
         """Seconds until the next request may go; none or less: now."""
-        return max(self._requests.wait(), self._tokens.wait())
+        return max(self._waits().values())
+
+    def holding_back(self) -> str:
+        """Which of the limits the next request waits for."""
+        waits = self._waits()
+        return max(waits, key=waits.__getitem__)
+
+    def _waits(self) -> dict[str, float]:
+        return {
+            "requests_per_minute": self._requests.wait(), "tokens_per_minute": self._tokens.wait(),
+            "the server's Retry-After": self._rest.wait(),
+        }  # fmt: skip
 
     def take(self, tokens: int) -> None:
         """Lets a request go that may use so many tokens."""
@@ -60,4 +76,4 @@ class Rates:
 
     def rest(self, seconds: float) -> None:
         """Lets nothing go for a while, since the server asked for it."""
-        self._requests.rest(seconds)
+        self._rest.rest(seconds)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from lineal.engines.endpoints.address import Address, key_of
 from lineal.engines.endpoints.budget import Budget
-from lineal.engines.endpoints.client import Client
+from lineal.engines.endpoints.client import Client, Say
 from lineal.engines.endpoints.exchange import Exchange, Job
 from lineal.engines.endpoints.messages import body_of, most_tokens, path_of, require_sayable
 from lineal.engines.endpoints.rates import Rates
+from lineal.engines.endpoints.sameness import MANY, Sameness
 from lineal.engines.endpoints.spending import Spending
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 
@@ -19,18 +20,27 @@ WAVES = 8
 """A slice holds this many times the requests in flight, so that little of it is the tail in which fewer are."""
 
 
-def require_reachable(address: Address) -> None:
+def require_reachable(address: Address, say: Say) -> None:
     """Asks the server whether it has the model.
+
+    Args:
+        address: the server and the model.
+        say: is told why it takes long.
 
     Raises:
         EngineError: nothing answers, the key is missing or refused, or it has other models.
     """
-    asyncio.run(_ask_for_model(address, key_of(address)))
+    asyncio.run(_at_start(address, say, Client.require_model))
 
 
-async def _ask_for_model(address: Address, key: str | None) -> None:
-    async with Client(address, key, Rates(address.endpoint)) as client:
-        await client.require_model()
+def require_answering(address: Address, say: Say) -> None:
+    """Asks the server for its models, whichever they are; else as `require_reachable`."""
+    asyncio.run(_at_start(address, say, Client.models))
+
+
+async def _at_start(address: Address, say: Say, ask: Callable[[Client], Awaitable[object]]) -> None:
+    async with Client(address, key_of(address), Rates(address.endpoint), say) as client:
+        await ask(client)
 
 
 class EndpointSampler:
@@ -43,17 +53,19 @@ class EndpointSampler:
         address: the model.
         spending: where what is spent is counted.
         facts: the step's facts; told what was spent.
+        say: is told why it takes long, and when the server doesn't seem to sample.
 
     Raises:
         EngineError: as `require_reachable` does.
     """
 
-    def __init__(self, address: Address, spending: Spending, facts: dict[str, Any]) -> None:
-        self._address, self._spending, self._facts = address, spending, facts
+    def __init__(self, address: Address, spending: Spending, facts: dict[str, Any], say: Say) -> None:
+        self._address, self._spending, self._facts, self._say = address, spending, facts, say
         self._key, self._rates = key_of(address), Rates(address.endpoint)
+        self._sameness = Sameness()
         self.in_flight = WAVES * address.endpoint.concurrency
         facts.update(spending.facts())
-        require_reachable(address)
+        require_reachable(address, say)
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
         """Each request's place and its completion, as the server finishes them.
@@ -68,6 +80,8 @@ class EndpointSampler:
             try:
                 while answers := runner.run(exchange.answered()):
                     for place, answer in answers:
+                        if settings.temperature and self._sameness.is_plain(requests[place].prompt, answer.completion.text):
+                            self._say_it_does_not_sample(settings)
                         yield place, answer.completion
             finally:
                 runner.run(exchange.close())
@@ -75,10 +89,17 @@ class EndpointSampler:
                 self._facts.update(self._spending.facts())
 
     async def _begin(self, requests: Sequence[Request], settings: SamplingSettings) -> Exchange:
-        client, budget = Client(self._address, self._key, self._rates), Budget(self._address, self._spending)
+        client = Client(self._address, self._key, self._rates, self._say)
+        budget = Budget(self._address, self._spending)
         exchange = Exchange(client, budget, self._spending, path_of(settings), self._jobs(requests, settings))
         await exchange.start(min(self._address.endpoint.concurrency, len(requests)))
         return exchange
+
+    def _say_it_does_not_sample(self, settings: SamplingSettings) -> None:
+        self._say(
+            f"{self._address.setting}: all answers to each of {MANY} prompts are alike at temperature {settings.temperature:g}: "
+            "the model is very sure, or the server ignores the temperature (docs/endpoints.md, What other servers need)"
+        )
 
     def _jobs(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Job]:
         for place, request in enumerate(requests):
