@@ -220,7 +220,7 @@ def answers(url):
 def test_vllm_served_under_the_plans_names_draws_as_the_reference_engine_does(project, served, tmp_path, number, node, base):
     requests = [Request(row["prompt"], 0) for row in rows_of(project, "tasks/train")]
     settings = SamplingSettings(temperature=0.0, max_tokens=12)
-    sampler = EndpointSampler(served[number], Spending(tmp_path / "spent.jsonl", None), {})
+    sampler = EndpointSampler(served[number], Spending(tmp_path / "spent.jsonl", None), {}, pytest.fail)
     drawn = dict(sampler.stream(requests, settings))
     checkpoint = artifact(project, node)
     reference = Sampler(checkpoint, "cpu", base=base and artifact(project, base)).sample(requests, settings)
