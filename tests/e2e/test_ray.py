@@ -95,8 +95,8 @@ def is_running(process):
 
 
 @needs_ray
-def test_fan_out_with_a_killed_worker_answers_every_row_once(cluster, tmp_path):
-    stream = fan_out(compute(3), double, {"directory": str(tmp_path)}, range(60))
+def test_fan_out_with_a_killed_worker_answers_every_row_once(cluster, tmp_path, capfd):
+    stream = fan_out(compute(3), double, {"directory": str(tmp_path)}, range(60), log=tmp_path / "log")
     answers = [next(stream)]
     victim = answers[0][1][1]
     os.kill(victim, signal.SIGKILL)
@@ -105,6 +105,9 @@ def test_fan_out_with_a_killed_worker_answers_every_row_once(cluster, tmp_path):
     assert sorted((place, answer) for place, (answer, _) in answers) == [(row, 2 * row) for row in range(60)]
     later = {process for place, (_, process) in answers if place >= AT_ONCE}
     assert later <= set(processes(tmp_path)) - {victim}
+    said = "a replica died (killed, or out of memory): it was started again, and its block given out again"
+    assert (tmp_path / "log").read_text() == f"{said}\n"
+    assert capfd.readouterr() == ("", f"  {said}\n"), "Ray itself says nothing"
 
 
 @needs_ray
@@ -329,5 +332,5 @@ def test_replica_that_cannot_see_the_model_says_what_to_share(tmp_path):
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:8265", ":6379"])
 def test_cluster_address_of_another_form_is_refused(address):
-    with pytest.raises(ValueError, match="must be auto or HOST:PORT"):
+    with pytest.raises(ValueError, match=rf"expected auto or HOST:PORT .*, got '{address}'"):
         RayCompute(address=address)
