@@ -23,8 +23,8 @@ OBJECT_STORE_BYTES = 512 << 20
 
 
 HOW_TO_JOIN = (
-    "A cluster that wants a token (newer versions of `ray start` make one) gets it from this process's environment: set "
-    "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where the token is not in ~/.ray/auth_token"
+    "If the cluster wants a token (`ray start` sees to that where ~/.ray/auth_token exists), set RAY_AUTH_MODE=token in the "
+    "environment, and RAY_AUTH_TOKEN if that file doesn't hold the cluster's"
 )
 
 
