@@ -87,7 +87,8 @@ def _load() -> Any:
     for handler in logging.getLogger("ray.data").handlers:
         if "console" in str(handler.name):
             handler.setLevel(logging.CRITICAL + 1)
-    import_module("ray._private.worker")._worker_logs_enabled = False  # log_to_driver leaves it what it says of dead processes
+    worker: Any = import_module("ray._private.worker")
+    worker._worker_logs_enabled = False  # log_to_driver=False leaves what it says of processes that died
     context = data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     return import_module("ray")

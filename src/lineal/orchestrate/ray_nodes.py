@@ -59,15 +59,14 @@ def _ask(address: str, instance: dg.DagsterInstance) -> tuple[list[Resources], b
         raise MachineError(
             f"compute.executor: ray: the cluster at {address} lets nobody in: {reason(error)}. {HOW_TO_JOIN}"
         ) from error
-    except OSError as error:  # requests' own errors are of this type, too
+    except OSError as error:  # the errors of the package requests are of this type
         fix = "Start a cluster (ray start --head), or set RAY_ADDRESS to the dashboard's address of one, http://HEAD:8265"
         raise MachineError(f"compute.executor: ray: no Ray cluster answers at {address}: {reason(error)}. {fix}") from error
     except (RuntimeError, ValueError, KeyError, TypeError) as error:  # another program, or another version of Ray
         raise MachineError(f"compute.executor: ray: {address} answers, but not as Ray's dashboard: {reason(error)}") from error
     kinds = ((status.get("autoscalerReport") or {}).get("nodeTypeMapping") or {}).items()
-    fixed = bool(kinds) and all(
-        kind == f"node_{node}" for node, kind in kinds
-    )  # the names that Ray makes up without an autoscaler
+    # without an autoscaler every node is of a kind of its own, which Ray names so
+    fixed = bool(kinds) and all(kind == f"node_{node}" for node, kind in kinds)
     return [node["resources_total"] for node in nodes if node["state"] == "ALIVE"], not fixed
 
 
