@@ -62,6 +62,7 @@ def fan_out(
     cluster = join(compute, gpus)
     dataset = _dataset(cluster, compute, make, arguments, blocks, gpus)
     waiting = set(range(len(rows)))
+    stand_ins: set[str] = set()
     trouble: Exception | None = None
     for found in _watched(dataset, cluster):
         if isinstance(found, Exception):
@@ -71,7 +72,9 @@ def fan_out(
             if place == _PROBLEM:
                 raise _problem(text)
             if place == _STARTED_AGAIN:
-                say("a replica died (killed, or out of memory): it was started again, and its block given out again", log)
+                if text not in stand_ins:
+                    say("a replica died (killed, or out of memory): it was started again, and its block given out again", log)
+                stand_ins.add(text)
                 continue
             waiting.discard(place)
             yield place, json.loads(text)
@@ -90,7 +93,7 @@ class Replica:
     def __init__(self, make: Callable[..., Work], arguments: Mapping[str, Any]) -> None:
         self._make, self._arguments = make, arguments
         self._work: Work | None = None
-        self._started_again = _started_again()
+        self._stands_in = _stands_in()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Answers a block of rows: the columns `place` and `row` in, `place` and `reply` out."""
@@ -101,8 +104,8 @@ class Replica:
             self._work = self._work or self._make(**self._arguments)
             replies = [json.dumps(answer) for answer in self._work(rows)]
             places = block["place"].to_pylist()
-            if self._started_again:
-                places, replies, self._started_again = [_STARTED_AGAIN, *places], ["", *replies], False
+            if self._stands_in:
+                places, replies = [_STARTED_AGAIN, *places], [self._stands_in, *replies]
             return pa.table({"place": places, "reply": pa.array(replies, pa.string())})
         except LinealError as error:
             problem = [type(error).__name__, str(error)]
@@ -111,11 +114,12 @@ class Replica:
         return pa.table({"place": [_PROBLEM], "reply": [json.dumps(problem)]})
 
 
-def _started_again() -> bool:
-    """Whether this process of the cluster stands in for one that died."""
+def _stands_in() -> str:
+    """The name of this process of the cluster, if it stands in for one that died."""
     import ray
 
-    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
+    context = ray.get_runtime_context()
+    return str(context.get_worker_id()) if context.was_current_actor_reconstructed else ""
 
 
 def _blocks(rows: Sequence[Any], size: int) -> list[pa.Table]:
