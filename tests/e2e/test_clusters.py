@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
 import subprocess
+import sys
 import time
-import urllib.error
 import urllib.request
 from importlib.util import find_spec
 
@@ -51,9 +52,9 @@ def free_ports(count):
     return ports
 
 
-@pytest.fixture
-def cluster(tmp_path_factory, monkeypatch):
-    """A local Ray cluster of two cores; `ray stop` would end every other one on the machine as well."""
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A local Ray cluster of two cores that wants a token; `ray stop` would end every other one on the machine as well."""
     port, dashboard, agent, grpc, client = free_ports(5)
     command = [
         BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", "--object-store-memory=100000000",
@@ -61,14 +62,14 @@ def cluster(tmp_path_factory, monkeypatch):
         f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}", f"--ray-client-server-port={client}",
         f"--temp-dir={tmp_path_factory.mktemp('ray')}",
     ]  # fmt: skip
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    head = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    head = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | own
+    )
     address = f"http://127.0.0.1:{dashboard}"
     try:
-        _wait_for(f"{address}/api/version", head)
-        monkeypatch.setenv("RAY_ADDRESS", address)
-        yield
+        _wait_for(f"{address}/api/cluster_status", head, own["RAY_AUTH_TOKEN"])
+        yield own | {"RAY_ADDRESS": address}, f"127.0.0.1:{port}"
     finally:
         head.terminate()
         try:
@@ -78,21 +79,32 @@ def cluster(tmp_path_factory, monkeypatch):
                 os.killpg(head.pid, signal.SIGKILL)
 
 
-def _wait_for(url, process):
+@pytest.fixture
+def joined(cluster, monkeypatch):
+    """The environment in which the cluster can be used; its head's address."""
+    environment, head = cluster
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return head
+
+
+def _wait_for(url, process, token):
+    """Waits until the cluster has told what kinds of nodes it has."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError:
-            return  # it is there, and wants the token
+            request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                if b"nodeTypeMapping" in answer.read():
+                    return
         except OSError:
-            time.sleep(0.5)
+            pass
+        time.sleep(0.5)
     pytest.fail(f"no Ray cluster: {process.poll()}")
 
 
 @ray
-def test_run_on_a_ray_cluster_makes_the_bytes_of_one_process(tmp_path, cluster):
+def test_run_on_a_ray_cluster_makes_the_bytes_of_one_process(tmp_path, joined):
     root, alone = project_on(tmp_path / "project", "ray", "cpu", 0), make_project(tmp_path / "alone")
     said = command(root, "lineal", "run", "toy/tasks/*")
     assert "[3/3]" in said
@@ -100,6 +112,55 @@ def test_run_on_a_ray_cluster_makes_the_bytes_of_one_process(tmp_path, cluster):
         run_step(plan_of(alone), key)
         made, expected = (project / "artifacts" / key / "manifest.json" for project in (root, alone))
         assert made.read_bytes() == expected.read_bytes()
+
+
+@ray
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ("{gpus: 3}", r"asks for a core and 3 GPUs, and no node .* has that \(0 GPUs, [\d.]+ GB of memory, 2 cores\)"),
+        (
+            "{memory: 500TB}",
+            r"asks for a core and 500000.0 GB of memory, and no node .* Lower gpus or memory in compute.requests",
+        ),
+    ],
+)
+def test_run_on_a_ray_cluster_without_such_a_node_is_refused_before_any_step(tmp_path, joined, request_, message):
+    params = TOY_PARAMS + f"  executor: ray\n  device: cpu\n  requests: {{'*/train': {request_}}}\n"
+    root = make_project(tmp_path / "project", params=params)
+    said = command(root, "lineal", "run", "toy/tasks/train", status=1)
+    assert re.search(f"^error: toy/tasks/train {message}", said, re.MULTILINE), said
+    assert not (root / "artifacts").exists()
+
+
+@ray
+def test_run_on_a_ray_cluster_without_its_token_names_the_variables(tmp_path, joined, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    said = command(project_on(tmp_path / "project", "ray", "cpu", 0), "lineal", "run", "toy/tasks/train", status=1)
+    (error,) = said.splitlines()[-1:]
+    assert error.startswith("error: compute.executor: ray: the cluster at http://127.0.0.1:") and "Traceback" not in said
+    assert "RAY_AUTH_MODE=token" in error and "RAY_AUTH_TOKEN" in error
+
+
+@ray
+def test_run_on_a_ray_cluster_that_is_not_there_names_its_address(tmp_path, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        monkeypatch.setenv("RAY_ADDRESS", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        said = command(project_on(tmp_path / "project", "ray", "cpu", 0), "lineal", "run", "toy/tasks/train", status=1)
+    assert f"error: compute.executor: ray: no Ray cluster answers at {os.environ['RAY_ADDRESS']}: " in said
+    assert "Traceback" not in said
+
+
+@ray
+def test_joining_a_ray_cluster_without_its_token_names_the_variables(joined, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    code = (
+        "from lineal.engines.ray_cluster import join\nfrom lineal.recipe.compute import Compute, RayCompute\n"
+        f"join(Compute(replicas=1, ray=RayCompute(address={joined!r})), 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert re.search(r"EngineError: compute.ray.address: .* cannot be joined: .*RAY_AUTH_MODE=token.*RAY_AUTH_TOKEN", done.stderr)
 
 
 @ray

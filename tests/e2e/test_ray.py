@@ -107,6 +107,28 @@ def test_fan_out_with_a_killed_worker_answers_every_row_once(cluster, tmp_path):
     assert later <= set(processes(tmp_path)) - {victim}
 
 
+def dying_once(directory):
+    """Work of a replica: the first process that gets a row from 8 on dies of it."""
+
+    def work(rows):
+        died = Path(directory) / "died"
+        if max(rows) >= 8 and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+    return work
+
+
+@needs_ray
+def test_fan_out_says_in_one_line_that_a_worker_died_and_ray_says_nothing(cluster, tmp_path, capfd):
+    arguments = {"directory": str(tmp_path)}
+    assert sorted(fan_out(compute(1), dying_once, arguments, range(24), log=tmp_path / "log")) == [(n, n) for n in range(24)]
+    said = "a replica died (killed, or out of memory): it was started again, and its block given out again"
+    assert (tmp_path / "log").read_text() == f"{said}\n"
+    assert capfd.readouterr() == ("", f"  {said}\n")
+
+
 @needs_ray
 def test_fan_out_over_a_block_that_kills_its_worker_names_it_and_answers_the_rest(cluster, tmp_path):
     (tmp_path / "go").touch()
@@ -329,5 +351,5 @@ def test_replica_that_cannot_see_the_model_says_what_to_share(tmp_path):
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:8265", ":6379"])
 def test_cluster_address_of_another_form_is_refused(address):
-    with pytest.raises(ValueError, match="must be auto or HOST:PORT"):
+    with pytest.raises(ValueError, match=rf"expected auto or HOST:PORT .*, got '{address}'"):
         RayCompute(address=address)

@@ -27,6 +27,12 @@ from .tiny_models import SHAPE, put_model, tiny_model
 SETTINGS = SamplingSettings(max_tokens=8)
 REQUESTS = [Request(prompt, seed) for prompt in ("cab=", "zyxw=") for seed in range(6)]
 ROOT = Path(__file__).parents[2]
+UNKNOWN = f"""\
+1 validation error for ModelConfig
+  Value error, Model architectures ['OpenAIGPTLMHeadModel'] are not supported for now. Supported architectures: \
+dict_keys({[f"Model{number}ForCausalLM" for number in range(300)]}) [type=value_error, input_value=ArgsKwargs(()), input_type=X]
+    For further information visit https://errors.pydantic.dev/2.14/v/value_error"""
+"""As vLLM 0.32 words it, through pydantic."""
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +148,26 @@ def test_worker_that_misbehaves_is_an_error_that_names_its_log(model, tmp_path, 
     ("environment", "settings", "expected"),
     [
         ({}, {"tensor_parallel": 4}, "tensor_parallel is 4, visible devices: 1. Set it to 1 at most"),
-        ({"STAND_IN_MEMORY": "1000"}, {}, "too little memory: the model takes .* Raise compute.vllm.gpu_memory_utilization"),
         (
-            {"STAND_IN": '{"refuses": "Model architectures [X] are not supported"}'},
+            {"STAND_IN_MEMORY": "1000"},
+            {"kv_cache_gb": 1},
+            r"memory: the weights take .* to use\. Raise compute.vllm.gpu_memory_utilization",
+        ),
+        (
             {},
-            "architectures.*compute.engine: transformers",
+            {"kv_cache_gb": 500},
+            r"memory: compute.vllm.kv_cache_gb asks for 500.00 GiB, and the weights take 0.00 GiB on each of 1 device\(s\), of "
+            r"8.00 GiB x gpu_memory_utilization 0.9 = 7.20 GiB to use\. Lower compute.vllm.kv_cache_gb, or raise",
+        ),
+        (
+            {"STAND_IN": json.dumps({"refuses": UNKNOWN})},
+            {},
+            r"^vLLM cannot load: it does not know OpenAIGPTLMHeadModel\. Set compute.engine: transformers, .* Its log: \S+$",
+        ),
+        (
+            {"STAND_IN": '{"refuses": "got an unexpected keyword argument \'max_num_seq\'"}'},
+            {},
+            r"'max_num_seq'\. Correct the names in compute.vllm.extra",
         ),
         ({"STAND_IN": '{"refuses": "No available memory for the cache blocks"}'}, {}, "lower max_model_len or kv_cache_gb"),
         ({"STAND_IN": '{"reason": "abort"}'}, {}, "vLLM cannot draw: .*ended with 'abort'"),
@@ -171,9 +192,9 @@ def test_too_low_a_temperature_is_refused_before_anything_is_loaded(model, tmp_p
 def test_missing_vllm_is_refused_with_the_setting_that_names_one(model, tmp_path):
     with pytest.raises(EngineError, match=r"has no vLLM.*compute.vllm.python.*lineal\[vllm\]"):
         VllmSampler(model, VllmCompute(), tmp_path / "log")
-    with pytest.raises(EngineError, match=r"got 'no/python', expected an interpreter"):
+    with pytest.raises(EngineError, match=r"got 'no/python', expected an interpreter.*pip install vllm.*docs/engines.md"):
         VllmSampler(model, VllmCompute(python="no/python"), tmp_path / "log")
-    with pytest.raises(EngineError, match=r"No module named 'vllm'.*compute.vllm.python"):
+    with pytest.raises(EngineError, match=r"No module named 'vllm'\. Name an interpreter .*compute.vllm.python: \.venv-vllm"):
         list(sampler(model, tmp_path, sys.executable).stream(REQUESTS, SETTINGS))
 
 

@@ -69,13 +69,9 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool) -> None:
 def _materialize(project: Project, plan: Plan, stale: list[Step]) -> None:
     """Makes the steps; two runs of one pipeline would stop each other half-way, so the second stops here."""
     from lineal.data.workspace import step_lock
-    from lineal.step.requests import require_machine
-    from lineal.step.servers import require_servers
-    from lineal.step.sharing import require_trainings
+    from lineal.step.preflight import require_ready
 
-    require_trainings(plan, stale)
-    require_machine(plan, stale)
-    require_servers(plan, stale)
+    require_ready(plan, stale)
     with contextlib.ExitStack() as stack:
         for pipeline in sorted({step.pipeline for step in stale}):
             stack.enter_context(step_lock(project.runs / f".{pipeline}.lock", pipeline))

@@ -13,26 +13,32 @@ LOG_SECONDS = 10.0
 
 
 class Progress:
-    """Counts finished units of one piece of work; says nothing at first, then every 2 s on a terminal and every 10 s in logs."""
+    """Counts finished units of one piece of work; says nothing at first, then every 2 s on a terminal and every 10 s in logs.
+
+    The time that is left is told from what came after the first units: a model or replicas may have been loaded before them.
+    """
 
     def __init__(self, label: str, total: int, unit: str, file: Path | None) -> None:
         self._label, self._unit, self._file = label, unit, file
         self.total = total
         self._done = 0
-        self._started = self._said = time.monotonic()
+        self._said = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        """When the first units were finished, and how many."""
 
     def advance(self, units: int = 1, note: str = "") -> None:
         """Adds finished units; `note` follows the count (a loss, a rate)."""
         self._done += units
         now = time.monotonic()
+        self._first = self._first or (now, units)
         if now - self._said >= (QUIET_SECONDS if sys.stderr.isatty() else LOG_SECONDS):
             self._said = now
             self._say(self._line(now, note))
 
     def _line(self, now: float, note: str) -> str:
-        seconds = now - self._started
-        rate = self._done / seconds if seconds else 0.0
-        left = f", {(self.total - self._done) / rate:.0f} s left" if rate and self._done < self.total else ""
+        since, before = self._first or (now, 0)
+        seconds, done, missing = now - since, self._done - before, self.total - self._done
+        left = f", {missing * seconds / done:.0f} s left" if seconds >= QUIET_SECONDS and done and missing > 0 else ""
         share = f"{100 * self._done / self.total:3.0f}%" if self.total else ""
         return f"{self._label} {share} {self._done:,}/{self.total:,} {self._unit}{left}{' ' + note if note else ''}"
 

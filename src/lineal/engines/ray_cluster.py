@@ -22,6 +22,12 @@ OBJECT_STORE_BYTES = 512 << 20
 """For requests and answers in transit; what is more goes to disk. Ray would reserve a third of the machine's memory."""
 
 
+HOW_TO_JOIN = (
+    "If the cluster wants a token (`ray start` sees to that where ~/.ray/auth_token exists), set RAY_AUTH_MODE=token in the "
+    "environment, and RAY_AUTH_TOKEN if that file doesn't hold the cluster's"
+)
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A Ray cluster that this process has joined.
@@ -81,6 +87,8 @@ def _load() -> Any:
     for handler in logging.getLogger("ray.data").handlers:
         if "console" in str(handler.name):
             handler.setLevel(logging.CRITICAL + 1)
+    worker: Any = import_module("ray._private.worker")
+    worker._worker_logs_enabled = False  # log_to_driver=False leaves what it says of processes that died
     context = data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     return import_module("ray")
@@ -88,7 +96,7 @@ def _load() -> Any:
 
 def _start(ray: Any, compute: Compute) -> None:
     cores = compute.replicas * compute.ray.cpus_per_replica
-    with _quiet(), _explained("a Ray cluster cannot be started on this machine"):
+    with quiet(), _explained("a Ray cluster cannot be started on this machine"):
         ray.init(
             address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -102,12 +110,12 @@ def _connect(ray: Any, address: str) -> None:
             f"compute.ray.address: nothing answers at {address}. Expected the head of a running Ray cluster. "
             "Start one (ray start --head), correct the address, or leave it out to use this machine alone"
         )
-    with _quiet(), _explained(f"compute.ray.address: the Ray cluster {address!r} cannot be joined"):
+    with quiet(), _explained(f"compute.ray.address: the Ray cluster {address!r} cannot be joined", HOW_TO_JOIN):
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Takes the standard error stream from Ray's core while it starts: it writes there that it was told not to."""
     kept = os.dup(2)
     try:
@@ -120,11 +128,17 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(problem: str) -> Iterator[None]:
+def _explained(problem: str, hint: str = "") -> Iterator[None]:
+    rays_own = import_module("ray.exceptions").RayError
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:  # what ray.init raises: no cluster, another version, no room
-        raise EngineError(f"{problem}: {error}") from error
+    except (OSError, RuntimeError, ValueError, rays_own) as error:  # no cluster, another version, no room, no token
+        raise EngineError(f"{problem}: {reason(error)}. {hint}".rstrip()) from error
+
+
+def reason(error: BaseException) -> str:
+    """The first sentence of what Ray says; of a refused token it goes on for a page."""
+    return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
 def _require_room(resources: Mapping[str, float], compute: Compute, gpus_per_replica: float) -> None:

@@ -12,9 +12,11 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal import errors
+from lineal.data.progress import say
 from lineal.engines.ray_cluster import Cluster, join
 from lineal.errors import EngineError, LinealError
 from lineal.recipe.compute import Compute
@@ -26,6 +28,8 @@ ROWS_PER_START = 1 << 15
 """Rows per replica that are worth starting it for: Ray Data starts replicas anew for each call, a large model takes a minute."""
 WATCH_SECONDS = 5.0
 _PROBLEM = -1
+_STARTED_AGAIN = -2
+"""Places that are no row's: an error, and a replica that works in place of one that died."""
 
 Work = Callable[[list[Any]], Sequence[Any]]
 """What a replica does with the rows of a block: one answer for each, in order; both are plain JSON values."""
@@ -37,8 +41,9 @@ def slice_rows(compute: Compute) -> int:
 
 
 def fan_out(
-    compute: Compute, make: Callable[..., Work], arguments: Mapping[str, Any], rows: Sequence[Any], gpus: float = 0.0
-) -> Iterator[tuple[int, Any]]:
+    compute: Compute, make: Callable[..., Work], arguments: Mapping[str, Any], rows: Sequence[Any], gpus: float = 0.0,
+    log: Path | None = None,
+) -> Iterator[tuple[int, Any]]:  # fmt: skip
     """Each row's place and its answer, block by block as replicas finish them.
 
     Args:
@@ -47,6 +52,7 @@ def fan_out(
         arguments: plain values for `make`.
         rows: JSON values.
         gpus: what each replica reserves besides its cores.
+        log: the step's progress file, which is told of replicas that died.
 
     Raises:
         EngineError: the cluster is gone, or replicas died again and again; answers that were given stay good.
@@ -56,6 +62,7 @@ def fan_out(
     cluster = join(compute, gpus)
     dataset = _dataset(cluster, compute, make, arguments, blocks, gpus)
     waiting = set(range(len(rows)))
+    stand_ins: set[str] = set()
     trouble: Exception | None = None
     for found in _watched(dataset, cluster):
         if isinstance(found, Exception):
@@ -64,6 +71,11 @@ def fan_out(
         for place, text in zip(found["place"].to_pylist(), found["reply"].to_pylist(), strict=True):
             if place == _PROBLEM:
                 raise _problem(text)
+            if place == _STARTED_AGAIN:
+                if text not in stand_ins:
+                    say("a replica died (killed, or out of memory): it was started again, and its block given out again", log)
+                stand_ins.add(text)
+                continue
             waiting.discard(place)
             yield place, json.loads(text)
     if waiting:
@@ -81,6 +93,7 @@ class Replica:
     def __init__(self, make: Callable[..., Work], arguments: Mapping[str, Any]) -> None:
         self._make, self._arguments = make, arguments
         self._work: Work | None = None
+        self._stands_in = _stands_in()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Answers a block of rows: the columns `place` and `row` in, `place` and `reply` out."""
@@ -90,12 +103,23 @@ class Replica:
         try:
             self._work = self._work or self._make(**self._arguments)
             replies = [json.dumps(answer) for answer in self._work(rows)]
-            return pa.table({"place": block["place"], "reply": pa.array(replies, pa.string())})
+            places = block["place"].to_pylist()
+            if self._stands_in:
+                places, replies = [_STARTED_AGAIN, *places], [self._stands_in, *replies]
+            return pa.table({"place": places, "reply": pa.array(replies, pa.string())})
         except LinealError as error:
             problem = [type(error).__name__, str(error)]
         except Exception:  # of any kind, so that it reaches the person as it was
             problem = [EngineError.__name__, f"a replica failed:\n{traceback.format_exc()}"]
         return pa.table({"place": [_PROBLEM], "reply": [json.dumps(problem)]})
+
+
+def _stands_in() -> str:
+    """The name of this process of the cluster, if it stands in for one that died."""
+    import ray
+
+    context = ray.get_runtime_context()
+    return str(context.get_worker_id()) if context.was_current_actor_reconstructed else ""
 
 
 def _blocks(rows: Sequence[Any], size: int) -> list[pa.Table]:

@@ -36,7 +36,7 @@ class RaySampler:
     """
 
     def __init__(self, step: Workspace, field: str) -> None:
-        self._compute = step.compute
+        self._compute, self._log = step.compute, step.progress_file
         self._described = {"step": described(step, field), "field": field}
         self.in_flight = slice_rows(step.compute)
         require_own_gpus(step.compute)
@@ -52,7 +52,8 @@ class RaySampler:
         order = sorted(range(len(requests)), key=lambda place: -len(requests[place].prompt))
         rows = [[requests[place].prompt, requests[place].seed] for place in order]
         arguments = self._described | {"settings": settings.__dict__}
-        for place, values in fan_out(self._compute, sampling_work, arguments, rows, self._compute.ray.gpus_per_replica):
+        gpus = self._compute.ray.gpus_per_replica
+        for place, values in fan_out(self._compute, sampling_work, arguments, rows, gpus, self._log):
             yield order[place], Completion(*values)
 
 

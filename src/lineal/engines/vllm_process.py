@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,14 +22,44 @@ GRACE_SECONDS = 10.0
 _ERROR_LINE = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception|OutOfMemory\w*): .+)$")
 _POINTERS = re.compile("initialization failed|EngineCore encountered")
 """What vLLM says of a process under the worker that failed: the reason is in its log alone."""
+_REFUSED = re.compile(r"^\w+: 1 validation error for \w+\s+Value error, (.*?)(?: \[type=\w+, input.*)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"(?:\w+: )?Model architectures \[(.*?)\] are not supported.*", re.DOTALL)
+"""What follows is every architecture that vLLM knows."""
+MOST_CHARACTERS = 1000
+MAKE_ONE = (
+    "Make an environment for it (python3 -m venv .venv-vllm && .venv-vllm/bin/pip install vllm; for a CPU see docs/engines.md) "
+    "and write compute.vllm.python: .venv-vllm/bin/python"
+)
 _HINTS = {
+    r"kv_cache_gb": "Lower compute.vllm.kv_cache_gb, or raise gpu_memory_utilization.",
     r"(?i)memory|kv cache": "Raise compute.vllm.gpu_memory_utilization or tensor_parallel, lower max_model_len or kv_cache_gb.",
     r"(?i)architecture": "Set compute.engine: transformers, or take a model that vLLM knows.",
     r"(?i)max_model_len|max_position": "Correct compute.vllm.max_model_len.",
     r"(?i)lora|adapter": "Set compute.engine: transformers, or train an adapter of a kind that vLLM serves.",
     r"unexpected keyword": "Correct the names in compute.vllm.extra.",
-    r"No module named": "Name an interpreter that has vLLM in compute.vllm.python; `make vllm-env` makes one.",
+    r"No module named": f"Name an interpreter that has vLLM in compute.vllm.python. {MAKE_ONE}.",
 }
+
+
+def vllm_interpreter(python: str | None, project: Path) -> str:
+    """The interpreter that `compute.vllm.python` names. vLLM is not looked for in it, which takes seconds.
+
+    Raises:
+        EngineError: there is none, or none is named and lineal's own has no vLLM.
+    """
+    if python is None:
+        if find_spec("vllm") is not None:
+            return sys.executable
+        raise EngineError(
+            f"compute.engine is vllm, but {sys.executable} has no vLLM. {MAKE_ONE}, or run: pip install 'lineal[vllm]'"
+        )
+    found = shutil.which(str(project / python) if os.sep in python else python)
+    if found is None:
+        raise EngineError(
+            f"compute.vllm.python: got {python!r}, expected an interpreter that has vLLM: a path from {project.resolve()}, or a "
+            f"name on the PATH. Correct it. {MAKE_ONE}"
+        )
+    return found
 
 
 class VllmProcess:
@@ -101,13 +134,22 @@ class VllmProcess:
         self.close()
         if _POINTERS.search(error):
             error = self._last_error() or error
-        hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, error)), "")
-        return EngineError(f"vLLM cannot {stage}: {error[:2000]} {hint} Its log: {self._log}".replace("  ", " "))
+        hint = next((f" {hint}" for pattern, hint in _HINTS.items() if re.search(pattern, error)), "")
+        return EngineError(f"vLLM cannot {stage}: {_sentence(error)}{hint} Its log: {self._log}")
 
     def _last_error(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace")
         found = [match[1] for line in text.splitlines() if (match := _ERROR_LINE.search(line))]
         return next((line for line in reversed(found) if not _POINTERS.search(line)), "")
+
+
+def _sentence(error: str) -> str:
+    """vLLM's words without the frame that pydantic puts around them and without its long lists; the log has all."""
+    text = _REFUSED.sub(r"\1", error.strip())
+    text = _UNKNOWN.sub(lambda found: f"it does not know {found[1].replace(chr(39), '')}", text).strip()
+    if len(text) > MOST_CHARACTERS:
+        return f"{text[:MOST_CHARACTERS]} ..."
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _pipe(mode: str) -> tuple[Any, Any]:

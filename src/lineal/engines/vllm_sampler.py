@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +17,7 @@ from lineal.engines.adapter_fit import require_fit
 from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, stored_dtype
 from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings
 from lineal.engines.tokens import decode_completions, encode_prompts, load_tokenizer
-from lineal.engines.vllm_process import VllmProcess
+from lineal.engines.vllm_process import VllmProcess, vllm_interpreter
 from lineal.errors import EngineError
 from lineal.recipe.compute import VllmCompute
 
@@ -56,7 +53,7 @@ class VllmSampler:
         self.in_flight = settings.in_flight
         self._settings, self._log, self._loading = settings, log, loading
         self._facts = {} if facts is None else facts
-        self._python = _interpreter(settings.python, project)
+        self._python = vllm_interpreter(settings.python, project)
         self._adapter = checkpoint if is_adapter(checkpoint) else None
         self._weights = checkpoint if self._adapter is None else require_base(checkpoint, base)
         if self._adapter is not None:
@@ -181,23 +178,6 @@ def engine_seed(seed: int) -> int:
     """
     signed = seed - SEED_LIMIT if seed >= SEED_LIMIT // 2 else seed
     return min(signed, -2) if signed == -1 else signed
-
-
-def _interpreter(python: str | None, project: Path) -> str:
-    if python is None:
-        if find_spec("vllm") is not None:
-            return sys.executable
-        raise EngineError(
-            f"compute.engine is vllm, but {sys.executable} has no vLLM. Make an environment for it (make vllm-env) and name its "
-            "interpreter in compute.vllm.python, or install it here: pip install 'lineal[vllm]'"
-        )
-    found = shutil.which(str(project / python) if os.sep in python else python)
-    if found is None:
-        raise EngineError(
-            f"compute.vllm.python: got {python!r}, expected an interpreter that has vLLM: a path from {project.resolve()}, or a "
-            "name on the PATH. Correct it; `make vllm-env` makes one."
-        )
-    return found
 
 
 def _read_config(directory: Path, name: str) -> dict[str, Any]:

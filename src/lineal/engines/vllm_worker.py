@@ -109,12 +109,13 @@ def _require_devices(arguments: dict[str, Any], weights_bytes: int) -> None:
         raise ValueError("compute.vllm.batch_invariant is true, but vLLM has no batch-invariant mode on a CPU. Set it to false.")
     total = current_platform.get_device_total_memory()
     usable = total * arguments["gpu_memory_utilization"]
-    need = weights_bytes / wanted + arguments.get("kv_cache_memory_bytes", 0)
-    if need > usable:
-        raise ValueError(
-            f"too little memory: the model takes {need / GIB:.2f} GiB on each of {wanted} device(s), with {total / GIB:.2f} GiB "
-            f"x gpu_memory_utilization {arguments['gpu_memory_utilization']} = {usable / GIB:.2f} GiB to use."
-        )
+    weights, cache = weights_bytes / wanted, arguments.get("kv_cache_memory_bytes", 0)
+    if weights + cache > usable:
+        share = f"{total / GIB:.2f} GiB x gpu_memory_utilization {arguments['gpu_memory_utilization']} = {usable / GIB:.2f} GiB"
+        taken = f"the weights take {weights / GIB:.2f} GiB on each of {wanted} device(s)"
+        if weights <= usable:
+            taken = f"compute.vllm.kv_cache_gb asks for {cache / GIB:.2f} GiB, and {taken}"
+        raise ValueError(f"too little memory: {taken}, of {share} to use.")
 
 
 def _device_count() -> int:

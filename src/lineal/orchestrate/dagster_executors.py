@@ -33,9 +33,9 @@ def executor_of(plan: Plan) -> dg.ExecutorDefinition:
         case "multiprocess":
             return dg.multiprocess_executor.configured(_multiprocess(plan))
         case "ray":
-            return cast("dg.ExecutorDefinition", _extra("dagster_ray.core.executor", compute).ray_executor)
+            return cast("dg.ExecutorDefinition", extra("dagster_ray.core.executor", compute).ray_executor)
         case "k8s":
-            return cast("dg.ExecutorDefinition", _extra("dagster_k8s", compute).k8s_job_executor)
+            return cast("dg.ExecutorDefinition", extra("dagster_k8s", compute).k8s_job_executor)
 
 
 def require_launcher(compute: Compute, instance: dg.DagsterInstance) -> None:
@@ -46,7 +46,7 @@ def require_launcher(compute: Compute, instance: dg.DagsterInstance) -> None:
     """
     if compute.executor == "k8s":
         launcher = type(instance.run_launcher).__name__
-        if not isinstance(instance.run_launcher, _extra("dagster_k8s", compute).K8sRunLauncher):
+        if not isinstance(instance.run_launcher, extra("dagster_k8s", compute).K8sRunLauncher):
             raise MachineError(
                 f"compute.executor: k8s (params.yaml) needs run_launcher in dagster.yaml to be K8sRunLauncher, got {launcher}. "
                 "Set it up as docs/clusters.md shows, or choose another executor"
@@ -63,7 +63,12 @@ def _multiprocess(plan: Plan) -> dict[str, Any]:
     return {"max_concurrent": compute.max_concurrent, "start_method": start, "tag_concurrency_limits": limits}
 
 
-def _extra(module: str, compute: Compute) -> Any:
+def extra(module: str, compute: Compute) -> Any:
+    """A module of the package that `compute.executor` needs.
+
+    Raises:
+        MachineError: it is not installed.
+    """
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

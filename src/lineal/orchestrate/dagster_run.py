@@ -26,6 +26,7 @@ from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
 from lineal.orchestrate.dagster_metadata import OUTCOME
 from lineal.orchestrate.dagster_storage import cheap_writes
 from lineal.orchestrate.instance import DAGSTER_HOME, use_project_instance
+from lineal.orchestrate.ray_nodes import require_nodes
 from lineal.orchestrate.terminal import Terminal
 from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.project import open_project
@@ -54,12 +55,13 @@ def materialize(plan: Plan, steps: Iterable[Step]) -> None:
 
     Raises:
         StepFailure: steps failed; the text is their own errors. What doesn't depend on them has been made.
-        MachineError: the executor's package is missing, or Dagster is not set up for it.
+        MachineError: the executor's package is missing, Dagster is not set up for it, or its cluster lacks what a step asks for.
         KeyboardInterrupt: a step was interrupted.
     """
     chosen = list(steps)
     with cheap_writes(), _open_instance() as instance:
         require_launcher(plan.project.params.compute, instance)
+        require_nodes(plan, chosen, instance)
         _close_killed_runs(instance)
         failure = _follow(plan, chosen, _events(plan, chosen, instance))
     if failure is not None:

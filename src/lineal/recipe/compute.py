@@ -52,7 +52,9 @@ def _cluster_address(value: str) -> str:
     """
     host, _, port = value.rpartition(":")
     if value != "auto" and ("/" in value or not host or not port.isdecimal()):
-        raise ValueError("must be auto or HOST:PORT of the cluster's head (its port is 6379 unless it was given another)")
+        raise ValueError(
+            f"expected auto or HOST:PORT of the cluster's head (its port is 6379 unless it was given another), got {value!r}"
+        )
     return value
 
 

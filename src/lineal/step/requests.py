@@ -10,7 +10,7 @@ from lineal.components.trainers.base import Trainer
 from lineal.errors import MachineError, did_you_mean
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, Compute, Request
-from lineal.recipe.references import Accepts, ArtifactKind
+from lineal.recipe.references import ArtifactKind
 from lineal.step.gpus import VISIBLE, Gpu, hide_gpus, hold_gpus, pool_of, release_gpus
 from lineal.step.sharing import sharing_of
 
@@ -49,23 +49,27 @@ def _model_processes(plan: Plan, step: Step) -> int:
     compute, component = plan.project.params.compute, step.component
     if isinstance(component, Trainer):
         return sharing_of(plan.project.root, compute).here if component.shares_training and compute.shared else 1
-    fields = component.references().items()
-    return max((_processes_here(plan, step.inputs.get(field, ()), accepts) for field, (_, accepts) in fields), default=0)
-
-
-def _processes_here(plan: Plan, inputs: Iterable[str], accepts: Accepts) -> int:
-    """Those that this machine starts for the model in a field: a server has its own, and replicas reserve theirs.
-
-    A model that scores what others drew stays in the step's process, whatever the engine.
-    """
-    compute = plan.project.params.compute
-    if not any(plan.output(key).kind is ArtifactKind.MODEL for key in inputs):
-        return 0
-    if ArtifactKind.SERVED not in accepts.kinds:
-        return 1
-    if compute.engine == "openai" or compute.replicas:
-        return 0
+    scoring = any(
+        plan.output(key).kind is ArtifactKind.MODEL
+        for field, (_, accepts) in component.references().items()
+        if ArtifactKind.SERVED not in accepts.kinds
+        for key in step.inputs.get(field, ())
+    )
+    elsewhere = compute.engine == "openai" or compute.replicas  # a server has GPUs of its own, and replicas reserve theirs
+    if elsewhere or not drawn_from(plan, step):
+        return int(scoring)
     return compute.vllm.tensor_parallel if compute.engine == "vllm" else 1
+
+
+def drawn_from(plan: Plan, step: Step) -> list[str]:
+    """The checkpoints that a step draws completions from. Fields that take nothing but checkpoints score or train with them."""
+    return [
+        key
+        for field, (_, accepts) in step.component.references().items()
+        if ArtifactKind.SERVED in accepts.kinds
+        for key in step.inputs.get(field, ())
+        if plan.output(key).kind is ArtifactKind.MODEL
+    ]
 
 
 def require_machine(plan: Plan, steps: Iterable[Step]) -> None:

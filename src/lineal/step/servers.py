@@ -10,7 +10,7 @@ from lineal.components.trainers.served_model import ServedModel
 from lineal.data.progress import say
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
-from lineal.recipe.references import ArtifactKind
+from lineal.step.requests import drawn_from
 
 if TYPE_CHECKING:
     from lineal.engines.endpoints.address import Address
@@ -46,13 +46,7 @@ def _served_models(plan: Plan, steps: Iterable[Step]) -> list[ServedModel]:
 def _draws_from_made(plan: Plan, steps: list[Step]) -> bool:
     """Whether a step draws completions from a checkpoint that is there already."""
     unmade = {key for step in steps for key in step.artifact_keys().values()}
-    return any(
-        key not in unmade and plan.output(key).kind is ArtifactKind.MODEL
-        for step in steps
-        for field, (_, accepts) in step.component.references().items()
-        if ArtifactKind.SERVED in accepts.kinds
-        for key in step.inputs.get(field, ())
-    )
+    return any(key not in unmade for step in steps for key in drawn_from(plan, step))
 
 
 def _ask(plan: Plan, models: Iterable[ServedModel], draws: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from lineal.data.workspace import Workspace
@@ -41,7 +42,7 @@ def replicated(
     if not step.compute.replicas:
         return local
     step.slice_rows = max(step.slice_rows, slice_rows(step.compute))
-    return _ReplicatedPool(step.compute, local, make, arguments, read)
+    return _ReplicatedPool(step.compute, local, make, arguments, read, step.progress_file)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class _ReplicatedPool(Generic[Answer]):
     make: Callable[..., Work]
     arguments: Mapping[str, Any]
     read: Callable[[Any], Answer]
+    log: Path | None
 
     def map(self, rows: Iterable[Mapping[str, Any]], /) -> Iterator[Answer]:
         """As the local pool, which also answers what is one block: there is nothing to fan out."""
@@ -65,7 +67,7 @@ class _ReplicatedPool(Generic[Answer]):
         """Answers as their blocks come back, held until their turn."""
         early: dict[int, Answer] = {}
         following = 0
-        for place, answer in fan_out(self.compute, self.make, self.arguments, rows):
+        for place, answer in fan_out(self.compute, self.make, self.arguments, rows, log=self.log):
             early[place] = self.read(answer)
             while following in early:
                 yield early.pop(following)
