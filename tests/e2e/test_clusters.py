@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -42,6 +43,10 @@ def op_of(root, key):
     return definitions(root).resolve_job_def("toy").graph.node_named(key.replace("/", "__")).definition
 
 
+STARTS = 3
+"""Between looking for free ports and starting the head, another program may take one of them."""
+
+
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -55,28 +60,40 @@ def free_ports(count):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A local Ray cluster of two cores that wants a token; `ray stop` would end every other one on the machine as well."""
-    port, dashboard, agent, grpc, client = free_ports(5)
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    log = tmp_path_factory.mktemp("head") / "ray.log"
+    for _ in range(STARTS):
+        port, dashboard, *others = free_ports(5)
+        head = start_head(tmp_path_factory.mktemp("ray"), (port, dashboard, *others), os.environ | environment, log)
+        address = f"http://127.0.0.1:{dashboard}"
+        try:
+            if _is_up(f"{address}/api/cluster_status", head, environment["RAY_AUTH_TOKEN"]):
+                yield environment | {"RAY_ADDRESS": address}, f"127.0.0.1:{port}"
+                return
+        finally:
+            end(head)
+    pytest.fail(f"no Ray cluster: {head.returncode}\n{log.read_text()}")
+
+
+def start_head(directory, ports, environment, log):
+    port, dashboard, agent, grpc, client = ports
     command = [
         BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", "--object-store-memory=100000000",
         "--disable-usage-stats", "--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}",
         f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}", f"--ray-client-server-port={client}",
-        f"--temp-dir={tmp_path_factory.mktemp('ray')}",
+        f"--temp-dir={directory}",
     ]  # fmt: skip
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    head = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | own
-    )
-    address = f"http://127.0.0.1:{dashboard}"
+    with log.open("a") as stream:
+        return subprocess.Popen(command, start_new_session=True, stdout=stream, stderr=stream, env=environment)
+
+
+def end(head):
+    head.terminate()
     try:
-        _wait_for(f"{address}/api/cluster_status", head, own["RAY_AUTH_TOKEN"])
-        yield own | {"RAY_ADDRESS": address}, f"127.0.0.1:{port}"
+        head.wait(timeout=60)
     finally:
-        head.terminate()
-        try:
-            head.wait(timeout=60)
-        finally:
-            if head.poll() is None:
-                os.killpg(head.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -88,19 +105,19 @@ def joined(cluster, monkeypatch):
     return head
 
 
-def _wait_for(url, process, token):
-    """Waits until the cluster has told what kinds of nodes it has."""
+def _is_up(url, head, token):
+    """Waits until the cluster has told what kinds of nodes it has; false when its head has ended."""
     deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and head.poll() is None:
         try:
             request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
             with urllib.request.urlopen(request, timeout=5) as answer:
                 if b"nodeTypeMapping" in answer.read():
-                    return
+                    return True
         except OSError:
             pass
         time.sleep(0.5)
-    pytest.fail(f"no Ray cluster: {process.poll()}")
+    return False
 
 
 @ray
