@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,11 @@ def run_python():
         return subprocess.run([sys.executable, "-c", code], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def ray_alone():
+    """One Ray cluster of the tests at a time: of two that start side by side on two cores, one gives up after a minute."""
+    with (Path(tempfile.gettempdir()) / "lineal-ray-tests.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -58,7 +58,7 @@ def free_ports(count):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory, ray_alone):
     """A local Ray cluster of two cores that wants a token; `ray stop` would end every other one on the machine as well."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     log = tmp_path_factory.mktemp("head") / "ray.log"

@@ -50,7 +50,7 @@ def compute(replicas, **ray):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(ray_alone):
     """A local cluster that all tests of this file share: steps find that their process has joined it."""
     ray = ray_cluster._load()
     with pytest.MonkeyPatch.context() as patch:
