@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from importlib.util import find_spec
@@ -62,9 +63,10 @@ def cluster(tmp_path_factory, ray_alone):
     """A local Ray cluster of two cores that wants a token; `ray stop` would end every other one on the machine as well."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     log = tmp_path_factory.mktemp("head") / "ray.log"
+    short = tempfile.mkdtemp(prefix="ray")  # a socket's path has 107 characters at most, and Ray's names are long
     for _ in range(STARTS):
         port, dashboard, *others = free_ports(5)
-        head = start_head(tmp_path_factory.mktemp("ray"), (port, dashboard, *others), os.environ | environment, log)
+        head = start_head(short, (port, dashboard, *others), os.environ | environment, log)
         address = f"http://127.0.0.1:{dashboard}"
         try:
             if _is_up(f"{address}/api/cluster_status", head, environment["RAY_AUTH_TOKEN"]):
