@@ -63,7 +63,7 @@ def run_python():
 
 @pytest.fixture(scope="module")
 def ray_alone():
-    """One Ray cluster of the tests at a time: of two that start side by side on two cores, one gives up after a minute."""
+    """One Ray cluster of the tests at a time: each starts a dozen processes, and the machine may have two cores."""
     with (Path(tempfile.gettempdir()) / "lineal-ray-tests.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

@@ -16,9 +16,8 @@ from lineal.recipe.compute import Compute
 from lineal.recipe.document import Document, read_document
 
 SETTING = "compute.accelerate"
-ALONE = "NO"
-WITHOUT_LAUNCHER = ("MULTI_CPU",)
-"""Types whose processes `accelerate launch` leaves to MPI."""
+ONE_PROCESS = ("NO", "MULTI_CPU")
+"""Types of which `accelerate launch` starts one process; it leaves those of the second to MPI."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,13 @@ class Sharing:
         processes: on all machines together.
         here: on this machine.
         config: accelerate's own configuration; None where a number was given.
+        document: what stands in it.
     """
 
     processes: int
     here: int
     config: Path | None = None
+    document: Document | None = None
 
 
 def require_trainings(plan: Plan, steps: Iterable[Step]) -> None:
@@ -61,8 +62,7 @@ def require_sharing(project: Path, compute: Compute, trainer: Trainer, key: str)
     sharing = sharing_of(project, compute)
     if isinstance(trainer.batch_size, int) and isinstance(trainer.gradient_accumulation, int):  # not left to a controller
         shared_batch(trainer.batch_size, trainer.gradient_accumulation, sharing.processes)
-    if sharing.config is not None:
-        document = read_document(sharing.config, str(compute.accelerate))
+    if (document := sharing.document) is not None:
         mixed = document.value.get("mixed_precision", "no")
         if mixed not in ("no", trainer.precision):
             fix = "The method decides: write mixed_precision: 'no' there, or set precision on the trainer"
@@ -88,12 +88,12 @@ def sharing_of(project: Path, compute: Compute) -> Sharing:
         raise _wrong(document, "distributed_type", "is missing. Write the file with: accelerate config --config_file PATH")
     kind = document.value["distributed_type"]
     processes, machines = (_count(document, name) for name in ("num_processes", "num_machines"))
-    if processes > 1 and kind in (ALONE, *WITHOUT_LAUNCHER):
+    if processes > 1 and kind in ONE_PROCESS:
         fix = f"Name MULTI_GPU (with use_cpu: true on a processor), FSDP or DEEPSPEED, or write {SETTING}: {processes}"
         raise _wrong(document, "distributed_type", f"got {kind!r} for {processes} processes, which starts one. {fix}")
     if processes % machines:
         raise _wrong(document, "num_processes", f"got {processes} on {machines} machines, expected the same number on each")
-    return Sharing(processes, processes // machines, config)
+    return Sharing(processes, processes // machines, config, document)
 
 
 def _count(document: Document, name: str) -> int:
