@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MESSAGES_TYPE = "list<struct<role: string, content: string, tool_calls: string, name: string>>"
+
 COLUMNS: dict[str, tuple[str, str]] = {
     "prompt_id": ("string", "id of the prompt, from its source and its text"),
     "sample_id": ("string", "id of the sample, from checkpoint, prompt, index, settings and seed"),
     "parents": ("list<string>", "ids of the rows this row was made from"),
     "prompt": ("string", "what the model is given"),
+    "messages": (MESSAGES_TYPE, "the conversation that the model is given; `prompt` is then its short form for people and ids"),
+    "tools": ("string", "the tool schemas that the chat template is given, as JSON"),
     "asked": ("string", "what the model was given, where that is not the prompt"),
     "answer": ("string", "the reference answer"),
     "difficulty": ("double", "the source's own measure of difficulty"),
@@ -27,6 +31,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "string",
         "'stop' at the end token, 'length' when cut at the limit, 'content_filter' when a server held it back",
     ),
+    "token_ids": ("list<int32>", "ids of the completion's tokens as they were sampled, the end token included"),
     "tokens": ("int64", "tokens of the completion, the end token included"),
     "logprob": ("double", "sum of the completion's token log-probabilities at temperature 1"),
     "temperature": ("double", "sampling temperature"),
@@ -56,10 +61,13 @@ def arrow_type(column: str) -> pa.DataType:
     """The Arrow type of a known column."""
     import pyarrow as pa
 
-    name = COLUMNS[column][0]
-    if name == "list<string>":
-        return pa.list_(pa.string())
-    return {"string": pa.string(), "double": pa.float64(), "int64": pa.int64(), "uint64": pa.uint64(), "bool": pa.bool_()}[name]
+    text = pa.string()
+    types = {
+        "string": text, "double": pa.float64(), "int64": pa.int64(), "uint64": pa.uint64(), "bool": pa.bool_(),
+        "list<string>": pa.list_(text), "list<int32>": pa.list_(pa.int32()),
+        MESSAGES_TYPE: pa.list_(pa.struct({"role": text, "content": text, "tool_calls": text, "name": text})),
+    }  # fmt: skip
+    return types[COLUMNS[column][0]]
 
 
 def arrow_schema(columns: tuple[str, ...]) -> pa.Schema:

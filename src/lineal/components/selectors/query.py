@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.components.base import Columns, Workspace
 from lineal.components.selectors.guard import check_query
 from lineal.components.selectors.header import Selector
-from lineal.data.schema import COLUMNS
+from lineal.data.schema import COLUMNS, MESSAGES_TYPE
 from lineal.data.store import Artifact, Rows
 from lineal.errors import DataError, DeclarationError
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1 << 15
 _SQL_TYPES = {
     "string": "VARCHAR", "double": "DOUBLE", "int64": "BIGINT", "uint64": "UBIGINT", "bool": "BOOLEAN",
-    "list<string>": "VARCHAR[]",
+    "list<string>": "VARCHAR[]", "list<int32>": "INTEGER[]",
+    MESSAGES_TYPE: "STRUCT(role VARCHAR, content VARCHAR, tool_calls VARCHAR, name VARCHAR)[]",
 }  # fmt: skip
 
 UNIFORM = (
