@@ -77,8 +77,8 @@ def test_dataset_numbers_become_text_and_digits_numbers(lab):
 BAD = [
     ([{**ROWS[0]}, {"id": "x", "question": "q"}], r"data/a.jsonl: line 2, column 'solution' \(for answer\) is missing"),
     ([{**ROWS[0], "question": None}], r"line 1, column 'question' \(for prompt\) is null"),
-    ([ROWS[0], {**ROWS[1], "solution": 4}], r"line 2, column 'solution' is a int here but a str in line 1"),
-    ([{**ROWS[0], "question": ["a"]}], r"line 1, column 'question' must be a string, got \['a'\]"),
+    ([ROWS[0], {**ROWS[1], "solution": 4}], r"line 2, column 'solution' is a number here but a text in line 1"),
+    ([{**ROWS[0], "question": ["a"]}], r"line 1, column 'question' must be a text, got \['a'\]"),
     ([ROWS[0], {**ROWS[1], "id": "i0"}], r"line 2 has the same prompt id as line 1 \('i0'\)"),
     ([], r"data/a.jsonl has no rows"),
 ]
@@ -101,7 +101,7 @@ def test_dataset_missing_column_suggests_a_near_one(lab):
         ("a.jsonl", lines(ROWS[:1]) + '{"id": \n', "data/a.jsonl: line 2: not valid JSON"),
         ("a.jsonl", "[1]\n", "line 1: must be an object"),
         ("a.json", json.dumps([ROWS[0], 5]), "row 2: must be an object"),
-        ("a.csv", "id,question,solution\n1,2\n", "line 2: has another number of fields"),
+        ("a.csv", "id,question,solution\n1,2\n", "line 2: has 2 fields, but the header has 3"),
         ("a.parquet", "no parquet", "data/a.parquet: cannot be read"),
     ],
 )
