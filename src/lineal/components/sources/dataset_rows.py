@@ -82,7 +82,7 @@ def own_kinds(shape: Shape, located: Iterable[Located]) -> dict[str, str]:
             if {kind, first} == {"integer", "number"}:
                 kind = first = "number"
             if kind != first:
-                message = f"holds a {kind} here but a {first} in {where}; make all of one type"
+                message = f"holds {kind} here but {first} in {where}; make all of one type"
                 raise DataError(f"{shape.origin}: {place}, column {shape.mapping[name]!r} {message}")
             found[name] = (kind, where)
     return {name: found[name][0] if name in found else "text" for name in shape.own}
