@@ -9,6 +9,7 @@ from annotated_types import Ge
 
 from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
+from lineal.data.conversations import Prompt, prompt_of, reworded
 from lineal.engines.factory import open_sampler
 from lineal.engines.sampling import SamplingSettings
 from lineal.recipe.compute import Positive
@@ -60,12 +61,13 @@ class Sample(Component):
         temperatures = self.temperature if isinstance(self.temperature, list) else [self.temperature]
         settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat) for heat in temperatures]
         return [
-            Draw(each, self.samples, number * self.samples, self._render, self.hint is not None, self.seed_by)
+            Draw(each, self.samples, number * self.samples, self._render, self.hint is not None, seed_by=self.seed_by)
             for number, each in enumerate(settings)
         ]
 
-    def _render(self, row: Mapping[str, Any]) -> str:
-        return (row[self.hint] or "" if self.hint else "") + str(row["prompt"])
+    def _render(self, row: Mapping[str, Any]) -> Prompt:
+        hint = row[self.hint] or "" if self.hint else ""
+        return reworded(prompt_of(row), lambda question: hint + question)
 
     def run(self, step: Workspace) -> None:
         """Draws `samples` rows per prompt, shard by shard."""
