@@ -126,6 +126,10 @@ def test_conversation_of_a_csv_is_json_text(lab):
     assert row["messages"] == [turn("user", "hi")]
 
 
+def calling(call):
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 REFUSED = [
     ([QUESTION, REPLY], "the conversation ends with the assistant.* last_turn: completion"),
     ([{"role": "narrator", "content": "x"}], "message 1 has the role 'narrator', expected one of system, user.* Rename"),
@@ -141,10 +145,9 @@ REFUSED = [
     ([{"role": "system", "content": "x"}], "must end with a turn of user or tool, but it ends with system"),
     ([{"role": "user", "content": "  "}], "the prompt is empty"),
     ([{**QUESTION, "tool_calls": [CALL]}], "only the assistant makes"),
-    ([QUESTION, {"role": "assistant", "content": None, "tool_calls": [{"name": 5}]}], r"call 1 must be \{function"),
-    ([QUESTION, {"role": "assistant", "content": None, "tool_calls": [{"name": "f", "arguments": "{"}]}], "must be a JSON object"),
-    ([QUESTION, {"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "content": "4", "tool_call_id": "x"}],
-     "message 3 answers call 'x', expected 'c1'"),
+    ([QUESTION, calling({"name": 5})], r"call 1 must be \{function"),
+    ([QUESTION, calling({"name": "f", "arguments": "{"})], "must be a JSON object"),
+    ([QUESTION, calling(CALL), {"role": "tool", "content": "4", "tool_call_id": "x"}], "3 answers call 'x', expected 'c1'"),
 ]  # fmt: skip
 
 
@@ -182,7 +185,6 @@ def test_pairs_that_differ_in_more_than_the_last_turn_are_refused(lab):
     [
         ({"columns": {"prompt": "p"}, "last_turn": "keep"}, "last_turn is about conversations"),
         ({"columns": {"messages": "m", "answer": "a"}, "last_turn": "answer"}, "both last_turn and columns say"),
-        ({"columns": {"messages": "m"}, "template": "Q: {prompt}"}, "here the prompts are conversations"),
         ({"columns": {"messages": "m"}, "extract": {"messages": "(x)"}}, "extract: 'messages' is no column"),
         ({"columns": {"messages": "m"}, "optional": ["messages"]}, "optional: 'messages' is no column"),
         ({"columns": {"chosen": "c"}}, "columns must say what the prompt is"),
@@ -218,6 +220,11 @@ def test_synthetic_prompts_take_system_and_template(lab):
     told = rows_of(lab.run("letter_sort", "tasks/train", **settings, system="Sort.", template="Letters: {prompt}")[""])
     assert [row["prompt_id"] for row in told] == [row["prompt_id"] for row in plain]
     assert told[0]["messages"][1]["content"] == f"Letters: {plain[0]['prompt']}" and told[0]["prompt"] == plain[0]["prompt"]
+
+
+def test_template_words_the_last_user_turn_of_a_conversation(lab):
+    (row,) = load(lab, [{"messages": [QUESTION, REPLY, {**QUESTION, "content": "And 3?"}]}], template="Q: {prompt}")
+    assert [message["content"] for message in row["messages"]] == ["What is 2 + 2?", "4", "Q: And 3?"]
 
 
 def test_settings_that_are_not_used_stay_out_of_the_identity(lab):

@@ -51,6 +51,7 @@ class Draw:
         hinted: whether a hint is in what the model is given; the sample's row then keeps the prompt row's own prompt.
         adds: columns that samples have and the prompt rows may lack: `messages` and `tools` where `render` makes conversations
             of texts, `token_ids` where the drawn ids are to be kept.
+        framed: whether `render` puts something around the prompt; what it makes then enters the samples' ids.
         seed_by: a word that enters the seeds.
         by: the column that tells the rows apart; it enters seeds and ids.
     """
@@ -63,6 +64,7 @@ class Draw:
     seed_by: str | None = None
     by: str = "prompt_id"
     adds: Columns = ()
+    framed: bool = False
 
 
 def require_distinct_prompts(rows: Rows, key: str) -> None:
@@ -130,7 +132,7 @@ def _draw_one(
             "checkpoint": checkpoint,
         }  # fmt: skip
         found.append([
-            base | _sample(next(completions), (row[draw.by], index, settings, seed, *_more(prompt)), checkpoint)
+            base | _sample(next(completions), (row[draw.by], index, settings, seed, *_more(prompt, draw.framed)), checkpoint)
             for index, seed in zip(indices, own, strict=True)
         ])  # fmt: skip
     step.facts["tokens"] = step.facts.get("tokens", 0) + sum(r["tokens"] for rows in found for r in rows)
@@ -142,9 +144,9 @@ def _as_columns(prompt: Prompt) -> dict[str, Any]:
     return {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt.for_rows(), "tools": prompt.tools}
 
 
-def _more(prompt: Prompt) -> list[str]:
-    """What enters a sample's id beside the prompt row's id, which does not say all that a conversation holds."""
-    return [] if isinstance(prompt, str) else [digest_of(plain_values(prompt))]
+def _more(prompt: Prompt, framed: bool) -> list[str]:
+    """What enters a sample's id beside the prompt row's id, which does not say all that a conversation or a frame holds."""
+    return [] if isinstance(prompt, str) and not framed else [digest_of(plain_values(prompt))]
 
 
 def _sample(completion: Completion, which: tuple[Any, ...], checkpoint: str) -> dict[str, Any]:

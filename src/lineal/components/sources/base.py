@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 import pydantic
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, Surroundings, Workspace, merged
-from lineal.components.generators.framing import SystemText, TemplateName, user_turns
+from lineal.components.generators.framing import SystemText, TemplateName, with_system
 from lineal.components.generators.template import Template, read_template, template_files
+from lineal.data.conversations import Conversation, Turn, prompt_of, reworded
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_schema
 from lineal.errors import DataError, did_you_mean
@@ -97,14 +98,25 @@ class Source(Component):
         return {MAIN: Output(ArtifactKind.ROWS, self.written_columns)}
 
     def framed(self, row: Row) -> Row:
-        """The row with its prompt in the template, and with `messages` where there is a system turn.
+        """The row with its prompt in the template and after the system turn.
 
-        Beside `messages` the prompt stays as it was: the short form for people.
+        A text stays the column `prompt`; a conversation is in `messages`, and the prompt beside it stays as it was: the
+        short form for people.
+
+        Raises:
+            DataError: a conversation has a system turn already.
         """
-        text = row["prompt"] if self._template is None else self._template.render(row)
-        if self.system is None:
-            return {**row, "prompt": text}
-        return {**row, "messages": user_turns(self.system, text).for_rows()}
+        if self.system is None and self._template is None:
+            return row
+        prompt, template = prompt_of(row), self._template
+        if template is not None:
+            prompt = reworded(prompt, lambda text: template.render({**row, "prompt": text}))
+        if isinstance(prompt, str) and self.system is None:
+            return {**row, "prompt": prompt}
+        turns = (Turn("user", prompt),) if isinstance(prompt, str) else prompt.turns
+        if self.system is not None:
+            turns = with_system(self.system, turns, f"prompt {row['prompt_id']}")
+        return {**row, "messages": Conversation(turns).for_rows()}
 
 
 class SyntheticSource(Source):

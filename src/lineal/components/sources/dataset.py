@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import pydantic
 
 from lineal.components.base import Columns, Surroundings, Workspace
-from lineal.components.generators.framing import with_system
-from lineal.components.sources.base import Row, Source, in_split, tables_of
+from lineal.components.sources.base import Source, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
 from lineal.components.sources.files import ENDINGS, Located, read_file, reader_of
 from lineal.components.verifiers.base import Pattern, check_extract
@@ -125,8 +124,6 @@ class Dataset(Source):
             raise ValueError("last_turn is about conversations: columns: {messages: ...}")
         if self.last_turn in self.mapping:
             raise ValueError(f"both last_turn and columns say what becomes {self.last_turn}; leave one out")
-        if self.template is not None and (shape.shares_a_prompt or "messages" in self.mapping):
-            raise ValueError("template makes a text of a row, but here the prompts are conversations; leave it out")
 
     @pydantic.field_validator("mapping")
     @classmethod
@@ -155,17 +152,6 @@ class Dataset(Source):
     def made_columns(self) -> Columns:
         """What `columns` and `last_turn` name."""
         return self._shape.columns
-
-    def framed(self, row: Row) -> Row:
-        """The row with its prompt in the template and after the system turn.
-
-        Raises:
-            DataError: a conversation has a system turn already.
-        """
-        turns = row.get("messages")
-        if turns is None or self.system is None:
-            return super().framed(row)
-        return {**row, "messages": with_system(self.system, turns, f"{self._origin}: prompt {row['prompt_id']!r}")}
 
     def run(self, step: Workspace) -> None:
         """Writes the rows.

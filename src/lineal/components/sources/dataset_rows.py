@@ -196,7 +196,7 @@ class RowReader:
         if last == "keep" and turns[-1].role != "assistant":
             raise DataError(f"{where}: last_turn: keep is for conversations that end with the assistant, got {turns[-1].role}")
         row["messages"] = Conversation(turns).for_rows()
-        row.setdefault("prompt", next((turn.content for turn in reversed(turns) if turn.role == "user"), ""))
+        row.setdefault("prompt", Conversation(turns).question)
 
     # -- expressions ------------------------------------------------------------------------------------------------
 
