@@ -102,6 +102,8 @@ def finite(where: str, value: Any) -> float:
             number = math.inf
     if not math.isfinite(number):
         raise DataError(f"{where} must be a finite number, got {_shown(value)}. Correct it, or leave the row out")
+    if isinstance(value, int) and int(number) != value:
+        raise DataError(f"{where} is {value}, which a column of numbers would round to {number:.0f}. Write it as text")
     return number
 
 
