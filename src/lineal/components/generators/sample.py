@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge
+from pydantic import Field
 
 from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
+KeepsIds = Annotated[bool, Field(exclude_if=lambda value: not value)]
+"""Left out of the identity where nothing more is kept."""
+
+
 class Sample(Component):
     """Samples completions.
 
@@ -34,6 +39,7 @@ class Sample(Component):
         chat: whether prompts pass through the tokenizer's chat template.
         hint: a column of the prompts; its text is put before the prompt, and the rows keep the prompt without it.
         seed_by: a word that enters the seeds, to make agents of one population differ.
+        token_ids: keeps the ids of the drawn tokens; trainers learn these then, and don't encode the completions again.
     """
 
     role: ClassVar[Role] = Role.GENERATOR
@@ -50,18 +56,31 @@ class Sample(Component):
     chat: bool = False
     hint: str | None = None
     seed_by: str | None = None
+    token_ids: KeepsIds = False
 
     def needs(self) -> dict[str, Columns]:
         return {"prompts": ("prompt_id", "prompt", *([self.hint] if self.hint else []))}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.ROWS, sampled_columns(inputs["prompts"]))}
+        return {"": Output(ArtifactKind.ROWS, sampled_columns(inputs["prompts"], self._adds))}
+
+    @property
+    def _adds(self) -> Columns:
+        return ("token_ids",) if self.token_ids else ()
 
     def _draws(self) -> list[Draw]:
         temperatures = self.temperature if isinstance(self.temperature, list) else [self.temperature]
         settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat) for heat in temperatures]
         return [
-            Draw(each, self.samples, number * self.samples, self._render, self.hint is not None, seed_by=self.seed_by)
+            Draw(
+                each,
+                self.samples,
+                number * self.samples,
+                self._render,
+                self.hint is not None,
+                seed_by=self.seed_by,
+                adds=self._adds,
+            )
             for number, each in enumerate(settings)
         ]
 
