@@ -63,16 +63,20 @@ FAMILIES = {
     "chatml": Family("qwen2_5_training.jinja", CHATML),
     "chatml_endoftext": Family("qwen2_5_training.jinja", ("<|endoftext|>", "<|im_start|>", "<|im_end|>")),
     "llama3": Family(
-        "llama3_training.jinja", ("<|end_of_text|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), True
+        "llama3_training.jinja",
+        ("<|end_of_text|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), bos=True,
     ),
     "gemma": Family("gemma_training.jinja", ("<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>"), True, system=False),
     "mistral": Family(MISTRAL, ("</s>", "<s>"), True, sentencepiece=True, system=False),
     "phi3": Family(
-        "phi3_training.jinja", ("<|endoftext|>", "<s>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"), True, sentencepiece=True
+        "phi3_training.jinja", ("<|endoftext|>", "<s>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"), bos=True,
+        sentencepiece=True,
     ),
     "qwen3": Family("qwen3_training.jinja", CHATML),
     "smollm2": Family(SMOLLM, CHATML),
-    "deepseek_r1": Family(DEEPSEEK, ("<|end_of_sentence|>", "<|begin_of_sentence|>", "<|User|>", "<|Assistant|>"), True, system=False),
+    "deepseek_r1": Family(
+        DEEPSEEK, ("<|end_of_sentence|>", "<|begin_of_sentence|>", "<|User|>", "<|Assistant|>"), bos=True, system=False
+    ),
 }  # fmt: skip
 
 

@@ -100,7 +100,7 @@ class ChatTemplate:
         texts = [
             opening + self._tokens.masked(answer) + self._frame.end for opening, (_, answer) in zip(answers, pairs, strict=True)
         ]
-        written = self._continued([(prompt, text) for prompt, text in zip(prompts, texts, strict=True)])
+        written = self._continued(list(zip(prompts, texts, strict=True)), keeps_spaces=True)
         return list(zip(self._tokens.encode(prompts), written, strict=True))
 
     def encode_whole(self, conversations: Sequence[Conversation]) -> list[tuple[list[int], list[bool]]]:
@@ -193,11 +193,12 @@ class ChatTemplate:
             )
         return place + len(token)
 
-    def _continued(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
+    def _continued(self, pairs: Sequence[tuple[str, str]], keeps_spaces: bool = False) -> list[list[int]]:
         """Token ids of texts as they go on behind others.
 
         A text is encoded together with what precedes it, back to the last control token, since a tokenizer may write the
-        beginning of a text in another way. Where a token spans the border, the text is encoded by itself.
+        beginning of a text in another way. Where a token spans the border, the text is encoded by itself, and with
+        `keeps_spaces` also where the token before it swallows the spaces that it begins with, as Phi-3's do.
         """
         contexts = [before[self._tokens.last_start(before) :] for before, _ in pairs]
         known = dict.fromkeys(contexts)
@@ -206,7 +207,9 @@ class ChatTemplate:
         found = []
         for context, (_, text), ids in zip(contexts, pairs, together, strict=True):
             own = encoded[context]
-            found.append(ids[len(own) :] if ids[: len(own)] == own else self._tokens.encode([text])[0])
+            swallowed = keeps_spaces and text[:1].isspace() and self._tokens.swallows_spaces(own)
+            joins = ids[: len(own)] == own and not swallowed
+            found.append(ids[len(own) :] if joins else self._tokens.encode([text])[0])
         return found
 
     def _rendered(self, conversations: Sequence[Conversation], to_answer: bool = False) -> list[str]:

@@ -64,6 +64,11 @@ class ControlTokens:
         """Where the last control token of a rendered text begins; 0 where it has none."""
         return max((found.start() for found in self._pattern.finditer(text)), default=0)
 
+    def swallows_spaces(self, ids: Sequence[int]) -> bool:
+        """Whether the last of these tokens takes the spaces behind it away."""
+        last = self._tokenizer.added_tokens_decoder.get(ids[-1]) if ids else None
+        return last is not None and bool(last.rstrip)
+
     def probe(self) -> str:
         """A word that nobody has written."""
         return f"A{self._nonce}"

@@ -187,9 +187,9 @@ def answers_of(table: pa.Table, column: str = "completion") -> list[Answer]:
     """What is to be learnt; a completion beside which `token_ids` stand is learnt as it was sampled."""
     from lineal.engines.tokens import Sampled
 
-    texts: list[Answer] = table[column].to_pylist()
+    texts: list[str] = table[column].to_pylist()
     if column != "completion" or "token_ids" not in table.column_names:
-        return texts
+        return list(texts)
     ids = table["token_ids"].to_pylist()
     return [text if own is None else Sampled(text, tuple(own)) for text, own in zip(texts, ids, strict=True)]
 
