@@ -20,6 +20,7 @@ from lineal.components.generators.drawing import Draw
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, check_extract, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
+from lineal.data.conversations import prompts_of
 from lineal.engines.factory import open_likelihood, open_reward_model
 from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
@@ -89,7 +90,7 @@ class BestOfN(JudgedDraws):
         scores = self._scores(step)
 
         def scored(rows: pa.Table) -> pa.Table:
-            pairs = list(zip(rows["prompt"].to_pylist(), rows["completion"].to_pylist(), strict=True))
+            pairs = list(zip(prompts_of(rows), rows["completion"].to_pylist(), strict=True))
             with step.timed("score"):
                 found = scores(pairs, lambda _: None)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))
