@@ -50,6 +50,17 @@ def test_exact_match_tells_pass_fail_and_error_apart(lab):
     assert lab.counts == {"in": 6, "out": 6, "pass": 1, "fail": 3, "error": 2}
 
 
+def test_exact_match_nothing_written_is_never_right(lab):
+    rows = generated(lab, [("", ""), (" \n", " "), ("a", ""), ("x", "")])
+    assert [detail for _, _, detail in verdicts(lab, "exact_match", rows)] == [
+        "the completion is empty, and so is the answer",
+        "the completion is empty, and so is the answer",
+        "differs from the answer",
+        "differs from the answer",
+    ]
+    assert [verdict for verdict, _, _ in verdicts(lab, "exact_match", rows)] == ["fail"] * 4
+
+
 def test_exact_match_keeps_every_row_and_column_in_order(lab):
     rows = generated(lab, [("a", "a")] * 50, tokens=list(range(50)))
     made = rows_of(lab.run("exact_match", "round_01/verified", {"rows": rows})[""])
@@ -129,7 +140,7 @@ def test_verifier_over_an_earlier_verdict_needs_a_name(lab):
 def test_exact_match_agrees_with_python(tmp_path_factory, pairs):
     lab = Lab(tmp_path_factory.mktemp("lab"))
     expected = [
-        "error" if completion is None or answer is None else "pass" if completion.strip() == answer.strip() else "fail"
+        "error" if completion is None or answer is None else "pass" if completion.strip() == answer.strip() != "" else "fail"
         for completion, answer in pairs
     ]
     assert [verdict for verdict, _, _ in verdicts(lab, "exact_match", generated(lab, pairs))] == expected

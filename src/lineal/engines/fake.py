@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from lineal.data.conversations import Prompt
 from lineal.engines.rollouts import Generation, Rollout
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
@@ -24,13 +25,18 @@ class FakeSampler:
             yield index, self._complete(request, settings)
 
     def _complete(self, request: Request, settings: SamplingSettings) -> Completion:
-        letters = sorted(request.prompt.strip("="))
+        letters = sorted(text_of(request.prompt).strip("="))
         text = "".join(letters if request.seed % 2 else reversed(letters))
         reason = "stop" if len(text) < settings.max_tokens else "length"
         return Completion(text[: settings.max_tokens], min(len(text) + 1, settings.max_tokens), reason, -float(len(text)))
 
 
-def fake_generation(prompts: Sequence[str], samples: int, max_tokens: int, seed: int) -> Generation:
+def text_of(prompt: Prompt) -> str:
+    """What a prompt asks: a text itself, of a conversation the last user turn."""
+    return prompt if isinstance(prompt, str) else prompt.question
+
+
+def fake_generation(prompts: Sequence[Prompt], samples: int, max_tokens: int, seed: int) -> Generation:
     """Stands for what an online training samples: each prompt once, before the first step."""
     requests = [Request(prompt, seed + index) for prompt in prompts for index in range(samples)]
     drawn = FakeSampler().stream(requests, SamplingSettings(max_tokens=max_tokens))
@@ -45,7 +51,7 @@ class FakeLikelihoods:
         """One likelihood per pair: minus the completion's tokens, one per character and one for the end."""
         if progress is not None:
             progress(len(pairs))
-        return [Likelihood(-float(len(completion) + 1), len(completion) + 1) for _, completion in pairs]
+        return [Likelihood(-float(len(text) + 1), len(text) + 1) for text in map(_written, pairs)]
 
 
 class FakeRewards:
@@ -55,7 +61,11 @@ class FakeRewards:
         """One number per pair: how many neighbours in the completion stand in order."""
         if progress is not None:
             progress(len(pairs))
-        return [float(sum(a < b for a, b in pairwise(text))) for _, text in pairs]
+        return [float(sum(a < b for a, b in pairwise(text))) for text in map(_written, pairs)]
+
+
+def _written(pair: Pair) -> str:
+    return pair[1] if isinstance(pair[1], str) else pair[1].text
 
 
 def write_fake_checkpoint(directory: Path, *provenance: str) -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lineal.data.conversations import Prompt, short
 from lineal.engines.attention import use_row_stable_attention
 from lineal.engines.cache import has_full_attention
 from lineal.engines.checkpoints import is_adapter, load_adapted_model, load_full_model, require_base, stored_dtype
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
-from lineal.engines.tokens import decode_completions, encode_prompts, load_tokenizer
+from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -62,9 +63,14 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to draw: a prompt and the unsigned 64-bit seed of its noise."""
+    """One completion to draw.
 
-    prompt: str
+    Attributes:
+        prompt: a text, or a conversation, which the tokenizer's chat template renders whatever the settings say of `chat`.
+        seed: of its noise, an unsigned 64-bit number.
+    """
+
+    prompt: Prompt
     seed: int
 
 
@@ -78,12 +84,14 @@ class Completion:
         finish_reason: 'stop' after an eos token, 'length' at `max_tokens`, 'content_filter' where a server held text back.
         logprob: sum of the drawn tokens' log-probabilities, eos included, at temperature 1 without filters; None where
             the engine doesn't tell.
+        token_ids: ids of the drawn tokens, the one that ended it included; None where the engine doesn't tell.
     """
 
     text: str
     tokens: int
     finish_reason: str
     logprob: float | None
+    token_ids: list[int] | None = None
 
 
 class Sampler:
@@ -111,7 +119,6 @@ class Sampler:
         self._model = load_for_inference(checkpoint, base, named_device(device))
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
         self._shares_prompts = has_full_attention(self._model)
-        self._stop_ids = _stop_ids(self._model, cast(int, self._tokenizer.eos_token_id))
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
@@ -131,7 +138,13 @@ class Sampler:
                 with `max_tokens` exceeds the model's positions.
         """
         rows = self._rows(requests, settings)
-        decoder = TileDecoder(self._model, settings, self._stop_ids, self._pad_id)
+        for chat in (False, True):
+            own = [row for row in rows if is_chat(requests[row.index].prompt, settings.chat) == chat]
+            if own:
+                yield from self._decoded(own, settings, stop_ids(self._tokenizer, _declared(self._model), chat))
+
+    def _decoded(self, rows: list[Row], settings: SamplingSettings, stops: Sequence[int]) -> Iterator[tuple[int, Completion]]:
+        decoder = TileDecoder(self._model, settings, stops, self._pad_id)
         for length, group in _groups(rows, self._window, self._shares_prompts):
             for tile, drawn in decoder.decode(group, length):
                 yield from zip((row.index for row in tile), self._completions(drawn), strict=True)
@@ -146,20 +159,20 @@ class Sampler:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
         return [Row(index, encoded[request.prompt], request.seed) for index, request in enumerate(requests)]
 
-    def _refuse_long(self, encoded: dict[str, tuple[int, ...]], max_tokens: int) -> None:
+    def _refuse_long(self, encoded: dict[Prompt, tuple[int, ...]], max_tokens: int) -> None:
         positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         longest = max(encoded, key=lambda prompt: len(encoded[prompt]), default=None)
         if positions is None or longest is None or len(encoded[longest]) + max_tokens <= positions:
             return
         raise EngineError(
-            f"sampling: prompt {longest[:60]!r} has {len(encoded[longest])} tokens, with max_tokens {max_tokens} that "
+            f"sampling: prompt {short(longest)} has {len(encoded[longest])} tokens, with max_tokens {max_tokens} that "
             f"is more than the {positions} positions of the model. Lower max_tokens or shorten the prompts."
         )
 
     def _completions(self, drawn: list[Decoded]) -> Iterator[Completion]:
         texts = decode_completions(self._tokenizer, [row.ids for row in drawn])
         for text, row in zip(texts, drawn, strict=True):
-            yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob)
+            yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob, row.ids)
 
 
 def named_device(name: str) -> torch.device:
@@ -189,10 +202,10 @@ def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device
     return model
 
 
-def _stop_ids(model: PreTrainedModel, eos_id: int) -> list[int]:
+def _declared(model: PreTrainedModel) -> list[int]:
+    """What ends a completion by the model's own word."""
     declared = None if model.generation_config is None else model.generation_config.eos_token_id
-    ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
-    return sorted({eos_id, *ids})
+    return declared if isinstance(declared, list) else [] if declared is None else [declared]
 
 
 def _groups(rows: Sequence[Row], window: int, shares_prompts: bool) -> Iterator[tuple[int, list[Row]]]:

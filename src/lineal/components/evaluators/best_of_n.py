@@ -16,10 +16,11 @@ from lineal.components.evaluators.base import Ks, grouped, mean
 from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.metrics import write_metrics
 from lineal.components.evaluators.pass_at_k import pass_at_k
-from lineal.components.generators.drawing import Draw, sampled_columns
+from lineal.components.generators.drawing import Draw
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, check_extract, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
+from lineal.data.conversations import prompts_of
 from lineal.engines.factory import open_likelihood, open_reward_model
 from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
@@ -79,7 +80,7 @@ class BestOfN(JudgedDraws):
         return f"best_of_{max(self.k or [self.samples])}"
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.METRICS, merged(sampled_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
+        return {"": Output(ArtifactKind.METRICS, merged(self.drawn_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
 
     def run(self, step: Workspace) -> None:
         """Samples, judges, scores, and writes rows and metrics."""
@@ -89,7 +90,7 @@ class BestOfN(JudgedDraws):
         scores = self._scores(step)
 
         def scored(rows: pa.Table) -> pa.Table:
-            pairs = list(zip(rows["prompt"].to_pylist(), rows["completion"].to_pylist(), strict=True))
+            pairs = list(zip(prompts_of(rows), rows["completion"].to_pylist(), strict=True))
             with step.timed("score"):
                 found = scores(pairs, lambda _: None)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))
