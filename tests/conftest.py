@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lineal.cli.entry import yield_idle_threads
+from lineal.cli.entry import prepare_torch
 
-yield_idle_threads()
+prepare_torch()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
+from lineal.engines.arithmetic import pin_arithmetic
+
 
 def main() -> None:
     """Runs the command line of this process and exits with its status."""
-    yield_idle_threads()
+    prepare_torch()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells its maker of every trainer that is built
     if sys.argv[1:2] == ["step"]:
         _hand_over()
@@ -17,12 +19,14 @@ def main() -> None:
     sys.exit(run_command())
 
 
-def yield_idle_threads() -> None:
-    """Lets OpenMP's threads sleep while they wait for each other; to be called before torch is loaded.
+def prepare_torch() -> None:
+    """Sets what torch reads from the environment when it is loaded; the environment's own choice wins.
 
-    By default they spin, and beside any other load that keeps the thread they wait for off its core: two trainings at
-    once on two cores took 5 to 20 times as long. No result depends on it; the environment's own choice stands.
+    Kernels are those that give the same bits on all processors. OpenMP's threads sleep while they wait for each other: by
+    default they spin, which slows down the thread that they wait for. Two trainings at once on two cores took 5 to 20 times
+    as long.
     """
+    pin_arithmetic()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

@@ -46,6 +46,7 @@ class Manifest(Strict):
         seed: the run's seed.
         made_with: what ran, where not every choice promises the same bytes: the sampler, or the processes of a training.
         equal_bytes: false where that does not promise the same bytes when the step is made again; else absent.
+        arithmetic: device or processor whose arithmetic the bytes depend on; absent where any x86-64 processor gives the same.
         inputs: by field, the artifacts that went in.
         files_read: by name, SHA-256 of project files that went in (SQL, data).
         settings_from: by setting, the step and value that gave it (`round_01/tuned.temperature`).
@@ -66,6 +67,7 @@ class Manifest(Strict):
     seed: int
     made_with: str | None = None
     equal_bytes: bool | None = None
+    arithmetic: str | None = None
     inputs: dict[str, list[InputEntry]]
     files_read: dict[str, str]
     settings_from: dict[str, str] = {}
@@ -76,8 +78,9 @@ class Manifest(Strict):
 
     @property
     def engine(self) -> str:
-        """The sampler as people read it; empty for steps that don't sample."""
-        return f"{self.made_with or ''}{' (equal bytes not promised)' if self.equal_bytes is False else ''}"
+        """What ran, and on what, as people read it; empty where the bytes do not depend on it."""
+        where = f" on {self.arithmetic}" if self.arithmetic else ""
+        return f"{self.made_with or ''}{where}{' (equal bytes not promised)' if self.equal_bytes is False else ''}".strip()
 
     def write(self, directory: Path) -> None:
         """Writes `manifest.json` into the directory."""

@@ -17,6 +17,7 @@ from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_file
 from lineal.data.progress import say
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace, open_partial, replace_directory, step_lock
+from lineal.engines.arithmetic import arithmetic
 from lineal.errors import ArtifactError, CheckFailure, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.step.checks import require_blocking, run_checks
@@ -26,6 +27,9 @@ from lineal.step.requests import take_machine
 from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
 from lineal.step.stand_in import StandIn, stand_in
+
+ELSEWHERE = ("fake", "openai")
+"""What makes rows without computing here."""
 
 
 def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str:
@@ -136,7 +140,7 @@ def _run(plan: Plan, step: Step, component: Component, identity: Identity, works
         return
     component.run(workspace)
     while step.component.role is Role.SELECTOR:
-        draft = workspace.draft("", _manifests(identity, workspace), step.outputs[""].kind)
+        draft = workspace.draft("", _manifests(identity, workspace, step.component.loads_model), step.outputs[""].kind)
         retracted = retracted_output(plan, step, Artifact(step.key, workspace.directory(), draft))
         if not retracted:
             return
@@ -187,7 +191,7 @@ def resolved(plan: Plan, step: Step) -> Component:
 
 def _publish(plan: Plan, step: Step, identity: Identity, workspace: Workspace) -> None:
     """Checks the main output where it lies, then renames all outputs into place, the main one last."""
-    manifests = _manifests(identity, workspace)
+    manifests = _manifests(identity, workspace, step.component.loads_model)
     drafts = {output: workspace.draft(output, manifests, made.kind) for output, made in step.outputs.items()}
     artifacts = {
         output: Artifact(artifact_key(step.key, output), workspace.directory(output), draft) for output, draft in drafts.items()
@@ -197,14 +201,15 @@ def _publish(plan: Plan, step: Step, identity: Identity, workspace: Workspace) -
         workspace.publish(drafts[output], plan.project.directory(artifact_key(step.key, output)))
 
 
-def _manifests(identity: Identity, workspace: Workspace) -> Callable[..., Manifest]:
+def _manifests(identity: Identity, workspace: Workspace, loads_model: bool) -> Callable[..., Manifest]:
     """Makes the manifests of a step's outputs, given what each has of its own."""
+    computed = arithmetic(workspace.compute.device) if loads_model and workspace.made_with not in ELSEWHERE else None
 
     def manifest(**parts: Any) -> Manifest:
         return Manifest(
             step=identity.step, component=identity.component, version=identity.version, identity=identity.digest,
             settings=identity.settings, seed=identity.seed, made_with=workspace.made_with,
-            equal_bytes=workspace.equal_bytes, inputs=identity.inputs, files_read=identity.files_read,
+            equal_bytes=workspace.equal_bytes, arithmetic=computed, inputs=identity.inputs, files_read=identity.files_read,
             settings_from=identity.settings_from, counts=dict(sorted(workspace.counts.items())), **parts,
         )  # fmt: skip
 
