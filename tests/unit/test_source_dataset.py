@@ -1,5 +1,6 @@
 """The dataset source: four file formats read the same, and every bad input named by file, row and column."""
 
+import gzip
 import json
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 
 from lineal.components.sources.base import in_split
 from lineal.data.ids import file_digest
-from lineal.errors import DataError
+from lineal.errors import DataError, DeclarationError
 from tests.unit.lab import Lab, rows_of
 
 MAPPING = {"prompt": "question", "answer": "solution", "prompt_id": "id"}
@@ -77,8 +78,8 @@ def test_dataset_numbers_become_text_and_digits_numbers(lab):
 BAD = [
     ([{**ROWS[0]}, {"id": "x", "question": "q"}], r"data/a.jsonl: line 2, column 'solution' \(for answer\) is missing"),
     ([{**ROWS[0], "question": None}], r"line 1, column 'question' \(for prompt\) is null"),
-    ([ROWS[0], {**ROWS[1], "solution": 4}], r"line 2, column 'solution' is a int here but a str in line 1"),
-    ([{**ROWS[0], "question": ["a"]}], r"line 1, column 'question' must be a string, got \['a'\]"),
+    ([ROWS[0], {**ROWS[1], "solution": 4}], r"line 2, column 'solution' is a number here but a text in line 1"),
+    ([{**ROWS[0], "question": ["a"]}], r"line 1, column 'question' must be a text, got \['a'\]"),
     ([ROWS[0], {**ROWS[1], "id": "i0"}], r"line 2 has the same prompt id as line 1 \('i0'\)"),
     ([], r"data/a.jsonl has no rows"),
 ]
@@ -101,7 +102,7 @@ def test_dataset_missing_column_suggests_a_near_one(lab):
         ("a.jsonl", lines(ROWS[:1]) + '{"id": \n', "data/a.jsonl: line 2: not valid JSON"),
         ("a.jsonl", "[1]\n", "line 1: must be an object"),
         ("a.json", json.dumps([ROWS[0], 5]), "row 2: must be an object"),
-        ("a.csv", "id,question,solution\n1,2\n", "line 2: has another number of fields"),
+        ("a.csv", "id,question,solution\n1,2\n", "line 2: has 2 fields, but the header has 3"),
         ("a.parquet", "no parquet", "data/a.parquet: cannot be read"),
     ],
 )
@@ -158,3 +159,164 @@ def test_dataset_takes_lists_of_tests_as_they_are(tmp_path):
     columns = {"prompt": "text", "tests": "test_list"}
     (row,) = rows_of(lab.run("dataset", "tasks/train", path="mbpp.jsonl", columns=columns)[""])
     assert row["tests"] == '["assert add(1, 2) == 3","assert add(0, 0) == 0"]'
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_dataset_with_a_byte_order_mark_or_compressed_reads_the_same(lab, name, ending):
+    text = {"a.jsonl": lines(ROWS), "a.json": json.dumps(ROWS)}.get(name) or "\n".join(
+        ["id,question,solution", *(f"{row['id']},{row['question']},{row['solution']}" for row in ROWS)]
+    )
+    data = b"\xef\xbb\xbf" + text.encode()
+    (lab.path / "data" / (name + ending)).write_bytes(gzip.compress(data) if ending else data)
+    assert rows_of(load(lab, f"data/{name}{ending}")) == rows_of(load(lab, write(lab, "plain.jsonl", lines(ROWS))))
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b'{"question": "q"}')[:-4], b"no gzip"])
+def test_dataset_broken_gzip_is_named(lab, data):
+    (lab.path / "data" / "a.jsonl.gz").write_bytes(data)
+    with pytest.raises(DataError, match=r"data/a\.jsonl\.gz: cannot be read"):
+        load(lab, "data/a.jsonl.gz")
+
+
+def test_dataset_long_csv_field_is_read_whole(lab):
+    rows = rows_of(load(lab, write(lab, "a.csv", f"id,question,solution\n1,q,{'x' * 200_000}\n")))
+    assert len(rows[0]["answer"]) == 200_000
+
+
+DIRTY = [
+    ("a.csv", "id,question,solution,solution\n1,q,a,b\n", "has 2 columns 'solution', expected one. Rename"),
+    ("a.csv", "id,question,solution\n1,q,\n", r"line 2, column 'solution' \(for answer\) is null.*optional: \[answer\]"),
+    ("a.csv", 'id,question,solution\n1,q,"a\n', "not valid CSV: .*closing quote"),
+    ("a.jsonl", '{"id": "1", "question": "q", "question": "r", "solution": "a"}', "line 1: .*key 'question' comes twice"),
+    ("a.jsonl", '{"id": "1", "question": "\\ud800", "solution": "a"}', "line 1, column 'question' has half of a surrogate pair"),
+    ("a.jsonl", '{"id": "1", "question": "a\\u0000b", "solution": "a"}', "line 1, column 'question' has a NUL at character 2"),
+    ("a.jsonl", '{"id": "1", "question": " ", "solution": "a"}', "line 1: the prompt is empty"),
+    ("a.jsonl", '{"id": "1", "question": "q", "solution": NaN}', "line 1: not valid JSON: NaN is no JSON number"),
+    ("a.jsonl", '{"id": "1", "question": "q", "solution": 1e999999}', "line 1, column 'solution' is .*expected a finite number"),
+    ("a.jsonl", f'{{"id": "1", "question": "q", "solution": {"9" * 5000}}}', "line 1: not valid JSON: Exceeds the limit"),
+    ("a.json", '{\n"id": "1"\n}', "one object over several lines, expected a list of objects"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), DIRTY)
+def test_dataset_dirty_file_is_refused_with_its_row(lab, name, text, message):
+    with pytest.raises(DataError, match=message):
+        load(lab, write(lab, name, text))
+
+
+@pytest.mark.parametrize("value", ["NaN", "inf", "1_000", "", "hard"])
+def test_dataset_difficulty_that_is_no_finite_number_is_refused(lab, value):
+    with pytest.raises(DataError, match="line 2, column 'd'"):
+        load(lab, write(lab, "a.csv", f"q,d\nwhat,{value}\n"), columns={"prompt": "q", "difficulty": "d"})
+
+
+def test_dataset_parquet_nan_and_nulls_are_refused(lab):
+    for value, message in ((float("nan"), "must be a finite number"), (None, "is null; every row needs a value")):
+        pq.write_table(pa.table({"q": ["a", "b"], "d": pa.array([1.0, value])}), lab.path / "data" / "a.parquet")
+        with pytest.raises(DataError, match=f"row 2, column 'd'.*{message}"):
+            load(lab, "data/a.parquet", columns={"prompt": "q", "difficulty": "d"})
+
+
+def test_dataset_parquet_reads_only_what_it_is_asked_for(lab):
+    odd = pa.array([2**62 + 1], pa.timestamp("ns"))
+    table = pa.table([["q"], ["a"], odd, odd], names=["question", "solution", "when", "when"])
+    pq.write_table(table, lab.path / "data" / "a.parquet")
+    (row,) = rows_of(load(lab, "data/a.parquet", columns={"prompt": "question", "answer": "solution"}))
+    assert row["answer"] == "a"
+
+
+def test_dataset_numbers_and_truths_have_one_text(lab):
+    written = ["3.0", "0.1", "1e-7", "12e3", "0.3333333333333333333333", "-0.0", "true", "false", "7"]
+    text = "".join(f'{{"q": "{number}", "a": {value}}}\n' for number, value in enumerate(written))
+    for kinds, expected in (
+        (slice(0, 6), ["3", "0.1", "0.0000001", "12000", "0.3333333333333333333333", "0"]),
+        (slice(6, 8), ["true", "false"]),
+    ):
+        path = write(lab, "a.jsonl", "".join(text.splitlines(keepends=True)[kinds]))
+        assert [row["answer"] for row in rows_of(load(lab, path, columns={"prompt": "q", "answer": "a"}))] == expected
+    pq.write_table(pa.table({"q": ["x", "y"], "a": [3.0, 0.1]}), lab.path / "data" / "a.parquet")
+    assert [row["answer"] for row in rows_of(load(lab, "data/a.parquet", columns={"prompt": "q", "answer": "a"}))] == ["3", "0.1"]
+
+
+def test_dataset_answers_in_some_rows_only_are_taken_where_that_is_said(lab):
+    path = write(lab, "a.jsonl", '{"q": "a", "a": "1"}\n{"q": "b"}\n{"q": "c", "a": null}\n')
+    rows = rows_of(load(lab, path, columns={"prompt": "q", "answer": "a"}, optional=["answer"]))
+    assert [row["answer"] for row in rows] == ["1", None, None]
+    with pytest.raises(DataError, match="column 'aa' .for answer. has no value in any row"):
+        load(lab, path, columns={"prompt": "q", "answer": "aa"}, optional=["answer"])
+
+
+def test_dataset_labels_of_a_csv_are_truths(lab):
+    path = write(lab, "a.csv", "q,c,l\na,x,True\nb,y,false\n")
+    rows = rows_of(load(lab, path, columns={"prompt": "q", "completion": "c", "label": "l"}))
+    assert [row["label"] for row in rows] == [True, False]
+
+
+def test_dataset_own_columns_keep_their_type(lab):
+    rows = [
+        {"q": "a", "n": 1, "f": 1, "s": "x", "t": True, "r": {"k": [1, None]}},
+        {"q": "b", "n": 2, "f": 2.5, "s": "y", "t": False, "r": []},
+    ]
+    columns = {"prompt": "q", "number": "n", "ratio": "f", "source": "s", "checked": "t", "record": "r"}
+    artifact = load(lab, write(lab, "a.jsonl", lines(rows)), columns=columns)
+    assert artifact.manifest.columns == {
+        "prompt_id": "string", "prompt": "string", "number": "int64", "ratio": "double", "source": "string", "checked": "bool",
+        "record": "string",
+    }  # fmt: skip
+    assert [row["record"] for row in rows_of(artifact)] == ['{"k": [1, null]}', "[]"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1, "x"], "line 2, column 's' holds text here but integer in line 1"),
+        ([2**63], "64 bits don't hold"),
+        ([1.5, True], "line 2, column 's' holds truth here but number in line 1"),
+    ],
+)
+def test_dataset_own_column_of_two_types_is_refused(lab, values, message):
+    rows = [{"q": str(number), "s": value} for number, value in enumerate(values)]
+    with pytest.raises(DataError, match=message):
+        load(lab, write(lab, "a.jsonl", lines(rows)), columns={"prompt": "q", "source": "s"})
+
+
+SOLVED = [{"q": f"q{number}", "a": f"{number} and so\non\n#### {number}"} for number in range(5000)]
+
+
+def test_dataset_extract_takes_the_first_group(lab):
+    settings = {"columns": {"prompt": "q", "answer": "a", "completion": "a"}, "extract": {"answer": "#### (.+)$"}}
+    rows = rows_of(load(lab, write(lab, "a.jsonl", lines(SOLVED)), **settings))
+    assert [(row["answer"], row["completion"]) for row in rows] == [(str(i), row["a"]) for i, row in enumerate(SOLVED)]
+
+
+def test_dataset_extract_counts_the_rows_that_it_misses(lab):
+    settings = {"columns": {"prompt": "q", "answer": "a"}}
+    path = write(lab, "a.jsonl", lines([*SOLVED, {"q": "x", "a": "no answer"}, {"q": "y", "a": "none"}]))
+    with pytest.raises(DataError, match=r"matches 0 of 5,002 rows; the first that it misses ends, in line 1: .*#### 0'"):
+        load(lab, path, **settings, extract={"answer": "=> (.+)$"})
+    with pytest.raises(DataError, match="matches 5,000 of 5,002 rows; .* line 5001: 'no answer'.*optional"):
+        load(lab, path, **settings, extract={"answer": "#### (.+)$"})
+    rows = rows_of(load(lab, path, **settings, extract={"answer": "#### (.+)$"}, optional=["answer"]))
+    assert [row["answer"] for row in rows[-3:]] == ["4999", None, None]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"extract": {"answr": "(x)"}}, "extract: 'answr' is no column.* Did you mean 'answer'"),
+        ({"extract": {"answer": "x"}}, "needs a group in parentheses"),
+        ({"optional": ["prompt"]}, "optional: 'prompt' is no column"),
+        ({"columns": {"prompt": "q", "Answer": "a"}}, "must be a lower-case word"),
+        ({"columns": {"prompt": "q", "verdict": "a"}}, "cannot fill 'verdict', which only lineal knows"),
+    ],
+)
+def test_dataset_settings_about_columns_that_are_not_there_are_refused(lab, settings, message):
+    write(lab, "a.jsonl", lines(ROWS))
+    with pytest.raises(ValueError, match=message):
+        lab.parse("dataset", path="data/a.jsonl", **settings)
+
+
+def test_dataset_extract_that_is_no_expression_is_refused(lab):
+    with pytest.raises(DeclarationError, match="is no RE2 expression"):
+        load(lab, write(lab, "a.jsonl", lines(ROWS)), extract={"answer": "(?=x)(y)"})

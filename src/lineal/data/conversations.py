@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from lineal.data.schema import row_key
+from lineal.errors import DataError
+
 ROLES = ("system", "user", "assistant", "tool")
+MESSAGE_COLUMNS = ("messages", "tools")
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,110 @@ class Conversation:
     turns: tuple[Turn, ...]
     tools: str | None = None
 
+    @property
+    def question(self) -> str:
+        """The content of the last user turn; empty where there is none."""
+        return next((turn.content for turn in reversed(self.turns) if turn.role == "user"), "")
+
+    def asking(self, question: str) -> Conversation:
+        """The same conversation with another content in its last user turn, or with that turn where there is none."""
+        last = max((place for place, turn in enumerate(self.turns) if turn.role == "user"), default=None)
+        if last is None:
+            return replace(self, turns=(*self.turns, Turn("user", question)))
+        changed = replace(self.turns[last], content=question)
+        return replace(self, turns=(*self.turns[:last], changed, *self.turns[last + 1 :]))
+
+    def answered(self, completion: str) -> Conversation:
+        """The same conversation with an assistant turn at its end."""
+        return replace(self, turns=(*self.turns, Turn("assistant", completion)))
+
     def for_template(self) -> list[dict[str, Any]]:
         """The turns as a chat template takes them."""
         return [_for_template(turn) for turn in self.turns]
+
+    def tool_schemas(self) -> list[Any] | None:
+        """The tools as a chat template takes them."""
+        return None if self.tools is None else list(json.loads(self.tools))
 
     def for_rows(self) -> list[dict[str, str | None]]:
         """The turns as the column `messages` holds them."""
         return [dict(vars(turn)) for turn in self.turns]
 
 
+Prompt = str | Conversation
+"""What a model is given: a text as it is, or a conversation for the tokenizer's chat template."""
+
+
 def conversation_of(messages: Iterable[Mapping[str, Any]], tools: str | None = None) -> Conversation:
-    """The conversation in a row's columns `messages` and `tools`."""
-    return Conversation(tuple(Turn(**message) for message in messages), tools)
+    """The conversation in a row's columns `messages` and `tools`.
+
+    Raises:
+        DataError: no turns, an unknown role, a turn without content, or calls and tools that are not JSON lists.
+    """
+    turns = tuple(_turn(place, message) for place, message in enumerate(messages))
+    if not turns:
+        raise DataError("messages: got 0 turns, expected at least 1")
+    if tools is not None:
+        _require_list("tools", tools)
+    return Conversation(turns, tools)
+
+
+def prompt_of(row: Mapping[str, Any]) -> Prompt:
+    """What a model is given for a row: the conversation in its `messages`, or its `prompt` where it has none.
+
+    Raises:
+        DataError: names the row whose messages are no conversation.
+    """
+    messages = row.get("messages")
+    if messages is None:
+        return str(row["prompt"])
+    try:
+        return conversation_of(messages, row.get("tools"))
+    except DataError as error:
+        raise DataError(f"row {row.get(row_key(list(row)))}: {error}. Correct it where the row is made") from error
+
+
+def reworded(prompt: Prompt, reword: Callable[[str], str]) -> Prompt:
+    """A prompt whose question is put in other words: the whole of a text, of a conversation the last user turn."""
+    return reword(prompt) if isinstance(prompt, str) else prompt.asking(reword(prompt.question))
+
+
+def plain_values(prompt: Prompt) -> Any:
+    """A prompt in values that JSON holds: a text is itself, so that digests of text prompts are those of the text."""
+    return prompt if isinstance(prompt, str) else {"messages": prompt.for_rows(), "tools": prompt.tools}
+
+
+def prompt_from(values: Any) -> Prompt:
+    """The prompt that `plain_values` wrote down."""
+    return values if isinstance(values, str) else conversation_of(values["messages"], values["tools"])
+
+
+def short(prompt: Prompt, length: int = 60) -> str:
+    """The beginning of a prompt, for messages to people."""
+    return repr((prompt if isinstance(prompt, str) else prompt.question)[:length])
+
+
+def _turn(place: int, message: Mapping[str, Any]) -> Turn:
+    """One message of a row, checked."""
+    turn = Turn(message["role"], message["content"], message.get("tool_calls"), message.get("name"))
+    if turn.role not in ROLES:
+        raise DataError(f"messages[{place}].role: got {turn.role!r}, expected one of {', '.join(ROLES)}")
+    if turn.tool_calls is not None:
+        _require_list(f"messages[{place}].tool_calls", turn.tool_calls)
+    if turn.content is None:
+        if turn.tool_calls is None:
+            raise DataError(f"messages[{place}].content: got null, expected a text: only a turn with tool_calls may have none")
+        return replace(turn, content="")
+    return turn
+
+
+def _require_list(name: str, text: str) -> None:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{name}: got {text[:60]!r}, expected JSON ({error})") from error
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise DataError(f"{name}: got {text[:60]!r}, expected a JSON list of objects")
 
 
 def _for_template(turn: Turn) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from lineal.data.conversations import Prompt
 from lineal.engines.rollouts import Generation, Rollout
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
@@ -24,13 +25,18 @@ class FakeSampler:
             yield index, self._complete(request, settings)
 
     def _complete(self, request: Request, settings: SamplingSettings) -> Completion:
-        letters = sorted(request.prompt.strip("="))
+        letters = sorted(text_of(request.prompt).strip("="))
         text = "".join(letters if request.seed % 2 else reversed(letters))
         reason = "stop" if len(text) < settings.max_tokens else "length"
         return Completion(text[: settings.max_tokens], min(len(text) + 1, settings.max_tokens), reason, -float(len(text)))
 
 
-def fake_generation(prompts: Sequence[str], samples: int, max_tokens: int, seed: int) -> Generation:
+def text_of(prompt: Prompt) -> str:
+    """What a prompt asks: a text itself, of a conversation the last user turn."""
+    return prompt if isinstance(prompt, str) else prompt.question
+
+
+def fake_generation(prompts: Sequence[Prompt], samples: int, max_tokens: int, seed: int) -> Generation:
     """Stands for what an online training samples: each prompt once, before the first step."""
     requests = [Request(prompt, seed + index) for prompt in prompts for index in range(samples)]
     drawn = FakeSampler().stream(requests, SamplingSettings(max_tokens=max_tokens))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.data.conversations import plain_values
 from lineal.data.ids import digest_of
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 
@@ -43,7 +44,7 @@ class SavedSampler:
         Raises:
             EngineError: what the engine raises; the finished completions are saved.
         """
-        keys = [digest_of([request.prompt, request.seed, settings.__dict__]) for request in requests]
+        keys = [digest_of([plain_values(request.prompt), request.seed, settings.__dict__]) for request in requests]
         saved = _read(self._path)
         found = {index: saved[key] for index, key in enumerate(keys) if key in saved}
         if found:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lineal.data.conversations import Prompt, plain_values, prompt_from
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace
 from lineal.engines.ray_cluster import join
@@ -49,8 +50,8 @@ class RaySampler:
             EngineError: what the engine raises, or replicas that cannot work.
         """
         # blocks of near prompt lengths, so that few of the engine's tiles are partly empty; the longest first
-        order = sorted(range(len(requests)), key=lambda place: -len(requests[place].prompt))
-        rows = [[requests[place].prompt, requests[place].seed] for place in order]
+        order = sorted(range(len(requests)), key=lambda place: -size_of(requests[place].prompt))
+        rows = [[plain_values(requests[place].prompt), requests[place].seed] for place in order]
         arguments = self._described | {"settings": settings.__dict__}
         gpus = self._compute.ray.gpus_per_replica
         for place, values in fan_out(self._compute, sampling_work, arguments, rows, gpus, self._log):
@@ -64,10 +65,15 @@ def sampling_work(step: dict[str, Any], field: str, settings: dict[str, Any]) ->
     engine, drawn_with = sampling_engine(opened(step), field), SamplingSettings(**settings)
 
     def work(rows: list[Any]) -> list[Any]:
-        found = dict(engine.stream([Request(prompt, seed) for prompt, seed in rows], drawn_with))
+        found = dict(engine.stream([Request(prompt_from(prompt), seed) for prompt, seed in rows], drawn_with))
         return [list(found[place].__dict__.values()) for place in range(len(rows))]
 
     return work
+
+
+def size_of(prompt: Prompt) -> int:
+    """How long a prompt is, in characters."""
+    return len(prompt) if isinstance(prompt, str) else sum(len(turn.content) for turn in prompt.turns)
 
 
 def described(step: Workspace, field: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lineal.data.conversations import Prompt, short
 from lineal.engines.attention import use_row_stable_attention
 from lineal.engines.cache import has_full_attention
 from lineal.engines.checkpoints import is_adapter, load_adapted_model, load_full_model, require_base, stored_dtype
@@ -62,9 +63,14 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to draw: a prompt and the unsigned 64-bit seed of its noise."""
+    """One completion to draw.
 
-    prompt: str
+    Attributes:
+        prompt: a text, or a conversation, which the tokenizer's chat template renders whatever the settings say of `chat`.
+        seed: of its noise, an unsigned 64-bit number.
+    """
+
+    prompt: Prompt
     seed: int
 
 
@@ -78,12 +84,14 @@ class Completion:
         finish_reason: 'stop' after an eos token, 'length' at `max_tokens`, 'content_filter' where a server held text back.
         logprob: sum of the drawn tokens' log-probabilities, eos included, at temperature 1 without filters; None where
             the engine doesn't tell.
+        token_ids: ids of the drawn tokens, the one that ended it included; None where the engine doesn't tell.
     """
 
     text: str
     tokens: int
     finish_reason: str
     logprob: float | None
+    token_ids: list[int] | None = None
 
 
 class Sampler:
@@ -146,20 +154,20 @@ class Sampler:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
         return [Row(index, encoded[request.prompt], request.seed) for index, request in enumerate(requests)]
 
-    def _refuse_long(self, encoded: dict[str, tuple[int, ...]], max_tokens: int) -> None:
+    def _refuse_long(self, encoded: dict[Prompt, tuple[int, ...]], max_tokens: int) -> None:
         positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         longest = max(encoded, key=lambda prompt: len(encoded[prompt]), default=None)
         if positions is None or longest is None or len(encoded[longest]) + max_tokens <= positions:
             return
         raise EngineError(
-            f"sampling: prompt {longest[:60]!r} has {len(encoded[longest])} tokens, with max_tokens {max_tokens} that "
+            f"sampling: prompt {short(longest)} has {len(encoded[longest])} tokens, with max_tokens {max_tokens} that "
             f"is more than the {positions} positions of the model. Lower max_tokens or shorten the prompts."
         )
 
     def _completions(self, drawn: list[Decoded]) -> Iterator[Completion]:
         texts = decode_completions(self._tokenizer, [row.ids for row in drawn])
         for text, row in zip(texts, drawn, strict=True):
-            yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob)
+            yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob, row.ids)
 
 
 def named_device(name: str) -> torch.device:

@@ -16,7 +16,7 @@ from lineal.components.evaluators.base import Ks, grouped, mean
 from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.metrics import write_metrics
 from lineal.components.evaluators.pass_at_k import pass_at_k
-from lineal.components.generators.drawing import Draw, sampled_columns
+from lineal.components.generators.drawing import Draw
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, check_extract, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
@@ -79,7 +79,7 @@ class BestOfN(JudgedDraws):
         return f"best_of_{max(self.k or [self.samples])}"
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.METRICS, merged(sampled_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
+        return {"": Output(ArtifactKind.METRICS, merged(self.drawn_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
 
     def run(self, step: Workspace) -> None:
         """Samples, judges, scores, and writes rows and metrics."""

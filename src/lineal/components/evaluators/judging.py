@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Component, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.base import Columns, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts
+from lineal.components.generators.framing import Framing
 from lineal.components.verifiers.base import VERDICT, RowVerifier, written
 from lineal.components.verifiers.embedded import columns_read, identity_of, refuse_errors, row_verifier
 from lineal.engines.factory import open_sampler
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
-class JudgedDraws(Component):
+class JudgedDraws(Framing):
     """Base of evaluators that draw completions of prompts and have a verifier judge them; the rows stay in the artifact.
 
     Attributes:
@@ -28,7 +29,7 @@ class JudgedDraws(Component):
         prompts: held-out prompt rows.
         verifier: what judges: a row-wise verifier's name, or its settings with `use:`.
         max_tokens: the longest completion; a longer one is wrong.
-        chat: whether prompts pass through the tokenizer's chat template.
+        chat, system, template, examples: see `Framing`.
     """
 
     role: ClassVar[Role] = Role.EVALUATOR
@@ -39,12 +40,11 @@ class JudgedDraws(Component):
     prompts: RowsRef
     verifier: str | dict[str, Any] = "exact_match"
     max_tokens: Positive = 64
-    chat: bool = False
     _judge: RowVerifier = PrivateAttr()
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
-        made = cls.model_validate(dict(settings))
+        made = super().parse(settings, surroundings)
         made._judge = row_verifier(made.verifier)
         return made
 
@@ -52,7 +52,8 @@ class JudgedDraws(Component):
         return {**super().identity(), "verifier": identity_of(self._judge)}
 
     def needs(self) -> dict[str, Columns]:
-        return {"prompts": merged(("prompt_id", "prompt"), columns_read(self._judge))}
+        needed = self.framing_needs()
+        return {**needed, "prompts": merged(needed["prompts"], columns_read(self._judge))}
 
     def draw(
         self, step: Workspace, draw: Draw, columns: list[str], more: Callable[[pa.Table], pa.Table] = lambda rows: rows
@@ -73,7 +74,7 @@ class JudgedDraws(Component):
         """
         prompts = step.rows("prompts")
         require_distinct_prompts(prompts, step.step)
-        sampler = open_sampler(step, "model")
+        sampler, draw = open_sampler(step, "model"), self.framed(step, draw)
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             rows = draw_rows(step, sampler, table, [draw], progress.advance)

@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows
 from lineal.components.generators.template import TEMPLATES, Template, read_template
+from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
 from lineal.engines.journal import SavedSampler
@@ -84,9 +85,10 @@ class Asker(Component):
         return drawn.append_column("asked", pa.array(given, arrow_type("asked")))
 
     def _asked(self, rows: pa.Table) -> pa.Table:
-        """The rows under the prompts that the template makes of them."""
+        """The rows under the prompts that the template makes of them, in place of what they were given."""
         import pyarrow as pa
 
+        rows = rows.drop_columns([name for name in MESSAGE_COLUMNS if name in rows.column_names])
         sources = rows.to_pylist()
         prompts = [self._template.render(row) for row in sources]
         key = row_key(rows.column_names)
@@ -102,4 +104,4 @@ class Asker(Component):
 
 def asked_columns(rows: Columns) -> Columns:
     """The columns that rows have when they are given a prompt."""
-    return merged(rows, ("prompt_id", "prompt"))
+    return merged(tuple(name for name in rows if name not in MESSAGE_COLUMNS), ("prompt_id", "prompt"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace, merged
+from lineal.data.conversations import MESSAGE_COLUMNS, Prompt, plain_values, prompt_of
 from lineal.data.ids import digest_of, row_id, row_seed
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.data.store import Rows
@@ -17,16 +18,19 @@ from lineal.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PROMPT_COLUMNS = ("prompt_id", "prompt", "answer", "difficulty", "task", "entry", "tests", "input")
+PROMPT_COLUMNS = ("prompt_id", "prompt", *MESSAGE_COLUMNS, "answer", "difficulty", "task", "entry", "tests", "input")
 SAMPLE_COLUMNS = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "logprob", "temperature", "hinted", "round",
     "sample_index", "seed", "checkpoint",
 )  # fmt: skip
 
 
-def sampled_columns(prompts: Columns) -> Columns:
-    """The columns of samples drawn for prompt rows with these columns: the prompt's, any of the user's own, the sample's."""
-    return merged(tuple(name for name in prompts if carried(name)), SAMPLE_COLUMNS)
+def sampled_columns(prompts: Columns, adds: Columns = ()) -> Columns:
+    """The columns of samples drawn for prompt rows with these columns: the prompt's, any of the user's own, the sample's.
+
+    `adds` are those that the draws add, see `Draw`.
+    """
+    return merged(tuple(name for name in prompts if carried(name)), SAMPLE_COLUMNS, adds)
 
 
 def carried(column: str) -> bool:
@@ -42,8 +46,12 @@ class Draw:
         settings: the sampling settings.
         samples: samples per prompt.
         first_index: `sample_index` of the first.
-        render: what the model is given for a prompt row; the row itself keeps its prompt.
-        hinted: whether a hint is in what the model is given.
+        render: what the model is given for a prompt row. The sample's row holds it, a text as `prompt` and a conversation as
+            `messages` and `tools`, so that a trainer learns from what was sampled.
+        hinted: whether a hint is in what the model is given; the sample's row then keeps the prompt row's own prompt.
+        adds: columns that samples have and the prompt rows may lack: `messages` and `tools` where `render` makes conversations
+            of texts, `token_ids` where the drawn ids are to be kept.
+        framed: whether `render` puts something around the prompt; what it makes then enters the samples' ids.
         seed_by: a word that enters the seeds.
         by: the column that tells the rows apart; it enters seeds and ids.
     """
@@ -51,10 +59,12 @@ class Draw:
     settings: SamplingSettings
     samples: int
     first_index: int = 0
-    render: Callable[[Mapping[str, Any]], str] = lambda row: str(row["prompt"])
+    render: Callable[[Mapping[str, Any]], Prompt] = prompt_of
     hinted: bool = False
     seed_by: str | None = None
     by: str = "prompt_id"
+    adds: Columns = ()
+    framed: bool = False
 
 
 def require_distinct_prompts(rows: Rows, key: str) -> None:
@@ -95,7 +105,8 @@ def draw_rows(
     per_draw = [_draw_one(step, sampler, prompts, draw, checkpoint, advance) for draw in draws]
     rows = [row for group in zip(*per_draw, strict=True) for samples in group for row in samples]
     extra = [name for name in prompts.column_names if carried(name) and name not in COLUMNS]
-    known = tuple(name for name in sampled_columns(tuple(prompts.column_names)) if name in COLUMNS)
+    adds = merged(*(draw.adds for draw in draws))
+    known = tuple(name for name in sampled_columns(tuple(prompts.column_names), adds) if name in COLUMNS)
     schema = pa.schema([*arrow_schema(known), *(prompts.schema.field(name) for name in extra)])
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -108,34 +119,45 @@ def _draw_one(
     indices = range(draw.first_index, draw.first_index + draw.samples)
     own_word = [] if draw.seed_by is None else [draw.seed_by]
     seeds = [[row_seed(step.seed, step.step, row[draw.by], index, *own_word) for index in indices] for row in sources]
-    requests = [
-        Request(text, seed) for row, own in zip(sources, seeds, strict=True) for text in [draw.render(row)] for seed in own
-    ]
+    given = [draw.render(row) for row in sources]
+    requests = [Request(prompt, seed) for prompt, own in zip(given, seeds, strict=True) for seed in own]
     with step.timed("sample"):
         completions = iter(sampler.sample(requests, draw.settings, advance))
     settings = digest_of([draw.settings.__dict__, draw.hinted])
     key = row_key(prompts.column_names)
     found = []
-    for row, own in zip(sources, seeds, strict=True):
-        base = {name: value for name, value in row.items() if carried(name)} | {
+    for row, prompt, own in zip(sources, given, seeds, strict=True):
+        base = {name: value for name, value in row.items() if carried(name)} | ({} if draw.hinted else _as_columns(prompt)) | {
             "parents": [row[key]], "temperature": draw.settings.temperature, "hinted": draw.hinted, "round": step.round,
             "checkpoint": checkpoint,
         }  # fmt: skip
         found.append([
-            base | _sample(next(completions), row[draw.by], index, seed, checkpoint, settings)
+            base | _sample(next(completions), (row[draw.by], index, settings, seed, *_more(prompt, draw.framed)), checkpoint)
             for index, seed in zip(indices, own, strict=True)
         ])  # fmt: skip
     step.facts["tokens"] = step.facts.get("tokens", 0) + sum(r["tokens"] for rows in found for r in rows)
     return found
 
 
-def _sample(completion: Completion, source: str, index: int, seed: int, checkpoint: str, settings: str) -> dict[str, Any]:
+def _as_columns(prompt: Prompt) -> dict[str, Any]:
+    """What a model was given, as a row holds it."""
+    return {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt.for_rows(), "tools": prompt.tools}
+
+
+def _more(prompt: Prompt, framed: bool) -> list[str]:
+    """What enters a sample's id beside the prompt row's id, which does not say all that a conversation or a frame holds."""
+    return [] if isinstance(prompt, str) and not framed else [digest_of(plain_values(prompt))]
+
+
+def _sample(completion: Completion, which: tuple[Any, ...], checkpoint: str) -> dict[str, Any]:
+    _, index, _, seed, *_ = which
     return {
-        "sample_id": row_id(checkpoint, source, index, settings, seed),
+        "sample_id": row_id(checkpoint, *which),
         "completion": completion.text,
         "finish_reason": completion.finish_reason,
         "tokens": completion.tokens,
         "logprob": completion.logprob,
+        "token_ids": completion.token_ids,
         "sample_index": index,
         "seed": seed,
     }

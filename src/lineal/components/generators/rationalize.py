@@ -6,7 +6,7 @@ The row keeps the prompt without the hint, so what a trainer reads never holds i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Ge
 from pydantic import field_validator
@@ -14,6 +14,7 @@ from pydantic import field_validator
 from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.components.generators.template import Template
+from lineal.data.conversations import Prompt, prompt_of, reworded
 from lineal.engines.factory import open_sampler
 from lineal.engines.sampling import SamplingSettings
 from lineal.recipe.compute import Positive
@@ -54,6 +55,9 @@ class Rationalize(Component):
             raise ValueError("hint must hold {prompt} and {answer}, and no other column")
         return hint
 
+    def _render(self, row: Mapping[str, Any]) -> Prompt:
+        return reworded(prompt_of(row), lambda question: Template(self.hint).render({**row, "prompt": question}))
+
     def needs(self) -> dict[str, Columns]:
         return {"prompts": ("prompt_id", "prompt", "answer")}
 
@@ -65,7 +69,7 @@ class Rationalize(Component):
         prompts = step.rows("prompts")
         require_distinct_prompts(prompts, step.step)
         settings = SamplingSettings(self.temperature, max_tokens=self.max_tokens, chat=self.chat)
-        draw = Draw(settings, self.samples, render=Template(self.hint).render, hinted=True)
+        draw = Draw(settings, self.samples, render=self._render, hinted=True)
         sampler = open_sampler(step, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:

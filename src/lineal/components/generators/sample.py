@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge
+from pydantic import Field, model_validator
 
-from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
+from lineal.components.base import Columns, Output, Role, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
+from lineal.components.generators.framing import Framing
+from lineal.data.conversations import Prompt, plain_values, prompt_of, reworded
+from lineal.data.ids import canonical_json
 from lineal.engines.factory import open_sampler
 from lineal.engines.sampling import SamplingSettings
 from lineal.recipe.compute import Positive
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
-class Sample(Component):
+class Sample(Framing):
     """Samples completions.
 
     Attributes:
@@ -30,7 +35,10 @@ class Sample(Component):
         temperature: one, or several: then every prompt is sampled at each.
         top_p, top_k: nucleus and top-k filters; 1.0 and 0 are off.
         max_tokens: the longest completion; a longer one is recorded with finish_reason 'length'.
-        chat: whether prompts pass through the tokenizer's chat template.
+        chat, system, template, examples: see `Framing`.
+        row_prompt: what the rows keep where something stands around the prompts. 'asked': what the model was given. 'own':
+            the prompt rows' own prompts, to train without the examples, say; such rows count as hinted, and what the model
+            was given is in the column `asked`, a conversation as JSON.
         hint: a column of the prompts; its text is put before the prompt, and the rows keep the prompt without it.
         seed_by: a word that enters the seeds, to make agents of one population differ.
     """
@@ -46,36 +54,60 @@ class Sample(Component):
     top_p: float = 1.0
     top_k: Annotated[int, Ge(0)] = 0
     max_tokens: Positive = 64
-    chat: bool = False
+    row_prompt: Annotated[Literal["asked", "own"], Field(exclude_if=lambda value: value == "asked")] = "asked"
     hint: str | None = None
     seed_by: str | None = None
 
+    @model_validator(mode="after")
+    def _one_frame(self) -> Self:
+        if self.hint is not None and self.frames:
+            raise ValueError("hint and system, template or examples exclude each other; set system and template in the source")
+        if self.row_prompt == "own" and not self.frames:
+            raise ValueError("row_prompt: own is about system, template and examples, of which none is set; leave it out")
+        return self
+
     def needs(self) -> dict[str, Columns]:
-        return {"prompts": ("prompt_id", "prompt", *([self.hint] if self.hint else []))}
+        needed = self.framing_needs()
+        return {**needed, "prompts": merged(needed["prompts"], (self.hint,) if self.hint else ())}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.ROWS, sampled_columns(inputs["prompts"]))}
+        drawn = self.drawn_columns(inputs["prompts"])
+        if self.row_prompt == "own":
+            drawn = (*sampled_columns(inputs["prompts"]), "asked")
+        return {"": Output(ArtifactKind.ROWS, drawn)}
 
-    def _draws(self) -> list[Draw]:
+    def _draws(self, step: Workspace) -> list[Draw]:
         temperatures = self.temperature if isinstance(self.temperature, list) else [self.temperature]
         settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat) for heat in temperatures]
-        return [
-            Draw(each, self.samples, number * self.samples, self._render, self.hint is not None, self.seed_by)
-            for number, each in enumerate(settings)
-        ]
+        draw = self.framed(step, Draw(settings[0], self.samples, render=self._render, seed_by=self.seed_by))
+        hidden = self.hint is not None or self.row_prompt == "own"
+        draw = replace(draw, hinted=hidden, adds=() if hidden else draw.adds)
+        return [replace(draw, settings=each, first_index=number * self.samples) for number, each in enumerate(settings)]
 
-    def _render(self, row: Mapping[str, Any]) -> str:
-        return (row[self.hint] or "" if self.hint else "") + str(row["prompt"])
+    def _render(self, row: Mapping[str, Any]) -> Prompt:
+        hint = row[self.hint] or "" if self.hint else ""
+        return reworded(prompt_of(row), lambda question: hint + question)
 
     def run(self, step: Workspace) -> None:
         """Draws `samples` rows per prompt, shard by shard."""
-        prompts, draws = step.rows("prompts"), self._draws()
+        prompts, draws = step.rows("prompts"), self._draws(step)
         require_distinct_prompts(prompts, step.step)
         sampler = open_sampler(step, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            return draw_rows(step, sampler, table, draws, progress.advance)
+            drawn = draw_rows(step, sampler, table, draws, progress.advance)
+            return drawn if self.row_prompt == "asked" else _with_asked(drawn, table, draws)
 
         per_prompt = sum(draw.samples for draw in draws)
         out = step.map_rows(prompts, transform, per_prompt, "samples")
         step.counts.update({"in": prompts.count, "expected": prompts.count * per_prompt, "out": out})
+
+
+def _with_asked(drawn: pa.Table, prompts: pa.Table, draws: Sequence[Draw]) -> pa.Table:
+    """Drawn rows with what the model was given for each, a conversation as JSON."""
+    import pyarrow as pa
+
+    per_prompt = sum(draw.samples for draw in draws)
+    given = [plain_values(draws[0].render(row)) for row in prompts.to_pylist()]
+    texts = [one if isinstance(one, str) else canonical_json(one) for one in given for _ in range(per_prompt)]
+    return drawn.append_column("asked", pa.array(texts, pa.string()))

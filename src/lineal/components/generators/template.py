@@ -77,3 +77,9 @@ def read_template(written: str, surroundings: Surroundings) -> Template:
     if not _PLACE.search(text):
         raise DeclarationError(f"{shown}: no {{column}} in it, so it would be the same for every row; write {{prompt}}, for one")
     return Template(text, found[0])
+
+
+def template_files(template: Template | None) -> dict[str, Path]:
+    """The file that a template was read from, by the name that a manifest gives it."""
+    path = None if template is None else template.path
+    return {} if path is None else {f"{TEMPLATES}/{path.name}": path}

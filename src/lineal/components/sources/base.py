@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, Workspace
+import pydantic
+
+from lineal.components.base import MAIN, Columns, Component, Output, Role, Surroundings, Workspace, merged
+from lineal.components.generators.framing import SystemText, TemplateName, with_system
+from lineal.components.generators.template import Template, read_template, template_files
+from lineal.data.conversations import Conversation, Turn, prompt_of, reworded
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_schema
-from lineal.errors import DataError
+from lineal.errors import DataError, did_you_mean
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
 
@@ -40,16 +46,77 @@ def in_split(prompt_id: str, split: str | None) -> bool:
 
 
 class Source(Component):
-    """Prompts. Two sets of the same split may share prompts; sets of different splits never do."""
+    """Prompts. Two sets of the same split may share prompts; sets of different splits never do.
+
+    Attributes:
+        split: which split's prompts.
+        system: a system turn; each row then has the conversation of this and the prompt as `messages`.
+        template: what a prompt becomes: a text with `{column}`s, or the name of a file in `pipelines/templates/`. Ids and
+            splits are those of the prompt without it.
+    """
 
     role: ClassVar[Role] = Role.SOURCE
     columns: ClassVar[Columns] = PROMPT_COLUMNS
 
     split: Split | None = None
+    system: SystemText = None
+    template: TemplateName = None
+    _template: Template | None = pydantic.PrivateAttr(default=None)
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
+        """Makes the component.
+
+        Raises:
+            pydantic.ValidationError: the settings don't fit.
+            ValueError: the template cannot be read, or names a column that the rows don't have.
+        """
+        made = cls.model_validate(dict(settings))
+        if made.template is not None:
+            made._template = read_template(made.template, surroundings)
+            for name in made._template.columns:
+                if name not in made.made_columns:
+                    raise ValueError(f"template: the rows have no column {name!r}. {did_you_mean(name, made.made_columns)}")
+        return made
+
+    def files(self) -> dict[str, Path]:
+        """The template's file, if it is in one."""
+        return template_files(self._template)
+
+    @property
+    def made_columns(self) -> Columns:
+        """The columns of the rows before system and template are put around their prompts."""
+        return self.columns
+
+    @property
+    def written_columns(self) -> Columns:
+        """The columns of the rows as they are written."""
+        return merged(self.made_columns, () if self.system is None else ("messages",))
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         """One artifact of prompts."""
-        return {MAIN: Output(ArtifactKind.ROWS, self.columns)}
+        return {MAIN: Output(ArtifactKind.ROWS, self.written_columns)}
+
+    def framed(self, row: Row) -> Row:
+        """The row with its prompt in the template and after the system turn.
+
+        A text stays the column `prompt`; a conversation is in `messages`, and the prompt beside it stays as it was: the
+        short form for people.
+
+        Raises:
+            DataError: a conversation has a system turn already.
+        """
+        if self.system is None and self._template is None:
+            return row
+        prompt, template = prompt_of(row), self._template
+        if template is not None:
+            prompt = reworded(prompt, lambda text: template.render({**row, "prompt": text}))
+        if isinstance(prompt, str) and self.system is None:
+            return {**row, "prompt": prompt}
+        turns = (Turn("user", prompt),) if isinstance(prompt, str) else prompt.turns
+        if self.system is not None:
+            turns = with_system(self.system, turns, f"prompt {row['prompt_id']}")
+        return {**row, "messages": Conversation(turns).for_rows()}
 
 
 class SyntheticSource(Source):
@@ -77,7 +144,7 @@ class SyntheticSource(Source):
     def run(self, step: Workspace) -> None:
         """Writes the prompts."""
         with step.progress(self.size, "prompts") as progress:
-            step.counts.update(out=step.write_rows(tables(self._rows(step, progress), self.columns)))
+            step.counts.update(out=step.write_rows(tables(map(self.framed, self._rows(step, progress)), self.written_columns)))
 
     def _rows(self, step: Workspace, progress: Any) -> Iterator[Row]:
         split = self.split or split_of_name(step.step)
@@ -120,10 +187,15 @@ def split_of_name(step: str) -> str:
 
 
 def tables(rows: Iterable[Row], columns: Columns) -> Iterator[pa.Table]:
+    """Rows of known columns as Arrow tables."""
+    yield from tables_of(rows, arrow_schema(columns))
+
+
+def tables_of(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.Table]:
     """Rows as Arrow tables of bounded size; no rows give one empty table."""
     import pyarrow as pa
 
-    schema, iterator = arrow_schema(columns), iter(rows)
+    iterator = iter(rows)
     batch = list(islice(iterator, BATCH_ROWS))
     while True:
         yield pa.Table.from_pylist(batch, schema=schema)

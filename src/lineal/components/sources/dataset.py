@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
 
-from lineal.components.base import MAIN, Columns, Output, Surroundings, Workspace
-from lineal.components.sources.base import Row, Source, in_split, tables
-from lineal.components.sources.files import SUFFIXES, Located, read_file
-from lineal.data.ids import canonical_json, row_id
-from lineal.data.schema import COLUMNS
+from lineal.components.base import Columns, Surroundings, Workspace
+from lineal.components.sources.base import Source, in_split, tables_of
+from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
+from lineal.components.sources.files import ENDINGS, Located, read_file, reader_of
+from lineal.components.verifiers.base import Pattern, check_extract
+from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, MissingFile, did_you_mean
 from lineal.recipe.compute import Positive
-from lineal.recipe.references import ArtifactKind
+from lineal.recipe.references import NAME
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 LOADABLE = frozenset(
     {
         "prompt_id",
         "prompt",
+        "messages",
+        "tools",
         "answer",
         "difficulty",
         "task",
@@ -37,24 +43,31 @@ LOADABLE = frozenset(
         "label",
     }
 )  # fmt: skip
-"""Columns that a dataset may fill; the others say where a row came from, which only lineal knows."""
+"""Known columns that a dataset may fill; the others say where a row came from, which only lineal knows."""
 
-RECORDS = frozenset({"entry", "tests"})
-"""Columns of JSON text; a file may give their values as they are."""
+NEEDED = ("prompt_id", "prompt", "messages", *PAIR)
+"""Columns without which a row is none."""
 
 
 class Dataset(Source):
-    """Rows of a local file (`path`) or of the Hub (`id` and `revision`), their columns named anew.
+    """Rows of a local file (`path`) or of the Hub (`id` and `revision`), their columns renamed; docs/datasets.md.
 
     Attributes:
-        path: a json, jsonl, csv or parquet file inside the project.
+        path: a json, jsonl, csv or parquet file inside the project; json, jsonl and csv may be compressed (`.gz`).
         id: the Hub's name of the dataset.
         revision: the commit's SHA, 40 hex digits: a branch would give other rows tomorrow.
         name: the Hub dataset's configuration.
         hub_split: the Hub dataset's split.
-        columns: our name to the file's name; `prompt` must be among them. Without `prompt_id`, ids are made from the text.
+        columns: our name to the file's name. It says what the prompt is: `prompt` a text, `messages` a conversation, or
+            `chosen` and `rejected` alone two conversations that begin alike. Names that lineal doesn't know are columns of
+            the user's own. Without `prompt_id`, ids are made from the text.
+        last_turn: for conversations that end with the assistant: its last turn becomes `completion` or `answer`, or the
+            conversation is kept whole ('keep').
+        extract: by column, an RE2 regular expression; its first group is the value.
+        optional: columns that may have no value in some rows.
         size: how many rows, from the beginning; None: all.
         split: keeps only the prompts that hash to this split; None: all.
+        system, template: as for every source.
     """
 
     path: str | None = None
@@ -63,6 +76,9 @@ class Dataset(Source):
     name: str | None = None
     hub_split: str = "train"
     mapping: dict[str, str] = pydantic.Field(default={"prompt": "prompt", "answer": "answer"}, alias="columns")
+    last_turn: Annotated[LastTurn | None, pydantic.Field(exclude_if=lambda value: value is None)] = None
+    extract: Annotated[dict[str, Pattern], pydantic.Field(exclude_if=lambda value: not value)] = {}
+    optional: Annotated[list[str], pydantic.Field(exclude_if=lambda value: not value)] = []
     size: Positive | None = None
     _file: Path | None = pydantic.PrivateAttr(default=None)
 
@@ -75,19 +91,19 @@ class Dataset(Source):
 
         Raises:
             pydantic.ValidationError: the settings don't fit.
-            ValueError: neither or both of path and id, or a path that cannot be.
+            ValueError: neither or both of path and id, a path that cannot be, or settings that exclude each other.
         """
-        component = cls.model_validate(dict(settings))
+        component = super().parse(settings, surroundings)
         component._check_origin()
+        component._check_columns()
         if component.path is not None:
             component._file = _inside(surroundings.project, component.path)
         return component
 
     def resolved(self, values: Mapping[str, Any]) -> Self:
         """The same dataset with controllers' values filled in."""
-        component = type(self).model_validate({**self.model_dump(exclude_none=True), **values})
-        component._file = self._file
-        return component
+        checked = type(self).model_validate({**self.model_dump(exclude_none=True), **values})
+        return self.model_copy(update={name: getattr(checked, name) for name in values})
 
     def _check_origin(self) -> None:
         if (self.path is None) == (self.id is None):
@@ -98,28 +114,44 @@ class Dataset(Source):
         if self.id is not None and not COMMIT.match(self.revision or ""):
             raise ValueError(f"revision must be a commit's SHA of 40 hex digits, got {self.revision!r}; a branch may move")
 
+    def _check_columns(self) -> None:
+        """What settings say about columns must be about columns that are there, and about one thing each."""
+        shape = self._shape
+        texts = [name for name in shape.columns if name not in CHATS and COLUMNS.get(name, ("string",))[0] == "string"]
+        _require_known("extract", self.extract, [name for name in texts if name in (*self.mapping, self.last_turn)])
+        _require_known("optional", self.optional, [name for name in self.mapping if name not in NEEDED])
+        if self.last_turn is not None and "messages" not in self.mapping:
+            raise ValueError("last_turn is about conversations: columns: {messages: ...}")
+        if self.last_turn in self.mapping:
+            raise ValueError(f"both last_turn and columns say what becomes {self.last_turn}; leave one out")
+
     @pydantic.field_validator("mapping")
     @classmethod
     def _names_columns(cls, value: Any) -> Any:
         if isinstance(value, dict):
             for name in value:
-                if name not in LOADABLE:
-                    raise ValueError(f"a dataset cannot fill column {name!r}. {did_you_mean(name, LOADABLE)}")
-            if "prompt" not in value:
-                raise ValueError("columns must say which column is the prompt: {prompt: question}")
+                if name in COLUMNS and name not in LOADABLE:
+                    raise ValueError(f"a dataset cannot fill {name!r}, which only lineal knows; give it a name of your own")
+                if not NAME.match(name):
+                    raise ValueError(f"{name!r} must be a lower-case word, such as 'source'")
+            if not {"prompt", "messages"} & value.keys() and not set(PAIR) <= value.keys():
+                raise ValueError("columns must say what the prompt is: {prompt: question}, or {messages: conversations}")
         return value
 
     def files(self) -> dict[str, Path]:
-        """The local file, whose bytes are identity."""
-        return {} if self._file is None else {str(self.path): self._file}
+        """The local file, whose bytes are identity, and the template's."""
+        return {**super().files(), **({} if self._file is None else {str(self.path): self._file})}
 
-    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """One artifact of rows."""
-        return {MAIN: Output(ArtifactKind.ROWS, self._written())}
+    @property
+    def _shape(self) -> Shape:
+        fills_nulls = self.path is None or self.path.endswith(".parquet")
+        optional = frozenset(self.optional)
+        return Shape(self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls)
 
-    def _written(self) -> Columns:
-        rest = tuple(name for name in COLUMNS if name in self.mapping and name not in ("prompt_id", "prompt"))
-        return ("prompt_id", "prompt", *rest)
+    @property
+    def made_columns(self) -> Columns:
+        """What `columns` and `last_turn` name."""
+        return self._shape.columns
 
     def run(self, step: Workspace) -> None:
         """Writes the rows.
@@ -127,23 +159,33 @@ class Dataset(Source):
         Raises:
             DataError: a column is missing, a value is null or of a wrong type, an id comes twice, or there are no rows.
         """
-        count = step.write_rows(tables(islice(self._rows(step), self.size), self._written()))
+        for pattern in self.extract.values():
+            check_extract(step, pattern)
+        kinds = own_kinds(self._shape, self._located(step)) if self._shape.own else {}
+        reader = RowReader(self._shape, kinds)
+        rows = (row for row in reader.rows(self._located(step)) if in_split(row["prompt_id"], self.split))
+        count = step.write_rows(tables_of(map(self.framed, islice(rows, self.size)), self._schema(kinds)))
+        reader.finish()
         if count == 0:
             among = "" if self.split is None else f" of split {self.split!r}"
             raise DataError(f"{step.step}: {self._origin} has no rows{among}")
         step.counts.update(out=count)
 
+    def _schema(self, kinds: Mapping[str, str]) -> pa.Schema:
+        import pyarrow as pa
+
+        types = {"truth": pa.bool_(), "integer": pa.int64(), "number": pa.float64()}
+        own = {name: types.get(kind, pa.string()) for name, kind in kinds.items()}
+        return pa.schema([(name, own[name] if name in own else arrow_type(name)) for name in self.written_columns])
+
     @property
     def _origin(self) -> str:
         return self.path or f"{self.id}@{(self.revision or '')[:12]}"
 
-    def _rows(self, step: Workspace) -> Iterator[Row]:
-        located = read_file(self._file, str(self.path)) if self._file is not None else self._from_hub(step)
-        reader = _Reader(self._origin, self.mapping)
-        for place, values in located:
-            row = reader.row(place, values)
-            if in_split(row["prompt_id"], self.split):
-                yield row
+    def _located(self, step: Workspace) -> Iterable[Located]:
+        if self._file is None:
+            return self._from_hub(step)
+        return read_file(self._file, str(self.path), self.mapping.values())
 
     def _from_hub(self, step: Workspace) -> Iterator[Located]:
         from datasets import load_dataset
@@ -157,67 +199,20 @@ class Dataset(Source):
             yield f"row {number}", values
 
 
-class _Reader:
-    """Turns a file's values into rows, and refuses what cannot be one; every message names file, row and column."""
-
-    def __init__(self, origin: str, mapping: Mapping[str, str]) -> None:
-        self._origin, self._mapping = origin, mapping
-        self._types: dict[str, tuple[type, str]] = {}
-        self._seen: dict[str, str] = {}
-
-    def row(self, place: str, values: Mapping[str, Any]) -> Row:
-        row = {name: self._value(place, name, theirs, values) for name, theirs in self._mapping.items()}
-        if "prompt_id" not in row:
-            row["prompt_id"] = row_id("dataset", row["prompt"], str(row.get("answer") or row.get("completion") or ""))
-        first = self._seen.setdefault(row["prompt_id"], place)
-        if first != place:
-            own = "prompt_id" in self._mapping
-            fix = "Give each its own" if own else "Remove one, or name an id column: columns: {prompt_id: ...}"
-            raise DataError(f"{self._origin}: {place} has the same prompt id as {first} ({row['prompt_id']!r}). {fix}")
-        return row
-
-    def _value(self, place: str, name: str, theirs: str, values: Mapping[str, Any]) -> Any:
-        where = f"{self._origin}: {place}, column {theirs!r}"
-        if theirs not in values:
-            raise DataError(f"{where} (for {name}) is missing. {did_you_mean(theirs, [str(key) for key in values])}")
-        value = values[theirs]
-        if value is None:
-            raise DataError(f"{where} (for {name}) is null; every row needs a value")
-        kind, first = self._types.setdefault(name, (type(value), place))
-        if type(value) is not kind and {type(value), kind} != {int, float}:
-            raise DataError(f"{where} is a {_kind(value)} here but a {kind.__name__} in {first}; make all of one type")
-        return _typed(where, name, value)
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__
-
-
-def _typed(where: str, name: str, value: Any) -> Any:
-    """The value in its column's type: whole numbers may stand for text, digits for numbers (CSV knows only text)."""
-    wanted = COLUMNS[name][0]
-    if wanted == "string" and (isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))):
-        return str(value)
-    if name in RECORDS and isinstance(value, list | dict):
-        return canonical_json(value)
-    if wanted == "bool" and isinstance(value, bool):
-        return value
-    if wanted == "double" and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    raise DataError(f"{where} must be a {wanted}, got {value!r}"[:300])
-
-
 def _inside(project: Path, path: str) -> Path:
     """The file's place, if it is inside the project."""
     root = os.path.normpath(project.absolute())
     full = os.path.normpath(os.path.join(root, path))  # noqa: PTH118 - lexical: a link into DVC's cache is fine
     if Path(path).is_absolute() or not Path(full).is_relative_to(root):
         raise ValueError(f"path {path!r} leads out of the project; put the file inside it (dvc add keeps it out of git)")
-    if Path(full).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"path {path!r}: the name must end in {', '.join(SUFFIXES)}")
+    if reader_of(full) is None:
+        raise ValueError(f"path {path!r}: the name must end in {', '.join(ENDINGS)}")
     if not Path(full).is_file() and not Path(full + ".dvc").is_file():
         raise MissingFile(f"path {path!r}: no such file in the project")
     return Path(full)
+
+
+def _require_known(setting: str, names: Iterable[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{setting}: {name!r} is no column that it can be about. {did_you_mean(name, known)}")
