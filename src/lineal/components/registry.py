@@ -21,6 +21,7 @@ BUILT_IN: dict[str, str] = {
     # models that exist already
     "model": "lineal.components.trainers.model:LocalModel",
     "hub_model": "lineal.components.trainers.hub_model:HubModel",
+    "gguf_model": "lineal.components.trainers.gguf_model:GgufModel",
     "served_model": "lineal.components.trainers.served_model:ServedModel",
     "same_model": "lineal.components.trainers.same_model:SameModel",
     # generators

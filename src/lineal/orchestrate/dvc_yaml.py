@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from sysconfig import get_path
 from typing import Any
 
 import yaml
@@ -32,7 +33,7 @@ _OVERLOOKED = frozenset({"size", "nfiles"})
 """DVC leaves keys of these names, however deep, out of its run cache's key (it means those of files): with
 `tasks.train: {size: 30}` alone, a change to 31 brings back the rows of 30."""
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = tuple(Path(path).resolve() for path in (Path(__file__).parents[1], get_path("purelib"), get_path("platlib")))
 _FORBIDDEN = frozenset(string.punctuation) - {"_", "-"}
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -124,11 +125,16 @@ def _stage(plan: Plan, step: Step) -> dict[str, Any]:
 
 
 def _project_files(plan: Plan, step: Step) -> Iterator[str]:
-    """Files of the project that the step reads; what ships with lineal changes with the component's version instead."""
+    """Files of the project that the step reads."""
     for path in step.component.files().values():
-        file = path.resolve()
-        if file.is_relative_to(plan.project.root) and not file.is_relative_to(_PACKAGE):
-            yield file.relative_to(plan.project.root).as_posix()
+        if belongs_to_project(path, plan.project.root, _INSTALLED):
+            yield path.resolve().relative_to(plan.project.root).as_posix()
+
+
+def belongs_to_project(path: Path, root: Path, installed: Sequence[Path]) -> bool:
+    """Whether a file is the project's own; one of a package, whose environment may lie in the project, goes by its version."""
+    file = path.resolve()
+    return file.is_relative_to(root) and not any(file.is_relative_to(directory) for directory in installed)
 
 
 def _params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
