@@ -17,13 +17,14 @@ from lineal.components.mathematics.units import split_units
 
 _DOLLARS = re.compile(r"(?<!\\)\$\$?")
 _FORMULAS = re.compile(
-    r"\$\$(?P<a>[^$]+)\$\$|(?<![\\\d])\$(?P<b>[^$\n]+?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
+    r"\$\$(?P<a>[^$]+)\$\$|(?<![\\\d])\$(?P<b>[^$]{1,200}?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
 )
 _WRAPPED = re.compile(r"^(?:\$\$?(?P<a>[^$]*)\$\$?|\\\((?P<b>.*)\\\)|\\\[(?P<c>.*)\\\]|\*\*(?P<d>[^*]*)\*\*|`(?P<e>[^`]*)`)$", re.DOTALL)
 _MARKED = re.compile(r"(?:answer|result|solution)\s*(?:is|are|:|=)+[\s*:]*(?P<tail>[^\n]+)|\bis\s+(?P<is>[^\n]{1,80})$", re.IGNORECASE)
-_LAST_NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?(?:\s*(?:%|percent))?")
+_LAST_NUMBER = re.compile(r"(?<![\d.,])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+(?:,\d{1,2}(?!\d))?)?(?:\.\d+)?(?<=\d)(?:\s*/\s*\d+)?(?:\s*(?:%|percent))?")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|mathbf)\s*\{([^{}]*)\}")
 _WORDS = re.compile(r"\(?[A-Za-z][A-Za-z'-]*\)?(?:[ ,]+\(?[A-Za-z][A-Za-z'-]*\)?)*")
+_BETWEEN_BOXES = re.compile(r"(?:[\s$,;~]|\\[()\[\],;]|\\q?quad|and|or|\\text\{\s*(?:and|or)\s*\})*")
 _LAST_LETTERS = 2000
 _FEW_LETTERS = 60
 
@@ -60,10 +61,12 @@ class Answers:
     Attributes:
         texts: candidates.
         certain: whether it is marked as the answer, or is the whole completion.
+        further: a candidate that counts only where another reader takes it too: all boxes of the text together.
     """
 
     texts: tuple[str, ...]
     certain: bool
+    further: tuple[str, ...] = ()
 
 
 def boxes(text: str) -> list[str]:
@@ -76,7 +79,7 @@ def boxes(text: str) -> list[str]:
             continue
         between = text[ended:match.start()] if found else "x"
         inside = text[match.end() : end]
-        joined = re.fullmatch(r"\}?[\s$,;]*(?:and|or|\\text\{\s*(?:and|or)\s*\})?[\s$,;]*", between)
+        joined = _BETWEEN_BOXES.fullmatch(between)
         found = [*found[:-1], f"{found[-1]}, {inside}"] if joined and found else [*found, inside]
         ended = end + 1
     return found
@@ -95,7 +98,7 @@ def answers_in(completion: str) -> Answers:
     """The candidates for a completion's answer."""
     boxed = boxes(completion)
     if boxed:
-        return Answers((boxed[-1],), True)
+        return Answers((boxed[-1],), True, (", ".join(boxed),) if len(boxed) > 1 else ())
     if "####" in completion:
         return Answers((completion.rpartition("####")[2].strip(),), True)
     if formula_of(completion) is not None or (len(completion) <= _FEW_LETTERS and _words(clean(completion)) is not None):
@@ -112,7 +115,6 @@ def _loose(text: str) -> Iterator[str]:
     tails = [match["tail"] or match["is"] for match in _MARKED.finditer(text)]
     if tails:
         yield tails[-1]
-        return
     last = text.splitlines()[-1] if text else ""
     if not formulas and "\\" not in last:
         # a number within a formula that could not be read is not the answer
@@ -123,20 +125,10 @@ def formula_of(text: str) -> str | None:
     """The text without wrapping, where all of it is one formula; None where words stand beside it."""
     cleaned = clean(text)
     try:
-        parse(cleaned)
+        whole = any(next(_formulas(value), None) for value in (cleaned, *(value for value, _ in split_units(cleaned))))
     except TooLarge:
         return cleaned
-    except Unreadable:
-        return cleaned if any(_quiet(value) for value, _ in split_units(cleaned)) else None
-    return cleaned
-
-
-def _quiet(value: str) -> bool:
-    try:
-        parse(value)
-    except Unreadable:
-        return False
-    return True
+    return cleaned if whole else None
 
 
 def clean(text: str) -> str:
@@ -174,6 +166,8 @@ def _readings(text: str) -> Iterator[Reading]:
         yield Reading(Node("text", (words,)))
         return
     found = list(_formulas(text))
+    if re.fullmatch("[A-Za-z]{2,3}", text):
+        found.append(Reading(Node("text", (text.lower(),)), True))
     for value, unit in split_units(text):
         found += [Reading(_percent(reading.tree, unit), True, unit) for reading in _formulas(value)]
     if not found:
@@ -210,7 +204,7 @@ def _words(text: str) -> str | None:
     plain = re.sub(r"\s+", " ", _TEXT.sub(lambda match: f" {match.group(1)} ", text)).strip()
     if not _WORDS.fullmatch(plain):
         return None
-    quoted = _TEXT.fullmatch(text.strip()) is not None and len(plain.strip("()")) > 1
+    quoted = _TEXT.fullmatch(text.strip()) is not None and len(plain.strip("() ")) > 1
     try:
         if not quoted:
             parse(plain)
@@ -223,6 +217,7 @@ def _words(text: str) -> str | None:
 def agreement(reference: str, answers: Answers) -> Agreement:
     """What the second comparison says: the best that any candidate comes to."""
     found = Agreement.UNKNOWN
+    reference = (boxes(reference) or [reference])[-1]
     for text in answers.texts:
         outcome = _agreement(reference, text)
         found = outcome if found is Agreement.UNKNOWN else min(found, outcome)

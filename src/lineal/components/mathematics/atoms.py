@@ -21,6 +21,8 @@ CONSTANTS: dict[str, Node] = {
 _NAMES = FUNCTIONS | set(CONSTANTS) | {"and", "or", "sqrt", "mod"}
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "infty": "infinity"}
 _MOST_LETTERS_IN_PRODUCT = 3
+_MOST_CAPITALS = 6
+"""Of a figure's name, such as `ABCD`."""
 _MOST_EXPONENT = 10_000
 
 
@@ -37,13 +39,15 @@ def literal(text: str) -> Node:
 def named_words(tokens: list[Token]) -> list[Token]:
     """Runs of letters as names of functions and constants, else as single letters; text in \\text{...} stays."""
     found: list[Token] = []
+    if sum(token.kind == "word" and len(token.text) == _MOST_LETTERS_IN_PRODUCT and token.text not in _NAMES for token in tokens) > 1:
+        raise Unreadable("several words")
     for token in tokens:
         name = _ALIASES.get(token.text, token.text)
         if token.kind != "word":
             found.append(token)
         elif name in _NAMES and len(name) > 1:
             found.append(replace(token, kind="name", text=name))
-        elif len(token.text) > _MOST_LETTERS_IN_PRODUCT:
+        elif len(token.text) > (_MOST_CAPITALS if token.text.isupper() else _MOST_LETTERS_IN_PRODUCT):
             raise Unreadable(f"the word {token.text!r}")
         else:
             found += [Token("letter", letter, token.spaced and place == 0) for place, letter in enumerate(token.text)]

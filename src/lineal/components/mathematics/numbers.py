@@ -104,7 +104,7 @@ def _same_at(left: Node, right: Node, point: Mapping[str, Fraction]) -> Outcome:
     many = Evaluator(point, MANY_DIGITS)
     precise = many.value(left), many.value(right)
     if _close(many, *(_settled(many, *pair) for pair in zip(values, precise, strict=True))):
-        return Outcome.LENIENT if many.rounded else Outcome.EXACT
+        return Outcome.EXACT
     return _rounded(left, right, many.number(precise[0]), many.number(precise[1]))
 
 

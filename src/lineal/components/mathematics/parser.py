@@ -219,7 +219,7 @@ class _Parser:
 
     def quoted(self, token: Token) -> Node:
         """What stands in \\text{...}, where it is one letter or a number: `\\mathrm{e}`, `\\text{13}`."""
-        inside = token.text.strip()
+        inside = token.text.strip(" ()")
         if re.fullmatch(r"[A-Za-z]", inside):
             return self.symbol(inside)
         if re.fullmatch(r"\d+(\.\d+)?", inside):
@@ -341,11 +341,8 @@ class _Parser:
         return inside
 
     def braces(self) -> Node:
-        """Plain braces: a set where several things stand in them, else only a group."""
-        if self.accept("}"):
-            return Node("set")
-        inside = self.until("}")
-        return Node("set", inside.args) if inside.op == "list" else inside
+        """Plain braces only hold together; a list in them may be meant as a set."""
+        return Node("set") if self.accept("}") else self.until("}")
 
     def set(self) -> Node:
         if self.accept(r"\}"):
@@ -386,6 +383,12 @@ class _Parser:
             raise Unreadable("a matrix of unequal rows")
         return Node("matrix", tuple(Node("row", row) for row in rows))
 
+    def array(self) -> Node:
+        self.expect("{")
+        while not self.accept("}"):
+            self.next()
+        return self.matrix()
+
     def blackboard(self) -> Node:
         self.expect("{")
         name = self.next().text
@@ -419,6 +422,7 @@ _READERS: dict[str, Callable[[_Parser], Node]] = {
     **{opened: lambda parser, opened=opened: parser.delimited(opened) for opened in _DELIMITED},
     **{rf"\{name}": lambda parser, name=name: parser.series(name) for name in ("sum", "prod")},
     **{rf"\begin{{{kind}matrix}}": _Parser.matrix for kind in ("", "p", "b", "v", "B", "small")},
+    r"\begin{array}": _Parser.array,
     "{": _Parser.braces,
     r"\{": _Parser.set,
     r"\mathbb": _Parser.blackboard,

@@ -57,8 +57,10 @@ def named(relation: Node) -> Assignment | None:
 
 
 def _is_name(node: Node) -> bool:
-    """`x`, `AB`, `f(x)`: letters side by side."""
-    return node.op in ("symbol", "constant") or (node.op == "mul" and all(_is_name(part) for part in node.args))
+    """`x`, `AB`, `f(x)`, `|AB|`, `AB/CD`, `A:B`, `(x, y)`: letters without numbers or signs."""
+    if node.op == "call":
+        return node.args[0] == "abs" and _is_name(node.args[1])
+    return node.op in ("symbol", "constant") or (node.op in ("mul", "div", "ratio", "tuple") and all(map(_is_name, node.args)))
 
 
 def bound_of(node: Node) -> Bound | None:
@@ -73,15 +75,19 @@ def bound_of(node: Node) -> Bound | None:
     return _between(signs, sides) if len(signs) == 2 else None
 
 
+def _called(node: Node) -> str:
+    return node.args[0] if node.op == "symbol" else repr(node)
+
+
 def _between(signs: tuple[str, ...], sides: tuple[Node, ...]) -> Bound | None:
-    if not all(sign in _BELOW and sign[0] == signs[0][0] for sign in signs) or sides[1].op != "symbol":
+    if not all(sign in _BELOW and sign[0] == signs[0][0] for sign in signs) or not _is_name(sides[1]):
         return None
     if letters_of(sides[0], sides[2]):
         return None
     if signs[0][0] == ">":
         signs, sides = (_FLIPPED[signs[1]], _FLIPPED[signs[0]]), sides[::-1]
     ends = "[" if signs[0] == "<=" else "(", "]" if signs[1] == "<=" else ")"
-    return Bound(sides[1].args[0], _made(*ends, sides[0], sides[2]))
+    return Bound(_called(sides[1]), _made(*ends, sides[0], sides[2]))
 
 
 def _half_line(sign: str, left: Node, right: Node) -> Bound | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from lineal.components.mathematics.matrices import worked_out
 from lineal.components.mathematics.nodes import ELLIPSIS, Node
 from lineal.components.mathematics.numbers import Outcome, letters_of, points, same_value
 from lineal.components.mathematics.relations import Bound, bound_of, named, same_relation
@@ -97,11 +98,16 @@ class Comparison:
         if left.op == right.op or "set" in (left.op, right.op):
             if ELLIPSIS in left.args or ELLIPSIS in right.args:
                 return self._sequences(left.args, right.args)
-            found = self._unordered(left.args, right.args)
-            return found if left.op == right.op else max(Outcome.LENIENT, found)
+            return self._repeated(left, right)
         if "tuple" in (left.op, right.op):
             return max(Outcome.LENIENT, self._ordered(left.args, right.args))
         return Outcome.DIFFERENT
+
+    def _repeated(self, left: Node, right: Node) -> Outcome:
+        """Lists, or a list and a set, in any order; what stands in a list twice counts once where the other is shorter."""
+        if left.op == right.op and len(left.args) == len(right.args):
+            return self._unordered(left.args, right.args)
+        return max(Outcome.LENIENT, self._unordered(*(tuple(dict.fromkeys(node.args)) for node in (left, right))))
 
     def _sets(self, left: Node, right: Node) -> Outcome:
         if left.op == right.op:
@@ -256,7 +262,7 @@ def _union_parts(node: Node) -> tuple[Node, ...]:
 
 def _spread(node: Node) -> Node:
     """The tree with `±` as two items, sets united, and an assignment before commas said of every item: `n = 2, 3`."""
-    node = _without_pm(node)
+    node = _without_pm(worked_out(node))
     if node.op == "union" and all(part.op == "set" for part in node.args):
         return Node("set", _union_parts(node)[0].args) if _union_parts(node) else Node("set")
     if node.op in ("list", "set"):

@@ -45,9 +45,9 @@ _SIGNS = {
 _TABLE = str.maketrans(_SIGNS)
 _LAYOUT = re.compile(
     r"\\(?:left|right|[bB]ig{1,2}[lrm]?|displaystyle|textstyle|limits|nolimits|hfill|bf|rm|it|middle)(?![A-Za-z])\.?"
-    r"|\\(?:quad|qquad)(?![A-Za-z])|\\[;:>!]|~|(?<!\\)\\(?=\s)"
+    r"|\\q?quad|\\[;:>!]|~|(?<!\\)\\(?=\s)"
 )
-_THIN = re.compile(r"(?<=\d)(?:\\[,!]|\{,\})(?=\d{3}(?!\d))")
+_THIN = re.compile(r"(?<=\d)(?:,?\\[,!]\s*|\{,\})(?=\d{3}(?!\d))")
 _WORDS_IN = re.compile(r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|mathbf|boldsymbol|mathit|bm)\s*\{([^{}]*)\}")
 _TOKEN = re.compile(
     r"""(?P<space>\s+)

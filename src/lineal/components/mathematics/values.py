@@ -17,9 +17,9 @@ from lineal.components.mathematics.tokens import TooLarge, Unreadable
 Value = Any
 """A `Fraction`, or a number of mpmath."""
 
-MOST_BITS = 1 << 17
-"""Of numerator or denominator; a longer fraction goes on as a rounded number."""
-MOST_EXPONENT = 1 << 40
+MOST_BITS = 1 << 18
+"""Of numerator or denominator."""
+MOST_EXPONENT = 1 << 20
 MOST_ANGLE = 1 << 200
 MOST_STEPS = 50_000
 _LARGEST_EXACT = 5_000
@@ -41,15 +41,11 @@ class Evaluator:
     Args:
         letters: the value of each letter.
         digits: decimal digits of what is not a fraction.
-
-    Attributes:
-        rounded: whether a fraction was too long and went on as a rounded number.
     """
 
     def __init__(self, letters: Mapping[str, Fraction], digits: int) -> None:
         self.letters = dict(letters)
         self.mp = context(digits)
-        self.rounded = False
         self._steps = 0
 
     def value(self, node: Node) -> Value:
@@ -78,8 +74,7 @@ class Evaluator:
     def _short(self, value: Value) -> Value:
         if isinstance(value, Fraction):
             if max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
-                self.rounded = True
-                return self.number(value)
+                raise TooLarge("a long number")
             return value
         if not self.mp.isfinite(value):
             raise Unreadable("no finite value")
@@ -150,7 +145,7 @@ class Evaluator:
             bits = max(base.numerator.bit_length(), base.denominator.bit_length(), 1)
             if abs(exponent) * bits <= MOST_BITS or base in (0, 1, -1):
                 return base ** (exponent if base not in (1, -1) else exponent % 2)
-            self.rounded = True
+            raise TooLarge("a long number")
         return self._power(self.number(base), self.mp.mpf(exponent))
 
     def _square_root(self, value: Fraction) -> Value:
@@ -175,9 +170,9 @@ class Evaluator:
         if isinstance(value, Fraction) and value.denominator == 1:
             if value < 0:
                 raise Unreadable("a factorial of a negative number")
-            if value <= _LARGEST_EXACT:
-                return Fraction(math.factorial(int(value)))
-            self.rounded = True
+            if value > _LARGEST_EXACT:
+                raise TooLarge("a large factorial")
+            return Fraction(math.factorial(int(value)))
         return self.mp.factorial(self._bounded(value, MOST_EXPONENT))
 
     def _bounded(self, value: Value, limit: int) -> Value:
@@ -211,7 +206,6 @@ class Evaluator:
         if name == "log" and len(values) == 2:
             return mp.log(self.number(values[0])) / mp.log(self.number(values[1]))
         if name == "binom" and len(values) == 2:
-            self.rounded = True
             return mp.binomial(*(self._bounded(value, MOST_EXPONENT) for value in values))
         if len(values) != 1 or name not in _NAMES:
             raise Unreadable(f"the function {name}")

@@ -31,6 +31,7 @@ LOADABLE = frozenset(
         "entry",
         "tests",
         "input",
+        "options",
         "completion",
         "chosen",
         "rejected",
@@ -39,7 +40,7 @@ LOADABLE = frozenset(
 )  # fmt: skip
 """Columns that a dataset may fill; the others say where a row came from, which only lineal knows."""
 
-RECORDS = frozenset({"entry", "tests"})
+RECORDS = frozenset({"entry", "options", "tests"})
 """Columns of JSON text; a file may give their values as they are."""
 
 

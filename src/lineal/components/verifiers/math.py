@@ -52,10 +52,11 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class _First:
-    """What math-verify says: whether it finds the answers equal, None where it broke; and what it read."""
+    """What math-verify says: whether it finds the answers equal, None where it broke; why; and the text that it read."""
 
     equal: bool | None
     detail: str
+    read: str = ""
 
 
 def score_math(row: Mapping[str, str]) -> tuple[float, str | None]:
@@ -68,8 +69,13 @@ def score_math(row: Mapping[str, str]) -> tuple[float, str | None]:
     answers = answers_in(completion)
     second = agreement(reference, answers)
     if second is Agreement.TOO_LARGE:
+        if agreement(reference, Answers(("0",), True)) is Agreement.TOO_LARGE:
+            raise ValueError(f"the reference answer {reference[:MOST_SHOWN]!r} is too large to compare")
         return 0.0, TOO_LARGE
     first = _math_verify(reference, completion)
+    if first.equal and second > Agreement.LENIENT:
+        read = () if answers.certain or "\\" in completion else (first.read,)
+        second = min(second, agreement(reference, Answers((*answers.further, *read), False)))
     if first.equal and second <= Agreement.LENIENT:
         return 1.0, None
     if second is Agreement.EXACT and answers.certain:
@@ -107,7 +113,7 @@ def _math_verify(reference: str, completion: str) -> _First:
         if not verify(list(gold), found, timeout_seconds=None, raise_on_error=False):
             return _First(None, f"{type(error).__name__}: {error}")
         equal = True
-    return _First(bool(equal), f"read as {str(found[-1])[:MOST_SHOWN]}")
+    return _First(bool(equal), f"read as {str(found[-1])[:MOST_SHOWN]}", str(found[-1])[:MOST_SHOWN])
 
 
 @lru_cache(maxsize=256)
@@ -115,17 +121,17 @@ def _gold(reference: str) -> tuple[Any, ...]:
     """The reference as math-verify reads it; a prompt's samples share it."""
     from math_verify import parse
 
-    plain = _minus(reference)
+    plain = _ascii(reference)
     return tuple(parse(_marked(plain), parsing_timeout=0) or parse(plain, parsing_timeout=0))
 
 
-def _minus(text: str) -> str:
-    return re.sub(r"(?<!\w)–(?=\d)", "-", text.replace("−", "-"))
+def _ascii(text: str) -> str:
+    return re.sub(r"(?<!\w)–(?=\d)", "-", text.replace("−", "-").replace("\\$", ""))
 
 
 def _plain(completion: str) -> str:
     """The completion with ASCII minus signs; marked as a formula where all of it is one, since math-verify wants marks."""
-    text = _minus(completion)
+    text = _ascii(completion)
     if any(mark in text for mark in ("$", "\\boxed", "\\(", "\\[")):
         return text
     try:
