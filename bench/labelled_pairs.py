@@ -1,7 +1,7 @@
 """Writes the labelled pairs that are made by rule: tests/labelled/*_by_rule.jsonl. Run: python bench/labelled_pairs.py
 
-Each rule makes pairs that are equal and pairs that are not, from numbers drawn with a fixed seed. The pairs made by hand lie beside
-them and are written by nothing.
+Each rule makes pairs that are equal and pairs that are not, from numbers drawn with a fixed seed. The pairs made by hand
+lie beside them and are written by nothing.
 """
 
 from __future__ import annotations
@@ -109,8 +109,16 @@ def decimals(draw: Random) -> Made:
 def matrices(draw: Random) -> Made:
     """A matrix with fractions as decimals, transposed, with a cell changed."""
     a, b, c = (draw.randint(-9, 9) for _ in range(3))
-    yield f"\\begin{{pmatrix}} {a} & {b} \\\\ {c} & 1/2 \\end{{pmatrix}}", f"\\begin{{bmatrix}}{a}&{b}\\\\{c}&0.5\\end{{bmatrix}}", True
-    yield f"\\begin{{pmatrix}} {a} & {b} \\\\ {c} & 1 \\end{{pmatrix}}", f"\\begin{{pmatrix}} {a} & {b} \\\\ {c + 1} & 1 \\end{{pmatrix}}", False
+    yield (
+        f"\\begin{{pmatrix}} {a} & {b} \\\\ {c} & 1/2 \\end{{pmatrix}}",
+        f"\\begin{{bmatrix}}{a}&{b}\\\\{c}&0.5\\end{{bmatrix}}",
+        True,
+    )
+    yield (
+        f"\\begin{{pmatrix}} {a} & {b} \\\\ {c} & 1 \\end{{pmatrix}}",
+        f"\\begin{{pmatrix}} {a} & {b} \\\\ {c + 1} & 1 \\end{{pmatrix}}",
+        False,
+    )
 
 
 RULES: tuple[Callable[[Random], Made], ...] = (
@@ -125,13 +133,29 @@ def math_pairs() -> Iterator[Pair]:
         for _ in range(EACH):
             for answer, completion, equal in rule(draw):
                 sentence = draw.choice(SENTENCES)
-                yield {"kind": f"rule: {rule.__name__}", "answer": answer, "completion": sentence.format(completion), "equal": equal}
+                yield {
+                    "kind": f"rule: {rule.__name__}",
+                    "answer": answer,
+                    "completion": sentence.format(completion),
+                    "equal": equal,
+                }
 
 
 def choice_pairs() -> Iterator[Pair]:
     """Multiple choice by rule: every usual way to name an option, of the right one and of another."""
     draw = Random(21)
-    forms = ("{0}", "({0})", "{0}.", "{0}) {1}", "The answer is {0}.", "\\boxed{{{0}}}", "**{0}**", "{1}", "I think it is {1}.", "Answer: {0}")
+    forms = (
+        "{0}",
+        "({0})",
+        "{0}.",
+        "{0}) {1}",
+        "The answer is {0}.",
+        "\\boxed{{{0}}}",
+        "**{0}**",
+        "{1}",
+        "I think it is {1}.",
+        "Answer: {0}",
+    )
     names = ("copper", "silver", "gold", "tin", "zinc", "lead", "iron", "nickel")
     for number in range(60):
         options = draw.sample(names, 4)
@@ -142,15 +166,33 @@ def choice_pairs() -> Iterator[Pair]:
         yield {"kind": "rule", "options": options, "answer": answer, "completion": completion, "equal": told == right}
 
 
+def exact_pairs() -> Iterator[Pair]:
+    """Texts by rule: white space around them; a letter changed, left out, in the other case; white space within."""
+    draw = Random(23)
+    for _ in range(12):
+        word = "".join(draw.choice("abcdefgh") for _ in range(draw.randint(3, 9)))
+        place = draw.randrange(len(word))
+        for told in (word, f"  {word}\n", f"\t{word} "):
+            yield {"kind": "rule", "answer": word, "completion": told, "equal": True}
+        for told in (f"{word[:place]}x{word[place + 1 :]}", word[:-1], word.upper(), f"{word[:1]} {word[1:]}", f"{word}."):
+            yield {"kind": "rule", "answer": word, "completion": told, "equal": False}
+
+
 def structured_pairs() -> Iterator[Pair]:
     """JSON and calls by rule: other order, other spaces, other number forms; a value, a type or a key changed."""
     draw = Random(22)
     for number in range(40):
-        value = {"city": draw.choice(("Oslo", "Rome", "Lima")), "days": draw.randint(1, 9), "near": [draw.randint(0, 5), True, None]}
+        value = {
+            "city": draw.choice(("Oslo", "Rome", "Lima")),
+            "days": draw.randint(1, 9),
+            "near": [draw.randint(0, 5), True, None],
+        }
         other: dict[str, Any] = dict(reversed(list(value.items())))
         equal = number % 2 == 0
         if not equal:
-            other |= [{"days": value["days"] + 1}, {"city": "oslo"}, {"near": [True, None]}, {"days": str(value["days"])}][number // 2 % 4]
+            other |= [{"days": value["days"] + 1}, {"city": "oslo"}, {"near": [True, None]}, {"days": str(value["days"])}][
+                number // 2 % 4
+            ]
         if number % 4 < 2:
             told = f"Here it is:\n```json\n{json.dumps(other, indent=number % 3)}\n```\n"
             yield {"kind": "rule: JSON", "answer": json.dumps(value), "completion": told, "equal": equal}
@@ -162,6 +204,7 @@ def structured_pairs() -> Iterator[Pair]:
 FILES: dict[str, Callable[[], Iterator[Pair]]] = {
     "math_by_rule.jsonl": math_pairs,
     "choice_by_rule.jsonl": choice_pairs,
+    "exact_match_by_rule.jsonl": exact_pairs,
     "structured_match_by_rule.jsonl": structured_pairs,
 }
 

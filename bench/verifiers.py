@@ -1,9 +1,9 @@
 """How often verifiers are wrong, on labelled pairs. Run: python bench/verifiers.py
 
-The pairs lie in tests/labelled: some made by hand, some by rule (bench/labelled_pairs.py). For each verifier it prints how many unequal
-pairs pass (false passes), how many equal ones don't (false fails, errors included), and how many verdicts are errors, with 95% Wilson
-intervals. `--markdown` prints the tables of docs/verifiers.md. Exit status 1 when a pair that is not equal passes, or when `math`
-misses more than 2% of the equal ones.
+The pairs lie in tests/labelled: some made by hand, some by rule (bench/labelled_pairs.py). For each verifier it prints how many
+unequal pairs pass (false passes), how many equal ones don't (false fails, errors included), and how many verdicts are errors,
+with 95% Wilson intervals. `--markdown` prints the tables of docs/verifiers.md. Exit status 1 when a pair that is not equal passes,
+or when `math` misses more than 2% of the equal ones.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.registry import Registry
 from lineal.components.verifiers.base import RowVerifier
+from lineal.components.verifiers.math import marked
 from lineal.components.verifiers.scored import ScoredVerifier
 from lineal.data.progress import Progress
 
@@ -32,14 +33,12 @@ Z = 1.959963984540054
 Pair = dict[str, Any]
 
 
-class Silent(Progress):
-    """No progress."""
+def math_verify_alone(row: dict[str, str]) -> float:
+    """What math-verify says without the second comparison. Runs in a child process."""
+    from math_verify import parse, verify
 
-    def __init__(self) -> None:
-        pass
-
-    def advance(self, rows: int = 1, note: str = "") -> None:
-        """Nothing to say."""
+    gold = parse(marked(row["answer"]), parsing_timeout=0) or parse(row["answer"], parsing_timeout=0)
+    return float(verify(gold, parse(row["completion"], parsing_timeout=0), timeout_seconds=None))
 
 
 @dataclass
@@ -59,6 +58,10 @@ class Tally:
             self.equal, self.missed = self.equal + 1, self.missed + (verdict != "pass")
         else:
             self.unequal, self.passed = self.unequal + 1, self.passed + (verdict == "pass")
+
+
+MEASURES: dict[str, Callable[[], Tally]] = {}
+"""Further tallies, of verifiers that judge by running something: sandboxed programs."""
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:
@@ -83,13 +86,15 @@ def verdicts(verifier: str, pairs: list[Pair], workers: int, seconds: float) -> 
 
     component = Registry().find(verifier).model_validate({"use": verifier, "rows": "pairs"})
     assert isinstance(component, RowVerifier)
-    rows = pa.table({name: [json.dumps(pair[name]) if name == "options" else pair[name] for pair in pairs] for name in component.reads})
+    rows = pa.table(
+        {name: [json.dumps(pair[name]) if name == "options" else pair[name] for pair in pairs] for name in component.reads}
+    )
     if not isinstance(component, ScoredVerifier):
-        told: list[str] = component.judge(rows, Silent())["verdict"].to_pylist()
+        told: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))["verdict"].to_pylist()
         return told
     with WorkerPool(component.function, workers, seconds) as pool:
         component._pool = pool
-        scored: list[str] = component.judge(rows, Silent())["verdict"].to_pylist()
+        scored: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))["verdict"].to_pylist()
     return scored
 
 
@@ -99,13 +104,24 @@ def rate(count: int, total: int) -> str:
     return f"{count} of {total}: {100 * count / max(1, total):.1f}% ({100 * low:.1f}-{100 * high:.1f})"
 
 
+def alone(pairs: list[Pair], workers: int, seconds: float) -> list[str]:
+    """Verdicts of math-verify by itself."""
+    words = {1.0: "pass", 0.0: "fail"}
+    with WorkerPool("verifiers:math_verify_alone", workers, seconds) as pool:
+        return [words[told["answer"]] if "answer" in told else "error" for told in pool.map(pairs)]
+
+
 def table(title: str, tallies: Iterable[tuple[str, Tally]], markdown: bool) -> None:
     """Prints the rates."""
     if markdown:
         print(f"| {title} | false passes | false fails | errors |\n|---|---|---|---|")
     for name, one in tallies:
         cells = (rate(one.passed, one.unequal), rate(one.missed, one.equal), str(one.errors))
-        print(f"| {name} | {' | '.join(cells)} |" if markdown else f"{name:38} pass {cells[0]:32} fail {cells[1]:32} errors {cells[2]}")
+        print(
+            f"| {name} | {' | '.join(cells)} |"
+            if markdown
+            else f"{name:38} pass {cells[0]:32} fail {cells[1]:32} errors {cells[2]}"
+        )
     print()
 
 
@@ -126,15 +142,17 @@ def main() -> int:
             if verifier == "math":
                 kinds[pair["kind"]].add(pair["equal"], verdict)
             if arguments.wrong and (verdict == "pass") != pair["equal"]:
-                print(f"{verifier}: {verdict} where {'equal' if pair['equal'] else 'not equal'}: {json.dumps(pair, ensure_ascii=False)[:300]}")
+                truth = "equal" if pair["equal"] else "not equal"
+                print(f"{verifier}: {verdict} where {truth}: {json.dumps(pair, ensure_ascii=False)[:300]}")
+    pairs = pairs_of("math")
+    for pair, verdict in zip(pairs, alone(pairs, workers, arguments.seconds), strict=True):
+        totals["math-verify alone"].add(pair["equal"], verdict)
+    for name, measure in MEASURES.items():
+        totals[name] = measure()
     table("verifier", totals.items(), arguments.markdown)
     table("math, by kind", kinds.items(), arguments.markdown)
     missed = totals["math"].missed / totals["math"].equal
-    return int(any(one.passed for one in totals.values()) or missed > MOST_FALSE_FAILS)
-
-
-MEASURES: tuple[Callable[[], Tally], ...] = ()
-"""Further tallies of verifiers that judge by running something, such as sandboxed programs."""
+    return int(any(one.passed for name, one in totals.items() if name != "math-verify alone") or missed > MOST_FALSE_FAILS)
 
 
 if __name__ == "__main__":

@@ -122,14 +122,16 @@ start:
   judge: {use: served_model, name: judge, revision: "2026-11"}
 round:
   generated:  {use: sample, model: start.judge, prompts: tasks.train, max_tokens: 8}
-  judged:     {use: judge, model: start.judge, rows: generated, template: "Score {prompt} ({answer}):", extract: "Score: *([0-5])",
-               threshold: 3, max_tokens: 32, samples: 2, max_error_rate: 0.0}
+  judged:     {use: judge, model: start.judge, rows: generated, template: "Score {prompt} ({answer}):", threshold: 3,
+               extract: "Score: *([0-5])", max_tokens: 32, samples: 2, max_error_rate: 0.0}
 """
 
 
 def test_correcting_extract_reads_the_saved_judgments_and_asks_a_paid_judge_for_nothing(tmp_path):
     with endpoint_server() as server:
-        root = make_project(tmp_path / "project", SERVED.replace("Score: *", "Grade: *"), params("fake", judge={"url": server.url}))
+        root = make_project(
+            tmp_path / "project", SERVED.replace("Score: *", "Grade: *"), params("fake", judge={"url": server.url})
+        )
         for key in ("toy/tasks/train", "toy/start/judge", "toy/round_01/generated"):
             run_step(plan_of(root), key)
         judged, drawn = "toy/round_01/judged", len(server.answered)

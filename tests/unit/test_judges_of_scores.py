@@ -27,8 +27,8 @@ start:
 round:
   generated:  {{use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 2}}
   verified:   {{use: exact_match, rows: generated}}
-  judged:     {{use: judge, model: {judge}, rows: verified, name: judge, template: "{{completion}}", extract: "^(.)", threshold: 0.5,
-               repeats: completion, max_error_rate: 1.0}}
+  judged:     {{use: judge, model: {judge}, rows: verified, name: judge, template: "{{completion}}", extract: "^(.)",
+               threshold: 0.5, repeats: completion, max_error_rate: 1.0}}
   filtered:   {{use: select, rows: history.judged, sql: everything}}
   checkpoint: {{use: sft, init: previous.checkpoint, rows: filtered, steps: 1}}
 """
@@ -58,8 +58,15 @@ def by_itself(tmp_path_factory):
 
 def test_scores_of_two_checkpoints_put_together_are_warned_of_with_both_digests(by_itself):
     result = told(by_itself, "own/round_02/filtered")
-    assert not result.passed and not result.blocking and "in rows, judge_scores of different judges: judge@1 (model @" in result.message
-    digests = [open_artifact(key, by_itself.project.directory(key)).digest[:12] for key in ("own/start/checkpoint", "own/round_01/checkpoint")]
+    assert (
+        not result.passed
+        and not result.blocking
+        and "in rows, judge_scores of different judges: judge@1 (model @" in result.message
+    )
+    digests = [
+        open_artifact(key, by_itself.project.directory(key)).digest[:12]
+        for key in ("own/start/checkpoint", "own/round_01/checkpoint")
+    ]
     assert sorted(result.values["judges"]) == sorted(f"judge@1 (model @{digest})" for digest in digests)
 
 

@@ -18,7 +18,7 @@ MORE_PASS = {
 }
 """Cases that are unequal there and pass here."""
 NO_PASS = 9
-"""Equal cases that are errors here, since the second comparison does not confirm them: one of them, 1 - 1/e, is not equal at all."""
+"""Equal cases that are errors here, since the second comparison does not confirm them; one of them, 1 - 1/e, is not equal."""
 
 
 def test_math_agrees_with_the_published_cases():

@@ -90,7 +90,9 @@ def test_verifier_extract_without_a_group_is_refused_at_the_plan(lab, pattern, e
 def test_verifier_extract_that_is_no_re2_is_refused_at_the_plan(lab, use):
     settings = {"model": "m", "template": "{completion}", "threshold": 1.0} if use == "judge" else {}
     settings |= {"k": [1]} if use == "majority_at_k" else {}
-    with pytest.raises(pydantic.ValidationError, match=r"'\(a\(\?=b\)\)' is no RE2 expression .*invalid perl operator.*look-around"):
+    with pytest.raises(
+        pydantic.ValidationError, match=r"'\(a\(\?=b\)\)' is no RE2 expression .*invalid perl operator.*look-around"
+    ):
         lab.parse(use, {"rows": ()}, extract="(a(?=b))", **settings)
 
 

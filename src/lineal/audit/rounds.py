@@ -106,7 +106,8 @@ def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revi
         key, revision, tuple(artifacts), {one.key: catalog.links(one) for one in artifacts}, trained,
         {one.key: recorded[one.key] for one in artifacts if one.key in recorded},
         {one.key: read_log(project, main_key(one.key)) for one in artifacts}, wrong, len(upstream),
-        _tainted(project, pipeline_of(key)), tuple(found for one in artifacts if not one.manifest.output for found in _mixtures(catalog, one)),
+        _tainted(project, pipeline_of(key)),
+        tuple(found for one in artifacts if not one.manifest.output for found in _mixtures(catalog, one)),
     )  # fmt: skip
 
 

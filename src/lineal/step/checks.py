@@ -14,8 +14,8 @@ from lineal.data.workspace import MAIN
 from lineal.errors import CheckFailure
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
-from lineal.step.judges import mixtures
 from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
+from lineal.step.judges import mixtures
 from lineal.step.retraction import CHECK
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 

@@ -52,7 +52,9 @@ class Mixture:
     judges: tuple[Judge, ...]
 
     def __str__(self) -> str:
-        return f"{self.key} puts together, in {self.field}, {self.column}s of different judges: {', '.join(map(str, self.judges))}"
+        return (
+            f"{self.key} puts together, in {self.field}, {self.column}s of different judges: {', '.join(map(str, self.judges))}"
+        )
 
 
 def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]:

@@ -115,7 +115,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
 
 
 def _clear(component: Component, workspace: Workspace) -> None:
-    """Removes the finished step's partial work; answers that cannot be had again without asking stay, for another reading of them."""
+    """Removes a finished step's partial work, but for answers that would have to be asked for again: they may be reread."""
     if component.rereads and workspace.equal_bytes is False:
         shutil.rmtree(workspace.partial / "out", ignore_errors=True)
     else:

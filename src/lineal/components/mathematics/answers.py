@@ -19,9 +19,15 @@ _DOLLARS = re.compile(r"(?<!\\)\$\$?")
 _FORMULAS = re.compile(
     r"\$\$(?P<a>[^$]+)\$\$|(?<![\\\d])\$(?P<b>[^$]{1,200}?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
 )
-_WRAPPED = re.compile(r"^(?:\$\$?(?P<a>[^$]*)\$\$?|\\\((?P<b>.*)\\\)|\\\[(?P<c>.*)\\\]|\*\*(?P<d>[^*]*)\*\*|`(?P<e>[^`]*)`)$", re.DOTALL)
-_MARKED = re.compile(r"(?:answer|result|solution)\s*(?:is|are|:|=)+[\s*:]*(?P<tail>[^\n]+)|\bis\s+(?P<is>[^\n]{1,80})$", re.IGNORECASE)
-_LAST_NUMBER = re.compile(r"(?<![\d.,])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+(?:,\d{1,2}(?!\d))?)?(?:\.\d+)?(?<=\d)(?:\s*/\s*\d+)?(?:\s*(?:%|percent))?")
+_WRAPPED = re.compile(
+    r"^(?:\$\$?(?P<a>[^$]*)\$\$?|\\\((?P<b>.*)\\\)|\\\[(?P<c>.*)\\\]|\*\*(?P<d>[^*]*)\*\*|`(?P<e>[^`]*)`)$", re.DOTALL
+)
+_MARKED = re.compile(
+    r"(?:answer|result|solution)\s*(?:is|are|:|=)+[\s*:]*(?P<tail>[^\n]+)|\bis\s+(?P<is>[^\n]{1,80})$", re.IGNORECASE
+)
+_LAST_NUMBER = re.compile(
+    r"(?<![\d.,])[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+(?:,\d{1,2}(?!\d))?)?(?:\.\d+)?(?<=\d)(?:\s*/\s*\d+)?(?:\s*(?:%|percent))?"
+)
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|mathbf)\s*\{([^{}]*)\}")
 _WORDS = re.compile(r"\(?[A-Za-z][A-Za-z'-]*\)?(?:[ ,]+\(?[A-Za-z][A-Za-z'-]*\)?)*")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;~]|\\[()\[\],;]|\\q?quad|and|or|\\text\{\s*(?:and|or)\s*\})*")
@@ -77,7 +83,7 @@ def boxes(text: str) -> list[str]:
         end = _closing(text, match.end())
         if end is None or match.start() < ended:
             continue
-        between = text[ended:match.start()] if found else "x"
+        between = text[ended : match.start()] if found else "x"
         inside = text[match.end() : end]
         joined = _BETWEEN_BOXES.fullmatch(between)
         found = [*found[:-1], f"{found[-1]}, {inside}"] if joined and found else [*found, inside]

@@ -10,14 +10,20 @@ from lineal.components.mathematics.tokens import Token, TooLarge, Unreadable
 
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
 FUNCTIONS = frozenset(
-    (*_ANGLES, *(f"arc{name}" for name in _ANGLES), "sinh", "cosh", "tanh", "ln", "log", "lg", "exp", "abs", "max", "min", "gcd", "lcm",
+    (*_ANGLES, *(f"arc{name}" for name in _ANGLES), "sinh", "cosh", "tanh",
+     "ln", "log", "lg", "exp", "abs", "max", "min", "gcd", "lcm",
      "floor", "ceil")
 )  # fmt: skip
 TWO_ARGUMENTS = frozenset({"max", "min", "gcd", "lcm", "log"})
 CONSTANTS: dict[str, Node] = {
-    r"\pi": Node("constant", ("pi",)), "pi": Node("constant", ("pi",)), "e": Node("constant", ("e",)), "i": Node("constant", ("i",)),
+    **dict.fromkeys((r"\pi", "pi"), Node("constant", ("pi",))), "e": Node("constant", ("e",)), "i": Node("constant", ("i",)),
     r"\infty": INFINITY, "inf": INFINITY, "infinity": INFINITY, "oo": INFINITY,
 }  # fmt: skip
+GREEK = frozenset({
+    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
+    "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
+    "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell",
+})  # fmt: skip
 _NAMES = FUNCTIONS | set(CONSTANTS) | {"and", "or", "sqrt", "mod"}
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "infty": "infinity"}
 _MOST_LETTERS_IN_PRODUCT = 3
@@ -39,7 +45,10 @@ def literal(text: str) -> Node:
 def named_words(tokens: list[Token]) -> list[Token]:
     """Runs of letters as names of functions and constants, else as single letters; text in \\text{...} stays."""
     found: list[Token] = []
-    if sum(token.kind == "word" and len(token.text) == _MOST_LETTERS_IN_PRODUCT and token.text not in _NAMES for token in tokens) > 1:
+    if (
+        sum(token.kind == "word" and len(token.text) == _MOST_LETTERS_IN_PRODUCT and token.text not in _NAMES for token in tokens)
+        > 1
+    ):
         raise Unreadable("several words")
     for token in tokens:
         name = _ALIASES.get(token.text, token.text)
@@ -72,4 +81,11 @@ def with_thousands(tokens: list[Token]) -> list[Token]:
 
 def _continues(comma: Token, group: Token) -> bool:
     whole = group.text.partition(".")[0]
-    return comma.text == "," and not comma.spaced and group.kind == "number" and not group.spaced and len(whole) == 3 and whole.isdigit()
+    return (
+        comma.text == ","
+        and not comma.spaced
+        and group.kind == "number"
+        and not group.spaced
+        and len(whole) == 3
+        and whole.isdigit()
+    )

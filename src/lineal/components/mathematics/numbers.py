@@ -64,7 +64,9 @@ def is_decimal(node: Node) -> bool:
 
 
 def _is_literal(node: Node) -> bool:
-    return (node.op == "number" and (node.args[1] or node.args[0].denominator == 1)) or (node.op == "neg" and _is_literal(node.args[0]))
+    return (node.op == "number" and (node.args[1] or node.args[0].denominator == 1)) or (
+        node.op == "neg" and _is_literal(node.args[0])
+    )
 
 
 def _decimals(value: Fraction) -> int:
@@ -126,6 +128,10 @@ def _rounded(left: Node, right: Node, value: Value, other: Value) -> Outcome:
         return Outcome.DIFFERENT
     largest, gap = max(abs(value), abs(other)), abs(value - other)
     if isinstance(gap, Fraction) and all(_is_literal(node) for node, _ in sides):
-        return Outcome.LENIENT if 2 * gap * 10 ** min(_decimals(value), _decimals(other)) <= 1 and gap <= largest * TOLERANCE else Outcome.DIFFERENT
+        return (
+            Outcome.LENIENT
+            if 2 * gap * 10 ** min(_decimals(value), _decimals(other)) <= 1 and gap <= largest * TOLERANCE
+            else Outcome.DIFFERENT
+        )
     within = gap * TOLERANCE.denominator <= largest if not isinstance(gap, Fraction) else gap <= largest * TOLERANCE
     return Outcome.LENIENT if within else Outcome.DIFFERENT

@@ -7,24 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from lineal.components.mathematics.atoms import CONSTANTS, FUNCTIONS, TWO_ARGUMENTS, literal, named_words, with_thousands
+from lineal.components.mathematics.atoms import CONSTANTS, FUNCTIONS, GREEK, TWO_ARGUMENTS, literal, named_words, with_thousands
+from lineal.components.mathematics.cursor import Cursor
 from lineal.components.mathematics.nodes import ELLIPSIS, INFINITY, REALS, Node, number
+from lineal.components.mathematics.signs import DELIMITED, DOTS, ENDS, FRACTIONS, OVER, RELATIONS, SEPARATORS, TIMES
 from lineal.components.mathematics.tokens import Token, TooLarge, Unreadable, tokens_of
 
 MOST_DEPTH = 40
-_RELATIONS = {
-    "=": "=", "==": "=", r"\equiv": "=", "<": "<", r"\lt": "<", ">": ">", r"\gt": ">", "<=": "<=", r"\le": "<=", r"\leq": "<=",
-    r"\leqslant": "<=", ">=": ">=", r"\ge": ">=", r"\geq": ">=", r"\geqslant": ">=", r"\ne": "!=", r"\neq": "!=", "!=": "!=",
-    r"\approx": "~", r"\in": "in",
-}  # fmt: skip
-_TIMES = {"*", r"\cdot", r"\times", r"\ast"}
-_OVER = {"/", r"\div"}
-_SEPARATORS = {",", ";", r"\lor", r"\vee", r"\land", r"\wedge"}
-_DOTS = {r"\ldots", r"\dots", r"\cdots", "..."}
-_FRACTIONS = {r"\frac", r"\dfrac", r"\tfrac", r"\cfrac"}
-_CLOSING = {r"\rvert": r"\lvert", r"\rfloor": r"\lfloor", r"\rceil": r"\lceil"}
-_DELIMITED = {r"\lvert": (r"\rvert", "abs"), r"\lfloor": (r"\rfloor", "floor"), r"\lceil": (r"\rceil", "ceil"), "|": ("|", "abs")}
-_ENDS = {")", "]", "}", r"\}", "&", r"\\", *_CLOSING, *_SEPARATORS, *_RELATIONS, ":", r"\cup", r"\cap"}
 
 
 def parse(text: str, thousands: bool = True) -> Node:
@@ -48,39 +37,13 @@ def parse(text: str, thousands: bool = True) -> Node:
     return tree
 
 
-class _Parser:
+class _Parser(Cursor):
     """Reads tokens from left to right."""
 
     def __init__(self, tokens: list[Token]) -> None:
-        self.tokens = tokens
-        self.place = 0
+        super().__init__(tokens)
         self.depth = 0
         self.bars = 0
-
-    def peek(self) -> str | None:
-        return self.tokens[self.place].text if self.place < len(self.tokens) else None
-
-    def token(self) -> Token | None:
-        return self.tokens[self.place] if self.place < len(self.tokens) else None
-
-    def next(self) -> Token:
-        if self.place >= len(self.tokens):
-            raise Unreadable("the text ends too early")
-        self.place += 1
-        return self.tokens[self.place - 1]
-
-    def accept(self, *texts: str) -> str | None:
-        token = self.token()
-        if token is not None and token.kind != "text" and token.text in texts:
-            self.place += 1
-            return token.text
-        return None
-
-    def expect(self, *texts: str) -> str:
-        found = self.accept(*texts)
-        if found is None:
-            raise Unreadable(f"expected {texts[0]}, got {self.peek()!r}")
-        return found
 
     def statement(self) -> Node:
         """Relations with commas or words such as 'and' between them: a list where there are several."""
@@ -97,7 +60,7 @@ class _Parser:
     def separators(self) -> bool:
         began = self.place
         while (token := self.token()) is not None and (
-            (token.kind != "text" and token.text in _SEPARATORS)
+            (token.kind != "text" and token.text in SEPARATORS)
             or (token.kind in ("text", "name") and token.text.strip(" ,").lower() in ("and", "or"))
         ):
             self.place += 1
@@ -105,8 +68,8 @@ class _Parser:
 
     def relation(self) -> Node:
         signs, items = [], [self.ratio()]
-        while (sign := self.accept(*_RELATIONS)) is not None:
-            signs.append(_RELATIONS[sign])
+        while (sign := self.accept(*RELATIONS)) is not None:
+            signs.append(RELATIONS[sign])
             items.append(self.ratio())
         return Node("relation", (tuple(signs), *items)) if signs else items[0]
 
@@ -140,9 +103,9 @@ class _Parser:
     def term(self) -> Node:
         product = self.factor()
         while True:
-            if self.accept(*_TIMES):
+            if self.accept(*TIMES):
                 product = Node("mul", (product, self.factor()))
-            elif self.accept(*_OVER):
+            elif self.accept(*OVER):
                 product = Node("div", (product, self.factor()))
             elif self.accept(r"\bmod", "mod"):
                 product = Node("mod", (product, self.factor()))
@@ -154,7 +117,14 @@ class _Parser:
     def starts_factor(self, before: Node) -> bool:
         """Whether a factor follows without a sign of multiplication."""
         token = self.token()
-        if token is None or token.kind == "text" or token.text in _ENDS or token.text.startswith(r"\end{") or token.text in "+-!%.'^_" or token.text in _DOTS:
+        if (
+            token is None
+            or token.kind == "text"
+            or token.text in ENDS
+            or token.text.startswith(r"\end{")
+            or token.text in "+-!%.'^_"
+            or token.text in DOTS
+        ):
             return False
         if token.text == "|":
             return self.bars == 0
@@ -200,12 +170,15 @@ class _Parser:
 
     def primary(self) -> Node:
         token = self.next()
-        if token.kind == "number":
-            return self.number(token)
-        if token.kind == "text":
-            return self.quoted(token)
-        if token.kind == "letter":
-            return self.symbol(token.text)
+        if token.kind in ("number", "text", "letter"):
+            return {"number": self.number, "text": self.quoted, "letter": self.letter}[token.kind](token)
+        return self.sign(token)
+
+    def letter(self, token: Token) -> Node:
+        return self.symbol(token.text)
+
+    def sign(self, token: Token) -> Node:
+        """What begins with a command, a bracket or a name."""
         if token.text in FUNCTIONS or token.text.lstrip("\\") in FUNCTIONS:
             return self.function(token.text.lstrip("\\"))
         reader = _READERS.get(token.text)
@@ -213,7 +186,7 @@ class _Parser:
             return reader(self)
         if token.text in CONSTANTS:
             return CONSTANTS[token.text]
-        if token.kind == "command" and re.fullmatch(r"\\[A-Za-z]+", token.text) and token.text[1:] in _GREEK:
+        if token.kind == "command" and re.fullmatch(r"\\[A-Za-z]+", token.text) and token.text[1:] in GREEK:
             return self.symbol(token.text)
         raise Unreadable(f"unknown: {token.text!r}")
 
@@ -240,7 +213,7 @@ class _Parser:
         """`2\\frac{1}{2}` and `2 1/2`: a proper fraction of whole numbers right after a whole number is added."""
         began, following = self.place, self.token()
         part: Node | None = None
-        if following is not None and following.text in _FRACTIONS:
+        if following is not None and following.text in FRACTIONS:
             self.place += 1
             part = self.fraction()
         elif following is not None and following.kind == "number" and following.spaced:
@@ -351,7 +324,7 @@ class _Parser:
         return Node("set", inside.args if inside.op == "list" else (inside,))
 
     def delimited(self, opened: str) -> Node:
-        closed, name = _DELIMITED[opened]
+        closed, name = DELIMITED[opened]
         self.bars += opened == "|"
         inside = self.sum()
         self.bars -= opened == "|"
@@ -408,18 +381,14 @@ def _sequence(opened: str, closed: str, items: tuple[Node, ...]) -> Node:
     return Node("interval", (opened, closed, *items))
 
 
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau phi varphi chi psi "
-    "omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell".split()
-)
 _READERS: dict[str, Callable[[_Parser], Node]] = {
-    **dict.fromkeys(_FRACTIONS, _Parser.fraction),
+    **dict.fromkeys(FRACTIONS, _Parser.fraction),
     **dict.fromkeys((r"\sqrt", "sqrt"), _Parser.root),
     **dict.fromkeys((r"\binom", r"\dbinom", r"\tbinom"), _Parser.binomial),
-    **dict.fromkeys(_DOTS, lambda parser: ELLIPSIS),
+    **dict.fromkeys(DOTS, lambda parser: ELLIPSIS),
     **dict.fromkeys((r"\emptyset", r"\varnothing"), lambda parser: Node("set")),
     **{opened: lambda parser, opened=opened: parser.bracketed(opened) for opened in ("(", "[")},
-    **{opened: lambda parser, opened=opened: parser.delimited(opened) for opened in _DELIMITED},
+    **{opened: lambda parser, opened=opened: parser.delimited(opened) for opened in DELIMITED},
     **{rf"\{name}": lambda parser, name=name: parser.series(name) for name in ("sum", "prod")},
     **{rf"\begin{{{kind}matrix}}": _Parser.matrix for kind in ("", "p", "b", "v", "B", "small")},
     r"\begin{array}": _Parser.array,

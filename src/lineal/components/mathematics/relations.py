@@ -101,7 +101,11 @@ def _half_line(sign: str, left: Node, right: Node) -> Bound | None:
     except Unreadable:
         return None
     slope = at[1] - at[0]
-    if not all(isinstance(value, Fraction) for value in at) or slope == 0 or (at[2] - at[0], at[3] - at[0]) != (2 * slope, 7 * slope):
+    if (
+        not all(isinstance(value, Fraction) for value in at)
+        or slope == 0
+        or (at[2] - at[0], at[3] - at[0]) != (2 * slope, 7 * slope)
+    ):
         return _as_it_stands(sign, left, right)
     sign = sign if slope > 0 else _FLIPPED[sign]
     return Bound(letters[0], _ray(sign, number(-at[0] / slope)))
@@ -156,7 +160,9 @@ def _proportional(left: Node, right: Node, seed: str, positive: bool = False) ->
     point = next(points(letters, seed))
     evaluator = Evaluator(point, FEW_DIGITS)
     values = evaluator.value(left), evaluator.value(right)
-    if any(value == 0 for value in values) or (positive and evaluator.mp.re(evaluator.number(values[0]) / evaluator.number(values[1])) <= 0):
+    if any(value == 0 for value in values) or (
+        positive and evaluator.mp.re(evaluator.number(values[0]) / evaluator.number(values[1])) <= 0
+    ):
         return Outcome.DIFFERENT
     other = Evaluator(point, FEW_DIGITS)
     if not all(isinstance(value, Fraction) for value in values):

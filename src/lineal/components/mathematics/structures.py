@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from lineal.components.mathematics.matrices import worked_out
 from lineal.components.mathematics.nodes import ELLIPSIS, Node
@@ -39,7 +40,7 @@ class Comparison:
         if left == right and left.op not in ("add", "sub", "mul", "div"):
             return Outcome.EXACT
         for op, compare in self._by_kind():
-            if left.op == op or right.op == op:
+            if op in (left.op, right.op):
                 return compare(left, right)
         return self._values(left, right)
 
@@ -224,7 +225,7 @@ class Comparison:
         return max(parts)
 
     def _is_arithmetic(self, items: Sequence[Node]) -> bool:
-        steps = [Node("sub", (after, before)) for before, after in zip(items, items[1:], strict=False)]
+        steps = [Node("sub", (after, before)) for before, after in pairwise(items)]
         return all(self._values(steps[0], step) is Outcome.EXACT for step in steps)
 
 
@@ -293,5 +294,3 @@ def _signed(node: Node, upper: bool) -> Node:
     if node.op in ("pm", "mp"):
         return Node("add" if (node.op == "pm") == upper else "sub", args)
     return Node(node.op, args)
-
-

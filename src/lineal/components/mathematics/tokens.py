@@ -35,20 +35,26 @@ class Token:
 
 
 _SIGNS = {
-    "−": "-", "–": "-", "×": r"\cdot ", "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
-    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "√": r"\sqrt ", "°": r"^\circ ", "±": r"\pm ", "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset ",
-    "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "ℝ": r"\mathbb{R}", "…": r"\ldots ", "\u00a0": " ", "\u202f": " ",
-    "⋯": r"\ldots ", "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-    "⁰": "^{0}", "¹": "^{1}", "²": "^{2}", "³": "^{3}", "⁴": "^{4}", "⁵": "^{5}", "⁶": "^{6}", "⁷": "^{7}", "⁸": "^{8}", "⁹": "^{9}",
-    "，": ",", "：": ":", "（": "(", "）": ")", "＝": "=",
+    "\u2212": "-", "\u2013": "-", "\u00d7": r"\cdot ", "\u00b7": r"\cdot ", "\u2219": r"\cdot ", "\u00f7": "/", "\u2215": "/",
+    "\u2044": "/", "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u2264": r"\le ", "\u2265": r"\ge ", "\u2260": r"\ne ",
+    "\u221a": r"\sqrt ", "\u00b0": r"^\circ ", "\u00b1": r"\pm ", "\u222a": r"\cup ", "\u2208": r"\in ",
+    "\u2205": r"\emptyset ", "\u03b8": r"\theta ", "\u03b1": r"\alpha ", "\u03b2": r"\beta ", "\u03bb": r"\lambda ",
+    "\u211d": r"\mathbb{R}", "\u2026": r"\ldots ", "\u00a0": " ", "\u202f": " ", "\u22ef": r"\ldots ",
+    "\u00bd": r"\frac{1}{2}", "\u2153": r"\frac{1}{3}", "\u2154": r"\frac{2}{3}", "\u00bc": r"\frac{1}{4}",
+    "\u00be": r"\frac{3}{4}", "\u2070": "^{0}", "\u00b9": "^{1}", "\u00b2": "^{2}", "\u00b3": "^{3}", "\u2074": "^{4}",
+    "\u2075": "^{5}", "\u2076": "^{6}", "\u2077": "^{7}", "\u2078": "^{8}", "\u2079": "^{9}", "\uff0c": ",", "\uff1a": ":",
+    "\uff08": "(", "\uff09": ")", "\uff1d": "=",
 }  # fmt: skip
+"""Typographic signs: minus signs and dashes, operators, relations, Greek letters, fractions, superscripts, full-width signs."""
 _TABLE = str.maketrans(_SIGNS)
 _LAYOUT = re.compile(
     r"\\(?:left|right|[bB]ig{1,2}[lrm]?|displaystyle|textstyle|limits|nolimits|hfill|bf|rm|it|middle)(?![A-Za-z])\.?"
     r"|\\q?quad|\\[;:>!]|~|(?<!\\)\\(?=\s)"
 )
 _THIN = re.compile(r"(?<=\d)(?:,?\\[,!]\s*|\{,\})(?=\d{3}(?!\d))")
-_WORDS_IN = re.compile(r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|mathbf|boldsymbol|mathit|bm)\s*\{([^{}]*)\}")
+_WORDS_IN = re.compile(
+    r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|mathbf|boldsymbol|mathit|bm)\s*\{([^{}]*)\}"
+)
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9}(?![\dA-Za-z]))?)

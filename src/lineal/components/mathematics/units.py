@@ -6,20 +6,24 @@ import re
 from collections.abc import Iterator
 
 _WRITTEN: dict[str, str] = {
-    "cm": "centimeter", "mm": "millimeter", "km": "kilometer", "m": "meter", "dm": "decimeter", "mi": "mile", "ft": "foot", "feet": "foot",
-    "in": "inch", "inches": "inch", "yd": "yard", "g": "gram", "kg": "kilogram", "mg": "milligram", "lb": "pound", "lbs": "pound",
-    "oz": "ounce", "l": "liter", "ml": "milliliter", "s": "second", "sec": "second", "secs": "second", "min": "minute", "mins": "minute",
-    "h": "hour", "hr": "hour", "hrs": "hour", "mph": "mile/hour", "kph": "kilometer/hour", "$": "dollar", "usd": "dollar", "€": "euro",
-    "eur": "euro", "£": "gbp", "¢": "cent", "deg": "degree", "metre": "meter", "metres": "meter", "litre": "liter", "litres": "liter",
-    "centimetre": "centimeter", "centimetres": "centimeter", "kilometre": "kilometer", "kilometres": "kilometer", "percent": "%",
-    "pct": "%", "percentage": "%", "sq": "square", "cu": "cubic",
+    "cm": "centimeter", "mm": "millimeter", "km": "kilometer", "m": "meter", "dm": "decimeter", "mi": "mile", "ft": "foot",
+    "feet": "foot", "in": "inch", "inches": "inch", "yd": "yard", "g": "gram", "kg": "kilogram", "mg": "milligram",
+    "lb": "pound", "lbs": "pound", "oz": "ounce", "l": "liter", "ml": "milliliter", "s": "second", "sec": "second",
+    "secs": "second", "min": "minute", "mins": "minute", "h": "hour", "hr": "hour", "hrs": "hour", "mph": "mile/hour",
+    "kph": "kilometer/hour", "$": "dollar", "usd": "dollar", "€": "euro", "eur": "euro", "£": "gbp", "¢": "cent",
+    "deg": "degree", "metre": "meter", "metres": "meter", "litre": "liter", "litres": "liter", "centimetre": "centimeter",
+    "centimetres": "centimeter", "kilometre": "kilometer", "kilometres": "kilometer", "percent": "%", "pct": "%",
+    "percentage": "%", "sq": "square", "cu": "cubic",
 }  # fmt: skip
 _SHORT = frozenset(unit for unit in _WRITTEN if len(unit) <= 2 and unit.isalpha())
 _QUOTED = re.compile(
     r"^(?P<value>.*?)\s*\\(?:text|mathrm|textnormal|mbox|textrm|textbf)\s*\{(?P<unit>[^{}]*)\}\s*(?P<power>\^\s*\{?\s*[23]\s*\}?)?\s*$",
     re.DOTALL,
 )
-_PLAIN = re.compile(r"^(?P<value>.*[\d)}\]%!²³]|.*\\pi)\s*(?P<unit>[A-Za-z][A-Za-z /.]*?)\s*(?P<power>\^\s*\{?\s*[23]\s*\}?|[²³])?\s*\.?$", re.DOTALL)
+_PLAIN = re.compile(
+    r"^(?P<value>.*[\d)}\]%!²³]|.*\\pi)\s*(?P<unit>[A-Za-z][A-Za-z /.]*?)\s*(?P<power>\^\s*\{?\s*[23]\s*\}?|[²³])?\s*\.?$",
+    re.DOTALL,
+)
 _BEFORE = re.compile(r"^\s*(?P<sign>[-+]?)\s*(?:\\?(?P<unit>[$€£]))\s*(?P<value>[-+]?[\d.].*)$", re.DOTALL)
 _AFTER = re.compile(r"^(?P<value>.*\d)\s*\\?(?P<unit>[$€£¢])\.?$", re.DOTALL)
 _NO_UNITS = frozenset({"and", "or", "mod", "to", "of", "x", "y", "z", "i", "e", "pi"})

@@ -255,13 +255,16 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "lcm": _whole(math.lcm),
 }  # fmt: skip
 _NAMES = {
-    "ln": "ln", "log": "ln", "lg": "log10", "exp": "exp", "abs": "fabs", "floor": "floor", "ceil": "ceil", "sinh": "sinh", "cosh": "cosh",
+    "ln": "ln", "log": "ln", "lg": "log10", "exp": "exp", "abs": "fabs", "floor": "floor", "ceil": "ceil",
+    "sinh": "sinh", "cosh": "cosh",
     "tanh": "tanh", **{name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
     **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
 }  # fmt: skip
 _METHODS: dict[str, Callable[[Evaluator, Node], Value]] = {
     "number": Evaluator.literal, "symbol": Evaluator.symbol, "constant": Evaluator.constant, "add": Evaluator.add,
-    "sub": Evaluator.subtract, "mul": Evaluator.multiply, "div": Evaluator.divide, "neg": Evaluator.negate, "mod": Evaluator.modulo,
+    "sub": Evaluator.subtract, "mul": Evaluator.multiply, "div": Evaluator.divide, "neg": Evaluator.negate,
+    "mod": Evaluator.modulo,
     "pow": Evaluator.power, "root": Evaluator.root, "factorial": Evaluator.factorial, "degrees": Evaluator.degrees,
-    "percent": Evaluator.percent, "based": Evaluator.based, "call": Evaluator.call, "sum": Evaluator.series, "prod": Evaluator.series,
+    "percent": Evaluator.percent, "based": Evaluator.based, "call": Evaluator.call, "sum": Evaluator.series,
+    "prod": Evaluator.series,
 }  # fmt: skip

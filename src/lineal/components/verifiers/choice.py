@@ -27,7 +27,9 @@ _ENDS = r"(?:[\s*_$)\]\"'`}.,:]|\\[)\]]){0,8}"
 _ALONE = re.compile(rf"{_MARKS}(?:option\s+)?(?P<letter>[A-Za-z]){_ENDS}", re.IGNORECASE)
 _BEFORE_TEXT = re.compile(rf"{_MARKS}(?P<letter>[A-Z])[).:\]][\s*]+(?P<text>.+)", re.DOTALL)
 _BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_MARKED = re.compile(r"(?:answer|choice|option)\b\s*(?:is|are|:|=)?[\s:]*(?P<tail>(?:(?!\b(?:answer|choice|option)\b)[^\n]){1,200})", re.IGNORECASE)
+_MARKED = re.compile(
+    r"(?:answer|choice|option)\b\s*(?:is|are|:|=)?[\s:]*(?P<tail>(?:(?!\b(?:answer|choice|option)\b)[^\n]){1,200})", re.IGNORECASE
+)
 _FURTHER = re.compile(r"(?:,|/|&|\bor\b|\band\b)\s*(?:or\s+|and\s+)?\(?(?P<letter>[A-Z])(?![A-Za-z'])|\((?P<bracketed>[A-Z])\)")
 _LEADING = re.compile(rf"{_MARKS}(?P<letter>[A-Z])(?![A-Za-z'])")
 
@@ -35,8 +37,8 @@ _LEADING = re.compile(rf"{_MARKS}(?P<letter>[A-Z])(?![A-Za-z'])")
 class Choice(RowVerifier):
     """Passes a completion that names the right option and no other.
 
-    The column `options` holds the options' texts: a list, or a list as JSON text. `answer` is the letter of the right option, or its
-    text. Looked at is what is marked as the answer (a box, 'the answer is'), else the whole completion.
+    The column `options` holds the options' texts: a list, or a list as JSON text. `answer` is the letter of the right option,
+    or its text. Looked at is what is marked as the answer (a box, 'the answer is'), else the whole completion.
 
     Attributes:
         by: whether an option is named by its letter, by its text, or in any of these ways.

@@ -22,9 +22,10 @@ Told = tuple[str, float | None, str | None]
 
 
 class ChoiceLikelihood(Verifier):
-    """Passes a prompt of whose options the scorer finds the right one likeliest; the score is that option's share of the likelihood.
+    """Passes a prompt of whose options the scorer finds the right one likeliest.
 
-    Needs no completion. Columns as for `choice`. Two options that are equally likely are a failure: the model has not chosen.
+    The score is that option's share of the likelihood. It needs no completion; columns are as for `choice`.
+    Two options that are equally likely are a failure: the model has not chosen.
 
     Attributes:
         scorer: the checkpoint that is asked.
@@ -87,7 +88,9 @@ class ChoiceLikelihood(Verifier):
         import pyarrow as pa
 
         values = list(zip(*told, strict=True)) if told else [(), (), ()]
-        return pa.table({self.column(name): pa.array(column, arrow_type(name)) for name, column in zip(VERDICT, values, strict=True)})
+        return pa.table(
+            {self.column(name): pa.array(column, arrow_type(name)) for name, column in zip(VERDICT, values, strict=True)}
+        )
 
 
 def _judged(right: int, logprobs: Sequence[float]) -> Told:

@@ -1,4 +1,7 @@
-"""Mathematical equality: `1/2`, `0.5` and `\\frac{1}{2}` are the same answer. math-verify judges, a second comparison confirms."""
+"""Mathematical equality: `1/2`, `0.5` and `\\frac{1}{2}` are the same answer.
+
+math-verify judges, and a second comparison confirms what it passes.
+"""
 
 from __future__ import annotations
 
@@ -122,11 +125,11 @@ def _gold(reference: str) -> tuple[Any, ...]:
     from math_verify import parse
 
     plain = _ascii(reference)
-    return tuple(parse(_marked(plain), parsing_timeout=0) or parse(plain, parsing_timeout=0))
+    return tuple(parse(marked(plain), parsing_timeout=0) or parse(plain, parsing_timeout=0))
 
 
 def _ascii(text: str) -> str:
-    return re.sub(r"(?<!\w)–(?=\d)", "-", text.replace("−", "-").replace("\\$", ""))
+    return re.sub(r"(?<!\w)\u2013(?=\d)", "-", text.replace("\u2212", "-").replace("\\$", ""))
 
 
 def _plain(completion: str) -> str:
@@ -141,6 +144,6 @@ def _plain(completion: str) -> str:
     return f"${clean(text)}$" if formula is not None else text
 
 
-def _marked(answer: str) -> str:
+def marked(answer: str) -> str:
     """The answer as a formula, unless it is marked as one already."""
     return answer if any(mark in answer for mark in ("$", "\\boxed", "\\(", "\\[")) else f"${answer}$"

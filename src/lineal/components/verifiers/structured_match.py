@@ -17,8 +17,8 @@ class StructuredMatch(ScoredVerifier):
     """Passes a completion that holds the same JSON value, or the same call, as the answer.
 
     Order of keys, white space and the form of numbers (`1`, `1.0`, `1e0`) don't count; types do: `"1"` is not `1`, `true` is not `1`.
-    A call `f(x, y=1)` equals the object `{"name": "f", "arguments": {...}}`. The value is the last one in a fenced block, else
-    the whole completion, else the last that stands in it. The score is the share of fields that are equal, of those that either side has.
+    A call `f(x, y=1)` equals the object `{"name": "f", "arguments": {...}}`. The value is the last one in a fenced block, else the
+    whole completion, else the last that stands in it. The score is the share of equal fields among those that either side has.
 
     Attributes:
         threshold: the least score that is a pass.

@@ -118,7 +118,10 @@ def _call(text: str) -> Any:
     if not isinstance(tree, ast.Call) or any(word.arg is None for word in tree.keywords):
         raise Unusable("no single call")
     positional = [(str(place), _plain(value)) for place, value in enumerate(tree.args)]
-    return {"name": ast.unparse(tree.func), "arguments": _object([*positional, *((str(word.arg), _plain(word.value)) for word in tree.keywords)])}
+    return {
+        "name": ast.unparse(tree.func),
+        "arguments": _object([*positional, *((str(word.arg), _plain(word.value)) for word in tree.keywords)]),
+    }
 
 
 def _plain(node: ast.expr) -> Any:
