@@ -21,6 +21,10 @@ def as_json(proof: RoundProof) -> dict[str, Any]:
         "key": proof.key, "git": git, "seeds": _seeds(proof),
         "checkpoints": [_trained_json(proof, one) for one in proof.trained],
         "verifiers": [{"key": one.key, "verifier": name} for one, name in _verifiers(proof)],
+        "mixed_judges": [
+            {"key": one.key, "field": one.field, "column": one.column, "judges": [str(judge) for judge in one.judges]}
+            for one in proof.mixtures
+        ],
         "artifacts": [_artifact_json(proof, one) for one in proof.artifacts], "verified": verified,
     }  # fmt: skip
 
@@ -83,6 +87,7 @@ def as_text(proof: RoundProof, width: int) -> str:
         lines += _trained_text(one)
         lines += [f"  TAINTED     by {name!r}: {why}" for name, why in proof.tainted.get(one.artifact.key, {}).items()]
     lines += [f"  verifier    {name}  {one.key}" for one, name in _verifiers(proof)]
+    lines += [f"  WARNING     {printable(str(one))}" for one in proof.mixtures]
     names = ["artifact", "made by", "source", "rows", "digest", "dvc md5", "counts"]
     lines += ["", *table(names, [_cells(proof, one) for one in proof.artifacts]), ""]
     return "\n".join(cut(line, width) for line in [*lines, *_verified(proof)])

@@ -72,12 +72,14 @@ class Component(Strict):
         version: raised whenever the same settings would give other bytes.
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
         kinds: words that Dagster shows beside the asset.
+        rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays good.
     """
 
     role: ClassVar[Role]
     version: ClassVar[int] = 1
     loads_model: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
+    rereads: ClassVar[frozenset[str]] = frozenset()
 
     use: str
 

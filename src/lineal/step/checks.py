@@ -15,6 +15,7 @@ from lineal.errors import CheckFailure
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
 from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
+from lineal.step.judges import mixtures
 from lineal.step.retraction import CHECK
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 
@@ -26,6 +27,7 @@ BLOCKING = {
 }
 WARNING = {
     "accuracy_held": "accuracy did not fall against the previous round",
+    "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
     "diversity_held": "distinct completions per sample did not fall by more than a quarter against the previous round",
 }
 SERIOUS = {
@@ -64,6 +66,8 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
         names.append("verifier_errors")
     if training_outputs(plan, step):
         names.append("no_test_prompt_in_training")
+    if role is Role.SELECTOR and any(len(keys) > 1 for keys in step.inputs.values()):
+        names.append("one_judge")
     if role is Role.EVALUATOR and _predecessor(plan, step) is not None:
         names.append("accuracy_held")
     if role is Role.GENERATOR and _predecessor(plan, step) is not None:
@@ -82,6 +86,7 @@ def run_checks(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> lis
         "no_test_prompt_in_training": lambda plan, step, _: _no_test_prompt(plan, step, artifacts),
         "accuracy_held": _accuracy_held,
         "diversity_held": _diversity_held,
+        "one_judge": _one_judge,
         CHECK: _no_retracted_rows,
     }
     return [runners[name](plan, step, artifacts[MAIN]) for name in checks_of(plan, step)]
@@ -149,6 +154,20 @@ def retraction_check(step: Step, marks: Mapping[str, str]) -> CheckResult:
     """The check of a checkpoint that is tainted for these reasons, by retraction; without any it passed."""
     message = f"{step.key}: {why_tainted(marks) or 'descends from no retracted row'}"
     return CheckResult(CHECK, not marks, message, {"retractions": list(marks)})
+
+
+def _one_judge(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
+    """Warns where a selection compares scores of different judges."""
+
+    def inputs(one: Artifact) -> list[tuple[str, Artifact]]:
+        planned = plan.steps.get(f"{step.pipeline}/{one.manifest.step}")
+        keys = [(field, key) for field, keys in planned.inputs.items() for key in keys] if planned is not None else []
+        places = ((field, key, plan.project.directory(key)) for field, key in keys)
+        return [(field, open_artifact(key, place)) for field, key, place in places if (place / MANIFEST).exists()]
+
+    mixed = mixtures(artifact, inputs)
+    message = "; ".join(map(str, mixed)) or f"{step.key}: all scores that it puts together are of one judge"
+    return CheckResult("one_judge", not mixed, message, {"judges": [str(judge) for one in mixed for judge in one.judges]})
 
 
 def _predecessor(plan: Plan, step: Step) -> Step | None:

@@ -103,7 +103,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     twin = _twin(plan, step, identity)
     if twin is not None:
         return "reused", {"reused_from": twin}
-    open_partial(partial_of(plan, step), identity.digest)
+    open_partial(partial_of(plan, step), identity.of_saved_work(component.rereads))
     workspace = workspace_of(plan, step, identity, inputs)
     workspace.retracted = retracted
     progress = progress_path(plan.project, step.key)
@@ -114,8 +114,16 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
         workspace.facts["gpus"] = gpus
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)
-    shutil.rmtree(workspace.partial)
+    _clear(component, workspace)
     return "done", {"facts": workspace.facts}
+
+
+def _clear(component: Component, workspace: Workspace) -> None:
+    """Removes a finished step's partial work, but for answers that would have to be asked for again: they may be reread."""
+    if component.rereads and workspace.equal_bytes is False:
+        shutil.rmtree(workspace.partial / "out", ignore_errors=True)
+    else:
+        shutil.rmtree(workspace.partial)
 
 
 def partial_of(plan: Plan, step: Step) -> Path:

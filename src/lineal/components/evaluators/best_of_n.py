@@ -17,7 +17,7 @@ from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.metrics import write_metrics
 from lineal.components.evaluators.pass_at_k import pass_at_k
 from lineal.components.generators.drawing import Draw
-from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, check_extract, extracted
+from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
 from lineal.data.conversations import prompts_of
@@ -86,7 +86,6 @@ class BestOfN(JudgedDraws):
         """Samples, judges, scores, and writes rows and metrics."""
         import pyarrow as pa
 
-        check_extract(step, self.extract)
         scores = self._scores(step)
 
         def scored(rows: pa.Table) -> pa.Table:

@@ -10,7 +10,7 @@ from lineal.components.base import Workspace
 from lineal.components.evaluators.base import SampleEvaluator, grouped, require_samples
 from lineal.components.evaluators.metrics import write_metrics
 from lineal.components.selectors.query import Session, open_session
-from lineal.components.verifiers.base import Pattern, answer_in, check_extract
+from lineal.components.verifiers.base import Pattern, answer_in
 
 Vote = tuple[float | None, tuple[float, float]]
 """Difficulty; value of a vote; weight of the votes like it, where all votes of one prompt weigh 1 together."""
@@ -30,7 +30,6 @@ class MajorityAtK(SampleEvaluator):
 
     def run(self, step: Workspace) -> None:
         """Lets the samples vote."""
-        check_extract(step, self.extract)
         with open_session(step, {"rows": step.rows("rows")}, ("difficulty", "finish_reason", "sample_index")) as session:
             require_samples(step, session, max(self.k))
             session.create("answers", _answers(self.extract))

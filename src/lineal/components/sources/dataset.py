@@ -37,6 +37,7 @@ LOADABLE = frozenset(
         "entry",
         "tests",
         "input",
+        "options",
         "completion",
         "chosen",
         "rejected",

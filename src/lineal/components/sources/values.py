@@ -12,7 +12,7 @@ from lineal.data.ids import canonical_json
 from lineal.data.schema import COLUMNS
 from lineal.errors import DataError
 
-RECORDS = frozenset({"entry", "tests"})
+RECORDS = frozenset({"entry", "options", "tests"})
 """Columns of JSON text; a file may give their values as they are."""
 MOST_DIGITS = 400
 """The longest number that becomes text; a double has at most 309 digits before its point."""

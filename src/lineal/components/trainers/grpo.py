@@ -16,7 +16,6 @@ from lineal.components.trainers.base import Trainer
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, LearningRate, checkpoint_in
 from lineal.components.trainers.rollouts import ROLLOUTS, Reward, Rollouts, rollout_columns
-from lineal.components.verifiers.base import check_extract
 from lineal.components.verifiers.embedded import columns_read, identity_of, row_verifier
 from lineal.data.conversations import Prompt, prompts_of
 from lineal.data.ids import digest_of
@@ -132,7 +131,6 @@ class Grpo(Trainer):
         execution = self.execution(step)
         with ExitStack() as held:
             for reward in rewards:
-                check_extract(step, reward.judge.extract)
                 held.enter_context(reward.judge.ready(step))
             self.learn(
                 step, len(given),
