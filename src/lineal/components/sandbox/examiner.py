@@ -56,8 +56,8 @@ class Program:
         """
         given = f"({number}, {name!r}, {written(arguments)}, {written(keywords)})"
         write_to_end(self._channel, f"?{given}\n".encode("utf-8", "surrogatepass"))
-        value = read_result(read_line(self._replies).encode())
         self.answers += 1
+        value = read_result(read_line(self._replies).encode())
         if isinstance(value, Raised):
             raise exception(value.text)
         if number is not None:
