@@ -35,7 +35,8 @@ def _claims(methods, ancestor="object"):
 
 
 def _everywhere(line):
-    return f"import os\ndef add(a, b):\n    for fd in range(1, 30):\n        try: os.write(fd, {line!r})\n        except OSError: pass"
+    attempt = f"try: os.write(fd, {line!r})\n        except OSError: pass"
+    return f"import os\ndef add(a, b):\n    for fd in range(1, 30):\n        {attempt}"
 
 
 def _patched(code):
@@ -67,7 +68,8 @@ PROGRAMS = {
     "add is a number": "add = 5",
     "add is a text": "add = 'SECRET ANSWER'",
     "add is a class": "class add:\n    def __init__(self, a, b): pass\n    __eq__ = lambda s, o: True",
-    "add is a property of the module": "import sys\nclass M(type(sys)):\n    add = property(lambda s: 5)\nsys.modules[__name__].__class__ = M",
+    "add is a property of the module": "import sys\nclass M(type(sys)):\n    add = property(lambda s: 5)\n"
+                                       "sys.modules[__name__].__class__ = M",
     "getattr of the module": "def __getattr__(name): return lambda *a: 5",
     "add in wide letters": "def \uff41\uff44\uff44(a, b): return 0",
     "add in other letters": "def \u0430dd(a, b): return a + b",
@@ -90,7 +92,8 @@ PROGRAMS = {
     "hash of zero": _claims("def __hash__(self): return 0"),
     "class of int": _claims("__class__ = property(lambda self: int)"),
     "any attribute": _claims("def __getattr__(self, name): return lambda *a: True"),
-    "a metaclass": "class M(type):\n    __eq__ = lambda *a: True\n    __hash__ = None\nclass C(metaclass=M): pass\ndef add(a, b): return C",
+    "a metaclass": "class M(type):\n    __eq__ = lambda *a: True\n    __hash__ = None\n"
+                   "class C(metaclass=M): pass\ndef add(a, b): return C",
     "not a number": "def add(a, b): return float('nan')",
     "infinity": "def add(a, b): return float('inf')",
     "True": "def add(a, b): return True",
@@ -122,8 +125,9 @@ PROGRAMS = {
     "objects of another number": _everywhere(b'[true, {"other": ["int", -1]}]\n'),
     "a deep answer": _everywhere(b"[" * 30_000 + b"\n"),
     "an answer without an end": _everywhere(b"[true, 5]"),
-    "reads the requests": "import os\ndef add(a, b):\n    for fd in range(3, 20):\n        try:\n            os.set_blocking(fd, False)\n"
-                          "            if 'WANTED' in os.read(fd, 9999).decode(): return 5\n        except OSError: pass",
+    "reads the requests": "import os\ndef add(a, b):\n    for fd in range(3, 20):\n        try:\n"
+                          "            os.set_blocking(fd, False)\n            if b'WANTED' in os.read(fd, 9999): return 5\n"
+                          "        except OSError: pass",
     "closes the channel": "import os\ndef add(a, b): os.closerange(0, 64)",
     "writes while it is asked": "import os, threading\ndef spam():\n    for _ in range(2000):\n        for fd in range(3, 9):\n"
                                 "            try: os.write(fd, b'[true, 5]\\n')\n            except OSError: pass\n"
@@ -133,8 +137,9 @@ PROGRAMS = {
                      "        frame.f_globals.update(plain=lambda v: 'true', quoted=lambda v: '5', told=lambda e: 'TypeError')\n"
                      "        frame = frame.f_back\n    return 0",
     "main patched": _patched("import sys\nmain = sys.modules['__main__']\nmain.plain = lambda value: '5'"),
-    "every function patched": _patched("import gc, types\nfor f in gc.get_objects():\n    if isinstance(f, types.FunctionType):\n"
-                                       "        try: f.__code__ = (lambda *a, **k: 'true').__code__\n        except Exception: pass"),
+    "every function patched": _patched("import gc, types\nfor f in gc.get_objects():\n"
+                                       "    if isinstance(f, types.FunctionType):\n        try: f.__code__ = (lambda *a, **k: 'true').__code__\n"
+                                       "        except Exception: pass"),
     "numbers patched": "import ctypes\ndef add(a, b):\n    ctypes.memset(id(7) + 24, 5, 1)\n    return 7",
     "traces": _patched("import sys\nsys.settrace(lambda *a: 1 / 0)"),
     "profiles": _patched("import sys\nsys.setprofile(lambda *a: None)\nsys.excepthook = sys.displayhook = print"),

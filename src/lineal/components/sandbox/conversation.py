@@ -1,4 +1,4 @@
-"""Lines to and from sandboxes, within limits of time and size: with one program, or between a program and the tests that ask it."""
+"""Lines to and from sandboxes, within limits of time and size: with one program, or between a program and its tests."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ START_SECONDS = 60.0
 """How long a sandbox may take to come up on a machine that is busy with others."""
 _CPU_TIME = 128 + 24
 """bubblewrap's exit status for a child that the kernel ended at its limit of processor time (SIGXCPU)."""
+_LOOKED_UP = b"?(None, "
+"""How a request begins that only looks up what the program defines."""
 _MOST_ASKED = 1 << 26
 """Bytes of one request that tests may make."""
 
@@ -142,7 +144,7 @@ def examined(program: Conversation, tests: Conversation) -> Reply:
         except BrokenPipeError:
             line, problem = program.line()
             return Reply(None, problem or "stopped to read what it was asked")
-        answers += 1
+        answers += not asked.startswith(_LOOKED_UP)
 
 
 def _raised(line: bytes | None) -> str:

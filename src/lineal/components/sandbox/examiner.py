@@ -1,18 +1,20 @@
-"""What runs in the judge's sandbox: `python examiner.pyc CPU_SECONDS MEMORY_BYTES FILE_BYTES`, one process for one program's tests.
+"""What runs in the judge's sandbox: `python examiner.pyc CPU_SECONDS MEMORY_BYTES FILE_BYTES`, one process for one program.
 
-It says `ready`, reads a job (one line), and runs the tests' text, in which each assertion has been wrapped (`rewriting.py`). What the
-tests ask of the program it writes as lines that begin with `?`; each is answered by a line of the program's sandbox. So the program
-sees what it is called with and nothing else, and nothing of it is here but plain values. The last line is the outcome:
+It says `ready`, reads a job (one line), and runs the tests' text, in which each assertion has been wrapped (`rewriting.py`). What
+the tests ask of the program it writes as lines that begin with `?`; each is answered by a line of the program's sandbox. So
+the program sees what it is called with and nothing else, and nothing of it is here but plain values. The last line tells the
+outcome:
 
     !{"failed": {"0": "got 3"}, "reached": 2, "ended": null, "answers": 2}
 
-`reached` is how many of the assertions were worked out at least once, `ended` what ended the tests before their end, and `answers`
-how many values had come from the program.
+`reached` is how many of the assertions were worked out at least once, `ended` what ended the tests before their end, and
+`answers` how many values had come from the program.
 """
 
 import builtins
 import posix
 import sys
+from contextlib import suppress
 
 from lineal.components.sandbox.inside import feed, limit, quoted, read_line, write_to_end
 from lineal.components.sandbox.values import NotPlain, Raised, read_result
@@ -143,8 +145,6 @@ class Assertion:
             self._assertions.fail(self._number, None)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None") -> bool:
-        if error is None:
-            return False
         if not isinstance(error, Exception):
             return False
         self._assertions.fail(self._number, error)
@@ -168,12 +168,14 @@ def written(value: "Any") -> str:
     kind = type(value)
     if isinstance(value, NotPlain):
         return f"kept({value.number})"
-    if kind in (list, tuple, set, frozenset, bytearray):
-        inside = f"[{', '.join(map(written, value))}]" if kind is not bytearray else repr(bytes(value))
-        return inside if kind is list else f"(*{inside},)" if kind is tuple and value else "()" if kind is tuple else f"{kind.__name__}({inside})"
     if kind is dict:
         return f"{{{', '.join(f'{written(key)}: {written(item)}' for key, item in value.items())}}}"
-    if value is None or kind in (bool, int, float, complex, str, bytes, range):
+    if kind is tuple:
+        return f"({''.join(f'{written(item)}, ' for item in value)})"
+    if kind in (list, set, frozenset):
+        items = f"[{', '.join(map(written, value))}]"
+        return items if kind is list else f"{kind.__name__}({items})"
+    if value is None or kind in (bool, int, float, complex, str, bytes, bytearray, range):
         return repr(value)
     raise CannotAsk(f"the tests give the program a {kind.__name__}, and only plain values can be given to it")
 
@@ -206,10 +208,8 @@ def shown(value: object) -> str:
 def bind(names: "tuple[str, ...]", program: Program, space: dict[str, object]) -> bool:
     """Gives the tests the program's names; whether it defines them all."""
     for name in names:
-        try:
+        with suppress(Exception):
             space[name] = program.name(name)
-        except Exception:
-            continue
     return set(names) <= set(space)
 
 

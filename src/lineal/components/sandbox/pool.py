@@ -13,6 +13,7 @@ from typing import Any, Self
 from lineal.components.sandbox.bubblewrap import JUDGE, Limits, end, kill, start
 from lineal.components.sandbox.conversation import Conversation, Reply, examined
 
+
 class SandboxPool:
     """Runs programs, several at a time.
 

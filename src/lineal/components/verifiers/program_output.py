@@ -19,6 +19,7 @@ class ProgramOutput(ProgramVerifier):
     came to its end has printed.
     """
 
+    version: ClassVar[int] = 2
     name_inside: ClassVar[str] = "__main__"
     reads: ClassVar[Columns] = ("completion", "answer")
     added: ClassVar[Columns] = merged(VERDICT, ("output",))

@@ -46,12 +46,12 @@ def names_of(tests: ast.Module, prompt: str) -> Names:
     asked &= free | _BUILT_IN
     given = _given(prompt, free - asked)
     rest = free - modules - _BUILT_IN - asked - _bound(given)
-    if not asked and len(rest) == 1:
+    if not asked and len(_outermost(tests, rest)) == 1:
         asked, rest = rest, set()
-    for name in sorted(rest):
-        if not re.search(_NAMED.format(re.escape(name)), prompt):
-            fix = f"Define it there, or have the prompt say that the program must: as `{name}` or {name}(...)"
-            raise ValueError(f"the tests use {name!r}, which neither they define nor the prompt names. {fix}")
+    unknown = sorted(name for name in rest if not re.search(_NAMED.format(re.escape(name)), prompt))
+    if unknown:
+        fix = f"Define it there, or have the prompt say that the program must, as `{unknown[-1]}` or {unknown[-1]}(...)"
+        raise ValueError(f"the tests use {' and '.join(unknown)}, which neither they define nor the prompt names. {fix}")
     program = asked | rest or _one_built_in(tests)
     return Names(frozenset(program), frozenset(modules), tuple(given))
 
@@ -86,6 +86,14 @@ def _is_only_a_base(tests: ast.Module, name: str) -> bool:
     bases = {id(node.value) for node in ast.walk(tests) if isinstance(node, ast.Attribute)}
     uses = [node for node in ast.walk(tests) if isinstance(node, ast.Name) and node.id == name]
     return all(id(node) in bases for node in uses)
+
+
+def _outermost(node: ast.AST, names: set[str]) -> set[str]:
+    """The names that are used elsewhere than in what a call of another is given: `f` of `f(Pair(1, 2)) == 3`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+        return {node.func.id}
+    own = {node.id} & names if isinstance(node, ast.Name) else set()
+    return own.union(*(_outermost(child, names) for child in ast.iter_child_nodes(node)))
 
 
 def _given(prompt: str, wanted: set[str]) -> list[ast.stmt]:
