@@ -11,6 +11,7 @@ from lineal.errors import ArtifactError
 from lineal.orchestrate.dagster_checks import check_results, evaluation
 from lineal.orchestrate.dagster_events import materialization, version_tags
 from lineal.orchestrate.dagster_keys import asset_key
+from lineal.orchestrate.dagster_killed import close_killed_runs
 from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dagster_retractions import retraction_events
 from lineal.orchestrate.dagster_storage import cheap_writes
@@ -26,12 +27,15 @@ OutsideEvent = dg.AssetMaterialization | dg.AssetCheckEvaluation
 def sync(plan: Plan) -> list[str]:
     """Reports to Dagster every artifact that `dvc.lock` records otherwise than Dagster's latest materialization.
 
+    Runs that were killed are closed on the way.
+
     Returns:
         the keys of the reported artifacts.
     """
     keys = {asset_key(key): key for key in plan.makers}
     reported = []
     with cheap_writes(), dg.DagsterInstance.get() as instance:
+        close_killed_runs(instance)
         for event in outside_events(plan, instance):
             instance.report_runless_asset_event(event)
             if isinstance(event, dg.AssetMaterialization):
