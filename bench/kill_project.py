@@ -40,6 +40,10 @@ LEFTOVERS = (".*.partial", ".*.old", ".*.linking", "*.writing")
 
 def make_project(root: Path, engine: str, processes: str) -> Path:
     """Writes the project; nothing has run in it."""
+    from lineal.orchestrate.dvc_yaml import write_dvc_yaml
+    from lineal.plan import make_plan
+    from lineal.recipe.project import open_project
+
     scratch_project(root)
     for path in (root / "pipelines").glob("*.yaml"):
         path.unlink()
@@ -47,6 +51,7 @@ def make_project(root: Path, engine: str, processes: str) -> Path:
     text = PIPELINE.format(shape=SHAPE if real else "", sql="keep_all" if real else "keep_correct")
     (root / "pipelines" / "kills.yaml").write_text(text, encoding="utf-8")
     (root / "params.yaml").write_text(PARAMS.format(engine=engine, processes=processes), encoding="utf-8")
+    write_dvc_yaml(make_plan(open_project(root)))
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.org"]
     subprocess.run([*git, "commit", "-qam", "a step of every kind"], cwd=root, check=True)
     return root
@@ -168,6 +173,7 @@ def reported_twice(root: Path) -> list[str]:
 
 def remote_faults(remote: Path, cache: Path) -> list[str]:
     """What a DVC remote lacks of a cache, and objects whose bytes are not what their name says."""
+
     def objects(root: Path) -> dict[str, Path]:
         return {f"{path.parent.name}{path.name}": path for path in (root / "files" / "md5").rglob("*") if path.is_file()}
 

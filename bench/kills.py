@@ -2,11 +2,11 @@
 
     python bench/kills.py --kills 1000 --output docs/kills.json
 
-Each cycle starts a command and sends SIGKILL after a random time: to the command alone, to one of the processes below it, or to
-all of them at once. The same command follows until it ends by itself; then the project is checked and a new series begins. Commands
-are forked from this process, which has the imports done, so that the time to the kill is spent in the work and not in `import`;
-the series `cold` starts them from the installed script instead. The kill times follow from --seed, what they hit does not.
-Exit status 1 when a check fails; such a project is kept.
+Each cycle starts a command and sends SIGKILL after a random amount of work (processor seconds, so that a busy machine kills at
+the same places, and up to 0.3 s more): to the command alone, to one of the processes below it, or to all of them at once. The same
+command follows until it ends by itself; then the project is checked and a new series begins. Commands are forked from this process,
+which has the imports done, so that kills hit the work and not `import`; the series `cold` starts the installed script instead.
+The moments follow from --seed, what they hit does not quite. Exit status 1 when a check fails; such a project is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,6 @@ ORPHAN_SECONDS = 30.0
 """How long a process may live on after its run was killed; steps look for their parent every 0.5 s."""
 END_SECONDS = 900.0
 LAUNCH = ("dagster", "job", "launch", "-m", "assets.definitions", "-j", "kills")
-WHERE = "retract", "--where", "prompt_id in (select min(prompt_id) from rows)"
 
 
 @dataclass
@@ -62,8 +61,7 @@ class Tally:
     def as_json(self) -> dict[str, Any]:
         return {
             "kills": self.kills, "series": self.series, "faults": self.faults, "victims": most_common(self.victims),
-            "during": most_common(self.during), "slowest_orphan_seconds": round(self.slowest_orphan, 2),
-            "seconds": round(self.seconds),
+            "during": most_common(self.during), "slowest_orphan": round(self.slowest_orphan, 2), "seconds": round(self.seconds),
         }  # fmt: skip
 
 
@@ -87,15 +85,17 @@ def main() -> None:
     os.environ["DAGSTER_HOME"] = ""
     directory = Path(tempfile.mkdtemp(prefix="kills-", dir=arguments.directory))
     chosen = arguments.series.split(",")
-    tallies = {name: Tally() for name in chosen}
+    tallies = _earlier(arguments.output)
+    tallies |= {name: Tally() for name in chosen if name not in tallies}
+    goal = sum(tally.kills for tally in tallies.values()) + arguments.kills
     with fork_server():
         campaign = _prepared(directory, random.Random(arguments.seed), chosen)
         turns = 0
-        while sum(tally.kills for tally in tallies.values()) < arguments.kills:
+        while sum(tally.kills for tally in tallies.values()) < goal:
             name = chosen[turns % len(chosen)]
             _one_series(campaign, name, tallies[name], turns)
             turns += 1
-            _write(arguments, tallies)
+            _write(arguments.output, tallies)
     wrong = [fault for tally in tallies.values() for fault in tally.faults]
     if not wrong:
         shutil.rmtree(directory)
@@ -112,13 +112,24 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _write(arguments: argparse.Namespace, tallies: dict[str, Tally]) -> None:
-    figures = {name: tally.as_json() for name, tally in tallies.items()}
-    for name, one in figures.items():
-        print(f"{name:<8} {one['kills']:>5} kills in {one['series']:>4} series, {len(one['faults'])} faults", end="; ")
-    print(flush=True)
-    if arguments.output:
-        arguments.output.write_text(json.dumps({"seed": arguments.seed, "series": figures}, indent=2) + "\n", encoding="utf-8")
+def _earlier(output: Path | None) -> dict[str, Tally]:
+    """The figures of earlier calls."""
+    if output is None or not output.exists():
+        return {}
+    series = json.loads(output.read_text(encoding="utf-8"))["series"]
+    return {
+        name: Tally(**{**one, "victims": Counter(one["victims"]), "during": Counter(one["during"])})
+        for name, one in series.items()
+    }
+
+
+def _write(output: Path | None, tallies: dict[str, Tally]) -> None:
+    """Prints the figures, and writes them."""
+    said = [f"{name} {one.kills} kills, {one.series} series, {len(one.faults)} faults" for name, one in tallies.items()]
+    print("; ".join(said), flush=True)
+    if output:
+        figures = {"series": {name: one.as_json() for name, one in tallies.items()}}
+        output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -126,11 +137,11 @@ def _write(arguments: argparse.Namespace, tallies: dict[str, Tally]) -> None:
 
 def _import_everything() -> None:
     """What the commands need, so that forked ones begin to work at once."""
-    import dagster._cli
+    import dagster._cli  # noqa: F401
     import dvc.cli
     import dvc.commands.data_sync
     import dvc.commands.repro
-    import dvc.repo.reproduce
+    import dvc.repo.reproduce  # noqa: F401
 
     import lineal.audit.catalog
     import lineal.audit.retraction
@@ -207,12 +218,23 @@ def to_the_end(root: Path, *words: str, cold: bool = False) -> tuple[int, str]:
 # -- killing ----------------------------------------------------------------------------------------------------------
 
 
-def below(root: Path) -> Iterator[psutil.Process]:
+def below(root: Path) -> list[psutil.Process]:
     """The living processes whose working directory is the project: all that a command starts is there."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(root):
-                yield process
+    found, place = [], f"{root}/"
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            if f"{os.readlink(f'/proc/{int(name)}/cwd')}/".startswith(place):
+                found.append(psutil.Process(int(name)))
+    return found
+
+
+def _work(root: Path) -> float:
+    """Processor seconds that the processes of the project and their dead children have taken."""
+    seconds = 0.0
+    for process in below(root):
+        with contextlib.suppress(psutil.Error):
+            seconds += sum(process.cpu_times()[:4])
+    return seconds
 
 
 def _gone(root: Path) -> float:
@@ -222,7 +244,7 @@ def _gone(root: Path) -> float:
         TimeoutError: one lives on.
     """
     began = time.monotonic()
-    while any(True for _ in below(root)):
+    while below(root):
         if time.monotonic() - began > ORPHAN_SECONDS:
             left = [" ".join(process.cmdline()) for process in below(root)]
             for process in below(root):
@@ -241,9 +263,9 @@ def until_it_ends(
     while True:
         attempt += 1
         process = forked(root, _command(words, cold), log)
-        ended = _wait(root, process, campaign.moments.uniform(*span) * (1 + attempt / 50))
+        ended = _wait(root, process, campaign.moments.uniform(*span) * (1 + attempt / 20), campaign.moments.uniform(0, 0.3))
         killed = None if ended is not None else _kill(campaign, root, process, tally)
-        status = ended if ended is not None else os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        status = ended if ended is not None else _reaped(process)
         try:
             tally.slowest_orphan = max(tally.slowest_orphan, _gone(root))
         except TimeoutError as error:
@@ -257,18 +279,22 @@ def until_it_ends(
             raise RuntimeError(f"{' '.join(words)} came to no end in 200 attempts")
 
 
-def _wait(root: Path, process: int, seconds: float) -> int | None:
-    """The exit status of a command that ends in time; a launched run counts as running while its processes do."""
-    deadline = time.monotonic() + seconds
-    status = None
+def _wait(root: Path, process: int, work: float, pause: float) -> int | None:
+    """Waits until a command has done some work, and a moment longer; its exit status when it ends before that.
+
+    A launched run counts as running while its processes do.
+    """
+    deadline, status, reached = time.monotonic() + END_SECONDS, None, False
     while time.monotonic() < deadline:
         if status is None:
             done, raw = os.waitpid(process, os.WNOHANG)
             status = os.waitstatus_to_exitcode(raw) if done else None
-        if status is not None and not any(True for _ in below(root)):
+        if status is not None and not below(root):
             return status
-        time.sleep(0.01)
-    return status if status is not None and not any(True for _ in below(root)) else None
+        if not reached and _work(root) >= work:
+            deadline, reached = time.monotonic() + pause, True
+        time.sleep(0.02)
+    return None
 
 
 def _kill(campaign: Campaign, root: Path, process: int, tally: Tally) -> str:
@@ -290,6 +316,14 @@ def _kill(campaign: Campaign, root: Path, process: int, tally: Tally) -> str:
     tally.victims[victim] += 1
     tally.during.update(steps or ["between steps"])
     return victim
+
+
+def _reaped(process: int) -> int:
+    """The exit status of a command that may have ended, and been reaped, before what it started."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    except ChildProcessError:
+        return 0
 
 
 def _kind(process: psutil.Process) -> str:
@@ -337,6 +371,8 @@ def _one_series(campaign: Campaign, name: str, tally: Tally, number: int) -> Non
     except RuntimeError as error:
         found = [str(error)]
     tally.faults += [f"{root.name}: {fault}" for fault in found]
+    for fault in found:
+        print(f"FAULT {root}: {fault}", flush=True)
     tally.series += 1
     tally.seconds += time.monotonic() - began
     if not found:
@@ -345,7 +381,7 @@ def _one_series(campaign: Campaign, name: str, tally: Tally, number: int) -> Non
 
 def _run(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["fresh"], root)
-    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.0, 4.0))
+    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.0, 5.0))
     return _checked(root, campaign.expected["finished"])
 
 
@@ -357,7 +393,7 @@ def _cold(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
 
 def _real(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["real"], root)
-    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.0, 10.0))
+    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.0, 12.0))
     return _checked(root, campaign.expected["real"])
 
 
@@ -369,7 +405,7 @@ def _repro(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
 
 def _launched(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["fresh"], root)
-    until_it_ends(campaign, root, LAUNCH, tally, (0.0, 30.0))
+    until_it_ends(campaign, root, LAUNCH, tally, (0.0, 25.0))
     return _checked(root, campaign.expected["finished"])
 
 
@@ -390,7 +426,7 @@ def _retract(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     except RuntimeError as error:
         if "has a retraction" not in str(error):
             raise
-    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.0, 4.0))
+    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.0, 5.0))
     return _checked(root, campaign.expected["retracted"])
 
 
@@ -404,7 +440,7 @@ def _push(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["finished"], root)
     remote = root.with_suffix(".remote")
     subprocess.run([sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", str(remote)], cwd=root, check=True)
-    until_it_ends(campaign, root, ("dvc", "push"), tally, (0.0, 1.0))
+    until_it_ends(campaign, root, ("dvc", "push"), tally, (0.0, 0.8))
     found = remote_faults(remote, root / ".dvc" / "cache")
     shutil.rmtree(remote)
     return [*found, *_checked(root, campaign.expected["finished"])]
