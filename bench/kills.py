@@ -3,9 +3,9 @@
     python bench/kills.py --kills 1000 --output docs/kills.json
 
 Each cycle starts a command and sends SIGKILL after a random amount of work (processor seconds, so that a busy machine kills at
-the same places, and up to 0.3 s more): to the command alone, to one of the processes below it, or to all of them at once. The same
-command follows until it ends by itself; then the project is checked and a new series begins. Commands are forked from this process,
-which has the imports done, so that kills hit the work and not `import`; the series `cold` starts the installed script instead.
+the same places, and up to 0.3 s more): to the command alone, to a process below it, or to all of them at once. The same command
+follows until it ends by itself; then the project is checked and a new series begins. Commands are forked from this process, which
+has the imports done, so that kills hit the work and not `import`; the series `cold` starts the installed script instead.
 The moments follow from --seed, what they hit does not quite. Exit status 1 when a check fails; such a project is kept.
 """
 
@@ -83,6 +83,7 @@ def main() -> None:
     from lineal.step.forkserver import fork_server
 
     os.environ["DAGSTER_HOME"] = ""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     directory = Path(tempfile.mkdtemp(prefix="kills-", dir=arguments.directory))
     chosen = arguments.series.split(",")
     tallies = _earlier(arguments.output)
