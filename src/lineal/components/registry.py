@@ -119,5 +119,7 @@ class Registry:
             if name in BUILT_IN:
                 raise
             where = f"the entry point {name} = {self._locations[name]!r} ({ENTRY_POINTS})"
-            raise KeyError(f"component {name!r} cannot be loaded from {where}: {error}. Reinstall the package that adds it") from error
+            raise KeyError(
+                f"component {name!r} cannot be loaded from {where}: {error}. Reinstall the package that adds it"
+            ) from error
         return found
