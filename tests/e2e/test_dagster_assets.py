@@ -11,7 +11,7 @@ from lineal.errors import StepFailure
 from lineal.orchestrate.dagster_definitions import definitions
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.orchestrate.dagster_run import _message, materialize
-from lineal.orchestrate.dagster_sync import known_tags, sync
+from lineal.orchestrate.dagster_sync import known_tags, outside_events, sync
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_repo import DvcProject
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
@@ -73,6 +73,19 @@ def test_sync_after_dvc_made_everything_reports_it_once(fresh):
     assert set(sync(plan)) == set(plan.makers)
     assert data_versions(plan) == recorded_digests(plan)
     assert sync(plan) == []
+
+
+def test_sync_that_was_killed_before_the_checks_reports_them_next_time(fresh):
+    plan = plan_of(fresh)
+    command(fresh, "dvc", "repro", "-s", "toy-tasks-train")
+    with dg.DagsterInstance.get() as instance:
+        (made, *checks) = outside_events(plan, instance)
+        instance.report_runless_asset_event(made)
+        left = list(outside_events(plan, instance))
+    assert [(event.asset_key, event.check_name) for event in left] == [(check.asset_key, check.check_name) for check in checks]
+    assert left and sync(plan) == []
+    with dg.DagsterInstance.get() as instance:
+        assert list(outside_events(plan, instance)) == []
 
 
 def test_sync_leaves_no_asset_stale_in_dagster(finished):

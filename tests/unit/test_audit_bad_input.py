@@ -143,3 +143,27 @@ def test_artifact_that_was_edited_by_hand_is_named(root, capsys, monkeypatch, tm
     assert status == 1
     assert "tiny/round_01/verified" in text
     assert not (tmp_path / "out").exists()
+
+
+MISSING_PACKAGE = """\
+method: Others
+summary: Uses a component of a package that is not installed here.
+tasks:
+  test: {use: their_tasks}
+round:
+  evaluation: {use: accuracy, model: previous.evaluation, prompts: tasks.test}
+"""
+
+
+@pytest.mark.parametrize(("command", "printed"), [("status", "tiny/"), ("report", "index.html")])
+def test_pipeline_whose_package_is_missing_is_left_out_of_status_and_report(root, capsys, command, printed):
+    (root / "pipelines" / "others.yaml").write_text(MISSING_PACKAGE)
+    params = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(params.replace("active: [", "active: [others, "))
+    (root / "artifacts" / "others").mkdir()
+    (root / "artifacts" / "others" / "manifest.json").write_text("{}")
+    status = run_command(["-C", str(root), command])
+    output = capsys.readouterr()
+    assert (status, printed in output.out) == (2, True)
+    assert "others is left out: pipelines/others.yaml:4: tasks.test.use: unknown component 'their_tasks'" in output.err
+    assert "(entry points 'lineal.components'), install that package" in output.err and "Its 1 artifacts" in output.err

@@ -197,7 +197,10 @@ def test_unknown_selector_names_line_and_nearest(tmp_path: Path):
 
 def test_unknown_component_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "use: exact_match", "use: exact_mach")
-    assert message == "pipelines/mine.yaml:12: round.verified.use: unknown component 'exact_mach'. Did you mean 'exact_match'?"
+    assert message == (
+        "pipelines/mine.yaml:12: round.verified.use: unknown component 'exact_mach'. Did you mean 'exact_match'? "
+        "If a package adds it (entry points 'lineal.components'), install that package here"
+    )
 
 
 def test_missing_column_names_who_needs_it_and_what_is_there(tmp_path: Path):

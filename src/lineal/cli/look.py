@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineal.cli.revision import opened_project, rev_option, revision_of, warn_of_missing
+from lineal.cli.revision import opened_project, plan_to_look_at, rev_option, revision_of, warn_of_missing
 
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
@@ -135,14 +135,14 @@ def taint(directory: Path, where: str, key: str | None, as_json: bool, rev: str 
 def report(directory: Path, output: Path | None, rev: str | None) -> None:
     """Write one self-contained HTML page about the active pipelines."""
     from lineal.audit.report import write_report
-    from lineal.plan import make_plan
     from lineal.recipe.project import find_root
 
     project = opened_project(directory, rev)
     looked_at = revision_of(directory, rev) if rev is not None else None
     path = output or find_root(directory) / "reports" / (f"{looked_at[0][:12]}.html" if looked_at else "index.html")
-    write_report(make_plan(project), path)
-    click.echo(str(path))
+    with plan_to_look_at(project) as plan:
+        write_report(plan, path)
+        click.echo(str(path))
 
 
 def output_width() -> int:

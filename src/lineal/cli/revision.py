@@ -7,6 +7,8 @@ def command(directory, rev, ...):
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ import click
 
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
+    from lineal.errors import DeclarationError
+    from lineal.plan import Plan
     from lineal.recipe.project import Project
 
 rev_option = click.option("--rev", metavar="GITREV", help="As of this git revision, through DVC's cache; nothing is checked out.")
@@ -43,6 +47,29 @@ def opened_project(directory: Path, rev: str | None, wanted: tuple[str, ...] = (
             f"warning: at {rev} {', '.join(view.absent)} {lacking}; what reads it cannot be planned, or looks stale", err=True
         )
     return view.project
+
+
+@contextmanager
+def plan_to_look_at(project: Project) -> Iterator[Plan]:
+    """The active pipelines that can be planned; the others' errors follow what the block prints.
+
+    Raises:
+        DeclarationError: some could not be planned; raised before the block where none could.
+    """
+    from lineal.errors import DeclarationError
+    from lineal.plan import plan_what_can_be
+
+    plan, refused = plan_what_can_be(project)
+    if plan.pipelines:
+        yield plan
+    if refused:
+        raise DeclarationError("\n".join(_left_out(project, name, error) for name, error in refused.items()))
+
+
+def _left_out(project: Project, name: str, error: DeclarationError) -> str:
+    made = sum(1 for _ in (project.artifacts / name).rglob("manifest.json"))
+    kept = f". Its {made} artifacts can still be read: lineal show, lineal trace" if made else ""
+    return f"{name} is left out: {error}{kept}"
 
 
 def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None:

@@ -72,6 +72,7 @@ BUILT_IN: dict[str, str] = {
 """Name in `use:` to `module:class`; modules are imported when a pipeline uses them."""
 
 ENTRY_POINTS = "lineal.components"
+_FROM_A_PACKAGE = f"If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
 
 
 @cache
@@ -106,11 +107,23 @@ class Registry:
         """The component class of a name.
 
         Raises:
-            KeyError: with a sentence that helps, when the name is unknown.
+            KeyError: with a sentence that helps, when the name is unknown or its package cannot be imported.
         """
         if name not in self._classes:
             if name not in self._locations:
-                raise KeyError(f"unknown component {name!r}. {did_you_mean(name, self.names)}")
-            module, _, attribute = self._locations[name].partition(":")
-            self._classes[name] = getattr(import_module(module), attribute)
+                raise KeyError(f"unknown component {name!r}. {did_you_mean(name, self.names)} {_FROM_A_PACKAGE}")
+            self._classes[name] = self._load(name)
         return self._classes[name]
+
+    def _load(self, name: str) -> type[Component]:
+        module, _, attribute = self._locations[name].partition(":")
+        try:
+            found: type[Component] = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if name in BUILT_IN:
+                raise
+            where = f"the entry point {name} = {self._locations[name]!r} ({ENTRY_POINTS})"
+            raise KeyError(
+                f"component {name!r} cannot be loaded from {where}: {error}. Reinstall the package that adds it"
+            ) from error
+        return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from lineal.errors import StepFailure
 from lineal.orchestrate.dagster_assets import step_assets
 from lineal.orchestrate.dagster_executors import executor_of, require_launcher
 from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
+from lineal.orchestrate.dagster_killed import close_killed_runs, owner_tags
 from lineal.orchestrate.dagster_metadata import OUTCOME
 from lineal.orchestrate.dagster_storage import cheap_writes
 from lineal.orchestrate.instance import DAGSTER_HOME, use_project_instance
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["materialize", "use_project_instance"]
 
-PID = "lineal/pid"
-HOST = "lineal/host"
 SEVERAL_PIPELINES = "lineal_run"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's own messages go to the instance, where the UI shows them, and not to the terminal."""
@@ -62,7 +60,7 @@ def materialize(plan: Plan, steps: Iterable[Step]) -> None:
     with cheap_writes(), _open_instance() as instance:
         require_launcher(plan.project.params.compute, instance)
         require_nodes(plan, chosen, instance)
-        _close_killed_runs(instance)
+        close_killed_runs(instance)
         failure = _follow(plan, chosen, _events(plan, chosen, instance))
     if failure is not None:
         raise failure
@@ -77,7 +75,7 @@ def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Ite
     job = repository.get_reconstructable_job(_run_name(chosen))
     run = instance.create_run_for_job(
         job.get_definition(), run_config=QUIET, job_code_origin=job.get_python_origin(),
-        tags={PID: str(os.getpid()), HOST: platform.node()},
+        tags=owner_tags(),
     )  # fmt: skip
     return execute_run_iterator(job, run, instance)
 
@@ -127,14 +125,6 @@ def _open_instance() -> dg.DagsterInstance:
     quiet = {"python_log_level": "INFO"}
     reference = InstanceRef.from_dir(os.environ[DAGSTER_HOME], overrides={"compute_logs": nothing, "python_logs": quiet})
     return dg.DagsterInstance.from_ref(reference)
-
-
-def _close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Fails earlier runs of ours on this host whose process is gone: a killed one can't, and would seem to run for ever."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        pid = run.tags.get(PID)
-        if pid is not None and run.tags.get(HOST) == platform.node() and not Path("/proc", pid).exists():
-            instance.report_run_failed(run, f"process {pid} was killed; `lineal run` goes on from its finished steps")
 
 
 def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> BaseException | None:

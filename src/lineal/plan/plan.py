@@ -9,7 +9,7 @@ from functools import cached_property
 
 from lineal.components.base import Output, Role
 from lineal.components.registry import Registry
-from lineal.errors import UsageError, did_you_mean
+from lineal.errors import DeclarationError, UsageError, did_you_mean
 from lineal.plan.compile import Compiler
 from lineal.plan.steps import Step
 from lineal.plan.unroll import unroll
@@ -114,6 +114,22 @@ def make_plan(project: Project, names: Iterable[str] | None = None, registry: Re
         for other in pipeline.other_profiles():
             Compiler(project, other, registry).check_settings()
     return Plan(project, pipelines, steps)
+
+
+def plan_what_can_be(project: Project) -> tuple[Plan, dict[str, DeclarationError]]:
+    """The plan of those active pipelines that can be planned, for commands that only look.
+
+    Returns:
+        the plan, and by pipeline why it is not in it.
+    """
+    registry, plans, refused = Registry(), [], {}
+    for name in project.params.active:
+        try:
+            plans.append(make_plan(project, [name], registry))
+        except DeclarationError as error:
+            refused[name] = error
+    pipelines = {name: pipeline for plan in plans for name, pipeline in plan.pipelines.items()}
+    return Plan(project, pipelines, {key: step for plan in plans for key, step in plan.steps.items()}), refused
 
 
 def _under_retractions(project: Project, step: Step) -> Step:
