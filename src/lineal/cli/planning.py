@@ -58,12 +58,13 @@ def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool
 @click.pass_obj
 def status(directory: Path, selection: tuple[str, ...], as_json: bool, rev: str | None) -> None:
     """Say for each step whether it is done, stale (and exactly why) or missing."""
+    from lineal.audit.verify import damage_of_plan
     from lineal.plan import make_plan
     from lineal.step.status import State, status_of
 
     made = make_plan(opened_project(directory, rev))
     chosen = {step.key for step in made.select(selection)} if selection else set(made.steps)
-    found = [entry for entry in status_of(made) if entry.key in chosen]
+    found = [entry for entry in status_of(made, damage_of_plan(made)) if entry.key in chosen]
     if as_json:
         click.echo(json.dumps([{"key": e.key, "state": str(e.state), "reasons": list(e.reasons)} for e in found], indent=2))
         return

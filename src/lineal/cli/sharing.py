@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lineal.cli.revision import opened_project, rev_option, warn_of_missing
+from lineal.cli.revision import opened_project, rev_option, warn_of_damage, warn_of_missing
 
 
 @click.command()
@@ -43,6 +43,7 @@ def export(directory: Path, key: str, target: Path, rev: str | None) -> None:
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
     artifact = find_artifact(project, catalog, key)
+    warn_of_damage(project, (one for one in catalog.upstream(artifact) if one.key != artifact.key))
     export_artifact(project, catalog, artifact, target)
     click.echo(f"{target}: {artifact.key} {artifact.digest[:12]}")
 
