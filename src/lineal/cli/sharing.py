@@ -43,8 +43,8 @@ def export(directory: Path, key: str, target: Path, rev: str | None) -> None:
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
     artifact = find_artifact(project, catalog, key)
-    warn_of_damage(project, (one for one in catalog.upstream(artifact) if one.key != artifact.key))
     export_artifact(project, catalog, artifact, target)
+    warn_of_damage(project, catalog.upstream(artifact))
     click.echo(f"{target}: {artifact.key} {artifact.digest[:12]}")
 
 

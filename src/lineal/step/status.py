@@ -65,13 +65,13 @@ def _status(
     except ArtifactError as error:
         missing = not plan.project.directory(step.key).exists()
         return StepStatus(step.key, State.MISSING if missing else State.STALE, () if missing else (str(error),))
+    damaged = [f"{key}: {why}" if key != step.key else why for key in step.artifact_keys().values() for why in damage.get(key, ())]
+    if damaged:
+        return StepStatus(step.key, State.STALE, tuple(damaged))
     upstream = [before[maker.key] for maker in plan.upstream(step)]
     unfinished = tuple(f"{maker.key} is {maker.state}" for maker in upstream if maker.state is not State.DONE)
     if unfinished:
         return StepStatus(step.key, State.STALE, unfinished)
-    damaged = [f"{key}: {why}" if key != step.key else why for key in step.artifact_keys().values() for why in damage.get(key, ())]
-    if damaged:
-        return StepStatus(step.key, State.STALE, tuple(damaged))
     reasons = _differences(plan, step, made)
     if reasons:
         return StepStatus(step.key, State.STALE, reasons)
