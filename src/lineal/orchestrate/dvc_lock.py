@@ -229,4 +229,4 @@ def _unsound(path: Path, message: str) -> ProjectError:
     if path.name != DVC_LOCK:
         return ProjectError(f"{path}: {message}. Write it: lineal plan --write")
     restore = f"Restore it: git checkout HEAD -- {path.name}"
-    return ProjectError(f"{path}: {message}. {restore}; or delete it, and lineal run records again what lies here")
+    return ProjectError(f"{path}: {message}. {restore}; or delete it: lineal run takes what DVC's cache holds and makes the rest")
