@@ -8,10 +8,11 @@ import yaml
 from dvc.lock import Lock
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
-from lineal.audit.verify import directory_md5
+from lineal.data.digests import Digests
 from lineal.errors import ProjectError, StepBusy, StepFailure
 from lineal.orchestrate import dvc_repo
 from lineal.orchestrate.dvc_lock import recorded_digests
+from lineal.orchestrate.dvc_record import directory_md5
 from lineal.orchestrate.dvc_repo import DvcProject, Outcome
 from lineal.orchestrate.dvc_yaml import check_dvc_yaml, write_dvc_yaml
 
@@ -175,7 +176,7 @@ def test_project_without_dvc_repository_says_how_to_make_one(tmp_path):
 def test_round_is_verified_against_what_dvc_recorded(finished):
     plan = plan_of(finished)
     recorded = recorded_digests(plan)
-    assert {key: directory_md5(plan.project.directory(key)) for key in recorded} == recorded
+    assert {key: directory_md5(plan.project.directory(key), Digests()) for key in recorded} == recorded
     assert "are what they say" in command(finished, "lineal", "round", "toy/round_02", "--verify")
     edit(finished / "dvc.lock", recorded["toy/round_02/filtered"], "0" * 32 + ".dir")
     said = command(finished, "lineal", "round", "toy/round_02", "--verify", status=1)

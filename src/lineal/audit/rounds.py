@@ -96,7 +96,7 @@ def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revi
     artifacts = _round_artifacts(catalog, key)
     recorded = locked_artifacts(project.root)
     upstream = {one.key: one for artifact in artifacts for one in catalog.upstream(artifact)}
-    wrong = problems_of(catalog, upstream.values(), recorded, project.params.compute) if verify else None
+    wrong = problems_of(project, catalog, upstream.values()) if verify else None
     if wrong is not None:
         wrong |= {problem.partition(":")[0].partition(" ")[0]: [problem] for problem in _unreadable(catalog, key)}
     with connection(project.params.compute) as opened:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineal.cli.revision import opened_project, plan_to_look_at, rev_option, revision_of, warn_of_missing
+from lineal.cli.revision import (
+    opened_project,
+    plan_to_look_at,
+    rev_option,
+    revision_of,
+    warn_of_damage,
+    warn_of_missing,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
@@ -39,6 +46,7 @@ def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
     artifact = find_artifact(project, catalog, key)
+    warn_of_damage(project, [artifact])
     shown = showing.look_at(catalog, artifact, where, limit, project.params.compute)
     click.echo(json.dumps(showing.as_json(shown), indent=2) if as_json else showing.as_text(shown, output_width()))
 
@@ -134,12 +142,14 @@ def taint(directory: Path, where: str, key: str | None, as_json: bool, rev: str 
 @click.pass_obj
 def report(directory: Path, output: Path | None, rev: str | None) -> None:
     """Write one self-contained HTML page about the active pipelines."""
+    from lineal.audit.catalog import read_catalog
     from lineal.audit.report import write_report
     from lineal.recipe.project import find_root
 
     project = opened_project(directory, rev)
     looked_at = revision_of(directory, rev) if rev is not None else None
     path = output or find_root(directory) / "reports" / (f"{looked_at[0][:12]}.html" if looked_at else "index.html")
+    warn_of_missing(project, read_catalog(project), rev)
     with plan_to_look_at(project) as plan:
         write_report(plan, path)
         click.echo(str(path))

@@ -67,10 +67,11 @@ def status(directory: Path, selection: tuple[str, ...], as_json: bool, rev: str 
 
 
 def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
+    from lineal.audit.verify import damage_of_plan
     from lineal.step.status import State, status_of
 
     chosen = {step.key for step in made.select(selection)} if selection else set(made.steps)
-    found = [entry for entry in status_of(made) if entry.key in chosen]
+    found = [entry for entry in status_of(made, damage_of_plan(made)) if entry.key in chosen]
     if as_json:
         click.echo(json.dumps([{"key": e.key, "state": str(e.state), "reasons": list(e.reasons)} for e in found], indent=2))
         return

@@ -10,6 +10,8 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
 )
 
+from lineal.data.digests import Digests
+from lineal.data.manifest import verify_files
 from lineal.data.store import open_artifact
 from lineal.errors import ArtifactError
 from lineal.orchestrate.dagster_checks import check_results, check_specs, evaluation
@@ -97,11 +99,12 @@ def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str]) -> list[Ou
 
     There are none while its artifacts don't lie here whole: `dvc pull` brings them, a run makes them.
     """
-    log = read_log(plan.project, step.key)
+    log, digests = read_log(plan.project, step.key), Digests(plan.project.runs)
     events: list[OutsideEvent] = []
     try:
         for key in step.artifact_keys().values():
             artifact = open_artifact(key, plan.project.directory(key))
+            verify_files(artifact.directory, artifact.manifest, key, digests)
             if key in recorded:
                 events.append(materialization(step, key, recorded, artifact_metadata(step, artifact, log, MADE_OUTSIDE)))
         return [*events, *(evaluation(step, result) for result in check_results(plan, step))]

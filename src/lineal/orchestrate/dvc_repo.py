@@ -35,6 +35,8 @@ from lineal.orchestrate.dvc_lock import (
     LOCK_HEAD,
     declared_stages,
     entry_text,
+    locked_stage,
+    locked_stages,
     read_text,
     replaced_entry,
     require_current,
@@ -175,12 +177,21 @@ class DvcProject:
         recorded = self._recorded(read_text(self._root / DVC_LOCK), name)
         return StageLoader.load_stage(self._file, name, loads_yaml(declared)[name], recorded)
 
-    @staticmethod
-    def _recorded(text: str, name: str) -> dict[str, Any]:
-        if not text or text.startswith(LOCK_HEAD):
-            entry = entry_text(text, name)
-            return loads_yaml(entry)[name] if entry else {}
-        return loads_yaml(text).get("stages", {}).get(name, {})  # type: ignore[no-any-return]
+    def _recorded(self, text: str, name: str) -> dict[str, Any]:
+        """The stage's entry of `dvc.lock`, with the values' own types.
+
+        Raises:
+            ProjectError: it is not as DVC writes it.
+        """
+        if text and not text.startswith(LOCK_HEAD):
+            return self._all_recorded().get(name, {})  # type: ignore[no-any-return]
+        entry = entry_text(text, name) if locked_stage(text, name) else None
+        return loads_yaml(entry)[name] if entry else {}
+
+    def _all_recorded(self) -> dict[str, Any]:
+        """The same of all stages."""
+        locked_stages(self._root)
+        return (loads_yaml(read_text(self._root / DVC_LOCK)) or {}).get("stages", {})  # type: ignore[no-any-return]
 
     def _record(self, stage: PipelineStage) -> None:
         """Writes the stage's entry of `dvc.lock`; other entries stay as they are on disk now."""
@@ -240,7 +251,7 @@ class DvcProject:
 
     def _status(self, steps: list[Step]) -> dict[str, list[str]]:
         declared = declared_stages(self._root)
-        recorded = (loads_yaml(read_text(self._root / DVC_LOCK)) or {}).get("stages", {})
+        recorded = self._all_recorded()
         look = _Look()
         found: dict[str, list[str]] = {}
         for step in steps:

@@ -75,7 +75,7 @@ def write_dvc_yaml(plan: Plan) -> bool:
         whether it had to be changed.
     """
     path, text = plan.project.root / DVC_YAML, dvc_yaml_text(plan)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    if path.exists() and path.read_bytes() == text.encode():
         return False
     temporary = path.with_suffix(".yaml.writing")
     temporary.write_text(text, encoding="utf-8")
@@ -92,7 +92,7 @@ def check_dvc_yaml(plan: Plan) -> None:
     path = plan.project.root / DVC_YAML
     if not path.exists():
         raise ProjectError(f"{path} is missing. Write it: lineal plan --write")
-    found, expected = path.read_text(encoding="utf-8"), dvc_yaml_text(plan)
+    found, expected = path.read_text(encoding="utf-8", errors="replace"), dvc_yaml_text(plan)
     if found != expected:
         changes = difflib.unified_diff(found.splitlines(), expected.splitlines(), "dvc.yaml", "the plan", lineterm="", n=1)
         shown = "\n".join(list(changes)[:12])

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import Registry
-from lineal.errors import DeclarationError, MissingFile, did_you_mean
+from lineal.errors import MissingFile, Problems, did_you_mean
 from lineal.recipe.document import KeyPath, declaration_error
 from lineal.recipe.pipeline import STOP, Node, Pipeline, Section, settings_in_round
 from lineal.recipe.project import PIPELINES, Project
@@ -51,9 +51,15 @@ class Compiler:
         self.pipeline = pipeline
         self.registry = registry
         self.surroundings = Surroundings(project.root, project.root / PIPELINES)
-        self.classes = {
-            (section, name): self._class_of(node) for section, nodes in pipeline.sections.items() for name, node in nodes.items()
-        }
+        self.classes: dict[tuple[Section, str], type[Component]] = {}
+        problems = Problems()
+        for section, name, node in self._nodes():
+            with problems.noted():
+                self.classes[section, name] = self._class_of(node)
+        problems.raise_all()
+
+    def _nodes(self) -> list[tuple[Section, str, Node]]:
+        return [(section, name, node) for section, nodes in self.pipeline.sections.items() for name, node in nodes.items()]
 
     def _class_of(self, node: Node) -> type[Component]:
         try:
@@ -75,13 +81,26 @@ class Compiler:
         Raises:
             DeclarationError: a setting is unknown, missing or wrong; names file, line and key.
         """
-        for nodes in self.pipeline.sections.values():
-            for node in nodes.values():
-                try:
-                    self.compile(node)
-                except DeclarationError as error:
-                    if not isinstance(error.__cause__, MissingFile):
-                        raise
+        problems = Problems()
+        for _, _, node in self._nodes():
+            with problems.noted():
+                self.compile(node)
+        problems.found = [error for error in problems.found if not isinstance(error.__cause__, MissingFile)]
+        problems.raise_all()
+
+    def compile_all(self) -> dict[Section, dict[str, list[CompiledNode]]]:
+        """Every node as it is in the first round.
+
+        Raises:
+            DeclarationError: as `check_settings` does, also where a file is missing.
+        """
+        compiled: dict[Section, dict[str, list[CompiledNode]]] = {section: {} for section in self.pipeline.sections}
+        problems = Problems()
+        for section, name, node in self._nodes():
+            with problems.noted():
+                compiled[section][name] = self.compile(node)
+        problems.raise_all()
+        return compiled
 
     def compile(self, node: Node, round_number: int = 1) -> list[CompiledNode]:
         """The node in a round, once for each value of its `each` variable."""

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from lineal.errors import DeclarationError, did_you_mean
+from lineal.errors import DeclarationError, did_you_mean, joined
 
 KeyPath = tuple[str | int, ...]
 _SECRET = re.compile(r"(\w*[-_])?(api)?key|((access|api|auth)[-_]?)?token|secret|password|auth(orization)?|headers?", re.I)
@@ -115,14 +115,22 @@ def _value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, 
         key = ".".join(map(str, path))
         fix = f'DVC, which reads this file too, takes it for a date. Write "{node.value}", in quotes'
         raise DeclarationError(f"{name}:{node.start_mark.line + 1}: {key}: got {node.value}, expected text. {fix}")
-    return loader.construct_object(node)
+    return _scalar_of(loader, node, name)
+
+
+def _scalar_of(loader: Any, node: yaml.Node, name: str) -> Any:
+    try:
+        return loader.construct_object(node)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # `!!int x`
+        tag, line = node.tag.rpartition(":")[2], node.start_mark.line + 1
+        raise DeclarationError(f"{name}:{line}: {node.value!r:.80} is no {tag}; write a plain value") from error
 
 
 def _mapping_of(loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+        key = _scalar_of(loader, key_node, name) if isinstance(key_node, yaml.ScalarNode) else None
         if not isinstance(key, str):
             raise DeclarationError(f"{name}:{line}: a key must be a plain word, got {key!r}")
         if key in mapping:
@@ -162,8 +170,8 @@ def _arms(kind: Any) -> Iterator[Any]:
 
 def declaration_error(
     document: Document, path: KeyPath, error: ValidationError, model: type[BaseModel], others: Iterable[str] = ()
-) -> Exception:
-    """The first problem of a validation as an error that names file, line and key.
+) -> DeclarationError:
+    """The problems of a validation, one for each key, as an error that names file, line and key of each.
 
     Args:
         document: the file.
@@ -172,8 +180,15 @@ def declaration_error(
         model: what the value was validated as.
         others: keys that are known beside the model's fields.
     """
-    problems = error.errors()
-    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    by_key: dict[object, Any] = {}
+    for problem in problems:  # the arms of a union complain one by one
+        by_key.setdefault(problem["loc"][:1], problem)
+    errors = [_problem(document, path, problem, model, others) for problem in by_key.values()]
+    return joined(errors)
+
+
+def _problem(document: Document, path: KeyPath, first: Any, model: type[BaseModel], others: Iterable[str]) -> DeclarationError:
     where = (*path, *_keys_of(document, path, first["loc"]))
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])

@@ -12,6 +12,7 @@ from typing import Any
 
 from lineal.components.base import Component, Role
 from lineal.components.trainers.base import Trainer
+from lineal.data.digests import Digests
 from lineal.data.ids import digest_of
 from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_files
 from lineal.data.progress import say
@@ -158,12 +159,14 @@ def _run(plan: Plan, step: Step, component: Component, identity: Identity, works
 
 
 def open_inputs(plan: Plan, step: Step, verify: bool) -> dict[str, tuple[Artifact, ...]]:
-    """Opens a step's inputs by field; `verify` recomputes their files' digests."""
+    """Opens a step's inputs by field; `verify` reads every byte of their files, and records their digests for who looks later."""
     opened: dict[str, Artifact] = {}
+    digests = Digests(plan.project.runs, fresh=True)
     for key in step.all_inputs():
         opened[key] = open_artifact(key, plan.project.directory(key))
         if verify:
-            verify_files(opened[key].directory, opened[key].manifest, key)
+            verify_files(opened[key].directory, opened[key].manifest, key, digests)
+    digests.save()
     return {field: _once(keys, opened) for field, keys in step.inputs.items()}
 
 

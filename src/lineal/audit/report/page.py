@@ -17,6 +17,7 @@ from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import Measurer
 from lineal.audit.report.samples import SampleRow, round_samples
 from lineal.audit.summary import PipelineSummary, Summary, summarise
+from lineal.audit.verify import damage_of
 from lineal.components.base import Role
 from lineal.errors import ArtifactError
 from lineal.plan import Plan
@@ -84,6 +85,8 @@ def gather(plan: Plan) -> Page:
                 pipelines[place] = with_seen_before(plan, pipeline, opened)
         summary = Summary(tuple(pipelines))
         catalog = read_catalog(plan.project)
+        for key, problems in damage_of(plan.project, catalog.artifacts.values()).wrong.items():
+            troubles[f"{key}: {'; '.join(problems)}"] = None
         nodes = [node for pipeline in pipelines for node in pipeline.nodes]
         verifiers = sum(node.role is Role.VERIFIER for node in nodes)
         count = max(1, min(MOST_PER_VERDICT, MOST_ROWS // max(1, VERDICTS * verifiers)))
