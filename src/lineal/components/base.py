@@ -72,14 +72,22 @@ class Component(Strict):
         version: raised whenever the same settings would give other bytes.
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
         kinds: words that Dagster shows beside the asset.
+        headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
+        higher_is_better: whether the headline's fall is bad news; else its rise is.
     """
 
     role: ClassVar[Role]
     version: ClassVar[int] = 1
     loads_model: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
+    higher_is_better: ClassVar[bool] = True
 
     use: str
+
+    @property
+    def headline(self) -> str:
+        """The figure that stands for an evaluator."""
+        return ""
 
     @field_validator("*", mode="wrap")
     @classmethod

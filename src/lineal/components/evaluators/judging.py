@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Component, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.base import Columns, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.evaluators.base import Evaluator
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts
 from lineal.components.verifiers.base import VERDICT, RowVerifier, written
 from lineal.components.verifiers.embedded import columns_read, identity_of, refuse_errors, row_verifier
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
-class JudgedDraws(Component):
+class JudgedDraws(Evaluator):
     """Base of evaluators that draw completions of prompts and have a verifier judge them; the rows stay in the artifact.
 
     Attributes:
@@ -31,7 +32,6 @@ class JudgedDraws(Component):
         chat: whether prompts pass through the tokenizer's chat template.
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
