@@ -73,6 +73,8 @@ class Component(Strict):
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
         kinds: words that Dagster shows beside the asset.
         rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays good.
+        headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
+        higher_is_better: whether the headline's fall is bad news; else its rise is.
     """
 
     role: ClassVar[Role]
@@ -80,8 +82,14 @@ class Component(Strict):
     loads_model: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
     rereads: ClassVar[frozenset[str]] = frozenset()
+    higher_is_better: ClassVar[bool] = True
 
     use: str
+
+    @property
+    def headline(self) -> str:
+        """The figure that stands for an evaluator."""
+        return ""
 
     @field_validator("*", mode="wrap")
     @classmethod
