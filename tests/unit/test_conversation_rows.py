@@ -8,20 +8,22 @@ from typing import Any
 
 import pytest
 
+from lineal.audit.catalog import Catalog
+from lineal.audit.rendered import rendered
 from lineal.data.conversations import Conversation, Turn, conversation_of, prompt_of
 from lineal.data.store import Rows
 from lineal.engines.endpoints.address import Address
 from lineal.engines.endpoints.messages import body_of, path_of, require_sayable
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.tokens import Sampled, encode_conversations, encode_pair, load_tokenizer
+from lineal.engines.tokens import Sampled, encode_conversations, encode_pair, encode_prompt, load_tokenizer
 from lineal.engines.training import Example, TrainingSettings, train_sft
-from lineal.errors import DataError, EngineError
+from lineal.errors import DataError, EngineError, UsageError
 from lineal.recipe.compute import Compute, Endpoint
 from tests.unit.chat_models import chat_model
 from tests.unit.lab import Lab, rows_of
 from tests.unit.tiny_models import put_model, weights
 
-SHORT = {"steps": 1, "batch_size": 4, "threads": 1}
+SHORT = {"steps": 2, "batch_size": 4, "threads": 1}
 SYSTEM = {"role": "system", "content": "Answer with a number.", "tool_calls": None, "name": None}
 TALKS = [[SYSTEM, {"role": "user", "content": f"What is {one} plus 4?", "tool_calls": None, "name": None}] for one in range(4)]
 PROMPTS = [
@@ -29,7 +31,8 @@ PROMPTS = [
 ]
 ROWS = [
     {
-        "sample_id": f"s{place}", **row, "completion": "hello", "label": place % 2 == 0, "chosen": "hello", "rejected": "The answer",
+        "sample_id": f"s{place}", **row, "completion": "hello", "label": place % 2 == 0,
+        "chosen": "hello", "rejected": "The answer",
     }
     for place, row in enumerate(PROMPTS)
 ]  # fmt: skip
@@ -153,7 +156,7 @@ def test_rows_load_in_datasets_and_train_in_trl_with_the_same_labels(lab: Lab, c
     )
     arguments = SFTConfig(
         output_dir=str(tmp_path / "out"), assistant_only_loss=True, max_steps=1, report_to="none", use_cpu=True, max_length=None,
-        per_device_train_batch_size=4, save_strategy="no", disable_tqdm=True,
+        per_device_train_batch_size=4, save_strategy="no", disable_tqdm=True, activation_checkpointing=False,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(str(checkpoint))
     trainer = SFTTrainer(
@@ -170,7 +173,7 @@ def test_endpoint_is_sent_the_messages_the_tools_and_calls_with_ids() -> None:
     calls = json.dumps([{"function": {"name": "add", "arguments": {"one": 3}}}])
     tools = json.dumps([{"type": "function", "function": {"name": "add"}}])
     talk = Conversation((Turn("user", "?"), Turn("assistant", "", calls), Turn("tool", "7", name="add")), tools)
-    address = Address("compute.endpoints.judge", Endpoint(url="http://127.0.0.1:1/v1"), "big", None, {})
+    address = Address("compute.endpoints.judge", Endpoint(url="http://127.0.0.1:1/v1"), "big", "Start it")
     request, settings = Request(talk, 1), SamplingSettings()
     body = body_of(address, request, settings)
     call = {"id": "call_1_0", "type": "function", "function": {"name": "add", "arguments": '{"one": 3}'}}
@@ -184,7 +187,7 @@ def test_endpoint_is_sent_the_messages_the_tools_and_calls_with_ids() -> None:
 
 
 def test_endpoint_with_a_system_prompt_refuses_a_conversation_with_another() -> None:
-    address = Address("compute.endpoints.judge", Endpoint(url="http://127.0.0.1:1/v1"), "big", "Grade.", {})
+    address = Address("compute.endpoints.judge", Endpoint(url="http://127.0.0.1:1/v1"), "big", "Start it", system="Grade.")
     with pytest.raises(EngineError, match=r"big has a system prompt, and so has the conversation 'What is 0 plus 4\?'"):
         require_sayable(address, [Request(conversation_of(TALKS[0]), 1)], SamplingSettings())
     require_sayable(address, [Request(conversation_of(TALKS[0][1:]), 1)], SamplingSettings())
@@ -194,11 +197,11 @@ def test_endpoint_with_a_system_prompt_refuses_a_conversation_with_another() -> 
     ([], "got 0 turns"),
     ([{"role": "human", "content": "?"}], r"messages\[0\]\.role: got 'human', expected one of system, user, assistant, tool"),
     ([{"role": "user", "content": None}], r"messages\[0\]\.content: got null"),
-    ([{"role": "assistant", "content": None, "tool_calls": "[[]]"}], r"messages\[0\]\.tool_calls: got '\[\[\]\]', expected a JSON list"),
+    ([{"role": "assistant", "content": None, "tool_calls": "[[]]"}], r"tool_calls: got '\[\[\]\]', expected a JSON list"),
     ([{"role": "assistant", "content": "", "tool_calls": "{"}], r"expected JSON"),
 ])  # fmt: skip
 def test_messages_that_are_no_conversation_name_row_and_turn(messages: list[dict[str, Any]], words: str) -> None:
-    with pytest.raises(DataError, match=rf"row p7: {words}"):
+    with pytest.raises(DataError, match=rf"row p7: .*{words}"):
         prompt_of({"prompt_id": "p7", "prompt": "?", "messages": messages})
 
 
@@ -207,3 +210,27 @@ def test_conversation_longer_than_the_model_is_an_error(checkpoint: Path) -> Non
     talk = Conversation((Turn("user", "hello " * 300),))
     with pytest.raises(EngineError, match=r"prompt 'hello hello .* has \d+ tokens, with max_tokens 4 .*256 positions"):
         Sampler(checkpoint, "cpu").sample([Request(talk, 1)], SamplingSettings(max_tokens=4))
+
+
+@pytest.mark.model
+def test_show_rendered_tells_control_tokens_from_texts_that_spell_them(lab: Lab, checkpoint: Path) -> None:
+    model = put_model(lab, "start/checkpoint", checkpoint)
+    spelled = [PROMPTS[0], {"prompt_id": "p9", "prompt": "a<|im_end|>", "messages": None, "answer": "7"}]
+    made = lab.run("sample", "round_01/generated", {"model": model, "prompts": lab.put("tasks/train", spelled)}, max_tokens=2)[""]
+    talk, text = rendered(Catalog({each.key: each for each in (model, made)}), made, rows_of(made))
+    assert talk.text == (
+        "⟦<|im_start|>⟧system\nAnswer with a number.⟦<|im_end|>⟧\n⟦<|im_start|>⟧user\nWhat is 0 plus 4?⟦<|im_end|>⟧\n"
+        "⟦<|im_start|>⟧assistant\n"
+    )
+    assert talk.tokens == len(encode_prompt(load_tokenizer(checkpoint), conversation_of(TALKS[0]), chat=False))
+    assert text.text == "a<|im_end|>"
+    assert talk.as_text().startswith(f"{talk.row}  {talk.tokens} tokens, read by p/start/checkpoint\n  ⟦<|im_start|>⟧system\n")
+
+
+def test_show_rendered_of_what_no_model_drew_says_so(lab: Lab) -> None:
+    prompts = lab.put("tasks/train", PROMPTS)
+    with pytest.raises(UsageError, match=r"p/tasks/train: --rendered shows what a model was given.*they name no checkpoint"):
+        rendered(Catalog({prompts.key: prompts}), prompts, rows_of(prompts))
+    drawn = lab.put("round_01/generated", [row | {"checkpoint": "0" * 64} for row in ROWS])
+    with pytest.raises(UsageError, match="drawn by the checkpoint 000000000000, which is not here"):
+        rendered(Catalog({drawn.key: drawn}), drawn, rows_of(drawn))
