@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.scoring import LikelihoodScorer
 from lineal.engines.tokens import Sampled, encode_conversations, encode_pair, encode_prompt, load_tokenizer
 from lineal.engines.training import Example, TrainingSettings, train_sft
+from lineal.engines.vllm_sampler import VllmSampler
 from lineal.errors import DataError, EngineError, UsageError
-from lineal.recipe.compute import Compute, Endpoint
+from lineal.recipe.compute import Compute, Endpoint, VllmCompute
 from tests.unit.chat_models import chat_model
 from tests.unit.lab import Lab, rows_of
 from tests.unit.tiny_models import put_model, weights
@@ -86,19 +88,50 @@ def test_another_conversation_under_the_same_prompt_id_has_other_samples(lab: La
     assert ids([row | {"messages": None} for row in PROMPTS]) == ids(text)
 
 
-@pytest.mark.model
-def test_the_end_of_a_turn_is_learnt_and_ends_a_completion(checkpoint: Path, tmp_path: Path) -> None:
-    """With another eos than the template's end of a turn, as in the base models of Qwen."""
-    talk = conversation_of(TALKS[0])
+@pytest.fixture(scope="module")
+def trained(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that answers the first conversation with `hello`."""
+    made = tmp_path_factory.mktemp("trained") / "checkpoint"
     settings = TrainingSettings(steps=25, epochs=None, batch_size=4, learning_rate=2e-2, seed=7, threads=1)
-    train_sft(checkpoint, [Example(talk, "hello")] * 4, settings, tmp_path / "trained")
-    sampler, drawn = Sampler(tmp_path / "trained", "cpu"), SamplingSettings(temperature=0, max_tokens=8)
-    (found,) = sampler.sample([Request(talk, 1)], drawn)
-    tokenizer = load_tokenizer(checkpoint)
+    train_sft(checkpoint, [Example(conversation_of(TALKS[0]), "hello")] * 4, settings, made)
+    return made
+
+
+@pytest.mark.model
+def test_the_end_of_a_turn_is_learnt_and_ends_a_completion(trained: Path) -> None:
+    """With another eos than the template's end of a turn, as in the base models of Qwen."""
+    talk, tokenizer = conversation_of(TALKS[0]), load_tokenizer(trained)
+    (found,) = Sampler(trained, "cpu").sample([Request(talk, 1)], SamplingSettings(temperature=0, max_tokens=8))
     assert (found.text, found.finish_reason) == ("hello", "stop")
+    assert found.token_ids == encode_pair(tokenizer, talk, "hello", chat=False)[1]
     assert tokenizer.convert_ids_to_tokens(found.token_ids[-1:]) == ["<|im_end|>"]
     assert tokenizer.eos_token == "<|endoftext|>"  # noqa: S105 - no password
-    assert found.token_ids == encode_pair(tokenizer, talk, "hello", chat=False)[1]
+
+
+@pytest.mark.model
+def test_the_end_of_a_turn_ends_rollouts_and_the_model_stays_as_it_declares(lab: Lab, trained: Path) -> None:
+    inputs = {"prompts": lab.put("tasks/train", PROMPTS[:1]), "init": put_model(lab, "start/checkpoint", trained)}
+    settings = {"rewards": {"right": "exact_match"}, "samples": 4, "max_tokens": 8, "temperature": 0.01, **SHORT}
+    made = lab.run("grpo", "round_01/checkpoint", inputs, **settings)
+    assert {(row["completion"], row["finish_reason"]) for row in rows_of(made["rollouts"])} == {("hello", "stop")}
+    before, after = (json.loads((path / "generation_config.json").read_text()) for path in (trained, made[""].directory))
+    assert before["eos_token_id"] == after["eos_token_id"] == load_tokenizer(trained).eos_token_id
+
+
+@pytest.mark.model
+def test_vllm_is_told_where_each_request_stops(checkpoint: Path, tmp_path: Path) -> None:
+    engine = VllmSampler(checkpoint, VllmCompute(python=sys.executable), tmp_path / "vllm.log")
+    tokenizer, talk = load_tokenizer(checkpoint), conversation_of(TALKS[0])
+    message = engine._message([Request(talk, 1), Request("hello", 2)], SamplingSettings(max_tokens=4))
+    end, eos = tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id
+    assert [stops for _, _, stops in message["draws"]] == [sorted([eos, end]), [eos]]
+    assert message["prompts"] == [encode_prompt(tokenizer, prompt, chat=False) for prompt in (talk, "hello")]
+
+
+def test_selection_passes_conversations_on(lab: Lab) -> None:
+    rows = [row | {"token_ids": [1, 2]} for row in ROWS]
+    kept = rows_of(lab.run("select", "round_01/kept", {"rows": lab.put("round_01/rows", rows)}, sql="keep_all")[""])
+    assert [(row["messages"], row["token_ids"]) for row in kept] == [(row["messages"], row["token_ids"]) for row in rows]
 
 
 @pytest.mark.model
