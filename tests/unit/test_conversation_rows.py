@@ -22,7 +22,7 @@ from lineal.engines.training import Example, TrainingSettings, train_sft
 from lineal.engines.vllm_sampler import VllmSampler
 from lineal.errors import DataError, EngineError, UsageError
 from lineal.recipe.compute import Compute, Endpoint, VllmCompute
-from tests.unit.chat_models import chat_model
+from tests.unit.chat_models import chat_model, tokenizer_of
 from tests.unit.lab import Lab, rows_of
 from tests.unit.tiny_models import put_model, weights
 
@@ -207,6 +207,22 @@ def test_rows_load_in_datasets_and_train_in_trl_with_the_same_labels(lab: Lab, c
     assert batch["input_ids"][0].tolist() == ids
     assert batch["labels"][0].tolist() == [token if own else -100 for token, own in zip(ids, written, strict=True)]
     trainer.train()
+
+
+@pytest.mark.parametrize("answers", [("completion",), ("chosen", "rejected"), ()])
+def test_turns_of_a_row_are_a_prompt_of_trl(answers: tuple[str, ...]) -> None:
+    """As docs/conversations.md puts rows together for SFT and KTO, for DPO and for GRPO."""
+    from trl.data_utils import apply_chat_template, is_conversational
+
+    tokenizer, row = tokenizer_of("chatml_endoftext"), ROWS[1]
+    example = {"prompt": row["messages"]} | {name: [{"role": "assistant", "content": row[name]}] for name in answers}
+    assert is_conversational(example)
+    told = apply_chat_template(example, tokenizer)
+    talk = conversation_of(row["messages"])
+    assert tokenizer(told["prompt"])["input_ids"] == encode_prompt(tokenizer, talk, chat=False)
+    for name in answers:
+        _, ids = encode_pair(tokenizer, talk, str(row[name]), chat=False)
+        assert tokenizer(told[name])["input_ids"][: len(ids)] == ids
 
 
 def test_endpoint_is_sent_the_messages_the_tools_and_calls_with_ids() -> None:

@@ -48,21 +48,21 @@ class ChatTemplate:
         tokenizer: a checkpoint's.
 
     Raises:
-        EngineError: it has no chat template.
+        EngineError: it has no chat template, or its chat template renders no answers.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         require_template(tokenizer)
         self._tokenizer = tokenizer
         self._tokens = ControlTokens(tokenizer)
+        if self._frame.stop is not None and self._frame.stop not in tokenizer.all_special_tokens:
+            # Some tokenizers forget to call it special; then it would be left in completions, and texts could spell it.
+            tokenizer.add_special_tokens({"extra_special_tokens": [self._frame.stop]}, replace_extra_special_tokens=False)
+            self._tokens = ControlTokens(tokenizer)
 
     @cached_property
     def end_id(self) -> int:
-        """The token that ends a turn of the model.
-
-        Raises:
-            EngineError: the template writes no answers.
-        """
+        """The token that ends a turn of the model."""
         return self._tokens.encode([self._frame.end])[0][-1]
 
     def prompt_texts(self, conversations: Sequence[Conversation]) -> list[str]:
@@ -93,7 +93,7 @@ class ChatTemplate:
         They meet as when the model samples: no token spans the border.
 
         Raises:
-            EngineError: as in `prompt_texts`, or the template writes no answers.
+            EngineError: as in `prompt_texts`.
         """
         prompts = self.prompt_texts([conversation for conversation, _ in pairs])
         answers = self._openings(pairs, prompts)
@@ -135,7 +135,7 @@ class ChatTemplate:
             )
         opening = whole[len(prompt) : place] if whole.startswith(prompt) else ""
         tail = whole[place + len(answer) :]
-        stop = self._tokens.search(tail)
+        stop = self._tokens.search_added(tail)
         if stop is None:
             return Frame(opening, cast(str, self._tokenizer.eos_token), None)
         return Frame(opening, tail[: stop.end()], stop[0])
