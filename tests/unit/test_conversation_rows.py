@@ -209,6 +209,33 @@ def test_rows_load_in_datasets_and_train_in_trl_with_the_same_labels(lab: Lab, c
     trainer.train()
 
 
+def test_made_pairs_keep_the_conversation_of_their_prompt(lab: Lab) -> None:
+    judged = [
+        row | {"sample_id": f"{row['sample_id']}-{verdict}", "completion": verdict, "verdict": verdict}
+        for row in ROWS[:2]
+        for verdict in ("pass", "fail")
+    ]
+    inputs = {"rows": lab.put("round_01/rows", judged)}
+    pairs = rows_of(lab.run("select", "round_01/pairs", inputs, sql="correct_against_incorrect")[""])
+    assert [(row["prompt_id"], row["messages"]) for row in pairs] == [("p0", TALKS[0]), ("p1", TALKS[1])]
+
+
+def test_made_rows_with_another_prompt_or_completion_keep_nothing_of_the_old_one(lab: Lab) -> None:
+    lab.selector(
+        "shouted",
+        """-- summary: Prompts and completions in capitals for the first row, as they are for the others.
+-- needs: prompt_id, prompt, completion
+-- makes rows: prompt_id, prompt, completion
+SELECT [row_id] AS parents, prompt_id, CASE WHEN prompt_id = 'p0' THEN upper(prompt) || '!' ELSE prompt END AS prompt,
+    CASE WHEN prompt_id = 'p0' THEN upper(completion) ELSE completion END AS completion FROM rows
+""",
+    )
+    rows = lab.put("round_01/rows", [row | {"token_ids": [1, 2]} for row in ROWS])
+    made = rows_of(lab.run("select", "round_01/made", {"rows": rows}, sql="shouted")[""])
+    found = {row["prompt_id"]: (row["messages"], row["token_ids"]) for row in made}
+    assert found == {"p0": (None, None)} | {f"p{place}": (TALKS[place], [1, 2]) for place in (1, 2, 3)}
+
+
 @pytest.mark.parametrize("answers", [("completion",), ("chosen", "rejected"), ()])
 def test_turns_of_a_row_are_a_prompt_of_trl(answers: tuple[str, ...]) -> None:
     """As docs/conversations.md puts rows together for SFT and KTO, for DPO and for GRPO."""
