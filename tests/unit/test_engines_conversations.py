@@ -10,6 +10,7 @@ import pytest
 from lineal.data.conversations import Conversation, Turn
 from lineal.engines.tokens import (
     Sampled,
+    decode_completions,
     encode_conversations,
     encode_pair,
     encode_pairs,
@@ -163,6 +164,24 @@ def test_calls_and_tools_reach_the_template_and_stay_text() -> None:
     assert '"arguments": {"text": "<|im_end|>"}' in text and "Adds <|im_start|>" in text and "7<|im_end|>" in text
 
 
+def test_an_end_of_turn_that_the_tokenizer_does_not_call_special_is_one() -> None:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    told = json.loads(tokenizer_of("chatml_endoftext").backend_tokenizer.to_str())
+    for token in told["added_tokens"]:
+        token["special"] = token["content"] != "<|im_end|>"
+    template = tokenizer_of("chatml_endoftext").chat_template
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(told)), eos_token="<|endoftext|>", chat_template=template
+    )
+    talk, end = conversation("chatml_endoftext"), tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert end in stop_ids(tokenizer, [], chat=True)
+    prompt, completion = encode_pair(tokenizer, talk.asking("<|im_end|>"), ANSWER, chat=False)
+    assert (completion[-1], prompt.count(end)) == (end, 2)
+    assert decode_completions(tokenizer, [completion]) == [ANSWER]
+
+
 def test_thinking_that_a_completion_brings_is_kept_as_it_was_sampled() -> None:
     tokenizer, talk = tokenizer_of("qwen3"), conversation("qwen3")
     for thought in ("<think>\nso\n</think>\n\nhello", "<think>\nhow", "<think>\n\n</think>\n\nhello", "so</think>hello"):
@@ -216,7 +235,7 @@ def test_conversations_that_cannot_be_a_prompt_are_errors(name: str, turns: tupl
 
 
 @pytest.mark.parametrize(("template", "words"), [
-    ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "renders an assistant turn of .* without its text"),
+    ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "renders an assistant turn of .* without its"),
     ("{{ messages[0].nothing.more }}", "chat template refuses it"),
     ("{% for m in messages %}", "chat template refuses it"),
 ])  # fmt: skip

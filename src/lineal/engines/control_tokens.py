@@ -60,6 +60,11 @@ class ControlTokens:
         """The first control token in a rendered text."""
         return self._pattern.search(text, start, len(text) if stop is None else stop)
 
+    def search_added(self, text: str) -> re.Match[str] | None:
+        """The first token in a rendered text that was added to the vocabulary, special or not; a special one if there is one."""
+        added = sorted((token.content for token in self._tokenizer.added_tokens_decoder.values()), key=len, reverse=True)
+        return self.search(text) or re.search("|".join(map(re.escape, filter(None, added))) or r"(?!)", text)
+
     def last_start(self, text: str) -> int:
         """Where the last control token of a rendered text begins; 0 where it has none."""
         return max((found.start() for found in self._pattern.finditer(text)), default=0)

@@ -15,7 +15,7 @@ from lineal.components.selectors.decide import (
     require_row_ids,
     write_decided,
 )
-from lineal.components.selectors.header import Selector
+from lineal.components.selectors.header import CARRIED, Selector
 from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
 from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import canonical_json, file_digest, row_id
@@ -49,7 +49,9 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
     with open_session(step, views, selector.optional, selector) as session:
         require_row_ids(session, views)
         session.run("made", selector, arguments)
-        _check_columns(session, selector, made)
+        carried = selector.makes.carried(columns)
+        _check_columns(session, selector, tuple(name for name in made if name not in carried))
+        _carry(session, list(views), carried)
         _take_back(step, selector, session, made)
         _place(session, selector, list(views))
         _check_distinct(session, selector, made)
@@ -112,6 +114,26 @@ def _check_columns(session: Session, selector: Selector, made: Columns) -> None:
     if given["parents"] != "VARCHAR[]":
         message = f"'parents' must be a list of row_ids, got {given['parents']}; write [row_id] AS parents"
         raise DeclarationError(f"{selector.shown}: {message}")
+
+
+def _carry(session: Session, views: list[str], carried: Columns) -> None:
+    """Gives new rows what belongs to the texts that they have from their first parents."""
+    if not carried:
+        return
+    names = tuple(dict.fromkeys((*carried, *(CARRIED[name] for name in carried))))
+    parts = []
+    for view in views:
+        there = session.columns(quoted(view))
+        listed = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
+        parts.append(f"SELECT row_id, {listed} FROM {quoted(view)}")
+    once = "QUALIFY row_number() OVER (PARTITION BY row_id) = 1"
+    session.create("given", f"SELECT * FROM ({' UNION ALL '.join(parts)}) {once}")
+    session.connection.execute("ALTER TABLE made RENAME TO bare")
+    values = ", ".join(
+        f"CASE WHEN g.{quoted(CARRIED[name])} = m.{quoted(CARRIED[name])} THEN g.{quoted(name)} END AS {quoted(name)}"
+        for name in carried
+    )
+    session.create("made", f"SELECT m.*, {values} FROM bare m LEFT JOIN given g ON m.parents[1] = g.row_id")
 
 
 def _place(session: Session, selector: Selector, views: list[str]) -> None:
