@@ -216,7 +216,7 @@ def test_conversations_that_cannot_be_a_prompt_are_errors(name: str, turns: tupl
 
 
 @pytest.mark.parametrize(("template", "words"), [
-    ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "renders an assistant turn of .* without its text"),
+    ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "renders an assistant turn of .* without its"),
     ("{{ messages[0].nothing.more }}", "chat template refuses it"),
     ("{% for m in messages %}", "chat template refuses it"),
 ])  # fmt: skip

@@ -15,7 +15,9 @@ from lineal.cli.revision import opened_project, rev_option, revision_of, warn_of
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
     from lineal.audit.lineage import Graph
+    from lineal.audit.query import Row
     from lineal.audit.target import Target
+    from lineal.data.store import Artifact
     from lineal.recipe.compute import Compute
 
 FORMATS = ("tree", "json", "dot", "mermaid")
@@ -28,9 +30,10 @@ PIPED_WIDTH = 160
 @click.option("--where", metavar="SQL", help="Only rows that fulfil this condition, as after WHERE: \"verdict = 'error'\".")
 @click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column.")
+@click.option("--rendered", "as_given", is_flag=True, help="Of samples: what the model was really given, and how many tokens.")
 @rev_option
 @click.pass_obj
-def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool, rev: str | None) -> None:
+def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, rev: str | None) -> None:
     """Show an artifact: its manifest in short, and its rows, values or files."""
     from lineal.audit import show as showing
     from lineal.audit.catalog import read_catalog
@@ -40,7 +43,19 @@ def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool
     catalog = read_catalog(project)
     artifact = find_artifact(project, catalog, key)
     shown = showing.look_at(catalog, artifact, where, limit, project.params.compute)
+    if as_given:
+        click.echo(_rendered(catalog, artifact, shown.rows, as_json))
+        return
     click.echo(json.dumps(showing.as_json(shown), indent=2) if as_json else showing.as_text(shown, output_width()))
+
+
+def _rendered(catalog: Catalog, artifact: Artifact, rows: list[Row], as_json: bool) -> str:
+    from lineal.audit.rendered import rendered
+
+    found = rendered(catalog, artifact, rows)
+    if as_json:
+        return json.dumps([each.as_json() for each in found], indent=2)
+    return "\n\n".join(each.as_text() for each in found) or f"{artifact.key} has no rows to show"
 
 
 @click.command()
