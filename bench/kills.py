@@ -62,7 +62,8 @@ class Tally:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "kills": self.kills, "series": self.series, "faults": self.faults, "dvc_stopped": most_common(self.dvc_stopped), "victims": most_common(self.victims),
+            "kills": self.kills, "series": self.series, "faults": self.faults, "dvc_stopped": most_common(self.dvc_stopped),
+            "victims": most_common(self.victims),
             "during": most_common(self.during), "slowest_orphan": round(self.slowest_orphan, 2), "seconds": round(self.seconds),
         }  # fmt: skip
 
