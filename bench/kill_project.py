@@ -186,6 +186,13 @@ def remote_faults(remote: Path, cache: Path) -> list[str]:
     return wrong
 
 
+def drop_push_index(root: Path) -> None:
+    """Removes DVC's notes of what it has collected, as docs/kills.md says."""
+    from dvc.repo import Repo
+
+    Repo(str(root)).drop_data_index()
+
+
 def kind_of_step(command: str) -> str:
     """The component that a `lineal step` command runs; '' for other commands."""
     words = command.split()

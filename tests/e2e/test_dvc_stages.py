@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
 import yaml
@@ -120,6 +121,17 @@ def test_path_in_use_by_a_living_process_is_a_busy_step(finished):
     plan = plan_of(finished)
     with pytest.raises(StepBusy, match="toy/tasks/train: another lineal or dvc process is at work"):
         DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train"))
+
+
+def test_paths_in_use_by_dead_processes_are_forgotten(finished):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    entry, living = {"pid": dead.pid, "cmd": "dvc repro"}, {"pid": os.getppid(), "cmd": "dvc repro"}
+    rwlock = finished / ".dvc" / "tmp" / "rwlock"
+    rwlock.write_text(json.dumps({"write": {"/elsewhere": entry}, "read": {"/elsewhere": [entry, living], "/there": [entry]}}))
+    plan = plan_of(finished)
+    DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train"))
+    assert json.loads(rwlock.read_text()) == {"write": {}, "read": {"/elsewhere": [living]}}
 
 
 def test_locked_repository_is_a_busy_step(finished, monkeypatch):

@@ -111,6 +111,38 @@ def test_environment_of_the_wheel_holds_the_core_and_nothing_of_the_extras(insta
     assert Path(path).is_relative_to(installed.parent) and extras == "[]"
 
 
+ASK_FOR_EXTRAS = """\
+from pathlib import Path
+from lineal.audit.openlineage import _require_client
+from lineal.components.isolated.pool import WorkerPool
+from lineal.engines.checkpoints import require_peft
+from lineal.engines.ray_cluster import _load as load_ray
+from lineal.orchestrate.dagster_executors import extra
+from lineal.recipe.compute import Compute
+
+def scored(function):
+    with WorkerPool(function, 1, 1.0) as pool:
+        list(pool.map([{}]))
+
+for ask in (
+    lambda: scored("lineal.components.verifiers.math:score_math"),
+    lambda: scored("lineal.components.sources.reasoning_gym:make_item"),
+    require_peft, _require_client, load_ray,
+    lambda: extra("dagster_k8s", Compute(executor="k8s")),
+):
+    try:
+        ask()
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_error_without_an_extra_says_which_one_to_install(installed, tmp_path):
+    said = run(installed, "python", "-c", ASK_FOR_EXTRAS, at=tmp_path)
+    extras = ["math", "reasoning-gym", "lora", "openlineage", "ray", "k8s"]
+    assert [f"pip install 'lineal[{extra}]'" in line for extra, line in zip(extras, said.splitlines(), strict=True)] == [True] * 6
+
+
 @pytest.mark.model
 def test_wheel_makes_a_project_runs_a_small_pipeline_and_reports_it(installed, tmp_path):
     root = tmp_path / "mine"

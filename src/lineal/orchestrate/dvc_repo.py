@@ -41,9 +41,10 @@ from lineal.orchestrate.dvc_lock import (
     replaced_entry,
     require_current,
 )
-from lineal.orchestrate.dvc_rwlock import drop_half_written_rwlock
+from lineal.orchestrate.dvc_rwlock import drop_dead_entries, drop_half_written_rwlock
 from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name
 from lineal.plan import Plan, Step
+from lineal.recipe.compute import CLUSTERS
 from lineal.step.runlog import log_path, read_log
 
 LOCK_SECONDS = 60.0
@@ -152,6 +153,8 @@ class DvcProject:
             # DVC's run cache looks for dvc.yaml in the working directory
             with chdir(self._root), self._errors_named(step), lock_repo(self._repo), self._repo.scm_context(quiet=True):
                 drop_half_written_rwlock(self._repo)
+                if plan.project.params.compute.executor not in CLUSTERS:
+                    drop_dead_entries(self._repo)
                 stage = self._stage(plan, step)
                 outcome = self._reproduce(plan, step, stage, before)
         except StageCmdFailedError as error:
