@@ -122,7 +122,7 @@ def _check_depth(text: str, name: str) -> None:
         for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _MOST_DEEP:
-                raise _too_deep(f"{name}:{event.start_mark.line + 1}")
+                raise _too_deep(f"{name}:{event.start_mark.line + 1 if event.start_mark else 1}")
 
 
 def _too_deep(where: str) -> DeclarationError:

@@ -105,7 +105,7 @@ def _place(session: Session, selector: Selector, views: list[str]) -> None:
 
 
 def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
-    """Makes one row of those that are equal because their parent stands in several inputs: a replayed row that is new too, say."""
+    """Merges rows that are equal because their parent is in several inputs: a row to replay that is among the new ones, say."""
     shared = "SELECT m.rowid AS number, m.* FROM made m JOIN places p ON m.parents[1] = p.row_id WHERE p.inputs > 1"
     turns = f"SELECT number, row_number() OVER (PARTITION BY {_listed(made)} ORDER BY number) AS turn FROM ({shared})"
     if session.fetch("SELECT 1 FROM places WHERE inputs > 1 LIMIT 1"):
