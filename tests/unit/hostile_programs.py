@@ -138,7 +138,8 @@ PROGRAMS = {
                      "        frame = frame.f_back\n    return 0",
     "main patched": _patched("import sys\nmain = sys.modules['__main__']\nmain.plain = lambda value: '5'"),
     "every function patched": _patched("import gc, types\nfor f in gc.get_objects():\n"
-                                       "    if isinstance(f, types.FunctionType):\n        try: f.__code__ = (lambda *a, **k: 'true').__code__\n"
+                                       "    if isinstance(f, types.FunctionType):\n"
+                                       "        try: f.__code__ = (lambda *a, **k: 'true').__code__\n"
                                        "        except Exception: pass"),
     "numbers patched": "import ctypes\ndef add(a, b):\n    ctypes.memset(id(7) + 24, 5, 1)\n    return 7",
     "traces": _patched("import sys\nsys.settrace(lambda *a: 1 / 0)"),

@@ -77,7 +77,7 @@ FORMS = {
     "the program's own two": ("Write encode(s) and decode(s).", "def encode(s): return s[::-1]\ndecode = encode",
                               "def encode(s): return 0\ndef decode(s): return s", "assert decode(encode('abc')) == 'abc'"),
     "a helper of the tests": ("?", "def f(n): return [2, 3, 5][:n]", "def f(n): return [4] * n",
-                              "def is_prime(n):\n    return all(n % k for k in range(2, n))\n"
+                              "from __future__ import annotations\ndef is_prime(n):\n    return all(n % k for k in range(2, n))\n"
                               + checked("assert all(is_prime(p) for p in candidate(3))\nassert len(candidate(3)) == 3")),
     "an expected exception": (
         "?", "def f(x):\n    if x < 0: raise ValueError('negative')\n    return x", "def f(x): return x",

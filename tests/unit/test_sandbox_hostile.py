@@ -234,7 +234,7 @@ HOGS = {
     "forks through subprocess": ("import subprocess\nsubprocess.run(['/bin/true'])", "Error"),
     "starts threads": ("import threading, time\ndef add(a, b):\n"
                        "    for _ in range(2000): threading.Thread(target=time.sleep, args=(99,)).start()", "start new thread"),
-    "memory": ("def add(a, b):\n    x = []\n    for _ in range(100): x.append('x' * 10**7)", "MemoryError"),
+    "memory": ("def add(a, b):\n    x = []\n    for _ in range(100): x.append(bytearray(10**7))", "MemoryError"),
     "memory in files": ("def add(a, b):\n    for n in range(2000): open(f'/tmp/{n}', 'w').write('x' * 60000)", "OSError"),
     "shared memory": ("import mmap\nkept = []\ndef add(a, b):\n"
                       "    for _ in range(100): kept.append(mmap.mmap(-1, 1 << 28))", "OSError"),

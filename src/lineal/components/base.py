@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -131,6 +132,10 @@ class Component(Strict):
     def files(self) -> dict[str, Path]:
         """Project files that the component reads, by the name that the manifest gives them."""
         return {}
+
+    def summary(self) -> str:
+        """What it does, in a paragraph."""
+        return textwrap.dedent(type(self).__doc__ or "").strip().split("\n\n")[0]
 
     def empty_means(self) -> str:
         """What it means when rows came in and none came out; empty where that is an error."""

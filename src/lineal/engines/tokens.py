@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lineal.data.conversations import Conversation, Prompt, Turn
 from lineal.engines.chat_templates import ChatTemplate, require_template
 from lineal.engines.control_tokens import refuse_unknown
+from lineal.engines.remote_code import loading_error
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def load_tokenizer(checkpoint: Path, chat: bool = False) -> PreTrainedTokenizerB
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EngineError(
-            f"{checkpoint}: the tokenizer cannot be loaded: {error}. Expected files that AutoTokenizer reads "
+            f"{checkpoint}: the tokenizer cannot be loaded: {loading_error(error)}. Expected files that AutoTokenizer reads "
             "without remote code. Write them again with tokenizer.save_pretrained."
         ) from error
     if tokenizer.eos_token_id is None:

@@ -5,7 +5,6 @@ Dagster reads the annotation of `context` as an object, so this module can't pos
 
 import contextlib
 import signal
-import textwrap
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
@@ -81,10 +80,9 @@ def _spec(plan: Plan, step: Step, output: str, made: Output) -> dg.AssetSpec:
 
 def _description(plan: Plan, step: Step, output: str) -> str:
     header = plan.pipelines[step.pipeline].header
-    doc = textwrap.dedent(type(step.component).__doc__ or "").strip().split("\n\n")[0]
     part = f"Output `{output}` of `{step.key}`. " if output else ""
     paper = f" ({header.paper})" if header.paper else ""
-    return f"{part}{doc}\n\n{header.method}{paper}: {header.summary}"
+    return f"{part}{step.component.summary()}\n\n{header.method}{paper}: {header.summary}"
 
 
 @cache

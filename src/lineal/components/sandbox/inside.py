@@ -136,7 +136,7 @@ def served(line: str, space: dict[str, object]) -> str:
     try:
         number, name, arguments, keywords = eval(line, ARGUMENTS)  # noqa: S307 - written by `examiner.py`
         if name is None:
-            value = KEPT[number](*arguments, **keywords)  # type: ignore[operator]
+            value = KEPT[number](*arguments, **keywords)
         else:
             value = space[name] if number is None else getattr(KEPT[number], name)
         return f"[true, {plain(value)}]"
@@ -159,7 +159,7 @@ def replace_socket_pairs() -> None:
         def setblocking(self, blocks: bool) -> None:
             posix.set_blocking(self._descriptor, blocks)
 
-    socket.socketpair = lambda *_: tuple(map(End, posix.pipe()))  # type: ignore[assignment, misc]
+    socket.socketpair = lambda *_: tuple(map(End, posix.pipe()))
 
 
 def attempt(source: str, space: dict[str, object]) -> str:

@@ -54,6 +54,7 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
         _carry(session, list(views), carried)
         _take_back(step, selector, session, made)
         _place(session, selector, list(views))
+        _merge_shared(step, session, made)
         _check_distinct(session, selector, made)
         session.create("answered", _answered(selector))
         add_retracted(session)
@@ -141,7 +142,7 @@ def _place(session: Session, selector: Selector, views: list[str]) -> None:
     parts = " UNION ALL ".join(
         f"SELECT row_id, {number} AS input, position FROM {quoted(name)}" for number, name in enumerate(views)
     )
-    session.create("places", f"SELECT row_id, min((input, position)) AS place FROM ({parts}) GROUP BY row_id")
+    session.create("places", f"SELECT row_id, min((input, position)) AS place, count(*) AS inputs FROM ({parts}) GROUP BY row_id")
     orphans = session.fetch(
         "SELECT count(*) FROM made WHERE NOT coalesce(list_bool_and([p IS NOT NULL FOR p IN parents]), false)"
     )[0][0]
@@ -154,6 +155,18 @@ def _place(session: Session, selector: Selector, views: list[str]) -> None:
     if unknown:
         raise DeclarationError(f"{selector.shown}: parent {unknown[0][0]!r} is no row_id of {', '.join(views)}")
     session.create("placed", "SELECT m.rowid AS number, p.place FROM made m JOIN places p ON m.parents[1] = p.row_id")
+
+
+def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
+    """Merges rows that are equal because their parent is in several inputs: a row to replay that is among the new ones, say."""
+    shared = "SELECT m.rowid AS number, m.* FROM made m JOIN places p ON m.parents[1] = p.row_id WHERE p.inputs > 1"
+    turns = f"SELECT number, row_number() OVER (PARTITION BY {_listed(made)} ORDER BY number) AS turn FROM ({shared})"
+    if session.fetch("SELECT 1 FROM places WHERE inputs > 1 LIMIT 1"):
+        session.create("again", f"SELECT number FROM ({turns}) WHERE turn > 1")
+        session.connection.execute("DELETE FROM made WHERE rowid IN (SELECT number FROM again)")
+        count = session.fetch("SELECT count(*) FROM again")[0][0]
+        if count:
+            step.counts["in several inputs"] = count
 
 
 def _check_distinct(session: Session, selector: Selector, made: Columns) -> None:

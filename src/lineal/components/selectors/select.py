@@ -102,6 +102,10 @@ class Select(Component):
         """The SQL file."""
         return {f"{SELECTORS}/{self.sql}.sql": self._selector.path}
 
+    def summary(self) -> str:
+        """What the file's header says."""
+        return self._selector.summary
+
     def empty_means(self) -> str:
         """What the file's header says."""
         return self._selector.empty

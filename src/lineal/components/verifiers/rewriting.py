@@ -37,10 +37,15 @@ def rewritten(tests: ast.Module, names: Names) -> Examination:
         ValueError: they cannot be judged from outside the program.
     """
     wrapper = _Wrapper(names.program)
-    body = wrapper.visit(ast.parse(ast.unparse(tests))).body
+    body = [statement for statement in wrapper.visit(ast.parse(ast.unparse(tests))).body if not _is_future(statement)]
     imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in sorted(names.modules)]
     text = ast.unparse(ast.fix_missing_locations(ast.Module([*imports, *names.given, *body], [])))
     return Examination(text, tuple(wrapper.texts), tuple(sorted(names.program)))
+
+
+def _is_future(statement: ast.stmt) -> bool:
+    """Whether it is `from __future__ import ...`, which must be first and changes nothing that is asserted."""
+    return isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
 
 
 class _Wrapper(ast.NodeTransformer):
