@@ -37,8 +37,8 @@ _LEADING = re.compile(rf"{_MARKS}(?P<letter>[A-Z])(?![A-Za-z'])")
 class Choice(RowVerifier):
     """Passes a completion that names the right option and no other.
 
-    The column `options` holds the options' texts as a JSON list; a dataset's list becomes one. `answer` is the
-    right option's letter or its text. Looked at is what is marked as the answer (a box, 'the answer is'), else the whole completion.
+    The column `options` holds the options' texts as a JSON list; a dataset's list becomes one. `answer` is the right option's
+    letter or its text. What is marked as the answer counts (a box, 'the answer is'), else the whole completion.
 
     Attributes:
         by: whether an option is named by its letter, by its text, or in any of these ways.
