@@ -2,8 +2,8 @@
 
 The pairs lie in tests/labelled: some made by hand, some by rule (bench/labelled_pairs.py). For each verifier it prints how many
 unequal pairs pass (false passes), how many equal ones don't (false fails, errors included), and how many verdicts are errors,
-with 95% Wilson intervals. `--markdown` prints the tables of docs/verifiers.md. Exit status 1 when a pair that is not equal passes,
-or when `math` misses more than 2% of the equal ones.
+with 95% Wilson intervals. `--markdown` prints the tables of docs/verifiers.md. Exit status 1 when an unequal pair passes, or
+when `math` misses more than 2% of the equal ones.
 """
 
 from __future__ import annotations

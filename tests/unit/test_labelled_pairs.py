@@ -103,7 +103,7 @@ def test_choice_names_the_right_option_of_every_labelled_pair():
     pairs = pairs_of("choice")
     assert len(pairs) > 130
     for pair in pairs:
-        options = options_of(pair["options"])
+        options = options_of(json.dumps(pair["options"]))
         named = chosen(pair["completion"], options)
         assert (named == {right_option(pair["answer"], options)}) is pair["equal"], (pair, named)
 

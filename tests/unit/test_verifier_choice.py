@@ -1,4 +1,4 @@
-"""Multiple choice: options as a list or JSON text, by letter or text, and by likelihood."""
+"""Multiple choice: by letter or text, and by likelihood."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from tests.unit.tiny_models import put_model, tiny_model
 OPTIONS = ["Paris", "London", "Rome"]
 
 
-def rows(lab, pairs, as_json=False):
+def rows(lab, pairs):
     return lab.put(
         "round_01/generated",
         [
             {"sample_id": f"s{i}", "prompt_id": f"p{i}", "prompt": "ba=", "completion": completion, "answer": answer,
-             "options": json.dumps(options) if as_json else options}
+             "options": json.dumps(options)}
             for i, (completion, answer, options) in enumerate(pairs)
         ],
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-def test_choice_takes_options_as_a_list_or_as_json(tmp_path, as_json):
+def test_choice_tells_the_right_option_another_and_none_apart(tmp_path):
     lab = Lab(tmp_path)
     pairs = [("(A)", "A", OPTIONS), ("It is Rome.", "A", OPTIONS), ("B", "London", OPTIONS), ("no idea", "A", OPTIONS)]
-    made = rows_of(lab.run("choice", "round_01/verified", {"rows": rows(lab, pairs, as_json)})[""])
+    made = rows_of(lab.run("choice", "round_01/verified", {"rows": rows(lab, pairs)})[""])
     assert [(row["verdict"], row["detail"]) for row in made] == [
         ("pass", None), ("fail", "chose C"), ("pass", None), ("fail", "names no option"),
     ]  # fmt: skip
@@ -62,3 +61,10 @@ def test_choice_likelihood_passes_the_likeliest_option_and_scores_its_share(tmp_
     assert {row["detail"] for row in made if row["verdict"] == "fail"} == {
         f"chose {'ABC'[[row['verdict'] for row in made].index('pass')]}"
     }
+
+
+def test_dataset_gives_options_as_json_whether_the_file_has_a_list_or_a_text(tmp_path):
+    lab = Lab(tmp_path)
+    (tmp_path / "quiz.jsonl").write_text(json.dumps({"q": "?", "a": "A", "o": OPTIONS}) + "\n")
+    made = lab.run("dataset", "tasks/quiz", path="quiz.jsonl", columns={"prompt": "q", "answer": "a", "options": "o"})[""]
+    assert [json.loads(row["options"]) for row in rows_of(made)] == [OPTIONS]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from lineal.components.mathematics.atoms import CONSTANTS, FUNCTIONS, GREEK, TWO_ARGUMENTS, literal, named_words, with_thousands
 from lineal.components.mathematics.cursor import Cursor
@@ -387,9 +388,9 @@ _READERS: dict[str, Callable[[_Parser], Node]] = {
     **dict.fromkeys((r"\binom", r"\dbinom", r"\tbinom"), _Parser.binomial),
     **dict.fromkeys(DOTS, lambda parser: ELLIPSIS),
     **dict.fromkeys((r"\emptyset", r"\varnothing"), lambda parser: Node("set")),
-    **{opened: lambda parser, opened=opened: parser.bracketed(opened) for opened in ("(", "[")},
-    **{opened: lambda parser, opened=opened: parser.delimited(opened) for opened in DELIMITED},
-    **{rf"\{name}": lambda parser, name=name: parser.series(name) for name in ("sum", "prod")},
+    **{opened: partial(_Parser.bracketed, opened=opened) for opened in ("(", "[")},
+    **{opened: partial(_Parser.delimited, opened=opened) for opened in DELIMITED},
+    **{rf"\{name}": partial(_Parser.series, name=name) for name in ("sum", "prod")},
     **{rf"\begin{{{kind}matrix}}": _Parser.matrix for kind in ("", "p", "b", "v", "B", "small")},
     r"\begin{array}": _Parser.array,
     "{": _Parser.braces,

@@ -37,8 +37,8 @@ _LEADING = re.compile(rf"{_MARKS}(?P<letter>[A-Z])(?![A-Za-z'])")
 class Choice(RowVerifier):
     """Passes a completion that names the right option and no other.
 
-    The column `options` holds the options' texts: a list, or a list as JSON text. `answer` is the letter of the right option,
-    or its text. Looked at is what is marked as the answer (a box, 'the answer is'), else the whole completion.
+    The column `options` holds the options' texts as a JSON list; a dataset's list becomes one. `answer` is the right option's
+    letter or its text. What is marked as the answer counts (a box, 'the answer is'), else the whole completion.
 
     Attributes:
         by: whether an option is named by its letter, by its text, or in any of these ways.
@@ -72,22 +72,21 @@ class Choice(RowVerifier):
         return FAIL, 0.0, said
 
 
-def options_of(value: Any) -> tuple[str, ...]:
-    """The options' texts.
+def options_of(text: str) -> tuple[str, ...]:
+    """The options' texts, of a JSON list.
 
     Raises:
-        ValueError: they are no list of 2 to 26 different texts.
+        ValueError: it is no list of 2 to 26 different texts.
     """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"options must be a JSON list of texts, got {value[:80]!r}") from error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"options must be a JSON list of texts, got {text[:80]!r}") from error
     if not isinstance(value, list) or not all(isinstance(option, str | int | float) for option in value):
-        raise ValueError(f"options must be a list of texts, got {str(value)[:80]!r}")
+        raise ValueError(f"options must be a JSON list of texts, got {text[:80]!r}")
     options = tuple(str(option).strip() for option in value)
     if not 2 <= len(options) <= len(LETTERS) or len({_plain(option) for option in options}) < len(options):
-        raise ValueError(f"options must be 2 to {len(LETTERS)} different texts, got {len(options)}: {str(value)[:80]!r}")
+        raise ValueError(f"options must be 2 to {len(LETTERS)} different texts, got {len(options)}: {text[:80]!r}")
     return options
 
 

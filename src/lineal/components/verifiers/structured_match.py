@@ -16,9 +16,10 @@ MOST_NAMED = 3
 class StructuredMatch(ScoredVerifier):
     """Passes a completion that holds the same JSON value, or the same call, as the answer.
 
-    Order of keys, white space and the form of numbers (`1`, `1.0`, `1e0`) don't count; types do: `"1"` is not `1`, `true` is not `1`.
-    A call `f(x, y=1)` equals the object `{"name": "f", "arguments": {...}}`. The value is the last one in a fenced block, else the
-    whole completion, else the last that stands in it. The score is the share of equal fields among those that either side has.
+    Order of keys, white space and the form of numbers (`1`, `1.0`, `1e0`) don't count; types do: `"1"` is not `1`, and `true`
+    is not `1`. A call `f(x, y=1)` equals the object `{"name": "f", "arguments": {...}}`. The value is the last one in a fenced
+    block, else the whole completion, else the last that stands in it. The score is the share of equal
+    fields among those that either side has.
 
     Attributes:
         threshold: the least score that is a pass.
@@ -55,4 +56,4 @@ def score_structure(row: Mapping[str, str]) -> tuple[float, str | None]:
     if not differing:
         return 1.0, None
     named = ", ".join("/".join(map(str, path))[:40] or "the value" for path in differing[:MOST_NAMED])
-    return 1 - len(differing) / len(paths), f"{len(differing)} of {len(paths)} fields differ: {named}"
+    return (len(paths) - len(differing)) / len(paths), f"{len(differing)} of {len(paths)} fields differ: {named}"

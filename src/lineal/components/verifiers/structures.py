@@ -139,7 +139,7 @@ def _plain(node: ast.expr) -> Any:
     if isinstance(node, ast.List | ast.Tuple):
         return [_plain(item) for item in node.elts]
     if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in node.keys):
-        keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+        keys = [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
         return _object(list(zip(keys, map(_plain, node.values), strict=True)))
     raise Unusable("an argument is no plain value")
 
