@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lineal.errors import DeclarationError, LinealError
 from lineal.plan import Plan, make_plan
@@ -17,7 +18,9 @@ from lineal.recipe.project import open_project
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
 SHIPPED = {"rest_em", "self_improving_transformers", "star", "lmsi", "control_unfiltered", "control_base_data"}
-PROFILES = ("paper", "laptop")
+PROFILES = {name: ["paper", *yaml.safe_load((ROOT / "pipelines" / f"{name}.yaml").read_text())["profiles"]] for name in NAMES}
+REAL = {"rest_em", "irpo", "control_unfiltered"}
+"""Pipelines that a pretrained model runs too (`make real`)."""
 
 
 def planned(root: Path, name: str, profile: str, rounds: int = 3) -> Plan:
@@ -35,10 +38,11 @@ def planned(root: Path, name: str, profile: str, rounds: int = 3) -> Plan:
 
 def test_shipped_pipelines_are_all_found():
     assert set(NAMES) >= SHIPPED
+    assert all("laptop" in profiles for profiles in PROFILES.values())
+    assert {name for name, profiles in PROFILES.items() if "real" in profiles} == REAL
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "profile"), [(name, profile) for name in NAMES for profile in PROFILES[name]])
 def test_shipped_pipeline_plans(tmp_path: Path, name: str, profile: str):
     plan = planned(tmp_path / "project", name, profile)
     assert {step.round for step in plan.steps.values()} == {0, 1, 2, 3}

@@ -49,6 +49,14 @@ def test_reasoning_gym_difficulty_comes_from_the_metadata(lab):
         lab.run("reasoning_gym", "tasks/dev", difficulty_from="nothing.here", **settings)
 
 
+def test_reasoning_gym_test_prompts_are_not_among_the_train_prompts(lab):
+    # the task's own record of an item holds its place in the data set: the same question has many records
+    settings = {"task": "chain_sum", "config": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}}
+    sets = {name: rows_of(lab.run("reasoning_gym", f"tasks/{name}", size=12, **settings)[""]) for name in ("train", "test")}
+    train, test = ({row["prompt"] for row in rows} for rows in sets.values())
+    assert len(train) == len(test) == 12 and not train & test
+
+
 def test_reasoning_gym_unknown_task_suggests_a_near_one(lab):
     with pytest.raises(DataError, match=r"no task 'chain_sums'\. Did you mean 'chain_sum'"):
         lab.run("reasoning_gym", "tasks/train", task="chain_sums", size=5)

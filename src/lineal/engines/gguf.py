@@ -55,7 +55,7 @@ def convert(file: Path, output: Path, dtype: str = "float32") -> None:
                 model, tokenizer = _loaded(file, directory, dtype), _tokenizer(file, reader, directory)
         except FOREIGN as error:
             raise EngineError(f"{_described(file, reader)}, which transformers cannot read: {error} {ORIGINAL}") from error
-    rows = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    rows = cast(Any, model).get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise EngineError(
             f"{file}: got a tokenizer of {len(tokenizer):,} tokens, expected at most the model's {rows:,}. {ORIGINAL}"

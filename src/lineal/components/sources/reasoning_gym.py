@@ -38,6 +38,7 @@ class ReasoningGym(SyntheticSource):
         split: which split's prompts; default: the task set's name.
     """
 
+    version: ClassVar[int] = 2
     columns: ClassVar[Columns] = (*PROMPT_COLUMNS, "entry")
 
     task: str
@@ -81,7 +82,7 @@ class ReasoningGym(SyntheticSource):
             raise DataError(f"{step.step}: reasoning-gym has no task {self.task!r}. {did_you_mean(self.task, item['known'])}")
         entry = entry_of(item["entry"])
         return {
-            "prompt_id": row_id(self.use, self.task, item["entry"]), "prompt": entry["question"], "answer": entry["answer"],
+            "prompt_id": row_id(self.use, self.task, entry["question"]), "prompt": entry["question"], "answer": entry["answer"],
             "difficulty": self._difficulty(step, entry), "task": self.task, "entry": item["entry"],
         }  # fmt: skip
 
