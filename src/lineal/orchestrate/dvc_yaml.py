@@ -183,7 +183,7 @@ def _plots(plan: Plan) -> Iterator[dict[str, Any]]:
     curves: dict[str, dict[str, Any]] = {}
     for step in plan.steps.values():
         if step.outputs[""].kind is ArtifactKind.METRICS and step.group not in ("finish", BEST):
-            headline = getattr(step.component, "headline", "accuracy")
+            headline = step.component.headline
             title = f"{step.pipeline} {step.label.replace('/', ' ')} {headline}"
             curves.setdefault(title, {})[f"artifacts/{step.key}/{CURVE_FILE}"] = headline
     for title, files in curves.items():

@@ -76,6 +76,6 @@ def spoken(name: str) -> str:
 
 def _lines(summary: Summary, label: str, name: str) -> tuple[Line, ...]:
     return tuple(
-        Line(pipeline.name, pipeline.series(label, name), slot, pipeline.is_control)
+        Line(pipeline.name, pipeline.series(label, name), slot, pipeline.is_control, pipeline.estimates(label, name))
         for slot, pipeline in enumerate(summary.pipelines)
     )

@@ -15,6 +15,7 @@ from lineal.audit.report.page import Page
 from lineal.audit.summary import NodeSummary, PipelineSummary, accuracy_table
 from lineal.audit.terminal import show_value
 from lineal.components.base import Role
+from lineal.data.estimates import Estimate
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -86,6 +87,7 @@ def _filters() -> dict[str, Callable[..., object]]:
         "marker": lambda slot: _markup(marker(slot)),
         "graph": lambda pipeline: _markup(draw_lineage(pipeline)),
         "percent": lambda value: "-" if value is None else f"{100 * value:.1f}%",
+        "bounds": _bounds,
         "points": lambda value: f"{100 * value:+.1f}",
         "number": lambda value: f"{value:,}",
         "seconds": lambda value: f"{value:,.1f}",
@@ -98,6 +100,11 @@ def _filters() -> dict[str, Callable[..., object]]:
         "spoken": spoken,
         "group_name": lambda name: name.replace("_", " "),
     }
+
+
+def _bounds(estimate: Estimate | None) -> str:
+    """An interval of a share in percent; nothing where there is none."""
+    return "" if estimate is None else f"{100 * estimate.low:.1f}-{100 * estimate.high:.1f}"
 
 
 def _drawn(chart: Chart, size: tuple[float, float], named: bool) -> Markup:
