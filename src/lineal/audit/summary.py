@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import fsum
 from typing import Any
 
 from lineal.components.base import Component, Role
@@ -14,6 +15,7 @@ from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
+from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
 
 COUNTED = ("count", "error", "prompts", "left_out_at_")
@@ -129,6 +131,14 @@ class Summary:
         """The most rounds that one of them has."""
         return max((pipeline.rounds for pipeline in self.pipelines), default=0)
 
+    @property
+    def by_declaration(self) -> dict[str, list[PipelineSummary]]:
+        """By the name of a pipeline's file, the summaries of all its seeds."""
+        found: dict[str, list[PipelineSummary]] = {}
+        for pipeline in self.pipelines:
+            found.setdefault(declared_name(pipeline.name), []).append(pipeline)
+        return found
+
     def labels(self, role: Role) -> list[str]:
         """The names of all pipelines' nodes of a role, each once."""
         return list(dict.fromkeys(label for pipeline in self.pipelines for label in pipeline.labels(role)))
@@ -136,7 +146,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class AccuracyColumn:
-    """One evaluation of one pipeline: a value, and its interval, for round 0, 1, ...; None where it is not made (yet)."""
+    """One evaluation of one pipeline: a value, and its interval, for round 0, 1, ...; None where it is not made (yet).
+
+    Of several seeds: the mean, and the lowest and the highest value.
+    """
 
     pipeline: str
     label: str
@@ -157,18 +170,36 @@ def summarise(plan: Plan) -> Summary:
 
 def accuracy_table(summary: Summary) -> list[AccuracyColumn]:
     """Every evaluation of every pipeline, methods before controls."""
-    ordered = sorted(summary.pipelines, key=lambda pipeline: pipeline.is_control)
+    ordered = sorted(summary.by_declaration.values(), key=lambda seeds: seeds[0].is_control)
     return [
-        AccuracyColumn(pipeline.name, label, pipeline.is_control, pipeline.series(label), pipeline.estimates(label))
-        for pipeline in ordered
-        for label in pipeline.labels(Role.EVALUATOR)
+        AccuracyColumn(named(seeds), label, seeds[0].is_control, *over_seeds(seeds, label))
+        for seeds in ordered
+        for label in seeds[0].labels(Role.EVALUATOR)
     ]
+
+
+def named(seeds: Sequence[PipelineSummary]) -> str:
+    """What a pipeline is called where its seeds are put together."""
+    return seeds[0].name + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
+
+
+def over_seeds(
+    seeds: Sequence[PipelineSummary], label: str, name: str | None = None
+) -> tuple[tuple[float | None, ...], tuple[Estimate | None, ...]]:
+    """A node's number by round, with its interval; of several seeds their mean, from the lowest to the highest."""
+    if len(seeds) == 1:
+        return seeds[0].series(label, name), seeds[0].estimates(label, name)
+    rounds = [
+        [value for value in found if value is not None] for found in zip(*(one.series(label, name) for one in seeds), strict=True)
+    ]
+    spreads = tuple(Estimate(fsum(found) / len(found), min(found), max(found)) if found else None for found in rounds)
+    return tuple(spread.value if spread else None for spread in spreads), spreads
 
 
 def render_accuracy_table(summary: Summary) -> str:
     """The accuracy table as text: a line per round, a column per pipeline and evaluation; nothing without evaluations.
 
-    In brackets the 95% interval.
+    In brackets the 95% interval; of several seeds, whose mean is shown, the lowest and the highest value.
     """
     columns = accuracy_table(summary)
     if not columns:

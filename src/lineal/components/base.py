@@ -72,6 +72,7 @@ class Component(Strict):
         version: raised whenever the same settings would give other bytes.
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
         kinds: words that Dagster shows beside the asset.
+        seeded: whether the run's seed decides bytes. Task sets and given models are the same for all seeds of a pipeline.
         headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
         higher_is_better: whether the headline's fall is bad news; else its rise is.
     """
@@ -80,6 +81,7 @@ class Component(Strict):
     version: ClassVar[int] = 1
     loads_model: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
+    seeded: ClassVar[bool] = True
     higher_is_better: ClassVar[bool] = True
 
     use: str

@@ -10,6 +10,7 @@ from lineal.components.base import Role
 from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
 from lineal.data.estimates import Comparison
 from lineal.plan import Plan
+from lineal.recipe.project import declared_name
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class _Reader:
 
 
 def differences_of(plan: Plan, summary: Summary) -> list[Differences]:
-    """The differences of every evaluation of every pipeline; the first pipeline that has it is what others are compared with.
+    """The differences of every evaluation of every pipeline; others are compared with the first that has it, seed by seed.
 
     Raises:
         ArtifactError: an evaluation cannot be read.
@@ -101,7 +102,7 @@ def differences_of(plan: Plan, summary: Summary) -> list[Differences]:
 def _of_label(reader: _Reader, summary: Summary, label: str) -> Iterator[Differences]:
     have = [one for one in summary.pipelines if any(node.estimates for node in _nodes(one, label))]
     for pipeline in have:
-        other = None if pipeline is have[0] else have[0]
+        other = _counterpart(have, pipeline)
         nodes = _nodes(pipeline, label)
         rounds = [_difference(reader, pipeline, label, node, other) for node in nodes]
         told = tuple(one for one in rounds if one.previous or one.start or one.other)
@@ -111,6 +112,14 @@ def _of_label(reader: _Reader, summary: Summary, label: str) -> Iterator[Differe
             yield Differences(
                 pipeline, label, nodes[0].headline or "", shares, component.higher_is_better, other.name if other else "", told
             )
+
+
+def _counterpart(have: list[PipelineSummary], pipeline: PipelineSummary) -> PipelineSummary | None:
+    """The first pipeline that has an evaluation, with the same seed where it has that; None for this one itself."""
+    first = [one for one in have if declared_name(one.name) == declared_name(have[0].name)]
+    if pipeline in first:
+        return None
+    return next((one for one in first if one.seed == pipeline.seed), first[0])
 
 
 def _nodes(pipeline: PipelineSummary, label: str) -> list[NodeSummary]:

@@ -12,7 +12,7 @@ from lineal.audit.report.facts import RunFacts
 from lineal.audit.report.figures import spoken, titled
 from lineal.audit.report.graph import draw_lineage, printable_lines, told
 from lineal.audit.report.page import Page
-from lineal.audit.summary import NodeSummary, PipelineSummary, accuracy_table
+from lineal.audit.summary import NodeSummary, PipelineSummary, accuracy_table, named
 from lineal.audit.terminal import show_value
 from lineal.components.base import Role
 from lineal.data.estimates import Estimate
@@ -41,7 +41,8 @@ def render(page: Page, facts: RunFacts) -> str:
         keys={node.key for pipeline in page.summary.pipelines for node in pipeline.nodes}, roles=_roles(page),
         most_models=MOST_MODELS, most_depth=MOST_DEPTH,
         claims=[claim for pipeline in page.summary.pipelines if (claim := _claim(pipeline)) is not None],
-        slots={pipeline.name: slot for slot, pipeline in enumerate(page.summary.pipelines)},
+        slots={one.name: slot for slot, seeds in enumerate(page.summary.by_declaration.values()) for one in seeds},
+        legend=[(slot, named(seeds), seeds[0].is_control) for slot, seeds in enumerate(page.summary.by_declaration.values())],
     )  # fmt: skip
 
 

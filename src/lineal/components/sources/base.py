@@ -43,6 +43,7 @@ class Source(Component):
     """Prompts. Two sets of the same split may share prompts; sets of different splits never do."""
 
     role: ClassVar[Role] = Role.SOURCE
+    seeded: ClassVar[bool] = False  # the first seed's, so that all seeds are asked the same
     columns: ClassVar[Columns] = PROMPT_COLUMNS
 
     split: Split | None = None
