@@ -3,9 +3,9 @@
     python bench/quickstart.py [--seeds 0 1 2] [--json FILE] [--plot FILE]
     python bench/quickstart.py --together [--seeds 0 1 2]
 
-Every seed runs in a scratch copy of the project, with the control beside it. `--together` compares the processor time of all seeds in
-one project (`seeds:` in params.yaml), which share their task sets, with that of the first one alone. Imports, process starts, Dagster, DVC and
-the lineal code around the models all count as overhead.
+Every seed runs in a scratch copy of the project, with the control beside it. Imports, process starts, Dagster, DVC and
+the lineal code around the models all count as overhead. `--together` compares the processor time of all seeds in one
+project (`seeds:` in params.yaml), where they share their task sets, with that of the first one alone.
 """
 
 from __future__ import annotations
