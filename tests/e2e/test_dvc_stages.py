@@ -173,9 +173,11 @@ def test_more_rounds_leave_the_earlier_ones_alone(finished):
 def test_metrics_and_plots_show_one_curve_per_evaluation(finished):
     shown = yaml.safe_load(command(finished, "dvc", "metrics", "show", "--json"))[""]["data"]
     assert list(shown) == [f"artifacts/toy/round_0{number}/evaluation/metrics.json" for number in (1, 2)]
+    assert shown.popitem()[1]["data"].keys() == {"accuracy", "low", "high", "count", "errors"}
+    assert max(map(len, command(finished, "dvc", "metrics", "show").splitlines())) < 100
     command(finished, "dvc", "plots", "show", "-o", "plots")
     page = (finished / "plots" / "index.html").read_text()
-    assert page.count('"toy evaluation accuracy"') and '"round": 2' in page
+    assert page.count('"toy evaluation accuracy"') and '"round": 2' in page and '"low": ' in page
 
 
 def test_project_without_dvc_repository_says_how_to_make_one(tmp_path):

@@ -31,7 +31,11 @@ def test_agreement_counts_right_and_wrong_rows_apart(tmp_path):
     }  # fmt: skip
     assert expected.items() <= found.items()
     assert found["intervals"].keys() == expected.keys() - {"count", "errors"}
-    assert found["intervals"]["agreement"] == [found["low"], found["high"]] == [pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4)]
+    assert (
+        found["intervals"]["agreement"]
+        == [found["low"], found["high"]]
+        == [pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4)]
+    )
     group = found["by_difficulty"]["1"]
     assert {name: group[name] for name in group if name not in ("low", "high")} == {
         "agreement": 0.5, "passed": 0.0, "right": 0.5, "count": 2, "sensitivity": 0.0, "specificity": 1.0, "balanced": 0.5,

@@ -70,7 +70,9 @@ def test_differences_cover_the_truth_in_95_of_100_experiments():
     assert min(hits.values()) / 200 >= 0.95 - 3 * (0.0475 / 200) ** 0.5
 
 
-@pytest.mark.parametrize(("lost", "gained", "p_value"), [(0, 0, 1), (5, 0, 0.0625), (0, 6, 0.03125), (9, 1, 0.021484375), (4, 4, 1)])
+@pytest.mark.parametrize(
+    ("lost", "gained", "p_value"), [(0, 0, 1), (5, 0, 0.0625), (0, 6, 0.03125), (9, 1, 0.021484375), (4, 4, 1)]
+)
 def test_mcnemar_is_the_exact_binomial_test(lost, gained, p_value):
     found = mcnemar(lost, gained, 50)
     assert found.p_value == p_value and found.difference.value == (gained - lost) / 50

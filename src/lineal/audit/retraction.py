@@ -83,7 +83,7 @@ def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tup
 def _pipelines(project: Project) -> list[str]:
     """The active pipelines, and others that something was made of."""
     made = [name for name in project.pipeline_names() if (project.artifacts / name).is_dir()]
-    return list(dict.fromkeys([*project.params.active, *made]))
+    return list(dict.fromkeys([*project.active, *made]))
 
 
 def _found_by_hand(catalog: Catalog, project: Project, name: str) -> Matches:

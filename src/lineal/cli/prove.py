@@ -29,7 +29,7 @@ def contamination(directory: Path, selection: tuple[str, ...], n: int | None, as
 
     project = opened_project(directory, rev, tuple(word.strip("/") for word in selection if "/" in word))
     named = {word.partition("/")[0] for word in selection} & set(project.pipeline_names())
-    plan = make_plan(project, [*project.params.active, *sorted(named - set(project.params.active))])
+    plan = make_plan(project, [*project.active, *sorted(named - set(project.active))])
     steps = plan.select(selection) if selection else list(plan.steps.values())
     report = looking.look_for_contamination(plan, steps, n)
     click.echo(json.dumps(looking.as_json(report), indent=2) if as_json else looking.as_text(report, output_width()))

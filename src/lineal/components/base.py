@@ -74,6 +74,7 @@ class Component(Strict):
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
         kinds: words that Dagster shows beside the asset.
         rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays good.
+        seeded: whether the run's seed decides bytes. Task sets and given models are the same for all seeds of a pipeline.
         headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
         higher_is_better: whether the headline's fall is bad news; else its rise is.
     """
@@ -83,6 +84,7 @@ class Component(Strict):
     loads_model: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
     rereads: ClassVar[frozenset[str]] = frozenset()
+    seeded: ClassVar[bool] = True
     higher_is_better: ClassVar[bool] = True
 
     use: str

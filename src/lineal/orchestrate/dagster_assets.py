@@ -25,6 +25,7 @@ from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.orchestrate.follow import ProgressFile
 from lineal.plan import Plan, Step, artifact_key
+from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
 from lineal.step.runlog import progress_path
 from lineal.step.runner import component_tag
@@ -73,7 +74,12 @@ def _spec(plan: Plan, step: Step, output: str, made: Output) -> dg.AssetSpec:
         code_version=component_tag(step.component),
         kinds=set([*step.component.kinds, _FILE_KINDS[made.kind]][:3]),
         owners=[OWNER],
-        tags={"lineal/pipeline": step.pipeline, "lineal/round": str(step.round), "lineal/component": step.component.use},
+        tags={
+            "lineal/pipeline": declared_name(step.pipeline),
+            "lineal/round": str(step.round),
+            "lineal/component": step.component.use,
+            "lineal/seed": str(plan.seed_of(step)),
+        },
         metadata={"lineal/step": step.key, "lineal/dvc_stage": stage_name(step.key)},
     )
 

@@ -66,6 +66,9 @@ class Compiler:
             found = self.registry.find(node.use)
         except KeyError as error:
             raise self.pipeline.document.error(self.pipeline.path_of(node, "use"), str(error.args[0])) from None
+        if found.role is Role.EVALUATOR and found.headline is Component.headline:
+            message = f"{node.use!r} names no headline: the figure that stands for it in plots, reports and checks. Declare one"
+            raise self.pipeline.document.error(self.pipeline.path_of(node, "use"), message)
         for fits, wanted in (
             (node.section is not Section.TASKS or found.role is Role.SOURCE, "tasks need sources"),
             (node.name != STOP or found.role is Role.CONTROLLER, "stop needs a controller such as 'plateau'"),

@@ -99,7 +99,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
         return "reused", {"reused_from": standing.sources[""][0], "facts": {"stopped": standing.why}}
     inputs = open_inputs(plan, step, verify=True)
     component = resolved(plan, step)
-    identity = identify(step, component, plan.project.seed_of(step.pipeline), inputs)
+    identity = identify(step, component, plan.seed_of(step), inputs)
     retracted = retracted_inputs(plan, step)
     twin = _twin(plan, step, identity)
     if twin is not None:

@@ -83,7 +83,7 @@ def _differences(plan: Plan, step: Step, made: list[Artifact]) -> tuple[str, ...
     if standing is not None:
         return standing.differences(made)
     inputs = open_inputs(plan, step, verify=False)
-    identity = identify(step, resolved(plan, step), plan.project.seed_of(step.pipeline), inputs)
+    identity = identify(step, resolved(plan, step), plan.seed_of(step), inputs)
     for artifact in made:
         if artifact.manifest.identity != identity.digest:
             return tuple(identity.differences(artifact.manifest)) or ("the layout of identities changed",)

@@ -26,6 +26,7 @@ class Accuracy(JudgedDraws):
     """
 
     headline: ClassVar[str] = "accuracy"
+    seeded: ClassVar[bool] = False  # decoding is greedy
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.METRICS, merged(self.drawn_columns(inputs["prompts"]), VERDICT))}

@@ -89,7 +89,7 @@ _ABOVE = """
     SELECT prompt, NULL, coalesce(sum(beaten) FILTER (right_), 0)::BIGINT, coalesce(sum(beaten_by) FILTER (NOT right_), 0)::BIGINT
     FROM judged JOIN places ON judged.score IS NOT DISTINCT FROM places.score GROUP BY prompt
 """
-"""By prompt, twice the wrong rows of all prompts below its right rows, and twice the right rows above its wrong ones; ties once."""
+"""By prompt, twice the wrong rows of all prompts below its right rows, and twice the right rows above its wrong; ties once."""
 
 
 def _auc(found: Sequence[Asked[Counts]], above: Sequence[Asked[tuple[int, int]]]) -> dict[str, Estimate]:
