@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 from lineal.components.base import Role
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, open_artifact
+from lineal.data.values import read_object
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
 from lineal.recipe.references import ArtifactKind
@@ -239,10 +239,7 @@ def read_metrics(directory: Path) -> tuple[dict[str, float], Breakdown]:
     Raises:
         ArtifactError: the file is missing or is not JSON.
     """
-    try:
-        read = json.loads((directory / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{directory / METRICS} cannot be read ({error}). Delete {directory} and run again") from error
+    read = read_object(directory / METRICS)
     flat = {name: value for name, value in _flat(read).items() if name != "count"}
     split = {
         name: {part: _flat(numbers) for part, numbers in sorted(value.items(), key=_numeric_first) if isinstance(numbers, dict)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, open_artifact
+from lineal.data.values import read_object
 from lineal.plan import Plan, Step
 from lineal.step.runlog import read_log
 
@@ -40,7 +40,7 @@ def summary(artifact: Artifact) -> str:
     """An artifact in a few words: rows kept, verdicts, or its first metrics."""
     path = artifact.directory / "metrics.json"
     if path.exists():
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_object(path)
         numbers = [f"{name} {value:.3g}" for name, value in values.items() if isinstance(value, int | float)]
         return ", ".join(numbers[:_NUMBERS_SHOWN])
     return _counts(artifact.manifest)
