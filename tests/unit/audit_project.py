@@ -81,10 +81,15 @@ def record_in_dvc(root: Path) -> None:
     lock = LOCK_HEAD
     for manifest in sorted((root / "artifacts").rglob(MANIFEST)):
         directory, key = manifest.parent, manifest.parent.relative_to(root / "artifacts").as_posix()
-        md5s = {path.relative_to(directory).as_posix(): Digests().of(path, "md5") for path in directory.rglob("*") if path.is_file()}
+        md5s = {
+            path.relative_to(directory).as_posix(): Digests().of(path, "md5") for path in directory.rglob("*") if path.is_file()
+        }
         listing = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(md5s.items())])
         md5 = directory_md5(directory, Digests())
-        for digest, data in {md5: listing.encode(), **{one: (directory / name).read_bytes() for name, one in md5s.items()}}.items():
+        for digest, data in {
+            md5: listing.encode(),
+            **{one: (directory / name).read_bytes() for name, one in md5s.items()},
+        }.items():
             stored = root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
             stored.parent.mkdir(parents=True, exist_ok=True)
             stored.write_bytes(data)

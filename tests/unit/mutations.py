@@ -12,7 +12,29 @@ ODD: tuple[Any, ...] = (
     "tasks.train", "start.checkpoint.x", "x[*]", "sample", "../../x", "/dev/null", [], [1], [[]], ["a", None], {}, {"a": 1},
     {"use": "sample"}, {"each": {}}, {"": None},
 )  # fmt: skip
-LETTERS = ["\n", "\t", ":", "- ", "{", "}", "[", "]", "'", '"', "&a ", "*a", "!!int ", "!x ", "? ", "|", "#", "%", "\x00", "\ufeff", "0"]
+LETTERS = [
+    "\n",
+    "\t",
+    ":",
+    "- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "'",
+    '"',
+    "&a ",
+    "*a",
+    "!!int ",
+    "!x ",
+    "? ",
+    "|",
+    "#",
+    "%",
+    "\x00",
+    "\ufeff",
+    "0",
+]
 
 
 def mutated_value(value: Any, random: random.Random) -> Any:

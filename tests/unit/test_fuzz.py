@@ -29,9 +29,13 @@ from tests.unit.mutations import mutated_bytes, mutated_text, mutated_value
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {path.stem: path.read_text() for path in sorted((ROOT / "pipelines").glob("*.yaml"))}
-PARAMS = "seed: 0\nrounds: 2\nprofile: laptop\nactive: [NAME]\npipelines: {NAME: {seed: 1}}\ncompute: {engine: fake, workers: 1}\n"
+PARAMS = (
+    "seed: 0\nrounds: 2\nprofile: laptop\nactive: [NAME]\npipelines: {NAME: {seed: 1}}\ncompute: {engine: fake, workers: 1}\n"
+)
 RETRACTIONS = "unit:\n  reason: no unit\n  date: '2026-11-21'\n  where: verdict = 'pass'\n  in: star/round_01\n"
-RETRACTED = {"unit": {"of": {"where": "verdict = 'pass'", "in": "star/round_01"}, "ids": [], "untouched": ["star/round_01/filtered"]}}
+RETRACTED = {
+    "unit": {"of": {"where": "verdict = 'pass'", "in": "star/round_01"}, "ids": [], "untouched": ["star/round_01/filtered"]}
+}
 ROUNDS = 60
 """How many files of each kind are damaged; the whole module takes some 20 processor seconds."""
 
@@ -77,7 +81,11 @@ def test_damaged_pipelines_are_planned_or_refused(shipped, kind):
 @pytest.mark.parametrize("file", ["params.yaml", "retractions.yaml", "retracted.json"])
 def test_damaged_files_of_the_project_are_read_or_refused(shipped, file):
     seeded, planned = random.Random(file), 0
-    right = {"params.yaml": PARAMS.replace("NAME", "star"), "retractions.yaml": RETRACTIONS, "retracted.json": json.dumps(RETRACTED)}
+    right = {
+        "params.yaml": PARAMS.replace("NAME", "star"),
+        "retractions.yaml": RETRACTIONS,
+        "retracted.json": json.dumps(RETRACTED),
+    }
     for name, text in right.items():
         (shipped / name).write_text(text)
     for turn in range(ROUNDS):
@@ -96,7 +104,9 @@ def test_damaged_records_of_dvc_are_read_or_refused(tmp_path, file):
     for turn in range(ROUNDS):
         for name, text in right.items():
             (tmp_path / name).write_text(text)
-        damaged = as_yaml(yaml.safe_load(right[file]), seeded).encode() if turn % 3 else mutated_bytes(right[file].encode(), seeded)
+        damaged = (
+            as_yaml(yaml.safe_load(right[file]), seeded).encode() if turn % 3 else mutated_bytes(right[file].encode(), seeded)
+        )
         (tmp_path / file).write_bytes(damaged)
         try:
             assert isinstance(locked_artifacts(tmp_path), dict) and isinstance(named_files(tmp_path), dict)
@@ -154,7 +164,9 @@ def test_damaged_artifacts_are_read_or_refused(artifact, tmp_path, file):
     right, read = path.read_bytes(), 0
     for turn in range(ROUNDS):
         as_json = path.suffix == ".json" and turn % 3
-        path.write_bytes(json.dumps(mutated_value(json.loads(right), seeded)).encode() if as_json else mutated_bytes(right, seeded))
+        path.write_bytes(
+            json.dumps(mutated_value(json.loads(right), seeded)).encode() if as_json else mutated_bytes(right, seeded)
+        )
         try:
             read_everything(root)
             if file in (MANIFEST, "part-00000.parquet"):

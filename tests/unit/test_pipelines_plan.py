@@ -200,7 +200,10 @@ def test_unknown_section_names_line_and_nearest(tmp_path: Path):
 
 def test_unknown_setting_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "prompts: tasks.train}", "prompts: tasks.train, sampels: 4}")
-    assert message == "pipelines/mine.yaml:10: round.generated.sampels: unknown key 'sampels'. Did you mean 'samples'?" + SHOWN % "sample"
+    assert (
+        message
+        == "pipelines/mine.yaml:10: round.generated.sampels: unknown key 'sampels'. Did you mean 'samples'?" + SHOWN % "sample"
+    )
 
 
 def test_unknown_setting_of_a_selector_names_line(tmp_path: Path):
@@ -270,8 +273,14 @@ def test_cycle_shows_the_way_round(tmp_path: Path):
 
 
 def test_history_that_a_cycle_empties_shows_the_way_round(tmp_path: Path):
-    text = refused(tmp_path, GOOD.replace("model: previous.checkpoint", "model: checkpoint").replace("rows: filtered", "rows: history.filtered"))
-    assert "'history.filtered' is empty in round 1, since in one round filtered needs verified needs generated needs checkpoint" in text
+    text = refused(
+        tmp_path,
+        GOOD.replace("model: previous.checkpoint", "model: checkpoint").replace("rows: filtered", "rows: history.filtered"),
+    )
+    assert (
+        "'history.filtered' is empty in round 1, since in one round filtered needs verified needs generated needs checkpoint"
+        in text
+    )
     assert "Let one of these read previous.NODE" in text
 
 
@@ -291,7 +300,9 @@ def test_problems_of_one_file_are_reported_together_and_say_where_a_correct_node
 
 
 def test_references_of_several_nodes_are_refused_together(tmp_path: Path):
-    text = refused(tmp_path, GOOD.replace("rows: generated", "rows: generatd").replace("prompts: tasks.test", "prompts: tasks.tets"))
+    text = refused(
+        tmp_path, GOOD.replace("rows: generated", "rows: generatd").replace("prompts: tasks.test", "prompts: tasks.tets")
+    )
     assert "'generatd'" in text and "'tasks.tets'" in text and len(text.splitlines()) == 2
 
 

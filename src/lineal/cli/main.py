@@ -46,7 +46,10 @@ def run_command(arguments: list[str] | None = None) -> int:
         lineal.main(arguments, prog_name="lineal", standalone_mode=False)
     except RunFailure as error:
         said = f"{error.reported} steps failed" if error.reported > 1 else "a step failed"
-        click.echo(f"error: {said}, as reported above; what does not depend on it is made" if error.reported else f"error: {error}", err=True)
+        click.echo(
+            f"error: {said}, as reported above; what does not depend on it is made" if error.reported else f"error: {error}",
+            err=True,
+        )
         return error.exit_status
     except LinealError as error:
         if RUN not in os.environ:  # else `lineal run` reports it

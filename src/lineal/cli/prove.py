@@ -88,7 +88,9 @@ def _is_revision(directory: Path, word: str) -> bool:
         if "/" in word:
             return False
         known = open_project(root).pipeline_names()
-        raise UsageError(f"{word!r} is no round, artifact or pipeline. {did_you_mean(word, known)} As a revision: {error}") from error
+        raise UsageError(
+            f"{word!r} is no round, artifact or pipeline. {did_you_mean(word, known)} As a revision: {error}"
+        ) from error
 
 
 @click.command("round")

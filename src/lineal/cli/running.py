@@ -35,6 +35,10 @@ def step(directory: Path, key: str, component: str | None) -> None:
     under_dvc = "DVC_STAGE" in os.environ
     if under_dvc:
         require_current(plan, plan.step(key))
+        if RUN not in os.environ:
+            from lineal.orchestrate.preflight import require_ready_repro
+
+            require_ready_repro(make_plan(project))
     status = run_step(plan, key, component)
     if not under_dvc:  # DVC and `lineal run` say it themselves
         click.echo(f"{key}: {status}", err=True)

@@ -140,7 +140,9 @@ def verify_files(directory: Path, manifest: Manifest, key: str, digests: Digests
         try:
             sha256 = digests.of(found[name])
         except OSError as error:
-            raise ArtifactError(f"{key}: {directory / name} cannot be read: {error.strerror}. Mend that, then run again") from error
+            raise ArtifactError(
+                f"{key}: {directory / name} cannot be read: {error.strerror}. Mend that, then run again"
+            ) from error
         if sha256 != entry.sha256:
             raise _differing(directory, name, key, f"got {size} bytes, sha256 {sha256[:12]}; {expected}")
     extra = found.keys() - manifest.files.keys() - {MANIFEST}

@@ -20,7 +20,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
 from lineal.errors import RunFailure
-from lineal.orchestrate.dagster_assets import step_assets
+from lineal.orchestrate.dagster_assets import PID, step_assets
 from lineal.orchestrate.dagster_executors import executor_of, require_launcher
 from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
 from lineal.orchestrate.dagster_metadata import OUTCOME
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["materialize", "use_project_instance"]
 
-PID = "lineal/pid"
 HOST = "lineal/host"
 SEVERAL_PIPELINES = "lineal_run"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -141,9 +140,7 @@ def _close_killed_runs(instance: dg.DagsterInstance) -> None:
             instance.report_run_failed(run, f"process {pid} was killed; `lineal run` goes on from its finished steps")
 
 
-def _follow(
-    plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]
-) -> tuple[dict[str, str], BaseException | None]:
+def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> tuple[dict[str, str], BaseException | None]:
     """Says what each step comes to.
 
     Returns:

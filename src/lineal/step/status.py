@@ -57,15 +57,15 @@ def status_of(plan: Plan, damage: Mapping[str, Sequence[str]] | None = None) -> 
     return list(found.values())
 
 
-def _status(
-    plan: Plan, step: Step, before: Mapping[str, StepStatus], damage: Mapping[str, Sequence[str]]
-) -> StepStatus:
+def _status(plan: Plan, step: Step, before: Mapping[str, StepStatus], damage: Mapping[str, Sequence[str]]) -> StepStatus:
     try:
         made = [open_artifact(key, plan.project.directory(key)) for key in step.artifact_keys().values()]
     except ArtifactError as error:
         missing = not plan.project.directory(step.key).exists()
         return StepStatus(step.key, State.MISSING if missing else State.STALE, () if missing else (str(error),))
-    damaged = [f"{key}: {why}" if key != step.key else why for key in step.artifact_keys().values() for why in damage.get(key, ())]
+    damaged = [
+        f"{key}: {why}" if key != step.key else why for key in step.artifact_keys().values() for why in damage.get(key, ())
+    ]
     if damaged:
         return StepStatus(step.key, State.STALE, tuple(damaged))
     upstream = [before[maker.key] for maker in plan.upstream(step)]
