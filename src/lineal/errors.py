@@ -123,6 +123,18 @@ def joined(errors: Sequence[DeclarationError]) -> DeclarationError:
     return DeclarationError("\n".join(shown))
 
 
+class RunFailure(StepFailure):
+    """Steps of a run failed; the text is their own errors.
+
+    Attributes:
+        reported: how many of them the terminal has shown already.
+    """
+
+    def __init__(self, message: str, reported: int) -> None:
+        super().__init__(message)
+        self.reported = reported
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """A sentence that helps with an unknown name: the nearest known one, or all of them."""
     names = sorted(known)

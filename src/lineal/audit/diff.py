@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lineal.audit.catalog import Catalog, main_key
+from lineal.audit.catalog import Catalog
 from lineal.audit.keys import find_artifact
 from lineal.audit.query import UNITED, connection, fetched, parquet
 from lineal.components.evaluators.reading import Evaluation, read_evaluation
@@ -246,7 +246,7 @@ def _unequal(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, C
 
 
 def _row_changes(families: list[list[Artifact]], opened: duckdb.DuckDBPyConnection) -> RowChanges:
-    old, new = (" UNION ALL ".join(_rows_sql(one) for one in family) for family in families)
+    old, new = (" UNION ALL ".join(_rows_sql(one, main=one is family[0]) for one in family) for family in families)
     own_ids = all("sample_id" in one.manifest.columns for family in families for one in family)
     found, met = _met(_joined(old, new), families, opened) if own_ids else ([], [])
     if met != [Rows(tuple(family)).count for family in families]:
@@ -291,14 +291,13 @@ def _grouped(old: str, new: str) -> str:
         FROM (SELECT *, true AS before FROM ({old}) UNION ALL SELECT *, false FROM ({new})) GROUP BY id"""
 
 
-def _rows_sql(artifact: Artifact) -> str:
-    """(id, main, decision, verdict) of an artifact's rows."""
+def _rows_sql(artifact: Artifact, main: bool) -> str:
+    """(id, main, decision, verdict) of an artifact's rows; those of what is compared are main, those dropped beside it are not."""
     columns = artifact.manifest.columns
     ids = [quoted(name) for name in ("sample_id", "prompt_id") if name in columns]
     states = [f"{name if name in columns else 'NULL'}::VARCHAR AS {name}" for name in ("decision", "verdict")]
-    main = "true" if main_key(artifact.key) == artifact.key or not _selected(artifact) else "false"
     source = parquet(artifact.parquet_files(), UNITED)
-    return f"SELECT coalesce({', '.join(ids)}) AS id, {main} AS main, {', '.join(states)} FROM {source}"
+    return f"SELECT coalesce({', '.join(ids)}) AS id, {str(main).lower()} AS main, {', '.join(states)} FROM {source}"
 
 
 def _prompt_changes(pair: tuple[Artifact, Artifact], opened: duckdb.DuckDBPyConnection) -> PromptChanges:

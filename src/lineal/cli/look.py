@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from lineal.recipe.compute import Compute
 
 FORMATS = ("tree", "json", "dot", "mermaid")
-PIPED_WIDTH = 160
-"""Cells of a line that goes to a file or a program."""
+UNCUT = 1_000_000
+"""Cells of a line that goes to a file or a program, which cuts it itself where it wants to."""
 
 
 @click.command()
@@ -171,5 +171,5 @@ def report(directory: Path, output: Path | None, rev: str | None) -> None:
 
 
 def output_width() -> int:
-    """Cells of an output line: the terminal's, or enough for a file."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
+    """Cells of an output line: the terminal's; nothing is cut for a file or a program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNCUT

@@ -24,6 +24,7 @@ from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.orchestrate.follow import ProgressFile
+from lineal.orchestrate.preflight import require_ready_run
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from lineal.orchestrate.dvc_repo import DvcProject, Reproduction
 
 POLL_SECONDS = 0.5
+PID = "lineal/pid"
+"""The tag by which `lineal run` names its process on its runs."""
+LOOKED_AHEAD = "lineal/looked_ahead"
+"""The tag of a run whose steps were found to have what they need."""
 OWNER = "team:lineal"
 _FILE_KINDS = {
     ArtifactKind.ROWS: "parquet",
@@ -102,6 +107,7 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator
     from lineal.orchestrate.dvc_repo import CheckedStepFailure
 
     try:
+        _look_ahead(context, plan)
         yield from _results(context, plan, step, _reproduce(context, plan, step))
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
         _call_it_canceled(context)
@@ -112,6 +118,16 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator
         raise dg.Failure(str(error), allow_retries=False) from error
     except LinealError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _look_ahead(context: dg.AssetExecutionContext, plan: Plan) -> None:
+    """Refuses a run that `lineal run` would refuse, at the first of its steps; the others find its tag on the run."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is None or LOOKED_AHEAD in run.tags or PID in run.tags:
+        return
+    chosen = {node.name for node in context.job_def.nodes}
+    require_ready_run(plan, [step for step in plan.steps.values() if op_name(step) in chosen])
+    context.instance.add_run_tags(run.run_id, {LOOKED_AHEAD: "true"})
 
 
 def _call_it_canceled(context: dg.AssetExecutionContext) -> None:

@@ -18,7 +18,7 @@ from dagster._core.execution.api import execute_run_iterator
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
-from lineal.errors import StepFailure
+from lineal.errors import RunFailure
 from lineal.orchestrate.dagster_assets import step_assets
 from lineal.orchestrate.dagster_executors import executor_of, require_launcher
 from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
@@ -44,15 +44,18 @@ _worker = ExitStack()
 """What a worker process keeps open as long as it lives."""
 
 
-def materialize(plan: Plan, steps: Iterable[Step]) -> None:
+def materialize(plan: Plan, steps: Iterable[Step]) -> dict[str, str]:
     """Materializes steps in the instance that `DAGSTER_HOME` names, each after what it needs.
 
     Args:
         plan: the plan, as it is on disk.
         steps: the steps to run, with what is stale above them.
 
+    Returns:
+        by step key, what it came to.
+
     Raises:
-        StepFailure: steps failed; the text is their own errors. What doesn't depend on them has been made.
+        StepFailure: steps failed; each error was reported when it came, and the text has them all. What doesn't depend on them has been made.
         MachineError: the executor's package is missing, Dagster is not set up for it, or its cluster lacks what a step asks for.
         KeyboardInterrupt: a step was interrupted.
     """
@@ -61,9 +64,10 @@ def materialize(plan: Plan, steps: Iterable[Step]) -> None:
         require_launcher(plan.project.params.compute, instance)
         require_nodes(plan, chosen, instance)
         close_killed_runs(instance)
-        failure = _follow(plan, chosen, _events(plan, chosen, instance))
+        outcomes, failure = _follow(plan, chosen, _events(plan, chosen, instance))
     if failure is not None:
         raise failure
+    return outcomes
 
 
 def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Iterator[dg.DagsterEvent]:
@@ -127,11 +131,11 @@ def _open_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(reference)
 
 
-def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> BaseException | None:
+def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> tuple[dict[str, str], BaseException | None]:
     """Says what each step comes to.
 
     Returns:
-        the steps' own errors, in the order of their failure, as one error; an interrupt as an interrupt; None if all went well.
+        by step key, what it came to; and the steps' own errors, in the order of their failure, as one error; an interrupt as an interrupt; None if all went well.
     """
     from lineal.orchestrate.dvc_repo import Outcome
 
@@ -146,14 +150,17 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
             terminal.report(by_op[str(event.step_key)], Outcome(outcomes[event.step_key]))
         elif event.is_step_failure:
             failures.append(_message(by_op[str(event.step_key)], event))
+            if not _is_interrupt(event):
+                terminal.report_failure(failures[-1])
         elif event.is_run_failure and not failures:
             why = _cause(event.job_failure_data.error) or event.message
             failures.append(f"compute.executor: {plan.project.params.compute.executor}: {why}")
         interrupted = interrupted or _is_interrupt(event)
         success = success or event.is_job_success
+    made = {by_op[op].key: outcome for op, outcome in outcomes.items() if op in by_op}
     if interrupted:
-        return KeyboardInterrupt()
-    return None if success else StepFailure("\n".join(failures))
+        return made, KeyboardInterrupt()
+    return made, None if success else RunFailure("\n".join(failures), terminal.failed)
 
 
 def _cause(error: SerializableErrorInfo | None) -> str | None:

@@ -75,7 +75,7 @@ class DvcRecord:
             return None
         if hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir" != md5:
             return None
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(text)}
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(text)}  # its MD5 says that DVC wrote it
 
 
 def directory_md5(directory: Path, digests: Digests) -> str:

@@ -24,6 +24,12 @@ class Terminal:
 
     def __init__(self, plan: Plan, total: int) -> None:
         self._plan, self._done, self._total = plan, 0, total
+        self.failed = 0
+
+    def report_failure(self, message: str) -> None:
+        """Says why a step failed, as soon as it did."""
+        self.failed += 1
+        sys.stderr.write(f"error: {message}\n")
 
     def report(self, step: Step, outcome: Outcome) -> None:
         """Says what a step came to: seconds where it ran, otherwise why it didn't have to, and its short counts."""

@@ -9,13 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from lineal.components.base import Component, Role, Surroundings
-from lineal.components.registry import Registry
-from lineal.errors import MissingFile, Problems, did_you_mean
+from lineal.components.registry import BUILT_IN, Registry
+from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
 from lineal.recipe.document import KeyPath, declaration_error
 from lineal.recipe.pipeline import STOP, Node, Pipeline, Section, settings_in_round
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
 
+EXAMPLES = "docs/components.md"
+"""The page that shows one correct node of every component."""
 VALUE_ROLES = frozenset({Role.CONTROLLER, Role.EVALUATOR})
 """Roles whose artifacts hold values that a setting may take: `previous.tuned.temperature`."""
 
@@ -137,7 +139,9 @@ class Compiler:
         except ValidationError as error:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
             path = self.pipeline.path_of(node, first)[:-1]
-            raise declaration_error(document, path, error, cls, ("each", "per_round")) from error
+            refused = declaration_error(document, path, error, cls, ("each", "per_round"))
+            shown = f" ({EXAMPLES} shows a correct {node.use})" if node.use in BUILT_IN else ""
+            raise DeclarationError(f"{refused}{shown}") from error
         except ValueError as error:
             raise document.error(self.pipeline.path_of(node, "use")[:-1], str(error)) from error
 

@@ -125,10 +125,7 @@ class Unroller:
         return self._compiled[Section.ROUND].get(STOP, [])
 
     def _step(self, item: CompiledNode, place: Place) -> Step:
-        inputs = {
-            field: tuple(key for reference in references for key in self._keys(item, field, reference, accepts, place))
-            for field, (references, accepts) in item.inputs.items()
-        }
+        inputs = self._inputs(item, place)
         for field in list(inputs):
             bases = tuple(base for key in inputs[field] for base in self._base_of(key))
             if bases:
@@ -150,6 +147,16 @@ class Unroller:
             inputs=inputs, settings_from=settings_from, outputs=outputs, paths=item.node.paths,
             stopped_by=self._stopped_by(place),
         )  # fmt: skip
+
+    def _inputs(self, item: CompiledNode, place: Place) -> dict[str, tuple[str, ...]]:
+        """By field, the artifacts that go in; every reference is looked at before the first wrong one ends the step."""
+        inputs: dict[str, tuple[str, ...]] = {}
+        for field, (references, accepts) in item.inputs.items():
+            with self._problems.noted(), self._after_a_problem():
+                inputs[field] = tuple(key for one in references for key in self._keys(item, field, one, accepts, place))
+        if len(inputs) < len(item.inputs):
+            raise NotPlanned(item.label)
+        return inputs
 
     def _stopped_by(self, place: Place) -> str | None:
         """From round 2 on: what the round before decided."""

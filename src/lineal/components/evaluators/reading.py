@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from lineal.components.evaluators.metrics import DETAILS_FILE, HIGH, LOW, METRICS_FILE, PROMPTS_FILE
 from lineal.data.estimates import Comparison, Estimate, compared, unpaired
-from lineal.errors import ArtifactError
+from lineal.data.values import read_object
 
 BY_DIFFICULTY = "by_difficulty"
 Breakdown = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -80,16 +79,7 @@ def compare(before: Evaluation, now: Evaluation) -> Comparison | None:
 
 
 def _read(path: Path, optional: bool = False) -> dict[str, Any]:
-    if optional and not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        fix = f"Delete {path.parent} and run again"
-        raise ArtifactError(f"{path} cannot be read ({error}). {fix}") from error
-    if not isinstance(found, dict):
-        raise ArtifactError(f"{path} cannot be read (it holds no object). Delete {path.parent} and run again")
-    return found
+    return {} if optional and not path.exists() else read_object(path)
 
 
 def _numbers(read: Mapping[str, Any]) -> dict[str, float]:
