@@ -22,7 +22,7 @@ from typing import Any
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.registry import Registry
 from lineal.components.verifiers.base import RowVerifier
-from lineal.components.verifiers.math import marked
+from lineal.components.verifiers.math import marked, prepare
 from lineal.components.verifiers.scored import ScoredVerifier
 from lineal.data.progress import Progress
 
@@ -60,6 +60,7 @@ class Tally:
             self.unequal, self.passed = self.unequal + 1, self.passed + (verdict == "pass")
 
 
+__all__ = ["prepare"]  # what a child process that calls `math_verify_alone` does first
 MEASURES: dict[str, Callable[[], Tally]] = {}
 """Further tallies, of verifiers that judge by running something: sandboxed programs."""
 

@@ -158,7 +158,8 @@ def test_math_knows_equal_values_and_times_out_only_the_hanging_row(tmp_path):
     pytest.importorskip("math_verify")
     lab = Lab(tmp_path, Compute(workers=2))
     pairs = [
-        ("The answer is $\\frac{1}{2}$", "0.5"), ("so 7", "8"), ("no number", "1"), ("it is 9**9**9**9 of them, I think", "5"), ("50%", "0.5"),
+        ("The answer is $\\frac{1}{2}$", "0.5"), ("so 7", "8"), ("no number", "1"),
+        ("it is 9**9**9**9 of them, I think", "5"), ("50%", "0.5"),
         ("$(1,2)$", "(1,2)"), ("x", ""), ("\\boxed{" * 50, "3"), ("1/2", "\\frac{1}{2}"),
     ]  # fmt: skip
     found = verdicts(lab, "math", generated(lab, pairs), timeout=1)
