@@ -2,20 +2,30 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
+# Python compiles what it imports, once; compiling every file of every package costs minutes and 0.3 GB.
+INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt
 VLLM := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
 
-.PHONY: setup vllm-env demo real test check lint types clean
+.PHONY: core setup vllm-env demo real test check lint types clean
+
+core: $(CORE)
+
+# torch is asked for by name first: a bare `torch` brings gigabytes of CUDA packages to a CPU machine.
+$(CORE): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) --editable .
+	touch $@
 
 setup: $(STAMP)
 
-# torch is asked for by name first: a bare `torch` brings gigabytes of CUDA packages to a CPU machine.
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(STAMP)
+# What tests and checks need, on top of the core in the same environment.
+$(STAMP): $(CORE)
+	$(INSTALL) --editable '.[dev]'
+	touch $@
 
 # The interpreter for `compute.engine: vllm` on a CPU, with what the tests of that engine need; without it they are skipped.
 # The torchvision, torchaudio and torchcodec that vLLM brings don't fit a CPU's torch: `import transformers` would fail.
@@ -29,7 +39,7 @@ $(VLLM_STAMP): constraints-vllm.txt
 	&& touch $@ ) \
 	|| ( rm -rf $(VLLM); echo "WARNING: vLLM COULD NOT BE INSTALLED: THE TESTS OF THE vLLM ENGINE ARE SKIPPED" >&2 )
 
-demo: setup
+demo: core
 	$(BIN)/lineal run
 	$(BIN)/lineal report
 	$(BIN)/python bench/agreement.py

@@ -56,8 +56,8 @@ def _curves(artifacts: Path) -> dict[str, list[float]]:
     for group in groups:
         for path in sorted((artifacts / group).rglob("metrics.json")):
             metrics = json.loads(path.read_text())
-            headline = next((key for key in metrics if key.startswith(("accuracy", "best_of", "majority", "pass@1"))), None)
-            if headline is not None:
+            headline = json.loads(path.with_name("details.json").read_text())["headline"]
+            if headline in metrics:
                 found.setdefault(str(path.parent.relative_to(artifacts / group)), []).append(metrics[headline])
     return found
 

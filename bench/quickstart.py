@@ -1,15 +1,18 @@
 """The demo, measured: accuracy per round over seeds, its time, and which share of that is sampling, training, evaluation.
 
     python bench/quickstart.py [--seeds 0 1 2] [--json FILE] [--plot FILE]
+    python bench/quickstart.py --together [--seeds 0 1 2]
 
 Every seed runs in a scratch copy of the project, with the control beside it. Imports, process starts, Dagster, DVC and
-the lineal code around the models all count as overhead.
+the lineal code around the models all count as overhead. `--together` compares the processor time of all seeds in one
+project (`seeds:` in params.yaml), where they share their task sets, with that of the first one alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import tempfile
 import time
@@ -111,13 +114,40 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def together(seeds: list[int], directory: Path) -> bool:
+    """Prints what several seeds in one project cost beside one, in processor seconds of all processes; whether it is less."""
+    costs = []
+    for chosen in (seeds[:1], seeds):
+        root = directory / f"seeds_{len(chosen)}"
+        scratch_project(root, seed=seeds[0])
+        if len(chosen) > 1:
+            params = root / "params.yaml"
+            params.write_text(params.read_text().replace(f"seed: {seeds[0]}", f"seeds: {chosen}", 1))
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        lineal(root, "run")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        logs = [json.loads(path.read_text()) for path in (root / "runs").rglob("*.json")]
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        reused = sum(log["status"] == "reused" for log in logs)
+        print(
+            f"{len(chosen)} seeds: {costs[-1]:.0f} processor seconds, {time.monotonic() - started:.0f} s, {len(logs)} steps, "
+            f"{reused} of them linked"
+        )
+    print(f"{len(seeds)} seeds cost {costs[1] / costs[0]:.2f} times one")
+    return costs[1] < len(seeds) * costs[0]
+
+
 def main() -> None:
     """Runs, prints, and exits with 1 when a claim fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--together", action="store_true")
     arguments = parser.parse_args()
+    if arguments.together:
+        with tempfile.TemporaryDirectory() as directory:
+            raise SystemExit(0 if together(arguments.seeds, Path(directory)) else 1)
     with tempfile.TemporaryDirectory() as directory:
         results = [measure(seed, Path(directory) / f"seed_{seed}") for seed in arguments.seeds]
     if arguments.json:

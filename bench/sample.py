@@ -11,6 +11,7 @@ each takes 0.4 of its memory.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import string
@@ -41,9 +42,10 @@ def main() -> None:
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
         requests = _requests(arguments.rows, arguments.samples, seed=1)
-        sampler = Sampler(checkpoint, device="cpu", batch_size=arguments.batch_size)
-        _compare_bits(checkpoint, sampler, requests)
-        _compare_speed(checkpoint, sampler, requests, arguments)
+        if not arguments.only_vllm:
+            sampler = Sampler(checkpoint, device="cpu", batch_size=arguments.batch_size)
+            _compare_bits(checkpoint, sampler, requests)
+            _compare_speed(checkpoint, sampler, requests, arguments)
         if arguments.vllm:
             _compare_vllm(checkpoint, requests, arguments, Path(directory))
 
@@ -58,6 +60,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads while sampling (default: torch's own)")
     parser.add_argument("--checkpoint", type=Path, help="a model to use instead of training one")
     parser.add_argument("--vllm", help="an interpreter that has vLLM: time that engine too")
+    parser.add_argument("--only-vllm", action="store_true", help="leave out transformers and the comparison of bits")
+    parser.add_argument("--json", type=Path, help="a file for the figures of vLLM")
     parser.add_argument("--eager", action="store_true", help="both vLLMs without compilation: a quicker start, other figures")
     parser.add_argument("--kv-cache-gb", type=float, help="GiB for vLLM's keys and values (on a CPU: 1)")
     return parser.parse_args()
@@ -145,6 +149,11 @@ def _compare_vllm(checkpoint: Path, requests: list[Request], arguments: argparse
     print(f"median ratio: {medians[0]:.2f} with the same seeds and log-probabilities, {medians[1]:.2f} against none")
     sampler.close()
     direct.close()
+    if arguments.json:
+        best = [max(column) for column in zip(*rates, strict=True)]
+        names = ("ratio_with_seeds", "ratio_without_seeds", "lineal_tokens_per_second", "generate_with_seeds", "generate_without")
+        figures = dict(zip(names, [*(round(one, 3) for one in medians), *map(round, best)], strict=True))
+        arguments.json.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def _direct(checkpoint: Path, requests: list[Request], arguments: argparse.Namespace, directory: Path) -> VllmProcess:

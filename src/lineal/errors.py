@@ -19,10 +19,13 @@ A message says what happened, what was got, what was expected, and the fix.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 MOST_NAMES = 30
 """How many known names a message lists."""
+MOST_PROBLEMS = 20
+"""How many problems of one file a message lists."""
 
 
 class LinealError(Exception):
@@ -89,6 +92,47 @@ class StepBusy(LinealError):
 
 class StepFailure(LinealError):
     """A step failed; the text is the step's own error."""
+
+
+class Problems:
+    """Independent declaration errors, collected so that one message reports them all."""
+
+    def __init__(self) -> None:
+        self.found: list[DeclarationError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes the declaration error that ends the block; what follows the block goes on."""
+        try:
+            yield
+        except DeclarationError as error:
+            self.found.append(error)
+
+    def raise_all(self) -> None:
+        """Raises what was noted, if anything was."""
+        if self.found:
+            raise joined(self.found)
+
+
+def joined(errors: Sequence[DeclarationError]) -> DeclarationError:
+    """One error as it is, several as one with a line for each."""
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    if len(texts) == 1:
+        return errors[0]
+    shown = texts[:MOST_PROBLEMS] + ([f"and {len(texts) - MOST_PROBLEMS} more"] if len(texts) > MOST_PROBLEMS else [])
+    return DeclarationError("\n".join(shown))
+
+
+class RunFailure(StepFailure):
+    """Steps of a run failed; the text is their own errors.
+
+    Attributes:
+        reported: how many of them the terminal has shown already.
+    """
+
+    def __init__(self, message: str, reported: int) -> None:
+        super().__init__(message)
+        self.reported = reported
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:

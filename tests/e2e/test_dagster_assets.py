@@ -11,10 +11,11 @@ from lineal.errors import StepFailure
 from lineal.orchestrate.dagster_definitions import definitions
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.orchestrate.dagster_run import _message, materialize
-from lineal.orchestrate.dagster_sync import known_tags, sync
+from lineal.orchestrate.dagster_sync import known_tags, outside_events, sync
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_repo import DvcProject
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
+from lineal.orchestrate.preflight import asked_for, require_ready_run
 
 from .toy_project import BIN, UP_TO_DATE, command, edit, plan_of, run_logs
 
@@ -73,6 +74,19 @@ def test_sync_after_dvc_made_everything_reports_it_once(fresh):
     assert set(sync(plan)) == set(plan.makers)
     assert data_versions(plan) == recorded_digests(plan)
     assert sync(plan) == []
+
+
+def test_sync_that_was_killed_before_the_checks_reports_them_next_time(fresh):
+    plan = plan_of(fresh)
+    command(fresh, "dvc", "repro", "-s", "toy-tasks-train")
+    with dg.DagsterInstance.get() as instance:
+        (made, *checks) = outside_events(plan, instance)
+        instance.report_runless_asset_event(made)
+        left = list(outside_events(plan, instance))
+    assert [(event.asset_key, event.check_name) for event in left] == [(check.asset_key, check.check_name) for check in checks]
+    assert left and sync(plan) == []
+    with dg.DagsterInstance.get() as instance:
+        assert list(outside_events(plan, instance)) == []
 
 
 def test_sync_leaves_no_asset_stale_in_dagster(finished):
@@ -147,6 +161,22 @@ def test_blocking_check_that_fails_stops_what_follows_and_shows_in_dagster(fresh
     assert not (fresh / "artifacts/toy/round_01/filtered").exists()
     assert not (fresh / "artifacts/toy/round_01/checkpoint").exists()
     assert (fresh / "artifacts/toy/round_01/verified/manifest.json").exists()
+
+
+def test_dagster_and_dvc_refuse_before_the_first_step_what_lineal_run_refuses(fresh):
+    edit(fresh / "params.yaml", "engine: fake", "engine: vllm\n  vllm: {python: nowhere/python}")
+    refused = "nowhere/python"
+    assert refused in command(fresh, "dvc", "repro", status=255)
+    job = definitions(fresh).get_repository_def().get_implicit_global_asset_job_def()
+    with dg.DagsterInstance.get() as instance:
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
+    failures = [event.step_failure_data.user_failure_data for event in done.all_events if event.is_step_failure]
+    assert failures and all(refused in failure.description for failure in failures)
+    assert not list(fresh.glob("artifacts/toy/*/*/manifest.json"))
+    tasks = asked_for(plan_of(fresh), ["repro", "-f", "dvc.yaml:toy-tasks-test", "toy-start-*"])
+    assert {step.key for step in tasks} == {"toy/tasks/test", "toy/tasks/base", "toy/start/checkpoint"}
+    assert [step.key for step in asked_for(plan_of(fresh), ["repro", "-s", "toy-start-checkpoint"])] == ["toy/start/checkpoint"]
+    require_ready_run(plan_of(fresh), tasks)  # samples nothing
 
 
 def test_step_that_fails_lets_independent_ones_finish(fresh):

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pytest
 import yaml
 from dvc.lock import Lock
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 
-from lineal.audit.verify import directory_md5
+from lineal.data.digests import Digests
 from lineal.errors import ProjectError, StepBusy, StepFailure
 from lineal.orchestrate import dvc_repo
 from lineal.orchestrate.dvc_lock import recorded_digests
+from lineal.orchestrate.dvc_record import directory_md5
 from lineal.orchestrate.dvc_repo import DvcProject, Outcome
 from lineal.orchestrate.dvc_yaml import check_dvc_yaml, write_dvc_yaml
 
@@ -121,6 +123,17 @@ def test_path_in_use_by_a_living_process_is_a_busy_step(finished):
         DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train"))
 
 
+def test_paths_in_use_by_dead_processes_are_forgotten(finished):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    entry, living = {"pid": dead.pid, "cmd": "dvc repro"}, {"pid": os.getppid(), "cmd": "dvc repro"}
+    rwlock = finished / ".dvc" / "tmp" / "rwlock"
+    rwlock.write_text(json.dumps({"write": {"/elsewhere": entry}, "read": {"/elsewhere": [entry, living], "/there": [entry]}}))
+    plan = plan_of(finished)
+    DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train"))
+    assert json.loads(rwlock.read_text()) == {"write": {}, "read": {"/elsewhere": [living]}}
+
+
 def test_locked_repository_is_a_busy_step(finished, monkeypatch):
     monkeypatch.setattr(dvc_repo, "LOCK_SECONDS", 0.0)
     plan = plan_of(finished)
@@ -160,9 +173,11 @@ def test_more_rounds_leave_the_earlier_ones_alone(finished):
 def test_metrics_and_plots_show_one_curve_per_evaluation(finished):
     shown = yaml.safe_load(command(finished, "dvc", "metrics", "show", "--json"))[""]["data"]
     assert list(shown) == [f"artifacts/toy/round_0{number}/evaluation/metrics.json" for number in (1, 2)]
+    assert shown.popitem()[1]["data"].keys() == {"accuracy", "low", "high", "count", "errors"}
+    assert max(map(len, command(finished, "dvc", "metrics", "show").splitlines())) < 100
     command(finished, "dvc", "plots", "show", "-o", "plots")
     page = (finished / "plots" / "index.html").read_text()
-    assert page.count('"toy evaluation accuracy"') and '"round": 2' in page
+    assert page.count('"toy evaluation accuracy"') and '"round": 2' in page and '"low": ' in page
 
 
 def test_project_without_dvc_repository_says_how_to_make_one(tmp_path):
@@ -175,7 +190,7 @@ def test_project_without_dvc_repository_says_how_to_make_one(tmp_path):
 def test_round_is_verified_against_what_dvc_recorded(finished):
     plan = plan_of(finished)
     recorded = recorded_digests(plan)
-    assert {key: directory_md5(plan.project.directory(key)) for key in recorded} == recorded
+    assert {key: directory_md5(plan.project.directory(key), Digests()) for key in recorded} == recorded
     assert "are what they say" in command(finished, "lineal", "round", "toy/round_02", "--verify")
     edit(finished / "dvc.lock", recorded["toy/round_02/filtered"], "0" * 32 + ".dir")
     said = command(finished, "lineal", "round", "toy/round_02", "--verify", status=1)

@@ -20,6 +20,7 @@ import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from lineal.data.store import Rows, open_artifact
+from lineal.errors import CheckFailure
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
 from tests.unit.endpoint_server import endpoint_server
@@ -108,6 +109,46 @@ def test_run_killed_while_it_judges_asks_for_nothing_twice_and_writes_the_key_no
     assert all(headers["Authorization"] == f"Bearer {KEY}" for headers in server.headers)
     assert KEY not in output
     assert not [path for path in root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+# -- read again ---------------------------------------------------------------------------------------------------------
+
+SERVED = """\
+method: Sampled and judged by servers
+summary: One round of answers that only a server gives, and judgments of them.
+tasks:
+  train: {use: letter_sort, length: [3, 4], size: 6}
+start:
+  judge: {use: served_model, name: judge, revision: "2026-11"}
+round:
+  generated:  {use: sample, model: start.judge, prompts: tasks.train, max_tokens: 8}
+  judged:     {use: judge, model: start.judge, rows: generated, template: "Score {prompt} ({answer}):", threshold: 3,
+               extract: "Score: *([0-5])", max_tokens: 32, samples: 2, max_error_rate: 0.0}
+"""
+
+
+def test_correcting_extract_reads_the_saved_judgments_and_asks_a_paid_judge_for_nothing(tmp_path):
+    with endpoint_server() as server:
+        root = make_project(
+            tmp_path / "project", SERVED.replace("Score: *", "Grade: *"), params("fake", judge={"url": server.url})
+        )
+        for key in ("toy/tasks/train", "toy/start/judge", "toy/round_01/generated"):
+            run_step(plan_of(root), key)
+        judged, drawn = "toy/round_01/judged", len(server.answered)
+        with pytest.raises(CheckFailure, match="The answers are saved"):
+            run_step(plan_of(root), judged)
+        asked = len(server.answered)
+        assert asked == drawn + 12
+        for old, new in (("Grade: *", "Score: *"), ("threshold: 3", "threshold: 6")):
+            edit(root / "pipelines/toy.yaml", old, new)
+            shutil.rmtree(root / "artifacts" / judged, ignore_errors=True)  # as DVC does before it runs a stage
+            assert run_step(plan_of(root), judged) == "done"
+            assert len(server.answered) == asked
+        assert {row["verdict"] for row in rows(plan_of(root), judged)} == {"fail"}
+        assert all("answer" not in row for row in rows(plan_of(root), f"{judged}.judgments"))
+        edit(root / "pipelines/toy.yaml", "Score {prompt}", "Score once more {prompt}")
+        run_step(plan_of(root), judged)
+        assert len(server.answered) == asked + 12
 
 
 # -- dead ---------------------------------------------------------------------------------------------------------------

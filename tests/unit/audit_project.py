@@ -1,7 +1,13 @@
 """A small project for the audit tests: a method and its control, every artifact made by `run_step` with the fake engine."""
 
+import json
 from pathlib import Path
 
+from lineal.data.digests import Digests
+from lineal.data.manifest import MANIFEST
+from lineal.orchestrate.dvc_lock import LOCK_HEAD
+from lineal.orchestrate.dvc_record import directory_md5
+from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.plan import Plan, make_plan
 from lineal.recipe.project import open_project
 from lineal.step.runner import run_step
@@ -68,3 +74,24 @@ def run_all(root: Path) -> Plan:
 def made_project(root: Path) -> Plan:
     """A project with every artifact made."""
     return run_all(write_project(root))
+
+
+def record_in_dvc(root: Path) -> None:
+    """Records every artifact as DVC does: its MD5 in `dvc.lock`, listing and files in the cache."""
+    lock = LOCK_HEAD
+    for manifest in sorted((root / "artifacts").rglob(MANIFEST)):
+        directory, key = manifest.parent, manifest.parent.relative_to(root / "artifacts").as_posix()
+        md5s = {
+            path.relative_to(directory).as_posix(): Digests().of(path, "md5") for path in directory.rglob("*") if path.is_file()
+        }
+        listing = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(md5s.items())])
+        md5 = directory_md5(directory, Digests())
+        for digest, data in {
+            md5: listing.encode(),
+            **{one: (directory / name).read_bytes() for name, one in md5s.items()},
+        }.items():
+            stored = root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            stored.write_bytes(data)
+        lock += f"  {stage_name(key)}:\n    cmd: x\n    outs:\n    - path: artifacts/{key}\n      hash: md5\n      md5: {md5}\n"
+    (root / "dvc.lock").write_text(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -83,6 +84,15 @@ class Lab:
 def rows_of(artifact):
     """An artifact's rows as dicts."""
     return Rows((artifact,)).read().to_pylist()
+
+
+def evaluated(artifact):
+    """What an evaluation wrote: its numbers, and the rest under the names that the files have for it."""
+    return {
+        **json.loads((artifact.directory / "metrics.json").read_text()),
+        **json.loads((artifact.directory / "details.json").read_text()),
+        "prompts.json": json.loads((artifact.directory / "prompts.json").read_text()),
+    }
 
 
 def samples(verdicts, **columns):

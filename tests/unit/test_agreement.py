@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineal.errors import DataError
-from tests.unit.lab import Lab
+from tests.unit.lab import Lab, evaluated
 
 VERDICTS = st.sampled_from(["pass", "fail", "error"])
 
@@ -20,19 +18,26 @@ def measured(lab, triples, **columns):
         for i, (truth, judge, score) in enumerate(triples)
     ]
     made = lab.run("agreement", "round_01/agreement", {"rows": lab.put("round_01/judged", rows)}, judge="judge", **columns)[""]
-    return json.loads((made.directory / "metrics.json").read_text())
+    return evaluated(made)
 
 
 def test_agreement_counts_right_and_wrong_rows_apart(tmp_path):
     triples = [("pass", "pass", 1.0), ("pass", "fail", 0.0), ("fail", "fail", 0.0), ("fail", "fail", 0.5), ("error", "pass", 1.0)]
     found = measured(Lab(tmp_path), triples)
-    by_difficulty = found.pop("by_difficulty")
-    assert found == {
+    expected = {
         "agreement": 0.75, "passed": 0.25, "right": 0.5, "count": 4, "errors": 1,
         "precision": 1.0, "gap": 0.5, "sensitivity": 0.5, "specificity": 1.0,
         "balanced": 0.75, "auc": (1 + 1 + 0.5 + 0) / 4,
     }  # fmt: skip
-    assert by_difficulty["1"] == {
+    assert expected.items() <= found.items()
+    assert found["intervals"].keys() == expected.keys() - {"count", "errors"}
+    assert (
+        found["intervals"]["agreement"]
+        == [found["low"], found["high"]]
+        == [pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4)]
+    )
+    group = found["by_difficulty"]["1"]
+    assert {name: group[name] for name in group if name not in ("low", "high")} == {
         "agreement": 0.5, "passed": 0.0, "right": 0.5, "count": 2, "sensitivity": 0.0, "specificity": 1.0, "balanced": 0.5,
     }  # fmt: skip
 

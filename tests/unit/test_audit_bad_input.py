@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from lineal.cli.main import run_command
-from tests.unit.audit_project import made_project
+from lineal.data.ids import file_digest
+from tests.unit.audit_project import made_project, record_in_dvc
 
 LOCK = """schema: '2.0'
 stages:
@@ -143,3 +144,98 @@ def test_artifact_that_was_edited_by_hand_is_named(root, capsys, monkeypatch, tm
     assert status == 1
     assert "tiny/round_01/verified" in text
     assert not (tmp_path / "out").exists()
+
+
+MISSING_PACKAGE = """\
+method: Others
+summary: Uses a component of a package that is not installed here.
+tasks:
+  test: {use: their_tasks}
+round:
+  evaluation: {use: accuracy, model: previous.evaluation, prompts: tasks.test}
+"""
+
+
+@pytest.mark.parametrize(("command", "printed"), [("status", "tiny/"), ("report", "index.html")])
+def test_pipeline_whose_package_is_missing_is_left_out_of_status_and_report(root, capsys, command, printed):
+    (root / "pipelines" / "others.yaml").write_text(MISSING_PACKAGE)
+    params = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(params.replace("active: [", "active: [others, "))
+    (root / "artifacts" / "others").mkdir()
+    (root / "artifacts" / "others" / "manifest.json").write_text("{}")
+    status = run_command(["-C", str(root), command])
+    output = capsys.readouterr()
+    assert (status, printed in output.out) == (2, True)
+    assert "others is left out: pipelines/others.yaml:4: tasks.test.use: unknown component 'their_tasks'" in output.err
+    assert "(entry points 'lineal.components'), install that package" in output.err and "Its 1 artifacts" in output.err
+
+
+@pytest.fixture(scope="module")
+def recorded(made, tmp_path_factory):
+    root = shutil.copytree(made, tmp_path_factory.mktemp("recorded") / "copy")
+    record_in_dvc(root)
+    return root
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def replaced(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def swapped(first, second):
+    first.rename(first.with_name("aside"))
+    second.rename(first)
+    first.with_name("aside").rename(second)
+
+
+def cached(root, path):
+    """Where DVC's cache has the bytes of a file."""
+    digest = file_digest(path)
+    return next(one for one in (root / ".dvc/cache").rglob("*") if one.is_file() and file_digest(one) == digest)
+
+
+CHECKPOINT, ROWS, VALUES = "tiny/round_02/checkpoint", "tiny/round_02/mixed", "tiny/round_02/evaluation"
+WEIGHTS, SHARD, METRICS = f"{CHECKPOINT}/config.json", f"{ROWS}/part-00000.parquet", f"{VALUES}/metrics.json"
+CORRUPTIONS = {
+    "flipped byte": (CHECKPOINT, lambda made, root: flipped(made / WEIGHTS)),
+    "truncated shard": (ROWS, lambda made, root: (made / SHARD).write_bytes((made / SHARD).read_bytes()[:200])),
+    "missing file": (CHECKPOINT, lambda made, root: (made / WEIGHTS).unlink()),
+    "extra file": (CHECKPOINT, lambda made, root: (made / CHECKPOINT / "extra.bin").write_bytes(b"x")),
+    "swapped directories": (CHECKPOINT, lambda made, root: swapped(made / CHECKPOINT, made / "tiny/round_01/checkpoint")),
+    "edited manifest": (CHECKPOINT, lambda made, root: replaced(made / CHECKPOINT / "manifest.json", '"seed": 0', '"seed": 1')),
+    "edited columns": (ROWS, lambda made, root: replaced(made / ROWS / "manifest.json", '"in": ', '"in": 1')),
+    "edited metrics": (VALUES, lambda made, root: replaced(made / METRICS, '"accuracy":0', '"accuracy":1')),
+    "edited dvc.lock": (CHECKPOINT, lambda made, root: replaced(root / "dvc.lock", f"{CHECKPOINT}\n      hash: md5\n      md5: ",
+                                                               f"{CHECKPOINT}\n      hash: md5\n      md5: 0")),
+    "empty cache": ("more artifacts like it", lambda made, root: shutil.rmtree(root / ".dvc/cache")),
+    "corrupt cache": (CHECKPOINT, lambda made, root: flipped(cached(root, made / WEIGHTS))),
+}  # fmt: skip
+
+
+def test_project_that_is_whole_is_named_nowhere(recorded, capsys):
+    assert said(capsys, recorded, "trace", CHECKPOINT) == said(capsys, recorded, "trace", CHECKPOINT) == (0, "")
+    assert run_command(["-C", str(recorded), "status"]) == 0
+    assert "34 done, 0 stale, 0 missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_every_corruption_is_named_by_what_looks_and_stops_what_leaves(recorded, capsys, tmp_path, kind):
+    root = shutil.copytree(recorded, tmp_path / "copy")
+    named, corrupt = CORRUPTIONS[kind]
+    corrupt(root / "artifacts", root)
+    for command in (["trace", CHECKPOINT], ["report"]):
+        assert named in said(capsys, root, *command)[1], command
+    status, text = said(capsys, root, "export", CHECKPOINT, str(tmp_path / "out"))
+    assert named in text
+    stopped = named in (CHECKPOINT, VALUES) and kind != "corrupt cache"
+    assert (status, (tmp_path / "out").exists()) == ((1, False) if stopped else (0, True))
+    assert run_command(["-C", str(root), "status"]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if "stale" in line and " is stale" not in line]
+    assert any(named in line or named.startswith("more") for line in shown)

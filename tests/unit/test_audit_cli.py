@@ -21,6 +21,11 @@ def run(command, root, *arguments):
     return CliRunner().invoke(command, arguments, obj=root, catch_exceptions=False)
 
 
+def test_show_rendered_of_prompts_says_that_no_model_read_them(root):
+    with pytest.raises(UsageError, match=r"tiny/tasks/train: --rendered shows what a model was given"):
+        run(show, root, "tiny/tasks/train", "--rendered")
+
+
 def test_show_json_feeds_trace_which_feeds_programs(root):
     shown = json.loads(run(show, root, "tiny/round_02/filtered", "--limit", "1", "--json").output)
     sample = shown["rows"][0]["sample_id"]

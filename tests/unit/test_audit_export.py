@@ -86,7 +86,7 @@ def test_dataset_card_tells_programs_and_people(plan, tmp_path):
     for name, count in counts.items():
         assert f"| `{name}` | {count} |" in card.text
     generated = open_artifact("", plan.project.directory("tiny/round_02/generated"))
-    for fact in ("temperature=1", "samples=3", "exact_match@1", "Tiny &lt;method&gt;", generated.digest[:16], "sql=right"):
+    for fact in ("temperature=1", "samples=3", "exact_match@2", "Tiny &lt;method&gt;", generated.digest[:16], "sql=right"):
         assert fact in card.text
     assert "tiny/round_01/generated" not in card.text
 

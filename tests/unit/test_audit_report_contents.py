@@ -13,9 +13,12 @@ from lineal.audit.query import connection
 from lineal.audit.report.across import _seen_before
 from lineal.audit.report.ancestry import ancestry_of
 from lineal.audit.report.difficulty import _bands, grids_of
+from lineal.audit.report.facts import RunFacts
 from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import WORDS, _generation, _ngrams
 from lineal.audit.report.page import gather
+from lineal.audit.report.render import render
+from lineal.audit.summary import accuracy_table
 from lineal.audit.target import Target, TargetKind
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
@@ -247,3 +250,16 @@ def test_samples_are_the_lowest_ids_of_every_verdict(plan, page):
     assert {name: row.verdict for name, row in shown.items()} == {name: last[name] for name in shown}
     judged = min(row["sample_id"] for row in parts[0])
     assert shown[judged].held_in == tuple(f"everything/round_01/{name}" for name in ("voted", "verified", "judged"))
+
+
+def test_numbers_and_charts_have_intervals_and_rounds_are_compared(page, nodes):
+    (accuracy,) = [column for column in accuracy_table(page.summary) if column.label == "evaluation"]
+    assert [found.value for found in accuracy.estimates] == list(accuracy.values)
+    assert all(found.low < found.value < found.high or found.value in (0, 1) for found in accuracy.estimates)
+    assert nodes["round_01/at_k"].estimates.keys() == {"pass_at_1", "pass_at_4"}
+    by_label = {one.label: one for one in page.differences}
+    assert [each.round for each in by_label["evaluation"].rounds] == [1, 2, 3] and by_label["at_k"].headline == "pass_at_1"
+    third = by_label["evaluation"].rounds[2]
+    assert third.previous.prompts == third.start.prompts == 10 and third.other is None
+    html = render(page, RunFacts((), (), None, {}))
+    assert 'class="bounds s0"' in html and "More than noise?" in html and by_label["evaluation"].shown(third.start) in html

@@ -84,7 +84,7 @@ def test_page_names_base_init_mix_verifiers_and_digests(root):
         "tiny/round_01/checkpoint", "tiny/start/checkpoint", None,
     }  # fmt: skip
     assert {entry["key"] for entry in found["verifiers"]} == {"tiny/round_02/verified", "tiny/round_02/evaluation"}
-    assert all(entry["verifier"].startswith("exact_match@1") for entry in found["verifiers"])
+    assert all(entry["verifier"].startswith("exact_match@2") for entry in found["verifiers"])
     artifacts = {entry["key"]: entry for entry in found["artifacts"]}
     assert artifacts["tiny/round_02/filtered"]["digest"] == manifest_of(root, "tiny/round_02/filtered").digest
     assert len(artifacts["tiny/round_02/filtered"]["source_digest"]) == 64

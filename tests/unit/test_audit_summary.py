@@ -74,18 +74,10 @@ def test_metrics_are_read_by_difficulty_in_order(plan):
     assert sum(part["count"] for part in parts.values()) == 10
 
 
-@pytest.mark.parametrize(
-    ("values", "headline"),
-    [
-        ({"errors": 0.0, "pass_at_16": 0.9, "pass_at_4": 0.5, "prompts": 10.0}, "pass_at_4"),
-        ({"majority_at_8": 0.9, "left_out_at_8": 2.0, "accuracy": 0.5}, "accuracy"),
-        ({"bleu": 0.3}, "bleu"),
-        ({}, None),
-    ],
-)
-def test_headline_is_a_score_at_its_least_k(plan, values, headline):
+def test_scores_are_told_k_by_k_and_counts_are_none(plan):
+    values = {"errors": 0.0, "pass_at_16": 0.9, "pass_at_4": 0.5, "prompts": 10.0, "left_out_at_4": 1.0}
     node = replace(summarise(plan).pipelines[0].node(1, "evaluation"), values=values)
-    assert node.headline == headline
+    assert node.scores == ["pass_at_4", "pass_at_16"] and node.headline == "accuracy"
 
 
 def test_labels_are_the_roles_nodes_in_declared_order(plan):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from lineal.components.base import Role
+from lineal.orchestrate.dagster_assets import _description
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.orchestrate.dagster_metadata import CELL_CHARACTERS, artifact_metadata
+from lineal.plan import make_plan
+from lineal.recipe.project import open_project
 
-from .lab import Lab
+from .lab import ROOT, Lab
 
 
 class _Step:
@@ -23,3 +26,10 @@ def test_sample_of_hostile_text_is_cut_visibly_and_escaped(tmp_path):
 
 def test_asset_key_of_an_output_is_under_its_node():
     assert asset_key("rest_em/round_01/filtered.dropped").path == ["rest_em", "round_01", "filtered", "dropped"]
+
+
+def test_description_of_a_selection_is_its_selectors_summary():
+    plan = make_plan(open_project(ROOT), ["rest_em"])
+    (step,) = [step for step in plan.steps.values() if step.key == "rest_em/round_01/filtered"]
+    text = _description(plan, step, "")
+    assert text.startswith("Keep completions that the verifier accepts") and "ReST-EM" in text

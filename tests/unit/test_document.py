@@ -42,6 +42,23 @@ def test_document_anchors_are_plain_values():
     assert parse_document("a: &x [1]\nb: *x", "x").value == {"a": [1], "b": [1]}
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9)),
+         r"f\.yaml:1: aliases repeat more than 10,000 values"),
+        ("a: &a\n  b: *a\n", r"f\.yaml:1: an alias stands inside the value that it names"),
+        ("a: " + "[" * 200 + "]" * 200, r"f\.yaml:1: values are nested more than 100 deep"),
+        ("\na: " + "[" * 200_000, r"f\.yaml:2: values are nested more than 100 deep"),
+        ("- " * 200_000, r"f\.yaml:1: values are nested more than 100 deep"),
+    ],
+    ids=["aliases of aliases", "alias in itself", "deep", "very deep", "deep blocks"],
+)  # fmt: skip
+def test_document_that_would_grow_without_bound_is_refused(text, message):
+    with pytest.raises(DeclarationError, match=message):
+        parse_document(text, "f.yaml")
+
+
 def test_document_error_names_nearest_existing_key():
     document = parse_document("round:\n  verified: {use: x}\n", "p.yaml")
     assert str(document.error(("round", "verified", "sql"), "is missing")) == "p.yaml:2: round.verified.sql: is missing"

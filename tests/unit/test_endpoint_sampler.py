@@ -177,7 +177,7 @@ def test_server_that_stalls_ends_the_step_and_finished_rows_are_not_asked_again(
     ((422, {"detail": "Unexpected fields"}), "answers 422: 'Unexpected fields'"),
     ((307, "", {"Location": "http://elsewhere/"}), "answers 307: ''. It sends elsewhere"),
     ((429, {"error": {"code": "insufficient_quota", "message": "pay"}}), "answers 429: 'pay'.*when there is quota"),
-    ({"choices": [{"text": "", "finish_reason": "tool_calls"}]}, "gives finish_reason 'tool_calls'.*no tools"),
+    ({"choices": [{"text": "", "finish_reason": "tool_calls"}]}, "gives finish_reason 'tool_calls'.*calls of tools as text"),
     ({"usage": None}, "answers what is no completion.*Expected choices and usage"),
 ], ids=str)  # fmt: skip
 def test_request_that_cannot_heal_ends_the_step_at_once(server, tmp_path, fault, words):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 import string
@@ -360,5 +361,10 @@ def test_checkpoints_that_cannot_be_read_are_errors(checkpoint: Path, tmp_path: 
     (tmp_path / "model.safetensors").write_bytes(b"not one")
     with pytest.raises(EngineError, match="cannot be loaded"):
         Sampler(tmp_path, device="cpu")
+    remote = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"}}
+    (tmp_path / "config.json").write_text(json.dumps(remote))
+    with pytest.raises(EngineError, match="code out of a checkpoint is never run") as refused:
+        Sampler(tmp_path, device="cpu")
+    assert "trust_remote_code" not in str(refused.value)
     with pytest.raises(EngineError, match="batch_size"):
         Sampler(checkpoint, device="cpu", batch_size=0)

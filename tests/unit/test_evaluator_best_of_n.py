@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import combinations
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from lineal.components.evaluators.best_of_n import Candidate, best_of_k
 from lineal.data.store import Rows
 from lineal.recipe.compute import Compute
-from tests.unit.lab import Lab
+from tests.unit.lab import Lab, evaluated
 from tests.unit.tiny_models import in_order, put_model, tiny_model, words
 
 PROMPTS = [
@@ -44,7 +43,7 @@ def metrics(lab: Lab, model: object, scorer: object, **settings: object) -> dict
     made = lab.run("best_of_n", "round_01/best", inputs, samples=4, max_tokens=16, **settings)[""]
     assert lab.counts == {"error": 0, "in": 12, "expected": 48, "out": 48}
     assert Rows((made,)).count == 48 and "scorer_score" in Rows((made,)).columns
-    return json.loads((made.directory / "metrics.json").read_text())
+    return evaluated(made)
 
 
 def test_best_of_n_with_a_knowing_scorer_reaches_the_oracle(tmp_path: Path) -> None:
@@ -56,6 +55,7 @@ def test_best_of_n_with_a_knowing_scorer_reaches_the_oracle(tmp_path: Path) -> N
     assert found["best_of_1"] == pytest.approx(found["pass_at_1"])
     assert found["ranked_right"] == 1.0 and 0 < found["majority_at_4"] < 1
     assert found["by_difficulty"].keys() == {f"{len(row['answer'])}" for row in PROMPTS}
+    assert found["headline"] == "best_of_4" and 0 <= found["low"] < found["best_of_4"] < found["high"] <= 1
     assert found["prompts"] == 12 and found["left_out"] == 0
 
 

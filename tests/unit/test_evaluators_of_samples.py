@@ -1,12 +1,10 @@
 """Metrics of a round: diversity, head and tail, transitions, refusals; and blended rewards."""
 
-import json
-
 import pydantic
 import pytest
 
 from lineal.errors import DataError
-from tests.unit.lab import Lab, rows_of, samples
+from tests.unit.lab import Lab, evaluated, rows_of, samples
 
 
 @pytest.fixture
@@ -17,7 +15,7 @@ def lab(tmp_path):
 def metrics(lab, use, rows, **settings):
     inputs = rows if isinstance(rows, dict) else {"rows": rows}
     put = {name: lab.put(f"round_01/{name}", value) for name, value in inputs.items()}
-    return json.loads((lab.run(use, "round_01/metrics", put, **settings)[""].directory / "metrics.json").read_text())
+    return evaluated(lab.run(use, "round_01/metrics", put, **settings)[""])
 
 
 def test_diversity_counts_different_completions_and_their_agreement(lab):
@@ -42,9 +40,9 @@ def test_head_tail_leaves_hints_out_and_says_where_right_samples_are(lab):
 def test_transitions_follow_every_prompt(lab):
     before, after = samples({"a": "p", "b": "p", "c": "f", "d": "f"}), samples({"a": "p", "b": "f", "c": "p", "d": "f"})
     found = metrics(lab, "transitions", {"before": before, "after": after})
-    assert found == {
-        "prompts": 4, "right_to_right": 0.25, "right_to_wrong": 0.25, "wrong_to_right": 0.25, "wrong_to_wrong": 0.25,
-    }  # fmt: skip
+    assert found["prompts"] == 4
+    assert {found[name] for name in ("right_to_right", "right_to_wrong", "wrong_to_right", "wrong_to_wrong")} == {0.25}
+    assert found["prompts.json"] == {"a": 0, "b": 1, "c": 0, "d": 0}
 
 
 def test_transitions_between_other_prompts_or_many_samples_are_refused(lab):
@@ -60,6 +58,7 @@ def test_refusals_are_neither_right_nor_wrong_answers(lab):
     found = metrics(lab, "refusals", rows, refusal="~", laziness=0.2)
     assert (found["precision"], found["refusal_rate"]) == (0.5, 0.5)
     assert found["objective"] == pytest.approx(0.8 * 0.5 + 0.2 * 0.5)
+    assert sum(found["prompts.json"].values()) / 4 == pytest.approx(found["objective"])
     assert metrics(lab, "refusals", rows[1:2], refusal="~")["precision"] == 0
 
 

@@ -61,6 +61,13 @@ def test_judge_judgments_are_rows_that_can_train(lab):
     assert "answer" not in judgments[0]
 
 
+@pytest.mark.parametrize("column", ["answer", "entry"])
+def test_judge_template_may_name_columns_that_its_judgments_do_not_have(lab, column):
+    rows = [{**row, "answer": "de", "entry": "de"} for row in ROWS]
+    _, judgments = judged(lab, rows, template=f"?{{{column}}}{{completion}}:", words={"d": 1.0, "e": 0.0})
+    assert [j["prompt"] for j in judgments[:2]] == ["?deab:", "?deba:"] and not {"answer", "entry"} & set(judgments[0])
+
+
 def test_judge_unreadable_judgments_are_counted_and_rows_without_any_are_errors(lab):
     rows, judgments = judged(lab, words={"a": 1.0, "b": 0.0}, samples=4)
     lost = [row for row in rows if row["verdict"] == "error"]

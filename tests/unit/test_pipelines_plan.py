@@ -6,14 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lineal.errors import DeclarationError, LinealError
+from lineal.components.base import Surroundings
+from lineal.components.registry import BUILT_IN, Registry
+from lineal.errors import DeclarationError, LinealError, MissingFile
 from lineal.plan import Plan, make_plan
+from lineal.recipe.document import parse_document
 from lineal.recipe.project import open_project
+from lineal.recipe.references import SettingReference, parse_reference
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
@@ -31,6 +36,17 @@ def planned(root: Path, name: str, profile: str, rounds: int = 3) -> Plan:
         (root / path).touch()
     (root / "params.yaml").write_text(f"rounds: {rounds}\nprofile: {profile}\nactive: [{name}]\n")
     return make_plan(open_project(root))
+
+
+def test_page_of_components_shows_a_correct_node_of_each():
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/components.md").read_text(), re.DOTALL)
+    nodes = [node for block in blocks for node in parse_document(block, "docs/components.md").value.values()]
+    for node in nodes:
+        references = {key: parse_reference(value) for key, value in node.items() if isinstance(value, str)}
+        values = {key: SettingReference(found) for key, found in references.items() if found is not None and found.part}
+        with suppress(MissingFile):  # a user's own data
+            Registry().find(node["use"]).parse({**node, **values}, Surroundings(ROOT, ROOT / "pipelines"))
+    assert {node["use"] for node in nodes} == set(BUILT_IN)
 
 
 # -- what is shipped ----------------------------------------------------------------------------------------------------
@@ -146,11 +162,19 @@ round:
 """
 
 
+SHOWN = " (docs/components.md shows a correct %s)"
+
+
 def broken(root: Path, old: str, new: str, params: str = "rounds: 2\nactive: [mine]\n") -> str:
     """The message that planning `GOOD` with `old` replaced by `new` ends in."""
-    shutil.copytree(ROOT / "pipelines" / "selectors", root / "pipelines" / "selectors")
     assert GOOD.count(old) == 1 or not old
-    (root / "pipelines" / "mine.yaml").write_text(GOOD.replace(old, new) if old else GOOD)
+    return refused(root, GOOD.replace(old, new) if old else GOOD, params)
+
+
+def refused(root: Path, text: str, params: str = "rounds: 2\nactive: [mine]\n") -> str:
+    """The message that planning a pipeline ends in."""
+    shutil.copytree(ROOT / "pipelines" / "selectors", root / "pipelines" / "selectors")
+    (root / "pipelines" / "mine.yaml").write_text(text)
     (root / "params.yaml").write_text(params)
     with pytest.raises(LinealError) as caught:
         make_plan(open_project(root))
@@ -180,14 +204,17 @@ def test_unknown_section_names_line_and_nearest(tmp_path: Path):
 
 def test_unknown_setting_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "prompts: tasks.train}", "prompts: tasks.train, sampels: 4}")
-    assert message == "pipelines/mine.yaml:10: round.generated.sampels: unknown key 'sampels'. Did you mean 'samples'?"
+    assert (
+        message
+        == "pipelines/mine.yaml:10: round.generated.sampels: unknown key 'sampels'. Did you mean 'samples'?" + SHOWN % "sample"
+    )
 
 
 def test_unknown_setting_of_a_selector_names_line(tmp_path: Path):
     message = broken(tmp_path, "sql: keep_correct}", "sql: keep_correct, max_per_promt: 2}")
     assert message == (
         "pipelines/mine.yaml:14: round.filtered.max_per_promt: selector 'keep_correct' has no setting 'max_per_promt'. "
-        "Did you mean 'max_per_prompt'?"
+        "Did you mean 'max_per_prompt'?" + SHOWN % "select"
     )
 
 
@@ -195,13 +222,16 @@ def test_unknown_selector_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "sql: keep_correct}", "sql: keep_corect}")
     assert message == (
         "pipelines/mine.yaml:14: round.filtered.sql: no selector file pipelines/selectors/keep_corect.sql. "
-        "Did you mean 'keep_correct'?"
+        "Did you mean 'keep_correct'?" + SHOWN % "select"
     )
 
 
 def test_unknown_component_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "use: exact_match", "use: exact_mach")
-    assert message == "pipelines/mine.yaml:12: round.verified.use: unknown component 'exact_mach'. Did you mean 'exact_match'?"
+    assert message == (
+        "pipelines/mine.yaml:12: round.verified.use: unknown component 'exact_mach'. Did you mean 'exact_match'? "
+        "If a package adds it (entry points 'lineal.components'), install that package here"
+    )
 
 
 def test_missing_column_names_who_needs_it_and_what_is_there(tmp_path: Path):
@@ -247,6 +277,40 @@ def test_cycle_shows_the_way_round(tmp_path: Path):
         "pipelines/mine.yaml:10: round.generated: the nodes need each other: "
         "generated -> checkpoint -> filtered -> verified -> generated. Let one of them read previous.NODE, the last round's"
     )
+
+
+def test_history_that_a_cycle_empties_shows_the_way_round(tmp_path: Path):
+    text = refused(
+        tmp_path,
+        GOOD.replace("model: previous.checkpoint", "model: checkpoint").replace("rows: filtered", "rows: history.filtered"),
+    )
+    assert (
+        "'history.filtered' is empty in round 1, since in one round filtered needs verified needs generated needs checkpoint"
+        in text
+    )
+    assert "Let one of these read previous.NODE" in text
+
+
+def test_each_that_is_no_name_shows_how_to_write_it(tmp_path: Path):
+    text = refused(tmp_path, GOOD.replace("use: exact_match", "use: exact_match\n    each: {agent: [a, b]}"))
+    assert "round.verified.each: expected the name of a variable, got {'agent': ['a', 'b']}" in text and "each: agent" in text
+
+
+def test_problems_of_one_file_are_reported_together_and_say_where_a_correct_node_is(tmp_path: Path):
+    wrong = GOOD.replace("size: 64}", "sise: 64}").replace("use: exact_match", "use: exact_match\n    extract: 7\n    name: 7")
+    lines = refused(tmp_path, wrong).splitlines()
+    assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [
+        "tasks.train.sise", "tasks.train.size", "round.verified.name", "round.verified.extract",
+    ]  # fmt: skip
+    assert lines[1].endswith("(docs/components.md shows a correct letter_sort)")
+    assert lines[3].endswith("(docs/components.md shows a correct exact_match)")
+
+
+def test_references_of_several_nodes_are_refused_together(tmp_path: Path):
+    text = refused(
+        tmp_path, GOOD.replace("rows: generated", "rows: generatd").replace("prompts: tasks.test", "prompts: tasks.tets")
+    )
+    assert "'generatd'" in text and "'tasks.tets'" in text and len(text.splitlines()) == 2
 
 
 def test_model_where_rows_are_wanted_says_both(tmp_path: Path):

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lineal.components.sandbox.bubblewrap import Limits, require
+from lineal.components.sandbox.bubblewrap import JUDGE, PROGRAM, Limits, end, require, start
 from lineal.components.sandbox.pool import SandboxPool
 from lineal.errors import SandboxError
 from lineal.recipe.compute import Compute
+from tests.unit.hostile_programs import PROGRAMS
+from tests.unit.hostile_programs import TESTS as ASKING
 from tests.unit.lab import Lab, rows_of
 
 try:
@@ -102,6 +104,63 @@ def test_hostile_no_liar_passes_and_none_is_an_error(tmp_path):
     assert found["exits at once"][1] == "ended without an answer (exit status 0)"
 
 
+def test_hostile_none_of_a_hundred_programs_passes_tests_that_ask(tmp_path):
+    programs = {**PROGRAMS, "right": RIGHT}
+    rows = [{"sample_id": name, "prompt_id": "p", "prompt": "?", "completion": program, "tests": ASKING}
+            for name, program in programs.items()]  # fmt: skip
+    lab = Lab(tmp_path, Compute(workers=2))
+    made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)}, timeout=1)[""])
+    found = {row["sample_id"]: (row["verdict"], row["detail"]) for row in made}
+    assert len(PROGRAMS) > 100 and found.pop("right") == ("pass", None)
+    assert {verdict for verdict, _ in found.values()} == {"fail"}, {k: v for k, v in found.items() if v[0] != "fail"}
+    assert not [detail for _, detail in found.values() if not detail]
+
+
+SECRETS = [
+    "assert number(1) == 'SECRETANSWER'",
+    "assert number(1) == 'SECRETANSWER '.strip()",
+    "wanted = 'SECRETANSWER'\nassert [n for n in [1] if number(n) == wanted]",
+    "def reference(x):\n    return 'SECRETANSWER'\nassert number(1) == reference(1)",
+]
+
+
+def test_hostile_no_form_of_an_expected_answer_is_inside(tmp_path):
+    rows = [{"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "completion": SEARCH, "tests": tests}
+            for n, tests in enumerate(SECRETS)]  # fmt: skip
+    lab = Lab(tmp_path, Compute(workers=2))
+    made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)})[""])
+    assert [(row["verdict"], "got [True, False]" in row["detail"]) for row in made] == [("fail", True)] * len(SECRETS)
+
+
+SLOW = """
+import os
+numbers = ', '.join('{"int": "%x"}' % (number * (2**61 - 1)) for number in range(1, 60000))  # all of one hash
+line = f'START{{"set": [{numbers}]}}END\\n'.encode()
+def add(a, b):
+    for fd in range(3, 20):
+        try:
+            sent = 0
+            while sent < len(line): sent += os.write(fd, line[sent:])
+        except OSError: pass
+    os._exit(0)
+"""
+
+
+def test_hostile_answers_that_take_long_to_compare_are_stopped(tmp_path):
+    calls = SLOW.replace("START", '{{"raised": null, "output": "", "results": [[true, ').replace("END", "]]}}")
+    asked = SLOW.replace("START", "[true, ").replace("END", "]")
+    cases = [(calls, "assert add(1, 2) == 3"), (asked, "x = 3\nassert add(1, 2) == x")]
+    rows = [{"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "completion": program, "tests": tests}
+            for n, (program, tests) in enumerate(cases)]  # fmt: skip
+    lab = Lab(tmp_path, Compute(workers=2))
+    generated = lab.put("round_01/generated", rows)
+    made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": generated}, timeout=1, output_kb=4096)[""])
+    assert [(row["verdict"], row["detail"]) for row in made] == [
+        ("fail", "judging it timed out after 1 s"),
+        ("fail", "judging it took more than 1 s of processor time"),
+    ]
+
+
 FORGERIES = {
     "a verdict": b'{"verdict": "pass"}\n',
     "three truths": b'{"raised": null, "output": "", "results": [[true, true], [true, true], [true, true]]}\n',
@@ -175,7 +234,7 @@ HOGS = {
     "forks through subprocess": ("import subprocess\nsubprocess.run(['/bin/true'])", "Error"),
     "starts threads": ("import threading, time\ndef add(a, b):\n"
                        "    for _ in range(2000): threading.Thread(target=time.sleep, args=(99,)).start()", "start new thread"),
-    "memory": ("def add(a, b):\n    x = []\n    for _ in range(100): x.append('x' * 10**7)", "MemoryError"),
+    "memory": ("def add(a, b):\n    x = []\n    for _ in range(100): x.append(bytearray(10**7))", "MemoryError"),
     "memory in files": ("def add(a, b):\n    for n in range(2000): open(f'/tmp/{n}', 'w').write('x' * 60000)", "OSError"),
     "shared memory": ("import mmap\nkept = []\ndef add(a, b):\n"
                       "    for _ in range(100): kept.append(mmap.mmap(-1, 1 << 28))", "OSError"),
@@ -193,6 +252,44 @@ def test_hostile_hogs_are_stopped_at_their_limits(tmp_path):
     found = dict(zip(HOGS, judged(tmp_path, [program for program, _ in HOGS.values()], memory_mb=256), strict=True))
     for name, (_, expected) in HOGS.items():
         assert found[name][0] == "fail" and expected in found[name][1], (name, found[name])
+
+
+def processes_with(text):
+    """The processes whose command line holds a text."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            line = Path(f"/proc/{name}/cmdline").read_bytes() if name.isdigit() else b""
+        except OSError:
+            continue
+        if text.encode() in line:
+            found.append(int(name))
+    return found
+
+
+def test_hostile_a_sandbox_that_is_ended_while_it_starts_leaves_nothing():
+    limits = Limits(1, 1.5, (1 << 29) + os.getpid(), 1 << 16)
+    for turn in range(48):
+        process = start(limits, (PROGRAM, JUDGE)[turn % 2])
+        until = time.perf_counter() + turn % 24 * 5e-4
+        while time.perf_counter() < until:
+            pass
+        end(process)
+    patience = time.monotonic() + 20
+    while processes_with(str(limits.memory_bytes)) and time.monotonic() < patience:
+        pass
+    assert processes_with(str(limits.memory_bytes)) == []
+
+
+def test_hostile_a_pool_that_is_closed_leaves_nothing():
+    limits = Limits(1, 1.5, (1 << 29) + os.getpid() + 1, 1 << 16)
+    for _ in range(8):
+        with SandboxPool(2, limits) as pool:
+            list(pool.map([{"name": "program", "source": "x = 1", "calls": (), "input": ""}] * 2))
+    patience = time.monotonic() + 20
+    while processes_with(str(limits.memory_bytes)) and time.monotonic() < patience:
+        pass
+    assert processes_with(str(limits.memory_bytes)) == []
 
 
 def test_hostile_a_waiting_program_costs_its_own_limit():
@@ -259,11 +356,11 @@ NETWORK = """
 import socket
 found = []
 for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_NETLINK):
-    try:
-        socket.socket(family)
-        found.append(family)
-    except OSError:
-        pass
+    for make in (socket.socket, socket.socketpair):
+        try:
+            found.append(make(family))
+        except OSError:
+            pass
 try:
     socket.create_connection(('127.0.0.1', 1), 1)
 except OSError:

@@ -204,6 +204,21 @@ def test_select_bytes_do_not_depend_on_threads_or_memory(tmp_path):
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [
+        "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+        "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c WHERE a.range + b.range = c.range * 3 + 1",
+    ],
+)
+def test_decisions_a_query_without_an_end_is_ended(tmp_path, endless):
+    lab = Lab(tmp_path, Compute(workers=1, query_seconds=0.2))
+    lab.selector("endless", f"{HEADER}SELECT row_id, 'kept' AS decision, '' AS reason FROM rows WHERE ({endless}) > 0")
+    message = r"pipelines/selectors/endless\.sql: the query was ended after 0\.2 s\. A recursion without an end, or a join"
+    with pytest.raises(DeclarationError, match=message):
+        select(lab, samples({"a": "p"}), "endless")
+
+
 BROKEN = [
     (
         "SELECT row_id, 'kept' AS decision, '' AS reason FROM rows WHERE verdict = 'pass'",

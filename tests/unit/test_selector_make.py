@@ -39,6 +39,14 @@ def test_with_replay_draws_others_for_another_seed(tmp_path):
     assert drawn("a", 0) == drawn("b", 0) != drawn("c", 1)
 
 
+def test_with_replay_takes_a_row_that_is_in_both_inputs_once(lab):
+    rows = samples({"a": "pp", "b": "pp"})
+    made, dropped = select(lab, {"rows": rows, "replay": rows[:3]}, "with_replay", fraction=1.0)
+    assert [row["parents"] for row in made] == [[name] for name in ids(rows)] and dropped == []
+    assert lab.counts == {"in": 4, "kept": 4, "dropped": 0, "out": 4, "in several inputs": 3}
+    assert len({row["sample_id"] for row in made}) == 4
+
+
 def test_with_replay_writes_an_answer_only_where_an_input_has_one(lab):
     component = lab.parse("select", {"rows": (), "replay": ()}, sql="with_replay")
     bare, full = ("prompt_id", "prompt", "completion"), ("prompt_id", "prompt", "answer")

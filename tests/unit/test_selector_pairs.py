@@ -86,3 +86,29 @@ def test_correct_against_incorrect_without_any_pair_gives_none(lab: Lab) -> None
     inputs = {"rows": lab.put("round_01/verified", samples({"a": "pp", "b": "ff"}))}
     made = lab.run("select", "round_01/pairs", inputs, sql="correct_against_incorrect", reuse=True)
     assert rows_of(made[""]) == [] and len(rows_of(made["dropped"])) == 4
+
+
+def test_new_rows_keep_the_conversation_of_their_first_parent(lab: Lab) -> None:
+    def given(text: str) -> dict[str, object]:
+        return {"messages": [{"role": "user", "content": text, "tool_calls": None, "name": None}], "tools": "[]"}
+
+    rows = [row | given(f"Sort {row['prompt']}") for row in samples({"p": "pf", "q": "fp"}, round=lambda prompt, index: 1)]
+    plain = lab.put("round_01/plain", samples({"r": "pf"}, round=lambda prompt, index: 1))
+    inputs = {"rows": (lab.put("round_01/verified", rows), plain)}
+    made = rows_of(lab.run("select", "round_01/pairs", inputs, sql="correct_against_incorrect")[""])
+    assert [(row["prompt"], row["messages"] and row["messages"][0]["content"], row["tools"]) for row in made] == [
+        ("p=", "Sort p=", "[]"), ("q=", "Sort q=", "[]"), ("r=", None, None),
+    ]  # fmt: skip
+    bare = rows_of(lab.run("select", "round_01/pairs", {"rows": plain}, sql="correct_against_incorrect")[""])
+    assert [row["sample_id"] for row in bare] == [row["sample_id"] for row in made if row["prompt"] == "r="]
+    assert "messages" not in bare[0]
+
+
+def test_new_prompts_have_no_conversation_of_another_one(lab: Lab) -> None:
+    lab.selector(
+        "turned",
+        "-- summary: x\n-- needs: prompt\n-- makes rows: prompt\nSELECT [row_id] AS parents, reverse(prompt) AS prompt FROM rows",
+    )
+    rows = [{"prompt_id": "p", "prompt": "ab", "messages": [{"role": "user", "content": "ab", "tool_calls": None, "name": None}]}]
+    (row,) = rows_of(lab.run("select", "round_01/made", {"rows": lab.put("tasks/train", rows)}, sql="turned")[""])
+    assert (row["prompt"], row["messages"]) == ("ba", None)

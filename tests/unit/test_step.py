@@ -7,11 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from lineal.cli.planning import status
+from lineal.data.estimates import mean
+from lineal.data.store import open_artifact
 from lineal.errors import ArtifactError, CheckFailure, ProjectError
+from lineal.step.checks import run_checks
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
 from lineal.step.status import State, status_of
@@ -171,3 +176,47 @@ def test_settings_from_a_controller_reach_the_step_and_its_manifest(tmp_path):
     manifest = json.loads((root / "artifacts/toy/round_01/generated/manifest.json").read_text())
     assert manifest["settings"]["temperature"] == 0.5
     assert manifest["settings_from"] == {"temperature": "start/tuned.temperature"}
+
+
+def evaluation(root, number, solved, prompts=40):
+    """Lets a made evaluation say that these prompts of some are solved."""
+    directory, values = root / f"artifacts/toy/round_0{number}/evaluation", [float(place in solved) for place in range(prompts)]
+    found = mean(values).estimate
+    numbers = {"accuracy": found.value, "count": prompts, "low": found.low, "high": found.high}
+    details = {"headline": "accuracy", "intervals": {"accuracy": [found.low, found.high]}, "by_difficulty": {}}
+    named = {f"p{place}": value for place, value in enumerate(values)}
+    for name, content in (("metrics", numbers), ("details", details), ("prompts", named)):
+        (directory / f"{name}.json").write_text(json.dumps(content))
+
+
+def checked(root, key, name):
+    plan = plan_of(root)
+    step = plan.step(key)
+    artifacts = {output: open_artifact(k, plan.project.directory(k)) for output, k in step.artifact_keys().items()}
+    return next(result for result in run_checks(plan, step, artifacts) if result.name == name)
+
+
+@pytest.mark.parametrize(("now", "passed", "word"), [(range(27), True, "within noise"), (range(12), False, "more than noise")])
+def test_accuracy_held_warns_of_a_fall_that_is_more_than_noise(made, now, passed, word):
+    evaluation(made, 1, range(30))
+    evaluation(made, 2, now)
+    found = checked(made, "toy/round_02/evaluation", "accuracy_held")
+    assert found.passed is passed and word in found.message and found.values["prompts"] == 40
+    assert found.values["low"] < found.values["difference"] < found.values["high"]
+
+
+def test_accuracy_held_says_what_it_cannot_compare(made):
+    (made / "artifacts/toy/round_01/evaluation/details.json").unlink()
+    found = checked(made, "toy/round_02/evaluation", "accuracy_held")
+    assert found.passed and "cannot be compared: only one of toy/round_01/evaluation and this one has 'accuracy'" in found.message
+
+
+def test_diversity_held_warns_of_a_loss_that_is_more_than_noise(made):
+    assert checked(made, "toy/round_02/generated", "diversity_held").passed
+    for number, word in ((1, "word {}"), (2, "same")):
+        path = made / f"artifacts/toy/round_0{number}/generated/part-00000.parquet"
+        table = pq.read_table(path)
+        texts = pa.array([word.format(place) for place in range(table.num_rows)], table.schema.field("completion").type)
+        pq.write_table(table.set_column(table.column_names.index("completion"), "completion", texts), path)
+    found = checked(made, "toy/round_02/generated", "diversity_held")
+    assert not found.passed and "more than noise" in found.message and found.values["now"] == 0.5

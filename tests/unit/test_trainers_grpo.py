@@ -263,9 +263,10 @@ def test_vllm_that_is_not_here_is_an_error_before_the_model_is_loaded(tmp_path: 
 def test_vllm_settings_reach_trl_by_its_names() -> None:
     from lineal.engines.online_training import Vllm
 
-    assert Vllm("colocate", "http://here:1").arguments() == {"use_vllm": True, "vllm_mode": "colocate"}
-    server = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": "http://here:1"}
-    assert Vllm("server", "http://here:1").arguments() == server
+    common = {"use_vllm": True, "generation_kwargs": {"stop_token_ids": [2, 5]}}
+    assert Vllm("colocate", "http://here:1").arguments([2, 5]) == {"vllm_mode": "colocate", **common}
+    server = {"vllm_mode": "server", "vllm_server_base_url": "http://here:1", **common}
+    assert Vllm("server", "http://here:1").arguments([2, 5]) == server
 
 
 def test_fake_engine_gives_each_prompt_one_turn(tmp_path: Path) -> None:

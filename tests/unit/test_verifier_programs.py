@@ -40,7 +40,7 @@ def test_unit_tests_tell_pass_fail_and_error_apart(lab):
         {"completion": "def half(x): return 4 / x", "tests": tests},
         {"completion": "half = undefined", "tests": tests},
         {"completion": "def other(x): pass", "tests": tests},
-        {"completion": "def half(x): return x / 2", "tests": "for x in y: pass"},
+        {"completion": "def half(x): return x / 2", "tests": "assert half(4) == right(2)"},
         {"completion": None, "tests": tests},
         {"completion": "def half(x): return x / 2", "tests": None},
     ]
@@ -51,7 +51,11 @@ def test_unit_tests_tell_pass_fail_and_error_apart(lab):
         ("fail", "test 1 of 3: assert half(4) == 2: got 1.0"),
         ("fail", "NameError: name 'undefined' is not defined"),
         ("fail", "test 1 of 3: assert half(4) == 2: NameError: name 'half' is not defined"),
-        ("error", "line 1 of the tests is no assertion: for x in y:"),
+        (
+            "error",
+            "the tests use half and right, which neither they define nor the prompt names. Define it there, or have the "
+            "prompt say that the program must, as `right` or right(...)",
+        ),
         ("error", "the row has no completion"),
         ("error", "the row has no tests"),
     ]
@@ -131,6 +135,7 @@ def test_program_output_is_compared_line_by_line_and_kept(lab):
         {"completion": "print(2)\nimport sys\nsys.exit(0)", "input": None, "answer": "2"},
         {"completion": "print(2)\nimport sys\nsys.exit(3)", "input": "", "answer": "2"},
         {"completion": "if __name__ == '__main__': print('\\udc80ä')", "input": "", "answer": "ä"},
+        {"completion": "import os\nos.write(1, bytes([255]))", "input": "", "answer": "\\xff"},
     ]
     found = judged(lab, "program_output", rows)
     assert [(row["verdict"], row["score"], row["detail"], row["output"]) for row in found] == [
@@ -140,6 +145,7 @@ def test_program_output_is_compared_line_by_line_and_kept(lab):
         ("pass", 1.0, None, "2\n"),
         ("fail", 0.0, "SystemExit: 3", None),
         ("fail", 0.0, "prints another answer", "\\x80ä\n"),
+        ("fail", 0.0, "prints another answer", "\\xff"),
     ]
 
 

@@ -12,7 +12,7 @@ from lineal.components.sources.reasoning_gym import _tagged
 from lineal.components.verifiers.math import Math
 from lineal.components.verifiers.task_score import is_formula
 from lineal.data.ids import canonical_json
-from lineal.errors import CheckFailure, DataError, DeclarationError
+from lineal.errors import CheckFailure, DataError
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of
 
@@ -48,6 +48,17 @@ def test_exact_match_tells_pass_fail_and_error_apart(lab):
         ("fail", 0.0, "truncated at the token limit"),
     ]
     assert lab.counts == {"in": 6, "out": 6, "pass": 1, "fail": 3, "error": 2}
+
+
+def test_exact_match_nothing_written_is_never_right(lab):
+    rows = generated(lab, [("", ""), (" \n", " "), ("a", ""), ("x", "")])
+    assert [detail for _, _, detail in verdicts(lab, "exact_match", rows)] == [
+        "the completion is empty, and so is the answer",
+        "the completion is empty, and so is the answer",
+        "differs from the answer",
+        "differs from the answer",
+    ]
+    assert [verdict for verdict, _, _ in verdicts(lab, "exact_match", rows)] == ["fail"] * 4
 
 
 def test_exact_match_keeps_every_row_and_column_in_order(lab):
@@ -86,9 +97,14 @@ def test_verifier_extract_without_a_group_is_refused_at_the_plan(lab, pattern, e
         lab.parse("exact_match", {"rows": ()}, extract=pattern)
 
 
-def test_verifier_extract_that_is_no_re2_names_itself(lab):
-    with pytest.raises(DeclarationError, match=r"round_01/verified: extract '\(a\(\?=b\)\)' is no RE2 expression"):
-        verdicts(lab, "exact_match", generated(lab, [("a", "a")]), extract="(a(?=b))")
+@pytest.mark.parametrize("use", ["exact_match", "majority_vote", "judge", "majority_at_k"])
+def test_verifier_extract_that_is_no_re2_is_refused_at_the_plan(lab, use):
+    settings = {"model": "m", "template": "{completion}", "threshold": 1.0} if use == "judge" else {}
+    settings |= {"k": [1]} if use == "majority_at_k" else {}
+    with pytest.raises(
+        pydantic.ValidationError, match=r"'\(a\(\?=b\)\)' is no RE2 expression .*invalid perl operator.*look-around"
+    ):
+        lab.parse(use, {"rows": ()}, extract="(a(?=b))", **settings)
 
 
 def test_verifier_bytes_do_not_depend_on_shards(tmp_path):
@@ -129,7 +145,7 @@ def test_verifier_over_an_earlier_verdict_needs_a_name(lab):
 def test_exact_match_agrees_with_python(tmp_path_factory, pairs):
     lab = Lab(tmp_path_factory.mktemp("lab"))
     expected = [
-        "error" if completion is None or answer is None else "pass" if completion.strip() == answer.strip() else "fail"
+        "error" if completion is None or answer is None else "pass" if completion.strip() == answer.strip() != "" else "fail"
         for completion, answer in pairs
     ]
     assert [verdict for verdict, _, _ in verdicts(lab, "exact_match", generated(lab, pairs))] == expected
@@ -142,7 +158,7 @@ def test_math_knows_equal_values_and_times_out_only_the_hanging_row(tmp_path):
     pytest.importorskip("math_verify")
     lab = Lab(tmp_path, Compute(workers=2))
     pairs = [
-        ("The answer is $\\frac{1}{2}$", "0.5"), ("so 7", "8"), ("no number", "1"), ("9**9**9**9", "5"), ("50%", "0.5"),
+        ("The answer is $\\frac{1}{2}$", "0.5"), ("so 7", "8"), ("no number", "1"), ("it is 9**9**9**9 of them, I think", "5"), ("50%", "0.5"),
         ("$(1,2)$", "(1,2)"), ("x", ""), ("\\boxed{" * 50, "3"), ("1/2", "\\frac{1}{2}"),
     ]  # fmt: skip
     found = verdicts(lab, "math", generated(lab, pairs), timeout=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lineal.audit.catalog import Link
 from lineal.audit.markdown import code, prose, section, settings, table
-from lineal.audit.provenance import Provenance
+from lineal.audit.provenance import Evaluation, Provenance
 from lineal.components.base import Role
 from lineal.data.manifest import FileEntry
 from lineal.data.schema import COLUMNS
@@ -187,11 +187,17 @@ def _use_of_model(told: Provenance) -> list[str]:
 
 def _metrics(told: Provenance) -> list[str]:
     rows = [
-        [code(one.artifact.key), _made(one.artifact), "<br>".join(map(_link, one.prompts)), code(name), f"{value:.4g}"]
+        [code(one.artifact.key), _made(one.artifact), "<br>".join(map(_link, one.prompts)), code(name), *_value(one, name)]
         for one in told.evaluations
-        for name, value in one.values.items()
+        for name in one.values
     ]
-    return table(["evaluation", "by", "asked", "metric", "value"], rows)
+    return table(["evaluation", "by", "asked", "metric", "value", "95% interval"], rows)
+
+
+def _value(one: Evaluation, name: str) -> tuple[str, str]:
+    """A number, and its interval where it has one."""
+    found = one.estimates.get(name)
+    return f"{one.values[name]:.4g}", f"{found.low:.4g} to {found.high:.4g}" if found else ""
 
 
 def _model_index(told: Provenance) -> list[dict[str, Any]]:

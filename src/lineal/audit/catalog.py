@@ -141,7 +141,7 @@ def main_key(key: str) -> str:
 
 def read_catalog(project: Project, pipeline: str | None = None) -> Catalog:
     """Opens every artifact of a project, or of one of its pipelines; active pipelines come first."""
-    active = {name: place for place, name in enumerate(project.params.active)}
+    active = {name: place for place, name in enumerate(project.active)}
     found, problems = {}, []
     for path in sorted(_artifact_directories(project.artifacts)):
         key = path.relative_to(project.artifacts).as_posix()

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lineal.audit.catalog import Catalog, main_key
+from lineal.audit.catalog import Catalog
 from lineal.audit.keys import find_artifact
 from lineal.audit.query import UNITED, connection, fetched, parquet
-from lineal.audit.summary import read_metrics
+from lineal.components.evaluators.reading import Evaluation, read_evaluation
+from lineal.components.evaluators.reading import compare as compare_evaluations
 from lineal.components.selectors.query import quoted
+from lineal.data.estimates import Comparison, mcnemar
 from lineal.data.schema import row_key
 from lineal.data.store import Artifact, Rows
 from lineal.errors import ArtifactError, UsageError, did_you_mean
@@ -69,6 +71,12 @@ class PromptChanges:
     lost: tuple[str, ...]
     gained: tuple[str, ...]
 
+    @property
+    def comparison(self) -> Comparison | None:
+        """How the share of solved prompts differs among those that both sides have; None where they share none."""
+        shared = sum(count for change, count in self.counts.items() if None not in change)
+        return mcnemar(len(self.lost), len(self.gained), shared) if shared else None
+
 
 @dataclass(frozen=True)
 class ArtifactDiff:
@@ -81,6 +89,8 @@ class ArtifactDiff:
         settings: settings, component and seed that differ, by name.
         counts: row counts of the manifests, by name.
         metrics: numbers, by name.
+        headline: of two evaluations, the figure that stands for both; else empty.
+        comparison: how it differs, prompt by prompt where both were asked the same.
         rows: rows by id, where both have rows that differ in bytes.
         prompts: solved prompts, where both are judged.
     """
@@ -92,6 +102,8 @@ class ArtifactDiff:
     settings: dict[str, Change]
     counts: dict[str, Change]
     metrics: dict[str, Change]
+    headline: str
+    comparison: Comparison | None
     rows: RowChanges | None
     prompts: PromptChanges | None
 
@@ -196,12 +208,13 @@ def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConn
     families = [[one for one in (side.artifacts[label], side.artifacts.get(label + DROPPED)) if one] for side in (before, after)]
     unequal = [one.digest for one in families[0]] != [one.digest for one in families[1]]
     with_rows = all(one.parquet_files() and row_key(list(one.manifest.columns)) in one.manifest.columns for one in pair)
+    evaluations = _evaluation(pair[0]), _evaluation(pair[1])
     judged = with_rows and all({"prompt_id", "verdict"} <= set(one.manifest.columns) and not _selected(one) for one in pair)
     return ArtifactDiff(
         label, pair[0].key, pair[1].key, same,
         _unequal(_settings(pair[0]), _settings(pair[1])),
         _changes(pair[0].manifest.counts, pair[1].manifest.counts),
-        _changes(_metrics(pair[0]), _metrics(pair[1])),
+        _changes(*(one.numbers if one else {} for one in evaluations)), *_compared_headlines(*evaluations),
         _row_changes(families, opened) if with_rows and unequal else None,
         _prompt_changes(pair, opened) if judged else None,
     )  # fmt: skip
@@ -214,8 +227,14 @@ def _settings(artifact: Artifact) -> dict[str, Any]:
     return {**own, **manifest.settings, **files}
 
 
-def _metrics(artifact: Artifact) -> dict[str, float]:
-    return read_metrics(artifact.directory)[0] if artifact.manifest.kind is ArtifactKind.METRICS else {}
+def _evaluation(artifact: Artifact) -> Evaluation | None:
+    return read_evaluation(artifact.directory) if artifact.manifest.kind is ArtifactKind.METRICS else None
+
+
+def _compared_headlines(before: Evaluation | None, after: Evaluation | None) -> tuple[str, Comparison | None]:
+    if before is None or after is None or before.headline != after.headline:
+        return "", None
+    return after.headline, compare_evaluations(before, after)
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Change]:
@@ -227,7 +246,7 @@ def _unequal(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, C
 
 
 def _row_changes(families: list[list[Artifact]], opened: duckdb.DuckDBPyConnection) -> RowChanges:
-    old, new = (" UNION ALL ".join(_rows_sql(one) for one in family) for family in families)
+    old, new = (" UNION ALL ".join(_rows_sql(one, main=one is family[0]) for one in family) for family in families)
     own_ids = all("sample_id" in one.manifest.columns for family in families for one in family)
     found, met = _met(_joined(old, new), families, opened) if own_ids else ([], [])
     if met != [Rows(tuple(family)).count for family in families]:
@@ -272,14 +291,13 @@ def _grouped(old: str, new: str) -> str:
         FROM (SELECT *, true AS before FROM ({old}) UNION ALL SELECT *, false FROM ({new})) GROUP BY id"""
 
 
-def _rows_sql(artifact: Artifact) -> str:
-    """(id, main, decision, verdict) of an artifact's rows."""
+def _rows_sql(artifact: Artifact, main: bool) -> str:
+    """(id, main, decision, verdict) of an artifact's rows; those of what is compared are main, those dropped beside it are not."""
     columns = artifact.manifest.columns
     ids = [quoted(name) for name in ("sample_id", "prompt_id") if name in columns]
     states = [f"{name if name in columns else 'NULL'}::VARCHAR AS {name}" for name in ("decision", "verdict")]
-    main = "true" if main_key(artifact.key) == artifact.key or not _selected(artifact) else "false"
     source = parquet(artifact.parquet_files(), UNITED)
-    return f"SELECT coalesce({', '.join(ids)}) AS id, {main} AS main, {', '.join(states)} FROM {source}"
+    return f"SELECT coalesce({', '.join(ids)}) AS id, {str(main).lower()} AS main, {', '.join(states)} FROM {source}"
 
 
 def _prompt_changes(pair: tuple[Artifact, Artifact], opened: duckdb.DuckDBPyConnection) -> PromptChanges:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lineal.audit.diff import ArtifactDiff, Change, Diff, PromptChanges, RowChanges
 from lineal.audit.terminal import cut, printable, show_value, table
+from lineal.data.estimates import Comparison
 
 MOST_IDS = 8
 
@@ -24,14 +25,27 @@ def _artifact_json(one: ArtifactDiff) -> dict[str, Any]:
     rows, prompts = one.rows, one.prompts
     return {
         "label": one.label, "before": one.before, "after": one.after, "same_bytes": one.same_bytes, **named,
+        "comparison": one.comparison and {"headline": one.headline, **_comparison_json(one.comparison)},
         "rows": rows and {
             "added": rows.added, "removed": rows.removed,
             "decisions": _states_json(rows.decisions), "verdicts": _states_json(rows.verdicts),
         },
         "prompts": prompts and {
             "counts": _states_json(prompts.counts), "right_to_wrong": list(prompts.lost), "wrong_to_right": list(prompts.gained),
+            "comparison": prompts.comparison and _comparison_json(prompts.comparison),
         },
     }  # fmt: skip
+
+
+def _comparison_json(found: Comparison) -> dict[str, Any]:
+    change = found.difference
+    return {
+        "difference": change.value,
+        "low": change.low,
+        "high": change.high,
+        "p_value": found.p_value,
+        "prompts": found.prompts,
+    }
 
 
 def _changes_json(changes: Mapping[str, Change]) -> dict[str, Any]:
@@ -65,6 +79,8 @@ def _artifact_text(one: ArtifactDiff) -> Iterator[str]:
     if numbers:
         cells = [[printable(name), _number(old), _number(new), _difference(old, new)] for name, (old, new) in numbers.items()]
         yield from (f"  {line}" for line in table(["", "before", "after", "change"], cells))
+    if one.comparison and not one.same_bytes:
+        yield f"  {printable(one.headline)}: {comparison_text(one.comparison)}"
     if one.rows:
         yield from _rows_text(one.rows)
     if one.prompts:
@@ -91,6 +107,17 @@ def _prompts_text(prompts: PromptChanges) -> Iterator[str]:
     solved = [sum(count for change, count in prompts.counts.items() if change[side] == "solved") for side in (0, 1)]
     totals = [sum(count for change, count in prompts.counts.items() if change[side]) for side in (0, 1)]
     yield f"  prompts solved: {solved[0]:,} of {totals[0]:,} -> {solved[1]:,} of {totals[1]:,}"
+    if prompts.comparison and (prompts.lost or prompts.gained):
+        yield f"  prompts solved: {comparison_text(prompts.comparison)}"
     for name, ids in (("right -> wrong", prompts.lost), ("wrong -> right", prompts.gained)):
         more = f", and {len(ids) - MOST_IDS:,} more" if len(ids) > MOST_IDS else ""
         yield f"  {name}: {len(ids):,}  {', '.join(map(printable, ids[:MOST_IDS]))}{more}".rstrip()
+
+
+def comparison_text(found: Comparison) -> str:
+    """A difference with its interval, and whether it is more than noise: `+0.12 (+0.06 to +0.18, p 0.0002): rose`."""
+    change = found.difference
+    p_value = "" if found.p_value is None else f", p {found.p_value:.2g}"
+    paired = f"{found.prompts:,} prompts" if found.prompts else "not the same prompts"
+    word = "within noise" if found.is_noise else "fell" if found.fell else "rose"
+    return f"{change.value:+.4g} ({change.low:+.4g} to {change.high:+.4g}{p_value}, {paired}): {word}"

@@ -10,7 +10,8 @@ from lineal.audit.cards import dataset_card, description_of, model_card
 from lineal.audit.catalog import Catalog
 from lineal.audit.croissant import croissant
 from lineal.audit.provenance import Provenance, provenance_of
-from lineal.data.manifest import MANIFEST, verify_files
+from lineal.audit.verify import require_whole
+from lineal.data.manifest import MANIFEST
 from lineal.data.placing import new_directory, require_room
 from lineal.data.store import Artifact
 from lineal.errors import ProjectError, UsageError
@@ -24,11 +25,11 @@ CROISSANT = "croissant.json"
 def export_artifact(project: Project, catalog: Catalog, artifact: Artifact, target: Path) -> None:
     """Writes rows with a dataset card and Croissant metadata, or a checkpoint with a model card.
 
-    The same artifacts give the same bytes. The files' digests are checked first.
+    The same artifacts give the same bytes. It is verified first, byte by byte, as are the evaluations that its card tells of.
 
     Raises:
         UsageError: the artifact holds neither rows nor a model, or the target is not empty.
-        ArtifactError: the artifact is not what its manifest says.
+        ArtifactError: one of them is not what its manifest, its place or `dvc.lock` says.
         ProjectError: the target cannot be written.
     """
     is_model = artifact.manifest.kind is ArtifactKind.MODEL
@@ -36,8 +37,8 @@ def export_artifact(project: Project, catalog: Catalog, artifact: Artifact, targ
         raise UsageError(f"{artifact.key} holds {artifact.manifest.kind}, and only rows and models can be exported. "
                          f"See it: lineal show {artifact.key} --json")  # fmt: skip
     require_room(target)
-    verify_files(artifact.directory, artifact.manifest, artifact.key)
     told = provenance_of(project, catalog, artifact)
+    require_whole(project, [artifact, *(evaluation.artifact for evaluation in told.evaluations)])
     try:
         with new_directory(target, last=CARD) as building:
             if is_model:

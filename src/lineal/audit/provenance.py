@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lineal.audit.catalog import Catalog, Link, pipeline_of
-from lineal.audit.summary import read_metrics
+from lineal.audit.summary import scores_of
 from lineal.components.base import Role
+from lineal.components.evaluators.reading import read_evaluation
 from lineal.components.registry import Registry
+from lineal.data.estimates import Estimate
 from lineal.data.store import Artifact
 from lineal.errors import LinealError
 from lineal.recipe.pipeline import Header
@@ -32,11 +34,13 @@ class Evaluation:
         artifact: the evaluation.
         prompts: what it was asked, as its manifest names it.
         values: its flat numbers.
+        estimates: those of them that have an interval.
     """
 
     artifact: Artifact
     prompts: tuple[Link, ...]
     values: Mapping[str, float]
+    estimates: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,13 @@ def _by_role(artifacts: list[Artifact]) -> dict[Role, tuple[Artifact, ...]]:
 def _evaluations(catalog: Catalog, artifact: Artifact) -> list[Evaluation]:
     consumers = [catalog.artifacts[key] for key in catalog.consumers.get(artifact.key, [])]
     return [
-        Evaluation(one, tuple(link for link in catalog.links(one) if link.field != "model"), read_metrics(one.directory)[0])
+        _evaluation(catalog, one)
         for one in sorted(consumers, key=lambda one: one.key)
         if one.manifest.kind is ArtifactKind.METRICS and artifact.manifest.kind.is_model
     ]
+
+
+def _evaluation(catalog: Catalog, artifact: Artifact) -> Evaluation:
+    found = read_evaluation(artifact.directory)
+    links = tuple(link for link in catalog.links(artifact) if link.field != "model")
+    return Evaluation(artifact, links, scores_of(found), found.estimates)

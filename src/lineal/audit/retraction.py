@@ -13,7 +13,7 @@ from lineal.audit.taint import Matches, Tainted, descent, matching
 from lineal.audit.whereabouts import ids_sql, row_artifacts
 from lineal.components.base import Role
 from lineal.data.store import Artifact
-from lineal.errors import UsageError
+from lineal.errors import ArtifactError, UsageError
 from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.project import Project
 from lineal.recipe.retractions import Resolution, Retraction, Retractions, Rule, of
@@ -83,7 +83,7 @@ def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tup
 def _pipelines(project: Project) -> list[str]:
     """The active pipelines, and others that something was made of."""
     made = [name for name in project.pipeline_names() if (project.artifacts / name).is_dir()]
-    return list(dict.fromkeys([*project.params.active, *made]))
+    return list(dict.fromkeys([*project.active, *made]))
 
 
 def _found_by_hand(catalog: Catalog, project: Project, name: str) -> Matches:
@@ -196,13 +196,20 @@ class _Look:
         return any(self.states[one.key].state is State.MISSING for one in self.plan.with_upstream([step]))
 
     def _rows_taken(self, step: Step) -> int:
-        if self.states[step.key].state is not State.DONE:
-            return 0
+        """How many rows a selection loses; one that is stale applies the retraction anyway, so that is only reported of it."""
+        pending, noted = self.states[step.key].state is not State.DONE, set(self._ids)
         read = [key for keys in step.inputs.values() for key in keys]
-        count = len(self._retracted(step, read) or self._retracted(step, [step.key]))
+        try:
+            count = len(self._retracted(step, read) or self._retracted(step, [step.key]))
+        except ArtifactError:
+            if not pending:
+                raise
+            count = 0
         if count:
             self.lost[step.key] = count
-        return count
+        if pending:
+            self._ids = noted
+        return 0 if pending else count
 
     def _look_at_trainer(self, step: Step) -> None:
         read = [key for key in direct_inputs(self.plan, step) if self._retracted(step, [key])]

@@ -18,6 +18,7 @@ from lineal.orchestrate.dvc_lock import locked_artifacts
 from lineal.plan import make_plan
 from lineal.recipe.project import Project
 from lineal.recipe.references import ArtifactKind
+from lineal.step.judges import Mixture, mixtures
 from lineal.step.runlog import read_log
 from lineal.step.tainted import tainted_checkpoints
 
@@ -61,6 +62,7 @@ class RoundProof:
         verified: by key, what is wrong with an artifact; None when nothing was verified.
         verified_count: how many artifacts were verified.
         tainted: by checkpoint and retraction, why it descends from retracted rows.
+        mixtures: where scores of different judges are put together.
     """
 
     key: str
@@ -73,6 +75,7 @@ class RoundProof:
     verified: Mapping[str, list[str]] | None = None
     verified_count: int = 0
     tainted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    mixtures: tuple[Mixture, ...] = ()
 
 
 def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revision: tuple[str, bool] | None) -> RoundProof:
@@ -93,7 +96,7 @@ def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revi
     artifacts = _round_artifacts(catalog, key)
     recorded = locked_artifacts(project.root)
     upstream = {one.key: one for artifact in artifacts for one in catalog.upstream(artifact)}
-    wrong = problems_of(catalog, upstream.values(), recorded, project.params.compute) if verify else None
+    wrong = problems_of(project, catalog, upstream.values()) if verify else None
     if wrong is not None:
         wrong |= {problem.partition(":")[0].partition(" ")[0]: [problem] for problem in _unreadable(catalog, key)}
     with connection(project.params.compute) as opened:
@@ -104,6 +107,7 @@ def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revi
         {one.key: recorded[one.key] for one in artifacts if one.key in recorded},
         {one.key: read_log(project, main_key(one.key)) for one in artifacts}, wrong, len(upstream),
         _tainted(project, pipeline_of(key)),
+        tuple(found for one in artifacts if not one.manifest.output for found in _mixtures(catalog, one)),
     )  # fmt: skip
 
 
@@ -118,6 +122,13 @@ def require_verified(proof: RoundProof) -> None:
         raise CheckFailure(
             "round_verified", f"{proof.key} is not proven: {named}. Remake them: lineal run, or restore: dvc checkout"
         )
+
+
+def _mixtures(catalog: Catalog, artifact: Artifact) -> list[Mixture]:
+    def inputs(one: Artifact) -> list[tuple[str, Artifact]]:
+        return [(link.field, link.artifact) for link in catalog.links(one) if link.artifact is not None]
+
+    return mixtures(artifact, inputs)
 
 
 def _tainted(project: Project, pipeline: str) -> Mapping[str, Mapping[str, str]]:

@@ -8,7 +8,9 @@ from typing import Any
 from lineal.audit.catalog import Link, step_name
 from lineal.audit.rounds import RoundProof, Trained
 from lineal.audit.terminal import cut, facts_text, printable, table
+from lineal.components.evaluators.reading import Evaluation, read_evaluation
 from lineal.data.store import Artifact, Rows
+from lineal.recipe.references import ArtifactKind
 
 SHORT = 12
 
@@ -20,7 +22,12 @@ def as_json(proof: RoundProof) -> dict[str, Any]:
     return {
         "key": proof.key, "git": git, "seeds": _seeds(proof),
         "checkpoints": [_trained_json(proof, one) for one in proof.trained],
+        "evaluations": [_evaluation_json(one, found) for one, found in _evaluations(proof)],
         "verifiers": [{"key": one.key, "verifier": name} for one, name in _verifiers(proof)],
+        "mixed_judges": [
+            {"key": one.key, "field": one.field, "column": one.column, "judges": [str(judge) for judge in one.judges]}
+            for one in proof.mixtures
+        ],
         "artifacts": [_artifact_json(proof, one) for one in proof.artifacts], "verified": verified,
     }  # fmt: skip
 
@@ -83,9 +90,31 @@ def as_text(proof: RoundProof, width: int) -> str:
         lines += _trained_text(one)
         lines += [f"  TAINTED     by {name!r}: {why}" for name, why in proof.tainted.get(one.artifact.key, {}).items()]
     lines += [f"  verifier    {name}  {one.key}" for one, name in _verifiers(proof)]
+    lines += [f"  evaluation  {_figures(found)}  {one.key}" for one, found in _evaluations(proof)]
+    lines += [f"  WARNING     {printable(str(one))}" for one in proof.mixtures]
     names = ["artifact", "made by", "source", "rows", "digest", "dvc md5", "counts"]
     lines += ["", *table(names, [_cells(proof, one) for one in proof.artifacts]), ""]
     return "\n".join(cut(line, width) for line in [*lines, *_verified(proof)])
+
+
+def _evaluations(proof: RoundProof) -> Iterator[tuple[Artifact, Evaluation]]:
+    """What was measured in the round; what cannot be read is among the problems of what was verified."""
+    for one in proof.artifacts:
+        if one.manifest.kind is ArtifactKind.METRICS and not (proof.verified or {}).get(one.key):
+            yield one, read_evaluation(one.directory)
+
+
+def _evaluation_json(one: Artifact, found: Evaluation) -> dict[str, Any]:
+    intervals = {name: [estimate.low, estimate.high] for name, estimate in found.estimates.items()}
+    return {"key": one.key, "headline": found.headline, "numbers": dict(found.numbers), "intervals": intervals}
+
+
+def _figures(found: Evaluation) -> str:
+    """The headline with its interval."""
+    if found.headline not in found.estimates:
+        return facts_text(found.numbers)
+    estimate = found.estimates[found.headline]
+    return f"{printable(found.headline)} {estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"
 
 
 def _git(proof: RoundProof) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from lineal.audit.query import Row, matching_rows
 from lineal.audit.terminal import GAP, cut, display_width, facts_text, printable, show_value, table
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, Rows
-from lineal.errors import ArtifactError, UsageError
+from lineal.data.values import read_object
+from lineal.errors import UsageError
 from lineal.recipe.compute import Compute
 
 FIRST_COLUMNS = (
@@ -65,11 +65,7 @@ def _values(artifact: Artifact) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in VALUE_FILES:
         if name in artifact.manifest.files:
-            try:
-                values.update(json.loads((artifact.directory / name).read_text(encoding="utf-8")))
-            except (OSError, ValueError) as error:
-                fix = f"Remake it: lineal run {artifact.key}"
-                raise ArtifactError(f"{artifact.key}: {name} cannot be read ({error}). {fix}") from error
+            values.update(read_object(artifact.directory / name))
     return values
 
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from math import fsum
 from typing import Any
 
-from lineal.components.base import Role
+from lineal.components.base import Component, Role
+from lineal.components.evaluators.reading import Breakdown, Evaluation, read_evaluation
+from lineal.data.estimates import Estimate
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
+from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
 
-METRICS = "metrics.json"
-HEADLINES = ("accuracy", "pass_at_", "majority_at_")
-"""The number of an evaluation that stands for it, by the start of its name; the first one that it has, at its least k."""
 COUNTED = ("count", "error", "prompts", "left_out_at_")
 """Numbers of an evaluation, by the start of their names, that say how many it asked rather than how good it was."""
-Breakdown = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Numbers that are split by something: `by_difficulty`, then the part's label, then the number's name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,9 @@ class NodeSummary:
         digest: the main artifact's, or None when it is missing.
         rows: rows of the main artifact, where it has rows.
         counts: the manifest's row counts.
+        headline: of an evaluation, the name of the number that stands for it.
         values: numbers by name: an evaluation's metrics, a selection's `kept_share`.
+        estimates: the figures among them that have an interval.
         breakdown: the numbers that are split, their parts in order.
         trouble: why a made artifact could not be read.
     """
@@ -55,19 +54,15 @@ class NodeSummary:
     digest: str | None = None
     rows: int | None = None
     counts: Mapping[str, int] | None = None
+    headline: str | None = None
     values: Mapping[str, float] | None = None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
     breakdown: Breakdown | None = None
     trouble: str | None = None
 
     def value(self, name: str) -> float | None:
         """One of its numbers."""
         return (self.values or {}).get(name)
-
-    @property
-    def headline(self) -> str | None:
-        """The name of the number that stands for an evaluation."""
-        names = self.scores
-        return next((name for wanted in HEADLINES for name in names if name.startswith(wanted)), next(iter(names), None))
 
     @property
     def scores(self) -> list[str]:
@@ -119,6 +114,11 @@ class PipelineSummary:
         found = (self.node(number, label) for number in range(self.rounds + 1))
         return tuple(node.value(name or node.headline or "") if node else None for node in found)
 
+    def estimates(self, label: str, name: str | None = None) -> tuple[Estimate | None, ...]:
+        """The same with intervals; None also where a number has none."""
+        found = (self.node(number, label) for number in range(self.rounds + 1))
+        return tuple(node.estimates.get(name or node.headline or "") if node else None for node in found)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -131,6 +131,14 @@ class Summary:
         """The most rounds that one of them has."""
         return max((pipeline.rounds for pipeline in self.pipelines), default=0)
 
+    @property
+    def by_declaration(self) -> dict[str, list[PipelineSummary]]:
+        """By the name of a pipeline's file, the summaries of all its seeds."""
+        found: dict[str, list[PipelineSummary]] = {}
+        for pipeline in self.pipelines:
+            found.setdefault(declared_name(pipeline.name), []).append(pipeline)
+        return found
+
     def labels(self, role: Role) -> list[str]:
         """The names of all pipelines' nodes of a role, each once."""
         return list(dict.fromkeys(label for pipeline in self.pipelines for label in pipeline.labels(role)))
@@ -138,12 +146,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class AccuracyColumn:
-    """One evaluation of one pipeline: a value for round 0, 1, ...; None where it is not made (yet)."""
+    """One evaluation of one pipeline: a value, and its interval, for round 0, 1, ...; None where it is not made (yet).
+
+    Of several seeds: the mean, and the lowest and the highest value.
+    """
 
     pipeline: str
     label: str
     is_control: bool
     values: tuple[float | None, ...]
+    estimates: tuple[Estimate | None, ...]
 
     @property
     def best(self) -> float | None:
@@ -158,20 +170,41 @@ def summarise(plan: Plan) -> Summary:
 
 def accuracy_table(summary: Summary) -> list[AccuracyColumn]:
     """Every evaluation of every pipeline, methods before controls."""
-    ordered = sorted(summary.pipelines, key=lambda pipeline: pipeline.is_control)
+    ordered = sorted(summary.by_declaration.values(), key=lambda seeds: seeds[0].is_control)
     return [
-        AccuracyColumn(pipeline.name, label, pipeline.is_control, pipeline.series(label))
-        for pipeline in ordered
-        for label in pipeline.labels(Role.EVALUATOR)
+        AccuracyColumn(named(seeds), label, seeds[0].is_control, *over_seeds(seeds, label))
+        for seeds in ordered
+        for label in seeds[0].labels(Role.EVALUATOR)
     ]
 
 
+def named(seeds: Sequence[PipelineSummary]) -> str:
+    """What a pipeline is called where its seeds are put together."""
+    return seeds[0].name + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
+
+
+def over_seeds(
+    seeds: Sequence[PipelineSummary], label: str, name: str | None = None
+) -> tuple[tuple[float | None, ...], tuple[Estimate | None, ...]]:
+    """A node's number by round, with its interval; of several seeds their mean, from the lowest to the highest."""
+    if len(seeds) == 1:
+        return seeds[0].series(label, name), seeds[0].estimates(label, name)
+    rounds = [
+        [value for value in found if value is not None] for found in zip(*(one.series(label, name) for one in seeds), strict=True)
+    ]
+    spreads = tuple(Estimate(fsum(found) / len(found), min(found), max(found)) if found else None for found in rounds)
+    return tuple(spread.value if spread else None for spread in spreads), spreads
+
+
 def render_accuracy_table(summary: Summary) -> str:
-    """The accuracy table as text: a line per round, a column per pipeline and evaluation; nothing without evaluations."""
+    """The accuracy table as text: a line per round, a column per pipeline and evaluation; nothing without evaluations.
+
+    In brackets the 95% interval; of several seeds, whose mean is shown, the lowest and the highest value.
+    """
     columns = accuracy_table(summary)
     if not columns:
         return ""
-    widths = [max(len(column.label), 6) for column in columns]
+    widths = [max(len(column.label), *map(len, _cells(column, summary.rounds))) for column in columns]
     groups = list(dict.fromkeys(column.pipeline for column in columns))
     heads = []
     for name in groups:
@@ -180,7 +213,7 @@ def render_accuracy_table(summary: Summary) -> str:
         heads.append(f"{name:<{sum(widths[index] for index in own) + 2 * (len(own) - 1)}}")
     lines = ["       " + " | ".join(heads), "round  " + _joined(columns, [column.label for column in columns], widths)]
     for number in range(summary.rounds + 1):
-        cells = [_percentage(column.values[number] if number < len(column.values) else None) for column in columns]
+        cells = [_cells(column, summary.rounds)[number] for column in columns]
         lines.append(f"{number:>5}  " + _joined(columns, cells, widths))
     return "\n".join(line.rstrip() for line in lines)
 
@@ -192,8 +225,16 @@ def _joined(columns: list[AccuracyColumn], cells: list[str], widths: list[int]) 
     return " | ".join("  ".join(part) for part in parts.values())
 
 
-def _percentage(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}%"
+def _cells(column: AccuracyColumn, rounds: int) -> list[str]:
+    missing = (None,) * (rounds + 1 - len(column.values))
+    return [
+        "-" if value is None else f"{100 * value:.1f}%{_bounds(estimate)}"
+        for value, estimate in zip((*column.values, *missing), (*column.estimates, *missing), strict=True)
+    ]
+
+
+def _bounds(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f" ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
 
 
 def _pipeline(plan: Plan, name: str) -> PipelineSummary:
@@ -215,53 +256,30 @@ def _node(plan: Plan, step: Step) -> NodeSummary:
         return NodeSummary(**base)
     try:
         artifact = open_artifact(step.key, directory)
-        values, breakdown = _numbers(artifact, component.role)
+        numbers = _numbers(artifact, component)
     except ArtifactError as error:
         return NodeSummary(**base, trouble=str(error))
     rows = sum(entry.rows or 0 for entry in artifact.manifest.files.values()) if artifact.manifest.columns else None
-    return NodeSummary(
-        **base, digest=artifact.digest, rows=rows, counts=artifact.manifest.counts, values=values, breakdown=breakdown
-    )
+    return NodeSummary(**base, digest=artifact.digest, rows=rows, counts=artifact.manifest.counts, **numbers)
 
 
-def _numbers(artifact: Artifact, role: Role) -> tuple[dict[str, float], Breakdown]:
+def _numbers(artifact: Artifact, component: Component) -> dict[str, Any]:
+    """The numbers of one artifact, by the field of `NodeSummary` that they go into."""
     counts = artifact.manifest.counts
     if artifact.manifest.kind is ArtifactKind.METRICS:
-        return read_metrics(artifact.directory)
-    if role is Role.SELECTOR and "kept" in counts and "out" not in counts:  # with `out` it made rows, and kept none
-        return {"kept_share": counts["kept"] / max(1, counts.get("in", 0))}, {}
-    return {}, {}
+        found = read_evaluation(artifact.directory)
+        headline = found.headline or component.headline or None
+        return {
+            "headline": headline, "values": scores_of(found), "estimates": found.estimates, "breakdown": found.breakdown,
+        }  # fmt: skip
+    if component.role is Role.SELECTOR and "kept" in counts and "out" not in counts:  # with `out` it made rows, and kept none
+        return {"values": {"kept_share": counts["kept"] / max(1, counts.get("in", 0))}, "breakdown": {}}
+    return {"values": {}, "breakdown": {}}
 
 
-def read_metrics(directory: Path) -> tuple[dict[str, float], Breakdown]:
-    """The flat numbers of a `metrics.json` but for `count`, and those that are split by something.
-
-    Raises:
-        ArtifactError: the file is missing or is not JSON.
-    """
-    try:
-        read = json.loads((directory / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{directory / METRICS} cannot be read ({error}). Delete {directory} and run again") from error
-    flat = {name: value for name, value in _flat(read).items() if name != "count"}
-    split = {
-        name: {part: _flat(numbers) for part, numbers in sorted(value.items(), key=_numeric_first) if isinstance(numbers, dict)}
-        for name, value in read.items()
-        if isinstance(value, dict)
-    }
-    return flat, split
-
-
-def _flat(read: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {name: value for name, value in read.items() if isinstance(value, int | float) and not isinstance(value, bool)}
-    return {name: float(value) for name, value in numbers.items()}
-
-
-def _numeric_first(item: tuple[str, Any]) -> tuple[int, float, str]:
-    try:
-        return 0, float(item[0]), item[0]
-    except ValueError:
-        return 1, 0.0, item[0]
+def scores_of(evaluation: Evaluation) -> dict[str, float]:
+    """The numbers of an evaluation but for `count`."""
+    return {name: value for name, value in evaluation.numbers.items() if name != "count"}
 
 
 def _by_k(name: str) -> tuple[str, int]:

@@ -2,49 +2,106 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lineal.audit.catalog import Catalog
+from lineal.audit.catalog import Catalog, pipeline_of, read_catalog, step_name
 from lineal.audit.query import UNITED, connection, fetched, parquet
-from lineal.data.manifest import content_digest, verify_files
+from lineal.data.digests import Digests
+from lineal.data.manifest import Manifest, content_digest, verify_files
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
-from lineal.recipe.compute import Compute
-from lineal.step.identity import Identity
+from lineal.orchestrate.dvc_record import DvcRecord
+from lineal.plan import Plan
+from lineal.recipe.pipeline import STOP
+from lineal.recipe.project import Project
+from lineal.step.identity import Identity, made_by
 
 if TYPE_CHECKING:
     import duckdb
 
 
-def problems_of(
-    catalog: Catalog, artifacts: Iterable[Artifact], recorded: Mapping[str, str], compute: Compute
-) -> dict[str, list[str]]:
-    """By key, what is wrong with artifacts; those that hold what they say are left out.
+@dataclass(frozen=True)
+class Damage:
+    """What is wrong with artifacts.
+
+    Attributes:
+        wrong: by key, how an artifact differs from its manifest, its place or `dvc.lock`.
+        uncached: by key, why DVC's cache cannot give back an artifact that is whole here.
+    """
+
+    wrong: Mapping[str, list[str]]
+    uncached: Mapping[str, str]
+
+
+def damage_of(project: Project, artifacts: Iterable[Artifact], fresh: bool = False) -> Damage:
+    """Verifies artifacts by their manifests, their places, `dvc.lock` and DVC's cache.
 
     Args:
-        catalog: where their inputs lie.
-        artifacts: what to verify; every byte of them is read.
-        recorded: by key, the MD5 that `dvc.lock` records.
-        compute: DuckDB's limits.
+        project: the project that they lie in.
+        artifacts: what to verify.
+        fresh: read every byte; else files that nobody touched since they were read are taken as they were.
+
+    Raises:
+        ProjectError: `dvc.lock` is not as DVC writes it.
     """
-    found = {}
-    with connection(compute) as opened:
-        for artifact in artifacts:
-            problems = [*_files(artifact), *_record(artifact, recorded), *_identity(artifact), *_inputs(catalog, artifact)]
-            problems += _rows(artifact, opened)
+    chosen = list(artifacts)
+    record, digests = DvcRecord(project.root), Digests(project.runs, fresh)
+    digests.read_ahead(one.directory / name for one in chosen for name in one.manifest.files)
+    wrong = {one.key: found for one in chosen if (found := list(_differences(project, one, record, digests)))}
+    whole = [one for one in chosen if one.key not in wrong]
+    uncached = {one.key: why for one in whole if (why := next(record.cache_problems(one, digests), None))}
+    digests.save()
+    return Damage(wrong, uncached)
+
+
+def damage_of_plan(plan: Plan) -> dict[str, list[str]]:
+    """By key, what is wrong with the artifacts of a plan that lie here; `lineal run` makes those again."""
+    artifacts = read_catalog(plan.project).artifacts
+    damage = damage_of(plan.project, [artifacts[key] for key in plan.makers if key in artifacts])
+    return {**{key: [why] for key, why in damage.uncached.items()}, **damage.wrong}
+
+
+def require_whole(project: Project, artifacts: Iterable[Artifact]) -> None:
+    """Reads every byte of artifacts that leave the project.
+
+    Raises:
+        ArtifactError: one is not what its manifest, its place or `dvc.lock` says; names the first.
+    """
+    for key, problems in damage_of(project, artifacts, fresh=True).wrong.items():
+        raise ArtifactError(f"{key}: {'; '.join(problems)}. Remake it: lineal run {key}, or restore it: dvc checkout")
+
+
+def _differences(project: Project, artifact: Artifact, record: DvcRecord, digests: Digests) -> Iterator[str]:
+    yield from _files(artifact, digests)
+    yield from _place(project, artifact)
+    yield from record.problems(artifact, digests)
+    yield from _identity(artifact)
+
+
+def problems_of(project: Project, catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, list[str]]:
+    """By key, what is wrong with artifacts; those that hold what they say are left out. Reads every byte of them.
+
+    Args:
+        project: the project.
+        catalog: where their inputs lie.
+        artifacts: what to verify.
+    """
+    chosen = list(artifacts)
+    found = {key: list(problems) for key, problems in damage_of(project, chosen, fresh=True).wrong.items()}
+    with connection(project.params.compute) as opened:
+        for artifact in chosen:
+            problems = [*_inputs(catalog, artifact), *_rows(artifact, opened)]
             if problems:
-                found[artifact.key] = problems
+                found.setdefault(artifact.key, []).extend(problems)
     return found
 
 
-def _files(artifact: Artifact) -> Iterator[str]:
+def _files(artifact: Artifact, digests: Digests) -> Iterator[str]:
     manifest = artifact.manifest
     try:
-        verify_files(artifact.directory, manifest, artifact.key)
+        verify_files(artifact.directory, manifest, artifact.key, digests)
     except ArtifactError as error:
         yield str(error).removeprefix(f"{artifact.key}: ")
     got = content_digest(manifest.files)
@@ -52,26 +109,23 @@ def _files(artifact: Artifact) -> Iterator[str]:
         yield f"its manifest's digest is {manifest.digest[:12]}, that of the files it names {got[:12]}: the manifest was edited"
 
 
-def _record(artifact: Artifact, recorded: Mapping[str, str]) -> Iterator[str]:
-    expected = recorded.get(artifact.key)
-    got = directory_md5(artifact.directory) if expected else None
-    if got != expected:
-        yield f"dvc.lock records MD5 {expected}, its directory has {got}"
-
-
-def directory_md5(directory: Path) -> str:
-    """The MD5 that DVC gives a directory: that of the list of its files' MD5s and names."""
-    entries = []
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "md5").hexdigest()
-        entries.append({"md5": digest, "relpath": path.relative_to(directory).as_posix()})
-    entries.sort(key=lambda entry: entry["relpath"])
-    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+def _place(project: Project, artifact: Artifact) -> Iterator[str]:
+    """Another step's artifact lies under this key; in a pipeline that may stop, the best round's stands for later ones."""
+    made, expected = made_by(artifact), step_name(artifact.key)
+    rounds = project.artifacts / pipeline_of(artifact.key)
+    if made != expected and not any(rounds.glob(f"round_*/{STOP}")):
+        yield f"its manifest says that it is {made}: it lies in another artifact's directory"
 
 
 def _identity(artifact: Artifact) -> Iterator[str]:
     manifest = artifact.manifest
+    try:
+        yield from _identity_problems(manifest)
+    except TypeError as error:
+        yield f"its settings cannot be ({error}): the manifest was edited"
+
+
+def _identity_problems(manifest: Manifest) -> Iterator[str]:
     identity = Identity(
         manifest.step, manifest.component, manifest.version, manifest.settings, manifest.seed, manifest.inputs,
         manifest.files_read, manifest.settings_from,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -16,7 +17,39 @@ def main() -> None:
         _hand_over()
     from lineal.cli.main import run_command
 
+    outlive_readers()
     sys.exit(run_command())
+
+
+class _Outliving(io.TextIOWrapper):
+    """A stream whose reader may leave, as `head` does: what nobody reads is dropped, and the command ends as it would have."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._drop_the_rest()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._drop_the_rest()
+
+    def _drop_the_rest(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+def outlive_readers() -> None:
+    """Lets a command that is piped into `head` or `less` finish, with its own exit status."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            encoding, errors, buffering = stream.encoding, stream.errors, stream.line_buffering
+            setattr(sys, name, _Outliving(stream.detach(), encoding, errors, line_buffering=buffering))
 
 
 def prepare_torch() -> None:

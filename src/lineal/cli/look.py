@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineal.cli.revision import opened_project, rev_option, revision_of, warn_of_missing
+from lineal.cli.revision import (
+    opened_project,
+    plan_to_look_at,
+    rev_option,
+    revision_of,
+    warn_of_damage,
+    warn_of_missing,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
     from lineal.audit.lineage import Graph
+    from lineal.audit.query import Row
     from lineal.audit.target import Target
+    from lineal.data.store import Artifact
     from lineal.recipe.compute import Compute
 
 FORMATS = ("tree", "json", "dot", "mermaid")
-PIPED_WIDTH = 160
-"""Cells of a line that goes to a file or a program."""
+UNCUT = 1_000_000
+"""Cells of a line that goes to a file or a program, which cuts it itself where it wants to."""
 
 
 @click.command()
@@ -28,9 +37,10 @@ PIPED_WIDTH = 160
 @click.option("--where", metavar="SQL", help="Only rows that fulfil this condition, as after WHERE: \"verdict = 'error'\".")
 @click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column.")
+@click.option("--rendered", "as_given", is_flag=True, help="Of samples: what the model was really given, and how many tokens.")
 @rev_option
 @click.pass_obj
-def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool, rev: str | None) -> None:
+def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, rev: str | None) -> None:
     """Show an artifact: its manifest in short, and its rows, values or files."""
     from lineal.audit import show as showing
     from lineal.audit.catalog import read_catalog
@@ -39,8 +49,21 @@ def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
     artifact = find_artifact(project, catalog, key)
+    warn_of_damage(project, [artifact])
     shown = showing.look_at(catalog, artifact, where, limit, project.params.compute)
+    if as_given:
+        click.echo(_rendered(catalog, artifact, shown.rows, as_json))
+        return
     click.echo(json.dumps(showing.as_json(shown), indent=2) if as_json else showing.as_text(shown, output_width()))
+
+
+def _rendered(catalog: Catalog, artifact: Artifact, rows: list[Row], as_json: bool) -> str:
+    from lineal.audit.rendered import rendered
+
+    found = rendered(catalog, artifact, rows)
+    if as_json:
+        return json.dumps([each.as_json() for each in found], indent=2)
+    return "\n\n".join(each.as_text() for each in found) or f"{artifact.key} has no rows to show"
 
 
 @click.command()
@@ -134,17 +157,19 @@ def taint(directory: Path, where: str, key: str | None, as_json: bool, rev: str 
 @click.pass_obj
 def report(directory: Path, output: Path | None, rev: str | None) -> None:
     """Write one self-contained HTML page about the active pipelines."""
+    from lineal.audit.catalog import read_catalog
     from lineal.audit.report import write_report
-    from lineal.plan import make_plan
     from lineal.recipe.project import find_root
 
     project = opened_project(directory, rev)
     looked_at = revision_of(directory, rev) if rev is not None else None
     path = output or find_root(directory) / "reports" / (f"{looked_at[0][:12]}.html" if looked_at else "index.html")
-    write_report(make_plan(project), path)
-    click.echo(str(path))
+    warn_of_missing(project, read_catalog(project), rev)
+    with plan_to_look_at(project) as plan:
+        write_report(plan, path)
+        click.echo(str(path))
 
 
 def output_width() -> int:
-    """Cells of an output line: the terminal's, or enough for a file."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
+    """Cells of an output line: the terminal's; nothing is cut for a file or a program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNCUT

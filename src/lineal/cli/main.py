@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from lineal import __version__
 from lineal.cli import look, planning, prove, retracting, running, sharing
-from lineal.errors import LinealError
+from lineal.cli.running import RUN
+from lineal.errors import LinealError, RunFailure
 
 INTERRUPTED = 130
 
@@ -24,6 +24,7 @@ INTERRUPTED = 130
 def lineal(context: click.Context, project: Path) -> None:
     """Declared, versioned, auditable rounds of self-improvement for language models."""
     context.obj = project
+    context.color = False if os.environ.get("NO_COLOR") else None
 
 
 for _command in (
@@ -43,8 +44,16 @@ def run_command(arguments: list[str] | None = None) -> int:
     """
     try:
         lineal.main(arguments, prog_name="lineal", standalone_mode=False)
+    except RunFailure as error:
+        said = f"{error.reported} steps failed" if error.reported > 1 else "a step failed"
+        click.echo(
+            f"error: {said}, as reported above; what does not depend on it is made" if error.reported else f"error: {error}",
+            err=True,
+        )
+        return error.exit_status
     except LinealError as error:
-        click.echo(f"error: {error}", err=True)
+        if RUN not in os.environ:  # else `lineal run` reports it
+            click.echo(f"error: {error}", err=True)
         return error.exit_status
     except click.ClickException as error:
         error.show()
@@ -53,7 +62,4 @@ def run_command(arguments: list[str] | None = None) -> int:
         if "DVC_STAGE" not in os.environ:  # else `lineal run` or `dvc repro` says it
             click.echo("interrupted: finished shards are kept; the same command goes on from there", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
     return 0

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from lineal.cli.revision import opened_project, rev_option
+from lineal.cli.revision import opened_project, plan_to_look_at, rev_option
+
+if TYPE_CHECKING:
+    from lineal.plan import Plan
 
 
 @click.command()
@@ -58,12 +62,16 @@ def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool
 @click.pass_obj
 def status(directory: Path, selection: tuple[str, ...], as_json: bool, rev: str | None) -> None:
     """Say for each step whether it is done, stale (and exactly why) or missing."""
-    from lineal.plan import make_plan
+    with plan_to_look_at(opened_project(directory, rev)) as made:
+        _say_status(made, selection, as_json)
+
+
+def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
+    from lineal.audit.verify import damage_of_plan
     from lineal.step.status import State, status_of
 
-    made = make_plan(opened_project(directory, rev))
     chosen = {step.key for step in made.select(selection)} if selection else set(made.steps)
-    found = [entry for entry in status_of(made) if entry.key in chosen]
+    found = [entry for entry in status_of(made, damage_of_plan(made)) if entry.key in chosen]
     if as_json:
         click.echo(json.dumps([{"key": e.key, "state": str(e.state), "reasons": list(e.reasons)} for e in found], indent=2))
         return

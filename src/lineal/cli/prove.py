@@ -10,7 +10,7 @@ import click
 
 from lineal.cli.look import output_width
 from lineal.cli.revision import opened_project, rev_option, revision_of, warn_of_missing
-from lineal.errors import LinealError
+from lineal.errors import LinealError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from lineal.audit.diff import Asked
@@ -29,7 +29,7 @@ def contamination(directory: Path, selection: tuple[str, ...], n: int | None, as
 
     project = opened_project(directory, rev, tuple(word.strip("/") for word in selection if "/" in word))
     named = {word.partition("/")[0] for word in selection} & set(project.pipeline_names())
-    plan = make_plan(project, [*project.params.active, *sorted(named - set(project.params.active))])
+    plan = make_plan(project, [*project.active, *sorted(named - set(project.active))])
     steps = plan.select(selection) if selection else list(plan.steps.values())
     report = looking.look_for_contamination(plan, steps, n)
     click.echo(json.dumps(looking.as_json(report), indent=2) if as_json else looking.as_text(report, output_width()))
@@ -71,17 +71,26 @@ def _asked(directory: Path, word: str, rev: str | None) -> Asked:
 
 
 def _is_revision(directory: Path, word: str) -> bool:
-    """Whether a word names a commit, and neither a pipeline nor what was made of one."""
+    """Whether a word names a commit, and neither a pipeline nor what was made of one.
+
+    Raises:
+        UsageError: it is one word, as no artifact's key is, and names no commit either.
+    """
     from lineal.orchestrate.revisions import commit_of
-    from lineal.recipe.project import find_root
+    from lineal.recipe.project import find_root, open_project
 
     root, pipeline = find_root(directory), word.partition("/")[0]
     if (root / "artifacts" / pipeline).exists() or (root / "pipelines" / f"{pipeline}.yaml").exists():
         return False
     try:
         return bool(commit_of(root, word))
-    except LinealError:
-        return False
+    except LinealError as error:
+        if "/" in word:
+            return False
+        known = open_project(root).pipeline_names()
+        raise UsageError(
+            f"{word!r} is no round, artifact or pipeline. {did_you_mean(word, known)} As a revision: {error}"
+        ) from error
 
 
 @click.command("round")

@@ -7,6 +7,8 @@ def command(directory, rev, ...):
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,12 @@ import click
 
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
+    from lineal.data.store import Artifact
+    from lineal.errors import DeclarationError
+    from lineal.plan import Plan
     from lineal.recipe.project import Project
 
+MOST_WARNINGS = 10
 rev_option = click.option("--rev", metavar="GITREV", help="As of this git revision, through DVC's cache; nothing is checked out.")
 
 
@@ -45,9 +51,50 @@ def opened_project(directory: Path, rev: str | None, wanted: tuple[str, ...] = (
     return view.project
 
 
+@contextmanager
+def plan_to_look_at(project: Project) -> Iterator[Plan]:
+    """The active pipelines that can be planned; the others' errors follow what the block prints.
+
+    Raises:
+        DeclarationError: some could not be planned; raised before the block where none could.
+    """
+    from lineal.errors import DeclarationError
+    from lineal.plan import plan_what_can_be
+
+    plan, refused = plan_what_can_be(project)
+    if plan.pipelines:
+        yield plan
+    if refused:
+        raise DeclarationError("\n".join(_left_out(project, name, error) for name, error in refused.items()))
+
+
+def _left_out(project: Project, name: str, error: DeclarationError) -> str:
+    made = sum(1 for _ in (project.artifacts / name).rglob("manifest.json"))
+    kept = f". Its {made} artifacts can still be read: lineal show, lineal trace" if made else ""
+    return f"{name} is left out: {error}{kept}"
+
+
+def warn_of_damage(project: Project, artifacts: Iterable[Artifact]) -> None:
+    """Names on stderr the artifacts that are not what they say, and those that DVC's cache could not give back."""
+    from lineal.audit.verify import damage_of
+
+    damage = damage_of(project, artifacts)
+    for key, problems in list(damage.wrong.items())[:MOST_WARNINGS]:
+        click.echo(f"warning: {key}: {'; '.join(problems)}", err=True)
+    if len(damage.wrong) > MOST_WARNINGS:
+        click.echo(f"warning: {len(damage.wrong) - MOST_WARNINGS} more artifacts are not what they say: lineal status", err=True)
+    if damage.uncached:
+        (key, why), *more = damage.uncached.items()
+        rest = f", and {len(more)} more artifacts like it" if more else ""
+        fix = "Nothing but the files here has these bytes: store them: dvc commit, or bring them: dvc fetch"
+        click.echo(f"warning: {key}: {why}{rest}. {fix}", err=True)
+
+
 def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None:
     """Names on stderr what an answer over the whole project cannot tell of: damaged artifacts, and those that were not pulled."""
     from lineal.orchestrate.dvc_lock import locked_artifacts
+
+    warn_of_damage(project, catalog.artifacts.values())
 
     for problem in catalog.problems:
         click.echo(f"warning: {problem}", err=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+RUN = "LINEAL_RUN"
+"""The environment variable that `lineal run` sets for its steps: they leave it to the run to report their errors."""
 
 if TYPE_CHECKING:
     from lineal.plan import Plan, Step
@@ -31,6 +35,10 @@ def step(directory: Path, key: str, component: str | None) -> None:
     under_dvc = "DVC_STAGE" in os.environ
     if under_dvc:
         require_current(plan, plan.step(key))
+        if RUN not in os.environ:
+            from lineal.orchestrate.preflight import require_ready_repro
+
+            require_ready_repro(make_plan(project))
     status = run_step(plan, key, component)
     if not under_dvc:  # DVC and `lineal run` say it themselves
         click.echo(f"{key}: {status}", err=True)
@@ -39,8 +47,9 @@ def step(directory: Path, key: str, component: str | None) -> None:
 @click.command()
 @click.argument("selection", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Say which steps would run, and run none.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the steps that ran (or would run), and what each came to.")
 @click.pass_obj
-def run(directory: Path, selection: tuple[str, ...], dry_run: bool) -> None:
+def run(directory: Path, selection: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Bring SELECTION (keys, prefixes or globs; default: everything) up to date, through Dagster and DVC."""
     from lineal.orchestrate.dvc_repo import DvcProject
     from lineal.orchestrate.dvc_yaml import write_dvc_yaml
@@ -51,9 +60,14 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool) -> None:
     project = open_project(find_root(directory))
     plan = make_plan(project) if dry_run else settled_plan(project)
     if not dry_run and write_dvc_yaml(plan):
-        click.echo(f"dvc.yaml written: {len(plan.steps)} stages")
+        click.echo(f"dvc.yaml written: {len(plan.steps)} stages", err=as_json)
     chosen = plan.select(selection) if selection else list(plan.steps.values())
     stale = DvcProject(project.root).stale(plan, chosen)
+    if as_json:
+        outcomes = _materialize(project, plan, stale) if stale and not dry_run else {}
+        steps = [{"key": item.key, "component": item.component.use, "outcome": outcomes.get(item.key)} for item in stale]
+        click.echo(json.dumps({"selected": len(chosen), "dry_run": dry_run, "steps": steps}, indent=2))
+        return
     if dry_run:
         for item in stale:
             click.echo(f"would run {item.key} ({item.component.use})")
@@ -66,8 +80,12 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool) -> None:
     _say_what_came_out(plan)
 
 
-def _materialize(project: Project, plan: Plan, stale: list[Step]) -> None:
-    """Makes the steps; two runs of one pipeline would stop each other half-way, so the second stops here."""
+def _materialize(project: Project, plan: Plan, stale: list[Step]) -> dict[str, str]:
+    """Makes the steps; two runs of one pipeline would stop each other half-way, so the second stops here.
+
+    Returns:
+        by step key, what it came to.
+    """
     from lineal.data.workspace import step_lock
     from lineal.step.preflight import require_ready
 
@@ -79,7 +97,11 @@ def _materialize(project: Project, plan: Plan, stale: list[Step]) -> None:
 
         use_project_instance(project.root)
         stack.enter_context(_server(project))
-        materialize(plan, stale)
+        os.environ[RUN] = "1"
+        try:
+            return materialize(plan, stale)
+        finally:
+            del os.environ[RUN]
 
 
 def _say_what_came_out(plan: Plan) -> None:
@@ -156,10 +178,13 @@ def ui(directory: Path, host: str, port: int) -> None:
     dagster = Path(sys.executable).with_name("dagster")
     click.echo(f"Dagster UI on http://{host}:{port}/asset-groups  (Ctrl-C stops it)")
     command = [str(dagster), "dev", "--host", host, "--port", str(port)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored, by Dagster's processes too
     with _server(project), subprocess.Popen(command, cwd=project.root) as process:  # noqa: S603
-        # A Ctrl-C reaches Dagster by itself; else it would stay behind.
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        with contextlib.suppress(KeyboardInterrupt):
+        # A Ctrl-C at a terminal reaches Dagster by itself, a signal to this process alone does not.
+        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+        try:
             process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
     if process.returncode > 0:
         raise click.exceptions.Exit(1)

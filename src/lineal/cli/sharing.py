@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lineal.cli.revision import opened_project, rev_option, warn_of_missing
+from lineal.cli.revision import opened_project, rev_option, warn_of_damage, warn_of_missing
 
 
 @click.command()
@@ -44,6 +44,7 @@ def export(directory: Path, key: str, target: Path, rev: str | None) -> None:
     catalog = read_catalog(project)
     artifact = find_artifact(project, catalog, key)
     export_artifact(project, catalog, artifact, target)
+    warn_of_damage(project, catalog.upstream(artifact))
     click.echo(f"{target}: {artifact.key} {artifact.digest[:12]}")
 
 

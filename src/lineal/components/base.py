@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,14 +73,26 @@ class Component(Strict):
         version: raised whenever the same settings would give other bytes.
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
         kinds: words that Dagster shows beside the asset.
+        rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays good.
+        seeded: whether the run's seed decides bytes. Task sets and given models are the same for all seeds of a pipeline.
+        headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
+        higher_is_better: whether the headline's fall is bad news; else its rise is.
     """
 
     role: ClassVar[Role]
     version: ClassVar[int] = 1
     loads_model: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
+    rereads: ClassVar[frozenset[str]] = frozenset()
+    seeded: ClassVar[bool] = True
+    higher_is_better: ClassVar[bool] = True
 
     use: str
+
+    @property
+    def headline(self) -> str:
+        """The figure that stands for an evaluator."""
+        return ""
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -121,6 +134,10 @@ class Component(Strict):
     def files(self) -> dict[str, Path]:
         """Project files that the component reads, by the name that the manifest gives them."""
         return {}
+
+    def summary(self) -> str:
+        """What it does, in a paragraph."""
+        return textwrap.dedent(type(self).__doc__ or "").strip().split("\n\n")[0]
 
     def empty_means(self) -> str:
         """What it means when rows came in and none came out; empty where that is an error."""

@@ -33,6 +33,9 @@ BUILT_IN: dict[str, str] = {
     "majority_vote": "lineal.components.verifiers.majority_vote:MajorityVote",
     "math": "lineal.components.verifiers.math:Math",
     "task_score": "lineal.components.verifiers.task_score:TaskScore",
+    "choice": "lineal.components.verifiers.choice:Choice",
+    "choice_likelihood": "lineal.components.verifiers.choice_likelihood:ChoiceLikelihood",
+    "structured_match": "lineal.components.verifiers.structured_match:StructuredMatch",
     "judge": "lineal.components.verifiers.judge:Judge",
     "reward": "lineal.components.verifiers.reward:Reward",
     "likelihood": "lineal.components.verifiers.likelihood:Likelihood",
@@ -52,6 +55,7 @@ BUILT_IN: dict[str, str] = {
     "pass_at_k": "lineal.components.evaluators.pass_at_k:PassAtK",
     "majority_at_k": "lineal.components.evaluators.majority_at_k:MajorityAtK",
     "agreement": "lineal.components.evaluators.agreement:Agreement",
+    "lm_eval": "lineal.components.evaluators.lm_eval:LmEval",
     "best_of_n": "lineal.components.evaluators.best_of_n:BestOfN",
     # controllers
     "settings": "lineal.components.controllers.settings:Settings",
@@ -69,6 +73,7 @@ BUILT_IN: dict[str, str] = {
 """Name in `use:` to `module:class`; modules are imported when a pipeline uses them."""
 
 ENTRY_POINTS = "lineal.components"
+_FROM_A_PACKAGE = f"If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
 
 
 @cache
@@ -103,11 +108,23 @@ class Registry:
         """The component class of a name.
 
         Raises:
-            KeyError: with a sentence that helps, when the name is unknown.
+            KeyError: with a sentence that helps, when the name is unknown or its package cannot be imported.
         """
         if name not in self._classes:
             if name not in self._locations:
-                raise KeyError(f"unknown component {name!r}. {did_you_mean(name, self.names)}")
-            module, _, attribute = self._locations[name].partition(":")
-            self._classes[name] = getattr(import_module(module), attribute)
+                raise KeyError(f"unknown component {name!r}. {did_you_mean(name, self.names)} {_FROM_A_PACKAGE}")
+            self._classes[name] = self._load(name)
         return self._classes[name]
+
+    def _load(self, name: str) -> type[Component]:
+        module, _, attribute = self._locations[name].partition(":")
+        try:
+            found: type[Component] = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if name in BUILT_IN:
+                raise
+            where = f"the entry point {name} = {self._locations[name]!r} ({ENTRY_POINTS})"
+            raise KeyError(
+                f"component {name!r} cannot be loaded from {where}: {error}. Reinstall the package that adds it"
+            ) from error
+        return found

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lineal.data.schema import row_key
 from lineal.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROLES = ("system", "user", "assistant", "tool")
 MESSAGE_COLUMNS = ("messages", "tools")
@@ -104,6 +107,14 @@ def prompt_of(row: Mapping[str, Any]) -> Prompt:
         return conversation_of(messages, row.get("tools"))
     except DataError as error:
         raise DataError(f"row {row.get(row_key(list(row)))}: {error}. Correct it where the row is made") from error
+
+
+def prompts_of(table: pa.Table) -> list[Prompt]:
+    """What a model is given for each row of a table; see `prompt_of`."""
+    if "messages" not in table.column_names:
+        return [str(text) for text in table["prompt"].to_pylist()]
+    read = ("prompt", *MESSAGE_COLUMNS, row_key(table.column_names))
+    return [prompt_of(row) for row in table.select([name for name in read if name in table.column_names]).to_pylist()]
 
 
 def reworded(prompt: Prompt, reword: Callable[[str], str]) -> Prompt:

@@ -197,7 +197,7 @@ def bootstrapped(differences: Sequence[float]) -> Comparison:
 
     count, value = len(differences), fsum(differences) / len(differences)
     values, weights = np.unique(np.round(np.asarray(differences, np.float64), DECIMALS), return_counts=True)
-    error = _standard_error(values, weights, count)
+    error = float(_standard_error(values, weights, count))
     if count < FEWEST or len(values) == 1:
         certain = count >= FEWEST and len(values) == 1
         bounds = (value, value) if certain else (min(-1.0, value), max(1.0, value))

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lineal.data.digests import Digests
 from lineal.data.ids import digest_of, file_digest
 from lineal.errors import ArtifactError
 from lineal.recipe.compute import Strict
@@ -119,22 +120,41 @@ def content_digest(files: dict[str, FileEntry]) -> str:
     return digest_of({name: entry.sha256 for name, entry in files.items()})
 
 
-def verify_files(directory: Path, manifest: Manifest, key: str) -> None:
-    """Recomputes an artifact's file digests.
+def verify_files(directory: Path, manifest: Manifest, key: str, digests: Digests | None = None) -> None:
+    """Compares an artifact's files with its manifest: names and sizes, then digests.
+
+    Args:
+        directory: where it lies.
+        manifest: what it should hold.
+        key: its key, for messages.
+        digests: a record of digests that were read before; default: every file is read.
 
     Raises:
         ArtifactError: a file is missing, extra or different; names the first.
     """
-    found = list_files(directory, {})
+    digests = digests or Digests(fresh=True)
+    found = {path.relative_to(directory).as_posix(): path for path in sorted(directory.rglob("*")) if path.is_file()}
     for name, entry in manifest.files.items():
         if name not in found:
             raise ArtifactError(f"{key}: file {name} is missing. Remake it: lineal run {key}, or restore it: dvc checkout")
-        got = found.pop(name)
-        if got.size_bytes != entry.size_bytes or got.sha256 != entry.sha256:
+        size, expected = found[name].stat().st_size, f"expected {entry.size_bytes} bytes, {entry.sha256[:12]}"
+        if size != entry.size_bytes:
+            raise _differing(directory, name, key, f"got {size} bytes; {expected}")
+        try:
+            sha256 = digests.of(found[name])
+        except OSError as error:
             raise ArtifactError(
-                f"{key}: {directory / name} is not what its manifest says (got {got.size_bytes} bytes, sha256 "
-                f"{got.sha256[:12]}; expected {entry.size_bytes} bytes, {entry.sha256[:12]}): truncated, edited or "
-                f"a corrupted cache object. Delete {directory} and remake it: lineal run {key}"
-            )
-    if found:
-        raise ArtifactError(f"{key}: {directory} holds files that its manifest does not name: {', '.join(sorted(found))}")
+                f"{key}: {directory / name} cannot be read: {error.strerror}. Mend that, then run again"
+            ) from error
+        if sha256 != entry.sha256:
+            raise _differing(directory, name, key, f"got {size} bytes, sha256 {sha256[:12]}; {expected}")
+    extra = found.keys() - manifest.files.keys() - {MANIFEST}
+    if extra:
+        raise ArtifactError(f"{key}: {directory} holds files that its manifest does not name: {', '.join(sorted(extra))}")
+
+
+def _differing(directory: Path, name: str, key: str, how: str) -> ArtifactError:
+    return ArtifactError(
+        f"{key}: {directory / name} is not what its manifest says ({how}): truncated, edited or "
+        f"a corrupted cache object. Delete {directory} and remake it: lineal run {key}"
+    )

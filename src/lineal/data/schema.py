@@ -23,6 +23,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "entry": ("string", "the task's own record as JSON, for its scorer"),
     "tests": ("string", "assertions that a program must fulfil: Python, or a JSON list of it"),
     "input": ("string", "what a program reads from its standard input"),
+    "options": ("string", "the options of a multiple-choice prompt: a JSON list of texts"),
     "completion": ("string", "what the model wrote, or the text to learn"),
     "chosen": ("string", "the preferred completion of a pair"),
     "rejected": ("string", "the other completion of a pair"),

@@ -83,12 +83,20 @@ class Rows:
         """
         import pyarrow as pa
 
-        tables = [_read_file(path, columns) for path in self.paths()]
+        tables = [_read_file(path, columns) for path in _some(self.paths(), self.artifacts)]
         return pa.concat_tables(tables, promote_options="default")
 
     def slices(self, size: int) -> Iterator[tuple[int, int, pa.Table]]:
         """The rows in consecutive slices of `size`, as (start, stop, table); reads one file at a time."""
-        yield from slices_of(self.paths(), size)
+        yield from slices_of(_some(self.paths(), self.artifacts), size)
+
+
+def _some(paths: list[Path], artifacts: Sequence[Artifact]) -> list[Path]:
+    """The row files, of which there must be one at least."""
+    if not paths:
+        keys = ", ".join(artifact.key for artifact in artifacts) or "no artifact"
+        raise ArtifactError(f"{keys}: no row files, though rows are to be read. Remake it: lineal run {keys}")
+    return paths
 
 
 def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.Table]]:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lineal.engines.remote_code import loading_error
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def load_full_model(checkpoint: Path, dtype: torch.dtype, quantize: bool = False
             )  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise EngineError(
-            f"{checkpoint}: the model cannot be loaded: {error}. Expected a causal language model that "
+            f"{checkpoint}: the model cannot be loaded: {loading_error(error)}. Expected a causal language model that "
             "AutoModelForCausalLM reads without remote code. Write it again with save_pretrained."
         ) from error
     return cast("PreTrainedModel", model)
@@ -128,7 +129,7 @@ def load_reward_model(checkpoint: Path, dtype: torch.dtype, pad_id: int) -> PreT
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise EngineError(
-            f"{checkpoint}: no reward model can be loaded: {error}. Expected a model that "
+            f"{checkpoint}: no reward model can be loaded: {loading_error(error)}. Expected a model that "
             "AutoModelForSequenceClassification reads with one label."
         ) from error
     model.config.get_text_config().pad_token_id = pad_id

@@ -51,7 +51,7 @@ class FakeLikelihoods:
         """One likelihood per pair: minus the completion's tokens, one per character and one for the end."""
         if progress is not None:
             progress(len(pairs))
-        return [Likelihood(-float(len(completion) + 1), len(completion) + 1) for _, completion in pairs]
+        return [Likelihood(-float(len(text) + 1), len(text) + 1) for text in map(_written, pairs)]
 
 
 class FakeRewards:
@@ -61,7 +61,11 @@ class FakeRewards:
         """One number per pair: how many neighbours in the completion stand in order."""
         if progress is not None:
             progress(len(pairs))
-        return [float(sum(a < b for a, b in pairwise(text))) for _, text in pairs]
+        return [float(sum(a < b for a, b in pairwise(text))) for text in map(_written, pairs)]
+
+
+def _written(pair: Pair) -> str:
+    return pair[1] if isinstance(pair[1], str) else pair[1].text
 
 
 def write_fake_checkpoint(directory: Path, *provenance: str) -> None:

@@ -12,9 +12,11 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lineal.data.conversations import Prompt, plain_values, short
+from lineal.data.ids import canonical_json
 from lineal.engines.checkpoints import quiet
 from lineal.engines.grpo_trainer import Visit, grpo_trainer
-from lineal.engines.tokens import encode_prompts, load_tokenizer
+from lineal.engines.tokens import encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.engines.training import run_training
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.errors import EngineError
@@ -94,15 +96,16 @@ class Vllm:
     mode: Literal["colocate", "server"]
     server: str
 
-    def arguments(self) -> dict[str, Any]:
-        """By TRL's names."""
+    def arguments(self, stops: Sequence[int]) -> dict[str, Any]:
+        """By TRL's names; `stops` are the tokens that end a completion."""
         server = {"vllm_server_base_url": self.server} if self.mode == "server" else {}
-        return {"use_vllm": True, "vllm_mode": self.mode, **server}
+        own = {"generation_kwargs": {"stop_token_ids": list(stops)}}
+        return {"use_vllm": True, "vllm_mode": self.mode, **server, **own}
 
 
 def train_grpo(
     init: Checkpoint,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     judge: RolloutJudge,
     settings: TrainingSettings,
     grpo: GrpoSettings,
@@ -133,7 +136,8 @@ def train_grpo(
     if vllm is not None:
         require_vllm(vllm)
     tokenizer = load_tokenizer(init.directory)
-    arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments() if vllm else {})
+    stops = stop_ids(tokenizer, [], any(is_chat(prompt, settings.chat) for prompt in prompts))
+    arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments(stops) if vllm else {})
     generations, at_once = grpo.generations(settings, len(prompts)), grpo.completions_at_once(settings)
     if grpo.updates_per_generation * grpo.iterations > 1:  # the rest of a generation is in no save
         execution = replace(execution, saves=None)
@@ -145,13 +149,19 @@ def train_grpo(
         _refuse_long(prompts, ids, grpo.max_tokens, int(model.config.max_position_embeddings))
         with quiet(), _explained(vllm):
             turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
-            visits = [Visit(place, number, prompts[place], ids[place]) for place, number in turns]
+            visits = [Visit(place, number, _key(prompts[place]), ids[place]) for place, number in turns]
             total = generations * at_once
-            trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch, execution)
+            with _stopping_at(model, stops):
+                trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch, execution)
         _require_one_process(trainer.accelerator.num_processes)
         return trainer
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
+
+
+def _key(prompt: Prompt) -> str:
+    """A prompt as one text."""
+    return prompt if isinstance(prompt, str) else canonical_json(plain_values(prompt))
 
 
 def _turns(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:
@@ -183,6 +193,18 @@ def require_vllm(vllm: Vllm) -> None:
 
 
 @contextmanager
+def _stopping_at(model: Any, stops: Sequence[int]) -> Iterator[None]:
+    """Lets TRL read off the model that these tokens end a completion too; the model itself stays as it was."""
+    declared = model.generation_config.eos_token_id
+    known = declared if isinstance(declared, list) else [] if declared is None else [declared]
+    model.generation_config.eos_token_id = [*known, *(stop for stop in stops if stop not in known)]
+    try:
+        yield
+    finally:
+        model.generation_config.eos_token_id = declared
+
+
+@contextmanager
 def _explained(vllm: Vllm | None) -> Iterator[None]:
     """Says which setting asked for a vLLM that does not start."""
     try:
@@ -194,12 +216,12 @@ def _explained(vllm: Vllm | None) -> Iterator[None]:
         raise EngineError(f"compute.grpo_vllm: {vllm.mode}: vLLM{where} does not start: {error}") from error
 
 
-def _refuse_long(prompts: Sequence[str], ids: Sequence[Sequence[int]], max_tokens: int, positions: int) -> None:
+def _refuse_long(prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], max_tokens: int, positions: int) -> None:
     longest = max(range(len(ids)), key=lambda place: len(ids[place]))
     if len(ids[longest]) + max_tokens > positions:
         fix = "Lower max_tokens" if max_tokens >= positions else "Lower max_tokens or drop such prompts before"
         raise EngineError(
-            f"grpo: prompt {prompts[longest][:60]!r} has {len(ids[longest])} tokens, with max_tokens {max_tokens} that is more "
+            f"grpo: prompt {short(prompts[longest])} has {len(ids[longest])} tokens, with max_tokens {max_tokens} that is more "
             f"than the {positions} positions of the model. {fix}."
         )
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import load_reward_model
 from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_trainer
 from lineal.engines.processes import process_count
 from lineal.engines.scoring import Encoded, LikelihoodScorer
-from lineal.engines.tokens import encode_pairs, load_tokenizer
+from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
 from lineal.engines.training import TrainingReport, TrainingSettings, refuse_lengths, run_training
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.errors import EngineError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Preference:
     """Two completions of one prompt, the first the better one; all rows have a weight, or none has."""
 
-    prompt: str
+    prompt: Prompt
     chosen: str
     rejected: str
     weight: float | None = None
@@ -35,8 +36,8 @@ class Preference:
 class Labelled:
     """A completion and whether it is desirable."""
 
-    prompt: str
-    completion: str
+    prompt: Prompt
+    completion: Answer
     desirable: bool
 
 

@@ -16,7 +16,7 @@ from lineal.engines.attention import use_row_stable_attention
 from lineal.engines.cache import has_full_attention
 from lineal.engines.checkpoints import is_adapter, load_adapted_model, load_full_model, require_base, stored_dtype
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
-from lineal.engines.tokens import decode_completions, encode_prompts, load_tokenizer
+from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -119,7 +119,6 @@ class Sampler:
         self._model = load_for_inference(checkpoint, base, named_device(device))
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
         self._shares_prompts = has_full_attention(self._model)
-        self._stop_ids = _stop_ids(self._model, cast(int, self._tokenizer.eos_token_id))
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
@@ -139,7 +138,13 @@ class Sampler:
                 with `max_tokens` exceeds the model's positions.
         """
         rows = self._rows(requests, settings)
-        decoder = TileDecoder(self._model, settings, self._stop_ids, self._pad_id)
+        for chat in (False, True):
+            own = [row for row in rows if is_chat(requests[row.index].prompt, settings.chat) == chat]
+            if own:
+                yield from self._decoded(own, settings, stop_ids(self._tokenizer, _declared(self._model), chat))
+
+    def _decoded(self, rows: list[Row], settings: SamplingSettings, stops: Sequence[int]) -> Iterator[tuple[int, Completion]]:
+        decoder = TileDecoder(self._model, settings, stops, self._pad_id)
         for length, group in _groups(rows, self._window, self._shares_prompts):
             for tile, drawn in decoder.decode(group, length):
                 yield from zip((row.index for row in tile), self._completions(drawn), strict=True)
@@ -197,10 +202,10 @@ def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device
     return model
 
 
-def _stop_ids(model: PreTrainedModel, eos_id: int) -> list[int]:
+def _declared(model: PreTrainedModel) -> list[int]:
+    """What ends a completion by the model's own word."""
     declared = None if model.generation_config is None else model.generation_config.eos_token_id
-    ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
-    return sorted({eos_id, *ids})
+    return declared if isinstance(declared, list) else [] if declared is None else [declared]
 
 
 def _groups(rows: Sequence[Row], window: int, shares_prompts: bool) -> Iterator[tuple[int, list[Row]]]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import is_reward_model, load_reward_model
 from lineal.engines.sampling import load_for_inference, named_device
-from lineal.engines.tokens import encode_pairs, load_tokenizer
+from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 TILE_TOKENS = 2048  # with LENGTH_MULTIPLE part of the engine's version: another value, other bits
 LENGTH_MULTIPLE = 8
-Pair = tuple[str, str]
+Pair = tuple[Prompt, Answer]
+"""A prompt and a completion; a conversation goes through the chat template in any case."""
 Encoded = tuple[list[int], list[int]]
 Score = TypeVar("Score")
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lineal.data.conversations import Conversation, Prompt, Turn
+from lineal.engines.chat_templates import ChatTemplate, require_template
+from lineal.engines.control_tokens import refuse_unknown
+from lineal.engines.remote_code import loading_error
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -51,7 +55,7 @@ def load_tokenizer(checkpoint: Path, chat: bool = False) -> PreTrainedTokenizerB
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EngineError(
-            f"{checkpoint}: the tokenizer cannot be loaded: {error}. Expected files that AutoTokenizer reads "
+            f"{checkpoint}: the tokenizer cannot be loaded: {loading_error(error)}. Expected files that AutoTokenizer reads "
             "without remote code. Write them again with tokenizer.save_pretrained."
         ) from error
     if tokenizer.eos_token_id is None:
@@ -62,7 +66,7 @@ def load_tokenizer(checkpoint: Path, chat: bool = False) -> PreTrainedTokenizerB
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if chat:
-        _require_template(tokenizer)
+        require_template(tokenizer)
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
@@ -99,14 +103,27 @@ def character_tokenizer(characters: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """A completion with the ids of the tokens that it was sampled as; the last one ends it, or is the last below a limit."""
+
+    text: str
+    token_ids: tuple[int, ...]
+
+
+Answer = str | Sampled
+"""What follows a prompt: a text, or what was sampled."""
+
+
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, chat: bool) -> list[int]:
     """Token ids that a completion of `prompt` follows, never empty.
 
-    With `chat` the prompt is the user's turn in the tokenizer's chat template, up to the generation prompt.
+    A conversation goes through the tokenizer's chat template, up to the generation prompt; with `chat` a text is a user's turn.
     A prompt of zero tokens becomes the bos token, or the eos token where there is no bos.
 
     Raises:
-        EngineError: the tokenizer has no chat template, or maps a part of `prompt` to its unknown token.
+        EngineError: the tokenizer has no chat template or its template refuses the conversation, or the tokenizer maps a part
+            of `prompt` to its unknown token.
     """
     return encode_prompts(tokenizer, [prompt], chat)[0]
 
@@ -114,36 +131,68 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, chat: bool
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], chat: bool) -> list[list[int]]:
     """`encode_prompt` of many prompts in one call: 35 instead of 115 ms for 1,024 short ones."""
     asked = [as_asked(prompt, chat) for prompt in prompts]
-    plain = [prompt for prompt in asked if isinstance(prompt, str)]
-    chats = [prompt for prompt in asked if not isinstance(prompt, str)]
-    texts, turns = iter(_plain_ids(tokenizer, plain, special=True)), iter(_chat_ids(tokenizer, chats))
-    return [next(texts if isinstance(prompt, str) else turns) or [_first_id(tokenizer)] for prompt in asked]
+    plain = iter(_plain_ids(tokenizer, [prompt for prompt in asked if isinstance(prompt, str)], special=True))
+    conversations = [prompt for prompt in asked if not isinstance(prompt, str)]
+    rendered = iter(ChatTemplate(tokenizer).encode_prompts(conversations) if conversations else [])
+    return [next(plain if isinstance(prompt, str) else rendered) or [_first_id(tokenizer)] for prompt in asked]
 
 
 def as_asked(prompt: Prompt, chat: bool) -> Prompt:
-    """A prompt as the model sees it: with `chat` a text is a user turn."""
+    """A prompt as the model sees it: with `chat` a text is a user's turn."""
     return Conversation((Turn("user", prompt),)) if chat and isinstance(prompt, str) else prompt
 
 
-def encode_pair(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str, chat: bool) -> tuple[list[int], list[int]]:
-    """Token ids of a prompt, as `encode_prompt` gives them, and of its completion with eos at the end.
+def is_chat(prompt: Prompt, chat: bool) -> bool:
+    """Whether a prompt goes through the chat template."""
+    return chat or not isinstance(prompt, str)
 
-    The two are encoded apart, as they meet when the model samples: no token spans the border.
+
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: Answer, chat: bool
+) -> tuple[list[int], list[int]]:
+    """Token ids of a prompt, as `encode_prompt` gives them, and of its completion with what ends it.
+
+    That is eos, and for a conversation the end of the turn as the chat template writes it. The two are encoded as they meet
+    when the model samples: no token spans the border. What was sampled is taken as it was sampled.
 
     Raises:
-        EngineError: as in `encode_prompt`, for either text.
+        EngineError: as in `encode_prompt`, for either text, or sampled ids are not those of the text.
     """
     return encode_pairs(tokenizer, [(prompt, completion)], chat)[0]
 
 
 def encode_pairs(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Prompt, str]], chat: bool
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Prompt, Answer]], chat: bool
 ) -> list[tuple[list[int], list[int]]]:
     """`encode_pair` of many pairs in one call."""
-    prompts = encode_prompts(tokenizer, [prompt for prompt, _ in pairs], chat)
-    completions = _plain_ids(tokenizer, [completion for _, completion in pairs], special=False)
-    eos = cast(int, tokenizer.eos_token_id)
-    return [(ids, [*completion, eos]) for ids, completion in zip(prompts, completions, strict=True)]
+    asked = [(as_asked(prompt, chat), answer if isinstance(answer, str) else answer.text) for prompt, answer in pairs]
+    plain = [(prompt, answer) for prompt, answer in asked if isinstance(prompt, str)]
+    turns = [(prompt, answer) for prompt, answer in asked if not isinstance(prompt, str)]
+    texts = iter(_plain_pairs(tokenizer, plain))
+    answers = iter(ChatTemplate(tokenizer).encode_answers(turns) if turns else [])
+    found = [next(texts if isinstance(prompt, str) else answers) for prompt, _ in asked]
+    _require_own_ids(tokenizer, [answer for _, answer in pairs if not isinstance(answer, str)])
+    return [
+        (ids or [_first_id(tokenizer)], written if isinstance(answer, str) else list(answer.token_ids))
+        for (ids, written), (_, answer) in zip(found, pairs, strict=True)
+    ]
+
+
+def encode_conversations(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation]
+) -> list[tuple[list[int], list[bool]]]:
+    """Token ids of whole conversations, and which of these tokens the model writes: those of its turns, their ends included.
+
+    Raises:
+        EngineError: as in `encode_prompt`, or the template doesn't show what the model writes.
+    """
+    return ChatTemplate(tokenizer).encode_whole(conversations) if conversations else []
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, declared: Sequence[int], chat: bool) -> list[int]:
+    """The tokens that end a completion: eos, what the model declares, and in a chat the end of the template's turns."""
+    ends = {ChatTemplate(tokenizer).end_id} if chat else set()
+    return sorted({cast(int, tokenizer.eos_token_id), *declared, *ends})
 
 
 def decode_completions(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> list[str]:
@@ -164,49 +213,34 @@ def copy_tokenizer(source: Path, target: Path) -> None:
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: bool) -> list[list[int]]:
+    """Token ids of texts; what spells a control token out is a text like any other."""
     if not texts:
         return []
-    encoded = cast("list[list[int]]", tokenizer(list(texts), add_special_tokens=special)["input_ids"])
-    for ids, text in zip(encoded, texts, strict=True):
-        _refuse_unknown(tokenizer, ids, text)
-    return encoded
+    encoded = tokenizer(list(texts), add_special_tokens=special, split_special_tokens=True)["input_ids"]
+    for ids, text in zip(cast("list[list[int]]", encoded), texts, strict=True):
+        refuse_unknown(tokenizer, ids, text)
+    return cast("list[list[int]]", encoded)
 
 
-def _chat_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Conversation]) -> list[list[int]]:
-    if not prompts:
-        return []
-    _require_template(tokenizer)
-    texts = [
-        cast(str, tokenizer.apply_chat_template(
-            each.for_template(), tools=cast(Any, each.tool_schemas()), add_generation_prompt=True, tokenize=False
-        ))
-        for each in prompts
-    ]  # fmt: skip
-    # The template writes bos itself where the model wants one.
-    return _plain_ids(tokenizer, texts, special=False)
+def _plain_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    prompts = _plain_ids(tokenizer, [prompt for prompt, _ in pairs], special=True)
+    completions = _plain_ids(tokenizer, [completion for _, completion in pairs], special=False)
+    eos = cast(int, tokenizer.eos_token_id)
+    return [(ids, [*completion, eos]) for ids, completion in zip(prompts, completions, strict=True)]
 
 
-def _require_template(tokenizer: PreTrainedTokenizerBase) -> None:
-    if not tokenizer.chat_template:
-        raise EngineError(
-            "chat: true needs a chat template, got a tokenizer without one. "
-            "Set chat: false, or use a model whose tokenizer has a chat template."
-        )
+def _require_own_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[Sampled]) -> None:
+    """Checks that sampled ids are this tokenizer's, and still those of the text beside them."""
+    texts = decode_completions(tokenizer, [answer.token_ids for answer in answers]) if answers else []
+    for text, answer in zip(texts, answers, strict=True):
+        if text != answer.text:
+            raise EngineError(
+                f"token_ids: with this model's tokenizer they say {text[:60]!r}, expected the completion {answer.text[:60]!r}. "
+                "The completion was changed, or a model with another tokenizer sampled it: leave the column token_ids out "
+                "with a selector (SELECT * EXCLUDE (token_ids))."
+            )
 
 
 def _first_id(tokenizer: PreTrainedTokenizerBase) -> int:
     bos = tokenizer.bos_token_id
     return cast(int, tokenizer.eos_token_id if bos is None else bos)
-
-
-def _refuse_unknown(tokenizer: PreTrainedTokenizerBase, ids: list[int], text: str) -> None:
-    unknown = tokenizer.unk_token_id
-    if unknown is None or unknown not in ids:
-        return
-    # GPT-2 and its kin use one token as bos, eos and unk: there it says nothing about the text.
-    if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
-        return
-    raise EngineError(
-        f"text {text!r}: {ids.count(unknown)} of its {len(ids)} tokens are unknown to the tokenizer, expected 0. "
-        "Remove the characters it does not know, or train a model whose tokenizer has them."
-    )

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lineal.data.conversations import Conversation, Prompt
 from lineal.engines.checkpoints import stored_dtype, write_adapter, write_full_model
 from lineal.engines.hardware import require_hardware
 from lineal.engines.processes import use_own_device
 from lineal.engines.reporting import reporting
 from lineal.engines.sft_trainer import packed, sft_trainer
-from lineal.engines.tokens import character_tokenizer, copy_tokenizer, encode_pairs, load_tokenizer
+from lineal.engines.tokens import Answer, character_tokenizer, copy_tokenizer, encode_conversations, encode_pairs, load_tokenizer
 from lineal.engines.trainable_model import trainable_model
 from lineal.engines.trainer_run import Progress, run_trainer
 from lineal.engines.training_execution import ALONE, Execution
@@ -89,10 +90,13 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Example:
-    """One row to learn: the completion, given the prompt; all rows have a weight, or none has."""
+    """One row to learn: the completion, given the prompt; all rows have a weight, or none has.
 
-    prompt: str
-    completion: str
+    Without a completion the prompt is a whole conversation, and every turn of the assistant is learnt.
+    """
+
+    prompt: Prompt
+    completion: Answer | None
     weight: float | None = None
 
 
@@ -300,13 +304,24 @@ def _pinned_threads(threads: int) -> Iterator[None]:
 def _tokenise(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], settings: TrainingSettings, positions: int
 ) -> list[dict[str, Any]]:
-    pairs = encode_pairs(tokenizer, [(row.prompt, row.completion) for row in examples], settings.chat)
-    refuse_lengths([len(prompt) + len(completion) for prompt, completion in pairs], settings, positions)
+    pairs = iter(
+        encode_pairs(tokenizer, [(row.prompt, row.completion) for row in examples if row.completion is not None], settings.chat)
+    )
+    whole = [row.prompt for row in examples if row.completion is None and isinstance(row.prompt, Conversation)]
+    conversations = iter(encode_conversations(tokenizer, whole))
+    rows = [_labelled(*next(conversations)) if row.completion is None else _answered(*next(pairs)) for row in examples]
+    refuse_lengths([len(row["input_ids"]) for row in rows], settings, positions)
     return [
-        {"input_ids": prompt + completion, "labels": [IGNORED_LABEL] * len(prompt) + completion}
-        | ({} if row.weight is None else {"weight": row.weight})
-        for (prompt, completion), row in zip(pairs, examples, strict=True)
+        row | ({} if example.weight is None else {"weight": example.weight}) for row, example in zip(rows, examples, strict=True)
     ]
+
+
+def _answered(prompt: list[int], completion: list[int]) -> dict[str, Any]:
+    return {"input_ids": prompt + completion, "labels": [IGNORED_LABEL] * len(prompt) + completion}
+
+
+def _labelled(ids: list[int], written: list[bool]) -> dict[str, Any]:
+    return {"input_ids": ids, "labels": [token if own else IGNORED_LABEL for token, own in zip(ids, written, strict=True)]}
 
 
 def refuse_lengths(lengths: Sequence[int], settings: TrainingSettings, positions: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from lineal.engines.adapter_fit import require_fit
 from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, stored_dtype
 from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings
-from lineal.engines.tokens import decode_completions, encode_prompts, load_tokenizer
+from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.engines.vllm_process import VllmProcess, vllm_interpreter
 from lineal.errors import EngineError
 from lineal.recipe.compute import VllmCompute
@@ -59,7 +59,7 @@ class VllmSampler:
         if self._adapter is not None:
             require_fit(self._adapter, self._weights)
         self._tokenizer = load_tokenizer(checkpoint)
-        self._stop_ids = sorted({cast(int, self._tokenizer.eos_token_id), *_declared_stops(self._weights)})
+        self._stops: dict[bool, list[int]] = {}
         self._positions = settings.max_model_len or _positions(self._weights)
         self._process: VllmProcess | None = None
 
@@ -86,8 +86,8 @@ class VllmSampler:
                     if place not in waiting:
                         raise EngineError(f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}")
                     waiting.remove(place)
-                    stopped = ids[-1] in self._stop_ids
-                    yield place, Completion(text, len(ids), "stop" if stopped else "length", logprob)
+                    stopped = ids[-1] in self._stops[is_chat(requests[place].prompt, settings.chat)]
+                    yield place, Completion(text, len(ids), "stop" if stopped else "length", logprob, ids)
         finally:
             if waiting:  # what the worker still has to say belongs to nobody
                 self.close()
@@ -110,12 +110,17 @@ class VllmSampler:
         places = {prompt: place for place, prompt in enumerate(dict.fromkeys(request.prompt for request in requests))}
         encoded = encode_prompts(self._tokenizer, list(places), settings.chat)
         self._require_room(max(map(len, encoded), default=0) + settings.max_tokens, self._positions)
+        for chat in {is_chat(prompt, settings.chat) for prompt in places} - self._stops.keys():
+            self._stops[chat] = stop_ids(self._tokenizer, _declared_stops(self._weights), chat)
         return {
             "prompts": encoded,
-            "draws": [[places[request.prompt], engine_seed(request.seed)] for request in requests],
+            "draws": [
+                [places[request.prompt], engine_seed(request.seed), self._stops[is_chat(request.prompt, settings.chat)]]
+                for request in requests
+            ],
             "sampling": {
                 "temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k,
-                "max_tokens": settings.max_tokens, "stop_token_ids": self._stop_ids, "ignore_eos": True,
+                "max_tokens": settings.max_tokens, "ignore_eos": True,
             },
         }  # fmt: skip
 

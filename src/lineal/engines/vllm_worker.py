@@ -4,7 +4,7 @@ Lines of JSON on two inherited descriptors, since vLLM itself writes to standard
 
     first     {"arguments": {...}, "adapter": PATH or null, "weights_bytes": N}
     answer    {"ready": {"vllm": VERSION, "max_model_len": N}}
-    then      {"prompts": [[ID, ...], ...], "draws": [[PROMPT, SEED], ...], "sampling": {...}}, as often as wanted
+    then      {"prompts": [[ID, ...], ...], "draws": [[PROMPT, SEED, [STOP, ...]], ...], "sampling": {...}}, as often as wanted
     answers   {"finished": [[PLACE, [ID, ...], LOGPROB], ...]}, until every draw is answered
 
 What goes wrong is answered with {"failed": STAGE, "error": TEXT}. When lineal is gone, this process ends, and with it all that
@@ -156,8 +156,8 @@ def _draw(engine: Any, adapter: Any, message: dict[str, Any]) -> Iterator[list[A
 
     prompts = message["prompts"]
     own = {"logprobs": 0, "flat_logprobs": True, "detokenize": False, "output_kind": RequestOutputKind.FINAL_ONLY}
-    for place, (prompt, seed) in enumerate(message["draws"]):
-        settings = SamplingParams(**message["sampling"], **own, seed=seed)
+    for place, (prompt, seed, stops) in enumerate(message["draws"]):
+        settings = SamplingParams(**message["sampling"], **own, seed=seed, stop_token_ids=stops)
         engine.add_request(str(place), tokens_input(prompts[prompt]), settings, lora_request=adapter)
     while engine.has_unfinished_requests():
         rows = [_row(output) for output in engine.step() if output.finished]

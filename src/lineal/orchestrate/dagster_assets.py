@@ -5,7 +5,6 @@ Dagster reads the annotation of `context` as an object, so this module can't pos
 
 import contextlib
 import signal
-import textwrap
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
@@ -25,7 +24,9 @@ from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.orchestrate.follow import ProgressFile
+from lineal.orchestrate.preflight import require_ready_run
 from lineal.plan import Plan, Step, artifact_key
+from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
 from lineal.step.runlog import progress_path
 from lineal.step.runner import component_tag
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from lineal.orchestrate.dvc_repo import DvcProject, Reproduction
 
 POLL_SECONDS = 0.5
+PID = "lineal/pid"
+"""The tag by which `lineal run` names its process on its runs."""
+LOOKED_AHEAD = "lineal/looked_ahead"
+"""The tag of a run whose steps were found to have what they need."""
 OWNER = "team:lineal"
 _FILE_KINDS = {
     ArtifactKind.ROWS: "parquet",
@@ -74,17 +79,21 @@ def _spec(plan: Plan, step: Step, output: str, made: Output) -> dg.AssetSpec:
         code_version=component_tag(step.component),
         kinds=set([*step.component.kinds, _FILE_KINDS[made.kind]][:3]),
         owners=[OWNER],
-        tags={"lineal/pipeline": step.pipeline, "lineal/round": str(step.round), "lineal/component": step.component.use},
+        tags={
+            "lineal/pipeline": declared_name(step.pipeline),
+            "lineal/round": str(step.round),
+            "lineal/component": step.component.use,
+            "lineal/seed": str(plan.seed_of(step)),
+        },
         metadata={"lineal/step": step.key, "lineal/dvc_stage": stage_name(step.key)},
     )
 
 
 def _description(plan: Plan, step: Step, output: str) -> str:
     header = plan.pipelines[step.pipeline].header
-    doc = textwrap.dedent(type(step.component).__doc__ or "").strip().split("\n\n")[0]
     part = f"Output `{output}` of `{step.key}`. " if output else ""
     paper = f" ({header.paper})" if header.paper else ""
-    return f"{part}{doc}\n\n{header.method}{paper}: {header.summary}"
+    return f"{part}{step.component.summary()}\n\n{header.method}{paper}: {header.summary}"
 
 
 @cache
@@ -98,6 +107,7 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator
     from lineal.orchestrate.dvc_repo import CheckedStepFailure
 
     try:
+        _look_ahead(context, plan)
         yield from _results(context, plan, step, _reproduce(context, plan, step))
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
         _call_it_canceled(context)
@@ -108,6 +118,16 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator
         raise dg.Failure(str(error), allow_retries=False) from error
     except LinealError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def _look_ahead(context: dg.AssetExecutionContext, plan: Plan) -> None:
+    """Refuses a run that `lineal run` would refuse, at the first of its steps; the others find its tag on the run."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is None or LOOKED_AHEAD in run.tags or PID in run.tags:
+        return
+    chosen = {node.name for node in context.job_def.nodes}
+    require_ready_run(plan, [step for step in plan.steps.values() if op_name(step) in chosen])
+    context.instance.add_run_tags(run.run_id, {LOOKED_AHEAD: "true"})
 
 
 def _call_it_canceled(context: dg.AssetExecutionContext) -> None:

@@ -9,6 +9,7 @@ import dagster as dg
 from lineal.orchestrate.dagster_assets import step_assets
 from lineal.orchestrate.dagster_executors import executor_of
 from lineal.orchestrate.dagster_keys import asset_keys, job_name
+from lineal.orchestrate.dagster_killed import close_killed_runs
 from lineal.orchestrate.dagster_sync import outside_events
 from lineal.plan import Plan, make_plan
 from lineal.recipe.project import open_project
@@ -41,9 +42,10 @@ def _job(plan: Plan, pipeline: str) -> dg.UnresolvedAssetJobDefinition:
 def _sensor(root: Path) -> dg.SensorDefinition:
     @dg.sensor(
         name="made_by_dvc", minimum_interval_seconds=SENSOR_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reports to Dagster what `dvc repro`, `dvc checkout` or `dvc pull` brought outside it.",
+        description="Reports to Dagster what `dvc repro`, `dvc checkout` or `dvc pull` brought, and closes killed runs.",
     )  # fmt: skip
     def made_by_dvc(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        close_killed_runs(context.instance)
         events = list(outside_events(make_plan(open_project(root)), context.instance))
         return dg.SensorResult(asset_events=events) if events else dg.SkipReason("Dagster knows everything that dvc.lock records")
 

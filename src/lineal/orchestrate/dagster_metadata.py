@@ -12,6 +12,7 @@ import dagster as dg
 from lineal.components.base import Role
 from lineal.data.schema import COLUMNS
 from lineal.data.store import Artifact
+from lineal.data.values import read_object
 from lineal.errors import ArtifactError
 from lineal.plan import Step
 
@@ -104,7 +105,7 @@ def _metrics(path: Path) -> Metadata:
     """The numbers of `metrics.json`, nested ones with a slash: `by_difficulty/12`."""
     if not path.exists():
         return {}
-    return dict(_numbers("", json.loads(path.read_text(encoding="utf-8"))))
+    return dict(_numbers("", read_object(path)))
 
 
 def _numbers(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, float | int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -19,10 +18,11 @@ from dagster._core.execution.api import execute_run_iterator
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
-from lineal.errors import StepFailure
+from lineal.errors import RunFailure
 from lineal.orchestrate.dagster_assets import step_assets
 from lineal.orchestrate.dagster_executors import executor_of, require_launcher
 from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
+from lineal.orchestrate.dagster_killed import close_killed_runs, owner_tags
 from lineal.orchestrate.dagster_metadata import OUTCOME
 from lineal.orchestrate.dagster_storage import cheap_writes
 from lineal.orchestrate.instance import DAGSTER_HOME, use_project_instance
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["materialize", "use_project_instance"]
 
-PID = "lineal/pid"
-HOST = "lineal/host"
 SEVERAL_PIPELINES = "lineal_run"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's own messages go to the instance, where the UI shows them, and not to the terminal."""
@@ -46,15 +44,18 @@ _worker = ExitStack()
 """What a worker process keeps open as long as it lives."""
 
 
-def materialize(plan: Plan, steps: Iterable[Step]) -> None:
+def materialize(plan: Plan, steps: Iterable[Step]) -> dict[str, str]:
     """Materializes steps in the instance that `DAGSTER_HOME` names, each after what it needs.
 
     Args:
         plan: the plan, as it is on disk.
         steps: the steps to run, with what is stale above them.
 
+    Returns:
+        by step key, what it came to.
+
     Raises:
-        StepFailure: steps failed; the text is their own errors. What doesn't depend on them has been made.
+        StepFailure: steps failed; each error was reported when it came, and the text has them all. What doesn't depend on them has been made.
         MachineError: the executor's package is missing, Dagster is not set up for it, or its cluster lacks what a step asks for.
         KeyboardInterrupt: a step was interrupted.
     """
@@ -62,10 +63,11 @@ def materialize(plan: Plan, steps: Iterable[Step]) -> None:
     with cheap_writes(), _open_instance() as instance:
         require_launcher(plan.project.params.compute, instance)
         require_nodes(plan, chosen, instance)
-        _close_killed_runs(instance)
-        failure = _follow(plan, chosen, _events(plan, chosen, instance))
+        close_killed_runs(instance)
+        outcomes, failure = _follow(plan, chosen, _events(plan, chosen, instance))
     if failure is not None:
         raise failure
+    return outcomes
 
 
 def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Iterator[dg.DagsterEvent]:
@@ -77,7 +79,7 @@ def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Ite
     job = repository.get_reconstructable_job(_run_name(chosen))
     run = instance.create_run_for_job(
         job.get_definition(), run_config=QUIET, job_code_origin=job.get_python_origin(),
-        tags={PID: str(os.getpid()), HOST: platform.node()},
+        tags=owner_tags(),
     )  # fmt: skip
     return execute_run_iterator(job, run, instance)
 
@@ -129,19 +131,11 @@ def _open_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(reference)
 
 
-def _close_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Fails earlier runs of ours on this host whose process is gone: a killed one can't, and would seem to run for ever."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        pid = run.tags.get(PID)
-        if pid is not None and run.tags.get(HOST) == platform.node() and not Path("/proc", pid).exists():
-            instance.report_run_failed(run, f"process {pid} was killed; `lineal run` goes on from its finished steps")
-
-
-def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> BaseException | None:
+def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> tuple[dict[str, str], BaseException | None]:
     """Says what each step comes to.
 
     Returns:
-        the steps' own errors, in the order of their failure, as one error; an interrupt as an interrupt; None if all went well.
+        by step key, what it came to; and the steps' own errors, in the order of their failure, as one error; an interrupt as an interrupt; None if all went well.
     """
     from lineal.orchestrate.dvc_repo import Outcome
 
@@ -156,14 +150,17 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
             terminal.report(by_op[str(event.step_key)], Outcome(outcomes[event.step_key]))
         elif event.is_step_failure:
             failures.append(_message(by_op[str(event.step_key)], event))
+            if not _is_interrupt(event):
+                terminal.report_failure(failures[-1])
         elif event.is_run_failure and not failures:
             why = _cause(event.job_failure_data.error) or event.message
             failures.append(f"compute.executor: {plan.project.params.compute.executor}: {why}")
         interrupted = interrupted or _is_interrupt(event)
         success = success or event.is_job_success
+    made = {by_op[op].key: outcome for op, outcome in outcomes.items() if op in by_op}
     if interrupted:
-        return KeyboardInterrupt()
-    return None if success else StepFailure("\n".join(failures))
+        return made, KeyboardInterrupt()
+    return made, None if success else RunFailure("\n".join(failures), terminal.failed)
 
 
 def _cause(error: SerializableErrorInfo | None) -> str | None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+)
 
+from lineal.data.digests import Digests
+from lineal.data.manifest import verify_files
 from lineal.data.store import open_artifact
 from lineal.errors import ArtifactError
-from lineal.orchestrate.dagster_checks import check_results, evaluation
+from lineal.orchestrate.dagster_checks import check_results, check_specs, evaluation
 from lineal.orchestrate.dagster_events import materialization, version_tags
 from lineal.orchestrate.dagster_keys import asset_key
+from lineal.orchestrate.dagster_killed import close_killed_runs
 from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dagster_retractions import retraction_events
 from lineal.orchestrate.dagster_storage import cheap_writes
@@ -26,12 +33,15 @@ OutsideEvent = dg.AssetMaterialization | dg.AssetCheckEvaluation
 def sync(plan: Plan) -> list[str]:
     """Reports to Dagster every artifact that `dvc.lock` records otherwise than Dagster's latest materialization.
 
+    Runs that were killed are closed on the way.
+
     Returns:
         the keys of the reported artifacts.
     """
     keys = {asset_key(key): key for key in plan.makers}
     reported = []
     with cheap_writes(), dg.DagsterInstance.get() as instance:
+        close_killed_runs(instance)
         for event in outside_events(plan, instance):
             instance.report_runless_asset_event(event)
             if isinstance(event, dg.AssetMaterialization):
@@ -40,38 +50,61 @@ def sync(plan: Plan) -> list[str]:
 
 
 def outside_events(plan: Plan, instance: dg.DagsterInstance) -> Iterator[OutsideEvent]:
-    """The events that Dagster has missed; one query for all assets.
+    """The events that Dagster has missed; one query for all assets, and one for all checks.
 
     An artifact made again with the same bytes from other inputs is reported too, or Dagster would call it stale.
     """
     recorded = recorded_digests(plan)
-    known = known_tags(plan, instance)
+    latest = _latest_materializations(plan, instance)
+    unchecked = _unchecked(plan, instance, latest)
     for step in plan.steps.values():
         keys = [key for key in step.artifact_keys().values() if key in recorded]
-        if any(not version_tags(step, recorded, key).items() <= known.get(key, {}).items() for key in keys):
+        if any(not version_tags(step, recorded, key).items() <= _tags_of(latest.get(key)).items() for key in keys):
             yield from _step_events(plan, step, recorded)
+        elif step.key in unchecked:
+            yield from _step_events(plan, step, {})
     yield from retraction_events(plan, instance)
 
 
 def known_tags(plan: Plan, instance: dg.DagsterInstance) -> dict[str, dict[str, str]]:
     """By artifact key, the tags of the asset's latest materialization; its data version is among them."""
+    return {key: _tags_of(entry) for key, entry in _latest_materializations(plan, instance).items()}
+
+
+def _latest_materializations(plan: Plan, instance: dg.DagsterInstance) -> dict[str, dg.EventLogEntry]:
     keys = {asset_key(key): key for key in plan.makers}
-    found = {}
-    for record in instance.get_asset_records(list(keys)):
-        entry = record.asset_entry.last_materialization_record
-        materialization = entry.asset_materialization if entry is not None else None
-        if materialization is not None:
-            found[keys[record.asset_entry.asset_key]] = dict(materialization.tags or {})
-    return found
+    entries = ((record.asset_entry, record.asset_entry.last_materialization) for record in instance.get_asset_records(list(keys)))
+    return {keys[asset.asset_key]: entry for asset, entry in entries if entry is not None}
+
+
+def _tags_of(entry: dg.EventLogEntry | None) -> dict[str, str]:
+    materialization = entry.asset_materialization if entry is not None else None
+    return dict(materialization.tags or {}) if materialization is not None else {}
+
+
+def _unchecked(plan: Plan, instance: dg.DagsterInstance, latest: Mapping[str, dg.EventLogEntry]) -> set[str]:
+    """Steps of which Dagster knows the artifact and not all checks on it: a kill came between the two reports."""
+    specs = {spec.key: step.key for step in plan.steps.values() if step.key in latest for spec in check_specs(plan, step)}
+    known = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(specs))
+    return {key for spec, key in specs.items() if not _evaluated_since(known.get(spec), latest[key].timestamp)}
+
+
+def _evaluated_since(record: AssetCheckExecutionRecord | None, made: float) -> bool:
+    ended = record is not None and record.status in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+    return ended and record is not None and record.event is not None and record.event.timestamp >= made
 
 
 def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str]) -> list[OutsideEvent]:
-    """One step's events; none while its artifacts don't lie here whole: `dvc pull` brings them, a run makes them."""
-    log = read_log(plan.project, step.key)
+    """The events of a step's recorded artifacts and of its checks.
+
+    There are none while its artifacts don't lie here whole: `dvc pull` brings them, a run makes them.
+    """
+    log, digests = read_log(plan.project, step.key), Digests(plan.project.runs)
     events: list[OutsideEvent] = []
     try:
         for key in step.artifact_keys().values():
             artifact = open_artifact(key, plan.project.directory(key))
+            verify_files(artifact.directory, artifact.manifest, key, digests)
             if key in recorded:
                 events.append(materialization(step, key, recorded, artifact_metadata(step, artifact, log, MADE_OUTSIDE)))
         return [*events, *(evaluation(step, result) for result in check_results(plan, step))]

@@ -84,13 +84,12 @@ def recorded_digests(plan: Plan, of: Step | None = None) -> dict[str, str]:
         plan: the plan.
         of: only this step's artifacts and inputs; default: all.
     """
-    path = plan.project.root / DVC_LOCK
+    steps = list(plan.steps.values()) if of is None else [of, *plan.upstream(of)]
     if of is None:
-        steps, stages = list(plan.steps.values()), _stages(path)
+        stages = locked_stages(plan.project.root)
     else:
-        steps, text = [of, *plan.upstream(of)], read_text(path)
-        entries = "".join(entry_text(text, stage_name(step.key)) or "" for step in steps)
-        stages = yaml.load(entries, _Loader) or {}  # noqa: S506 - the base loader makes only strings
+        text = read_text(plan.project.root / DVC_LOCK)
+        stages = {name: locked_stage(text, name) for name in (stage_name(step.key) for step in steps)}
     recorded: dict[str, str] = {}
     for step in steps:
         outs = {out["path"]: out.get("md5") for out in stages.get(stage_name(step.key), {}).get("outs", [])}
@@ -104,12 +103,12 @@ def locked_artifacts(root: Path) -> dict[str, str]:
     """By artifact key: the MD5 of its directory, of every stage in `dvc.lock`, planned or not.
 
     Raises:
-        ProjectError: it is no YAML of stages.
+        ProjectError: it is not as DVC writes it.
     """
     found: dict[str, str] = {}
-    for stage in _stages(root / DVC_LOCK).values():
+    for stage in locked_stages(root).values():
         for out in stage.get("outs", []):
-            if out["path"].startswith("artifacts/") and out.get("md5", "").endswith(".dir"):
+            if out["path"].startswith("artifacts/") and str(out.get("md5")).endswith(".dir"):
                 found[out["path"].removeprefix("artifacts/")] = out["md5"]
     return found
 
@@ -120,8 +119,8 @@ def named_files(root: Path) -> dict[str, str]:
     Raises:
         ProjectError: `dvc.yaml` or `dvc.lock` is no YAML of stages.
     """
-    declared = [dependency for stage in declared_stages(root).values() for dependency in stage.get("deps", [])]
-    recorded = [dependency for stage in _stages(root / DVC_LOCK).values() for dependency in stage.get("deps", [])]
+    declared = [path for stage in declared_stages(root).values() for path in stage.get("deps") or []]
+    recorded = [dependency for stage in locked_stages(root).values() for dependency in stage.get("deps", [])]
     digests = dict.fromkeys(declared, "") | {one["path"]: one.get("md5", "") for one in recorded}
     return {path: digest for path, digest in digests.items() if _is_file_inside(path) and not digest.endswith(".dir")}
 
@@ -135,17 +134,99 @@ def declared_stages(root: Path) -> Mapping[str, Any]:
     """The stages of `dvc.yaml`.
 
     Raises:
-        ProjectError: it is missing or is no YAML of stages.
+        ProjectError: it is not as lineal writes it.
     """
-    return _stages(root / DVC_YAML)
+    path = root / DVC_YAML
+    stages = _stages(path)
+    for name, stage in stages.items():
+        deps = stage.get("deps") or [] if isinstance(stage, dict) else None
+        if not isinstance(deps, list) or not all(isinstance(dependency, str) for dependency in deps):
+            raise _unsound(path, f"{name} is no stage as lineal writes it, got {stage!r:.80}")
+    return stages
+
+
+def locked_stages(root: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The stages of `dvc.lock`, as DVC writes them; none where there is no such file yet.
+
+    Raises:
+        ProjectError: somebody's edit or a merge left something else; says what restores it.
+    """
+    path = root / DVC_LOCK
+    stages = _stages(path)
+    for name, stage in stages.items():
+        _require_sound(path, name, stage)
+    return stages
+
+
+def locked_stage(text: str, name: str) -> Mapping[str, Any]:
+    """One stage's entry in the text of `dvc.lock`; empty where it has none.
+
+    Raises:
+        ProjectError: as `locked_stages` does; other entries are not looked at, except for conflict markers.
+    """
+    path = Path(DVC_LOCK)
+    _require_merged(path, text)
+    stage = _parsed(path, entry_text(text, name) or "").get(name, {})
+    _require_sound(path, name, stage)
+    return stage  # type: ignore[no-any-return]
 
 
 def _stages(path: Path) -> Mapping[str, Any]:
-    try:
-        document = yaml.load(read_text(path), _Loader) or {}  # noqa: S506 - the base loader makes only strings
-        stages = document.get("stages", {}) if isinstance(document, dict) else None
-    except yaml.YAMLError as error:
-        raise ProjectError(f"{path} is not valid YAML: {error}. Restore it: git checkout {path.name}") from error
+    text = _text_of(path)
+    _require_merged(path, text)
+    stages = _parsed(path, text).get("stages", {})
     if not isinstance(stages, dict):
-        raise ProjectError(f"{path} holds no stages. Restore it: git checkout {path.name}")
+        raise _unsound(path, f"holds no stages, got {stages!r:.80}")
     return stages
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unsound(path, f"cannot be read: {error}") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        document = yaml.load(text, _Loader) or {}  # noqa: S506 - the base loader makes only strings
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a repeated anchor's merge, an odd character
+        raise _unsound(path, f"is not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise _unsound(path, f"holds no stages, got {document!r:.80}")
+    return document
+
+
+def _require_merged(path: Path, text: str) -> None:
+    if re.search(r"^(<<<<<<<|>>>>>>>)", text, re.MULTILINE) is None:
+        return
+    if path.name != DVC_LOCK:
+        raise ProjectError(f"{path} holds a merge conflict. Merge the pipelines, then write it: lineal plan --write")
+    raise ProjectError(
+        f"{path} holds a merge conflict. Take one side's record, git checkout --ours {path.name} (or --theirs); "
+        f"lineal run makes what that side lacks, or finds it in DVC's cache. Then: git add {path.name}"
+    )
+
+
+def _require_sound(path: Path, name: str, stage: Any) -> None:
+    """Refuses an entry of `dvc.lock` that DVC would not have written."""
+    if not isinstance(stage, dict):
+        raise _unsound(path, f"{name}: expected cmd, deps and outs, got {stage!r:.80}")
+    for part in ("deps", "outs"):
+        entries = stage.get(part, [])
+        if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+            raise _unsound(path, f"{name}: {part}: expected a list of paths with their MD5s, got {entries!r:.80}")
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        return False
+    md5 = entry.get("md5")
+    return md5 is None or (isinstance(md5, str) and re.fullmatch(r"[0-9a-f]{2,}(\.dir)?", md5) is not None)
+
+
+def _unsound(path: Path, message: str) -> ProjectError:
+    if path.name != DVC_LOCK:
+        return ProjectError(f"{path}: {message}. Write it: lineal plan --write")
+    restore = f"Restore it: git checkout HEAD -- {path.name}"
+    return ProjectError(f"{path}: {message}. {restore}; or delete it: lineal run takes what DVC's cache holds and makes the rest")

@@ -35,13 +35,16 @@ from lineal.orchestrate.dvc_lock import (
     LOCK_HEAD,
     declared_stages,
     entry_text,
+    locked_stage,
+    locked_stages,
     read_text,
     replaced_entry,
     require_current,
 )
-from lineal.orchestrate.dvc_rwlock import drop_half_written_rwlock
+from lineal.orchestrate.dvc_rwlock import drop_dead_entries, drop_half_written_rwlock
 from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name
 from lineal.plan import Plan, Step
+from lineal.recipe.compute import CLUSTERS
 from lineal.step.runlog import log_path, read_log
 
 LOCK_SECONDS = 60.0
@@ -150,6 +153,8 @@ class DvcProject:
             # DVC's run cache looks for dvc.yaml in the working directory
             with chdir(self._root), self._errors_named(step), lock_repo(self._repo), self._repo.scm_context(quiet=True):
                 drop_half_written_rwlock(self._repo)
+                if plan.project.params.compute.executor not in CLUSTERS:
+                    drop_dead_entries(self._repo)
                 stage = self._stage(plan, step)
                 outcome = self._reproduce(plan, step, stage, before)
         except StageCmdFailedError as error:
@@ -175,12 +180,21 @@ class DvcProject:
         recorded = self._recorded(read_text(self._root / DVC_LOCK), name)
         return StageLoader.load_stage(self._file, name, loads_yaml(declared)[name], recorded)
 
-    @staticmethod
-    def _recorded(text: str, name: str) -> dict[str, Any]:
-        if not text or text.startswith(LOCK_HEAD):
-            entry = entry_text(text, name)
-            return loads_yaml(entry)[name] if entry else {}
-        return loads_yaml(text).get("stages", {}).get(name, {})  # type: ignore[no-any-return]
+    def _recorded(self, text: str, name: str) -> dict[str, Any]:
+        """The stage's entry of `dvc.lock`, with the values' own types.
+
+        Raises:
+            ProjectError: it is not as DVC writes it.
+        """
+        if text and not text.startswith(LOCK_HEAD):
+            return self._all_recorded().get(name, {})  # type: ignore[no-any-return]
+        entry = entry_text(text, name) if locked_stage(text, name) else None
+        return loads_yaml(entry)[name] if entry else {}
+
+    def _all_recorded(self) -> dict[str, Any]:
+        """The same of all stages."""
+        locked_stages(self._root)
+        return (loads_yaml(read_text(self._root / DVC_LOCK)) or {}).get("stages", {})  # type: ignore[no-any-return]
 
     def _record(self, stage: PipelineStage) -> None:
         """Writes the stage's entry of `dvc.lock`; other entries stay as they are on disk now."""
@@ -240,7 +254,7 @@ class DvcProject:
 
     def _status(self, steps: list[Step]) -> dict[str, list[str]]:
         declared = declared_stages(self._root)
-        recorded = (loads_yaml(read_text(self._root / DVC_LOCK)) or {}).get("stages", {})
+        recorded = self._all_recorded()
         look = _Look()
         found: dict[str, list[str]] = {}
         for step in steps:

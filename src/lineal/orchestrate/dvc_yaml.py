@@ -15,7 +15,7 @@ from lineal.errors import DeclarationError, ProjectError
 from lineal.plan import Plan, Step
 from lineal.recipe.document import KeyPath
 from lineal.recipe.pipeline import BEST
-from lineal.recipe.project import PARAMS, PIPELINES
+from lineal.recipe.project import PARAMS, PIPELINES, declared_name
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS
 from lineal.step.runner import stage_tag
@@ -75,7 +75,7 @@ def write_dvc_yaml(plan: Plan) -> bool:
         whether it had to be changed.
     """
     path, text = plan.project.root / DVC_YAML, dvc_yaml_text(plan)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    if path.exists() and path.read_bytes() == text.encode():
         return False
     temporary = path.with_suffix(".yaml.writing")
     temporary.write_text(text, encoding="utf-8")
@@ -92,7 +92,7 @@ def check_dvc_yaml(plan: Plan) -> None:
     path = plan.project.root / DVC_YAML
     if not path.exists():
         raise ProjectError(f"{path} is missing. Write it: lineal plan --write")
-    found, expected = path.read_text(encoding="utf-8"), dvc_yaml_text(plan)
+    found, expected = path.read_text(encoding="utf-8", errors="replace"), dvc_yaml_text(plan)
     if found != expected:
         changes = difflib.unified_diff(found.splitlines(), expected.splitlines(), "dvc.yaml", "the plan", lineterm="", n=1)
         shown = "\n".join(list(changes)[:12])
@@ -138,14 +138,25 @@ def belongs_to_project(path: Path, root: Path, installed: Sequence[Path]) -> boo
 
 
 def _params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
-    params = plan.project.params
-    own = params.pipelines.get(step.pipeline)
-    keys: list[dict[str, list[str]]] = [{f"{PIPELINES}/{step.pipeline}.yaml": list(_yaml_keys(plan, step))}]
-    if own is not None and own.seed is not None:
-        keys.append({PARAMS: [f"pipelines.{step.pipeline}.seed"]})
-    elif "seed" in params.model_fields_set:  # DVC refuses to depend on a key that isn't there
-        keys.append({PARAMS: ["seed"]})
-    return keys + _retraction_params(plan, step)
+    keys: list[dict[str, list[str]]] = [{f"{PIPELINES}/{declared_name(step.pipeline)}.yaml": list(_yaml_keys(plan, step))}]
+    seed = _seed_key(plan, step)
+    return keys + ([{PARAMS: [seed]}] if seed else []) + _retraction_params(plan, step)
+
+
+def _seed_key(plan: Plan, step: Step) -> str:
+    """The key of `params.yaml` that has the seed; empty where none has (DVC refuses a key that isn't there).
+
+    A further seed stands in the stage's command, so that another one beside it makes nothing stale.
+    """
+    params, declared = plan.project.params, declared_name(step.pipeline)
+    own = params.pipelines.get(declared)
+    if step.pipeline != declared and plan.seed_of(step) == plan.project.seed_of(step.pipeline):
+        return ""
+    if own is not None and (own.seed is not None or own.seeds):
+        return f"pipelines.{declared}.{'seed' if own.seed is not None else 'seeds.0'}"
+    if params.seeds:
+        return "seeds.0"
+    return "seed" if "seed" in params.model_fields_set else ""
 
 
 def _retraction_params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
@@ -185,12 +196,12 @@ def _metrics_keys(plan: Plan) -> list[str]:
 
 
 def _plots(plan: Plan) -> Iterator[dict[str, Any]]:
-    """One plot for each evaluation of a pipeline: its headline number over the rounds."""
+    """One plot for each evaluation of a pipeline: its headline number over the rounds, the mean of all seeds."""
     curves: dict[str, dict[str, Any]] = {}
     for step in plan.steps.values():
         if step.outputs[""].kind is ArtifactKind.METRICS and step.group not in ("finish", BEST):
-            headline = getattr(step.component, "headline", "accuracy")
-            title = f"{step.pipeline} {step.label.replace('/', ' ')} {headline}"
+            headline = step.component.headline
+            title = f"{declared_name(step.pipeline)} {step.label.replace('/', ' ')} {headline}"
             curves.setdefault(title, {})[f"artifacts/{step.key}/{CURVE_FILE}"] = headline
     for title, files in curves.items():
         headline = next(iter(files.values()))

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from lineal.data.digests import NAME as DIGESTS
 from lineal.data.git import git
 from lineal.errors import ArtifactError, ProjectError, UsageError
 from lineal.orchestrate.dvc_lock import DVC_LOCK, locked_artifacts, named_files
@@ -71,6 +72,7 @@ def project_at(root: Path, revision: str, wanted: Collection[str] = ()) -> Itera
     with TemporaryDirectory(prefix="lineal-rev-") as name, ExitStack() as opened:
         view = Path(name) / root.name
         named = _write_from_git(root, commit, revision, view)
+        _share_records(root, view)
         recorded = locked_artifacts(view)
         needed = [key for key in recorded if any(key == one or key.startswith(f"{one}/") for one in wanted)]
         try:
@@ -83,6 +85,14 @@ def project_at(root: Path, revision: str, wanted: Collection[str] = ()) -> Itera
             if key in missing:
                 raise ArtifactError(f"{key} at {revision}: {missing[key]}. {fetch_hint([key])}")
         yield View(open_project(view), commit, missing, tuple(absent))
+
+
+def _share_records(root: Path, view: Path) -> None:
+    """Lets a view find DVC's cache, and the digests of files that were read before."""
+    (view / ".dvc").symlink_to(root.resolve() / ".dvc")
+    (root / "runs").mkdir(exist_ok=True)
+    (view / "runs").mkdir()
+    (view / "runs" / DIGESTS).symlink_to(root.resolve() / "runs" / DIGESTS)
 
 
 def fetch_hint(keys: Collection[str]) -> str:

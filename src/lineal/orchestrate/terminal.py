@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
+from lineal.components.evaluators.reading import read_evaluation
+from lineal.data.estimates import Estimate
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, open_artifact
 from lineal.plan import Plan, Step
+from lineal.recipe.references import ArtifactKind
 from lineal.step.runlog import read_log
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ class Terminal:
 
     def __init__(self, plan: Plan, total: int) -> None:
         self._plan, self._done, self._total = plan, 0, total
+        self.failed = 0
+
+    def report_failure(self, message: str) -> None:
+        """Says why a step failed, as soon as it did."""
+        self.failed += 1
+        sys.stderr.write(f"error: {message}\n")
 
     def report(self, step: Step, outcome: Outcome) -> None:
         """Says what a step came to: seconds where it ran, otherwise why it didn't have to, and its short counts."""
@@ -37,13 +45,16 @@ class Terminal:
 
 
 def summary(artifact: Artifact) -> str:
-    """An artifact in a few words: rows kept, verdicts, or its first metrics."""
-    path = artifact.directory / "metrics.json"
-    if path.exists():
-        values = json.loads(path.read_text(encoding="utf-8"))
-        numbers = [f"{name} {value:.3g}" for name, value in values.items() if isinstance(value, int | float)]
-        return ", ".join(numbers[:_NUMBERS_SHOWN])
+    """An artifact in a few words: rows kept, verdicts, or an evaluation's first numbers, the one that stands for it first."""
+    if artifact.manifest.kind is ArtifactKind.METRICS:
+        found = read_evaluation(artifact.directory)
+        names = sorted(found.numbers, key=lambda name: name != found.headline)[:_NUMBERS_SHOWN]
+        return ", ".join(f"{name} {found.numbers[name]:.3g}{_bounds(found.estimates.get(name))}" for name in names)
     return _counts(artifact.manifest)
+
+
+def _bounds(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f" ({estimate.low:.3g}-{estimate.high:.3g})"
 
 
 def _counts(manifest: Manifest) -> str:

@@ -9,13 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from lineal.components.base import Component, Role, Surroundings
-from lineal.components.registry import Registry
-from lineal.errors import DeclarationError, MissingFile, did_you_mean
+from lineal.components.registry import BUILT_IN, Registry
+from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
 from lineal.recipe.document import KeyPath, declaration_error
 from lineal.recipe.pipeline import STOP, Node, Pipeline, Section, settings_in_round
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
 
+EXAMPLES = "docs/components.md"
+"""The page that shows one correct node of every component."""
 VALUE_ROLES = frozenset({Role.CONTROLLER, Role.EVALUATOR})
 """Roles whose artifacts hold values that a setting may take: `previous.tuned.temperature`."""
 
@@ -51,15 +53,24 @@ class Compiler:
         self.pipeline = pipeline
         self.registry = registry
         self.surroundings = Surroundings(project.root, project.root / PIPELINES)
-        self.classes = {
-            (section, name): self._class_of(node) for section, nodes in pipeline.sections.items() for name, node in nodes.items()
-        }
+        self.classes: dict[tuple[Section, str], type[Component]] = {}
+        problems = Problems()
+        for section, name, node in self._nodes():
+            with problems.noted():
+                self.classes[section, name] = self._class_of(node)
+        problems.raise_all()
+
+    def _nodes(self) -> list[tuple[Section, str, Node]]:
+        return [(section, name, node) for section, nodes in self.pipeline.sections.items() for name, node in nodes.items()]
 
     def _class_of(self, node: Node) -> type[Component]:
         try:
             found = self.registry.find(node.use)
         except KeyError as error:
             raise self.pipeline.document.error(self.pipeline.path_of(node, "use"), str(error.args[0])) from None
+        if found.role is Role.EVALUATOR and found.headline is Component.headline:
+            message = f"{node.use!r} names no headline: the figure that stands for it in plots, reports and checks. Declare one"
+            raise self.pipeline.document.error(self.pipeline.path_of(node, "use"), message)
         for fits, wanted in (
             (node.section is not Section.TASKS or found.role is Role.SOURCE, "tasks need sources"),
             (node.name != STOP or found.role is Role.CONTROLLER, "stop needs a controller such as 'plateau'"),
@@ -75,13 +86,26 @@ class Compiler:
         Raises:
             DeclarationError: a setting is unknown, missing or wrong; names file, line and key.
         """
-        for nodes in self.pipeline.sections.values():
-            for node in nodes.values():
-                try:
-                    self.compile(node)
-                except DeclarationError as error:
-                    if not isinstance(error.__cause__, MissingFile):
-                        raise
+        problems = Problems()
+        for _, _, node in self._nodes():
+            with problems.noted():
+                self.compile(node)
+        problems.found = [error for error in problems.found if not isinstance(error.__cause__, MissingFile)]
+        problems.raise_all()
+
+    def compile_all(self) -> dict[Section, dict[str, list[CompiledNode]]]:
+        """Every node as it is in the first round.
+
+        Raises:
+            DeclarationError: as `check_settings` does, also where a file is missing.
+        """
+        compiled: dict[Section, dict[str, list[CompiledNode]]] = {section: {} for section in self.pipeline.sections}
+        problems = Problems()
+        for section, name, node in self._nodes():
+            with problems.noted():
+                compiled[section][name] = self.compile(node)
+        problems.raise_all()
+        return compiled
 
     def compile(self, node: Node, round_number: int = 1) -> list[CompiledNode]:
         """The node in a round, once for each value of its `each` variable."""
@@ -115,7 +139,9 @@ class Compiler:
         except ValidationError as error:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
             path = self.pipeline.path_of(node, first)[:-1]
-            raise declaration_error(document, path, error, cls, ("each", "per_round")) from error
+            refused = declaration_error(document, path, error, cls, ("each", "per_round"))
+            shown = f" ({EXAMPLES} shows a correct {node.use})" if node.use in BUILT_IN else ""
+            raise DeclarationError(f"{refused}{shown}") from error
         except ValueError as error:
             raise document.error(self.pipeline.path_of(node, "use")[:-1], str(error)) from error
 

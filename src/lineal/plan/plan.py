@@ -9,12 +9,12 @@ from functools import cached_property
 
 from lineal.components.base import Output, Role
 from lineal.components.registry import Registry
-from lineal.errors import UsageError, did_you_mean
+from lineal.errors import DeclarationError, UsageError, did_you_mean
 from lineal.plan.compile import Compiler
 from lineal.plan.steps import Step
 from lineal.plan.unroll import unroll
 from lineal.recipe.pipeline import Pipeline
-from lineal.recipe.project import Project
+from lineal.recipe.project import Project, declared_name
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,19 @@ class Plan:
 
     def _unknown(self, word: str, known: Iterable[str]) -> UsageError:
         return UsageError(f"no step {word!r} in the plan of {', '.join(self.pipelines)}. {did_you_mean(word, known)}")
+
+    def seed_of(self, step: Step) -> int:
+        """The seed that decides a step's bytes: its pipeline's, or for what no seed decides the first one, so it is made once."""
+        return self.project.seed_of(declared_name(step.pipeline) if step.key in self._common else step.pipeline)
+
+    @cached_property
+    def _common(self) -> frozenset[str]:
+        """The steps that all seeds of a pipeline have in common: task sets, given models, and what is made of those alone."""
+        found: set[str] = set()
+        for step in self.steps.values():
+            if not step.component.seeded and all(self.makers[key].key in found for key in step.all_inputs()):
+                found.add(step.key)
+        return frozenset(found)
 
     def output(self, key: str) -> Output:
         """What the artifact with this key holds."""
@@ -106,14 +119,30 @@ def make_plan(project: Project, names: Iterable[str] | None = None, registry: Re
         DeclarationError: a pipeline cannot be planned; names file, line and key.
     """
     registry = registry or Registry()
-    pipelines = {name: project.pipeline(name) for name in (project.params.active if names is None else names)}
+    pipelines = {name: project.pipeline(name) for name in (project.active if names is None else names)}
     steps: dict[str, Step] = {}
     for name, pipeline in pipelines.items():
         unrolled = unroll(project, pipeline, registry, project.rounds_of(name))
         steps.update({step.key: _under_retractions(project, step) for step in unrolled})
-        for other in pipeline.other_profiles():
+        for other in pipeline.other_profiles() if name == declared_name(name) else ():
             Compiler(project, other, registry).check_settings()
     return Plan(project, pipelines, steps)
+
+
+def plan_what_can_be(project: Project) -> tuple[Plan, dict[str, DeclarationError]]:
+    """The plan of those active pipelines that can be planned, for commands that only look.
+
+    Returns:
+        the plan, and by pipeline why it is not in it.
+    """
+    registry, plans, refused = Registry(), [], {}
+    for name in project.params.active:
+        try:
+            plans.append(make_plan(project, [name], registry))
+        except DeclarationError as error:
+            refused[name] = error
+    pipelines = {name: pipeline for plan in plans for name, pipeline in plan.pipelines.items()}
+    return Plan(project, pipelines, {key: step for plan in plans for key, step in plan.steps.items()}), refused
 
 
 def _under_retractions(project: Project, step: Step) -> Step:

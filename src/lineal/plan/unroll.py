@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from lineal.components.base import Columns
 from lineal.components.registry import Registry
-from lineal.errors import did_you_mean
+from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
@@ -40,23 +41,37 @@ class Place:
         return f"round_{self.round:02d}" if self.section is Section.ROUND else str(self.section)
 
 
+class NotPlanned(KeyError):
+    """A step that another one needs could not be planned."""
+
+
+class _Made(dict[str, Step]):
+    """The steps so far, by key."""
+
+    def __missing__(self, key: str) -> Step:
+        raise NotPlanned(key)
+
+
 class Unroller:
     """Resolves references round by round and collects the finished steps."""
 
     def __init__(self, compiler: Compiler, rounds: int) -> None:
         self._compiler, self._rounds = compiler, rounds
         self._pipeline = compiler.pipeline
-        self._made: dict[str, Step] = {}
+        self._made = _Made()
         self._moving = {
             section: {node.name for node in nodes.values() if node.per_round is not None}
             for section, nodes in self._pipeline.sections.items()
         }
-        self._compiled = {
-            section: {name: compiler.compile(node) for name, node in nodes.items()}
-            for section, nodes in self._pipeline.sections.items()
-        }
+        self._compiled = compiler.compile_all()
         self._this_round: set[tuple[str, str]] = set()
-        self._orders = {section: self._order(section) for section in Section}
+        self._needs: dict[Section, dict[str, list[str]]] = {}
+        self._problems = Problems()
+        self._orders: dict[Section, list[str]] = {}
+        for section in Section:
+            with self._problems.noted():
+                self._orders[section] = self._order(section)
+        self._problems.raise_all()
 
     def steps(self) -> Iterator[Step]:
         """The steps, in an order in which they can run."""
@@ -78,12 +93,27 @@ class Unroller:
             moves = place.section is Section.TASKS and name in self._moving[Section.TASKS]
             if not moves and name != STOP:
                 yield from self._node(self._pipeline.sections[place.section][name], place)
+        if place.section in (Section.ROUND, Section.FINISH):
+            self._problems.raise_all()
 
     def _node(self, node: Node, place: Place) -> Iterator[Step]:
         moving = node.name in self._moving[node.section]
         compiled = self._compiler.compile(node, place.round) if moving else self._compiled[node.section][node.name]
         for item in compiled:
-            yield self._keep(self._step(item, place))
+            step = None
+            with self._problems.noted(), self._after_a_problem():
+                step = self._step(item, place)
+            if step is not None:
+                yield self._keep(step)
+
+    @contextmanager
+    def _after_a_problem(self) -> Iterator[None]:
+        """Leaves out what needs a step that could not be planned; the reason for that is noted already."""
+        try:
+            yield
+        except NotPlanned:
+            if not self._problems.found:
+                raise
 
     def _keep(self, step: Step) -> Step:
         self._made[step.key] = step
@@ -95,10 +125,7 @@ class Unroller:
         return self._compiled[Section.ROUND].get(STOP, [])
 
     def _step(self, item: CompiledNode, place: Place) -> Step:
-        inputs = {
-            field: tuple(key for reference in references for key in self._keys(item, field, reference, accepts, place))
-            for field, (references, accepts) in item.inputs.items()
-        }
+        inputs = self._inputs(item, place)
         for field in list(inputs):
             bases = tuple(base for key in inputs[field] for base in self._base_of(key))
             if bases:
@@ -121,6 +148,16 @@ class Unroller:
             stopped_by=self._stopped_by(place),
         )  # fmt: skip
 
+    def _inputs(self, item: CompiledNode, place: Place) -> dict[str, tuple[str, ...]]:
+        """By field, the artifacts that go in; every reference is looked at before the first wrong one ends the step."""
+        inputs: dict[str, tuple[str, ...]] = {}
+        for field, (references, accepts) in item.inputs.items():
+            with self._problems.noted(), self._after_a_problem():
+                inputs[field] = tuple(key for one in references for key in self._keys(item, field, one, accepts, place))
+        if len(inputs) < len(item.inputs):
+            raise NotPlanned(item.label)
+        return inputs
+
     def _stopped_by(self, place: Place) -> str | None:
         """From round 2 on: what the round before decided."""
         may_stop = bool(self._stops) and place.section is not Section.FINISH and place.round > 1
@@ -134,7 +171,7 @@ class Unroller:
         Raises:
             DeclarationError: they form a cycle.
         """
-        after = self._dependencies(section)
+        after = self._needs[section] = self._dependencies(section)
         order: list[str] = []
         visiting: list[str] = []
 
@@ -172,7 +209,7 @@ class Unroller:
             if section is Section.ROUND and r.scope is Scope.HISTORY and r.node in nodes
         ]
         for name, pooled in sorted(pools, key=lambda pair: place[pair[1]] > place[pair[0]]):
-            if not _reaches(after, pooled, name):
+            if _way(after, pooled, name) is None:
                 after[name].append(pooled)
                 self._this_round.add((name, pooled))
         return after
@@ -256,8 +293,10 @@ class Unroller:
         for round_number in range(1, last + 1):
             found += self._in_group(item, field, reference, Section.ROUND, f"round_{round_number:02d}")
         if not found:
-            why = f"is empty in round 1, since {reference.node} comes after {item.node.name}; declare start.{reference.node}"
-            raise self._error(item, field, f"{str(reference)!r} {why}")
+            way = _way(self._needs[Section.ROUND], reference.node, item.node.name) or [reference.node, item.node.name]
+            why = f"is empty in round 1, since in one round {' needs '.join(way)}"
+            fix = f"Let one of these read previous.NODE, the last round's, or declare start.{reference.node}"
+            raise self._error(item, field, f"{str(reference)!r} {why}. {fix}")
         return found
 
     def _require(self, item: CompiledNode, field: str, reference: Reference, section: Section) -> None:
@@ -347,14 +386,20 @@ def _all_references(item: CompiledNode) -> list[Reference]:
     return [*from_fields, *item.settings_from.values()]
 
 
-def _reaches(after: Mapping[str, list[str]], start: str, goal: str) -> bool:
-    """Whether `start` is `goal` or needs it, directly or not."""
-    seen, todo = set(), [start]
+def _way(after: Mapping[str, list[str]], start: str, goal: str) -> list[str] | None:
+    """The nodes from `start` to `goal`, each needing the next; None where `start` does not need `goal`."""
+    came_from: dict[str, str] = {}
+    seen, todo = {start}, [start]
     while todo:
         name = todo.pop()
         if name == goal:
-            return True
-        if name not in seen:
-            seen.add(name)
-            todo.extend(after.get(name, ()))
-    return False
+            way = [name]
+            while way[-1] != start:
+                way.append(came_from[way[-1]])
+            return way[::-1]
+        for needed in after.get(name, ()):
+            if needed not in seen:
+                seen.add(needed)
+                came_from[needed] = name
+                todo.append(needed)
+    return None

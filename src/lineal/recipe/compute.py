@@ -227,6 +227,8 @@ class Compute(Strict):
             model; 0 keeps them in the step's own process. Results are put back in input order.
         ray: where these replicas run.
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
+        query_seconds: how long a selector's query may run before it is ended as one that never comes to an end; no result
+            depends on it.
         save_seconds: seconds between two checkpoints inside a training; one that was killed goes on from the last and
             ends with the same bytes. Saving takes 5% of the time at most, so a large model's are further apart; 0 saves
             after every step.
@@ -255,6 +257,7 @@ class Compute(Strict):
     replicas: Annotated[int, Ge(0)] = 0
     ray: RayCompute = RayCompute()
     memory_limit: str = "4GB"
+    query_seconds: Seconds = 4 * 3600.0
     save_seconds: Annotated[float, Ge(0)] = 300.0
     gradient_checkpointing: bool = False
     accelerate: Positive | str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -12,13 +13,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core.core_schema import ErrorType
 
-from lineal.errors import DeclarationError, did_you_mean
+from lineal.errors import DeclarationError, did_you_mean, joined
 
 KeyPath = tuple[str | int, ...]
 _SECRET = re.compile(r"(\w*[-_])?(api)?key|((access|api|auth)[-_]?)?token|secret|password|auth(orization)?|headers?", re.I)
 PYDANTIC_TYPES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 """Problems that pydantic words itself; ours say already what they got."""
 
+_MOST_REPEATED = 10_000
+"""Values that aliases (`*name`) may repeat: ten lines of aliases of aliases would be 10**10 values."""
+_MOST_DEEP, _MOST_MARKS = 100, 5000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([Tt\s].*)?")
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 8 times faster
@@ -28,6 +32,12 @@ class StrictLoader(_Loader):  # type: ignore[misc, valid-type]
     """YAML with the surprises of version 1.1 removed: `no` is a string, `1e-3` a number, `010` no octal."""
 
     refuses_dates = False
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.open: list[yaml.Node] = []
+        self.met: set[int] = set()
+        self.repeated = 0
 
 
 StrictLoader.yaml_implicit_resolvers = {}
@@ -87,6 +97,7 @@ def read_document(path: Path, name: str | None = None, dvc_reads: bool = False) 
 
 def parse_document(text: str, name: str, dvc_reads: bool = False) -> Document:
     """Parses YAML text; see `read_document`."""
+    _check_depth(text, name)
     loader = StrictLoader(text)
     loader.refuses_dates = dvc_reads
     lines: dict[KeyPath, int] = {}
@@ -102,8 +113,46 @@ def parse_document(text: str, name: str, dvc_reads: bool = False) -> Document:
     return Document(name, value, lines)
 
 
+def _check_depth(text: str, name: str) -> None:
+    """Refuses text so deep that the C parser, which recurses, would crash; only text with that many marks can be."""
+    if sum(map(text.count, "[{-?:")) < _MOST_MARKS:
+        return
+    depth = 0
+    with suppress(yaml.YAMLError):  # told by the parser itself
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MOST_DEEP:
+                raise _too_deep(f"{name}:{event.start_mark.line + 1 if event.start_mark else 1}")
+
+
+def _too_deep(where: str) -> DeclarationError:
+    return DeclarationError(f"{where}: values are nested more than {_MOST_DEEP} deep; write them flatter")
+
+
 def _value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
+    with _bounded(loader, node, name):
+        return _plain_value_of(loader, node, path, lines, name)
+
+
+@contextmanager
+def _bounded(loader: Any, node: yaml.Node, name: str) -> Iterator[None]:
+    """Refuses aliases that would make a value large, or part of itself."""
+    where = f"{name}:{node.start_mark.line + 1}"
+    loader.repeated += id(node) in loader.met
+    if loader.repeated > _MOST_REPEATED:
+        raise DeclarationError(f"{where}: aliases repeat more than {_MOST_REPEATED:,} values; write fewer of them")
+    if any(node is above for above in loader.open):
+        raise DeclarationError(f"{where}: an alias stands inside the value that it names; write the value out")
+    if len(loader.open) > _MOST_DEEP:
+        raise _too_deep(where)
+    loader.met.add(id(node))
+    loader.open.append(node)
+    yield
+    loader.open.pop()
+
+
+def _plain_value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> Any:
     if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
         raise DeclarationError(f"{name}:{node.start_mark.line + 1}: the tag {node.tag!r} is refused; write a plain value")
     if isinstance(node, yaml.MappingNode):
@@ -115,14 +164,22 @@ def _value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, 
         key = ".".join(map(str, path))
         fix = f'DVC, which reads this file too, takes it for a date. Write "{node.value}", in quotes'
         raise DeclarationError(f"{name}:{node.start_mark.line + 1}: {key}: got {node.value}, expected text. {fix}")
-    return loader.construct_object(node)
+    return _scalar_of(loader, node, name)
+
+
+def _scalar_of(loader: Any, node: yaml.Node, name: str) -> Any:
+    try:
+        return loader.construct_object(node)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # `!!int x`
+        tag, line = node.tag.rpartition(":")[2], node.start_mark.line + 1
+        raise DeclarationError(f"{name}:{line}: {node.value!r:.80} is no {tag}; write a plain value") from error
 
 
 def _mapping_of(loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+        key = _scalar_of(loader, key_node, name) if isinstance(key_node, yaml.ScalarNode) else None
         if not isinstance(key, str):
             raise DeclarationError(f"{name}:{line}: a key must be a plain word, got {key!r}")
         if key in mapping:
@@ -162,8 +219,8 @@ def _arms(kind: Any) -> Iterator[Any]:
 
 def declaration_error(
     document: Document, path: KeyPath, error: ValidationError, model: type[BaseModel], others: Iterable[str] = ()
-) -> Exception:
-    """The first problem of a validation as an error that names file, line and key.
+) -> DeclarationError:
+    """The problems of a validation, one for each key, as an error that names file, line and key of each.
 
     Args:
         document: the file.
@@ -172,8 +229,15 @@ def declaration_error(
         model: what the value was validated as.
         others: keys that are known beside the model's fields.
     """
-    problems = error.errors()
-    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    by_key: dict[object, Any] = {}
+    for problem in problems:  # the arms of a union complain one by one
+        by_key.setdefault(problem["loc"][:1], problem)
+    errors = [_problem(document, path, problem, model, others) for problem in by_key.values()]
+    return joined(errors)
+
+
+def _problem(document: Document, path: KeyPath, first: Any, model: type[BaseModel], others: Iterable[str]) -> DeclarationError:
     where = (*path, *_keys_of(document, path, first["loc"]))
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])

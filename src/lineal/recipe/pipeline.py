@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lineal.errors import did_you_mean
+from lineal.errors import Problems, did_you_mean
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import Document, KeyPath
 from lineal.recipe.references import NAME, Scope
@@ -109,15 +109,25 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
         DeclarationError: an unknown key, a missing section, a malformed node; names file, line and key.
     """
     value = _mapping(document, (), document.value)
-    _refuse_unknown(document, (), value, _KEYS)
-    header = _header(document, value)
-    overrides = _overrides(document, value, profile)
-    each = _each(document, value.get("each", {}))
-    sections = {section: _section(document, value, overrides, section, profile, each) for section in Section}
+    problems = Problems()
+    with problems.noted():
+        _refuse_unknown(document, (), value, _KEYS)
+    with problems.noted():
+        header = _header(document, value)
+    overrides: Mapping[str, Any] = {}
+    with problems.noted():
+        overrides = _overrides(document, value, profile)
+    each: dict[str, list[str]] | None = None
+    with problems.noted():
+        each = _each(document, value.get("each", {}))
+    sections = {section: _section(document, value, overrides, section, profile, each, problems) for section in Section}
     for section in (Section.TASKS, Section.ROUND):
-        if not sections[section]:
+        if not sections[section] and not problems.found:
             raise document.error((str(section),), "is missing or empty; a pipeline needs tasks and a round")
-    sections[Section.ROUND].update(_stop(document, value, overrides, profile))
+    with problems.noted():
+        sections[Section.ROUND].update(_stop(document, value, overrides, profile))
+    problems.raise_all()
+    assert each is not None
     return Pipeline(name, document, header, profile, each, sections)
 
 
@@ -158,9 +168,13 @@ def _section(
     overrides: Mapping[str, Any],
     section: Section,
     profile: str,
-    each: Mapping[str, list[str]],
+    each: Mapping[str, list[str]] | None,
+    problems: Problems,
 ) -> dict[str, Node]:
-    declared = _mapping(document, (section,), value.get(section, {}))
+    """The section's nodes; what is wrong with one of them is noted, and the others are read all the same."""
+    declared: Mapping[str, Any] = {}
+    with problems.noted():
+        declared = _mapping(document, (section,), value.get(section, {}))
     changed = _mapping(document, ("profiles", profile, section), overrides.get(section, {}))
     nodes = {}
     for name in dict.fromkeys([*declared, *changed]):
@@ -168,10 +182,11 @@ def _section(
             continue
         path, override_path = (str(section), name), ("profiles", profile, str(section), name)
         paths = tuple(p for p, there in ((path, name in declared), (override_path, name in changed)) if there)
-        if not NAME.match(name) or name in _RESERVED:
-            raise document.error(paths[-1], f"a node's name is a lower-case word that is not {', '.join(sorted(_RESERVED))}")
-        laid = _laid_over(document, path, declared.get(name, {}), override_path, changed.get(name, {}))
-        nodes[name] = _node(document, section, name, laid, paths, each)
+        with problems.noted():
+            if not NAME.match(name) or name in _RESERVED:
+                raise document.error(paths[-1], f"a node's name is a lower-case word that is not {', '.join(sorted(_RESERVED))}")
+            laid = _laid_over(document, path, declared.get(name, {}), override_path, changed.get(name, {}))
+            nodes[name] = _node(document, section, name, laid, paths, each)
     return nodes
 
 
@@ -199,15 +214,18 @@ def _node(
     name: str,
     value: Mapping[str, Any],
     paths: tuple[KeyPath, ...],
-    each: Mapping[str, list[str]],
+    each: Mapping[str, list[str]] | None,
 ) -> Node:
     path = paths[-1]
     use = value.get("use")
     if not isinstance(use, str):
         raise document.error((*path, "use"), f"every node says which component it uses, got {use!r}")
     variable = value.get("each")
-    if variable is not None and variable not in each:
-        raise document.error((*path, "each"), f"unknown variable {variable!r}. {did_you_mean(str(variable), each)}")
+    if variable is not None and not isinstance(variable, str):
+        fix = "List the values at the top of the file, each: {agent: [a, b]}, and name the variable here: each: agent"
+        raise document.error((*path, "each"), f"expected the name of a variable, got {variable!r}. {fix}")
+    if variable is not None and each is not None and variable not in each:
+        raise document.error((*path, "each"), f"unknown variable {variable!r}. {did_you_mean(variable, each)}")
     per_round = value.get("per_round")
     if per_round is not None:
         _check_per_round(document, (*path, "per_round"), section, per_round)

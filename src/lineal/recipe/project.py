@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Ge
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from lineal.errors import ProjectError, UsageError, did_you_mean
 from lineal.recipe.compute import Compute, Positive, Strict
@@ -18,6 +18,24 @@ from lineal.recipe.retractions import Retractions
 
 PARAMS = "params.yaml"
 PIPELINES = "pipelines"
+SEED_MARK = "__seed_"
+"""Between a pipeline's name and a further seed of it: `rest_em__seed_1`. The first seed's keys have the name alone.
+
+Dagster, DVC and paths all allow it, so that a key is spelled alike everywhere."""
+
+
+Seed = Annotated[int, Ge(0)]
+Seeds = Annotated[list[Seed], Field(min_length=1)]
+
+
+def _one_kind_of_seed(params: Any) -> Any:
+    """Refuses `seed` beside `seeds`, and a seed that is listed twice."""
+    if params.seeds is not None:
+        if "seed" in params.model_fields_set and params.seed is not None:
+            raise ValueError("seed and seeds are both set; leave one of them out")
+        if len(set(params.seeds)) < len(params.seeds):
+            raise ValueError(f"seeds must differ, got {params.seeds}")
+    return params
 
 
 class PipelineParams(Strict):
@@ -25,7 +43,12 @@ class PipelineParams(Strict):
 
     rounds: Positive | None = None
     profile: str | None = None
-    seed: Annotated[int, Ge(0)] | None = None
+    seed: Seed | None = None
+    seeds: Seeds | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_seed(self) -> PipelineParams:
+        return cast(PipelineParams, _one_kind_of_seed(self))
 
 
 class Contamination(Strict):
@@ -45,21 +68,27 @@ class Params(Strict):
 
     Attributes:
         seed: the run's seed; every row's randomness derives from it.
+        seeds: in its place, several: every pipeline is unrolled once for each.
         rounds: how many rounds to unroll.
         profile: which profile of the pipelines to use; 'paper' is the declaration as it stands.
         active: the pipelines that `dvc.yaml` and Dagster hold.
-        pipelines: per pipeline, its own rounds, profile and seed.
+        pipelines: per pipeline, its own rounds, profile and seed or seeds.
         compute: execution settings.
         contamination: how the blocking check looks for evaluation prompts among training rows.
     """
 
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Seed = 0
+    seeds: Seeds | None = None
     rounds: Positive = 3
     profile: str = PAPER
     active: list[str]
     pipelines: dict[str, PipelineParams] = {}
     compute: Compute = Compute()
     contamination: Contamination = Contamination()
+
+    @model_validator(mode="after")
+    def _one_kind_of_seed(self) -> Params:
+        return cast(Params, _one_kind_of_seed(self))
 
 
 @dataclass(frozen=True)
@@ -85,21 +114,39 @@ class Project:
         """The directory of an artifact."""
         return self.artifacts / artifact_key
 
+    @property
+    def active(self) -> list[str]:
+        """The active pipelines, each followed by its further seeds."""
+        return [name for declared in self.params.active for name in self._with_seeds(declared)]
+
     def pipeline_names(self) -> list[str]:
-        """The pipelines that the project has files for."""
+        """The pipelines that the project has files for, each followed by its further seeds."""
+        return [name for declared in self._declared() for name in self._with_seeds(declared)]
+
+    def _declared(self) -> list[str]:
         return sorted(path.stem for path in (self.root / PIPELINES).glob("*.yaml"))
+
+    def _with_seeds(self, declared: str) -> list[str]:
+        return [declared, *(f"{declared}{SEED_MARK}{seed}" for seed in self.seeds_of(declared)[1:])]
+
+    def seeds_of(self, pipeline: str) -> list[int]:
+        """All seeds of a pipeline."""
+        own = self._own(pipeline)
+        if own.seed is not None:
+            return [own.seed]
+        return own.seeds or self.params.seeds or [self.params.seed]
 
     def rounds_of(self, pipeline: str) -> int:
         """How many rounds a pipeline is unrolled for."""
         return self._own(pipeline).rounds or self.params.rounds
 
     def seed_of(self, pipeline: str) -> int:
-        """A pipeline's seed."""
-        own = self._own(pipeline).seed
-        return self.params.seed if own is None else own
+        """The seed of a pipeline, or of `PIPELINE__seed_N`."""
+        further = pipeline.partition(SEED_MARK)[2]
+        return int(further) if further.isdecimal() else self.seeds_of(pipeline)[0]
 
     def _own(self, pipeline: str) -> PipelineParams:
-        return self.params.pipelines.get(pipeline, PipelineParams())
+        return self.params.pipelines.get(declared_name(pipeline), PipelineParams())
 
     def pipeline(self, name: str) -> Pipeline:
         """Reads one pipeline file under the profile that `params.yaml` asks for.
@@ -108,11 +155,17 @@ class Project:
             UsageError: there is no such file.
             DeclarationError: the file is wrong.
         """
-        path = self.root / PIPELINES / f"{name}.yaml"
+        declared = declared_name(name)
+        path = self.root / PIPELINES / f"{declared}.yaml"
         if name not in self.pipeline_names():
             raise UsageError(f"no pipeline {name!r} in {path.parent}. {did_you_mean(name, self.pipeline_names())}")
         profile = self._own(name).profile or self.params.profile
-        return read_pipeline(name, read_document(path, f"{PIPELINES}/{name}.yaml", dvc_reads=True), profile)
+        return read_pipeline(name, read_document(path, f"{PIPELINES}/{declared}.yaml", dvc_reads=True), profile)
+
+
+def declared_name(pipeline: str) -> str:
+    """The name of a pipeline's file, whichever of its seeds is meant: `rest_em` of `rest_em__seed_1`."""
+    return pipeline.partition(SEED_MARK)[0]
 
 
 def find_root(start: Path) -> Path:
@@ -139,8 +192,11 @@ def open_project(root: Path) -> Project:
     except ValidationError as error:
         raise declaration_error(document, (), error, Params) from error
     project = Project(root.resolve(), params, document, read_retractions(root))
+    for name in project.pipeline_names():
+        if name.count(SEED_MARK) > 1 or ((root / PIPELINES / f"{name}.yaml").is_file() and SEED_MARK in name):
+            raise ProjectError(f"{PIPELINES}/: {name!r} reads like a further seed of {declared_name(name)!r}; rename the file")
     for key, names in (("active", params.active), ("pipelines", list(params.pipelines))):
         for name in names:
-            if name not in project.pipeline_names():
+            if not (root / PIPELINES / f"{name}.yaml").is_file():
                 raise document.error((key,), f"no pipeline {name!r}. {did_you_mean(name, project.pipeline_names())}")
     return project

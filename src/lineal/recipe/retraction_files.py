@@ -56,7 +56,7 @@ def _resolutions(path: Path) -> dict[str, Resolution]:
         return {name: Resolution.model_validate(value) for name, value in values.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise ProjectError(f"{path} is not what lineal wrote ({why}). Restore it: git checkout {path.name}") from error
 

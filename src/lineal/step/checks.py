@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lineal.components.base import Role
+from lineal.components.evaluators.reading import compare, read_evaluation
+from lineal.data.estimates import Comparison, Estimate, Figure, compared, ratio, unpaired
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import MAIN
@@ -15,6 +17,7 @@ from lineal.errors import CheckFailure
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
 from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
+from lineal.step.judges import mixtures
 from lineal.step.retraction import CHECK
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 
@@ -25,8 +28,9 @@ BLOCKING = {
     "no_test_prompt_in_training": "no prompt of an evaluation set, and no 13 of its words in a row, is in rows to train on",
 }
 WARNING = {
-    "accuracy_held": "accuracy did not fall against the previous round",
-    "diversity_held": "distinct completions per sample did not fall by more than a quarter against the previous round",
+    "accuracy_held": "the evaluation's headline is not worse than the previous round's by more than noise",
+    "diversity_held": "distinct completions per sample are not down by more than a quarter, and noise, on the previous round",
+    "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
 }
 SERIOUS = {
     CHECK: "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
@@ -64,6 +68,8 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
         names.append("verifier_errors")
     if training_outputs(plan, step):
         names.append("no_test_prompt_in_training")
+    if role is Role.SELECTOR and any(len(keys) > 1 for keys in step.inputs.values()):
+        names.append("one_judge")
     if role is Role.EVALUATOR and _predecessor(plan, step) is not None:
         names.append("accuracy_held")
     if role is Role.GENERATOR and _predecessor(plan, step) is not None:
@@ -82,6 +88,7 @@ def run_checks(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> lis
         "no_test_prompt_in_training": lambda plan, step, _: _no_test_prompt(plan, step, artifacts),
         "accuracy_held": _accuracy_held,
         "diversity_held": _diversity_held,
+        "one_judge": _one_judge,
         CHECK: _no_retracted_rows,
     }
     return [runners[name](plan, step, artifacts[MAIN]) for name in checks_of(plan, step)]
@@ -151,6 +158,20 @@ def retraction_check(step: Step, marks: Mapping[str, str]) -> CheckResult:
     return CheckResult(CHECK, not marks, message, {"retractions": list(marks)})
 
 
+def _one_judge(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
+    """Warns where a selection compares scores of different judges."""
+
+    def inputs(one: Artifact) -> list[tuple[str, Artifact]]:
+        planned = plan.steps.get(f"{step.pipeline}/{one.manifest.step}")
+        keys = [(field, key) for field, keys in planned.inputs.items() for key in keys] if planned is not None else []
+        places = ((field, key, plan.project.directory(key)) for field, key in keys)
+        return [(field, open_artifact(key, place)) for field, key, place in places if (place / MANIFEST).exists()]
+
+    mixed = mixtures(artifact, inputs)
+    message = "; ".join(map(str, mixed)) or f"{step.key}: all scores that it puts together are of one judge"
+    return CheckResult("one_judge", not mixed, message, {"judges": [str(judge) for one in mixed for judge in one.judges]})
+
+
 def _predecessor(plan: Plan, step: Step) -> Step | None:
     """The same node one round earlier; round 1 follows start."""
     if step.round == 0 or step.group == "finish":
@@ -166,35 +187,53 @@ def _previous_artifact(plan: Plan, step: Step) -> Artifact | None:
 
 
 def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    from lineal.step.identity import read_value
+    name, headline = "accuracy_held", step.component.headline
+    earlier = _previous_artifact(plan, step)
+    if earlier is None:
+        return CheckResult(name, True, f"{step.key}: the previous round's evaluation is not here to compare with", {})
+    before, now = read_evaluation(earlier.directory), read_evaluation(artifact.directory)
+    found = compare(before, now)
+    if found is None:
+        why = f"cannot be compared: only one of {earlier.key} and this one has {headline!r} with an interval"
+        return CheckResult(name, True, f"{step.key}: {why}", {})
+    worse = found.fell if step.component.higher_is_better else found.rose
+    old, new = before.numbers[headline], now.numbers[headline]
+    message = f"{step.key}: {headline} {old:.4g} -> {new:.4g}, {_difference(found)}"
+    return CheckResult(name, not worse, message, {"headline": headline, "before": old, "now": new, **_numbers(found)})
 
-    before = _previous_artifact(plan, step)
-    name = next((name for name in ("accuracy", "pass_at_1") if before and name in _metric_names(before)), None)
-    if before is None or name is None or name not in _metric_names(artifact):
-        return CheckResult("accuracy_held", True, f"{step.key}: no accuracy of the previous round to compare with", {})
-    old, new = read_value(before, name), read_value(artifact, name)
-    return CheckResult("accuracy_held", new >= old, f"{step.key}: {name} {old:.1%} -> {new:.1%}", {"before": old, "now": new})
+
+def _difference(found: Comparison) -> str:
+    change = found.difference
+    word = "within noise" if found.is_noise else "more than noise"
+    pairing = f"{found.prompts:,} prompts compared" if found.prompts else "not the same prompts"
+    return f"a difference of {change.value:+.4g} ({change.low:+.4g} to {change.high:+.4g}; {pairing}): {word}"
 
 
-def _metric_names(artifact: Artifact) -> set[str]:
-    import json
-
-    path = artifact.directory / "metrics.json"
-    return set(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else set()
+def _numbers(found: Comparison) -> dict[str, float]:
+    change = found.difference
+    values = {"difference": change.value, "low": change.low, "high": change.high, "prompts": found.prompts}
+    return values if found.p_value is None else {**values, "p_value": found.p_value}
 
 
 def _diversity_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
     before = _previous_artifact(plan, step)
     if before is None:
         return CheckResult("diversity_held", True, f"{step.key}: no previous round to compare with", {})
-    old, new = distinct_share(before), distinct_share(artifact)
-    message = f"{step.key}: distinct completions per sample {old:.3f} -> {new:.3f}"
-    return CheckResult("diversity_held", new >= old * (1 - DIVERSITY_FALL), message, {"before": old, "now": new})
+    old, new, least = _distinct_shares(before), _distinct_shares(artifact), 1 - DIVERSITY_FALL
+    earlier, now = (dict(zip(names, figure.by_prompt, strict=True)) for names, figure in (old, new))
+    share, found = old[1].estimate, compared(earlier, now, least)
+    if found is None:
+        lowered = Estimate(least * share.value, least * share.low, least * share.high)
+        found = unpaired(lowered, new[1].estimate)
+    message = f"{step.key}: distinct completions per sample {share.value:.3f} -> {new[1].value:.3f}; to {least:g} of before: "
+    values = {"before": share.value, "now": new[1].value, **_numbers(found)}
+    return CheckResult("diversity_held", not found.fell, message + _difference(found), values)
 
 
-def distinct_share(artifact: Artifact) -> float:
-    """Distinct (prompt, completion) pairs divided by samples."""
+def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure]:
+    """The prompts, and the share of distinct completions among their samples."""
     table = Rows((artifact,)).read(["prompt_id", "completion"])
-    distinct: int = table.group_by(["prompt_id", "completion"]).aggregate([]).num_rows
-    samples: int = table.num_rows
-    return distinct / max(1, samples)
+    distinct = table.group_by(["prompt_id", "completion"]).aggregate([([], "count_all")])
+    counted = distinct.group_by("prompt_id").aggregate([("count_all", "count"), ("count_all", "sum")]).sort_by("prompt_id")
+    names, different, samples = (counted[name].to_pylist() for name in ("prompt_id", "count_all_count", "count_all_sum"))
+    return names, ratio(different, samples) if names else Figure(0.0, (), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lineal.components.base import Component
@@ -58,6 +58,10 @@ class Identity:
                 self.settings_from,
             ]
         )
+
+    def of_saved_work(self, rereads: frozenset[str]) -> str:
+        """The digest of what decides the step's saved work: all but the settings that only say how it is read."""
+        return replace(self, settings={name: value for name, value in self.settings.items() if name not in rereads}).digest
 
     def differences(self, manifest: Manifest) -> list[str]:
         """Why an artifact with this manifest is not what the step would make now: which key, old -> new."""

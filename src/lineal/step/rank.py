@@ -30,7 +30,7 @@ def run_rank(root: Path, key: str) -> None:
     step = plan.step(key)
     inputs = open_inputs(plan, step, verify=False)
     component = resolved(plan, step)
-    identity = identify(step, component, plan.project.seed_of(step.pipeline), inputs)
+    identity = identify(step, component, plan.seed_of(step), inputs)
     if (partial_of(plan, step) / "identity").read_text(encoding="utf-8") != identity.digest:
         raise ProjectError(f"{key}: its settings or inputs changed while it ran. Run it again")
     workspace = workspace_of(plan, step, identity, inputs)

@@ -10,11 +10,41 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field
 
 from lineal.recipe.project import Project
 
 PACKAGES = ("lineal", "torch", "transformers", "trl", "pyarrow", "duckdb", "datasets")
+
+
+def _instant(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+class _Facts(BaseModel):
+    """The facts that others read by name."""
+
+    seconds_by_phase: dict[str, float] = {}
+    tokens: float | None = None
+    stopped: str | None = None
+
+
+class _Log(BaseModel):
+    """The parts of a run log that others read by name."""
+
+    status: str
+    started: Annotated[str, AfterValidator(_instant)] = ""
+    seconds: float = Field(0.0, ge=0, lt=1e12)
+    error: str | None = None
+    check: str | None = None
+    source_digest: str | None = None
+    packages: dict[str, str] = {}
+    cores: int | None = None
+    peak_memory_bytes: int | None = None
+    facts: _Facts = _Facts()
 
 
 def log_path(project: Project, step_key: str) -> Path:
@@ -28,11 +58,12 @@ def progress_path(project: Project, step_key: str) -> Path:
 
 
 def read_log(project: Project, step_key: str) -> dict[str, Any]:
-    """A step's last run log; empty when it never ran here."""
+    """A step's last run log; empty when it never ran here, or when somebody's edit left what is no run log."""
     try:
         found: dict[str, Any] = json.loads(log_path(project, step_key).read_text(encoding="utf-8"))
+        _Log.model_validate(found)
         return found
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):  # pydantic's and JSON's errors are ValueErrors
         return {}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from lineal.components.base import Component, Role
 from lineal.components.trainers.base import Trainer
+from lineal.data.digests import Digests
 from lineal.data.ids import digest_of
 from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_files
 from lineal.data.progress import say
@@ -98,12 +99,12 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
         return "reused", {"reused_from": standing.sources[""][0], "facts": {"stopped": standing.why}}
     inputs = open_inputs(plan, step, verify=True)
     component = resolved(plan, step)
-    identity = identify(step, component, plan.project.seed_of(step.pipeline), inputs)
+    identity = identify(step, component, plan.seed_of(step), inputs)
     retracted = retracted_inputs(plan, step)
     twin = _twin(plan, step, identity)
     if twin is not None:
         return "reused", {"reused_from": twin}
-    open_partial(partial_of(plan, step), identity.digest)
+    open_partial(partial_of(plan, step), identity.of_saved_work(component.rereads))
     workspace = workspace_of(plan, step, identity, inputs)
     workspace.retracted = retracted
     progress = progress_path(plan.project, step.key)
@@ -114,8 +115,16 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
         workspace.facts["gpus"] = gpus
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)
-    shutil.rmtree(workspace.partial)
+    _clear(component, workspace)
     return "done", {"facts": workspace.facts}
+
+
+def _clear(component: Component, workspace: Workspace) -> None:
+    """Removes a finished step's partial work, but for answers that would have to be asked for again: they may be reread."""
+    if component.rereads and workspace.equal_bytes is False:
+        shutil.rmtree(workspace.partial / "out", ignore_errors=True)
+    else:
+        shutil.rmtree(workspace.partial)
 
 
 def partial_of(plan: Plan, step: Step) -> Path:
@@ -150,12 +159,14 @@ def _run(plan: Plan, step: Step, component: Component, identity: Identity, works
 
 
 def open_inputs(plan: Plan, step: Step, verify: bool) -> dict[str, tuple[Artifact, ...]]:
-    """Opens a step's inputs by field; `verify` recomputes their files' digests."""
+    """Opens a step's inputs by field; `verify` reads every byte of their files, and records their digests for who looks later."""
     opened: dict[str, Artifact] = {}
+    digests = Digests(plan.project.runs, fresh=True)
     for key in step.all_inputs():
         opened[key] = open_artifact(key, plan.project.directory(key))
         if verify:
-            verify_files(opened[key].directory, opened[key].manifest, key)
+            verify_files(opened[key].directory, opened[key].manifest, key, digests)
+    digests.save()
     return {field: _once(keys, opened) for field, keys in step.inputs.items()}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from lineal.components.controllers.values import values_of
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
@@ -38,11 +40,36 @@ def stand_in(plan: Plan, step: Step) -> StandIn | None:
     """
     if step.stopped_by is None:
         return None
-    state = values_of(open_artifact(step.stopped_by, plan.project.directory(step.stopped_by)))
+    state = _decision(step.stopped_by, values_of(open_artifact(step.stopped_by, plan.project.directory(step.stopped_by))))
     if not state["stopped"] and step.group != BEST:
         return None
     sources = {output: _source(step, output, state) for output in step.outputs}
     return StandIn(sources, f"{_words(step, state)}; {sources[''][0]} stands here")
+
+
+class _Chosen(BaseModel):
+    step: str
+    digest: str
+
+
+class _Decision(BaseModel):
+    """The values of a stop's `settings.json` that are read here."""
+
+    stopped: bool
+    best_round: int
+    best: float | None
+    waited: int
+    last_round: int
+    artifacts: dict[str, _Chosen]
+
+
+def _decision(key: str, values: dict[str, Any]) -> dict[str, Any]:
+    try:
+        _Decision.model_validate(values)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ArtifactError(f"{key}: its settings.json is no decision ({where} is wrong). Remake it: lineal run {key}") from error
+    return values
 
 
 def _source(step: Step, output: str, state: dict[str, Any]) -> tuple[str, str]:

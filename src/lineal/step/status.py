@@ -5,7 +5,7 @@ Reads manifests only, so it is quick; where rows are retracted, also the rows th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -42,22 +42,32 @@ class StepStatus:
     reasons: tuple[str, ...] = ()
 
 
-def status_of(plan: Plan) -> list[StepStatus]:
-    """The state of every step of the plan, in order."""
+def status_of(plan: Plan, damage: Mapping[str, Sequence[str]] | None = None) -> list[StepStatus]:
+    """The state of every step of the plan, in order.
+
+    Args:
+        plan: the plan.
+        damage: by artifact key, what the caller found wrong with its bytes; manifests are believed otherwise.
+    """
     found: dict[str, StepStatus] = {}
     for step in plan.steps.values():
-        found[step.key] = _status(plan, step, found)
+        found[step.key] = _status(plan, step, found, damage or {})
     for key, marks in tainted_checkpoints(plan).items():
         found[key] = replace(found[key], reasons=(*found[key].reasons, why_tainted(marks)))
     return list(found.values())
 
 
-def _status(plan: Plan, step: Step, before: Mapping[str, StepStatus]) -> StepStatus:
+def _status(plan: Plan, step: Step, before: Mapping[str, StepStatus], damage: Mapping[str, Sequence[str]]) -> StepStatus:
     try:
         made = [open_artifact(key, plan.project.directory(key)) for key in step.artifact_keys().values()]
     except ArtifactError as error:
         missing = not plan.project.directory(step.key).exists()
         return StepStatus(step.key, State.MISSING if missing else State.STALE, () if missing else (str(error),))
+    damaged = [
+        f"{key}: {why}" if key != step.key else why for key in step.artifact_keys().values() for why in damage.get(key, ())
+    ]
+    if damaged:
+        return StepStatus(step.key, State.STALE, tuple(damaged))
     upstream = [before[maker.key] for maker in plan.upstream(step)]
     unfinished = tuple(f"{maker.key} is {maker.state}" for maker in upstream if maker.state is not State.DONE)
     if unfinished:
@@ -73,7 +83,7 @@ def _differences(plan: Plan, step: Step, made: list[Artifact]) -> tuple[str, ...
     if standing is not None:
         return standing.differences(made)
     inputs = open_inputs(plan, step, verify=False)
-    identity = identify(step, resolved(plan, step), plan.project.seed_of(step.pipeline), inputs)
+    identity = identify(step, resolved(plan, step), plan.seed_of(step), inputs)
     for artifact in made:
         if artifact.manifest.identity != identity.digest:
             return tuple(identity.differences(artifact.manifest)) or ("the layout of identities changed",)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
+from lineal.data.estimates import Estimate
+
 LINE_HEIGHT = 15.0
 LETTER_WIDTH = 6.7
 TOP, BOTTOM, LEFT, RIGHT = 14.0, 40.0, 46.0, 60.0
@@ -27,12 +29,18 @@ class Line:
         values: for round 0, 1, ...; None leaves a gap.
         slot: its colour and marker, the same in every chart.
         dashed: for controls.
+        estimates: the same with 95% intervals, which are drawn as bars; None or nothing where there are none.
     """
 
     name: str
     values: tuple[float | None, ...]
     slot: int
     dashed: bool
+    estimates: tuple[Estimate | None, ...] = ()
+
+    def estimate(self, number: int) -> Estimate | None:
+        """A round's value with its interval."""
+        return self.estimates[number] if number < len(self.estimates) else None
 
     @property
     def has_values(self) -> bool:
@@ -74,6 +82,12 @@ class Chart:
             return f"{100 * value:.1f}%"
         return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
+    def told(self, line: Line, number: int) -> str:
+        """A line's value in a round, with its interval."""
+        value = line.values[number] if number < len(line.values) else None
+        found = line.estimate(number)
+        return self.shown(value) + (f" ({self.shown(found.low)} to {self.shown(found.high)})" if found else "")
+
 
 @dataclass(frozen=True)
 class _Frame:
@@ -110,12 +124,13 @@ def draw(chart: Chart, width: float, height: float, named: bool) -> str:
 
 
 def _spoken(chart: Chart, line: Line) -> str:
-    return ", ".join(chart.shown(value) for value in line.values)
+    return ", ".join(chart.told(line, number) for number in range(len(line.values)))
 
 
 def _top(chart: Chart) -> float:
     """The value at the top of the axis: the next round number."""
-    most = max(value for line in chart.lines for value in line.values if value is not None) or 1.0
+    bounds = [found.high for line in chart.lines for found in line.estimates if found is not None]
+    most = max([*bounds, *(value for line in chart.lines for value in line.values if value is not None)]) or 1.0
     if chart.is_share:
         return next(share for share in SHARES if share >= min(most, 1.0))
     unit = 10.0 ** math.floor(math.log10(most))
@@ -142,9 +157,20 @@ def _line(frame: _Frame, line: Line) -> Iterator[str]:
     for run in _runs(line.values):
         path = " ".join(f"{frame.x(number):.1f},{frame.y(line.values[number] or 0.0):.1f}" for number in run)
         yield f'<polyline class="line s{line.slot % SLOTS}{" dashed" if line.dashed else ""}" points="{path}"/>'
-    for x, y, number, value in points:
-        title = f"<title>{escape(line.name)}, round {number}: {frame.chart.shown(value)}</title>"
+    for number in range(len(line.values)):
+        yield from _bar(frame, line, number)
+    for x, y, number, _ in points:
+        title = f"<title>{escape(line.name)}, round {number}: {frame.chart.told(line, number)}</title>"
         yield f'<g class="mark s{line.slot % SLOTS}" transform="translate({x:.1f} {y:.1f})">{title}{marker(line.slot)}</g>'
+
+
+def _bar(frame: _Frame, line: Line, number: int) -> Iterator[str]:
+    """The interval of one value as a bar with ends."""
+    found = line.estimate(number)
+    if found is not None and line.values[number] is not None:
+        x, low, high = frame.x(number), frame.y(max(0.0, found.low)), frame.y(found.high)
+        path = f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 3:.1f} {low:.1f}h6M{x - 3:.1f} {high:.1f}h6"
+        yield f'<path class="bounds s{line.slot % SLOTS}" d="{path}"/>'
 
 
 def _runs(values: Sequence[float | None]) -> Iterator[list[int]]:

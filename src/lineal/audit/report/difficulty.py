@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lineal.audit.report.measures import BY_DIFFICULTY
 from lineal.audit.summary import NodeSummary, PipelineSummary, Summary
 from lineal.components.base import Role
+from lineal.components.evaluators.reading import BY_DIFFICULTY
 
 MOST_BANDS = 8
 Part = tuple[float, float]

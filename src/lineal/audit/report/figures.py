@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lineal.audit.report.charts import Chart, Line
 from lineal.audit.report.difficulty import thirds
-from lineal.audit.summary import Summary
+from lineal.audit.summary import Summary, named, over_seeds
 from lineal.components.base import Role
 
 EVALUATION, SAMPLING, SELECTION = "Evaluation", "Sampling", "Verifying and selecting"
@@ -48,7 +48,11 @@ def _evaluations(summary: Summary) -> Iterator[Chart]:
     for label in labels[:1]:
         yield from _scores(summary, label)
         for third, note, values in thirds(summary, label):
-            lines = tuple(Line(p.name, values[p.name], slot, p.is_control) for slot, p in enumerate(summary.pipelines))
+            lines = tuple(
+                Line(p.name, values[p.name], slot, p.is_control)
+                for slot, seeds in enumerate(summary.by_declaration.values())
+                for p in seeds
+            )
             yield Chart(f"{titled(label)}: {third}", note, lines)
     for label in labels[1:]:
         yield from _scores(summary, label)
@@ -75,7 +79,9 @@ def spoken(name: str) -> str:
 
 
 def _lines(summary: Summary, label: str, name: str) -> tuple[Line, ...]:
-    return tuple(
-        Line(pipeline.name, pipeline.series(label, name), slot, pipeline.is_control)
-        for slot, pipeline in enumerate(summary.pipelines)
-    )
+    """A line per pipeline; of several seeds their mean, with a bar from the lowest to the highest."""
+    lines = []
+    for slot, seeds in enumerate(summary.by_declaration.values()):
+        values, estimates = over_seeds(seeds, label, name)
+        lines.append(Line(named(seeds), values, slot, seeds[0].is_control, estimates))
+    return tuple(lines)

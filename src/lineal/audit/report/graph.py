@@ -94,7 +94,9 @@ def told(node: NodeSummary) -> str:
         return "cannot be read" if node.trouble else "not made yet"
     counts, score = node.counts or {}, node.value(node.headline or "") if node.role is Role.EVALUATOR else None
     if score is not None:
-        return f"{100 * score:.1f}%" if 0 <= score <= 1 else f"{score:.4g}"
+        found = node.estimates.get(node.headline or "")
+        bounds = f" ({100 * found.low:.0f}-{100 * found.high:.0f})" if found and 0 <= score <= 1 else ""
+        return f"{100 * score:.1f}%{bounds}" if 0 <= score <= 1 else f"{score:.4g}"
     if node.role is Role.VERIFIER and node.value("pass_share") is not None:
         return f"{100 * (node.value('pass_share') or 0):.1f}% pass"
     if "kept" in counts and "out" not in counts:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lineal.audit.query import fetched, parquet
-from lineal.audit.summary import Breakdown, NodeSummary, PipelineSummary
+from lineal.audit.summary import NodeSummary, PipelineSummary
 from lineal.components.base import Role
 from lineal.components.evaluators.metrics import difficulty_label
+from lineal.components.evaluators.reading import BY_DIFFICULTY, Breakdown
 from lineal.components.selectors.query import quoted
 from lineal.components.verifiers.base import Verifier
 from lineal.data.store import Artifact, open_artifact
@@ -19,7 +20,6 @@ from lineal.plan import Plan, Step
 if TYPE_CHECKING:
     import duckdb
 
-BY_DIFFICULTY = "by_difficulty"
 WORDS = 3
 """Words of an n-gram. A completion with fewer counts as one n-gram."""
 NGRAM_ROWS, NGRAM_WORDS = 4096, 200

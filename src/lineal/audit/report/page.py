@@ -12,11 +12,13 @@ from lineal.audit.query import connection
 from lineal.audit.report.across import Turns, turns_of, with_seen_before
 from lineal.audit.report.ancestry import Ancestry, ancestry_of
 from lineal.audit.report.charts import Chart
+from lineal.audit.report.differences import Differences, differences_of
 from lineal.audit.report.difficulty import Grid, grids_of
 from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import Measurer
 from lineal.audit.report.samples import SampleRow, round_samples
 from lineal.audit.summary import PipelineSummary, Summary, summarise
+from lineal.audit.verify import damage_of
 from lineal.components.base import Role
 from lineal.errors import ArtifactError
 from lineal.plan import Plan
@@ -53,6 +55,7 @@ class Page:
         summary: the numbers.
         charts: what to draw, by theme.
         grids: values by difficulty.
+        differences: evaluations against the round before, round 0 and the first pipeline.
         turns: prompts that went from right to wrong or back.
         per_verdict: how many sample rows of every verdict in every round there are at most.
         samples: by pipeline, its rounds' sample rows.
@@ -63,6 +66,7 @@ class Page:
     summary: Summary
     charts: Mapping[str, list[Chart]]
     grids: tuple[Grid, ...]
+    differences: tuple[Differences, ...]
     turns: tuple[Turns, ...]
     per_verdict: int
     samples: Mapping[str, PipelineSamples]
@@ -84,13 +88,18 @@ def gather(plan: Plan) -> Page:
                 pipelines[place] = with_seen_before(plan, pipeline, opened)
         summary = Summary(tuple(pipelines))
         catalog = read_catalog(plan.project)
+        for key, problems in damage_of(plan.project, catalog.artifacts.values()).wrong.items():
+            troubles[f"{key}: {'; '.join(problems)}"] = None
         nodes = [node for pipeline in pipelines for node in pipeline.nodes]
         verifiers = sum(node.role is Role.VERIFIER for node in nodes)
         count = max(1, min(MOST_PER_VERDICT, MOST_ROWS // max(1, VERDICTS * verifiers)))
         samples = {one.name: _samples(plan, one, count, catalog, opened, troubles) for one in pipelines}
+    differences: list[Differences] = []
+    with _noting(troubles):
+        differences = differences_of(plan, summary)
     told = dict.fromkeys(node.trouble for node in nodes if node.trouble)
     return Page(
-        summary, charts_of(summary), tuple(grids_of(summary)), _by_label(summary, turns), count, samples,
+        summary, charts_of(summary), tuple(grids_of(summary)), tuple(differences), _by_label(summary, turns), count, samples,
         _twins(summary), tuple(told | troubles),
     )  # fmt: skip
 

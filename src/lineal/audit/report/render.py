@@ -12,9 +12,10 @@ from lineal.audit.report.facts import RunFacts
 from lineal.audit.report.figures import spoken, titled
 from lineal.audit.report.graph import draw_lineage, printable_lines, told
 from lineal.audit.report.page import Page
-from lineal.audit.summary import NodeSummary, PipelineSummary, accuracy_table
+from lineal.audit.summary import NodeSummary, PipelineSummary, accuracy_table, named
 from lineal.audit.terminal import show_value
 from lineal.components.base import Role
+from lineal.data.estimates import Estimate
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -40,7 +41,8 @@ def render(page: Page, facts: RunFacts) -> str:
         keys={node.key for pipeline in page.summary.pipelines for node in pipeline.nodes}, roles=_roles(page),
         most_models=MOST_MODELS, most_depth=MOST_DEPTH,
         claims=[claim for pipeline in page.summary.pipelines if (claim := _claim(pipeline)) is not None],
-        slots={pipeline.name: slot for slot, pipeline in enumerate(page.summary.pipelines)},
+        slots={one.name: slot for slot, seeds in enumerate(page.summary.by_declaration.values()) for one in seeds},
+        legend=[(slot, named(seeds), seeds[0].is_control) for slot, seeds in enumerate(page.summary.by_declaration.values())],
     )  # fmt: skip
 
 
@@ -86,6 +88,7 @@ def _filters() -> dict[str, Callable[..., object]]:
         "marker": lambda slot: _markup(marker(slot)),
         "graph": lambda pipeline: _markup(draw_lineage(pipeline)),
         "percent": lambda value: "-" if value is None else f"{100 * value:.1f}%",
+        "bounds": _bounds,
         "points": lambda value: f"{100 * value:+.1f}",
         "number": lambda value: f"{value:,}",
         "seconds": lambda value: f"{value:,.1f}",
@@ -98,6 +101,11 @@ def _filters() -> dict[str, Callable[..., object]]:
         "spoken": spoken,
         "group_name": lambda name: name.replace("_", " "),
     }
+
+
+def _bounds(estimate: Estimate | None) -> str:
+    """An interval of a share in percent; nothing where there is none."""
+    return "" if estimate is None else f"{100 * estimate.low:.1f}-{100 * estimate.high:.1f}"
 
 
 def _drawn(chart: Chart, size: tuple[float, float], named: bool) -> Markup:

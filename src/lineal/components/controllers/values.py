@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from lineal.components.base import Workspace
 from lineal.data.ids import canonical_json
 from lineal.data.store import Artifact
+from lineal.data.values import read_object
 
 SETTINGS_FILE = "settings.json"
 METRICS_FILE = "metrics.json"
 
 
 def values_of(artifact: Artifact) -> dict[str, Any]:
-    """The values of a controller's `settings.json` or an evaluator's `metrics.json`."""
+    """The values of a controller's `settings.json` or an evaluator's `metrics.json`.
+
+    Raises:
+        ArtifactError: the file is not JSON values by name.
+    """
     found: dict[str, Any] = {}
     for file in (SETTINGS_FILE, METRICS_FILE):
         path = artifact.directory / file
         if path.exists():
-            found.update(json.loads(path.read_text(encoding="utf-8")))
+            found.update(read_object(path))
     return found
 
 

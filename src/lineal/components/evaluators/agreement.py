@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from pydantic import model_validator
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
-from lineal.components.evaluators.base import grouped
-from lineal.components.evaluators.metrics import write_metrics
+from lineal.components.base import MAIN, Columns, Output, RowsRef, Workspace
+from lineal.components.evaluators.base import CLUSTER, Evaluator, by_prompt
+from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.components.selectors.query import open_session, quoted
+from lineal.data.estimates import Estimate, Figure, ratio
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
-Counts = tuple[bool, bool, int]
-"""Whether the judge passed, whether the truth is pass, and how many rows are so."""
+Counts = tuple[int, int, int, int]
+"""A prompt's rows that both pass, that the truth alone passes, that the judge alone passes, and that both fail."""
 
 
-class Agreement(Component):
+class Agreement(Evaluator):
     """Compares two verifiers' verdicts on the same rows; rows that either calls an error are counted apart.
 
     Writes `agreement` (share of equal verdicts), `passed` and `right` (what each passes), `errors`; where the judge passes any,
@@ -33,7 +34,7 @@ class Agreement(Component):
         truth: the name of the verifier that is right.
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
+    headline: ClassVar[str] = "agreement"
 
     rows: RowsRef
     judge: str = ""
@@ -54,62 +55,78 @@ class Agreement(Component):
 
     def run(self, step: Workspace) -> None:
         """Counts, over all rows and by difficulty."""
-        with open_session(step, {"rows": step.rows("rows")}, ("difficulty",)) as session:
+        with open_session(step, {"rows": step.rows("rows")}, ("prompt_id", "difficulty")) as session:
             session.create("judged", self._judged())
-            found = session.fetch("SELECT difficulty, passed, right_, count(*) FROM judged GROUP BY ALL ORDER BY ALL")
+            found = by_prompt(session, _CELLS)
             total = step.rows("rows").count
-            above, pairs = session.fetch(_ABOVE)[0]
-        counts = [(difficulty, (passed, right, count)) for difficulty, passed, right, count in found]
-        if not counts:
+            above = by_prompt(session, _ABOVE)
+        if not found:
             raise DataError(f"{step.step}: none of {total:,} rows has both verdicts; look at the errors of the two verifiers")
-        metrics = _metrics([entry for _, entry in counts])
-        if pairs:
-            metrics["auc"] = above / 2 / pairs
-        metrics["errors"] = total - metrics["count"]
-        metrics["by_difficulty"] = {label: _metrics(part) for label, part in grouped(counts).items()}
-        write_metrics(step, metrics)
+        errors = total - sum(sum(one.counts) for one in found)
+        write_evaluation(step, self.headline, found, _metrics, **_auc(found, above), errors=errors)
 
     def _judged(self) -> str:
         judge, truth = quoted(_column(self.judge, "verdict")), quoted(_column(self.truth, "verdict"))
         return (
-            f"SELECT difficulty, {judge} = 'pass' AS passed, {truth} = 'pass' AS right_, "
+            f"SELECT {CLUSTER} AS prompt, difficulty, {judge} = 'pass' AS passed, {truth} = 'pass' AS right_, "
             f"{quoted(_column(self.judge, 'score'))} AS score "
             f"FROM rows WHERE {judge} IN ('pass', 'fail') AND {truth} IN ('pass', 'fail')"
         )
 
 
+_CELLS = """
+    SELECT prompt, min(difficulty), count(*) FILTER (passed AND right_), count(*) FILTER (NOT passed AND right_),
+        count(*) FILTER (passed AND NOT right_), count(*) FILTER (NOT passed AND NOT right_) FROM judged GROUP BY prompt
+"""
 _ABOVE = """
     WITH scores AS (
         SELECT score, count(*) FILTER (right_) AS rights, count(*) FILTER (NOT right_) AS wrongs FROM judged GROUP BY score
-    ), below AS (
-        SELECT *, coalesce(sum(wrongs) OVER (ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS lower
-        FROM scores
+    ), places AS (
+        SELECT score, 2 * coalesce(sum(wrongs) OVER below, 0) + wrongs AS beaten,
+            2 * (sum(rights) OVER () - coalesce(sum(rights) OVER below, 0)) - rights AS beaten_by
+        FROM scores WINDOW below AS (ORDER BY score ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     )
-    SELECT coalesce(sum(rights * (2 * lower + wrongs)), 0)::BIGINT, (sum(rights) * sum(wrongs))::BIGINT FROM below
+    SELECT prompt, NULL, coalesce(sum(beaten) FILTER (right_), 0)::BIGINT, coalesce(sum(beaten_by) FILTER (NOT right_), 0)::BIGINT
+    FROM judged JOIN places ON judged.score IS NOT DISTINCT FROM places.score GROUP BY prompt
 """
-"""Twice the pairs of a right and a wrong row in which the right one has the higher score, ties once; and all such pairs."""
+"""By prompt, twice the wrong rows of all prompts below its right rows, and twice the right rows above its wrong; ties once."""
+
+
+def _auc(found: Sequence[Asked[Counts]], above: Sequence[Asked[tuple[int, int]]]) -> dict[str, Estimate]:
+    """The area under the curve with DeLong's variance over prompts; nothing where all rows are right or all wrong."""
+    rights = [both + missed for both, missed, _, _ in (one.counts for one in found)]
+    wrongs = [fooled + neither for _, _, fooled, neither in (one.counts for one in found)]
+    right, wrong = sum(rights), sum(wrongs)
+    if not right or not wrong:
+        return {}
+    value = sum(one.counts[0] for one in above) / (2 * right * wrong)
+    moves = tuple(
+        (one.counts[0] / (2 * wrong) - value * own_right) / right + (one.counts[1] / (2 * right) - value * own_wrong) / wrong
+        for one, own_right, own_wrong in zip(above, rights, wrongs, strict=True)
+    )
+    return {"auc": Figure(value, moves, min(right, wrong)).estimate}
 
 
 def _column(name: str, suffix: str) -> str:
     return f"{name}_{suffix}" if name else suffix
 
 
-def _metrics(counts: Iterable[Counts]) -> dict[str, Any]:
-    cells = {(passed, right): 0 for passed in (True, False) for right in (True, False)}
-    for *cell, count in counts:
-        cells[cell[0], cell[1]] += count
-    right, wrong = cells[True, True] + cells[False, True], cells[True, False] + cells[False, False]
-    total, passed = right + wrong, cells[True, True] + cells[True, False]
-    metrics: dict[str, Any] = {
-        "agreement": (cells[True, True] + cells[False, False]) / total,
-        "passed": passed / total,
-        "right": right / total,
-        "count": total,
-    }
-    if passed:
-        precision = cells[True, True] / passed
-        metrics |= {"precision": precision, "gap": precision - right / total}
-    if right and wrong:
-        sensitivity, specificity = cells[True, True] / right, cells[False, False] / wrong
-        metrics |= {"sensitivity": sensitivity, "specificity": specificity, "balanced": (sensitivity + specificity) / 2}
+def _metrics(counts: list[Counts]) -> Numbers:
+    both, missed, fooled, neither = (list(column) for column in zip(*counts, strict=True))
+    rows, rights, wrongs, passes = list(map(sum, counts)), _sums(both, missed), _sums(fooled, neither), _sums(both, fooled)
+    right = ratio(rights, rows)
+    metrics: dict[str, int | float | Figure | Estimate] = {
+        "agreement": ratio(_sums(both, neither), rows), "passed": ratio(passes, rows), "right": right, "count": sum(rows),
+    }  # fmt: skip
+    if any(passes):
+        precision = ratio(both, passes)
+        metrics |= {"precision": precision, "gap": precision - right}
+    if any(rights) and any(wrongs):
+        sensitivity, specificity = ratio(both, rights), ratio(neither, wrongs)
+        balanced = sensitivity.times(0.5) + specificity.times(0.5)
+        metrics |= {"sensitivity": sensitivity, "specificity": specificity, "balanced": balanced}
     return metrics
+
+
+def _sums(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    return [one + other for one, other in zip(first, second, strict=True)]

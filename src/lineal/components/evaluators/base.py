@@ -1,15 +1,14 @@
-"""What evaluators over samples share."""
+"""What evaluators share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from math import fsum
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import pydantic
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
-from lineal.components.evaluators.metrics import difficulty_label
+from lineal.components.evaluators.metrics import Asked
 from lineal.components.selectors.query import Session
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
@@ -18,7 +17,18 @@ from lineal.recipe.references import ArtifactKind
 Ks = Annotated[list[Positive], pydantic.Field(min_length=1)]
 
 
-class SampleEvaluator(Component):
+CLUSTER = "coalesce(prompt_id, 'row ' || position)"
+"""What rows are put together by: their prompt; a row without one stands alone."""
+
+
+class Evaluator(Component):
+    """Base of all evaluators. `headline` names the figure that stands for one in plots, reports and checks."""
+
+    role: ClassVar[Role] = Role.EVALUATOR
+    version: ClassVar[int] = 2
+
+
+class SampleEvaluator(Evaluator):
     """Metrics at k over samples with verdicts.
 
     Attributes:
@@ -26,14 +36,11 @@ class SampleEvaluator(Component):
         k: for which numbers of samples.
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
-
     rows: RowsRef
     k: Ks
 
     @property
     def headline(self) -> str:
-        """The metric that stands for the evaluation in plots: `pass_at_1`."""
         return f"{self.use.removesuffix('k')}{self.k[0]}"
 
     def needs(self) -> dict[str, Columns]:
@@ -43,6 +50,11 @@ class SampleEvaluator(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         """One artifact of metrics."""
         return {MAIN: Output(ArtifactKind.METRICS)}
+
+
+def by_prompt(session: Session, query: str) -> list[Asked[Any]]:
+    """What a query over prompt id, difficulty and counts gives, in the order of prompt ids."""
+    return [Asked(str(row[0]), row[1], row[2:]) for row in session.fetch(f"SELECT * FROM ({query}) ORDER BY 1")]
 
 
 def require_samples(step: Workspace, session: Session, most: int) -> None:
@@ -66,18 +78,3 @@ def require_samples(step: Workspace, session: Session, most: int) -> None:
             f"{step.step}: k is {most}, but {short:,} prompts of {source} have fewer samples ({example} has {count}). "
             f"Lower k, or raise samples where the rows are made"
         )
-
-
-def mean(parts: Iterable[tuple[float, int]]) -> float:
-    """The mean of values that each stand for a number of prompts; exact, so that order does not show."""
-    parts = list(parts)
-    return fsum(value * count for value, count in parts) / sum(count for _, count in parts)
-
-
-def grouped(entries: Iterable[tuple[float | None, Any]]) -> dict[str, list[Any]]:
-    """Entries by the label of their difficulty; those without one are left out."""
-    groups: dict[str, list[Any]] = {}
-    for difficulty, entry in entries:
-        if difficulty is not None:
-            groups.setdefault(difficulty_label(difficulty), []).append(entry)
-    return groups

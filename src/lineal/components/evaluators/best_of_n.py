@@ -6,20 +6,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from annotated_types import Ge
 from pydantic import model_validator
 
 from lineal.components.base import Columns, ModelRef, Output, Workspace, merged
-from lineal.components.evaluators.base import Ks, grouped, mean
+from lineal.components.evaluators.base import Ks
 from lineal.components.evaluators.judging import JudgedDraws
-from lineal.components.evaluators.metrics import write_metrics
+from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.components.evaluators.pass_at_k import pass_at_k
 from lineal.components.generators.drawing import Draw
-from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, check_extract, extracted
+from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
+from lineal.data.conversations import prompts_of
+from lineal.data.estimates import Estimate, Figure, mean, ratio
 from lineal.engines.factory import open_likelihood, open_reward_model
 from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
@@ -75,7 +77,6 @@ class BestOfN(JudgedDraws):
 
     @property
     def headline(self) -> str:
-        """The metric that stands for the evaluation in plots."""
         return f"best_of_{max(self.k or [self.samples])}"
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
@@ -85,11 +86,10 @@ class BestOfN(JudgedDraws):
         """Samples, judges, scores, and writes rows and metrics."""
         import pyarrow as pa
 
-        check_extract(step, self.extract)
         scores = self._scores(step)
 
         def scored(rows: pa.Table) -> pa.Table:
-            pairs = list(zip(rows["prompt"].to_pylist(), rows["completion"].to_pylist(), strict=True))
+            pairs = list(zip(prompts_of(rows), rows["completion"].to_pylist(), strict=True))
             with step.timed("score"):
                 found = scores(pairs, lambda _: None)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))
@@ -106,24 +106,25 @@ class BestOfN(JudgedDraws):
 
     def _write(self, step: Workspace, table: pa.Table) -> None:
         """Metrics over all prompts and by difficulty; a prompt with a sample that could not be judged is left out."""
-        by_prompt = _candidates(table, self.extract)
-        whole = [(difficulty, [each for each in found if each]) for difficulty, found in by_prompt if None not in found]
+        found = _candidates(table, self.extract)
+        whole = [Asked(one.prompt, one.difficulty, [c for c in one.counts if c]) for one in found if None not in one.counts]
         if not whole:
             raise DataError(f"{step.step}: no prompt has all of its samples judged. Mend the verifier")
-        groups = {label: self._metrics(found) for label, found in grouped(whole).items()}
-        overall = self._metrics([found for _, found in whole])
-        write_metrics(step, {**overall, "left_out": len(by_prompt) - len(whole), "by_difficulty": groups})
+        write_evaluation(step, self.headline, whole, self._metrics, left_out=len(found) - len(whole))
 
-    def _metrics(self, prompts: Sequence[Sequence[Candidate]]) -> dict[str, Any]:
-        counts = [(len(found), sum(each.right for each in found), 1) for found in prompts]
-        metrics: dict[str, Any] = {"prompts": len(prompts), "pass_at_1": pass_at_k(counts, 1)}
+    def _metrics(self, prompts: list[list[Candidate]]) -> Numbers:
+        counts = [(len(found), sum(each.right for each in found)) for found in prompts]
+        metrics: dict[str, int | float | Figure | Estimate] = {"prompts": len(prompts), "pass_at_1": pass_at_k(counts, 1)}
         for k in self.k or [self.samples]:
-            metrics[f"best_of_{k}"] = mean((best_of_k(found, k), 1) for found in prompts)
+            draws = len(prompts) * self.samples / k
+            metrics[f"best_of_{k}"] = mean([best_of_k(found, k) for found in prompts], samples=draws)
             metrics[f"pass_at_{k}"] = pass_at_k(counts, k)
-        metrics[f"majority_at_{self.samples}"] = mean((_majority(found), 1) for found in prompts)
-        mixed = [(right, wrong) for right, wrong in map(_split, prompts) if right and wrong]
-        if mixed:
-            metrics["ranked_right"] = mean((_ranked_right(right, wrong), 1) for right, wrong in mixed)
+        metrics[f"majority_at_{self.samples}"] = mean([_majority(found) for found in prompts])
+        split = [_split(found) for found in prompts]
+        mixed = [bool(right and wrong) for right, wrong in split]
+        if any(mixed):
+            ranked = [_ranked_right(*pair) if both else 0.0 for pair, both in zip(split, mixed, strict=True)]
+            metrics["ranked_right"] = ratio(ranked, list(map(float, mixed)), samples=sum(map(_pairs_apart, split)))
         return metrics
 
 
@@ -137,14 +138,15 @@ def best_of_k(candidates: Sequence[Candidate], k: int) -> float:
     return sum(comb(n - 1 - i, k - 1) for i, candidate in enumerate(ordered) if candidate.right) / comb(n, k)
 
 
-def _candidates(table: pa.Table, pattern: str | None) -> list[tuple[float | None, list[Candidate | None]]]:
-    """By prompt, its difficulty and its samples in order; None for one that could not be judged."""
+def _candidates(table: pa.Table, pattern: str | None) -> list[Asked[list[Candidate | None]]]:
+    """Every prompt's samples in order; None for one that could not be judged."""
     answers = table["completion"] if pattern is None else extracted(table["completion"], pattern)
-    found: dict[str, tuple[float | None, list[Candidate | None]]] = {}
+    found: dict[str, Asked[list[Candidate | None]]] = {}
     for row, answer in zip(table.drop_columns(["completion"]).to_pylist(), answers.to_pylist(), strict=True):
         own = None if answer is None or row["finish_reason"] == "length" else answer.strip() or None
         candidate = None if row["verdict"] == ERROR else Candidate(row["verdict"] == PASS, row[RANKING], own)
-        found.setdefault(row["prompt_id"], (row.get("difficulty"), []))[1].append(candidate)
+        asked: Asked[list[Candidate | None]] = Asked(row["prompt_id"], row.get("difficulty"), [])
+        found.setdefault(row["prompt_id"], asked).counts.append(candidate)
     return list(found.values())
 
 
@@ -164,3 +166,8 @@ def _split(candidates: Sequence[Candidate]) -> tuple[list[float], list[float]]:
 def _ranked_right(right: Sequence[float], wrong: Sequence[float]) -> float:
     """The share of pairs whose right one scores higher; equal scores count half."""
     return sum((a > b) + 0.5 * (a == b) for a in right for b in wrong) / (len(right) * len(wrong))
+
+
+def _pairs_apart(split: tuple[Sequence[float], Sequence[float]]) -> int:
+    """How many pairs of a right and a wrong sample share no sample."""
+    return min(map(len, split))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
-from lineal.components.evaluators.base import grouped, mean, require_samples
-from lineal.components.evaluators.metrics import write_metrics
+from lineal.components.base import MAIN, Columns, Output, RowsRef, Workspace
+from lineal.components.evaluators.base import Evaluator, by_prompt, require_samples
+from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import open_session
+from lineal.data.estimates import mean, ratio
 from lineal.recipe.references import ArtifactKind
 
 _COUNTS = """
@@ -18,15 +19,14 @@ _COUNTS = """
         SELECT prompt_id, min(difficulty) AS difficulty, count(*) AS samples,
             count(DISTINCT completion) FILTER (verdict = 'pass') AS correct FROM rows GROUP BY prompt_id
     )
-    SELECT difficulty, samples, answers, most, correct, count(*) FROM prompts JOIN tallies USING (prompt_id)
-    GROUP BY ALL ORDER BY ALL
+    SELECT prompt_id, difficulty, samples, answers, most, correct FROM prompts JOIN tallies USING (prompt_id)
 """
 
-Counts = tuple[int, int, int, int, int]
-"""Samples, different ones, the commonest one's count, different right ones, and how many prompts have just these."""
+Counts = tuple[int, int, int, int]
+"""A prompt's samples, different ones, the commonest one's count, different right ones."""
 
 
-class Diversity(Component):
+class Diversity(Evaluator):
     """Writes, over all prompts and by difficulty:
 
     - `distinct_share`: different completions of a prompt, per sample;
@@ -37,7 +37,6 @@ class Diversity(Component):
         rows: several samples of each prompt, with verdicts.
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
     headline: ClassVar[str] = "distinct_share"
 
     rows: RowsRef
@@ -52,18 +51,15 @@ class Diversity(Component):
         """Counts each prompt's completions."""
         with open_session(step, {"rows": step.rows("rows")}, ("difficulty",)) as session:
             require_samples(step, session, 1)
-            found: list[tuple[float | None, Counts]] = [(row[0], row[1:]) for row in session.fetch(_COUNTS)]
-        metrics = _metrics([counts for _, counts in found])
-        write_metrics(step, {
-            **metrics, "by_difficulty": {label: _metrics(counts) for label, counts in grouped(found).items()},
-        })  # fmt: skip
+            found = by_prompt(session, _COUNTS)
+        write_evaluation(step, self.headline, found, _metrics)
 
 
-def _metrics(counts: list[Counts]) -> dict[str, Any]:
-    samples = sum(number * prompts for number, *_, prompts in counts)
+def _metrics(counts: list[Counts]) -> Numbers:
+    samples = [number for number, *_ in counts]
     return {
-        "prompts": sum(prompts for *_, prompts in counts),
-        "distinct_share": sum(different * prompts for _, different, _, _, prompts in counts) / samples,
-        "distinct_right": mean((right, prompts) for *_, right, prompts in counts),
-        "vote_agreement": mean((most / number, prompts) for number, _, most, _, prompts in counts),
+        "prompts": len(counts),
+        "distinct_share": ratio([different for _, different, _, _ in counts], samples),
+        "distinct_right": mean([right for *_, right in counts], is_share=False),
+        "vote_agreement": mean([most / number for number, _, most, _ in counts], samples=sum(samples)),
     }

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
-from lineal.components.evaluators.base import grouped, require_samples
-from lineal.components.evaluators.metrics import write_metrics
+from lineal.components.base import MAIN, Columns, Output, RowsRef, Workspace
+from lineal.components.evaluators.base import Evaluator, by_prompt, require_samples
+from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import open_session
 from lineal.components.verifiers.base import Share
+from lineal.data.estimates import mean, ratio
 from lineal.recipe.references import ArtifactKind
 
 _COUNTS = """
-    SELECT difficulty, passed, samples, count(*) FROM (
-        SELECT min(difficulty) AS difficulty, count(*) FILTER (verdict = 'pass') AS passed, count(*) AS samples
-        FROM rows WHERE hinted IS NOT TRUE AND verdict IN ('pass', 'fail') GROUP BY prompt_id
-    ) GROUP BY ALL ORDER BY ALL
+    SELECT prompt_id, min(difficulty), count(*) FILTER (verdict = 'pass'), count(*)
+    FROM rows WHERE hinted IS NOT TRUE AND verdict IN ('pass', 'fail') GROUP BY prompt_id
 """
 
-Counts = tuple[int, int, int]
-"""Right samples, all samples, and how many prompts have just these."""
+Counts = tuple[int, int]
+"""A prompt's right samples, and all of them."""
 
 
-class HeadTail(Component):
+class HeadTail(Evaluator):
     """Writes `head_share`, `tail_share` and `unsolved_share` of the prompts, and of the right samples `tail_of_right`.
 
     A prompt belongs to the head from a pass rate of `head_from`, to the tail below it, and is unsolved without a pass.
@@ -34,7 +33,6 @@ class HeadTail(Component):
         head_from: the pass rate from which a prompt belongs to the head.
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
     headline: ClassVar[str] = "tail_of_right"
 
     rows: RowsRef
@@ -50,26 +48,17 @@ class HeadTail(Component):
         """Rates each prompt."""
         with open_session(step, {"rows": step.rows("rows")}, ("difficulty", "hinted")) as session:
             require_samples(step, session, 1)
-            found: list[tuple[float | None, Counts]] = [(row[0], row[1:]) for row in session.fetch(_COUNTS)]
-        metrics = self._metrics([counts for _, counts in found])
-        by_difficulty = {label: self._metrics(counts) for label, counts in grouped(found).items()}
-        write_metrics(step, {**metrics, "by_difficulty": by_difficulty})
+            found = by_prompt(session, _COUNTS)
+        write_evaluation(step, self.headline, found, self._metrics)
 
-    def _metrics(self, counts: list[Counts]) -> dict[str, Any]:
-        prompts = sum(number for *_, number in counts)
-        head = [entry for entry in counts if entry[0] and entry[0] >= self.head_from * entry[1]]
-        tail = [entry for entry in counts if entry[0] and entry not in head]
-        right = _passes(counts)
-        shares = {"head_share": _prompts(head), "tail_share": _prompts(tail), "unsolved_share": prompts - _prompts(head + tail)}
+    def _metrics(self, counts: list[Counts]) -> Numbers:
+        if not counts:
+            return {"prompts": 0, "head_share": 0.0, "tail_share": 0.0, "unsolved_share": 0.0, "tail_of_right": 0.0}
+        head = [float(passed > 0 and passed >= self.head_from * samples) for passed, samples in counts]
+        tail = [float(passed > 0 and not is_head) for (passed, _), is_head in zip(counts, head, strict=True)]
+        right = [passed for passed, _ in counts]
         return {
-            "prompts": prompts, **{name: value / max(1, prompts) for name, value in shares.items()},
-            "tail_of_right": _passes(tail) / max(1, right),
+            "prompts": len(counts), "head_share": mean(head), "tail_share": mean(tail),
+            "unsolved_share": mean([float(not passed) for passed in right]),
+            "tail_of_right": ratio([a * b for a, b in zip(right, tail, strict=True)], right) if any(right) else 0.0,
         }  # fmt: skip
-
-
-def _prompts(counts: list[Counts]) -> int:
-    return sum(number for *_, number in counts)
-
-
-def _passes(counts: list[Counts]) -> int:
-    return sum(passed * number for passed, _, number in counts)

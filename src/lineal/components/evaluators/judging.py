@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.base import Columns, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.evaluators.base import Evaluator
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts
 from lineal.components.generators.framing import Framing
 from lineal.components.verifiers.base import VERDICT, RowVerifier, written
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
-class JudgedDraws(Framing):
+class JudgedDraws(Framing, Evaluator):
     """Base of evaluators that draw completions of prompts and have a verifier judge them; the rows stay in the artifact.
 
     Attributes:
@@ -32,7 +33,6 @@ class JudgedDraws(Framing):
         chat, system, template, examples: see `Framing`.
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 

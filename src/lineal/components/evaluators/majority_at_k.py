@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import fsum
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from lineal.components.base import Workspace
-from lineal.components.evaluators.base import SampleEvaluator, grouped, require_samples
-from lineal.components.evaluators.metrics import write_metrics
-from lineal.components.selectors.query import Session, open_session
-from lineal.components.verifiers.base import Pattern, answer_in, check_extract
+from lineal.components.evaluators.base import SampleEvaluator, by_prompt, require_samples
+from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
+from lineal.components.selectors.query import open_session
+from lineal.components.verifiers.base import Pattern, answer_in
+from lineal.data.estimates import mean
 
-Vote = tuple[float | None, tuple[float, float]]
-"""Difficulty; value of a vote; weight of the votes like it, where all votes of one prompt weigh 1 together."""
+Votes = Mapping[int, tuple[float, int]]
+"""By k, the mean value of a prompt's votes, and how many votes there are."""
 
 
 class MajorityAtK(SampleEvaluator):
@@ -30,22 +29,25 @@ class MajorityAtK(SampleEvaluator):
 
     def run(self, step: Workspace) -> None:
         """Lets the samples vote."""
-        check_extract(step, self.extract)
         with open_session(step, {"rows": step.rows("rows")}, ("difficulty", "finish_reason", "sample_index")) as session:
             require_samples(step, session, max(self.k))
             session.create("answers", _answers(self.extract))
-            difficulties = [row[0] for row in session.fetch("SELECT min(difficulty) FROM rows GROUP BY prompt_id")]
-            votes = {k: _votes(session, k) for k in self.k}
-        groups = grouped((difficulty, difficulty) for difficulty in difficulties)
-        by_difficulty = {label: self._metrics(votes, len(entries), label) for label, entries in groups.items()}
-        write_metrics(step, {**self._metrics(votes, len(difficulties)), "by_difficulty": by_difficulty})
+            votes = {k: by_prompt(session, _votes(k)) for k in self.k}
+        write_evaluation(step, self.headline, _together(votes), self._metrics)
 
-    def _metrics(self, votes: Mapping[int, list[Vote]], prompts: int, label: str | None = None) -> dict[str, Any]:
-        metrics: dict[str, Any] = {"prompts": prompts}
-        for k, found in votes.items():
-            chosen = grouped(found)[label] if label else [entry for _, entry in found]
-            metrics[f"majority_at_{k}"] = fsum(value * weight for value, weight in chosen) / prompts
-        return metrics
+    def _metrics(self, votes: list[Votes]) -> Numbers:
+        figures = {
+            f"majority_at_{k}": mean([one[k][0] for one in votes], samples=sum(one[k][1] for one in votes)) for k in self.k
+        }
+        return {"prompts": len(votes), **figures}
+
+
+def _together(votes: Mapping[int, Sequence[Asked[tuple[float, int]]]]) -> list[Asked[Votes]]:
+    """The votes of every k by prompt; all ks have the same prompts in the same order."""
+    return [
+        Asked(same[0].prompt, same[0].difficulty, dict(zip(votes, (one.counts for one in same), strict=True)))
+        for same in zip(*votes.values(), strict=True)
+    ]
 
 
 def _answers(pattern: str | None) -> str:
@@ -57,10 +59,9 @@ def _answers(pattern: str | None) -> str:
     )
 
 
-def _votes(session: Session, k: int) -> list[Vote]:
-    """How every vote of k samples went."""
-    found = session.fetch(
-        f"""
+def _votes(k: int) -> str:
+    """A query for how the votes of k samples went: prompt, difficulty, mean value, votes."""
+    return f"""
         WITH tallies AS (
             SELECT prompt_id, number // {k} AS vote, voted, count(*) AS votes FROM answers
             WHERE number < samples // {k} * {k} AND voted IS NOT NULL GROUP BY ALL
@@ -69,14 +70,12 @@ def _votes(session: Session, k: int) -> list[Vote]:
         ), right_answers AS (
             SELECT DISTINCT prompt_id, voted FROM answers WHERE verdict = 'pass' AND voted IS NOT NULL
         ), values_ AS (
-            SELECT prompt_id, vote, count(r.voted) AS correct, count(*) AS tied
+            SELECT prompt_id, vote, count(r.voted) / count(*) AS value
             FROM leaders LEFT JOIN right_answers r USING (prompt_id, voted) GROUP BY prompt_id, vote
         ), prompts AS (
             SELECT prompt_id, min(difficulty) AS difficulty, min(samples) // {k} AS votes FROM answers GROUP BY prompt_id
         )
-        SELECT difficulty, votes, coalesce(correct, 0), coalesce(tied, 1), count(*)
-        FROM prompts, range(votes) held(vote) LEFT JOIN values_ v ON v.prompt_id = prompts.prompt_id AND v.vote = held.vote
-        GROUP BY ALL ORDER BY ALL
+        SELECT prompt_id, any_value(difficulty), coalesce(list_sum(list(value ORDER BY vote)), 0) / any_value(votes),
+            any_value(votes)
+        FROM prompts LEFT JOIN values_ USING (prompt_id) GROUP BY prompt_id
         """
-    )
-    return [(difficulty, (correct / tied, count / votes)) for difficulty, votes, correct, tied, count in found]

@@ -1,71 +1,104 @@
-"""`metrics.json`: what an evaluation found, written so that equal findings are equal bytes."""
+"""What an evaluation writes: its numbers, how sure they are, and each prompt's part; equal findings are equal bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from lineal.components.base import Workspace
+from lineal.data.estimates import Estimate, Figure
 from lineal.data.ids import canonical_json
-from lineal.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 METRICS_FILE = "metrics.json"
+"""Numbers by name, and the interval of the headline as `low` and `high`: what `dvc metrics show` prints."""
 CURVE_FILE = "curve.json"
 """The same numbers as a list of one point, which is what DVC draws curves from."""
+DETAILS_FILE = "details.json"
+"""The headline's name, every figure's interval, and the numbers by difficulty."""
+PROMPTS_FILE = "prompts.json"
+"""By prompt id, a value of which the headline is the mean: what two evaluations of the same prompts are compared by."""
+LOW, HIGH = "low", "high"
 DECIMALS = 10
 """Digits kept: fewer than a float has, so that the order of a sum does not show."""
 
+Numbers = Mapping[str, int | float | Figure | Estimate]
+Counts = TypeVar("Counts")
 
-def write_metrics(step: Workspace, metrics: Mapping[str, Any]) -> None:
-    """Writes numbers by name (and, under `by_difficulty`, the same by group) as the step's main output."""
-    rounded = _rounded(metrics)
-    point = {"round": step.round, **{name: value for name, value in rounded.items() if isinstance(value, int | float)}}
-    (step.directory() / METRICS_FILE).write_text(canonical_json(rounded) + "\n", encoding="utf-8")
-    (step.directory() / CURVE_FILE).write_text(canonical_json([point]) + "\n", encoding="utf-8")
+
+@dataclass(frozen=True)
+class Asked(Generic[Counts]):
+    """What an evaluation found of one prompt.
+
+    Attributes:
+        prompt: the prompt's id.
+        difficulty: as its source measures it, where it does.
+        counts: what the evaluation counts.
+    """
+
+    prompt: str
+    difficulty: float | None
+    counts: Counts
+
+
+def write_evaluation(
+    step: Workspace, headline: str, asked: Sequence[Asked[Counts]], measure: Callable[[list[Counts]], Numbers], **more: Any
+) -> None:
+    """Writes an evaluation's numbers over all prompts and by difficulty.
+
+    Args:
+        step: where they go.
+        headline: the figure that stands for the evaluation.
+        asked: what it found of each prompt.
+        measure: the numbers of some prompts.
+        more: numbers that are not split by difficulty.
+    """
+    overall = measure([one.counts for one in asked])
+    groups: dict[str, list[Counts]] = {}
+    for one in asked:
+        if one.difficulty is not None:
+            groups.setdefault(difficulty_label(one.difficulty), []).append(one.counts)
+    by_difficulty = {label: _plain(measure(part), headline) for label, part in groups.items()}
+    figure = overall.get(headline)
+    prompts = dict(zip((one.prompt for one in asked), figure.by_prompt, strict=True)) if isinstance(figure, Figure) else {}
+    write_metrics(step, headline, {**overall, **more}, prompts, by_difficulty)
+
+
+def write_metrics(
+    step: Workspace,
+    headline: str,
+    numbers: Numbers,
+    prompts: Mapping[str, float],
+    by_difficulty: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Writes numbers by name as the step's main output, with the interval of every figure among them."""
+    intervals = {name: [found.low, found.high] for name, value in numbers.items() if (found := _estimate(value)) is not None}
+    metrics = _rounded(_plain(numbers, headline))
+    details = {"headline": headline, "intervals": intervals, "by_difficulty": by_difficulty}
+    files = {
+        METRICS_FILE: metrics, CURVE_FILE: [{"round": step.round, **metrics}], DETAILS_FILE: details, PROMPTS_FILE: prompts,
+    }  # fmt: skip
+    for name, content in files.items():
+        (step.directory() / name).write_text(canonical_json(_rounded(content)) + "\n", encoding="utf-8")
+
+
+def _estimate(value: object) -> Estimate | None:
+    return value.estimate if isinstance(value, Figure) else value if isinstance(value, Estimate) else None
+
+
+def _plain(numbers: Numbers, headline: str) -> dict[str, float]:
+    """The numbers without intervals, but for the headline's."""
+    found = {name: value.value if isinstance(value, Figure | Estimate) else value for name, value in numbers.items()}
+    estimate = _estimate(numbers.get(headline))
+    return found if estimate is None else {**found, LOW: estimate.low, HIGH: estimate.high}
 
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
     return round(value, DECIMALS) if isinstance(value, float) else value
-
-
-def accuracy_metrics(table: pa.Table) -> dict[str, Any]:
-    """Accuracy of judged rows: passes divided by passes and fails; errors are counted apart.
-
-    Returns:
-        `accuracy`, `count`, `errors`, and the first two by difficulty.
-
-    Raises:
-        DataError: no row has a verdict of pass or fail.
-    """
-    groups: dict[str, list[int]] = {}
-    passed = failed = errors = 0
-    for verdict, difficulty, count in _verdict_counts(table):
-        if verdict not in ("pass", "fail"):
-            errors += count
-            continue
-        passed, failed = passed + count * (verdict == "pass"), failed + count * (verdict == "fail")
-        if difficulty is not None:
-            group = groups.setdefault(difficulty_label(difficulty), [0, 0])
-            group[0] += count * (verdict == "pass")
-            group[1] += count
-    if not passed + failed:
-        raise DataError(f"no accuracy: none of {table.num_rows:,} rows has verdict pass or fail ({errors:,} errors)")
-    by_difficulty = {label: {"accuracy": right / count, "count": count} for label, (right, count) in groups.items()}
-    return {"accuracy": passed / (passed + failed), "count": passed + failed, "errors": errors, "by_difficulty": by_difficulty}
-
-
-def _verdict_counts(table: pa.Table) -> Iterable[tuple[str | None, float | None, int]]:
-    import pyarrow as pa
-
-    if "difficulty" not in table.column_names:
-        table = table.append_column("difficulty", pa.nulls(table.num_rows, pa.float64()))
-    counted = table.select(["verdict", "difficulty"]).group_by(["verdict", "difficulty"]).aggregate([([], "count_all")])
-    return [(row["verdict"], row["difficulty"], row["count_all"]) for row in counted.to_pylist()]
 
 
 def difficulty_label(difficulty: float) -> str:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import pydantic
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
-from lineal.components.evaluators.base import grouped
-from lineal.components.evaluators.metrics import write_metrics
+from lineal.components.base import MAIN, Columns, Output, RowsRef, Workspace
+from lineal.components.evaluators.base import CLUSTER, Evaluator, by_prompt
+from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import literal, open_session
 from lineal.components.verifiers.base import Share
+from lineal.data.estimates import ratio
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
-Counts = tuple[bool, bool, int]
-"""Whether right, whether refused, and how many rows are so."""
+Counts = tuple[int, int, int]
+"""A prompt's right rows, refusing ones, and all of them."""
 
 
-class Refusals(Component):
+class Refusals(Evaluator):
     """Writes, over all rows and by difficulty:
 
     - `precision`: right answers among the answers that were given (0 where none was);
@@ -32,7 +33,6 @@ class Refusals(Component):
         laziness: how much a refusal costs (lambda in the paper).
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
     headline: ClassVar[str] = "objective"
 
     rows: RowsRef
@@ -47,24 +47,24 @@ class Refusals(Component):
 
     def run(self, step: Workspace) -> None:
         """Counts answers and refusals."""
-        with open_session(step, {"rows": step.rows("rows")}, ("difficulty",)) as session:
-            found: list[tuple[float | None, Counts]] = [
-                (row[0], row[1:])
-                for row in session.fetch(
-                    "SELECT difficulty, verdict = 'pass', "
-                    f"verdict = 'fail' AND coalesce(ends_with(completion, {literal(self.refusal)}), false), count(*) FROM rows "
-                    "WHERE verdict IN ('pass', 'fail') GROUP BY ALL ORDER BY ALL"
-                )
-            ]
+        refuses = f"verdict = 'fail' AND coalesce(ends_with(completion, {literal(self.refusal)}), false)"
+        with open_session(step, {"rows": step.rows("rows")}, ("prompt_id", "difficulty")) as session:
+            found = by_prompt(
+                session,
+                f"SELECT {CLUSTER}, min(difficulty), count(*) FILTER (verdict = 'pass'), count(*) FILTER ({refuses}), count(*) "
+                "FROM rows WHERE verdict IN ('pass', 'fail') GROUP BY 1",
+            )
         if not found:
             raise DataError(f"{step.step}: no row of {step.inputs['rows'][0].key} has verdict pass or fail")
-        by_difficulty = {label: self._metrics(counts) for label, counts in grouped(found).items()}
-        write_metrics(step, {**self._metrics([counts for _, counts in found]), "by_difficulty": by_difficulty})
+        write_evaluation(step, self.headline, found, self._metrics)
 
-    def _metrics(self, counts: list[Counts]) -> dict[str, Any]:
-        rows = sum(count for *_, count in counts)
-        right = sum(count for is_right, _, count in counts if is_right)
-        refused = sum(count for _, is_refused, count in counts if is_refused)
-        precision, refusal_rate = right / max(1, rows - refused), refused / rows
-        objective = (1 - self.laziness) * precision + self.laziness * (1 - refusal_rate)
-        return {"count": rows, "precision": precision, "refusal_rate": refusal_rate, "objective": objective}
+    def _metrics(self, counts: list[Counts]) -> Numbers:
+        right, refused, rows = (list(column) for column in zip(*counts, strict=True))
+        refusal_rate = ratio(refused, rows)
+        given = [all_rows - refusing for all_rows, refusing in zip(rows, refused, strict=True)]
+        kept = refusal_rate.times(-self.laziness, plus=self.laziness)
+        if not any(given):
+            return {"count": sum(rows), "precision": 0.0, "refusal_rate": refusal_rate, "objective": kept}
+        precision = ratio(right, given)
+        objective = precision.times(1 - self.laziness) + kept
+        return {"count": sum(rows), "precision": precision, "refusal_rate": refusal_rate, "objective": objective}

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
-from lineal.components.evaluators.metrics import write_metrics
+from lineal.components.base import MAIN, Columns, Output, RowsRef, Workspace
+from lineal.components.evaluators.base import Evaluator, by_prompt
+from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import Session, open_session
+from lineal.data.estimates import mean
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 _PAIRS = """
-    SELECT b.verdict = 'pass', a.verdict = 'pass', count(*) FROM before b JOIN after a USING (prompt_id)
-    WHERE a.verdict IN ('pass', 'fail') AND b.verdict IN ('pass', 'fail') GROUP BY ALL
+    SELECT prompt_id, NULL, b.verdict = 'pass', a.verdict = 'pass' FROM before b JOIN after a USING (prompt_id)
+    WHERE a.verdict IN ('pass', 'fail') AND b.verdict IN ('pass', 'fail')
 """
 
 
-class Transitions(Component):
+class Transitions(Evaluator):
     """Writes the shares `right_to_wrong`, `wrong_to_right`, `right_to_right` and `wrong_to_wrong` of the prompts.
 
     Attributes:
         before, after: two evaluations of the same prompts, one row for each prompt: `previous.evaluation`, `evaluation`.
     """
 
-    role: ClassVar[Role] = Role.EVALUATOR
     headline: ClassVar[str] = "right_to_wrong"
+    higher_is_better: ClassVar[bool] = False
 
     before: RowsRef
     after: RowsRef
@@ -41,21 +43,26 @@ class Transitions(Component):
         with open_session(step, {name: step.rows(name) for name in ("before", "after")}) as session:
             for name in ("before", "after"):
                 self._require_one_each(step, session, name)
-            pairs = {(bool(before), bool(after)): count for before, after, count in session.fetch(_PAIRS)}
-        prompts = sum(pairs.values())
-        if not prompts:
+            pairs = by_prompt(session, _PAIRS)
+        if not pairs:
             keys = " and ".join(step.inputs[name][0].key for name in ("before", "after"))
             raise DataError(f"{step.step}: {keys} have no prompt in common that both judged; evaluate on the same task set")
-        words = {True: "right", False: "wrong"}
-        shares = {
-            f"{words[before]}_to_{words[after]}": pairs.get((before, after), 0) / prompts
-            for before in (True, False)
-            for after in (True, False)
-        }
-        write_metrics(step, {"prompts": prompts, **shares})
+        write_evaluation(step, self.headline, pairs, _shares)
 
     def _require_one_each(self, step: Workspace, session: Session, name: str) -> None:
         twice = session.fetch(f"SELECT prompt_id, count(*) FROM {name} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1")
         if twice:
             key = step.inputs[name][0].key
             raise DataError(f"{step.step}: {key} has {twice[0][1]} rows of prompt {twice[0][0]}; expected one, as from accuracy")
+
+
+def _shares(pairs: list[tuple[bool, bool]]) -> Numbers:
+    words = {True: "right", False: "wrong"}
+    return {
+        "prompts": len(pairs),
+        **{
+            f"{words[before]}_to_{words[after]}": mean([float(pair == (before, after)) for pair in pairs])
+            for before in (True, False)
+            for after in (True, False)
+        },
+    }

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
+KeepsIds = Annotated[bool, Field(exclude_if=lambda value: not value)]
+"""Left out of the identity where nothing more is kept."""
+
+
 class Sample(Framing):
     """Samples completions.
 
@@ -41,6 +45,7 @@ class Sample(Framing):
             was given is in the column `asked`, a conversation as JSON.
         hint: a column of the prompts; its text is put before the prompt, and the rows keep the prompt without it.
         seed_by: a word that enters the seeds, to make agents of one population differ.
+        token_ids: keeps the ids of the drawn tokens; trainers learn these then, and don't encode the completions again.
     """
 
     role: ClassVar[Role] = Role.GENERATOR
@@ -57,6 +62,7 @@ class Sample(Framing):
     row_prompt: Annotated[Literal["asked", "own"], Field(exclude_if=lambda value: value == "asked")] = "asked"
     hint: str | None = None
     seed_by: str | None = None
+    token_ids: KeepsIds = False
 
     @model_validator(mode="after")
     def _one_frame(self) -> Self:
@@ -71,18 +77,22 @@ class Sample(Framing):
         return {**needed, "prompts": merged(needed["prompts"], (self.hint,) if self.hint else ())}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        drawn = self.drawn_columns(inputs["prompts"])
         if self.row_prompt == "own":
-            drawn = (*sampled_columns(inputs["prompts"]), "asked")
-        return {"": Output(ArtifactKind.ROWS, drawn)}
+            return {"": Output(ArtifactKind.ROWS, (*sampled_columns(inputs["prompts"], self._ids), "asked"))}
+        return {"": Output(ArtifactKind.ROWS, merged(self.drawn_columns(inputs["prompts"]), self._ids))}
+
+    @property
+    def _ids(self) -> Columns:
+        return ("token_ids",) if self.token_ids else ()
 
     def _draws(self, step: Workspace) -> list[Draw]:
         temperatures = self.temperature if isinstance(self.temperature, list) else [self.temperature]
         settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat) for heat in temperatures]
-        draw = self.framed(step, Draw(settings[0], self.samples, render=self._render, seed_by=self.seed_by))
+        draw = Draw(settings[0], self.samples, render=self._render, adds=self._ids, seed_by=self.seed_by)
         hidden = self.hint is not None or self.row_prompt == "own"
-        draw = replace(draw, hinted=hidden, adds=() if hidden else draw.adds)
-        return [replace(draw, settings=each, first_index=number * self.samples) for number, each in enumerate(settings)]
+        framed = replace(self.framed(step, draw), hinted=hidden)
+        framed = replace(framed, adds=self._ids) if hidden else framed
+        return [replace(framed, settings=each, first_index=number * self.samples) for number, each in enumerate(settings)]
 
     def _render(self, row: Mapping[str, Any]) -> Prompt:
         hint = row[self.hint] or "" if self.hint else ""

@@ -116,5 +116,5 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 def _environment() -> dict[str, str]:
     """Fixed hashing, so that sets are walked in the same order everywhere; one thread per process."""
-    fixed = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    fixed = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return {**os.environ, **fixed, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -41,7 +41,6 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the function prints must not mix with the replies
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     logging.disable(logging.CRITICAL)
     location, _, name = sys.argv[1].partition(":")
     try:
@@ -52,6 +51,7 @@ def main() -> None:
         _reply(replies, f"{type(error).__name__}: {error}")
         return
     _reply(replies, READY)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not before: Python keeps what it compiles of the imports
     sys.addaudithook(_refuse)
     _serve(function, float(sys.argv[2]), replies)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import py_compile
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,13 @@ from lineal.errors import SandboxError
 READY = b"ready\n"
 TMP_BYTES = 32 << 20
 _NOBODY = "65534"
-_PROGRAM = "/inside.pyc"
+PROGRAM, JUDGE = "inside", "examiner"
+"""What a sandbox is for: the script of this package that runs in it."""
+_FILES = {
+    PROGRAM: {"inside": "/inside.pyc"},
+    JUDGE: {name: f"/judge/lineal/components/sandbox/{name}.pyc" for name in ("examiner", "inside", "values")},
+}
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/tmp", "PATH": ""}  # noqa: S108 - the sandbox's own
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64")
 _INSTALL = "Install it: apt install bubblewrap (Debian, Ubuntu) or dnf install bubblewrap (Fedora)"
 _NAMESPACES = (
@@ -48,20 +55,44 @@ class Limits:
     output_bytes: int
 
 
-def start(limits: Limits, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def start(limits: Limits, script: str = PROGRAM, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """A sandbox that gets itself ready and waits for a job on its standard input.
 
     Raises:
         SandboxError: bubblewrap is not installed.
     """
     arguments = [str(number) for number in (limits.cpu_seconds, limits.memory_bytes, limits.output_bytes)]
-    with _readable(_inside()) as program, _readable(refusals()) as filters:
+    environment = {**_ENVIRONMENT, "PYTHONPATH": "/judge"} if script == JUDGE else _ENVIRONMENT
+    with ExitStack() as stack:
+        filters = stack.enter_context(_readable(refusals()))
+        sources = {path: stack.enter_context(_readable(_compiled(name))) for name, path in _FILES[script].items()}
+        files = [part for path, source in sources.items() for part in ("--file", str(source), path)]
         return subprocess.Popen(  # noqa: S603 - the program itself is data, which comes in later
-            [*_walls(), "--file", str(program), _PROGRAM, "--remount-ro", "/", "--seccomp", str(filters), "--",
-             _interpreter(), "-s", "-S", "-P", "-B", _PROGRAM, *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, pass_fds=(program, filters), bufsize=0,
-            env={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/tmp", "PATH": ""},  # noqa: S108 - the sandbox's own
+            [*_walls(), *files, "--remount-ro", "/", "--seccomp", str(filters), "--",
+             _interpreter(), "-s", "-S", "-P", "-B", _FILES[script][script], *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, pass_fds=(*sources.values(), filters), bufsize=0,
+            env=environment, process_group=0,
         )  # fmt: skip
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a sandbox, however far it has come, and waits for it.
+
+    bubblewrap's inner process asks the kernel to die with the outer one only when it is nearly up. Ended before that, the outer
+    one would leave it waiting for ever, so all of their process group is ended; the inner one leaves the group later.
+    """
+    kill(process)
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a sandbox without waiting for it."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -82,9 +113,9 @@ def require() -> None:
     Raises:
         SandboxError: it doesn't come up; says what to install or to allow.
     """
-    process = start(Limits(10, 100.0, 1 << 29, 1 << 16), subprocess.PIPE)
+    process = start(Limits(10, 100.0, 1 << 29, 1 << 16), stderr=subprocess.PIPE)
     with process:
-        _, complaint = process.communicate(repr({"name": "probe", "source": "", "input": "", "calls": []}).encode())
+        _, complaint = process.communicate(b'{"name": "probe", "source": "", "input": "", "calls": []}\n')
     if process.returncode:
         told = complaint.decode("utf-8", "replace").strip().replace("\n", "; ")[:300]
         fix = _NAMESPACES if "namespace" in told or "uid map" in told or "permitted" in told.lower() else _INSTALL
@@ -127,10 +158,10 @@ def _interpreter() -> str:
 
 
 @cache
-def _inside() -> bytes:
-    """`inside.py` as Python's own bytecode: compiling it takes 4 ms of every start."""
+def _compiled(name: str) -> bytes:
+    """A module of this package as Python's own bytecode: compiling `inside.py` would take 4 ms of every start."""
     with tempfile.TemporaryDirectory() as directory:
-        target = Path(directory) / "inside.pyc"
+        target = Path(directory) / f"{name}.pyc"
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(str(Path(__file__).with_name("inside.py")), str(target), doraise=True, invalidation_mode=mode)
+        py_compile.compile(str(Path(__file__).with_name(f"{name}.py")), str(target), doraise=True, invalidation_mode=mode)
         return target.read_bytes()

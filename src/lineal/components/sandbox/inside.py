@@ -1,8 +1,12 @@
 """What runs inside the sandbox: `python inside.pyc CPU_SECONDS MEMORY_BYTES FILE_BYTES`, one process for one program.
 
-It says `ready`, reads a job until its standard input ends, runs the program and answers with one line of JSON:
+It says `ready`, reads a job (one line), runs the program and answers with one line of JSON:
 
     {"raised": null, "output": "printed", "results": [[true, VALUE], [false, "ZeroDivisionError: division by zero"]]}
+
+A job with `"serves": True` has no calls of its own. Its answer is one result, of the program itself; then comes one request per
+line, `(OBJECT, NAME, ARGUMENTS, KEYWORDS)`, and each is answered by one result. OBJECT is the number of a value that had no plain
+form, or None for the program's own names; NAME is the attribute that is asked for, or None for a call.
 
 The program shares this process and may change everything in it, so whoever reads the line takes it as the program's own
 words. No expected answer ever comes in here.
@@ -24,20 +28,26 @@ def main(cpu_seconds: int, memory_bytes: int, file_bytes: int) -> None:
     channel = posix.dup(1)
     posix.dup2(2, 1)
     posix.write(channel, b"ready\n")
-    job = eval(read_to_end(0))  # noqa: S307 - a dict of texts, as repr writes it
+    job = eval(read_line(0))  # noqa: S307 - a dict of texts, as repr writes it
+    requests = posix.dup(0) if job.get("serves") else -1
     feed(job["input"])
     capture = scratch()
     posix.dup2(capture, 1)
     limit(cpu_seconds, memory_bytes, file_bytes)
-    write_to_end(channel, answer(job, capture))
+    if requests < 0:
+        write_to_end(channel, answer(job, capture))
+    else:
+        serve(job, requests, channel)
     posix._exit(0)
 
 
-def read_to_end(descriptor: int) -> str:
-    """All of a pipe's text."""
+def read_line(descriptor: int) -> str:
+    """A pipe's text up to the first line's end, or its own end. Whoever writes waits for an answer after each line."""
     parts = []
     while part := posix.read(descriptor, 1 << 16):
         parts.append(part)
+        if part.endswith(b"\n"):
+            break
     return b"".join(parts).decode("utf-8", "surrogatepass")
 
 
@@ -74,25 +84,82 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int) -> None:
         resource.setrlimit(name, values)
 
 
-def answer(job: dict[str, object], capture: int) -> bytes:
-    """Runs the program and the calls; the reply's line."""
+def run(job: dict[str, object]) -> tuple[dict[str, object], str]:
+    """Runs the program; its names, and what it raised."""
     module = type(sys)(str(job["name"]))
     sys.modules[module.__name__] = module
     sys.argv = [module.__name__]
-    source, calls = str(job["source"]), job["calls"]
+    source = str(job["source"])
     if "random" in source:
         import random
 
         random.seed(0)
-    raised = attempt(source, module.__dict__)
-    results = [] if raised else [result(call, module.__dict__) for call in calls]  # type: ignore[attr-defined]
+    if "asyncio" in source:
+        replace_socket_pairs()
+    raised = attempt(str(job.get("imports", "")), module.__dict__) or attempt(source, module.__dict__)
+    return module.__dict__, raised
+
+
+def answer(job: dict[str, object], capture: int) -> bytes:
+    """Runs the program and the calls; the reply's line."""
+    space, raised = run(job)
+    calls = job["calls"]
+    results = [] if raised else [result(call, space) for call in calls]  # type: ignore[attr-defined]
     if raised == "SystemExit: 0" and not calls:
         raised = ""
     if sys.stdout is not None:
         sys.stdout.flush()
-    output = posix.pread(capture, posix.fstat(capture).st_size, 0).decode("utf-8", "backslashreplace")
+    output = posix.pread(capture, posix.fstat(capture).st_size, 0).decode("utf-8", "surrogateescape")
     error = quoted(raised) if raised else "null"
     return f'{{"raised": {error}, "output": {quoted(output)}, "results": [{", ".join(results)}]}}\n'.encode()
+
+
+KEPT: list[object] = []
+"""Values without a plain form that requests may name, by their number."""
+ARGUMENTS = {
+    "__builtins__": {"set": set, "frozenset": frozenset, "bytearray": bytearray, "range": range},
+    "inf": float("inf"), "nan": float("nan"), "kept": KEPT.__getitem__,
+}  # fmt: skip
+"""The names that requests are written with."""
+
+
+def serve(job: dict[str, object], requests: int, channel: int) -> None:
+    """Runs the program, then answers requests until there are no more."""
+    space, raised = run(job)
+    write_to_end(channel, (f"[false, {quoted(raised)}]" if raised else "[true, null]").encode() + b"\n")
+    while not raised and (line := read_line(requests)):
+        write_to_end(channel, served(line, space).encode() + b"\n")
+
+
+def served(line: str, space: dict[str, object]) -> str:
+    """The result of one request as JSON."""
+    try:
+        number, name, arguments, keywords = eval(line, ARGUMENTS)  # noqa: S307 - written by `examiner.py`
+        if name is None:
+            value = KEPT[number](*arguments, **keywords)
+        else:
+            value = space[name] if number is None else getattr(KEPT[number], name)
+        return f"[true, {plain(value)}]"
+    except BaseException as error:
+        return f"[false, {quoted(told(error))}]"
+
+
+def replace_socket_pairs() -> None:
+    """Gives asyncio a pipe to wake its loop with: the pair of sockets that it would take is refused."""
+    import socket
+
+    class End:
+        def __init__(self, descriptor: int) -> None:
+            self._descriptor = descriptor
+            self.fileno = lambda: descriptor
+            self.send = lambda data: posix.write(descriptor, data)
+            self.recv = lambda size: posix.read(descriptor, size)
+            self.close = lambda: posix.close(descriptor)
+
+        def setblocking(self, blocks: bool) -> None:
+            posix.set_blocking(self._descriptor, blocks)
+
+    socket.socketpair = lambda *_: tuple(map(End, posix.pipe()))
 
 
 def attempt(source: str, space: dict[str, object]) -> str:
@@ -145,7 +212,10 @@ def plain(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     written = next((write(value) for kind, write in WRITERS if isinstance(value, kind)), None)  # type: ignore[arg-type]
-    return written or f'{{"other": {quoted(type(value).__name__)}}}'
+    if written:
+        return written
+    KEPT.append(value)
+    return f'{{"other": [{quoted(type(value).__name__)}, {len(KEPT) - 1}]}}'
 
 
 def whole(value: int) -> str:

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from lineal.errors import SandboxError
 
 ARCHITECTURES: Mapping[str, tuple[int, int, int, tuple[int, ...]]] = {
-    # audit number, clone, clone3, and the refused: fork vfork; ptrace process_vm_readv process_vm_writev; socket; unshare setns
-    # mount umount2 pivot_root chroot; shmget msgget semget memfd_create; keyctl add_key request_key; bpf perf_event_open
-    # userfaultfd io_uring_setup
+    # audit number, clone, clone3, and the refused: fork vfork; ptrace process_vm_readv process_vm_writev; socket socketpair;
+    # unshare setns mount umount2 pivot_root chroot; shmget msgget semget memfd_create; keyctl add_key request_key; bpf
+    # perf_event_open userfaultfd io_uring_setup
     "x86_64": (0xC000003E, 56, 435, (
-        57, 58, 101, 310, 311, 41, 272, 308, 165, 166, 155, 161, 29, 68, 64, 319, 250, 248, 249, 321, 298, 323, 425,
+        57, 58, 101, 310, 311, 41, 53, 272, 308, 165, 166, 155, 161, 29, 68, 64, 319, 250, 248, 249, 321, 298, 323, 425,
     )),
     "aarch64": (0xC00000B7, 220, 435, (
-        117, 270, 271, 198, 97, 268, 40, 39, 41, 51, 194, 186, 190, 279, 219, 217, 218, 280, 241, 282, 425,
+        117, 270, 271, 198, 199, 97, 268, 40, 39, 41, 51, 194, 186, 190, 279, 219, 217, 218, 280, 241, 282, 425,
     )),
 }  # fmt: skip
 """By machine: how Linux numbers these calls. aarch64 has no fork and no vfork."""

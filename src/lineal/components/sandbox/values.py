@@ -1,55 +1,50 @@
-"""Plain values out of a sandboxed program's answer. They hold nothing of the program's: equality here is Python's own."""
+"""Plain values out of a sandboxed program's answer. They hold nothing of the program's: equality here is Python's own.
+
+The judge's sandbox reads values with this module too, and would pay 15 ms of every start for `typing` and `dataclasses`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
 UNREADABLE = (ValueError, TypeError, KeyError, RecursionError, OverflowError)
 """What reading a hostile answer may raise."""
 
 
-@dataclass(frozen=True, eq=False)
 class NotPlain:
-    """A value of a type that only the program knows. It equals nothing.
+    """A value of a type that only the program knows. It is neither equal nor unequal to anything, nor true, nor false.
 
     Attributes:
         type_name: how the program calls the type.
+        number: by which a request can name it (`inside.py`).
     """
 
-    type_name: str
+    __slots__ = ("number", "type_name")
 
-    def __eq__(self, other: object) -> bool:
-        return False
+    def __init__(self, type_name: str, number: int = 0) -> None:
+        self.type_name, self.number = type_name, number
 
-    def __hash__(self) -> int:
-        return 0
-
-    def __bool__(self) -> bool:
+    def _refuse(self, *_: object) -> bool:
         raise TypeError(f"{self.type_name!r} is no plain value")
+
+    __eq__ = __ne__ = __bool__ = _refuse
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return f"a {self.type_name}"
 
+    def __str__(self) -> str:
+        raise TypeError(f"{self.type_name!r} is no plain value")
 
-@dataclass(frozen=True)
-class Answer:
-    """What a program did.
-
-    Attributes:
-        raised: what it raised itself, or None.
-        output: what it wrote.
-        results: for each call its value, or `Raised`.
-    """
-
-    raised: str | None
-    output: str
-    results: tuple[Any, ...]
+    def __format__(self, specification: str) -> str:
+        return str(self)
 
 
-@dataclass(frozen=True)
 class Raised:
     """A call's exception.
 
@@ -57,7 +52,21 @@ class Raised:
         text: its type and message.
     """
 
-    text: str
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Answer:
+    """What a program did.
+
+    Attributes:
+        raised: what it raised itself, or None.
+        output: what it wrote; bytes that are no UTF-8 are lone surrogates.
+        results: for each call its value, or `Raised`.
+    """
+
+    def __init__(self, raised: str | None, output: str, results: tuple[Any, ...]) -> None:
+        self.raised, self.output, self.results = raised, output, results
 
 
 def read_answer(line: bytes, calls: int) -> Answer:
@@ -77,15 +86,39 @@ def read_answer(line: bytes, calls: int) -> Answer:
             raise ValueError("parts of other types")
         if len(results) != (0 if raised else calls):
             raise ValueError("another number of results")
-        values = tuple(_value(item) if ok is True else Raised(printable(str(item))) for ok, item in results)
+        values = tuple(map(_result, results))
     except UNREADABLE as error:
-        raise ValueError(f"no answer can be read from what it wrote ({type(error).__name__})") from error
-    return Answer(None if raised is None else printable(raised), printable(output), values)
+        raise ValueError(_told(error)) from error
+    return Answer(None if raised is None else printable(raised), output, values)
+
+
+def read_result(line: bytes) -> Any:
+    """The value that a line of a program that serves holds, or `Raised`.
+
+    Raises:
+        ValueError: it holds none, for whatever reason.
+    """
+    try:
+        return _result(json.loads(line.decode("ascii")))
+    except UNREADABLE as error:
+        raise ValueError(_told(error)) from error
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates written as escapes, so that it can be stored."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """The text with lone surrogates written as escapes, so that it can be stored; those that stand for bytes, as bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # another surrogate, which no byte stands for
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _told(error: Exception) -> str:
+    return f"no answer can be read from what it wrote ({type(error).__name__})"
+
+
+def _result(item: Any) -> Any:
+    ok, content = item
+    return _value(content) if ok is True else Raised(printable(str(content)))
 
 
 def _value(data: Any) -> Any:
@@ -101,6 +134,11 @@ def _whole(text: str) -> int:
     return int(text, 16)
 
 
+def _other(content: Any) -> NotPlain:
+    name, number = content
+    return NotPlain(printable(str(name)), int(number))
+
+
 _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "int": _whole,
     "complex": lambda parts: complex(*parts),
@@ -110,5 +148,5 @@ _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "set": lambda items: set(map(_value, items)),
     "frozenset": lambda items: frozenset(map(_value, items)),
     "dict": lambda pairs: {_value(key): _value(item) for key, item in pairs},
-    "other": lambda name: NotPlain(printable(str(name))),
+    "other": _other,
 }

@@ -44,6 +44,8 @@ _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _KEYS = ("summary", "source", "needs", "optional", "param", "input", "adds", "makes", "dropped", "empty")
 _NAMED = ("param", "input", "makes")
 RESERVED = frozenset({"use", "rows", "sql", "each", "per_round", "seed", "retractions"})
+CARRIED = {"messages": "prompt", "tools": "prompt", "token_ids": "completion"}
+"""What belongs to a text: a new row that keeps its first parent's text keeps this too, and has none where the text is another."""
 DECISION: Columns = ("row_id", "decision", "reason")
 
 
@@ -74,7 +76,13 @@ class Makes:
 
     def columns(self, available: Columns) -> Columns:
         """The columns made when the inputs together have `available`."""
-        return (*self.required, *(name for name in self.optional if name in available))
+        named = (*self.required, *(name for name in self.optional if name in available))
+        return (*named, *self.carried(available))
+
+    def carried(self, available: Columns) -> Columns:
+        """The columns that the query does not give and new rows take over from their first parents; see `CARRIED`."""
+        named = (*self.required, *self.optional)
+        return tuple(name for name, text in CARRIED.items() if name in available and text in named and name not in named)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from lineal.components.selectors.decide import (
     require_row_ids,
     write_decided,
 )
-from lineal.components.selectors.header import Selector
+from lineal.components.selectors.header import CARRIED, Selector
 from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
+from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import canonical_json, file_digest, row_id
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, DeclarationError
@@ -43,13 +44,17 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
     """
     assert selector.makes is not None
     views = input_views(step, selector)
-    made = tuple(name for name in columns if name not in _MADE_BY_US)
+    carried = given_columns(selector, columns)
+    made = tuple(name for name in columns if name not in (*_MADE_BY_US, *carried))
     with open_session(step, views, selector.optional, selector) as session:
         require_row_ids(session, views)
         session.run("made", selector, arguments)
-        _check_columns(session, selector, made)
+        carried = selector.makes.carried(columns)
+        _check_columns(session, selector, tuple(name for name in made if name not in carried))
+        _carry(session, list(views), carried)
         _take_back(step, selector, session, made)
         _place(session, selector, list(views))
+        _merge_shared(step, session, made)
         _check_distinct(session, selector, made)
         session.create("answered", _answered(selector))
         add_retracted(session)
@@ -57,10 +62,39 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
         count = session.fetch("SELECT count(*) FROM made")[0][0]
         require_kept(step, selector, count, "rows gave a new one")
         step.counts["out"] = count
-        ordered = f"SELECT {_listed(made)} FROM made JOIN placed ON made.rowid = number ORDER BY place, {_listed(made)}"
         with step.progress(count + step.counts["in"], "rows") as progress:
-            step.write_rows(_with_ids(step, selector, session.stream(ordered), columns, progress))
+            tables = session.stream(_ordered(session, list(views), made, carried))
+            step.write_rows(_with_ids(step, selector, tables, columns, progress))
             write_decided(step, session, _ANSWERS, {DROPPED: "dropped"}, progress)
+
+
+def given_columns(selector: Selector, available: Columns) -> Columns:
+    """What new rows take over from their first parent: the conversation that the model was given, if they keep its prompt.
+
+    A query that names these columns itself makes them itself.
+    """
+    assert selector.makes is not None
+    named = (*selector.makes.required, *selector.makes.optional)
+    return tuple(name for name in MESSAGE_COLUMNS if name in available and name not in named and "prompt" in named)
+
+
+def _ordered(session: Session, views: list[str], made: Columns, carried: Columns) -> str:
+    """The query of the new rows, in order."""
+    made_by = "made JOIN placed ON made.rowid = number"
+    order = f"ORDER BY place, {', '.join(f'made.{quoted(name)}' for name in made)}"
+    own = ", ".join(f"made.{quoted(name)}" for name in made)
+    if not carried:
+        return f"SELECT {own} FROM {made_by} {order}"
+    parts = []
+    for view in views:
+        there = session.columns(quoted(view))
+        if "prompt" in there and set(carried) & there.keys():
+            picked = [quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in carried]
+            parts.append(f"SELECT row_id, prompt, {', '.join(picked)} FROM {quoted(view)}")
+    firsts = ", ".join(f"any_value({quoted(name)}) AS {quoted(name)}" for name in ("prompt", *carried))
+    given = f"SELECT row_id, {firsts} FROM ({' UNION ALL '.join(parts)}) GROUP BY row_id"
+    same = "given.row_id = made.parents[1] AND given.prompt = made.prompt"
+    return f"SELECT {own}, {_listed(carried)} FROM {made_by} LEFT JOIN ({given}) given ON {same} {order}"
 
 
 def _listed(columns: Columns) -> str:
@@ -83,12 +117,32 @@ def _check_columns(session: Session, selector: Selector, made: Columns) -> None:
         raise DeclarationError(f"{selector.shown}: {message}")
 
 
+def _carry(session: Session, views: list[str], carried: Columns) -> None:
+    """Gives new rows what belongs to the texts that they have from their first parents."""
+    if not carried:
+        return
+    names = tuple(dict.fromkeys((*carried, *(CARRIED[name] for name in carried))))
+    parts = []
+    for view in views:
+        there = session.columns(quoted(view))
+        listed = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
+        parts.append(f"SELECT row_id, {listed} FROM {quoted(view)}")
+    once = "QUALIFY row_number() OVER (PARTITION BY row_id) = 1"
+    session.create("given", f"SELECT * FROM ({' UNION ALL '.join(parts)}) {once}")
+    session.connection.execute("ALTER TABLE made RENAME TO bare")
+    values = ", ".join(
+        f"CASE WHEN g.{quoted(CARRIED[name])} = m.{quoted(CARRIED[name])} THEN g.{quoted(name)} END AS {quoted(name)}"
+        for name in carried
+    )
+    session.create("made", f"SELECT m.*, {values} FROM bare m LEFT JOIN given g ON m.parents[1] = g.row_id")
+
+
 def _place(session: Session, selector: Selector, views: list[str]) -> None:
     """Makes the table `placed`: for every new row, where its first parent stands in the inputs put one after another."""
     parts = " UNION ALL ".join(
         f"SELECT row_id, {number} AS input, position FROM {quoted(name)}" for number, name in enumerate(views)
     )
-    session.create("places", f"SELECT row_id, min((input, position)) AS place FROM ({parts}) GROUP BY row_id")
+    session.create("places", f"SELECT row_id, min((input, position)) AS place, count(*) AS inputs FROM ({parts}) GROUP BY row_id")
     orphans = session.fetch(
         "SELECT count(*) FROM made WHERE NOT coalesce(list_bool_and([p IS NOT NULL FOR p IN parents]), false)"
     )[0][0]
@@ -101,6 +155,18 @@ def _place(session: Session, selector: Selector, views: list[str]) -> None:
     if unknown:
         raise DeclarationError(f"{selector.shown}: parent {unknown[0][0]!r} is no row_id of {', '.join(views)}")
     session.create("placed", "SELECT m.rowid AS number, p.place FROM made m JOIN places p ON m.parents[1] = p.row_id")
+
+
+def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
+    """Merges rows that are equal because their parent is in several inputs: a row to replay that is among the new ones, say."""
+    shared = "SELECT m.rowid AS number, m.* FROM made m JOIN places p ON m.parents[1] = p.row_id WHERE p.inputs > 1"
+    turns = f"SELECT number, row_number() OVER (PARTITION BY {_listed(made)} ORDER BY number) AS turn FROM ({shared})"
+    if session.fetch("SELECT 1 FROM places WHERE inputs > 1 LIMIT 1"):
+        session.create("again", f"SELECT number FROM ({turns}) WHERE turn > 1")
+        session.connection.execute("DELETE FROM made WHERE rowid IN (SELECT number FROM again)")
+        count = session.fetch("SELECT count(*) FROM again")[0][0]
+        if count:
+            step.counts["in several inputs"] = count
 
 
 def _check_distinct(session: Session, selector: Selector, made: Columns) -> None:
@@ -153,11 +219,12 @@ def _with_ids(
 
     assert selector.makes is not None
     digest = file_digest(selector.path)
+    taken_over = given_columns(selector, columns)
     for table in tables:
         progress.advance(table.num_rows)
         added: dict[str, pa.Array] = {"round": pa.array([step.round] * table.num_rows, arrow_type("round"))}
         if selector.makes.kind == "rows":
-            ids = [_id_of(row, digest, step.step, selector) for row in table.to_pylist()]
+            ids = [_id_of(row, digest, step.step, selector) for row in table.drop_columns(list(taken_over)).to_pylist()]
             added["sample_id"] = pa.array(ids, arrow_type("sample_id"))
         yield pa.table({name: added[name] if name in added else _conformed(table, name) for name in columns})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,10 +47,12 @@ class Session:
 
     Attributes:
         connection: DuckDB's.
+        query_seconds: how long a selector's query may run.
         parameters: what the selector's query names.
     """
 
     connection: duckdb.DuckDBPyConnection
+    query_seconds: float
     parameters: frozenset[str] = frozenset()
 
     def create(self, table: str, query: str) -> None:
@@ -60,15 +63,24 @@ class Session:
         """Runs a selector's query into a temporary table.
 
         Raises:
-            DeclarationError: DuckDB refuses it.
+            DeclarationError: DuckDB refuses it, or it takes too long.
         """
         import duckdb
 
+        used = {name: arguments[name] for name in self.parameters}
+        clock = threading.Timer(self.query_seconds, self.connection.interrupt)
+        clock.start()
         try:
-            used = {name: arguments[name] for name in self.parameters}
             self.connection.execute(f"CREATE TEMP TABLE {table} AS {selector.query}", used)
+        except duckdb.InterruptException as error:
+            raise DeclarationError(
+                f"{selector.shown}: the query was ended after {self.query_seconds:g} s. A recursion without an end, or a join "
+                "without a condition, never finishes: give it one. If it only needs longer, raise compute.query_seconds"
+            ) from error
         except duckdb.Error as error:
             raise DeclarationError(f"{selector.shown}: {str(error).strip()}") from error
+        finally:
+            clock.cancel()
 
     def fetch(self, query: str) -> list[tuple[Any, ...]]:
         """A small result as tuples."""
@@ -145,7 +157,7 @@ def open_session(
             connection.execute("SET threads = 1")  # sums of floats round by the order in which threads meet rows
         _create_views(connection, step, views, optional)
         _lock(connection, views)
-        yield Session(connection, query.parameters if query is not None else frozenset())
+        yield Session(connection, step.compute.query_seconds, query.parameters if query is not None else frozenset())
     except duckdb.Error as error:
         raise DataError(f"{step.step}: DuckDB gave up on its rows (memory_limit {step.compute.memory_limit}): {error}") from error
     finally:

@@ -13,7 +13,7 @@ import lineal
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Surroundings, Workspace, merged
 from lineal.components.selectors.decide import decide
 from lineal.components.selectors.header import Selector, read_selector
-from lineal.components.selectors.make import make
+from lineal.components.selectors.make import given_columns, make
 from lineal.errors import did_you_mean
 from lineal.recipe.references import Accepts, ArtifactKind, SettingReference
 
@@ -102,6 +102,10 @@ class Select(Component):
         """The SQL file."""
         return {f"{SELECTORS}/{self.sql}.sql": self._selector.path}
 
+    def summary(self) -> str:
+        """What the file's header says."""
+        return self._selector.summary
+
     def empty_means(self) -> str:
         """What the file's header says."""
         return self._selector.empty
@@ -117,7 +121,8 @@ class Select(Component):
         makes = self._selector.makes
         if makes is not None:
             key = ("sample_id",) if makes.kind == "rows" else ()
-            main = (*key, "parents", *makes.columns(merged(*inputs.values())), "round")
+            available = merged(*inputs.values())
+            main = (*key, "parents", *makes.columns(available), *given_columns(self._selector, available), "round")
         return {MAIN: Output(ArtifactKind.ROWS, main), DROPPED: Output(ArtifactKind.ROWS, dropped)}
 
     def run(self, step: Workspace) -> None:

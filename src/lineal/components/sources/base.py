@@ -56,6 +56,7 @@ class Source(Component):
     """
 
     role: ClassVar[Role] = Role.SOURCE
+    seeded: ClassVar[bool] = False  # the first seed's, so that all seeds are asked the same
     columns: ClassVar[Columns] = PROMPT_COLUMNS
 
     split: Split | None = None

@@ -15,7 +15,7 @@ from lineal.components.base import Columns, Surroundings, Workspace
 from lineal.components.sources.base import Source, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
 from lineal.components.sources.files import ENDINGS, Located, read_file, reader_of
-from lineal.components.verifiers.base import Pattern, check_extract
+from lineal.components.verifiers.base import Pattern
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, MissingFile, did_you_mean
 from lineal.recipe.compute import Positive
@@ -37,6 +37,7 @@ LOADABLE = frozenset(
         "entry",
         "tests",
         "input",
+        "options",
         "completion",
         "chosen",
         "rejected",
@@ -159,8 +160,6 @@ class Dataset(Source):
         Raises:
             DataError: a column is missing, a value is null or of a wrong type, an id comes twice, or there are no rows.
         """
-        for pattern in self.extract.values():
-            check_extract(step, pattern)
         kinds = own_kinds(self._shape, self._located(step)) if self._shape.own else {}
         reader = RowReader(self._shape, kinds)
         rows = (row for row in reader.rows(self._located(step)) if in_split(row["prompt_id"], self.split))

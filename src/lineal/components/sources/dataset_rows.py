@@ -228,10 +228,14 @@ class _Extraction:
         self._example = ""
 
     def values(self, name: str, batch: list[tuple[str, dict[str, Any]]]) -> list[str | None]:
+        import duckdb
         import pyarrow as pa
 
         texts = [row[name] for _, row in batch]
-        values: list[str | None] = extracted(pa.chunked_array([pa.array(texts, pa.string())]), self._pattern).to_pylist()
+        try:
+            values: list[str | None] = extracted(pa.chunked_array([pa.array(texts, pa.string())]), self._pattern).to_pylist()
+        except duckdb.Error as error:
+            raise DataError(f"extract for {name}: {self._pattern!r} is no RE2 expression: {error}") from error
         for (place, _), text, value in zip(batch, texts, values, strict=True):
             if value is None and text is not None:
                 self._missed += 1

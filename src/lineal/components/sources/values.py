@@ -12,7 +12,7 @@ from lineal.data.ids import canonical_json
 from lineal.data.schema import COLUMNS
 from lineal.errors import DataError
 
-RECORDS = frozenset({"entry", "tests"})
+RECORDS = frozenset({"entry", "options", "tests"})
 """Columns of JSON text; a file may give their values as they are."""
 MOST_DIGITS = 400
 """The longest number that becomes text; a double has at most 309 digits before its point."""
@@ -102,6 +102,8 @@ def finite(where: str, value: Any) -> float:
             number = math.inf
     if not math.isfinite(number):
         raise DataError(f"{where} must be a finite number, got {_shown(value)}. Correct it, or leave the row out")
+    if isinstance(value, int) and int(number) != value:
+        raise DataError(f"{where} is {value}, which a column of numbers would round to {number:.0f}. Write it as text")
     return number
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, model_validator
 
-from lineal.components.base import Columns, Component, Role, RowsRef, Workspace
+from lineal.components.base import Columns, Component, Role, RowsRef, Workspace, merged
+from lineal.data.conversations import MESSAGE_COLUMNS, prompts_of
 from lineal.data.ids import row_seed
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
@@ -17,13 +18,16 @@ from lineal.recipe.compute import Positive
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lineal.engines.tokens import Answer
     from lineal.engines.trainer_run import Progress
     from lineal.engines.training import Example, LoraSettings, TrainingReport, TrainingSettings
     from lineal.engines.training_execution import Execution
 
+AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, "token_ids")
 Fraction = Annotated[float, Ge(0), Le(1)]
 Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
 """A column of row weights; left out of the identity where there is none, since nothing is weighed then."""
+Target = Literal["completion", "answer", "messages"]
 Packing = Annotated[bool, Field(exclude_if=lambda value: not value)]
 """Left out of the identity where nothing is packed."""
 
@@ -124,14 +128,14 @@ class SupervisedTrainer(Trainer):
 
     Attributes:
         rows: rows with a prompt and the target; those of several nodes are put together in the order given.
-        target: the column to learn.
+        target: the column to learn. 'messages' are whole conversations, of which every turn of the assistant is learnt.
         weight: a column that the loss of a row's tokens is multiplied by; the sum is still divided by the batch's tokens.
         packing: puts examples together into rows of `max_tokens`, without padding; `batch_size` counts such rows. Other
             bytes, so identity.
     """
 
     rows: RowsRef
-    target: Literal["completion", "answer"] = "completion"
+    target: Target = "completion"
     weight: Weight = None
     packing: Packing = False
 
@@ -142,7 +146,8 @@ class SupervisedTrainer(Trainer):
         return self
 
     def needs(self) -> dict[str, Columns]:
-        return {"rows": ("prompt", self.target, *([self.weight] if self.weight else []))}
+        learnt = ("messages",) if self.target == "messages" else ("prompt", self.target)
+        return {"rows": (*learnt, *([self.weight] if self.weight else []))}
 
     def train(self, step: Workspace, init: Path, settings: TrainingSettings, base: Path | None = None) -> None:
         """Trains `init` on the rows and writes the checkpoint as the main output."""
@@ -157,23 +162,36 @@ class SupervisedTrainer(Trainer):
         from lineal.engines.training import Example
 
         table = complete_rows(step, self.needs()["rows"])
-        pairs = zip(table["prompt"].to_pylist(), table[self.target].to_pylist(), weights_of(table, self.weight), strict=True)
-        return [Example(prompt, target, weight) for prompt, target, weight in pairs]
+        targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target)
+        rows = zip(prompts_of(table), targets, weights_of(table, self.weight), strict=True)
+        return [Example(prompt, target, weight) for prompt, target, weight in rows]
 
 
 def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
-    """The rows to train on, with these columns.
+    """The rows to train on, with these columns and, where they have them, what the model was given and what it drew.
 
     Raises:
         DataError: there are none, or a value is missing.
     """
-    table = step.rows("rows").read(columns)
+    rows = step.rows("rows")
+    table = rows.read(merged(columns, tuple(name for name in AS_SAMPLED if name in rows.columns)))
     if table.num_rows == 0:
         raise DataError(f"{step.step}: 0 rows to train on. Look at what selection dropped")
     for name in columns:
         if table[name].null_count:
             raise DataError(f"{step.step}: {table[name].null_count:,} of {table.num_rows:,} rows have no {name!r}")
     return table
+
+
+def answers_of(table: pa.Table, column: str = "completion") -> list[Answer]:
+    """What is to be learnt; a completion beside which `token_ids` stand is learnt as it was sampled."""
+    from lineal.engines.tokens import Sampled
+
+    texts: list[str] = table[column].to_pylist()
+    if column != "completion" or "token_ids" not in table.column_names:
+        return list(texts)
+    ids = table["token_ids"].to_pylist()
+    return [text if own is None else Sampled(text, tuple(own)) for text, own in zip(texts, ids, strict=True)]
 
 
 def weights_of(table: pa.Table, column: str | None) -> list[float | None]:

@@ -16,8 +16,8 @@ from lineal.components.trainers.base import Trainer
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, LearningRate, checkpoint_in
 from lineal.components.trainers.rollouts import ROLLOUTS, Reward, Rollouts, rollout_columns
-from lineal.components.verifiers.base import check_extract
 from lineal.components.verifiers.embedded import columns_read, identity_of, row_verifier
+from lineal.data.conversations import Prompt, prompts_of
 from lineal.data.ids import digest_of
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
@@ -127,21 +127,20 @@ class Grpo(Trainer):
         provenance = digest_of([self.identity(), inputs, settings.seed])
         rewards = list(self._rewards.values())
         rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance)
-        texts, grpo, vllm = prompts["prompt"].to_pylist(), self._settings(), self._vllm(step)
+        given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
         execution = self.execution(step)
         with ExitStack() as held:
             for reward in rewards:
-                check_extract(step, reward.judge.extract)
                 held.enter_context(reward.judge.ready(step))
             self.learn(
-                step, len(texts),
+                step, len(given),
                 lambda output, advance: train_grpo(
-                    checkpoint_in(step, "init"), texts, rollouts, settings, grpo, output, advance, vllm, execution
+                    checkpoint_in(step, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution
                 ),
             )  # fmt: skip
-            expected = grpo.generations(settings, len(texts)) * grpo.completions_at_once(settings)
+            expected = grpo.generations(settings, len(given)) * grpo.completions_at_once(settings)
             if step.made_with == "fake":
-                expected = self._imagine(step, texts, rollouts)
+                expected = self._imagine(step, given, rollouts)
         rollouts.write(expected)
 
     def _settings(self) -> GrpoSettings:
@@ -177,7 +176,7 @@ class Grpo(Trainer):
             raise DataError(f"{step.step}: 0 prompts to train on. Look at what selection dropped")
         return table
 
-    def _imagine(self, step: Workspace, prompts: list[str], rollouts: Rollouts) -> int:
+    def _imagine(self, step: Workspace, prompts: list[Prompt], rollouts: Rollouts) -> int:
         """What stands for the rollouts with the fake engine: each prompt has one turn; says how many they are."""
         from lineal.engines.fake import fake_generation
 

@@ -24,6 +24,7 @@ class HubModel(Component):
     """
 
     role: ClassVar[Role] = Role.MODEL
+    seeded: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
     id: str

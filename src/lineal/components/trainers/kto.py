@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from lineal.components.base import Columns, Workspace
-from lineal.components.trainers.base import complete_rows
+from lineal.components.trainers.base import answers_of, complete_rows
 from lineal.components.trainers.preference import Factor, PreferenceTrainer
+from lineal.data.conversations import prompts_of
 from lineal.errors import DataError
 
 
@@ -42,7 +43,7 @@ class Kto(PreferenceTrainer):
         from lineal.engines.preference_training import KtoLoss, Labelled, train_kto
 
         table = complete_rows(step, self.needs()["rows"])
-        rows = [Labelled(*row) for row in zip(*(table[name].to_pylist() for name in self.needs()["rows"]), strict=True)]
+        rows = [Labelled(*row) for row in zip(prompts_of(table), answers_of(table), table["label"].to_pylist(), strict=True)]
         desirable = sum(row.desirable for row in rows)
         if desirable in (0, len(rows)):
             message = f"{step.step}: {desirable:,} of {len(rows):,} rows are desirable, expected some of both kinds"

@@ -26,6 +26,7 @@ class LocalModel(Component):
     """
 
     role: ClassVar[Role] = Role.MODEL
+    seeded: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
     path: str

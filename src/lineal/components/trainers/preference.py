@@ -11,6 +11,7 @@ from pydantic import Field
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace
 from lineal.components.trainers.base import Trainer, complete_rows, weights_of
 from lineal.components.trainers.lora import Lora
+from lineal.data.conversations import prompts_of
 from lineal.engines.factory import base_of
 from lineal.recipe.references import ArtifactKind
 
@@ -65,8 +66,8 @@ def preferences(step: Workspace, weight: str | None = None) -> list[Preference]:
     from lineal.engines.preference_training import Preference
 
     table = complete_rows(step, pair_columns(weight))
-    columns = [table[name].to_pylist() for name in ("prompt", "chosen", "rejected")]
-    return [Preference(*row) for row in zip(*columns, weights_of(table, weight), strict=True)]
+    columns = [table[name].to_pylist() for name in ("chosen", "rejected")]
+    return [Preference(*row) for row in zip(prompts_of(table), *columns, weights_of(table, weight), strict=True)]
 
 
 def pair_columns(weight: str | None = None) -> Columns:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Gt
 
 from lineal.components.base import Columns, Output, Workspace
-from lineal.components.trainers.base import SupervisedTrainer
+from lineal.components.trainers.base import SupervisedTrainer, Target
 from lineal.data.ids import row_seed
 from lineal.engines.processes import process_index
 from lineal.recipe.compute import Positive
@@ -25,7 +25,7 @@ class Pretrain(SupervisedTrainer):
         characters: the alphabet; each is one token.
     """
 
-    target: Literal["completion", "answer"] = "answer"
+    target: Target = "answer"
     learning_rate: Annotated[float, Gt(0)] = 3e-3
     hidden_size: Positive = 128
     layers: Positive = 2

@@ -20,6 +20,7 @@ class SameModel(Component):
     """
 
     role: ClassVar[Role] = Role.MODEL
+    seeded: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
     model: ModelRef

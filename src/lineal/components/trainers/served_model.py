@@ -25,6 +25,7 @@ class ServedModel(Component):
     """
 
     role: ClassVar[Role] = Role.MODEL
+    seeded: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("openai",)
 
     name: str

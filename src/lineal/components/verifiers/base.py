@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pydantic
@@ -14,7 +15,7 @@ from annotated_types import Ge, Le
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace, merged
 from lineal.components.selectors.query import literal, with_columns
 from lineal.data.schema import arrow_type
-from lineal.errors import CheckFailure, DeclarationError
+from lineal.errors import CheckFailure
 from lineal.recipe.references import NAME, ArtifactKind
 
 if TYPE_CHECKING:
@@ -32,19 +33,28 @@ Share = Annotated[float, Ge(0.0), Le(1.0), pydantic.Strict(False)]
 _GROUP = re.compile(r"(?<!\\)\((?!\?(?!P<|<))")
 
 
+@cache
 def _with_group(value: str) -> str:
-    """An `extract` setting, if it has a group.
+    """An `extract` setting, if it is an expression with a group.
 
     Raises:
-        ValueError: it has none.
+        ValueError: it has no group, or RE2 does not take it.
     """
+    import duckdb
+    import pyarrow as pa
+
     if not _GROUP.search(value):
         raise ValueError("needs a group in parentheses around the answer, such as '#### *(.+)'")
+    try:
+        extracted(pa.chunked_array([pa.array(["x"])]), value)
+    except duckdb.Error as error:
+        problem = str(error).strip().splitlines()[0]
+        raise ValueError(f"{value!r} is no RE2 expression ({problem}). RE2 has no look-around and no back-references") from error
     return value
 
 
 Pattern = Annotated[str, pydantic.AfterValidator(_with_group)]
-"""A regular expression with a group around the answer."""
+"""A regular expression (RE2) with a group around the answer."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +215,6 @@ class RowVerifier(Verifier):
 
     def run(self, step: Workspace) -> None:
         """Judges all rows, slice by slice."""
-        check_extract(step, self.extract)
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             return with_columns(table, self.judge(table, progress))
@@ -224,22 +233,6 @@ def _filled(values: Any, mask: Any, replacements: Any) -> Any:
         return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
     return pc.replace_with_mask(flat(values), flat(mask), flat(replacements))
-
-
-def check_extract(step: Workspace, pattern: str | None) -> None:
-    """Tries the expression once.
-
-    Raises:
-        DeclarationError: RE2 does not take it.
-    """
-    import duckdb
-    import pyarrow as pa
-
-    try:
-        if pattern is not None:
-            extracted(pa.chunked_array([pa.array(["x"])]), pattern)
-    except duckdb.Error as error:
-        raise DeclarationError(f"{step.step}: extract {pattern!r} is no RE2 expression: {error}") from error
 
 
 def extracted(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:

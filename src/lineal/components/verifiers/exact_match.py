@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lineal.components.base import Columns
 from lineal.components.verifiers.base import FAIL, PASS, Judged, RowVerifier
@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 DIFFERS = "differs from the answer"
+EMPTY = "the completion is empty, and so is the answer"
 
 
 class ExactMatch(RowVerifier):
-    """Compares completion and answer.
+    """Compares completion and answer. Nothing written is never right, also where the answer is empty.
 
     Attributes:
         ignore_case: whether upper and lower case are the same.
     """
 
+    version: ClassVar[int] = 2
     reads: ClassVar[Columns] = ("completion", "answer")
 
     ignore_case: bool = False
@@ -38,6 +40,15 @@ class ExactMatch(RowVerifier):
             score=equal.cast(pa.float64()),
             detail=pc.if_else(equal, pa.scalar(None, pa.string()), DIFFERS),
         )
+
+    def _prejudged(self, table: pa.Table) -> tuple[Any, Any]:
+        """As for every row verifier, and a fail where both texts are empty."""
+        import pyarrow.compute as pc
+
+        verdict, detail = super()._prejudged(table)
+        blank = pc.and_(*(pc.equal(self._plain(table[name]), "") for name in self.reads))
+        unjudged = pc.and_(pc.is_null(verdict), pc.fill_null(blank, False))
+        return pc.if_else(unjudged, FAIL, verdict), pc.if_else(unjudged, EMPTY, detail)
 
     def _plain(self, texts: pa.ChunkedArray) -> pa.ChunkedArray:
         import pyarrow.compute as pc

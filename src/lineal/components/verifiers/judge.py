@@ -9,16 +9,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from math import fsum, isfinite
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
 from annotated_types import Len
 
-from lineal.components.base import Columns, Output, Workspace, merged
+from lineal.components.base import MAIN, Columns, Output, Workspace, merged
 from lineal.components.generators.asking import Asker, asked_columns
 from lineal.components.generators.drawing import require_distinct, sampled_columns
 from lineal.components.selectors.query import BATCH_ROWS, with_columns
-from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Pattern, Verifier, check_extract, extracted
+from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Pattern, Verifier, extracted
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.store import slices_of
 from lineal.engines.factory import open_sampler
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 JUDGMENTS = "judgments"
+_AS_DRAWN = "drawn"
+"""The judgments before they are read; not published. They are what the saved work holds, so that another `extract` reads it."""
 MOST_LETTERS = 200
 """Of a judgment in a message."""
 LEFT_OUT = ("answer", "entry")
@@ -51,6 +53,8 @@ class Judge(Asker, Verifier):
         repeats: a column of the judged rows, in place of `words`: a judgment that repeats its text, but for whitespace around
             it, is worth 1, any other that can be read 0. For a checkpoint that answers again or corrects.
     """
+
+    rereads: ClassVar[frozenset[str]] = frozenset({"extract", "words", "repeats", "threshold", "max_error_rate", "name"})
 
     threshold: float
     extract: Pattern | None = None
@@ -84,19 +88,18 @@ class Judge(Asker, Verifier):
 
     def run(self, step: Workspace) -> None:
         """Writes the judgments shard by shard, then what they say of the rows."""
-        check_extract(step, self.extract)
         rows = step.rows("rows")
         require_distinct(rows, row_key(rows.columns), step.step)
         sampler = open_sampler(step, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            kept = table.drop_columns([name for name in LEFT_OUT if name in table.column_names])
-            judgments = self.ask(step, sampler, kept, progress.advance)
-            return judgments.append_column("score", self._scores(table, judgments["completion"]))
+            judgments = self.ask(step, sampler, table, progress.advance)
+            return judgments.drop_columns([name for name in LEFT_OUT if name in judgments.column_names])
 
-        step.counts[JUDGMENTS] = step.map_rows(rows, transform, self.samples, JUDGMENTS, JUDGMENTS)
+        step.map_rows(rows, transform, self.samples, JUDGMENTS, _AS_DRAWN)
         step.counts["unreadable"] = 0
-        step.write_rows(self._judged(step))
+        written = step.write_outputs(self._judged(step), [MAIN, JUDGMENTS])
+        step.counts[JUDGMENTS] = written[JUDGMENTS]
         self.finish(step)
 
     def _scores(self, rows: pa.Table, texts: pa.ChunkedArray) -> pa.Array:
@@ -133,17 +136,18 @@ class Judge(Asker, Verifier):
             return None
         return score if isfinite(score) else None
 
-    def _judged(self, step: Workspace) -> Iterator[pa.Table]:
-        """The rows, each beside its judgments, which stand in the same order."""
-        rows, files = step.rows("rows"), sorted(step.directory(JUDGMENTS).glob("*.parquet"))
+    def _judged(self, step: Workspace) -> Iterator[dict[str, pa.Table]]:
+        """The rows and their judgments with what these say, slice by slice; the drawn judgments are in the rows' order."""
+        rows, files = step.rows("rows"), sorted(step.directory(_AS_DRAWN).glob("*.parquet"))
         size = max(1, BATCH_ROWS // self.samples)
         slices = zip(rows.slices(size), slices_of(files, size * self.samples), strict=True)
         for (_, _, table), (_, _, judgments) in slices:
+            judgments = judgments.append_column("score", self._scores(table, judgments["completion"]))
             scores, texts = judgments["score"].to_pylist(), judgments["completion"].to_pylist()
             step.counts["unreadable"] += scores.count(None)
             starts = range(0, len(scores), self.samples)
             told = [self._told(scores[at : at + self.samples], texts[at : at + self.samples]) for at in starts]
-            yield with_columns(table, self._columns(told))
+            yield {MAIN: with_columns(table, self._columns(told)), JUDGMENTS: judgments}
 
     def _told(self, scores: list[float | None], texts: list[str]) -> tuple[str, float | None, str]:
         """Verdict, score and detail of one row."""
@@ -164,7 +168,7 @@ class Judge(Asker, Verifier):
         if step.equal_bytes is None:
             return f"{text}, {found}. {fix}"
         folder = shlex.quote(str(step.partial.relative_to(step.project)))
-        return f"{text}, {found}. {fix}. The answers are saved, and running again reads these; to ask anew: rm -r {folder}"
+        return f"{text}, {found}. {fix}. The answers are saved, and the next run reads these; to ask again: rm -r {folder}"
 
     def _columns(self, told: list[tuple[str, float | None, str]]) -> pa.Table:
         import pyarrow as pa

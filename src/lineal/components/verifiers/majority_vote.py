@@ -19,7 +19,6 @@ from lineal.components.verifiers.base import (
     Share,
     Verifier,
     answer_in,
-    check_extract,
 )
 from lineal.data.store import Rows
 
@@ -59,7 +58,6 @@ class MajorityVote(Verifier):
 
     def run(self, step: Workspace) -> None:
         """Counts over the whole input, out of core."""
-        check_extract(step, self.extract)
         rows = step.rows("rows")
         with step.timed("verify"), open_session(step, {"rows": rows}, ("finish_reason",)) as session:
             for name, query in self._tables().items():

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lineal.components.base import Columns, ModelRef, Workspace
 from lineal.components.selectors.query import with_columns
+from lineal.components.trainers.base import answers_of
 from lineal.components.verifiers.base import AddsColumns
+from lineal.data.conversations import prompts_of
 from lineal.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class ModelScores(AddsColumns):
             missing = table["completion"].null_count
             if missing:
                 raise DataError(f"{step.step}: {missing:,} rows have no completion to score. Drop them with a selector first")
-            pairs = list(zip(table["prompt"].to_pylist(), table["completion"].to_pylist(), strict=True))
+            pairs = list(zip(prompts_of(table), answers_of(table), strict=True))
             with step.timed("score"):
                 found = scores(pairs, progress.advance)
             return with_columns(table, pa.table({self.column("score"): pa.array(found, pa.float64())}))

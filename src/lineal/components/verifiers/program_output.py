@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from lineal.components.base import Columns, merged
-from lineal.components.sandbox.values import Answer
+from lineal.components.sandbox.values import printable, read_answer
 from lineal.components.verifiers.base import FAIL, PASS, VERDICT
-from lineal.components.verifiers.programs import Outcome, ProgramVerifier
+from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, told
 
 
 class ProgramOutput(ProgramVerifier):
@@ -19,18 +19,29 @@ class ProgramOutput(ProgramVerifier):
     came to its end has printed.
     """
 
+    version: ClassVar[int] = 2
     name_inside: ClassVar[str] = "__main__"
     reads: ClassVar[Columns] = ("completion", "answer")
     added: ClassVar[Columns] = merged(VERDICT, ("output",))
 
-    def outcome(self, row: Mapping[str, Any], answer: Answer) -> Outcome:
-        """Compares what was printed with the answer."""
-        wanted, printed = _lines(row["answer"]), _lines(answer.output)
-        right = sum(ours == theirs for ours, theirs in zip(wanted, printed, strict=False))
-        if wanted == printed:
-            return Outcome(PASS, 1.0, None, answer.output)
-        detail = f"{right} of {len(wanted)} lines right" if len(wanted) > 1 else "prints another answer"
-        return Outcome(FAIL, right / max(len(wanted), len(printed)), detail, answer.output)
+    def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
+        """Compares what was printed with the answers."""
+        return (_compared(str(each.row["answer"]), each.line) for each in answered)
+
+
+def _compared(wanted_text: str, line: bytes) -> Outcome:
+    try:
+        answer = read_answer(line, 0)
+    except ValueError as error:
+        return Outcome(FAIL, 0.0, str(error))
+    if answer.raised is not None:
+        return Outcome(FAIL, 0.0, told(answer.raised))
+    wanted, printed, output = _lines(wanted_text), _lines(answer.output), printable(answer.output)
+    right = sum(ours == theirs for ours, theirs in zip(wanted, printed, strict=False))
+    if wanted == printed:
+        return Outcome(PASS, 1.0, None, output)
+    detail = f"{right} of {len(wanted)} lines right" if len(wanted) > 1 else "prints another answer"
+    return Outcome(FAIL, right / max(len(wanted), len(printed)), detail, output)
 
 
 def _lines(text: str) -> list[str]:

@@ -14,8 +14,8 @@ from lineal.components.base import Columns, Workspace, merged
 from lineal.components.isolated.replicated import RowPool, replicated
 from lineal.components.isolated.worker import WALL_FACTOR
 from lineal.components.sandbox.bubblewrap import Limits, require
-from lineal.components.sandbox.pool import Reply, SandboxPool
-from lineal.components.sandbox.values import Answer, read_answer
+from lineal.components.sandbox.conversation import Reply
+from lineal.components.sandbox.pool import SandboxPool
 from lineal.components.verifiers.base import ERROR, FAIL, VERDICT, Judged, RowVerifier
 from lineal.data.schema import arrow_type
 from lineal.engines.ray_fan_out import Work
@@ -42,6 +42,21 @@ class Outcome:
     score: float | None
     detail: str | None
     output: str | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A row whose program answered.
+
+    Attributes:
+        row: the row.
+        asked: what `asks` gave for it.
+        line: what came out of the sandbox.
+    """
+
+    row: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    line: bytes
 
 
 class ProgramVerifier(RowVerifier):
@@ -88,53 +103,60 @@ class ProgramVerifier(RowVerifier):
             yield
         self._pool = None
 
-    def calls(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        """Expressions to evaluate after the program has run.
+    def asks(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What a program is asked after it has run: the part of a job (`SandboxPool.map`) that depends on the row's tests.
 
         Raises:
             ValueError: the row's tests cannot be used.
         """
-        return ()
+        return {"calls": ()}
 
-    def outcome(self, row: Mapping[str, Any], answer: Answer) -> Outcome:
-        """What is said of a row whose program answered."""
+    def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
+        """What is said of rows whose program came to its end."""
         raise NotImplementedError
 
     def score(self, table: pa.Table, progress: Progress) -> Judged:
         """Runs the rows' programs."""
         rows = table.to_pylist()
-        asked: list[tuple[str, ...] | str] = [self._calls(row) for row in rows]
-        jobs = [self._job(row, calls) for row, calls in zip(rows, asked, strict=True) if not isinstance(calls, str)]
+        asked = [self._asked(row) for row in rows]
+        said = [Outcome(ERROR, None, ask) if isinstance(ask, str) else None for ask in asked]
+        progress.advance(len(rows) - said.count(None))
         assert self._pool is not None
-        replies = self._pool.map(jobs)
-        outcomes = []
-        for row, calls in zip(rows, asked, strict=True):
-            outcomes.append(Outcome(ERROR, None, calls) if isinstance(calls, str) else self._said(row, calls, next(replies)))
-            progress.advance()
-        return _judged(outcomes)
+        pairs = [(row, ask) for row, ask in zip(rows, asked, strict=True) if not isinstance(ask, str)]
+        replies = self._pool.map([self._job(row, ask) for row, ask in pairs])
+        early: list[Outcome | None] = []
 
-    def _calls(self, row: Mapping[str, Any]) -> tuple[str, ...] | str:
+        def answered() -> Iterator[Answered]:
+            for (row, ask), reply in zip(pairs, replies, strict=True):
+                progress.advance()
+                early.append(_cut_short(reply))
+                if reply.line is not None:
+                    yield Answered(row, ask, reply.line)
+
+        late = list(self.outcomes(answered()))
+        return _judged(_filled(said, _filled(early, late)))
+
+    def _asked(self, row: Mapping[str, Any]) -> dict[str, Any] | str:
         try:
-            return self.calls(row)
+            return self.asks(row)
         except ValueError as error:
             return str(error)
 
-    def _job(self, row: Mapping[str, Any], calls: tuple[str, ...]) -> dict[str, Any]:
+    def _job(self, row: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         source = _PLACE.sub(lambda place: str(row[place[1]]), self.template)
-        return {"name": self.name_inside, "source": source, "input": row.get("input") or "", "calls": calls}
+        return {"name": self.name_inside, "source": source, "input": row.get("input") or "", **asked}
 
-    def _said(self, row: Mapping[str, Any], calls: tuple[str, ...], reply: Reply) -> Outcome:
-        if reply.broken:
-            return Outcome(ERROR, None, reply.problem)
-        if reply.line is None:
-            return Outcome(FAIL, 0.0, reply.problem)
-        try:
-            answer = read_answer(reply.line, len(calls))
-        except ValueError as error:
-            return Outcome(FAIL, 0.0, str(error))
-        if answer.raised is not None:
-            return Outcome(FAIL, 0.0, told(answer.raised))
-        return self.outcome(row, answer)
+
+def _cut_short(reply: Reply) -> Outcome | None:
+    if reply.line is not None:
+        return None
+    return Outcome(ERROR, None, reply.problem) if reply.broken else Outcome(FAIL, 0.0, told(reply.problem))
+
+
+def _filled(places: list[Outcome | None], outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The outcomes that are there, and the others in the gaps."""
+    others = iter(outcomes)
+    return [next(others) if outcome is None else outcome for outcome in places]
 
 
 def sandbox_work(workers: int, limits: dict[str, Any]) -> Work:

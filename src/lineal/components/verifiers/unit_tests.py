@@ -1,57 +1,96 @@
-"""Completions that are Python functions, judged by assertions that they never see.
+"""Completions that are Python functions, judged by tests that they never see.
 
 Sets with such tests: MBPP (arXiv:2108.07732), HumanEval (arXiv:2107.03374).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from lineal.components.base import Columns
-from lineal.components.sandbox.values import Answer, Raised
-from lineal.components.verifiers.assertions import Assertion, read_assertions
-from lineal.components.verifiers.base import FAIL, PASS
-from lineal.components.verifiers.programs import Outcome, ProgramVerifier, told
+import pydantic
+
+from lineal.components.base import Columns, Workspace, merged
+from lineal.components.isolated.pool import WorkerPool
+from lineal.components.verifiers.assertions import Tests, read_tests
+from lineal.components.verifiers.base import ERROR, FAIL, PASS
+from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, told
+
+JUDGE = "lineal.components.verifiers.assertion_judge:judge"
 
 
 class UnitTests(ProgramVerifier):
-    """Passes a program of which every assertion in the column `tests` holds; the score is the share that does."""
+    """Passes a program of which every assertion in the column `tests` holds; the score is the share that does.
 
+    Judging has the same limit of processor time as the program.
+    """
+
+    version: ClassVar[int] = 2
     reads: ClassVar[Columns] = ("completion", "tests")
+    _judge: WorkerPool | None = pydantic.PrivateAttr(default=None)
 
-    def calls(self, row: Mapping[str, Any]) -> tuple[str, ...]:
-        """All assertions' calls, one after the other."""
-        return tuple(call for test in _tests(row["tests"]) for call in test.calls)
+    def needs(self) -> dict[str, Columns]:
+        """What it reads; the prompt says what the program must define."""
+        return {"rows": merged(self.reads, ("prompt",))}
 
-    def outcome(self, row: Mapping[str, Any], answer: Answer) -> Outcome:
-        """Works out the assertions from the calls' values."""
-        tests, values = _tests(row["tests"]), iter(answer.results)
-        complaints = [_complaint(test, [next(values) for _ in test.calls]) for test in tests]
-        failed = [f"test {number} of {len(tests)}: {text}" for number, text in enumerate(complaints, 1) if text]
-        return Outcome(FAIL if failed else PASS, 1 - len(failed) / len(tests), told(failed[0]) if failed else None)
+    @contextmanager
+    def ready(self, step: Workspace) -> Iterator[None]:
+        """Holds sandboxes for programs, and processes that judge what they answered."""
+        with super().ready(step), WorkerPool(JUDGE, step.compute.worker_count, float(self.timeout)) as judge:
+            self._judge = judge
+            yield
+        self._judge = None
+
+    def asks(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """All assertions' calls, one after the other; or the tests themselves, which do their own asking."""
+        tests = _tests(row)
+        if tests.examination is not None:
+            return {"imports": tests.imports, "tests": tests.examination.job}
+        return {"imports": tests.imports, "calls": tuple(call for test in tests.assertions for call in test.calls)}
+
+    def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
+        """Works out the assertions from the calls' values, in processes that may be slow, die or be killed."""
+        assert self._judge is not None
+        places: list[Outcome | None] = []
+
+        def lines() -> Iterator[dict[str, Any]]:
+            for each in answered:
+                examined = "tests" in each.asked
+                places.append(_examined(_tests(each.row), each.line) if examined else None)
+                if not examined:
+                    line = each.line.decode("latin-1")
+                    yield {"tests": each.row["tests"], "prompt": each.row.get("prompt") or "", "line": line}
+
+        judged = self._judge.map(lines())
+        return (_outcome(next(judged)) if outcome is None else outcome for outcome in places)
 
 
-def _complaint(test: Assertion, values: list[Any]) -> str:
-    """Why an assertion does not hold; empty when it does."""
-    raised = next((value.text for value in values if isinstance(value, Raised)), None)
-    if raised is not None:
-        return f"{test.text[:120]}: {raised}"
-    try:
-        return "" if test.holds(values) else f"{test.text[:120]}: got {', '.join(map(_shown, values))}"
-    except Exception as error:  # what a value of the program's choice makes of our own operations
-        return f"{test.text[:120]}: {type(error).__name__}"
+def _tests(row: Mapping[str, Any]) -> Tests:
+    return read_tests(row["tests"], row.get("prompt") or "")
 
 
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        return f"a long {type(value).__name__}"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")[:80]
+def _outcome(reply: Mapping[str, Any]) -> Outcome:
+    """What the judge says; values that are too much for it are wrong ones."""
+    if "error" in reply:
+        return Outcome(FAIL, 0.0, f"judging it {reply['error']}")
+    held, count, detail = reply["answer"]
+    return Outcome(PASS if held == count else FAIL, held / count, detail and told(detail))
 
 
-@lru_cache(maxsize=4096)
-def _tests(text: str) -> tuple[Assertion, ...]:
-    return tuple(read_assertions(text))
+def _examined(tests: Tests, line: bytes) -> Outcome:
+    """The outcome of tests that ran in a sandbox of their own."""
+    assert tests.examination is not None
+    texts, found = tests.examination.texts, json.loads(line)
+    failed, ended = {int(number): text for number, text in found["failed"].items()}, found["ended"]
+    if not found["answers"] and not failed:
+        return Outcome(ERROR, None, told(f"the tests cannot be run: {ended or 'they never ask the program anything'}"))
+    if not failed and ended is None:
+        return Outcome(PASS, 1.0, None)
+    held = (found["reached"] if ended is not None else len(texts)) - len(failed)
+    first = min(failed, default=None)
+    detail = f"the tests ended early: {ended}"
+    if first is not None:
+        detail = f"test {first + 1} of {len(texts)}: {texts[first][:120]}: {failed[first]}"
+    return Outcome(FAIL, held / len(texts), told(detail))

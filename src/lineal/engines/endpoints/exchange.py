@@ -11,8 +11,8 @@ from lineal.engines.endpoints.client import Client
 from lineal.engines.endpoints.messages import Answer
 from lineal.engines.endpoints.spending import Spending
 
-Job = tuple[int, dict[str, Any], int]
-"""A request's place, its body, and what it can cost at most."""
+Job = tuple[int, str, dict[str, Any], int]
+"""A request's place, the path behind the server's url, its body, and what it can cost at most."""
 
 
 class Exchange:
@@ -23,13 +23,12 @@ class Exchange:
         client: whom to ask.
         budget: keeps to the token budget.
         spending: where answers are counted.
-        path: behind the server's url.
         jobs: what to ask.
     """
 
-    def __init__(self, client: Client, budget: Budget, spending: Spending, path: str, jobs: Iterator[Job]) -> None:
+    def __init__(self, client: Client, budget: Budget, spending: Spending, jobs: Iterator[Job]) -> None:
         self._client, self._budget, self._spending = client, budget, spending
-        self._path, self._jobs = path, jobs
+        self._jobs = jobs
         self._answers: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
@@ -67,12 +66,12 @@ class Exchange:
 
     async def _work(self) -> None:
         try:
-            for place, body, tokens in self._jobs:
+            for place, path, body, tokens in self._jobs:
                 await self._budget.reserve(tokens)
                 try:
                     if self._failure is not None:
                         return
-                    answer, tries = await self._client.complete(self._path, body, tokens)
+                    answer, tries = await self._client.complete(path, body, tokens)
                     self._spending.record(answer, tries)
                 finally:
                     self._budget.settle(tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum, isfinite
 from typing import Annotated, Any
@@ -10,9 +11,11 @@ from typing import Annotated, Any
 from annotated_types import MinLen
 from pydantic import BaseModel, ValidationError
 
+from lineal.data.conversations import Conversation, short
 from lineal.engines.endpoints.address import Address
 from lineal.engines.endpoints.failures import Passing, shown
 from lineal.engines.sampling import Completion, Request, SamplingSettings
+from lineal.engines.tokens import as_asked, is_chat
 from lineal.errors import EngineError
 
 OWN = frozenset({
@@ -55,8 +58,8 @@ class _Body(BaseModel):
     usage: _Usage
 
 
-def require_sayable(address: Address, settings: SamplingSettings) -> None:
-    """Whether the server can be told these settings.
+def require_sayable(address: Address, requests: Sequence[Request], settings: SamplingSettings) -> None:
+    """Whether the server can be told these settings and prompts.
 
     Raises:
         EngineError: it can't.
@@ -71,13 +74,21 @@ def require_sayable(address: Address, settings: SamplingSettings) -> None:
             f"{address.setting}.tokens_per_minute: {limit:,}, and one completion may have {settings.max_tokens:,} tokens "
             f"(max_tokens) besides its prompt: more than a minute's. {fix}"
         )
-    if address.system is not None and not settings.chat:
-        raise EngineError(f"{address.model} has a system prompt, which only chats have. Set chat: true, or leave system out")
+    if address.system is None:
+        return
+    for request in requests:
+        if not is_chat(request.prompt, settings.chat):
+            raise EngineError(f"{address.model} has a system prompt, which only chats have. Set chat: true, or leave system out")
+        if not isinstance(request.prompt, str) and request.prompt.turns[0].role == "system":
+            raise EngineError(
+                f"{address.model} has a system prompt, and so has the conversation {short(request.prompt)}, expected one of "
+                "them. Leave out `system` of the served model, or the rows' system turns"
+            )
 
 
-def path_of(settings: SamplingSettings) -> str:
-    """Where completions with these settings are asked for."""
-    return "chat/completions" if settings.chat else "completions"
+def path_of(request: Request, settings: SamplingSettings) -> str:
+    """Where a completion with these settings is asked for."""
+    return "chat/completions" if is_chat(request.prompt, settings.chat) else "completions"
 
 
 def body_of(address: Address, request: Request, settings: SamplingSettings) -> dict[str, Any]:
@@ -96,16 +107,38 @@ def body_of(address: Address, request: Request, settings: SamplingSettings) -> d
     if endpoint.seed:
         body["seed"] = request.seed >> 1
     if endpoint.logprobs:
-        body["logprobs"] = True if settings.chat else 1
-    if not settings.chat:
-        return {**body, "prompt": request.prompt}
-    system = [] if address.system is None else [{"role": "system", "content": address.system}]
-    return {**body, "messages": [*system, {"role": "user", "content": request.prompt}]}
+        body["logprobs"] = True if is_chat(request.prompt, settings.chat) else 1
+    asked = as_asked(request.prompt, settings.chat)
+    if isinstance(asked, str):
+        return {**body, "prompt": asked}
+    tools = asked.tool_schemas()
+    return {**body, "messages": _messages(address, asked), **({} if tools is None else {"tools": tools})}
+
+
+def _messages(address: Address, conversation: Conversation) -> list[dict[str, Any]]:
+    """The turns as the API takes them, behind the model's own system prompt: calls have ids, and tools answer them in order."""
+    turns, open_calls = conversation.for_template(), list[str]()
+    for place, message in enumerate(turns):
+        if "tool_calls" in message:
+            message["tool_calls"] = [_call(f"call_{place}_{number}", call) for number, call in enumerate(message["tool_calls"])]
+            open_calls = [call["id"] for call in message["tool_calls"]]
+        elif message["role"] == "tool" and open_calls:
+            message["tool_call_id"] = open_calls.pop(0)
+    return turns if address.system is None else [{"role": "system", "content": address.system}, *turns]
+
+
+def _call(name: str, call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function", call)
+    arguments = function.get("arguments", {})
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return {"id": call.get("id", name), "type": "function", "function": {"name": function.get("name"), "arguments": text}}
 
 
 def most_tokens(address: Address, request: Request, settings: SamplingSettings) -> int:
     """What a request can cost at most: a token has at least one byte of UTF-8."""
-    texts = (request.prompt, address.system or "")
+    asked = as_asked(request.prompt, settings.chat)
+    given = asked if isinstance(asked, str) else json.dumps(_messages(address, asked), ensure_ascii=False) + (asked.tools or "")
+    texts = (given, address.system or "")
     return sum(len(text.encode("utf-8", "replace")) for text in texts) + TEMPLATE_TOKENS + settings.max_tokens
 
 
@@ -138,7 +171,7 @@ def _completion(address: Address, choice: _Choice, usage: _Usage) -> Completion:
     if reason in BROKEN_OFF:
         raise Passing(f"broke a completion off (finish_reason {reason!a})")
     if reason not in FINISHED:
-        fix = "lineal gives no tools and takes 'stop', 'length' and 'content_filter'. Correct the server's settings"
+        fix = "lineal takes 'stop', 'length' and 'content_filter', and calls of tools as text. Correct the server's settings"
         raise EngineError(f"{address.setting}: {address.endpoint.url} gives finish_reason {str(reason)[:40]!a}. {fix}")
     text = (choice.message.content if choice.message else choice.text) or ""
     return Completion(_encodable(text), usage.completion_tokens, str(reason), _logprob(choice.logprobs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 MANY = 32
 """Prompts with several answers each. A model so sure that 9 of 10 prompts get answers alike does that for 32 once in 30 times."""
 
@@ -10,11 +12,11 @@ class Sameness:
     """Compares the answers to equal prompts, until two differ or enough are alike."""
 
     def __init__(self) -> None:
-        self._first: dict[str, str] = {}
-        self._alike: set[str] = set()
+        self._first: dict[Hashable, str] = {}
+        self._alike: set[Hashable] = set()
         self._settled = False
 
-    def is_plain(self, prompt: str, text: str) -> bool:
+    def is_plain(self, prompt: Hashable, text: str) -> bool:
         """Takes one more answer; True once, when it is plain that a prompt's answers are all alike."""
         if self._settled:
             return False

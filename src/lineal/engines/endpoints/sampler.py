@@ -74,7 +74,7 @@ class EndpointSampler:
             EngineError: the server can't be told the settings, refuses a request or fails too often, or the token budget is
                 spent; what was given before stays good.
         """
-        require_sayable(self._address, settings)
+        require_sayable(self._address, requests, settings)
         with asyncio.Runner() as runner:
             exchange = runner.run(self._begin(requests, settings))
             try:
@@ -91,7 +91,7 @@ class EndpointSampler:
     async def _begin(self, requests: Sequence[Request], settings: SamplingSettings) -> Exchange:
         client = Client(self._address, self._key, self._rates, self._say)
         budget = Budget(self._address, self._spending)
-        exchange = Exchange(client, budget, self._spending, path_of(settings), self._jobs(requests, settings))
+        exchange = Exchange(client, budget, self._spending, self._jobs(requests, settings))
         await exchange.start(min(self._address.endpoint.concurrency, len(requests)))
         return exchange
 
@@ -103,4 +103,5 @@ class EndpointSampler:
 
     def _jobs(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Job]:
         for place, request in enumerate(requests):
-            yield place, body_of(self._address, request, settings), most_tokens(self._address, request, settings)
+            body, tokens = body_of(self._address, request, settings), most_tokens(self._address, request, settings)
+            yield place, path_of(request, settings), body, tokens

@@ -1,0 +1,159 @@
+"""How often verifiers are wrong, on labelled pairs. Run: python bench/verifiers.py
+
+The pairs lie in tests/labelled: some made by hand, some by rule (bench/labelled_pairs.py). For each verifier it prints how many
+unequal pairs pass (false passes), how many equal ones don't (false fails, errors included), and how many verdicts are errors,
+with 95% Wilson intervals. `--markdown` prints the tables of docs/verifiers.md. Exit status 1 when an unequal pair passes, or
+when `math` misses more than 2% of the equal ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lineal.components.isolated.pool import WorkerPool
+from lineal.components.registry import Registry
+from lineal.components.verifiers.base import RowVerifier
+from lineal.components.verifiers.math import marked
+from lineal.components.verifiers.scored import ScoredVerifier
+from lineal.data.progress import Progress
+
+FOLDER = Path(__file__).parents[1] / "tests" / "labelled"
+VERIFIERS = ("math", "exact_match", "choice", "structured_match")
+MOST_FALSE_FAILS = 0.02
+Z = 1.959963984540054
+Pair = dict[str, Any]
+
+
+def math_verify_alone(row: dict[str, str]) -> float:
+    """What math-verify says without the second comparison. Runs in a child process."""
+    from math_verify import parse, verify
+
+    gold = parse(marked(row["answer"]), parsing_timeout=0) or parse(row["answer"], parsing_timeout=0)
+    return float(verify(gold, parse(row["completion"], parsing_timeout=0), timeout_seconds=None))
+
+
+@dataclass
+class Tally:
+    """Verdicts of some pairs."""
+
+    unequal: int = 0
+    passed: int = 0
+    equal: int = 0
+    missed: int = 0
+    errors: int = 0
+
+    def add(self, equal: bool, verdict: str) -> None:
+        """Counts one pair."""
+        self.errors += verdict == "error"
+        if equal:
+            self.equal, self.missed = self.equal + 1, self.missed + (verdict != "pass")
+        else:
+            self.unequal, self.passed = self.unequal + 1, self.passed + (verdict == "pass")
+
+
+MEASURES: dict[str, Callable[[], Tally]] = {}
+"""Further tallies, of verifiers that judge by running something: sandboxed programs."""
+
+
+def wilson(count: int, total: int) -> tuple[float, float]:
+    """The 95% interval of a share."""
+    if total == 0:
+        return 0.0, 1.0
+    share, spread = count / total, Z * Z / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z * math.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def pairs_of(verifier: str) -> list[Pair]:
+    """A verifier's labelled pairs, by hand and by rule."""
+    files = sorted(FOLDER.glob(f"{verifier}_by_*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def verdicts(verifier: str, pairs: list[Pair], workers: int, seconds: float) -> list[str]:
+    """What a verifier says of its pairs."""
+    import pyarrow as pa
+
+    component = Registry().find(verifier).model_validate({"use": verifier, "rows": "pairs"})
+    assert isinstance(component, RowVerifier)
+    rows = pa.table(
+        {name: [json.dumps(pair[name]) if name == "options" else pair[name] for pair in pairs] for name in component.reads}
+    )
+    if not isinstance(component, ScoredVerifier):
+        told: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))["verdict"].to_pylist()
+        return told
+    with WorkerPool(component.function, workers, seconds) as pool:
+        component._pool = pool
+        scored: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))["verdict"].to_pylist()
+    return scored
+
+
+def rate(count: int, total: int) -> str:
+    """A share with its interval."""
+    low, high = wilson(count, total)
+    return f"{count} of {total}: {100 * count / max(1, total):.1f}% ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def alone(pairs: list[Pair], workers: int, seconds: float) -> list[str]:
+    """Verdicts of math-verify by itself."""
+    words = {1.0: "pass", 0.0: "fail"}
+    with WorkerPool("verifiers:math_verify_alone", workers, seconds) as pool:
+        return [words[told["answer"]] if "answer" in told else "error" for told in pool.map(pairs)]
+
+
+def table(title: str, tallies: Iterable[tuple[str, Tally]], markdown: bool) -> None:
+    """Prints the rates."""
+    if markdown:
+        print(f"| {title} | false passes | false fails | errors |\n|---|---|---|---|")
+    for name, one in tallies:
+        cells = (rate(one.passed, one.unequal), rate(one.missed, one.equal), str(one.errors))
+        print(
+            f"| {name} | {' | '.join(cells)} |"
+            if markdown
+            else f"{name:38} pass {cells[0]:32} fail {cells[1]:32} errors {cells[2]}"
+        )
+    print()
+
+
+def main() -> int:
+    """Prints the tables; 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--seconds", type=float, default=10.0, help="a row's limit of processor time (default: %(default)s)")
+    parser.add_argument("--wrong", action="store_true", help="print every pair on which a verifier is wrong or does not say")
+    arguments = parser.parse_args()
+    totals: dict[str, Tally] = defaultdict(Tally)
+    kinds: dict[str, Tally] = defaultdict(Tally)
+    workers = len(os.sched_getaffinity(0))
+    for verifier in VERIFIERS:
+        pairs = pairs_of(verifier)
+        for pair, verdict in zip(pairs, verdicts(verifier, pairs, workers, arguments.seconds), strict=True):
+            totals[verifier].add(pair["equal"], verdict)
+            if verifier == "math":
+                kinds[pair["kind"]].add(pair["equal"], verdict)
+            if arguments.wrong and (verdict == "pass") != pair["equal"]:
+                truth = "equal" if pair["equal"] else "not equal"
+                print(f"{verifier}: {verdict} where {truth}: {json.dumps(pair, ensure_ascii=False)[:300]}")
+    pairs = pairs_of("math")
+    for pair, verdict in zip(pairs, alone(pairs, workers, arguments.seconds), strict=True):
+        totals["math-verify alone"].add(pair["equal"], verdict)
+    for name, measure in MEASURES.items():
+        totals[name] = measure()
+    table("verifier", totals.items(), arguments.markdown)
+    table("math, by kind", kinds.items(), arguments.markdown)
+    missed = totals["math"].missed / totals["math"].equal
+    return int(any(one.passed for name, one in totals.items() if name != "math-verify alone") or missed > MOST_FALSE_FAILS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Reads what evaluations wrote, and compares two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lineal.components.evaluators.metrics import DETAILS_FILE, HIGH, LOW, METRICS_FILE, PROMPTS_FILE
+from lineal.data.estimates import Comparison, Estimate, compared, unpaired
+from lineal.data.values import read_object
+
+BY_DIFFICULTY = "by_difficulty"
+Breakdown = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Numbers that are split by something: `by_difficulty`, then the part's label, then the number's name."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation's numbers.
+
+    Attributes:
+        directory: where it lies.
+        numbers: by name, but for the headline's interval.
+        headline: the figure that stands for it; empty where its files don't say.
+        estimates: the figures with their intervals.
+        breakdown: the numbers that are split, their parts in order.
+    """
+
+    directory: Path
+    numbers: Mapping[str, float]
+    headline: str = ""
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    breakdown: Breakdown = field(default_factory=dict)
+
+    @property
+    def by_prompt(self) -> dict[str, float]:
+        """By prompt id, a value of which the headline is the mean; nothing where the artifact has none.
+
+        Raises:
+            ArtifactError: the file is not JSON.
+        """
+        return _numbers(_read(self.directory / PROMPTS_FILE, optional=True))
+
+
+def read_evaluation(directory: Path) -> Evaluation:
+    """What an evaluation's artifact says; without its prompts' values, which are read when they are asked for.
+
+    Raises:
+        ArtifactError: a file is missing or is not JSON.
+    """
+    metrics = _read(directory / METRICS_FILE)
+    details = _read(directory / DETAILS_FILE, optional=True)
+    numbers = {name: value for name, value in _numbers(metrics).items() if name not in (LOW, HIGH)}
+    intervals = details.get("intervals", {})
+    estimates = {name: Estimate(numbers[name], *intervals[name]) for name in numbers if name in intervals}
+    split = {
+        name: {part: _numbers(values) for part, values in sorted(value.items(), key=_numeric_first) if isinstance(values, dict)}
+        for name, value in {**metrics, **details}.items()
+        if isinstance(value, dict) and name != "intervals"
+    }
+    return Evaluation(directory, numbers, str(details.get("headline", "")), estimates, split)
+
+
+def compare(before: Evaluation, now: Evaluation) -> Comparison | None:
+    """How an evaluation's headline differs from an earlier one's.
+
+    It is compared prompt by prompt where both were asked the same prompts, else by the two intervals; None where the two have
+    different headlines, or say nothing of how sure they are.
+
+    Raises:
+        ArtifactError: a file is not JSON.
+    """
+    name = now.headline
+    if not name or name != before.headline or name not in now.estimates or name not in before.estimates:
+        return None
+    return compared(before.by_prompt, now.by_prompt) or unpaired(before.estimates[name], now.estimates[name])
+
+
+def _read(path: Path, optional: bool = False) -> dict[str, Any]:
+    return {} if optional and not path.exists() else read_object(path)
+
+
+def _numbers(read: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {name: value for name, value in read.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def _numeric_first(item: tuple[str, Any]) -> tuple[int, float, str]:
+    try:
+        return 0, float(item[0]), item[0]
+    except ValueError:
+        return 1, 0.0, item[0]

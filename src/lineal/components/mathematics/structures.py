@@ -1,0 +1,296 @@
+"""Whether two trees say the same: values, relations, lists, sets, pairs, intervals, matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from lineal.components.mathematics.matrices import worked_out
+from lineal.components.mathematics.nodes import ELLIPSIS, Node
+from lineal.components.mathematics.numbers import Outcome, letters_of, points, same_value
+from lineal.components.mathematics.relations import Bound, bound_of, named, same_relation
+from lineal.components.mathematics.tokens import TooLarge, Unreadable
+from lineal.components.mathematics.values import Evaluator
+
+MOST_ITEMS = 40
+_COLLECTIONS = {"list", "set", "tuple", "interval", "union", "matrix", "row", "ratio"}
+
+
+def same(left: Node, right: Node, seed: str) -> Outcome:
+    """Compares two trees.
+
+    Args:
+        left, right: what to compare.
+        seed: decides the values of letters; the reference's text.
+
+    Raises:
+        Unreadable: no answer can be given.
+    """
+    return Comparison(seed).same(_spread(left), _spread(right))
+
+
+class Comparison:
+    """Compares with one seed."""
+
+    def __init__(self, seed: str) -> None:
+        self.seed = seed
+
+    def same(self, left: Node, right: Node) -> Outcome:
+        """Compares two trees; see `same`."""
+        if left == right and left.op not in ("add", "sub", "mul", "div"):
+            return Outcome.EXACT
+        for op, compare in self._by_kind():
+            if op in (left.op, right.op):
+                return compare(left, right)
+        return self._values(left, right)
+
+    def _by_kind(self) -> tuple[tuple[str, Callable[[Node, Node], Outcome]], ...]:
+        """What decides a pair of which a side is of this kind, the first that fits."""
+        return (
+            ("text", self._different), ("relation", self._relations), ("list", self._lists), ("union", self._unions),
+            ("set", self._sets), ("interval", self._intervals), ("tuple", self._tuples), ("matrix", self._matrices),
+            ("row", self._matrices), ("ratio", self._ratios), ("ellipsis", self._different), ("infinity", self._different),
+            ("based", self._based),
+        )  # fmt: skip
+
+    def _different(self, left: Node, right: Node) -> Outcome:
+        return Outcome.DIFFERENT
+
+    def _values(self, left: Node, right: Node) -> Outcome:
+        try:
+            found = same_value(left, right, self.seed)
+        except Unreadable:
+            if _infinite(left) or _infinite(right):
+                return Outcome.DIFFERENT
+            raise
+        bare = _bare(left), _bare(right)
+        if found is Outcome.DIFFERENT and bare != (left, right):
+            return max(Outcome.LENIENT, same_value(*bare, self.seed))
+        return found
+
+    def _based(self, left: Node, right: Node) -> Outcome:
+        """Numbers with a base: equal digits in equal bases, or equal values in different ones."""
+        if left.op == right.op:
+            return Outcome.DIFFERENT if left.args[1] == right.args[1] else max(Outcome.LENIENT, self._values(left, right))
+        raise Unreadable("a number with a base beside one without")
+
+    def _relations(self, left: Node, right: Node) -> Outcome:
+        first, second = bound_of(left), bound_of(right)
+        if first is not None and second is not None:
+            return self._bounds(first, second)
+        if left.op == right.op:
+            return same_relation(left, right, self.seed, self.same)
+        relation, other = (left, right) if left.op == "relation" else (right, left)
+        bound = first or second
+        if bound is not None and other.op in ("interval", "tuple", "union"):
+            return max(Outcome.LENIENT, self.same(bound.interval, other))
+        assignment = named(relation)
+        if assignment is None:
+            return Outcome.DIFFERENT
+        pair = (assignment.value, other) if relation is left else (other, assignment.value)
+        return max(Outcome.LENIENT, self.same(*pair))
+
+    def _bounds(self, first: Bound, second: Bound) -> Outcome:
+        return self.same(first.interval, second.interval) if first.letter == second.letter else Outcome.DIFFERENT
+
+    def _lists(self, left: Node, right: Node) -> Outcome:
+        if left.op == "relation" or right.op == "relation":
+            return self._relations(left, right)
+        if left.op == right.op or "set" in (left.op, right.op):
+            if ELLIPSIS in left.args or ELLIPSIS in right.args:
+                return self._sequences(left.args, right.args)
+            return self._repeated(left, right)
+        if "tuple" in (left.op, right.op):
+            return max(Outcome.LENIENT, self._ordered(left.args, right.args))
+        return Outcome.DIFFERENT
+
+    def _repeated(self, left: Node, right: Node) -> Outcome:
+        """Lists, or a list and a set, in any order; what stands in a list twice counts once where the other is shorter."""
+        if left.op == right.op and len(left.args) == len(right.args):
+            return self._unordered(left.args, right.args)
+        return max(Outcome.LENIENT, self._unordered(*(tuple(dict.fromkeys(node.args)) for node in (left, right))))
+
+    def _sets(self, left: Node, right: Node) -> Outcome:
+        if left.op == right.op:
+            if ELLIPSIS in left.args or ELLIPSIS in right.args:
+                return self._sequences(left.args, right.args)
+            return self._unordered(left.args, right.args)
+        one, other = (left, right) if left.op == "set" else (right, left)
+        if len(one.args) == 1 and other.op not in _COLLECTIONS:
+            pair = (one.args[0], other) if one is left else (other, one.args[0])
+            return max(Outcome.LENIENT, self.same(*pair))
+        return Outcome.DIFFERENT
+
+    def _intervals(self, left: Node, right: Node) -> Outcome:
+        left, right = _as_interval(left), _as_interval(right)
+        if left.op != right.op or left.args[:2] != right.args[:2]:
+            return Outcome.DIFFERENT
+        return self._ordered(left.args[2:], right.args[2:])
+
+    def _unions(self, left: Node, right: Node) -> Outcome:
+        parts = [_union_parts(_as_interval(node)) for node in (left, right)]
+        return self._unordered(*parts)
+
+    def _tuples(self, left: Node, right: Node) -> Outcome:
+        if "matrix" in (left.op, right.op):
+            return self._matrices(left, right)
+        return self._ordered(left.args, right.args) if left.op == right.op else Outcome.DIFFERENT
+
+    def _matrices(self, left: Node, right: Node) -> Outcome:
+        if left.op == right.op:
+            return self._ordered(left.args, right.args)
+        matrix, other = (left, right) if left.op == "matrix" else (right, left)
+        if other.op == "tuple" and all(len(row.args) == 1 for row in matrix.args):
+            column = tuple(row.args[0] for row in matrix.args)
+            return max(Outcome.LENIENT, self._ordered(*((column, other.args) if matrix is left else (other.args, column))))
+        return Outcome.DIFFERENT
+
+    def _ratios(self, left: Node, right: Node) -> Outcome:
+        if left.op != right.op:
+            ratio, other = (left, right) if left.op == "ratio" else (right, left)
+            if len(ratio.args) != 2 or other.op in _COLLECTIONS:
+                return Outcome.DIFFERENT
+            fraction = Node("div", ratio.args)
+            return max(Outcome.LENIENT, self._values(*((fraction, other) if ratio is left else (other, fraction))))
+        if ELLIPSIS in left.args or ELLIPSIS in right.args:
+            return self._sequences(left.args, right.args)
+        exactly = self._ordered(left.args, right.args)
+        return exactly if exactly is not Outcome.DIFFERENT else self._proportional(left.args, right.args)
+
+    def _proportional(self, left: Sequence[Node], right: Sequence[Node]) -> Outcome:
+        """`3:4` and `6:8`; never with a 0 in it, as a time of day has."""
+        if len(left) != len(right) or any(self._is_zero(node) for node in (*left, *right)):
+            return Outcome.DIFFERENT
+        crossed = [self._values(Node("mul", (left[0], b)), Node("mul", (right[0], a))) for a, b in zip(left, right, strict=True)]
+        return max(Outcome.LENIENT, *crossed)
+
+    def _is_zero(self, node: Node) -> bool:
+        return not letters_of(node) and Evaluator(next(points([], self.seed)), 50).value(node) == 0
+
+    def _ordered(self, left: Sequence[Node], right: Sequence[Node]) -> Outcome:
+        if len(left) != len(right):
+            return Outcome.DIFFERENT
+        return self._worst(zip(left, right, strict=True))
+
+    def _worst(self, pairs: zip[tuple[Node, Node]]) -> Outcome:
+        """The worst of the pairs' outcomes; one that differs decides, also beside one that cannot be read."""
+        worst, problem = Outcome.EXACT, None
+        for left, right in pairs:
+            try:
+                worst = max(worst, self.same(left, right))
+            except Unreadable as error:
+                problem = error
+            if worst is Outcome.DIFFERENT:
+                return worst
+        if problem is not None:
+            raise problem
+        return worst
+
+    def _unordered(self, left: Sequence[Node], right: Sequence[Node]) -> Outcome:
+        if len(left) != len(right):
+            return Outcome.DIFFERENT
+        if len(left) > MOST_ITEMS:
+            raise TooLarge("a long list")
+        worst, remaining = Outcome.EXACT, list(right)
+        for node in left:
+            best, place = self._best(node, remaining)
+            if best is Outcome.DIFFERENT:
+                return best
+            worst = max(worst, best)
+            del remaining[place]
+        return worst
+
+    def _best(self, node: Node, others: Sequence[Node]) -> tuple[Outcome, int]:
+        """The best outcome of a node with any of the others, and with which; one that can't be read counts when none is equal."""
+        best, problem = (Outcome.DIFFERENT, 0), None
+        for place, other in enumerate(others):
+            try:
+                best = min(best, (self.same(node, other), place))
+            except Unreadable as error:
+                problem = error
+        if best[0] is Outcome.DIFFERENT and problem is not None:
+            raise problem
+        return best
+
+    def _sequences(self, left: Sequence[Node], right: Sequence[Node]) -> Outcome:
+        """Lists with dots: what stands before and after the dots is equal; one may show more of an arithmetic sequence."""
+        (head, tail), (other_head, other_tail) = _around_dots(left), _around_dots(right)
+        shared = min(len(head), len(other_head))
+        parts = [self._ordered(tail, other_tail), self._ordered(head[:shared], other_head[:shared])]
+        if len(head) != len(other_head):
+            longer = max(head, other_head, key=len)
+            if shared < 2 or not self._is_arithmetic(longer):
+                return Outcome.DIFFERENT
+            parts.append(Outcome.LENIENT)
+        return max(parts)
+
+    def _is_arithmetic(self, items: Sequence[Node]) -> bool:
+        steps = [Node("sub", (after, before)) for before, after in pairwise(items)]
+        return all(self._values(steps[0], step) is Outcome.EXACT for step in steps)
+
+
+def _around_dots(items: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:
+    if list(items).count(ELLIPSIS) != 1:
+        return items, ()
+    place = list(items).index(ELLIPSIS)
+    return items[:place], items[place + 1 :]
+
+
+def _infinite(node: Node) -> bool:
+    return any(part.op == "infinity" for part in node.walk())
+
+
+def _bare(node: Node) -> Node:
+    """A value without the sign of degrees or percent around it."""
+    if node.op == "neg":
+        return Node("neg", (_bare(node.args[0]),))
+    return node.args[0] if node.op in ("degrees", "percent") else node
+
+
+def _as_interval(node: Node) -> Node:
+    if node.op == "tuple" and len(node.args) == 2:
+        return Node("interval", ("(", ")", *node.args))
+    bound = bound_of(node)
+    return node if bound is None else bound.interval
+
+
+def _union_parts(node: Node) -> tuple[Node, ...]:
+    """A union's intervals, and all its finite sets' items as one set."""
+    parts = [_as_interval(part) for part in (node.args if node.op == "union" else (node,))]
+    items = tuple(dict.fromkeys(item for part in parts if part.op == "set" for item in part.args))
+    return (*(part for part in parts if part.op != "set"), *((Node("set", items),) if items else ()))
+
+
+def _spread(node: Node) -> Node:
+    """The tree with `±` as two items, sets united, and an assignment before commas said of every item: `n = 2, 3`."""
+    node = _without_pm(worked_out(node))
+    if node.op == "union" and all(part.op == "set" for part in node.args):
+        return Node("set", _union_parts(node)[0].args) if _union_parts(node) else Node("set")
+    if node.op in ("list", "set"):
+        items = [part for item in node.args for part in (item.args if item.op == "pair of signs" else (item,))]
+        return Node(node.op, tuple(_said_of_all(items)))
+    return Node("list", node.args) if node.op == "pair of signs" else node
+
+
+def _said_of_all(items: list[Node]) -> list[Node]:
+    first = named(items[0]) if items and items[0].op == "relation" else None
+    if first is None or any(item.op == "relation" for item in items[1:]):
+        return items
+    sign, target = items[0].args[0], items[0].args[1]
+    return [items[0], *(item if item == ELLIPSIS else Node("relation", (sign[:1], target, item)) for item in items[1:])]
+
+
+def _without_pm(node: Node) -> Node:
+    if node.op in ("list", "set"):
+        return Node(node.op, tuple(_without_pm(item) for item in node.args))
+    if not any(part.op in ("pm", "mp") for part in node.walk()):
+        return node
+    upper, lower = _signed(node, True), _signed(node, False)
+    return Node("pair of signs", (upper, lower))
+
+
+def _signed(node: Node, upper: bool) -> Node:
+    args = tuple(_signed(arg, upper) if isinstance(arg, Node) else arg for arg in node.args)
+    if node.op in ("pm", "mp"):
+        return Node("add" if (node.op == "pm") == upper else "sub", args)
+    return Node(node.op, args)

@@ -1,0 +1,102 @@
+"""`choice_likelihood`: the option of a multiple-choice prompt that a model finds likeliest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import exp, fsum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from lineal.components.base import Columns, ModelRef, Workspace
+from lineal.components.selectors.query import with_columns
+from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Verifier
+from lineal.components.verifiers.choice import LETTERS, options_of, right_option
+from lineal.data.schema import arrow_type
+from lineal.engines.factory import LikelihoodSource, open_likelihood
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lineal.data.progress import Progress
+
+Told = tuple[str, float | None, str | None]
+
+
+class ChoiceLikelihood(Verifier):
+    """Passes a prompt of whose options the scorer finds the right one likeliest.
+
+    The score is that option's share of the likelihood. It needs no completion; columns are as for `choice`.
+    Two options that are equally likely are a failure: the model has not chosen.
+
+    Attributes:
+        scorer: the checkpoint that is asked.
+        continuation: what follows the prompt: the option's text, or its letter.
+        before: put between the prompt and the continuation, such as a space.
+        per_token: whether log-probabilities are divided by the continuation's tokens, so that length does not count.
+        chat: whether prompts pass through the tokenizer's chat template.
+    """
+
+    loads_model: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+    reads: ClassVar[Columns] = ("prompt", "answer", "options")
+
+    scorer: ModelRef
+    continuation: Literal["text", "letter"] = "text"
+    before: str = ""
+    per_token: bool = False
+    chat: bool = False
+
+    def run(self, step: Workspace) -> None:
+        """Scores every option of every row."""
+        model = open_likelihood(step, "scorer")
+
+        def transform(table: pa.Table, progress: Progress) -> pa.Table:
+            with step.timed("score"):
+                told = self._told(table.select(list(self.reads)).to_pylist(), model, progress.advance)
+            return with_columns(table, self._columns(told))
+
+        step.map_rows(step.rows("rows"), transform)
+        self.finish(step)
+
+    def _told(self, rows: list[dict[str, Any]], model: LikelihoodSource, advance: Callable[[int], None]) -> list[Told]:
+        read = [self._read(row) for row in rows]
+        pairs = [pair for found in read if not isinstance(found, str) for pair in found[1]]
+        scored = iter(model.score(pairs, self.chat))
+        told: list[Told] = []
+        for found in read:
+            if isinstance(found, str):
+                told.append((ERROR, None, found))
+                continue
+            likelihoods = [next(scored) for _ in found[1]]
+            told.append(_judged(found[0], [one.logprob / (one.tokens if self.per_token else 1) for one in likelihoods]))
+        advance(len(rows))
+        return told
+
+    def _read(self, row: dict[str, Any]) -> tuple[int, list[tuple[str, str]]] | str:
+        """The right option's place and each option as a pair to score; else what is wrong with the row."""
+        missing = [name for name in self.reads if row[name] is None]
+        if missing:
+            return f"the row has no {missing[0]}"
+        try:
+            options = options_of(row["options"])
+            right = right_option(row["answer"], options)
+        except ValueError as error:
+            return str(error)
+        texts = options if self.continuation == "text" else LETTERS[: len(options)]
+        return right, [(row["prompt"], self.before + text) for text in texts]
+
+    def _columns(self, told: list[Told]) -> pa.Table:
+        import pyarrow as pa
+
+        values = list(zip(*told, strict=True)) if told else [(), (), ()]
+        return pa.table(
+            {self.column(name): pa.array(column, arrow_type(name)) for name, column in zip(VERDICT, values, strict=True)}
+        )
+
+
+def _judged(right: int, logprobs: Sequence[float]) -> Told:
+    best = max(logprobs)
+    share = exp(logprobs[right] - best) / fsum(exp(logprob - best) for logprob in logprobs)
+    leaders = [place for place, logprob in enumerate(logprobs) if logprob == best]
+    if leaders == [right]:
+        return PASS, share, None
+    return FAIL, share, f"chose {LETTERS[leaders[0]]}" if len(leaders) == 1 else "several options are equally likely"

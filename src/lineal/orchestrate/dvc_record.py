@@ -1,0 +1,112 @@
+"""What `dvc.lock` and DVC's cache say of artifacts, without loading DVC: half a second less for every command that looks.
+
+A directory's MD5 in `dvc.lock` is that of a listing in DVC's cache: the MD5 of each file by name. The listing that has this MD5
+names the manifest's MD5, and the manifest the SHA-256 of every other file, so no large file is read for its MD5.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lineal.data.digests import Digests
+from lineal.data.manifest import MANIFEST
+from lineal.data.store import Artifact
+from lineal.orchestrate.dvc_lock import locked_artifacts
+
+
+class DvcRecord:
+    """The record of one project.
+
+    Args:
+        root: the project's root, or that of a view of it.
+
+    Attributes:
+        recorded: by artifact key, the MD5 of its directory in `dvc.lock`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.recorded: Mapping[str, str] = locked_artifacts(root)
+        self._cache = cache_directory(root) / "files" / "md5" if self.recorded else root
+
+    def problems(self, artifact: Artifact, digests: Digests) -> Iterator[str]:
+        """Why an artifact is not the one that `dvc.lock` records."""
+        expected = self.recorded.get(artifact.key)
+        if expected is None:
+            return
+        listing = self._listing(expected)
+        if listing is None:
+            got = directory_md5(artifact.directory, digests)
+            same = got == expected
+        else:
+            got = digests.of(artifact.directory / MANIFEST, "md5")
+            same = listing.get(MANIFEST) == got and listing.keys() == {MANIFEST, *artifact.manifest.files}
+        if not same:
+            yield f"dvc.lock records another directory under this key, with MD5 {expected}"
+
+    def cache_problems(self, artifact: Artifact, digests: Digests) -> Iterator[str]:
+        """Why DVC's cache cannot give an artifact back."""
+        expected = self.recorded.get(artifact.key)
+        if expected is None:
+            return
+        listing = self._listing(expected)
+        if listing is None:
+            yield "not in DVC's cache"
+            return
+        for name, md5 in listing.items():
+            cached = self._object(md5)
+            entry = artifact.manifest.files.get(name)
+            if not cached.is_file():
+                yield f"{name} is not in DVC's cache"
+            elif (digests.of(cached) != entry.sha256) if entry else (digests.of(cached, "md5") != md5):
+                yield f"{name} is corrupted in DVC's cache ({cached})"
+
+    def _object(self, md5: str) -> Path:
+        return self._cache / md5[:2] / md5[2:]
+
+    def _listing(self, md5: str) -> dict[str, str] | None:
+        """By file name, its MD5 in a directory; None where the cache lacks the listing, or has another under its name."""
+        try:
+            text = self._object(md5).read_bytes()
+        except OSError:
+            return None
+        if hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir" != md5:
+            return None
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(text)}  # its MD5 says that DVC wrote it
+
+
+def directory_md5(directory: Path, digests: Digests) -> str:
+    """The MD5 that DVC gives a directory: that of the list of its files' MD5s and names."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    entries = [{"md5": digests.of(path, "md5"), "relpath": path.relative_to(directory).as_posix()} for path in files]
+    entries.sort(key=lambda entry: entry["relpath"])
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def cache_directory(root: Path) -> Path:
+    """Where DVC's cache lies, as the project's configuration says; DVC is asked only where nothing lies there."""
+    dvc = (root / ".dvc").resolve()
+    for name in ("config.local", "config"):
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        try:
+            parser.read(dvc / name, encoding="utf-8")
+            written = parser.get("cache", "dir", fallback=None)
+        except (configparser.Error, UnicodeDecodeError):
+            written = None
+        if written:
+            return dvc / written
+    default = dvc / "cache"
+    return default if default.is_dir() or not dvc.is_dir() else _asked(dvc, default)
+
+
+def _asked(dvc: Path, default: Path) -> Path:
+    """The cache directory of the user's or the machine's own configuration."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        return Path(Config(str(dvc)).get("cache", {}).get("dir") or default)
+    except ConfigError:
+        return default

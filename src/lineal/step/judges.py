@@ -1,0 +1,107 @@
+"""Which judge gave the scores of rows, by their lineage: component and version, and the digests of the models that judged.
+
+Nothing of it stands in the rows, which would cost every pipeline a column: manifests hold it already (docs/decisions/0018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from lineal.components.base import Role
+from lineal.components.registry import Registry
+from lineal.data.manifest import Manifest
+from lineal.data.store import Artifact
+
+Inputs = Callable[[Artifact], Iterable[tuple[str, Artifact]]]
+"""The inputs of an artifact that lie here, each with its field."""
+
+
+@dataclass(frozen=True, order=True)
+class Judge:
+    """What gave a score.
+
+    Attributes:
+        component, version: the verifier.
+        models: the digests of the checkpoints that it asked, by field; empty for a verifier that needs none.
+    """
+
+    component: str
+    version: int
+    models: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        asked = ", ".join(f"{field} @{digest[:12]}" for field, digest in self.models)
+        return f"{self.component}@{self.version}" + (f" ({asked})" if asked else "")
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Rows of one input field whose scores in one column come from different judges.
+
+    Attributes:
+        key: the artifact that was made from them.
+        field: the field.
+        column: the score's column.
+        judges: who gave them.
+    """
+
+    key: str
+    field: str
+    column: str
+    judges: tuple[Judge, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key} puts together, in {self.field}, {self.column}s of different judges: {', '.join(map(str, self.judges))}"
+        )
+
+
+def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]:
+    """By score column of an artifact's rows, who gave the scores, as far as what they were made from lies here."""
+    found: dict[str, frozenset[Judge]] = {}
+    for _, source in inputs(artifact):
+        if source.manifest.columns:
+            for column, judges in judges_of(source, inputs).items():
+                found[column] = found.get(column, frozenset()) | judges
+    own = _judge(artifact.manifest, inputs(artifact))
+    if own is not None:
+        found[_column(artifact.manifest)] = frozenset({own})
+    return {column: judges for column, judges in found.items() if column in artifact.manifest.columns}
+
+
+def mixtures(artifact: Artifact, inputs: Inputs) -> list[Mixture]:
+    """Where an artifact puts rows of different judges together, for the first time on their way."""
+    by_field: dict[str, dict[str, list[frozenset[Judge]]]] = {}
+    for field, source in inputs(artifact):
+        for column, judges in judges_of(source, inputs).items() if source.manifest.columns else ():
+            by_field.setdefault(field, {}).setdefault(column, []).append(judges)
+    return [
+        Mixture(artifact.key, field, column, tuple(sorted(frozenset().union(*parts))))
+        for field, columns in by_field.items()
+        for column, parts in columns.items()
+        if len(frozenset().union(*parts)) > 1 and all(len(part) == 1 for part in parts)
+    ]
+
+
+def _column(manifest: Manifest) -> str:
+    name = manifest.settings.get("name")
+    return f"{name}_score" if name else "score"
+
+
+def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge | None:
+    """Who scored an artifact's rows in the step that made it; None where it scored none."""
+    embedded = manifest.settings.get("verifier")
+    if isinstance(embedded, Mapping):
+        return Judge(str(embedded.get("use")), int(embedded.get("version", 1)))
+    if not _is_verifier(manifest.component) or manifest.output:
+        return None
+    models = sorted((field, source.digest) for field, source in inputs if not source.manifest.columns)
+    return Judge(manifest.component, manifest.version, tuple(models))
+
+
+def _is_verifier(component: str) -> bool:
+    try:
+        return Registry().find(component).role is Role.VERIFIER
+    except (KeyError, ImportError, AttributeError):
+        return False
