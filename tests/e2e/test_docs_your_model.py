@@ -17,8 +17,8 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-SAYS = {"shipping": 6, "billing": 6, "returns": 6, **{f"#### {number}": 1 for number in (*range(2, 21), 24, 25, 30, 40, 50, 60)}}
-"""What the model answers to anything, and how often."""
+SAYS = {"shipping": 8, "billing": 8, "returns": 8, "#### 5": 10, "#### 16": 6, "#### 10": 3, "#### 35": 3, "#### 20": 3}
+"""What the model answers to anything, and how often; the numbers are the commonest of GSM8K's first problems."""
 
 
 def chat_model(directory: Path) -> None:
@@ -86,4 +86,4 @@ def test_every_command_of_the_page_runs(tmp_path):
         follow(root, gsm8k)
     else:
         chats = chats.replace("[tickets, gsm8k, chats]", "[tickets, chats]")
-    assert "stale" not in follow(root, chats)[-1]
+    assert ", 0 stale, 0 missing" in follow(root, chats)[-1]
