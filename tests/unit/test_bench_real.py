@@ -24,7 +24,13 @@ def page(monkeypatch):
 def figures(*solved):
     """What a run gives, with these held-out prompts solved of 40 in each round."""
     marks = ["1" * count + "0" * (40 - count) for count in solved]
-    return {"solved": marks, "passed": [0.2] * (len(solved) - 1), "rows": [9] * (len(solved) - 1), "cpu_seconds": 60, "seconds": 9}
+    return {
+        "solved": marks,
+        "passed": [0.2] * (len(solved) - 1),
+        "rows": [9] * (len(solved) - 1),
+        "cpu_seconds": 60,
+        "seconds": 9,
+    }
 
 
 def test_table_has_intervals_and_paired_gains(page):
