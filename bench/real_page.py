@@ -12,7 +12,7 @@ from scratch import ROOT
 from lineal.data.estimates import Comparison, Estimate, compared, unpaired, wilson
 
 PAGE, PLOT = ROOT / "docs" / "real.md", ROOT / "docs" / "real.svg"
-BEGIN, END = "<!-- written by bench/real.py page -->", "<!-- end -->"
+BEGIN, END = "<!-- written by bench/real.py --page -->", "<!-- end -->"
 COLOURS = {"rest_em": "#0072b2", "irpo": "#009e73", "control_unfiltered": "#d55e00"}
 
 Results = dict[str, dict[str, dict[str, Any]]]
@@ -87,7 +87,7 @@ def page(check: bool) -> int:
     head, _, rest = text.partition(BEGIN)
     new = "\n".join([f"{head}{BEGIN}", *lines(results), f"{END}{rest.partition(END)[2]}"])
     if check and new != text:
-        print(f"{PAGE.relative_to(ROOT)} is not what the results say: run python bench/real.py page", file=sys.stderr)
+        print(f"{PAGE.relative_to(ROOT)} is not what the results say: run python bench/real.py --page", file=sys.stderr)
         return 1
     if not check:
         PAGE.write_text(new, encoding="utf-8")
