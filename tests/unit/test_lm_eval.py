@@ -1,4 +1,4 @@
-"""EleutherAI's harness on a tiny model, with a task of the project's own and without network; and what such a task may not say."""
+"""EleutherAI's harness on a tiny model with a task of the project's own, without network; what such a task may not say."""
 
 import json
 

@@ -310,8 +310,12 @@ class _Look:
 
 
 def _at(value: Any, keys: list[str]) -> Any:
+    """The value under a path of keys, as DVC reads it: `seeds.0` is a list's first entry."""
     for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, list) and key.isdecimal():
+            value = value[int(key)] if int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
