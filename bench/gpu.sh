@@ -47,9 +47,10 @@ slice() {
   local project="$scratch/slice"
   lineal init "$project" --pipeline self_improving_transformers
   sed -i "s/^rounds: .*/rounds: $1/; s/^compute:.*/compute:\n  device: $2/" "$project/params.yaml"
-  shift 2
+  local seconds=$3
+  shift 3
   for change in "$@"; do sed -i "$change" "$project/pipelines/self_improving_transformers.yaml"; done
-  (cd "$project" && lineal run) || true # a part of it, within the limit, is what is asked for
+  (cd "$project" && timeout --signal=INT "$seconds" lineal run) || true # as far as it comes
   "$python" bench/gpu_page.py --run "$project" > "$out/slice.figures"
 }
 export -f slice
@@ -58,13 +59,13 @@ export python out scratch
 if [ -n "$dry" ]; then
   sizes=(--rows 8 --samples 2 --repeats 1 --steps 2 --eager --kv-cache-gb 1)
   steps=(--steps 2 --turns 1 --batch-size 16) precision=fp32
-  device=cpu rounds=1
+  device=cpu rounds=1 seconds=360
   changes=('s/size: 19200/size: 64/' 's/size: \(256\|300\|100\)/size: 8/' 's/steps: \(300\|60\)/steps: 2/')
 else
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader > "$out/hardware.txt"
   sizes=(--rows 8192 --repeats 3)
   steps=(--steps 60 --turns 3) precision=bf16
-  device=cuda rounds=6
+  device=cuda rounds=6 seconds=50
   changes=()
 fi
 
@@ -82,7 +83,7 @@ if [ -f bench/real.py ] && [ -z "$dry" ]; then
 else
   skip real "bench/real.py is not there, or takes minutes on a processor"
 fi
-part slice 70 bash -c 'slice "$@"' slice $rounds $device "${changes[@]}"
+part slice 70 bash -c 'slice "$@"' slice $rounds $device $seconds "${changes[@]}"
 
 "$python" bench/gpu_page.py --collect "$out" > "$out/gpu.json"
 echo "wrote $out/gpu.json"

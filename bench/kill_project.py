@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import shutil
 import subprocess
 from collections import Counter
@@ -126,10 +127,15 @@ def _stale_locks(root: Path) -> list[str]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 held.append(f"lock held: {path.relative_to(root)}")
+    entries = dead_entries(root)
+    return [*held, f"DVC's list of paths in use: {entries[:200]}"] if entries else held
+
+
+def dead_entries(root: Path) -> str:
+    """What stands in DVC's list of paths in use, when nothing runs."""
     rwlock = root / ".dvc" / "tmp" / "rwlock"
-    if rwlock.exists() and rwlock.read_text(encoding="utf-8").strip() not in ("", "{}"):
-        held.append(f"DVC's rwlock: {rwlock.read_text(encoding='utf-8')[:200]}")
-    return held
+    text = rwlock.read_text(encoding="utf-8") if rwlock.exists() else ""
+    return text if text.strip() and any(json.loads(text).values()) else ""
 
 
 def _open_in_dagster(root: Path) -> list[str]:

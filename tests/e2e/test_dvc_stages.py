@@ -131,7 +131,7 @@ def test_paths_in_use_by_dead_processes_are_forgotten(finished):
     rwlock.write_text(json.dumps({"write": {"/elsewhere": entry}, "read": {"/elsewhere": [entry, living], "/there": [entry]}}))
     plan = plan_of(finished)
     DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train"))
-    assert json.loads(rwlock.read_text()) == {"write": {}, "read": {"/elsewhere": [living]}}
+    assert {mode: paths for mode, paths in json.loads(rwlock.read_text()).items() if paths} == {"read": {"/elsewhere": [living]}}
 
 
 def test_locked_repository_is_a_busy_step(finished, monkeypatch):

@@ -19,9 +19,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_component_whose_package_cannot_be_imported_names_its_entry_point(package):
-    with pytest.raises(
-        KeyError, match="'theirs' cannot be loaded from the entry point .*: No module named 'their_package_that"
-    ):
+    with pytest.raises(KeyError, match="'theirs' cannot be loaded from the entry point .*: No module named 'their_package_that"):
         Registry().find("theirs")
 
 
