@@ -1,6 +1,9 @@
 """`show`, `trace` and `report` as commands."""
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 
@@ -67,3 +70,42 @@ def test_commands_import_nothing_heavy_before_they_run():
     heavy = "{'duckdb', 'pyarrow', 'jinja2', 'numpy', 'pydantic', 'yaml', 'torch', 'dagster'}"
     code = f"import sys, lineal.cli.look; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+MAIN = [sys.executable, "-c", "from lineal.cli.entry import main; main()"]
+
+
+def test_reader_that_leaves_early_changes_no_exit_status(root):
+    def piped(*arguments):
+        with subprocess.Popen([*MAIN, *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            running.stdout.close()
+            said = running.stderr.read().decode()
+        return running.returncode, said
+
+    assert piped("status") == piped("plan") == (0, "")
+    assert piped("trace", "nothing")[0] == 2
+
+
+def test_pipe_is_not_cut_to_a_width(root):
+    done = subprocess.run(
+        [*MAIN, "trace", "tiny/round_02/checkpoint"], cwd=root, env=os.environ | {"COLUMNS": "40"}, text=True,
+        capture_output=True,
+        check=True,
+    )  # fmt: skip
+    assert "…" not in done.stdout and len(done.stdout.splitlines()[0]) > 200
+
+
+def test_no_color_is_obeyed_on_a_terminal(root):
+    def on_terminal(**environment):
+        main, other = pty.openpty()
+        with subprocess.Popen([*MAIN, "status"], cwd=root, stdout=other, env=os.environ | environment) as running:
+            os.close(other)
+            seen = b""
+            with contextlib.suppress(OSError):  # the terminal's other end is closed
+                while part := os.read(main, 65536):
+                    seen += part
+        os.close(main)
+        return running.returncode, b"\x1b[" in seen
+
+    assert on_terminal(NO_COLOR="") == (0, True)
+    assert on_terminal(NO_COLOR="1") == (0, False)

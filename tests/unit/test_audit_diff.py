@@ -129,6 +129,18 @@ def test_selections_of_the_same_rows_differ_in_setting_and_decisions(root):
     assert (found.rows.added, found.rows.removed) == (dropped, 0)
 
 
+def test_dropped_rows_alone_are_compared_as_rows(root):
+    keys = "tiny/round_01/filtered.dropped", "tiny/round_02/filtered.dropped"
+    (found,) = found_in(root, *keys).artifacts
+    was, is_ = ({row["sample_id"] for row in rows_in(root, key)} for key in keys)
+    assert was.isdisjoint(is_) and (found.rows.added, found.rows.removed) == (len(is_), len(was))
+
+
+def test_a_revision_that_is_none_is_not_taken_for_an_artifact(root):
+    with pytest.raises(UsageError, match=r"'HEAD~1' is no round, artifact or pipeline. .* As a revision: git rev-parse failed"):
+        CliRunner().invoke(diff, ["HEAD~1", "HEAD"], obj=root, catch_exceptions=False)
+
+
 def test_an_artifact_and_itself_do_not_differ(root):
     (found,) = found_in(root, "tiny/round_01/verified", "control/round_01/verified").artifacts
     assert found.same_bytes

@@ -188,3 +188,20 @@ def test_report_that_cannot_be_written_leaves_the_old_one(plan, tmp_path):
 def test_long_text_is_cut_and_says_how_much_is_missing():
     assert visible("x" * (LONGEST_TEXT + 1500)).endswith("… (1,500 more letters)")
     assert visible("a\nb\x00") == "a\nb\\x00"
+
+
+def test_report_says_what_its_numbers_stand_on(plan, tmp_path):
+    root = shutil.copytree(plan.project.root, tmp_path / "copy")
+    path, commit = tmp_path / "r.html", "0123456789ab" + "c" * 28
+    write_report(make_plan(open_project(root)), path, (commit, True))
+    text = " ".join("".join(Reader(path.read_text()).text).split())
+    assert "git0123456789ab with uncommitted changes" in text and "34 done" in text and "retractionsnone" in text
+    assert (
+        "artifacts that trainers read passed the check against evaluation prompts (13 words in a row; ngrams stop a step)" in text
+    )
+    (root / "params.yaml").write_text((root / "params.yaml").read_text() + "seed: 7\n")
+    entry = "unit:\n  reason: no <unit>\n  date: '2026-11-21'\n  where: verdict = 'pass'\n"
+    (root / "retractions.yaml").write_text(entry)
+    text = " ".join("".join(Reader(page_of(root, path)).text).split())
+    assert "34 stale" in text and "tiny/tasks/base: seed 0 -> 7" in text and "unit: no <unit>" in text
+    assert "taintedtiny/round_01/checkpoint" in text

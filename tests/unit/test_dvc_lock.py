@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineal.orchestrate.dvc_lock import LOCK_HEAD, entry_text, replaced_entry
+from lineal.errors import ProjectError
+from lineal.orchestrate.dvc_lock import LOCK_HEAD, entry_text, locked_artifacts, locked_stage, replaced_entry
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,6}(-[a-z0-9_]{1,8}){1,2}", fullmatch=True)
 ENTRIES = st.lists(st.sampled_from(["cmd: x", "outs:", "- path: a", "  md5: b", "toy-a:"]), min_size=1, max_size=4)
@@ -37,3 +40,50 @@ def test_entry_of_a_stage_whose_name_begins_anothers_is_its_own():
 def test_replaced_entry_refuses_a_layout_that_it_does_not_know(text):
     with pytest.raises(ValueError, match="dvc.lock"):
         replaced_entry(text, "toy-b", "  toy-b:\n    cmd: y\n")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("  foo: 7\n", "foo: expected cmd, deps and outs, got '7'"),
+        ("  foo:\n    outs: 7\n", "foo: outs: expected a list of paths with their MD5s, got '7'"),
+        ("  foo:\n    outs:\n    - md5: aa.dir\n", "foo: outs: expected a list"),
+        ("  foo:\n    outs:\n    - path: artifacts/x\n      md5: ../../x.dir\n", "foo: outs: expected a list"),
+        ("  foo: [\n", "is not valid YAML"),
+    ],
+)
+def test_lock_that_somebody_edited_is_refused_with_what_restores_it(tmp_path, entry, said):
+    (tmp_path / "dvc.lock").write_text(LOCK_HEAD + entry)
+    for look in (lambda: locked_artifacts(tmp_path), lambda: locked_stage(LOCK_HEAD + entry, "foo")):
+        with pytest.raises(ProjectError, match="Restore it: git checkout HEAD -- dvc.lock") as caught:
+            look()
+        assert said in str(caught.value)
+
+
+def test_lock_with_a_merge_conflict_is_refused_with_advice_that_git_takes(tmp_path):
+    def git(*arguments, status=0):
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == status, arguments
+
+    def commit(md5):
+        (tmp_path / "dvc.lock").write_text(LOCK_HEAD + f"  a:\n    outs:\n    - path: artifacts/x\n      md5: {md5}.dir\n")
+        git("add", "dvc.lock")
+        git("commit", "-qm", md5)
+
+    git("init", "-q", "-b", "main")
+    commit("aa")
+    git("checkout", "-qb", "other")
+    commit("bb")
+    git("checkout", "-q", "main")
+    commit("cc")
+    git("merge", "-q", "other", status=1)
+    text = (tmp_path / "dvc.lock").read_text()
+    for look in (lambda: locked_artifacts(tmp_path), lambda: locked_stage(text, "a")):
+        with pytest.raises(ProjectError, match=r"merge conflict. .* git checkout --ours dvc.lock \(or --theirs\)"):
+            look()
+    git("checkout", "--ours", "dvc.lock")
+    assert locked_artifacts(tmp_path) == {"x": "cc.dir"}
+    git("checkout", "--theirs", "dvc.lock")
+    assert locked_artifacts(tmp_path) == {"x": "bb.dir"}
+    git("checkout", "HEAD", "--", "dvc.lock")
+    assert locked_artifacts(tmp_path) == {"x": "cc.dir"}

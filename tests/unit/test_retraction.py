@@ -291,3 +291,10 @@ def test_checkpoint_is_tainted_until_it_is_made_again_and_what_descends_from_it_
     assert any("tainted by 'bad'" in why for s in status_of(plan) if s.key == "tiny/round_02/checkpoint" for why in s.reasons)
     rerun(root)
     assert tainted_checkpoints(plan_of(root)) == {}
+
+
+def test_retract_while_another_is_pending_reports_all_that_it_touches(root):
+    alone = add(root, dry=True, where="verdict = 'pass'").lost
+    add(root, name="first", where="verdict = 'pass' AND prompt_id < '8'")
+    assert stale(root)
+    assert add(root, dry=True, name="second", where="verdict = 'pass'").lost == alone

@@ -292,7 +292,7 @@ def _grouped(old: str, new: str) -> str:
 
 
 def _rows_sql(artifact: Artifact, main: bool) -> str:
-    """(id, main, decision, verdict) of an artifact's rows; those of what is compared are main, those dropped beside it are not."""
+    """(id, main, decision, verdict) of an artifact's rows; main is false for those that were dropped beside it."""
     columns = artifact.manifest.columns
     ids = [quoted(name) for name in ("sample_id", "prompt_id") if name in columns]
     states = [f"{name if name in columns else 'NULL'}::VARCHAR AS {name}" for name in ("decision", "verdict")]

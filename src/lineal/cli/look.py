@@ -162,11 +162,11 @@ def report(directory: Path, output: Path | None, rev: str | None) -> None:
     from lineal.recipe.project import find_root
 
     project = opened_project(directory, rev)
-    looked_at = revision_of(directory, rev) if rev is not None else None
-    path = output or find_root(directory) / "reports" / (f"{looked_at[0][:12]}.html" if looked_at else "index.html")
+    looked_at = revision_of(directory, rev)
+    path = output or find_root(directory) / "reports" / (f"{looked_at[0][:12]}.html" if rev and looked_at else "index.html")
     warn_of_missing(project, read_catalog(project), rev)
     with plan_to_look_at(project) as plan:
-        write_report(plan, path)
+        write_report(plan, path, looked_at)
         click.echo(str(path))
 
 

@@ -55,7 +55,8 @@ def materialize(plan: Plan, steps: Iterable[Step]) -> dict[str, str]:
         by step key, what it came to.
 
     Raises:
-        StepFailure: steps failed; each error was reported when it came, and the text has them all. What doesn't depend on them has been made.
+        StepFailure: steps failed; each error was reported when it came, and the text has them all. What doesn't depend on
+            them has been made.
         MachineError: the executor's package is missing, Dagster is not set up for it, or its cluster lacks what a step asks for.
         KeyboardInterrupt: a step was interrupted.
     """
@@ -135,7 +136,8 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
     """Says what each step comes to.
 
     Returns:
-        by step key, what it came to; and the steps' own errors, in the order of their failure, as one error; an interrupt as an interrupt; None if all went well.
+        by step key, what it came to; and the steps' own errors, in the order of their failure, as one error; an interrupt as
+        an interrupt; None if all went well.
     """
     from lineal.orchestrate.dvc_repo import Outcome
 

@@ -166,7 +166,12 @@ def locked_stage(text: str, name: str) -> Mapping[str, Any]:
     """
     path = Path(DVC_LOCK)
     _require_merged(path, text)
-    stage = _parsed(path, entry_text(text, name) or "").get(name, {})
+    entry = entry_text(text, name)
+    if entry is None and re.search(
+        rf"^\s*['\"]?{re.escape(name)}['\"]?\s*:", text, re.MULTILINE
+    ):  # not laid out as DVC lays it out
+        entry = yaml.safe_dump(_parsed(path, text).get("stages") or {})
+    stage = _parsed(path, entry or "").get(name, {})
     _require_sound(path, name, stage)
     return stage  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""What `lineal run` looks at before its first step, for runs that others start: once for a Dagster run, once for a `dvc repro`."""
+"""What `lineal run` looks at before its first step, for runs that others start: once for each Dagster run or `dvc repro`."""
 
 from __future__ import annotations
 

@@ -17,10 +17,11 @@ from lineal.audit.report.difficulty import Grid, grids_of
 from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import Measurer
 from lineal.audit.report.samples import SampleRow, round_samples
+from lineal.audit.report.standing import Standing, standing_of
 from lineal.audit.summary import PipelineSummary, Summary, summarise
 from lineal.audit.verify import damage_of
 from lineal.components.base import Role
-from lineal.errors import ArtifactError
+from lineal.errors import ArtifactError, DataError
 from lineal.plan import Plan
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Page:
         samples: by pipeline, its rounds' sample rows.
         twins: by key, an earlier key whose artifact has the same bytes.
         troubles: what could not be read.
+        standing: what the numbers stand on; None where that could not be read.
     """
 
     summary: Summary
@@ -72,6 +74,7 @@ class Page:
     samples: Mapping[str, PipelineSamples]
     twins: Mapping[str, str]
     troubles: tuple[str, ...]
+    standing: Standing | None = None
 
 
 def gather(plan: Plan) -> Page:
@@ -88,8 +91,11 @@ def gather(plan: Plan) -> Page:
                 pipelines[place] = with_seen_before(plan, pipeline, opened)
         summary = Summary(tuple(pipelines))
         catalog = read_catalog(plan.project)
-        for key, problems in damage_of(plan.project, catalog.artifacts.values()).wrong.items():
-            troubles[f"{key}: {'; '.join(problems)}"] = None
+        damage = damage_of(plan.project, catalog.artifacts.values()).wrong
+        troubles |= dict.fromkeys(f"{key}: {'; '.join(problems)}" for key, problems in damage.items())
+        standing = None
+        with _noting(troubles):
+            standing = standing_of(plan, damage)
         nodes = [node for pipeline in pipelines for node in pipeline.nodes]
         verifiers = sum(node.role is Role.VERIFIER for node in nodes)
         count = max(1, min(MOST_PER_VERDICT, MOST_ROWS // max(1, VERDICTS * verifiers)))
@@ -100,7 +106,7 @@ def gather(plan: Plan) -> Page:
     told = dict.fromkeys(node.trouble for node in nodes if node.trouble)
     return Page(
         summary, charts_of(summary), tuple(grids_of(summary)), tuple(differences), _by_label(summary, turns), count, samples,
-        _twins(summary), tuple(told | troubles),
+        _twins(summary), tuple(told | troubles), standing,
     )  # fmt: skip
 
 
@@ -115,7 +121,7 @@ def _noting(troubles: dict[str, None]) -> Iterator[None]:
     """Notes what cannot be read, so that the rest is told all the same."""
     try:
         yield
-    except ArtifactError as error:
+    except (ArtifactError, DataError) as error:
         troubles[str(error)] = None
 
 

@@ -33,10 +33,11 @@ MOST_DEPTH = 6
 TEMPLATES = ("page", "samples", "ancestry", "lineage", "run")
 
 
-def render(page: Page, facts: RunFacts) -> str:
+def render(page: Page, facts: RunFacts, revision: tuple[str, bool] | None = None) -> str:
     """The page as HTML; from the same artifacts the same text, but for the section of run facts."""
     return _environment().get_template("page").render(
-        page=page, summary=page.summary, facts=facts, table=accuracy_table(page.summary), rounds=page.summary.rounds,
+        page=page, summary=page.summary, facts=facts, revision=revision, table=accuracy_table(page.summary),
+        rounds=page.summary.rounds,
         groups={pipeline.name: _groups(pipeline) for pipeline in page.summary.pipelines},
         keys={node.key for pipeline in page.summary.pipelines for node in pipeline.nodes}, roles=_roles(page),
         most_models=MOST_MODELS, most_depth=MOST_DEPTH,

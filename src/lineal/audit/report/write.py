@@ -11,14 +11,19 @@ from lineal.errors import ProjectError
 from lineal.plan import Plan
 
 
-def write_report(plan: Plan, path: Path) -> None:
+def write_report(plan: Plan, path: Path, revision: tuple[str, bool] | None = None) -> None:
     """Writes the page about a plan's pipelines; a failed write leaves the old page.
+
+    Args:
+        plan: the plan.
+        path: the file.
+        revision: the git revision that the project is seen at, and whether files differ from it.
 
     Raises:
         ProjectError: the file cannot be written.
     """
     page = gather(plan)
-    text = render(page, run_facts(plan, page.summary))
+    text = render(page, run_facts(plan, page.summary), revision)
     temporary = path.with_name(f".{path.name}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

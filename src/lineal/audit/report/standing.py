@@ -1,0 +1,58 @@
+"""What the page's numbers stand on: steps that are stale, retracted rows, and the look for evaluation prompts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lineal.plan import Plan
+from lineal.step.contamination import training_outputs
+from lineal.step.status import State, StepStatus, status_of
+from lineal.step.tainted import tainted_checkpoints, why_tainted
+
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the numbers stand on.
+
+    Attributes:
+        states: how many steps are done, stale or missing.
+        stale: the first of those that are stale, and why.
+        retractions: by name, the reason of every retraction that the project declares.
+        tainted: by checkpoint that descends from retracted rows, why.
+        checked: how many artifacts that trainers read were looked through for evaluation prompts before they were published.
+        rule: how: words in a row, and what stops a step.
+    """
+
+    states: Mapping[str, int]
+    stale: Sequence[tuple[str, str]]
+    retractions: Mapping[str, str]
+    tainted: Mapping[str, str]
+    checked: int
+    rule: str
+
+
+def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
+    """Puts it together.
+
+    Args:
+        plan: the plan.
+        damage: by artifact key, what is wrong with its bytes.
+    """
+    states = status_of(plan, damage)
+    done = {entry.key for entry in states if entry.state is State.DONE}
+    look = plan.project.params.contamination
+    return Standing(
+        Counter(str(entry.state) for entry in states),
+        [_why(entry) for entry in states if entry.state is State.STALE][:MOST_NAMED],
+        {name: entry.reason for name, entry in plan.project.retractions.declared.items()},
+        {key: why_tainted(marks) for key, marks in tainted_checkpoints(plan).items()},
+        sum(len(training_outputs(plan, plan.steps[key])) for key in done), f"{look.n} words in a row; {look.stops} stop a step",
+    )  # fmt: skip
+
+
+def _why(entry: StepStatus) -> tuple[str, str]:
+    return entry.key, "; ".join(entry.reasons)
