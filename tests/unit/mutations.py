@@ -9,7 +9,8 @@ from typing import Any
 
 ODD: tuple[Any, ...] = (
     None, True, 0, 7, -1, 2**70, 1.5, float("inf"), float("nan"), "", "x", "é\u202e\x07", "previous.checkpoint",
-    "history.filtered", "tasks.train", "start.checkpoint.x", "x[*]", "sample", "../../x", "/dev/null", [], [1], [[]], ["a", None], {}, {"a": 1},
+    "history.filtered", "tasks.train", "start.checkpoint.x", "x[*]", "sample", "../../x", "/dev/null",
+    [], [1], [[]], ["a", None], {}, {"a": 1},
     {"use": "sample"}, {"each": {}}, {"": None},
 )  # fmt: skip
 LETTERS = [

@@ -133,7 +133,8 @@ def artifact(tmp_path_factory):
     files = list_files(directory, counts)
     Manifest(
         step="round_01/x", kind=ArtifactKind.ROWS, component="sample", version=1, identity="0" * 64, settings={"samples": 2},
-        seed=0,        inputs={"rows": [InputEntry(step="tasks/train", digest="0" * 64)]}, files_read={"a.sql": "0" * 64}, counts={"out": 2000},
+        seed=0, inputs={"rows": [InputEntry(step="tasks/train", digest="0" * 64)]}, files_read={"a.sql": "0" * 64},
+        counts={"out": 2000},
         columns={"sample_id": "string", "verdict": "string"}, files=files, digest=content_digest(files),
     ).write(directory)  # fmt: skip
     log = root / "runs/p/round_01/x.json"

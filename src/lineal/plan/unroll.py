@@ -10,6 +10,7 @@ from lineal.components.base import Columns
 from lineal.components.registry import Registry
 from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
+from lineal.plan.order import Made, NotPlanned, way
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
 from lineal.recipe.pipeline import BEST, STOP, Node, Pipeline, Section
@@ -41,24 +42,13 @@ class Place:
         return f"round_{self.round:02d}" if self.section is Section.ROUND else str(self.section)
 
 
-class NotPlanned(KeyError):
-    """A step that another one needs could not be planned."""
-
-
-class _Made(dict[str, Step]):
-    """The steps so far, by key."""
-
-    def __missing__(self, key: str) -> Step:
-        raise NotPlanned(key)
-
-
 class Unroller:
     """Resolves references round by round and collects the finished steps."""
 
     def __init__(self, compiler: Compiler, rounds: int) -> None:
         self._compiler, self._rounds = compiler, rounds
         self._pipeline = compiler.pipeline
-        self._made = _Made()
+        self._made = Made()
         self._moving = {
             section: {node.name for node in nodes.values() if node.per_round is not None}
             for section, nodes in self._pipeline.sections.items()
@@ -209,7 +199,7 @@ class Unroller:
             if section is Section.ROUND and r.scope is Scope.HISTORY and r.node in nodes
         ]
         for name, pooled in sorted(pools, key=lambda pair: place[pair[1]] > place[pair[0]]):
-            if _way(after, pooled, name) is None:
+            if way(after, pooled, name) is None:
                 after[name].append(pooled)
                 self._this_round.add((name, pooled))
         return after
@@ -293,8 +283,8 @@ class Unroller:
         for round_number in range(1, last + 1):
             found += self._in_group(item, field, reference, Section.ROUND, f"round_{round_number:02d}")
         if not found:
-            way = _way(self._needs[Section.ROUND], reference.node, item.node.name) or [reference.node, item.node.name]
-            why = f"is empty in round 1, since in one round {' needs '.join(way)}"
+            needs = way(self._needs[Section.ROUND], reference.node, item.node.name) or [reference.node, item.node.name]
+            why = f"is empty in round 1, since in one round {' needs '.join(needs)}"
             fix = f"Let one of these read previous.NODE, the last round's, or declare start.{reference.node}"
             raise self._error(item, field, f"{str(reference)!r} {why}. {fix}")
         return found
@@ -384,22 +374,3 @@ class Unroller:
 def _all_references(item: CompiledNode) -> list[Reference]:
     from_fields = [reference for references, _ in item.inputs.values() for reference in references]
     return [*from_fields, *item.settings_from.values()]
-
-
-def _way(after: Mapping[str, list[str]], start: str, goal: str) -> list[str] | None:
-    """The nodes from `start` to `goal`, each needing the next; None where `start` does not need `goal`."""
-    came_from: dict[str, str] = {}
-    seen, todo = {start}, [start]
-    while todo:
-        name = todo.pop()
-        if name == goal:
-            way = [name]
-            while way[-1] != start:
-                way.append(came_from[way[-1]])
-            return way[::-1]
-        for needed in after.get(name, ()):
-            if needed not in seen:
-                seen.add(needed)
-                came_from[needed] = name
-                todo.append(needed)
-    return None
