@@ -13,9 +13,9 @@ import yaml
 
 from lineal.audit.catalog import read_catalog
 from lineal.audit.query import matching_rows
-from lineal.audit.summary import read_metrics
 from lineal.audit.verify import damage_of
 from lineal.components.controllers.values import values_of
+from lineal.components.evaluators.reading import read_evaluation
 from lineal.data.manifest import MANIFEST, InputEntry, Manifest, content_digest, list_files
 from lineal.data.store import Rows, open_artifact, write_rows
 from lineal.errors import LinealError
@@ -128,8 +128,10 @@ def artifact(tmp_path_factory):
     ids = [f"{number:020x}" for number in range(2000)]
     counts = write_rows(directory, [pa.table({"sample_id": ids, "verdict": ["pass", "fail"] * 1000})])
     values = {"accuracy": 0.5, "by_difficulty": {"3": {"accuracy": 0.5, "count": 2}}, "curve": [1.0, 2.0]}
-    for name in ("metrics.json", "settings.json"):
-        (directory / name).write_text(json.dumps(values))
+    details = {"headline": "accuracy", "intervals": {"accuracy": [0.4, 0.6]}, **values}
+    kept = {"metrics.json": values, "details.json": details, "prompts.json": {"a": 0.5, "b": 1.0}, "settings.json": values}
+    for name, value in kept.items():
+        (directory / name).write_text(json.dumps(value))
     files = list_files(directory, counts)
     Manifest(
         step="round_01/x", kind=ArtifactKind.ROWS, component="sample", version=1, identity="0" * 64, settings={"samples": 2},
@@ -147,7 +149,7 @@ def read_everything(root: Path) -> None:
     """What commands read of an artifact beside its rows: manifest, values, run log, and whether it is what it says."""
     project, directory = open_project(root), root / "artifacts/p/round_01/x"
     read_log(project, "p/round_01/x").get("facts", {}).get("tokens")
-    read_metrics(directory)
+    assert isinstance(read_evaluation(directory).by_prompt, dict)
     values_of(open_artifact("p/round_01/x", directory))
     damage_of(project, read_catalog(project).artifacts.values())
 
@@ -158,7 +160,9 @@ def read_rows(root: Path) -> None:
     matching_rows(made, "verdict = 'pass'", 3, open_project(root).params.compute)
 
 
-@pytest.mark.parametrize("file", [MANIFEST, "part-00000.parquet", "metrics.json", "settings.json", "runs"])
+@pytest.mark.parametrize(
+    "file", [MANIFEST, "part-00000.parquet", "metrics.json", "details.json", "prompts.json", "settings.json", "runs"]
+)
 def test_damaged_artifacts_are_read_or_refused(artifact, tmp_path, file):
     seeded, root = random.Random(file), shutil.copytree(artifact, tmp_path / "copy")
     path = root / ("runs/p/round_01/x.json" if file == "runs" else f"artifacts/p/round_01/x/{file}")

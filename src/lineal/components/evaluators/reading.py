@@ -10,6 +10,7 @@ from typing import Any
 from lineal.components.evaluators.metrics import DETAILS_FILE, HIGH, LOW, METRICS_FILE, PROMPTS_FILE
 from lineal.data.estimates import Comparison, Estimate, compared, unpaired
 from lineal.data.values import read_object
+from lineal.errors import ArtifactError
 
 BY_DIFFICULTY = "by_difficulty"
 Breakdown = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -53,8 +54,8 @@ def read_evaluation(directory: Path) -> Evaluation:
     metrics = _read(directory / METRICS_FILE)
     details = _read(directory / DETAILS_FILE, optional=True)
     numbers = {name: value for name, value in _numbers(metrics).items() if name not in (LOW, HIGH)}
-    intervals = details.get("intervals", {})
-    estimates = {name: Estimate(numbers[name], *intervals[name]) for name in numbers if name in intervals}
+    bounds = _bounds(details.get("intervals", {}), directory / DETAILS_FILE)
+    estimates = {name: Estimate(numbers[name], *bounds[name]) for name in numbers if name in bounds}
     split = {
         name: {part: _numbers(values) for part, values in sorted(value.items(), key=_numeric_first) if isinstance(values, dict)}
         for name, value in {**metrics, **details}.items()
@@ -80,6 +81,15 @@ def compare(before: Evaluation, now: Evaluation) -> Comparison | None:
 
 def _read(path: Path, optional: bool = False) -> dict[str, Any]:
     return {} if optional and not path.exists() else read_object(path)
+
+
+def _bounds(read: Any, path: Path) -> dict[str, tuple[float, float]]:
+    """By figure, its interval's two ends."""
+    try:
+        return {name: (float(low), float(high)) for name, (low, high) in dict(read).items()}
+    except (TypeError, ValueError) as error:
+        fix = f"Delete {path.parent} and run again"
+        raise ArtifactError(f"{path} holds intervals {read!r:.80}, expected two numbers for each figure. {fix}") from error
 
 
 def _numbers(read: Mapping[str, Any]) -> dict[str, float]:
