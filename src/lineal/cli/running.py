@@ -170,6 +170,7 @@ def ui(directory: Path, host: str, port: int) -> None:
     import signal
     import subprocess
 
+    from lineal.errors import MachineError
     from lineal.orchestrate.dagster_run import use_project_instance
     from lineal.recipe.project import find_root, open_project
 
@@ -187,4 +188,4 @@ def ui(directory: Path, host: str, port: int) -> None:
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
     if process.returncode > 0:
-        raise click.exceptions.Exit(1)
+        raise MachineError(f"dagster dev ended with status {process.returncode}; its last lines above say why, such as a port in use")
