@@ -188,4 +188,4 @@ def ui(directory: Path, host: str, port: int) -> None:
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
     if process.returncode > 0:
-        raise MachineError(f"dagster dev ended with status {process.returncode}; its last lines above say why, such as a port in use")
+        raise MachineError(f"dagster dev ended with status {process.returncode}; its last lines above say why")
