@@ -8,6 +8,7 @@ import pytest
 from lineal.audit.summary import render_accuracy_table, summarise
 from lineal.errors import DeclarationError, ProjectError
 from lineal.orchestrate.dvc_yaml import dvc_yaml_text
+from lineal.plan import plan_what_can_be
 from lineal.recipe.project import open_project
 from lineal.step.runlog import read_log
 from tests.e2e.toy_project import PARAMS, command, make_project, plan_of
@@ -59,6 +60,16 @@ def test_a_file_that_reads_like_a_further_seed_is_refused(tmp_path):
 def test_seeds_of_one_pipeline_win_over_the_projects(tmp_path):
     project = open_project(make_project(tmp_path / "p", params=THREE + "pipelines: {toy: {seed: 7}}\n"))
     assert project.active == ["toy"] and project.seed_of("toy") == 7
+
+
+def test_plan_to_look_at_holds_every_seed_and_names_a_wrong_pipeline_once(tmp_path):
+    project = open_project(make_project(tmp_path / "p", params=THREE))
+    plan, refused = plan_what_can_be(project)
+    assert list(plan.pipelines) == project.active and not refused
+    path = project.root / "pipelines" / "toy.yaml"
+    path.write_text(path.read_text() + "typo: 1\n")
+    plan, refused = plan_what_can_be(project)
+    assert not plan.pipelines and list(refused) == ["toy"]
 
 
 def test_three_seeds_run_once_and_are_known_to_every_command(tmp_path):

@@ -133,14 +133,14 @@ def plan_what_can_be(project: Project) -> tuple[Plan, dict[str, DeclarationError
     """The plan of those active pipelines that can be planned, for commands that only look.
 
     Returns:
-        the plan, and by pipeline why it is not in it.
+        the plan, and by pipeline why it is not in it; of several seeds the first stands for all.
     """
-    registry, plans, refused = Registry(), [], {}
-    for name in project.params.active:
+    registry, plans, refused = Registry(), [], dict[str, DeclarationError]()
+    for name in project.active:
         try:
             plans.append(make_plan(project, [name], registry))
         except DeclarationError as error:
-            refused[name] = error
+            refused.setdefault(declared_name(name), error)
     pipelines = {name: pipeline for plan in plans for name, pipeline in plan.pipelines.items()}
     return Plan(project, pipelines, {key: step for plan in plans for key, step in plan.steps.items()}), refused
 
