@@ -181,10 +181,7 @@ def _column_lineage(namespace: str, catalog: Catalog, artifact: Artifact, source
 
 def _is_sampled(artifact: Artifact) -> bool:
     """Whether a generator wrote the rows: new rows, in which the columns of their prompts are as they were."""
-    try:
-        return Registry().find(artifact.manifest.component).role is Role.GENERATOR
-    except KeyError:
-        return False
+    return Registry().role_of(artifact.manifest.component) is Role.GENERATOR
 
 
 def _job_facets(artifact: Artifact) -> dict[str, Any]:

@@ -105,11 +105,9 @@ def _by_role(artifacts: list[Artifact]) -> dict[Role, tuple[Artifact, ...]]:
     registry = Registry()
     found: dict[Role, tuple[Artifact, ...]] = {}
     for artifact in artifacts:
-        try:
-            role = registry.find(artifact.manifest.component).role
-        except KeyError:  # made by a component that is not installed here
-            continue
-        found[role] = (*found.get(role, ()), artifact)
+        role = registry.role_of(artifact.manifest.component)
+        if role is not None:
+            found[role] = (*found.get(role, ()), artifact)
     return found
 
 

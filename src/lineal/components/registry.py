@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from lineal.components.base import Component
+from lineal.components.base import Component, Role
 from lineal.errors import DeclarationError, did_you_mean
 
 BUILT_IN: dict[str, str] = {
@@ -115,6 +115,13 @@ class Registry:
                 raise KeyError(f"unknown component {name!r}. {did_you_mean(name, self.names)} {_FROM_A_PACKAGE}")
             self._classes[name] = self._load(name)
         return self._classes[name]
+
+    def role_of(self, name: str) -> Role | None:
+        """The role of the component that a manifest names; None where it is not installed here."""
+        try:
+            return self.find(name).role
+        except (KeyError, ImportError, AttributeError):
+            return None
 
     def _load(self, name: str) -> type[Component]:
         module, _, attribute = self._locations[name].partition(":")

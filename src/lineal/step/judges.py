@@ -94,14 +94,7 @@ def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge 
     embedded = manifest.settings.get("verifier")
     if isinstance(embedded, Mapping):
         return Judge(str(embedded.get("use")), int(embedded.get("version", 1)))
-    if not _is_verifier(manifest.component) or manifest.output:
+    if manifest.output or Registry().role_of(manifest.component) is not Role.VERIFIER:
         return None
     models = sorted((field, source.digest) for field, source in inputs if not source.manifest.columns)
     return Judge(manifest.component, manifest.version, tuple(models))
-
-
-def _is_verifier(component: str) -> bool:
-    try:
-        return Registry().find(component).role is Role.VERIFIER
-    except (KeyError, ImportError, AttributeError):
-        return False
