@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections import defaultdict
@@ -24,12 +23,12 @@ from lineal.components.registry import Registry
 from lineal.components.verifiers.base import RowVerifier
 from lineal.components.verifiers.math import marked, prepare
 from lineal.components.verifiers.scored import ScoredVerifier
+from lineal.data.estimates import Estimate, wilson
 from lineal.data.progress import Progress
 
 FOLDER = Path(__file__).parents[1] / "tests" / "labelled"
 VERIFIERS = ("math", "exact_match", "choice", "structured_match")
 MOST_FALSE_FAILS = 0.02
-Z = 1.959963984540054
 Pair = dict[str, Any]
 
 
@@ -65,16 +64,6 @@ MEASURES: dict[str, Callable[[], Tally]] = {}
 """Further tallies, of verifiers that judge by running something: sandboxed programs."""
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a share."""
-    if total == 0:
-        return 0.0, 1.0
-    share, spread = count / total, Z * Z / total
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def pairs_of(verifier: str) -> list[Pair]:
     """A verifier's labelled pairs, by hand and by rule."""
     files = sorted(FOLDER.glob(f"{verifier}_by_*.jsonl"))
@@ -101,8 +90,8 @@ def verdicts(verifier: str, pairs: list[Pair], workers: int, seconds: float) -> 
 
 def rate(count: int, total: int) -> str:
     """A share with its interval."""
-    low, high = wilson(count, total)
-    return f"{count} of {total}: {100 * count / max(1, total):.1f}% ({100 * low:.1f}-{100 * high:.1f})"
+    found = wilson(count / total, total) if total else Estimate(0.0, 0.0, 1.0)
+    return f"{count} of {total}: {100 * found.value:.1f}% ({100 * found.low:.1f}-{100 * found.high:.1f})"
 
 
 def alone(pairs: list[Pair], workers: int, seconds: float) -> list[str]:
