@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from lineal.plan import Plan, Step
+from lineal.plan import Step
 
 
 def asset_key(artifact_key: str) -> dg.AssetKey:
@@ -38,8 +38,3 @@ def _word(text: str) -> str:
 def asset_keys(steps: Iterable[Step]) -> list[dg.AssetKey]:
     """The asset keys of the steps' artifacts."""
     return [asset_key(key) for step in steps for key in step.artifact_keys().values()]
-
-
-def artifact_of_asset(plan: Plan) -> dict[dg.AssetKey, str]:
-    """The artifact key of every asset key."""
-    return {asset_key(key): key for key in plan.makers}
