@@ -7,7 +7,9 @@ import math
 
 import pytest
 
+from lineal.data.conversations import Conversation, Turn
 from lineal.recipe.compute import Compute
+from tests.unit.chat_models import chat_model
 from tests.unit.lab import Lab, rows_of
 from tests.unit.tiny_models import put_model, tiny_model
 
@@ -61,6 +63,24 @@ def test_choice_likelihood_passes_the_likeliest_option_and_scores_its_share(tmp_
     assert {row["detail"] for row in made if row["verdict"] == "fail"} == {
         f"chose {'ABC'[[row['verdict'] for row in made].index('pass')]}"
     }
+
+
+@pytest.mark.model
+def test_choice_likelihood_of_a_conversation_is_that_after_its_turns_and_not_after_its_short_form(tmp_path):
+    lab = Lab(tmp_path, Compute(workers=1))
+    scorer = put_model(lab, "start/checkpoint", chat_model(tmp_path / "chat", "chatml"))
+    row = {"sample_id": "s", "prompt_id": "p", "prompt": "Hi", "answer": "A", "options": json.dumps(["hello", "friend"])}
+    talks = {"text": None, "talk": Conversation((Turn("user", "Hi"),)).for_rows()}
+    judged = {
+        name: rows_of(
+            lab.run(
+                "choice_likelihood", f"round_01/{name}_judged", {"rows": lab.put(f"round_01/{name}", [made]), "scorer": scorer}
+            )[""]
+        )[0]["score"]
+        for name, turns in talks.items()
+        for made in [row if turns is None else row | {"messages": turns}]
+    }
+    assert judged["text"] != judged["talk"]
 
 
 def test_dataset_gives_options_as_json_whether_the_file_has_a_list_or_a_text(tmp_path):

@@ -10,6 +10,7 @@ from lineal.components.base import Columns, ModelRef, Workspace
 from lineal.components.selectors.query import with_columns
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Verifier
 from lineal.components.verifiers.choice import LETTERS, options_of, right_option
+from lineal.data.conversations import Prompt, prompts_of
 from lineal.data.schema import arrow_type
 from lineal.engines.factory import LikelihoodSource, open_likelihood
 
@@ -51,14 +52,16 @@ class ChoiceLikelihood(Verifier):
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             with step.timed("score"):
-                told = self._told(table.select(list(self.reads)).to_pylist(), model, progress.advance)
+                told = self._told(table.select(list(self.reads)).to_pylist(), prompts_of(table), model, progress.advance)
             return with_columns(table, self._columns(told))
 
         step.map_rows(step.rows("rows"), transform)
         self.finish(step)
 
-    def _told(self, rows: list[dict[str, Any]], model: LikelihoodSource, advance: Callable[[int], None]) -> list[Told]:
-        read = [self._read(row) for row in rows]
+    def _told(
+        self, rows: list[dict[str, Any]], prompts: list[Prompt], model: LikelihoodSource, advance: Callable[[int], None]
+    ) -> list[Told]:
+        read = [self._read(row, prompt) for row, prompt in zip(rows, prompts, strict=True)]
         pairs = [pair for found in read if not isinstance(found, str) for pair in found[1]]
         scored = iter(model.score(pairs, self.chat))
         told: list[Told] = []
@@ -71,7 +74,7 @@ class ChoiceLikelihood(Verifier):
         advance(len(rows))
         return told
 
-    def _read(self, row: dict[str, Any]) -> tuple[int, list[tuple[str, str]]] | str:
+    def _read(self, row: dict[str, Any], prompt: Prompt) -> tuple[int, list[tuple[Prompt, str]]] | str:
         """The right option's place and each option as a pair to score; else what is wrong with the row."""
         missing = [name for name in self.reads if row[name] is None]
         if missing:
@@ -82,7 +85,7 @@ class ChoiceLikelihood(Verifier):
         except ValueError as error:
             return str(error)
         texts = options if self.continuation == "text" else LETTERS[: len(options)]
-        return right, [(row["prompt"], self.before + text) for text in texts]
+        return right, [(prompt, self.before + text) for text in texts]
 
     def _columns(self, told: list[Told]) -> pa.Table:
         import pyarrow as pa
