@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lineal.audit.contamination import look_for_contamination
 from lineal.cli.prove import contamination
+from lineal.data.conversations import Conversation, Turn
 from lineal.data.normal_text import LEADING, TRAILING, has_core, normalised
 from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
 from lineal.data.store import open_artifact
@@ -161,6 +162,14 @@ def test_normalised_text_is_one_for_all_cases_of_a_letter():
         letter = chr(code)
         if not 0xD800 <= code < 0xE000 and not letter.isascii():
             assert normalised(letter.upper()) == normalised(letter.lower()) == normalised(letter)
+
+
+def test_prompt_in_an_earlier_turn_of_a_conversation_is_found(tmp_path):
+    turns = (Turn("user", "q5 ="), Turn("assistant", "7"), Turn("user", "more"), Turn("assistant", "", "[]"))
+    row = {"prompt_id": "a", "prompt": "more", "messages": Conversation(turns).for_rows()}
+    held_out = HeldOut([EvaluationPrompt("p/tasks/test", "t", "q5 =")], 13)
+    found = list(held_out.matches(Lab(tmp_path).put("tasks/train", [row, row | {"prompt_id": "b", "messages": None}])))
+    assert [(match.row, match.column, match.rule) for match in found] == [("a", "messages", Rule.EMBEDDED)]
 
 
 def test_rows_are_named_with_column_and_evidence_whatever_the_batches(tmp_path, monkeypatch):

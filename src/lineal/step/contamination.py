@@ -18,7 +18,8 @@ from lineal.recipe.references import ArtifactKind
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXTS = ("prompt", "completion", "chosen", "rejected")
+TEXTS = ("prompt", "completion", "chosen", "rejected", "messages")
+"""The columns that are looked through. Of `messages` it is all turns' contents: their `prompt` is only a short form."""
 BATCH_ROWS = 1 << 14
 
 
@@ -113,10 +114,21 @@ def _batches(artifact: Artifact) -> Iterator[pa.Table]:
             with pq.ParquetFile(path) as file:
                 columns = [name for name in file.schema_arrow.names if name in wanted]
                 for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                    yield pa.Table.from_batches([batch])
+                    yield _with_spoken(pa.Table.from_batches([batch]))
         except (pa.ArrowException, OSError) as error:
             fix = f"Delete {artifact.directory} and remake it: lineal run {artifact.key}"
             raise ArtifactError(f"{artifact.key}: {path} cannot be read as Parquet ({error}). {fix}") from error
+
+
+def _with_spoken(table: pa.Table) -> pa.Table:
+    """The table with each conversation as one text."""
+    import pyarrow as pa
+
+    if "messages" not in table.column_names:
+        return table
+    talks = table["messages"].to_pylist()
+    texts = [None if talk is None else "\n".join(turn["content"] or "" for turn in talk) for talk in talks]
+    return table.set_column(table.column_names.index("messages"), "messages", pa.array(texts, pa.string()))
 
 
 def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut:
