@@ -21,7 +21,7 @@ from lineal.engines import ray_cluster
 from lineal.engines.fake import FakeSampler
 from lineal.engines.journal import SavedSampler
 from lineal.engines.ray_fan_out import fan_out
-from lineal.engines.ray_sampling import RaySampler, described, opened
+from lineal.engines.ray_sampling import RaySampler, described, opened, sampling_work
 from lineal.engines.sampling import Request, SamplingSettings
 from lineal.errors import DataError, EngineError
 from lineal.plan import make_plan
@@ -154,6 +154,14 @@ def lab_step(path, compute):
     (workspace.directory() / "config.json").write_text("{}")
     model = lab._publish(workspace, "", ArtifactKind.MODEL)
     return lab._workspace("round_01/generated", {"model": (model,)})
+
+
+def test_replica_computes_with_the_kernels_of_the_steps_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    told = described(lab_step(tmp_path, compute(2)), "model")
+    monkeypatch.setenv("MKL_CBWR", "AVX2")
+    sampling_work(told, "model", SETTINGS.__dict__)
+    assert os.environ["MKL_CBWR"] == "COMPATIBLE"
 
 
 @needs_ray

@@ -27,6 +27,11 @@ def pin_arithmetic() -> None:
             os.environ.setdefault(name, value)
 
 
+def chosen_kernels() -> dict[str, str]:
+    """What the environment of this process chooses, for processes that don't inherit it."""
+    return {name: os.environ[name] for name in PORTABLE if name in os.environ}
+
+
 def arithmetic(device: str) -> str | None:
     """What a manifest says about how its bytes were computed; None for the portable way, whose bits any processor gives.
 
@@ -35,10 +40,10 @@ def arithmetic(device: str) -> str | None:
     """
     if device == "cuda" or (device == "auto" and _finds_gpu()):
         return "cuda"
-    chosen = {name: os.environ.get(name) for name in PORTABLE}
+    chosen = chosen_kernels()
     if _has_avx2() and chosen == PORTABLE and _torch_agrees():
         return None
-    own = [f"{name}={value}" for name, value in chosen.items() if value not in (None, PORTABLE[name])]
+    own = [f"{name}={value}" for name, value in chosen.items() if value != PORTABLE[name]]
     return " ".join([platform.machine(), *own])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from lineal.data.conversations import Prompt, plain_values, prompt_from
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace
+from lineal.engines.arithmetic import chosen_kernels
 from lineal.engines.ray_cluster import join
 from lineal.engines.ray_fan_out import Work, fan_out, slice_rows
 from lineal.engines.sampling import Completion, Request, SamplingSettings
@@ -59,7 +61,11 @@ class RaySampler:
 
 
 def sampling_work(step: dict[str, Any], field: str, settings: dict[str, Any]) -> Work:
-    """What a replica does: draws the completions of (prompt, seed) rows. Runs on the cluster."""
+    """What a replica does: draws the completions of (prompt, seed) rows. Runs on the cluster.
+
+    Its processes have their node's environment, so the kernels of the step's process are chosen there before torch is loaded.
+    """
+    os.environ.update(step["kernels"])
     from lineal.engines.factory import sampling_engine
 
     engine, drawn_with = sampling_engine(opened(step), field), SamplingSettings(**settings)
@@ -84,7 +90,7 @@ def described(step: Workspace, field: str) -> dict[str, Any]:
     }
     return {
         "project": str(step.project), "step": step.step, "round": step.round, "seed": step.seed, "partial": str(step.partial),
-        "compute": step.compute.model_dump(exclude=OF_THE_MACHINE), "inputs": inputs,
+        "compute": step.compute.model_dump(exclude=OF_THE_MACHINE), "inputs": inputs, "kernels": chosen_kernels(),
     }  # fmt: skip
 
 
