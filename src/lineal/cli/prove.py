@@ -1,4 +1,4 @@
-"""`lineal contamination`, `lineal diff` and `lineal round`: what was made, held against what may be believed of it."""
+"""`lineal contamination`, `lineal diff` and `lineal round`: checks of what was made."""
 
 from __future__ import annotations
 

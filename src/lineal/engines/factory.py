@@ -169,7 +169,7 @@ def base_of(step: Workspace, field: str) -> Path | None:
     if recorded and recorded[0].digest != bases[0].digest:
         raise EngineError(
             f"{step.model(field).key}: got {bases[0].key} ({bases[0].digest[:12]}) as the base of this adapter, expected the "
-            f"one it was trained on, {recorded[0].step} ({recorded[0].digest[:12]}). Make the adapter anew: "
+            f"one it was trained on, {recorded[0].step} ({recorded[0].digest[:12]}). Make the adapter again: "
             f"lineal run {step.model(field).key}"
         )
     return bases[0].directory

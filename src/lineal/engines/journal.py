@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class SavedSampler:
     """A sampling engine whose finished completions are saved in a file as they come.
 
-    A request is told by its prompt, seed and settings; the file belongs to one checkpoint in one step.
+    A request is identified by its prompt, seed and settings; the file belongs to one checkpoint in one step.
 
     Args:
         engine: draws what isn't saved yet.

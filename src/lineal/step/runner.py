@@ -184,7 +184,7 @@ def _stand(plan: Plan, step: Step, standing: StandIn) -> None:
         source = open_artifact(key, plan.project.directory(key))
         verify_files(source.directory, source.manifest, key)
         if source.digest != digest:
-            fix = f"Make the decision anew: lineal run {step.stopped_by}"
+            fix = f"Make the decision again: lineal run {step.stopped_by}"
             raise ArtifactError(
                 f"{step.key}: {key} is not what {step.stopped_by} chose ({source.digest[:12]}, not {digest[:12]}). {fix}"
             )
