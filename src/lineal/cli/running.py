@@ -117,7 +117,7 @@ def _say_what_came_out(plan: Plan) -> None:
     row = _first_row(plan, selections[-1]) if selections else None
     click.echo("\ngo on with")
     click.echo("  lineal report" + " " * 24 + "the rounds as one page")
-    click.echo("  lineal ui" + " " * 28 + "the same in Dagster, to look into and to make anew")
+    click.echo("  lineal ui" + " " * 28 + "the same in Dagster, to inspect and rematerialize")
     if row is not None:
         click.echo(f"  lineal trace {row:<24} where that training row came from")
 

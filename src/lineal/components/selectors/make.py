@@ -17,7 +17,6 @@ from lineal.components.selectors.decide import (
 )
 from lineal.components.selectors.header import CARRIED, Selector
 from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
-from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import canonical_json, file_digest, row_id
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, DeclarationError
@@ -44,13 +43,12 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
     """
     assert selector.makes is not None
     views = input_views(step, selector)
-    carried = given_columns(selector, columns)
+    carried = selector.makes.carried(columns)
     made = tuple(name for name in columns if name not in (*_MADE_BY_US, *carried))
     with open_session(step, views, selector.optional, selector) as session:
         require_row_ids(session, views)
         session.run("made", selector, arguments)
-        carried = selector.makes.carried(columns)
-        _check_columns(session, selector, tuple(name for name in made if name not in carried))
+        _check_columns(session, selector, made)
         _carry(session, list(views), carried)
         _take_back(step, selector, session, made)
         _place(session, selector, list(views))
@@ -63,38 +61,16 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
         require_kept(step, selector, count, "rows gave a new one")
         step.counts["out"] = count
         with step.progress(count + step.counts["in"], "rows") as progress:
-            tables = session.stream(_ordered(session, list(views), made, carried))
+            tables = session.stream(_ordered(made, carried))
             step.write_rows(_with_ids(step, selector, tables, columns, progress))
             write_decided(step, session, _ANSWERS, {DROPPED: "dropped"}, progress)
 
 
-def given_columns(selector: Selector, available: Columns) -> Columns:
-    """What new rows take over from their first parent: the conversation that the model was given, if they keep its prompt.
-
-    A query that names these columns itself makes them itself.
-    """
-    assert selector.makes is not None
-    named = (*selector.makes.required, *selector.makes.optional)
-    return tuple(name for name in MESSAGE_COLUMNS if name in available and name not in named and "prompt" in named)
-
-
-def _ordered(session: Session, views: list[str], made: Columns, carried: Columns) -> str:
+def _ordered(made: Columns, carried: Columns) -> str:
     """The query of the new rows, in order."""
-    made_by = "made JOIN placed ON made.rowid = number"
-    order = f"ORDER BY place, {', '.join(f'made.{quoted(name)}' for name in made)}"
-    own = ", ".join(f"made.{quoted(name)}" for name in made)
-    if not carried:
-        return f"SELECT {own} FROM {made_by} {order}"
-    parts = []
-    for view in views:
-        there = session.columns(quoted(view))
-        if "prompt" in there and set(carried) & there.keys():
-            picked = [quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in carried]
-            parts.append(f"SELECT row_id, prompt, {', '.join(picked)} FROM {quoted(view)}")
-    firsts = ", ".join(f"any_value({quoted(name)}) AS {quoted(name)}" for name in ("prompt", *carried))
-    given = f"SELECT row_id, {firsts} FROM ({' UNION ALL '.join(parts)}) GROUP BY row_id"
-    same = "given.row_id = made.parents[1] AND given.prompt = made.prompt"
-    return f"SELECT {own}, {_listed(carried)} FROM {made_by} LEFT JOIN ({given}) given ON {same} {order}"
+    listed = ", ".join(f"made.{quoted(name)}" for name in (*made, *carried))
+    order = ", ".join(f"made.{quoted(name)}" for name in made)
+    return f"SELECT {listed} FROM made JOIN placed ON made.rowid = number ORDER BY place, {order}"
 
 
 def _listed(columns: Columns) -> str:
@@ -127,8 +103,8 @@ def _carry(session: Session, views: list[str], carried: Columns) -> None:
         there = session.columns(quoted(view))
         listed = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
         parts.append(f"SELECT row_id, {listed} FROM {quoted(view)}")
-    once = "QUALIFY row_number() OVER (PARTITION BY row_id) = 1"
-    session.create("given", f"SELECT * FROM ({' UNION ALL '.join(parts)}) {once}")
+    firsts = ", ".join(f"any_value({quoted(name)}) AS {quoted(name)}" for name in names)
+    session.create("given", f"SELECT row_id, {firsts} FROM ({' UNION ALL '.join(parts)}) GROUP BY row_id")
     session.connection.execute("ALTER TABLE made RENAME TO bare")
     values = ", ".join(
         f"CASE WHEN g.{quoted(CARRIED[name])} = m.{quoted(CARRIED[name])} THEN g.{quoted(name)} END AS {quoted(name)}"
@@ -219,12 +195,12 @@ def _with_ids(
 
     assert selector.makes is not None
     digest = file_digest(selector.path)
-    taken_over = given_columns(selector, columns)
+    carried = list(selector.makes.carried(columns))
     for table in tables:
         progress.advance(table.num_rows)
         added: dict[str, pa.Array] = {"round": pa.array([step.round] * table.num_rows, arrow_type("round"))}
         if selector.makes.kind == "rows":
-            ids = [_id_of(row, digest, step.step, selector) for row in table.drop_columns(list(taken_over)).to_pylist()]
+            ids = [_id_of(row, digest, step.step, selector) for row in table.drop_columns(carried).to_pylist()]
             added["sample_id"] = pa.array(ids, arrow_type("sample_id"))
         yield pa.table({name: added[name] if name in added else _conformed(table, name) for name in columns})
 

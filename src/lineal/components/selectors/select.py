@@ -13,7 +13,7 @@ import lineal
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Surroundings, Workspace, merged
 from lineal.components.selectors.decide import decide
 from lineal.components.selectors.header import Selector, read_selector
-from lineal.components.selectors.make import given_columns, make
+from lineal.components.selectors.make import make
 from lineal.errors import did_you_mean
 from lineal.recipe.references import Accepts, ArtifactKind, SettingReference
 
@@ -122,7 +122,7 @@ class Select(Component):
         if makes is not None:
             key = ("sample_id",) if makes.kind == "rows" else ()
             available = merged(*inputs.values())
-            main = (*key, "parents", *makes.columns(available), *given_columns(self._selector, available), "round")
+            main = (*key, "parents", *makes.columns(available), "round")
         return {MAIN: Output(ArtifactKind.ROWS, main), DROPPED: Output(ArtifactKind.ROWS, dropped)}
 
     def run(self, step: Workspace) -> None:
