@@ -53,26 +53,28 @@ def _figures(directory: Path, name: str) -> dict[str, Any]:
     }
 
 
-def _solved(evaluation: Path) -> str:
-    """A digit for each held-out prompt, in the order of their ids: 1 is right."""
+def _rows(artifact: Path, *columns: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(evaluation, columns=["prompt_id", "verdict"]).to_pylist()
-    return "".join(str(int(row["verdict"] == "pass")) for row in sorted(rows, key=lambda row: row["prompt_id"]))
+    return [row for path in sorted(artifact.glob("*.parquet")) for row in pq.read_table(path, columns=list(columns)).to_pylist()]
+
+
+def _solved(evaluation: Path) -> str:
+    """A digit for each held-out prompt, in the order of their ids: 1 is right."""
+    rows = sorted(_rows(evaluation, "prompt_id", "verdict"), key=lambda row: row["prompt_id"])
+    return "".join(str(int(row["verdict"] == "pass")) for row in rows)
 
 
 def _shares(verified: Path) -> float:
     """The share of samples that the verifier accepts."""
-    import pyarrow.parquet as pq
-
-    verdicts = pq.read_table(verified, columns=["verdict"])["verdict"].to_pylist()
+    verdicts = [row["verdict"] for row in _rows(verified, "verdict")]
     return round(verdicts.count("pass") / len(verdicts), 4)
 
 
 def _trained(group: Path) -> int:
     """How many rows, or pairs, the round trained on."""
     (manifest,) = [path for path in (group / "filtered" / "manifest.json", group / "pairs" / "manifest.json") if path.exists()]
-    return sum(file["rows"] or 0 for file in json.loads(manifest.read_text())["files"])
+    return sum(file["rows"] or 0 for file in json.loads(manifest.read_text())["files"].values())
 
 
 def run(names: list[str], seeds: list[int], directory: Path | None, path: Path) -> bool:

@@ -21,6 +21,10 @@ def page(monkeypatch):
         sys.modules.pop(name, None)
 
 
+def test_page_about_the_pretrained_model_is_current(page):
+    assert page.page(check=True) == 0
+
+
 def figures(*solved):
     """What a run gives, with these held-out prompts solved of 40 in each round."""
     marks = ["1" * count + "0" * (40 - count) for count in solved]
