@@ -26,10 +26,12 @@ summary: Each has 33 M parameters and takes half a gigabyte to train.
 tasks:
   base: {use: letter_sort, length: [2, 3], size: 8, split: train}
 start:
-  first:      {use: pretrain, rows: tasks.base, steps: 1, hidden_size: 512, layers: 8, heads: 8, intermediate_size: 2048}
-  checkpoint: {use: pretrain, rows: tasks.base, steps: 1, hidden_size: 512, layers: 8, heads: 8, intermediate_size: 2048}
+  first:      {use: pretrain, rows: tasks.base, steps: 1, warmup: 0, hidden_size: 512, layers: 8, heads: 8,
+              intermediate_size: 2048}
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 1, warmup: 0, hidden_size: 512, layers: 8, heads: 8,
+              intermediate_size: 2048}
 round:
-  checkpoint: {use: sft, init: previous.checkpoint, rows: tasks.base, target: answer, steps: 1}
+  checkpoint: {use: sft, init: previous.checkpoint, rows: tasks.base, target: answer, steps: 1, warmup: 0}
 """
 STEPS = ("toy/start/first", "toy/start/checkpoint")
 MEGABYTE = 2**20

@@ -150,7 +150,7 @@ def test_pair_too_long_on_either_side_is_an_error(init: Checkpoint, tmp_path: Pa
 
 
 def test_reward_model_does_not_start_from_an_adapter(init: Checkpoint, tmp_path: Path) -> None:
-    train_dpo(init, init, PAIRS, replace(SETTINGS, lora=LORA, steps=1), DpoLoss(), tmp_path / "adapter")
+    train_dpo(init, init, PAIRS, replace(SETTINGS, lora=LORA, steps=1, warmup=0.0), DpoLoss(), tmp_path / "adapter")
     with pytest.raises(EngineError, match="got a LoRA adapter, expected a full model"):
         train_reward_model(tmp_path / "adapter", PAIRS, SETTINGS, tmp_path / "out")
 

@@ -121,7 +121,7 @@ def test_loss_is_on_the_completion_only(init: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     row = words(1)[0]
-    report = train_sft(init, [row], replace(SETTINGS, steps=1, batch_size=1), tmp_path / "out")
+    report = train_sft(init, [row], replace(SETTINGS, steps=1, batch_size=1, warmup=0.0), tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(str(init))
     tokenizer = AutoTokenizer.from_pretrained(str(init))
     ids = torch.tensor([[*tokenizer(row.prompt + row.completion)["input_ids"], tokenizer.eos_token_id]])
@@ -221,6 +221,13 @@ def test_unknown_target_modules_are_an_error(init: Path, tmp_path: Path) -> None
     settings = replace(SETTINGS, lora=LoraSettings(rank=2, alpha=2, target_modules=("nothing",)))
     with pytest.raises(EngineError, match="nothing"):
         train_sft(init, words(8), settings, tmp_path / "out")
+
+
+def test_one_step_that_is_all_warmup_is_refused(init: Path, tmp_path: Path) -> None:
+    short = replace(SETTINGS, steps=None, epochs=1, batch_size=8)
+    with pytest.raises(EngineError, match=r"got 1 optimizer step, all of it warmup \(0.25\).* or set warmup: 0"):
+        train_sft(init, words(3), short, tmp_path / "out")
+    assert train_sft(init, words(3), replace(short, warmup=0.0), tmp_path / "out").steps == 1
 
 
 def test_examples_too_long_are_an_error_never_cut(init: Path, tmp_path: Path) -> None:

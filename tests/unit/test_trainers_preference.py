@@ -160,8 +160,8 @@ def test_setting_that_does_not_fit_is_refused(lab: Lab, use: str, settings: dict
 def test_fake_engine_writes_stand_ins(tmp_path: Path) -> None:
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
     rows = lab.put("round_01/pairs", PAIRS)
-    first = lab.run("dpo", "round_01/checkpoint", {"rows": rows, "init": rows}, steps=1)[""]
-    second = lab.run("reward_model", "round_01/rewards", {"rows": rows, "init": rows}, steps=1)[""]
+    first = lab.run("dpo", "round_01/checkpoint", {"rows": rows, "init": rows}, steps=1, warmup=0.0)[""]
+    second = lab.run("reward_model", "round_01/rewards", {"rows": rows, "init": rows}, steps=1, warmup=0.0)[""]
     assert first.digest != second.digest
     scored = lab.run("likelihood", "round_01/likely", {"rows": lab.put("round_01/samples", LABELS), "scorer": first})[""]
     assert [row["score"] for row in rows_of(scored)] == [-float(len(row["completion"]) + 1) for row in LABELS]

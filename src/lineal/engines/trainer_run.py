@@ -10,6 +10,7 @@ from lineal.engines.checkpoints import quiet
 from lineal.engines.processes import process_count, shared_batch
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.training_saves import last_save, resuming, saver, step_of
+from lineal.errors import EngineError
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
@@ -84,6 +85,9 @@ def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -
     class Reporter(TrainerCallback):
         """Passes each step's figures on."""
 
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            _require_rate(args, state.max_steps)
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if progress is not None and logs and "loss" in logs:
                 progress(state.global_step, state.max_steps, dict(logs))
@@ -99,3 +103,16 @@ def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
     logs = [{name: value for name, value in log.items() if name != "step"} for log in trainer.state.log_history if "loss" in log]
     return logs, 0 if found is None else step_of(found)
+
+
+def _require_rate(arguments: Any, steps: int) -> None:
+    """Checks that a training has more than the first step of a warmup, whose learning rate is 0.
+
+    Raises:
+        EngineError: it has not, and would give its initial weights back.
+    """
+    if steps == 1 and arguments.lr_scheduler_type != "constant" and arguments.get_warmup_steps(steps) >= steps:
+        raise EngineError(
+            f"training: got 1 optimizer step, all of it warmup ({arguments.warmup_steps:g}), at a learning rate of 0, expected "
+            "a step that learns. Lower batch_size, raise epochs, or set warmup: 0."
+        )
