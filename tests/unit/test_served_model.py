@@ -154,7 +154,7 @@ def test_judge_whose_saved_answers_cannot_be_read_says_so_and_how_to_ask_anew(se
     server.faults += [{"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}] * 96
     words = (
         rf"48 of 48 verdicts are errors, .* 48 times: {shown}, in which extract 'Score: \*\(\[0-5\]\)' finds no number\. "
-        r"Correct .*\. The answers are saved, and running again reads these; to ask anew: rm -r (\S+)$"
+        r"Correct .*\. The answers are saved, and the next run reads these; to ask again: rm -r (\S+)$"
     )
     for _ in range(2):
         with pytest.raises(CheckFailure, match=words) as caught:

@@ -148,7 +148,7 @@ def test_settings_of_the_loss_change_the_weights_and_not_the_first_draws(lab: La
 
 @pytest.mark.model
 def test_grpo_learns_what_is_rewarded(lab: Lab, checkpoint: Path) -> None:
-    settings = {**SHORT, "rewards": {"ends": ENDS}, "steps": 16, "learning_rate": 1e-2}
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "steps": 32, "learning_rate": 1e-2}
     made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)["rollouts"]
     passed = [row["verdict"] == "pass" for row in rows_of(made)]
     assert mean(passed[:64]) < 0.25 and mean(passed[-64:]) > 0.5
