@@ -63,6 +63,6 @@ import sys
 from pathlib import Path
 from lineal.orchestrate.dagster_definitions import definitions
 definitions(Path({str(project)!r})).get_repository_def()
-print(sorted({{'torch', 'transformers', 'dvc'}} & set(sys.modules)))  # an `extract` is compiled in the plan, by DuckDB's RE2
+print(sorted({{'torch', 'transformers', 'dvc', 'duckdb', 'pyarrow'}} & set(sys.modules)))
 """
     assert run_python(code) == "[]"

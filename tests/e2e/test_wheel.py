@@ -1,6 +1,6 @@
 """The wheel in an environment of its own, where only the core's dependencies can be imported and this repository cannot.
 
-Installing the core anew would take minutes. So the new environment finds the packages of this one through links, but only those
+Installing the core again would take minutes. So the new environment finds the packages of this one through links, but only those
 that `dependencies` in pyproject.toml lead to: what belongs to an extra alone is as absent as after `pip install lineal`.
 """
 

@@ -31,6 +31,8 @@ NO_COMPLETION = "the row has no completion"
 
 Share = Annotated[float, Ge(0.0), Le(1.0), pydantic.Strict(False)]
 _GROUP = re.compile(r"(?<!\\)\((?!\?(?!P<|<))")
+_PLAIN = re.compile(r"(?:\\[dDsSwWbB.()\[\]{}*+?^$|/\\-]|[^\\{}(*+?]|\((?!\?)|\(\?:|[*+?](?!\+))+", re.DOTALL)
+"""No braces of repetition, no extensions but `(?:`, no possessive repeats, and only these escapes."""
 
 
 @cache
@@ -40,17 +42,31 @@ def _with_group(value: str) -> str:
     Raises:
         ValueError: it has no group, or RE2 does not take it.
     """
+    if not _GROUP.search(value):
+        raise ValueError("needs a group in parentheses around the answer, such as '#### *(.+)'")
+    if not _is_plain(value):
+        _require_re2(value)
+    return value
+
+
+def _is_plain(value: str) -> bool:
+    """Whether an expression is built of what Python and RE2 take alike, so that the plan need not load DuckDB for it."""
+    try:
+        re.compile(value)
+    except re.error:
+        return False
+    return bool(_PLAIN.fullmatch(value))
+
+
+def _require_re2(value: str) -> None:
     import duckdb
     import pyarrow as pa
 
-    if not _GROUP.search(value):
-        raise ValueError("needs a group in parentheses around the answer, such as '#### *(.+)'")
     try:
         extracted(pa.chunked_array([pa.array(["x"])]), value)
     except duckdb.Error as error:
         problem = str(error).strip().splitlines()[0]
         raise ValueError(f"{value!r} is no RE2 expression ({problem}). RE2 has no look-around and no back-references") from error
-    return value
 
 
 Pattern = Annotated[str, pydantic.AfterValidator(_with_group)]
