@@ -24,9 +24,9 @@ summary: An adapter on a model that was itself trained here, then one that goes 
 tasks:
   base: {{use: letter_sort, length: [2, 3], size: 8, split: train}}
 start:
-  checkpoint: {{use: pretrain, rows: tasks.base, steps: 1, hidden_size: 16, heads: 2, layers: 1, intermediate_size: 16}}
+  checkpoint: {{use: pretrain, rows: tasks.base, steps: 2, hidden_size: 16, heads: 2, layers: 1, intermediate_size: 16}}
 round:
-  tuned:   {{use: sft, init: start.checkpoint, rows: tasks.base, target: answer, steps: 1}}
+  tuned:   {{use: sft, init: start.checkpoint, rows: tasks.base, target: answer, steps: 2}}
   adapter: {{use: sft, init: tuned, rows: tasks.base, {LORA}}}
   further: {{use: sft, init: adapter, rows: tasks.base, {LORA}}}
 """

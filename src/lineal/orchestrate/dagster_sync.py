@@ -23,6 +23,7 @@ from lineal.orchestrate.dagster_retractions import retraction_events
 from lineal.orchestrate.dagster_storage import cheap_writes
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.plan import Plan, Step
+from lineal.step.retraction import CHECK as RETRACTED
 from lineal.step.runlog import read_log
 
 MADE_OUTSIDE = "made outside Dagster"
@@ -83,8 +84,12 @@ def _tags_of(entry: dg.EventLogEntry | None) -> dict[str, str]:
 
 
 def _unchecked(plan: Plan, instance: dg.DagsterInstance, latest: Mapping[str, dg.EventLogEntry]) -> set[str]:
-    """Steps of which Dagster knows the artifact and not all checks on it: a kill came between the two reports."""
-    specs = {spec.key: step.key for step in plan.steps.values() if step.key in latest for spec in check_specs(plan, step)}
+    """Steps of which Dagster knows the artifact and not all checks on it: a kill came between the two reports.
+
+    The check on retracted rows is left out: it goes on changing after its step, and `retraction_events` follows it.
+    """
+    made = (step for step in plan.steps.values() if step.key in latest)
+    specs = {spec.key: step.key for step in made for spec in check_specs(plan, step) if spec.name != RETRACTED}
     known = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(specs))
     return {key for spec, key in specs.items() if not _evaluated_since(known.get(spec), latest[key].timestamp)}
 

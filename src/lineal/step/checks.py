@@ -220,6 +220,8 @@ def _diversity_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
     if before is None:
         return CheckResult("diversity_held", True, f"{step.key}: no previous round to compare with", {})
     old, new, least = _distinct_shares(before), _distinct_shares(artifact), 1 - DIVERSITY_FALL
+    if old is None or new is None:
+        return CheckResult("diversity_held", True, f"{step.key}: no samples to compare with the previous round's", {})
     earlier, now = (dict(zip(names, figure.by_prompt, strict=True)) for names, figure in (old, new))
     share, found = old[1].estimate, compared(earlier, now, least)
     if found is None:
@@ -230,10 +232,10 @@ def _diversity_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
     return CheckResult("diversity_held", not found.fell, message + _difference(found), values)
 
 
-def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure]:
-    """The prompts, and the share of distinct completions among their samples."""
+def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure] | None:
+    """The prompts, and the share of distinct completions among their samples; None where there are none."""
     table = Rows((artifact,)).read(["prompt_id", "completion"])
     distinct = table.group_by(["prompt_id", "completion"]).aggregate([([], "count_all")])
     counted = distinct.group_by("prompt_id").aggregate([("count_all", "count"), ("count_all", "sum")]).sort_by("prompt_id")
     names, different, samples = (counted[name].to_pylist() for name in ("prompt_id", "count_all_count", "count_all_sum"))
-    return names, ratio(different, samples) if names else Figure(0.0, (), 1)
+    return (names, ratio(different, samples)) if names else None
