@@ -83,55 +83,96 @@ def _outside() -> tuple[EntryPoint, ...]:
 
 
 class Registry:
-    """Looks components up by name."""
+    """Looks components up by name.
+
+    Raises:
+        DeclarationError: two packages, or a package and lineal, give components the same name.
+    """
 
     def __init__(self, extra: Mapping[str, type[Component]] | None = None) -> None:
         self._classes: dict[str, type[Component]] = {}
-        self._locations = dict(BUILT_IN)
+        self._points: dict[str, EntryPoint] = {}
         for point in _outside():
-            self._claim(point.name)
-            self._locations[point.name] = point.value
+            self._claim(point.name, point)
+            self._points[point.name] = point
         for name, component in (extra or {}).items():
-            self._claim(name)
+            self._claim(name, None)
             self._classes[name] = component
 
-    def _claim(self, name: str) -> None:
-        if name in self._locations or name in self._classes:
-            raise DeclarationError(f"component {name!r} is registered twice (entry points {ENTRY_POINTS!r}); rename one")
+    def _claim(self, name: str, point: EntryPoint | None) -> None:
+        if name in BUILT_IN or name in self._points or name in self._classes:
+            other = _shown(self._points[name]) if name in self._points else "lineal's own"
+            given = "" if point is None else f": {other}, and {_shown(point)}"
+            raise DeclarationError(f"component {name!r} is registered twice{given}. Rename one, or uninstall its package")
 
     @property
     def names(self) -> list[str]:
         """All known names."""
-        return sorted({*self._locations, *self._classes})
+        return sorted({*BUILT_IN, *self._points, *self._classes})
 
     def find(self, name: str) -> type[Component]:
         """The component class of a name.
 
         Raises:
-            KeyError: with a sentence that helps, when the name is unknown or its package cannot be imported.
+            KeyError: with a sentence that helps, when the name is unknown or its package gives no component.
         """
         if name not in self._classes:
-            if name not in self._locations:
+            if name in BUILT_IN:
+                self._classes[name] = _built_in(name)
+            elif name in self._points:
+                self._classes[name] = _component_of(self._points[name])
+            else:
                 raise KeyError(f"unknown component {name!r}. {did_you_mean(name, self.names)} {_FROM_A_PACKAGE}")
-            self._classes[name] = self._load(name)
         return self._classes[name]
 
     def role_of(self, name: str) -> Role | None:
         """The role of the component that a manifest names; None where it is not installed here."""
         try:
             return self.find(name).role
-        except (KeyError, ImportError, AttributeError):
+        except KeyError:
             return None
 
-    def _load(self, name: str) -> type[Component]:
-        module, _, attribute = self._locations[name].partition(":")
-        try:
-            found: type[Component] = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            if name in BUILT_IN:
-                raise
-            where = f"the entry point {name} = {self._locations[name]!r} ({ENTRY_POINTS})"
-            raise KeyError(
-                f"component {name!r} cannot be loaded from {where}: {error}. Reinstall the package that adds it"
-            ) from error
-        return found
+
+def _built_in(name: str) -> type[Component]:
+    module, _, attribute = BUILT_IN[name].partition(":")
+    found: type[Component] = getattr(import_module(module), attribute)
+    return found
+
+
+def _component_of(point: EntryPoint) -> type[Component]:
+    """The class that an entry point names.
+
+    Raises:
+        KeyError: it cannot be imported, or is no component.
+    """
+    try:
+        found = point.load()
+    except Exception as error:  # whatever a package's modules raise while they are imported
+        said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise KeyError(f"component {point.name!r} cannot be loaded from {_shown(point)}: {said}. {_REINSTALL}") from error
+    problem = _no_component(found)
+    if problem:
+        raise KeyError(f"component {point.name!r} of {_shown(point)} {problem}. {_MEND}")
+    component: type[Component] = found
+    return component
+
+
+def _no_component(found: object) -> str:
+    """Why something is no component; empty when it is one."""
+    if not isinstance(found, type):
+        return f"is of type {type(found).__name__}, expected a subclass of {_BASE}"
+    if not issubclass(found, Component):
+        return f"is the class {found.__qualname__}, which is no subclass of {_BASE}"
+    if not isinstance(getattr(found, "role", None), Role):
+        return f"is the class {found.__qualname__} without a role, expected role: ClassVar[Role] = Role.VERIFIER or another"
+    return ""
+
+
+def _shown(point: EntryPoint) -> str:
+    package = "an unknown package" if point.dist is None else f"the package {point.dist.name} {point.dist.version}"
+    return f"{package} (entry point {point.name} = {point.value!r} of {ENTRY_POINTS!r})"
+
+
+_BASE = f"{Component.__module__}.{Component.__qualname__}"
+_REINSTALL = "Install what it needs, or a version of the package that works here"
+_MEND = "Correct the class or the entry point in that package's pyproject.toml, and install it again"

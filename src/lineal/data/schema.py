@@ -58,17 +58,30 @@ COLUMNS: dict[str, tuple[str, str]] = {
 """Name to (Arrow type, meaning). A selector's SQL may add columns of its own beside these."""
 
 
+TYPES = frozenset(kind for kind, _ in COLUMNS.values())
+"""The words for types that a component may give to columns of its own."""
+
+
+def types_of(*columns: str) -> dict[str, str]:
+    """The types of known columns, as `COLUMNS` writes them."""
+    return {column: COLUMNS[column][0] for column in columns}
+
+
 def arrow_type(column: str) -> pa.DataType:
     """The Arrow type of a known column."""
+    return arrow_types()[COLUMNS[column][0]]
+
+
+def arrow_types() -> dict[str, pa.DataType]:
+    """By the word that `COLUMNS` writes for it, every type that a column may have."""
     import pyarrow as pa
 
     text = pa.string()
-    types = {
+    return {
         "string": text, "double": pa.float64(), "int64": pa.int64(), "uint64": pa.uint64(), "bool": pa.bool_(),
         "list<string>": pa.list_(text), "list<int32>": pa.list_(pa.int32()),
         MESSAGES_TYPE: pa.list_(pa.struct({"role": text, "content": text, "tool_calls": text, "name": text})),
     }  # fmt: skip
-    return types[COLUMNS[column][0]]
 
 
 def arrow_schema(columns: tuple[str, ...]) -> pa.Schema:

@@ -23,7 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lineal.components.registry import Registry
+from lineal.components.registry import BUILT_IN
 from lineal.step.handover import SOCKET
 
 PRELOADED = (
@@ -68,12 +68,11 @@ def serve(address: str, run: Callable[[list[str]], int]) -> None:
 
 
 def preload() -> None:
-    """Imports what model steps need, without starting a thread or touching a device."""
+    """Imports what model steps need, without starting a thread or touching a device; other packages' components are left out."""
     for name in PRELOADED:
         import_module(name)
-    registry = Registry()
-    for name in registry.names:
-        registry.find(name)
+    for location in BUILT_IN.values():
+        import_module(location.partition(":")[0])
 
 
 def _child(connection: socket.socket, run: Callable[[list[str]], int]) -> None:

@@ -14,8 +14,9 @@ from annotated_types import Ge, Le
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace, merged
 from lineal.components.selectors.query import literal, with_columns
-from lineal.data.schema import arrow_type
-from lineal.errors import CheckFailure
+from lineal.components.verifiers.columns import typed_columns, undeclared
+from lineal.data.schema import arrow_types, types_of
+from lineal.errors import CheckFailure, DataError
 from lineal.recipe.references import NAME, ArtifactKind
 
 if TYPE_CHECKING:
@@ -86,17 +87,29 @@ class Judged:
 class AddsColumns(Component):
     """Base of what looks at every row and adds columns to it.
 
+    Class attributes:
+        added: the columns that it adds, each with its type ('string', 'double', 'int64', 'bool', ...; `data.schema.TYPES`).
+        reads: the columns that must be there.
+
     Attributes:
         rows: what to judge.
         name: put before the added columns' names, for rows that have a verdict already.
     """
 
     role: ClassVar[Role] = Role.VERIFIER
-    added: ClassVar[Columns]
+    added: ClassVar[Mapping[str, str]]
     reads: ClassVar[Columns] = ("completion",)
 
     rows: RowsRef
     name: str = ""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a class whose `added` has no types, or other ones than lineal's own columns have."""
+        super().__pydantic_init_subclass__(**kwargs)
+        problem = undeclared(getattr(cls, "added", {}))
+        if problem:
+            raise TypeError(f"{cls.__qualname__}.added {problem}")
 
     @pydantic.field_validator("name")
     @classmethod
@@ -134,7 +147,7 @@ class Verifier(AddsColumns):
         max_error_rate: the share of errors above which the step fails.
     """
 
-    added: ClassVar[Columns] = VERDICT
+    added: ClassVar[Mapping[str, str]] = types_of(*VERDICT)
 
     max_error_rate: Share = 0.05
 
@@ -194,18 +207,35 @@ class RowVerifier(Verifier):
         missed = pc.and_(judgeable, pc.is_null(table["completion"]))
         verdict, detail = pc.if_else(missed, FAIL, verdict), pc.if_else(missed, NO_ANSWER, detail)
         score = pc.if_else(pc.equal(verdict, FAIL), 0.0, pa.scalar(None, pa.float64()))
-        further = {name: pa.nulls(table.num_rows, arrow_type(name)) for name in self.added if name not in VERDICT}
+        types = arrow_types()
+        further = {name: pa.nulls(table.num_rows, types[kind]) for name, kind in self.added.items() if name not in VERDICT}
         judgeable = pc.is_null(verdict)
         asked = table.filter(judgeable)
         progress.advance(table.num_rows - asked.num_rows)
         if asked.num_rows:
-            judged = self.score(asked, progress)
-            verdict = _filled(verdict, judgeable, judged.verdict)
-            score = _filled(score, judgeable, judged.score)
-            detail = _filled(detail, judgeable, judged.detail)
-            further = {name: _filled(nulls, judgeable, judged.further[name]) for name, nulls in further.items()}
+            judged = self._columns_of(self.score(asked, progress), asked.num_rows)
+            verdict, score, detail = (
+                _filled(before, judgeable, judged[name]) for name, before in zip(VERDICT, (verdict, score, detail), strict=True)
+            )
+            further = {name: _filled(nulls, judgeable, judged[name]) for name, nulls in further.items()}
         columns = {"verdict": verdict, "score": score, "detail": detail, **further}
         return pa.table({self.column(name): values for name, values in columns.items()})
+
+    def _columns_of(self, judged: Judged, count: int) -> dict[str, Any]:
+        """What `score` gave, by column and in the columns' types.
+
+        Raises:
+            DataError: it is not what `added` declares, or a verdict is none.
+        """
+        try:
+            given = {name: getattr(judged, name) for name in VERDICT} | dict(judged.further)
+            columns = typed_columns(given, self.added, count)
+            _require_verdicts(columns["verdict"])
+        except ValueError as error:
+            made = type(self)
+            where = f"{made.__module__}.{made.__qualname__}.score"
+            raise DataError(f"verifier {self.use!r}: {where} {error}. Correct the class, and raise its version") from error
+        return columns
 
     def _prejudged(self, table: pa.Table) -> tuple[Any, Any]:
         """Verdict and detail of rows that need no look at the answer; null for the others."""
@@ -238,6 +268,14 @@ class RowVerifier(Verifier):
         with self.ready(step), step.timed("verify"):
             step.map_rows(step.rows("rows"), transform)
         self.finish(step)
+
+
+def _require_verdicts(verdicts: Any) -> None:
+    import pyarrow.compute as pc
+
+    for verdict in pc.unique(verdicts).to_pylist():
+        if verdict not in (PASS, FAIL, ERROR):
+            raise ValueError(f"gave the verdict {verdict!r}; expected {PASS!r}, {FAIL!r} or {ERROR!r}")
 
 
 def _filled(values: Any, mask: Any, replacements: Any) -> Any:

@@ -20,6 +20,7 @@ from lineal.components.verifiers.base import (
     Verifier,
     answer_in,
 )
+from lineal.data.schema import types_of
 from lineal.data.store import Rows
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class MajorityVote(Verifier):
         extract: RE2 regular expression; its first group is the answer inside the completion. None takes all of it.
     """
 
-    added: ClassVar[Columns] = (*VOTE, *VERDICT)
+    added: ClassVar[Mapping[str, str]] = types_of(*VOTE, *VERDICT)
     reads: ClassVar[Columns] = ("prompt_id", "completion")
 
     agreement: Share = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from lineal.components.base import Columns, ModelRef, Workspace
@@ -10,6 +10,7 @@ from lineal.components.selectors.query import with_columns
 from lineal.components.trainers.base import answers_of
 from lineal.components.verifiers.base import AddsColumns
 from lineal.data.conversations import prompts_of
+from lineal.data.schema import types_of
 from lineal.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class ModelScores(AddsColumns):
 
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
-    added: ClassVar[Columns] = ("score",)
+    added: ClassVar[Mapping[str, str]] = types_of("score")
     reads: ClassVar[Columns] = ("prompt", "completion")
 
     scorer: ModelRef

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
-from lineal.components.base import Columns, merged
+from lineal.components.base import Columns
 from lineal.components.sandbox.values import printable, read_answer
 from lineal.components.verifiers.base import FAIL, PASS, VERDICT
 from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, told
+from lineal.data.schema import types_of
 
 
 class ProgramOutput(ProgramVerifier):
@@ -22,7 +23,7 @@ class ProgramOutput(ProgramVerifier):
     version: ClassVar[int] = 2
     name_inside: ClassVar[str] = "__main__"
     reads: ClassVar[Columns] = ("completion", "answer")
-    added: ClassVar[Columns] = merged(VERDICT, ("output",))
+    added: ClassVar[Mapping[str, str]] = types_of(*VERDICT, "output")
 
     def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
         """Compares what was printed with the answers."""

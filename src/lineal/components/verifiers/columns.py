@@ -1,0 +1,44 @@
+"""The columns that a verifier adds: declared with their types, and held against what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lineal.data.schema import COLUMNS, TYPES, arrow_types
+from lineal.recipe.references import NAME
+
+
+def undeclared(added: Any) -> str:
+    """What is wrong with a declaration of added columns; empty when nothing is."""
+    if not isinstance(added, Mapping):
+        return f"is {added!r}, expected each column with its type, such as {{**RowVerifier.added, 'words': 'int64'}}"
+    for name, kind in added.items():
+        if kind not in TYPES or not NAME.match(name):
+            return f"has {name!r}: {kind!r}, expected a lower-case word and one of {', '.join(sorted(TYPES))}"
+        if name in COLUMNS and COLUMNS[name][0] != kind:
+            return f"has {name!r}: {kind!r}, but that column is of type {COLUMNS[name][0]} everywhere. Give yours another name"
+    return ""
+
+
+def typed_columns(given: Mapping[str, Any], added: Mapping[str, str], count: int) -> dict[str, Any]:
+    """The declared columns of `count` rows in their types.
+
+    Raises:
+        ValueError: a column is missing, or of another type or length; says what was got and what was expected.
+    """
+    import pyarrow as pa
+
+    types, columns = arrow_types(), {}
+    for name, kind in added.items():
+        if name not in given:
+            raise ValueError(f"gave no column {name!r}; expected it, since `added` names it")
+        if len(given[name]) != count:
+            raise ValueError(
+                f"gave {len(given[name]):,} values of {name!r} for {count:,} rows; expected one a row, in their order"
+            )
+        try:
+            columns[name] = given[name].cast(types[kind])
+        except pa.ArrowException as error:
+            raise ValueError(f"gave {name!r} as {given[name].type}; expected {kind} ({error})") from error
+    return columns

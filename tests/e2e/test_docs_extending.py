@@ -1,0 +1,73 @@
+"""docs/extending.md: the page's package, built and installed into a directory of its own, in the page's project."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lineal.data.store import Rows, open_artifact
+
+from .toy_project import ROOT, command, make_project
+
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page's project, with a stand-in for the model; its package is importable by PYTHONPATH alone."""
+    directory = tmp_path_factory.mktemp("extending")
+    root, package, site = directory / "project", directory / "my-package", directory / "site"
+    root.mkdir()
+    make_project(root)
+    (package / "my_package").mkdir(parents=True)
+    (package / "my_package" / "__init__.py").touch()
+    for _, name, text in BLOCK.findall(PAGE):
+        if name:
+            place = directory / name if name.startswith("my-package/") else root / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+    (root / "params.yaml").write_text(
+        (root / "params.yaml").read_text() + "compute: {engine: fake, processes: spawn, workers: 1}\n"
+    )
+    (root / "models" / "mine").mkdir(parents=True)
+    (root / "models" / "mine" / "config.json").write_text("{}")
+    save_file({"x": np.zeros(1)}, root / "models" / "mine" / "model.safetensors")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory / "dist"]
+    subprocess.run(build, cwd=package, check=True, stdout=subprocess.DEVNULL)
+    (wheel,) = (directory / "dist").glob("*.whl")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
+    subprocess.run(install, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])))
+        yield root, package
+
+
+def rows_at(root, key):
+    return Rows((open_artifact(key, root / "artifacts" / key),)).read().to_pylist()
+
+
+def test_packages_own_test_passes(page):
+    _, package = page
+    assert "2 passed" in command(package, "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def test_pipeline_of_the_page_runs_with_the_packages_components(page):
+    root, _ = page
+    (commands,) = [text for language, _, text in BLOCK.findall(PAGE) if language == "sh"]
+    planned, ran, _ = [command(root, *shlex.split(line)) for line in commands.splitlines()]
+    assert "syllables" in planned and "short_answer" in planned
+    assert "failed" not in ran
+    kept, verified = (rows_at(root, f"words/round_01/{name}") for name in ("kept", "verified"))
+    right = {row["prompt_id"] for row in verified if row["verdict"] == "pass"}
+    assert len(verified) == 256 and {row["verdict"] for row in verified} == {"pass", "fail"}
+    assert {row["prompt_id"] for row in kept} == right and len(kept) == len(right)
+    assert all(row["words"] == len(row["completion"].split()) for row in verified)
+    assert verified[0]["prompt"].startswith("WRITE THE LETTERS OF THIS WORD IN ALPHABETICAL ORDER:\n")
