@@ -12,6 +12,7 @@ from lineal.audit.origins import origins
 from lineal.audit.query import connection
 from lineal.audit.verify import problems_of
 from lineal.data.git import git
+from lineal.data.manifest import INIT
 from lineal.data.store import Artifact
 from lineal.errors import CheckFailure, ProjectError, UsageError, did_you_mean
 from lineal.orchestrate.dvc_lock import locked_artifacts
@@ -24,8 +25,6 @@ from lineal.step.tainted import tainted_checkpoints
 
 if TYPE_CHECKING:
     import duckdb
-
-INIT = "init"
 
 
 @dataclass(frozen=True)

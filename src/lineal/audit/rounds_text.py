@@ -37,6 +37,7 @@ def _trained_json(proof: RoundProof, one: Trained) -> dict[str, Any]:
         "key": one.artifact.key, "digest": one.artifact.digest, "init": one.init and _link_json(one.init),
         "base": {"key": one.base.key, "digest": one.base.digest, "settings": one.base.manifest.settings},
         "other_models": [_link_json(link) for link in one.others], "mix": dict(one.mix),
+        "nothing_to_learn": bool(one.artifact.manifest.nothing_to_learn),
         "tainted": dict(proof.tainted.get(one.artifact.key, {})),
     }  # fmt: skip
 
@@ -125,6 +126,8 @@ def _git(proof: RoundProof) -> str:
 
 def _trained_text(one: Trained) -> Iterator[str]:
     yield f"  checkpoint  {_named(one.artifact)}"
+    if one.artifact.manifest.nothing_to_learn:
+        yield f"  WARNING     {one.artifact.manifest.nothing_to_learn}"
     yield f"  base        {_named(one.base)}  ({facts_text(_told(one.base.manifest.settings), 60)})"
     for link in [*([one.init] if one.init else []), *one.others]:
         yield f"  {link.field:<10}  {link.artifact.key if link.artifact else link.step + ' (not here)'}  @{link.digest[:SHORT]}"

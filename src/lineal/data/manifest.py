@@ -16,6 +16,8 @@ from lineal.recipe.references import ArtifactKind
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+INIT = "init"
+"""The field of the checkpoint that a training starts from."""
 
 
 class FileEntry(Strict):
@@ -82,6 +84,13 @@ class Manifest(Strict):
         """What ran, and on what, as people read it; empty where the bytes do not depend on it."""
         where = f" on {self.arithmetic}" if self.arithmetic else ""
         return f"{self.made_with or ''}{where}{' (equal bytes not promised)' if self.equal_bytes is False else ''}".strip()
+
+    @property
+    def nothing_to_learn(self) -> str:
+        """Of a training that no row came into: which checkpoint stands here; else empty."""
+        if self.kind is not ArtifactKind.MODEL or self.counts.get("in") != 0 or INIT not in self.inputs:
+            return ""
+        return f"nothing to learn, 0 rows came in: {self.inputs[INIT][0].step} stands here unchanged"
 
     def write(self, directory: Path) -> None:
         """Writes `manifest.json` into the directory."""

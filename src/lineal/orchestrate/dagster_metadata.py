@@ -93,6 +93,8 @@ def _cell(value: Any) -> str | int | float | bool:
 def _counts(step: Step, artifact: Artifact) -> Metadata:
     counts = artifact.manifest.counts
     found: Metadata = {f"rows/{name}": count for name, count in counts.items()}
+    if artifact.manifest.nothing_to_learn:
+        found["nothing_to_learn"] = artifact.manifest.nothing_to_learn
     total = counts.get("in", 0)
     if total and step.component.role is Role.SELECTOR and "kept" in counts:
         found["kept_share"] = counts["kept"] / total

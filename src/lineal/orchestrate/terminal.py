@@ -59,6 +59,8 @@ def _bounds(estimate: Estimate | None) -> str:
 
 def _counts(manifest: Manifest) -> str:
     counts = manifest.counts
+    if manifest.nothing_to_learn:
+        return manifest.nothing_to_learn
     if "kept" in counts:
         return f"{counts['kept']:,} of {counts.get('in', 0):,} rows kept"
     if "pass" in counts:

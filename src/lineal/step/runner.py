@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,10 +13,11 @@ from lineal.components.base import Component, Role
 from lineal.components.trainers.base import Trainer
 from lineal.data.digests import Digests
 from lineal.data.ids import digest_of
+from lineal.data.links import link_directory
 from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_files
 from lineal.data.progress import say
 from lineal.data.store import Artifact, open_artifact
-from lineal.data.workspace import Workspace, open_partial, replace_directory, step_lock
+from lineal.data.workspace import Workspace, open_partial, step_lock
 from lineal.engines.arithmetic import arithmetic
 from lineal.errors import ArtifactError, CheckFailure, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
@@ -144,6 +144,9 @@ def workspace_of(plan: Plan, step: Step, identity: Identity, inputs: Mapping[str
 
 def _run(plan: Plan, step: Step, component: Component, identity: Identity, workspace: Workspace) -> None:
     """Runs the component; a selection again without the rows of its result that are retracted, until it gives none."""
+    if isinstance(component, Trainer) and component.has_nothing_to_learn(workspace):
+        component.keep_init(workspace)
+        return
     if isinstance(component, Trainer) and component.shares_training and workspace.compute.shared:
         launch(workspace, component)
         return
@@ -188,7 +191,7 @@ def _stand(plan: Plan, step: Step, standing: StandIn) -> None:
             raise ArtifactError(
                 f"{step.key}: {key} is not what {step.stopped_by} chose ({source.digest[:12]}, not {digest[:12]}). {fix}"
             )
-        _link(source.directory, plan.project.directory(artifact_key(step.key, output)))
+        link_directory(source.directory, plan.project.directory(artifact_key(step.key, output)))
 
 
 def resolved(plan: Plan, step: Step) -> Component:
@@ -236,7 +239,7 @@ def _twin(plan: Plan, step: Step, identity: Identity) -> str | None:
         if all(_is_whole(source, identity) for source in sources.values()):
             if pipeline != step.pipeline:
                 for output, source in sources.items():
-                    _link(source, plan.project.directory(artifact_key(step.key, output)))
+                    link_directory(source, plan.project.directory(artifact_key(step.key, output)))
             return f"{pipeline}/{step.name}"
     return None
 
@@ -251,22 +254,6 @@ def _is_whole(directory: Path, identity: Identity) -> bool:
         return artifact.digest == content_digest(artifact.manifest.files)
     except ArtifactError:
         return False
-
-
-def _link(source: Path, target: Path) -> None:
-    """Makes `target` the same files as `source`: hard links where the file system can, copies elsewhere."""
-    temporary = target.with_name(f".{target.name}.linking")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source, temporary, copy_function=_link_file)
-    replace_directory(temporary, target)
-
-
-def _link_file(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def source_digest(component: Component) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from lineal.components.base import Role
+from lineal.data.store import open_artifact
 from lineal.plan import Plan
 from lineal.step.contamination import training_outputs
 from lineal.step.status import State, StepStatus, status_of
@@ -21,6 +23,7 @@ class Standing:
     Attributes:
         states: how many steps are done, stale or missing.
         stale: the first of those that are stale, and why.
+        unlearned: by checkpoint of a training that no row came into, which one stands there.
         retractions: by name, the reason of every retraction that the project declares.
         tainted: by checkpoint that descends from retracted rows, why.
         checked: how many artifacts that trainers read were looked through for evaluation prompts before they were published.
@@ -29,6 +32,7 @@ class Standing:
 
     states: Mapping[str, int]
     stale: Sequence[tuple[str, str]]
+    unlearned: Mapping[str, str]
     retractions: Mapping[str, str]
     tainted: Mapping[str, str]
     checked: int
@@ -48,10 +52,17 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
     return Standing(
         Counter(str(entry.state) for entry in states),
         [_why(entry) for entry in states if entry.state is State.STALE][:MOST_NAMED],
+        _unlearned(plan, done),
         {name: entry.reason for name, entry in plan.project.retractions.declared.items()},
         {key: why_tainted(marks) for key, marks in tainted_checkpoints(plan).items()},
         sum(len(training_outputs(plan, plan.steps[key])) for key in done), f"{look.n} words in a row; {look.stops} stop a step",
     )  # fmt: skip
+
+
+def _unlearned(plan: Plan, done: Collection[str]) -> dict[str, str]:
+    models = [key for key in plan.steps if key in done and plan.steps[key].component.role is Role.TRAINER]
+    found = {key: open_artifact(key, plan.project.directory(key)).manifest.nothing_to_learn for key in models}
+    return {key: what for key, what in found.items() if what}
 
 
 def _why(entry: StepStatus) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from lineal.components.base import Columns, Component, Role, RowsRef, Workspace, merged
 from lineal.data.conversations import MESSAGE_COLUMNS, prompts_of
 from lineal.data.ids import row_seed
+from lineal.data.links import link_file
+from lineal.data.manifest import INIT
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from lineal.engines.training import Example, LoraSettings, TrainingReport, TrainingSettings
     from lineal.engines.training_execution import Execution
 
+START = "start"
 AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, "token_ids")
 Fraction = Annotated[float, Ge(0), Le(1)]
 Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
@@ -37,6 +40,7 @@ class Trainer(Component):
 
     Class attributes:
         shares_training: whether several processes can do its work together (`compute.accelerate`).
+        learns_from: the field of the rows that it learns from.
 
     Attributes:
         steps, epochs: how long; exactly one is given.
@@ -52,6 +56,7 @@ class Trainer(Component):
     role: ClassVar[Role] = Role.TRAINER
     loads_model: ClassVar[bool] = True
     shares_training: ClassVar[bool] = True
+    learns_from: ClassVar[str] = "rows"
     kinds: ClassVar[tuple[str, ...]] = ("pytorch", "huggingface")
 
     steps: Positive | None = None
@@ -74,6 +79,27 @@ class Trainer(Component):
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give exactly one of steps and epochs")
         return self
+
+    def has_nothing_to_learn(self, step: Workspace) -> bool:
+        """Whether no row came in, though there is a checkpoint to start from."""
+        return INIT in step.inputs and self.learns_from in step.inputs and step.rows(self.learns_from).count == 0
+
+    def keep_init(self, step: Workspace) -> None:
+        """Links the checkpoint that it starts from into the main output, unchanged: what no rows teach.
+
+        Raises:
+            DataError: that checkpoint is older than the round before, so that what was learnt since would be lost.
+        """
+        init = step.model(INIT)
+        if step.round > 1 and init.key.split("/")[1] == START:
+            was = f"{step.step}: 0 rows to train on, and init {init.key} stands before round 1"
+            fix = "Look at what selection dropped; with init: previous.NODE the round before would stand here"
+            raise DataError(f"{was}: it would undo the rounds since. {fix}")
+        for name in init.manifest.files:
+            target = step.directory() / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_file(init.directory / name, target)
+        step.counts["in"] = 0
 
     def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
         """The engine's settings, with the seed derived from the run's."""

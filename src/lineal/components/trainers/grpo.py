@@ -15,7 +15,7 @@ from lineal.components.generators.drawing import require_distinct_prompts
 from lineal.components.trainers.base import Trainer
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, LearningRate, checkpoint_in
-from lineal.components.trainers.rollouts import ROLLOUTS, Reward, Rollouts, rollout_columns
+from lineal.components.trainers.rollouts import ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
 from lineal.components.verifiers.embedded import columns_read, identity_of, row_verifier
 from lineal.data.conversations import Prompt, prompts_of
 from lineal.data.ids import digest_of
@@ -60,6 +60,7 @@ class Grpo(Trainer):
     """
 
     shares_training: ClassVar[bool] = False  # its rollouts are in the one process that samples them
+    learns_from: ClassVar[str] = "prompts"
 
     prompts: RowsRef
     init: ModelRef
@@ -116,6 +117,11 @@ class Grpo(Trainer):
         rollouts = rollout_columns(inputs["prompts"], self._rewards.values())
         model = Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)
         return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, rollouts)}
+
+    def keep_init(self, step: Workspace) -> None:
+        """Keeps the checkpoint, and writes no rollouts: nothing was sampled."""
+        super().keep_init(step)
+        step.write_rows([no_rollouts(step.rows("prompts").read(), self._rewards.values())], ROLLOUTS)
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`; verifiers' processes stay open all the while."""

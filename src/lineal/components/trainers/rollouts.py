@@ -61,6 +61,16 @@ def rollout_columns(prompts: Columns, rewards: Iterable[Reward]) -> Columns:
     return merged(kept, ROLLOUT_COLUMNS, tuple(added), VERDICT, ("advantage",))
 
 
+def no_rollouts(prompts: pa.Table, rewards: Iterable[Reward]) -> pa.Table:
+    """The table of the rollouts of no prompts, with every column that rollouts have."""
+    table = prompts.select([name for name in prompts.column_names if carried(name)]).slice(0, 0)
+    added = {reward.judge.column(name): name for reward in rewards for name in reward.judge.added}
+    for column in (*ROLLOUT_COLUMNS, *added, *VERDICT, "advantage"):
+        if column not in table.column_names:
+            table = table.append_column(column, _column(added.get(column, column), []))
+    return table
+
+
 class Rollouts:
     """Judges what a model in training samples, and keeps every completion as a row.
 
