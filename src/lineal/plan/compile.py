@@ -12,6 +12,7 @@ from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import BUILT_IN, Registry
 from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
 from lineal.recipe.document import KeyPath, declaration_error
+from lineal.recipe.per_round import rounds_that_differ
 from lineal.recipe.pipeline import STOP, Node, Pipeline, Section, settings_in_round
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
@@ -89,23 +90,27 @@ class Compiler:
         problems = Problems()
         for _, _, node in self._nodes():
             with problems.noted():
-                self.compile(node)
+                self.forms(node)
         problems.found = [error for error in problems.found if not isinstance(error.__cause__, MissingFile)]
         problems.raise_all()
 
-    def compile_all(self) -> dict[Section, dict[str, list[CompiledNode]]]:
-        """Every node as it is in the first round.
+    def compile_all(self) -> dict[Section, dict[str, list[list[CompiledNode]]]]:
+        """Every node's forms.
 
         Raises:
             DeclarationError: as `check_settings` does, also where a file is missing.
         """
-        compiled: dict[Section, dict[str, list[CompiledNode]]] = {section: {} for section in self.pipeline.sections}
+        compiled: dict[Section, dict[str, list[list[CompiledNode]]]] = {section: {} for section in self.pipeline.sections}
         problems = Problems()
         for section, name, node in self._nodes():
             with problems.noted():
-                compiled[section][name] = self.compile(node)
+                compiled[section][name] = self.forms(node)
         problems.raise_all()
         return compiled
+
+    def forms(self, node: Node) -> list[list[CompiledNode]]:
+        """The node as it is in the first round, and in those after it that `per_round` lists values for."""
+        return [self.compile(node, number) for number in range(1, rounds_that_differ(node.per_round) + 1)]
 
     def compile(self, node: Node, round_number: int = 1) -> list[CompiledNode]:
         """The node in a round, once for each value of its `each` variable."""

@@ -53,7 +53,8 @@ class Unroller:
             section: {node.name for node in nodes.values() if node.per_round is not None}
             for section, nodes in self._pipeline.sections.items()
         }
-        self._compiled = compiler.compile_all()
+        self._forms = compiler.compile_all()
+        self._compiled = {section: {name: forms[0] for name, forms in nodes.items()} for section, nodes in self._forms.items()}
         self._this_round: set[tuple[str, str]] = set()
         self._needs: dict[Section, dict[str, list[str]]] = {}
         self._problems = Problems()
@@ -188,8 +189,10 @@ class Unroller:
         `history.X` includes this round's X unless X needs the node that asks; which it is goes to `_this_round`. Where
         two such questions hang on each other, the one whose X is declared above the node that asks is answered first.
         """
-        nodes = self._compiled[section]
-        references = {name: [r for item in items for r in _all_references(item)] for name, items in nodes.items()}
+        nodes = self._forms[section]
+        references = {
+            name: [r for items in forms for item in items for r in _all_references(item)] for name, forms in nodes.items()
+        }
         after = {name: [r.node for r in found if r.scope is Scope.HERE and r.node in nodes] for name, found in references.items()}
         place = {name: index for index, name in enumerate(nodes)}
         pools = [

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from lineal.errors import Problems, did_you_mean
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import Document, KeyPath
+from lineal.recipe.per_round import check_per_round
+from lineal.recipe.per_round import settings_in_round as moved_settings
 from lineal.recipe.references import NAME, Scope
 
 PAPER = "paper"
@@ -33,7 +35,8 @@ STOP = "stop"
 BEST = "best"
 """Where the best round's nodes are found after the last round of a pipeline with `stop`."""
 _KEYS = (*_HEADER, "each", *(str(section) for section in Section), STOP, "profiles")
-_NODE_KEYS = ("use", "each", "per_round")
+PER_ROUND = "per_round"
+_NODE_KEYS = ("use", "each", PER_ROUND)
 _RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Section} | {STOP, BEST}
 
 
@@ -61,7 +64,7 @@ class Node:
         use: the component's name.
         settings: everything but `use`, `each` and `per_round`.
         each: the variable that it is made for each value of.
-        per_round: settings that move with the round: first values, and `step` to add.
+        per_round: settings that move with the round: lists of values, or first values and `step` to add.
         paths: the YAML keys that declare it (its own, and the profile's if that changes it).
     """
 
@@ -97,8 +100,9 @@ class Pipeline:
     def path_of(self, node: Node, key: str) -> KeyPath:
         """The YAML key that sets `key` on the node: the profile's where it overrides."""
         for path in reversed(node.paths):
-            if (*path, key) in self.document.lines:
-                return (*path, key)
+            for found in ((*path, PER_ROUND, key), (*path, key)):
+                if found in self.document.lines:
+                    return found
         return (*node.paths[0], key)
 
 
@@ -226,45 +230,26 @@ def _node(
         raise document.error((*path, "each"), f"expected the name of a variable, got {variable!r}. {fix}")
     if variable is not None and each is not None and variable not in each:
         raise document.error((*path, "each"), f"unknown variable {variable!r}. {did_you_mean(variable, each)}")
-    per_round = value.get("per_round")
+    per_round = value.get(PER_ROUND)
+    if per_round is not None and section not in (Section.TASKS, Section.ROUND):
+        raise document.error((*path, PER_ROUND), f"only tasks and round nodes have rounds; this one stands in {section}")
     if per_round is not None:
-        _check_per_round(document, (*path, "per_round"), section, per_round)
+        check_per_round(document, (*path, PER_ROUND), _mapping(document, (*path, PER_ROUND), per_round), _NODE_KEYS)
     settings = {key: item for key, item in value.items() if key not in _NODE_KEYS}
     return Node(name, section, use, settings, variable, per_round, paths)
 
 
-def _check_per_round(document: Document, path: KeyPath, section: Section, value: Any) -> None:
-    mapping = _mapping(document, path, value)
-    if section not in (Section.TASKS, Section.ROUND):
-        raise document.error(path, f"only tasks and round nodes have rounds; this one stands in {section}")
-    if "step" not in mapping or len(mapping) < 2:
-        raise document.error(path, "needs a setting with its value in round 1, and `step` to add each round")
-
-
 def settings_in_round(document: Document, node: Node, round_number: int) -> dict[str, Any]:
-    """The node's settings in a round, `per_round` applied: round r has first value + step * (r - 1).
+    """The node's settings in a round, `per_round` applied; a value of null is the setting's default.
 
     Raises:
         DeclarationError: value and step don't fit each other.
     """
     if node.per_round is None:
         return dict(node.settings)
-    moved = {}
-    for key, first in node.per_round.items():
-        if key != "step":
-            path = (*node.paths[-1], "per_round", key)
-            moved[key] = _moved(document, path, first, node.per_round["step"], round_number - 1)
-    return {**node.settings, **moved}
-
-
-def _moved(document: Document, path: KeyPath, first: Any, step: Any, times: int) -> Any:
-    if isinstance(first, list):
-        steps = step if isinstance(step, list) else [step] * len(first)
-        if len(steps) == len(first):
-            return [_moved(document, path, item, each_step, times) for item, each_step in zip(first, steps, strict=True)]
-    elif isinstance(first, int | float) and isinstance(step, int | float):
-        return first + step * times
-    raise document.error(path, f"value {first!r} and step {step!r} don't fit: both numbers, or lists of one length")
+    moved = moved_settings(document, (*node.paths[-1], PER_ROUND), node.per_round, round_number)
+    settings = {**node.settings, **moved}
+    return {key: value for key, value in settings.items() if value is not None or key not in moved}
 
 
 def _mapping(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
