@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,6 +25,7 @@ from lineal.engines.endpoints.sampler import EndpointSampler
 from lineal.engines.endpoints.spending import Spending
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.scoring import LikelihoodScorer
+from lineal.engines.stop_texts import StopTexts
 from lineal.engines.vllm_sampler import VllmSampler
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute, VllmCompute
@@ -138,6 +140,17 @@ def test_greedy_completions_agree_with_the_reference_engine_in_most_rows(project
         for place, one in enumerate(reference)
     )
     assert agreeing >= len(prompts) - 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_stop_texts_end_what_they_end_in_the_reference_engine(project, sampler, keep):
+    requests = [Request(row["prompt"], 0) for row in rows_of(project, "tasks/train")]
+    settings = SamplingSettings(temperature=0.0, max_tokens=12, stop=StopTexts(("n", "eg", "hk", "j"), keep))
+    drawn = dict(sampler.stream(requests, settings))
+    reference = Sampler(artifact(project, "start/checkpoint"), "cpu").sample(requests, settings)
+    alike = [replace(drawn[place], logprob=one.logprob) == one for place, one in enumerate(reference)]
+    assert sum(alike) >= len(requests) - 1
+    assert sum(one.text.endswith(settings.stop.texts) or not keep for one in reference) > 3
 
 
 def test_prompts_of_more_tokens_than_one_step_of_vllm_takes_are_drawn(sampler):

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from lineal.engines.endpoints.served import Served
 from lineal.engines.endpoints.spending import Spending
 from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Request, SamplingSettings
+from lineal.engines.stop_texts import StopTexts
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.endpoint_server import completion, endpoint_server
@@ -120,6 +122,25 @@ def test_empty_content_and_halves_of_characters_become_text_that_a_row_can_hold(
     ]
     found = drawn(sampler(server, tmp_path, concurrency=1), REQUESTS[:2], CHAT)
     assert [one.text for one in found] == ["", "a\N{REPLACEMENT CHARACTER}!"]
+
+
+STOPS = StopTexts(("b", "y"))
+
+
+def test_stop_texts_are_said_and_end_completions_here_too(server, tmp_path):
+    found = drawn(sampler(server, tmp_path, concurrency=1), settings=replace(SETTINGS, stop=STOPS))
+    assert {tuple(body["stop"]) for body in server.asked} == {("b", "y")}
+    assert [one.text for one in found] == [re.split("[by]", text)[0] for text in expected()]
+    assert {one.finish_reason for one in found} == {"stop"}
+
+
+def test_stop_texts_are_kept_where_the_server_can_keep_them(server, tmp_path):
+    settings = replace(SETTINGS, stop=replace(STOPS, keep=True))
+    with pytest.raises(EngineError, match=r"endpoints\.judge\.keep_stop: true if this server knows"):
+        drawn(sampler(server, tmp_path), settings=settings)
+    found = drawn(sampler(server, tmp_path, keep_stop=True), settings=settings)
+    assert server.asked[0]["include_stop_str_in_output"] is True
+    assert [one.text for one in found] == [re.match("[^by]*[by]?", text)[0] for text in expected()]
 
 
 # -- what heals ---------------------------------------------------------------------------------------------------------

@@ -30,9 +30,12 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "label": ("bool", "whether the completion is desirable (KTO)"),
     "finish_reason": (
         "string",
-        "'stop' at the end token, 'length' when cut at the limit, 'content_filter' when a server held it back",
+        "'stop' at the end token or a stop text, 'length' when cut at the limit, 'content_filter' when a server held it back",
     ),
-    "token_ids": ("list<int32>", "ids of the completion's tokens as they were sampled, the end token included"),
+    "token_ids": (
+        "list<int32>",
+        "ids of the completion's tokens as they were sampled, the end token included; null where a stop text ends inside one",
+    ),
     "tokens": ("int64", "tokens of the completion, the end token included"),
     "logprob": ("double", "sum of the completion's token log-probabilities at temperature 1"),
     "temperature": ("double", "sampling temperature"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
@@ -13,6 +13,8 @@ from lineal.engines.cache import explicit_mask, new_cache, rows_of_cache, takes_
 if TYPE_CHECKING:
     import torch
     from transformers import DynamicCache, PreTrainedModel
+
+    from lineal.engines.stop_texts import TextWatch
 
 T = TypeVar("T")
 TILE_ROWS = 128
@@ -42,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded row: drawn ids (eos included), whether eos ended it, and the sum of their log-probabilities."""
+    """A decoded row: drawn ids (what ended it included), whether something did, and the sum of their log-probabilities."""
 
     ids: list[int]
     stopped: bool
@@ -58,12 +60,14 @@ class TileDecoder:
         settings: how to draw.
         stop_ids: tokens that end a completion.
         pad_id: what fills prompts on the left; masked everywhere.
+        watch: makes what looks for stop texts in so many rows; None: none end a completion.
     """
 
     model: PreTrainedModel
     settings: DrawSettings
     stop_ids: Sequence[int]
     pad_id: int
+    watch: Callable[[int], TextWatch] | None = None
 
     def decode(self, rows: Sequence[Row], length: int) -> Iterator[tuple[Sequence[Row], list[Decoded]]]:
         """Decode rows whose prompts pad to `length` tokens, tile by tile: the tile's rows and a result for each.
@@ -101,12 +105,14 @@ class TileDecoder:
     def _decode_tile(self, tile: Sequence[Row], read: _Read) -> list[Decoded]:
         import torch
 
+        watch = None if self.watch is None else self.watch(len(tile))
         with torch.inference_mode():
-            drawn, logprobs = self._loop(_filled(tile), len(tile), read)
+            drawn, logprobs = self._loop(_filled(tile), len(tile), read, watch)
         pairs = zip(drawn[: len(tile)].tolist(), logprobs[: len(tile)].tolist(), strict=True)
-        return [_cut(ids, values, self.stop_ids) for ids, values in pairs]
+        lengths = {} if watch is None else watch.lengths
+        return [_cut(ids, values, self.stop_ids, lengths.get(row)) for row, (ids, values) in enumerate(pairs)]
 
-    def _loop(self, tile: list[Row], real: int, read: _Read) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loop(self, tile: list[Row], real: int, read: _Read, watch: TextWatch | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Drawn ids and their log-probabilities, both (rows, steps); what follows a row's stop is meaningless."""
         import torch
 
@@ -123,6 +129,8 @@ class TileDecoder:
             drawn.append(draw(logits, self.settings, uniforms[:, step : step + 1]))
             logprobs.append(logits.log_softmax(-1).gather(-1, drawn[-1]))
             done = done | torch.isin(drawn[-1][:, 0], stops)
+            if watch is not None:
+                done[watch.add(drawn[-1][:real, 0].tolist())] = True
             if bool(done.all()):
                 break
         return torch.cat(drawn, dim=1), torch.cat(logprobs, dim=1)
@@ -238,6 +246,8 @@ def _uniforms(tile: Sequence[Row], count: int, device: torch.device) -> torch.Te
     return torch.from_numpy((words >> np.uint64(11)) * 2.0**-53).to(device)
 
 
-def _cut(ids: list[int], logprobs: list[float], stop_ids: Sequence[int]) -> Decoded:
-    end = next((place for place, token in enumerate(ids, start=1) if token in stop_ids), None)
+def _cut(ids: list[int], logprobs: list[float], stop_ids: Sequence[int], length: int | None) -> Decoded:
+    """What was drawn up to the first token that ends the row; `length` are those up to a stop text."""
+    ends = [place for place, token in enumerate(ids, start=1) if token in stop_ids][:1]
+    end = min([*ends, *([] if length is None else [length])], default=None)
     return Decoded(ids[:end], end is not None, math.fsum(logprobs[:end]))

@@ -28,6 +28,9 @@ class FakeSampler:
         letters = sorted(text_of(request.prompt).strip("="))
         text = "".join(letters if request.seed % 2 else reversed(letters))
         reason = "stop" if len(text) < settings.max_tokens else "length"
+        ended = None if settings.stop is None else settings.stop.ended(text[: settings.max_tokens])
+        if ended is not None:
+            return Completion(ended, len(ended) + 1, "stop", -float(len(text)))
         return Completion(text[: settings.max_tokens], min(len(text) + 1, settings.max_tokens), reason, -float(len(text)))
 
 

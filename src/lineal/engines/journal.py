@@ -44,7 +44,7 @@ class SavedSampler:
         Raises:
             EngineError: what the engine raises; the finished completions are saved.
         """
-        keys = [digest_of([plain_values(request.prompt), request.seed, settings.__dict__]) for request in requests]
+        keys = [digest_of([plain_values(request.prompt), request.seed, settings.described()]) for request in requests]
         saved = _read(self._path)
         found = {index: saved[key] for index, key in enumerate(keys) if key in saved}
         if found:

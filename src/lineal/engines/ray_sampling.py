@@ -14,7 +14,7 @@ from lineal.data.workspace import Workspace
 from lineal.engines.arithmetic import chosen_kernels
 from lineal.engines.ray_cluster import join
 from lineal.engines.ray_fan_out import Work, fan_out, slice_rows
-from lineal.engines.sampling import Completion, Request, SamplingSettings
+from lineal.engines.sampling import Completion, Request, SamplingSettings, settings_from
 from lineal.errors import ArtifactError, EngineError
 from lineal.recipe.compute import Compute
 
@@ -54,7 +54,7 @@ class RaySampler:
         # blocks of near prompt lengths, so that few of the engine's tiles are partly empty; the longest first
         order = sorted(range(len(requests)), key=lambda place: -size_of(requests[place].prompt))
         rows = [[plain_values(requests[place].prompt), requests[place].seed] for place in order]
-        arguments = self._described | {"settings": settings.__dict__}
+        arguments = self._described | {"settings": settings.described()}
         gpus = self._compute.ray.gpus_per_replica
         for place, values in fan_out(self._compute, sampling_work, arguments, rows, gpus, self._log):
             yield order[place], Completion(*values)
@@ -68,7 +68,7 @@ def sampling_work(step: dict[str, Any], field: str, settings: dict[str, Any]) ->
     os.environ.update(step["kernels"])
     from lineal.engines.factory import sampling_engine
 
-    engine, drawn_with = sampling_engine(opened(step), field), SamplingSettings(**settings)
+    engine, drawn_with = sampling_engine(opened(step), field), settings_from(settings)
 
     def work(rows: list[Any]) -> list[Any]:
         found = dict(engine.stream([Request(prompt_from(prompt), seed) for prompt, seed in rows], drawn_with))

@@ -6,8 +6,9 @@ depends on the row alone: tiles of a fixed number of rows, prompts left-padded t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,12 +17,13 @@ from lineal.engines.attention import use_row_stable_attention
 from lineal.engines.cache import has_full_attention
 from lineal.engines.checkpoints import is_adapter, load_adapted_model, load_full_model, require_base, stored_dtype
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
+from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text, stop_texts_from
 from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PROMPT_MULTIPLE = 8  # tokens; with TILE_ROWS it is part of the engine's version: another value, other bits
 LOOKAHEAD = 8  # batches sorted together, so that rows of one length end together and few tiles are part empty
@@ -38,6 +40,7 @@ class SamplingSettings:
         top_k: number of likeliest tokens kept, ties at the border included; 0 keeps all.
         max_tokens: longest completion, eos included.
         chat: the prompt passes through the tokenizer's chat template.
+        stop: texts that end a completion besides the end token; None: none do.
 
     Raises:
         EngineError: a value out of range.
@@ -48,6 +51,12 @@ class SamplingSettings:
     top_k: int = 0
     max_tokens: int = 64
     chat: bool = False
+    stop: StopTexts | None = None
+
+    def described(self) -> dict[str, Any]:
+        """In plain values, as they enter ids; without stop texts nothing is said of them."""
+        values = {name: value for name, value in self.__dict__.items() if name != "stop"}
+        return values if self.stop is None else {**values, "stop": self.stop.described()}
 
     def __post_init__(self) -> None:
         allowed = {
@@ -59,6 +68,11 @@ class SamplingSettings:
         for name, (value, fits, expected) in allowed.items():
             if not fits:
                 raise EngineError(f"sampling setting {name}: got {value}, expected {expected}. Correct it.")
+
+
+def settings_from(described: Mapping[str, Any]) -> SamplingSettings:
+    """The settings of `SamplingSettings.described`."""
+    return SamplingSettings(**{**described, "stop": stop_texts_from(described.get("stop"))})
 
 
 @dataclass(frozen=True)
@@ -79,12 +93,14 @@ class Completion:
     """One drawn completion.
 
     Attributes:
-        text: without special tokens.
-        tokens: tokens drawn, eos included.
-        finish_reason: 'stop' after an eos token, 'length' at `max_tokens`, 'content_filter' where a server held text back.
-        logprob: sum of the drawn tokens' log-probabilities, eos included, at temperature 1 without filters; None where
+        text: without special tokens, and without the stop text that ended it unless that is kept.
+        tokens: tokens drawn, eos or those of the stop text included.
+        finish_reason: 'stop' after an eos token or a stop text, 'length' at `max_tokens`, 'content_filter' where a server held
+            text back.
+        logprob: sum of the drawn tokens' log-probabilities, `tokens` of them, at temperature 1 without filters; None where
             the engine doesn't tell.
-        token_ids: ids of the drawn tokens, the one that ended it included; None where the engine doesn't tell.
+        token_ids: ids of the drawn tokens, the one that ended it included; after a stop text those that spell `text`. None
+            where the engine doesn't tell, or `text` ends inside a token.
     """
 
     text: str
@@ -144,10 +160,11 @@ class Sampler:
                 yield from self._decoded(own, settings, stop_ids(self._tokenizer, _declared(self._model), chat))
 
     def _decoded(self, rows: list[Row], settings: SamplingSettings, stops: Sequence[int]) -> Iterator[tuple[int, Completion]]:
-        decoder = TileDecoder(self._model, settings, stops, self._pad_id)
+        watch = None if settings.stop is None else partial(TextWatch, self._tokenizer, settings.stop)
+        decoder = TileDecoder(self._model, settings, stops, self._pad_id, watch)
         for length, group in _groups(rows, self._window, self._shares_prompts):
             for tile, drawn in decoder.decode(group, length):
-                yield from zip((row.index for row in tile), self._completions(drawn), strict=True)
+                yield from zip((row.index for row in tile), completions_of(self._tokenizer, drawn, settings), strict=True)
 
     def _rows(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:
         prompts = list(dict.fromkeys(request.prompt for request in requests))
@@ -169,10 +186,18 @@ class Sampler:
             f"is more than the {positions} positions of the model. Lower max_tokens or shorten the prompts."
         )
 
-    def _completions(self, drawn: list[Decoded]) -> Iterator[Completion]:
-        texts = decode_completions(self._tokenizer, [row.ids for row in drawn])
-        for text, row in zip(texts, drawn, strict=True):
+
+def completions_of(
+    tokenizer: PreTrainedTokenizerBase, drawn: Sequence[Decoded], settings: SamplingSettings
+) -> Iterator[Completion]:
+    """What drawn rows say: texts, cut at the settings' stop texts."""
+    texts = decode_completions(tokenizer, [row.ids for row in drawn])
+    for text, row in zip(texts, drawn, strict=True):
+        ended = None if settings.stop is None else settings.stop.ended(text)
+        if ended is None:
             yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob, row.ids)
+        else:
+            yield Completion(ended, len(row.ids), "stop", row.logprob, ids_of_text(tokenizer, row.ids, ended))
 
 
 def named_device(name: str) -> torch.device:

@@ -15,8 +15,9 @@ from typing import Any, cast
 
 from lineal.engines.adapter_fit import require_fit
 from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, stored_dtype
-from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings
-from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
+from lineal.engines.decoding import Decoded
+from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings, completions_of
+from lineal.engines.tokens import encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.engines.vllm_process import VllmProcess, vllm_interpreter
 from lineal.errors import EngineError
 from lineal.recipe.compute import VllmCompute
@@ -61,7 +62,9 @@ class VllmSampler:
         self._tokenizer = load_tokenizer(checkpoint)
         self._stops: dict[bool, list[int]] = {}
         self._positions = settings.max_model_len or _positions(self._weights)
+        self._tokenizer_files = checkpoint
         self._process: VllmProcess | None = None
+        self._reads_texts = False
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
         """Each request's place and its completion, as they are finished.
@@ -77,17 +80,16 @@ class VllmSampler:
         message = self._message(requests, settings)
         waiting = set(range(len(requests)))
         try:
-            process = self._running(max(map(len, message["prompts"]), default=0) + settings.max_tokens)
+            process = self._running(max(map(len, message["prompts"]), default=0) + settings.max_tokens, settings.stop is not None)
             process.send(message)
             while waiting:
                 rows = process.receive("finished")
-                texts = decode_completions(self._tokenizer, [ids for _, ids, _ in rows])
-                for text, (place, ids, logprob) in zip(texts, rows, strict=True):
-                    if place not in waiting:
-                        raise EngineError(f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}")
+                self._refuse_unasked([place for place, _, _ in rows], waiting)
+                drawn = [Decoded(ids, ids[-1] in self._ends(requests[place], settings), logprob) for place, ids, logprob in rows]
+                for (place, _, _), one in zip(rows, completions_of(self._tokenizer, drawn, settings), strict=True):
+                    self._require_ended(one, settings)
                     waiting.remove(place)
-                    stopped = ids[-1] in self._stops[is_chat(requests[place].prompt, settings.chat)]
-                    yield place, Completion(text, len(ids), "stop" if stopped else "length", logprob, ids)
+                    yield place, one
         finally:
             if waiting:  # what the worker still has to say belongs to nobody
                 self.close()
@@ -97,6 +99,23 @@ class VllmSampler:
         if self._process is not None:
             self._process.close()
             self._process = None
+
+    def _ends(self, request: Request, settings: SamplingSettings) -> list[int]:
+        return self._stops[is_chat(request.prompt, settings.chat)]
+
+    def _refuse_unasked(self, places: Sequence[int], waiting: set[int]) -> None:
+        for place in places:
+            if place not in waiting or places.count(place) > 1:
+                raise EngineError(f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}")
+
+    def _require_ended(self, one: Completion, settings: SamplingSettings) -> None:
+        """Checks that vLLM, which looks for stop texts itself, found what is there."""
+        if one.finish_reason == "length" and one.tokens < settings.max_tokens:
+            raise EngineError(
+                f"vLLM ended {one.text[-60:]!r} at a stop text after {one.tokens} of {settings.max_tokens} tokens, expected that "
+                "text in it. Correct stop (a tokenizer may leave out the space before the first word), or set compute.engine: "
+                "transformers."
+            )
 
     def _message(self, requests: Sequence[Request], settings: SamplingSettings) -> dict[str, Any]:
         if 0 < settings.temperature < LOWEST_TEMPERATURE:
@@ -112,15 +131,16 @@ class VllmSampler:
         self._require_room(max(map(len, encoded), default=0) + settings.max_tokens, self._positions)
         for chat in {is_chat(prompt, settings.chat) for prompt in places} - self._stops.keys():
             self._stops[chat] = stop_ids(self._tokenizer, _declared_stops(self._weights), chat)
+        texts = {} if settings.stop is None else {"stop": list(settings.stop.texts), "detokenize": True}
         return {
             "prompts": encoded,
             "draws": [
-                [places[request.prompt], engine_seed(request.seed), self._stops[is_chat(request.prompt, settings.chat)]]
+                [places[request.prompt], engine_seed(request.seed), self._ends(request, settings)]
                 for request in requests
             ],
             "sampling": {
                 "temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k,
-                "max_tokens": settings.max_tokens, "ignore_eos": True,
+                "max_tokens": settings.max_tokens, "ignore_eos": True, **texts,
             },
         }  # fmt: skip
 
@@ -132,11 +152,16 @@ class VllmSampler:
                 "shorten the prompts."
             )
 
-    def _running(self, tokens: int) -> VllmProcess:
-        """The worker with its checkpoint loaded and room for so many tokens."""
+    def _running(self, tokens: int, reads_texts: bool) -> VllmProcess:
+        """The worker with its checkpoint loaded, room for so many tokens, and a tokenizer where it is to read texts."""
+        if reads_texts and not self._reads_texts:
+            self.close()
         if self._process is None:
             with self._loading():
-                self._process = VllmProcess([self._python, str(WORKER)], self._environment(), self._log)
+                self._process, self._reads_texts = (
+                    VllmProcess([self._python, str(WORKER)], self._environment(), self._log),
+                    reads_texts,
+                )
                 self._process.send(self._setup())
                 ready = self._process.receive("ready")
             self._positions = ready["max_model_len"]
@@ -157,7 +182,8 @@ class VllmSampler:
         own = stored_dtype(self._weights)
         name = str(own).removeprefix("torch.") if settings.dtype == "auto" else settings.dtype
         arguments: dict[str, Any] = {
-            "model": str(self._weights), "skip_tokenizer_init": True, "trust_remote_code": False, "load_format": "safetensors",
+            "model": str(self._weights), "tokenizer": str(self._tokenizer_files), "skip_tokenizer_init": not self._reads_texts,
+            "trust_remote_code": False, "load_format": "safetensors",
             "generation_config": "vllm", "seed": 0, "enable_prefix_caching": True, "disable_log_stats": True,
             "logprobs_mode": "raw_logprobs", "dtype": name, "tensor_parallel_size": settings.tensor_parallel,
             "gpu_memory_utilization": settings.gpu_memory_utilization, "enforce_eager": settings.enforce_eager,

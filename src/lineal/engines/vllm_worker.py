@@ -157,7 +157,7 @@ def _draw(engine: Any, adapter: Any, message: dict[str, Any]) -> Iterator[list[A
     prompts = message["prompts"]
     own = {"logprobs": 0, "flat_logprobs": True, "detokenize": False, "output_kind": RequestOutputKind.FINAL_ONLY}
     for place, (prompt, seed, stops) in enumerate(message["draws"]):
-        settings = SamplingParams(**message["sampling"], **own, seed=seed, stop_token_ids=stops)
+        settings = SamplingParams(**(own | message["sampling"]), seed=seed, stop_token_ids=stops)
         engine.add_request(str(place), tokens_input(prompts[prompt]), settings, lora_request=adapter)
     while engine.has_unfinished_requests():
         rows = [_row(output) for output in engine.step() if output.finished]

@@ -104,6 +104,7 @@ class Endpoint(Strict):
         max_tokens_total: what one step may spend, prompts and completions together, whether or not it was resumed.
         price: what tokens cost, for the run log.
         seed, logprobs, top_k: whether it takes a seed, tells log-probabilities, and knows `top_k`.
+        keep_stop: whether it knows `include_stop_str_in_output`.
         max_tokens_name: what it calls the limit of a completion.
     """
 
@@ -122,6 +123,7 @@ class Endpoint(Strict):
     seed: bool = True
     logprobs: bool = False
     top_k: bool = False
+    keep_stop: bool = False
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
     @field_validator("url")

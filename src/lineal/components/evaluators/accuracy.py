@@ -9,6 +9,7 @@ from lineal.components.base import Columns, Output, Workspace, merged
 from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.components.generators.drawing import Draw
+from lineal.components.generators.stopping import stop_texts
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT
 from lineal.data.estimates import mean
 from lineal.engines.sampling import SamplingSettings
@@ -33,8 +34,8 @@ class Accuracy(JudgedDraws):
 
     def run(self, step: Workspace) -> None:
         """Decodes, judges, and writes rows and metrics."""
-        draw = Draw(SamplingSettings(0.0, max_tokens=self.max_tokens, chat=self.chat), 1)
-        rows = self.draw(step, draw, ["prompt_id"])
+        settings = SamplingSettings(0.0, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop))
+        rows = self.draw(step, Draw(settings, 1), ["prompt_id"])
         judged = judged_prompts(rows)
         write_evaluation(step, self.headline, judged, accuracy_of, errors=rows.num_rows - len(judged))
 

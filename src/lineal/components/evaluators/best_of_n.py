@@ -17,6 +17,7 @@ from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.components.evaluators.pass_at_k import pass_at_k
 from lineal.components.generators.drawing import Draw
+from lineal.components.generators.stopping import stop_texts
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
@@ -94,7 +95,7 @@ class BestOfN(JudgedDraws):
                 found = scores(pairs, lambda _: None)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))
 
-        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat)
+        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
         columns = ["prompt_id", "completion", "finish_reason", RANKING]
         self._write(step, self.draw(step, Draw(settings, self.samples), columns, scored))
 

@@ -30,7 +30,7 @@ class JudgedDraws(Framing, Evaluator):
         prompts: held-out prompt rows.
         verifier: what judges: a row-wise verifier's name, or its settings with `use:`.
         max_tokens: the longest completion; a longer one is wrong.
-        chat, system, template, examples: see `Framing`.
+        chat, system, template, examples, stop: see `Framing`.
     """
 
     loads_model: ClassVar[bool] = True

@@ -11,6 +11,7 @@ from pydantic import PrivateAttr
 
 from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows
+from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.components.generators.template import TEMPLATES, Template, read_template
 from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import row_id
@@ -31,7 +32,7 @@ class Asker(Component):
         rows: the rows that it is asked about.
         template: what it is given for a row: a text with `{column}`s, or the name of a file in `pipelines/templates/`.
         samples: how often it is asked about each row.
-        temperature, top_p, top_k, max_tokens, chat: as for `sample`.
+        temperature, top_p, top_k, max_tokens, chat, stop: as for `sample`.
     """
 
     loads_model: ClassVar[bool] = True
@@ -46,6 +47,7 @@ class Asker(Component):
     top_k: Annotated[int, Ge(0)] = 0
     max_tokens: Positive = 64
     chat: bool = False
+    stop: StopSetting = None
     _template: Template = PrivateAttr()
 
     @classmethod
@@ -76,7 +78,7 @@ class Asker(Component):
         """
         import pyarrow as pa
 
-        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat)
+        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
         if not own:
             return draw_rows(step, sampler, self._asked(rows), [Draw(settings, self.samples)], advance)
         draw = Draw(settings, self.samples, render=self._template.render, hinted=True, by=row_key(rows.column_names))

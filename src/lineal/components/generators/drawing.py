@@ -123,7 +123,7 @@ def _draw_one(
     requests = [Request(prompt, seed) for prompt, own in zip(given, seeds, strict=True) for seed in own]
     with step.timed("sample"):
         completions = iter(sampler.sample(requests, draw.settings, advance))
-    settings = digest_of([draw.settings.__dict__, draw.hinted])
+    settings = digest_of([draw.settings.described(), draw.hinted])
     key = row_key(prompts.column_names)
     found = []
     for row, prompt, own in zip(sources, given, seeds, strict=True):

@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from lineal.components.base import Columns, Component, RowsRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, sampled_columns
+from lineal.components.generators.stopping import StopSetting
 from lineal.components.generators.template import Template, read_template, template_files
 from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, prompt_of, reworded
 from lineal.errors import DataError
@@ -59,12 +60,14 @@ class Framing(Component):
             conversation it is the last user turn.
         examples: worked examples before the prompt; turns of the conversation, or text where there is none.
         chat: whether prompts pass through the tokenizer's chat template.
+        stop: texts that end a completion besides the end token, see `Stop`.
     """
 
     system: SystemText = None
     template: TemplateName = None
     examples: Annotated[Examples | None, Field(exclude_if=lambda value: value is None)] = None
     chat: bool = False
+    stop: StopSetting = None
     _template: Template | None = PrivateAttr(default=None)
 
     @classmethod

@@ -13,6 +13,7 @@ from pydantic import field_validator
 
 from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
+from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.components.generators.template import Template
 from lineal.data.conversations import Prompt, prompt_of, reworded
 from lineal.engines.factory import open_sampler
@@ -33,7 +34,7 @@ class Rationalize(Component):
         model: the checkpoint that samples.
         prompts: prompt rows with an answer: those that the model did not solve by itself.
         hint: what the model is given; {prompt} and {answer} are filled in.
-        samples, temperature, max_tokens, chat: as for `sample`; STaR decodes greedily, one rationale each.
+        samples, temperature, max_tokens, chat, stop: as for `sample`; STaR decodes greedily, one rationale each.
     """
 
     role: ClassVar[Role] = Role.GENERATOR
@@ -47,6 +48,7 @@ class Rationalize(Component):
     temperature: Annotated[float, Ge(0)] = 0.0
     max_tokens: Positive = 64
     chat: bool = False
+    stop: StopSetting = None
 
     @field_validator("hint")
     @classmethod
@@ -68,7 +70,7 @@ class Rationalize(Component):
         """Draws `samples` hinted rows per prompt, shard by shard."""
         prompts = step.rows("prompts")
         require_distinct_prompts(prompts, step.step)
-        settings = SamplingSettings(self.temperature, max_tokens=self.max_tokens, chat=self.chat)
+        settings = SamplingSettings(self.temperature, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop))
         draw = Draw(settings, self.samples, render=self._render, hinted=True)
         sampler = open_sampler(step, "model")
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from lineal.components.base import Columns, Output, Role, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.components.generators.framing import Framing
+from lineal.components.generators.stopping import stop_texts
 from lineal.data.conversations import Prompt, plain_values, prompt_of, reworded
 from lineal.data.ids import canonical_json
 from lineal.engines.factory import open_sampler
@@ -39,7 +40,7 @@ class Sample(Framing):
         temperature: one, or several: then every prompt is sampled at each.
         top_p, top_k: nucleus and top-k filters; 1.0 and 0 are off.
         max_tokens: the longest completion; a longer one is recorded with finish_reason 'length'.
-        chat, system, template, examples: see `Framing`.
+        chat, system, template, examples, stop: see `Framing`.
         row_prompt: what the rows keep where something stands around the prompts. 'asked': what the model was given. 'own':
             the prompt rows' own prompts, to train without the examples, say; such rows count as hinted, and what the model
             was given is in the column `asked`, a conversation as JSON.
@@ -87,7 +88,8 @@ class Sample(Framing):
 
     def _draws(self, step: Workspace) -> list[Draw]:
         temperatures = self.temperature if isinstance(self.temperature, list) else [self.temperature]
-        settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat) for heat in temperatures]
+        stop = stop_texts(self.stop)
+        settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat, stop) for heat in temperatures]
         draw = Draw(settings[0], self.samples, render=self._render, adds=self._ids, seed_by=self.seed_by)
         hidden = self.hint is not None or self.row_prompt == "own"
         framed = replace(self.framed(step, draw), hinted=hidden)

@@ -20,7 +20,7 @@ from lineal.errors import EngineError
 
 OWN = frozenset({
     "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "seed", "logprobs",
-    "top_logprobs", "n", "stop", "stream",
+    "top_logprobs", "n", "stop", "stream", "include_stop_str_in_output",
 })  # fmt: skip
 """What requests say themselves; a served model's parameters may not."""
 FINISHED = frozenset({"stop", "length", "content_filter"})
@@ -67,6 +67,9 @@ def require_sayable(address: Address, requests: Sequence[Request], settings: Sam
     if settings.top_k and not address.endpoint.top_k:
         fix = f"Set {address.setting}.top_k: true if this server knows it (vLLM does), or leave top_k out"
         raise EngineError(f"top_k: {settings.top_k}: the OpenAI API has no top_k. {fix}")
+    if settings.stop is not None and settings.stop.keep and not address.endpoint.keep_stop:
+        fix = f"Set {address.setting}.keep_stop: true if this server knows include_stop_str_in_output (vLLM does)"
+        raise EngineError(f"stop.keep: true: the OpenAI API cuts stop texts off. {fix}, or leave keep out")
     limit = address.endpoint.tokens_per_minute
     if limit is not None and settings.max_tokens >= limit:
         fix = "Raise it to what the server allows, or lower the step's max_tokens"
@@ -104,6 +107,10 @@ def body_of(address: Address, request: Request, settings: SamplingSettings) -> d
     }  # fmt: skip
     if endpoint.top_k:
         body["top_k"] = settings.top_k
+    if settings.stop is not None:
+        body["stop"] = list(settings.stop.texts)
+        if settings.stop.keep:
+            body["include_stop_str_in_output"] = True
     if endpoint.seed:
         body["seed"] = request.seed >> 1
     if endpoint.logprobs:

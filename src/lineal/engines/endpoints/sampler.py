@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lineal.engines.endpoints.address import Address, key_of
@@ -15,6 +16,7 @@ from lineal.engines.endpoints.rates import Rates
 from lineal.engines.endpoints.sameness import MANY, Sameness
 from lineal.engines.endpoints.spending import Spending
 from lineal.engines.sampling import Completion, Request, SamplingSettings
+from lineal.engines.stop_texts import StopTexts
 
 WAVES = 8
 """A slice holds this many times the requests in flight, so that little of it is the tail in which fewer are."""
@@ -82,7 +84,7 @@ class EndpointSampler:
                     for place, answer in answers:
                         if settings.temperature and self._sameness.is_plain(requests[place].prompt, answer.completion.text):
                             self._say_it_does_not_sample(settings)
-                        yield place, answer.completion
+                        yield place, stopped(answer.completion, settings.stop)
             finally:
                 runner.run(exchange.close())
                 self._spending.close()
@@ -105,3 +107,9 @@ class EndpointSampler:
         for place, request in enumerate(requests):
             body, tokens = body_of(self._address, request, settings), most_tokens(self._address, request, settings)
             yield place, path_of(request, settings), body, tokens
+
+
+def stopped(one: Completion, stop: StopTexts | None) -> Completion:
+    """A server's completion, cut here too: servers differ in what they leave behind a stop text."""
+    ended = None if stop is None else stop.ended(one.text)
+    return one if ended is None else replace(one, text=ended, finish_reason="stop")

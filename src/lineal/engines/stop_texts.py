@@ -1,0 +1,100 @@
+"""Texts that end a completion, by one rule for all engines: the one that is complete first ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from lineal.engines.tokens import decode_completions
+from lineal.errors import EngineError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What decoding gives for a part of a character."""
+
+
+@dataclass(frozen=True)
+class StopTexts:
+    """Texts that end a completion.
+
+    Attributes:
+        texts: any of them ends it.
+        keep: whether the completion's text holds the one that ended it.
+
+    Raises:
+        EngineError: there are none, or one is empty.
+    """
+
+    texts: tuple[str, ...]
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(self.texts) or not self.texts:
+            raise EngineError(f"stop: got {list(self.texts)}, expected one or more texts that are not empty. Correct it.")
+
+    def ended(self, text: str) -> str | None:
+        """The text up to the stop text that is complete first in it, and with it if that is kept; None where it has none."""
+        places = [(place, place + len(stop)) for stop in self.texts if (place := text.find(stop)) >= 0]
+        if not places:
+            return None
+        start, end = min(places, key=lambda span: (span[1], span[0]))
+        return text[: end if self.keep else start]
+
+    def described(self) -> dict[str, Any]:
+        """In plain values."""
+        return {"texts": list(self.texts), "keep": self.keep}
+
+
+def stop_texts_from(described: Mapping[str, Any] | None) -> StopTexts | None:
+    """The stop texts of `StopTexts.described`."""
+    return None if described is None else StopTexts(tuple(described["texts"]), described["keep"])
+
+
+class TextWatch:
+    """Watches the rows of one tile for stop texts while their tokens are drawn.
+
+    Args:
+        tokenizer: decodes the tokens.
+        stop: what to look for.
+        rows: how many rows there are.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: StopTexts, rows: int) -> None:
+        self._tokenizer, self._stop = tokenizer, stop
+        self._ids: list[list[int]] = [[] for _ in range(rows)]
+        self.lengths: dict[int, int] = {}
+
+    def add(self, drawn: Sequence[int]) -> list[int]:
+        """Takes the next token of each row; gives the rows that came to a stop text with it, whose lengths are kept."""
+        for own, token in zip(self._ids, drawn, strict=True):
+            own.append(token)
+        near = [row for row, token in enumerate(drawn) if row not in self.lengths and self._may_end(token)]
+        texts = decode_completions(self._tokenizer, [self._ids[row] for row in near]) if near else []
+        ended = [row for row, text in zip(near, texts, strict=True) if self._stop.ended(text) is not None]
+        self.lengths.update((row, len(self._ids[row])) for row in ended)
+        return ended
+
+    def _may_end(self, token: int) -> bool:
+        return any(stop[-1] in _spelled(self._tokenizer, token) for stop in self._stop.texts) or (
+            UNFINISHED in _spelled(self._tokenizer, token)
+        )
+
+
+@lru_cache(maxsize=2**18)
+def _spelled(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """What a token may add to a text: it is decoded twice, since some tokenizers drop the first space of a text."""
+    return decode_completions(tokenizer, [[token, token]])[0]
+
+
+def ids_of_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> list[int] | None:
+    """The first of these ids that spell `text`, as many as do; None where the text ends inside a token."""
+    kept = list(ids)
+    while (said := decode_completions(tokenizer, [kept])[0]) != text:
+        if not kept or len(said) < len(text):
+            return None
+        kept.pop()
+    return kept
