@@ -87,18 +87,22 @@ class ChatTemplate:
         """A rendered text without masks."""
         return self._tokens.unmasked(text)
 
-    def encode_answers(self, pairs: Sequence[tuple[Conversation, str]]) -> list[tuple[list[int], list[int]]]:
-        """Token ids of conversations, and of what the model is to write: the answers with the end of their turns.
+    def encode_answers(self, asked: Sequence[tuple[Conversation, str, bool]]) -> list[tuple[list[int], list[int]]]:
+        """Token ids of conversations, and of what the model is to write: the answers, with the end of the turns that end.
 
         They meet as when the model samples: no token spans the border.
+
+        Args:
+            asked: a conversation, the answer to it, and whether its turn ends there.
 
         Raises:
             EngineError: as in `prompt_texts`.
         """
-        prompts = self.prompt_texts([conversation for conversation, _ in pairs])
-        answers = self._openings(pairs, prompts)
+        prompts = self.prompt_texts([conversation for conversation, _, _ in asked])
+        openings = self._openings([(conversation, answer) for conversation, answer, _ in asked], prompts)
         texts = [
-            opening + self._tokens.masked(answer) + self._frame.end for opening, (_, answer) in zip(answers, pairs, strict=True)
+            opening + self._tokens.masked(answer) + (self._frame.end if ends else "")
+            for opening, (_, answer, ends) in zip(openings, asked, strict=True)
         ]
         written = self._continued(list(zip(prompts, texts, strict=True)), keeps_spaces=True)
         return list(zip(self._tokens.encode(prompts), written, strict=True))

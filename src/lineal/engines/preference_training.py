@@ -27,8 +27,8 @@ class Preference:
     """Two completions of one prompt, the first the better one; all rows have a weight, or none has."""
 
     prompt: Prompt
-    chosen: str
-    rejected: str
+    chosen: Answer
+    rejected: Answer
     weight: float | None = None
 
 

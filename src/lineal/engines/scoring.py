@@ -32,7 +32,7 @@ Score = TypeVar("Score")
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A completion's log-probability under a model, summed over its tokens, eos included."""
+    """A completion's log-probability under a model, summed over its tokens, what ends it included."""
 
     logprob: float
     tokens: int
@@ -63,7 +63,7 @@ class LikelihoodScorer:
         return self.score_ids(encode_pairs(self._tokenizer, pairs, chat), progress)
 
     def score_ids(self, encoded: Sequence[Encoded], progress: Callable[[int], None] | None = None) -> list[Likelihood]:
-        """As `score`, for token ids; a completion's ids end in eos."""
+        """As `score`, for token ids; every completion has one."""
 
         def read(outputs: Any, tile: Sequence[Encoded]) -> list[Likelihood]:
             return [_likelihood(logits, *ids) for logits, ids in zip(outputs.logits, tile, strict=False)]

@@ -111,8 +111,15 @@ class Sampled:
     token_ids: tuple[int, ...]
 
 
-Answer = str | Sampled
-"""What follows a prompt: a text, or what was sampled."""
+@dataclass(frozen=True)
+class Open:
+    """A completion that goes on: no end follows its text."""
+
+    text: str
+
+
+Answer = str | Sampled | Open
+"""What follows a prompt: a text that ends there, one that goes on, or what was sampled."""
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, chat: bool) -> list[int]:
@@ -150,13 +157,14 @@ def is_chat(prompt: Prompt, chat: bool) -> bool:
 def encode_pair(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: Answer, chat: bool
 ) -> tuple[list[int], list[int]]:
-    """Token ids of a prompt, as `encode_prompt` gives them, and of its completion with what ends it.
+    """Token ids of a prompt, as `encode_prompt` gives them, and of its completion with what ends it, unless it is open.
 
     That is eos, and for a conversation the end of the turn as the chat template writes it. The two are encoded as they meet
     when the model samples: no token spans the border. What was sampled is taken as it was sampled.
 
     Raises:
-        EngineError: as in `encode_prompt`, for either text, or sampled ids are not those of the text.
+        EngineError: as in `encode_prompt`, for either text, or sampled ids are not those of the text, or there are no ids: an
+            open completion is empty.
     """
     return encode_pairs(tokenizer, [(prompt, completion)], chat)[0]
 
@@ -165,17 +173,33 @@ def encode_pairs(
     tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Prompt, Answer]], chat: bool
 ) -> list[tuple[list[int], list[int]]]:
     """`encode_pair` of many pairs in one call."""
-    asked = [(as_asked(prompt, chat), answer if isinstance(answer, str) else answer.text) for prompt, answer in pairs]
+    asked = [(as_asked(prompt, chat), answer) for prompt, answer in pairs]
     plain = [(prompt, answer) for prompt, answer in asked if isinstance(prompt, str)]
-    turns = [(prompt, answer) for prompt, answer in asked if not isinstance(prompt, str)]
+    turns = [(prompt, _text(answer), not isinstance(answer, Open)) for prompt, answer in asked if not isinstance(prompt, str)]
     texts = iter(_plain_pairs(tokenizer, plain))
     answers = iter(ChatTemplate(tokenizer).encode_answers(turns) if turns else [])
     found = [next(texts if isinstance(prompt, str) else answers) for prompt, _ in asked]
-    _require_own_ids(tokenizer, [answer for _, answer in pairs if not isinstance(answer, str)])
-    return [
-        (ids or [_first_id(tokenizer)], written if isinstance(answer, str) else list(answer.token_ids))
+    _require_own_ids(tokenizer, [answer for _, answer in pairs if isinstance(answer, Sampled)])
+    encoded = [
+        (ids or [_first_id(tokenizer)], list(answer.token_ids) if isinstance(answer, Sampled) else written)
         for (ids, written), (_, answer) in zip(found, pairs, strict=True)
     ]
+    _refuse_nothing([written for _, written in encoded])
+    return encoded
+
+
+def _text(answer: Answer) -> str:
+    return answer if isinstance(answer, str) else answer.text
+
+
+def _refuse_nothing(answers: Sequence[Sequence[int]]) -> None:
+    """Checks that every answer has a token."""
+    empty = sum(not written for written in answers)
+    if empty:
+        raise EngineError(
+            f"completions: {empty:,} of {len(answers):,} are empty and open, so they have no token, expected text, or the end. "
+            "Drop such rows with a selector, or let them end (ends: true)."
+        )
 
 
 def encode_conversations(
@@ -222,11 +246,11 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special
     return cast("list[list[int]]", encoded)
 
 
-def _plain_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+def _plain_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, Answer]]) -> list[tuple[list[int], list[int]]]:
     prompts = _plain_ids(tokenizer, [prompt for prompt, _ in pairs], special=True)
-    completions = _plain_ids(tokenizer, [completion for _, completion in pairs], special=False)
-    eos = cast(int, tokenizer.eos_token_id)
-    return [(ids, [*completion, eos]) for ids, completion in zip(prompts, completions, strict=True)]
+    completions = _plain_ids(tokenizer, [_text(answer) for _, answer in pairs], special=False)
+    ends = [[] if isinstance(answer, Open) else [cast(int, tokenizer.eos_token_id)] for _, answer in pairs]
+    return [(ids, completion + end) for ids, completion, end in zip(prompts, completions, ends, strict=True)]
 
 
 def _require_own_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[Sampled]) -> None:

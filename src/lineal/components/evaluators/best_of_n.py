@@ -18,6 +18,7 @@ from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluatio
 from lineal.components.evaluators.pass_at_k import pass_at_k
 from lineal.components.generators.drawing import Draw
 from lineal.components.generators.stopping import stop_texts
+from lineal.components.trainers.ends import EndsSetting, answers_with_ends
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
@@ -59,6 +60,7 @@ class BestOfN(JudgedDraws):
         k: numbers of samples to report; the default is N alone.
         temperature, top_p, top_k: as for `sample`.
         extract: RE2 regular expression; its first group is the answer that the majority counts. None takes all of it.
+        ends: whether an end follows each completion that the scorer is given, as for `likelihood`.
     """
 
     scorer: ModelRef
@@ -69,6 +71,7 @@ class BestOfN(JudgedDraws):
     top_p: float = 1.0
     top_k: Annotated[int, Ge(0)] = 0
     extract: Pattern | None = None
+    ends: EndsSetting = True
 
     @model_validator(mode="after")
     def _enough_samples(self) -> Self:
@@ -90,7 +93,7 @@ class BestOfN(JudgedDraws):
         scores = self._scores(step)
 
         def scored(rows: pa.Table) -> pa.Table:
-            pairs = list(zip(prompts_of(rows), rows["completion"].to_pylist(), strict=True))
+            pairs = list(zip(prompts_of(rows), answers_with_ends(rows["completion"].to_pylist(), self.ends), strict=True))
             with step.timed("score"):
                 found = scores(pairs, lambda _: None)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))

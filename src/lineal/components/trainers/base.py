@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field, model_validator
 
 from lineal.components.base import Columns, Component, Role, RowsRef, Workspace, merged
+from lineal.components.trainers.ends import Ends, EndsSetting, answers_with_ends
 from lineal.data.conversations import MESSAGE_COLUMNS, prompts_of
 from lineal.data.ids import row_seed
 from lineal.data.links import link_file
@@ -158,17 +159,26 @@ class SupervisedTrainer(Trainer):
         weight: a column that the loss of a row's tokens is multiplied by; the sum is still divided by the batch's tokens.
         packing: puts examples together into rows of `max_tokens`, without padding; `batch_size` counts such rows. Other
             bytes, so identity.
+        ends: whether an end follows each completion: true, false, or `{unless: TEXTS}`, see `Unless`. Completions with
+            `token_ids` are learnt as they were sampled.
     """
 
     rows: RowsRef
     target: Target = "completion"
     weight: Weight = None
     packing: Packing = False
+    ends: EndsSetting = True
 
     @model_validator(mode="after")
     def _packed_rows_weigh_the_same(self) -> Self:
         if self.packing and self.weight:
             raise ValueError("packing and weight exclude each other: a packed row holds examples of different weights")
+        return self
+
+    @model_validator(mode="after")
+    def _turns_end(self) -> Self:
+        if self.target == "messages" and self.ends is not True:
+            raise ValueError("ends is about single completions, but target: messages learns whole turns, which end; leave it out")
         return self
 
     def needs(self) -> dict[str, Columns]:
@@ -188,7 +198,7 @@ class SupervisedTrainer(Trainer):
         from lineal.engines.training import Example
 
         table = complete_rows(step, self.needs()["rows"])
-        targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target)
+        targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target, self.ends)
         rows = zip(prompts_of(table), targets, weights_of(table, self.weight), strict=True)
         return [Example(prompt, target, weight) for prompt, target, weight in rows]
 
@@ -209,15 +219,16 @@ def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
     return table
 
 
-def answers_of(table: pa.Table, column: str = "completion") -> list[Answer]:
+def answers_of(table: pa.Table, column: str = "completion", ends: Ends = True) -> list[Answer]:
     """What is to be learnt; a completion beside which `token_ids` stand is learnt as it was sampled."""
     from lineal.engines.tokens import Sampled
 
     texts: list[str] = table[column].to_pylist()
+    answers = answers_with_ends(texts, ends)
     if column != "completion" or "token_ids" not in table.column_names:
-        return list(texts)
+        return answers
     ids = table["token_ids"].to_pylist()
-    return [text if own is None else Sampled(text, tuple(own)) for text, own in zip(texts, ids, strict=True)]
+    return [answer if own is None else Sampled(text, tuple(own)) for answer, text, own in zip(answers, texts, ids, strict=True)]
 
 
 def weights_of(table: pa.Table, column: str | None) -> list[float | None]:

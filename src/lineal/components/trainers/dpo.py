@@ -47,7 +47,7 @@ class Dpo(PreferenceTrainer):
         """Trains from `init`."""
         from lineal.engines.preference_training import DpoLoss, train_dpo
 
-        rows, settings = preferences(step, self.weight), self.settings(step)
+        rows, settings = preferences(step, self.weight, self.ends), self.settings(step)
         init, reference = self.checkpoints(step)
         loss = DpoLoss(beta=self.beta, type=self.loss, nll_weight=self.nll_weight, label_smoothing=self.label_smoothing)
         execution = self.execution(step)

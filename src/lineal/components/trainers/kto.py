@@ -43,7 +43,10 @@ class Kto(PreferenceTrainer):
         from lineal.engines.preference_training import KtoLoss, Labelled, train_kto
 
         table = complete_rows(step, self.needs()["rows"])
-        rows = [Labelled(*row) for row in zip(prompts_of(table), answers_of(table), table["label"].to_pylist(), strict=True)]
+        rows = [
+            Labelled(*row)
+            for row in zip(prompts_of(table), answers_of(table, ends=self.ends), table["label"].to_pylist(), strict=True)
+        ]
         desirable = sum(row.desirable for row in rows)
         if desirable in (0, len(rows)):
             message = f"{step.step}: {desirable:,} of {len(rows):,} rows are desirable, expected some of both kinds"

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace
 from lineal.components.trainers.base import Trainer, complete_rows, weights_of
+from lineal.components.trainers.ends import Ends, EndsSetting, answers_with_ends
 from lineal.components.trainers.lora import Lora
 from lineal.data.conversations import prompts_of
 from lineal.engines.factory import base_of
@@ -31,6 +32,7 @@ class PreferenceTrainer(Trainer):
         init: the checkpoint to start from; written every time, since results depend on it.
         reference: the checkpoint whose likelihoods the model is measured against; `init` where it is left out.
         beta: how strongly the model is held to the reference.
+        ends: whether an end follows each completion: true, false, or `{unless: TEXTS}`, see `Unless`.
         lora: trains an adapter instead of the full weights.
     """
 
@@ -38,6 +40,7 @@ class PreferenceTrainer(Trainer):
     init: ModelRef
     reference: ModelRef | None = None
     beta: Annotated[float, Gt(0)] = 0.1
+    ends: EndsSetting = True
     lora: Lora | None = None
     learning_rate: LearningRate = Field(default=1e-4)
 
@@ -61,12 +64,12 @@ def checkpoint_in(step: Workspace, field: str) -> Checkpoint:
     return Checkpoint(step.model(field).directory, base_of(step, field))
 
 
-def preferences(step: Workspace, weight: str | None = None) -> list[Preference]:
+def preferences(step: Workspace, weight: str | None = None, ends: Ends = True) -> list[Preference]:
     """The pairs of the input `rows`."""
     from lineal.engines.preference_training import Preference
 
     table = complete_rows(step, pair_columns(weight))
-    columns = [table[name].to_pylist() for name in ("chosen", "rejected")]
+    columns = [answers_with_ends(table[name].to_pylist(), ends) for name in ("chosen", "rejected")]
     return [Preference(*row) for row in zip(prompts_of(table), *columns, weights_of(table, weight), strict=True)]
 
 

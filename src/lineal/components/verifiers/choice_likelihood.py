@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lineal.components.base import Columns, ModelRef, Workspace
 from lineal.components.selectors.query import with_columns
+from lineal.components.trainers.ends import EndsSetting, answers_with_ends
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Verifier
 from lineal.components.verifiers.choice import LETTERS, options_of, right_option
 from lineal.data.conversations import Prompt, prompts_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lineal.data.progress import Progress
+    from lineal.engines.scoring import Pair
 
 Told = tuple[str, float | None, str | None]
 
@@ -34,6 +36,7 @@ class ChoiceLikelihood(Verifier):
         before: put between the prompt and the continuation, such as a space.
         per_token: whether log-probabilities are divided by the continuation's tokens, so that length does not count.
         chat: whether prompts pass through the tokenizer's chat template.
+        ends: whether an end follows each option and is scored with it.
     """
 
     loads_model: ClassVar[bool] = True
@@ -45,6 +48,7 @@ class ChoiceLikelihood(Verifier):
     before: str = ""
     per_token: bool = False
     chat: bool = False
+    ends: EndsSetting = True
 
     def run(self, step: Workspace) -> None:
         """Scores every option of every row."""
@@ -74,7 +78,7 @@ class ChoiceLikelihood(Verifier):
         advance(len(rows))
         return told
 
-    def _read(self, row: dict[str, Any], prompt: Prompt) -> tuple[int, list[tuple[Prompt, str]]] | str:
+    def _read(self, row: dict[str, Any], prompt: Prompt) -> tuple[int, list[Pair]] | str:
         """The right option's place and each option as a pair to score; else what is wrong with the row."""
         missing = [name for name in self.reads if row[name] is None]
         if missing:
@@ -85,7 +89,7 @@ class ChoiceLikelihood(Verifier):
         except ValueError as error:
             return str(error)
         texts = options if self.continuation == "text" else LETTERS[: len(options)]
-        return right, [(prompt, self.before + text) for text in texts]
+        return right, [(prompt, answer) for answer in answers_with_ends([self.before + text for text in texts], self.ends)]
 
     def _columns(self, told: list[Told]) -> pa.Table:
         import pyarrow as pa

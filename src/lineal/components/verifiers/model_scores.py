@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lineal.components.base import Columns, ModelRef, Workspace
 from lineal.components.selectors.query import with_columns
 from lineal.components.trainers.base import answers_of
+from lineal.components.trainers.ends import EndsSetting
 from lineal.components.verifiers.base import AddsColumns
 from lineal.data.conversations import prompts_of
 from lineal.data.schema import types_of
@@ -29,6 +30,7 @@ class ModelScores(AddsColumns):
     Attributes:
         scorer: the model.
         chat: whether prompts pass through the tokenizer's chat template.
+        ends: whether an end follows each completion and is scored with it: true, false, or `{unless: TEXTS}`, see `Unless`.
     """
 
     loads_model: ClassVar[bool] = True
@@ -38,6 +40,7 @@ class ModelScores(AddsColumns):
 
     scorer: ModelRef
     chat: bool = False
+    ends: EndsSetting = True
 
     def scores(self, step: Workspace) -> Scores:
         """Loads what scores."""
@@ -57,7 +60,7 @@ class ModelScores(AddsColumns):
             missing = table["completion"].null_count
             if missing:
                 raise DataError(f"{step.step}: {missing:,} rows have no completion to score. Drop them with a selector first")
-            pairs = list(zip(prompts_of(table), answers_of(table), strict=True))
+            pairs = list(zip(prompts_of(table), answers_of(table, ends=self.ends), strict=True))
             with step.timed("score"):
                 found = scores(pairs, progress.advance)
             return with_columns(table, pa.table({self.column("score"): pa.array(found, pa.float64())}))
