@@ -52,7 +52,9 @@ def added_columns(catalog: Catalog, artifact: Artifact) -> list[str]:
 def carries(catalog: Catalog, artifact: Artifact) -> bool:
     """Whether all of an artifact's rows are, with their ids, rows of its input `rows` that lies here too."""
     counts, own = artifact.manifest.counts, id_column(artifact)
-    verified = counts.keys() >= VERDICTS and not artifact.manifest.output  # its other outputs hold rows of their own
+    verified = (
+        counts.keys() >= VERDICTS or "joined" in counts
+    ) and not artifact.manifest.output  # its other outputs hold rows of their own
     decided = "kept" in counts and ("out" not in counts or artifact.manifest.output == "dropped")
     links = [link for link in catalog.links(artifact) if link.field == "rows"]
     found = [link.artifact for link in links if link.artifact is not None and has_ids(link.artifact)]

@@ -28,6 +28,7 @@ BUILT_IN: dict[str, str] = {
     "sample": "lineal.components.generators.sample:Sample",
     "rationalize": "lineal.components.generators.rationalize:Rationalize",
     "ask": "lineal.components.generators.ask:Ask",
+    "render": "lineal.components.generators.render:Render",
     # verifiers
     "exact_match": "lineal.components.verifiers.exact_match:ExactMatch",
     "majority_vote": "lineal.components.verifiers.majority_vote:MajorityVote",
@@ -61,6 +62,7 @@ BUILT_IN: dict[str, str] = {
     "settings": "lineal.components.controllers.settings:Settings",
     # of filtered self-training: rewards, metrics of every round, controllers
     "blend": "lineal.components.verifiers.blend:Blend",
+    "join": "lineal.components.verifiers.join:Join",
     "diversity": "lineal.components.evaluators.diversity:Diversity",
     "head_tail": "lineal.components.evaluators.head_tail:HeadTail",
     "refusals": "lineal.components.evaluators.refusals:Refusals",

@@ -72,7 +72,7 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
         names.append("one_judge")
     if role is Role.EVALUATOR and _predecessor(plan, step) is not None:
         names.append("accuracy_held")
-    if role is Role.GENERATOR and _predecessor(plan, step) is not None:
+    if role is Role.GENERATOR and "completion" in step.outputs[""].columns and _predecessor(plan, step) is not None:
         names.append("diversity_held")
     if step.outputs[""].kind is ArtifactKind.MODEL and plan.project.retractions.declared:
         names.append(CHECK)

@@ -60,10 +60,12 @@ class Mixture:
 def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]:
     """By score column of an artifact's rows, who gave the scores, as far as what they were made from lies here."""
     found: dict[str, frozenset[Judge]] = {}
-    for _, source in inputs(artifact):
+    for field, source in inputs(artifact):
         if source.manifest.columns:
             for column, judges in judges_of(source, inputs).items():
-                found[column] = found.get(column, frozenset()) | judges
+                beside = f"{field}_{column}"  # as a join names what it puts beside its rows
+                name = beside if beside in artifact.manifest.columns else column
+                found[name] = found.get(name, frozenset()) | judges
     own = _judge(artifact.manifest, inputs(artifact))
     if own is not None:
         found[_column(artifact.manifest)] = frozenset({own})
@@ -94,7 +96,7 @@ def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge 
     embedded = manifest.settings.get("verifier")
     if isinstance(embedded, Mapping):
         return Judge(str(embedded.get("use")), int(embedded.get("version", 1)))
-    if manifest.output or Registry().role_of(manifest.component) is not Role.VERIFIER:
+    if manifest.output or "joined" in manifest.counts or Registry().role_of(manifest.component) is not Role.VERIFIER:
         return None
     models = sorted((field, source.digest) for field, source in inputs if not source.manifest.columns)
     return Judge(manifest.component, manifest.version, tuple(models))
