@@ -3,6 +3,7 @@
 -- needs: prompt_id, verdict
 -- param low: number = 0.2  -- least pass rate of a kept prompt
 -- param high: number = 0.8  -- greatest
+-- empty: no prompt is in the band
 WITH rated AS (
     SELECT row_id, count(*) FILTER (verdict = 'pass') OVER (PARTITION BY prompt_id)
         / nullif(count(*) FILTER (verdict IN ('pass', 'fail')) OVER (PARTITION BY prompt_id), 0) AS pass_rate

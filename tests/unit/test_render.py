@@ -66,13 +66,14 @@ def test_conversations_and_token_ids_stay_with_the_text_that_they_belong_to(lab)
 
 def test_prompt_rows_give_rows_that_a_sampler_takes(tmp_path):
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
-    prompts = lab.put("tasks/train", [{"prompt_id": "1", "prompt": "ba=", "answer": "ab"}])
+    prompts = lab.put("tasks/train", [{"prompt_id": "1", "prompt": "ba=", "answer": "ab", "options": '["ab", "ba"]'}])
     made = lab.run("render", "round_01/x", {"rows": prompts}, prompt="{prompt}{prompt}")[""]
     (row,) = rows_of(made)
     assert row["parents"] == ["1"] and row["answer"] == "ab"
     inputs = {"model": lab.put("start/model", [{"prompt_id": "m", "prompt": "m"}]), "prompts": made}
     (drawn,) = Rows((lab.run("sample", "round_01/y", inputs)[""],)).read().to_pylist()
     assert drawn["parents"] == [row["sample_id"]] and drawn["prompt_id"] == row["prompt_id"]
+    assert drawn["options"] == '["ab", "ba"]', "what a verifier of choices needs goes on to the samples"
 
 
 def test_a_row_without_a_value_is_refused(lab):

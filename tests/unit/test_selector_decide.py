@@ -179,6 +179,55 @@ def test_select_of_rows_that_share_an_id_names_it(lab):
         select(lab, {"rows": (one, one)}, "keep_all")
 
 
+def test_a_pool_with_repeated_prompts_is_deduplicated_and_then_sampled(tmp_path):
+    lab = Lab(tmp_path, Compute(engine="fake", workers=1))
+    pool = [{"prompt_id": name, "prompt": f"{name}=", "answer": name} for name in "abacb"]
+    once = lab.run("select", "round_01/once", {"rows": lab.put("round_01/pool", pool)}, sql="first_of_each_prompt")
+    assert [row["prompt_id"] for row in rows_of(once[""])] == ["a", "b", "c"]
+    assert [row["prompt_id"] for row in rows_of(once["dropped"])] == ["a", "b"]
+    assert lab.counts["in"] == 5 and lab.counts["kept"] == 3 and lab.counts["dropped"] == 2
+    inputs = {"model": lab.put("start/model", pool[:1]), "prompts": once[""]}
+    assert [row["parents"] for row in rows_of(lab.run("sample", "round_01/x", inputs)[""])] == [["a"], ["b"], ["c"]]
+
+
+def test_retracted_repeats_are_all_dropped(lab):
+    lab.retracted = {"a": "retracted: wrong"}
+    pool = [{"prompt_id": name, "prompt": f"{name}="} for name in "abacb"]
+    made = lab.run("select", "round_01/once", {"rows": lab.put("round_01/pool", pool)}, sql="first_of_each_prompt")
+    assert [row["prompt_id"] for row in rows_of(made[""])] == ["b", "c"]
+    assert [(row["prompt_id"], row["reason"]) for row in rows_of(made["dropped"])] == [
+        ("a", "retracted: wrong"), ("a", "retracted: wrong"), ("b", "its prompt is kept already"),
+    ]  # fmt: skip
+
+
+def test_query_that_decides_a_position_twice_is_named(lab):
+    lab.selector("twice", HEADER + "SELECT 0 AS position, 'kept' AS decision, '' AS reason FROM rows")
+    with pytest.raises(DeclarationError, match="2 rows have none, 2 decisions are second ones.*every position of 'rows'"):
+        select(lab, samples({"a": "pff"}), "twice")
+
+
+@pytest.mark.parametrize(("one", "other"), [([1], 1.5), ({"k": 1}, 1.5)])
+def test_rows_whose_columns_do_not_fit_together_say_so_and_nothing_of_memory(lab, one, other):
+    rows = tuple(
+        lab.put(f"round_01/{name}", [{**samples({name: "p"})[0], "own": own}]) for name, own in (("a", one), ("b", other))
+    )
+    with pytest.raises(DataError, match="rows of .*own|rows of rows together") as caught:
+        lab.run("select", "round_01/x", {"rows": rows}, sql="keep_all")
+    assert "memory" not in str(caught.value)
+
+
+def test_rows_that_need_more_memory_than_there_is_say_so(tmp_path):
+    lab = Lab(tmp_path, Compute(workers=1, memory_limit="10MB"))
+    lab.selector("big", HEADER + LARGE)
+    with pytest.raises(DataError, match=r"gave up on its rows \(memory_limit 10MB.*Raise compute.memory_limit"):
+        select(lab, samples({"a": "p"}), "big")
+
+
+LARGE = """SELECT row_id, 'kept' AS decision, left(string_agg(md5(n::VARCHAR), '' ORDER BY n, position), 1) AS reason
+FROM rows, range(1000000) AS t(n) GROUP BY row_id
+"""
+
+
 def test_select_lies_in_a_directory_with_wildcards(tmp_path):
     kept, _ = select(Lab(tmp_path / "a[b]*c?'d"), samples({"a": "p"}), "keep_correct")
     assert ids(kept) == ["a-0"]

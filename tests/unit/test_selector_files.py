@@ -66,6 +66,8 @@ HEADERS = [
     (HEADER + "-- optional: nonsense\n", r"x\.sql:2: optional column 'nonsense' has no known type"),
     (HEADER + "-- makes: prompt\n", r"x\.sql:2: write '-- makes rows: or makes prompts:'"),
     (HEADER + "-- makes prompts: prompt\n", r"x\.sql:2: new rows have a prompt, and prompts a prompt_id"),
+    (HEADER + "-- makes rows: prompt, position\n", r"x\.sql:2: position: every view has that for a row"),
+    (HEADER + "-- input lineal_made: prompt\n", r"x\.sql:2: 'lineal_made' is no name for a setting"),
     (HEADER + "-- makes rows: prompt\n-- adds: rank\n", r"x\.sql:1: 'adds' is for queries that decide"),
 ]
 

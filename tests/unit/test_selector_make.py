@@ -152,3 +152,74 @@ def test_made_rows_that_break_the_contract_are_named(lab, text, message):
     lab.selector("broken", text)
     with pytest.raises(DeclarationError, match=r"pipelines/selectors/broken\.sql: .*" + message):
         select(lab, samples({"a": "pfe"}), "broken")
+
+
+# -- columns that new rows take over ------------------------------------------------------------------------------------
+
+POSED = HEADER + "-- makes prompts: prompt_id, prompt, *\n"
+
+
+def test_a_star_has_new_rows_take_over_what_generators_do(lab):
+    lab.selector("posed", POSED + "SELECT [row_id] AS parents, 'q-' || row_id AS prompt_id, completion AS prompt FROM rows")
+    rows = samples({"a": "pf"}, persona=lambda p, i: f"pirate {i}", task=lambda p, i: "talk")
+    made, _ = select(lab, rows, "posed")
+    assert [(row["persona"], row["task"], row["answer"]) for row in made] == [
+        ("pirate 0", "talk", "a"),
+        ("pirate 1", "talk", "a"),
+    ]
+    assert made[0].keys() == {"parents", "prompt_id", "prompt", "persona", "task", "answer", "difficulty", "round"}
+
+
+def test_a_star_takes_from_the_first_parent_and_not_what_the_query_gives(lab):
+    query = "SELECT list(row_id ORDER BY position DESC) AS parents, prompt_id, prompt_id AS prompt, 'own' AS task"
+    lab.selector("posed", HEADER + f"-- makes rows: prompt_id, prompt, task, *\n{query} FROM rows GROUP BY prompt_id")
+    rows = samples({"a": "pf", "b": "p"}, note=lambda p, i: f"{p}{i}", task=lambda p, i: "given")
+    made, _ = select(lab, rows, "posed")
+    assert [(row["note"], row["task"]) for row in made] == [("a1", "own"), ("b0", "own")] and "verdict" not in made[0]
+
+
+def test_a_star_takes_columns_that_only_one_input_has(lab):
+    both = "SELECT [row_id] AS parents, prompt_id, prompt FROM rows UNION ALL SELECT [row_id], prompt_id, prompt FROM more"
+    lab.selector("posed", HEADER + "-- input more: prompt\n-- makes rows: prompt_id, prompt, *\n" + both)
+    made, _ = select(lab, {"rows": samples({"a": "p"}), "more": [{**prompts(1)[0], "count": 3}]}, "posed")
+    assert [(row["prompt_id"], row["count"]) for row in made] == [("a", None), ("q0", 3)]
+
+
+# -- names of the user's own that are ours, too -------------------------------------------------------------------------
+
+WORDS = ("place", "number", "reason", "parent", "parents_", "inputs", "turn", "made", "named", "gone", "taken_back", "bare",
+         "given", "places", "placed", "again", "answered", "decided", "age", "random", "current_date")  # fmt: skip
+
+
+@pytest.mark.parametrize("retracted", [False, True])
+def test_columns_of_new_rows_may_have_any_name(lab, retracted):
+    listed = ", ".join(f'rows."{word}"' for word in WORDS)
+    head = HEADER + f"-- makes rows: prompt_id, prompt, {', '.join(WORDS)}\n"
+    lab.selector("words", head + f"SELECT [row_id] AS parents, prompt_id, prompt, {listed} FROM rows")
+    rows = samples({"a": "pf"}, **{word: lambda p, i: f"{i}" for word in WORDS})
+    whole, _ = select(lab, rows, "words")
+    lab.retracted = {whole[0]["sample_id"]: "retracted: wrong"} if retracted else {}
+    made, dropped = select(lab, rows, "words")
+    assert [tuple(row[word] for word in WORDS) for row in made] == [
+        (str(i),) * len(WORDS) for i in ([1] if retracted else [0, 1])
+    ]
+    assert [row["reason"] for row in dropped] == (["retracted: wrong"] if retracted else [])
+
+
+def test_inputs_may_have_any_name(lab):
+    head = "".join(f"-- input {word}: prompt\n" for word in WORDS) + "-- makes prompts: prompt_id, prompt, *\n"
+    parts = [f"SELECT [row_id] AS parents, prompt_id, prompt FROM {name}" for name in ("rows", *WORDS)]
+    lab.selector("words", HEADER + head + " UNION ALL ".join(parts))
+    lab.retracted = {"made-0": "retracted: wrong"}
+    further = {word: [{"prompt_id": f"{word}-{place}", "prompt": "q"} for place in range(2)] for word in WORDS}
+    made, _ = select(lab, {"rows": samples({"a": "p"}), **further}, "words")
+    assert [row["prompt_id"] for row in made] == [
+        "a",
+        *(f"{word}-{i}" for word in WORDS for i in (0, 1) if (word, i) != ("made", 0)),
+    ]
+
+
+def test_column_that_is_duckdbs_own_is_refused(lab):
+    lab.selector("words", HEADER + "-- makes rows: prompt, rowid\nSELECT [row_id] AS parents, prompt, 1 AS rowid FROM rows")
+    with pytest.raises(DeclarationError, match="a column 'rowid', which is DuckDB's own"):
+        select(lab, samples({"a": "p"}), "words")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lineal.data.manifest import Manifest, read_manifest
-from lineal.errors import ArtifactError
+from lineal.errors import ArtifactError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,10 +106,11 @@ def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.T
 
     Raises:
         ArtifactError: a file cannot be read.
+        DataError: a column is of different types in them.
     """
     import pyarrow as pa
 
-    start, pending = 0, pa.unify_schemas([_schema(path) for path in paths]).empty_table()
+    start, pending = 0, _schema_of_all(paths).empty_table()
     for group in _row_groups(paths):
         pending = pa.concat_tables([pending, group], promote_options="default")
         while pending.num_rows >= size:
@@ -125,6 +126,18 @@ def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
         with _parquet(path) as file:
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group)
+
+
+def _schema_of_all(paths: Sequence[Path]) -> pa.Schema:
+    import pyarrow as pa
+
+    try:
+        return pa.unify_schemas([_schema(path) for path in paths])
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        where = ", ".join(dict.fromkeys(str(path.parent) for path in paths))
+        raise DataError(
+            f"rows of {where} cannot be put together: {error}. Give the column another name in one of them"
+        ) from error
 
 
 def _schema(path: Path) -> pa.Schema:

@@ -18,7 +18,7 @@ from lineal.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PROMPT_COLUMNS = ("prompt_id", "prompt", *MESSAGE_COLUMNS, "answer", "difficulty", "task", "entry", "tests", "input")
+PROMPT_COLUMNS = ("prompt_id", "prompt", *MESSAGE_COLUMNS, "answer", "difficulty", "task", "entry", "tests", "input", "options")
 SAMPLE_COLUMNS = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "logprob", "temperature", "hinted", "round",
     "sample_index", "seed", "checkpoint",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import MAIN, Workspace
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DROPPED = "dropped"
+DECIDED, ANSWERED = "lineal_decided", "lineal_answered"
+"""The tables of what the query gives, and of that by position."""
+POSITION = "position"
+"""What a query decides by in place of `row_id` where rows may share an id."""
 MOST_REASONS = 20
 
 
@@ -32,12 +36,13 @@ def decide(step: Workspace, selector: Selector, arguments: Mapping[str, Any]) ->
     """
     views = input_views(step, selector)
     with open_session(step, views, selector.optional, selector) as session:
-        require_row_ids(session, views)
-        session.run("decided", selector, arguments)
+        session.run(DECIDED, selector, arguments)
         given = _check_columns(session, selector)
-        session.create("answered", _ANSWERED)
-        _check_conservation(session, selector)
-        session.connection.execute("DROP TABLE decided")
+        key = POSITION if POSITION in given else "row_id"
+        require_row_ids(session, views, repeated=("rows",) if key == POSITION else ())
+        session.create(ANSWERED, _answered(key, given))
+        _check_conservation(session, selector, key)
+        session.connection.execute(f"DROP TABLE {DECIDED}")
         add_retracted(session)
         count_decisions(step, session)
         require_kept(step, selector, step.counts["kept"])
@@ -50,8 +55,8 @@ def input_views(step: Workspace, selector: Selector) -> dict[str, Rows]:
     return {name: step.rows(name) for name in ("rows", *selector.inputs)}
 
 
-def require_row_ids(session: Session, views: Mapping[str, Rows]) -> None:
-    """Checks that every row of every input has an id of its own.
+def require_row_ids(session: Session, views: Mapping[str, Rows], repeated: Sequence[str] = ()) -> None:
+    """Checks that every row of every input has an id of its own; where ids may be repeated, that it has one.
 
     Raises:
         DataError: two rows share an id, or one has none.
@@ -59,7 +64,7 @@ def require_row_ids(session: Session, views: Mapping[str, Rows]) -> None:
     for name, rows in views.items():
         twice = session.fetch(
             f"SELECT row_id, count(*) FROM {quoted(name)} GROUP BY row_id "
-            "HAVING count(*) > 1 OR row_id IS NULL ORDER BY row_id LIMIT 1"
+            f"HAVING count(*) > 1{' AND false' if name in repeated else ''} OR row_id IS NULL ORDER BY row_id LIMIT 1"
         )
         if twice:
             shared, count = twice[0]
@@ -72,15 +77,15 @@ def require_row_ids(session: Session, views: Mapping[str, Rows]) -> None:
 
 
 def add_retracted(session: Session) -> None:
-    """Adds the retracted rows of `rows` to `answered`, as dropped for their reason."""
+    """Adds the retracted rows of `rows` to what was answered, as dropped for their reason."""
     retracted = f"SELECT position, 'dropped' AS decision, reason FROM {ALL_ROWS} JOIN {RETRACTED} USING (row_id)"
-    session.connection.execute(f"INSERT INTO answered BY NAME {retracted}")
+    session.connection.execute(f"INSERT INTO {ANSWERED} BY NAME {retracted}")
 
 
 def count_decisions(step: Workspace, session: Session) -> None:
     """Adds in, kept, dropped and the commonest reasons to the step's counts."""
     found = session.fetch(
-        "SELECT decision, reason, count(*) FROM answered GROUP BY ALL ORDER BY count(*) DESC, reason NULLS LAST"
+        f"SELECT decision, reason, count(*) FROM {ANSWERED} GROUP BY ALL ORDER BY count(*) DESC, reason NULLS LAST"
     )
     kept = sum(count for decision, _, count in found if decision == "kept")
     reasons = [(reason, count) for decision, reason, count in found if decision == "dropped"]
@@ -112,9 +117,10 @@ def require_kept(step: Workspace, selector: Selector, kept: int, what: str = "ro
 
 def _check_columns(session: Session, selector: Selector) -> dict[str, str]:
     """The query's columns, checked against the contract."""
-    given = session.columns("decided")
-    allowed = (*DECISION, "weight", *selector.adds)
-    for name in (*DECISION, *selector.adds):
+    given = session.columns(DECIDED)
+    needed = tuple(name for name in DECISION if name != "row_id" or POSITION not in given)
+    allowed = (*DECISION, POSITION, "weight", *selector.adds)
+    for name in (*needed, *selector.adds):
         if name not in given:
             raise DeclarationError(f"{selector.shown}: the query gives no column {name!r}; it gives {', '.join(given)}")
     for name in given:
@@ -124,27 +130,27 @@ def _check_columns(session: Session, selector: Selector) -> dict[str, str]:
     return given
 
 
-def _check_conservation(session: Session, selector: Selector) -> None:
+def _check_conservation(session: Session, selector: Selector, key: str) -> None:
     """Every row that the query saw decided exactly once, as kept or dropped, and dropped with a reason."""
-    expected, decided = (session.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("rows", "decided"))
-    if session.fetch("SELECT count(*), count(position) FROM answered")[0] != (expected, expected) or decided != expected:
+    expected, decided = (session.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("rows", DECIDED))
+    if session.fetch(f"SELECT count(*), count(position) FROM {ANSWERED}")[0] != (expected, expected) or decided != expected:
         unknown, known = session.fetch(
-            "SELECT count(*) FILTER (r.row_id IS NULL), count(DISTINCT r.row_id) "
-            "FROM decided d LEFT JOIN rows r ON d.row_id = r.row_id"
+            f"SELECT count(*) FILTER (r.{key} IS NULL), count(DISTINCT r.{key}) "
+            f"FROM {DECIDED} d LEFT JOIN rows r ON d.{key} = r.{key}"
         )[0]
         raise DeclarationError(
             f"{selector.shown}: {expected:,} rows came in, but {decided:,} decisions came out: "
             f"{expected - known:,} rows have none, {decided - unknown - known:,} decisions are second ones, "
-            f"{unknown:,} are of unknown rows. Give every row_id of 'rows' exactly one"
+            f"{unknown:,} are of unknown rows. Give every {key} of 'rows' exactly one"
         )
     wrong = session.fetch(
-        "SELECT row_id, decision, reason FROM decided WHERE decision IS NULL OR decision NOT IN ('kept', 'dropped') "
-        "OR (decision = 'dropped' AND coalesce(reason, '') = '') ORDER BY row_id LIMIT 1"
+        f"SELECT {key}, decision, reason FROM {DECIDED} WHERE decision IS NULL OR decision NOT IN ('kept', 'dropped') "
+        f"OR (decision = 'dropped' AND coalesce(reason, '') = '') ORDER BY {key} LIMIT 1"
     )
     if wrong:
-        row_id, decision, reason = wrong[0]
+        row, decision, reason = wrong[0]
         raise DeclarationError(
-            f"{selector.shown}: row {row_id} has decision {decision!r} and reason {reason!r}; "
+            f"{selector.shown}: row {row} has decision {decision!r} and reason {reason!r}; "
             "expected 'kept', or 'dropped' with a reason"
         )
 
@@ -170,17 +176,18 @@ def write_decided(step: Workspace, session: Session, query: str, outputs: Mappin
     step.write_outputs(tables(), outputs)
 
 
-_ANSWERED = (
-    "SELECT r.position, d.* EXCLUDE (row_id) REPLACE (d.decision::VARCHAR AS decision, d.reason::VARCHAR AS reason) "
-    "FROM (SELECT row_id, position FROM rows) r FULL JOIN decided d ON r.row_id = d.row_id"
-)
-"""What was decided at each position; a row without a decision and a decision without a row stand in it too.
+def _answered(key: str, given: Mapping[str, str]) -> str:
+    """What was decided at each position; a row without a decision and a decision without a row stand in it too.
 
-Since row_ids differ, there are as many as rows, and as decisions, and none lacks a position, only where each row has one.
-"""
+    Since keys differ, there are as many as rows, and as decisions, and none lacks a position, only where each row has one.
+    """
+    keys = ", ".join(name for name in ("row_id", POSITION) if name in given)
+    texts = "d.decision::VARCHAR AS decision, d.reason::VARCHAR AS reason"
+    lines = f"(SELECT row_id, position FROM rows) r FULL JOIN {DECIDED} d ON r.{key} = d.{key}"
+    return f"SELECT r.position, d.* EXCLUDE ({keys}) REPLACE ({texts}) FROM {lines}"
 
 
 def _answers(selector: Selector, given: Mapping[str, str]) -> str:
     weight = "coalesce(weight, 1)" if "weight" in given else "1"
     added = "".join(f", {quoted(name)}" for name in selector.adds)
-    return f"SELECT decision, coalesce(reason, '') AS reason, {weight}::DOUBLE AS weight{added} FROM answered ORDER BY position"
+    return f"SELECT decision, coalesce(reason, '') AS reason, {weight}::DOUBLE AS weight{added} FROM {ANSWERED} ORDER BY position"

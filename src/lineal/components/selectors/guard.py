@@ -128,7 +128,7 @@ class _Guard:
             elif group == "WINDOW":
                 self._window(node)
             elif group == "COLUMN_REF" and len(node["column_names"]) == 1:
-                self._steady(node, node["column_names"][0].lower())
+                self._column(node, node["column_names"][0].lower())
             if node.get("sample"):
                 raise self.error(node, "a SAMPLE is drawn anew each time; write WHERE uniform(row_id, $seed) < 0.1")
             if "modifiers" in node:
@@ -185,10 +185,15 @@ class _Guard:
             fix = f"A selector reads only {', '.join(sorted(self.views))}"
             raise self.error(node, f"table function {name}() is not allowed. {fix}; declare others as '-- input NAME: COLUMNS'")
 
-    def _steady(self, node: Mapping[str, Any], name: str) -> None:
+    def _steady(self, node: Mapping[str, Any], name: str, more: str = "") -> None:
         if name in self._unsteady:
             hint = f"; use {_HINTS[name]}" if name in _HINTS else "; pass what it would give as a parameter"
-            raise self.error(node, f"{name} gives another value each time, so the rows could not be made again{hint}")
+            raise self.error(node, f"{name} gives another value each time, so the rows could not be made again{hint}{more}")
+
+    def _column(self, node: Mapping[str, Any], name: str) -> None:
+        """A name that may be a column's, or a clock that SQL reads without parentheses: `current_date`."""
+        if name in self._unsteady and _is_value(self.connection, name):
+            self._steady(node, name, f"; a column of that name is written rows.{name}")
 
     def _function(self, node: Mapping[str, Any]) -> None:
         name = str(node["function_name"]).lower()
@@ -216,6 +221,17 @@ class _Guard:
                 raise self.error(node, "DISTINCT ON leaves ties to chance; write QUALIFY row_number() OVER (... position) = 1")
         if any("LIMIT" in modifier["type"] for modifier in node["modifiers"]) and not _breaks_ties(orders):
             raise self.error(node, f"LIMIT needs an ORDER BY that ends with one of {', '.join(TIE_BREAKERS)}")
+
+
+def _is_value(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether SQL takes a function's bare name for a call of it; most functions' names can be columns' too."""
+    import duckdb
+
+    try:
+        connection.execute(f"EXPLAIN SELECT {name}")
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _words(text: str) -> set[str]:

@@ -17,9 +17,12 @@
 | `param NAME: TYPE [= DEFAULT]` | a setting, `$NAME` in the SQL: integer, number, boolean or text; no default: must be set |
 | `input NAME: COLUMNS` | a further setting that refers to rows, and the columns they must have; a view of that name |
 | `adds:` | columns that a deciding query gives beside row_id, decision, reason, weight; kept and dropped rows get them |
-| `makes rows:`, `makes prompts:` | the query makes new rows of these columns (`answer?`: only where an input has it) |
+| `makes rows:`, `makes prompts:` | the query makes new rows of these columns (`answer?`: where an input has it; `*`: see below) |
 | `dropped:` | with `makes`: the reason of input rows that no new row was made from |
 | `empty:` | what it means when no row comes out; without this line that is an error |
+
+A `*` among the columns that are made has new rows take over, from their first parents, what generators take over from a
+prompt: its answer, difficulty, task and the like, and all columns of the user's own, as far as the query does not give them.
 
 After `--` a text may follow on `param` and `input` lines. Comment lines without a colon after their first words are free text.
 """
@@ -33,6 +36,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lineal.components.base import Columns
+from lineal.components.generators.drawing import carried
 from lineal.data.schema import COLUMNS
 from lineal.errors import DeclarationError, did_you_mean
 
@@ -44,6 +48,10 @@ _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _KEYS = ("summary", "source", "needs", "optional", "param", "input", "adds", "makes", "dropped", "empty")
 _NAMED = ("param", "input", "makes")
 RESERVED = frozenset({"use", "rows", "sql", "each", "per_round", "seed", "retractions"})
+OWN = frozenset({"row_id", "position"})
+"""Columns that every view has; no row's."""
+OURS = "lineal_"
+"""What names of our own tables begin with."""
 CARRIED = {"messages": "prompt", "tools": "prompt", "token_ids": "completion"}
 """What belongs to a text: a new row that keeps its first parent's text keeps this too, and has none where the text is another."""
 DECISION: Columns = ("row_id", "decision", "reason")
@@ -68,11 +76,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Makes:
-    """What a query makes: `rows` get sample ids of their own, `prompts` are told apart by prompt id."""
+    """What a query makes: `rows` get sample ids of their own, `prompts` are told apart by prompt id.
+
+    With `rest`, new rows take over further columns from their first parents.
+    """
 
     kind: Literal["rows", "prompts"]
     required: Columns
     optional: Columns
+    rest: bool = False
 
     def columns(self, available: Columns) -> Columns:
         """The columns made when the inputs together have `available`."""
@@ -82,7 +94,9 @@ class Makes:
     def carried(self, available: Columns) -> Columns:
         """The columns that the query does not give and new rows take over from their first parents; see `CARRIED`."""
         named = (*self.required, *self.optional)
-        return tuple(name for name, text in CARRIED.items() if name in available and text in named and name not in named)
+        texts = tuple(name for name, text in CARRIED.items() if name in available and text in named and name not in named)
+        rest = (name for name in available if self.rest and carried(name) and name not in (*named, *CARRIED))
+        return (*texts, *rest)
 
 
 @dataclass(frozen=True)
@@ -175,8 +189,8 @@ class _HeaderLine:
         return f"'-- {forms.get(key, key + ': ...')}'"
 
     def _claim(self, parts: Mapping[str, Any], name: str) -> None:
-        if not _NAME.match(name) or name in RESERVED:
-            raise self.error(f"{name!r} is no name for a setting: lower-case, and not {', '.join(sorted(RESERVED))}")
+        if not _NAME.match(name) or name in RESERVED or name.startswith(OURS):
+            raise self.error(f"{name!r} is no name for a setting: lower-case, and not {', '.join(sorted(RESERVED))} or {OURS}...")
         if name in parts["parameters"] or name in parts["inputs"]:
             raise self.error(f"{name!r} stands twice; rename one")
 
@@ -197,12 +211,16 @@ class _HeaderLine:
     def _makes(self, kind: str, value: str) -> Makes:
         if kind not in ("rows", "prompts"):
             raise self.error(f"write {self._form('makes')}")
-        optional = tuple(part.strip()[:-1] for part in value.split(",") if part.strip().endswith("?"))
-        names = self._columns(value.replace("?", ""))
+        written = [part.strip() for part in value.split(",")]
+        optional = tuple(part[:-1] for part in written if part.endswith("?"))
+        names = self._columns(",".join(part.removesuffix("?") for part in written if part != "*"))
+        if OWN & set(names):
+            raise self.error(f"{', '.join(sorted(OWN & set(names)))}: every view has that for a row; take another name")
         made = {"sample_id", "parents", "round"} & set(names)
         if made or "prompt" not in names or (kind == "prompts" and "prompt_id" not in names):
             raise self.error("new rows have a prompt, and prompts a prompt_id; sample_id, parents and round come by themselves")
-        return Makes(kind, tuple(name for name in names if name not in optional), optional)  # type: ignore[arg-type]
+        required = tuple(name for name in names if name not in optional)
+        return Makes(kind, required, optional, "*" in written)  # type: ignore[arg-type]
 
     def _parameter(self, value: str) -> Parameter:
         name, given, default = (part.strip() for part in value.partition("="))

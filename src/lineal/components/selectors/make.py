@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace
 from lineal.components.selectors.decide import (
+    ANSWERED,
     DROPPED,
     add_retracted,
     count_decisions,
@@ -24,6 +25,8 @@ from lineal.errors import DataError, DeclarationError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MADE = "lineal_made"
+"""The table of the new rows. Our tables begin with `lineal_`, which no input may, and have aliases, for rows have any column."""
 _MADE_BY_US = ("sample_id", "round")
 
 
@@ -45,19 +48,21 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
     views = input_views(step, selector)
     carried = selector.makes.carried(columns)
     made = tuple(name for name in columns if name not in (*_MADE_BY_US, *carried))
+    if "rowid" in columns:
+        raise DeclarationError(f"{selector.shown}: new rows would have a column 'rowid', which is DuckDB's own. Rename it")
     with open_session(step, views, selector.optional, selector) as session:
         require_row_ids(session, views)
-        session.run("made", selector, arguments)
+        session.run(MADE, selector, arguments)
         _check_columns(session, selector, made)
         _carry(session, list(views), carried)
         _take_back(step, selector, session, made)
         _place(session, selector, list(views))
         _merge_shared(step, session, made)
         _check_distinct(session, selector, made)
-        session.create("answered", _answered(selector))
+        session.create(ANSWERED, _answered(selector))
         add_retracted(session)
         count_decisions(step, session)
-        count = session.fetch("SELECT count(*) FROM made")[0][0]
+        count = session.fetch(f"SELECT count(*) FROM {MADE}")[0][0]
         require_kept(step, selector, count, "rows gave a new one")
         step.counts["out"] = count
         with step.progress(count + step.counts["in"], "rows") as progress:
@@ -68,9 +73,9 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
 
 def _ordered(made: Columns, carried: Columns) -> str:
     """The query of the new rows, in order."""
-    listed = ", ".join(f"made.{quoted(name)}" for name in (*made, *carried))
-    order = ", ".join(f"made.{quoted(name)}" for name in made)
-    return f"SELECT {listed} FROM made JOIN placed ON made.rowid = number ORDER BY place, {order}"
+    listed = ", ".join(f"m.{quoted(name)}" for name in (*made, *carried))
+    order = ", ".join(f"m.{quoted(name)}" for name in made)
+    return f"SELECT {listed} FROM {MADE} m JOIN lineal_placed p ON m.rowid = p.number ORDER BY p.place, {order}"
 
 
 def _listed(columns: Columns) -> str:
@@ -80,7 +85,7 @@ def _listed(columns: Columns) -> str:
 def _check_columns(session: Session, selector: Selector, made: Columns) -> None:
     """The query's columns, checked against `makes`."""
     assert selector.makes is not None
-    given = session.columns("made")
+    given = session.columns(MADE)
     allowed = ("parents", *selector.makes.required, *selector.makes.optional)
     for name in made:
         if name not in given:
@@ -94,53 +99,61 @@ def _check_columns(session: Session, selector: Selector, made: Columns) -> None:
 
 
 def _carry(session: Session, views: list[str], carried: Columns) -> None:
-    """Gives new rows what belongs to the texts that they have from their first parents."""
+    """Gives new rows what they take over from their first parents: what belongs to a text that they keep, and what '*' adds."""
     if not carried:
         return
-    names = tuple(dict.fromkeys((*carried, *(CARRIED[name] for name in carried))))
+    names = tuple(dict.fromkeys((*carried, *(CARRIED[name] for name in carried if name in CARRIED))))
     parts = []
     for view in views:
         there = session.columns(quoted(view))
         listed = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
         parts.append(f"SELECT row_id, {listed} FROM {quoted(view)}")
     firsts = ", ".join(f"any_value({quoted(name)}) AS {quoted(name)}" for name in names)
-    session.create("given", f"SELECT row_id, {firsts} FROM ({' UNION ALL '.join(parts)}) GROUP BY row_id")
-    session.connection.execute("ALTER TABLE made RENAME TO bare")
-    values = ", ".join(
-        f"CASE WHEN g.{quoted(CARRIED[name])} = m.{quoted(CARRIED[name])} THEN g.{quoted(name)} END AS {quoted(name)}"
-        for name in carried
-    )
-    session.create("made", f"SELECT m.*, {values} FROM bare m LEFT JOIN given g ON m.parents[1] = g.row_id")
+    session.create("lineal_given", f"SELECT row_id, {firsts} FROM ({' UNION ALL '.join(parts)}) GROUP BY row_id")
+    session.connection.execute(f"ALTER TABLE {MADE} RENAME TO lineal_bare")
+    values = ", ".join(f"{_taken_over(name)} AS {quoted(name)}" for name in carried)
+    session.create(MADE, f"SELECT m.*, {values} FROM lineal_bare m LEFT JOIN lineal_given g ON m.parents[1] = g.row_id")
+
+
+def _taken_over(name: str) -> str:
+    """A column of a row's first parent; what belongs to a text, only where the new row has that text."""
+    if name not in CARRIED:
+        return f"g.{quoted(name)}"
+    text = quoted(CARRIED[name])
+    return f"CASE WHEN g.{text} = m.{text} THEN g.{quoted(name)} END"
 
 
 def _place(session: Session, selector: Selector, views: list[str]) -> None:
-    """Makes the table `placed`: for every new row, where its first parent stands in the inputs put one after another."""
+    """Makes the table of the places: for every new row, where its first parent stands in the inputs put one after another."""
     parts = " UNION ALL ".join(
         f"SELECT row_id, {number} AS input, position FROM {quoted(name)}" for number, name in enumerate(views)
     )
-    session.create("places", f"SELECT row_id, min((input, position)) AS place, count(*) AS inputs FROM ({parts}) GROUP BY row_id")
+    places = f"SELECT row_id, min((input, position)) AS place, count(*) AS inputs FROM ({parts}) GROUP BY row_id"
+    session.create("lineal_places", places)
     orphans = session.fetch(
-        "SELECT count(*) FROM made WHERE NOT coalesce(list_bool_and([p IS NOT NULL FOR p IN parents]), false)"
+        f"SELECT count(*) FROM {MADE} WHERE NOT coalesce(list_bool_and([p IS NOT NULL FOR p IN parents]), false)"
     )[0][0]
     if orphans:
         raise DeclarationError(f"{selector.shown}: {orphans:,} new rows name no parents; list the row_ids each was made from")
     unknown = session.fetch(
-        "SELECT parent FROM (SELECT unnest(parents) AS parent FROM made) m ANTI JOIN places p ON m.parent = p.row_id "
+        f"SELECT parent FROM (SELECT unnest(parents) AS parent FROM {MADE}) m ANTI JOIN lineal_places p ON m.parent = p.row_id "
         "ORDER BY parent LIMIT 1"
     )
     if unknown:
         raise DeclarationError(f"{selector.shown}: parent {unknown[0][0]!r} is no row_id of {', '.join(views)}")
-    session.create("placed", "SELECT m.rowid AS number, p.place FROM made m JOIN places p ON m.parents[1] = p.row_id")
+    placed = f"SELECT m.rowid AS number, p.place FROM {MADE} m JOIN lineal_places p ON m.parents[1] = p.row_id"
+    session.create("lineal_placed", placed)
 
 
 def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
     """Merges rows that are equal because their parent is in several inputs: a row to replay that is among the new ones, say."""
-    shared = "SELECT m.rowid AS number, m.* FROM made m JOIN places p ON m.parents[1] = p.row_id WHERE p.inputs > 1"
-    turns = f"SELECT number, row_number() OVER (PARTITION BY {_listed(made)} ORDER BY number) AS turn FROM ({shared})"
-    if session.fetch("SELECT 1 FROM places WHERE inputs > 1 LIMIT 1"):
-        session.create("again", f"SELECT number FROM ({turns}) WHERE turn > 1")
-        session.connection.execute("DELETE FROM made WHERE rowid IN (SELECT number FROM again)")
-        count = session.fetch("SELECT count(*) FROM again")[0][0]
+    listed = ", ".join(f"m.{quoted(name)}" for name in made)
+    shared = f"FROM {MADE} m JOIN lineal_places p ON m.parents[1] = p.row_id WHERE p.inputs > 1"
+    turns = f"SELECT m.rowid AS number, row_number() OVER (PARTITION BY {listed} ORDER BY m.rowid) AS turn {shared}"
+    if session.fetch("SELECT 1 FROM lineal_places WHERE inputs > 1 LIMIT 1"):
+        session.create("lineal_again", f"SELECT number FROM ({turns}) WHERE turn > 1")
+        session.connection.execute(f"DELETE FROM {MADE} WHERE rowid IN (SELECT number FROM lineal_again)")
+        count = session.fetch("SELECT count(*) FROM lineal_again")[0][0]
         if count:
             step.counts["in several inputs"] = count
 
@@ -149,42 +162,43 @@ def _check_distinct(session: Session, selector: Selector, made: Columns) -> None
     """New rows must differ, and prompts must have ids of their own."""
     assert selector.makes is not None
     key = "prompt_id" if selector.makes.kind == "prompts" else _listed(made)
-    twice = session.fetch(f"SELECT count(*), any_value(parents) FROM made GROUP BY {key} HAVING count(*) > 1 LIMIT 1")
+    twice = session.fetch(f"SELECT count(*), any_value(parents) FROM {MADE} GROUP BY {key} HAVING count(*) > 1 LIMIT 1")
     if twice:
         what = "prompts share a prompt_id" if key == "prompt_id" else "new rows are the same"
         raise DeclarationError(f"{selector.shown}: {twice[0][0]:,} {what} (parents {', '.join(twice[0][1][:3])}); make each once")
-    if selector.makes.kind == "prompts" and session.fetch("SELECT 1 FROM made WHERE prompt_id IS NULL LIMIT 1"):
+    if selector.makes.kind == "prompts" and session.fetch(f"SELECT 1 FROM {MADE} WHERE prompt_id IS NULL LIMIT 1"):
         raise DeclarationError(f"{selector.shown}: a prompt has no prompt_id")
 
 
 def _take_back(step: Workspace, selector: Selector, session: Session, made: Columns) -> None:
-    """Takes retracted rows out of `made` again; makes the table `taken_back` of their parents, with the reason."""
+    """Takes retracted rows out of what was made again; makes the table of their parents, with the reason."""
     assert selector.makes is not None
-    session.connection.execute("CREATE TEMP TABLE named (number BIGINT, row_id VARCHAR)")
+    run = session.connection.execute
+    run("CREATE TEMP TABLE lineal_named (number BIGINT, row_id VARCHAR)")
     if step.retracted and selector.makes.kind == "prompts":
-        session.connection.execute("INSERT INTO named SELECT rowid, prompt_id FROM made")
+        run(f"INSERT INTO lineal_named SELECT rowid, prompt_id FROM {MADE}")
     elif step.retracted:
         digest, numbers, ids = file_digest(selector.path), list[int](), list[str]()
-        for table in session.stream(f"SELECT rowid AS number, {_listed(made)} FROM made"):
-            numbers += table["number"].to_pylist()
-            ids += [_id_of(row, digest, step.step, selector) for row in table.drop_columns(["number"]).to_pylist()]
-        session.connection.execute("INSERT INTO named SELECT unnest($1), unnest($2)", [numbers, ids])
-    session.create("gone", f"SELECT number, reason FROM named JOIN {RETRACTED} USING (row_id)")
-    parents = "SELECT unnest(parents) AS parent, reason FROM made JOIN gone ON made.rowid = number"
-    session.create("taken_back", f"SELECT parent, min(reason) AS reason FROM ({parents}) GROUP BY parent")
-    session.connection.execute("DELETE FROM made WHERE rowid IN (SELECT number FROM gone)")
+        for table in session.stream(f"SELECT rowid AS lineal_number, {_listed(made)} FROM {MADE}"):
+            numbers += table["lineal_number"].to_pylist()
+            ids += [_id_of(row, digest, step.step, selector) for row in table.drop_columns(["lineal_number"]).to_pylist()]
+        run("INSERT INTO lineal_named SELECT unnest($1), unnest($2)", [numbers, ids])
+    session.create("lineal_gone", f"SELECT n.number, r.reason FROM lineal_named n JOIN {RETRACTED} r USING (row_id)")
+    parents = f"SELECT unnest(m.parents) AS parent, g.reason FROM {MADE} m JOIN lineal_gone g ON m.rowid = g.number"
+    session.create("lineal_taken_back", f"SELECT parent, min(reason) AS reason FROM ({parents}) GROUP BY parent")
+    run(f"DELETE FROM {MADE} WHERE rowid IN (SELECT number FROM lineal_gone)")
 
 
 def _answered(selector: Selector) -> str:
     return (
         "SELECT r.position, CASE WHEN p.parent IS NULL THEN 'dropped' ELSE 'kept' END AS decision, "
         f"CASE WHEN p.parent IS NULL THEN coalesce(t.reason, {literal(selector.dropped)}) ELSE {literal(selector.dropped)} END "
-        "AS reason FROM rows r LEFT JOIN (SELECT DISTINCT unnest(parents) AS parent FROM made) p ON r.row_id = p.parent "
-        "LEFT JOIN taken_back t ON r.row_id = t.parent"
+        f"AS reason FROM rows r LEFT JOIN (SELECT DISTINCT unnest(parents) AS parent FROM {MADE}) p ON r.row_id = p.parent "
+        "LEFT JOIN lineal_taken_back t ON r.row_id = t.parent"
     )
 
 
-_ANSWERS = "SELECT decision, reason, 1::DOUBLE AS weight FROM answered ORDER BY position"
+_ANSWERS = f"SELECT decision, reason, 1::DOUBLE AS weight FROM {ANSWERED} ORDER BY position"
 
 
 def _with_ids(

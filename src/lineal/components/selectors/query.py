@@ -64,6 +64,7 @@ class Session:
 
         Raises:
             DeclarationError: DuckDB refuses it, or it takes too long.
+            duckdb.OutOfMemoryException: it needs more than `compute.memory_limit`.
         """
         import duckdb
 
@@ -77,6 +78,8 @@ class Session:
                 f"{selector.shown}: the query was ended after {self.query_seconds:g} s. A recursion without an end, or a join "
                 "without a condition, never finishes: give it one. If it only needs longer, raise compute.query_seconds"
             ) from error
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error as error:
             raise DeclarationError(f"{selector.shown}: {str(error).strip()}") from error
         finally:
@@ -158,8 +161,12 @@ def open_session(
         _create_views(connection, step, views, optional)
         _lock(connection, views)
         yield Session(connection, step.compute.query_seconds, query.parameters if query is not None else frozenset())
+    except duckdb.OutOfMemoryException as error:
+        limits = f"memory_limit {step.compute.memory_limit}, and the room to spill at {step.partial}"
+        told = str(error).strip().splitlines()[0]
+        raise DataError(f"{step.step}: DuckDB gave up on its rows ({limits}): {told}. Raise compute.memory_limit") from error
     except duckdb.Error as error:
-        raise DataError(f"{step.step}: DuckDB gave up on its rows (memory_limit {step.compute.memory_limit}): {error}") from error
+        raise DataError(f"{step.step}: DuckDB cannot put the rows of {', '.join(views)} together: {error}") from error
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)

@@ -97,7 +97,7 @@ class Join(Component):
             for name in self._tables:
                 _require_same_rows(session, name, views)
                 _require_equal(session, name, views)
-            session.create("joined", self._joined(views))
+            session.create("lineal_joined", self._joined(views))
             with step.progress(views["rows"].count, "rows") as progress:
                 out = step.write_rows(self._beside(session, views["rows"], progress))
         step.counts.update({"in": views["rows"].count, "out": out, "joined": len(self._tables)})
@@ -105,16 +105,18 @@ class Join(Component):
     def _joined(self, views: Mapping[str, Rows]) -> str:
         """The query of the added columns, by position."""
         added = [
-            f"{quoted(name)}.{quoted(column)} AS {quoted(shown)}"
-            for name in self._tables
+            f"lineal_{place}.{quoted(column)} AS {quoted(shown)}"
+            for place, name in enumerate(self._tables)
             for column, shown in _added(name, views["rows"].columns, views[name].columns).items()
         ]
-        joins = " ".join(f"JOIN {quoted(name)} ON {quoted(name)}.row_id = lines.row_id" for name in self._tables)
-        return f"SELECT lines.position, {', '.join(added)} FROM (SELECT row_id, position FROM rows) lines {joins}"
+        joins = " ".join(
+            f"JOIN {quoted(name)} lineal_{place} ON lineal_{place}.row_id = r.row_id" for place, name in enumerate(self._tables)
+        )
+        return f"SELECT r.position, {', '.join(added)} FROM (SELECT row_id, position FROM rows) r {joins}"
 
     @staticmethod
     def _beside(session: Session, rows: Rows, progress: Progress) -> Iterator[pa.Table]:
-        for table, added in beside(session, rows, "SELECT * EXCLUDE (position) FROM joined ORDER BY joined.position"):
+        for table, added in beside(session, rows, "SELECT * EXCLUDE (position) FROM lineal_joined ORDER BY position"):
             progress.advance(table.num_rows)
             yield with_columns(table, added)
 
@@ -140,9 +142,10 @@ def _require_same_rows(session: Session, name: str, views: Mapping[str, Rows]) -
         for one, other in (("rows", name), (name, "rows"))
     )
     if here or there:
+        rows, table = views["rows"], views[name]
         raise DataError(
-            f"join: {here:,} of {views['rows'].count:,} rows are not in {name}, and {there:,} of {views[name].count:,} rows of "
-            f"{name} are not in rows ({_keys(views['rows'])}; {_keys(views[name])}). Join tables of the same rows, and select after it"
+            f"join: {here:,} of {rows.count:,} rows are not in {name}, and {there:,} of {table.count:,} rows of {name} are not "
+            f"in rows ({_keys(rows)}; {_keys(table)}). Join tables of the same rows, and select after it"
         )
 
 
@@ -154,8 +157,8 @@ def _require_equal(session: Session, name: str, views: Mapping[str, Rows]) -> No
     """
     rows, table = views["rows"].columns, views[name].columns
     for column in [one for one in table if one not in _added(name, rows, table)]:
-        there = f"rows.{quoted(column)} IS DISTINCT FROM other.{quoted(column)}"
-        count = session.fetch(f"SELECT count(*) FROM rows JOIN {quoted(name)} other USING (row_id) WHERE {there}")[0][0]
+        there = f"r.{quoted(column)} IS DISTINCT FROM t.{quoted(column)}"
+        count = session.fetch(f"SELECT count(*) FROM rows r JOIN {quoted(name)} t USING (row_id) WHERE {there}")[0][0]
         if count:
             fix = "Give one of them another name where it is made"
             raise DataError(
