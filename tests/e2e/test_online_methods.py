@@ -21,7 +21,7 @@ from lineal.recipe.compute import Compute
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-ONLINE = ("adarft",)
+ONLINE = ("adarft", "online_difficulty")
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
 
@@ -86,3 +86,18 @@ def test_adarft_rollout_is_traced_to_its_prompt_and_model_and_forward_from_its_p
     forward = {one.key: one for one in trace_forward(catalog, find_target(catalog, row["prompt_id"], COMPUTE), COMPUTE)}
     assert forward["adarft/round_02/checkpoint.rollouts"].made >= 8
     assert "adarft/round_02/checkpoint" in forward
+
+
+def test_online_difficulty_trains_on_what_the_model_itself_solves_now_and_then(tiny_pipelines):
+    plan = made(tiny_pipelines, "online_difficulty")
+    for number, before in ROUNDS:
+        group, verdicts = f"online_difficulty/round_{number:02d}", {}
+        for row in rows(plan, f"{group}/verified").read().to_pylist():
+            verdicts.setdefault(row["prompt_id"], []).append(row["verdict"] == "pass")
+        batch = {row["prompt_id"] for row in rows(plan, f"{group}/batch").read().to_pylist()}
+        between = {prompt for prompt, passed in verdicts.items() if 0.25 <= sum(passed) / len(passed) <= 0.75}
+        assert batch == between and 0 < len(batch) < len(verdicts)
+        rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
+        assert {row["prompt_id"] for row in rollouts} <= batch
+        one = (f"online_difficulty/{before}/checkpoint",)
+        assert plan.step(f"{group}/probed").inputs["model"] == plan.step(f"{group}/checkpoint").inputs["init"] == one

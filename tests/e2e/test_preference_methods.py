@@ -14,7 +14,9 @@ from lineal.step.runner import run_step
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-PREFERENCES = ("v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow")
+PREFERENCES = (
+    "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math",
+)  # fmt: skip
 ROUNDS = (1, 2)
 
 
@@ -115,3 +117,40 @@ def test_rlhf_workflow_pairs_by_one_frozen_reward_model_against_the_first_policy
             assert [rewarded[parent]["score"] for parent in pair["parents"]] == [max(scores), min(scores)]
         assert plan.step(f"{group}/rewarded").inputs["scorer"] == ("rlhf_workflow/start/reward_model",)
         assert plan.step(f"{group}/checkpoint").inputs["reference"] == ("rlhf_workflow/start/checkpoint",)
+
+
+def test_dpo_vp_pairs_by_the_verdict_first_and_then_by_a_reward_model_that_learns_on(tiny_pipelines):
+    plan = made(tiny_pipelines, "dpo_vp")
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"dpo_vp/round_{number:02d}"
+        rated = by_id(plan, f"{group}/rated")
+        pairs = rows_of(plan, f"{group}/pairs")
+        assert pairs
+        for pair in pairs:
+            won, lost = (rated[parent] for parent in pair["parents"])
+            same = [row for row in rated.values() if row["prompt_id"] == pair["prompt_id"]]
+            assert (won["verdict"], lost["verdict"]) == ("pass", "fail")
+            assert won["rm_score"] == max(row["rm_score"] for row in same if row["verdict"] == "pass")
+            assert lost["rm_score"] == min(row["rm_score"] for row in same if row["verdict"] == "fail")
+        assert plan.step(f"{group}/reward_model").inputs["init"] == (f"dpo_vp/{before}/reward_model",)
+        assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"dpo_vp/{before}/checkpoint",)
+    models = {artifact(plan, f"dpo_vp/{group}/reward_model").digest for group in ("start", "round_01", "round_02")}
+    assert len(models) == 3
+
+
+def test_qwen_math_reward_model_chooses_among_right_samples_and_without_answers_among_voted_ones(tiny_pipelines):
+    plan = made(tiny_pipelines, "qwen_math")
+    for number in ROUNDS:
+        group = f"qwen_math/round_{number:02d}"
+        rated, chosen = by_id(plan, f"{group}/rated"), rows_of(plan, f"{group}/chosen")
+        best: dict[str, float] = {}
+        for row in rated.values():
+            assert row["verdict"] == "pass"
+            best[row["prompt_id"]] = max(row["rm_score"], best.get(row["prompt_id"], row["rm_score"]))
+        assert {row["prompt_id"]: row["rm_score"] for row in chosen} == best and len(chosen) == len(best)
+        unlabelled = {row["prompt_id"] for row in rows_of(plan, "qwen_math/tasks/unlabelled")}
+        voted = by_id(plan, f"{group}/voted")
+        assert {row["sample_id"] in voted for row in chosen if row["prompt_id"] in unlabelled} == {True}
+    assert plan.step("qwen_math/round_02/reward_model").inputs["rows"] == tuple(
+        f"qwen_math/round_{number:02d}/pairs" for number in ROUNDS
+    )

@@ -12,7 +12,10 @@ from lineal.plan import Plan
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-ROLES = ("self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest")
+ROLES = (
+    "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
+    "i_sheep",
+)  # fmt: skip
 
 Table = list[dict[str, Any]]
 
@@ -147,3 +150,58 @@ def test_crest_consistency_decides_what_is_learned_and_preferred(tiny_pipelines)
     for pair in rows(plan, f"{round_}/consistency_pairs"):
         chosen, rejected = pair["parents"]
         assert judged[chosen]["verdict"] == judged[rejected]["verdict"] == "pass" and right[chosen] > right[rejected]
+
+
+def test_self_correction_trains_the_corrector_alone_on_what_it_improved_in_a_growing_pool(tiny_pipelines):
+    plan = made(tiny_pipelines, "self_correction")
+    generator = open_artifact("x", plan.project.directory("self_correction/start/generator")).digest
+    assert {row["checkpoint"] for row in rows(plan, "self_correction/start/drafts")} == {generator}
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_, one = f"self_correction/round_{number:02d}", (f"self_correction/{before}/corrector",)
+        assert model_of(plan, f"{round_}/explored") == model_of(plan, f"{round_}/tried") == one
+        assert model_of(plan, f"{round_}/corrector", "init") == one
+        pool, tried = by_id(rows(plan, f"{round_}/valued")), by_id(rows(plan, f"{round_}/checked"))
+        drafts, explored = rows(plan, "self_correction/start/drafts"), rows(plan, f"{round_}/explored")
+        assert pool.keys() == {row["sample_id"] for row in (*drafts, *explored)} and len(pool) == len(drafts) + len(explored)
+        for row in rows(plan, f"{round_}/improved"):
+            (parent,) = row["parents"]
+            assert tried[row["sample_id"]]["score"] > pool[parent]["score"]
+            assert row["prompt"] == f"+{pool[parent]['prompt']}{pool[parent]['completion']}:"
+    assert set(plan.step("self_correction/round_02/mixed").inputs["rows"]) == {
+        "self_correction/round_01/improved", "self_correction/round_02/improved",
+    }  # fmt: skip
+
+
+def test_evolve_learns_to_answer_and_to_refine_from_chains_of_its_own_refinements(tiny_pipelines):
+    plan = made(tiny_pipelines, "evolve")
+    round_ = "evolve/round_01"
+    first, second, third = (by_id(rows(plan, f"{round_}/{name}")) for name in ("first", "second", "third"))
+    assert all(row["parents"][0] in first for row in second.values()) and all(
+        row["parents"][0] in second for row in third.values()
+    )
+    answers, refinements = by_id(rows(plan, f"{round_}/answers")), by_id(rows(plan, f"{round_}/refinements"))
+    prompts = {row["prompt"] for row in rows(plan, "evolve/tasks/train")}
+    direct, refining = rows(plan, f"{round_}/answer_pairs"), rows(plan, f"{round_}/refine_pairs")
+    assert direct and refining
+    for pairs, judged in ((direct, answers), (refining, refinements)):
+        for pair in pairs:
+            better, worse = (judged[parent] for parent in pair["parents"])
+            assert better["score"] > worse["score"] and pair["chosen"] == better["completion"]
+    assert {row["prompt"] for row in direct} <= prompts
+    drafts = {f"+{row['prompt']}{row['completion']}:" for row in first.values()}
+    assert {row["prompt"] for row in refining} <= drafts
+    assert plan.step(f"{round_}/checkpoint").inputs["rows"] == (f"{round_}/answer_pairs", f"{round_}/refine_pairs")
+
+
+def test_i_sheep_learns_answers_to_its_own_prompts_that_it_accepts_itself(tiny_pipelines):
+    plan = made(tiny_pipelines, "i_sheep")
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_, one = f"i_sheep/round_{number:02d}", (f"i_sheep/{before}/checkpoint",)
+        assert {model_of(plan, f"{round_}/{name}") for name in ("posed", "answered", "assessed")} == {one}
+        posed = {row["completion"] for row in rows(plan, f"{round_}/posed")}
+        known = {row["prompt"] for name in ("seed", "test") for row in rows(plan, f"i_sheep/tasks/{name}")}
+        assessed, learned = by_id(rows(plan, f"{round_}/assessed")), rows(plan, f"{round_}/filtered")
+        assert learned
+        for row in learned:
+            assert row["prompt"] in posed and row["prompt"] not in known
+            assert row.get("answer") is None and assessed[row["sample_id"]]["score"] >= 0.6
