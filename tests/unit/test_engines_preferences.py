@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lineal.engines.preference_losses import OrpoLoss, PairBatch, SimpoLoss
 from lineal.engines.preference_training import (
     Checkpoint,
     DpoLoss,
@@ -17,6 +20,7 @@ from lineal.engines.preference_training import (
     train_dpo,
     train_kto,
     train_reward_model,
+    train_without_reference,
 )
 from lineal.engines.scoring import LikelihoodScorer, RewardScorer
 from lineal.engines.training import Example, LoraSettings, train_sft
@@ -92,6 +96,66 @@ def test_dpo_weights_of_one_are_no_weights_and_others_count(dpo: Any) -> None:
 def test_dpo_of_pairs_without_weight_learns_nothing(init: Checkpoint, dpo: Any) -> None:
     nothing = replace(SETTINGS, weight_decay=0.0)
     assert dpo("zero", [replace(pair, weight=0.0) for pair in PAIRS], settings=nothing, nll_weight=1.0) == weights(init.directory)
+
+
+def test_dpo_margins_of_nothing_are_no_margins_and_others_must_be_reached(init: Checkpoint, tmp_path: Path, dpo: Any) -> None:
+    assert dpo("none") == dpo("zero", [replace(pair, margin=0.0) for pair in PAIRS])
+    shifted = [replace(pair, margin=0.5 * (index % 2)) for index, pair in enumerate(PAIRS)]
+    settings = replace(SETTINGS, batch_size=32, steps=2)
+    report = train_dpo(init, init, shifted, settings, DpoLoss(), tmp_path / "shifted")
+    assert report.loss_curve[0] == pytest.approx((math.log(2) + math.log1p(math.exp(0.5))) / 2, abs=1e-5)
+    weighed = train_dpo(init, init, [replace(p, weight=2.0) for p in shifted], settings, DpoLoss(), tmp_path / "weighed")
+    assert weighed.loss_curve[0] == pytest.approx(2 * report.loss_curve[0], abs=1e-5)
+
+
+def random_batch() -> PairBatch:
+    import torch
+
+    torch.manual_seed(0)
+    learnt = (torch.arange(9) < torch.tensor([[9], [6], [7], [4]])).long()
+    completion = learnt * (torch.arange(9) >= 3)
+    return PairBatch(-torch.rand(4, 9) * learnt, completion, {"learnt": learnt})
+
+
+def test_losses_without_reference_are_those_of_trl(recwarn: pytest.WarningsRecorder) -> None:
+    from trl.experimental.cpo import CPOTrainer
+    from trl.experimental.orpo import ORPOTrainer
+
+    batch = random_batch()
+    chosen, rejected = batch.means()
+    theirs = SimpleNamespace(
+        beta=0.7, simpo_gamma=0.4, alpha=0.0, label_smoothing=0.0, loss_type="simpo", accelerator=SimpleNamespace(device="cpu")
+    )
+    losses, *_, ratio, lead = ORPOTrainer.odds_ratio_loss(theirs, chosen, rejected)
+    loss, own = OrpoLoss(0.7)(batch)
+    nll = -batch.logps[:2].sum() / batch.known["learnt"][:2].sum()
+    assert loss.item() == pytest.approx((nll - losses.mean()).item(), abs=1e-6)
+    assert own.mean().item() == pytest.approx(lead.item(), abs=1e-6)
+    expected = CPOTrainer.cpo_loss(theirs, chosen, rejected)[0].mean().item()
+    assert SimpoLoss(0.7, 0.4)(batch)[0].item() == pytest.approx(expected, abs=1e-6)
+    told = batch.logps.mul(batch.completion)[:2].sum() / batch.completion[:2].sum()
+    assert SimpoLoss(0.7, 0.4, 0.5)(batch)[0].item() == pytest.approx(expected - 0.5 * told.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [OrpoLoss(1.0), SimpoLoss()])
+def test_training_without_reference_twice_writes_the_same_bytes_and_prefers_the_chosen(
+    init: Checkpoint, tmp_path: Path, loss: OrpoLoss | SimpoLoss
+) -> None:
+    settings = replace(SETTINGS, steps=12, learning_rate=1e-2)
+    reports = [train_without_reference(init, PAIRS, settings, loss, tmp_path / name) for name in ("one", "two")]
+    assert weights(tmp_path / "one") == weights(tmp_path / "two") and reports[0] == reports[1]
+    assert log_ratio(tmp_path / "one") > log_ratio(init.directory) + 5
+    adapter = train_without_reference(init, PAIRS, replace(settings, steps=2, lora=LORA), loss, tmp_path / "adapter")
+    assert adapter.steps == 2 and (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_reward_model_leads_by_the_margin(init: Checkpoint, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, batch_size=32, steps=2)
+    plain, wide = (
+        train_reward_model(init.directory, [replace(pair, margin=margin) for pair in PAIRS], settings, tmp_path / str(margin))
+        for margin in (None, 2.0)
+    )
+    assert wide.loss_curve[0] > plain.loss_curve[0] + 1
 
 
 def test_dpo_trains_an_adapter_and_trains_it_on(init: Checkpoint, tmp_path: Path) -> None:

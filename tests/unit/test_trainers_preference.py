@@ -79,6 +79,24 @@ def test_weight_enters_the_identity_only_where_it_is_set(lab: Lab) -> None:
 
 
 @pytest.mark.model
+def test_margin_and_trainers_without_reference_are_components(lab: Lab, checkpoint: Path) -> None:
+    inputs = {"rows": lab.put("round_01/pairs", PAIRS), "init": put_model(lab, "start/checkpoint", checkpoint)}
+    made = {
+        name: weights(lab.run(use, f"round_01/{name}", inputs, **settings, **SHORT)[""].directory)
+        for name, use, settings in (
+            ("dpo", "dpo", {}), ("margin", "dpo", {"margin": "lead"}), ("orpo", "orpo", {}), ("simpo", "simpo", {}),
+            ("gamma", "simpo", {"gamma": 2.0}), ("open", "simpo", {"ends": False}),
+        )
+    }  # fmt: skip
+    assert len({weights(checkpoint), *made.values()}) == 7
+    assert lab.parse("dpo", inputs, margin="lead", **SHORT).needs() == {"rows": ("prompt", "chosen", "rejected", "lead")}
+    for use in ("dpo", "reward_model"):
+        assert "margin" not in lab.parse(use, inputs, **SHORT).identity()
+    with pytest.raises(pydantic.ValidationError, match="margin works with the loss 'sigmoid' only"):
+        lab.parse("dpo", inputs, margin="lead", loss="ipo", **SHORT)
+
+
+@pytest.mark.model
 def test_scorers_add_a_score_to_every_row(lab: Lab, checkpoint: Path) -> None:
     init = put_model(lab, "start/checkpoint", checkpoint)
     rewards = lab.run("reward_model", "start/rewards", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT)[""]

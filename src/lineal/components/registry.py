@@ -48,6 +48,8 @@ BUILT_IN: dict[str, str] = {
     "pretrain": "lineal.components.trainers.pretrain:Pretrain",
     "sft": "lineal.components.trainers.sft:Sft",
     "dpo": "lineal.components.trainers.dpo:Dpo",
+    "orpo": "lineal.components.trainers.orpo:Orpo",
+    "simpo": "lineal.components.trainers.simpo:Simpo",
     "kto": "lineal.components.trainers.kto:Kto",
     "reward_model": "lineal.components.trainers.reward_model:RewardModel",
     "grpo": "lineal.components.trainers.grpo:Grpo",

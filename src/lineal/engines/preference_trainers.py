@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineal.engines.trainer_run import trainer_arguments, with_weights
+from lineal.engines.preference_losses import PairLoss, pair_batch
+from lineal.engines.trainer_run import trainer_arguments, with_numbers
 from lineal.engines.training_execution import ALONE, Execution
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
 
-IGNORED_LABEL = -100
+NUMBERS = ("weight", "margin")
+"""Columns of pairs that TRL's collator does not pass on."""
 ARGUMENTS: Mapping[str, Any] = {"precompute_ref_log_probs": True, "remove_unused_columns": False}
 """The reference runs once over all rows, before training, instead of beside the model at every step."""
 
@@ -35,10 +37,12 @@ def dpo_trainer(
     losses: Mapping[str, Any],
     scratch: Path,
     execution: Execution = ALONE,
+    own: PairLoss | None = None,
 ) -> Any:
-    """A DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, `ref_chosen_logps`, `ref_rejected_logps`.
+    """A DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, and what the loss knows of them.
 
-    Rows may have a `weight`; see `_weighted_dpo`. `losses` are the loss's own arguments of TRL's DPOConfig.
+    That is `ref_chosen_logps` and `ref_rejected_logps` for TRL's losses. `losses` are the loss's own arguments of TRL's
+    DPOConfig; `own` is a loss in place of TRL's, whose rows may have a `weight` and a `margin`.
     """
     from datasets import Dataset
     from trl.trainer.dpo_config import DPOConfig
@@ -47,47 +51,34 @@ def dpo_trainer(
     class PreparedDPOTrainer(PreparedRows, DPOTrainer):
         """DPO on prepared rows."""
 
-    weighted = "weight" in rows[0]
-    trainer = (_weighted_dpo(PreparedDPOTrainer) if weighted else PreparedDPOTrainer)(
+    trainer = (PreparedDPOTrainer if own is None else _with_loss(PreparedDPOTrainer, own))(
         model=model,
         args=DPOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
-    if weighted:
-        trainer.data_collator = with_weights(trainer.data_collator)
+    numbers = tuple(name for name in NUMBERS if name in rows[0])
+    if numbers:
+        trainer.data_collator = with_numbers(trainer.data_collator, numbers)
     return trainer
 
 
-def _weighted_dpo(base: Any) -> Any:
-    """A trainer whose loss is the mean of weight * DPO's sigmoid loss (arXiv:2305.18290, equation 7) over the batch.
+def _with_loss(base: Any, own: PairLoss) -> Any:
+    """A trainer with a loss that TRL does not have."""
 
-    With NLL it adds weight * the chosen tokens' loss, divided by the batch's chosen tokens. Weights of 1 give what TRL
-    computes with the losses `sigmoid` and `sft`.
-    """
-    from torch.nn.functional import logsigmoid
-
-    class WeightedDPOTrainer(base):  # type: ignore[misc]
-        """Rows weigh differently; TRL has no such loss."""
+    class OwnLossTrainer(base):  # type: ignore[misc]
+        """The loss is ours, the rest is TRL's."""
 
         def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-            completion, weight = inputs["completion_mask"], inputs["weight"]
-            labels = inputs["input_ids"].masked_fill(completion == 0, IGNORED_LABEL)
-            call = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-            logps = model(**call, use_cache=False, labels=labels, fused_lm_head=True).log_probs.sum(1)
-            chosen, rejected = logps.chunk(2)
-            margin = chosen - inputs["ref_chosen_logps"] - (rejected - inputs["ref_rejected_logps"])
-            loss = -(weight * logsigmoid(self.beta * margin)).mean()
-            for nll_weight in self.loss_weights[1:]:
-                loss = loss - nll_weight * (weight * chosen).sum() / completion.chunk(2)[0].sum()
+            loss, lead = own(pair_batch(model, inputs, own.learns_prompts))
             self._total_train_tokens += int(self.accelerator.gather(inputs["attention_mask"].sum()).sum())
             metrics = self._metrics["train"]
             metrics["num_tokens"] = [self._total_train_tokens]
-            metrics["rewards/accuracies"].append((margin > 0).float().mean().item())
-            metrics["rewards/margins"].append(self.beta * margin.detach().mean().item())
+            metrics["rewards/accuracies"].append((lead > 0).float().mean().item())
+            metrics["rewards/margins"].append(self.beta * lead.detach().mean().item())
             return loss
 
-    return WeightedDPOTrainer
+    return OwnLossTrainer
 
 
 def kto_trainer(
@@ -127,7 +118,7 @@ def reward_trainer(
     scratch: Path,
     execution: Execution = ALONE,
 ) -> Any:
-    """A reward trainer for rows of `chosen_ids` and `rejected_ids`, prompt included."""
+    """A reward trainer for rows of `chosen_ids` and `rejected_ids`, prompt included; they may have a `margin`."""
     from datasets import Dataset
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import load_reward_model
+from lineal.engines.preference_losses import OrpoLoss, PairLoss, SigmoidLoss, SimpoLoss
 from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_trainer
 from lineal.engines.processes import process_count
 from lineal.engines.scoring import Encoded, LikelihoodScorer
@@ -24,12 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preference:
-    """Two completions of one prompt, the first the better one; all rows have a weight, or none has."""
+    """Two completions of one prompt, the first the better one; all rows have a weight, or none has, and so with margins."""
 
     prompt: Prompt
     chosen: Answer
     rejected: Answer
     weight: float | None = None
+    margin: float | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """Weight and margin, as far as it has them."""
+        found = {"weight": self.weight, "margin": self.margin}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,10 @@ class DpoLoss:
             "beta": self.beta, "loss_type": types, "loss_weights": weights, "label_smoothing": self.label_smoothing,
         }  # fmt: skip
 
+    def own(self, rows: Sequence[Preference]) -> PairLoss | None:
+        """The loss in place of TRL's, for rows that weigh differently or have margins."""
+        return SigmoidLoss(self.beta, self.nll_weight) if rows and rows[0].numbers() else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class KtoLoss:
@@ -115,8 +126,8 @@ def train_dpo(
 ) -> TrainingReport:
     """Train `init` to prefer the chosen completions more than `reference` does; writes the new checkpoint to `output`.
 
-    Full models give full models, and with `settings.lora` an adapter, as in `train_sft`. Rows with weights need the loss
-    'sigmoid'.
+    Full models give full models, and with `settings.lora` an adapter, as in `train_sft`. Rows with weights or margins need
+    the loss 'sigmoid'.
 
     Raises:
         EngineError: no rows, rows too long or with unknown characters, or a checkpoint that does not fit.
@@ -131,12 +142,40 @@ def train_dpo(
         prepared = [
             {
                 "prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1],
-                "ref_chosen_logps": known[index], "ref_rejected_logps": known[len(rows) + index],
-                **({} if row.weight is None else {"weight": row.weight}),
+                "ref_chosen_logps": known[index], "ref_rejected_logps": known[len(rows) + index], **row.numbers(),
             }
             for index, (won, lost, row) in enumerate(zip(chosen, rejected, rows, strict=True))
         ]  # fmt: skip
-        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution)
+        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution, loss.own(rows))
+
+    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
+
+
+def train_without_reference(
+    init: Checkpoint,
+    rows: Sequence[Preference],
+    settings: TrainingSettings,
+    loss: OrpoLoss | SimpoLoss,
+    output: Path,
+    progress: Progress | None = None,
+    execution: Execution = ALONE,
+) -> TrainingReport:
+    """Train `init` to prefer the chosen completions, by a loss that needs no reference; writes the checkpoint to `output`.
+
+    Raises:
+        EngineError: as `train_dpo`.
+    """
+    tokenizer = load_tokenizer(init.directory, settings.chat)
+
+    def prepare(model: Any, scratch: Path) -> Any:
+        chosen = encode_pairs(tokenizer, [(row.prompt, row.chosen) for row in rows], settings.chat)
+        rejected = encode_pairs(tokenizer, [(row.prompt, row.rejected) for row in rows], settings.chat)
+        _refuse_lengths([*chosen, *rejected], settings, model)
+        prepared = [
+            {"prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1]}
+            for won, lost in zip(chosen, rejected, strict=True)
+        ]
+        return dpo_trainer(model, tokenizer, prepared, settings, {"beta": loss.beta}, scratch, execution, loss)
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
@@ -226,7 +265,8 @@ def train_reward_model(
         rejected = encode_pairs(tokenizer, [(row.prompt, row.rejected) for row in rows], settings.chat)
         _refuse_lengths([*chosen, *rejected], settings, model)
         prepared = [
-            {"chosen_ids": won[0] + won[1], "rejected_ids": lost[0] + lost[1]} for won, lost in zip(chosen, rejected, strict=True)
+            {"chosen_ids": won[0] + won[1], "rejected_ids": lost[0] + lost[1], **row.numbers()}
+            for won, lost, row in zip(chosen, rejected, rows, strict=True)
         ]
         return reward_trainer(model, tokenizer, prepared, settings, center, scratch, execution)
 

@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineal.engines.trainer_run import trainer_arguments, with_weights
+from lineal.engines.trainer_run import trainer_arguments, with_numbers
 from lineal.engines.training_execution import ALONE, Execution
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def sft_trainer(
         processing_class=tokenizer,
     )
     if weighted:
-        trainer.data_collator = with_weights(trainer.data_collator)
+        trainer.data_collator = with_numbers(trainer.data_collator, ["weight"])
     return trainer
 
 

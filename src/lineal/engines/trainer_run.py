@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +62,16 @@ def trainer_arguments(settings: TrainingSettings, scratch: Path, execution: Exec
     }
 
 
-def with_weights(collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-    """A collator of TRL's that passes the rows' weights on as `weight`, a tensor (batch,)."""
+Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+
+def with_numbers(collate: Collator, columns: Sequence[str]) -> Collator:
+    """A collator of TRL's that passes columns of numbers on, each a tensor (batch,)."""
     import torch
 
     def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        bare = [{name: value for name, value in example.items() if name != "weight"} for example in examples]
-        return collate(bare) | {"weight": torch.tensor([example["weight"] for example in examples])}
+        bare = [{name: value for name, value in example.items() if name not in columns} for example in examples]
+        return collate(bare) | {name: torch.tensor([example[name] for example in examples]) for name in columns}
 
     return collated
 

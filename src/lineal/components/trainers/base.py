@@ -30,7 +30,7 @@ START = "start"
 AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, "token_ids")
 Fraction = Annotated[float, Ge(0), Le(1)]
 Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
-"""A column of row weights; left out of the identity where there is none, since nothing is weighed then."""
+"""A column of numbers, such as the rows' weights; left out of the identity where none is named."""
 Target = Literal["completion", "answer", "messages"]
 Packing = Annotated[bool, Field(exclude_if=lambda value: not value)]
 """Left out of the identity where nothing is packed."""

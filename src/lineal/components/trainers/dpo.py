@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from lineal.components.base import Columns, Workspace
 from lineal.components.trainers.base import Weight
-from lineal.components.trainers.preference import Factor, PreferenceTrainer, pair_columns, preferences
+from lineal.components.trainers.preference import Factor, MeasuredTrainer, pair_columns, preferences
 
 Loss = Literal[
     "sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "exo_pair", "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down"
@@ -17,7 +17,7 @@ Loss = Literal[
 SMOOTHED = ("robust", "exo_pair")
 
 
-class Dpo(PreferenceTrainer):
+class Dpo(MeasuredTrainer):
     """Learns to prefer chosen to rejected completions more than the reference does (arXiv:2305.18290).
 
     Attributes:
@@ -25,29 +25,33 @@ class Dpo(PreferenceTrainer):
         nll_weight: weight of the chosen completions' loss per token beside it (Iterative RPO, arXiv:2404.19733).
         label_smoothing: share of pairs taken to be the wrong way round, for the losses 'robust' and 'exo_pair'.
         weight: a column that a pair's loss is multiplied by (ScPO, arXiv:2411.04109); for the loss 'sigmoid'.
+        margin: a column that is subtracted inside the sigmoid: beta times the chosen completion's lead must be above it (ODPO,
+            arXiv:2402.10571; made of lengths, iLR-DPO, arXiv:2406.11817); for the loss 'sigmoid'.
     """
 
     loss: Loss = "sigmoid"
     nll_weight: Factor = 0.0
     label_smoothing: Annotated[float, Ge(0), Lt(0.5)] = 0.0
     weight: Weight = None
+    margin: Weight = None
 
     @model_validator(mode="after")
     def _settings_fit_the_loss(self) -> Self:
         if (self.label_smoothing > 0) != (self.loss in SMOOTHED):
             raise ValueError(f"label_smoothing above 0 and the losses {', '.join(SMOOTHED)} need each other")
-        if self.weight and self.loss != "sigmoid":
-            raise ValueError("weight works with the loss 'sigmoid' only")
+        for name in ("weight", "margin"):
+            if getattr(self, name) and self.loss != "sigmoid":
+                raise ValueError(f"{name} works with the loss 'sigmoid' only")
         return self
 
     def needs(self) -> dict[str, Columns]:
-        return {"rows": pair_columns(self.weight)}
+        return {"rows": pair_columns(self.weight, self.margin)}
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`."""
         from lineal.engines.preference_training import DpoLoss, train_dpo
 
-        rows, settings = preferences(step, self.weight, self.ends), self.settings(step)
+        rows, settings = preferences(step, self.weight, self.ends, self.margin), self.settings(step)
         init, reference = self.checkpoints(step)
         loss = DpoLoss(beta=self.beta, type=self.loss, nll_weight=self.nll_weight, label_smoothing=self.label_smoothing)
         execution = self.execution(step)

@@ -8,12 +8,12 @@ from pydantic import model_validator
 
 from lineal.components.base import Columns, Workspace
 from lineal.components.trainers.base import answers_of, complete_rows
-from lineal.components.trainers.preference import Factor, PreferenceTrainer
+from lineal.components.trainers.preference import Factor, MeasuredTrainer
 from lineal.data.conversations import prompts_of
 from lineal.errors import DataError
 
 
-class Kto(PreferenceTrainer):
+class Kto(MeasuredTrainer):
     """Makes desirable completions likelier than under the reference, and undesirable ones less likely.
 
     Attributes:

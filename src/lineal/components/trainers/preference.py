@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt
 from pydantic import Field
 
-from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace
+from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace, merged
 from lineal.components.trainers.base import Trainer, complete_rows, weights_of
 from lineal.components.trainers.ends import Ends, EndsSetting, answers_with_ends
 from lineal.components.trainers.lora import Lora
@@ -21,25 +21,22 @@ if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
 
 Factor = Annotated[float, Ge(0)]
+Beta = Annotated[float, Gt(0)]
 LearningRate = Annotated[float, Gt(0)]
 
 
 class PreferenceTrainer(Trainer):
-    """Base of the trainers with a reference.
+    """Base of the trainers that make language models prefer.
 
     Attributes:
         rows: what to learn from; several nodes' rows are put together in the order given.
         init: the checkpoint to start from; written every time, since results depend on it.
-        reference: the checkpoint whose likelihoods the model is measured against; `init` where it is left out.
-        beta: how strongly the model is held to the reference.
         ends: whether an end follows each completion: true, false, or `{unless: TEXTS}`, see `Unless`.
         lora: trains an adapter instead of the full weights.
     """
 
     rows: RowsRef
     init: ModelRef
-    reference: ModelRef | None = None
-    beta: Annotated[float, Gt(0)] = 0.1
     ends: EndsSetting = True
     lora: Lora | None = None
     learning_rate: LearningRate = Field(default=1e-4)
@@ -50,6 +47,18 @@ class PreferenceTrainer(Trainer):
     def settings(self, step: Workspace) -> TrainingSettings:
         """The engine's settings."""
         return self.training_settings(step, self.lora.settings() if self.lora else None)
+
+
+class MeasuredTrainer(PreferenceTrainer):
+    """Base of the trainers with a reference.
+
+    Attributes:
+        reference: the checkpoint whose likelihoods the model is measured against; `init` where it is left out.
+        beta: how strongly the model is held to the reference.
+    """
+
+    reference: ModelRef | None = None
+    beta: Beta = 0.1
 
     def checkpoints(self, step: Workspace) -> tuple[Checkpoint, Checkpoint]:
         """Where training starts, and the reference."""
@@ -64,15 +73,16 @@ def checkpoint_in(step: Workspace, field: str) -> Checkpoint:
     return Checkpoint(step.model(field).directory, base_of(step, field))
 
 
-def preferences(step: Workspace, weight: str | None = None, ends: Ends = True) -> list[Preference]:
-    """The pairs of the input `rows`."""
+def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, margin: str | None = None) -> list[Preference]:
+    """The pairs of the input `rows`, with the weights and margins of two columns."""
     from lineal.engines.preference_training import Preference
 
-    table = complete_rows(step, pair_columns(weight))
+    table = complete_rows(step, pair_columns(weight, margin))
     columns = [answers_with_ends(table[name].to_pylist(), ends) for name in ("chosen", "rejected")]
-    return [Preference(*row) for row in zip(prompts_of(table), *columns, weights_of(table, weight), strict=True)]
+    numbers = [weights_of(table, column) for column in (weight, margin)]
+    return [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, strict=True)]
 
 
-def pair_columns(weight: str | None = None) -> Columns:
+def pair_columns(*more: str | None) -> Columns:
     """What pairs must have."""
-    return ("prompt", "chosen", "rejected", *([weight] if weight else []))
+    return merged(("prompt", "chosen", "rejected"), tuple(name for name in more if name))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace
-from lineal.components.trainers.base import Trainer
+from lineal.components.trainers.base import Trainer, Weight
 from lineal.components.trainers.ends import EndsSetting
 from lineal.components.trainers.preference import Factor, LearningRate, pair_columns, preferences
 from lineal.recipe.references import ArtifactKind
@@ -20,17 +20,19 @@ class RewardModel(Trainer):
         rows: pairs; those of several nodes are put together in the order given.
         init: a language model, which gets a new head in place of its own, or a reward model to train on.
         center: weight of a term that keeps rewards around 0 (arXiv:2312.09244); without it only differences mean something.
+        margin: a column by which the chosen completion's reward must lead (arXiv:2307.09288, equation 2).
         ends: whether an end follows each completion, as for `dpo`; `reward` then says the same.
     """
 
     rows: RowsRef
     init: ModelRef
+    margin: Weight = None
     ends: EndsSetting = True
     center: Factor | None = None
     learning_rate: LearningRate = Field(default=1e-4)
 
     def needs(self) -> dict[str, Columns]:
-        return {"rows": pair_columns()}
+        return {"rows": pair_columns(self.margin)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL)}
@@ -39,7 +41,11 @@ class RewardModel(Trainer):
         """Trains from `init`."""
         from lineal.engines.preference_training import train_reward_model
 
-        rows, settings, init = preferences(step, ends=self.ends), self.training_settings(step), step.model("init").directory
+        rows, settings, init = (
+            preferences(step, ends=self.ends, margin=self.margin),
+            self.training_settings(step),
+            step.model("init").directory,
+        )
         execution = self.execution(step)
         self.learn(
             step, len(rows),
