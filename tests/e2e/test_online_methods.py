@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from math import tanh
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from lineal.audit.backward import trace_back
 from lineal.audit.catalog import read_catalog
 from lineal.audit.forward import trace_forward
 from lineal.audit.target import find_target
-from lineal.components.verifiers.embedded import row_verifier
+from lineal.components.base import Surroundings
+from lineal.components.verifiers.embedded import embedded_verifier
 from lineal.data.progress import Progress
 from lineal.data.store import Rows, open_artifact
 from lineal.plan import Plan
@@ -63,7 +65,9 @@ def test_adarft_rollouts_are_rows_whose_rewards_the_verifier_gives_anew(tiny_pip
     for number, before in ROUNDS:
         table = rows(plan, f"adarft/round_{number:02d}/checkpoint.rollouts").read()
         assert table.num_rows == 3 * 128  # steps x completions at once
-        judged = row_verifier("exact_match").judge(table, Progress("", table.num_rows, "rows", None))
+        judged = embedded_verifier("exact_match", "verifier", Surroundings(Path(), Path())).judge(
+            table, Progress("", table.num_rows, "rows", None)
+        )
         for name in ("verdict", "score"):
             assert judged[name].to_pylist() == table[name].to_pylist() == table[f"right_{name}"].to_pylist()
         model = open_artifact("x", plan.project.directory(f"adarft/{before}/checkpoint"))

@@ -37,7 +37,7 @@ class Lab:
 
     def parse(self, use, inputs=None, **settings):
         """A component from its settings; inputs get made-up references."""
-        references = dict.fromkeys(inputs or {}, "node")
+        references = {name: "node" for name in inputs or {} if "." not in name}  # of those with a dot the settings speak
         return Registry().find(use).parse({"use": use, **references, **settings}, self.surroundings)
 
     def put(self, step, *tables):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pydantic
 import pytest
 
-from lineal.components.verifiers.embedded import row_verifier
+from lineal.components.verifiers.embedded import embedded_verifier
 from lineal.data.progress import Progress
 from lineal.data.store import Artifact, Rows
 from lineal.errors import CheckFailure, DataError, EngineError
@@ -90,7 +90,7 @@ def test_rewards_are_what_the_verifier_says_of_the_rows_anew(lab: Lab, checkpoin
     settings = {**SHORT, "rewards": {"ends": ENDS}}
     made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)["rollouts"]
     rows = Rows((made,)).read()
-    judge = row_verifier({"use": "exact_match", "extract": "^()"})
+    judge = embedded_verifier({"use": "exact_match", "extract": "^()"}, "verifier", lab.surroundings)
     anew = judge.judge(rows.drop_columns(["verdict", "score", "detail"]), Progress("", rows.num_rows, "rows", None))
     assert anew["verdict"].to_pylist() == rows["verdict"].to_pylist()
     assert {"pass", "fail"} == set(anew["verdict"].to_pylist())
@@ -218,6 +218,74 @@ def test_verifier_with_processes_judges_all_the_while(lab: Lab, checkpoint: Path
     assert len(rows) == 32 and {row["verdict"] for row in rows} <= {"pass", "fail"}
 
 
+MODELS_JUDGE = {
+    "rm": {"use": "reward", "scorer": "start.reward_model", "weight": 0.5},
+    "likely": {"use": "likelihood", "scorer": "start.critic", "reference": "start.checkpoint", "weight": 0.25},
+    "asked": {
+        "use": "judge", "model": "start.critic", "template": "{prompt}{completion}", "samples": 2, "max_tokens": 2,
+        "repeats": "completion", "threshold": 0.5, "max_error_rate": 1.0,
+    },
+    "agreed": {"use": "majority_vote", "weight": 2.0},
+}  # fmt: skip
+
+
+def judged_by_models(lab: Lab, checkpoint: Path, critic: Path) -> dict[str, Artifact]:
+    """The inputs and outputs of a training whose rewards are models and a vote."""
+    given = inputs_of(lab, checkpoint, UNANSWERED)
+    pairs = [{**row, "chosen": row["answer"], "rejected": row["prompt"][:-1]} for row in PROMPTS]
+    shared = {"steps": 2, "batch_size": 4, "threads": 1, "learning_rate": 1e-2}
+    paired = {"rows": lab.put("start/pairs", pairs), "init": given["init"]}
+    other = put_model(lab, "start/critic", critic)
+    given |= {
+        "rewards.rm.scorer": lab.run("reward_model", "start/reward_model", paired, **shared)[""],
+        "rewards.likely.scorer": other, "rewards.likely.reference": given["init"], "rewards.asked.model": other,
+    }  # fmt: skip
+    return {**given, **lab.run("grpo", "round_01/checkpoint", given, **{**SHORT, "rewards": MODELS_JUDGE})}
+
+
+@pytest.mark.model
+def test_models_and_votes_reward_what_the_policy_samples(lab: Lab, checkpoint: Path, tmp_path: Path) -> None:
+    made = judged_by_models(lab, checkpoint, tiny_model(tmp_path / "critic", seed=5))
+    rows = rows_of(made["rollouts"])
+    for row in rows:
+        parts = 0.5 * row["rm_score"] + 0.25 * row["likely_score"] + row["asked_score"] + 2.0 * row["agreed_score"]
+        assert row["score"] == pytest.approx(parts)
+        assert row["verdict"] == ("pass" if row["asked_verdict"] == row["agreed_verdict"] == "pass" else "fail")
+    assert len({row["rm_score"] for row in rows}) > 8 and len({row["likely_score"] for row in rows}) > 8
+    again = {"rows": made["rollouts"], "scorer": made["rewards.rm.scorer"]}
+    anew = rows_of(lab.run("reward", "round_01/rewarded", again, name="anew")[""])
+    assert [row["anew_score"] for row in anew] == [row["rm_score"] for row in rows]
+    for group in groups(rows).values():
+        answers = [row["completion"] for row in group if row["finish_reason"] == "stop" and row["completion"]]
+        assert [row["agreed_votes"] for row in group if row["completion"] in answers] == [
+            answers.count(row["completion"]) for row in group if row["completion"] in answers
+        ]
+    assert {row["agreed_verdict"] for row in rows} == {"pass", "fail"}
+
+
+def test_models_of_rewards_are_inputs_and_no_settings(lab: Lab) -> None:
+    component = lab.parse("grpo", {"prompts": (), "init": ()}, **{**SHORT, "rewards": MODELS_JUDGE})
+    assert {name: texts for name, (texts, _) in component.references().items()} == {
+        "prompts": ["node"], "init": ["node"], "rewards.rm.scorer": ["start.reward_model"],
+        "rewards.likely.scorer": ["start.critic"], "rewards.likely.reference": ["start.checkpoint"],
+        "rewards.asked.model": ["start.critic"],
+    }  # fmt: skip
+    assert "start." not in str(component.identity())
+    assert component.needs()["prompts"] == ("prompt_id", "prompt")
+
+
+def test_rewards_of_models_alone_give_no_verdict_and_enter_the_ids(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, Compute(engine="fake", workers=1))
+    settings = {**SHORT, "max_tokens": 32, "rewards": {"rm": {"use": "reward", "scorer": "start.reward_model"}}}
+    prompts, other = lab.put("tasks/train", PROMPTS), lab.put("tasks/other", PROMPTS[:1])
+    given = {"prompts": prompts, "init": prompts, "rewards.rm.scorer": prompts}
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", given, **settings)["rollouts"])
+    assert {(row["verdict"], row["detail"]) for row in rows} == {(None, None)}
+    assert all(row["score"] == row["rm_score"] for row in rows) and len({row["score"] for row in rows}) > 1
+    more = rows_of(lab.run("grpo", "round_01/checkpoint", {**given, "rewards.rm.scorer": other}, **settings)["rollouts"])
+    assert {row["sample_id"] for row in more}.isdisjoint(row["sample_id"] for row in rows)
+
+
 @pytest.mark.model
 def test_grpo_trains_an_adapter_and_trains_it_on(lab: Lab, checkpoint: Path) -> None:
     pytest.importorskip("peft")
@@ -305,7 +373,13 @@ MISTAKES = [
     ({"samples": 1}, "greater than or equal to 2"),
     ({"rewards": {}}, "at least 1 item"),
     ({"rewards": {"right": "exact_mach"}}, "rewards.right: unknown component 'exact_mach'. Did you mean 'exact_match'"),
-    ({"rewards": {"vote": "majority_vote"}}, "rewards.vote: 'majority_vote' does not judge single rows"),
+    ({"rewards": {"vote": "blend"}}, "rewards.vote: 'blend' does not judge inside another component. Take one that judges"),
+    ({"rewards": {"rm": "reward"}}, "rewards.rm.scorer\n *is missing"),
+    ({"rewards": {"rm": {"use": "reward", "scorer": "x", "rows": "y"}}}, "rewards.rm.rows: the rows are what is judged here"),
+    (
+        {"rewards": {"rm": {"use": "reward", "scorrer": "x"}}},
+        "rewards.rm.scorrer\n *unknown key 'scorrer'. Did you mean 'scorer'",
+    ),
     ({"rewards": {"right": {"use": "exact_match", "weight": "2"}}}, "rewards.right.weight: got '2', expected a number"),
     ({"rewards": {"Right": "exact_match"}}, "must be a lower-case word"),
     ({"importance_sampling_level": "sequence"}, "works with the losses grpo, sapo, luspo only"),

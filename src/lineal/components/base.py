@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
-from pydantic import ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ValidatorFunctionWrapHandler, field_validator
 from pydantic.fields import FieldInfo
 
 from lineal.data.workspace import MAIN, Workspace
@@ -27,6 +27,8 @@ ModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), m
 ValuesRef = Annotated[str, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}))]
 
 Columns = tuple[str, ...]
+ROWS = "rows"
+"""The field of what a component, or a setting inside one, is about."""
 
 
 class Role(StrEnum):
@@ -118,22 +120,27 @@ class Component(Strict):
         checked = type(self).model_validate({**dict(self), **values})
         return self.model_copy(update={name: getattr(checked, name) for name in values})
 
+    def embedded(self) -> Mapping[str, Component]:
+        """By the place in this one's settings (`verifier`, `rewards.right`), the components inside it. They read its rows."""
+        return {}
+
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """By field: the references as written, and what the field accepts."""
-        found: dict[str, tuple[list[str], Accepts]] = {}
-        for name, info in type(self).model_fields.items():
-            accepts, value = _accepts(info), getattr(self, name)
-            if accepts is not None and value is not None:
-                found[name] = (value if isinstance(value, list) else [value], accepts)
+        """By input field: the references as written, and what the field accepts.
+
+        One inside a setting goes by its place, `rewards.right.scorer`; the `rows` of a setting by the setting's own.
+        """
+        found = {field: (texts, accepts) for field, _, texts, accepts in _written_in(self)}
+        for place, component in self.embedded().items():
+            found |= {f"{place}.{name}": entry for name, entry in component.references().items() if name != ROWS}
         return found
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the bytes; inputs enter by their digests instead."""
-        return self.model_dump(mode="json", exclude={*self.references(), "use"})
+        return self.model_dump(mode="json", exclude=_excluded(self))
 
     def files(self) -> dict[str, Path]:
         """Project files that the component reads, by the name that the manifest gives them."""
-        return {}
+        return {name: path for component in self.embedded().values() for name, path in component.files().items()}
 
     def summary(self) -> str:
         """What it does, in a paragraph."""
@@ -145,7 +152,12 @@ class Component(Strict):
 
     def needs(self) -> dict[str, Columns]:
         """By input field: columns that must be there."""
-        return {}
+        return {
+            f"{place}.{field}": columns
+            for place, component in self.embedded().items()
+            for field, columns in component.needs().items()
+            if field != ROWS
+        }
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         """The artifacts it writes, given each input's columns; the main output's name is ''."""
@@ -154,6 +166,29 @@ class Component(Strict):
     def run(self, step: Workspace) -> None:
         """Does the step's work: reads `step`'s inputs, writes its outputs."""
         raise NotImplementedError
+
+
+def _written_in(settings: BaseModel, place: Columns = ()) -> Iterator[tuple[str, Columns, list[str], Accepts]]:
+    """The references in some settings and in settings inside them: input field, key, texts, and what the field accepts."""
+    for name, info in type(settings).model_fields.items():
+        accepts, value = _accepts(info), getattr(settings, name)
+        if accepts is not None and value is not None:
+            field = place if place and name == ROWS else (*place, name)
+            yield ".".join(map(str, field)), (*place, name), value if isinstance(value, list) else [value], accepts
+        elif isinstance(value, BaseModel):
+            yield from _written_in(value, (*place, name))
+
+
+def _excluded(component: Component) -> dict[str, Any]:
+    """What of a component's settings is no identity, as pydantic wants to be told."""
+    excluded: dict[str, Any] = dict.fromkeys((*component.references(), "use"), True)
+    for _, key, _, _ in _written_in(component):
+        inside = excluded
+        for part in key[:-1]:
+            inside[part] = inside[part] if isinstance(inside.get(part), dict) else {}
+            inside = inside[part]
+        inside[key[-1]] = True
+    return excluded
 
 
 def _accepts(info: FieldInfo) -> Accepts | None:

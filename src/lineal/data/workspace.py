@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ class Workspace:
         retracted: for a selection, by row id, the reason for which a row of its inputs is retracted.
         partial: the hidden directory of unfinished work.
         key: the step's key, for messages and trackers.
+        place: for a component inside the step's, where it stands in that one's settings, with a dot behind: `verifier.`.
         progress_file: where progress lines go for Dagster's log.
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
@@ -67,6 +68,7 @@ class Workspace:
     inputs: Mapping[str, tuple[Artifact, ...]]
     partial: Path
     key: str = ""
+    place: str = ""
     progress_file: Path | None = None
     retracted: Mapping[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -81,6 +83,19 @@ class Workspace:
     def unsaved(self) -> Path:
         """A directory for what belongs to the slice of `map_rows` that is being made; it is gone when the slice is saved."""
         return self.partial / "unsaved"
+
+    @contextmanager
+    def inside(self, place: str) -> Iterator[Workspace]:
+        """The step as a component inside this one's sees it: the inputs under its place are its own.
+
+        What that says of the engine that ran stands in the step's manifest, unless the step's own component says another.
+        """
+        prefix = f"{place}."
+        own = {name.removeprefix(prefix): given for name, given in self.inputs.items() if name.startswith(prefix)}
+        inner = replace(self, inputs=own, place=prefix)
+        yield inner
+        self.made_with = self.made_with or inner.made_with
+        self.equal_bytes = False if inner.equal_bytes is False else self.equal_bytes
 
     def rows(self, field_name: str) -> Rows:
         """The rows of an input field."""

@@ -49,7 +49,7 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     with step.timed("load"):
         engine = _sampler_of(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
-    return SavedSampler(engine, step.unsaved / f"{field}.jsonl", step.facts)
+    return SavedSampler(engine, step.unsaved / f"{step.place}{field}.jsonl", step.facts)
 
 
 def _sampler_of(step: Workspace, field: str) -> CompletionSource:
@@ -82,11 +82,11 @@ def _vllm(step: Workspace, field: str, checkpoint: Path) -> CompletionSource:
     from lineal.engines.vllm_sampler import VllmSampler
 
     own = f".{os.getpid()}" if step.compute.replicas else ""
-    log = (step.progress_file or step.partial / "step").with_suffix(f".{field}{own}.vllm.log")
+    log = (step.progress_file or step.partial / "step").with_suffix(f".{step.place}{field}{own}.vllm.log")
 
     @contextmanager
     def loading() -> Iterator[None]:
-        say(f"{step.step} loads {field} into vLLM, which may take a minute; its log: {log}", step.progress_file)
+        say(f"{step.step} loads {step.place}{field} into vLLM, which may take a minute; its log: {log}", step.progress_file)
         with step.timed("load"):
             yield
 
@@ -104,7 +104,7 @@ def _endpoint(step: Workspace, field: str) -> CompletionSource:
         address = address_of_served(step.compute, read_served(model.directory))
     else:
         address = address_of_checkpoint(step.compute, model, base_of(step, field))
-    spending = Spending(step.partial / "spent" / f"{field}.jsonl", address.endpoint.price)
+    spending = Spending(step.partial / "spent" / f"{step.place}{field}.jsonl", address.endpoint.price)
     return EndpointSampler(address, spending, step.facts, lambda line: say(f"{step.step}: {line}", step.progress_file))
 
 

@@ -182,6 +182,8 @@ class Compiler:
 def _substituted(value: Any, variable: str, instance: str) -> Any:
     if isinstance(value, list):
         return [_substituted(item, variable, instance) for item in value]
+    if isinstance(value, dict):
+        return {key: _substituted(item, variable, instance) for key, item in value.items()}
     if value == variable:
         return instance
     return value.replace(f"[{variable}]", f"[{instance}]") if isinstance(value, str) else value

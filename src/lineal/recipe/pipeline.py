@@ -98,12 +98,14 @@ class Pipeline:
         return [read_pipeline(self.name, self.document, name) for name in names if name != self.profile]
 
     def path_of(self, node: Node, key: str) -> KeyPath:
-        """The YAML key that sets `key` on the node: the profile's where it overrides."""
+        """The YAML key that sets `key` on the node, `rewards.right.scorer` say: the profile's where it overrides."""
+        inside = tuple(key.split("."))
         for path in reversed(node.paths):
-            for found in ((*path, PER_ROUND, key), (*path, key)):
-                if found in self.document.lines:
-                    return found
-        return (*node.paths[0], key)
+            for owner in ((*path, PER_ROUND), path):
+                if (*owner, inside[0]) in self.document.lines:
+                    rows = (*owner, *inside, "rows")  # of a setting that is about rows, which goes by the setting's own name
+                    return rows if rows in self.document.lines else (*owner, *inside)
+        return (*node.paths[0], *inside)
 
 
 def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lineal.components.base import Role
+from lineal.components.evaluators.judging import VERIFIER
 from lineal.components.registry import Registry
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact
@@ -93,9 +94,11 @@ def _column(manifest: Manifest) -> str:
 
 def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge | None:
     """Who scored an artifact's rows in the step that made it; None where it scored none."""
-    embedded = manifest.settings.get("verifier")
+    embedded = manifest.settings.get(VERIFIER)
     if isinstance(embedded, Mapping):
-        return Judge(str(embedded.get("use")), int(embedded.get("version", 1)))
+        place = f"{VERIFIER}."
+        asked = sorted((field.removeprefix(place), one.digest) for field, one in inputs if field.startswith(place))
+        return Judge(str(embedded.get("use")), int(embedded.get("version", 1)), tuple(asked))
     if manifest.output or "joined" in manifest.counts or Registry().role_of(manifest.component) is not Role.VERIFIER:
         return None
     models = sorted((field, source.digest) for field, source in inputs if not source.manifest.columns)

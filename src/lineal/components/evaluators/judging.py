@@ -9,10 +9,10 @@ from pydantic import PrivateAttr
 
 from lineal.components.base import Columns, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.evaluators.base import Evaluator
-from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts
+from lineal.components.generators.drawing import SAMPLE_COLUMNS, Draw, draw_rows, require_distinct_prompts
 from lineal.components.generators.framing import Framing
-from lineal.components.verifiers.base import VERDICT, RowVerifier, written
-from lineal.components.verifiers.embedded import columns_read, identity_of, refuse_errors, row_verifier
+from lineal.components.verifiers.base import VERDICT, AddsColumns, written
+from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready, refuse_errors
 from lineal.engines.factory import open_sampler
 from lineal.recipe.compute import Positive
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from lineal.data.progress import Progress
 
+VERIFIER = "verifier"
+
 
 class JudgedDraws(Framing, Evaluator):
     """Base of evaluators that draw completions of prompts and have a verifier judge them; the rows stay in the artifact.
@@ -28,7 +30,7 @@ class JudgedDraws(Framing, Evaluator):
     Attributes:
         model: the checkpoint to evaluate.
         prompts: held-out prompt rows.
-        verifier: what judges: a row-wise verifier's name, or its settings with `use:`.
+        verifier: what judges: a verifier's name, or its settings with `use:`.
         max_tokens: the longest completion; a longer one is wrong.
         chat, system, template, examples, stop: see `Framing`.
     """
@@ -40,20 +42,24 @@ class JudgedDraws(Framing, Evaluator):
     prompts: RowsRef
     verifier: str | dict[str, Any] = "exact_match"
     max_tokens: Positive = 64
-    _judge: RowVerifier = PrivateAttr()
+    _judge: AddsColumns = PrivateAttr()
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
         made = super().parse(settings, surroundings)
-        made._judge = row_verifier(made.verifier)
+        made._judge = embedded_verifier(made.verifier, VERIFIER, surroundings, adds=VERDICT)
         return made
 
+    def embedded(self) -> dict[str, AddsColumns]:
+        """The verifier."""
+        return {VERIFIER: self._judge}
+
     def identity(self) -> dict[str, Any]:
-        return {**super().identity(), "verifier": identity_of(self._judge)}
+        return {**super().identity(), VERIFIER: identity_of(self._judge)}
 
     def needs(self) -> dict[str, Columns]:
         needed = self.framing_needs()
-        return {**needed, "prompts": merged(needed["prompts"], columns_read(self._judge))}
+        return {**super().needs(), **needed, "prompts": merged(needed["prompts"], columns_read(self._judge, SAMPLE_COLUMNS))}
 
     def draw(
         self, step: Workspace, draw: Draw, columns: list[str], more: Callable[[pa.Table], pa.Table] = lambda rows: rows
@@ -80,7 +86,7 @@ class JudgedDraws(Framing, Evaluator):
             rows = draw_rows(step, sampler, table, [draw], progress.advance)
             return more(judged_rows(self._judge, rows, progress))
 
-        with self._judge.ready(step):
+        with ready(self._judge, step, VERIFIER):
             out = step.map_rows(prompts, transform, draw.samples, "prompts" if draw.samples == 1 else "samples")
         table = written(step, [*columns, "verdict", *(name for name in ("difficulty",) if name in prompts.columns)])
         refuse_errors(step, self._judge, table["verdict"])
@@ -88,7 +94,7 @@ class JudgedDraws(Framing, Evaluator):
         return table
 
 
-def judged_rows(judge: RowVerifier, rows: pa.Table, progress: Progress) -> pa.Table:
+def judged_rows(judge: AddsColumns, rows: pa.Table, progress: Progress) -> pa.Table:
     """The rows with verdict, score and detail."""
     judged = judge.judge(rows, progress)
     for name in VERDICT:

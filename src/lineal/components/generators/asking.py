@@ -79,9 +79,12 @@ class Asker(Component):
         import pyarrow as pa
 
         settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
+        word = step.place or None
         if not own:
-            return draw_rows(step, sampler, self._asked(rows), [Draw(settings, self.samples)], advance)
-        draw = Draw(settings, self.samples, render=self._template.render, hinted=True, by=row_key(rows.column_names))
+            return draw_rows(step, sampler, self._asked(rows), [Draw(settings, self.samples, seed_by=word)], advance)
+        draw = Draw(
+            settings, self.samples, seed_by=word, render=self._template.render, hinted=True, by=row_key(rows.column_names)
+        )
         drawn = draw_rows(step, sampler, rows, [draw], advance)
         given = [text for row in rows.to_pylist() for text in [self._template.render(row)] * self.samples]
         return drawn.append_column("asked", pa.array(given, arrow_type("asked")))

@@ -18,7 +18,6 @@ from lineal.components.generators.template import Template, read_template, templ
 from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, prompt_of, reworded
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive, Strict
-from lineal.recipe.references import Accepts, ArtifactKind
 
 SystemText = Annotated[str | None, MinLen(1), Field(exclude_if=lambda value: value is None)]
 TemplateName = Annotated[str | None, MinLen(1), Field(exclude_if=lambda value: value is None)]
@@ -79,21 +78,7 @@ class Framing(Component):
 
     def files(self) -> dict[str, Path]:
         """The template's file, if it is in one."""
-        return template_files(self._template)
-
-    def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """The fields that are references, and the examples' rows."""
-        found = super().references()
-        if self.examples is not None:
-            rows = self.examples.rows
-            kinds = Accepts(frozenset({ArtifactKind.ROWS, ArtifactKind.METRICS}), many=True)
-            found["examples"] = (rows if isinstance(rows, list) else [rows], kinds)
-        return found
-
-    def identity(self) -> dict[str, Any]:
-        """The settings; the examples' rows enter by their digest."""
-        examples = {} if self.examples is None else {"examples": self.examples.model_dump(mode="json", exclude={"rows"})}
-        return {**super().identity(), **examples}
+        return {**super().files(), **template_files(self._template)}
 
     @property
     def frames(self) -> bool:

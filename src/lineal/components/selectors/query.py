@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.components.base import Columns, Workspace
 from lineal.components.selectors.guard import check_query
 from lineal.components.selectors.header import Selector
-from lineal.data.schema import COLUMNS, MESSAGES_TYPE
+from lineal.data.schema import COLUMNS, MESSAGES_TYPE, arrow_type
 from lineal.data.store import Artifact, Rows
 from lineal.errors import DataError, DeclarationError
 
@@ -170,6 +170,23 @@ def open_session(
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
+
+
+@contextmanager
+def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
+    """A session for our own queries over a small table: its view `rows` has these columns and `position`.
+
+    Args:
+        table: the rows.
+        columns: known columns; those that the table lacks are null.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    shown = {name: table[name] if name in table.column_names else pa.nulls(table.num_rows, arrow_type(name)) for name in columns}
+    with duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False}) as connection:
+        connection.register("rows", pa.table({**shown, "position": pa.array(range(table.num_rows), pa.int64())}))
+        yield Session(connection, float("inf"))
 
 
 def quoted(name: str) -> str:

@@ -15,8 +15,9 @@ from lineal.components.generators.drawing import require_distinct_prompts
 from lineal.components.trainers.base import Trainer
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, LearningRate, checkpoint_in
-from lineal.components.trainers.rollouts import ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
-from lineal.components.verifiers.embedded import columns_read, identity_of, row_verifier
+from lineal.components.trainers.rollouts import ROLLOUT_COLUMNS, ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
+from lineal.components.verifiers.base import AddsColumns
+from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready
 from lineal.data.conversations import Prompt, prompts_of
 from lineal.data.ids import digest_of
 from lineal.errors import DataError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lineal.engines.online_training import GrpoSettings, Vllm
 
 Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
+REWARDS = "rewards"
 OF_SEQUENCES: tuple[Loss, ...] = ("grpo", "sapo", "luspo")
 """Losses that take a completion's ratio as a whole; in the others it would count once for every token."""
 
@@ -42,7 +44,7 @@ class Grpo(Trainer):
     Attributes:
         prompts: what to sample; several nodes' rows are put together in the order given.
         init: the checkpoint to start from, and the reference where `beta` is above 0.
-        rewards: by a name of your choice, a verifier of single rows: its name, or its settings with `use:` and a `weight`.
+        rewards: by a name of your choice, a verifier: its name, or its settings with `use:` and a `weight`.
         batch_size: completions per forward pass; together with `gradient_accumulation` and `updates_per_generation` it says
             how many are sampled at once, which decides every draw.
         samples: completions per prompt, the group.
@@ -102,16 +104,20 @@ class Grpo(Trainer):
     @classmethod
     def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
         made = cls.model_validate(dict(settings))
-        made._rewards = {name: _reward(name, declared) for name, declared in made.rewards.items()}
+        made._rewards = {name: _reward(name, declared, surroundings) for name, declared in made.rewards.items()}
         return made
+
+    def embedded(self) -> dict[str, AddsColumns]:
+        """The rewards' verifiers."""
+        return {f"{REWARDS}.{name}": reward.judge for name, reward in self._rewards.items()}
 
     def identity(self) -> dict[str, Any]:
         rewards = {name: {**identity_of(reward.judge), "weight": reward.weight} for name, reward in self._rewards.items()}
         return {**super().identity(), "rewards": rewards}
 
     def needs(self) -> dict[str, Columns]:
-        reads = (columns_read(reward.judge) for reward in self._rewards.values())
-        return {"prompts": merged(("prompt_id", "prompt"), *reads)}
+        reads = (columns_read(reward.judge, ROLLOUT_COLUMNS) for reward in self._rewards.values())
+        return {**super().needs(), "prompts": merged(("prompt_id", "prompt"), *reads)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         rollouts = rollout_columns(inputs["prompts"], self._rewards.values())
@@ -129,15 +135,14 @@ class Grpo(Trainer):
 
         prompts = self._prompts(step)
         settings = self.training_settings(step, self.lora.settings() if self.lora else None)
-        inputs = [artifact.digest for artifact in step.inputs["prompts"]]
-        provenance = digest_of([self.identity(), inputs, settings.seed])
+        provenance = digest_of([self.identity(), self._read(step), settings.seed])
         rewards = list(self._rewards.values())
         rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance)
         given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
         execution = self.execution(step)
         with ExitStack() as held:
-            for reward in rewards:
-                held.enter_context(reward.judge.ready(step))
+            for place, judge in self.embedded().items():
+                held.enter_context(ready(judge, step, place))
             self.learn(
                 step, len(given),
                 lambda output, advance: train_grpo(
@@ -148,6 +153,16 @@ class Grpo(Trainer):
             if step.made_with == "fake":
                 expected = self._imagine(step, given, rollouts)
         rollouts.write(expected)
+
+    def _read(self, step: Workspace) -> list[Any]:
+        """The digests of what decides the rollouts beside the checkpoint: the prompts, and what the rewards read."""
+        rewards = [
+            [field, artifact.digest]
+            for field, artifacts in sorted(step.inputs.items())
+            if field.startswith(f"{REWARDS}.")
+            for artifact in artifacts
+        ]
+        return [*(artifact.digest for artifact in step.inputs["prompts"]), *rewards]
 
     def _settings(self) -> GrpoSettings:
         from lineal.engines.online_training import GrpoSettings
@@ -192,14 +207,14 @@ class Grpo(Trainer):
         return generation.total
 
 
-def _reward(name: str, declared: str | Mapping[str, Any]) -> Reward:
+def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> Reward:
     """One of `rewards`.
 
     Raises:
-        ValueError: its weight is no number, or its verifier is unknown or judges no single rows.
+        ValueError: its weight is no number, or its verifier is unknown or cannot judge here.
     """
     settings: dict[str, Any] = {"use": declared} if isinstance(declared, str) else dict(declared)
     weight = settings.pop("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise ValueError(f"rewards.{name}.weight: got {weight!r}, expected a number")
-    return Reward(row_verifier(settings, f"rewards.{name}", name), float(weight))
+        raise ValueError(f"{REWARDS}.{name}.weight: got {weight!r}, expected a number")
+    return Reward(embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name), float(weight))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace, merged
 from lineal.components.generators.drawing import carried
-from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, RowVerifier
-from lineal.components.verifiers.embedded import too_many_errors
+from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, AddsColumns
+from lineal.components.verifiers.embedded import error_limit, too_many_errors
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.workspace import read_shards, save_shard
@@ -27,7 +28,7 @@ ROLLOUT_COLUMNS: Columns = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "temperature", "round", "sample_index", "checkpoint",
     "optimizer_step",
 )  # fmt: skip
-Said = tuple[str, float | None, str | None]
+Said = tuple[str | None, float | None, str | None]
 """Verdict, score and detail."""
 
 
@@ -35,7 +36,7 @@ Said = tuple[str, float | None, str | None]
 class Reward:
     """One part of the reward: a verifier, whose columns have its name in front, and the weight of its score."""
 
-    judge: RowVerifier
+    judge: AddsColumns
     weight: float
 
     @property
@@ -44,8 +45,10 @@ class Reward:
         return tuple(self.judge.column(name) for name in self.judge.added)
 
     def said(self, rows: pa.Table) -> list[Said]:
-        """What it said of judged rollouts."""
-        return list(zip(*(rows[self.judge.column(name)].to_pylist() for name in VERDICT), strict=True))
+        """What it said of judged rollouts; one that gives scores alone has no verdict."""
+        nothing = [None] * rows.num_rows
+        given = (rows[self.judge.column(name)].to_pylist() if name in self.judge.added else nothing for name in VERDICT)
+        return list(zip(*given, strict=True))
 
 
 def rollout_columns(prompts: Columns, rewards: Iterable[Reward]) -> Columns:
@@ -75,7 +78,8 @@ class Rollouts:
     """Judges what a model in training samples, and keeps every completion as a row.
 
     A rollout's score is its reward: the sum of the rewards' scores, each times its weight. It passes if it passes all of
-    them. Where one cannot be told, the rollout is an error, has no score, and teaches nothing.
+    them that give verdicts; where none does, it has none. Where one cannot be told, the rollout is an error, has no score,
+    and teaches nothing.
 
     Args:
         step: where the rows go; each generation is saved as a shard, so that a training that goes on finds the earlier ones.
@@ -124,6 +128,7 @@ class Rollouts:
         optimizer_step, rows = self._last
         rows = rows.append_column("advantage", _column("advantage", advantages))
         save_shard(self._shards / f"{optimizer_step:012d}.parquet", rows)
+        shutil.rmtree(self._step.unsaved, ignore_errors=True)
 
     def write(self, expected: int) -> None:
         """Writes all rows as the output `rollouts`, and counts them.
@@ -146,7 +151,7 @@ class Rollouts:
         if out != expected:
             raise DataError(f"{self._step.step}: {out:,} rollouts are here, but the training sampled {expected:,}. Run it again")
         for reward, errors in zip(self._rewards, self._errors, strict=True):
-            if errors > reward.judge.max_error_rate * out:
+            if errors > error_limit(reward.judge) * out:
                 raise too_many_errors(self._step, reward.judge, errors, out)
         verdicts = {verdict: counts[verdict] for verdict in (PASS, FAIL, ERROR)}
         unsampled = self._prompts.num_rows - len(sampled)
@@ -182,7 +187,7 @@ class Rollouts:
     def _whole(self, said: tuple[Said, ...]) -> Said:
         """What all rewards together say of one rollout; the detail is that of the first with the same verdict."""
         verdicts = [verdict for verdict, _, _ in said]
-        verdict = ERROR if ERROR in verdicts else FAIL if FAIL in verdicts else PASS
+        verdict = next((one for one in (ERROR, FAIL, PASS) if one in verdicts), None)
         detail = said[verdicts.index(verdict)][2]
         weighed = (each.weight * (score or 0.0) for each, (_, score, _) in zip(self._rewards, said, strict=True))
         return verdict, None if verdict == ERROR else fsum(weighed), detail
@@ -196,7 +201,7 @@ class Rollouts:
         self._add_errors(said)
         for reward, errors, told in zip(self._rewards, self._errors, said, strict=True):
             details = [detail for verdict, _, detail in told if verdict == ERROR]
-            if details and (len(details) == len(told) or errors > reward.judge.max_error_rate * total):
+            if details and (len(details) == len(told) or errors > error_limit(reward.judge) * total):
                 raise too_many_errors(self._step, reward.judge, errors, total, str(details[0]))
 
 

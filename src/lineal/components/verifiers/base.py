@@ -122,6 +122,20 @@ class AddsColumns(Component):
         """An added column under this verifier's name."""
         return f"{self.name}_{name}" if self.name else name
 
+    @classmethod
+    def judges_tables(cls) -> bool:
+        """Whether it can judge rows that another component has made, and not only those of a node."""
+        return cls.judge is not AddsColumns.judge
+
+    @contextmanager
+    def ready(self, step: Workspace) -> Iterator[None]:
+        """Holds what `judge` needs while rows are judged: processes, a model. This one needs nothing."""
+        yield
+
+    def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
+        """The added columns of some rows, in their order, while `ready` holds; all samples of a prompt stand in one table."""
+        raise NotImplementedError
+
     def needs(self) -> dict[str, Columns]:
         """What it reads."""
         return {"rows": self.reads}
@@ -186,11 +200,6 @@ class RowVerifier(Verifier):
     """
 
     extract: Pattern | None = None
-
-    @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds what `score` needs while rows are judged: processes, say. This one needs nothing."""
-        yield
 
     def score(self, table: pa.Table, progress: Progress) -> Judged:
         """Judges rows that have a completion (already extracted) and a reference; advances the progress by each."""

@@ -1,51 +1,115 @@
-"""Verifiers inside other components: an evaluator has its draws judged, an online trainer has its samples rewarded."""
+"""Verifiers inside other components: an evaluator has its draws judged, an online trainer has its samples rewarded.
+
+Any verifier that can judge a table of rows can stand there. It reads the rows that are judged; further inputs, such as the
+checkpoint that judges, are references in its settings, and the plan knows them by their place: `rewards.right.scorer`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lineal.components.base import Columns, Workspace
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from lineal.components.base import ROWS, Columns, Component, Surroundings, Workspace
 from lineal.components.registry import Registry
-from lineal.components.verifiers.base import ERROR, RowVerifier
-from lineal.errors import CheckFailure
+from lineal.components.verifiers.base import ERROR, AddsColumns, Verifier
+from lineal.errors import CheckFailure, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def row_verifier(verifier: str | Mapping[str, Any], setting: str = "verifier", name: str = "") -> RowVerifier:
+def embedded_verifier(
+    declared: str | Mapping[str, Any], setting: str, surroundings: Surroundings, name: str = "", adds: Columns = ("score",)
+) -> AddsColumns:
     """The verifier that a component's setting names.
 
     Args:
-        verifier: a row-wise verifier's name, or its settings with `use:`.
+        declared: a verifier's name, or its settings with `use:`.
         setting: the setting's own name, for messages.
+        surroundings: the project's files.
         name: put before the names of the columns that the verifier adds.
+        adds: columns that it must add.
 
     Raises:
-        ValueError: it is unknown, or judges no single rows.
+        ValueError: it is unknown, cannot judge inside another component, or adds other columns.
+        pydantic.ValidationError: its settings don't fit.
     """
-    settings = {"use": verifier} if isinstance(verifier, str) else dict(verifier)
+    settings = {"use": declared} if isinstance(declared, str) else dict(declared)
     try:
         found = Registry().find(str(settings.get("use")))
     except KeyError as error:
         raise ValueError(f"{setting}: {error.args[0]}") from None
-    if not issubclass(found, RowVerifier):
-        raise ValueError(f"{setting}: {settings['use']!r} does not judge single rows; take one such as 'exact_match'")
-    return found.model_validate({**settings, "rows": "completions", **({"name": name} if name else {})})
+    if not issubclass(found, AddsColumns) or not found.judges_tables():
+        fix = "Take one that judges given rows, such as 'exact_match', or give it a node of its own"
+        raise ValueError(f"{setting}: {settings['use']!r} does not judge inside another component. {fix}")
+    if ROWS in settings:
+        raise ValueError(f"{setting}.{ROWS}: the rows are what is judged here; leave it out")
+    with _placed(setting, found):
+        made = found.parse({**settings, ROWS: "completions", **({"name": name} if name else {})}, surroundings)
+    missing = [column for column in adds if column not in made.added]
+    if missing:
+        raise ValueError(
+            f"{setting}: {made.use!r} gives no {' and no '.join(missing)}. Take one that does, such as 'exact_match'"
+        )
+    return made
 
 
-def identity_of(judge: RowVerifier) -> dict[str, Any]:
-    """What of an embedded verifier decides the bytes."""
+@contextmanager
+def _placed(setting: str, model: type[Component]) -> Iterator[None]:
+    """Has problems of an embedded component's settings say where they stand in the settings around it."""
+    try:
+        yield
+    except ValidationError as error:
+        found = [_moved(setting, model, problem) for problem in sorted(error.errors(), key=_is_missing)]
+        raise ValidationError.from_exception_data(setting, found) from error
+
+
+def _is_missing(problem: Any) -> bool:
+    """Whether a setting is missing; one that is misspelt says more, so it comes first."""
+    return bool(problem["type"] == "missing")
+
+
+def _moved(setting: str, model: type[Component], problem: Any) -> InitErrorDetails:
+    """A problem with its place in the settings around it, in words that need no other look at the component."""
+    key = str(problem["loc"][-1]) if problem["loc"] else ""
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        text = f"unknown key {key!r}. {did_you_mean(key, model.model_fields)}"
+    elif problem["type"] == "missing":
+        text = "is missing"
+    elif problem["type"] not in ("value_error", "assertion_error"):
+        text = f"{text}, got {problem['input']!r}"
+    words = PydanticCustomError("embedded", "{text}", {"text": text})
+    return InitErrorDetails(type=words, loc=(*setting.split("."), *problem["loc"]), input=problem["input"])
+
+
+@contextmanager
+def ready(judge: AddsColumns, step: Workspace, place: str) -> Iterator[None]:
+    """Holds what an embedded verifier needs while it judges; it sees the inputs under its place as its own."""
+    with step.inside(place) as inner, judge.ready(inner):
+        yield
+
+
+def identity_of(judge: AddsColumns) -> dict[str, Any]:
+    """What of an embedded verifier decides the bytes, but for its inputs."""
     return {"use": judge.use, "version": judge.version, **judge.identity()}
 
 
-def columns_read(judge: RowVerifier) -> Columns:
-    """What an embedded verifier reads of the prompts."""
-    return tuple(name for name in judge.reads if name != "completion")
+def columns_read(judge: AddsColumns, drawn: Columns) -> Columns:
+    """What an embedded verifier reads of the prompts, given the columns that a draw adds."""
+    return tuple(name for name in judge.needs()[ROWS] if name not in drawn)
 
 
-def refuse_errors(step: Workspace, judge: RowVerifier, verdicts: pa.ChunkedArray) -> None:
+def error_limit(judge: AddsColumns) -> float:
+    """The share of errors above which the step fails; one that gives scores alone has no errors."""
+    return judge.max_error_rate if isinstance(judge, Verifier) else 0.0
+
+
+def refuse_errors(step: Workspace, judge: AddsColumns, verdicts: pa.ChunkedArray) -> None:
     """Counts the verdicts that are errors.
 
     Raises:
@@ -55,12 +119,12 @@ def refuse_errors(step: Workspace, judge: RowVerifier, verdicts: pa.ChunkedArray
 
     errors = pc.sum(pc.equal(verdicts, ERROR)).as_py() or 0
     step.counts["error"] = errors
-    if errors > judge.max_error_rate * len(verdicts):
+    if errors > error_limit(judge) * len(verdicts):
         raise too_many_errors(step, judge, errors, len(verdicts))
 
 
-def too_many_errors(step: Workspace, judge: RowVerifier, errors: int, judged: int, example: str = "") -> CheckFailure:
+def too_many_errors(step: Workspace, judge: AddsColumns, errors: int, judged: int, example: str = "") -> CheckFailure:
     """The failure of a step whose embedded verifier could not judge too many completions."""
     said = f", such as: {example}" if example else ""
     message = f"{step.step}: {judge.use} could not judge {errors:,} of {judged:,} completions{said}"
-    return CheckFailure("verifier_errors", f"{message} (limit {judge.max_error_rate:.0%}); they are no wrong answers")
+    return CheckFailure("verifier_errors", f"{message} (limit {error_limit(judge):.0%}); they are no wrong answers")

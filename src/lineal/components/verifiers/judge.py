@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -22,6 +23,7 @@ from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Pattern
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.store import slices_of
 from lineal.engines.factory import open_sampler
+from lineal.engines.journal import SavedSampler
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
@@ -60,6 +62,7 @@ class Judge(Asker, Verifier):
     extract: Pattern | None = None
     words: dict[str, float] | None = None
     repeats: Annotated[str, Len(1)] | None = None
+    _asks: tuple[Workspace, SavedSampler] = pydantic.PrivateAttr()
 
     @pydantic.field_validator("words")
     @classmethod
@@ -85,6 +88,19 @@ class Judge(Asker, Verifier):
             **Verifier.outputs(self, inputs),
             JUDGMENTS: Output(ArtifactKind.ROWS, (*columns, "score")),
         }
+
+    @contextmanager
+    def ready(self, step: Workspace) -> Iterator[None]:
+        """Holds the checkpoint that is asked."""
+        self._asks = step, open_sampler(step, "model")
+        yield
+
+    def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
+        """What the checkpoint says of some rows. Its judgments are no rows of their own; one of each row is its detail."""
+        step, sampler = self._asks
+        judgments = self.ask(step, sampler, table, lambda completions: None)
+        progress.advance(table.num_rows)
+        return self._columns(self._told_of(self._scores(table, judgments["completion"]), judgments["completion"]))
 
     def run(self, step: Workspace) -> None:
         """Writes the judgments shard by shard, then what they say of the rows."""
@@ -142,12 +158,16 @@ class Judge(Asker, Verifier):
         size = max(1, BATCH_ROWS // self.samples)
         slices = zip(rows.slices(size), slices_of(files, size * self.samples), strict=True)
         for (_, _, table), (_, _, judgments) in slices:
-            judgments = judgments.append_column("score", self._scores(table, judgments["completion"]))
-            scores, texts = judgments["score"].to_pylist(), judgments["completion"].to_pylist()
-            step.counts["unreadable"] += scores.count(None)
-            starts = range(0, len(scores), self.samples)
-            told = [self._told(scores[at : at + self.samples], texts[at : at + self.samples]) for at in starts]
-            yield {MAIN: with_columns(table, self._columns(told)), JUDGMENTS: judgments}
+            scores = self._scores(table, judgments["completion"])
+            step.counts["unreadable"] += scores.null_count
+            told = self._columns(self._told_of(scores, judgments["completion"]))
+            yield {MAIN: with_columns(table, told), JUDGMENTS: judgments.append_column("score", scores)}
+
+    def _told_of(self, scores: pa.Array, texts: pa.ChunkedArray) -> list[tuple[str, float | None, str]]:
+        """Verdict, score and detail of each row, of whose judgments `samples` stand together."""
+        worth, words = scores.to_pylist(), texts.to_pylist()
+        starts = range(0, len(worth), self.samples)
+        return [self._told(worth[at : at + self.samples], words[at : at + self.samples]) for at in starts]
 
     def _told(self, scores: list[float | None], texts: list[str]) -> tuple[str, float | None, str]:
         """Verdict, score and detail of one row."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from lineal.components.base import Columns, Workspace
-from lineal.components.selectors.query import Session, beside, literal, open_session, with_columns
+from lineal.components.selectors.query import Session, beside, literal, open_session, table_session, with_columns
 from lineal.components.verifiers.base import (
     ERROR,
     FAIL,
@@ -20,7 +20,7 @@ from lineal.components.verifiers.base import (
     Verifier,
     answer_in,
 )
-from lineal.data.schema import types_of
+from lineal.data.schema import arrow_type, types_of
 from lineal.data.store import Rows
 
 if TYPE_CHECKING:
@@ -57,20 +57,36 @@ class MajorityVote(Verifier):
     agreement: Share = 0.0
     extract: Pattern | None = None
 
+    def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
+        """Counts over the samples that stand in one table."""
+        import pyarrow as pa
+
+        with table_session(table, (*self.reads, "finish_reason")) as session:
+            self._vote(session)
+            votes = session.connection.sql(self._wanted()).to_arrow_table()
+        progress.advance(table.num_rows)
+        return pa.table({self.column(name): votes[name].cast(arrow_type(name)) for name in votes.column_names})
+
     def run(self, step: Workspace) -> None:
         """Counts over the whole input, out of core."""
         rows = step.rows("rows")
         with step.timed("verify"), open_session(step, {"rows": rows}, ("finish_reason",)) as session:
-            for name, query in self._tables().items():
-                session.create(name, query)
+            self._vote(session)
             with step.progress(rows.count, "rows") as progress:
                 step.write_rows(self._voted(session, rows, progress))
         self.finish(step)
 
     def _voted(self, session: Session, rows: Rows, progress: Progress) -> Iterator[pa.Table]:
-        for table, votes in beside(session, rows, f"SELECT {', '.join(self.added)} FROM judged ORDER BY position"):
+        for table, votes in beside(session, rows, self._wanted()):
             progress.advance(table.num_rows)
             yield with_columns(table, votes.rename_columns([self.column(name) for name in votes.column_names]))
+
+    def _vote(self, session: Session) -> None:
+        for name, query in self._tables().items():
+            session.create(name, query)
+
+    def _wanted(self) -> str:
+        return f"SELECT {', '.join(self.added)} FROM judged ORDER BY position"
 
     def _tables(self) -> Mapping[str, str]:
         return {

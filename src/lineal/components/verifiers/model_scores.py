@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import PrivateAttr
 
 from lineal.components.base import Columns, ModelRef, Workspace
 from lineal.components.selectors.query import with_columns
@@ -41,29 +44,40 @@ class ModelScores(AddsColumns):
     scorer: ModelRef
     chat: bool = False
     ends: EndsSetting = True
+    _scores: Scores = PrivateAttr()
 
     def scores(self, step: Workspace) -> Scores:
         """Loads what scores."""
         raise NotImplementedError
 
-    def run(self, step: Workspace) -> None:
-        """Scores all rows, slice by slice; a row's score does not depend on its neighbours.
+    @contextmanager
+    def ready(self, step: Workspace) -> Iterator[None]:
+        """Holds the model in memory."""
+        self._scores = self.scores(step)
+        yield
+
+    def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
+        """Scores; a row's score does not depend on its neighbours.
 
         Raises:
             DataError: a row has no completion.
         """
         import pyarrow as pa
 
-        rows, scores = step.rows("rows"), self.scores(step)
+        missing = table["completion"].null_count
+        if missing:
+            raise DataError(f"{missing:,} rows have no completion to score. Drop them with a selector first")
+        pairs = list(zip(prompts_of(table), answers_of(table, ends=self.ends), strict=True))
+        return pa.table({self.column("score"): pa.array(self._scores(pairs, progress.advance), pa.float64())})
+
+    def run(self, step: Workspace) -> None:
+        """Scores all rows, slice by slice."""
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            missing = table["completion"].null_count
-            if missing:
-                raise DataError(f"{step.step}: {missing:,} rows have no completion to score. Drop them with a selector first")
-            pairs = list(zip(prompts_of(table), answers_of(table, ends=self.ends), strict=True))
             with step.timed("score"):
-                found = scores(pairs, progress.advance)
-            return with_columns(table, pa.table({self.column("score"): pa.array(found, pa.float64())}))
+                return with_columns(table, self.judge(table, progress))
 
-        out = step.map_rows(rows, transform)
+        rows = step.rows("rows")
+        with self.ready(step):
+            out = step.map_rows(rows, transform)
         step.counts.update({"in": rows.count, "out": out})
