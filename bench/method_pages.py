@@ -48,7 +48,8 @@ def index() -> str:
     lines = ["| pipeline | method | paper | parts | on the laptop |", "|---|---|---|---|---|"]
     for path in sorted(PIPELINES.glob("*.yaml")):
         pipeline = read_pipeline(path.stem, read_document(path, f"pipelines/{path.name}"), PAPER)
-        header, nodes = pipeline.header, pipeline.sections[Section.ROUND].values()
+        header = pipeline.header
+        nodes = [node for part, own in pipeline.parts.items() if part.section is Section.ROUND for node in own.values()]
         parts = dict.fromkeys(str(node.settings.get("sql")) if node.use == "select" else node.use for node in nodes)
         number = (header.paper or "").removeprefix("arXiv:")
         cells = (

@@ -1,12 +1,16 @@
-"""What differs from round to round: settings that move."""
+"""What differs from round to round: settings that move, and stages."""
 
+import json
 import shutil
 
 import pytest
 
+from lineal.data.store import open_artifact
 from lineal.errors import DeclarationError
+from lineal.orchestrate.dvc_yaml import stage_text
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
+from lineal.step.runner import run_step
 from tests.e2e.toy_project import ROOT, TOY
 
 GENERATED = "{use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 2, max_tokens: 16}"
@@ -109,3 +113,158 @@ def test_setting_that_cannot_move_is_named_with_its_line(tmp_path, moves, messag
         changed((GENERATED, node.replace("samples: 2", f"samples: 2, {moves}").replace(", max_tokens: 16", ""))),
         message,
     )
+
+
+# -- stages -------------------------------------------------------------------------------------------------------------
+
+STAGED = f"""\
+{TOY[: TOY.index("round:")]}\
+round:
+  generated:  {GENERATED}
+  verified:   {{use: exact_match, rows: generated}}
+  filtered:   {FILTERED}
+  checkpoint: {SFT}
+  evaluation: {{use: accuracy, model: checkpoint, prompts: tasks.test, max_tokens: 16}}
+stages:
+  warm_up:
+    rounds: 2
+    round:
+      checkpoint: {{init: start.checkpoint, steps: null, epochs: 1}}
+  main:
+    round:
+      pairs:      {{use: select, rows: history.verified, sql: correct_against_incorrect}}
+      checkpoint: {{use: dpo, init: previous.checkpoint, reference: start.checkpoint, rows: pairs, steps: 3}}
+      filtered:   null
+"""
+
+
+def labels(plan, number):
+    return [step.label for step in plan.steps.values() if step.group == f"round_{number:02d}"]
+
+
+def test_stages_follow_one_another_and_previous_goes_through_them(tmp_path):
+    plan = planned(tmp_path, STAGED, rounds=2)
+    assert labels(plan, 2) == ["generated", "verified", "filtered", "checkpoint", "evaluation"]
+    assert labels(plan, 3) == labels(plan, 4) == ["generated", "verified", "pairs", "checkpoint", "evaluation"]
+    assert labels(plan, 5) == []
+    trained = [plan.step(f"toy/round_0{number}/checkpoint") for number in (1, 2, 3, 4)]
+    assert [one.component.use for one in trained] == ["sft", "sft", "dpo", "dpo"]
+    assert [one.inputs["init"][0].split("/")[1] for one in trained] == ["start", "start", "round_02", "round_03"]
+    assert (trained[0].component.epochs, trained[0].component.steps) == (1, None)
+    assert plan.step("toy/round_03/generated").inputs["model"] == ("toy/round_02/checkpoint",)
+    assert plan.step("toy/round_04/pairs").inputs["rows"] == tuple(f"toy/round_0{number}/verified" for number in (1, 2, 3, 4))
+    assert trained[2].paths == (("round", "checkpoint"), ("stages", "main", "round", "checkpoint"))
+
+
+def test_references_from_a_later_stage_mean_the_last_round_that_has_the_node(tmp_path):
+    finish = "finish:\n  last: {use: select, rows: [previous.filtered, history.filtered, previous.pairs], sql: keep_all}\n"
+    main = "      pairs:      {use: select, rows: [history.verified, previous.filtered, history.filtered], "
+    staged = STAGED.replace("      pairs:      {use: select, rows: history.verified, ", main) + finish
+    plan = planned(tmp_path, staged, rounds=2)
+    filtered = ("toy/round_01/filtered", "toy/round_02/filtered")
+    assert plan.step("toy/round_04/pairs").inputs["rows"][4:] == (filtered[1], *filtered)
+    assert plan.step("toy/finish/last").inputs["rows"] == (filtered[1], *filtered, "toy/round_04/pairs")
+
+
+def test_moving_settings_count_the_rounds_of_where_they_are_written(tmp_path):
+    staged = STAGED.replace("samples: 2, max_tokens: 16", "samples: 2, per_round: {max_tokens: 10, step: 1}").replace(
+        "rows: pairs, steps: 3", "rows: pairs, per_round: {steps: [30, 20]}"
+    )
+    plan = planned(tmp_path, staged, rounds=2)
+    assert [plan.step(f"toy/round_0{n}/generated").component.max_tokens for n in (1, 2, 3, 4)] == [10, 11, 12, 13]
+    assert [plan.step(f"toy/round_0{n}/checkpoint").component.steps for n in (3, 4)] == [30, 20]
+
+
+def test_profile_changes_a_stage_and_takes_one_away(tmp_path):
+    profiles = """\
+profiles:
+  short: {stages: {warm_up: {rounds: 1, round: {checkpoint: {epochs: 2}}}, main: {rounds: 2}}}
+  plain: {stages: {main: null, warm_up: {rounds: null}}}
+"""
+    plan = planned(tmp_path, STAGED + profiles, rounds=9, profile="short")
+    assert labels(plan, 3) and not labels(plan, 4)
+    assert plan.step("toy/round_01/checkpoint").component.epochs == 2
+    plan = planned(tmp_path, STAGED + profiles, rounds=3, profile="plain")
+    assert plan.step("toy/round_03/checkpoint").component.use == "sft" and not labels(plan, 4)
+
+
+def test_stages_of_a_population_begin_with_the_one_model_of_the_stage_before(tmp_path):
+    main = """\
+  main:
+    round:
+      generated:  {each: agent, model: "previous.checkpoint[agent]"}
+      verified:   {each: agent, rows: "generated[agent]"}
+      filtered:   {each: agent, rows: "verified[agent]"}
+      checkpoint: {each: agent, init: "previous.checkpoint[agent]", rows: "filtered[agent]"}
+      evaluation: {each: agent, model: "checkpoint[agent]"}
+      pool:       {use: select, rows: "history.pooled", sql: keep_all}
+      pooled:     {use: select, rows: "filtered[*]", sql: keep_all}
+"""
+    staged = STAGED[: STAGED.index("  main:")] + main + "each: {agent: [a, b]}\n"
+    plan = planned(tmp_path, staged, rounds=2)
+    assert plan.step("toy/round_03/checkpoint/b").inputs["init"] == ("toy/round_02/checkpoint",)
+    assert plan.step("toy/round_04/checkpoint/b").inputs["init"] == ("toy/round_03/checkpoint/b",)
+    assert plan.step("toy/round_04/pool").inputs["rows"] == ("toy/round_03/pooled", "toy/round_04/pooled")
+
+
+def test_stop_ends_the_last_stage_early_and_compares_with_the_stage_before(tmp_path):
+    plan = planned(tmp_path, STAGED + "stop: {use: plateau, metric: evaluation.accuracy}\n", rounds=3, seeds="[0, 1]")
+    stops = [key for key in plan.steps if key.endswith("/stop") and key.startswith("toy/")]
+    assert stops == [f"toy/round_0{number}/stop" for number in (3, 4, 5)]
+    assert "toy__seed_1/round_05/stop" in plan.steps
+    first = plan.step(stops[0])
+    assert {key.split("/")[1] for key in first.inputs["nodes"]} == {"round_02", "round_03"} and "before" not in first.inputs
+    assert first.settings_from["mark"] == ("toy/round_02/evaluation", "accuracy")
+    waits = {step.group: step.stopped_by for step in plan.steps.values() if step.label == "checkpoint" and step.pipeline == "toy"}
+    assert waits == {
+        "start": None, "round_01": None, "round_02": None, "round_03": None, "round_04": stops[0], "round_05": stops[1],
+        "best": stops[2],
+    }  # fmt: skip
+
+
+def test_best_round_may_be_the_last_of_the_stage_before(tmp_path):
+    """`min_gain: 1` lets nothing count as a gain: the run stops after the first round that may."""
+    stop = "stop: {use: plateau, metric: evaluation.accuracy, min_gain: 1.0}\n"
+    plan = planned(tmp_path, STAGED.replace("rounds: 2", "rounds: 1") + stop, rounds=2)
+    for key in plan.steps:
+        run_step(plan, key)
+    decided = json.loads((plan.project.root / "artifacts/toy/round_02/stop/settings.json").read_text())
+    assert decided["stopped"] and decided["last_round"] == 2 and decided["best_round"] in (1, 2)
+    best = f"round_0{decided['best_round']}/checkpoint"
+    assert decided["artifacts"]["checkpoint"]["step"] == best
+    stands = plan.project.root / "artifacts/toy/round_03/checkpoint"
+    assert open_artifact("toy/round_03/checkpoint", stands).manifest.step == best
+    assert open_artifact("toy/best/pairs", plan.project.root / "artifacts/toy/best/pairs").manifest.step == "round_02/pairs"
+
+
+MISTAKES = [
+    ("rounds: 2", "", r"toy\.yaml:\d+: stages\.main: warm_up and main say no number of rounds, but only one stage can"),
+    ("rounds: 2", "rounds: 0", r"toy\.yaml:\d+: stages\.warm_up\.rounds: must be a number of rounds from 1 on, got 0"),
+    ("rounds: 2", "rounds: two", r"stages\.warm_up\.rounds: must be a number of rounds from 1 on, got 'two'\. Leave it out in"),
+    ("rounds: 2", "runds: 2", r"stages\.warm_up\.runds: unknown key 'runds'\. Did you mean 'rounds'"),
+    ("  main:\n", "  Main:\n", r"stages\.Main: a stage's name is a lower-case word"),
+    ("use: dpo, ", "", r"stages\.main\.round\.checkpoint\.reference: unknown key 'reference'"),
+    ("rows: pairs", "rows: filtered", r"stages\.main\.round\.checkpoint\.rows: 'filtered' names no node of stages\.main"),
+    ("history.verified", "previous.pairs", r"stages\.main\.round\.pairs\.rows: 'previous\.pairs' in round 3 means start\.pairs"),
+    ("filtered:   null", "filtered:   {rows: pears}", r"toy\.yaml:24: stages\.main\.round\.filtered\.rows: 'pears' names"),
+    ("stages:\n", "stages: {}\nx:\n", r"toy\.yaml:\d+: x: unknown key 'x'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES)
+def test_stage_that_cannot_be_is_named_with_its_line(tmp_path, old, new, message):
+    assert old in STAGED
+    refused(tmp_path, STAGED.replace(old, new), message)
+
+
+def test_stages_without_a_stage_and_without_nodes_are_refused(tmp_path):
+    refused(tmp_path, TOY + "stages: {}\n", r"toy\.yaml:\d+: stages: names no stage; write NAME: \{rounds: 2, round")
+    refused(tmp_path, TOY + "stages: [warm_up]\n", r"stages: must hold keys and values, got \['warm_up'\]")
+    bare = TOY[: TOY.index("round:")] + "stages: {one: {rounds: 2}}\n"
+    refused(tmp_path, bare, r"toy\.yaml:\d+: stages\.one: is missing or empty; a pipeline needs tasks and a round")
+
+
+def test_stages_of_params_name_the_keys_that_declare_a_step(tmp_path):
+    plan = planned(tmp_path, STAGED)
+    text = stage_text(plan, plan.step("toy/round_03/checkpoint"))
+    assert "- round.checkpoint\n" in text and "- stages.main.round.checkpoint\n" in text

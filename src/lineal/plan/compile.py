@@ -13,7 +13,7 @@ from lineal.components.registry import BUILT_IN, Registry
 from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
 from lineal.recipe.document import KeyPath, declaration_error
 from lineal.recipe.per_round import rounds_that_differ
-from lineal.recipe.pipeline import STOP, Node, Pipeline, Section, settings_in_round
+from lineal.recipe.pipeline import STOP, Node, Part, Pipeline, Section, settings_in_round
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
 
@@ -54,15 +54,15 @@ class Compiler:
         self.pipeline = pipeline
         self.registry = registry
         self.surroundings = Surroundings(project.root, project.root / PIPELINES)
-        self.classes: dict[tuple[Section, str], type[Component]] = {}
+        self.classes: dict[tuple[Part, str], type[Component]] = {}
         problems = Problems()
-        for section, name, node in self._nodes():
+        for part, name, node in self._nodes():
             with problems.noted():
-                self.classes[section, name] = self._class_of(node)
+                self.classes[part, name] = self._class_of(node)
         problems.raise_all()
 
-    def _nodes(self) -> list[tuple[Section, str, Node]]:
-        return [(section, name, node) for section, nodes in self.pipeline.sections.items() for name, node in nodes.items()]
+    def _nodes(self) -> list[tuple[Part, str, Node]]:
+        return [(part, name, node) for part, nodes in self.pipeline.parts.items() for name, node in nodes.items()]
 
     def _class_of(self, node: Node) -> type[Component]:
         try:
@@ -94,17 +94,17 @@ class Compiler:
         problems.found = [error for error in problems.found if not isinstance(error.__cause__, MissingFile)]
         problems.raise_all()
 
-    def compile_all(self) -> dict[Section, dict[str, list[list[CompiledNode]]]]:
+    def compile_all(self) -> dict[Part, dict[str, list[list[CompiledNode]]]]:
         """Every node's forms.
 
         Raises:
             DeclarationError: as `check_settings` does, also where a file is missing.
         """
-        compiled: dict[Section, dict[str, list[list[CompiledNode]]]] = {section: {} for section in self.pipeline.sections}
+        compiled: dict[Part, dict[str, list[list[CompiledNode]]]] = {part: {} for part in self.pipeline.parts}
         problems = Problems()
-        for section, name, node in self._nodes():
+        for part, name, node in self._nodes():
             with problems.noted():
-                compiled[section][name] = self.forms(node)
+                compiled[part][name] = self.forms(node)
         problems.raise_all()
         return compiled
 
@@ -137,7 +137,7 @@ class Compiler:
         return CompiledNode(node, instance, component, inputs, settings_from)
 
     def _parse(self, node: Node, settings: dict[str, Any]) -> Component:
-        cls = self.classes[(node.section, node.name)]
+        cls = self.classes[(node.part, node.name)]
         document = self.pipeline.document
         try:
             return cls.parse(settings, self.surroundings)
@@ -155,16 +155,17 @@ class Compiler:
         reference = parse_reference(value) if isinstance(value, str) else None
         if reference is None or reference.part is None:
             return None
-        role = self._role_of(reference, node.section)
+        role = self._role_of(reference, node.part)
         return reference if role in VALUE_ROLES else None
 
-    def _role_of(self, reference: Reference, section: Section) -> Role | None:
+    def _role_of(self, reference: Reference, part: Part) -> Role | None:
+        start, rounds = Part(Section.START), [other for other in self.pipeline.parts if other.section is Section.ROUND]
         places = {
-            Scope.HERE: (section,),
-            Scope.START: (Section.START,),
-            Scope.PREVIOUS: (Section.ROUND, Section.START),
-            Scope.HISTORY: (Section.ROUND, Section.START),
-            Scope.TASKS: (Section.TASKS,),
+            Scope.HERE: [part],
+            Scope.START: [start],
+            Scope.PREVIOUS: [*rounds, start],
+            Scope.HISTORY: [*rounds, start],
+            Scope.TASKS: [Part(Section.TASKS)],
         }[reference.scope]
         for place in places:
             if (place, reference.node) in self.classes:

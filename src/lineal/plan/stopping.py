@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from lineal.plan.compile import CompiledNode
+from lineal.plan.kinds import round_group
 from lineal.plan.steps import Step
 from lineal.recipe.pipeline import BEST, STOP
 
@@ -18,23 +19,25 @@ BEFORE, NODES, MARK = "before", "nodes", "mark"
 """What the deciding step gets beside its settings: the decision before, all nodes of its round, and round 0's metric."""
 
 
-def stop_step(step: Step, made: Mapping[str, Step]) -> Step:
+def stop_step(step: Step, made: Mapping[str, Step], first: int) -> Step:
     """The deciding step of a round.
 
     Args:
         step: the step as declared.
         made: all steps before it.
+        first: the first round of those that may stop; what it must beat is what stands before it.
     """
     inputs = dict(step.inputs)
-    groups = [step.group] if step.round > 1 else ["start", step.group]
+    before = round_group(first - 1) if first > 1 else "start"
+    groups = [step.group] if step.round > first else [before, step.group]
     chosen = [other for other in made.values() if other.group in groups and other.label != STOP]
     inputs[NODES] = tuple(key for other in chosen for key in other.artifact_keys().values())
     settings_from = dict(step.settings_from)
-    if step.round > 1:
-        inputs[BEFORE] = (f"{step.pipeline}/round_{step.round - 1:02d}/{STOP}",)
+    if step.round > first:
+        inputs[BEFORE] = (f"{step.pipeline}/{round_group(step.round - 1)}/{STOP}",)
     else:
         for key, part in step.settings_from.values():
-            mark = f"{step.pipeline}/start/{key.split('/', 2)[2]}"
+            mark = f"{step.pipeline}/{before}/{key.split('/', 2)[2]}"
             settings_from |= {MARK: (mark, part)} if mark in made else {}
     return replace(step, inputs=inputs, settings_from=settings_from, stopped_by=None)
 
@@ -47,7 +50,7 @@ def best_steps(stop: CompiledNode, rounds: int, made: Mapping[str, Step]) -> Ite
         rounds: how many rounds the plan has.
         made: all steps of the plan so far.
     """
-    last = [step for step in made.values() if step.group == f"round_{rounds:02d}" and step.label != stop.label]
+    last = [step for step in made.values() if step.group == round_group(rounds) and step.label != stop.label]
     for step in last:
         decided = f"{step.pipeline}/{step.group}/{STOP}"
         yield replace(step, group=BEST, inputs=_adapter_bases(step), settings_from={}, stopped_by=decided)

@@ -10,10 +10,11 @@ from lineal.components.base import Columns
 from lineal.components.registry import Registry
 from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
+from lineal.plan.kinds import FINISH, START, TASKS, Kinds, round_group
 from lineal.plan.order import Made, NotPlanned, way
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
-from lineal.recipe.pipeline import BEST, STOP, Node, Pipeline, Section
+from lineal.recipe.pipeline import BEST, STOP, Node, Part, Pipeline, Section
 from lineal.recipe.project import Project
 from lineal.recipe.references import Accepts, ArtifactKind, Reference, Scope
 
@@ -31,71 +32,83 @@ def unroll(project: Project, pipeline: Pipeline, registry: Registry, rounds: int
 
 @dataclass(frozen=True)
 class Place:
-    """Where the unrolling stands: a section, and the round when the section is `round`."""
+    """Where the unrolling stands: a part of the pipeline, and the round when that is a round's."""
 
-    section: Section
+    part: Part
     round: int = 0
+
+    @property
+    def section(self) -> Section:
+        """The part's section."""
+        return self.part.section
 
     @property
     def group(self) -> str:
         """The middle part of step keys."""
-        return f"round_{self.round:02d}" if self.section is Section.ROUND else str(self.section)
+        return round_group(self.round) if self.section is Section.ROUND else str(self.section)
 
 
 class Unroller:
     """Resolves references round by round and collects the finished steps."""
 
     def __init__(self, compiler: Compiler, rounds: int) -> None:
-        self._compiler, self._rounds = compiler, rounds
-        self._pipeline = compiler.pipeline
+        self._compiler, self._pipeline = compiler, compiler.pipeline
+        self._kinds = Kinds(self._pipeline, rounds)
         self._made = Made()
         self._moving = {
-            section: {node.name for node in nodes.values() if node.per_round is not None}
-            for section, nodes in self._pipeline.sections.items()
+            part: {node.name for node in nodes.values() if node.per_round is not None}
+            for part, nodes in self._pipeline.parts.items()
         }
         self._forms = compiler.compile_all()
-        self._compiled = {section: {name: forms[0] for name, forms in nodes.items()} for section, nodes in self._forms.items()}
-        self._this_round: set[tuple[str, str]] = set()
-        self._needs: dict[Section, dict[str, list[str]]] = {}
+        self._compiled = {part: {name: forms[0] for name, forms in nodes.items()} for part, nodes in self._forms.items()}
+        self._this_round: set[tuple[Part, str, str]] = set()
+        self._needs: dict[Part, dict[str, list[str]]] = {}
         self._problems = Problems()
-        self._orders: dict[Section, list[str]] = {}
-        for section in Section:
+        self._orders: dict[Part, list[str]] = {}
+        for part in self._pipeline.parts:
             with self._problems.noted():
-                self._orders[section] = self._order(section)
+                self._orders[part] = self._order(part)
         self._problems.raise_all()
 
     def steps(self) -> Iterator[Step]:
         """The steps, in an order in which they can run."""
-        yield from self._section(Place(Section.TASKS))
-        yield from self._section(Place(Section.START))
-        for round_number in range(1, self._rounds + 1):
-            for name in sorted(self._moving[Section.TASKS], key=list(self._pipeline.sections[Section.TASKS]).index):
-                yield from self._node(self._pipeline.sections[Section.TASKS][name], Place(Section.ROUND, round_number))
-            yield from self._section(Place(Section.ROUND, round_number))
-            if self._stops:
-                yield self._keep(stop_step(self._step(self._stops[0], Place(Section.ROUND, round_number)), self._made))
+        yield from self._part(Place(TASKS))
+        yield from self._part(Place(START))
+        for round_number, part in self._kinds.rounds():
+            place = Place(part, round_number)
+            for name in self._pipeline.parts[TASKS]:
+                if name in self._moving[TASKS]:
+                    yield from self._node(self._pipeline.parts[TASKS][name], place)
+            yield from self._part(place)
+            if self._stops and part == self._kinds.last:
+                first = self._kinds.first_round(part)
+                yield self._keep(stop_step(self._step(self._stops[0], place), self._made, first))
         if self._stops:
-            for step in best_steps(self._stops[0], self._rounds, self._made):
+            for step in best_steps(self._stops[0], self._kinds.total, self._made):
                 yield self._keep(step)
-        yield from self._section(Place(Section.FINISH, self._rounds))
+        yield from self._part(Place(FINISH, self._kinds.total))
 
-    def _section(self, place: Place) -> Iterator[Step]:
-        for name in self._orders[place.section]:
-            moves = place.section is Section.TASKS and name in self._moving[Section.TASKS]
+    def _part(self, place: Place) -> Iterator[Step]:
+        for name in self._orders[place.part]:
+            moves = place.section is Section.TASKS and name in self._moving[TASKS]
             if not moves and name != STOP:
-                yield from self._node(self._pipeline.sections[place.section][name], place)
+                yield from self._node(self._pipeline.parts[place.part][name], place)
         if place.section in (Section.ROUND, Section.FINISH):
             self._problems.raise_all()
 
     def _node(self, node: Node, place: Place) -> Iterator[Step]:
-        moving = node.name in self._moving[node.section]
-        compiled = self._compiler.compile(node, place.round) if moving else self._compiled[node.section][node.name]
+        moving = node.name in self._moving[node.part]
+        compiled = self._moved(node, place.round) if moving else self._compiled[node.part][node.name]
         for item in compiled:
             step = None
             with self._problems.noted(), self._after_a_problem():
                 step = self._step(item, place)
             if step is not None:
                 yield self._keep(step)
+
+    def _moved(self, node: Node, round_number: int) -> list[CompiledNode]:
+        in_stage = self._pipeline.counts_in_stage(node)
+        return self._compiler.compile(node, round_number - (self._kinds.first_round(node.part) - 1 if in_stage else 0))
 
     @contextmanager
     def _after_a_problem(self) -> Iterator[None]:
@@ -113,7 +126,7 @@ class Unroller:
     @property
     def _stops(self) -> list[CompiledNode]:
         """The node that may stop the run; none or one."""
-        return self._compiled[Section.ROUND].get(STOP, [])
+        return self._compiled[self._kinds.last].get(STOP, [])
 
     def _step(self, item: CompiledNode, place: Place) -> Step:
         inputs = self._inputs(item, place)
@@ -150,19 +163,19 @@ class Unroller:
         return inputs
 
     def _stopped_by(self, place: Place) -> str | None:
-        """From round 2 on: what the round before decided."""
-        may_stop = bool(self._stops) and place.section is not Section.FINISH and place.round > 1
-        return f"{self._pipeline.name}/round_{place.round - 1:02d}/{STOP}" if may_stop else None
+        """From the second round of the last kind on: what the round before decided."""
+        may_stop = bool(self._stops) and place.part == self._kinds.last and place.round > self._kinds.first_round(place.part)
+        return f"{self._pipeline.name}/{round_group(place.round - 1)}/{STOP}" if may_stop else None
 
     # -- order inside a section -------------------------------------------------------------------------------------
 
-    def _order(self, section: Section) -> list[str]:
-        """The section's nodes in declared order, but each after what it needs.
+    def _order(self, part: Part) -> list[str]:
+        """The part's nodes in declared order, but each after what it needs.
 
         Raises:
             DeclarationError: they form a cycle.
         """
-        after = self._needs[section] = self._dependencies(section)
+        after = self._needs[part] = self._dependencies(part)
         order: list[str] = []
         visiting: list[str] = []
 
@@ -172,7 +185,9 @@ class Unroller:
             if name in visiting:
                 cycle = " -> ".join([*visiting[visiting.index(name) :], name])
                 fix = "Let one of them read previous.NODE, the last round's"
-                raise self._pipeline.document.error((str(section), name), f"the nodes need each other: {cycle}. {fix}")
+                raise self._pipeline.document.error(
+                    self._pipeline.parts[part][name].paths[0], f"the nodes need each other: {cycle}. {fix}"
+                )
             visiting.append(name)
             for needed in after[name]:
                 visit(needed)
@@ -183,13 +198,13 @@ class Unroller:
             visit(name)
         return order
 
-    def _dependencies(self, section: Section) -> dict[str, list[str]]:
+    def _dependencies(self, part: Part) -> dict[str, list[str]]:
         """By node, the nodes of its own section that it needs.
 
         `history.X` includes this round's X unless X needs the node that asks; which it is goes to `_this_round`. Where
         two such questions hang on each other, the one whose X is declared above the node that asks is answered first.
         """
-        nodes = self._forms[section]
+        nodes = self._forms[part]
         references = {
             name: [r for items in forms for item in items for r in _all_references(item)] for name, forms in nodes.items()
         }
@@ -199,12 +214,12 @@ class Unroller:
             (name, r.node)
             for name, found in references.items()
             for r in found
-            if section is Section.ROUND and r.scope is Scope.HISTORY and r.node in nodes
+            if part.section is Section.ROUND and r.scope is Scope.HISTORY and r.node in nodes
         ]
         for name, pooled in sorted(pools, key=lambda pair: place[pair[1]] > place[pair[0]]):
             if way(after, pooled, name) is None:
                 after[name].append(pooled)
-                self._this_round.add((name, pooled))
+                self._this_round.add((part, name, pooled))
         return after
 
     # -- references -------------------------------------------------------------------------------------------------
@@ -240,9 +255,9 @@ class Unroller:
         if reference.scope is Scope.TASKS:
             return self._tasks(item, field, reference, place)
         if reference.scope is Scope.START:
-            return self._in_group(item, field, reference, Section.START, "start")
+            return self._in_group(item, field, reference, START, "start")
         if reference.scope is Scope.HERE:
-            return self._in_group(item, field, reference, place.section, place.group)
+            return self._in_group(item, field, reference, place.part, place.group)
         if place.section in (Section.TASKS, Section.START):
             raise self._error(
                 item, field, f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME"
@@ -252,58 +267,71 @@ class Unroller:
         return self._history(item, field, reference, place)
 
     def _tasks(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        if reference.node not in self._moving[Section.TASKS]:
-            return self._in_group(item, field, reference, Section.TASKS, "tasks")
+        if reference.node not in self._moving[TASKS]:
+            return self._in_group(item, field, reference, TASKS, "tasks")
         if place.section is Section.START:
             raise self._error(item, field, f"{str(reference)!r} changes per round, and start stands before the first round")
-        return [self._made[f"{self._pipeline.name}/round_{place.round:02d}/tasks/{reference.node}"]]
+        return [self._made[f"{self._pipeline.name}/{round_group(place.round)}/tasks/{reference.node}"]]
 
     def _previous(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        last = place.round if place.section is Section.FINISH else place.round - 1
-        if last >= 1:
-            best = bool(self._stops) and place.section is Section.FINISH
-            return self._in_group(item, field, reference, Section.ROUND, BEST if best else f"round_{last:02d}")
-        if reference.node not in self._pipeline.sections[Section.START]:
-            self._require(item, field, reference, Section.ROUND)
-            why = f"in round 1 means start.{reference.node}, which is not declared; add it under start"
-            raise unknown_node(self._pipeline, item.node, field, reference, self._pipeline.sections[Section.START], why)
-        found = self._in_group(item, field, reference, Section.START, "start")
-        return found * self._population(reference) if len(found) == 1 else found
+        """The node of the last round that has it, seen from a place; start's where no round before has it."""
+        finish = place.section is Section.FINISH
+        last = place.round if finish else place.round - 1
+        found = self._kinds.last_with(reference.node, last)
+        here = place.part if not finish else self._kinds.last
+        if found is not None:
+            round_number, part = found
+            group = BEST if finish and self._stops and part == here else round_group(round_number)
+        elif reference.node in self._pipeline.parts[START] and (last < 1 or reference.node in self._kinds.names()):
+            part, group = START, str(Section.START)
+        else:
+            self._require_in_rounds(item, field, reference)
+            why = f"in round {place.round} means start.{reference.node}, which is not declared; add it under start"
+            raise unknown_node(self._pipeline, item.node, field, reference, self._pipeline.parts[START], why)
+        steps = self._in_group(item, field, reference, part, group, before=part != here)
+        return steps * self._population(reference, here) if len(steps) == 1 and part != here else steps
 
-    def _population(self, reference: Reference) -> int:
-        """How often `previous.X[*]` repeats a single start.X: once for each agent that X will have."""
-        node = self._pipeline.sections[Section.ROUND].get(reference.node)
+    def _population(self, reference: Reference, part: Part) -> int:
+        """How often `previous.X[*]` repeats a single X from before the part's rounds: once for each agent that X has there."""
+        node = self._pipeline.parts[part].get(reference.node)
         return len(self._pipeline.each[node.each]) if reference.instance == "*" and node is not None and node.each else 1
 
     def _history(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         """Start's node if it has one, then every round's up to the last that exists when this node runs."""
-        self._require(item, field, reference, Section.ROUND)
-        inclusive = place.section is Section.FINISH or (item.node.name, reference.node) in self._this_round
+        self._require_in_rounds(item, field, reference)
+        inclusive = place.section is Section.FINISH or (place.part, item.node.name, reference.node) in self._this_round
         last = place.round if inclusive else place.round - 1
         found: list[Step] = []
-        if reference.node in self._pipeline.sections[Section.START]:
-            found += self._in_group(item, field, reference, Section.START, "start")
-        for round_number in range(1, last + 1):
-            found += self._in_group(item, field, reference, Section.ROUND, f"round_{round_number:02d}")
+        if reference.node in self._pipeline.parts[START]:
+            found += self._in_group(item, field, reference, START, "start")
+        for round_number, part in self._kinds.rounds_with(reference.node, last):
+            found += self._in_group(item, field, reference, part, round_group(round_number))
         if not found:
-            needs = way(self._needs[Section.ROUND], reference.node, item.node.name) or [reference.node, item.node.name]
-            why = f"is empty in round 1, since in one round {' needs '.join(needs)}"
+            needs = way(self._needs[place.part], reference.node, item.node.name) or [reference.node, item.node.name]
+            why = f"is empty in round {place.round}, since in one round {' needs '.join(needs)}"
             fix = f"Let one of these read previous.NODE, the last round's, or declare start.{reference.node}"
             raise self._error(item, field, f"{str(reference)!r} {why}. {fix}")
         return found
 
-    def _require(self, item: CompiledNode, field: str, reference: Reference, section: Section) -> None:
-        known = self._pipeline.sections[section]
+    def _require_in_rounds(self, item: CompiledNode, field: str, reference: Reference) -> None:
+        known = self._kinds.names()
         if reference.node not in known:
-            raise unknown_node(self._pipeline, item.node, field, reference, known, f"names no node of {section}")
+            raise unknown_node(self._pipeline, item.node, field, reference, known, f"names no node of {Section.ROUND}")
 
-    def _in_group(self, item: CompiledNode, field: str, reference: Reference, section: Section, group: str) -> list[Step]:
-        """The step (or the instances) of a node in one group."""
-        self._require(item, field, reference, section)
-        target = self._pipeline.sections[section][reference.node]
+    def _require(self, item: CompiledNode, field: str, reference: Reference, part: Part) -> None:
+        known = self._pipeline.parts[part]
+        if reference.node not in known:
+            raise unknown_node(self._pipeline, item.node, field, reference, known, f"names no node of {part}")
+
+    def _in_group(
+        self, item: CompiledNode, field: str, reference: Reference, part: Part, group: str, before: bool = False
+    ) -> list[Step]:
+        """The step (or the instances) of a node in one group; `before` the rounds of its kind one may stand for several."""
+        self._require(item, field, reference, part)
+        target = self._pipeline.parts[part][reference.node]
         prefix = f"{self._pipeline.name}/{group}/{reference.node}"
         if target.each is None:
-            if reference.instance is not None and section is not Section.START:
+            if reference.instance is not None and not before and part is not START:
                 raise self._error(
                     item, field, f"{str(reference)!r}: {reference.node} is one node; leave out [{reference.instance}]"
                 )

@@ -113,6 +113,30 @@ def parse_document(text: str, name: str, dvc_reads: bool = False) -> Document:
     return Document(name, value, lines)
 
 
+def mapping_at(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
+    """A value that must be a mapping; nothing is an empty one.
+
+    Raises:
+        DeclarationError: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise document.error(path, f"must hold keys and values, got {value!r}")
+    return value
+
+
+def refuse_unknown(document: Document, path: KeyPath, value: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuses a key that is not known.
+
+    Raises:
+        DeclarationError: names the first.
+    """
+    for key in value:
+        if key not in known:
+            raise document.error((*path, key), f"unknown key {key!r}. {did_you_mean(key, known)}")
+
+
 def _check_depth(text: str, name: str) -> None:
     """Refuses text so deep that the C parser, which recurses, would crash; only text with that many marks can be."""
     if sum(map(text.count, "[{-?:")) < _MOST_MARKS:

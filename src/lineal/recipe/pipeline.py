@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from lineal.errors import Problems, did_you_mean
 from lineal.recipe.compute import Strict
-from lineal.recipe.document import Document, KeyPath
+from lineal.recipe.document import Document, KeyPath, mapping_at, refuse_unknown
 from lineal.recipe.per_round import check_per_round
 from lineal.recipe.per_round import settings_in_round as moved_settings
 from lineal.recipe.references import NAME, Scope
+from lineal.recipe.stages import STAGES, Layer, Stage, read_stages, stage_layers
 
 PAPER = "paper"
 """The profile that is the declaration as it stands."""
@@ -29,12 +30,23 @@ class Section(StrEnum):
     FINISH = "finish"
 
 
+class Part(NamedTuple):
+    """Nodes that are declared together: a section, or the round of one stage."""
+
+    section: Section
+    stage: str = ""
+
+    def __str__(self) -> str:
+        return f"{STAGES}.{self.stage}" if self.stage else str(self.section)
+
+
 _HEADER = ("method", "paper", "summary")
 STOP = "stop"
 """The key at the top that ends a run early; its node stands at the end of every round under this name."""
 BEST = "best"
 """Where the best round's nodes are found after the last round of a pipeline with `stop`."""
-_KEYS = (*_HEADER, "each", *(str(section) for section in Section), STOP, "profiles")
+PROFILES = "profiles"
+_KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, STOP, PROFILES)
 PER_ROUND = "per_round"
 _NODE_KEYS = ("use", "each", PER_ROUND)
 _RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Section} | {STOP, BEST}
@@ -64,6 +76,7 @@ class Node:
         use: the component's name.
         settings: everything but `use`, `each` and `per_round`.
         each: the variable that it is made for each value of.
+        stage: of a round's node, the stage; empty where there is one kind of rounds.
         per_round: settings that move with the round: lists of values, or first values and `step` to add.
         paths: the YAML keys that declare it (its own, and the profile's if that changes it).
     """
@@ -75,18 +88,36 @@ class Node:
     each: str | None
     per_round: Mapping[str, Any] | None
     paths: tuple[KeyPath, ...]
+    stage: str = ""
+
+    @property
+    def part(self) -> Part:
+        """Where it is declared."""
+        return Part(self.section, self.stage)
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One parsed pipeline file under one profile."""
+    """One parsed pipeline file under one profile.
+
+    Attributes:
+        name, document, header, profile: the file, what it says about itself, and the profile in force.
+        each: by variable, its values.
+        parts: the nodes of each section; with stages, each stage's in place of the round's.
+        stages: the kinds of rounds in their order; one without a name where no stages are declared.
+    """
 
     name: str
     document: Document
     header: Header
     profile: str
     each: Mapping[str, list[str]]
-    sections: Mapping[Section, Mapping[str, Node]]
+    parts: Mapping[Part, Mapping[str, Node]]
+    stages: tuple[Stage, ...]
+
+    def rounds(self, rounds: int) -> int:
+        """How many rounds there are in all where `params.yaml` asks for `rounds`."""
+        return sum(stage.rounds or rounds for stage in self.stages)
 
     def other_profiles(self) -> list[Pipeline]:
         """The same file under each profile that is not this one.
@@ -96,6 +127,11 @@ class Pipeline:
         """
         names = dict.fromkeys([PAPER, *(self.document.value.get("profiles") or {})])
         return [read_pipeline(self.name, self.document, name) for name in names if name != self.profile]
+
+    def counts_in_stage(self, node: Node) -> bool:
+        """Whether `per_round` is written in a stage, so that it counts the rounds of that stage and not all."""
+        path = self.path_of(node, PER_ROUND)
+        return STAGES in (path[0], path[2])
 
     def path_of(self, node: Node, key: str) -> KeyPath:
         """The YAML key that sets `key` on the node, `rewards.right.scorer` say: the profile's where it overrides."""
@@ -114,10 +150,10 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
     Raises:
         DeclarationError: an unknown key, a missing section, a malformed node; names file, line and key.
     """
-    value = _mapping(document, (), document.value)
+    value = mapping_at(document, (), document.value)
     problems = Problems()
     with problems.noted():
-        _refuse_unknown(document, (), value, _KEYS)
+        refuse_unknown(document, (), value, _KEYS)
     with problems.noted():
         header = _header(document, value)
     overrides: Mapping[str, Any] = {}
@@ -126,15 +162,36 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
     each: dict[str, list[str]] | None = None
     with problems.noted():
         each = _each(document, value.get("each", {}))
-    sections = {section: _section(document, value, overrides, section, profile, each, problems) for section in Section}
-    for section in (Section.TASKS, Section.ROUND):
-        if not sections[section] and not problems.found:
-            raise document.error((str(section),), "is missing or empty; a pipeline needs tasks and a round")
+    stages: tuple[Stage, ...] = (Stage(),)
     with problems.noted():
-        sections[Section.ROUND].update(_stop(document, value, overrides, profile))
+        stages = read_stages(document, value.get(STAGES), profile, overrides.get(STAGES))
+    parts = {}
+    for part in _parts(stages):
+        layers = [*_layers(value, profile, overrides, str(part.section))]
+        if part.stage:
+            layers += stage_layers(value, profile, overrides, part.stage)
+        parts[part] = _nodes(document, part, layers, each, problems)
+        if part.section in (Section.TASKS, Section.ROUND) and not parts[part] and not problems.found:
+            where = (STAGES, part.stage) if part.stage else (str(part),)
+            raise document.error(where, "is missing or empty; a pipeline needs tasks and a round")
+    last = Part(Section.ROUND, stages[-1].name)
+    with problems.noted():
+        parts[last].update(_stop(document, value, overrides, profile, last))
     problems.raise_all()
     assert each is not None
-    return Pipeline(name, document, header, profile, each, sections)
+    return Pipeline(name, document, header, profile, each, parts, stages)
+
+
+def _parts(stages: tuple[Stage, ...]) -> Iterator[Part]:
+    for section in Section:
+        names = [stage.name for stage in stages] if section is Section.ROUND else [""]
+        yield from (Part(section, name) for name in names)
+
+
+def _layers(value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], key: str) -> Iterator[Layer]:
+    """What a section declares, and what the profile lays over it."""
+    yield (key,), value.get(key, {})
+    yield (PROFILES, profile, key), overrides.get(key, {})
 
 
 def _header(document: Document, value: Mapping[str, Any]) -> Header:
@@ -146,10 +203,10 @@ def _header(document: Document, value: Mapping[str, Any]) -> Header:
 
 
 def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Mapping[str, Any]:
-    profiles = _mapping(document, ("profiles",), value.get("profiles", {}))
+    profiles = mapping_at(document, ("profiles",), value.get("profiles", {}))
     for name, override in profiles.items():
-        sections = _mapping(document, ("profiles", name), override)
-        _refuse_unknown(document, ("profiles", name), sections, (*(str(section) for section in Section), STOP))
+        sections = mapping_at(document, ("profiles", name), override)
+        refuse_unknown(document, (PROFILES, name), sections, (*(str(section) for section in Section), STAGES, STOP))
     if profile in profiles:
         return profiles[profile]  # type: ignore[no-any-return]
     if profile == PAPER:
@@ -160,7 +217,7 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
 
 
 def _each(document: Document, value: Any) -> dict[str, list[str]]:
-    variables = _mapping(document, ("each",), value)
+    variables = mapping_at(document, ("each",), value)
     for name, values in variables.items():
         words = isinstance(values, list) and values and all(isinstance(item, str) and NAME.match(item) for item in values)
         if not words or len(set(values)) != len(values):
@@ -168,55 +225,69 @@ def _each(document: Document, value: Any) -> dict[str, list[str]]:
     return dict(variables)
 
 
-def _section(
-    document: Document,
-    value: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    section: Section,
-    profile: str,
-    each: Mapping[str, list[str]] | None,
-    problems: Problems,
+def _nodes(
+    document: Document, part: Part, layers: Sequence[Layer], each: Mapping[str, list[str]] | None, problems: Problems
 ) -> dict[str, Node]:
-    """The section's nodes; what is wrong with one of them is noted, and the others are read all the same."""
-    declared: Mapping[str, Any] = {}
-    with problems.noted():
-        declared = _mapping(document, (section,), value.get(section, {}))
-    changed = _mapping(document, ("profiles", profile, section), overrides.get(section, {}))
-    nodes = {}
-    for name in dict.fromkeys([*declared, *changed]):
-        if name in changed and changed[name] is None:
-            continue
-        path, override_path = (str(section), name), ("profiles", profile, str(section), name)
-        paths = tuple(p for p, there in ((path, name in declared), (override_path, name in changed)) if there)
+    """A part's nodes, each layer laid over the ones before; what is wrong with one is noted, and the others are read."""
+    declared: list[tuple[KeyPath, Mapping[str, Any]]] = []
+    for path, value in layers:
         with problems.noted():
-            if not NAME.match(name) or name in _RESERVED:
-                raise document.error(paths[-1], f"a node's name is a lower-case word that is not {', '.join(sorted(_RESERVED))}")
-            laid = _laid_over(document, path, declared.get(name, {}), override_path, changed.get(name, {}))
-            nodes[name] = _node(document, section, name, laid, paths, each)
+            declared.append((path, mapping_at(document, path, value)))
+    nodes = {}
+    for name in dict.fromkeys(name for _, mapping in declared for name in mapping):
+        with problems.noted():
+            found = _layered(document, declared, name)
+            if found is not None:
+                laid, paths = found
+                nodes[name] = _node(document, part, name, laid, paths, each)
     return nodes
 
 
-def _laid_over(document: Document, path: KeyPath, base: Any, override_path: KeyPath, override: Any) -> Mapping[str, Any]:
-    """A node with the profile's keys over its own, null for a key's default; one that changes `use` replaces it."""
-    own, changed = _mapping(document, path, base), _mapping(document, override_path, override)
-    if "use" in changed and changed["use"] != own.get("use"):
+def _layered(
+    document: Document, layers: Sequence[tuple[KeyPath, Mapping[str, Any]]], name: str
+) -> tuple[Mapping[str, Any], tuple[KeyPath, ...]] | None:
+    """A node put together from the layers that name it, and where they do; None where the last word is null."""
+    laid: Mapping[str, Any] = {}
+    paths: list[KeyPath] = []
+    for index, (above, mapping) in enumerate(layers):
+        if name not in mapping:
+            continue
+        path = (*above, name)
+        if not NAME.match(name) or name in _RESERVED:
+            raise document.error(path, f"a node's name is a lower-case word that is not {', '.join(sorted(_RESERVED))}")
+        if mapping[name] is None and index > 0:
+            laid, paths = {}, []
+        else:
+            laid = _laid_over(document, laid, path, mapping[name])
+            paths.append(path)
+    return (laid, tuple(paths)) if paths else None
+
+
+def _laid_over(document: Document, own: Mapping[str, Any], path: KeyPath, override: Any) -> Mapping[str, Any]:
+    """A node with a later layer's keys over its own, null for a key's default; one that changes `use` replaces it."""
+    changed = mapping_at(document, path, override)
+    if not own or ("use" in changed and changed["use"] != own.get("use")):
         return changed
     return {key: item for key, item in {**own, **changed}.items() if item is not None or key not in changed}
 
 
-def _stop(document: Document, value: Mapping[str, Any], overrides: Mapping[str, Any], profile: str) -> dict[str, Node]:
+def _stop(
+    document: Document, value: Mapping[str, Any], overrides: Mapping[str, Any], profile: str, part: Part
+) -> dict[str, Node]:
     """The node that `stop:` declares, if anything does; a profile's `stop: null` takes it away."""
-    path, override_path = (STOP,), ("profiles", profile, STOP)
     if overrides.get(STOP, value.get(STOP)) is None:
         return {}
-    laid = _laid_over(document, path, value.get(STOP), override_path, overrides.get(STOP))
-    paths = tuple(p for p, there in ((path, STOP in value), (override_path, STOP in overrides)) if there)
-    return {STOP: _node(document, Section.ROUND, STOP, laid, paths, {})}
+    layers = [((STOP,), value.get(STOP)), ((PROFILES, profile, STOP), overrides.get(STOP))]
+    there = [(path, layer) for path, layer in layers if layer is not None]
+    laid: Mapping[str, Any] = {}
+    for path, layer in there:
+        laid = _laid_over(document, laid, path, layer)
+    return {STOP: _node(document, part, STOP, laid, tuple(path for path, _ in there), {})}
 
 
 def _node(
     document: Document,
-    section: Section,
+    part: Part,
     name: str,
     value: Mapping[str, Any],
     paths: tuple[KeyPath, ...],
@@ -233,12 +304,12 @@ def _node(
     if variable is not None and each is not None and variable not in each:
         raise document.error((*path, "each"), f"unknown variable {variable!r}. {did_you_mean(variable, each)}")
     per_round = value.get(PER_ROUND)
-    if per_round is not None and section not in (Section.TASKS, Section.ROUND):
-        raise document.error((*path, PER_ROUND), f"only tasks and round nodes have rounds; this one stands in {section}")
+    if per_round is not None and part.section not in (Section.TASKS, Section.ROUND):
+        raise document.error((*path, PER_ROUND), f"only tasks and round nodes have rounds; this one stands in {part}")
     if per_round is not None:
-        check_per_round(document, (*path, PER_ROUND), _mapping(document, (*path, PER_ROUND), per_round), _NODE_KEYS)
+        check_per_round(document, (*path, PER_ROUND), mapping_at(document, (*path, PER_ROUND), per_round), _NODE_KEYS)
     settings = {key: item for key, item in value.items() if key not in _NODE_KEYS}
-    return Node(name, section, use, settings, variable, per_round, paths)
+    return Node(name, part.section, use, settings, variable, per_round, paths, part.stage)
 
 
 def settings_in_round(document: Document, node: Node, round_number: int) -> dict[str, Any]:
@@ -252,17 +323,3 @@ def settings_in_round(document: Document, node: Node, round_number: int) -> dict
     moved = moved_settings(document, (*node.paths[-1], PER_ROUND), node.per_round, round_number)
     settings = {**node.settings, **moved}
     return {key: value for key, value in settings.items() if value is not None or key not in moved}
-
-
-def _mapping(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise document.error(path, f"must hold keys and values, got {value!r}")
-    return value
-
-
-def _refuse_unknown(document: Document, path: KeyPath, value: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in value:
-        if key not in known:
-            raise document.error((*path, key), f"unknown key {key!r}. {did_you_mean(key, known)}")

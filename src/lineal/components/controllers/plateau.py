@@ -25,7 +25,8 @@ class Plateau(Component):
         metric: an evaluation's number; larger is better.
         patience: after so many rounds without a gain the run stops.
         min_gain: a rise since the last gain counts as one when it is larger than this.
-        mark: what round 0 reached; the plan takes it from start's node of the same name.
+        mark: what the round before reached, which is round 0 but for the later stages; the plan takes it from the node of the
+            same name.
     """
 
     role: ClassVar[Role] = Role.CONTROLLER
@@ -41,15 +42,23 @@ class Plateau(Component):
     def run(self, step: Workspace) -> None:
         """Goes on from the decision before; once stopped, a run stays so."""
         before = [values_of(artifact) for artifact in step.inputs.get("before", ())]
-        state = before[0] if before else self._round_0(step)
+        state = before[0] if before else self._before(step)
         if not state["stopped"]:
             state = self._decided(step, state)
         write_settings(step, state)
 
-    def _round_0(self, step: Workspace) -> dict[str, Any]:
-        """What round 1 must beat."""
-        artifacts = {**_listed(step, step.step.partition("/")[0]), **_listed(step, "start")}
-        return {"stopped": False, "best_round": 0, "best": self.mark, "gained": self.mark, "waited": 0, "artifacts": artifacts}
+    def _before(self, step: Workspace) -> dict[str, Any]:
+        """What the first round that may stop must beat: round 0, or the last round of the stage before."""
+        own, number = step.step.partition("/")[0], step.round - 1
+        artifacts = {**_listed(step, own), **_listed(step, f"round_{number:02d}" if number else "start")}
+        return {
+            "stopped": False,
+            "best_round": number,
+            "best": self.mark,
+            "gained": self.mark,
+            "waited": 0,
+            "artifacts": artifacts,
+        }
 
     def _decided(self, step: Workspace, state: Mapping[str, Any]) -> dict[str, Any]:
         best = {}

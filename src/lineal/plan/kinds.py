@@ -1,0 +1,58 @@
+"""Which round is of which kind, and which nodes it has: all alike, or the stages one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from lineal.recipe.pipeline import Node, Part, Pipeline, Section
+
+TASKS, START, FINISH = Part(Section.TASKS), Part(Section.START), Part(Section.FINISH)
+
+
+def round_group(round_number: int) -> str:
+    """A round in the keys of its steps: `round_02`."""
+    return f"round_{round_number:02d}"
+
+
+class Kinds:
+    """The rounds of a pipeline.
+
+    Args:
+        pipeline: the pipeline.
+        rounds: how many rounds `params.yaml` asks for.
+
+    Attributes:
+        total: how many there are in all.
+        last: the part that declares the last round's nodes.
+    """
+
+    def __init__(self, pipeline: Pipeline, rounds: int) -> None:
+        self._parts: Mapping[Part, Mapping[str, Node]] = pipeline.parts
+        self._of: list[Part] = []
+        for stage in pipeline.stages:
+            self._of += [Part(Section.ROUND, stage.name)] * (stage.rounds or rounds)
+        self.total, self.last = len(self._of), self._of[-1]
+        self._first = {part: self._of.index(part) + 1 for part in dict.fromkeys(self._of)}
+
+    def rounds(self) -> Iterator[tuple[int, Part]]:
+        """Every round's number, from 1 on, and the part that declares its nodes."""
+        return enumerate(self._of, 1)
+
+    def first_round(self, part: Part) -> int:
+        """The number of the first round of a kind."""
+        return self._first[part]
+
+    def names(self) -> dict[str, None]:
+        """The nodes that some round has."""
+        return {name: None for part in dict.fromkeys(self._of) for name in self._parts[part]}
+
+    def rounds_with(self, name: str, last: int) -> Iterator[tuple[int, Part]]:
+        """The rounds up to `last` that have a node."""
+        return ((number, part) for number, part in enumerate(self._of[:last], 1) if name in self._parts[part])
+
+    def last_with(self, name: str, last: int) -> tuple[int, Part] | None:
+        """The last of them; None where there is none."""
+        for number in range(last, 0, -1):
+            if name in self._parts[self._of[number - 1]]:
+                return number, self._of[number - 1]
+        return None

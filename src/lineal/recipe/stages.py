@@ -1,0 +1,90 @@
+"""`stages:`: kinds of rounds, one after another, each laid over what all rounds have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lineal.recipe.document import Document, KeyPath, mapping_at, refuse_unknown
+from lineal.recipe.references import NAME
+
+STAGES = "stages"
+"""The key at the top under which kinds of rounds stand, one after another."""
+ROUNDS, ROUND = "rounds", "round"
+
+Declared = list[tuple[KeyPath, Mapping[str, Any]]]
+Layer = tuple[KeyPath, Any]
+"""Where something is declared, and what stands there; a later layer is laid over the ones before."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of rounds.
+
+    Attributes:
+        name: its name; empty where a pipeline declares no stages.
+        rounds: how many; None for as many as `params.yaml` asks for.
+    """
+
+    name: str = ""
+    rounds: int | None = None
+
+
+def read_stages(document: Document, declared: Any, profile: str, changed: Any) -> tuple[Stage, ...]:
+    """The stages in their order, those that a profile adds last; one without a name where nothing is declared.
+
+    Raises:
+        DeclarationError: a stage is no mapping, has an unknown key or no round of its own kind; names file, line and key.
+    """
+    over = ("profiles", profile, STAGES)
+    layers: Declared = [((STAGES,), mapping_at(document, (STAGES,), declared)), (over, mapping_at(document, over, changed))]
+    if declared is None and not layers[1][1]:
+        return (Stage(),)
+    names = dict.fromkeys(name for _, mapping in layers for name in mapping)
+    stages = [stage for name in names if (stage := _stage(document, layers, name)) is not None]
+    if not stages:
+        raise document.error((STAGES,), "names no stage; write NAME: {rounds: 2, round: {...}}, or leave it out")
+    _require_one_open(document, stages)
+    return tuple(stages)
+
+
+def _stage(document: Document, layers: Declared, name: str) -> Stage | None:
+    """A stage as its layers say; None where a profile's null takes it away."""
+    rounds: Any = None
+    there = True
+    for index, (above, mapping) in enumerate(layers):
+        if name not in mapping:
+            continue
+        path = (*above, name)
+        there = mapping[name] is not None or index == 0
+        own = _checked(document, path, mapping[name])
+        rounds = own.get(ROUNDS, rounds)
+        if rounds is not None and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
+            raise document.error((*path, ROUNDS), f"must be a number of rounds from 1 on, got {rounds!r}. {_FIX}")
+    return Stage(name, rounds) if there else None
+
+
+_FIX = "Leave it out in the one stage that has as many rounds as params.yaml says"
+
+
+def _checked(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
+    if not NAME.match(str(path[-1])):
+        raise document.error(path, "a stage's name is a lower-case word")
+    own = mapping_at(document, path, value)
+    refuse_unknown(document, path, own, (ROUNDS, ROUND))
+    return own
+
+
+def _require_one_open(document: Document, stages: list[Stage]) -> None:
+    opened = [stage.name for stage in stages if stage.rounds is None]
+    if len(opened) > 1:
+        what = f"{' and '.join(opened)} say no number of rounds, but only one stage can have those of params.yaml"
+        raise document.error((STAGES, opened[1]), f"{what}. Write rounds: N in the others")
+
+
+def stage_layers(value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], name: str) -> Iterator[Layer]:
+    """What a stage's own round declares, and what the profile lays over it."""
+    for above, stages in (((STAGES,), value.get(STAGES)), (("profiles", profile, STAGES), overrides.get(STAGES))):
+        stage = (stages or {}).get(name)
+        yield (*above, name, ROUND), (stage or {}).get(ROUND, {})
