@@ -11,7 +11,7 @@ from lineal.components.registry import Registry
 from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
 from lineal.plan.kinds import FINISH, START, TASKS, Kinds, round_group
-from lineal.plan.order import Made, NotPlanned, way
+from lineal.plan.order import Made, NotPlanned, Order, order_of, way
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
 from lineal.recipe.pipeline import BEST, STOP, Node, Part, Pipeline, Section
@@ -61,13 +61,11 @@ class Unroller:
         }
         self._forms = compiler.compile_all()
         self._compiled = {part: {name: forms[0] for name, forms in nodes.items()} for part, nodes in self._forms.items()}
-        self._this_round: set[tuple[Part, str, str]] = set()
-        self._needs: dict[Part, dict[str, list[str]]] = {}
         self._problems = Problems()
-        self._orders: dict[Part, list[str]] = {}
+        self._orders: dict[Part, Order] = {}
         for part in self._pipeline.parts:
             with self._problems.noted():
-                self._orders[part] = self._order(part)
+                self._orders[part] = order_of(self._pipeline, part, self._forms[part])
         self._problems.raise_all()
 
     def steps(self) -> Iterator[Step]:
@@ -89,7 +87,7 @@ class Unroller:
         yield from self._part(Place(FINISH, self._kinds.total))
 
     def _part(self, place: Place) -> Iterator[Step]:
-        for name in self._orders[place.part]:
+        for name in self._orders[place.part].names:
             moves = place.section is Section.TASKS and name in self._moving[TASKS]
             if not moves and name != STOP:
                 yield from self._node(self._pipeline.parts[place.part][name], place)
@@ -166,61 +164,6 @@ class Unroller:
         """From the second round of the last kind on: what the round before decided."""
         may_stop = bool(self._stops) and place.part == self._kinds.last and place.round > self._kinds.first_round(place.part)
         return f"{self._pipeline.name}/{round_group(place.round - 1)}/{STOP}" if may_stop else None
-
-    # -- order inside a section -------------------------------------------------------------------------------------
-
-    def _order(self, part: Part) -> list[str]:
-        """The part's nodes in declared order, but each after what it needs.
-
-        Raises:
-            DeclarationError: they form a cycle.
-        """
-        after = self._needs[part] = self._dependencies(part)
-        order: list[str] = []
-        visiting: list[str] = []
-
-        def visit(name: str) -> None:
-            if name in order:
-                return
-            if name in visiting:
-                cycle = " -> ".join([*visiting[visiting.index(name) :], name])
-                fix = "Let one of them read previous.NODE, the last round's"
-                raise self._pipeline.document.error(
-                    self._pipeline.parts[part][name].paths[0], f"the nodes need each other: {cycle}. {fix}"
-                )
-            visiting.append(name)
-            for needed in after[name]:
-                visit(needed)
-            visiting.pop()
-            order.append(name)
-
-        for name in after:
-            visit(name)
-        return order
-
-    def _dependencies(self, part: Part) -> dict[str, list[str]]:
-        """By node, the nodes of its own section that it needs.
-
-        `history.X` includes this round's X unless X needs the node that asks; which it is goes to `_this_round`. Where
-        two such questions hang on each other, the one whose X is declared above the node that asks is answered first.
-        """
-        nodes = self._forms[part]
-        references = {
-            name: [r for items in forms for item in items for r in _all_references(item)] for name, forms in nodes.items()
-        }
-        after = {name: [r.node for r in found if r.scope is Scope.HERE and r.node in nodes] for name, found in references.items()}
-        place = {name: index for index, name in enumerate(nodes)}
-        pools = [
-            (name, r.node)
-            for name, found in references.items()
-            for r in found
-            if part.section is Section.ROUND and r.scope is Scope.HISTORY and r.node in nodes
-        ]
-        for name, pooled in sorted(pools, key=lambda pair: place[pair[1]] > place[pair[0]]):
-            if way(after, pooled, name) is None:
-                after[name].append(pooled)
-                self._this_round.add((part, name, pooled))
-        return after
 
     # -- references -------------------------------------------------------------------------------------------------
 
@@ -299,7 +242,7 @@ class Unroller:
     def _history(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         """Start's node if it has one, then every round's up to the last that exists when this node runs."""
         self._require_in_rounds(item, field, reference)
-        inclusive = place.section is Section.FINISH or (place.part, item.node.name, reference.node) in self._this_round
+        inclusive = place.section is Section.FINISH or (item.node.name, reference.node) in self._orders[place.part].this_round
         last = place.round if inclusive else place.round - 1
         found: list[Step] = []
         if reference.node in self._pipeline.parts[START]:
@@ -307,7 +250,7 @@ class Unroller:
         for round_number, part in self._kinds.rounds_with(reference.node, last):
             found += self._in_group(item, field, reference, part, round_group(round_number))
         if not found:
-            needs = way(self._needs[place.part], reference.node, item.node.name) or [reference.node, item.node.name]
+            needs = way(self._orders[place.part].needs, reference.node, item.node.name) or [reference.node, item.node.name]
             why = f"is empty in round {place.round}, since in one round {' needs '.join(needs)}"
             fix = f"Let one of these read previous.NODE, the last round's, or declare start.{reference.node}"
             raise self._error(item, field, f"{str(reference)!r} {why}. {fix}")
@@ -400,8 +343,3 @@ class Unroller:
 
     def _error(self, item: CompiledNode, field: str, message: str) -> Exception:
         return self._pipeline.document.error(self._pipeline.path_of(item.node, field), message)
-
-
-def _all_references(item: CompiledNode) -> list[Reference]:
-    from_fields = [reference for references, _ in item.inputs.values() for reference in references]
-    return [*from_fields, *item.settings_from.values()]
