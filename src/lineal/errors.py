@@ -10,6 +10,7 @@
     ├── MachineError         this machine lacks what a step asks for: a GPU, memory, a package
     ├── SandboxError         programs that a model wrote cannot be run safely on this machine
     ├── CheckFailure         a blocking check of a step's result failed
+    ├── Waiting              a step waits for a file that people or other programs write (exit status 3)
     ├── StepBusy             another process is making the same step
     └── StepFailure          a step failed while it ran under DVC or Dagster
 
@@ -84,6 +85,12 @@ class CheckFailure(LinealError):
 
 class MissingFile(ValueError):
     """A declaration names a file of the project that is not there; who reads the YAML adds file, line and key."""
+
+
+class Waiting(LinealError):
+    """A file that arrives between rounds is not here yet; nothing went wrong."""
+
+    exit_status = 3
 
 
 class StepBusy(LinealError):

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from lineal import __version__
-from lineal.cli import look, planning, prove, retracting, running, sharing
+from lineal.cli import labelling, look, planning, prove, retracting, running, sharing
 from lineal.cli.running import RUN
-from lineal.errors import LinealError, RunFailure
+from lineal.errors import LinealError, RunFailure, Waiting
 
 INTERRUPTED = 130
 
@@ -28,8 +28,8 @@ def lineal(context: click.Context, project: Path) -> None:
 
 
 for _command in (
-    planning.plan, planning.status, running.run, running.step, running.sync, running.ui, look.show, look.trace, look.taint,
-    retracting.retract, look.report, prove.contamination, prove.diff, prove.round_, sharing.init, sharing.export,
+    planning.plan, planning.status, running.run, running.step, labelling.label, running.sync, running.ui, look.show, look.trace,
+    look.taint, retracting.retract, look.report, prove.contamination, prove.diff, prove.round_, sharing.init, sharing.export,
     sharing.openlineage,
 ):  # fmt: skip
     _command.short_help = " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")  # click would cut it
@@ -40,7 +40,7 @@ def run_command(arguments: list[str] | None = None) -> int:
     """Runs one command line; errors go to stderr.
 
     Returns:
-        0 done, 1 a step or check failed, 2 wrong use, 130 interrupted.
+        0 done, 1 a step or check failed, 2 wrong use, 3 waiting for a file, 130 interrupted.
     """
     try:
         lineal.main(arguments, prog_name="lineal", standalone_mode=False)
@@ -53,7 +53,7 @@ def run_command(arguments: list[str] | None = None) -> int:
         return error.exit_status
     except LinealError as error:
         if RUN not in os.environ:  # else `lineal run` reports it
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"{'waiting' if isinstance(error, Waiting) else 'error'}: {error}", err=True)
         return error.exit_status
     except click.ClickException as error:
         error.show()

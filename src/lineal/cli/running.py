@@ -56,28 +56,31 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool, as_json: boo
     from lineal.orchestrate.retracting import settled_plan
     from lineal.plan import make_plan
     from lineal.recipe.project import find_root, open_project
+    from lineal.step.waiting import held_up, waiting_for
 
     project = open_project(find_root(directory))
     plan = make_plan(project) if dry_run else settled_plan(project)
     if not dry_run and write_dvc_yaml(plan):
         click.echo(f"dvc.yaml written: {len(plan.steps)} stages", err=as_json)
     chosen = plan.select(selection) if selection else list(plan.steps.values())
-    stale = DvcProject(project.root).stale(plan, chosen)
+    ready, waiting = held_up(plan, DvcProject(project.root).stale(plan, chosen))
     if as_json:
-        outcomes = _materialize(project, plan, stale) if stale and not dry_run else {}
-        steps = [{"key": item.key, "component": item.component.use, "outcome": outcomes.get(item.key)} for item in stale]
-        click.echo(json.dumps({"selected": len(chosen), "dry_run": dry_run, "steps": steps}, indent=2))
-        return
-    if dry_run:
-        for item in stale:
+        outcomes = _materialize(project, plan, ready) if ready and not dry_run else {}
+        steps = [{"key": item.key, "component": item.component.use, "outcome": outcomes.get(item.key)} for item in ready]
+        held = [item.key for item in waiting]
+        click.echo(json.dumps({"selected": len(chosen), "dry_run": dry_run, "steps": steps, "waiting": held}, indent=2))
+    elif dry_run:
+        for item in ready:
             click.echo(f"would run {item.key} ({item.component.use})")
-        click.echo(f"{len(stale)} of {len(chosen)} selected steps would run")
-        return
-    if not stale:
+        click.echo(f"{len(ready)} of {len(chosen)} selected steps would run")
+    elif ready:
+        _materialize(project, plan, ready)
+        _say_what_came_out(plan)
+    elif not waiting:
         click.echo(f"nothing to do: {len(chosen)} steps are up to date")
-        return
-    _materialize(project, plan, stale)
-    _say_what_came_out(plan)
+    if waiting:
+        _tell_dagster(project, plan)
+        raise waiting_for(waiting)
 
 
 def _materialize(project: Project, plan: Plan, stale: list[Step]) -> dict[str, str]:
@@ -102,6 +105,15 @@ def _materialize(project: Project, plan: Plan, stale: list[Step]) -> dict[str, s
             return materialize(plan, stale)
         finally:
             del os.environ[RUN]
+
+
+def _tell_dagster(project: Project, plan: Plan) -> None:
+    """Shows in Dagster which assets wait for a file."""
+    from lineal.orchestrate.dagster_arrivals import report_waiting
+    from lineal.orchestrate.dagster_run import use_project_instance
+
+    use_project_instance(project.root)
+    report_waiting(plan)
 
 
 def _say_what_came_out(plan: Plan) -> None:

@@ -67,6 +67,21 @@ class Surroundings:
     pipeline_directory: Path
 
 
+@dataclass(frozen=True)
+class Awaited:
+    """A file that people or other programs write while a pipeline runs.
+
+    Attributes:
+        path: where it will be, relative to the project.
+        here: whether it is there, or tracked by DVC.
+        fix: what to do to get it, as a sentence.
+    """
+
+    path: str
+    here: bool
+    fix: str
+
+
 class Component(Strict):
     """Base of all components. A subclass is one node's `use:` and its identity settings.
 
@@ -123,6 +138,18 @@ class Component(Strict):
     def embedded(self) -> Mapping[str, Component]:
         """By the place in this one's settings (`verifier`, `rewards.right`), the components inside it. They read its rows."""
         return {}
+
+    def placed(self, round_number: int | None, seed: int) -> Self:
+        """The component in a round, or outside the rounds (None), for settings that name the round or the seed.
+
+        Raises:
+            ValueError: a setting names the round where there is none, or must name it.
+        """
+        return self
+
+    def awaited(self, key: str) -> Awaited | None:
+        """The file that the step with this key waits for, where it may arrive after the run began; None for most."""
+        return None
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
         """By input field: the references as written, and what the field accepts.
@@ -204,6 +231,6 @@ def merged(*columns: Columns) -> Columns:
 
 
 __all__ = [
-    "MAIN", "Columns", "Component", "ModelRef", "ModelsRef", "Output", "Role", "RowsRef", "SamplerRef", "Surroundings",
+    "MAIN", "Awaited", "Columns", "Component", "ModelRef", "ModelsRef", "Output", "Role", "RowsRef", "SamplerRef", "Surroundings",
     "ValuesRef", "Workspace", "merged",
 ]  # fmt: skip

@@ -15,8 +15,8 @@ import dagster as dg
 
 from lineal.components.base import Output
 from lineal.data.store import open_artifact
-from lineal.errors import LinealError
-from lineal.orchestrate.dagster_checks import check_results, check_specs, failed_check
+from lineal.errors import LinealError, Waiting
+from lineal.orchestrate.dagster_checks import check_results, check_specs, failed_check, waiting_result
 from lineal.orchestrate.dagster_events import materialization
 from lineal.orchestrate.dagster_executors import op_tags
 from lineal.orchestrate.dagster_keys import asset_key, group_name, op_name
@@ -30,6 +30,7 @@ from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
 from lineal.step.runlog import progress_path
 from lineal.step.runner import component_tag
+from lineal.step.waiting import ARRIVED, require_arrived
 
 if TYPE_CHECKING:
     from lineal.orchestrate.dvc_repo import DvcProject, Reproduction
@@ -107,11 +108,16 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator
     from lineal.orchestrate.dvc_repo import CheckedStepFailure
 
     try:
+        require_arrived(step)
         _look_ahead(context, plan)
         yield from _results(context, plan, step, _reproduce(context, plan, step))
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
         _call_it_canceled(context)
         raise dg.DagsterExecutionInterruptedError(f"{step.key} was interrupted; finished shards are kept") from error
+    except Waiting as error:
+        if ARRIVED in {check.name for check in context.selected_asset_check_keys}:
+            yield waiting_result(step, str(error))
+        raise dg.Failure(str(error), allow_retries=False) from error
     except CheckedStepFailure as error:
         if error.check in {check.name for check in context.selected_asset_check_keys}:
             yield failed_check(step, error.check, str(error))

@@ -10,6 +10,7 @@ from lineal.data.store import open_artifact
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.plan import Plan, Step
 from lineal.step.checks import BLOCKING, SERIOUS, WARNING, CheckResult, checks_of, retraction_check, run_checks
+from lineal.step.waiting import ARRIVED
 
 
 def check_specs(plan: Plan, step: Step) -> list[dg.AssetCheckSpec]:
@@ -41,6 +42,14 @@ def _result(step: Step, result: CheckResult) -> dg.AssetCheckResult:
 def retraction_result(step: Step, marks: Mapping[str, str]) -> dg.AssetCheckResult:
     """The result of the check on retracted rows for a checkpoint that is tainted for these reasons; see `step.tainted`."""
     return _result(step, retraction_check(step, marks))
+
+
+def waiting_result(step: Step, why: str) -> dg.AssetCheckResult:
+    """The result of the check of a step whose file has not arrived: a warning, since nothing went wrong."""
+    severity = dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(
+        asset_key=asset_key(step.key), check_name=ARRIVED, passed=False, severity=severity, description=why
+    )
 
 
 def evaluation(step: Step, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:

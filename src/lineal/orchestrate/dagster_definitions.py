@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from lineal.orchestrate.dagster_arrivals import arrivals
 from lineal.orchestrate.dagster_assets import step_assets
 from lineal.orchestrate.dagster_executors import executor_of
 from lineal.orchestrate.dagster_keys import asset_keys, job_name
@@ -28,7 +29,7 @@ def definitions(root: Path) -> dg.Definitions:
     return dg.Definitions(
         assets=step_assets(plan, plan.steps.values()),
         jobs=[_job(plan, name) for name in plan.pipelines],
-        sensors=[_sensor(root)],
+        sensors=[_sensor(root), *_arrivals(root, plan)],
         executor=executor_of(plan),
     )
 
@@ -50,3 +51,18 @@ def _sensor(root: Path) -> dg.SensorDefinition:
         return dg.SensorResult(asset_events=events) if events else dg.SkipReason("Dagster knows everything that dvc.lock records")
 
     return made_by_dvc
+
+
+def _arrivals(root: Path, plan: Plan) -> list[dg.SensorDefinition]:
+    """A sensor that goes on when an awaited file is here, for projects that wait for any; a person turns it on."""
+    if not any(step.component.awaited(step.key) for step in plan.steps.values()):
+        return []
+
+    @dg.sensor(
+        name="awaited_files", minimum_interval_seconds=SENSOR_SECONDS, jobs=[_job(plan, name) for name in plan.pipelines],
+        description="Makes the assets that wait for a file, such as people's labels, when it is there.",
+    )  # fmt: skip
+    def awaited_files(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        return list(arrivals(make_plan(open_project(root)))) or dg.SkipReason("no file that a step waits for has arrived")
+
+    return [awaited_files]

@@ -51,6 +51,7 @@ class Compiler:
     """Compiles the nodes of one pipeline."""
 
     def __init__(self, project: Project, pipeline: Pipeline, registry: Registry) -> None:
+        self.project = project
         self.pipeline = pipeline
         self.registry = registry
         self.surroundings = Surroundings(project.root, project.root / PIPELINES)

@@ -138,14 +138,16 @@ class Unroller:
         }
         columns = {field: self._columns(keys) for field, keys in inputs.items()}
         self._check_columns(item, place, inputs, columns)
+        in_round = place.round if place.section is Section.ROUND else None
         try:
-            outputs = item.component.outputs(columns)
+            component = item.component.placed(in_round, self._compiler.project.seed_of(self._pipeline.name))
+            outputs = component.outputs(columns)
         except ValueError as error:
             raise self._pipeline.document.error(item.node.paths[-1], str(error)) from error
         self._check_adapter(item, inputs)
         label = f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else item.label
         return Step(
-            pipeline=self._pipeline.name, group=place.group, label=label, round=place.round, component=item.component,
+            pipeline=self._pipeline.name, group=place.group, label=label, round=place.round, component=component,
             inputs=inputs, settings_from=settings_from, outputs=outputs, paths=item.node.paths,
             stopped_by=self._stopped_by(place),
         )  # fmt: skip

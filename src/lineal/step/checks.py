@@ -20,11 +20,13 @@ from lineal.step.contamination import Match, described, held_out_prompts, stops,
 from lineal.step.judges import mixtures
 from lineal.step.retraction import CHECK
 from lineal.step.tainted import tainted_checkpoints, why_tainted
+from lineal.step.waiting import ARRIVED
 
 BLOCKING = {
     "rows_conserved": "every input row is in the output, kept, or dropped with a reason",
     "not_empty": "there is at least one row, or none came in, or the selector says what that means",
     "verifier_errors": "the share of verifier errors is under the limit",
+    ARRIVED: "the file that the step waits for is here",
     "no_test_prompt_in_training": "no prompt of an evaluation set, and no 13 of its words in a row, is in rows to train on",
 }
 WARNING = {
@@ -60,6 +62,8 @@ class CheckResult:
 def checks_of(plan: Plan, step: Step) -> list[str]:
     """The checks that a step has, known before it runs; all but the one for held-out prompts are about its main artifact."""
     role, names = step.component.role, []
+    if step.component.awaited(step.key) is not None:
+        names.append(ARRIVED)
     if step.outputs[""].kind is ArtifactKind.ROWS:
         names.append("not_empty")
         if role is not Role.SOURCE:
@@ -82,6 +86,7 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
 def run_checks(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> list[CheckResult]:
     """Runs a step's checks on its artifacts by output name (published, or about to be)."""
     runners: dict[str, Callable[[Plan, Step, Artifact], CheckResult]] = {
+        ARRIVED: _arrived,
         "not_empty": _not_empty,
         "rows_conserved": _rows_conserved,
         "verifier_errors": _verifier_errors,
@@ -103,6 +108,12 @@ def require_blocking(results: list[CheckResult]) -> None:
     for result in results:
         if result.blocking and not result.passed:
             raise CheckFailure(result.name, result.message)
+
+
+def _arrived(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
+    awaited = step.component.awaited(step.key)
+    path = "" if awaited is None else awaited.path
+    return CheckResult(ARRIVED, True, f"{step.key}: {path} was here", {"path": path})
 
 
 def _not_empty(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:

@@ -28,6 +28,7 @@ from lineal.step.requests import take_machine
 from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
 from lineal.step.stand_in import StandIn, stand_in
+from lineal.step.waiting import require_arrived
 
 ELSEWHERE = ("fake", "openai")
 """What makes rows without computing here."""
@@ -97,6 +98,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     if standing is not None:
         _stand(plan, step, standing)
         return "reused", {"reused_from": standing.sources[""][0], "facts": {"stopped": standing.why}}
+    require_arrived(step)
     inputs = open_inputs(plan, step, verify=True)
     component = resolved(plan, step)
     identity = identify(step, component, plan.seed_of(step), inputs)

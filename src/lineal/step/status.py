@@ -17,6 +17,7 @@ from lineal.step.runlog import read_log
 from lineal.step.runner import open_inputs, resolved, source_digest
 from lineal.step.stand_in import stand_in
 from lineal.step.tainted import tainted_checkpoints, why_tainted
+from lineal.step.waiting import why_waiting
 
 
 class State(StrEnum):
@@ -58,6 +59,10 @@ def status_of(plan: Plan, damage: Mapping[str, Sequence[str]] | None = None) -> 
 
 
 def _status(plan: Plan, step: Step, before: Mapping[str, StepStatus], damage: Mapping[str, Sequence[str]]) -> StepStatus:
+    waiting = why_waiting(step)
+    if waiting:
+        state = State.STALE if plan.project.directory(step.key).exists() else State.MISSING
+        return StepStatus(step.key, state, (waiting,))
     try:
         made = [open_artifact(key, plan.project.directory(key)) for key in step.artifact_keys().values()]
     except ArtifactError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
 
-from lineal.components.base import Columns, Surroundings, Workspace
+from lineal.components.base import Awaited, Columns, Surroundings, Workspace
+from lineal.components.sources.arriving import ROUND, awaited, is_here, place_inside, placed_path
 from lineal.components.sources.base import Source, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
-from lineal.components.sources.files import ENDINGS, Located, read_file, reader_of
+from lineal.components.sources.files import Located, read_file
 from lineal.components.verifiers.base import Pattern
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, MissingFile, did_you_mean
@@ -54,7 +54,8 @@ class Dataset(Source):
     """Rows of a local file (`path`) or of the Hub (`id` and `revision`), their columns renamed; docs/datasets.md.
 
     Attributes:
-        path: a json, jsonl, csv or parquet file inside the project; json, jsonl and csv may be compressed (`.gz`).
+        path: a json, jsonl, csv or parquet file inside the project; json, jsonl and csv may be compressed (`.gz`). In a round,
+            `{round}` in it stands for the round's two digits; such a file may arrive after the run began.
         id: the Hub's name of the dataset.
         revision: the commit's SHA, 40 hex digits: a branch would give other rows tomorrow.
         name: the Hub dataset's configuration.
@@ -82,6 +83,8 @@ class Dataset(Source):
     optional: Annotated[list[str], pydantic.Field(exclude_if=lambda value: not value)] = []
     size: Positive | None = None
     _file: Path | None = pydantic.PrivateAttr(default=None)
+    _project: Path = pydantic.PrivateAttr(default=Path())
+    _awaited: bool = pydantic.PrivateAttr(default=False)
 
     model_config = pydantic.ConfigDict(serialize_by_alias=True)
     columns: ClassVar[Columns] = ()
@@ -97,9 +100,30 @@ class Dataset(Source):
         component = super().parse(settings, surroundings)
         component._check_origin()
         component._check_columns()
+        component._project = surroundings.project
         if component.path is not None:
-            component._file = _inside(surroundings.project, component.path)
+            component._file = place_inside(surroundings.project, component.path)
+            if not component._arrives and not is_here(component._file):
+                raise MissingFile(f"path {component.path!r}: no such file in the project")
         return component
+
+    @property
+    def _arrives(self) -> bool:
+        """Whether each round has a file of its own, which may not be there yet."""
+        return self.path is not None and ROUND in self.path
+
+    def placed(self, round_number: int | None, seed: int) -> Self:
+        """The data set of a round, where the path names it."""
+        if self.path is None or not self._arrives:
+            return self
+        path = placed_path(self.path, round_number, seed)
+        made = self.model_copy(update={"path": path})
+        made._file, made._awaited = place_inside(self._project, path), True
+        return made
+
+    def awaited(self, key: str) -> Awaited | None:
+        """The round's file."""
+        return awaited(self._project, str(self.path), "Put it there") if self._awaited else None
 
     def resolved(self, values: Mapping[str, Any]) -> Self:
         """The same dataset with controllers' values filled in."""
@@ -196,19 +220,6 @@ class Dataset(Source):
             raise DataError(f"{step.step}: cannot load {self._origin} from the Hub: {error}") from error
         for number, values in enumerate(loaded, start=1):
             yield f"row {number}", values
-
-
-def _inside(project: Path, path: str) -> Path:
-    """The file's place, if it is inside the project."""
-    root = os.path.normpath(project.absolute())
-    full = os.path.normpath(os.path.join(root, path))  # noqa: PTH118 - lexical: a link into DVC's cache is fine
-    if Path(path).is_absolute() or not Path(full).is_relative_to(root):
-        raise ValueError(f"path {path!r} leads out of the project; put the file inside it (dvc add keeps it out of git)")
-    if reader_of(full) is None:
-        raise ValueError(f"path {path!r}: the name must end in {', '.join(ENDINGS)}")
-    if not Path(full).is_file() and not Path(full + ".dvc").is_file():
-        raise MissingFile(f"path {path!r}: no such file in the project")
-    return Path(full)
 
 
 def _require_known(setting: str, names: Iterable[str], known: list[str]) -> None:

@@ -1,0 +1,47 @@
+"""Files that arrive while a pipeline runs: people's labels, another program's export. Their paths name the round."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lineal.components.base import Awaited
+from lineal.components.sources.files import ENDINGS, reader_of
+
+ROUND, SEED = "{round}", "{seed}"
+
+
+def place_inside(project: Path, path: str) -> Path:
+    """The place of a file of rows inside the project; the file need not be there.
+
+    Raises:
+        ValueError: it lies outside, or no reader takes its ending.
+    """
+    root = os.path.normpath(project.absolute())
+    full = os.path.normpath(os.path.join(root, path))  # noqa: PTH118 - lexical: a link into DVC's cache is fine
+    if Path(path).is_absolute() or not Path(full).is_relative_to(root):
+        raise ValueError(f"path {path!r} leads out of the project; put the file inside it (dvc add keeps it out of git)")
+    if reader_of(full) is None:
+        raise ValueError(f"path {path!r}: the name must end in {', '.join(ENDINGS)}")
+    return Path(full)
+
+
+def is_here(file: Path) -> bool:
+    """Whether a file is there, or DVC could bring it."""
+    return file.is_file() or file.with_name(file.name + ".dvc").is_file()
+
+
+def placed_path(path: str, round_number: int | None, seed: int) -> str:
+    """A path with the round (two digits, as in step keys) and the seed filled in.
+
+    Raises:
+        ValueError: it names the round outside the rounds.
+    """
+    if ROUND in path and round_number is None:
+        raise ValueError(f"path {path!r} names the round, but this node stands in none. Declare it under round")
+    return path.replace(ROUND, f"{round_number or 0:02d}").replace(SEED, str(seed))
+
+
+def awaited(project: Path, path: str, fix: str) -> Awaited:
+    """The file at a path of the project as one that is waited for."""
+    return Awaited(path, is_here(place_inside(project, path)), fix)
