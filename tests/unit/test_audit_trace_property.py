@@ -66,12 +66,11 @@ def worlds(draw):
         if draw(st.booleans()):  # says that the rows are passed on, so that they are not looked for here
             world.counts |= dict.fromkeys([f"{group}/filtered", f"{group}/filtered.dropped"], {"kept": 1, "dropped": 1})
         sources = [row["sample_id"] for key in pool for row in world.rows[key]]
-        parents = st.lists(st.sampled_from(sources), min_size=1, max_size=2) if sources else st.nothing()
-        made = [
-            {"sample_id": f"d{next(counter)}", "prompt_id": "x", "parents": chosen, "round": number}
-            for chosen in draw(st.lists(parents, max_size=4 if sources else 0))
-        ]
-        pairs = world.add(f"{group}/pairs", made, *(("rows", key) for key in pool))
+        made = []
+        for _ in range(draw(st.integers(0, 5)) if sources else 0):  # a tree: rows made from rows of the same artifact, too
+            chosen = draw(st.lists(st.sampled_from([*sources, *(row["sample_id"] for row in made)]), min_size=1, max_size=2))
+            made.append({"sample_id": f"d{next(counter)}", "prompt_id": "x", "parents": chosen, "round": number})
+        pairs = world.add(f"{group}/pairs", draw(st.permutations(made)), *(("rows", key) for key in pool))
         read = draw(st.lists(st.sampled_from([*pool, pairs]), min_size=1, max_size=2, unique=True))
         init = draw(st.sampled_from([base, previous]))
         previous = world.add(f"{group}/checkpoint", None, ("init", init), *(("rows", key) for key in read))
@@ -106,6 +105,14 @@ def write(world, root):
     return Catalog(dict(sorted(artifacts.items())))
 
 
+def closure(lines, known, every):
+    """The rows that are, or were made from, known ones or one another, all the way."""
+    found = set(lines) if every else set()
+    while more := {name for name, near in lines.items() if near & (known | found)} - found:
+        found |= more
+    return found
+
+
 def naive_forward(world, target, own_rows):
     """By key, (rows made from the target, rows otherwise influenced), or True for a checkpoint; the slow and plain way."""
     made, influenced, touched = set(own_rows), set(), {}
@@ -115,13 +122,9 @@ def naive_forward(world, target, own_rows):
             if key == target or any(source in touched for _, source in world.inputs[key]):
                 touched[key] = True
             continue
-        own, other = set(), set()
-        for row in rows:
-            lines = {row_id(row), *(row.get("parents") or [])}
-            if key == target or lines & made:
-                own.add(row_id(row))
-            elif lines & influenced or any(model in touched for model in models):
-                other.add(row_id(row))
+        lines = {row_id(row): {row_id(row), *(row.get("parents") or [])} for row in rows}
+        own = closure(lines, made, every=key == target)
+        other = closure(lines, influenced, every=any(model in touched for model in models)) - own
         made |= own
         influenced |= other
         if own or other or key == target:
@@ -173,6 +176,24 @@ def test_taint_equals_the_naive_walk(data):
     assert summary(found[0].touched) == naive_forward(world, None, samples - PROMPTS)
     of_prompts = [row for rows in world.rows.values() for row in rows or [] if row["prompt_id"] in chosen]
     assert key or summary(found[1].touched) == naive_forward(world, None, {row_id(row) for row in of_prompts})
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_backward_equals_the_naive_walk(data):
+    world = data.draw(worlds())
+    rows = {row_id(row): row for rows in world.rows.values() for row in rows or []}
+    name = data.draw(st.sampled_from(sorted(rows)))
+    found, waiting = set(), [name]
+    while waiting:
+        one = waiting.pop()
+        found.add(one)
+        waiting += [parent for parent in rows[one].get("parents") or [] if parent not in found]
+    with TemporaryDirectory() as root:
+        graph = trace_back(*written(world, Path(root), name), COMPUTE)
+    assert {node.name for node in graph.nodes.values() if node.kind in ("sample", "prompt")} == found
+    edges = {(edge.source, edge.target) for edge in graph.edges}
+    assert {(f"row:{one}", f"row:{parent}") for one in found for parent in rows[one].get("parents") or []} <= edges
 
 
 @settings(max_examples=15, deadline=None)

@@ -54,12 +54,15 @@ class _Tracer:
 
     # -- rows -------------------------------------------------------------------------------------------------------
 
-    def row(self, row_id: str, near: Sequence[Artifact] = ()) -> str:
-        """Adds a row, its way through the artifacts that hold it, and what it was made from; `near` may hold it."""
+    def row(self, row_id: str, near: Sequence[Artifact] = (), beside: Sequence[Artifact] = ()) -> str:
+        """Adds a row, its way through the artifacts that hold it, and what it was made from.
+
+        Artifacts that may hold it are looked through first: those `near`, then those `beside`.
+        """
         node_id = f"row:{row_id}"
         if node_id in self.graph.nodes:
             return node_id
-        held = holders(self._catalog, self._opened, row_id, self._begin(row_id, near), self._pipeline)
+        held = holders(self._catalog, self._opened, row_id, self._begin(row_id, near, beside), self._pipeline)
         if not held:
             self.graph.add(Node(node_id, "missing", row_id, {"missing": "no artifact here holds it"}))
             return node_id
@@ -95,15 +98,15 @@ class _Tracer:
     def _parents(self, node_id: str, held: list[tuple[Artifact, Row]]) -> None:
         origin, row = held[0]
         for parent in row.get("parents") or []:
-            parent_id = self.row(parent, row_inputs(self._catalog, origin))
+            parent_id = self.row(parent, row_inputs(self._catalog, origin), [origin])
             relation = "prompt" if self.graph.nodes[parent_id].kind == "prompt" else "made from"
             self.graph.connect(node_id, relation, parent_id)
         if row.get("checkpoint"):
             self.graph.connect(node_id, "model", self._checkpoint(origin, row["checkpoint"]))
 
-    def _begin(self, row_id: str, near: Sequence[Artifact]) -> list[Artifact]:
+    def _begin(self, row_id: str, near: Sequence[Artifact], beside: Sequence[Artifact]) -> list[Artifact]:
         """Artifacts that hold a row: those nearby, else the ones where rows begin, those of the preferred pipeline first."""
-        found = holding(self._opened, near, row_id)
+        found = holding(self._opened, near, row_id) or holding(self._opened, beside, row_id)
         begun = sources(self._catalog)
         preferred = [a for a in twins(self._catalog, begun) if pipeline_of(a.key) == self._pipeline]
         return found or holding(self._opened, preferred, row_id) or holding(self._opened, begun, row_id)

@@ -86,9 +86,31 @@ class _Ids:
         sql = found[0] if not by_parents else f"SELECT DISTINCT * FROM ({' UNION ALL '.join(found)})"
         fetched(self._opened, f"CREATE OR REPLACE TEMP TABLE {self.hits} AS {sql}", [artifact, *wholes])
         count = number(self._opened, f"SELECT count(*) FROM {self.hits}")
+        if by_parents and 0 < count < Rows((artifact,)).count:
+            count += self._descend(artifact)
         if count:
             self.add(self.hits)
         return count
+
+    def _descend(self, artifact: Artifact) -> int:
+        """Adds to `hits` the rows that were made from rows in it, generation by generation; returns how many."""
+        latest, fresh, found = f"{self.hits}_latest", f"{self.hits}_fresh", 0
+        self._opened.execute(f"CREATE OR REPLACE TEMP TABLE {latest} AS SELECT id FROM {self.hits}")
+        lines = f"(SELECT id, judged, unnest(parents) AS parent FROM {rows_sql(artifact)}) lines"
+        born = f"SELECT DISTINCT id, judged FROM {lines} SEMI JOIN {latest} known ON lines.parent = known.id"
+        while self._has_children(artifact, latest):
+            sql = f"CREATE OR REPLACE TEMP TABLE {fresh} AS FROM ({born}) born ANTI JOIN {self.hits} USING (id)"
+            fetched(self._opened, sql, artifact)
+            self._opened.execute(f"INSERT INTO {self.hits} FROM {fresh}")
+            self._opened.execute(f"CREATE OR REPLACE TEMP TABLE {latest} AS SELECT id FROM {fresh}")
+            found += number(self._opened, f"SELECT count(*) FROM {fresh}")
+        return found
+
+    def _has_children(self, artifact: Artifact, table: str) -> bool:
+        """Whether rows were made from some of the same artifact; reads one column, since mostly none were."""
+        parents = f"(SELECT unnest(parents) AS parent FROM {parquet(artifact.parquet_files())})"
+        sql = f"SELECT 1 FROM {parents} SEMI JOIN {table} known ON parent = known.id LIMIT 1"
+        return bool(fetched(self._opened, sql, artifact))
 
 
 class Walk:

@@ -123,6 +123,7 @@ class _Walk:
     models: _Models
     chains: dict[str, tuple[Model, ...]] = field(default_factory=dict)
     _waiting: dict[str, dict[str, list[Ancestor]]] = field(default_factory=dict)
+    _named: list[tuple[Artifact, Ancestor]] = field(default_factory=list)
 
     def ask(self, artifacts: Iterable[Artifact], wanted: Iterable[Ancestor]) -> None:
         """Has rows looked for in some artifacts."""
@@ -134,6 +135,14 @@ class _Walk:
 
     def run(self) -> None:
         """Fills in all rows that are waited for, and those that they were made from."""
+        self._through_inputs()
+        while lost := [(artifact, row) for artifact, row in self._named if not row.made_in]:
+            self._named = []
+            for artifact, row in lost:  # rows of a tree: made from rows of the same artifact
+                self.ask([artifact], [row])
+            self._through_inputs()
+
+    def _through_inputs(self) -> None:
         while self._waiting:
             artifact = self.catalog.artifacts[max(self._waiting, key=lambda key: (self.catalog.order[key], key))]
             asking = self._waiting.pop(artifact.key)
@@ -162,6 +171,7 @@ class _Walk:
             ancestor.texts = {name: row[name] for name in TEXTS if row.get(name) is not None}
             ancestor.checkpoint, ancestor.parents, ancestor.parent_count = digest, parents, len(names)
         self.ask(row_inputs(self.catalog, artifact), parents)
+        self._named += [(artifact, parent) for parent in parents if parent.row_id != row[id_column(artifact)]]
         if digest and digest not in self.chains:
             self.chains[digest] = self.models.chain(artifact, digest)
 

@@ -31,23 +31,32 @@ def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Ru
         asked = Selector(rule.name, Path(), _shown(rule), _query("rows", rule), "")
         check_query(session.connection, asked, ["rows"])
     run("CREATE OR REPLACE TEMP TABLE retracted (id VARCHAR)")
+    run("CREATE OR REPLACE TEMP TABLE latest (id VARCHAR)")
     if rule.ids:
         run("INSERT INTO retracted SELECT unnest($1)", [list(rule.ids)])
     for view, artifact in artifacts.items():
-        parts = [*_matching(session, view, artifact, rule), *_made(view, artifact)]
+        parts = [*_matching(session, view, artifact, rule), *_made(view, artifact, "retracted")]
         if parts:
-            found = f"SELECT DISTINCT row_id FROM ({' UNION ALL '.join(parts)})"
-            run(f"INSERT INTO retracted {found} EXCEPT SELECT id FROM retracted")
+            _take(session, " UNION ALL ".join(parts))
+            while session.fetch("SELECT 1 FROM latest LIMIT 1") and (inner := [*_made(view, artifact, "latest")]):
+                _take(session, *inner)  # rows of a tree: made from rows of the same artifact
     every = " UNION ALL ".join(f"SELECT row_id FROM {quoted(view)}" for view in wanted)
     sql = f"SELECT DISTINCT row_id FROM ({every}) SEMI JOIN retracted ON row_id = id ORDER BY row_id"
     return [row_id for (row_id,) in session.fetch(sql)]
 
 
-def _made(view: str, artifact: Artifact) -> Iterator[str]:
-    """The rows of an artifact that were made from retracted ones."""
+def _take(session: Session, rows: str) -> None:
+    """Adds the ids of some rows to `retracted`, and leaves in `latest` those that were not there."""
+    run = session.connection.execute
+    run(f"CREATE OR REPLACE TEMP TABLE latest AS SELECT DISTINCT row_id AS id FROM ({rows}) EXCEPT SELECT id FROM retracted")
+    run("INSERT INTO retracted SELECT id FROM latest")
+
+
+def _made(view: str, artifact: Artifact, table: str) -> Iterator[str]:
+    """The rows of an artifact that were made from those of a table."""
     if "parents" in artifact.manifest.columns:
         pairs = f"(SELECT row_id, unnest(parents) AS parent FROM {quoted(view)})"
-        yield f"SELECT row_id FROM {pairs} SEMI JOIN retracted ON parent = id"
+        yield f"SELECT row_id FROM {pairs} SEMI JOIN {table} ON parent = id"
 
 
 def _matching(session: Session, view: str, artifact: Artifact, rule: Rule) -> Iterator[str]:
