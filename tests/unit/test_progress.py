@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lineal.data.progress import progress_of
+from lineal.recipe.compute import Compute
+from tests.unit.lab import Lab
+from tests.unit.test_judge import checkpoint
 
 
 @pytest.fixture
@@ -39,3 +44,12 @@ def test_progress_of_units_that_come_at_once_tells_no_remaining_time(clock, tmp_
 
 def test_progress_at_its_end_has_no_remaining_time(clock, tmp_path):
     assert said(clock, tmp_path / "log", [(1, 1), (20, 255)]) == ["generated 100% 256/256 samples"]
+
+
+def test_evaluation_that_draws_and_judges_never_has_done_more_than_all(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("lineal.data.progress.LOG_SECONDS", 0.0)
+    lab = Lab(tmp_path, Compute(engine="fake", workers=1, shard_rows=8))
+    prompts = lab.put("tasks/test", [{"prompt_id": str(n), "prompt": f"ba{n}=", "answer": "ab"} for n in range(20)])
+    lab.run("accuracy", "round_01/evaluation", {"model": checkpoint(lab), "prompts": prompts})
+    counts = [tuple(map(int, found)) for found in re.findall(r"(\d+)/(\d+) (?:prompts|verdicts)", capfd.readouterr().err)]
+    assert max(counts) == (20, 20) and all(done <= total for done, total in counts)

@@ -84,7 +84,8 @@ class JudgedDraws(Framing, Evaluator):
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             rows = draw_rows(step, sampler, table, [draw], progress.advance)
-            return more(judged_rows(self._judge, rows, progress))
+            with step.progress(rows.num_rows, "verdicts") as judged:
+                return more(judged_rows(self._judge, rows, judged))
 
         with ready(self._judge, step, VERIFIER):
             out = step.map_rows(prompts, transform, draw.samples, "prompts" if draw.samples == 1 else "samples")
