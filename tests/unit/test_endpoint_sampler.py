@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from lineal.data.conversations import Conversation, Turn
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact
 from lineal.engines.endpoints.address import address_of_checkpoint, address_of_served
@@ -141,6 +142,13 @@ def test_stop_texts_are_kept_where_the_server_can_keep_them(server, tmp_path):
     found = drawn(sampler(server, tmp_path, keep_stop=True), settings=settings)
     assert server.asked[0]["include_stop_str_in_output"] is True
     assert [one.text for one in found] == [re.match("[^by]*[by]?", text)[0] for text in expected()]
+
+
+def test_server_is_not_asked_to_go_on_inside_a_turn(server, tmp_path):
+    begun = Conversation((Turn("user", "cab="), Turn("assistant", "a")))
+    with pytest.raises(EngineError, match="ends with the beginning of an answer: the OpenAI API begins anew"):
+        drawn(sampler(server, tmp_path), [Request(begun, 1)], CHAT)
+    assert not server.asked
 
 
 # -- what heals ---------------------------------------------------------------------------------------------------------

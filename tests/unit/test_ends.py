@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from lineal.components.trainers.ends import answers_with_ends
 from lineal.engines.scoring import LikelihoodScorer
-from lineal.engines.tokens import Open, Sampled, character_tokenizer, encode_pair
+from lineal.engines.tokens import Open, Sampled, character_tokenizer, encode_pair, encode_prompt
 from lineal.engines.training import Example, train_sft
-from lineal.errors import EngineError
+from lineal.errors import DataError, EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.chat_models import FAMILIES, tokenizer_of
 from tests.unit.lab import Lab, rows_of
@@ -114,9 +114,39 @@ def test_steps_are_sampled_to_a_mark_and_the_next_goes_on_from_there(tmp_path: P
     first = lab.run("sample", "round_01/step_1", {"model": model, "prompts": prompts}, samples=2, stop=stop)[""]
     begun = {row["sample_id"]: row for row in rows_of(first)}
     assert {row["completion"] for row in begun.values()} <= {"abc", "dc", "efg", "hg"}
-    second = lab.run("ask", "round_01/step_2", {"model": model, "rows": first}, template="{prompt}{completion}", stop=stop)[""]
+    second = lab.run("continue", "round_01/step_2", {"model": model, "rows": first}, samples=2, stop=stop)[""]
+    assert len({row["prompt_id"] for row in rows_of(second)}) == len(begun) == 4 and len(rows_of(second)) == 8
     for row in rows_of(second):
         (parent,) = row["parents"]
         assert row["prompt"] == begun[parent]["prompt"] + begun[parent]["completion"] and row["answer"] == begun[parent]["answer"]
     trained = lab.run("sft", "round_01/checkpoint", {"init": model, "rows": second}, steps=1, ends={"unless": ["c", "g"]})
-    assert trained[""].manifest.counts["in"] == 4
+    assert trained[""].manifest.counts["in"] == 8
+
+
+def test_in_a_chat_the_next_step_goes_on_in_the_same_turn(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, Compute(engine="fake", workers=1))
+    base = lab.put("tasks/base", [{"prompt_id": "0", "prompt": "a=", "answer": "a"}])
+    model = lab.run("pretrain", "start/checkpoint", {"rows": base}, steps=1)[""]
+    prompts = lab.put("tasks/train", [{"prompt_id": "1", "prompt": "dacb=", "answer": "abcd"}])
+    made = lab.run("sample", "round_01/step_1", {"model": model, "prompts": prompts}, chat=True)[""]
+    for number in (2, 3):
+        (before,) = rows_of(made)
+        made = lab.run("continue", f"round_01/step_{number}", {"model": model, "rows": made}, chat=True)[""]
+        (row,) = rows_of(made)
+        begun = "".join(turn["content"] for turn in (before.get("messages") or [])[1:]) + before["completion"]
+        assert [(turn["role"], turn["content"]) for turn in row["messages"]] == [("user", "dacb="), ("assistant", begun)]
+    with pytest.raises(DataError, match=r"last turn is the assistant's, .* go on from it \(use: continue\)"):
+        lab.run("sample", "round_01/again", {"model": model, "prompts": made})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_answer_in_two_parts_is_the_answer_in_one(name: str) -> None:
+    tokenizer, talk = tokenizer_of(name), conversation(name, 3)
+    first, second = ANSWER[:10], ANSWER[10:]
+    begun = talk.going_on(first)
+    assert begun.going_on("!").turns[-1].content == first + "!" and len(begun.turns) == len(talk.turns) + 1
+    prompt, whole = encode_pair(tokenizer, talk, ANSWER, chat=False)
+    given, rest = encode_pair(tokenizer, begun, second, chat=False)
+    asked, open_first = encode_pair(tokenizer, talk, Open(first), chat=False)
+    assert encode_prompt(tokenizer, begun, chat=False) == given == asked + open_first
+    assert tokenizer.decode(given + rest) == tokenizer.decode(prompt + whole) and rest[-1] == whole[-1]

@@ -27,6 +27,7 @@ BUILT_IN: dict[str, str] = {
     # generators
     "sample": "lineal.components.generators.sample:Sample",
     "rationalize": "lineal.components.generators.rationalize:Rationalize",
+    "continue": "lineal.components.generators.continue_:Continue",
     "ask": "lineal.components.generators.ask:Ask",
     "render": "lineal.components.generators.render:Render",
     # verifiers

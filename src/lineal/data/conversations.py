@@ -59,6 +59,17 @@ class Conversation:
         changed = replace(self.turns[last], content=question)
         return replace(self, turns=(*self.turns[:last], changed, *self.turns[last + 1 :]))
 
+    @property
+    def begun(self) -> str | None:
+        """The beginning of an answer, to go on from: a last turn of the assistant; None where the model answers anew."""
+        return self.turns[-1].content if self.turns[-1].role == "assistant" else None
+
+    def going_on(self, completion: str) -> Conversation:
+        """The same conversation with the assistant's last turn, or a new one, ending in `completion`."""
+        if self.begun is None:
+            return self.answered(completion)
+        return replace(self, turns=(*self.turns[:-1], replace(self.turns[-1], content=self.begun + completion)))
+
     def answered(self, completion: str) -> Conversation:
         """The same conversation with an assistant turn at its end."""
         return replace(self, turns=(*self.turns, Turn("assistant", completion)))
@@ -120,6 +131,19 @@ def prompts_of(table: pa.Table) -> list[Prompt]:
 def reworded(prompt: Prompt, reword: Callable[[str], str]) -> Prompt:
     """A prompt whose question is put in other words: the whole of a text, of a conversation the last user turn."""
     return reword(prompt) if isinstance(prompt, str) else prompt.asking(reword(prompt.question))
+
+
+def require_answerable(prompt: Prompt) -> None:
+    """Checks that a model is to answer a prompt, and not to go on from a beginning.
+
+    Raises:
+        DataError: a conversation ends with a turn of the assistant.
+    """
+    if not isinstance(prompt, str) and prompt.begun is not None:
+        raise DataError(
+            f"conversation {short(prompt)}: its last turn is the assistant's, expected a turn that the model is to answer. "
+            "Leave that turn out, train on it (target: messages), or go on from it (use: continue)"
+        )
 
 
 def plain_values(prompt: Prompt) -> Any:

@@ -7,7 +7,7 @@ answer. Sampling stops there and training teaches to stop there.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SECONDS, SECONDS_EACH = 20.0, 0.1  # for a batch and for each of its conversations; usual templates take 0.1 ms for one
+LINE_BREAK = "\n"
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 Span = tuple[int, int]
 
@@ -68,16 +69,19 @@ class ChatTemplate:
     def prompt_texts(self, conversations: Sequence[Conversation]) -> list[str]:
         """What the template makes of conversations that the model is to answer, spelled out control tokens masked.
 
+        A last turn of the assistant is the beginning of an answer, and stays open.
+
         Raises:
-            EngineError: a conversation ends with an answer, or the template refuses it.
+            EngineError: the template refuses a conversation, or the beginning of an answer calls tools.
         """
-        for each in conversations:
-            if each.turns[-1].role == "assistant":
-                raise EngineError(
-                    f"conversation {short(each)}: its last turn is the assistant's, expected a turn that the model is to answer. "
-                    "Leave that turn out, or train on it (target: messages)."
-                )
-        return self._rendered(conversations, to_answer=True)
+        asked = [each if each.begun is None else _without_beginning(each) for each in conversations]
+        texts = self._rendered(asked, to_answer=True)
+        begun = [place for place, each in enumerate(conversations) if each.begun is not None]
+        pairs = [(asked[place], str(conversations[place].begun)) for place in begun]
+        openings = self._openings(pairs, [texts[place] for place in begun])
+        for place, opening, (_, beginning) in zip(begun, openings, pairs, strict=True):
+            texts[place] += opening + self._tokens.masked(beginning)
+        return texts
 
     def encode_prompts(self, conversations: Sequence[Conversation]) -> list[list[int]]:
         """Token ids that an answer to each conversation follows."""
@@ -99,12 +103,18 @@ class ChatTemplate:
             EngineError: as in `prompt_texts`.
         """
         prompts = self.prompt_texts([conversation for conversation, _, _ in asked])
-        openings = self._openings([(conversation, answer) for conversation, answer, _ in asked], prompts)
+        anew = [place for place, (conversation, _, _) in enumerate(asked) if conversation.begun is None]
+        openings = [""] * len(asked)
+        for place, opening in zip(
+            anew, self._openings([asked[place][:2] for place in anew], [prompts[place] for place in anew]), strict=True
+        ):
+            openings[place] = opening
         texts = [
             opening + self._tokens.masked(answer) + (self._frame.end if ends else "")
             for opening, (_, answer, ends) in zip(openings, asked, strict=True)
         ]
-        written = self._continued(list(zip(prompts, texts, strict=True)), keeps_spaces=True)
+        begun = {place for place, (conversation, _, _) in enumerate(asked) if conversation.begun}
+        written = self._continued(list(zip(prompts, texts, strict=True)), keeps_spaces=True, inside=begun)
         return list(zip(self._tokens.encode(prompts), written, strict=True))
 
     def encode_whole(self, conversations: Sequence[Conversation]) -> list[tuple[list[int], list[bool]]]:
@@ -196,24 +206,36 @@ class ChatTemplate:
             )
         return place + len(token)
 
-    def _continued(self, pairs: Sequence[tuple[str, str]], keeps_spaces: bool = False) -> list[list[int]]:
+    def _continued(
+        self, pairs: Sequence[tuple[str, str]], keeps_spaces: bool = False, inside: Set[int] = frozenset()
+    ) -> list[list[int]]:
         """Token ids of texts as they go on behind others.
 
         A text is encoded together with what precedes it, back to the last control token, since a tokenizer may write the
         beginning of a text in another way. Where a token spans the border, the text is encoded by itself, and with
-        `keeps_spaces` also where the token before it swallows the spaces that it begins with, as Phi-3's do.
+        `keeps_spaces` also where the token before it swallows the spaces that it begins with, as Phi-3's do. At the places
+        `inside` a text goes on in the middle of another; a tokenizer must not begin it with a space then.
         """
         contexts = [before[self._tokens.last_start(before) :] for before, _ in pairs]
         known = dict.fromkeys(contexts)
         encoded = dict(zip(known, self._tokens.encode(list(known)), strict=True))
         together = self._tokens.encode([context + text for context, (_, text) in zip(contexts, pairs, strict=True)])
         found = []
-        for context, (_, text), ids in zip(contexts, pairs, together, strict=True):
+        for place, (context, (_, text), ids) in enumerate(zip(contexts, pairs, together, strict=True)):
             own = encoded[context]
             swallowed = keeps_spaces and text[:1].isspace() and self._tokens.swallows_spaces(own)
             joins = ids[: len(own)] == own and not swallowed
-            found.append(ids[len(own) :] if joins else self._tokens.encode([text])[0])
+            alone = self._inside if place in inside else self._alone
+            found.append(ids[len(own) :] if joins else alone(text))
         return found
+
+    def _alone(self, text: str) -> list[int]:
+        return self._tokens.encode([text])[0]
+
+    def _inside(self, text: str) -> list[int]:
+        """Token ids of a text behind a line break, without those of the break: Llama 2's kind begins every text with a space."""
+        before, whole = self._tokens.encode([LINE_BREAK, LINE_BREAK + text])
+        return whole[len(before) :] if whole[: len(before)] == before else self._alone(text)
 
     def _rendered(self, conversations: Sequence[Conversation], to_answer: bool = False) -> list[str]:
         return [text for text, _ in self._render(conversations, to_answer, marks=False)]
@@ -269,6 +291,20 @@ class ChatTemplate:
             ) from error
         own: list[list[Span]] = [[(start, stop) for start, stop in each] for each in spans] if marks else [[]] * len(texts)
         return list(zip(texts, own, strict=True))
+
+
+def _without_beginning(conversation: Conversation) -> Conversation:
+    """What the model was asked before it began to answer.
+
+    Raises:
+        EngineError: it began with a call of tools, or unasked.
+    """
+    if conversation.turns[-1].tool_calls is not None or len(conversation.turns) == 1:
+        raise EngineError(
+            f"conversation {short(conversation)}: its last turn, the assistant's, calls tools or stands alone, expected the "
+            "beginning of an answer in words. Leave that turn out."
+        )
+    return Conversation(conversation.turns[:-1], conversation.tools)
 
 
 def _begins_alike(answer: str, opening: str) -> bool:

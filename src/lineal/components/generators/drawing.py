@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace, merged
-from lineal.data.conversations import MESSAGE_COLUMNS, Prompt, plain_values, prompt_of
+from lineal.data.conversations import MESSAGE_COLUMNS, Prompt, plain_values, prompt_of, require_answerable
 from lineal.data.ids import digest_of, row_id, row_seed
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.data.store import Rows
@@ -51,6 +51,7 @@ class Draw:
         hinted: whether a hint is in what the model is given; the sample's row then keeps the prompt row's own prompt.
         adds: columns that samples have and the prompt rows may lack: `messages` and `tools` where `render` makes conversations
             of texts, `token_ids` where the drawn ids are to be kept.
+        goes_on: whether a conversation may end with the beginning of an answer, which the model then goes on from.
         framed: whether `render` puts something around the prompt; what it makes then enters the samples' ids.
         seed_by: a word that enters the seeds.
         by: the column that tells the rows apart; it enters seeds and ids.
@@ -65,6 +66,7 @@ class Draw:
     by: str = "prompt_id"
     adds: Columns = ()
     framed: bool = False
+    goes_on: bool = False
 
 
 def require_distinct_prompts(rows: Rows, key: str) -> None:
@@ -120,6 +122,8 @@ def _draw_one(
     own_word = [] if draw.seed_by is None else [draw.seed_by]
     seeds = [[row_seed(step.seed, step.step, row[draw.by], index, *own_word) for index in indices] for row in sources]
     given = [draw.render(row) for row in sources]
+    for prompt in () if draw.goes_on else given:
+        require_answerable(prompt)
     requests = [Request(prompt, seed) for prompt, own in zip(given, seeds, strict=True) for seed in own]
     with step.timed("sample"):
         completions = iter(sampler.sample(requests, draw.settings, advance))

@@ -18,7 +18,7 @@ from lineal.components.trainers.preference import Factor, LearningRate, checkpoi
 from lineal.components.trainers.rollouts import ROLLOUT_COLUMNS, ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
 from lineal.components.verifiers.base import AddsColumns
 from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready
-from lineal.data.conversations import Prompt, prompts_of
+from lineal.data.conversations import Prompt, prompts_of, require_answerable
 from lineal.data.ids import digest_of
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
@@ -139,6 +139,8 @@ class Grpo(Trainer):
         rewards = list(self._rewards.values())
         rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance)
         given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
+        for prompt in given:
+            require_answerable(prompt)
         execution = self.execution(step)
         with ExitStack() as held:
             for place, judge in self.embedded().items():

@@ -70,6 +70,12 @@ def require_sayable(address: Address, requests: Sequence[Request], settings: Sam
     if settings.stop is not None and settings.stop.keep and not address.endpoint.keep_stop:
         fix = f"Set {address.setting}.keep_stop: true if this server knows include_stop_str_in_output (vLLM does)"
         raise EngineError(f"stop.keep: true: the OpenAI API cuts stop texts off. {fix}, or leave keep out")
+    for request in requests:
+        if not isinstance(request.prompt, str) and request.prompt.begun is not None:
+            fix = "Go on from beginnings with a checkpoint in compute.engine: transformers or vllm"
+            raise EngineError(
+                f"conversation {short(request.prompt)} ends with the beginning of an answer: the OpenAI API begins anew. {fix}"
+            )
     limit = address.endpoint.tokens_per_minute
     if limit is not None and settings.max_tokens >= limit:
         fix = "Raise it to what the server allows, or lower the step's max_tokens"

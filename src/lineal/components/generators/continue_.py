@@ -1,0 +1,100 @@
+"""`continue`: what a row's completion has begun goes on, in a text behind it, in a chat inside the same turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from annotated_types import Ge
+
+from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace, merged
+from lineal.components.generators.drawing import Draw, draw_rows, require_distinct, sampled_columns
+from lineal.components.generators.sample import KeepsIds
+from lineal.components.generators.stopping import StopSetting, stop_texts
+from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, prompt_of
+from lineal.data.ids import row_id
+from lineal.data.schema import arrow_type, row_key
+from lineal.engines.factory import open_sampler
+from lineal.engines.sampling import SamplingSettings
+from lineal.errors import DataError
+from lineal.recipe.compute import Positive
+from lineal.recipe.references import ArtifactKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lineal.data.progress import Progress
+
+
+class Continue(Component):
+    """Samples on from rows' completions; `parents` of a new row is the row that it goes on from.
+
+    The new rows' prompt is the old one with the old completion, under a prompt id of its own, and their completion is what
+    follows: such rows are judged, paired and learnt like any others. Rows whose completion has come to its end are for a
+    selector to leave out before.
+
+    Attributes:
+        model: the checkpoint that samples.
+        rows: rows with a prompt and the completion to go on from.
+        samples: new rows for each.
+        temperature, top_p, top_k, max_tokens, stop, token_ids: as for `sample`.
+        chat: whether prompts pass through the tokenizer's chat template; the completion is then the beginning of the answer.
+    """
+
+    role: ClassVar[Role] = Role.GENERATOR
+    loads_model: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+
+    model: SamplerRef
+    rows: RowsRef
+    samples: Positive = 1
+    temperature: Annotated[float, Ge(0)] = 1.0
+    top_p: float = 1.0
+    top_k: Annotated[int, Ge(0)] = 0
+    max_tokens: Positive = 64
+    chat: bool = False
+    stop: StopSetting = None
+    token_ids: KeepsIds = False
+
+    def needs(self) -> dict[str, Columns]:
+        return {"rows": ("prompt_id", "prompt", "completion")}
+
+    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
+        return {MAIN: Output(ArtifactKind.ROWS, sampled_columns(inputs["rows"], self._adds))}
+
+    @property
+    def _adds(self) -> Columns:
+        return merged(MESSAGE_COLUMNS if self.chat else (), ("token_ids",) if self.token_ids else ())
+
+    def run(self, step: Workspace) -> None:
+        """Draws `samples` rows for each row, shard by shard."""
+        rows = step.rows("rows")
+        require_distinct(rows, row_key(rows.columns), step.step)
+        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
+        draw = Draw(settings, self.samples, render=self._begun, adds=self._adds, goes_on=True)
+        sampler = open_sampler(step, "model")
+
+        def transform(table: pa.Table, progress: Progress) -> pa.Table:
+            return draw_rows(step, sampler, _with_own_prompt_ids(table), [draw], progress.advance)
+
+        out = step.map_rows(rows, transform, self.samples, "samples")
+        step.counts.update({"in": rows.count, "expected": rows.count * self.samples, "out": out})
+
+    def _begun(self, row: Mapping[str, Any]) -> Prompt:
+        """What the model is given for a row."""
+        if row["completion"] is None:
+            raise DataError(f"row {row[row_key(list(row))]} has no completion to go on from. Leave such rows out with a selector")
+        prompt = prompt_of(row)
+        if isinstance(prompt, str) and not self.chat:
+            return prompt + str(row["completion"])
+        talk = Conversation((Turn("user", prompt),)) if isinstance(prompt, str) else prompt
+        return talk.going_on(str(row["completion"]))
+
+
+def _with_own_prompt_ids(rows: pa.Table) -> pa.Table:
+    """The rows under prompt ids that tell apart what they go on from."""
+    import pyarrow as pa
+
+    keys = rows[row_key(rows.column_names)].to_pylist()
+    ids = pa.array([row_id("continued", key) for key in keys], arrow_type("prompt_id"))
+    return rows.set_column(rows.column_names.index("prompt_id"), "prompt_id", ids)
