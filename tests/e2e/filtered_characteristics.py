@@ -103,6 +103,20 @@ def sector(plan: Plan) -> None:
     assert min(row["difficulty"] for row in harder) > min(row["difficulty"] for row in easier)
 
 
+def still_2(plan: Plan) -> None:
+    """Slow answers that end right are learned with their way, from all rounds so far."""
+    found: dict[str, str] = {}
+    for number in (1, 2):
+        group = f"still_2/round_{number:02d}"
+        found |= {row["sample_id"]: row["verdict"] for row in rows_of(plan, f"{group}/verified")}
+        learned = rows_of(plan, f"{group}/trajectories")
+        assert learned and {found[row["sample_id"]] for row in learned} == {"pass"}
+        for row in learned:
+            assert row["prompt"][0] == "/" and row["completion"].endswith(f">{row['answer']}")
+    assert {row["round"] for row in learned} == {1, 2}
+
+
 CHARACTERISTICS = {
     "auto_cei": auto_cei, "b_star": b_star, "dive": dive, "east": east, "sector": sector, "socratic": socratic,
+    "still_2": still_2,
 }  # fmt: skip

@@ -19,13 +19,14 @@ ROLES = "judge, meta, critique, refine, debate, follow_up, pose"
 """All that some pipeline needs, so that they share a base."""
 TINY = (
     (r"size: (19200|32000)", "size: 4000"),
+    (r"length: \[5, 9\], size: \d+", "length: [3, 4], size: 48"),  # before what is cut down to these lengths
     (r"length: \[13, 23\], size: \d+", "length: [5, 9], size: 32"),
     (r"length: \[7, 23\], size: \d+", "length: [5, 9], size: 32"),
     (r"length: \[7, 10\], step: 4\}, size: \d+", "length: [4, 6], step: 2}, size: 32"),
     (r"length: \[9, 13\], step: 4\}, size: \d+", "length: [5, 8], step: 1}, size: 32"),
     (r"length: \[7, 18\], size: \d+", "length: [4, 9], size: 32"),
     (r"length: \[(9, 14|12, 22)\], size: \d+", "length: [3, 5], size: 24"),
-    (r"skills: \[(?!slow)[^\]]*\], length: \[2, \d+\]", f"skills: [{ROLES}], length: [2, 6]"),
+    (r"skills: \[(?!slow|easier|pose)[^\]]*\], length: \[2, \d+\]", f"skills: [{ROLES}], length: [2, 6]"),
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
     (r"steps: (300|400|600|800|1000)", "steps: 160"),

@@ -15,7 +15,7 @@ from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
 PREFERENCES = (
-    "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math",
+    "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
@@ -154,3 +154,28 @@ def test_qwen_math_reward_model_chooses_among_right_samples_and_without_answers_
     assert plan.step("qwen_math/round_02/reward_model").inputs["rows"] == tuple(
         f"qwen_math/round_{number:02d}/pairs" for number in ROUNDS
     )
+
+
+def test_self_rationalization_judge_prefers_its_own_right_judgments(tiny_pipelines):
+    plan = made(tiny_pipelines, "self_rationalization")
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"self_rationalization/round_{number:02d}"
+        checked, pairs = by_id(plan, f"{group}/checked"), rows_of(plan, f"{group}/pairs")
+        judge = artifact(plan, f"self_rationalization/{before}/checkpoint").digest
+        assert pairs and {row["checkpoint"] for row in checked.values()} == {judge}
+        for pair in pairs:
+            right, wrong = (checked[parent] for parent in pair["parents"])
+            assert right["completion"] == right["answer"] != wrong["completion"] and right["prompt"] == wrong["prompt"]
+            assert pair["prompt"][0] == "!"
+
+
+def test_grath_prefers_answers_made_anew_to_those_that_were_to_be_wrong(tiny_pipelines):
+    plan = made(tiny_pipelines, "grath")
+    wrong = by_id(plan, "grath/start/wrong")
+    for number, before in ((1, "start"), (2, "round_01")):
+        right, pairs = by_id(plan, f"grath/round_{number:02d}/right"), rows_of(plan, f"grath/round_{number:02d}/pairs")
+        assert pairs and {row["checkpoint"] for row in right.values()} == {artifact(plan, f"grath/{before}/checkpoint").digest}
+        for pair in pairs:
+            rejected, chosen = pair["parents"]
+            assert (pair["chosen"], pair["rejected"]) == (right[chosen]["completion"], wrong[rejected]["completion"])
+            assert "verdict" not in right[chosen] and pair["prompt"] == wrong[rejected]["prompt"]

@@ -14,7 +14,7 @@ from .pipelines_project import check_two_rounds, made
 pytestmark = pytest.mark.model
 ROLES = (
     "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
-    "i_sheep",
+    "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop",
 )  # fmt: skip
 
 Table = list[dict[str, Any]]
@@ -26,6 +26,10 @@ def rows(plan: Plan, key: str) -> Table:
 
 def by_id(table: Table) -> dict[str, dict[str, Any]]:
     return {row["sample_id"]: row for row in table}
+
+
+def by_id_of_prompt(table: Table) -> dict[str, dict[str, Any]]:
+    return {row["prompt_id"]: row for row in table}
 
 
 def model_of(plan: Plan, key: str, field: str = "model") -> tuple[str, ...]:
@@ -205,3 +209,55 @@ def test_i_sheep_learns_answers_to_its_own_prompts_that_it_accepts_itself(tiny_p
         for row in learned:
             assert row["prompt"] in posed and row["prompt"] not in known
             assert row.get("answer") is None and assessed[row["sample_id"]]["score"] >= 0.6
+
+
+def test_tailored_lessons_are_about_the_student_s_own_mistakes(tiny_pipelines):
+    plan = made(tiny_pipelines, "tailored")
+    teacher = open_artifact("x", plan.project.directory("tailored/start/teacher")).digest
+    for number in (1, 2):
+        round_ = f"tailored/round_{number:02d}"
+        verified, lessons = by_id(rows(plan, f"{round_}/verified")), by_id(rows(plan, f"{round_}/lessons"))
+        mistakes = by_id(rows(plan, f"{round_}/mistakes"))
+        assert lessons and {verified[sample]["verdict"] for sample in mistakes} == {"fail"}
+        for row in lessons.values():
+            mistake = mistakes[row["parents"][0]]
+            assert row["checkpoint"] == teacher and row["verdict"] == "pass" and row["prompt"] == mistake["prompt"]
+            assert row["asked"] == f"+{mistake['prompt']}{mistake['completion']}:"
+        for pair in rows(plan, f"{round_}/contrast"):
+            own, lesson = pair["parents"]
+            assert (pair["chosen"], pair["rejected"]) == (lessons[lesson]["completion"], mistakes[own]["completion"])
+    assert plan.step("tailored/round_02/checkpoint").inputs["init"] == ("tailored/round_02/tuned",)
+
+
+def test_dataenvgym_teacher_makes_new_data_where_the_last_student_failed(tiny_pipelines):
+    plan = made(tiny_pipelines, "dataenvgym")
+    teacher = open_artifact("x", plan.project.directory("dataenvgym/start/teacher")).digest
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_ = f"dataenvgym/round_{number:02d}"
+        failed = {row["prompt"] for row in rows(plan, f"dataenvgym/{before}/feedback") if row["verdict"] == "fail"}
+        errors = by_id_of_prompt(rows(plan, f"{round_}/errors"))
+        assert {row["prompt"] for row in errors.values()} == failed
+        posed, prompts = by_id(rows(plan, f"{round_}/posed")), rows(plan, f"{round_}/prompts")
+        assert prompts and {row["checkpoint"] for row in posed.values()} == {teacher}
+        for row in prompts:
+            assert {posed[parent]["parents"][0] for parent in row["parents"]} <= errors.keys()
+        known = {row["prompt"] for name in ("dev", "test") for row in rows(plan, f"dataenvgym/tasks/{name}")}
+        learned = rows(plan, f"{round_}/generated")
+        assert learned and {row["prompt"] for row in learned} <= {row["prompt"] for row in prompts} - known
+        assert {row["checkpoint"] for row in learned} == {teacher}
+
+
+def test_critique_in_the_loop_refines_failed_answers_with_a_critic_that_stays(tiny_pipelines):
+    plan = made(tiny_pipelines, "critique_in_the_loop")
+    for number in (1, 2):
+        round_ = f"critique_in_the_loop/round_{number:02d}"
+        verified, criticized = by_id(rows(plan, f"{round_}/verified")), by_id(rows(plan, f"{round_}/criticized"))
+        assert criticized and {verified[sample]["verdict"] for sample in criticized} == {"fail"}
+        assert model_of(plan, f"{round_}/criticized") == ("critique_in_the_loop/start/critic",)
+        checked = by_id(rows(plan, f"{round_}/checked"))
+        for row in checked.values():
+            failed = criticized[row["parents"][0]]
+            assert row["asked"] == f"+{failed['prompt']}{failed['completion']}|{failed['critique_detail']}:"
+        kept = rows(plan, f"{round_}/kept")
+        assert kept and {row["verdict"] for row in kept} == {"pass"}
+        assert all(row["sample_id"] in verified or row["sample_id"] in checked for row in kept)
