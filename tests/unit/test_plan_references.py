@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from lineal.data.store import open_artifact
-from lineal.errors import DeclarationError
+from lineal.data.store import Rows, open_artifact
+from lineal.errors import CheckFailure, DataError, DeclarationError, EngineError, LinealError
 from lineal.orchestrate.dvc_yaml import dvc_yaml_text
 from lineal.plan import Plan, make_plan
 from lineal.recipe.document import parse_document
 from lineal.recipe.project import open_project
+from lineal.recipe.references import Head
 from lineal.step.judges import Judge, judges_of
-from lineal.step.runner import run_step
+from lineal.step.runlog import read_log
+from lineal.step.runner import name_step, run_step
 
 ROOT = Path(__file__).parents[2]
 PARAMS = "rounds: 2\nactive: [mine]\ncompute: {engine: fake, workers: 1}\n"
@@ -149,3 +152,145 @@ def test_verifier_inside_a_component_judges_with_its_own_inputs(tmp_path: Path):
 def test_reference_inside_a_setting_that_cannot_be_says_where(tmp_path: Path, old: str, new: str, message: str):
     assert NESTED.count(old) == 1
     assert message in refused(tmp_path, mine=NESTED.replace(old, new))
+
+
+# -- models that write and models that give a number --------------------------------------------------------------------
+
+HEADS = """\
+method: Heads
+summary: A policy and a reward model.
+tasks:
+  base: {use: letter_sort, length: [2, 4], size: 24, split: train}
+  train: {use: letter_sort, length: [5, 7], size: 6}
+start:
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 1}
+  pairs: {use: select, rows: tasks.base, sql: made_pairs}
+  scorer: {use: reward_model, init: checkpoint, rows: pairs, steps: 1}
+  other: {use: same_model, model: scorer}
+round:
+  generated: {use: sample, model: start.checkpoint, prompts: tasks.train, samples: 2}
+  rewarded: {use: reward, rows: generated, scorer: start.other}
+  chosen: {use: best_of_n, model: start.checkpoint, prompts: tasks.train, scorer: start.scorer, score_by: reward, samples: 2}
+"""
+WRITES, NUMBERS = "writes texts", "gives one number for a completion"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("scorer: start.other", "scorer: start.checkpoint",
+         f"13: round.rewarded.scorer: 'start.checkpoint' is a language model, which {WRITES}, but scorer takes a reward model, "
+         f"which {NUMBERS}. Here that is mine/start/scorer, mine/start/other"),
+        ("sample, model: start.checkpoint", "sample, model: start.other",
+         f"12: round.generated.model: 'start.other' is a reward model, which {NUMBERS}, but model takes a language model, which "
+         f"{WRITES}. Here that is mine/start/checkpoint"),
+        ("score_by: reward, ", "", "14: round.chosen.scorer: 'start.scorer' is a reward model"),
+    ],
+)  # fmt: skip
+def test_model_of_the_wrong_kind_is_refused_by_the_plan(tmp_path: Path, old: str, new: str, message: str):
+    assert message in refused(tmp_path, mine=HEADS.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("given", "fits"),
+    [
+        ({"architectures": ["LlamaForCausalLM"]}, False),
+        ({"architectures": ["LlamaForSequenceClassification"]}, True),
+        (None, True),  # not there yet: what it is shows when it is loaded
+    ],
+)
+def test_model_in_a_directory_is_what_its_configuration_says(tmp_path: Path, given: object, fits: bool):
+    text = HEADS.replace("model: scorer}", "model: mine}\n  mine: {use: model, path: m}")
+    if given is not None:
+        (tmp_path / "m").mkdir()
+        (tmp_path / "m" / "config.json").write_text(json.dumps(given))
+    if fits:
+        assert planned(tmp_path, mine=text).output("mine/start/other").head is (Head.REWARD if given else None)
+    else:
+        assert "'start.other' is a language model" in refused(tmp_path, mine=text)
+
+
+# -- outputs that start lacks -------------------------------------------------------------------------------------------
+
+ONLINE = """\
+method: Online
+summary: Learns from the rollouts of all rounds.
+tasks:
+  base: {use: letter_sort, length: [2, 4], size: 24, split: train}
+  train: {use: letter_sort, length: [5, 7], size: 6}
+start:
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 1}
+round:
+  checkpoint: {use: grpo, init: previous.checkpoint, prompts: tasks.train, rewards: {right: exact_match}, steps: 1, batch_size: 8}
+  pool: {use: select, rows: history.checkpoint.rollouts, sql: keep_all}
+"""
+
+
+def test_history_of_an_output_begins_where_it_begins(tmp_path: Path):
+    plan = planned(tmp_path, mine=ONLINE)
+    assert plan.step("mine/round_02/pool").inputs["rows"] == tuple(f"mine/round_0{n}/checkpoint.rollouts" for n in (1, 2))
+
+
+def test_previous_output_that_start_lacks_says_what_to_declare(tmp_path: Path):
+    message = refused(tmp_path, mine=ONLINE.replace("history.checkpoint.rollouts", "previous.checkpoint.rollouts"))
+    assert message == (
+        "pipelines/mine.yaml:10: round.pool.rows: 'previous.checkpoint.rollouts' in round 1 means start.checkpoint.rollouts, but "
+        "start.checkpoint has no output 'rollouts' (none but itself). Declare start.checkpoint with a component that writes it, "
+        "or read history.checkpoint.rollouts, which has what there is of all rounds"
+    )
+
+
+def test_history_of_an_output_that_is_empty_says_what_start_needs(tmp_path: Path):
+    text = ONLINE.replace("prompts: tasks.train, rew", "prompts: pool, rew")
+    assert "declare start.checkpoint with an output 'rollouts'" in refused(tmp_path, mine=text)
+
+
+# -- values and sources inside a round ----------------------------------------------------------------------------------
+
+TUNED = """\
+method: Tuned
+summary: The round's tasks follow a controller.
+tasks:
+  base: {use: letter_sort, length: [2, 4], size: 24, split: train}
+start:
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 1}
+  tuned: {use: settings, size: 5}
+round:
+  train: {use: letter_sort, length: [5, 8], size: previous.tuned.size}
+  generated: {use: sample, model: start.checkpoint, prompts: train, samples: 1}
+  tuned: {use: settings, size: 7}
+"""
+
+
+def test_source_inside_a_round_takes_the_values_of_a_controller(tmp_path: Path):
+    plan = made(planned(tmp_path, mine=TUNED))
+    drawn = [Rows((artifact(plan, f"mine/round_0{number}/train"),)).read()["prompt_id"].to_pylist() for number in (1, 2)]
+    assert [len(ids) for ids in drawn] == [5, 7] and not set(drawn[0]) & set(drawn[1])
+    assert artifact(plan, "mine/round_02/train").manifest.settings_from == {"size": "round_01/tuned.size"}
+
+
+# -- whose an error is --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (DataError("round_01/pool: 0 of 4 rows kept"), "mine/round_01/pool: 0 of 4 rows kept"),
+        (EngineError("grpo: prompt p has 8 tokens"), "mine/round_01/pool: grpo: prompt p has 8 tokens"),
+        (DataError("mine/round_01/pool needs 3"), "mine/round_01/pool needs 3"),
+        (CheckFailure("verifier_errors", "round_01/pool: 3 errors"), "mine/round_01/pool: 3 errors"),
+        (DeclarationError("pipelines/selectors/x.sql:3: no"), "pipelines/selectors/x.sql:3: no (in mine/round_01/pool)"),
+    ],
+)
+def test_error_of_a_step_names_its_pipeline(tmp_path: Path, said: LinealError, named: str):
+    name_step(planned(tmp_path, mine=ONLINE).step("mine/round_01/pool"), said)
+    assert str(said) == named
+
+
+def test_value_that_does_not_fit_names_step_setting_and_source_and_so_does_the_log(tmp_path: Path):
+    plan = planned(tmp_path, mine=TUNED.replace("size: 7", "size: 0"))
+    with pytest.raises(
+        LinealError, match=r"^mine/round_02/train: size takes 0 from mine/round_01/tuned.size: Input should be gr"
+    ):
+        made(plan)
+    assert read_log(plan.project, "mine/round_02/train")["error"].startswith("mine/round_02/train: size takes")

@@ -14,13 +14,19 @@ from pydantic.fields import FieldInfo
 
 from lineal.data.workspace import MAIN, Workspace
 from lineal.recipe.compute import Strict
-from lineal.recipe.references import Accepts, ArtifactKind, SettingReference
+from lineal.recipe.references import Accepts, ArtifactKind, Head, SettingReference
 
 ManyReferences = str | list[str]
 
 RowsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.ROWS, ArtifactKind.METRICS}), many=True)]
 """Rows of one node, or of several put together. An evaluation's rows count too."""
-ModelRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL}))]
+LANGUAGE_MODEL = Accepts(frozenset({ArtifactKind.MODEL}))
+REWARD_MODEL = Accepts(frozenset({ArtifactKind.MODEL}), heads=frozenset({Head.REWARD}))
+ModelRef = Annotated[str, LANGUAGE_MODEL]
+"""A model that writes, and can say how likely a text is."""
+RewardRef = Annotated[str, REWARD_MODEL]
+"""A model that gives one number for a completion."""
+AnyModelRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL}), heads=frozenset(Head))]
 SamplerRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL, ArtifactKind.SERVED}))]
 """What completions are drawn from: a checkpoint, or a model that only a server has."""
 ModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True)]
@@ -52,11 +58,15 @@ class Output:
         kind: what it holds.
         columns: for rows, their columns.
         adapter_of: for an adapter, the field whose model it sits on; who reads the adapter reads that model too.
+        head: what a model gives; None where that shows only when it is loaded.
+        head_of: where a model gives what another one does, the field of that other one.
     """
 
     kind: ArtifactKind
     columns: Columns = ()
     adapter_of: str | None = None
+    head: Head | None = Head.LANGUAGE
+    head_of: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from lineal.recipe.pipeline import Node, Part, Pipeline, Section
 
@@ -56,3 +57,21 @@ class Kinds:
             if name in self._parts[self._of[number - 1]]:
                 return number, self._of[number - 1]
         return None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the unrolling stands: a part of the pipeline, and the round when that is a round's."""
+
+    part: Part
+    round: int = 0
+
+    @property
+    def section(self) -> Section:
+        """The part's section."""
+        return self.part.section
+
+    @property
+    def group(self) -> str:
+        """The middle part of step keys."""
+        return round_group(self.round) if self.section is Section.ROUND else str(self.section)

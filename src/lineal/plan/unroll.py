@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 
-from lineal.components.base import Columns
+from lineal.components.base import Columns, Output
 from lineal.components.registry import Registry
 from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
-from lineal.plan.kinds import FINISH, START, TASKS, Kinds, round_group
+from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, round_group
+from lineal.plan.messages import start_without, wrong_head
 from lineal.plan.order import Made, NotPlanned, Order, order_of, way
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
@@ -28,24 +29,6 @@ def unroll(project: Project, pipeline: Pipeline, registry: Registry, rounds: int
         DeclarationError: a reference, a kind, a column or a cycle; names file, line and key.
     """
     yield from Unroller(Compiler(project, pipeline, registry), rounds).steps()
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the unrolling stands: a part of the pipeline, and the round when that is a round's."""
-
-    part: Part
-    round: int = 0
-
-    @property
-    def section(self) -> Section:
-        """The part's section."""
-        return self.part.section
-
-    @property
-    def group(self) -> str:
-        """The middle part of step keys."""
-        return round_group(self.round) if self.section is Section.ROUND else str(self.section)
 
 
 class Unroller:
@@ -144,6 +127,7 @@ class Unroller:
             outputs = component.outputs(columns)
         except ValueError as error:
             raise self._pipeline.document.error(item.node.paths[-1], str(error)) from error
+        outputs = {name: self._with_head(output, inputs) for name, output in outputs.items()}
         self._check_adapter(item, inputs)
         label = f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else item.label
         return Step(
@@ -180,12 +164,17 @@ class Unroller:
             if kind not in accepts.kinds:
                 wanted = " or ".join(sorted(accepts.kinds))
                 raise self._error(item, field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}")
+            head = self._output(key).head
+            if kind is ArtifactKind.MODEL and head is not None and head not in accepts.heads:
+                raise self._error(item, field, wrong_head(field, reference, head, accepts, self._made))
         return keys
 
     def _output_of(self, item: CompiledNode, field: str, reference: Reference, step: Step) -> list[str]:
         part = reference.part or ""
         if part not in step.outputs:
             known = [name for name in step.outputs if name]
+            if reference.scope is Scope.PREVIOUS and step.group == str(Section.START):
+                raise self._error(item, field, start_without(reference, known))
             raise self._error(item, field, f"{reference.node!r} has no output {part!r}. {did_you_mean(part, known)}")
         return [artifact_key(step.key, part)]
 
@@ -248,13 +237,15 @@ class Unroller:
         last = place.round if inclusive else place.round - 1
         found: list[Step] = []
         if reference.node in self._pipeline.parts[START]:
-            found += self._in_group(item, field, reference, START, "start")
+            start = self._in_group(item, field, reference, START, "start")
+            found += [step for step in start if field in item.settings_from or (reference.part or "") in step.outputs]
         for round_number, part in self._kinds.rounds_with(reference.node, last):
             found += self._in_group(item, field, reference, part, round_group(round_number))
         if not found:
             needs = way(self._orders[place.part].needs, reference.node, item.node.name) or [reference.node, item.node.name]
             why = f"is empty in round {place.round}, since in one round {' needs '.join(needs)}"
-            fix = f"Let one of these read previous.NODE, the last round's, or declare start.{reference.node}"
+            declared = f"start.{reference.node}" + (f" with an output {reference.part!r}" if reference.part else "")
+            fix = f"Let one of these read previous.NODE, the last round's, or declare {declared}"
             raise self._error(item, field, f"{str(reference)!r} {why}. {fix}")
         return found
 
@@ -296,8 +287,15 @@ class Unroller:
     # -- kinds and columns ------------------------------------------------------------------------------------------
 
     def _kind(self, key: str) -> ArtifactKind:
+        return self._output(key).kind
+
+    def _with_head(self, output: Output, inputs: Mapping[str, tuple[str, ...]]) -> Output:
+        """An output that says itself what its model gives."""
+        return output if output.head_of is None else replace(output, head=self._output(inputs[output.head_of][0]).head)
+
+    def _output(self, key: str) -> Output:
         step, _, output = self._split(key)
-        return step.outputs[output].kind
+        return step.outputs[output]
 
     def _split(self, key: str) -> tuple[Step, str, str]:
         if key in self._made:
@@ -314,8 +312,7 @@ class Unroller:
     def _columns(self, keys: tuple[str, ...]) -> Columns:
         found: dict[str, None] = {}
         for key in keys:
-            step, _, output = self._split(key)
-            found.update(dict.fromkeys(step.outputs[output].columns))
+            found.update(dict.fromkeys(self._output(key).columns))
         return tuple(found)
 
     def _check_columns(

@@ -22,6 +22,18 @@ class ArtifactKind(StrEnum):
         return self in (ArtifactKind.MODEL, ArtifactKind.SERVED)
 
 
+class Head(StrEnum):
+    """What a model gives. The plan tells them apart; an artifact is a model in either case."""
+
+    LANGUAGE = "language model"
+    REWARD = "reward model"
+
+    @property
+    def gives(self) -> str:
+        """What one does, as messages say it."""
+        return "writes texts" if self is Head.LANGUAGE else "gives one number for a completion"
+
+
 class Scope(StrEnum):
     """Where a reference looks."""
 
@@ -34,10 +46,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Accepts:
-    """Marks a component's field as a reference: what kind it takes, and whether it takes several."""
+    """Marks a component's field as a reference: what kind it takes, whether it takes several, and which models."""
 
     kinds: frozenset[ArtifactKind]
     many: bool = False
+    heads: frozenset[Head] = frozenset({Head.LANGUAGE})
 
 
 @dataclass(frozen=True)

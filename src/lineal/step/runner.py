@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from lineal.components.base import Component, Role
 from lineal.components.trainers.base import Trainer
 from lineal.data.digests import Digests
@@ -19,7 +21,7 @@ from lineal.data.progress import say
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace, open_partial, step_lock
 from lineal.engines.arithmetic import arithmetic
-from lineal.errors import ArtifactError, CheckFailure, LinealError, ProjectError
+from lineal.errors import ArtifactError, CheckFailure, DataError, DeclarationError, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.step.checks import require_blocking, run_checks
 from lineal.step.identity import Identity, identify, made_by, read_value
@@ -56,6 +58,7 @@ def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str
         try:
             status, facts = _make(plan, step)
         except LinealError as error:
+            name_step(step, error)
             check = error.check if isinstance(error, CheckFailure) else None
             log.write("failed", error=str(error), check=check)
             raise
@@ -70,6 +73,17 @@ def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str
             raise
         log.write(status, source_digest=source_digest(step.component), **facts)
     return status
+
+
+def name_step(step: Step, error: LinealError) -> None:
+    """Has an error say whose it is: messages of components name no pipeline, since manifests and seeds don't either."""
+    said = str(error)
+    if step.key in said:
+        return
+    if isinstance(error, DeclarationError):  # begins with file, line and key
+        error.args = (f"{said} (in {step.key})",)
+    else:
+        error.args = (f"{step.pipeline}/{said}" if said.startswith(f"{step.name}:") else f"{step.key}: {said}",)
 
 
 def _require_fresh(step: Step, expected: str | None) -> None:
@@ -202,7 +216,15 @@ def resolved(plan: Plan, step: Step) -> Component:
         setting: read_value(open_artifact(key, plan.project.directory(key)), part)
         for setting, (key, part) in step.settings_from.items()
     }
-    return step.component.resolved(values) if values else step.component
+    try:
+        return step.component.resolved(values) if values else step.component
+    except ValidationError as error:
+        places = [str(part) for part in error.errors()[0]["loc"]]
+        setting = next((place for place in places if place in values), next(iter(values)))
+        key, part = step.settings_from[setting]
+        got = f"{setting} takes {values[setting]!r} from {key}.{part}"
+        fix = "Keep the controller's values in that range"
+        raise DataError(f"{step.key}: {got}: {error.errors()[0]['msg']}. {fix}") from error
 
 
 def _publish(plan: Plan, step: Step, identity: Identity, workspace: Workspace) -> None:

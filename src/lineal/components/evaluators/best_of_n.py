@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from annotated_types import Ge
 from pydantic import model_validator
 
-from lineal.components.base import Columns, ModelRef, Output, Workspace, merged
+from lineal.components.base import LANGUAGE_MODEL, REWARD_MODEL, AnyModelRef, Columns, Output, Workspace, merged
 from lineal.components.evaluators.base import Ks
 from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
@@ -28,7 +28,7 @@ from lineal.engines.factory import open_likelihood, open_reward_model
 from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
-from lineal.recipe.references import ArtifactKind
+from lineal.recipe.references import Accepts, ArtifactKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +63,7 @@ class BestOfN(JudgedDraws):
         ends: whether an end follows each completion that the scorer is given, as for `likelihood`.
     """
 
-    scorer: ModelRef
+    scorer: AnyModelRef
     score_by: Literal["likelihood", "likelihood_per_token", "reward"] = "likelihood"
     samples: Positive
     k: Ks | None = None
@@ -78,6 +78,12 @@ class BestOfN(JudgedDraws):
         if self.k and max(self.k) > self.samples:
             raise ValueError(f"k is {max(self.k)}, but only {self.samples} samples are drawn; raise samples or lower k")
         return self
+
+    def references(self) -> dict[str, tuple[list[str], Accepts]]:
+        """The scorer is a reward model, or a language model whose likelihoods score."""
+        found = super().references()
+        accepts = REWARD_MODEL if self.score_by == "reward" else LANGUAGE_MODEL
+        return {**found, "scorer": (found["scorer"][0], accepts)}
 
     @property
     def headline(self) -> str:

@@ -31,7 +31,7 @@ class HubModel(Component):
     revision: CommitSha
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.MODEL)}
+        return {"": Output(ArtifactKind.MODEL, head=None)}
 
     def run(self, step: Workspace) -> None:
         """Downloads safetensors, configuration and tokenizer; nothing pickled, no code."""

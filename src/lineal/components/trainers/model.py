@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,9 +13,9 @@ from pydantic import PrivateAttr
 from lineal.components.base import Columns, Component, ModelRef, Output, Role, Surroundings, Workspace
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
 from lineal.engines.adapter_fit import require_fit
-from lineal.engines.checkpoints import is_adapter
+from lineal.engines.checkpoints import is_adapter, is_reward_model
 from lineal.errors import EngineError
-from lineal.recipe.references import ArtifactKind
+from lineal.recipe.references import ArtifactKind, Head
 
 
 class LocalModel(Component):
@@ -47,7 +48,16 @@ class LocalModel(Component):
         return {path.name: path for path in sorted(found)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.MODEL, adapter_of="base" if self.base else None)}
+        if self.base:
+            return {"": Output(ArtifactKind.MODEL, adapter_of="base", head_of="base")}
+        return {"": Output(ArtifactKind.MODEL, head=self._head())}
+
+    def _head(self) -> Head | None:
+        """What its configuration says that it gives; None where it is not there yet, or cannot be read."""
+        with suppress(ValueError, AttributeError):
+            if (self._directory / "config.json").is_file():
+                return Head.REWARD if is_reward_model(self._directory) else Head.LANGUAGE
+        return None
 
     def run(self, step: Workspace) -> None:
         """Copies the checkpoint's files.

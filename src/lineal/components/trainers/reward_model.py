@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace
+from lineal.components.base import AnyModelRef, Columns, Output, RowsRef, Workspace
 from lineal.components.trainers.base import Trainer, Weight
 from lineal.components.trainers.ends import EndsSetting
 from lineal.components.trainers.preference import Factor, LearningRate, pair_columns, preferences
-from lineal.recipe.references import ArtifactKind
+from lineal.recipe.references import ArtifactKind, Head
 
 
 class RewardModel(Trainer):
@@ -25,7 +25,7 @@ class RewardModel(Trainer):
     """
 
     rows: RowsRef
-    init: ModelRef
+    init: AnyModelRef
     margin: Weight = None
     ends: EndsSetting = True
     center: Factor | None = None
@@ -35,7 +35,7 @@ class RewardModel(Trainer):
         return {"rows": pair_columns(self.margin)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.MODEL)}
+        return {"": Output(ArtifactKind.MODEL, head=Head.REWARD)}
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`."""

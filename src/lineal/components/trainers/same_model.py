@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import ClassVar
 
-from lineal.components.base import Columns, Component, ModelRef, Output, Role, Workspace
+from lineal.components.base import AnyModelRef, Columns, Component, Output, Role, Workspace
 from lineal.engines.checkpoints import is_adapter
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
@@ -23,10 +23,10 @@ class SameModel(Component):
     seeded: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
-    model: ModelRef
+    model: AnyModelRef
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.MODEL)}
+        return {"": Output(ArtifactKind.MODEL, head_of="model")}
 
     def run(self, step: Workspace) -> None:
         """Copies the checkpoint's files.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from lineal.components.base import Workspace
+from lineal.components.base import RewardRef, Workspace
 from lineal.components.verifiers.model_scores import ModelScores, Scores
 from lineal.engines.factory import open_reward_model
 
 
 class Reward(ModelScores):
     """What a reward model says of each completion; `reward_model` trains one."""
+
+    scorer: RewardRef
 
     def scores(self, step: Workspace) -> Scores:
         """The reward model's numbers."""

@@ -1,0 +1,34 @@
+"""What to say of references that cannot be, where that takes more than a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lineal.plan.steps import Step
+from lineal.recipe.references import Accepts, ArtifactKind, Head, Reference, Scope
+
+MOST_SHOWN = 5
+"""Of the artifacts that would fit."""
+
+
+def wrong_head(field: str, reference: Reference, head: Head, accepts: Accepts, made: Mapping[str, Step]) -> str:
+    """A model of one kind where the other is wanted."""
+    wanted = " or ".join(f"a {one}, which {one.gives}" for one in sorted(accepts.heads))
+    fits = [
+        key
+        for step in made.values()
+        for output, key in step.artifact_keys().items()
+        if step.outputs[output].kind is ArtifactKind.MODEL and step.outputs[output].head in accepts.heads
+    ]
+    fix = f"Here that is {', '.join(fits[:MOST_SHOWN])}" if fits else "Declare one"
+    return f"{str(reference)!r} is a {head}, which {head.gives}, but {field} takes {wanted}. {fix}"
+
+
+def start_without(reference: Reference, known: list[str]) -> str:
+    """`previous.X.output` in round 1, where start's X has fewer outputs than the rounds'."""
+    start = f"start.{reference.node}"
+    outputs = f"has no output {reference.part!r} ({', '.join(known) if known else 'none but itself'})"
+    history = replace(reference, scope=Scope.HISTORY)
+    fix = f"Declare {start} with a component that writes it, or read {history}, which has what there is of all rounds"
+    return f"{str(reference)!r} in round 1 means {start}.{reference.part}, but {start} {outputs}. {fix}"
