@@ -47,6 +47,13 @@ def test_new_project_has_this_repositorys_top_level_names(tmp_path):
     }
 
 
+def test_models_stay_out_of_git_and_what_dvc_says_of_them_goes_in(tmp_path):
+    create_project(tmp_path / "p")
+    names = ["models/mine/model.safetensors", "models/mine.gguf", "models/mine.dvc", "models/.gitignore"]
+    told = subprocess.run(["git", "check-ignore", *names], cwd=tmp_path / "p", text=True, stdout=subprocess.PIPE, check=True)
+    assert told.stdout.split() == names[:2]
+
+
 def test_new_project_named_after_its_directory_is_valid_toml(tmp_path):
     create_project(tmp_path / 'Ünsere "Läufe"')
     project = tomllib.loads((tmp_path / 'Ünsere "Läufe"' / "pyproject.toml").read_text())

@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCard, ModelCard
 
 from lineal.audit import export as exporting
 from lineal.audit.catalog import read_catalog
-from lineal.audit.croissant import data_type
+from lineal.audit.croissant import croissant, data_type
 from lineal.audit.export import export_artifact
 from lineal.audit.markdown import code, prose
 from lineal.cli.sharing import export
@@ -26,6 +26,7 @@ from lineal.errors import ArtifactError, UsageError
 from lineal.recipe.project import open_project
 from lineal.recipe.references import ArtifactKind
 from tests.unit.audit_project import made_project
+from tests.unit.lab import Lab
 
 HOSTILE = '<script>alert(1)</script> [x](javascript:1) ![y](http://e.vil) | `a` \x1b[31m\n---\nlicense: mit\n# www.e.vil "'
 
@@ -251,3 +252,15 @@ def test_export_command_says_what_went_where(plan, tmp_path):
     )
     assert done.output.startswith(f"{tmp_path / 'out'}: tiny/round_02/mixed ")
     assert {path.name for path in Path(tmp_path / "out").iterdir()} == {"README.md", "croissant.json", "data", "manifest.json"}
+
+
+def test_croissant_conversations_are_repeated_turns_with_parts(tmp_path):
+    turn = {"role": "user", "content": "?", "tool_calls": None, "name": None}
+    artifact = Lab(tmp_path).put("tasks/train", [{"prompt_id": "a", "prompt": "?", "messages": [turn]}])
+    fields = {field["name"]: field for field in croissant(artifact, "", None)["recordSet"][0]["field"]}
+    messages = fields["messages"]
+    assert messages["repeated"] is True and "dataType" not in messages
+    assert {part["name"]: part["dataType"] for part in messages["subField"]} == dict.fromkeys(turn, "sc:Text")
+    role = messages["subField"][0]
+    assert role["@id"] == "rows/messages/role"
+    assert role["source"]["extract"] == {"column": "messages"} and role["source"]["transform"] == {"jsonPath": "$[*].role"}

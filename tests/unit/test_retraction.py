@@ -6,12 +6,13 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from lineal.cli.prove import contamination
 from lineal.cli.retracting import retract as command
 from lineal.errors import ArtifactError, CheckFailure, DeclarationError, ProjectError, UsageError
 from lineal.orchestrate.retracting import retract, settled_plan
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
-from lineal.recipe.retractions import Retraction
+from lineal.recipe.retractions import Retraction, Retractions
 from lineal.step.runner import run_step
 from lineal.step.status import State, status_of
 from lineal.step.tainted import tainted_checkpoints
@@ -298,3 +299,26 @@ def test_retract_while_another_is_pending_reports_all_that_it_touches(root):
     add(root, name="first", where="verdict = 'pass' AND prompt_id < '8'")
     assert stale(root)
     assert add(root, dry=True, name="second", where="verdict = 'pass'").lost == alone
+
+
+def test_retraction_in_a_pipeline_is_of_all_its_seeds_and_in_one_seed_of_that_one():
+    every = Retraction(reason="x", date="2026-11-21", where="true", **{"in": "toy/round_01"})
+    one = Retraction(reason="x", date="2026-11-21", where="true", **{"in": "toy__seed_1"})
+    both = Retractions({"every": every, "one": one})
+    assert [(rule.name, rule.within) for rule in both.rules("toy")] == [("every", "round_01")]
+    assert [(rule.name, rule.within) for rule in both.rules("toy__seed_1")] == [("every", "round_01"), ("one", "")]
+    assert [rule.name for rule in both.rules("toy__seed_2")] == ["every"] and both.rules("toys") == ()
+    keys = ["toy/round_01/verified", "toy__seed_1/round_01/verified", "toy__seed_1/round_02/verified", "toys/round_01/verified"]
+    assert [every.asks(key) for key in keys] == [True, True, False, False]
+    assert [one.asks(key) for key in keys] == [False, True, True, False]
+
+
+def test_retract_and_contamination_warn_of_damaged_artifacts(root):
+    (victim,) = (root / "artifacts" / "tiny" / "round_02" / "verified").glob("*.parquet")
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    retracted = CliRunner().invoke(
+        command, ["--where", "hinted", "--reason", "x", "--in", "tiny/round_01", "--dry-run"], obj=root
+    )
+    looked = CliRunner().invoke(contamination, ["tiny/round_01"], obj=root)
+    for result in (retracted, looked):
+        assert "warning: tiny/round_02/verified: " in result.stderr

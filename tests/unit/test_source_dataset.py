@@ -186,6 +186,11 @@ def test_dataset_long_csv_field_is_read_whole(lab):
 
 DIRTY = [
     ("a.csv", "id,question,solution,solution\n1,q,a,b\n", "has 2 columns 'solution', expected one. Rename"),
+    (
+        "a.csv",
+        "id,question,solutoin\n1,q,s\n",
+        r"data/a.csv: columns: \{answer: solution\} names no column of the file. Did you mean 'solutoin'\?",
+    ),
     ("a.csv", "id,question,solution\n1,q,\n", r"line 2, column 'solution' \(for answer\) is null.*optional: \[answer\]"),
     ("a.csv", 'id,question,solution\n1,q,"a\n', "not valid CSV: .*closing quote"),
     ("a.jsonl", '{"id": "1", "question": "q", "question": "r", "solution": "a"}', "line 1: .*key 'question' comes twice"),

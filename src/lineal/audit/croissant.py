@@ -23,6 +23,7 @@ CONTEXT: dict[str, Any] = {
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"}, **{name: f"cr:{name}" for name in _TERMS},
 }  # fmt: skip
 _LIST = re.compile(r"^(?:large_)?list<\w+: (.*)>$")
+_STRUCT = re.compile(r"^struct<((?:\w+: \w+)(?:, \w+: \w+)*)>$")
 _TYPES = (
     (r"(large_)?string|large_utf8|utf8", "sc:Text"), (r"u?int\d+", "sc:Integer"), (r"double|float|half_?float", "sc:Float"),
     (r"decimal\d*\(.*\)", "sc:Float"), (r"bool", "sc:Boolean"), (r"date\d+\[.*\]", "sc:Date"),
@@ -89,12 +90,28 @@ def _field(artifact: Artifact, name: str, kind: str) -> dict[str, Any]:
     names = _names(artifact)
     where = {"fileObject": {"@id": f"data/{names[0]}"}} if len(names) == 1 else {"fileSet": {"@id": FILE_SET}}
     listed = _LIST.match(kind)
-    field = {
-        "@type": "cr:Field", "@id": f"rows/{quote(name, safe='')}", "name": name,
-        "description": COLUMNS[name][1] if name in COLUMNS else "added by the selector's SQL",
-        "dataType": data_type(listed[1] if listed else kind),
-    }  # fmt: skip
-    return field | ({"repeated": True} if listed else {}) | {"source": where | {"extract": {"column": name}}}
+    described = COLUMNS[name][1] if name in COLUMNS else "a column of the user's own"
+    place, source = f"rows/{quote(name, safe='')}", where | {"extract": {"column": name}}
+    field = {"@type": "cr:Field", "@id": place, "name": name, "description": described}
+    repeated, of = ({"repeated": True}, listed[1]) if listed else ({}, kind)
+    parts = _parts(of)
+    if not parts:
+        return field | {"dataType": data_type(of)} | repeated | {"source": source}
+    path = "$[*]" if listed else "$"
+    inside = [
+        {
+            "@type": "cr:Field", "@id": f"{place}/{quote(part, safe='')}", "name": part, "description": f"{part} of {name}",
+            "dataType": data_type(kind), "source": source | {"transform": {"jsonPath": f"{path}.{part}"}},
+        }
+        for part, kind in parts.items()
+    ]  # fmt: skip
+    return field | repeated | {"subField": inside}
+
+
+def _parts(arrow: str) -> dict[str, str]:
+    """By name, the types of a struct's parts, as far as those are no structs themselves; empty for other types."""
+    found = _STRUCT.match(arrow)
+    return dict(part.split(": ", 1) for part in found[1].split(", ")) if found else {}
 
 
 def data_type(arrow: str) -> str:

@@ -119,7 +119,7 @@ def _asked(catalog: Catalog, entry: Retraction) -> list[Artifact]:
     every = row_artifacts(catalog.artifacts.values())
     if entry.within is None:
         return every
-    chosen = [one for one in every if one.key == entry.within or one.key.startswith(f"{entry.within}/")]
+    chosen = [one for one in every if entry.asks(one.key)]
     if not chosen:
         known = [one.key for one in every]
         raise UsageError(f"no rows lie under {entry.within!r}. {nearest_key(entry.within, known)}")

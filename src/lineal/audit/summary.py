@@ -15,8 +15,8 @@ from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
-from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
+from lineal.recipe.seeds import declared_name
 
 COUNTED = ("count", "error", "prompts", "left_out_at_")
 """Numbers of an evaluation, by the start of their names, that say how many it asked rather than how good it was."""

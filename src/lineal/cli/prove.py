@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 def contamination(directory: Path, selection: tuple[str, ...], n: int | None, as_json: bool, rev: str | None) -> None:
     """Look for evaluation prompts in generated rows and in rows to train on; fail when training rows have any."""
     from lineal.audit import contamination as looking
+    from lineal.audit.catalog import read_catalog
     from lineal.plan import make_plan
 
     project = opened_project(directory, rev, tuple(word.strip("/") for word in selection if "/" in word))
     named = {word.partition("/")[0] for word in selection} & set(project.pipeline_names())
     plan = make_plan(project, [*project.active, *sorted(named - set(project.active))])
     steps = plan.select(selection) if selection else list(plan.steps.values())
+    warn_of_missing(project, read_catalog(project), rev)
     report = looking.look_for_contamination(plan, steps, n)
     click.echo(json.dumps(looking.as_json(report), indent=2) if as_json else looking.as_text(report, output_width()))
     looking.require_clean_training(report)

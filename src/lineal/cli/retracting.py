@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineal.cli.revision import warn_of_missing
+
 if TYPE_CHECKING:
     from lineal.audit.retraction import Effect
     from lineal.recipe.retractions import Retraction
@@ -31,6 +33,7 @@ def retract(
     """Retract rows: selections drop them and what was made from them, from the next `lineal run` on."""
     from datetime import date
 
+    from lineal.audit.catalog import read_catalog
     from lineal.audit.retraction import effect_json
     from lineal.orchestrate.retracting import retract as add
     from lineal.recipe.project import find_root, open_project
@@ -42,6 +45,7 @@ def retract(
     name = name or name_for(reason, project.retractions.declared)
     within = within and within.strip("/")
     values = {"reason": reason, "date": date.today().isoformat(), "where": where, "ids": list(ids) or None, "in": within}
+    warn_of_missing(project, read_catalog(project), None)
     effect = add(project, name, _entry(values), dry_run)
     if not dry_run:
         _tell_dagster(project.root)

@@ -127,7 +127,7 @@ def _say_what_came_out(plan: Plan) -> None:
     first = next(iter(plan.pipelines))
     selections = [s.key for s in plan.steps.values() if s.pipeline == first and s.component.role is Role.SELECTOR]
     row = _first_row(plan, selections[-1]) if selections else None
-    click.echo("\ngo on with")
+    click.echo("\nNext:")
     click.echo("  lineal report" + " " * 24 + "the rounds as one page")
     click.echo("  lineal ui" + " " * 28 + "the same in Dagster, to inspect and rematerialize")
     if row is not None:

@@ -20,7 +20,7 @@ def init(target: Path, pipeline: str | None) -> None:
 
     stages = create_project(target, pipeline)
     click.echo(f"{target}: a project with {stages} steps in dvc.yaml")
-    click.echo("go on with")
+    click.echo("Next:")
     click.echo(f"  cd {shlex.quote(str(target))} && git add . && git commit -m 'New project'")
     click.echo("  lineal run")
 

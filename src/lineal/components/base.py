@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -161,6 +162,10 @@ class Component(Strict):
         """The file that the step with this key waits for, where it may arrive after the run began; None for most."""
         return None
 
+    def lacks(self) -> list[str]:
+        """What is not here and the step will need, each with what to do: a package of an extra, a file that it names."""
+        return []
+
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
         """By input field: the references as written, and what the field accepts.
 
@@ -235,6 +240,13 @@ def _accepts(info: FieldInfo) -> Accepts | None:
     return next((mark for mark in marks if isinstance(mark, Accepts)), None)
 
 
+def missing_package(module: str, package: str, extra: str) -> list[str]:
+    """A sentence for `lacks` where a module that an extra brings is not installed; empty where it is."""
+    if find_spec(module) is not None:
+        return []
+    return [f"needs the package {package}, which is not installed. Run: pip install 'lineal[{extra}]'"]
+
+
 def merged(*columns: Columns) -> Columns:
     """Column names put together, each once, in order."""
     return tuple(dict.fromkeys(name for group in columns for name in group))
@@ -242,5 +254,5 @@ def merged(*columns: Columns) -> Columns:
 
 __all__ = [
     "MAIN", "Awaited", "Columns", "Component", "ModelRef", "ModelsRef", "Output", "Role", "RowsRef", "SamplerRef", "Surroundings",
-    "ValuesRef", "Workspace", "merged",
+    "ValuesRef", "Workspace", "merged", "missing_package",
 ]  # fmt: skip

@@ -26,8 +26,8 @@ from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.orchestrate.follow import ProgressFile
 from lineal.orchestrate.preflight import require_ready_run
 from lineal.plan import Plan, Step, artifact_key
-from lineal.recipe.project import declared_name
 from lineal.recipe.references import ArtifactKind
+from lineal.recipe.seeds import declared_name
 from lineal.step.runlog import progress_path
 from lineal.step.runner import component_tag
 from lineal.step.waiting import ARRIVED, require_arrived

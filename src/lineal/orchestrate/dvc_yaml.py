@@ -15,9 +15,10 @@ from lineal.errors import DeclarationError, ProjectError
 from lineal.plan import Plan, Step
 from lineal.recipe.document import KeyPath
 from lineal.recipe.pipeline import BEST
-from lineal.recipe.project import PARAMS, PIPELINES, declared_name
+from lineal.recipe.project import PARAMS, PIPELINES
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS
+from lineal.recipe.seeds import declared_name
 from lineal.step.runner import stage_tag
 
 DVC_YAML = "dvc.yaml"

@@ -14,7 +14,8 @@ from lineal.plan.compile import Compiler
 from lineal.plan.steps import Step
 from lineal.plan.unroll import unroll
 from lineal.recipe.pipeline import Pipeline
-from lineal.recipe.project import Project, declared_name
+from lineal.recipe.project import Project
+from lineal.recipe.seeds import declared_name
 
 
 @dataclass(frozen=True)

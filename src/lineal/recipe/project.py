@@ -15,15 +15,10 @@ from lineal.recipe.document import Document, declaration_error, read_document
 from lineal.recipe.pipeline import PAPER, Pipeline, read_pipeline
 from lineal.recipe.retraction_files import read_retractions
 from lineal.recipe.retractions import Retractions
+from lineal.recipe.seeds import SEED_MARK, declared_name
 
 PARAMS = "params.yaml"
 PIPELINES = "pipelines"
-SEED_MARK = "__seed_"
-"""Between a pipeline's name and a further seed of it: `rest_em__seed_1`. The first seed's keys have the name alone.
-
-Dagster, DVC and paths all allow it, so that a key is spelled alike everywhere."""
-
-
 Seed = Annotated[int, Ge(0)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 
@@ -161,11 +156,6 @@ class Project:
             raise UsageError(f"no pipeline {name!r} in {path.parent}. {did_you_mean(name, self.pipeline_names())}")
         profile = self._own(name).profile or self.params.profile
         return read_pipeline(name, read_document(path, f"{PIPELINES}/{declared}.yaml", dvc_reads=True), profile)
-
-
-def declared_name(pipeline: str) -> str:
-    """The name of a pipeline's file, whichever of its seeds is meant: `rest_em` of `rest_em__seed_1`."""
-    return pipeline.partition(SEED_MARK)[0]
 
 
 def find_root(start: Path) -> Path:

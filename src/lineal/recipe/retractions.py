@@ -22,6 +22,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import Document
+from lineal.recipe.seeds import declared_name
 
 RETRACTIONS = "retractions.yaml"
 RETRACTED = "retracted.json"
@@ -35,7 +36,8 @@ class Retraction(Strict):
         date: the day, as YYYY-MM-DD; for people, no artifact depends on it.
         where: an SQL condition on rows.
         ids: rows by id; instead of a condition.
-        within: `in`: the artifact, round or pipeline whose rows the condition is asked of; default: all.
+        within: `in`: the artifact, round or pipeline whose rows the condition is asked of; default: all. A pipeline's name means
+            all of its seeds, `NAME__seed_1` that one.
     """
 
     reason: str
@@ -68,6 +70,14 @@ class Retraction(Strict):
         if self.ids is not None and self.within is not None:
             raise ValueError("`in` goes with where; an id is the same row everywhere")
         return self
+
+    def asks(self, artifact_key: str) -> bool:
+        """Whether rows of this artifact are meant, of any seed of the pipeline that `in` names."""
+        if self.within is None:
+            return True
+        pipeline, _, step = artifact_key.partition("/")
+        keys = (artifact_key, f"{declared_name(pipeline)}/{step}")
+        return any(key == self.within or key.startswith(f"{self.within}/") for key in keys)
 
     def as_yaml(self) -> dict[str, Any]:
         """The entry as it stands in the file."""
@@ -137,7 +147,7 @@ class Retractions:
         for name, entry in self.declared.items():
             ids = tuple(sorted({*(entry.ids or []), *self._resolution(name).ids}))
             own, _, within = (entry.within or pipeline).partition("/")
-            where = entry.where if own == pipeline else None
+            where = entry.where if own in (pipeline, declared_name(pipeline)) else None
             if where is not None or ids:
                 found.append(Rule(name, entry.reason, where, within if where else "", ids))
         return tuple(found)

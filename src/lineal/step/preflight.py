@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lineal.engines.vllm_process import vllm_interpreter
+from lineal.errors import MachineError
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
 from lineal.step.requests import drawn_from, require_machine
@@ -13,16 +14,39 @@ from lineal.step.sharing import require_trainings
 
 
 def require_ready(plan: Plan, steps: Iterable[Step]) -> None:
-    """Holds what steps will need against what is here: trainings, GPUs and memory, the engine's interpreter, servers.
+    """Holds what steps will need against what is here: packages and files, trainings, GPUs, memory, interpreters, servers.
 
     Raises:
         LinealError: of the kind of what is missing; names the setting.
     """
     steps = list(steps)
+    require_parts(plan, steps)
     require_trainings(plan, steps)
     require_machine(plan, steps)
     require_interpreter(plan, steps)
     require_servers(plan, steps)
+
+
+def require_parts(plan: Plan, steps: Iterable[Step]) -> None:
+    """Looks for the packages and files that components name. What a cluster's nodes have is not known here.
+
+    Raises:
+        MachineError: some are missing; names the steps, and what to do.
+    """
+    if plan.project.params.compute.executor in CLUSTERS:
+        return
+    needing: dict[str, list[str]] = {}
+    for step in steps:
+        for component in (step.component, *step.component.embedded().values()):
+            for problem in component.lacks():
+                needing.setdefault(problem, []).append(step.key)
+    if needing:
+        raise MachineError("\n".join(_shown(problem, keys) for problem, keys in needing.items()))
+
+
+def _shown(problem: str, keys: list[str]) -> str:
+    more = f" (and {len(keys) - 1} more steps)" if len(keys) > 1 else ""
+    return f"{keys[0]}{more} {problem}"
 
 
 def require_interpreter(plan: Plan, steps: Iterable[Step]) -> None:

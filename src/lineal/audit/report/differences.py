@@ -10,7 +10,7 @@ from lineal.components.base import Role
 from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
 from lineal.data.estimates import Comparison
 from lineal.plan import Plan
-from lineal.recipe.project import declared_name
+from lineal.recipe.seeds import declared_name
 
 
 @dataclass(frozen=True)

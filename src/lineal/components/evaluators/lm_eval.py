@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 import pydantic
 from pydantic import PrivateAttr
 
-from lineal.components.base import MAIN, Columns, ModelRef, Output, Surroundings, Workspace
+from lineal.components.base import MAIN, Columns, ModelRef, Output, Surroundings, Workspace, missing_package
 from lineal.components.evaluators.base import Evaluator
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.data.estimates import mean
@@ -75,6 +75,9 @@ class LmEval(Evaluator):
 
     def files(self) -> dict[str, Path]:
         return dict(self._files)
+
+    def lacks(self) -> list[str]:
+        return missing_package("lm_eval", "lm-eval", "lm-eval")
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.METRICS, COLUMNS)}

@@ -14,7 +14,7 @@ from lineal.components.base import Awaited, Columns, Surroundings, Workspace
 from lineal.components.sources.arriving import ROUND, awaited, is_here, place_inside, placed_path
 from lineal.components.sources.base import Source, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
-from lineal.components.sources.files import Located, read_file
+from lineal.components.sources.files import GZIP, Located, read_file
 from lineal.components.verifiers.base import Pattern
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, MissingFile, did_you_mean
@@ -170,8 +170,9 @@ class Dataset(Source):
     @property
     def _shape(self) -> Shape:
         fills_nulls = self.path is None or self.path.endswith(".parquet")
+        has_header = self.path is None or self.path.removesuffix(GZIP).endswith((".parquet", ".csv"))
         optional = frozenset(self.optional)
-        return Shape(self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls)
+        return Shape(self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls, has_header)
 
     @property
     def made_columns(self) -> Columns:

@@ -35,6 +35,7 @@ class Shape:
         extract: by column, the expression whose first group is its value.
         optional: columns that may have no value.
         fills_nulls: whether the format fills absent keys of objects with null.
+        has_header: whether the format names its columns once for all rows.
     """
 
     origin: str
@@ -43,6 +44,7 @@ class Shape:
     extract: Mapping[str, str]
     optional: frozenset[str]
     fills_nulls: bool
+    has_header: bool = False
 
     @property
     def own(self) -> Columns:
@@ -142,7 +144,10 @@ class RowReader:
         theirs = self._shape.mapping[name]
         where, value = f"{self._shape.origin}: {place}, column {theirs!r}", values.get(theirs)
         if theirs not in values and name not in self._shape.optional:
-            raise DataError(f"{where} (for {name}) is missing. {did_you_mean(theirs, [str(key) for key in values])}")
+            there = [str(key) for key in values]
+            if self._shape.has_header:
+                raise DataError(f"{self._shape.origin}: {_no_column(name, theirs, there)}")
+            raise DataError(f"{where} (for {name}) is missing. {did_you_mean(theirs, there)}")
         if value is None:
             if name in self._shape.optional:
                 return None
@@ -217,6 +222,10 @@ class RowReader:
             own = "prompt_id" in self._shape.mapping
             fix = "Give each its own" if own else "Remove one, or name an id column: columns: {prompt_id: ...}"
             raise DataError(f"{self._shape.origin}: {place} has the same prompt id as {first} ({row['prompt_id']!r}). {fix}")
+
+
+def _no_column(name: str, theirs: str, there: list[str]) -> str:
+    return f"columns: {{{name}: {theirs}}} names no column of the file. {did_you_mean(theirs, there)}"
 
 
 class _Extraction:

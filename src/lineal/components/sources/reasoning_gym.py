@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pydantic
 
-from lineal.components.base import Columns, Workspace
+from lineal.components.base import Columns, Workspace, missing_package
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.sources.base import PROMPT_COLUMNS, Row, SyntheticSource
 from lineal.data.ids import canonical_json, row_id, row_seed
@@ -58,6 +58,9 @@ class ReasoningGym(SyntheticSource):
         if isinstance(value, dict) and {"seed", "size"} & set(value):
             raise ValueError("seed and size are not the task's: set size beside it, and seed in params.yaml")
         return value
+
+    def lacks(self) -> list[str]:
+        return missing_package("reasoning_gym", "reasoning-gym", "reasoning-gym")
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
         """Items, in blocks of one seed each.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, model_validator
 
-from lineal.components.base import Columns, Component, Role, RowsRef, Workspace, merged
+from lineal.components.base import Columns, Component, Role, RowsRef, Workspace, merged, missing_package
 from lineal.components.trainers.ends import Ends, EndsSetting, answers_with_ends
 from lineal.data.conversations import MESSAGE_COLUMNS, prompts_of
 from lineal.data.ids import row_seed
@@ -101,6 +101,14 @@ class Trainer(Component):
             target.parent.mkdir(parents=True, exist_ok=True)
             link_file(init.directory / name, target)
         step.counts["in"] = 0
+
+    def lacks(self) -> list[str]:
+        """The packages of `lora:`, for trainers that have it."""
+        lora = getattr(self, "lora", None)
+        if lora is None:
+            return []
+        quantized = missing_package("bitsandbytes", "bitsandbytes", "qlora") if lora.quantize else []
+        return missing_package("peft", "peft", "lora") + quantized
 
     def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
         """The engine's settings, with the seed derived from the run's."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import PrivateAttr, StringConstraints
 
-from lineal.components.base import Columns, Component, Output, Role, Surroundings, Workspace
+from lineal.components.base import Columns, Component, Output, Role, Surroundings, Workspace, missing_package
 from lineal.errors import MachineError, did_you_mean
 from lineal.recipe.references import ArtifactKind
 
@@ -50,6 +50,13 @@ class GgufModel(Component):
             MachineError: the package is missing, has another version or no such file.
         """
         return {"gguf": _packaged(self.package, self.path) if self.package else (self._project / self.path).resolve()}
+
+    def lacks(self) -> list[str]:
+        """The file, and the package that reads it."""
+        file = self.files()["gguf"]
+        fix = "Correct path in the pipeline, or put the file there"
+        missing = [] if file.is_file() else [f"cannot take path: {self.path}: no such file at {file}. {fix}"]
+        return missing + missing_package("gguf", "gguf", "gguf")
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL)}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Component, ModelRef, Output, Role, Surroundings, Workspace
+from lineal.components.base import Columns, Component, ModelRef, Output, Role, Surroundings, Workspace, missing_package
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
 from lineal.engines.adapter_fit import require_fit
 from lineal.engines.checkpoints import is_adapter, is_reward_model
@@ -46,6 +46,14 @@ class LocalModel(Component):
     def files(self) -> dict[str, Path]:
         found = {path for pattern in PATTERNS for path in self._directory.glob(pattern)}
         return {path.name: path for path in sorted(found)}
+
+    def lacks(self) -> list[str]:
+        """A whole checkpoint at `path`; PEFT where it is an adapter."""
+        try:
+            require_whole(self._directory)
+        except EngineError as error:
+            return [f"cannot take path: {self.path}: {error}. Correct path in the pipeline, or put the model there"]
+        return missing_package("peft", "peft", "lora") if is_adapter(self._directory) else []
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         if self.base:

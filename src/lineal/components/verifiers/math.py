@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from lineal.components.base import Columns
+from lineal.components.base import Columns, missing_package
 from lineal.components.mathematics.answers import Agreement, Answers, agreement, answers_in, clean, formula_of, readings
 from lineal.components.mathematics.tokens import TooLarge
 from lineal.components.verifiers.base import NO_ANSWER
@@ -32,6 +32,9 @@ class Math(ScoredVerifier):
     version: ClassVar[int] = 3
     function: ClassVar[str] = "lineal.components.verifiers.math:score_math"
     reads: ClassVar[Columns] = ("completion", "answer")
+
+    def lacks(self) -> list[str]:
+        return missing_package("math_verify", "math-verify", "math")
 
 
 class Disagreement(ValueError):

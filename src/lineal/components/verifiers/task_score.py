@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
 
-from lineal.components.base import Columns
+from lineal.components.base import Columns, missing_package
 from lineal.components.sources import reasoning_gym as source
 from lineal.components.verifiers.base import Share
 from lineal.components.verifiers.scored import ScoredVerifier
@@ -31,6 +31,9 @@ class TaskScore(ScoredVerifier):
     reads: ClassVar[Columns] = ("completion", "entry")
 
     threshold: Share = 1.0
+
+    def lacks(self) -> list[str]:
+        return missing_package("reasoning_gym", "reasoning-gym", "reasoning-gym")
 
     def passes(self, score: float) -> bool:
         """Whether a score reaches the threshold."""
