@@ -35,17 +35,26 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         {"a": "pf", "b": "ffe"}, vote_share=lambda p, i: 0.5, vote_margin=lambda p, i: 0.5, voted=lambda p, i: str(i),
         votes=lambda p, i: i + 1, round=lambda p, i: 1, hint=lambda p, i: "/", input=lambda p, i: p, output=lambda p, i: str(i),
         parents=lambda p, i: ["further-a", "second"], asked=lambda p, i: f"+{p}:{i}",
-        entry=lambda p, i: '{"options": ["a", "b"], "correct": 1}',
+        entry=lambda p, i: '{"options": ["a", "b"], "correct": 1}', task=lambda p, i: "talk", logprob=lambda p, i: -1.0,
+        advantage=lambda p, i: 0.5,
     )  # fmt: skip
-    further = samples({"a": "p", "z": "p"}, sample_id=lambda p, i: f"further-{p}", parents=lambda p, i: ["further-a", "a-1"],
-                      voted=lambda p, i: str(i))  # fmt: skip
+    further = samples(
+        {"a": "p", "z": "p"},
+        sample_id=lambda p, i: f"further-{p}",
+        parents=lambda p, i: ["further-a", "a-1"],
+        voted=lambda p, i: str(i),
+        task=lambda p, i: "talk",
+        value=lambda p, i: 0.5,
+        pulls=lambda p, i: 2,
+    )
     inputs = {
         "rows": lab.put("round_01/rows", rows),
         **{name: lab.put(f"tasks/{name}", further) for name in selector.inputs},
     }
     required = {name: REQUIRED[parameter.type] for name, parameter in selector.parameters.items() if parameter.required}
     assert set(selector.needs) <= set(rows[0])
-    lab.run("select", "round_01/filtered", inputs, sql=path.stem, **required)
+    chosen = {"pattern": "(a)"} if path.stem == "split_thought" else {}
+    lab.run("select", "round_01/filtered", inputs, sql=path.stem, **required, **chosen)
 
 
 # -- the header -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from lineal.recipe.compute import Compute
-from tests.unit.lab import Lab, samples
+from tests.unit.lab import Lab, rows_of, samples
 from tests.unit.test_selector_decide import ids, reasons, require_conserved, select
 
 
@@ -194,3 +194,119 @@ def test_selection_is_the_same_for_every_thread_count(tmp_path, sql, settings):
     rows = [{**row, "completion": f"{row['completion']}{'~' * (place % 3)}"} for place, row in enumerate(answered(letters))]
     found = [select(Lab(tmp_path / str(threads), Compute(workers=threads)), rows, sql, **settings)[0] for threads in (1, 2, 5)]
     assert found[0] == found[1] == found[2] and found[0]
+
+
+# -- scores from other rows ---------------------------------------------------------------------------------------------
+
+
+def children(*scored_parents):
+    return [
+        {"sample_id": f"c{place}", "prompt_id": "c", "prompt": "c", "parents": [parent, "other"], "score": score}
+        for place, (parent, score) in enumerate(scored_parents)
+    ]
+
+
+def test_score_of_children_is_the_mean_over_first_parents(lab):
+    rows = samples({"a": "pppp"})
+    judged = children(("a-0", 1.0), ("a-0", 0.0), ("a-1", 3.0), ("a-1", None), ("a-3", None))
+    kept, dropped = select(lab, {"rows": rows, "children": judged}, "score_of_children")
+    assert {row["sample_id"]: row["score"] for row in kept} == {"a-0": 0.5, "a-1": 3.0}
+    assert set(reasons(dropped).values()) == {"nothing that was made of it has a score"} and ids(dropped) == ["a-2", "a-3"]
+
+
+def test_mbr_scores_by_agreement_with_the_other_completions_repeats_included(lab):
+    texts = ["red big dog", "red big dog", "red cat", "fish", None]
+    rows = samples({"a": "ppppp", "b": "p"}, completion=lambda p, i: texts[i])
+    kept, dropped = select(lab, rows, "mbr")
+    scores = {row["sample_id"]: row["score"] for row in kept}
+    assert scores == pytest.approx({"a-0": (1 + 0.4) / 3, "a-1": (1 + 0.4) / 3, "a-2": (0.4 + 0.4) / 3, "a-3": 0.0})
+    assert reasons(dropped) == {"a-4": "no completion", "b-0": "no other completion of its prompt"}
+
+
+def test_mbr_of_letters_makes_pairs_of_the_most_and_the_least_agreed(lab):
+    rows = samples({"a": "ppp"}, completion=lambda p, i: ["abcd", "abce", "xyz"][i])
+    scored_rows, _ = select(lab, rows, "mbr", separator="")
+    (pair,), _ = select(lab, scored_rows, "best_against_worst")
+    assert (pair["chosen"], pair["rejected"]) == ("abcd", "xyz")
+
+
+def test_beside_prompt_takes_the_first_completion_of_the_same_prompt(lab):
+    others = samples({"a": "pp", "c": "p"}, sample_id=lambda p, i: f"o-{p}{i}", completion=lambda p, i: f"oracle {i}")
+    kept, dropped = select(lab, {"rows": samples({"a": "pf", "b": "p"}), "others": others}, "beside_prompt")
+    assert [(row["sample_id"], row["other"]) for row in kept] == [("a-0", "oracle 0"), ("a-1", "oracle 0")]
+    assert reasons(dropped) == {"b-0": "nothing else was written to its prompt"}
+
+
+# -- weights, shares and parts ------------------------------------------------------------------------------------------
+
+
+def test_confidence_weights_are_the_samples_probability_and_alpha(lab):
+    rows = samples({"a": "pfp"}, logprob=lambda p, i: [math.log(0.5), 0.0, None][i])
+    kept, dropped = select(lab, rows, "confidence_weights", alpha=0.25)
+    assert [row["weight"] for row in kept] == pytest.approx([0.75, 1.25]) and reasons(dropped) == {"a-2": "no probability"}
+
+
+def test_balance_tasks_keeps_as_many_of_each(lab):
+    rows = samples({"a": "ppppp", "b": "pp", "c": "p"}, task=lambda p, i: None if p == "c" else p)
+    kept, dropped = select(lab, rows, "balance_tasks", per_task=2)
+    require_conserved(lab, rows, kept, dropped)
+    assert [row["task"] for row in kept] == ["a", "a", "b", "b"]
+    assert sorted(reasons(dropped).values()) == ["no task", *["over per_task"] * 3]
+
+
+def test_split_thought_shows_the_response_over_all_lines(lab):
+    texts = ["<T> first\nadd <R> four\nor so", "four", "<R>", None]
+    kept, dropped = select(lab, samples({"a": "pppp"}, completion=lambda p, i: texts[i]), "split_thought")
+    assert [(row["completion"], row["response"]) for row in kept] == [(texts[0], "four\nor so")]
+    assert reasons(dropped) == {"a-1": "no response", "a-2": "no response", "a-3": "no completion"}
+
+
+def test_rate_prompts_makes_the_share_of_failures_the_difficulty_and_keeps_the_rest(lab):
+    rows = samples({"a": "pffe", "b": "e", "c": "pp"}, persona=lambda p, i: f"{p}{i}")
+    made, dropped = select(lab, rows, "rate_prompts")
+    assert [(row["prompt_id"], row["difficulty"], row["persona"]) for row in made] == [("a", 2 / 3, "a0"), ("c", 0.0, "c0")]
+    assert made[0]["parents"] == ["a-0", "a-1", "a-2", "a-3"] and reasons(dropped) == {"b-0": "only errors"}
+    near, _ = select(lab, made, "nearest_difficulty", target=0.5, count=1)
+    assert [row["prompt_id"] for row in near] == ["a"]
+
+
+# -- bandits over tasks -------------------------------------------------------------------------------------------------
+
+
+def rollouts(*told):
+    return [
+        {"sample_id": f"s{place}", "prompt_id": "p", "prompt": "p", "task": task, "round": number, "advantage": advantage}
+        for place, (task, number, advantage) in enumerate(told)
+    ]
+
+
+LEARNED = rollouts(("sums", 1, 1.0), ("sums", 1, -3.0), ("sums", 3, 1.0), ("sums", 4, None), ("words", 2, 0.5), ("new", 2, None))
+
+
+@pytest.mark.parametrize(("rate", "sums", "words"), [(0.25, 0.25 * 0.75 * 2.0 + 0.25 * 1.0, 0.125), (None, 5 / 3, 0.5)])
+def test_arms_hold_the_moving_or_plain_mean_of_absolute_advantages(lab, rate, sums, words):
+    made, _ = select(lab, LEARNED, "arms", rate=rate)
+    found = {row["task"]: (row["value"], row["pulls"]) for row in made}
+    assert found == {"sums": (pytest.approx(sums), 3), "words": (pytest.approx(words), 1), "new": (0.0, 0)}
+    assert made[0]["parents"] == ["s0", "s1", "s2", "s3"] and made[0]["prompt_id"] == "arm/sums"
+
+
+def test_draw_by_arms_draws_each_task_with_its_chance(lab):
+    tasks = [{"prompt_id": f"{task}{place}", "prompt": task, "task": task} for task in ("a", "b", "c") for place in range(1000)]
+    arms = [{"prompt_id": f"arm/{task}", "prompt": task, "task": task, "value": value, "pulls": 10} for task, value in
+            (("a", math.log(3)), ("b", 0.0))]  # fmt: skip
+    made = lab.run("select", "round_01/x", {"rows": lab.put("tasks/t", tasks), "arms": lab.put("round_01/arms", arms)},
+                   sql="draw_by_arms", count=200)  # fmt: skip
+    drawn = [row["task"] for row in rows_of(made[""])]
+    assert len(drawn) == 200 and "c" not in drawn and 130 <= drawn.count("a") <= 170, "three quarters, 6 standard errors off"
+    dropped = {(row["task"], row["reason"]) for row in rows_of(made["dropped"])}
+    assert dropped == {("a", "not drawn"), ("b", "not drawn"), ("c", "no arm")}
+
+
+def test_draw_by_arms_with_a_bonus_tries_what_was_seldom_tried(lab):
+    tasks = [{"prompt_id": f"{task}{place}", "prompt": task, "task": task} for task in ("a", "b") for place in range(50)]
+    arms = [{"prompt_id": f"arm/{task}", "prompt": task, "task": task, "value": 1.0, "pulls": pulls} for task, pulls in
+            (("a", 100_000), ("b", 0))]  # fmt: skip
+    made = lab.run("select", "round_01/x", {"rows": lab.put("tasks/t", tasks), "arms": lab.put("round_01/arms", arms)},
+                   sql="draw_by_arms", count=10, bonus=10.0)  # fmt: skip
+    assert {row["task"] for row in rows_of(made[""])} == {"b"}
