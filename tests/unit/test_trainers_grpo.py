@@ -15,6 +15,7 @@ import pytest
 from lineal.components.verifiers.embedded import embedded_verifier
 from lineal.data.progress import Progress
 from lineal.data.store import Artifact, Rows
+from lineal.engines.tokens import decode_completions, load_tokenizer
 from lineal.errors import CheckFailure, DataError, EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.lab import ROOT, Lab, rows_of
@@ -83,6 +84,18 @@ def test_grpo_keeps_every_sampled_completion_as_a_row_with_its_reward(lab: Lab, 
         wanted = [(score - mean(scores)) / (stdev(scores) + 1e-4) for score in scores]
         assert [row["advantage"] for row in group] == pytest.approx(wanted, abs=1e-4)
     assert weights(made[""].directory) != weights(checkpoint)
+
+
+@pytest.mark.model
+def test_rollouts_keep_the_ids_that_were_drawn_where_they_are_asked_for(lab: Lab, checkpoint: Path) -> None:
+    inputs, settings = inputs_of(lab, checkpoint), {**SHORT, "steps": 2}
+    plain, kept = (lab.run("grpo", f"round_01/{ids}", inputs, 1, **settings, token_ids=ids) for ids in (False, True))
+    rows, tokenizer = rows_of(kept["rollouts"]), load_tokenizer(checkpoint)
+    assert decode_completions(tokenizer, [row["token_ids"] for row in rows]) == [row["completion"] for row in rows]
+    assert [len(row["token_ids"]) for row in rows] == [row["tokens"] for row in rows]
+    assert "token_ids" not in Rows((plain["rollouts"],)).columns
+    learnt = lab.run("sft", "round_01/learnt", {"rows": kept["rollouts"], "init": inputs["init"]}, steps=2, threads=1)[""]
+    assert weights(learnt.directory) != weights(checkpoint)
 
 
 @pytest.mark.model

@@ -8,6 +8,7 @@ import pydantic
 import pytest
 
 from lineal.data.store import Rows
+from lineal.engines.tokens import encode_pair, load_tokenizer
 from lineal.errors import DataError, EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of
@@ -94,6 +95,25 @@ def test_margin_and_trainers_without_reference_are_components(lab: Lab, checkpoi
         assert "margin" not in lab.parse(use, inputs, **SHORT).identity()
     with pytest.raises(pydantic.ValidationError, match="margin works with the loss 'sigmoid' only"):
         lab.parse("dpo", inputs, margin="lead", loss="ipo", **SHORT)
+
+
+@pytest.mark.model
+def test_pairs_with_ids_are_learnt_as_they_were_sampled(lab: Lab, checkpoint: Path) -> None:
+    tokenizer, init = load_tokenizer(checkpoint), put_model(lab, "start/checkpoint", checkpoint)
+
+    def trained(name: str, end: bool, **changed: str) -> str:
+        ids = {
+            f"{side}_token_ids": [encode_pair(tokenizer, "", row[side], False)[1][: None if end else -1] for row in PAIRS]
+            for side in ("chosen", "rejected")
+        }
+        rows = [{**row, **{name: of[place] for name, of in ids.items()}, **changed} for place, row in enumerate(PAIRS)]
+        inputs = {"rows": lab.put(f"round_01/{name}", rows), "init": init}
+        return weights(lab.run("dpo", "round_01/checkpoint", inputs, **SHORT)[""].directory)
+
+    plain = lab.run("dpo", "round_01/checkpoint", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT)[""]
+    assert weights(plain.directory) == trained("ended", True) != trained("open", False)
+    with pytest.raises(EngineError, match="token_ids: with this model's tokenizer they say"):
+        trained("other", True, chosen="zzz")
 
 
 @pytest.mark.model

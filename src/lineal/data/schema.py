@@ -36,6 +36,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "list<int32>",
         "ids of the completion's tokens as they were sampled, the end token included; null where a stop text ends inside one",
     ),
+    "chosen_token_ids": ("list<int32>", "the same of the preferred completion of a pair"),
+    "rejected_token_ids": ("list<int32>", "the same of the other completion of a pair"),
     "tokens": ("int64", "tokens of the completion, the end token included"),
     "logprob": ("double", "sum of the completion's token log-probabilities at temperature 1"),
     "temperature": ("double", "sampling temperature"),

@@ -68,7 +68,7 @@ def grpo_trainer(
     def reward(completion_ids: list[list[int]], visit: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
         texts = decode_completions(tokenizer, completion_ids)
         rollouts = tuple(
-            Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length")
+            Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length", list(ids))
             for of, text, ids in zip((visits[place] for place in visit), texts, completion_ids, strict=True)
         )
         return judge.reward(Generation(trainer_state.global_step, total, rollouts))

@@ -17,6 +17,7 @@ class Rollout:
         text: without special tokens.
         tokens: tokens drawn, eos included.
         finish_reason: 'stop' after an eos token, 'length' at the limit.
+        token_ids: of the drawn tokens; None where there are none.
     """
 
     prompt: int
@@ -24,6 +25,7 @@ class Rollout:
     text: str
     tokens: int
     finish_reason: str
+    token_ids: list[int] | None = None
 
 
 @dataclass(frozen=True)

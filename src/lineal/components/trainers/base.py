@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from lineal.engines.training_execution import Execution
 
 START = "start"
-AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, "token_ids")
+IDS_OF = {"completion": "token_ids", "chosen": "chosen_token_ids", "rejected": "rejected_token_ids"}
+"""By a column of texts, the ids that it was sampled as."""
+AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, *IDS_OF.values())
 Fraction = Annotated[float, Ge(0), Le(1)]
 Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
 """A column of numbers, such as the rows' weights; left out of the identity where none is named."""
@@ -228,14 +230,14 @@ def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
 
 
 def answers_of(table: pa.Table, column: str = "completion", ends: Ends = True) -> list[Answer]:
-    """What is to be learnt; a completion beside which `token_ids` stand is learnt as it was sampled."""
+    """What is to be learnt; a completion beside which its token ids stand (`IDS_OF`) is learnt as it was sampled."""
     from lineal.engines.tokens import Sampled
 
     texts: list[str] = table[column].to_pylist()
     answers = answers_with_ends(texts, ends)
-    if column != "completion" or "token_ids" not in table.column_names:
+    if IDS_OF.get(column) not in table.column_names:
         return answers
-    ids = table["token_ids"].to_pylist()
+    ids = table[IDS_OF[column]].to_pylist()
     return [answer if own is None else Sampled(text, tuple(own)) for answer, text, own in zip(answers, texts, ids, strict=True)]
 
 

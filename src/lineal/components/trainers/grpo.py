@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import require_distinct_prompts
+from lineal.components.generators.sample import KeepsIds
 from lineal.components.trainers.base import Trainer
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, LearningRate, checkpoint_in
@@ -58,6 +59,7 @@ class Grpo(Trainer):
         scale_rewards: what advantages are divided by.
         importance_sampling_level: ratios of tokens, or of whole completions (GSPO).
         mask_truncated: whether completions that were cut teach nothing.
+        token_ids: keeps the ids of the drawn tokens in the rollouts; trainers learn these then.
         lora: trains an adapter instead of the full weights.
     """
 
@@ -81,6 +83,7 @@ class Grpo(Trainer):
     scale_rewards: Literal["group", "batch", "none"] = "group"
     importance_sampling_level: Literal["token", "sequence"] = "token"
     mask_truncated: bool = False
+    token_ids: KeepsIds = False
     lora: Lora | None = None
     learning_rate: LearningRate = Field(default=1e-6)
     _rewards: dict[str, Reward] = PrivateAttr()
@@ -120,7 +123,7 @@ class Grpo(Trainer):
         return {**super().needs(), "prompts": merged(("prompt_id", "prompt"), *reads)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        rollouts = rollout_columns(inputs["prompts"], self._rewards.values())
+        rollouts = rollout_columns(inputs["prompts"], self._rewards.values(), self._ids)
         model = Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)
         return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, rollouts)}
 
@@ -128,6 +131,10 @@ class Grpo(Trainer):
         """Keeps the checkpoint, and writes no rollouts: nothing was sampled."""
         super().keep_init(step)
         step.write_rows([no_rollouts(step.rows("prompts").read(), self._rewards.values())], ROLLOUTS)
+
+    @property
+    def _ids(self) -> Columns:
+        return ("token_ids",) if self.token_ids else ()
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`; verifiers' processes stay open all the while."""
@@ -137,7 +144,7 @@ class Grpo(Trainer):
         settings = self.training_settings(step, self.lora.settings() if self.lora else None)
         provenance = digest_of([self.identity(), self._read(step), settings.seed])
         rewards = list(self._rewards.values())
-        rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance)
+        rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance, self._ids)
         given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
         for prompt in given:
             require_answerable(prompt)

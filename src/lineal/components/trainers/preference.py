@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt
 from pydantic import Field
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace, merged
-from lineal.components.trainers.base import Trainer, complete_rows, weights_of
-from lineal.components.trainers.ends import Ends, EndsSetting, answers_with_ends
+from lineal.components.trainers.base import Trainer, answers_of, complete_rows, weights_of
+from lineal.components.trainers.ends import Ends, EndsSetting
 from lineal.components.trainers.lora import Lora
 from lineal.data.conversations import prompts_of
 from lineal.engines.factory import base_of
@@ -78,7 +78,7 @@ def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, m
     from lineal.engines.preference_training import Preference
 
     table = complete_rows(step, pair_columns(weight, margin))
-    columns = [answers_with_ends(table[name].to_pylist(), ends) for name in ("chosen", "rejected")]
+    columns = [answers_of(table, name, ends) for name in ("chosen", "rejected")]
     numbers = [weights_of(table, column) for column in (weight, margin)]
     return [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, strict=True)]
 

@@ -51,8 +51,8 @@ class Reward:
         return list(zip(*given, strict=True))
 
 
-def rollout_columns(prompts: Columns, rewards: Iterable[Reward]) -> Columns:
-    """The columns of rollouts of prompts with these columns.
+def rollout_columns(prompts: Columns, rewards: Iterable[Reward], adds: Columns = ()) -> Columns:
+    """The columns of rollouts of prompts with these columns; `adds` are further ones that rollouts have.
 
     Raises:
         ValueError: the prompts have a column that a reward adds.
@@ -61,7 +61,7 @@ def rollout_columns(prompts: Columns, rewards: Iterable[Reward]) -> Columns:
     added = {column: reward.judge.name for reward in rewards for column in reward.columns}
     for column in added.keys() & set(kept):
         raise ValueError(f"rewards: the prompts have a column {column!r} already. Give the reward {added[column]!r} another name")
-    return merged(kept, ROLLOUT_COLUMNS, tuple(added), VERDICT, ("advantage",))
+    return merged(kept, ROLLOUT_COLUMNS, adds, tuple(added), VERDICT, ("advantage",))
 
 
 def no_rollouts(prompts: pa.Table, rewards: Iterable[Reward]) -> pa.Table:
@@ -88,15 +88,18 @@ class Rollouts:
         samples: completions per prompt.
         temperature: what they are drawn at.
         provenance: what decides the rollouts beside the checkpoint; it enters their ids.
+        adds: further columns that they have: `token_ids` where the drawn ids are to be kept.
     """
 
     def __init__(
-        self, step: Workspace, prompts: pa.Table, rewards: Sequence[Reward], samples: int, temperature: float, provenance: str
-    ) -> None:
+        self, step: Workspace, prompts: pa.Table, rewards: Sequence[Reward], samples: int, temperature: float, provenance: str,
+        adds: Columns = (),
+    ) -> None:  # fmt: skip
         self._step, self._rewards, self._samples, self._provenance = step, rewards, samples, provenance
         self._prompts = prompts.select([name for name in prompts.column_names if carried(name)])
         self._parents: list[str] = prompts[row_key(prompts.column_names)].to_pylist()
         self._temperature, self._checkpoint = temperature, step.model("init").digest
+        self._columns = (*ROLLOUT_COLUMNS, *adds)
         self._errors = [0] * len(rewards)
         self._last: tuple[int, pa.Table] | None = None
         self._shards = step.partial / ROLLOUTS
@@ -179,8 +182,9 @@ class Rollouts:
             "sample_index": indices,
             "checkpoint": [self._checkpoint] * count,
             "optimizer_step": [step] * count,
+            "token_ids": [rollout.token_ids for rollout in rollouts],
         }
-        for name in ROLLOUT_COLUMNS:
+        for name in self._columns:
             rows = rows.append_column(name, _column(name, made[name]))
         return rows
 
