@@ -1,11 +1,11 @@
-"""What differs from round to round: settings that move, and stages."""
+"""What differs from round to round, and within one: settings that move, stages, and turns."""
 
 import json
 import shutil
 
 import pytest
 
-from lineal.data.store import open_artifact
+from lineal.data.store import Rows, open_artifact
 from lineal.errors import DeclarationError
 from lineal.orchestrate.dvc_yaml import stage_text
 from lineal.plan import make_plan
@@ -268,3 +268,132 @@ def test_stages_of_params_name_the_keys_that_declare_a_step(tmp_path):
     plan = planned(tmp_path, STAGED)
     text = stage_text(plan, plan.step("toy/round_03/checkpoint"))
     assert "- round.checkpoint\n" in text and "- stages.main.round.checkpoint\n" in text
+
+
+# -- turns --------------------------------------------------------------------------------------------------------------
+
+REFINED = f"""\
+{TOY[: TOY.index("round:")]}\
+round:
+  generated:  {GENERATED}
+  refined:
+    use: ask
+    repeat: 3
+    model: previous.checkpoint
+    template: "{{prompt}}"
+    row_prompt: own
+    max_tokens: 16
+    per_turn: {{rows: [generated, before.refined], temperature: [1.0, 0.5]}}
+  verified:   {{use: exact_match, rows: refined}}
+  filtered:   {{use: select, rows: verified, sql: keep_correct}}
+  pool:       {{use: select, rows: [turns.refined, previous.refined, history.refined], sql: keep_all}}
+  checkpoint: {SFT}
+"""
+FIRST = REFINED.replace("  checkpoint: {use: pretrain", """\
+  refined: {use: ask, model: checkpoint, rows: tasks.train, template: "{prompt}", row_prompt: own}
+  checkpoint: {use: pretrain""")  # fmt: skip
+DEBATE = f"""\
+{TOY[: TOY.index("round:")]}\
+each: {{agent: [a, b]}}
+repeat: {{talk: 2}}
+round:
+  first: {{each: agent, use: sample, model: previous.checkpoint, prompts: tasks.train, seed_by: agent, max_tokens: 16}}
+  revised:
+    each: agent
+    repeat: talk
+    use: ask
+    model: previous.checkpoint
+    rows: "heard[agent]"
+    template: "{{prompt}}"
+    row_prompt: own
+    max_tokens: 16
+  heard:
+    each: agent
+    repeat: talk
+    use: select
+    sql: answers_of_others
+    per_turn: {{rows: ["first[*]", "before.revised[*]"], own: ["first[agent]", "before.revised[agent]"]}}
+  voted:      {{use: majority_vote, rows: "revised[*]"}}
+  filtered:   {{use: select, rows: voted, sql: keep_correct}}
+  checkpoint: {SFT}
+"""
+
+
+def test_node_is_repeated_turn_by_turn_and_read_after_its_last(tmp_path):
+    plan = planned(tmp_path, FIRST, rounds=2)
+    turns = [plan.step(f"toy/round_01/refined/turn_{turn}") for turn in (1, 2, 3)]
+    assert [one.inputs["rows"][0] for one in turns] == ["toy/round_01/generated", turns[0].key, turns[1].key]
+    assert [one.component.temperature for one in turns] == [1.0, 0.5, 0.5]
+    assert plan.step("toy/round_01/verified").inputs["rows"] == (turns[2].key,)
+    assert "toy/round_01/refined/turn_4" not in plan.steps and "toy/round_01/refined" not in plan.steps
+    second = [f"toy/round_02/refined/turn_{turn}" for turn in (1, 2, 3)]
+    pools = (*second, turns[2].key, "toy/start/refined", turns[2].key, second[2])
+    assert plan.step("toy/round_02/pool").inputs["rows"] == pools
+    assert "cmd: lineal step toy/round_01/refined/turn_2 " in stage_text(plan, turns[1])
+
+
+def test_nodes_of_one_group_alternate_for_every_member_of_a_population(tmp_path):
+    plan = planned(tmp_path, DEBATE, rounds=1)
+    talk = [step.label for step in plan.steps.values() if "/turn_" in step.label]
+    assert talk == [
+        "heard/turn_1/a", "heard/turn_1/b", "revised/turn_1/a", "revised/turn_1/b",
+        "heard/turn_2/a", "heard/turn_2/b", "revised/turn_2/a", "revised/turn_2/b",
+    ]  # fmt: skip
+    first, second = (plan.step(f"toy/round_01/heard/turn_{turn}/b").inputs for turn in (1, 2))
+    assert first == {"rows": ("toy/round_01/first/a", "toy/round_01/first/b"), "own": ("toy/round_01/first/b",)}
+    assert second["rows"] == ("toy/round_01/revised/turn_1/a", "toy/round_01/revised/turn_1/b")
+    assert second["own"] == ("toy/round_01/revised/turn_1/b",)
+    assert plan.step("toy/round_01/revised/turn_2/b").inputs["rows"] == ("toy/round_01/heard/turn_2/b",)
+    assert plan.step("toy/round_01/voted").inputs["rows"] == ("toy/round_01/revised/turn_2/a", "toy/round_01/revised/turn_2/b")
+
+
+def test_turns_run_and_every_row_has_the_turn_before_as_parent(tmp_path):
+    plan = planned(tmp_path, DEBATE, rounds=1)
+    for one in plan.with_upstream([plan.step("toy/round_01/voted")]):
+        run_step(plan, one.key)
+
+    def rows(label):
+        key = f"toy/round_01/{label}"
+        return Rows((open_artifact(key, plan.project.directory(key)),)).read().to_pylist()
+
+    before, after = rows("heard/turn_2/a"), rows("revised/turn_2/a")
+    assert len(after) == 24 and {row["parents"][0] for row in after} == {row["sample_id"] for row in before}
+    assert {row["sample_id"] for row in rows("revised/turn_1/a")}.isdisjoint(row["sample_id"] for row in after)
+    assert len(rows("voted")) == 48
+
+
+def test_profile_changes_the_number_of_turns(tmp_path):
+    plan = planned(tmp_path, DEBATE + "profiles: {short: {repeat: {talk: 1}}}\n", rounds=1, profile="short")
+    assert plan.step("toy/round_01/voted").inputs["rows"] == ("toy/round_01/revised/turn_1/a", "toy/round_01/revised/turn_1/b")
+
+
+REPEATS = [
+    (REFINED, "repeat: 3", "repeat: 0", r"toy\.yaml:\d+: round\.refined\.repeat: must be a number of turns from 1 on, got 0"),
+    (REFINED, "repeat: 3", "repeat: true", r"round\.refined\.repeat: must be a number of turns from 1 on, got True"),
+    (REFINED, "repeat: 3", "repeat: talks", r"round\.refined\.repeat: unknown group 'talks'\. .*repeat: \{talks: 3\}"),
+    (REFINED, "    repeat: 3\n", "", r"round\.refined\.per_turn: this node has one turn\. Give it repeat: N too"),
+    (REFINED, "[generated, before.refined]", "[generated, generated]", r"refined\.repeat: no turn of refined reads the one"),
+    (REFINED, "[generated, before.refined]", "[before.refined, generated]",
+     r"per_turn\.rows: 'before\.refined': no turn comes before the first\. .*per_turn: \{rows: \[NODE, before\.refined\]\}"),
+    (REFINED, "rows: verified", "rows: before.refined", r"filtered\.rows: 'before\.refined': refined is not repeated together"),
+    (REFINED, "rows: verified", "rows: turns.verified", r"filtered\.rows: 'turns\.verified': verified is not repeated\. Give"),
+    (REFINED, "rows: verified", "rows: turns.verifeid", r"filtered\.rows: 'turns\.verifeid' names no node .* 'verified'"),
+    (REFINED, "size: 24}", "size: 24, repeat: 2}", r"tasks\.train\.repeat: 'train' is made once; only nodes of start, round"),
+    (REFINED, "rows: [generated", "row: [generated", r"toy\.yaml:\d+: round\.refined\.row: unknown key 'row'"),
+    (REFINED, "temperature: [1.0, 0.5]", "temperature: [1.0]", r"per_turn\.temperature: .*its values in turns 1, 2, 3"),
+    (DEBATE, "talk: 2", "talk: none", r"toy\.yaml:\d+: repeat\.talk: must be a number of turns from 1 on, got 'none'"),
+    (DEBATE, "    repeat: talk\n    use: ask", "    use: ask", r"heard\.repeat: no turn of heard reads the one before, so that"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pipeline", "old", "new", "message"), REPEATS)
+def test_repetition_that_cannot_be_is_named_with_its_line(tmp_path, pipeline, old, new, message):
+    assert old in pipeline
+    refused(tmp_path, pipeline.replace(old, new).replace("previous.refined, ", ""), message)
+
+
+def test_node_between_the_nodes_of_a_group_must_be_in_it(tmp_path):
+    between = DEBATE.replace('rows: "heard[agent]"', 'rows: "noted[agent]"').replace(
+        "  voted:", '  noted: {each: agent, use: select, rows: "heard[agent]", sql: keep_all}\n  voted:'
+    )
+    refused(tmp_path, between, r"the nodes need each other: .*noted.*what stands between nodes of one repeat needs the same")

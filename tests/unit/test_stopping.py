@@ -95,7 +95,7 @@ MISTAKES = [
     ("use: plateau, metric: evaluation.accuracy", "use: accuracy", r"toy\.yaml:\d+: stop\.use: 'accuracy' is an evaluator, but"),
     ("evaluation.accuracy", "evaluatoin.accuracy", r"toy\.yaml:\d+: stop\.metric: Input should be a valid number"),
     ("min_gain", "min_gian", r"toy\.yaml:\d+: stop\.min_gian: unknown key 'min_gian'\. Did you mean 'min_gain'"),
-    ("  filtered:", "  stop:", r"toy\.yaml:\d+: round\.stop: a node's name is a lower-case word that is not best, "),
+    ("  filtered:", "  stop:", r"toy\.yaml:\d+: round\.stop: a node's name is a lower-case word that is not before, best, "),
 ]  # fmt: skip
 
 

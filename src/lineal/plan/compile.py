@@ -12,8 +12,8 @@ from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import BUILT_IN, Registry
 from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
 from lineal.recipe.document import KeyPath, declaration_error
-from lineal.recipe.per_round import rounds_that_differ
-from lineal.recipe.pipeline import STOP, Node, Part, Pipeline, Section, settings_in_round
+from lineal.recipe.per_round import values_listed
+from lineal.recipe.pipeline import NODE_KEYS, STOP, Node, Part, Pipeline, Section, settings_at
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
 
@@ -110,17 +110,18 @@ class Compiler:
         return compiled
 
     def forms(self, node: Node) -> list[list[CompiledNode]]:
-        """The node as it is in the first round, and in those after it that `per_round` lists values for."""
-        return [self.compile(node, number) for number in range(1, rounds_that_differ(node.per_round) + 1)]
+        """The node as it is in the first round and turn, and in those after them that values are listed for."""
+        rounds, turns = (range(1, values_listed(moves) + 1) for moves in (node.per_round, node.per_turn))
+        return [self.compile(node, round_number, turn) for round_number in rounds for turn in turns]
 
-    def compile(self, node: Node, round_number: int = 1) -> list[CompiledNode]:
-        """The node in a round, once for each value of its `each` variable."""
+    def compile(self, node: Node, round_number: int = 1, turn: int = 1) -> list[CompiledNode]:
+        """The node in a round and turn, once for each value of its `each` variable."""
+        settings = settings_at(self.pipeline.document, node, round_number, turn)
         if node.each is None:
-            return [self._compile_instance(node, round_number, None)]
-        return [self._compile_instance(node, round_number, value) for value in self.pipeline.each[node.each]]
+            return [self._compile_instance(node, settings, None)]
+        return [self._compile_instance(node, dict(settings), value) for value in self.pipeline.each[node.each]]
 
-    def _compile_instance(self, node: Node, round_number: int, instance: str | None) -> CompiledNode:
-        settings = settings_in_round(self.pipeline.document, node, round_number)
+    def _compile_instance(self, node: Node, settings: dict[str, Any], instance: str | None) -> CompiledNode:
         if instance is not None:
             assert node.each is not None
             settings = {key: _substituted(value, node.each, instance) for key, value in settings.items()}
@@ -145,7 +146,7 @@ class Compiler:
         except ValidationError as error:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
             path = self.pipeline.path_of(node, first)[:-1]
-            refused = declaration_error(document, path, error, cls, ("each", "per_round"))
+            refused = declaration_error(document, path, error, cls, NODE_KEYS)
             shown = f" ({EXAMPLES} shows a correct {node.use})" if node.use in BUILT_IN else ""
             raise DeclarationError(f"{refused}{shown}") from error
         except ValueError as error:
@@ -163,6 +164,8 @@ class Compiler:
         start, rounds = Part(Section.START), [other for other in self.pipeline.parts if other.section is Section.ROUND]
         places = {
             Scope.HERE: [part],
+            Scope.BEFORE: [part],
+            Scope.TURNS: [part],
             Scope.START: [start],
             Scope.PREVIOUS: [*rounds, start],
             Scope.HISTORY: [*rounds, start],
@@ -176,7 +179,8 @@ class Compiler:
     def _reference(self, node: Node, field: str, text: str) -> Reference:
         reference = parse_reference(text)
         if reference is None:
-            message = f"{text!r} is no reference; write NODE, previous.NODE, history.NODE, start.NODE or tasks.NAME"
+            forms = "NODE, previous.NODE, history.NODE, before.NODE, turns.NODE, start.NODE or tasks.NAME"
+            message = f"{text!r} is no reference; write {forms}"
             raise self.pipeline.document.error(self.pipeline.path_of(node, field), message)
         return reference
 

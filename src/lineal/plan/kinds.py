@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from lineal.plan.compile import CompiledNode
 from lineal.recipe.pipeline import Node, Part, Pipeline, Section
 
 TASKS, START, FINISH = Part(Section.TASKS), Part(Section.START), Part(Section.FINISH)
@@ -13,6 +14,11 @@ TASKS, START, FINISH = Part(Section.TASKS), Part(Section.START), Part(Section.FI
 def round_group(round_number: int) -> str:
     """A round in the keys of its steps: `round_02`."""
     return f"round_{round_number:02d}"
+
+
+def turn_label(turn: int) -> str:
+    """A turn in the keys of its steps: `turn_2`; nothing for what is not repeated."""
+    return f"turn_{turn}" if turn else ""
 
 
 class Kinds:
@@ -61,10 +67,15 @@ class Kinds:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the unrolling stands: a part of the pipeline, and the round when that is a round's."""
+    """Where the unrolling stands: a part of the pipeline, the round when that is a round's, and the turn of what is repeated."""
 
     part: Part
     round: int = 0
+    turn: int = 0
+
+    def label(self, item: CompiledNode) -> str:
+        """A step's key without pipeline and group: `checkpoint`, `revised/turn_2`, `revised/turn_2/a`."""
+        return "/".join(word for word in (item.node.name, turn_label(self.turn), item.instance) if word)
 
     @property
     def section(self) -> Section:

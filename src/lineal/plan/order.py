@@ -9,6 +9,7 @@ from lineal.plan.compile import CompiledNode
 from lineal.plan.steps import Step
 from lineal.recipe.pipeline import Part, Pipeline, Section
 from lineal.recipe.references import Reference, Scope
+from lineal.recipe.repeat import REPEAT
 
 Forms = list[list[CompiledNode]]
 """A node in the rounds in which it differs."""
@@ -30,12 +31,12 @@ class Order:
     """In which order a part's nodes run.
 
     Attributes:
-        names: the nodes in declared order, but each after what it needs.
+        units: what runs together turn by turn, mostly single nodes; in declared order, but each after what it needs.
         needs: by node, the nodes of its own part that it needs.
         this_round: pairs of a node and one that it reads by `history.`, where that includes the same round's.
     """
 
-    names: list[str]
+    units: list[list[str]]
     needs: dict[str, list[str]]
     this_round: set[tuple[str, str]]
 
@@ -44,9 +45,39 @@ def order_of(pipeline: Pipeline, part: Part, nodes: Mapping[str, Forms]) -> Orde
     """Puts a part's nodes in order.
 
     Raises:
-        DeclarationError: they form a cycle.
+        DeclarationError: they form a cycle, or are repeated though no turn reads the one before.
     """
-    after, this_round = _dependencies(part, nodes)
+    units = _units(pipeline, part)
+    _require_turns_that_differ(pipeline, part, units, nodes)
+    first = {name: unit[0] for unit in units for name in unit}
+    after, this_round = _dependencies(part, nodes, {name: unit for unit in units for name in unit})
+    between = {unit[0]: [first[needed] for name in unit for needed in after[name] if first[needed] != unit[0]] for unit in units}
+    inside = {name: [needed for needed in after[name] if first[needed] == first[name]] for name in after}
+    members = {unit[0]: unit for unit in units}
+    order = _sorted(pipeline, part, list(between), between)
+    return Order([_sorted(pipeline, part, members[name], inside) for name in order], after, this_round)
+
+
+def _units(pipeline: Pipeline, part: Part) -> list[list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, node in pipeline.parts[part].items():
+        found.setdefault(f"group {node.group}" if node.group else name, []).append(name)
+    return list(found.values())
+
+
+def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[str]], nodes: Mapping[str, Forms]) -> None:
+    for unit in units:
+        node = pipeline.parts[part][unit[0]]
+        scopes = {reference.scope for name in unit for reference in _references(nodes[name]) if reference.node in unit}
+        if node.group and not scopes & {Scope.BEFORE, Scope.TURNS}:
+            named = " and ".join(unit)
+            what = f"no turn of {named} reads the one before, so that all would do the same"
+            fix = f"Let one read it: per_turn: {{rows: [FIRST, before.{unit[-1]}]}}; for several at once use each:"
+            raise pipeline.document.error(pipeline.path_of(node, REPEAT), f"{what}. {fix}")
+
+
+def _sorted(pipeline: Pipeline, part: Part, names: list[str], needs: Mapping[str, list[str]]) -> list[str]:
+    """Names in the order given, but each after what it needs."""
     order: dict[str, None] = {}
     visiting: list[str] = []
 
@@ -54,29 +85,36 @@ def order_of(pipeline: Pipeline, part: Part, nodes: Mapping[str, Forms]) -> Orde
         if name in order:
             return
         if name in visiting:
-            cycle = " -> ".join([*visiting[visiting.index(name) :], name])
-            fix = "Let one of them read previous.NODE, the last round's"
-            path = pipeline.parts[part][name].paths[0]
-            raise pipeline.document.error(path, f"the nodes need each other: {cycle}. {fix}")
+            raise _cycle(pipeline, part, [*visiting[visiting.index(name) :], name])
         visiting.append(name)
-        for needed in after[name]:
+        for needed in needs[name]:
             visit(needed)
         visiting.pop()
         order[name] = None
 
-    for name in after:
+    for name in names:
         visit(name)
-    return Order(list(order), after, this_round)
+    return list(order)
 
 
-def _dependencies(part: Part, nodes: Mapping[str, Forms]) -> tuple[dict[str, list[str]], set[tuple[str, str]]]:
+def _cycle(pipeline: Pipeline, part: Part, names: list[str]) -> Exception:
+    nodes = [pipeline.parts[part][name] for name in names]
+    fix = "Let one of them read previous.NODE, the last round's"
+    if any(node.group for node in nodes):
+        fix = f"{fix}, or before.NODE, the last turn's; what stands between nodes of one repeat needs the same repeat"
+    return pipeline.document.error(nodes[-1].paths[0], f"the nodes need each other: {' -> '.join(names)}. {fix}")
+
+
+def _dependencies(
+    part: Part, nodes: Mapping[str, Forms], units: Mapping[str, list[str]]
+) -> tuple[dict[str, list[str]], set[tuple[str, str]]]:
     """By node, the nodes of its own part that it needs, and the pools that include this round's.
 
     `history.X` includes this round's X unless X needs the node that asks. Where two such questions hang on each other, the
     one whose X is declared above the node that asks is answered first.
     """
     references = {name: list(_references(forms)) for name, forms in nodes.items()}
-    after = {name: [r.node for r in found if r.scope is Scope.HERE and r.node in nodes] for name, found in references.items()}
+    after = {name: [r.node for r in found if _is_needed(r, units, name)] for name, found in references.items()}
     place = {name: index for index, name in enumerate(nodes)}
     pools = [
         (name, r.node)
@@ -86,10 +124,18 @@ def _dependencies(part: Part, nodes: Mapping[str, Forms]) -> tuple[dict[str, lis
     ]
     this_round = set()
     for name, pooled in sorted(pools, key=lambda pair: place[pair[1]] > place[pair[0]]):
-        if way(after, pooled, name) is None:
+        together = {one: [*needed, *units[one]] for one, needed in after.items()} if len(units[name]) > 1 else after
+        if way(together, pooled, name) is None:
             after[name].append(pooled)
             this_round.add((name, pooled))
     return after, this_round
+
+
+def _is_needed(reference: Reference, units: Mapping[str, list[str]], name: str) -> bool:
+    """Whether a reference names a node of the same part that must have run: of another turn only where it is repeated apart."""
+    if reference.node not in units or reference.scope not in (Scope.HERE, Scope.BEFORE, Scope.TURNS):
+        return False
+    return reference.scope is Scope.HERE or reference.node not in units[name]
 
 
 def _references(forms: Forms) -> Iterator[Reference]:

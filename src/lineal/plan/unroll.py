@@ -10,7 +10,7 @@ from lineal.components.base import Columns, Output
 from lineal.components.registry import Registry
 from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
-from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, round_group
+from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, round_group, turn_label
 from lineal.plan.messages import start_without, wrong_head
 from lineal.plan.order import Made, NotPlanned, Order, order_of, way
 from lineal.plan.steps import Step, artifact_key
@@ -39,7 +39,7 @@ class Unroller:
         self._kinds = Kinds(self._pipeline, rounds)
         self._made = Made()
         self._moving = {
-            part: {node.name for node in nodes.values() if node.per_round is not None}
+            part: {node.name for node in nodes.values() if node.per_round is not None or node.per_turn is not None}
             for part, nodes in self._pipeline.parts.items()
         }
         self._forms = compiler.compile_all()
@@ -70,16 +70,19 @@ class Unroller:
         yield from self._part(Place(FINISH, self._kinds.total))
 
     def _part(self, place: Place) -> Iterator[Step]:
-        for name in self._orders[place.part].names:
-            moves = place.section is Section.TASKS and name in self._moving[TASKS]
-            if not moves and name != STOP:
-                yield from self._node(self._pipeline.parts[place.part][name], place)
+        for unit in self._orders[place.part].units:
+            nodes = [self._pipeline.parts[place.part][name] for name in unit]
+            if nodes[0].name == STOP or (place.section is Section.TASKS and nodes[0].name in self._moving[TASKS]):
+                continue
+            for turn in range(1, self._pipeline.turns(nodes[0]) + 1) or (0,):
+                for node in nodes:
+                    yield from self._node(node, Place(place.part, place.round, turn))
         if place.section in (Section.ROUND, Section.FINISH):
             self._problems.raise_all()
 
     def _node(self, node: Node, place: Place) -> Iterator[Step]:
         moving = node.name in self._moving[node.part]
-        compiled = self._moved(node, place.round) if moving else self._compiled[node.part][node.name]
+        compiled = self._moved(node, place) if moving else self._compiled[node.part][node.name]
         for item in compiled:
             step = None
             with self._problems.noted(), self._after_a_problem():
@@ -87,9 +90,10 @@ class Unroller:
             if step is not None:
                 yield self._keep(step)
 
-    def _moved(self, node: Node, round_number: int) -> list[CompiledNode]:
-        in_stage = self._pipeline.counts_in_stage(node)
-        return self._compiler.compile(node, round_number - (self._kinds.first_round(node.part) - 1 if in_stage else 0))
+    def _moved(self, node: Node, place: Place) -> list[CompiledNode]:
+        in_stage = node.per_round is not None and self._pipeline.counts_in_stage(node)
+        round_number = place.round - (self._kinds.first_round(node.part) - 1 if in_stage else 0)
+        return self._compiler.compile(node, round_number, place.turn)
 
     @contextmanager
     def _after_a_problem(self) -> Iterator[None]:
@@ -129,7 +133,7 @@ class Unroller:
             raise self._pipeline.document.error(item.node.paths[-1], str(error)) from error
         outputs = {name: self._with_head(output, inputs) for name, output in outputs.items()}
         self._check_adapter(item, inputs)
-        label = f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else item.label
+        label = f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else place.label(item)
         return Step(
             pipeline=self._pipeline.name, group=place.group, label=label, round=place.round, component=component,
             inputs=inputs, settings_from=settings_from, outputs=outputs, paths=item.node.paths,
@@ -191,7 +195,9 @@ class Unroller:
         if reference.scope is Scope.START:
             return self._in_group(item, field, reference, START, "start")
         if reference.scope is Scope.HERE:
-            return self._in_group(item, field, reference, place.part, place.group)
+            return self._in_group(item, field, reference, place.part, place.group, turn=self._own_turn(item, reference, place))
+        if reference.scope in (Scope.BEFORE, Scope.TURNS):
+            return self._in_turns(item, field, reference, place)
         if place.section in (Section.TASKS, Section.START):
             raise self._error(
                 item, field, f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME"
@@ -206,6 +212,26 @@ class Unroller:
         if place.section is Section.START:
             raise self._error(item, field, f"{str(reference)!r} changes per round, and start stands before the first round")
         return [self._made[f"{self._pipeline.name}/{round_group(place.round)}/tasks/{reference.node}"]]
+
+    def _own_turn(self, item: CompiledNode, reference: Reference, place: Place) -> int | None:
+        """The turn in which a node stands, for what is repeated together with it; None for all else."""
+        target = self._pipeline.parts[place.part].get(reference.node)
+        return place.turn if target is not None and target.group is not None and target.group == item.node.group else None
+
+    def _in_turns(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
+        """The turn before, or all of them: of what is repeated together with the node, those before its own."""
+        self._require(item, field, reference, place.part)
+        own, target = self._own_turn(item, reference, place), self._pipeline.parts[place.part][reference.node]
+        if target.group is None or (own is None and reference.scope is Scope.BEFORE):
+            fix = f"Give {item.node.name} and {reference.node} the same repeat: NAME"
+            with_it = " together with this node" if target.group else ""
+            raise self._error(item, field, f"{str(reference)!r}: {reference.node} is not repeated{with_it}. {fix}")
+        if own == 1:
+            fix = f"List what the first turn reads: per_turn: {{{field}: [NODE, {reference}]}}"
+            raise self._error(item, field, f"{str(reference)!r}: no turn comes before the first. {fix}")
+        last = self._pipeline.turns(target) if own is None else own - 1
+        turns = range(1, last + 1) if reference.scope is Scope.TURNS else (last,)
+        return [step for turn in turns for step in self._in_group(item, field, reference, place.part, place.group, turn=turn)]
 
     def _previous(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         """The node of the last round that has it, seen from a place; start's where no round before has it."""
@@ -260,12 +286,23 @@ class Unroller:
             raise unknown_node(self._pipeline, item.node, field, reference, known, f"names no node of {part}")
 
     def _in_group(
-        self, item: CompiledNode, field: str, reference: Reference, part: Part, group: str, before: bool = False
+        self,
+        item: CompiledNode,
+        field: str,
+        reference: Reference,
+        part: Part,
+        group: str,
+        before: bool = False,
+        turn: int | None = None,
     ) -> list[Step]:
-        """The step (or the instances) of a node in one group; `before` the rounds of its kind one may stand for several."""
+        """The step (or the instances) of a node in one group; `before` the rounds of its kind one may stand for several.
+
+        Of what is repeated the last turn's, where none is asked for.
+        """
         self._require(item, field, reference, part)
         target = self._pipeline.parts[part][reference.node]
-        prefix = f"{self._pipeline.name}/{group}/{reference.node}"
+        said = turn_label(self._pipeline.turns(target) if turn is None else turn)
+        prefix = f"{self._pipeline.name}/{group}/{reference.node}{said and '/'}{said}"
         if target.each is None:
             if reference.instance is not None and not before and part is not START:
                 raise self._error(
@@ -323,7 +360,7 @@ class Unroller:
                 there = self._columns((key,))
                 for column in needed:
                     if column not in there:
-                        step = f"{self._pipeline.name}/{place.group}/{item.label}"
+                        step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
                         message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
                         raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
 

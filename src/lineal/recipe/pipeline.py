@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from lineal.errors import Problems, did_you_mean
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import Document, KeyPath, mapping_at, refuse_unknown
-from lineal.recipe.per_round import check_per_round
-from lineal.recipe.per_round import settings_in_round as moved_settings
+from lineal.recipe.per_round import STEP, check_moves, moved_settings
 from lineal.recipe.references import NAME, Scope
+from lineal.recipe.repeat import PER_TURN, REPEAT, read_repeats, repeat_of
 from lineal.recipe.stages import STAGES, Layer, Stage, read_stages, stage_layers
 
 PAPER = "paper"
@@ -46,9 +46,9 @@ STOP = "stop"
 BEST = "best"
 """Where the best round's nodes are found after the last round of a pipeline with `stop`."""
 PROFILES = "profiles"
-_KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, STOP, PROFILES)
+_KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, REPEAT, STOP, PROFILES)
 PER_ROUND = "per_round"
-_NODE_KEYS = ("use", "each", PER_ROUND)
+NODE_KEYS = ("use", "each", REPEAT, PER_ROUND, PER_TURN)
 _RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Section} | {STOP, BEST}
 
 
@@ -74,10 +74,12 @@ class Node:
         name: its name in the section.
         section: where it stands.
         use: the component's name.
-        settings: everything but `use`, `each` and `per_round`.
+        settings: what is the component's own.
         each: the variable that it is made for each value of.
         stage: of a round's node, the stage; empty where there is one kind of rounds.
         per_round: settings that move with the round: lists of values, or first values and `step` to add.
+        repeat: how many turns it has, or the group that it is repeated with; None for a node that is made once in its place.
+        per_turn: settings that move with the turn.
         paths: the YAML keys that declare it (its own, and the profile's if that changes it).
     """
 
@@ -89,6 +91,13 @@ class Node:
     per_round: Mapping[str, Any] | None
     paths: tuple[KeyPath, ...]
     stage: str = ""
+    repeat: int | str | None = None
+    per_turn: Mapping[str, Any] | None = None
+
+    @property
+    def group(self) -> str | None:
+        """What it is repeated with: a group's name, or one of its own; None where it is not repeated."""
+        return f"{REPEAT} {self.name}" if isinstance(self.repeat, int) else self.repeat
 
     @property
     def part(self) -> Part:
@@ -104,6 +113,7 @@ class Pipeline:
         name, document, header, profile: the file, what it says about itself, and the profile in force.
         each: by variable, its values.
         parts: the nodes of each section; with stages, each stage's in place of the round's.
+        repeat: by group of nodes, how many turns it has.
         stages: the kinds of rounds in their order; one without a name where no stages are declared.
     """
 
@@ -114,6 +124,7 @@ class Pipeline:
     each: Mapping[str, list[str]]
     parts: Mapping[Part, Mapping[str, Node]]
     stages: tuple[Stage, ...]
+    repeat: Mapping[str, int]
 
     def rounds(self, rounds: int) -> int:
         """How many rounds there are in all where `params.yaml` asks for `rounds`."""
@@ -128,6 +139,10 @@ class Pipeline:
         names = dict.fromkeys([PAPER, *(self.document.value.get("profiles") or {})])
         return [read_pipeline(self.name, self.document, name) for name in names if name != self.profile]
 
+    def turns(self, node: Node) -> int:
+        """How many turns a node has; 0 where it is not repeated."""
+        return self.repeat[node.repeat] if isinstance(node.repeat, str) else node.repeat or 0
+
     def counts_in_stage(self, node: Node) -> bool:
         """Whether `per_round` is written in a stage, so that it counts the rounds of that stage and not all."""
         path = self.path_of(node, PER_ROUND)
@@ -137,7 +152,7 @@ class Pipeline:
         """The YAML key that sets `key` on the node, `rewards.right.scorer` say: the profile's where it overrides."""
         inside = tuple(key.split("."))
         for path in reversed(node.paths):
-            for owner in ((*path, PER_ROUND), path):
+            for owner in ((*path, PER_ROUND), (*path, PER_TURN), path):
                 if (*owner, inside[0]) in self.document.lines:
                     rows = (*owner, *inside, "rows")  # of a setting that is about rows, which goes by the setting's own name
                     return rows if rows in self.document.lines else (*owner, *inside)
@@ -162,6 +177,9 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
     each: dict[str, list[str]] | None = None
     with problems.noted():
         each = _each(document, value.get("each", {}))
+    repeat: dict[str, int] | None = None
+    with problems.noted():
+        repeat = read_repeats(document, value.get(REPEAT), profile, overrides.get(REPEAT))
     stages: tuple[Stage, ...] = (Stage(),)
     with problems.noted():
         stages = read_stages(document, value.get(STAGES), profile, overrides.get(STAGES))
@@ -170,7 +188,7 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
         layers = [*_layers(value, profile, overrides, str(part.section))]
         if part.stage:
             layers += stage_layers(value, profile, overrides, part.stage)
-        parts[part] = _nodes(document, part, layers, each, problems)
+        parts[part] = _nodes(document, part, layers, each, repeat, problems)
         if part.section in (Section.TASKS, Section.ROUND) and not parts[part] and not problems.found:
             where = (STAGES, part.stage) if part.stage else (str(part),)
             raise document.error(where, "is missing or empty; a pipeline needs tasks and a round")
@@ -178,8 +196,8 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
     with problems.noted():
         parts[last].update(_stop(document, value, overrides, profile, last))
     problems.raise_all()
-    assert each is not None
-    return Pipeline(name, document, header, profile, each, parts, stages)
+    assert each is not None and repeat is not None
+    return Pipeline(name, document, header, profile, each, parts, stages, repeat)
 
 
 def _parts(stages: tuple[Stage, ...]) -> Iterator[Part]:
@@ -206,7 +224,7 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
     profiles = mapping_at(document, ("profiles",), value.get("profiles", {}))
     for name, override in profiles.items():
         sections = mapping_at(document, ("profiles", name), override)
-        refuse_unknown(document, (PROFILES, name), sections, (*(str(section) for section in Section), STAGES, STOP))
+        refuse_unknown(document, (PROFILES, name), sections, (*(str(section) for section in Section), STAGES, REPEAT, STOP))
     if profile in profiles:
         return profiles[profile]  # type: ignore[no-any-return]
     if profile == PAPER:
@@ -226,7 +244,12 @@ def _each(document: Document, value: Any) -> dict[str, list[str]]:
 
 
 def _nodes(
-    document: Document, part: Part, layers: Sequence[Layer], each: Mapping[str, list[str]] | None, problems: Problems
+    document: Document,
+    part: Part,
+    layers: Sequence[Layer],
+    each: Mapping[str, list[str]] | None,
+    repeat: Mapping[str, int] | None,
+    problems: Problems,
 ) -> dict[str, Node]:
     """A part's nodes, each layer laid over the ones before; what is wrong with one is noted, and the others are read."""
     declared: list[tuple[KeyPath, Mapping[str, Any]]] = []
@@ -239,7 +262,7 @@ def _nodes(
             found = _layered(document, declared, name)
             if found is not None:
                 laid, paths = found
-                nodes[name] = _node(document, part, name, laid, paths, each)
+                nodes[name] = _node(document, part, name, laid, paths, each, repeat)
     return nodes
 
 
@@ -282,7 +305,7 @@ def _stop(
     laid: Mapping[str, Any] = {}
     for path, layer in there:
         laid = _laid_over(document, laid, path, layer)
-    return {STOP: _node(document, part, STOP, laid, tuple(path for path, _ in there), {})}
+    return {STOP: _node(document, part, STOP, laid, tuple(path for path, _ in there), {}, {})}
 
 
 def _node(
@@ -292,6 +315,7 @@ def _node(
     value: Mapping[str, Any],
     paths: tuple[KeyPath, ...],
     each: Mapping[str, list[str]] | None,
+    groups: Mapping[str, int] | None,
 ) -> Node:
     path = paths[-1]
     use = value.get("use")
@@ -303,23 +327,37 @@ def _node(
         raise document.error((*path, "each"), f"expected the name of a variable, got {variable!r}. {fix}")
     if variable is not None and each is not None and variable not in each:
         raise document.error((*path, "each"), f"unknown variable {variable!r}. {did_you_mean(variable, each)}")
-    per_round = value.get(PER_ROUND)
-    if per_round is not None and part.section not in (Section.TASKS, Section.ROUND):
+    repeat = repeat_of(document, (*path, REPEAT), value.get(REPEAT), groups)
+    if repeat is not None and (part.section is Section.TASKS or name == STOP):
+        raise document.error((*path, REPEAT), f"{name!r} is made once; only nodes of start, round and finish have turns")
+    moves = {key: _moves(document, (*path, key), value[key]) for key in (PER_ROUND, PER_TURN) if value.get(key) is not None}
+    if PER_ROUND in moves and part.section not in (Section.TASKS, Section.ROUND):
         raise document.error((*path, PER_ROUND), f"only tasks and round nodes have rounds; this one stands in {part}")
-    if per_round is not None:
-        check_per_round(document, (*path, PER_ROUND), mapping_at(document, (*path, PER_ROUND), per_round), _NODE_KEYS)
-    settings = {key: item for key, item in value.items() if key not in _NODE_KEYS}
-    return Node(name, part.section, use, settings, variable, per_round, paths, part.stage)
+    if PER_TURN in moves and repeat is None and groups is not None:
+        raise document.error((*path, PER_TURN), "this node has one turn. Give it repeat: N too")
+    for key in moves.get(PER_ROUND, {}).keys() & moves.get(PER_TURN, {}).keys() - {STEP}:
+        raise document.error((*path, PER_TURN, key), f"{key!r} moves with the round already; let it move with one of the two")
+    settings = {key: item for key, item in value.items() if key not in NODE_KEYS}
+    return Node(
+        name, part.section, use, settings, variable, moves.get(PER_ROUND), paths, part.stage, repeat, moves.get(PER_TURN)
+    )  # fmt: skip
 
 
-def settings_in_round(document: Document, node: Node, round_number: int) -> dict[str, Any]:
-    """The node's settings in a round, `per_round` applied; a value of null is the setting's default.
+def _moves(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
+    moves = mapping_at(document, path, value)
+    check_moves(document, path, moves, NODE_KEYS)
+    return moves
+
+
+def settings_at(document: Document, node: Node, round_number: int, turn: int) -> dict[str, Any]:
+    """The node's settings in a round and turn, moved ones included; of those null is the setting's default.
 
     Raises:
         DeclarationError: value and step don't fit each other.
     """
-    if node.per_round is None:
-        return dict(node.settings)
-    moved = moved_settings(document, (*node.paths[-1], PER_ROUND), node.per_round, round_number)
-    settings = {**node.settings, **moved}
-    return {key: value for key, value in settings.items() if value is not None or key not in moved}
+    settings = dict(node.settings)
+    for key, moves, number in ((PER_ROUND, node.per_round, round_number), (PER_TURN, node.per_turn, turn)):
+        if moves is not None:
+            moved = moved_settings(document, (*node.paths[-1], key), moves, number)
+            settings = {name: value for name, value in {**settings, **moved}.items() if value is not None or name not in moved}
+    return settings

@@ -40,6 +40,8 @@ class Scope(StrEnum):
     HERE = "here"
     PREVIOUS = "previous"
     HISTORY = "history"
+    BEFORE = "before"
+    TURNS = "turns"
     START = "start"
     TASKS = "tasks"
 
@@ -84,7 +86,7 @@ class SettingReference:
 
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _REFERENCE = re.compile(
-    r"^(?:(?P<scope>previous|history|start|tasks)\.)?(?P<node>[a-z][a-z0-9_]*)"
+    r"^(?:(?P<scope>previous|history|before|turns|start|tasks)\.)?(?P<node>[a-z][a-z0-9_]*)"
     r"(?:\[(?P<instance>[A-Za-z0-9_]+|\*)\])?(?:\.(?P<part>[a-z][a-z0-9_]*))?$"
 )
 

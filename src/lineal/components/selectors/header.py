@@ -47,7 +47,7 @@ _LINE = re.compile(r"^--\s*(?P<key>[a-z]+)(?:[ \t]+(?P<name>[A-Za-z0-9_]+))?\s*:
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _KEYS = ("summary", "source", "needs", "optional", "param", "input", "adds", "makes", "dropped", "empty")
 _NAMED = ("param", "input", "makes")
-RESERVED = frozenset({"use", "rows", "sql", "each", "per_round", "seed", "retractions"})
+RESERVED = frozenset({"use", "rows", "sql", "each", "repeat", "per_round", "per_turn", "seed", "retractions"})
 OWN = frozenset({"row_id", "position"})
 """Columns that every view has; no row's."""
 OURS = "lineal_"

@@ -1,0 +1,49 @@
+"""`repeat:`: nodes that are made several times within a round, turn by turn; each turn may read the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lineal.errors import did_you_mean
+from lineal.recipe.document import Document, KeyPath, mapping_at
+from lineal.recipe.references import NAME
+
+REPEAT, PER_TURN = "repeat", "per_turn"
+
+
+def read_repeats(document: Document, declared: Any, profile: str, changed: Any) -> dict[str, int]:
+    """By group, how many turns it has; a profile may change the number.
+
+    Raises:
+        DeclarationError: a group's name is no plain word, or its turns are no number from 1 on.
+    """
+    turns: dict[str, int] = {}
+    for above, value in (((REPEAT,), declared), (("profiles", profile, REPEAT), changed)):
+        for name, number in mapping_at(document, above, value).items():
+            if not NAME.match(name):
+                raise document.error((*above, name), "a group's name is a lower-case word")
+            turns[name] = _checked(document, (*above, name), number)
+    return turns
+
+
+def repeat_of(document: Document, path: KeyPath, value: Any, groups: Mapping[str, int] | None) -> int | str | None:
+    """What a node's `repeat:` says: its own number of turns, the group that it is repeated with, or nothing.
+
+    Raises:
+        DeclarationError: it is neither, or an unknown group.
+    """
+    if value is None or groups is None:
+        return None
+    if not isinstance(value, str):
+        return _checked(document, path, value)
+    if value not in groups:
+        fix = f"Say at the top of the file how many turns it has, repeat: {{{value}: 3}}, or give the number here"
+        raise document.error(path, f"unknown group {value!r}. {did_you_mean(value, groups)} {fix}")
+    return value
+
+
+def _checked(document: Document, path: KeyPath, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise document.error(path, f"must be a number of turns from 1 on, got {value!r}")
+    return value
