@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from lineal.components.base import Surroundings
 from lineal.components.generators.template import Template, read_template
@@ -48,6 +51,28 @@ def test_ask_about_prompts_names_them_as_parents(lab):
     assert [row["parents"] for row in made] == [["1"], ["2"]] and [row["prompt"] for row in made] == ["&ba=", "&dc="]
     kept = asked(lab, prompts, template="&{prompt}", row_prompt="own")
     assert [row["prompt_id"] for row in kept] == ["1", "2"]
+
+
+def test_system_turn_stands_before_what_is_asked(lab):
+    made = asked(lab, template="&{completion}", system="Be brief.", chat=True)
+    assert [[(turn["role"], turn["content"]) for turn in row["messages"]] for row in made] == [
+        [("system", "Be brief."), ("user", f"&{row['completion']}")] for row in ROWS
+    ]
+    plain = asked(lab, template="&{completion}", chat=True)
+    assert [row["prompt"] for row in made] == [row["prompt"] for row in plain] and "messages" not in plain[0]
+    assert not {row["sample_id"] for row in made} & {row["sample_id"] for row in plain}
+    own = asked(lab, template="&{completion}", system="Be brief.", chat=True, row_prompt="own")
+    assert [json.loads(row["asked"])["messages"][0]["content"] for row in own] == ["Be brief."] * 6 and "messages" not in own[0]
+    with pytest.raises(ValidationError, match="system needs chat: true"):
+        asked(lab, system="Be brief.")
+
+
+def test_judge_takes_a_system_turn_and_its_judgments_hold_it(lab):
+    inputs = {"model": checkpoint(lab), "rows": lab.put("round_01/generated", ROWS)}
+    settings = {"template": "{completion}", "threshold": 0.5, "repeats": "completion", "chat": True}
+    made = lab.run("judge", "round_01/judged", inputs, system="Be just.", **settings)
+    assert {row["messages"][0]["content"] for row in rows_of(made["judgments"])} == {"Be just."}
+    assert "system" not in lab.parse("judge", inputs, **settings).identity()
 
 
 def test_ask_keeps_columns_of_the_users_own_and_no_verdict_of_the_parent(lab):

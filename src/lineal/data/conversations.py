@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lineal.data.ids import canonical_json
 from lineal.data.schema import row_key
 from lineal.errors import DataError
 
@@ -149,6 +150,11 @@ def require_answerable(prompt: Prompt) -> None:
 def plain_values(prompt: Prompt) -> Any:
     """A prompt in values that JSON holds: a text is itself, so that digests of text prompts are those of the text."""
     return prompt if isinstance(prompt, str) else {"messages": prompt.for_rows(), "tools": prompt.tools}
+
+
+def shown_prompt(prompt: Prompt) -> str:
+    """A prompt as one text, a conversation as JSON."""
+    return prompt if isinstance(prompt, str) else canonical_json(plain_values(prompt))
 
 
 def prompt_from(values: Any) -> Prompt:

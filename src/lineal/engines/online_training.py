@@ -12,8 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lineal.data.conversations import Prompt, plain_values, short
-from lineal.data.ids import canonical_json
+from lineal.data.conversations import Prompt, short, shown_prompt
 from lineal.engines.checkpoints import quiet
 from lineal.engines.grpo_trainer import Visit, grpo_trainer
 from lineal.engines.tokens import encode_prompts, is_chat, load_tokenizer, stop_ids
@@ -149,7 +148,7 @@ def train_grpo(
         _refuse_long(prompts, ids, grpo.max_tokens, int(model.config.max_position_embeddings))
         with quiet(), _explained(vllm):
             turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
-            visits = [Visit(place, number, _key(prompts[place]), ids[place]) for place, number in turns]
+            visits = [Visit(place, number, shown_prompt(prompts[place]), ids[place]) for place, number in turns]
             total = generations * at_once
             with _stopping_at(model, stops):
                 trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch, execution)
@@ -157,11 +156,6 @@ def train_grpo(
         return trainer
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
-
-
-def _key(prompt: Prompt) -> str:
-    """A prompt as one text."""
-    return prompt if isinstance(prompt, str) else canonical_json(plain_values(prompt))
 
 
 def _turns(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:

@@ -45,7 +45,7 @@ class Ask(Asker):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         if self._keeps:
             return {MAIN: Output(ArtifactKind.ROWS, (*sampled_columns(inputs["rows"]), "asked"))}
-        return {MAIN: Output(ArtifactKind.ROWS, sampled_columns(asked_columns(inputs["rows"])))}
+        return {MAIN: Output(ArtifactKind.ROWS, sampled_columns(asked_columns(inputs["rows"]), self._adds))}
 
     def run(self, step: Workspace) -> None:
         """Draws `samples` rows for each row, shard by shard."""

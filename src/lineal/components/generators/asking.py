@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from annotated_types import Ge
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, model_validator
 
 from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows
+from lineal.components.generators.framing import SystemText
 from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.components.generators.template import TEMPLATES, Template, read_template
-from lineal.data.conversations import MESSAGE_COLUMNS
+from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, shown_prompt
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
 from lineal.engines.journal import SavedSampler
@@ -33,6 +34,7 @@ class Asker(Component):
         template: what it is given for a row: a text with `{column}`s, or the name of a file in `pipelines/templates/`.
         samples: how often it is asked about each row.
         temperature, top_p, top_k, max_tokens, chat, stop: as for `sample`.
+        system: a system turn before the template's text; it needs `chat: true`. The new rows then have `messages`.
     """
 
     loads_model: ClassVar[bool] = True
@@ -48,7 +50,14 @@ class Asker(Component):
     max_tokens: Positive = 64
     chat: bool = False
     stop: StopSetting = None
+    system: SystemText = None
     _template: Template = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _system_needs_a_chat(self) -> Self:
+        if self.system is not None and not self.chat:
+            raise ValueError("system needs chat: true; for a model without a chat template, write it into template")
+        return self
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
@@ -81,13 +90,24 @@ class Asker(Component):
         settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
         word = step.place or None
         if not own:
-            return draw_rows(step, sampler, self._asked(rows), [Draw(settings, self.samples, seed_by=word)], advance)
-        draw = Draw(
-            settings, self.samples, seed_by=word, render=self._template.render, hinted=True, by=row_key(rows.column_names)
-        )
+            asked = Draw(settings, self.samples, seed_by=word, render=lambda row: self._given(row["prompt"]), adds=self._adds)
+            return draw_rows(step, sampler, self._asked(rows), [asked], advance)
+        draw = Draw(settings, self.samples, seed_by=word, render=self._rendered, hinted=True, by=row_key(rows.column_names))
         drawn = draw_rows(step, sampler, rows, [draw], advance)
-        given = [text for row in rows.to_pylist() for text in [self._template.render(row)] * self.samples]
+        given = [text for row in rows.to_pylist() for text in [shown_prompt(self._rendered(row))] * self.samples]
         return drawn.append_column("asked", pa.array(given, arrow_type("asked")))
+
+    @property
+    def _adds(self) -> Columns:
+        """Columns that asked rows have besides those of any sample."""
+        return () if self.system is None else MESSAGE_COLUMNS
+
+    def _given(self, text: str) -> Prompt:
+        """A template's text as the checkpoint is given it."""
+        return text if self.system is None else Conversation((Turn("system", self.system), Turn("user", text)))
+
+    def _rendered(self, row: Mapping[str, Any]) -> Prompt:
+        return self._given(self._template.render(row))
 
     def _asked(self, rows: pa.Table) -> pa.Table:
         """The rows under the prompts that the template makes of them, in place of what they were given."""

@@ -13,8 +13,7 @@ from lineal.components.base import Columns, Output, Role, RowsRef, SamplerRef, W
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.components.generators.framing import Framing
 from lineal.components.generators.stopping import stop_texts
-from lineal.data.conversations import Prompt, plain_values, prompt_of, reworded
-from lineal.data.ids import canonical_json
+from lineal.data.conversations import Prompt, prompt_of, reworded, shown_prompt
 from lineal.engines.factory import open_sampler
 from lineal.engines.sampling import SamplingSettings
 from lineal.recipe.compute import Positive
@@ -120,6 +119,5 @@ def _with_asked(drawn: pa.Table, prompts: pa.Table, draws: Sequence[Draw]) -> pa
     import pyarrow as pa
 
     per_prompt = sum(draw.samples for draw in draws)
-    given = [plain_values(draws[0].render(row)) for row in prompts.to_pylist()]
-    texts = [one if isinstance(one, str) else canonical_json(one) for one in given for _ in range(per_prompt)]
+    texts = [text for row in prompts.to_pylist() for text in [shown_prompt(draws[0].render(row))] * per_prompt]
     return drawn.append_column("asked", pa.array(texts, pa.string()))

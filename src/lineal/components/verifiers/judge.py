@@ -83,7 +83,8 @@ class Judge(Asker, Verifier):
         return {"rows": columns if self.repeats is None else merged(columns, (self.repeats,))}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        columns = tuple(name for name in sampled_columns(asked_columns(inputs["rows"])) if name not in LEFT_OUT)
+        sampled = sampled_columns(asked_columns(inputs["rows"]), self._adds)
+        columns = tuple(name for name in sampled if name not in LEFT_OUT)
         return {
             **Verifier.outputs(self, inputs),
             JUDGMENTS: Output(ArtifactKind.ROWS, (*columns, "score")),
