@@ -54,7 +54,7 @@ real: core
 	$(BIN)/python bench/real.py rest_em control_unfiltered --seeds 0 --directory bench/results/real --json bench/results/real.json
 
 test: setup vllm-env
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
