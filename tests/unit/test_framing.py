@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lineal.audit.backward import trace_back
+from lineal.audit.catalog import Catalog
+from lineal.audit.taint import taint
+from lineal.audit.target import Target, TargetKind
+from lineal.data.manifest import InputEntry
 from lineal.data.store import Artifact
 from lineal.engines.fake import write_fake_checkpoint
 from lineal.errors import DataError
@@ -90,6 +95,34 @@ def test_examples_of_one_prompt_count_once(lab):
     assert drawn(lab, shots=shots, **SHOTS)[2]["prompt"] == "q0 a0; q1 a1; q2"
 
 
+@pytest.mark.parametrize("use", ["sample", "accuracy"])
+def test_rows_shown_as_examples_are_parents_after_the_prompt(lab, use):
+    shots = [row | {"sample_id": f"s{row['prompt_id']}"} for row in PROMPTS]
+    assert [row["parents"] for row in drawn(lab, use, shots=shots, **SHOTS)] == [
+        ["0", "s1", "s2"], ["1", "s0", "s2"], ["2", "s0", "s1"],
+    ]  # fmt: skip
+    assert [row["parents"] for row in drawn(lab, use)] == [["0"], ["1"], ["2"]]
+
+
+def test_taint_and_trace_follow_an_example_into_what_was_drawn_with_it(lab):
+    shots, prompts = (
+        lab.put("tasks/shots", [row | {"prompt_id": f"shot{row['prompt_id']}"} for row in PROMPTS]),
+        lab.put("tasks/train", PROMPTS),
+    )
+    inputs = {"model": checkpoint(lab), "prompts": prompts, "examples": shots}
+    made = lab.run("sample", "round_01/generated", inputs, **SHOTS)[""]
+    links = {name: [InputEntry(step=one.manifest.step, digest=one.digest)] for name, one in inputs.items()}
+    made = Artifact(made.key, made.directory, made.manifest.model_copy(update={"inputs": links}))
+    catalog = Catalog({one.key: one for one in (*inputs.values(), made)})
+    touched = {one.key: one.made for one in taint(catalog, "prompt_id = 'shot1'", lab.compute, shots).touched}
+    assert touched == {"p/tasks/shots": 1, "p/round_01/generated": 3}
+    name = rows_of(made)[0]["sample_id"]
+    graph = trace_back(catalog, Target(TargetKind.ROW, name, (made.key,)), lab.compute)
+    assert {(edge.relation, edge.target) for edge in graph.below(f"row:{name}")} >= {
+        ("prompt", "row:0"), ("example", "row:shot0"), ("example", "row:shot1"),
+    }  # fmt: skip
+
+
 def test_too_few_examples_are_told(lab):
     with pytest.raises(DataError, match="examples: count is 2, but the rows have 1 other prompts than 0. Lower count"):
         drawn(lab, shots=PROMPTS[:2], **SHOTS)
@@ -106,7 +139,7 @@ def test_frame_enters_the_identity_and_its_absence_does_not(lab):
     assert {"system", "template", "examples", "row_prompt"}.isdisjoint(lab.parse("sample", model="m", prompts="p").identity())
     assert {"system", "template", "examples"}.isdisjoint(lab.parse("accuracy", model="m", prompts="p").identity())
     framed = lab.parse("sample", model="m", prompts="p", chat=True, system="S", template="{prompt}", **SHOTS)
-    assert framed.identity()["examples"] == {"count": 2, "reply": " {answer}", "separator": "; "}
+    assert framed.identity()["examples"] == {"count": 2, "reply": " {answer}", "separator": "; ", "parents": True}
     assert framed.references()["examples"][0] == ["tasks.shots"] and framed.identity()["system"] == "S"
 
 

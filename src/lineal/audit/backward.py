@@ -97,10 +97,11 @@ class _Tracer:
 
     def _parents(self, node_id: str, held: list[tuple[Artifact, Row]]) -> None:
         origin, row = held[0]
-        for parent in row.get("parents") or []:
+        for place, parent in enumerate(row.get("parents") or []):
             parent_id = self.row(parent, row_inputs(self._catalog, origin), [origin])
             relation = "prompt" if self.graph.nodes[parent_id].kind == "prompt" else "made from"
-            self.graph.connect(node_id, relation, parent_id)
+            shown = place and row.get("checkpoint")  # what is sampled has one parent, and the examples that it was shown
+            self.graph.connect(node_id, "example" if shown else relation, parent_id)
         if row.get("checkpoint"):
             self.graph.connect(node_id, "model", self._checkpoint(origin, row["checkpoint"]))
 

@@ -52,6 +52,7 @@ class Draw:
         adds: columns that samples have and the prompt rows may lack: `messages` and `tools` where `render` makes conversations
             of texts, `token_ids` where the drawn ids are to be kept.
         goes_on: whether a conversation may end with the beginning of an answer, which the model then goes on from.
+        shown: for a prompt row, the ids of the rows that stand before it as worked examples: parents of its samples, too.
         framed: whether `render` puts something around the prompt; what it makes then enters the samples' ids.
         seed_by: a word that enters the seeds.
         by: the column that tells the rows apart; it enters seeds and ids.
@@ -67,6 +68,7 @@ class Draw:
     adds: Columns = ()
     framed: bool = False
     goes_on: bool = False
+    shown: Callable[[Mapping[str, Any]], list[str]] = lambda row: []
 
 
 def require_distinct_prompts(rows: Rows, key: str) -> None:
@@ -132,8 +134,8 @@ def _draw_one(
     found = []
     for row, prompt, own in zip(sources, given, seeds, strict=True):
         base = {name: value for name, value in row.items() if carried(name)} | ({} if draw.hinted else _as_columns(prompt)) | {
-            "parents": [row[key]], "temperature": draw.settings.temperature, "hinted": draw.hinted, "round": step.round,
-            "checkpoint": checkpoint,
+            "parents": [row[key], *draw.shown(row)], "temperature": draw.settings.temperature, "hinted": draw.hinted,
+            "round": step.round, "checkpoint": checkpoint,
         }  # fmt: skip
         found.append([
             base | _sample(next(completions), (row[draw.by], index, settings, seed, *_more(prompt, draw.framed)), checkpoint)

@@ -80,6 +80,11 @@ class Framing(Component):
         """The template's file, if it is in one."""
         return {**super().files(), **template_files(self._template)}
 
+    def identity(self) -> dict[str, Any]:
+        """The settings; with examples, also that their rows are among the parents of what is drawn, which they were not once."""
+        found = super().identity()
+        return found if self.examples is None else {**found, "examples": {**found["examples"], "parents": True}}
+
     @property
     def frames(self) -> bool:
         """Whether anything stands around the prompts."""
@@ -113,7 +118,12 @@ class Framing(Component):
         if not self.frames:
             return draw
         shots = [] if self.examples is None else list(self._shots(step, self.examples.count + 1))
-        return replace(draw, render=lambda row: self._frame(row, shots), adds=merged(draw.adds, self._adds), framed=True)
+
+        def shown(row: Mapping[str, Any]) -> list[str]:
+            return [str(shot.get("sample_id") or shot["prompt_id"]) for shot in self._chosen(row, shots)]
+
+        adds = merged(draw.adds, self._adds)
+        return replace(draw, render=lambda row: self._frame(row, shots), shown=shown, adds=adds, framed=True)
 
     def _shots(self, step: Workspace, most: int) -> Iterator[Mapping[str, Any]]:
         """The first rows of as many different prompts: one more than is shown, since a prompt is not its own example."""
