@@ -47,6 +47,14 @@ def test_new_project_has_this_repositorys_top_level_names(tmp_path):
     }
 
 
+def test_commented_entry_point_of_a_new_project_is_one_when_its_lines_are_uncommented(tmp_path):
+    create_project(tmp_path / "p")
+    text = (tmp_path / "p" / "pyproject.toml").read_text()
+    text = text.replace("# [project.entry-points", "[project.entry-points").replace("# short_answer", "short_answer")
+    points = tomllib.loads(text)["project"]["entry-points"]
+    assert points == {"lineal.components": {"short_answer": "my_package.verifiers:ShortAnswer"}}
+
+
 def test_models_stay_out_of_git_and_what_dvc_says_of_them_goes_in(tmp_path):
     create_project(tmp_path / "p")
     names = ["models/mine/model.safetensors", "models/mine.gguf", "models/mine.dvc", "models/.gitignore"]

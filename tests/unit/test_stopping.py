@@ -206,3 +206,21 @@ def test_plateau_stops_after_its_patience_and_names_the_best(tmp_path, metrics, 
     assert found[-1]["best_round"] == best
     assert next((number for number, state in enumerate(found, start=1) if state["stopped"]), None) == stopped
     assert found[-1]["artifacts"]["filtered"]["step"] == f"round_{max(best, 1):02d}/filtered"
+
+
+def test_labels_of_stopped_rounds_are_stood_in_for_when_their_file_is_empty(tmp_path):
+    labelled = '  labelled: {use: labels, rows: verified, path: "labels/{round}.csv", columns: {note: note}}\n'
+    root = make_project(tmp_path / "project", TOY + labelled + STOP, ROUNDS)
+    (root / "labels").mkdir()
+    plan = plan_of(root)
+    for key, step in plan.steps.items():
+        if step.label == "labelled" and step.round <= 2:
+            ids = Rows((artifact(root, step.inputs["rows"][0]),)).read(["sample_id"])["sample_id"].to_pylist()
+            lines = "".join(f"{name},{number}\n" for number, name in enumerate(ids))
+            (root / f"labels/{step.round:02d}.csv").write_text(f"sample_id,note\n{lines}")
+        elif step.label == "labelled":
+            (root / f"labels/{step.round:02d}.csv").touch()
+        run_step(plan, key)
+    assert decision(root, 2)["stopped"]
+    assert {state.state for state in status_of(plan)} == {State.DONE}
+    assert artifact(root, "toy/round_03/labelled").digest == artifact(root, "toy/round_01/labelled").digest

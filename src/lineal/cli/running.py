@@ -50,7 +50,10 @@ def step(directory: Path, key: str, component: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the steps that ran (or would run), and what each came to.")
 @click.pass_obj
 def run(directory: Path, selection: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Bring SELECTION (keys, prefixes or globs; default: everything) up to date, through Dagster and DVC."""
+    """Bring SELECTION (keys, prefixes or globs; default: everything) up to date, through Dagster and DVC.
+
+    Exit status 3: all was made but what waits for a file that people or other programs write.
+    """
     from lineal.orchestrate.dvc_repo import DvcProject
     from lineal.orchestrate.dvc_yaml import write_dvc_yaml
     from lineal.orchestrate.retracting import settled_plan
@@ -78,8 +81,9 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool, as_json: boo
         _say_what_came_out(plan)
     elif not waiting:
         click.echo(f"nothing to do: {len(chosen)} steps are up to date")
-    if waiting:
+    if waiting and not dry_run:
         _tell_dagster(project, plan)
+    if waiting:
         raise waiting_for(waiting)
 
 
