@@ -4,6 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from lineal.audit.report.standing import standing_of
+from lineal.audit.report.write import write_report
 from lineal.cli.prove import round_
 from lineal.components.evaluators.reading import read_evaluation
 from lineal.data.store import open_artifact
@@ -60,7 +61,7 @@ def test_round_without_rows_publishes_its_init_and_the_next_goes_on(converged):
     assert {(entry.state, entry.reasons) for entry in status_of(converged)} == {(State.DONE, ())}
 
 
-def test_terminal_dagster_report_and_round_page_say_so(converged):
+def test_terminal_dagster_report_and_round_page_say_so(converged, tmp_path):
     checkpoint = made(converged, "toy/round_02/checkpoint")
     assert summary(checkpoint) == WHY
     metadata = artifact_metadata(converged.step(checkpoint.key), checkpoint, {}, "made now")
@@ -68,6 +69,8 @@ def test_terminal_dagster_report_and_round_page_say_so(converged):
     assert standing_of(converged, {}).unlearned == {
         "toy/round_02/checkpoint": WHY, "toy/round_03/checkpoint": WHY.replace("_01", "_02"),
     }  # fmt: skip
+    write_report(converged, tmp_path / "report.html")
+    assert f"<dt>unchanged</dt><dd><code>toy/round_02/checkpoint</code>: {WHY}</dd>" in (tmp_path / "report.html").read_text()
     page = CliRunner().invoke(round_, ["toy/round_02"], obj=converged.project.root).stdout
     assert f"WARNING     {WHY}" in page and "base        toy/start/checkpoint" in page
 
