@@ -259,7 +259,7 @@ def test_reference_that_is_no_reference_says_the_forms(tmp_path: Path):
     message = broken(tmp_path, "rows: filtered,", "rows: 'filtered!',")
     assert message == (
         "pipelines/mine.yaml:15: round.checkpoint.rows: 'filtered!' is no reference; "
-        "write NODE, previous.NODE, history.NODE, before.NODE, turns.NODE, start.NODE or tasks.NAME"
+        "write NODE, previous.NODE, history.NODE, before.NODE, turns.NODE, start.NODE, tasks.NAME or pipelines.NAME.finish.NODE"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lineal.audit.catalog import read_catalog
 from lineal.data.store import Rows, open_artifact
 from lineal.errors import CheckFailure, DataError, DeclarationError, EngineError, LinealError
 from lineal.orchestrate.dvc_yaml import dvc_yaml_text
@@ -294,3 +295,120 @@ def test_value_that_does_not_fit_names_step_setting_and_source_and_so_does_the_l
     ):
         made(plan)
     assert read_log(plan.project, "mine/round_02/train")["error"].startswith("mine/round_02/train: size takes")
+
+
+# -- other pipelines ----------------------------------------------------------------------------------------------------
+
+WARM = """\
+method: Warm-up
+summary: What others stand on.
+each: {agent: [a, b]}
+tasks:
+  base: {use: letter_sort, length: [2, 4], size: 24, split: train}
+start:
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 1}
+  tuned: {use: settings, temperature: 0.5}
+round:
+  generated: {use: sample, model: previous.checkpoint, prompts: tasks.base, samples: 2}
+  verified: {use: exact_match, rows: generated}
+  checkpoint: {use: sft, init: previous.checkpoint, rows: verified, steps: 1}
+  expert: {use: sft, each: agent, init: checkpoint, rows: verified, steps: 1}
+finish:
+  last: {use: same_model, model: previous.checkpoint}
+"""
+STANDS = """\
+method: Stands on the warm-up
+summary: Goes on where another pipeline ends.
+tasks:
+  train: {use: letter_sort, length: [5, 7], size: 6}
+start:
+  checkpoint: {use: same_model, model: pipelines.warm.finish.last}
+round:
+  generated: {use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 2,
+              temperature: pipelines.warm.start.tuned.temperature}
+  verified: {use: exact_match, rows: generated}
+  pool: {use: select, rows: [verified, pipelines.warm.round_02.verified], sql: keep_all}
+  checkpoint: {use: sft, init: previous.checkpoint, rows: pool, steps: 1}
+  other: {use: sample, model: "pipelines.warm.round_01.expert[b]", prompts: tasks.train, samples: 1}
+"""
+
+
+def test_pipeline_stands_on_another_ones_artifacts(tmp_path: Path):
+    plan = made(planned(tmp_path, PARAMS.replace("[mine]", "[mine, warm]"), mine=STANDS, warm=WARM))
+    assert list(plan.pipelines) == ["mine", "warm"]
+    order = list(plan.steps)
+    assert order.index("warm/finish/last") < order.index("mine/start/checkpoint")
+    stages = parse_document(dvc_yaml_text(plan), "dvc.yaml").value["stages"]
+    assert "artifacts/warm/finish/last" in stages["mine-start-checkpoint"]["deps"]
+    assert "artifacts/warm/round_01/expert/b" in stages["mine-round_02-other"]["deps"]
+    assert plan.step("mine/round_01/generated").settings_from == {"temperature": ("warm/start/tuned", "temperature")}
+    catalog = read_catalog(plan.project)
+    links = catalog.links(catalog.artifacts["mine/round_01/pool"])
+    assert [link.artifact.key for link in links] == ["mine/round_01/verified", "warm/round_02/verified"]
+    start = artifact(plan, "mine/start/checkpoint").manifest
+    assert start.inputs["model"][0].digest == artifact(plan, "warm/finish/last").digest
+    assert [step.key for step in plan.consumers(plan.step("warm/finish/last"))] == ["mine/start/checkpoint"]
+
+
+def test_plan_has_what_is_needed_of_a_pipeline_that_is_not_active(tmp_path: Path):
+    text = STANDS.replace("finish.last", "round_01.checkpoint").replace("round_02.verified", "round_01.verified")
+    plan = planned(tmp_path, mine=text, warm=WARM)
+    assert [key for key in plan.steps if key.startswith("warm/")] == [
+        "warm/tasks/base", "warm/start/checkpoint", "warm/start/tuned", "warm/round_01/generated", "warm/round_01/verified",
+        "warm/round_01/checkpoint", "warm/round_01/expert/b",
+    ]  # fmt: skip
+    assert "warm-round_01-checkpoint" in dvc_yaml_text(plan)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "meant"),
+    [
+        ("mine: {seeds: [3, 4]}, warm: {seeds: [4, 3]}", {"mine": "warm__seed_3", "mine__seed_4": "warm"}),
+        ("mine: {seeds: [3, 4]}, warm: {seed: 9}", {"mine": "warm", "mine__seed_4": "warm"}),
+    ],
+)
+def test_seed_of_another_pipeline_is_the_same_or_its_only_one(tmp_path: Path, seeds: str, meant: dict[str, str]):
+    plan = planned(tmp_path, f"{PARAMS}pipelines: {{{seeds}}}\n", mine=STANDS, warm=WARM)
+    for own, other in meant.items():
+        assert plan.step(f"{own}/start/checkpoint").inputs["model"] == (f"{other}/finish/last",)
+        assert plan.step(f"{own}/round_01/generated").settings_from["temperature"][0] == f"{other}/start/tuned"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("pipelines.warm.finish", "pipelines.worm.finish",
+         "6: start.checkpoint.model: there is no pipeline 'worm'. Did you mean 'warm'?"),
+        ("pipelines.warm.finish.last", "pipelines.warm.finish.lost", "names no node of warm/finish. Did you mean 'last'?"),
+        ("round_02.verified", "round_07.verified",
+         "11: round.pool.rows: 'pipelines.warm.round_07.verified': warm has no round_07."),
+        ("expert[b]", "expert", "expert is made several times there; write expert[*] or expert[a]"),
+        ("expert[b]", "expert[c]", "no such instance. Did you mean 'expert/"),
+        ("temperature: pipelines.warm.start.tuned.temperature", "temperature: 'pipelines.warm.start.tuned[a].temperature'",
+         "tuned is made once there; leave out [a]"),
+        ("pipelines.warm.finish.last", "pipelines.mine.finish.last", "mine is this pipeline itself; write start.NODE"),
+        ("pipelines.warm.finish.last", "pipelines.warm.start.tuned", "is a settings artifact, but model takes model"),
+        ("pipelines.warm.finish.last", "pipelines.warm.last", "'pipelines.warm.last' is no reference; write NODE"),
+        ("pipelines.warm.start.tuned.t", "pipelines.worm.start.tuned.t",
+         "9: round.generated.temperature: there is no pipeline 'worm'"),
+    ],
+)  # fmt: skip
+def test_reference_to_another_pipeline_that_cannot_be_says_why(tmp_path: Path, old: str, new: str, message: str):
+    assert STANDS.count(old) == 1
+    assert message in refused(tmp_path, mine=STANDS.replace(old, new), warm=WARM)
+
+
+def test_pipelines_that_need_each_other_are_refused(tmp_path: Path):
+    warm = WARM.replace("model: previous.checkpoint}", "model: pipelines.mine.start.checkpoint}")
+    message = refused(tmp_path, mine=STANDS, warm=warm)
+    assert message == (
+        "pipelines/warm.yaml:15: finish.last.model: the pipelines need each other: mine -> warm -> mine. "
+        "Move what both need into a pipeline of its own"
+    )
+
+
+def test_seed_that_another_pipeline_lacks_says_what_to_do(tmp_path: Path):
+    params = f"{PARAMS}pipelines: {{mine: {{seed: 5}}, warm: {{seeds: [0, 1]}}}}\n"
+    assert "mine has the seed 5, and warm the seeds [0, 1]. Give warm this seed" in refused(
+        tmp_path, params, mine=STANDS, warm=WARM
+    )

@@ -35,7 +35,7 @@ def definitions(root: Path) -> dg.Definitions:
 
 
 def _job(plan: Plan, pipeline: str) -> dg.UnresolvedAssetJobDefinition:
-    steps = [step for step in plan.steps.values() if step.pipeline == pipeline]
+    steps = plan.with_upstream(step for step in plan.steps.values() if step.pipeline == pipeline)
     header = plan.pipelines[pipeline].header
     return dg.define_asset_job(job_name(pipeline), selection=asset_keys(steps), description=f"{header.method}: {header.summary}")
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import BUILT_IN, Registry
 from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
+from lineal.plan.elsewhere import role_elsewhere
 from lineal.recipe.document import KeyPath, declaration_error
 from lineal.recipe.per_round import values_listed
 from lineal.recipe.pipeline import NODE_KEYS, STOP, Node, Part, Pipeline, Section, settings_at
@@ -157,10 +158,15 @@ class Compiler:
         reference = parse_reference(value) if isinstance(value, str) else None
         if reference is None or reference.part is None:
             return None
-        role = self._role_of(reference, node.part)
+        try:
+            role = self._role_of(reference, node.part)
+        except ValueError as error:
+            raise self.pipeline.document.error(self.pipeline.path_of(node, key), str(error)) from error
         return reference if role in VALUE_ROLES else None
 
     def _role_of(self, reference: Reference, part: Part) -> Role | None:
+        if reference.scope is Scope.PIPELINES:
+            return role_elsewhere(self.project, self.pipeline.name, reference, self.registry)
         start, rounds = Part(Section.START), [other for other in self.pipeline.parts if other.section is Section.ROUND]
         places = {
             Scope.HERE: [part],
@@ -179,7 +185,9 @@ class Compiler:
     def _reference(self, node: Node, field: str, text: str) -> Reference:
         reference = parse_reference(text)
         if reference is None:
-            forms = "NODE, previous.NODE, history.NODE, before.NODE, turns.NODE, start.NODE or tasks.NAME"
+            forms = (
+                "NODE, previous.NODE, history.NODE, before.NODE, turns.NODE, start.NODE, tasks.NAME or pipelines.NAME.finish.NODE"
+            )
             message = f"{text!r} is no reference; write {forms}"
             raise self.pipeline.document.error(self.pipeline.path_of(node, field), message)
         return reference

@@ -20,10 +20,19 @@ class NotPlanned(KeyError):
 
 
 class Made(dict[str, Step]):
-    """The steps so far, by key."""
+    """The steps of a pipeline so far, by key; those of others are found too, and are not among its values."""
+
+    def __init__(self, others: Mapping[str, Step]) -> None:
+        super().__init__()
+        self._others = others
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._others
 
     def __missing__(self, key: str) -> Step:
-        raise NotPlanned(key)
+        if key not in self._others:
+            raise NotPlanned(key)
+        return self._others[key]
 
 
 @dataclass(frozen=True)

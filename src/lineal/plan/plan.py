@@ -116,18 +116,61 @@ class Plan:
 def make_plan(project: Project, names: Iterable[str] | None = None, registry: Registry | None = None) -> Plan:
     """Unrolls the named pipelines (default: the active ones). Their other profiles' names and settings are checked too.
 
+    Of a pipeline that they stand on and that is not named, the plan has the steps that they need.
+
     Raises:
         DeclarationError: a pipeline cannot be planned; names file, line and key.
     """
     registry = registry or Registry()
-    pipelines = {name: project.pipeline(name) for name in (project.active if names is None else names)}
-    steps: dict[str, Step] = {}
-    for name, pipeline in pipelines.items():
-        unrolled = unroll(project, pipeline, registry, project.rounds_of(name))
-        steps.update({step.key: _under_retractions(project, step) for step in unrolled})
+    unrolled = Pipelines(project, registry)
+    asked = {name: project.pipeline(name) for name in (project.active if names is None else names)}
+    for name, pipeline in asked.items():
+        unrolled.steps_of(name)
         for other in pipeline.other_profiles() if name == declared_name(name) else ():
             Compiler(project, other, registry).check_settings()
-    return Plan(project, pipelines, steps)
+    whole = Plan(project, {**asked, **unrolled.pipelines}, unrolled.steps)
+    needed = whole.with_upstream(step for step in whole.steps.values() if step.pipeline in asked)
+    pipelines = dict.fromkeys([*asked, *(step.pipeline for step in needed)])
+    return Plan(project, {name: whole.pipelines[name] for name in pipelines}, {step.key: step for step in needed})
+
+
+class Pipelines:
+    """Unrolls pipelines, each after those that it stands on.
+
+    Attributes:
+        pipelines: those that are unrolled, by name.
+        steps: their steps by key, in an order in which they can run.
+    """
+
+    def __init__(self, project: Project, registry: Registry) -> None:
+        self._project, self._registry = project, registry
+        self._open: list[str] = []
+        self.pipelines: dict[str, Pipeline] = {}
+        self.steps: dict[str, Step] = {}
+
+    def steps_of(self, name: str) -> Mapping[str, Step]:
+        """The steps of one pipeline.
+
+        Raises:
+            DeclarationError: it cannot be planned.
+            ValueError: it stands on a pipeline that is being unrolled.
+        """
+        if name in self._open:
+            cycle = " -> ".join([*self._open[self._open.index(name) :], name])
+            raise ValueError(f"the pipelines need each other: {cycle}. Move what both need into a pipeline of its own")
+        if name not in self.pipelines:
+            self._open.append(name)
+            try:
+                self._unroll(name)
+            finally:
+                self._open.pop()
+        return {key: step for key, step in self.steps.items() if step.pipeline == name}
+
+    def _unroll(self, name: str) -> None:
+        pipeline = self._project.pipeline(name)
+        unrolled = list(unroll(self._project, pipeline, self._registry, self._project.rounds_of(name), self))
+        self.steps |= {step.key: _under_retractions(self._project, step) for step in unrolled}
+        self.pipelines[name] = pipeline
 
 
 def plan_what_can_be(project: Project) -> tuple[Plan, dict[str, DeclarationError]]:

@@ -10,6 +10,7 @@ from lineal.components.base import Columns, Output
 from lineal.components.registry import Registry
 from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
+from lineal.plan.elsewhere import Unrolled, steps_elsewhere
 from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, round_group, turn_label
 from lineal.plan.messages import start_without, wrong_head
 from lineal.plan.order import Made, NotPlanned, Order, order_of, way
@@ -22,22 +23,22 @@ from lineal.recipe.references import Accepts, ArtifactKind, Reference, Scope
 Nodes = Mapping[str, list[CompiledNode]]
 
 
-def unroll(project: Project, pipeline: Pipeline, registry: Registry, rounds: int) -> Iterator[Step]:
-    """All steps of a pipeline, each after the steps it needs.
+def unroll(project: Project, pipeline: Pipeline, registry: Registry, rounds: int, others: Unrolled) -> Iterator[Step]:
+    """All steps of a pipeline, each after the steps it needs; those of other pipelines are not among them.
 
     Raises:
         DeclarationError: a reference, a kind, a column or a cycle; names file, line and key.
     """
-    yield from Unroller(Compiler(project, pipeline, registry), rounds).steps()
+    yield from Unroller(Compiler(project, pipeline, registry), rounds, others).steps()
 
 
 class Unroller:
     """Resolves references round by round and collects the finished steps."""
 
-    def __init__(self, compiler: Compiler, rounds: int) -> None:
-        self._compiler, self._pipeline = compiler, compiler.pipeline
+    def __init__(self, compiler: Compiler, rounds: int, others: Unrolled) -> None:
+        self._compiler, self._pipeline, self._others = compiler, compiler.pipeline, others
         self._kinds = Kinds(self._pipeline, rounds)
-        self._made = Made()
+        self._made = Made(others.steps)
         self._moving = {
             part: {node.name for node in nodes.values() if node.per_round is not None or node.per_turn is not None}
             for part, nodes in self._pipeline.parts.items()
@@ -194,6 +195,8 @@ class Unroller:
             return self._tasks(item, field, reference, place)
         if reference.scope is Scope.START:
             return self._in_group(item, field, reference, START, "start")
+        if reference.scope is Scope.PIPELINES:
+            return self._elsewhere(item, field, reference)
         if reference.scope is Scope.HERE:
             return self._in_group(item, field, reference, place.part, place.group, turn=self._own_turn(item, reference, place))
         if reference.scope in (Scope.BEFORE, Scope.TURNS):
@@ -202,9 +205,14 @@ class Unroller:
             raise self._error(
                 item, field, f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME"
             )
-        if reference.scope is Scope.PREVIOUS:
-            return self._previous(item, field, reference, place)
-        return self._history(item, field, reference, place)
+        find = self._previous if reference.scope is Scope.PREVIOUS else self._history
+        return find(item, field, reference, place)
+
+    def _elsewhere(self, item: CompiledNode, field: str, reference: Reference) -> list[Step]:
+        try:
+            return steps_elsewhere(self._compiler.project, self._pipeline.name, reference, self._others)
+        except ValueError as error:
+            raise self._error(item, field, str(error)) from error
 
     def _tasks(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         if reference.node not in self._moving[TASKS]:

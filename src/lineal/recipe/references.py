@@ -1,4 +1,4 @@
-"""What a declaration may point at: this round's nodes, the previous round's, all rounds', the tasks."""
+"""What a declaration may point at: this round's nodes, the previous round's, all rounds', the tasks, other pipelines."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Scope(StrEnum):
     TURNS = "turns"
     START = "start"
     TASKS = "tasks"
+    PIPELINES = "pipelines"
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,19 @@ class Reference:
         node: the node's (or task set's) name.
         instance: `[a]` gives 'a', `[*]` gives '*', nothing gives None.
         part: what follows the node: an output (`checkpoint.rollouts`) or a value (`tuned.temperature`).
+        pipeline, group: of a node of another pipeline, `pipelines.base.round_03.checkpoint`: `base` and `round_03`.
     """
 
     scope: Scope
     node: str
     instance: str | None = None
     part: str | None = None
+    pipeline: str | None = None
+    group: str | None = None
 
     def __str__(self) -> str:
         scope = "" if self.scope is Scope.HERE else f"{self.scope}."
+        scope += "" if self.pipeline is None else f"{self.pipeline}.{self.group}."
         instance = "" if self.instance is None else f"[{self.instance}]"
         return f"{scope}{self.node}{instance}{'' if self.part is None else '.' + self.part}"
 
@@ -89,12 +94,19 @@ _REFERENCE = re.compile(
     r"^(?:(?P<scope>previous|history|before|turns|start|tasks)\.)?(?P<node>[a-z][a-z0-9_]*)"
     r"(?:\[(?P<instance>[A-Za-z0-9_]+|\*)\])?(?:\.(?P<part>[a-z][a-z0-9_]*))?$"
 )
+_ELSEWHERE = re.compile(
+    r"^pipelines\.(?P<pipeline>[A-Za-z0-9_-]+)\.(?P<group>tasks|start|round_\d\d+|best|finish)\.(?P<node>[a-z][a-z0-9_]*)"
+    r"(?:\[(?P<instance>[A-Za-z0-9_]+|\*)\])?(?:\.(?P<part>[a-z][a-z0-9_]*))?$"
+)
 
 
 def parse_reference(text: str) -> Reference | None:
     """The reference that `text` spells, or None when it cannot be one."""
+    elsewhere = _ELSEWHERE.match(text)
+    if elsewhere is not None:
+        return Reference(Scope.PIPELINES, **elsewhere.groupdict())
     match = _REFERENCE.match(text)
-    if match is None:
+    if match is None or match["node"] == Scope.PIPELINES:
         return None
     scope = Scope(match["scope"]) if match["scope"] else Scope.HERE
     return Reference(scope, match["node"], match["instance"], match["part"])

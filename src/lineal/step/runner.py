@@ -191,9 +191,9 @@ def open_inputs(plan: Plan, step: Step, verify: bool) -> dict[str, tuple[Artifac
 
 def _once(keys: tuple[str, ...], opened: Mapping[str, Artifact]) -> tuple[Artifact, ...]:
     """A field's artifacts; what only stands for another one of them in a stopped run is left out."""
-    own = {key for key in keys if made_by(opened[key]) == key.partition("/")[2]}
-    made = {made_by(opened[key]) for key in own}
-    return tuple(opened[key] for key in keys if key in own or made_by(opened[key]) not in made)
+    made = {key: f"{key.partition('/')[0]}/{made_by(opened[key])}" for key in keys}
+    own = {key for key in keys if made[key] == key}
+    return tuple(opened[key] for key in keys if key in own or made[key] not in own)
 
 
 def _stand(plan: Plan, step: Step, standing: StandIn) -> None:
