@@ -14,7 +14,7 @@ from .pipelines_project import check_two_rounds, made
 pytestmark = pytest.mark.model
 ROLES = (
     "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
-    "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop",
+    "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator",
 )  # fmt: skip
 
 Table = list[dict[str, Any]]
@@ -261,3 +261,22 @@ def test_critique_in_the_loop_refines_failed_answers_with_a_critic_that_stays(ti
         kept = rows(plan, f"{round_}/kept")
         assert kept and {row["verdict"] for row in kept} == {"pass"}
         assert all(row["sample_id"] in verified or row["sample_id"] in checked for row in kept)
+
+
+def test_self_taught_evaluator_learns_judgments_that_prefer_the_answer_known_to_be_better(tiny_pipelines):
+    plan = made(tiny_pipelines, "self_taught_evaluator")
+    start = "self_taught_evaluator/start"
+    better, worse = by_id(rows(plan, f"{start}/better")), by_id(rows(plan, f"{start}/worse"))
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_, one = f"self_taught_evaluator/round_{number:02d}", (f"self_taught_evaluator/{before}/judge",)
+        assert model_of(plan, f"{round_}/told") == model_of(plan, f"{round_}/retold") == one
+        judgments = {row["sample_id"]: row for name in ("told", "retold") for row in rows(plan, f"{round_}/{name}.judgments")}
+        pairs = by_id([*rows(plan, f"{start}/first"), *rows(plan, f"{start}/second")])
+        kept = rows(plan, f"{round_}/kept")
+        assert kept
+        for row in kept:
+            one_of_two, other = pairs[judgments[row["sample_id"]]["parents"][0]]["parents"]
+            good, bad = (one_of_two, other) if one_of_two in better else (other, one_of_two)
+            assert row["completion"].strip() == better[good]["completion"].strip() and bad in worse
+    policy = open_artifact("x", plan.project.directory(f"{start}/policy")).digest
+    assert {row["checkpoint"] for row in (*better.values(), *worse.values())} == {policy}
