@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from math import tanh
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from lineal.recipe.compute import Compute
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-ONLINE = ("adarft", "online_difficulty")
+ONLINE = ("adarft", "online_difficulty", "srt")
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
 
@@ -105,3 +106,24 @@ def test_online_difficulty_trains_on_what_the_model_itself_solves_now_and_then(t
         assert {row["prompt_id"] for row in rollouts} <= batch
         one = (f"online_difficulty/{before}/checkpoint",)
         assert plan.step(f"{group}/probed").inputs["model"] == plan.step(f"{group}/checkpoint").inputs["init"] == one
+
+
+def test_srt_rewards_the_vote_of_the_samples_and_the_truth_only_watches(tiny_pipelines):
+    plan = made(tiny_pipelines, "srt")
+    for number, before in ROUNDS:
+        group, groups = f"srt/round_{number:02d}", {}
+        rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
+        for row in rollouts:
+            assert row["score"] == row["agreed_score"] == float(row["agreed_verdict"] == "pass")
+            assert (row["truth_verdict"] == "pass") == (row["completion"] == row["answer"])
+            groups.setdefault((row["optimizer_step"], row["prompt_id"]), []).append(row)
+        for samples in groups.values():
+            answers = Counter(row["completion"] for row in samples if row["finish_reason"] != "length").most_common(2)
+            leading = answers[0][0] if len(answers) == 1 or len(answers) > 1 and answers[0][1] > answers[1][1] else None
+            assert {row["completion"] for row in samples if row["agreed_verdict"] == "pass"} == {leading} - {None}
+        same = sum(row["agreed_verdict"] == row["truth_verdict"] for row in rollouts)
+        metrics = json.loads((plan.project.directory(f"{group}/trust") / "metrics.json").read_text())
+        assert metrics["agreement"] == pytest.approx(same / len(rollouts))
+        assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"srt/{before}/checkpoint",)
+    assert same < len(rollouts)  # on the longer prompts of round 2 a vote is wrong now and then
+    assert "srt/best/checkpoint" in plan.steps

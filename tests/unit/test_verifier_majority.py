@@ -115,3 +115,18 @@ def test_majority_vote_of_rows_without_completions_stops(tmp_path):
     lab = Lab(tmp_path)
     with pytest.raises(CheckFailure, match="1 of 2 verdicts are errors"):
         lab.run("majority_vote", "round_01/voted", {"rows": generated(lab, [("x", "1", False), ("x", None, False)])})
+
+
+def test_score_by_the_verdict_is_1_for_the_leading_answer_alone(tmp_path):
+    entries = [
+        ("a", "x", False),
+        ("a", "x", False),
+        ("a", "y", False),
+        ("a", "x", True),
+        ("b", "x", False),
+        ("b", "y", False),
+        ("b", None, False),
+    ]
+    made = vote(Lab(tmp_path), entries, score="verdict")
+    assert [row["score"] for row in made] == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, None]
+    assert [row["vote_share"] for row in made][:3] == [0.5, 0.5, 0.25]

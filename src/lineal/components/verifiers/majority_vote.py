@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from lineal.components.base import Columns, Workspace
 from lineal.components.selectors.query import Session, beside, literal, open_session, table_session, with_columns
@@ -49,6 +51,7 @@ class MajorityVote(Verifier):
     Attributes:
         agreement: the least share of the samples that the leading answer must have.
         extract: RE2 regular expression; its first group is the answer inside the completion. None takes all of it.
+        score: its answer's 'share' of the votes, or 1 and 0 by the 'verdict' (SRT's reward, arXiv:2505.21444).
     """
 
     added: ClassVar[Mapping[str, str]] = types_of(*VOTE, *VERDICT)
@@ -56,6 +59,7 @@ class MajorityVote(Verifier):
 
     agreement: Share = 0.0
     extract: Pattern | None = None
+    score: Annotated[Literal["share", "verdict"], Field(exclude_if=lambda value: value == "share")] = "share"
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
         """Counts over the samples that stand in one table."""
@@ -102,9 +106,10 @@ class MajorityVote(Verifier):
         }
 
     def _judged(self) -> str:
+        score = "vote_share" if self.score == "share" else f"(verdict = {literal(PASS)})::DOUBLE"
         return f"""
             SELECT position, voted, votes, vote_share, vote_margin, {self._case(1, literal(PASS))} AS verdict,
-                CASE WHEN completion IS NOT NULL AND prompt_id IS NOT NULL THEN vote_share END AS score,
+                CASE WHEN completion IS NOT NULL AND prompt_id IS NOT NULL THEN {score} END AS score,
                 {self._case(2, "NULL")} AS detail
             FROM (SELECT position, a.prompt_id, completion, truncated, a.voted, coalesce(t.votes, 0) AS votes, most, leaders,
                     coalesce(t.votes, 0) / samples AS vote_share, coalesce(most - second, 0) / samples AS vote_margin
