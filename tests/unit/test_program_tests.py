@@ -1,5 +1,7 @@
 """The forms that published sets write their tests in: a right program passes each, and a wrong one that games it does not."""
 
+import re
+
 import pytest
 
 from lineal.components.sandbox.bubblewrap import require
@@ -147,14 +149,15 @@ def test_forms_that_cannot_be_run_are_errors_and_not_the_programs_fault(tmp_path
     lab = Lab(tmp_path, Compute(workers=2))
     generated = lab.put("round_01/generated", rows)
     made = lab.run("unit_tests", "round_01/verified", {"rows": generated}, timeout=1, max_error_rate=1.0)[""]
-    assert [(row["verdict"], row["detail"]) for row in rows_of(made)] == [
+    *found, last = [(row["verdict"], row["detail"]) for row in rows_of(made)]
+    assert found == [
         ("error", "the tests use f and undefined_helper, which neither they define nor the prompt names. Define it there, or "
                   "have the prompt say that the program must, as `undefined_helper` or undefined_helper(...)"),
         ("error", "the tests cannot be run: ZeroDivisionError: division by zero"),
         ("error", "the tests cannot be run: the tests give the program a function, and only plain values can be given to it"),
         ("error", "the tests cannot be run: they never ask the program anything"),
-        ("error", "judging it took more than 1 s of processor time"),
     ]  # fmt: skip
+    assert last[0] == "error" and re.match(r"judging it (took|waited for) more than", last[1])
 
 
 def test_forms_the_score_is_the_share_of_assertions_that_hold(tmp_path):

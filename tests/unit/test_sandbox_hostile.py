@@ -5,6 +5,7 @@ is missing: signal 0 instead of SIGKILL, a few forks instead of a bomb, files op
 """
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -155,10 +156,9 @@ def test_hostile_answers_that_take_long_to_compare_are_stopped(tmp_path):
     lab = Lab(tmp_path, Compute(workers=2))
     generated = lab.put("round_01/generated", rows)
     made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": generated}, timeout=1, output_kb=4096)[""])
-    assert [(row["verdict"], row["detail"]) for row in made] == [
-        ("fail", "judging it timed out after 1 s"),
-        ("fail", "judging it took more than 1 s of processor time"),
-    ]
+    assert [row["verdict"] for row in made] == ["fail", "fail"]
+    for row in made:
+        assert re.match(r"judging it (timed out after 1 s|took more than 1 s|waited for more than)", row["detail"])
 
 
 FORGERIES = {
@@ -228,6 +228,8 @@ def test_hostile_the_expected_answers_are_nowhere_inside(tmp_path):
     assert (made["verdict"], made["detail"]) == ("fail", f"test 1 of 1: {tests}: got [True, False]")
 
 
+SPUN = "(took|waited for) more than"
+"""By processor time, or by the clock where other processes had the processors."""
 HOGS = {
     "forks": ("import os\ndef add(a, b):\n    for _ in range(8):\n        if os.fork() == 0: os._exit(0)\n    return a + b",
               "PermissionError"),
@@ -240,18 +242,18 @@ HOGS = {
                       "    for _ in range(100): kept.append(mmap.mmap(-1, 1 << 28))", "OSError"),
     "prints without end": ("def add(a, b):\n    while True: print('x' * 1000)", ""),
     "answers without end": ("def add(a, b): return 'x' * 10**7", "longer than 65,536 bytes"),
-    "spins": ("def add(a, b):\n    while True: pass", "took more than 1 s of processor time"),
-    "spins in C": ("def add(a, b): return 9 ** 9 ** 9", "took more than 1 s of processor time"),
-    "spins at once": ("while True: pass", "took more than 1 s of processor time"),
+    "spins": ("def add(a, b):\n    while True: pass", SPUN),
+    "spins in C": ("def add(a, b): return 9 ** 9 ** 9", SPUN),
+    "spins at once": ("while True: pass", SPUN),
     "spins in threads": ("import threading\ndef spin():\n    while True: pass\n"
-                         "def add(a, b):\n    threading.Thread(target=spin).start()\n    spin()", "took more than 1 s"),
+                         "def add(a, b):\n    threading.Thread(target=spin).start()\n    spin()", SPUN),
 }  # fmt: skip
 
 
 def test_hostile_hogs_are_stopped_at_their_limits(tmp_path):
     found = dict(zip(HOGS, judged(tmp_path, [program for program, _ in HOGS.values()], memory_mb=256), strict=True))
     for name, (_, expected) in HOGS.items():
-        assert found[name][0] == "fail" and expected in found[name][1], (name, found[name])
+        assert found[name][0] == "fail" and re.search(expected, found[name][1]), (name, found[name])
 
 
 def processes_with(text):
