@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from math import exp
 from typing import Any
 
 import pytest
@@ -116,7 +117,19 @@ def still_2(plan: Plan) -> None:
     assert {row["round"] for row in learned} == {1, 2}
 
 
+def rlsc(plan: Plan) -> None:
+    """Learns every sample, whatever it is worth, by how probable it was."""
+    for number in (1, 2):
+        group = f"rlsc/round_{number:02d}"
+        drawn = {row["sample_id"]: row for row in rows_of(plan, f"{group}/generated")}
+        weighed = rows_of(plan, f"{group}/weighed")
+        assert len(weighed) == len(drawn) > 0
+        for row in weighed:
+            assert row["weight"] == pytest.approx(exp(drawn[row["sample_id"]]["logprob"]) + 0.1)
+        assert manifest(plan, f"{group}/checkpoint").settings["weight"] == "weight"
+
+
 CHARACTERISTICS = {
-    "auto_cei": auto_cei, "b_star": b_star, "dive": dive, "east": east, "sector": sector, "socratic": socratic,
+    "auto_cei": auto_cei, "b_star": b_star, "dive": dive, "east": east, "rlsc": rlsc, "sector": sector, "socratic": socratic,
     "still_2": still_2,
 }  # fmt: skip

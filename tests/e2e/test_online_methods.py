@@ -24,7 +24,7 @@ from lineal.recipe.compute import Compute
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-ONLINE = ("adarft", "online_difficulty", "srt")
+ONLINE = ("adarft", "dump", "online_difficulty", "sec", "srt")
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
 
@@ -127,3 +127,21 @@ def test_srt_rewards_the_vote_of_the_samples_and_the_truth_only_watches(tiny_pip
         assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"srt/{before}/checkpoint",)
     assert same < len(rollouts)  # on the longer prompts of round 2 a vote is wrong now and then
     assert "srt/best/checkpoint" in plan.steps
+
+
+@pytest.mark.parametrize("name", ["dump", "sec"])
+def test_bandits_value_an_arm_by_what_its_rollouts_taught_and_draw_by_it(tiny_pipelines, name):
+    plan = made(tiny_pipelines, name)
+    first = rows(plan, f"{name}/round_01/arms").read().to_pylist()
+    assert len(first) > 1 and {(row["value"], row["pulls"]) for row in first} == {(0.0, 0)}
+    taught: dict[str, list[float]] = {}
+    for row in rows(plan, f"{name}/round_01/checkpoint.rollouts").read().to_pylist():
+        if row["advantage"] is not None:
+            taught.setdefault(row["task"], []).append(abs(row["advantage"]))
+    rate = {"sec": 0.5, "dump": 1.0}[name]  # SEC's TD(0) step; DUMP takes the mean
+    found = {row["task"]: (row["value"], row["pulls"]) for row in rows(plan, f"{name}/round_02/arms").read().to_pylist()}
+    for task, values in taught.items():
+        assert found[task] == (pytest.approx(rate * sum(values) / len(values), abs=1e-6), len(values))
+    for number, _ in ROUNDS:
+        batch = rows(plan, f"{name}/round_{number:02d}/batch").read()
+        assert batch.num_rows == 12 and set(batch["task"].to_pylist()) <= found.keys()

@@ -16,6 +16,7 @@ from .pipelines_project import check_two_rounds, made
 pytestmark = pytest.mark.model
 PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
+    "ilr_dpo", "mbr",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
@@ -179,3 +180,38 @@ def test_grath_prefers_answers_made_anew_to_those_that_were_to_be_wrong(tiny_pip
             rejected, chosen = pair["parents"]
             assert (pair["chosen"], pair["rejected"]) == (right[chosen]["completion"], wrong[rejected]["completion"])
             assert "verdict" not in right[chosen] and pair["prompt"] == wrong[rejected]["prompt"]
+
+
+def test_ilr_dpo_takes_back_what_a_completion_gains_by_its_length(tiny_pipelines):
+    plan = made(tiny_pipelines, "ilr_dpo")
+    for number in ROUNDS:
+        group = f"ilr_dpo/round_{number:02d}"
+        rewarded, pairs = by_id(plan, f"{group}/rewarded"), by_id(plan, f"{group}/pairs")
+        measured = by_id(plan, f"{group}/measured")
+        assert measured.keys() == pairs.keys() and measured
+        for pair in measured.values():
+            won, lost = (rewarded[parent]["score"] for parent in pairs[pair["sample_id"]]["parents"])
+            assert won > lost and pair["margin"] == pytest.approx(0.05 * (len(pair["rejected"]) - len(pair["chosen"])))
+        assert len({pair["margin"] for pair in measured.values()}) > 1
+        assert artifact(plan, f"{group}/checkpoint").manifest.settings["margin"] == "margin"
+
+
+def test_mbr_prefers_the_candidate_that_a_frozen_judge_scores_best_against_all_others(tiny_pipelines):
+    plan = made(tiny_pipelines, "mbr")
+    judge = artifact(plan, "mbr/start/judge").digest
+    for number in ROUNDS:
+        group = f"mbr/round_{number:02d}"
+        candidates, expected = by_id(plan, f"{group}/candidates"), by_id(plan, f"{group}/expected")
+        told: dict[str, list[float]] = {}
+        for row in rows_of(plan, f"{group}/utilities"):
+            own, reference = (candidates[parent]["completion"] for parent in row["parents"])
+            assert (row["completion"], row["other"]) == (own, reference)
+            told.setdefault(row["parents"][0], []).append(row["score"])
+        assert {key: row["score"] for key, row in expected.items()} == pytest.approx(
+            {key: sum(scores) / len(scores) for key, scores in told.items()}
+        )
+        pairs = rows_of(plan, f"{group}/pairs")
+        for pair in pairs:
+            scores = [row["score"] for row in expected.values() if row["prompt_id"] == pair["prompt_id"]]
+            assert [expected[parent]["score"] for parent in pair["parents"]] == [max(scores), min(scores)]
+        assert pairs and {row["checkpoint"] for row in rows_of(plan, f"{group}/utilities.judgments")} == {judge}
