@@ -350,6 +350,20 @@ def test_pipeline_stands_on_another_ones_artifacts(tmp_path: Path):
     assert [step.key for step in plan.consumers(plan.step("warm/finish/last"))] == ["mine/start/checkpoint"]
 
 
+def test_artifact_under_the_same_name_as_the_one_it_stands_for_is_not_its_own_input(tmp_path: Path):
+    again = STANDS.replace("pipelines.warm.finish.last", "pipelines.warm.start.checkpoint")
+    chained = STANDS.replace("pipelines.warm.finish.last", "pipelines.again.start.checkpoint")
+    params = PARAMS.replace("[mine]", "[mine, again, warm]")
+    plan = made(planned(tmp_path, params, mine=chained, again=again, warm=WARM))
+    catalog = read_catalog(plan.project)
+    for key in ("mine/start/checkpoint", "again/start/checkpoint"):
+        (link,) = catalog.links(catalog.artifacts[key])
+        assert link.artifact.key == "warm/start/checkpoint"
+        assert catalog.order["warm/start/checkpoint"] < catalog.order[key]
+    (model, _) = catalog.links(catalog.artifacts["mine/round_01/generated"])
+    assert model.artifact.key == "mine/start/checkpoint"
+
+
 def test_plan_has_what_is_needed_of_a_pipeline_that_is_not_active(tmp_path: Path):
     text = STANDS.replace("finish.last", "round_01.checkpoint").replace("round_02.verified", "round_01.verified")
     plan = planned(tmp_path, mine=text, warm=WARM)

@@ -248,6 +248,7 @@ MISTAKES = [
     ("history.verified", "previous.pairs", r"stages\.main\.round\.pairs\.rows: 'previous\.pairs' in round 3 means start\.pairs"),
     ("filtered:   null", "filtered:   {rows: pears}", r"toy\.yaml:24: stages\.main\.round\.filtered\.rows: 'pears' names"),
     ("stages:\n", "stages: {}\nx:\n", r"toy\.yaml:\d+: x: unknown key 'x'"),
+    ("filtered:   null", "filterd:    null", r"toy\.yaml:24: .*\.filterd: null leaves a node out, and .*Did you mean 'filtered'"),
 ]  # fmt: skip
 
 
@@ -365,6 +366,12 @@ def test_turns_run_and_every_row_has_the_turn_before_as_parent(tmp_path):
 def test_profile_changes_the_number_of_turns(tmp_path):
     plan = planned(tmp_path, DEBATE + "profiles: {short: {repeat: {talk: 1}}}\n", rounds=1, profile="short")
     assert plan.step("toy/round_01/voted").inputs["rows"] == ("toy/round_01/revised/turn_1/a", "toy/round_01/revised/turn_1/b")
+
+
+def test_profile_cannot_change_the_turns_of_a_group_that_is_not_there(tmp_path):
+    text = DEBATE + "profiles: {laptop: {repeat: {tolk: 1}}}\n"
+    with pytest.raises(DeclarationError, match=r"repeat\.tolk: a profile changes a group's turns, .* Did you mean 'talk'"):
+        planned(tmp_path, text, rounds=1, profile="laptop")
 
 
 REPEATS = [

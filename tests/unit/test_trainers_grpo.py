@@ -389,6 +389,7 @@ MISTAKES = [
     ({"rewards": {"vote": "blend"}}, "rewards.vote: 'blend' does not judge inside another component. Take one that judges"),
     ({"rewards": {"rm": "reward"}}, "rewards.rm.scorer\n *is missing"),
     ({"rewards": {"rm": {"use": "reward", "scorer": "x", "rows": "y"}}}, "rewards.rm.rows: the rows are what is judged here"),
+    ({"rewards": {"rm": {"use": "exact_match", "name": "mine"}}}, "rewards.rm.name: the columns that it adds have their names"),
     (
         {"rewards": {"rm": {"use": "reward", "scorrer": "x"}}},
         "rewards.rm.scorrer\n *unknown key 'scorrer'. Did you mean 'scorer'",

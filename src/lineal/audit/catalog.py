@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lineal.data.manifest import MANIFEST
+from lineal.data.manifest import MANIFEST, InputEntry
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.recipe.project import Project
@@ -55,10 +55,17 @@ class Catalog:
     def links(self, artifact: Artifact) -> tuple[Link, ...]:
         """An artifact's inputs, in the manifest's order."""
         return tuple(
-            Link(field, entry.step, entry.digest, self._nearest(self._by_step.get((entry.step, entry.digest), []), artifact.key))
+            Link(field, entry.step, entry.digest, self._maker(entry, artifact))
             for field, entries in artifact.manifest.inputs.items()
             for entry in entries
         )
+
+    def _maker(self, entry: InputEntry, artifact: Artifact) -> Artifact | None:
+        """What an input names: never the artifact itself, nor another that only stands for the same bytes of the same step."""
+        found = self._by_step.get((entry.step, entry.digest), [])
+        if (step_name(artifact.key), artifact.digest) == (entry.step, entry.digest):
+            found = [one for one in found if not _stands_for_its_like(one)]
+        return self._nearest(found, artifact.key)
 
     def name_of(self, digest: str | None, near: str) -> str | None:
         """The key of the artifact with this digest, or the digest where none lies here; see `with_digest`."""
@@ -131,6 +138,12 @@ def pipeline_of(key: str) -> str:
 def step_name(key: str) -> str:
     """`round_01/filtered` of `rest_em/round_01/filtered`: how manifests name it."""
     return key.partition("/")[2]
+
+
+def _stands_for_its_like(artifact: Artifact) -> bool:
+    """Whether it is the bytes of another pipeline's step of this name: a `same_model` of `pipelines.NAME.start.X` called X."""
+    own = (step_name(artifact.key), artifact.digest)
+    return any((entry.step, entry.digest) == own for entries in artifact.manifest.inputs.values() for entry in entries)
 
 
 def main_key(key: str) -> str:

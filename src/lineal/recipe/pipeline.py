@@ -279,6 +279,9 @@ def _layered(
         if not NAME.match(name) or name in _RESERVED:
             raise document.error(path, f"a node's name is a lower-case word that is not {', '.join(sorted(_RESERVED))}")
         if mapping[name] is None and index > 0:
+            if not paths:
+                known = [other for _, earlier in layers[:index] for other in earlier]
+                raise document.error(path, f"null leaves a node out, and there is no {name!r}. {did_you_mean(name, known)}")
             laid, paths = {}, []
         else:
             laid = _laid_over(document, laid, path, mapping[name])

@@ -16,13 +16,17 @@ def read_repeats(document: Document, declared: Any, profile: str, changed: Any) 
     """By group, how many turns it has; a profile may change the number.
 
     Raises:
-        DeclarationError: a group's name is no plain word, or its turns are no number from 1 on.
+        DeclarationError: a group's name is no plain word or one that only a profile has, or its turns are no number from 1 on.
     """
     turns: dict[str, int] = {}
     for above, value in (((REPEAT,), declared), (("profiles", profile, REPEAT), changed)):
         for name, number in mapping_at(document, above, value).items():
             if not NAME.match(name):
                 raise document.error((*above, name), "a group's name is a lower-case word")
+            if above != (REPEAT,) and name not in turns:
+                raise document.error(
+                    (*above, name), f"a profile changes a group's turns, and there is no {name!r}. {did_you_mean(name, turns)}"
+                )
             turns[name] = _checked(document, (*above, name), number)
     return turns
 

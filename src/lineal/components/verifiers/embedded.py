@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+NAME = "name"
+
+
 def embedded_verifier(
     declared: str | Mapping[str, Any], setting: str, surroundings: Surroundings, name: str = "", adds: Columns = ("score",)
 ) -> AddsColumns:
@@ -48,6 +51,8 @@ def embedded_verifier(
         raise ValueError(f"{setting}: {settings['use']!r} does not judge inside another component. {fix}")
     if ROWS in settings:
         raise ValueError(f"{setting}.{ROWS}: the rows are what is judged here; leave it out")
+    if NAME in settings:
+        raise ValueError(f"{setting}.{NAME}: the columns that it adds have their names from here already; leave it out")
     with _placed(setting, found):
         made = found.parse({**settings, ROWS: "completions", **({"name": name} if name else {})}, surroundings)
     missing = [column for column in adds if column not in made.added]
