@@ -225,7 +225,7 @@ def test_unknown_target_modules_are_an_error(init: Path, tmp_path: Path) -> None
 
 def test_one_step_that_is_all_warmup_is_refused(init: Path, tmp_path: Path) -> None:
     short = replace(SETTINGS, steps=None, epochs=1, batch_size=8)
-    with pytest.raises(EngineError, match=r"got 1 optimizer step, all of it warmup \(0.25\).* or set warmup: 0"):
+    with pytest.raises(EngineError, match=r"1 optimizer step of up to 8 rows, all of it warmup \(0.25\).* or set warmup: 0"):
         train_sft(init, words(3), short, tmp_path / "out")
     assert train_sft(init, words(3), replace(short, warmup=0.0), tmp_path / "out").steps == 1
 

@@ -115,7 +115,8 @@ def _require_rate(arguments: Any, steps: int) -> None:
         EngineError: it has not, and would give its initial weights back.
     """
     if steps == 1 and arguments.lr_scheduler_type != "constant" and arguments.get_warmup_steps(steps) >= steps:
+        batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
         raise EngineError(
-            f"training: got 1 optimizer step, all of it warmup ({arguments.warmup_steps:g}), at a learning rate of 0, expected "
-            "a step that learns. Lower batch_size, raise epochs, or set warmup: 0."
+            f"training: got 1 optimizer step of up to {batch:,} rows, all of it warmup ({arguments.warmup_steps:g}), at a "
+            "learning rate of 0, expected a step that learns. Lower batch_size, raise epochs or steps, or set warmup: 0."
         )
