@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from annotated_types import Ge
 from pydantic import PrivateAttr, model_validator
 
-from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Surroundings, Workspace, merged
-from lineal.components.generators.drawing import Draw, draw_rows
+from lineal.components.base import Columns, Surroundings, Workspace, merged
+from lineal.components.generators.drawing import Draw, RowSampler, draw_rows
 from lineal.components.generators.framing import SystemText
-from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.components.generators.template import TEMPLATES, Template, read_template
 from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, shown_prompt
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
 from lineal.engines.journal import SavedSampler
-from lineal.engines.sampling import SamplingSettings
-from lineal.recipe.compute import Positive
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Asker(Component):
+class Asker(RowSampler):
     """Base of what asks a checkpoint about rows.
 
     Attributes:
@@ -37,19 +34,7 @@ class Asker(Component):
         system: a system turn before the template's text; it needs `chat: true`. The new rows then have `messages`.
     """
 
-    loads_model: ClassVar[bool] = True
-    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
-
-    model: SamplerRef
-    rows: RowsRef
     template: str
-    samples: Positive = 1
-    temperature: Annotated[float, Ge(0)] = 1.0
-    top_p: float = 1.0
-    top_k: Annotated[int, Ge(0)] = 0
-    max_tokens: Positive = 64
-    chat: bool = False
-    stop: StopSetting = None
     system: SystemText = None
     _template: Template = PrivateAttr()
 
@@ -87,12 +72,11 @@ class Asker(Component):
         """
         import pyarrow as pa
 
-        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
-        word = step.place or None
+        draw = Draw(self.sampling, self.samples, seed_by=step.place or None)
         if not own:
-            asked = Draw(settings, self.samples, seed_by=word, render=lambda row: self._given(row["prompt"]), adds=self._adds)
+            asked = replace(draw, render=lambda row: self._given(row["prompt"]), adds=self._adds)
             return draw_rows(step, sampler, self._asked(rows), [asked], advance)
-        draw = Draw(settings, self.samples, seed_by=word, render=self._rendered, hinted=True, by=row_key(rows.column_names))
+        draw = replace(draw, render=self._rendered, hinted=True, by=row_key(rows.column_names))
         drawn = draw_rows(step, sampler, rows, [draw], advance)
         given = [text for row in rows.to_pylist() for text in [shown_prompt(self._rendered(row))] * self.samples]
         return drawn.append_column("asked", pa.array(given, arrow_type("asked")))

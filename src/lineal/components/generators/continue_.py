@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from annotated_types import Ge
-
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace, merged
-from lineal.components.generators.drawing import Draw, draw_rows, require_distinct, sampled_columns
+from lineal.components.base import MAIN, Columns, Output, Role, Workspace, merged
+from lineal.components.generators.drawing import Draw, RowSampler, draw_rows, require_distinct, sampled_columns
 from lineal.components.generators.sample import KeepsIds
-from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, prompt_of
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
 from lineal.engines.factory import open_sampler
-from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
-from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
-class Continue(Component):
+class Continue(RowSampler):
     """Samples on from rows' completions; `parents` of a new row is the row that it goes on from.
 
     The new rows' prompt is the old one with the old completion, under a prompt id of its own, and their completion is what
@@ -42,18 +37,7 @@ class Continue(Component):
     """
 
     role: ClassVar[Role] = Role.GENERATOR
-    loads_model: ClassVar[bool] = True
-    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
-    model: SamplerRef
-    rows: RowsRef
-    samples: Positive = 1
-    temperature: Annotated[float, Ge(0)] = 1.0
-    top_p: float = 1.0
-    top_k: Annotated[int, Ge(0)] = 0
-    max_tokens: Positive = 64
-    chat: bool = False
-    stop: StopSetting = None
     token_ids: KeepsIds = False
 
     def needs(self) -> dict[str, Columns]:
@@ -70,8 +54,7 @@ class Continue(Component):
         """Draws `samples` rows for each row, shard by shard."""
         rows = step.rows("rows")
         require_distinct(rows, row_key(rows.columns), step.step)
-        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
-        draw = Draw(settings, self.samples, render=self._begun, adds=self._adds, goes_on=True)
+        draw = Draw(self.sampling, self.samples, render=self._begun, adds=self._adds, goes_on=True)
         sampler = open_sampler(step, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:

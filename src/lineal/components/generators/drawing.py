@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from lineal.components.base import Columns, Workspace, merged
+from annotated_types import Ge
+
+from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Workspace, merged
+from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.data.conversations import MESSAGE_COLUMNS, Prompt, plain_values, prompt_of, require_answerable
 from lineal.data.ids import digest_of, row_id, row_seed
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
@@ -14,6 +17,7 @@ from lineal.data.store import Rows
 from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.errors import DataError
+from lineal.recipe.compute import Positive
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +40,35 @@ def sampled_columns(prompts: Columns, adds: Columns = ()) -> Columns:
 def carried(column: str) -> bool:
     """Whether a prompt row's column goes on to its samples."""
     return column in PROMPT_COLUMNS or column not in COLUMNS
+
+
+class RowSampler(Component):
+    """Base of what samples for every row of an artifact, at one temperature.
+
+    Attributes:
+        model: the checkpoint that samples.
+        rows: the rows that it samples for.
+        samples: completions for each.
+        temperature, top_p, top_k, max_tokens, chat, stop: as for `sample`.
+    """
+
+    loads_model: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+
+    model: SamplerRef
+    rows: RowsRef
+    samples: Positive = 1
+    temperature: Annotated[float, Ge(0)] = 1.0
+    top_p: float = 1.0
+    top_k: Annotated[int, Ge(0)] = 0
+    max_tokens: Positive = 64
+    chat: bool = False
+    stop: StopSetting = None
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How the engine is to draw."""
+        return SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
 
 
 @dataclass(frozen=True)
