@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PROMPT_COLUMNS = ("prompt_id", "prompt", *MESSAGE_COLUMNS, "answer", "difficulty", "task", "entry", "tests", "input", "options")
+CARRIED = {**dict.fromkeys(MESSAGE_COLUMNS, "prompt"), "token_ids": "completion"}
+"""What belongs to a text: a new row that keeps its first parent's text keeps this too, and has none where the text is another."""
 SAMPLE_COLUMNS = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "logprob", "temperature", "hinted", "round",
     "sample_index", "seed", "checkpoint",

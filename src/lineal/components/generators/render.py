@@ -14,9 +14,8 @@ import pydantic
 from pydantic import PrivateAttr
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Surroundings, Workspace, merged
-from lineal.components.generators.drawing import carried, require_distinct
+from lineal.components.generators.drawing import CARRIED, carried, require_distinct
 from lineal.components.generators.template import Template, read_template, template_files
-from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import canonical_json, row_id
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.errors import did_you_mean
@@ -31,7 +30,6 @@ TEXTS = (
     "prompt", "asked", "answer", "task", "entry", "tests", "input", "options", "completion", "chosen", "rejected"
 )  # fmt: skip
 """The known columns that a template may write; the others are ids, numbers, or what a component said of a row."""
-_BELONGS_TO = {**dict.fromkeys(MESSAGE_COLUMNS, "prompt"), "token_ids": "completion"}
 
 
 class Render(Component):
@@ -88,11 +86,11 @@ class Render(Component):
 
     def _columns(self, rows: Columns) -> Columns:
         """The new rows' columns, but for what every derived row has."""
-        kept = tuple(name for name in rows if (carried(name) or name in _BELONGS_TO) and self._stays(name))
+        kept = tuple(name for name in rows if (carried(name) or name in CARRIED) and self._stays(name))
         return merged(kept, ("prompt_id", "prompt"), tuple(self._templates))
 
     def _stays(self, name: str) -> bool:
-        text = _BELONGS_TO.get(name)
+        text = CARRIED.get(name)
         there = text == "prompt" or text in self._templates
         return text is None or (there and text not in self._changed)
 

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lineal.components.base import Columns
-from lineal.components.generators.drawing import carried
+from lineal.components.generators.drawing import CARRIED, carried
 from lineal.data.schema import COLUMNS
 from lineal.errors import DeclarationError, did_you_mean
 
@@ -52,8 +52,6 @@ OWN = frozenset({"row_id", "position"})
 """Columns that every view has; no row's."""
 OURS = "lineal_"
 """What names of our own tables begin with."""
-CARRIED = {"messages": "prompt", "tools": "prompt", "token_ids": "completion"}
-"""What belongs to a text: a new row that keeps its first parent's text keeps this too, and has none where the text is another."""
 DECISION: Columns = ("row_id", "decision", "reason")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace
+from lineal.components.generators.drawing import CARRIED
 from lineal.components.selectors.decide import (
     ANSWERED,
     DROPPED,
@@ -16,7 +17,7 @@ from lineal.components.selectors.decide import (
     require_row_ids,
     write_decided,
 )
-from lineal.components.selectors.header import CARRIED, Selector
+from lineal.components.selectors.header import Selector
 from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
 from lineal.data.ids import canonical_json, file_digest, row_id
 from lineal.data.schema import COLUMNS, arrow_type

@@ -130,7 +130,7 @@ class Grpo(Trainer):
     def keep_init(self, step: Workspace) -> None:
         """Keeps the checkpoint, and writes no rollouts: nothing was sampled."""
         super().keep_init(step)
-        step.write_rows([no_rollouts(step.rows("prompts").read(), self._rewards.values())], ROLLOUTS)
+        step.write_rows([no_rollouts(step.rows("prompts").read(), list(self._rewards.values()), self._ids)], ROLLOUTS)
 
     @property
     def _ids(self) -> Columns:

@@ -17,6 +17,7 @@ from lineal.engines.factory import base_of
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
+    from lineal.engines.preference_losses import OrpoLoss, SimpoLoss
     from lineal.engines.preference_training import Checkpoint, Preference
     from lineal.engines.training import TrainingSettings
 
@@ -64,6 +65,28 @@ class MeasuredTrainer(PreferenceTrainer):
         """Where training starts, and the reference."""
         init = checkpoint_in(step, "init")
         return init, checkpoint_in(step, "reference") if self.reference else init
+
+
+class UnmeasuredTrainer(PreferenceTrainer):
+    """Base of the trainers without a reference."""
+
+    def needs(self) -> dict[str, Columns]:
+        return {"rows": pair_columns()}
+
+    def loss(self) -> OrpoLoss | SimpoLoss:
+        """What is minimized."""
+        raise NotImplementedError
+
+    def run(self, step: Workspace) -> None:
+        """Trains from `init`."""
+        from lineal.engines.preference_training import train_without_reference
+
+        rows, settings, loss = preferences(step, ends=self.ends), self.settings(step), self.loss()
+        init, execution = checkpoint_in(step, "init"), self.execution(step)
+        self.learn(
+            step, len(rows),
+            lambda output, advance: train_without_reference(init, rows, settings, loss, output, advance, execution),
+        )  # fmt: skip
 
 
 def checkpoint_in(step: Workspace, field: str) -> Checkpoint:

@@ -64,11 +64,11 @@ def rollout_columns(prompts: Columns, rewards: Iterable[Reward], adds: Columns =
     return merged(kept, ROLLOUT_COLUMNS, adds, tuple(added), VERDICT, ("advantage",))
 
 
-def no_rollouts(prompts: pa.Table, rewards: Iterable[Reward]) -> pa.Table:
+def no_rollouts(prompts: pa.Table, rewards: Sequence[Reward], adds: Columns = ()) -> pa.Table:
     """The table of the rollouts of no prompts, with every column that rollouts have."""
     table = prompts.select([name for name in prompts.column_names if carried(name)]).slice(0, 0)
     added = {reward.judge.column(name): name for reward in rewards for name in reward.judge.added}
-    for column in (*ROLLOUT_COLUMNS, *added, *VERDICT, "advantage"):
+    for column in rollout_columns(tuple(prompts.column_names), rewards, adds):
         if column not in table.column_names:
             table = table.append_column(column, _column(added.get(column, column), []))
     return table

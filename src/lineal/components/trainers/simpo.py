@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from lineal.components.base import Columns, Workspace
-from lineal.components.trainers.preference import Beta, Factor, PreferenceTrainer, checkpoint_in, pair_columns, preferences
+from typing import TYPE_CHECKING
+
+from lineal.components.trainers.preference import Beta, Factor, UnmeasuredTrainer
+
+if TYPE_CHECKING:
+    from lineal.engines.preference_losses import SimpoLoss
 
 
-class Simpo(PreferenceTrainer):
+class Simpo(UnmeasuredTrainer):
     """Makes chosen completions likelier per token than rejected ones, by a margin.
 
     Attributes:
@@ -19,21 +23,7 @@ class Simpo(PreferenceTrainer):
     gamma: Factor = 0.5
     nll_weight: Factor = 0.0
 
-    def needs(self) -> dict[str, Columns]:
-        return {"rows": pair_columns()}
-
-    def run(self, step: Workspace) -> None:
-        """Trains from `init`."""
+    def loss(self) -> SimpoLoss:
         from lineal.engines.preference_losses import SimpoLoss
-        from lineal.engines.preference_training import train_without_reference
 
-        rows, settings, loss = (
-            preferences(step, ends=self.ends),
-            self.settings(step),
-            SimpoLoss(self.beta, self.gamma, self.nll_weight),
-        )
-        init, execution = checkpoint_in(step, "init"), self.execution(step)
-        self.learn(
-            step, len(rows),
-            lambda output, advance: train_without_reference(init, rows, settings, loss, output, advance, execution),
-        )  # fmt: skip
+        return SimpoLoss(self.beta, self.gamma, self.nll_weight)
