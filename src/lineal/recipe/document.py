@@ -126,6 +126,17 @@ def mapping_at(document: Document, path: KeyPath, value: Any) -> Mapping[str, An
     return value
 
 
+def count_at(document: Document, path: KeyPath, value: Any, of: str, fix: str = "") -> int:
+    """A value that must be a whole number from 1 on.
+
+    Raises:
+        DeclarationError: it is something else; says what there must be a number `of`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise document.error(path, f"must be a number of {of} from 1 on, got {value!r}{fix and '. '}{fix}")
+    return value
+
+
 def refuse_unknown(document: Document, path: KeyPath, value: Mapping[str, Any], known: Iterable[str]) -> None:
     """Refuses a key that is not known.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lineal.errors import did_you_mean
-from lineal.recipe.document import Document, KeyPath, mapping_at
+from lineal.recipe.document import Document, KeyPath, count_at, mapping_at
 from lineal.recipe.references import NAME
 
 REPEAT, PER_TURN = "repeat", "per_turn"
@@ -27,7 +27,7 @@ def read_repeats(document: Document, declared: Any, profile: str, changed: Any) 
                 raise document.error(
                     (*above, name), f"a profile changes a group's turns, and there is no {name!r}. {did_you_mean(name, turns)}"
                 )
-            turns[name] = _checked(document, (*above, name), number)
+            turns[name] = count_at(document, (*above, name), number, "turns")
     return turns
 
 
@@ -40,14 +40,8 @@ def repeat_of(document: Document, path: KeyPath, value: Any, groups: Mapping[str
     if value is None or groups is None:
         return None
     if not isinstance(value, str):
-        return _checked(document, path, value)
+        return count_at(document, path, value, "turns")
     if value not in groups:
         fix = f"Say at the top of the file how many turns it has, repeat: {{{value}: 3}}, or give the number here"
         raise document.error(path, f"unknown group {value!r}. {did_you_mean(value, groups)} {fix}")
-    return value
-
-
-def _checked(document: Document, path: KeyPath, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise document.error(path, f"must be a number of turns from 1 on, got {value!r}")
     return value

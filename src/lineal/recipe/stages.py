@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lineal.recipe.document import Document, KeyPath, mapping_at, refuse_unknown
+from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown
 from lineal.recipe.references import NAME
 
 STAGES = "stages"
@@ -60,8 +60,8 @@ def _stage(document: Document, layers: Declared, name: str) -> Stage | None:
         there = mapping[name] is not None or index == 0
         own = _checked(document, path, mapping[name])
         rounds = own.get(ROUNDS, rounds)
-        if rounds is not None and (isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1):
-            raise document.error((*path, ROUNDS), f"must be a number of rounds from 1 on, got {rounds!r}. {_FIX}")
+        if rounds is not None:
+            count_at(document, (*path, ROUNDS), rounds, "rounds", _FIX)
     return Stage(name, rounds) if there else None
 
 

@@ -172,6 +172,13 @@ def open_session(
         shutil.rmtree(spill, ignore_errors=True)
 
 
+def small_database() -> duckdb.DuckDBPyConnection:
+    """A database in memory for our own queries over small tables."""
+    import duckdb
+
+    return duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
+
+
 @contextmanager
 def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
     """A session for our own queries over a small table: its view `rows` has these columns and `position`.
@@ -180,11 +187,10 @@ def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
         table: the rows.
         columns: known columns; those that the table lacks are null.
     """
-    import duckdb
     import pyarrow as pa
 
     shown = {name: table[name] if name in table.column_names else pa.nulls(table.num_rows, arrow_type(name)) for name in columns}
-    with duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False}) as connection:
+    with small_database() as connection:
         connection.register("rows", pa.table({**shown, "position": pa.array(range(table.num_rows), pa.int64())}))
         yield Session(connection, float("inf"))
 

@@ -13,7 +13,7 @@ import pydantic
 from annotated_types import Ge, Le
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace, merged
-from lineal.components.selectors.query import literal, with_columns
+from lineal.components.selectors.query import literal, small_database, with_columns
 from lineal.components.verifiers.columns import typed_columns, undeclared
 from lineal.data.schema import arrow_types, types_of
 from lineal.errors import CheckFailure, DataError
@@ -300,10 +300,9 @@ def _filled(values: Any, mask: Any, replacements: Any) -> Any:
 
 def extracted(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
     """The first group's text in each text, null where the expression doesn't match; linear in the text's length (RE2)."""
-    import duckdb
     import pyarrow as pa
 
-    with duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False}) as connection:
+    with small_database() as connection:
         connection.register("texts", pa.table({"text": texts}))
         found: pa.Table = connection.sql(f"SELECT {extraction('text', pattern)} AS answer FROM texts").to_arrow_table()
         return found["answer"].cast(pa.string())
