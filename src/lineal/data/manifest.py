@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, StrictInt, ValidationError
 
 from lineal.data.digests import Digests
 from lineal.data.ids import digest_of, file_digest
@@ -16,6 +16,7 @@ from lineal.recipe.references import ArtifactKind
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+"""The layout of manifests that is written. Every older one stays readable (docs/upgrades.md); the first is 1."""
 INIT = "init"
 """The field of the checkpoint that a training starts from."""
 
@@ -102,16 +103,33 @@ def read_manifest(directory: Path, key: str) -> Manifest:
     """Reads an artifact's manifest.
 
     Raises:
-        ArtifactError: it is missing or is not a manifest.
+        ArtifactError: it is missing, is not a manifest, or is of a format that this version of lineal does not know.
     """
     path = directory / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _require_known_format(text, path, key)
+        return Manifest.model_validate_json(text)
     except FileNotFoundError:
         state = "is half-written: it has no manifest" if directory.exists() else "is not there"
         raise ArtifactError(f"{key} {state} ({path}). Make it: lineal run {key}, or bring it: dvc pull artifacts/{key}") from None
     except (ValidationError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{key}: {path} is not a manifest of this format. Remake it: lineal run {key}") from error
+
+
+class _Layout(BaseModel):
+    format: StrictInt = FORMAT
+
+
+def _require_known_format(text: str, path: Path, key: str) -> None:
+    got = _Layout.model_validate_json(text).format
+    if got > FORMAT:
+        raise ArtifactError(
+            f"{key}: {path}: format: got {got}, expected {FORMAT} or less: a newer lineal made it. "
+            "Upgrade lineal: pip install --upgrade lineal"
+        )
+    if got < 1:
+        raise ArtifactError(f"{key}: {path}: format: got {got}, expected 1 to {FORMAT}. Remake it: lineal run {key}")
 
 
 def list_files(directory: Path, row_counts: dict[str, int]) -> dict[str, FileEntry]:

@@ -9,11 +9,13 @@ from typing import Any
 from lineal.components.base import Component
 from lineal.components.controllers.values import values_of
 from lineal.data.ids import digest_of, file_digest
-from lineal.data.manifest import FORMAT, InputEntry, Manifest
+from lineal.data.manifest import InputEntry, Manifest
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError, DeclarationError
 from lineal.plan import Step
 
+LAYOUT = 1
+"""How the parts of an identity are put together; another number would make everything again (docs/upgrades.md)."""
 RETRACTIONS = "retractions"
 """The setting under which a selection's manifest names the retractions that were in force."""
 
@@ -47,7 +49,7 @@ class Identity:
         inputs = {field: [[entry.step, entry.digest] for entry in entries] for field, entries in self.inputs.items()}
         return digest_of(
             [
-                FORMAT,
+                LAYOUT,
                 self.step,
                 self.component,
                 self.version,
