@@ -1,12 +1,22 @@
 """Two verifiers beside each other, one after another, and rows that a selection made: each told as what it is."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pyarrow.parquet as pq
 import pytest
 
 from lineal.audit.backward import trace_back
 from lineal.audit.catalog import read_catalog
+from lineal.audit.diff import Side, compare
 from lineal.audit.prompt_samples import prompt_samples, samples_text
+from lineal.audit.rounds import prove_round
+from lineal.audit.rounds_text import as_text
+from lineal.audit.show import as_text as show_text
+from lineal.audit.show import look_at
+from lineal.audit.taint import taint
 from lineal.audit.target import Target, TargetKind
+from lineal.audit.verify import problems_of
 from lineal.recipe.compute import Compute
 from tests.unit.audit_project import METHOD, run_all, write_project
 
@@ -14,6 +24,8 @@ COMPUTE = Compute(workers=1)
 BESIDE = """
   again:      {use: exact_match, rows: generated, ignore_case: true}
   named:      {use: exact_match, rows: verified, name: second}
+  voted:      {use: majority_vote, rows: verified, name: vote}
+  rejudged:   {use: majority_vote, rows: filtered, name: vote}
 """
 
 
@@ -46,8 +58,9 @@ def test_samples_list_the_verdict_of_each_verifier_where_they_agree(plan):
     assert len(sampled) == 3
     for sample in sampled:
         judges = sorted((told["artifact"], told.get("by")) for told in sample.verdicts)
-        assert judges == [
-            ("tiny/round_01/again", None), ("tiny/round_01/named", "second"), ("tiny/round_01/verified", None)
+        assert [one for one in judges if one != ("tiny/round_01/rejudged", "vote")] == [
+            ("tiny/round_01/again", None), ("tiny/round_01/named", "second"), ("tiny/round_01/verified", None),
+            ("tiny/round_01/voted", "vote"),
         ]  # fmt: skip
 
 
@@ -58,3 +71,50 @@ def test_samples_say_of_rows_that_a_selection_made_from_what(plan):
     group = text[text.index("round_01/mixed: ") :]
     assert f"made from {made['parents'][0]}" in group
     assert "not judged" not in group and "no selection saw it" not in group and "kept" not in group
+
+
+VERDICTS = {
+    "verified": "verdict", "again": "verdict", "named": "second_verdict", "voted": "vote_verdict", "rejudged": "vote_verdict",
+}  # fmt: skip
+
+
+def test_verify_finds_artifacts_sound_whose_verifier_names_its_columns(plan):
+    catalog = read_catalog(plan.project)
+    assert problems_of(plan.project, catalog, catalog.artifacts.values()) == {}
+
+
+def test_verify_finds_wrong_counts_in_the_column_that_the_verifier_named(plan):
+    catalog = read_catalog(plan.project)
+    voted = catalog.artifacts["tiny/round_01/voted"]
+    wrong = voted.manifest.counts | {"pass": voted.manifest.counts["pass"] + 1}
+    edited = replace(voted, manifest=voted.manifest.model_copy(update={"counts": wrong}))
+    assert f"its manifest counts {wrong['pass']:,}" in " ".join(problems_of(plan.project, catalog, [edited])[voted.key])
+
+
+@pytest.mark.parametrize(("name", "column"), VERDICTS.items())
+def test_taint_counts_rows_by_the_verdict_of_the_artifact_itself(plan, name, column):
+    found = taint(read_catalog(plan.project), "round = 1", COMPUTE)
+    told = {one.key: dict(one.decisions) for one in found.touched}[f"tiny/round_01/{name}"]
+    assert told == dict(Counter(row[column] for row in rows(plan, name)))
+
+
+def test_diff_compares_the_verdicts_that_each_side_gave_itself(plan):
+    catalog = read_catalog(plan.project)
+    sides = [Side(name, {"judged": catalog.artifacts[f"tiny/round_01/{name}"]}) for name in ("verified", "voted")]
+    (found,) = compare(*sides, COMPUTE).artifacts
+    pairs = Counter((row["verdict"], row["vote_verdict"]) for row in rows(plan, "voted"))
+    assert found.rows.verdicts == {pair: count for pair, count in pairs.items() if pair[0] != pair[1]}
+    states = Counter()
+    for prompt in {row["prompt_id"] for row in rows(plan, "voted")}:
+        own = [row for row in rows(plan, "voted") if row["prompt_id"] == prompt]
+        states[tuple("solved" if any(row[c] == "pass" for row in own) else "unsolved" for c in ("verdict", "vote_verdict"))] += 1
+    assert found.prompts.counts == states
+
+
+def test_round_and_show_tell_the_verdict_that_a_verifier_named(plan):
+    catalog = read_catalog(plan.project)
+    told = as_text(prove_round(plan.project, catalog, "tiny/round_01", True, None), 200)
+    assert "majority_vote@" in told and "tiny/round_01/voted" in told.partition("artifact ")[0]
+    shown = look_at(catalog, catalog.artifacts["tiny/round_01/voted"], None, 3, COMPUTE)
+    head = next(line for line in show_text(shown, 300).splitlines() if line.startswith("sample_id"))
+    assert head.index("vote_verdict") < head.index("finish_reason")

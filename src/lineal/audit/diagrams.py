@@ -68,7 +68,8 @@ def _node_lines(node: Node) -> list[str]:
 
 
 def _edge_line(edge: Edge) -> str:
-    told = [show_value(edge.facts[name]) for name in ("decision", "reason", "verdict", "rows") if edge.facts.get(name)]
+    verdicts = [name for name in edge.facts if name == "verdict" or name.endswith("_verdict")]
+    told = [show_value(edge.facts[name]) for name in ("decision", "reason", *verdicts, "rows") if edge.facts.get(name)]
     return cut(": ".join([printable(edge.relation), ", ".join(told)]) if told else printable(edge.relation), LABEL_CELLS)
 
 

@@ -199,7 +199,12 @@ def _follows(label: str, *sides: Side) -> bool:
 
 
 def _selected(artifact: Artifact) -> bool:
-    return "decision" in artifact.manifest.columns
+    return "decision" in artifact.manifest.columns and "pass" not in artifact.manifest.counts
+
+
+def _verdict(artifact: Artifact) -> str:
+    """The column of the verdicts that the artifact's own step gave, or that its rows came with."""
+    return artifact.manifest.column("verdict") if "pass" in artifact.manifest.counts else "verdict"
 
 
 def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConnection) -> ArtifactDiff:
@@ -209,7 +214,7 @@ def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConn
     unequal = [one.digest for one in families[0]] != [one.digest for one in families[1]]
     with_rows = all(one.parquet_files() and row_key(list(one.manifest.columns)) in one.manifest.columns for one in pair)
     evaluations = _evaluation(pair[0]), _evaluation(pair[1])
-    judged = with_rows and all({"prompt_id", "verdict"} <= set(one.manifest.columns) and not _selected(one) for one in pair)
+    judged = with_rows and all({"prompt_id", _verdict(one)} <= set(one.manifest.columns) and not _selected(one) for one in pair)
     return ArtifactDiff(
         label, pair[0].key, pair[1].key, same,
         _unequal(_settings(pair[0]), _settings(pair[1])),
@@ -295,14 +300,15 @@ def _rows_sql(artifact: Artifact, main: bool) -> str:
     """(id, main, decision, verdict) of an artifact's rows; main is false for those that were dropped beside it."""
     columns = artifact.manifest.columns
     ids = [quoted(name) for name in ("sample_id", "prompt_id") if name in columns]
-    states = [f"{name if name in columns else 'NULL'}::VARCHAR AS {name}" for name in ("decision", "verdict")]
+    told = {"decision": "decision", "verdict": _verdict(artifact)}
+    states = [f"{quoted(name) if name in columns else 'NULL'}::VARCHAR AS {state}" for state, name in told.items()]
     source = parquet(artifact.parquet_files(), UNITED)
     return f"SELECT coalesce({', '.join(ids)}) AS id, {str(main).lower()} AS main, {', '.join(states)} FROM {source}"
 
 
 def _prompt_changes(pair: tuple[Artifact, Artifact], opened: duckdb.DuckDBPyConnection) -> PromptChanges:
     before, after = (
-        f"SELECT prompt_id, CASE WHEN bool_or(verdict = 'pass') THEN 'solved' ELSE 'unsolved' END AS state "
+        f"SELECT prompt_id, CASE WHEN bool_or({quoted(_verdict(one))} = 'pass') THEN 'solved' ELSE 'unsolved' END AS state "
         f"FROM {parquet(one.parquet_files(), UNITED)} GROUP BY prompt_id"
         for one in pair
     )

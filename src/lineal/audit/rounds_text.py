@@ -74,7 +74,7 @@ def _verifiers(proof: RoundProof) -> Iterator[tuple[Artifact, str]]:
         judge = manifest.settings.get("verifier")
         if isinstance(judge, Mapping):
             yield one, _judge(judge)
-        elif "verdict" in manifest.columns and "pass" in manifest.counts:
+        elif manifest.column("verdict") in manifest.columns and "pass" in manifest.counts:
             yield one, _judge({"use": manifest.component, "version": manifest.version, **manifest.settings})
 
 

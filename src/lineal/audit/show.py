@@ -10,6 +10,7 @@ from typing import Any
 from lineal.audit.catalog import Catalog, Link
 from lineal.audit.query import Row, matching_rows
 from lineal.audit.terminal import GAP, cut, display_width, facts_text, printable, show_value, table
+from lineal.components.verifiers.base import VERDICT
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, Rows
 from lineal.data.values import read_object
@@ -150,12 +151,19 @@ def _rows_text(shown: Shown, width: int) -> list[str]:
     if not shown.rows:
         return [head]
     columns = list(shown.artifact.manifest.columns)
-    ordered = [name for name in FIRST_COLUMNS if name in columns] + [name for name in columns if name not in FIRST_COLUMNS]
+    ordered = _ordered(shown.artifact.manifest)
     cells = {name: [cut(show_value(row.get(name)), WIDEST) for row in shown.rows] for name in ordered}
     fitting = _fitting(cells, width)
     hidden = [name for name in columns if name not in fitting]
     lines = [head, *table([printable(name) for name in fitting], list(zip(*(cells[name] for name in fitting), strict=True)))]
     return [*lines, f"({len(hidden)} more columns in --json: {', '.join(map(printable, hidden))})"] if hidden else lines
+
+
+def _ordered(manifest: Manifest) -> list[str]:
+    """The columns in the order in which they get space; a named verifier's own verdict stands where `verdict` does."""
+    own = {name: (manifest.column(name), name) for name in VERDICT} if "pass" in manifest.counts else {}
+    first = [one for name in FIRST_COLUMNS for one in own.get(name, (name,)) if one in manifest.columns]
+    return list(dict.fromkeys([*first, *manifest.columns]))
 
 
 def _fitting(cells: dict[str, list[str]], width: int) -> list[str]:

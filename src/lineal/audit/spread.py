@@ -215,8 +215,9 @@ def number(opened: duckdb.DuckDBPyConnection, sql: str) -> int:
 
 def rows_sql(artifact: Artifact) -> str:
     """An artifact's rows as (id, what was judged of them, parents)."""
-    columns = artifact.manifest.columns
-    judged = next((name for name in ("decision", "verdict") if name in columns), "NULL")
+    columns, manifest = artifact.manifest.columns, artifact.manifest
+    told = (manifest.column("verdict"),) if "pass" in manifest.counts else ("decision", "verdict")
+    judged = next((quoted(name) for name in told if name in columns), "NULL")
     parents = ", parents" if "parents" in columns else ""
     source = parquet(artifact.parquet_files())
     return f"(SELECT {quoted(id_column(artifact))} AS id, {judged}::VARCHAR AS judged{parents} FROM {source})"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, pipeline_of, read_catalog, step_name
 from lineal.audit.query import UNITED, connection, fetched, parquet
+from lineal.components.selectors.query import quoted
 from lineal.data.digests import Digests
 from lineal.data.manifest import Manifest, content_digest, verify_files
 from lineal.data.store import Artifact
@@ -169,7 +170,7 @@ def _counted(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str,
         return {"dropped": total, **dict(fetched(opened, sql, artifact))}
     if manifest.output:
         return {}
-    if "pass" in manifest.counts and "verdict" in manifest.columns:
-        sql = f"SELECT verdict, count(*) FROM {source} GROUP BY 1 ORDER BY 1"
+    if "pass" in manifest.counts and manifest.column("verdict") in manifest.columns:
+        sql = f"SELECT {quoted(manifest.column('verdict'))}, count(*) FROM {source} GROUP BY 1 ORDER BY 1"
         return {"out": total, **dict(fetched(opened, sql, artifact))}
     return {name: total for name in ("out" if "out" in manifest.counts else "kept",) if name in manifest.counts}

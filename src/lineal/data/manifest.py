@@ -80,6 +80,11 @@ class Manifest(Strict):
     files: dict[str, FileEntry]
     digest: str
 
+    def column(self, name: str) -> str:
+        """The column in which the verifier that made these rows wrote its verdict, score, ...: behind its setting `name`."""
+        own = self.settings.get("name")
+        return f"{own}_{name}" if own else name
+
     @property
     def engine(self) -> str:
         """What ran, and on what, as people read it; empty where the bytes do not depend on it."""

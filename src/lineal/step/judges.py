@@ -69,7 +69,7 @@ def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]
                 found[name] = found.get(name, frozenset()) | judges
     own = _judge(artifact.manifest, inputs(artifact))
     if own is not None:
-        found[_column(artifact.manifest)] = frozenset({own})
+        found[artifact.manifest.column("score")] = frozenset({own})
     return {column: judges for column, judges in found.items() if column in artifact.manifest.columns}
 
 
@@ -85,11 +85,6 @@ def mixtures(artifact: Artifact, inputs: Inputs) -> list[Mixture]:
         for column, parts in columns.items()
         if len(frozenset().union(*parts)) > 1 and all(len(part) == 1 for part in parts)
     ]
-
-
-def _column(manifest: Manifest) -> str:
-    name = manifest.settings.get("name")
-    return f"{name}_score" if name else "score"
 
 
 def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge | None:
