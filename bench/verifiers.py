@@ -13,13 +13,14 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.registry import Registry
+from lineal.components.sources.reasoning_gym import REFUSED
 from lineal.components.verifiers.base import RowVerifier
 from lineal.components.verifiers.math import marked, prepare
 from lineal.components.verifiers.scored import ScoredVerifier
@@ -60,8 +61,49 @@ class Tally:
 
 
 __all__ = ["prepare"]  # what a child process that calls `math_verify_alone` does first
-MEASURES: dict[str, Callable[[], Tally]] = {}
-"""Further tallies, of verifiers that judge by running something: sandboxed programs."""
+NONSENSE = (
+    "", "I do not know", "0", "1", "42", "-1", "3.5", "yes", "no", "True", "False", "xyzzy plugh", "nan", "inf", "None", "x", "??",
+    "[]", "{}", "()", "[[]]", "[1, 2, 3]", "a, b, c", "1 2 3\n4 5 6", "\\boxed{}", "<answer></answer>", "```\n```",
+)  # fmt: skip
+ITEMS = 8
+
+
+def task_scores() -> Tally:
+    """All tasks of reasoning-gym in their default settings: 8 items each, their own answers, nonsense, the next item's answer."""
+    from reasoning_gym.factory import DATASETS
+
+    tally = Tally()
+    workers = len(os.sched_getaffinity(0))
+    made = "lineal.components.sources.reasoning_gym:make_item"
+    judged = "lineal.components.verifiers.task_score:score_entry"
+    with WorkerPool(made, workers, 60.0) as items, WorkerPool(judged, workers, 5.0) as scores:
+        for task in sorted(set(DATASETS) - set(REFUSED) - {"composite"}):
+            asked = ({"task": task, "config": {}, "seed": 1, "index": index} for index in range(ITEMS))
+            cases = list(_task_cases([item["answer"]["entry"] for item in items.map(asked)]))
+            for (equal, _), told in zip(cases, scores.map(row for _, row in cases), strict=True):
+                tally.add(equal, ("pass" if told["answer"][0] >= 1.0 else "fail") if "answer" in told else "error")
+    return tally
+
+
+def _task_cases(entries: list[str]) -> Iterator[tuple[bool, dict[str, str]]]:
+    answers = [json.loads(entry)["answer"] for entry in entries]
+    for index, (entry, answer) in enumerate(zip(entries, answers, strict=True)):
+        if answer is not None:
+            yield True, {"entry": entry, "completion": str(answer)}
+        for text in (*NONSENSE, answers[(index + 1) % len(answers)]):
+            if text is not None and not _same(str(text), str(answer)):
+                yield False, {"entry": entry, "completion": str(text)}
+
+
+def _same(text: str, answer: str) -> bool:
+    try:
+        return float(text) == float(answer)
+    except ValueError:
+        return text.strip().lower() == answer.strip().lower()
+
+
+MEASURES: dict[str, Callable[[], Tally]] = {"task_score": task_scores}
+"""Further tallies, of verifiers that judge by running something."""
 
 
 def pairs_of(verifier: str) -> list[Pair]:

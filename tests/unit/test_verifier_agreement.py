@@ -7,6 +7,7 @@ import pytest
 
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.sources.reasoning_gym import _tagged
+from lineal.components.verifiers.task_score import RIGHT
 from lineal.data.ids import canonical_json
 
 CASES = Path(__file__).with_name("math_verify_cases.jsonl")
@@ -43,14 +44,14 @@ def test_task_score_agrees_with_every_tasks_own_scorer():
     from reasoning_gym.factory import DATASETS
 
     rows, expected = [], []
-    for task in sorted(set(DATASETS) - SLOW_OR_REFUSED):
+    for task in sorted(set(DATASETS) - SLOW_OR_REFUSED - set(RIGHT)):
         dataset = reasoning_gym.create_dataset(task, size=2, seed=7)
         entry, other = dataset[0], dataset[1]
         for answer in (entry["answer"], other["answer"], "", "42"):
             if answer is not None:
                 rows.append({"entry": canonical_json(_tagged(entry)), "completion": str(answer)})
                 expected.append((task, answer, _scored(dataset, str(answer).strip(), entry)))
-    assert len(rows) > 350
+    assert len(rows) > 340
     with WorkerPool("lineal.components.verifiers.task_score:score_entry", 2, 30) as pool:
         found = [answer["answer"][0] if "answer" in answer else "error" for answer in pool.map(rows)]
     assert [(*known[:2], own) for known, own in zip(expected, found, strict=True)] == expected
@@ -60,4 +61,4 @@ def _scored(dataset, answer, entry):
     try:
         return float(dataset.score_answer(answer=answer, entry=entry))
     except Exception:
-        return "error"
+        return 0.0

@@ -189,6 +189,35 @@ def test_task_score_does_not_run_what_a_model_wrote(lab):
     assert not target.exists()
 
 
+@pytest.mark.parametrize(
+    ("task", "truth", "metadata", "wrong", "score"),
+    [
+        ("game_of_life_halting", "False", {}, "I do not know", 0.0),
+        ("game_of_life_halting", "True", {}, "False", 0.0),
+        ("coin_flip", "0.3125", {}, "0", 0.0),
+        ("coin_flip", "0.3125", {}, "0.32", 0.75),
+        ("coin_flip", "0.00003", {}, "0", 0.0),
+        ("complex_arithmetic", "3.0 + 2.0i", {"result": [3.0, 2.0]}, "nan", 0.0),
+        ("puzzle24", "4*6*1*1", {"numbers": [4, 6, 1, 1]}, "8*3*1*1", 0.0),
+        ("prime_factorization", "2 × 3", {}, "I do not know", 0.0),
+        ("game_of_life", "[[0,1],[1,0]]", {}, "{}", 0.0),
+    ],
+)
+def test_task_score_passes_right_answers_only_and_errs_on_none(lab, task, truth, metadata, wrong, score):
+    pytest.importorskip("reasoning_gym")
+    rows = generated(lab, [(truth, ""), (wrong, "")], entry=[entry(task, truth, **metadata)] * 2)
+    right, other = verdicts(lab, "task_score", rows)
+    assert right[:2] == ("pass", 1.0)
+    assert other[:2] == ("fail", score)
+    assert (other[2] is not None) == (score == 0.0)
+
+
+def test_a_broken_entry_is_an_error_and_not_a_wrong_answer(lab):
+    pytest.importorskip("reasoning_gym")
+    rows = generated(lab, [("2 × 3", "")], entry=[entry("prime_factorization", "two times three")])
+    assert [verdict for verdict, _, _ in verdicts(lab, "task_score", rows)] == ["error"]
+
+
 @pytest.mark.parametrize("text", ["x**2 + 3*x", "2.5*sin(x) + C", "(1 + 2)/3", "max(1, 2)"])
 def test_formulas_are_formulas(text):
     assert is_formula(text)

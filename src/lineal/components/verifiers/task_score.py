@@ -6,7 +6,9 @@ import ast
 import builtins
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from fractions import Fraction
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
@@ -23,10 +25,13 @@ EVALUATING = ("string_insertion", "spiral_matrix", "binary_matrix", "number_sort
 class TaskScore(ScoredVerifier):
     """Scores completions by the task that made the prompt.
 
+    An answer that a scorer cannot read scores 0. Four scorers give 1 to wrong answers; RIGHT checks these again.
+
     Attributes:
         threshold: the least score, of at most 1, that is a pass.
     """
 
+    version: ClassVar[int] = 2
     function: ClassVar[str] = "lineal.components.verifiers.task_score:score_entry"
     reads: ClassVar[Columns] = ("completion", "entry")
 
@@ -40,10 +45,51 @@ class TaskScore(ScoredVerifier):
         return score >= self.threshold
 
 
-def score_entry(row: Mapping[str, str]) -> tuple[float, None]:
-    """Score of one row. Runs in a child process."""
-    entry = source.entry_of(row["entry"])
-    return float(_scorer(entry["metadata"]["source_dataset"])(answer=row["completion"].strip(), entry=entry)), None
+def score_entry(row: Mapping[str, str]) -> tuple[float, str | None]:
+    """Score of one row, and why it is 0 where the scorer says otherwise. Runs in a child process."""
+    entry, answer = source.entry_of(row["entry"]), row["completion"].strip()
+    task = entry["metadata"]["source_dataset"]
+    try:
+        score = float(_scorer(task)(answer=answer, entry=entry))
+    except Exception as error:
+        _require_sound_entry(task, entry)
+        return 0.0, f"not an answer to {task}: {type(error).__name__}: {error}"
+    if score >= 1.0 and task in RIGHT and not RIGHT[task](answer, entry):
+        return 0.0, f"the scorer of {task} accepts this answer, but it is wrong"
+    return score, None
+
+
+def _require_sound_entry(task: str, entry: Mapping[str, Any]) -> None:
+    """Raises what the scorer raises on the task's own answer, or on an empty one where the task has none."""
+    _scorer(task)(answer="" if entry["answer"] is None else str(entry["answer"]), entry=entry)
+
+
+def _is_same_word(answer: str, entry: Mapping[str, Any]) -> bool:
+    return answer.lower() == str(entry["answer"]).lower()
+
+
+def _is_same_number(answer: str, entry: Mapping[str, Any]) -> bool:
+    with suppress(ValueError, ZeroDivisionError):
+        truth = Fraction(entry["answer"].replace(",", ""))
+        return abs(Fraction(answer.replace(",", "")) - truth) <= min(Fraction(1, 10_000), abs(truth) / 50)
+    return False
+
+
+def _is_finite(answer: str, entry: Mapping[str, Any]) -> bool:
+    return "nan" not in answer.lower()
+
+
+def _uses_its_numbers(answer: str, entry: Mapping[str, Any]) -> bool:
+    return sorted(map(int, re.findall(r"\d+", answer))) == sorted(entry["metadata"]["numbers"])
+
+
+RIGHT: dict[str, Callable[[str, Mapping[str, Any]], bool]] = {
+    "coin_flip": _is_same_number,  # a number that begins like the right one ("0" for 0.3125) scores 1, as does 0 for 0.00003
+    "complex_arithmetic": _is_finite,  # min(1, nan) is 1
+    "game_of_life_halting": _is_same_word,  # bool("False") is True, so that any text scores 1
+    "puzzle24": _uses_its_numbers,  # any four numbers that make 24 score 1
+}
+"""Whether an answer that gets the full score is right, for tasks whose scorers (reasoning-gym 0.1.25) accept wrong ones."""
 
 
 @cache
