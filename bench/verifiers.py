@@ -62,8 +62,8 @@ class Tally:
 
 __all__ = ["prepare"]  # what a child process that calls `math_verify_alone` does first
 NONSENSE = (
-    "", "I do not know", "0", "1", "42", "-1", "3.5", "yes", "no", "True", "False", "xyzzy plugh", "nan", "inf", "None", "x", "??",
-    "[]", "{}", "()", "[[]]", "[1, 2, 3]", "a, b, c", "1 2 3\n4 5 6", "\\boxed{}", "<answer></answer>", "```\n```",
+    "", "I do not know", "0", "1", "42", "-1", "3.5", "yes", "no", "True", "False", "xyzzy plugh", "nan", "inf", "None", "x",
+    "??", "[]", "{}", "()", "[[]]", "[1, 2, 3]", "a, b, c", "1 2 3\n4 5 6", "\\boxed{}", "<answer></answer>", "```\n```",
 )  # fmt: skip
 ITEMS = 8
 

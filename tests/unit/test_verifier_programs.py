@@ -150,6 +150,19 @@ def test_program_output_is_compared_line_by_line_and_kept(lab):
 
 
 @needs_sandbox
+def test_program_output_may_be_near_where_a_tolerance_says_so(lab):
+    answer = "x 0.333333\n1000000"
+    rows = [
+        {"completion": f"print({text!r}); exit()", "answer": answer}
+        for text in ("x 0.333333\n1000000", "x 0.3333333333\n1000000.5", "x 0.34\n1000000", "y 0.333333\n1000000", "x 0.333333 1")
+    ]
+    exact = judged(lab, "program_output", rows)
+    assert [row["verdict"] for row in exact] == ["pass", "fail", "fail", "fail", "fail"]
+    near = judged(lab, "program_output", rows, tolerance=1e-6)
+    assert [row["verdict"] for row in near] == ["pass", "pass", "fail", "fail", "fail"]
+    assert [row["score"] for row in near] == [1.0, 1.0, 0.5, 0.5, 0.0]
+
+
 def test_program_output_of_two_verifiers_stand_side_by_side(lab):
     first = lab.run("program_output", "round_01/first", {"rows": lab.put("round_01/g", [
         {"sample_id": "s", "prompt_id": "p", "prompt": "?", "completion": "print(1)", "answer": "1"}])})[""]  # fmt: skip

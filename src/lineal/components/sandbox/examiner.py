@@ -21,6 +21,7 @@ from lineal.components.sandbox.values import NotPlain, Raised, read_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Any
 
@@ -78,12 +79,35 @@ class Program:
         """An attribute of an object that may be asked for it."""
         return self._held(self.ask(held.number, name, (), {}), True)
 
+    def items(self, held: "Held") -> "Iterator[object]":
+        """The items of a generator, a range, a deque: as good as the list that the program could have returned.
+
+        Raises:
+            TypeError: it has none.
+        """
+        iterator = self._special(held, "__iter__")
+        if not isinstance(iterator, NotPlain):
+            raise TypeError(f"{held.type_name!r} has no items")
+        while True:
+            try:
+                item = self._special(iterator, "__next__")
+            except ProgramError as error:
+                if str(error).partition(":")[0] == "StopIteration":
+                    return
+                raise
+            yield self._held(item, False)
+
+    def _special(self, value: NotPlain, name: str) -> object:
+        method = self.ask(value.number, name, (), {})
+        self.recent.pop()
+        return self.ask(method.number, None, (), {}) if isinstance(method, NotPlain) else method
+
     def _held(self, value: object, is_open: bool) -> object:
         return Held(self, value, is_open) if isinstance(value, NotPlain) else value
 
 
 class Held(NotPlain):
-    """A value that stays in the program: the tests may call it, and, if it is open, ask for its attributes.
+    """A value that stays in the program: the tests may call it, go through its items, and, if it is open, ask for its attributes.
 
     What a function returned is closed: `f(1).isupper()` of a class of the program's would be whatever the program likes.
     """
@@ -96,6 +120,9 @@ class Held(NotPlain):
 
     def __call__(self, *arguments: object, **keywords: object) -> object:
         return self._program.call(self, arguments, keywords)
+
+    def __iter__(self) -> "Iterator[object]":
+        return self._program.items(self)
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("_") or not self.open:

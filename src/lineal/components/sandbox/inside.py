@@ -19,6 +19,11 @@ import posix
 import resource
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 PLAIN_INT = 1 << 63
 MOST_LETTERS = 300
 
@@ -88,6 +93,8 @@ def run(job: dict[str, object]) -> tuple[dict[str, object], str]:
     """Runs the program; its names, and what it raised."""
     module = type(sys)(str(job["name"]))
     sys.modules[module.__name__] = module
+    builtins = sys.modules["builtins"]
+    builtins.exit = builtins.quit = sys.exit  # type: ignore[attr-defined]  # as `site` does, which is not loaded here
     sys.argv = [module.__name__]
     source = str(job["source"])
     if "random" in source:
@@ -173,10 +180,13 @@ def attempt(source: str, space: dict[str, object]) -> str:
     return ""
 
 
-def result(call: str, space: dict[str, object]) -> str:
-    """A call's value or exception as JSON."""
+def result(call: str, space: dict[str, object], items: "type[list[object]]" = list) -> str:
+    """A call's value or exception as JSON; the items of a value without a plain form, where a `*` stands before the call."""
     try:
-        return f"[true, {plain(eval(call, space))}]"  # noqa: S307 - this is what the sandbox is for
+        value = eval(call.lstrip("*"), space)  # noqa: S307 - this is what the sandbox is for
+        if call.startswith("*") and writer(value) is None:
+            value = items(value)
+        return f"[true, {plain(value)}]"
     except BaseException as error:
         return f"[false, {quoted(told(error))}]"
 
@@ -211,11 +221,22 @@ def plain(value: object) -> str:
     """A value of Python's own types as JSON. Lists are arrays, the others objects that name their type."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    written = next((write(value) for kind, write in WRITERS if isinstance(value, kind)), None)  # type: ignore[arg-type]
-    if written:
-        return written
+    write = writer(value)
+    if write is not None:
+        return write(value)
     KEPT.append(value)
     return f'{{"other": [{quoted(type(value).__name__)}, {len(KEPT) - 1}]}}'
+
+
+def writer(value: object) -> "Callable[[Any], str] | None":
+    """What writes values of such a type; None if they have no plain form."""
+    for kind, write in WRITERS:
+        if isinstance(value, kind):
+            return write
+    for module, name, write in LIBRARY_WRITERS:
+        if isinstance(value, getattr(sys.modules.get(module), name, ())):
+            return write
+    return None
 
 
 def whole(value: int) -> str:
@@ -235,7 +256,7 @@ def listed(values: object) -> str:
     return f"[{', '.join(map(plain, values))}]"  # type: ignore[call-overload]
 
 
-WRITERS = (
+WRITERS: "tuple[tuple[type, Callable[[Any], str]], ...]" = (
     (str, quoted), (int, whole), (float, real), (list, lambda value: listed(list.__iter__(value))),
     (complex, lambda value: f'{{"complex": [{real(value.real)}, {real(value.imag)}]}}'),
     (bytes, lambda value: f'{{"bytes": "{bytes.hex(value)}"}}'),
@@ -245,6 +266,11 @@ WRITERS = (
     (set, lambda value: f'{{"set": {listed(set.__iter__(value))}}}'),
     (frozenset, lambda value: f'{{"frozenset": {listed(frozenset.__iter__(value))}}}'),
 )  # fmt: skip
+LIBRARY_WRITERS: "tuple[tuple[str, str, Callable[[Any], str]], ...]" = (
+    ("fractions", "Fraction", lambda value: f'{{"fraction": [{whole(value.numerator)}, {whole(value.denominator)}]}}'),
+    ("decimal", "Decimal", lambda value: f'{{"decimal": {quoted(str(value))}}}'),
+)
+"""The same for numbers of modules that only the program imports."""
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-UNREADABLE = (ValueError, TypeError, KeyError, RecursionError, OverflowError)
+UNREADABLE = (ValueError, TypeError, KeyError, RecursionError, ArithmeticError)
 """What reading a hostile answer may raise."""
 
 
@@ -139,6 +139,18 @@ def _other(content: Any) -> NotPlain:
     return NotPlain(printable(str(name)), int(number))
 
 
+def _fraction(parts: Any) -> Any:
+    from fractions import Fraction
+
+    return Fraction(*map(_value, parts))
+
+
+def _decimal(text: str) -> Any:
+    from decimal import Decimal
+
+    return Decimal(text)
+
+
 _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "int": _whole,
     "complex": lambda parts: complex(*parts),
@@ -148,5 +160,7 @@ _KINDS: Mapping[str, Callable[[Any], Any]] = {
     "set": lambda items: set(map(_value, items)),
     "frozenset": lambda items: frozenset(map(_value, items)),
     "dict": lambda pairs: {_value(key): _value(item) for key, item in pairs},
+    "fraction": _fraction,
+    "decimal": _decimal,
     "other": _other,
 }

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from lineal.components.verifiers.conditions import FUNCTIONS, Slot, is_known, worked_out
+from lineal.components.verifiers.conditions import FUNCTIONS, ITERATING, Slot, is_known, worked_out
 from lineal.components.verifiers.rewriting import Examination, is_always_true, rewritten
 from lineal.components.verifiers.whose import Names, checks, names_of
 
@@ -29,7 +29,7 @@ class Assertion:
 
     Attributes:
         text: as it was written.
-        calls: Python expressions to evaluate in the program's own names.
+        calls: Python expressions to evaluate in the program's own names; those that begin with `*` are asked for their items.
         condition: what is asserted; `Slot` stands where a call stood.
     """
 
@@ -176,9 +176,14 @@ class _Cut(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if _is_asked(node, self._program):
-            self.calls.append(ast.unparse(node))
-            return Slot(len(self.calls) - 1)
+            return self._slot(ast.unparse(node))
+        if ast.unparse(node.func) in ITERATING and len(node.args) == 1 and _is_asked(node.args[0], self._program):
+            node.args = [self._slot("*" + ast.unparse(node.args[0]))]
         return self.generic_visit(node)
+
+    def _slot(self, call: str) -> Slot:
+        self.calls.append(call)
+        return Slot(len(self.calls) - 1)
 
 
 _GIVEN = (

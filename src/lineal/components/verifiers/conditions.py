@@ -32,6 +32,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "math.isclose": math.isclose,
 }  # fmt: skip
 """What an assertion may do with a call's value."""
+ITERATING = frozenset({"all", "any", "dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"})
+"""Those that go through the items of their first argument, so that a generator will do."""
 _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
     ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Is: _same, ast.IsNot: lambda left, right: not _same(left, right),

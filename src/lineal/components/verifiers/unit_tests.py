@@ -27,7 +27,7 @@ class UnitTests(ProgramVerifier):
     Judging has the same limit of processor time as the program.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads: ClassVar[Columns] = ("completion", "tests")
     _judge: WorkerPool | None = pydantic.PrivateAttr(default=None)
 
