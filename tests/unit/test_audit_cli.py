@@ -39,8 +39,8 @@ def test_show_json_feeds_trace_which_feeds_programs(root):
 
 
 def test_commands_work_in_a_directory_below_the_root(root):
-    assert "pretrain@1" in run(show, root / "pipelines", "tiny/start/checkpoint").output
-    assert run(trace, root / "pipelines", "tiny/start/checkpoint").output.startswith("tiny/start/checkpoint  pretrain@1")
+    assert "pretrain@2" in run(show, root / "pipelines", "tiny/start/checkpoint").output
+    assert run(trace, root / "pipelines", "tiny/start/checkpoint").output.startswith("tiny/start/checkpoint  pretrain@2")
 
 
 def test_trace_warns_of_a_broken_manifest_on_stderr(root, tmp_path):

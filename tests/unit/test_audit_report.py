@@ -99,7 +99,7 @@ def test_report_shows_rows_of_every_round_and_verdict_with_decision_and_ancestry
         assert first["completion"] in row
         for word in (f"{sign} {verdict}", decision, "tiny/round_02/generated", "tiny/tasks/train", first["prompt_id"]):
             assert word in row
-        assert re.search(r"tiny/round_01/checkpoint.*sft@1.*tiny/start/checkpoint.*pretrain@1.*base", row, re.DOTALL)
+        assert re.search(r"tiny/round_01/checkpoint.*sft@2.*tiny/start/checkpoint.*pretrain@2.*base", row, re.DOTALL)
 
 
 def test_lineage_draws_a_box_for_every_step_and_a_line_for_every_input(plan, tmp_path):

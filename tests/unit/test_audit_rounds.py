@@ -94,7 +94,7 @@ def test_page_names_base_init_mix_verifiers_and_digests(root):
 
 def test_page_as_text_says_the_same(root):
     text = run(root, "tiny/round_02").stdout
-    assert "base        tiny/start/checkpoint  pretrain@1" in text
+    assert "base        tiny/start/checkpoint  pretrain@2" in text
     assert "init        tiny/round_01/checkpoint" in text
     assert "sampled by tiny/round_01/checkpoint in round 2" in text
     assert "not verified" in text

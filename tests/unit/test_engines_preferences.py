@@ -179,7 +179,7 @@ def test_kto_twice_writes_the_same_bytes_and_separates_the_labels(init: Checkpoi
 
 
 def test_reward_model_learns_the_order_and_trains_on(init: Checkpoint, tmp_path: Path) -> None:
-    settings = replace(SETTINGS, steps=40, learning_rate=1e-2)
+    settings = replace(SETTINGS, steps=40, batch_size=32, learning_rate=5e-3)
     first = train_reward_model(init.directory, PAIRS, settings, tmp_path / "one")
     train_reward_model(init.directory, PAIRS, settings, tmp_path / "two")
     assert weights(tmp_path / "one") == weights(tmp_path / "two")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lineal.engines.optimizer_steps import learning_rates, warmup_steps
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.training import Example, LoraSettings, ModelShape, TrainingSettings, initialise, train_sft
 from lineal.errors import EngineError
@@ -223,11 +224,44 @@ def test_unknown_target_modules_are_an_error(init: Path, tmp_path: Path) -> None
         train_sft(init, words(8), settings, tmp_path / "out")
 
 
-def test_one_step_that_is_all_warmup_is_refused(init: Path, tmp_path: Path) -> None:
-    short = replace(SETTINGS, steps=None, epochs=1, batch_size=8)
-    with pytest.raises(EngineError, match=r"1 optimizer step of up to 8 rows, all of it warmup \(0.25\).* or set warmup: 0"):
-        train_sft(init, words(3), short, tmp_path / "out")
-    assert train_sft(init, words(3), replace(short, warmup=0.0), tmp_path / "out").steps == 1
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "constant_with_warmup"])
+@pytest.mark.parametrize(("steps", "rising"), [(10, 0), (10, 1), (10, 3), (10, 10), (4, 100), (1, 1)])
+def test_rates_are_those_of_transformers_without_the_one_that_is_0(schedule: str, steps: int, rising: int) -> None:
+    import torch
+    from transformers import get_scheduler
+
+    rate = learning_rates(replace(SETTINGS, schedule=schedule, warmup_steps=rising), steps)
+    (theirs,) = get_scheduler(schedule, torch.optim.SGD([torch.zeros(1)], lr=1.0), rising, steps).lr_lambdas
+    risen = 0 if schedule == "constant" else min(rising, steps)
+    assert [rate(step) for step in range(risen)] == pytest.approx([(step + 1) / (rising + 1) for step in range(risen)])
+    assert [rate(step) for step in range(risen, steps)] == pytest.approx([theirs(step) for step in range(risen, steps)])
+    assert all(rate(step) > 0 for step in range(steps))
+
+
+@pytest.mark.parametrize(("share", "steps", "rising"), [(0.0, 9, 0), (0.05, 1, 1), (0.05, 40, 2), (0.07, 100, 7), (1.0, 40, 40)])
+def test_warmup_is_a_share_of_the_steps(share: float, steps: int, rising: int) -> None:
+    assert warmup_steps(replace(SETTINGS, warmup=share), steps) == rising
+    assert warmup_steps(replace(SETTINGS, warmup=share, warmup_steps=100), steps) == 100
+
+
+def test_training_that_moves_no_stored_weight_is_an_error(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    init = tmp_path / "init"
+    initialise(replace(SHAPE, tie_embeddings=False), 0, init)
+    AutoModelForCausalLM.from_pretrained(str(init)).bfloat16().save_pretrained(str(init))
+    message = "4 optimizer steps with a learning rate of up to 1e-12 changed no weight as the checkpoint stores it"
+    with pytest.raises(EngineError, match=message):
+        train_sft(init, words(8), replace(SETTINGS, learning_rate=1e-12), tmp_path / "out")
+    assert not train_sft(init, words(8), SETTINGS, tmp_path / "moved").unchanged
+
+
+def test_training_without_a_gradient_says_so(init: Path, tmp_path: Path) -> None:
+    idle = [replace(row, weight=0.0) for row in words(8)]
+    assert train_sft(init, idle, SETTINGS, tmp_path / "full").unchanged
+    assert digests(tmp_path / "full")["model.safetensors"] == digests(init)["model.safetensors"]
+    assert train_sft(init, idle, replace(SETTINGS, lora=LORA), tmp_path / "adapter").unchanged
+    assert not train_sft(init, words(8), replace(SETTINGS, lora=LORA), tmp_path / "learnt").unchanged
 
 
 def test_examples_too_long_are_an_error_never_cut(init: Path, tmp_path: Path) -> None:

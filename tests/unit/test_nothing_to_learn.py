@@ -7,6 +7,7 @@ from lineal.audit.report.standing import standing_of
 from lineal.audit.report.write import write_report
 from lineal.cli.prove import round_
 from lineal.components.evaluators.reading import read_evaluation
+from lineal.data.manifest import TAUGHT
 from lineal.data.store import open_artifact
 from lineal.engines.checkpoints import is_adapter
 from lineal.errors import DataError
@@ -57,7 +58,13 @@ def test_round_without_rows_publishes_its_init_and_the_next_goes_on(converged):
     second = made(converged, "toy/round_02/checkpoint").manifest
     assert (second.step, second.counts, second.nothing_to_learn) == ("round_02/checkpoint", {"in": 0}, WHY)
     assert made(converged, "toy/round_03/checkpoint").manifest.nothing_to_learn == WHY.replace("_01", "_02")
-    assert made(converged, "toy/round_01/checkpoint").manifest.nothing_to_learn == ""
+    first = made(converged, "toy/round_01/checkpoint").manifest
+    assert first.nothing_to_learn == ""
+    idle = first.model_copy(update={"counts": {**first.counts, TAUGHT: 0}})
+    assert (
+        idle.nothing_to_learn
+        == f"nothing learnt, {first.counts['in']} rows gave no gradient: these are the weights of start/checkpoint"
+    )
     assert {(entry.state, entry.reasons) for entry in status_of(converged)} == {(State.DONE, ())}
 
 

@@ -316,6 +316,17 @@ def test_grpo_trains_an_adapter_and_trains_it_on(lab: Lab, checkpoint: Path) -> 
 
 
 @pytest.mark.model
+def test_grpo_whose_rewards_are_all_equal_says_that_nothing_was_taught(
+    lab: Lab, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**row, "answer": "never"} for row in PROMPTS]
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, rows), **{**SHORT, "weight_decay": 0.0})
+    assert weights(made[""].directory) == weights(checkpoint)
+    assert lab.counts["taught"] == 0
+    assert "warning: round_01/checkpoint: every gradient was 0: the rows taught nothing" in capsys.readouterr().err
+
+
+@pytest.mark.model
 def test_grpo_prints_nothing(lab: Lab, checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint), **{**SHORT, "beta": 0.1})
     captured = capfd.readouterr()

@@ -19,6 +19,8 @@ FORMAT = 1
 """The layout of manifests that is written. Every older one stays readable (docs/upgrades.md); the first is 1."""
 INIT = "init"
 """The field of the checkpoint that a training starts from."""
+TAUGHT = "taught"
+"""In a training's counts: 0 where no row gave a gradient; not there otherwise."""
 
 
 class FileEntry(Strict):
@@ -93,10 +95,15 @@ class Manifest(Strict):
 
     @property
     def nothing_to_learn(self) -> str:
-        """Of a training that no row came into: which checkpoint stands here; else empty."""
-        if self.kind is not ArtifactKind.MODEL or self.counts.get("in") != 0 or INIT not in self.inputs:
+        """Of a training that no row came into, or whose rows gave no gradient: which weights stand here; else empty."""
+        if self.kind is not ArtifactKind.MODEL or INIT not in self.inputs:
             return ""
-        return f"nothing to learn, 0 rows came in: {self.inputs[INIT][0].step} stands here unchanged"
+        init = self.inputs[INIT][0].step
+        if self.counts.get("in") == 0:
+            return f"nothing to learn, 0 rows came in: {init} stands here unchanged"
+        if self.counts.get(TAUGHT) == 0:
+            return f"nothing learnt, {self.counts['in']:,} rows gave no gradient: these are the weights of {init}"
+        return ""
 
     def write(self, directory: Path) -> None:
         """Writes `manifest.json` into the directory."""

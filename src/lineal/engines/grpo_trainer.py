@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.checkpoints import quiet
+from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.rollouts import Generation, Rollout, RolloutJudge
 from lineal.engines.tokens import decode_completions
 from lineal.engines.trainer_run import trainer_arguments
@@ -74,7 +75,7 @@ def grpo_trainer(
         return judge.reward(Generation(trainer_state.global_step, total, rollouts))
 
     common = {name: value for name, value in trainer_arguments(settings, scratch, execution).items() if name not in NOT_OF_GRPO}
-    trainer = _judged_trainer({visit.text: visit.ids for visit in visits}, judge)(
+    trainer = with_own_steps(_judged_trainer({visit.text: visit.ids for visit in visits}, judge), settings)(
         model=model,
         reward_funcs=[reward],
         args=GRPOConfig(**common, **arguments),

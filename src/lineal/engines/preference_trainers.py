@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.preference_losses import PairLoss, pair_batch
 from lineal.engines.trainer_run import trainer_arguments, with_numbers
 from lineal.engines.training_execution import ALONE, Execution
@@ -51,7 +52,7 @@ def dpo_trainer(
     class PreparedDPOTrainer(PreparedRows, DPOTrainer):
         """DPO on prepared rows."""
 
-    trainer = (PreparedDPOTrainer if own is None else _with_loss(PreparedDPOTrainer, own))(
+    trainer = with_own_steps(PreparedDPOTrainer if own is None else _with_loss(PreparedDPOTrainer, own), settings)(
         model=model,
         args=DPOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
@@ -101,7 +102,7 @@ def kto_trainer(
     class PreparedKTOTrainer(PreparedRows, KTOTrainer):
         """KTO on prepared rows."""
 
-    return PreparedKTOTrainer(
+    return with_own_steps(PreparedKTOTrainer, settings)(
         model=model,
         args=KTOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
@@ -123,7 +124,7 @@ def reward_trainer(
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
 
-    return RewardTrainer(
+    return with_own_steps(RewardTrainer, settings)(
         model=model,
         args=RewardConfig(**trainer_arguments(settings, scratch, execution), center_rewards_coefficient=center),
         train_dataset=Dataset.from_list(rows),

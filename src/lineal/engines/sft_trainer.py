@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.trainer_run import trainer_arguments, with_numbers
 from lineal.engines.training_execution import ALONE, Execution
 
@@ -29,7 +30,7 @@ def sft_trainer(
     settings: TrainingSettings,
     scratch: Path,
     execution: Execution = ALONE,
-) -> SFTTrainer:
+) -> Any:
     """A trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently.
 
     Packed rows also have `seq_lengths`, see `packed`.
@@ -40,7 +41,7 @@ def sft_trainer(
 
     weighted = "weight" in rows[0]
     arguments = trainer_arguments(settings, scratch, execution) | SFT_ARGUMENTS
-    trainer = (_weighted_trainer() if weighted else SFTTrainer)(
+    trainer = with_own_steps(_weighted_trainer() if weighted else SFTTrainer, settings)(
         model=model,
         args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not weighted),
         train_dataset=Dataset.from_list(rows),

@@ -10,7 +10,6 @@ from lineal.engines.checkpoints import quiet
 from lineal.engines.processes import process_count, shared_batch
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.training_saves import last_save, resuming, saver, step_of
-from lineal.errors import EngineError
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
@@ -49,7 +48,6 @@ def trainer_arguments(settings: TrainingSettings, scratch: Path, execution: Exec
         "gradient_accumulation_steps": accumulation,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": settings.schedule,
-        "warmup_steps": settings.warmup,
         "weight_decay": settings.weight_decay,
         "adam_beta2": settings.beta2,
         "max_grad_norm": settings.max_grad_norm,
@@ -88,9 +86,6 @@ def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -
     class Reporter(TrainerCallback):
         """Passes each step's figures on."""
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            _require_rate(args, state.max_steps)
-
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if progress is not None and logs and "loss" in logs:
                 progress(state.global_step, state.max_steps, dict(logs))
@@ -106,17 +101,3 @@ def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
     logs = [{name: value for name, value in log.items() if name != "step"} for log in trainer.state.log_history if "loss" in log]
     return logs, 0 if found is None else step_of(found)
-
-
-def _require_rate(arguments: Any, steps: int) -> None:
-    """Checks that a training has more than the first step of a warmup, whose learning rate is 0.
-
-    Raises:
-        EngineError: it has not, and would give its initial weights back.
-    """
-    if steps == 1 and arguments.lr_scheduler_type != "constant" and arguments.get_warmup_steps(steps) >= steps:
-        batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-        raise EngineError(
-            f"training: got 1 optimizer step of up to {batch:,} rows, all of it warmup ({arguments.warmup_steps:g}), at a "
-            "learning rate of 0, expected a step that learns. Lower batch_size, raise epochs or steps, or set warmup: 0."
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from lineal.engines.tokens import Answer, character_tokenizer, copy_tokenizer, e
 from lineal.engines.trainable_model import trainable_model
 from lineal.engines.trainer_run import Progress, run_trainer
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.unchanged import unchanged
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class TrainingSettings:
         batch_size: examples per forward pass.
         gradient_accumulation: forward passes per optimizer step.
         schedule: learning-rate schedule by its transformers name ('cosine', 'linear', 'constant', ...).
-        warmup: fraction of the steps over which the rate rises.
+        warmup: share of the steps over which the rate rises.
+        warmup_steps: how many steps that are, in place of the share; they may be more than the training has.
         max_tokens: longest example allowed; None takes the model's own limit.
         precision: 'bf16' is mixed precision, the weights stay fp32 while training.
         threads: CPU threads, pinned because 1 and 2 threads give different bytes.
@@ -71,6 +73,7 @@ class TrainingSettings:
     gradient_accumulation: int = 1
     schedule: str = "cosine"
     warmup: float = 0.0
+    warmup_steps: int | None = None
     weight_decay: float = 0.0
     beta2: float = 0.999
     max_grad_norm: float = 1.0
@@ -127,6 +130,7 @@ class TrainingReport:
         loss_curve: the loss of each step.
         figures: what else the trainer said of its last step, such as the share of pairs that it ranks rightly.
         resumed_at: the step after which this process went on from a killed one's checkpoint; 0 where there was none.
+        unchanged: whether the weights are still those of the beginning, since every gradient was 0.
     """
 
     steps: int
@@ -137,6 +141,7 @@ class TrainingReport:
     loss_curve: tuple[float, ...]
     figures: Mapping[str, float]
     resumed_at: int = 0
+    unchanged: bool = False
 
 
 def initialise(shape: ModelShape, seed: int, output: Path) -> None:
@@ -222,7 +227,8 @@ def run_training(
         execution: how it runs; with `saves` it goes on from the last save of an equal training that was killed.
 
     Raises:
-        EngineError: `init` does not fit `settings` or this machine, or `prepare` refuses the rows.
+        EngineError: `init` does not fit `settings` or this machine, `prepare` refuses the rows, or nothing was learnt from
+            gradients that were there.
     """
     import torch
 
@@ -235,7 +241,8 @@ def run_training(
             trainer = prepare(model, scratch)
             logs, resumed_at = run_trainer(trainer, progress, execution)
         _write(model, trainer.accelerator, trainer.model_wrapped, init, settings.lora is not None, output)
-    return _report(logs, examples, resumed_at)
+    same = trainer.accelerator.is_main_process and unchanged(init, output, logs)
+    return replace(_report(logs, examples, resumed_at), unchanged=same)
 
 
 def _report(logs: Sequence[Mapping[str, float]], examples: int, resumed_at: int) -> TrainingReport:

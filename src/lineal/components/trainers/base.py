@@ -11,10 +11,12 @@ from pydantic import Field, model_validator
 
 from lineal.components.base import Columns, Component, Role, RowsRef, Workspace, merged, missing_package
 from lineal.components.trainers.ends import Ends, EndsSetting, answers_with_ends
+from lineal.components.trainers.warmup import Warmup, WarmupSteps
 from lineal.data.conversations import MESSAGE_COLUMNS, prompts_of
 from lineal.data.ids import row_seed
 from lineal.data.links import link_file
-from lineal.data.manifest import INIT
+from lineal.data.manifest import INIT, TAUGHT
+from lineal.data.progress import say
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
 
@@ -49,7 +51,8 @@ class Trainer(Component):
         steps, epochs: how long; exactly one is given.
         batch_size: examples per forward pass; identity, since it decides the gradient.
         gradient_accumulation: forward passes per optimizer step.
-        learning_rate, schedule, warmup, weight_decay, beta2, max_grad_norm: AdamW and its schedule.
+        learning_rate, schedule, weight_decay, beta2, max_grad_norm: AdamW and its schedule.
+        warmup: the share of the steps over which the rate rises, or `{steps: 100}`, a number of them. The first rate is above 0.
         max_tokens: the longest example; a longer one is an error, never cut.
         precision: 'fp32' or mixed 'bf16'.
         threads: CPU threads, pinned, since another number gives other bytes.
@@ -57,6 +60,7 @@ class Trainer(Component):
     """
 
     role: ClassVar[Role] = Role.TRAINER
+    version: ClassVar[int] = 2
     loads_model: ClassVar[bool] = True
     shares_training: ClassVar[bool] = True
     learns_from: ClassVar[str] = "rows"
@@ -68,7 +72,7 @@ class Trainer(Component):
     gradient_accumulation: Positive = 1
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    warmup: Fraction = 0.05
+    warmup: Warmup = 0.05
     weight_decay: Annotated[float, Ge(0)] = 0.01
     beta2: Fraction = 0.99
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
@@ -119,11 +123,16 @@ class Trainer(Component):
         return TrainingSettings(
             steps=self.steps, epochs=self.epochs, batch_size=self.batch_size,
             gradient_accumulation=self.gradient_accumulation, learning_rate=self.learning_rate, schedule=self.schedule,
-            warmup=self.warmup, weight_decay=self.weight_decay, beta2=self.beta2, max_grad_norm=self.max_grad_norm,
+            **self._warmup(), weight_decay=self.weight_decay, beta2=self.beta2, max_grad_norm=self.max_grad_norm,
             max_tokens=self.max_tokens, precision=self.precision, threads=self.threads,
             seed=row_seed(step.seed, step.step, "train") % 2**32, lora=lora, chat=self.chat,
             packing=packing,
         )  # fmt: skip
+
+    def _warmup(self) -> dict[str, Any]:
+        if isinstance(self.warmup, WarmupSteps):
+            return {"warmup_steps": self.warmup.steps}
+        return {"warmup": self.warmup}
 
     def execution(self, step: Workspace) -> Execution:
         """How the training runs, as `compute:` says."""
@@ -158,6 +167,9 @@ class Trainer(Component):
         )  # fmt: skip
         if report.resumed_at:
             step.facts["resumed_at_step"] = report.resumed_at
+        if report.unchanged:
+            say(f"warning: {step.step}: every gradient was 0: the rows taught nothing", step.progress_file)
+            step.counts[TAUGHT] = 0
 
 
 class SupervisedTrainer(Trainer):
