@@ -53,6 +53,25 @@ def test_math_passes_nothing_unequal_and_misses_at_most_2_percent():
     assert len(missed) <= 0.02 * sum(pair["equal"] for pair in pairs), missed
 
 
+def test_math_passes_every_reference_that_is_written_as_it_is():
+    pytest.importorskip("math_verify")
+    references = {pair["answer"] for pair in pairs_of("math")}
+    assert len(references) > 400
+    assert [text for text in references if not passes({"answer": text, "completion": text})] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "completion"),
+    [
+        ("2", "2\\pi"), ("5", "5!"), ("1", "1e5"), ("5", "- 5"), ("2", "2\\sqrt{2}"), ("7", "\\dfrac{7}{8}"), ("1", "x^2+1"),
+        ("5", "5/6"), ("5", "5^2"), ("5", "5x"), ("3", "3 1/2"),
+    ],
+)  # fmt: skip
+def test_math_what_stands_behind_a_number_is_part_of_it(answer, completion):
+    pytest.importorskip("math_verify")
+    assert score_math({"answer": answer, "completion": completion})[0] == 0.0
+
+
 @pytest.mark.parametrize(
     ("answer", "completion"),
     [
