@@ -101,6 +101,8 @@ MOVES = [
     ("per_round: {temprature: [1.0, 0.9]}", r"per_round\.temprature: unknown key .* Did you mean 'temperature'"),
     ("per_round: {use: [sample, ask]}", r"per_round\.use: 'use' is the same in every round"),
     ("per_round: {model: [previous.checkpoint, previous.chekpoint]}", r"per_round\.model: 'previous\.chekpoint' .*checkpoint"),
+    ("temperature: 0.5, per_round: {temperature: [1.0, 0.9]}",
+     r"round\.generated\.temperature: per_round sets 'temperature', so this value would never be used\. Change it there"),
     ("per_round: {temperature: 1.0, step: 0.1, top_p: a}", r"per_round\.top_p: value 'a' and step 0\.1 don't fit"),
 ]  # fmt: skip
 
@@ -113,6 +115,33 @@ def test_setting_that_cannot_move_is_named_with_its_line(tmp_path, moves, messag
         changed((GENERATED, node.replace("samples: 2", f"samples: 2, {moves}").replace(", max_tokens: 16", ""))),
         message,
     )
+
+
+def test_profile_may_move_a_setting_but_not_set_one_that_moves(tmp_path):
+    moving = TOY + "profiles: {moves: {round: {generated: {per_round: {samples: [1, 3]}}}}}\n"
+    plan = planned(tmp_path, moving, profile="moves")
+    assert [plan.step(f"toy/round_0{number}/generated").component.samples for number in (1, 2)] == [1, 3]
+    sets = changed((GENERATED, GENERATED.replace("samples: 2", "per_round: {samples: [2, 4]}")))
+    sets += "profiles: {sets: {round: {generated: {samples: 3}}}}\n"
+    refused(tmp_path, sets, r"profiles\.sets\.round\.generated\.samples: per_round sets 'samples'", profile="sets")
+
+
+# -- the number of rounds -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("profile", "own", "rounds"), [("paper", {}, 4), ("paper", {"rounds": 5}, 5), ("short", {}, 1), ("project", {}, 2)]
+)
+def test_rounds_are_the_methods_own_where_params_do_not_say_otherwise(tmp_path, profile, own, rounds):
+    text = TOY.replace("round:\n", "rounds: 4\nround:\n") + "profiles: {short: {rounds: 1}, project: {rounds: null}}\n"
+    plan = planned(tmp_path, text, rounds=2, profile=profile, pipelines={"toy": own})
+    assert max(step.round for step in plan.steps.values()) == rounds
+
+
+def test_rounds_that_are_no_number_are_named(tmp_path):
+    refused(tmp_path, TOY.replace("round:\n", "rounds: many\nround:\n"), r"toy\.yaml:\d+: rounds: must be a number of rounds")
+    text = TOY + "profiles: {short: {rounds: 0}}\n"
+    refused(tmp_path, text, r"profiles\.short\.rounds: must be a number of rounds from 1 on, got 0", profile="short")
 
 
 # -- stages -------------------------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ def _pipeline(plan: Plan, name: str) -> PipelineSummary:
     nodes = tuple(_node(plan, step) for step in plan.steps.values() if step.pipeline == name)
     return PipelineSummary(
         name, pipeline.header.method, pipeline.header.paper, pipeline.header.summary, pipeline.profile, project.seed_of(name),
-        pipeline.rounds(project.rounds_of(name)), nodes,
+        pipeline.rounds(project.rounds_of(pipeline)), nodes,
     )  # fmt: skip
 
 

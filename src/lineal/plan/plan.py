@@ -168,7 +168,7 @@ class Pipelines:
 
     def _unroll(self, name: str) -> None:
         pipeline = self._project.pipeline(name)
-        unrolled = list(unroll(self._project, pipeline, self._registry, self._project.rounds_of(name), self))
+        unrolled = list(unroll(self._project, pipeline, self._registry, self._project.rounds_of(pipeline), self))
         self.steps |= {step.key: _under_retractions(self._project, step) for step in unrolled}
         self.pipelines[name] = pipeline
 

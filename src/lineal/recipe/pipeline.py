@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from lineal.errors import Problems, did_you_mean
 from lineal.recipe.compute import Strict
-from lineal.recipe.document import Document, KeyPath, mapping_at, refuse_unknown
+from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown
 from lineal.recipe.per_round import STEP, check_moves, moved_settings
 from lineal.recipe.references import NAME, Scope
 from lineal.recipe.repeat import PER_TURN, REPEAT, read_repeats, repeat_of
-from lineal.recipe.stages import STAGES, Layer, Stage, read_stages, stage_layers
+from lineal.recipe.stages import ROUNDS, STAGES, Layer, Stage, read_stages, stage_layers
 
 PAPER = "paper"
 """The profile that is the declaration as it stands."""
@@ -46,7 +46,7 @@ STOP = "stop"
 BEST = "best"
 """Where the best round's nodes are found after the last round of a pipeline with `stop`."""
 PROFILES = "profiles"
-_KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, REPEAT, STOP, PROFILES)
+_KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP, PROFILES)
 PER_ROUND = "per_round"
 NODE_KEYS = ("use", "each", REPEAT, PER_ROUND, PER_TURN)
 _RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Section} | {STOP, BEST}
@@ -114,6 +114,7 @@ class Pipeline:
         each: by variable, its values.
         parts: the nodes of each section; with stages, each stage's in place of the round's.
         repeat: by group of nodes, how many turns it has.
+        own_rounds: how many rounds the method has; None where it doesn't say.
         stages: the kinds of rounds in their order; one without a name where no stages are declared.
     """
 
@@ -125,9 +126,10 @@ class Pipeline:
     parts: Mapping[Part, Mapping[str, Node]]
     stages: tuple[Stage, ...]
     repeat: Mapping[str, int]
+    own_rounds: int | None = None
 
     def rounds(self, rounds: int) -> int:
-        """How many rounds there are in all where `params.yaml` asks for `rounds`."""
+        """How many rounds there are in all where the stage that doesn't say how many has `rounds`."""
         return sum(stage.rounds or rounds for stage in self.stages)
 
     def other_profiles(self) -> list[Pipeline]:
@@ -180,6 +182,9 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
     repeat: dict[str, int] | None = None
     with problems.noted():
         repeat = read_repeats(document, value.get(REPEAT), profile, overrides.get(REPEAT))
+    own_rounds: int | None = None
+    with problems.noted():
+        own_rounds = _rounds(document, value, overrides, profile)
     stages: tuple[Stage, ...] = (Stage(),)
     with problems.noted():
         stages = read_stages(document, value.get(STAGES), profile, overrides.get(STAGES))
@@ -197,7 +202,7 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
         parts[last].update(_stop(document, value, overrides, profile, last))
     problems.raise_all()
     assert each is not None and repeat is not None
-    return Pipeline(name, document, header, profile, each, parts, stages, repeat)
+    return Pipeline(name, document, header, profile, each, parts, stages, repeat, own_rounds)
 
 
 def _parts(stages: tuple[Stage, ...]) -> Iterator[Part]:
@@ -224,7 +229,9 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
     profiles = mapping_at(document, ("profiles",), value.get("profiles", {}))
     for name, override in profiles.items():
         sections = mapping_at(document, ("profiles", name), override)
-        refuse_unknown(document, (PROFILES, name), sections, (*(str(section) for section in Section), STAGES, REPEAT, STOP))
+        refuse_unknown(
+            document, (PROFILES, name), sections, (*(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP)
+        )
     if profile in profiles:
         return profiles[profile]  # type: ignore[no-any-return]
     if profile == PAPER:
@@ -232,6 +239,13 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
     known = [PAPER, *profiles]
     fix = f"Write it under profiles, or ask for another in params.yaml: profile: {PAPER}, or for one pipeline under pipelines"
     raise document.error(("profiles",), f"no profile {profile!r} (params.yaml asks for it). {did_you_mean(profile, known)} {fix}")
+
+
+def _rounds(document: Document, value: Mapping[str, Any], overrides: Mapping[str, Any], profile: str) -> int | None:
+    """How many rounds the method has; a profile may say another number, or null for that of `params.yaml`."""
+    path: KeyPath = (PROFILES, profile, ROUNDS) if ROUNDS in overrides else (ROUNDS,)
+    number = overrides.get(ROUNDS, value.get(ROUNDS))
+    return None if number is None else count_at(document, path, number, "rounds", "Leave it out to take params.yaml's")
 
 
 def _each(document: Document, value: Any) -> dict[str, list[str]]:
@@ -293,8 +307,21 @@ def _laid_over(document: Document, own: Mapping[str, Any], path: KeyPath, overri
     """A node with a later layer's keys over its own, null for a key's default; one that changes `use` replaces it."""
     changed = mapping_at(document, path, override)
     if not own or ("use" in changed and changed["use"] != own.get("use")):
+        _require_used(document, path, changed, changed)
         return changed
-    return {key: item for key, item in {**own, **changed}.items() if item is not None or key not in changed}
+    laid = {key: item for key, item in {**own, **changed}.items() if item is not None or key not in changed}
+    _require_used(document, path, changed, laid)
+    return laid
+
+
+def _require_used(document: Document, path: KeyPath, changed: Mapping[str, Any], laid: Mapping[str, Any]) -> None:
+    """Refuses a value for a setting that moves, since it would never be used."""
+    for unit in (PER_ROUND, PER_TURN):
+        moves = laid.get(unit)
+        for key in changed if isinstance(moves, Mapping) else ():
+            if key in moves and key not in NODE_KEYS and changed[key] is not None:
+                fix = f"Change it there, or take {unit} away"
+                raise document.error((*path, key), f"{unit} sets {key!r}, so this value would never be used. {fix}")
 
 
 def _stop(

@@ -64,7 +64,7 @@ class Params(Strict):
     Attributes:
         seed: the run's seed; every row's randomness derives from it.
         seeds: in its place, several: every pipeline is unrolled once for each.
-        rounds: how many rounds to unroll.
+        rounds: how many rounds to unroll, where a pipeline doesn't say.
         profile: which profile of the pipelines to use; 'paper' is the declaration as it stands.
         active: the pipelines that `dvc.yaml` and Dagster hold.
         pipelines: per pipeline, its own rounds, profile and seed or seeds.
@@ -131,9 +131,9 @@ class Project:
             return [own.seed]
         return own.seeds or self.params.seeds or [self.params.seed]
 
-    def rounds_of(self, pipeline: str) -> int:
-        """How many rounds a pipeline is unrolled for."""
-        return self._own(pipeline).rounds or self.params.rounds
+    def rounds_of(self, pipeline: Pipeline) -> int:
+        """How many rounds a pipeline has: what `params.yaml` says of it, else its file's number, else the project's."""
+        return self._own(pipeline.name).rounds or pipeline.own_rounds or self.params.rounds
 
     def seed_of(self, pipeline: str) -> int:
         """The seed of a pipeline, or of `PIPELINE__seed_N`."""
