@@ -1,9 +1,11 @@
 """Selectors of published methods: thresholds, entropy weights, diverse sets, refusals, slow answers, hints."""
 
 import math
+from collections import Counter
 
 import pytest
 
+from lineal.errors import CheckFailure
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of, samples
 from tests.unit.test_selector_decide import ids, reasons, require_conserved, select
@@ -310,3 +312,30 @@ def test_draw_by_arms_with_a_bonus_tries_what_was_seldom_tried(lab):
     made = lab.run("select", "round_01/x", {"rows": lab.put("tasks/t", tasks), "arms": lab.put("round_01/arms", arms)},
                    sql="draw_by_arms", count=10, bonus=10.0)  # fmt: skip
     assert {row["task"] for row in rows_of(made[""])} == {"b"}
+
+
+# -- slice, draw --------------------------------------------------------------------------------------------------------
+
+
+def test_slice_gives_each_round_a_part_of_its_own(lab):
+    rows = lab.put("tasks/t", [{"prompt_id": f"p{number}", "prompt": str(number)} for number in range(10)])
+    parts = [lab.run("select", f"round_0{part}/x", {"rows": rows}, sql="slice", count=4, part=part) for part in (1, 2, 3)]
+    kept = [[row["prompt_id"] for row in rows_of(part[""])] for part in parts]
+    assert [len(part) for part in kept] == [4, 4, 2]
+    assert sorted(name for part in kept for name in part) == [f"p{number}" for number in range(10)]
+    assert {row["reason"] for row in rows_of(parts[1]["dropped"])} == {"an earlier part", "a later part"}
+    with pytest.raises(CheckFailure):
+        lab.run("select", "round_04/x", {"rows": rows}, sql="slice", count=4, part=4)
+
+
+def test_draw_repeats_rows_with_chances_that_grow_with_their_score(lab):
+    rows = scored(0.0, 1.0, None, note=lambda prompt, index: f"n{index}")
+    made, _ = select(lab, rows, "draw", count=1000, temperature=0.5)
+    drawn = Counter(row["parents"][0] for row in made)
+    assert len(made) == len({row["sample_id"] for row in made}) == 1000
+    assert {row["note"] for row in made} == {"n0", "n1", "n2"}
+    share = math.exp(2) / (math.exp(2) + 2)
+    assert abs(drawn["a-1"] / 1000 - share) < 4 * math.sqrt(share * (1 - share) / 1000)
+    sharp, left = select(lab, rows, "draw", count=3, temperature=0.001)
+    assert [row["parents"] for row in sharp] == [["a-1"]] * 3
+    assert reasons(left) == {"a-0": "not drawn", "a-2": "not drawn"}

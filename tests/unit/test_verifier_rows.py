@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.sources.reasoning_gym import _tagged
 from lineal.components.verifiers.math import Math
+from lineal.components.registry import Registry
 from lineal.components.verifiers.task_score import is_formula
 from lineal.data.ids import canonical_json
 from lineal.errors import CheckFailure, DataError
@@ -59,6 +60,18 @@ def test_exact_match_nothing_written_is_never_right(lab):
         "differs from the answer",
     ]
     assert [verdict for verdict, _, _ in verdicts(lab, "exact_match", rows)] == ["fail"] * 4
+
+
+def test_exact_match_may_look_for_the_answer_in_the_completion(lab):
+    rows = generated(lab, [("So it is Paris.", "paris"), ("paris", "Paris"), ("Par is", "Paris"), ("anything", ""), (None, "a")])
+    assert verdicts(lab, "exact_match", rows, contained=True, ignore_case=True) == [
+        ("pass", 1.0, None),
+        ("pass", 1.0, None),
+        ("fail", 0.0, "does not contain the answer"),
+        ("error", None, "the answer is empty, and every completion contains nothing"),
+        ("error", None, "the row has no completion"),
+    ]
+    assert "contained" not in Registry().find("exact_match").model_validate({"use": "exact_match", "rows": "x"}).identity()
 
 
 def test_exact_match_keeps_every_row_and_column_in_order(lab):

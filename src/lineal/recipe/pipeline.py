@@ -318,10 +318,10 @@ def _require_used(document: Document, path: KeyPath, changed: Mapping[str, Any],
     """Refuses a value for a setting that moves, since it would never be used."""
     for unit in (PER_ROUND, PER_TURN):
         moves = laid.get(unit)
-        for key in changed if isinstance(moves, Mapping) else ():
-            if key in moves and key not in NODE_KEYS and changed[key] is not None:
-                fix = f"Change it there, or take {unit} away"
-                raise document.error((*path, key), f"{unit} sets {key!r}, so this value would never be used. {fix}")
+        moving = set(moves) - set(NODE_KEYS) if isinstance(moves, Mapping) else set()
+        for key in moving & {name for name, value in changed.items() if value is not None}:
+            fix = f"Change it there, or take {unit} away"
+            raise document.error((*path, key), f"{unit} sets {key!r}, so this value would never be used. {fix}")
 
 
 def _stop(
