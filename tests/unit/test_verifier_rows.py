@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineal.components.isolated.pool import WorkerPool
+from lineal.components.registry import Registry
 from lineal.components.sources.reasoning_gym import _tagged
 from lineal.components.verifiers.math import Math
-from lineal.components.registry import Registry
 from lineal.components.verifiers.task_score import is_formula
 from lineal.data.ids import canonical_json
 from lineal.errors import CheckFailure, DataError
