@@ -198,8 +198,13 @@ def test_profile_leaves_out_a_node_that_it_sets_to_null(tmp_path: Path):
 
 
 def test_unknown_section_names_line_and_nearest(tmp_path: Path):
-    message = broken(tmp_path, "round:\n", "rounds:\n")
-    assert message == "pipelines/mine.yaml:9: rounds: unknown key 'rounds'. Did you mean 'round'?"
+    message = broken(tmp_path, "round:\n", "rund:\n")
+    assert message == "pipelines/mine.yaml:9: rund: unknown key 'rund'. Did you mean 'round'?"
+
+
+def test_nodes_under_rounds_are_told_where_they_belong(tmp_path: Path):
+    expected = "pipelines/mine.yaml:9: rounds: must be a number of rounds, got a mapping. A round's nodes stand under `round`"
+    assert expected in broken(tmp_path, "round:\n", "rounds:\n")
 
 
 def test_unknown_setting_names_line_and_nearest(tmp_path: Path):

@@ -245,6 +245,8 @@ def _rounds(document: Document, value: Mapping[str, Any], overrides: Mapping[str
     """How many rounds the method has; a profile may say another number, or null for that of `params.yaml`."""
     path: KeyPath = (PROFILES, profile, ROUNDS) if ROUNDS in overrides else (ROUNDS,)
     number = overrides.get(ROUNDS, value.get(ROUNDS))
+    if isinstance(number, Mapping):
+        raise document.error(path, "must be a number of rounds, got a mapping. A round's nodes stand under `round`")
     return None if number is None else count_at(document, path, number, "rounds", "Leave it out to take params.yaml's")
 
 
