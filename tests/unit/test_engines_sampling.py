@@ -359,8 +359,9 @@ def test_checkpoints_that_cannot_be_read_are_errors(checkpoint: Path, tmp_path: 
     with pytest.raises(EngineError, match=r"\*.safetensors missing"):
         Sampler(tmp_path, device="cpu")
     (tmp_path / "model.safetensors").write_bytes(b"not one")
-    with pytest.raises(EngineError, match="cannot be loaded"):
+    with pytest.raises(EngineError, match="model.safetensors is half-written or damaged"):
         Sampler(tmp_path, device="cpu")
+    (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
     remote = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"}}
     (tmp_path / "config.json").write_text(json.dumps(remote))
     with pytest.raises(EngineError, match="code out of a checkpoint is never run") as refused:

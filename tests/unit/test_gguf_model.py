@@ -55,12 +55,12 @@ def tensors_of(model):
     return {name: value.numpy() for name, value in found.items()}
 
 
-def write(path, model, architecture="llama", quantize=None, drop=(), split="smollm", more=None):
+def write(path, model, architecture="llama", quantize=None, drop=(), split="smollm", more=None, blocks=2):
     """A GGUF file of a model."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(64)
     writer.add_embedding_length(WIDTH)
-    writer.add_block_count(2)
+    writer.add_block_count(blocks)
     writer.add_feed_forward_length(64)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KEY_HEADS)
@@ -180,6 +180,11 @@ def test_gguf_of_an_unreadable_quantization_says_which(tmp_path, llama):
 def test_gguf_without_a_tensor_names_it(tmp_path, llama):
     with pytest.raises(EngineError, match=r"got no tensor for model\.layers\.1\.mlp\.up_proj\.weight \(1 in all\)"):
         convert(write(tmp_path / "a.gguf", llama, drop={"blk.1.ffn_up.weight"}), tmp_path / "out")
+
+
+def test_gguf_with_more_layers_than_it_declares_is_refused(tmp_path, llama):
+    with pytest.raises(EngineError, match=r"got blk\.1\.attn_q\.weight, .* \(9 in all\), expected 1 layers"):
+        convert(write(tmp_path / "a.gguf", llama, blocks=1), tmp_path / "out")
 
 
 def test_gguf_with_scaled_positions_is_refused(tmp_path, llama):

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lineal.engines.remote_code import loading_error
+from lineal.engines.loading_errors import foreign_errors, loading_error
+from lineal.engines.whole_weights import require_all_factors, require_all_tensors, require_finite, without_report
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+GENERATION_CONFIG = "generation_config.json"
 
 
 @contextmanager
@@ -45,12 +47,53 @@ def is_adapter(checkpoint: Path) -> bool:
 
 
 def stored_dtype(checkpoint: Path) -> torch.dtype:
-    """The floating-point type that a full model's config.json declares; fp32 where it declares none."""
+    """The floating-point type that a full model's config.json declares; fp32 where it declares none.
+
+    Raises:
+        EngineError: it declares another thing.
+    """
     import torch
 
-    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    config = read_config(checkpoint)
     name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-    return cast("torch.dtype", getattr(torch, name.removeprefix("torch.")))
+    found = getattr(torch, name.removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise EngineError(
+            f"{checkpoint / 'config.json'}: dtype: got {name!r}, expected torch's name of a floating-point type. Correct it."
+        )
+    return found
+
+
+def read_config(checkpoint: Path) -> dict[str, Any]:
+    """A checkpoint's config.json.
+
+    Raises:
+        EngineError: it cannot be read, or holds no object.
+    """
+    return _read_object(checkpoint / "config.json")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{path}: cannot be read: {error}. Expected a JSON object. Copy it again.") from error
+    if not isinstance(config, dict):
+        raise EngineError(f"{path}: got {type(config).__name__}, expected an object. Copy it again.")
+    return config
+
+
+def positions_of(config: Any) -> int | None:
+    """How many tokens a model's configuration allows in a row; None where it sets no limit, as Bloom's doesn't."""
+    text = config.get_text_config()
+    found = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
+    return None if found is None else int(found)
+
+
+def vocabulary_of(config: Any) -> int | None:
+    """How many ids a model reads and writes, by its configuration; None where that doesn't say."""
+    found = getattr(config.get_text_config(), "vocab_size", None)
+    return None if found is None else int(found)
 
 
 def load_full_model(checkpoint: Path, dtype: torch.dtype, quantize: bool = False) -> PreTrainedModel:
@@ -62,29 +105,69 @@ def load_full_model(checkpoint: Path, dtype: torch.dtype, quantize: bool = False
         quantize: holds linear layers in 4-bit NormalFloat on the GPU and computes with them in bf16 (arXiv:2305.14314).
 
     Raises:
-        EngineError: files are missing, of another format, or not a causal language model.
+        EngineError: files are missing, of another format, or not a causal language model, or the weights aren't whole.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    _require_language_model(checkpoint)
+    require_finite(checkpoint)
+    model, report = _loaded(AutoModelForCausalLM, checkpoint, dtype=dtype, **(_four_bits() if quantize else {}))
+    require_all_tensors(checkpoint, report)
+    return model
+
+
+def require_sound(checkpoint: Path) -> None:
+    """Checks a full model's files without holding it: its configuration, each tensor's name and shape, and its numbers.
+
+    A quantized one is left to the engine that runs it, since reading it may need that engine's packages.
+
+    Raises:
+        EngineError: as `load_full_model` and `load_reward_model`.
+    """
+    from transformers import AutoModelForCausalLM
+
+    require_finite(checkpoint)
+    if "quantization_config" in read_config(checkpoint):
+        return
+    if is_reward_model(checkpoint):
+        _load_reward_model(checkpoint, device_map={"": "meta"})
+        return
+    _require_language_model(checkpoint)
+    _, report = _loaded(AutoModelForCausalLM, checkpoint, device_map={"": "meta"})
+    require_all_tensors(checkpoint, report)
+
+
+def _require_language_model(checkpoint: Path) -> None:
     _require(checkpoint, "config.json", "*.safetensors")
+    config = read_config(checkpoint)
+    if (checkpoint / GENERATION_CONFIG).is_file():  # transformers takes a damaged one for none
+        _read_object(checkpoint / GENERATION_CONFIG)
     if is_reward_model(checkpoint):
         raise EngineError(
             f"{checkpoint}: got a reward model, expected a language model: it scores texts and writes none. "
             "Name a checkpoint that sft, dpo, kto or pretrain made."
         )
-    try:
-        with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
-                str(checkpoint), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True,
-                **(_four_bits() if quantize else {}),
-            )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    if config.get("is_encoder_decoder"):
         raise EngineError(
-            f"{checkpoint}: the model cannot be loaded: {loading_error(error)}. Expected a causal language model that "
-            "AutoModelForCausalLM reads without remote code. Write it again with save_pretrained."
+            f"{checkpoint}: got an encoder-decoder ({config.get('model_type')}), expected a model that goes on with its prompt, "
+            "such as Llama. Take one of that kind."
+        )
+
+
+def _loaded(auto: Any, checkpoint: Path, **settings: Any) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    """The model, and which of its tensors were not as in the files."""
+    try:
+        with quiet(), without_report():
+            found: tuple[PreTrainedModel, Mapping[str, Any]] = auto.from_pretrained(
+                str(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True,
+                trust_remote_code=False, use_safetensors=True, **settings,
+            )  # fmt: skip
+    except foreign_errors() as error:
+        raise EngineError(
+            f"{checkpoint}: the model cannot be loaded: {loading_error(error)}. Expected one that {auto.__name__} reads "
+            "without remote code. Copy it again, or write it again with save_pretrained."
         ) from error
-    return cast("PreTrainedModel", model)
+    return found
 
 
 def _four_bits() -> dict[str, Any]:
@@ -99,8 +182,7 @@ def _four_bits() -> dict[str, Any]:
 
 def is_reward_model(checkpoint: Path) -> bool:
     """Whether a checkpoint directory holds a model with a head that gives one number for a text."""
-    config = checkpoint / "config.json"
-    names = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.is_file() else None
+    names = read_config(checkpoint).get("architectures") if (checkpoint / "config.json").is_file() else None
     return any(str(name).endswith("ForSequenceClassification") for name in names or [])
 
 
@@ -113,27 +195,23 @@ def load_reward_model(checkpoint: Path, dtype: torch.dtype, pad_id: int) -> PreT
         pad_id: the token that padding is made of; the number is read off the last token that is another.
 
     Raises:
-        EngineError: an adapter, missing files, or an architecture without such a head.
+        EngineError: an adapter, missing files, an architecture without such a head, or weights that aren't whole.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
-    from trl.trainer.reward_trainer import suppress_seqcls_warning
-
     if is_adapter(checkpoint):
         raise EngineError(f"{checkpoint}: got a LoRA adapter, expected a full model. Start the reward model from one.")
     _require(checkpoint, "config.json", "*.safetensors")
-    try:
-        with quiet(), suppress_seqcls_warning():
-            model = AutoModelForSequenceClassification.from_pretrained(
-                str(checkpoint), dtype=dtype, num_labels=1, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise EngineError(
-            f"{checkpoint}: no reward model can be loaded: {loading_error(error)}. Expected a model that "
-            "AutoModelForSequenceClassification reads with one label."
-        ) from error
+    require_finite(checkpoint)
+    model = _load_reward_model(checkpoint, dtype=dtype)
     model.config.get_text_config().pad_token_id = pad_id
-    return cast("PreTrainedModel", model)
+    return model
+
+
+def _load_reward_model(checkpoint: Path, **settings: Any) -> PreTrainedModel:
+    from transformers import AutoModelForSequenceClassification
+
+    model, report = _loaded(AutoModelForSequenceClassification, checkpoint, num_labels=1, **settings)
+    require_all_tensors(checkpoint, report, None if is_reward_model(checkpoint) else f"{model.base_model_prefix}.")
+    return model
 
 
 def load_adapted_model(
@@ -149,21 +227,24 @@ def load_adapted_model(
         quantize: holds the base in 4 bits, as in `load_full_model`.
 
     Raises:
-        EngineError: `base` is missing or is itself an adapter, files are missing, or shapes do not fit.
+        EngineError: `base` is missing or is itself an adapter, files are missing, shapes do not fit, or weights aren't whole.
     """
     require_peft()
     from peft import PeftModel
-    from safetensors import SafetensorError
 
     _require(adapter, ADAPTER_CONFIG, ADAPTER_WEIGHTS)
     model = load_full_model(require_base(adapter, base), dtype, quantize)
+    require_finite(adapter, ADAPTER_WEIGHTS)
     try:
         with quiet():
+            warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)
             adapted = PeftModel.from_pretrained(cast(Any, model), str(adapter), is_trainable=trainable)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except foreign_errors() as error:
         raise EngineError(
-            f"{adapter}: the adapter does not fit its base {base}: {error}. Expected the base it was trained on. Pass that one."
+            f"{adapter}: the adapter does not fit its base {base}: {loading_error(error)}. Expected the base it was trained on. "
+            "Pass that one."
         ) from error
+    require_all_factors(adapter, adapter / ADAPTER_WEIGHTS, adapted)
     return adapted
 
 

@@ -61,6 +61,7 @@ class TileDecoder:
         stop_ids: tokens that end a completion.
         pad_id: what fills prompts on the left; masked everywhere.
         watch: makes what looks for stop texts in so many rows; None: none end a completion.
+        never: ids that are not drawn: a padded vocabulary has ids without a token.
     """
 
     model: PreTrainedModel
@@ -68,6 +69,7 @@ class TileDecoder:
     stop_ids: Sequence[int]
     pad_id: int
     watch: Callable[[int], TextWatch] | None = None
+    never: Sequence[int] = ()
 
     def decode(self, rows: Sequence[Row], length: int) -> Iterator[tuple[Sequence[Row], list[Decoded]]]:
         """Decode rows whose prompts pad to `length` tokens, tile by tile: the tile's rows and a result for each.
@@ -119,15 +121,18 @@ class TileDecoder:
         device, max_tokens, logits = self.model.device, self.settings.max_tokens, read.logits
         last = (read.mask[:, : read.length].sum(-1, keepdim=True) - 1).clamp(min=0)
         uniforms = _uniforms(tile, max_tokens, device)
-        stops = torch.tensor(self.stop_ids, device=device)
+        stops, never = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (self.stop_ids, self.never))
         done = torch.arange(len(tile), device=device) >= real
         drawn: list[torch.Tensor] = []
         logprobs = []
         for step in range(max_tokens):
             if step:
                 logits = self._logits(drawn[-1], last + step, read, step)
+            said = logits.log_softmax(-1)  # of all ids, as a likelihood is
+            if self.never:
+                logits = logits.index_fill(-1, never, float("-inf"))
             drawn.append(draw(logits, self.settings, uniforms[:, step : step + 1]))
-            logprobs.append(logits.log_softmax(-1).gather(-1, drawn[-1]))
+            logprobs.append(said.gather(-1, drawn[-1]))
             done = done | torch.isin(drawn[-1][:, 0], stops)
             if watch is not None:
                 done[watch.add(drawn[-1][:real, 0].tolist())] = True

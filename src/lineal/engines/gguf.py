@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lineal.engines.checkpoints import quiet, write_full_model
 from lineal.engines.tokens import load_tokenizer
+from lineal.engines.whole_weights import require_finite
 from lineal.errors import EngineError, MachineError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def convert(file: Path, output: Path, dtype: str = "float32") -> None:
         raise MachineError("a GGUF file needs the package gguf, which is not installed. Run: pip install 'lineal[gguf]'")
     reader = _opened(file)
     _refuse_rope_scaling(file, reader)
+    _refuse_further_layers(file, reader)
     with tempfile.TemporaryDirectory() as directory:
         # transformers also reads other files of the directory, which are none of the model's
         (Path(directory) / "model.gguf").symlink_to(file.resolve())
@@ -62,6 +64,7 @@ def convert(file: Path, output: Path, dtype: str = "float32") -> None:
         )
     tokenizer.save_pretrained(str(output))
     write_full_model(model, output)
+    require_finite(output)
     load_tokenizer(output)
 
 
@@ -99,6 +102,15 @@ def _refuse_rope_scaling(file: Path, reader: GGUFReader) -> None:
     found += [] if scaling == "none" else [f"{architecture}.rope.scaling.type = {scaling}"]
     if found and architecture != "gpt-oss":
         raise EngineError(f"{file}: got {', '.join(found)}, which transformers doesn't read from a GGUF file. {ORIGINAL}")
+
+
+def _refuse_further_layers(file: Path, reader: GGUFReader) -> None:
+    """Transformers leaves out layers beyond the number that the file declares."""
+    layers = _field(reader, f"{_field(reader, 'general.architecture')}.block_count", None)
+    numbers = {name: name.split(".")[1] for name in (tensor.name for tensor in reader.tensors) if name.startswith("blk.")}
+    further = [name for name, number in numbers.items() if layers is not None and number.isdigit() and int(number) >= layers]
+    if further:
+        raise EngineError(f"{file}: got {', '.join(further[:5])} ({len(further)} in all), expected {layers} layers. {ORIGINAL}")
 
 
 def _loaded(file: Path, directory: str, dtype: str) -> PreTrainedModel:

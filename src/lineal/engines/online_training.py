@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.data.conversations import Prompt, short, shown_prompt
-from lineal.engines.checkpoints import quiet
+from lineal.engines.checkpoints import positions_of, quiet, vocabulary_of
 from lineal.engines.grpo_trainer import Visit, grpo_trainer
 from lineal.engines.tokens import encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.engines.training import run_training
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.vocabulary import ids_without_token
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -145,13 +146,15 @@ def train_grpo(
 
     def prepare(model: Any, scratch: Path) -> Any:
         ids = encode_prompts(tokenizer, prompts, settings.chat)
-        _refuse_long(prompts, ids, grpo.max_tokens, int(model.config.max_position_embeddings))
+        _refuse_long(prompts, ids, grpo.max_tokens, positions_of(model.config))
         with quiet(), _explained(vllm):
             turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
             visits = [Visit(place, number, shown_prompt(prompts[place]), ids[place]) for place, number in turns]
             total = generations * at_once
+            never = ids_without_token(tokenizer, vocabulary_of(model.config))
+            how = arguments | _generating(arguments, never, vllm)
             with _stopping_at(model, stops):
-                trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, arguments, scratch, execution)
+                trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, how, scratch, execution)
         _require_one_process(trainer.accelerator.num_processes)
         return trainer
 
@@ -186,6 +189,14 @@ def require_vllm(vllm: Vllm) -> None:
         raise EngineError(f"{setting} needs a GPU, and torch finds none here. Leave grpo_vllm out to sample with transformers")
 
 
+def _generating(arguments: Mapping[str, Any], never: Sequence[int], vllm: Vllm | None) -> dict[str, Any]:
+    """TRL's `generation_kwargs`, so that some ids are never drawn; a server of vLLM takes no such wish."""
+    if not never or (vllm is not None and vllm.mode == "server"):
+        return {}
+    own = {"suppress_tokens": list(never)} if vllm is None else {"logit_bias": dict.fromkeys(never, -100.0)}
+    return {"generation_kwargs": {**arguments.get("generation_kwargs", {}), **own}}
+
+
 @contextmanager
 def _stopping_at(model: Any, stops: Sequence[int]) -> Iterator[None]:
     """Lets TRL read off the model that these tokens end a completion too; the model itself stays as it was."""
@@ -210,9 +221,9 @@ def _explained(vllm: Vllm | None) -> Iterator[None]:
         raise EngineError(f"compute.grpo_vllm: {vllm.mode}: vLLM{where} does not start: {error}") from error
 
 
-def _refuse_long(prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], max_tokens: int, positions: int) -> None:
+def _refuse_long(prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], max_tokens: int, positions: int | None) -> None:
     longest = max(range(len(ids)), key=lambda place: len(ids[place]))
-    if len(ids[longest]) + max_tokens > positions:
+    if positions is not None and len(ids[longest]) + max_tokens > positions:
         fix = "Lower max_tokens" if max_tokens >= positions else "Lower max_tokens or drop such prompts before"
         raise EngineError(
             f"grpo: prompt {short(prompts[longest])} has {len(ids[longest])} tokens, with max_tokens {max_tokens} that is more "

@@ -15,7 +15,7 @@ from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_
 from lineal.engines.processes import process_count
 from lineal.engines.scoring import Encoded, LikelihoodScorer
 from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
-from lineal.engines.training import TrainingReport, TrainingSettings, refuse_lengths, run_training
+from lineal.engines.training import TrainingReport, TrainingSettings, longest_row, refuse_lengths, run_training
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.errors import EngineError
 
@@ -275,7 +275,7 @@ def train_reward_model(
 
 def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, model: Any) -> None:
     lengths = [len(prompt) + len(completion) for prompt, completion in encoded]
-    refuse_lengths(lengths, settings, int(model.config.max_position_embeddings))
+    refuse_lengths(lengths, longest_row(model, settings))
 
 
 def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded], execution: Execution) -> list[float]:

@@ -6,6 +6,7 @@ depends on the row alone: tiles of a fixed number of rows, prompts left-padded t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +16,19 @@ from typing import TYPE_CHECKING, Any, cast
 from lineal.data.conversations import Prompt, short
 from lineal.engines.attention import use_row_stable_attention
 from lineal.engines.cache import has_full_attention
-from lineal.engines.checkpoints import is_adapter, load_adapted_model, load_full_model, require_base, stored_dtype
+from lineal.engines.checkpoints import (
+    is_adapter,
+    load_adapted_model,
+    load_full_model,
+    positions_of,
+    require_base,
+    stored_dtype,
+    vocabulary_of,
+)
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
 from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text, stop_texts_from
 from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
+from lineal.engines.vocabulary import ids_without_token, require_vocabulary
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -133,9 +143,11 @@ class Sampler:
             raise EngineError(f"batch_size: got {batch_size}, expected at least 1. Correct it.")
         self._tokenizer = load_tokenizer(checkpoint)
         self._model = load_for_inference(checkpoint, base, named_device(device))
+        require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
         self._shares_prompts = has_full_attention(self._model)
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
+        self._never = ids_without_token(self._tokenizer, vocabulary_of(self._model.config))
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
         """One completion per request, in the order of the requests; raises as `stream` does."""
@@ -161,7 +173,7 @@ class Sampler:
 
     def _decoded(self, rows: list[Row], settings: SamplingSettings, stops: Sequence[int]) -> Iterator[tuple[int, Completion]]:
         watch = None if settings.stop is None else partial(TextWatch, self._tokenizer, settings.stop)
-        decoder = TileDecoder(self._model, settings, stops, self._pad_id, watch)
+        decoder = TileDecoder(self._model, settings, stops, self._pad_id, watch, self._never)
         for length, group in _groups(rows, self._window, self._shares_prompts):
             for tile, drawn in decoder.decode(group, length):
                 yield from zip((row.index for row in tile), completions_of(self._tokenizer, drawn, settings), strict=True)
@@ -177,7 +189,7 @@ class Sampler:
         return [Row(index, encoded[request.prompt], request.seed) for index, request in enumerate(requests)]
 
     def _refuse_long(self, encoded: dict[Prompt, tuple[int, ...]], max_tokens: int) -> None:
-        positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        positions = positions_of(self._model.config)
         longest = max(encoded, key=lambda prompt: len(encoded[prompt]), default=None)
         if positions is None or longest is None or len(encoded[longest]) + max_tokens <= positions:
             return
@@ -190,7 +202,13 @@ class Sampler:
 def completions_of(
     tokenizer: PreTrainedTokenizerBase, drawn: Sequence[Decoded], settings: SamplingSettings
 ) -> Iterator[Completion]:
-    """What drawn rows say: texts, cut at the settings' stop texts."""
+    """What drawn rows say: texts, cut at the settings' stop texts.
+
+    Raises:
+        EngineError: the model gave a drawn token no number as its probability.
+    """
+    for row in drawn:
+        require_number(row.logprob, tokenizer.name_or_path)
     texts = decode_completions(tokenizer, [row.ids for row in drawn])
     for text, row in zip(texts, drawn, strict=True):
         ended = None if settings.stop is None else settings.stop.ended(text)
@@ -198,6 +216,19 @@ def completions_of(
             yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob, row.ids)
         else:
             yield Completion(ended, len(row.ids), "stop", row.logprob, ids_of_text(tokenizer, row.ids, ended))
+
+
+def require_number(logprob: float, checkpoint: str) -> None:
+    """Checks what a model said of a text.
+
+    Raises:
+        EngineError: it is no finite number.
+    """
+    if not math.isfinite(logprob):
+        raise EngineError(
+            f"{checkpoint}: the model gives a text the log-probability {logprob}, expected a finite number: its logits overflow, "
+            "though its weights are finite. Take an earlier checkpoint, or train with a lower learning rate."
+        )
 
 
 def named_device(name: str) -> torch.device:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lineal.data.conversations import Prompt
-from lineal.engines.checkpoints import is_reward_model, load_reward_model
-from lineal.engines.sampling import load_for_inference, named_device
+from lineal.engines.checkpoints import is_reward_model, load_reward_model, positions_of, vocabulary_of
+from lineal.engines.sampling import load_for_inference, named_device, require_number
 from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
+from lineal.engines.vocabulary import require_vocabulary
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class LikelihoodScorer:
     def __init__(self, checkpoint: Path, device: str = "auto", base: Path | None = None) -> None:
         self._tokenizer = load_tokenizer(checkpoint)
         self._model = load_for_inference(checkpoint, base, named_device(device))
+        require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
         """The likelihood of each (prompt, completion), in order; the prompt is given, the completion counts.
@@ -66,7 +68,10 @@ class LikelihoodScorer:
         """As `score`, for token ids; every completion has one."""
 
         def read(outputs: Any, tile: Sequence[Encoded]) -> list[Likelihood]:
-            return [_likelihood(logits, *ids) for logits, ids in zip(outputs.logits, tile, strict=False)]
+            found = [_likelihood(logits, *ids) for logits, ids in zip(outputs.logits, tile, strict=False)]
+            for one in found:
+                require_number(one.logprob, str(self._model.name_or_path))
+            return found
 
         return _scored(self._model, cast(int, self._tokenizer.pad_token_id), encoded, read, progress)
 
@@ -93,6 +98,7 @@ class RewardScorer:
         self._tokenizer = load_tokenizer(checkpoint)
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
         self._model = load_reward_model(checkpoint, torch.float32, self._pad_id).to(cast(Any, named_device(device))).eval()
+        require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
         """The reward of each (prompt, completion), in order.
@@ -102,7 +108,7 @@ class RewardScorer:
         """
 
         def read(outputs: Any, tile: Sequence[Encoded]) -> list[float]:
-            return [_finite(value) for value in outputs.logits[: len(tile), 0].tolist()]
+            return [_finite(value, str(self._model.name_or_path)) for value in outputs.logits[: len(tile), 0].tolist()]
 
         return _scored(self._model, self._pad_id, encode_pairs(self._tokenizer, pairs, chat), read, progress)
 
@@ -114,12 +120,12 @@ def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) 
     start = len(prompt) - 1
     predicted = logits[start : start + len(completion)].float().log_softmax(-1)
     chosen = predicted.gather(-1, torch.tensor(completion, device=logits.device)[:, None])
-    return Likelihood(_finite(math.fsum(chosen[:, 0].tolist())), len(completion))
+    return Likelihood(math.fsum(chosen[:, 0].tolist()), len(completion))
 
 
-def _finite(value: float) -> float:
+def _finite(value: float, checkpoint: str) -> float:
     if not math.isfinite(value):
-        raise EngineError(f"scoring: got {value}, expected a finite number. The checkpoint's weights are broken; train it again.")
+        raise EngineError(f"{checkpoint}: got the reward {value}, expected a finite number. Take an earlier checkpoint.")
     return value
 
 
@@ -147,7 +153,7 @@ def _scored(
 
 
 def _refuse_long(model: Any, encoded: Sequence[Encoded]) -> None:
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = positions_of(model.config)
     longest = max((len(prompt) + len(completion) for prompt, completion in encoded), default=0)
     if positions is not None and longest > positions:
         raise EngineError(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lineal.data.conversations import Conversation, Prompt, Turn
 from lineal.engines.chat_templates import ChatTemplate, require_template
+from lineal.engines.checkpoints import stored_dtype
 from lineal.engines.control_tokens import refuse_unknown
-from lineal.engines.remote_code import loading_error
+from lineal.engines.loading_errors import foreign_errors, loading_error
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ def load_tokenizer(checkpoint: Path, chat: bool = False) -> PreTrainedTokenizerB
             f"{checkpoint}: no tokenizer found, expected tokenizer.json or tokenizer.model in it. "
             "Copy the tokenizer files of the model into this directory."
         )
+    if (checkpoint / "config.json").is_file():  # transformers reads it for the tokenizer too
+        stored_dtype(checkpoint)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             str(checkpoint), local_files_only=True, trust_remote_code=False, padding_side="left"
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except foreign_errors() as error:
         raise EngineError(
             f"{checkpoint}: the tokenizer cannot be loaded: {loading_error(error)}. Expected files that AutoTokenizer reads "
             "without remote code. Write them again with tokenizer.save_pretrained."

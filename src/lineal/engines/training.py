@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.data.conversations import Conversation, Prompt
-from lineal.engines.checkpoints import stored_dtype, write_adapter, write_full_model
+from lineal.engines.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
 from lineal.engines.hardware import require_hardware
 from lineal.engines.processes import use_own_device
 from lineal.engines.reporting import reporting
@@ -20,6 +20,7 @@ from lineal.engines.trainable_model import trainable_model
 from lineal.engines.trainer_run import Progress, run_trainer
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.unchanged import unchanged
+from lineal.engines.vocabulary import require_vocabulary
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -193,10 +194,10 @@ def train_sft(
     tokenizer = load_tokenizer(init, settings.chat)
 
     def prepare(model: Any, scratch: Path) -> Any:
-        positions = int(model.config.max_position_embeddings)
-        rows = _tokenise(tokenizer, examples, settings, positions)
+        limit = longest_row(model, settings)
+        rows = _tokenise(tokenizer, examples, settings, limit)
         if settings.packing:
-            rows = packed(rows, min(positions, settings.max_tokens or positions))
+            rows = packed(rows, _packed_length(limit))
         return sft_trainer(model, tokenizer, rows, settings, scratch, execution)
 
     return run_training(init, base, settings, output, prepare, progress, len(examples), execution=execution)
@@ -237,6 +238,7 @@ def run_training(
     with _pinned_threads(settings.threads), torch.random.fork_rng(), reporting(execution):
         torch.manual_seed(settings.seed)
         model = (load or trainable_model)(init, base, settings)
+        require_vocabulary(load_tokenizer(init), vocabulary_of(model.config), init)
         with _scratch(execution, output) as scratch:
             trainer = prepare(model, scratch)
             logs, resumed_at = run_trainer(trainer, progress, execution)
@@ -309,7 +311,7 @@ def _pinned_threads(threads: int) -> Iterator[None]:
 
 
 def _tokenise(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], settings: TrainingSettings, positions: int
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], settings: TrainingSettings, limit: int | None
 ) -> list[dict[str, Any]]:
     pairs = iter(
         encode_pairs(tokenizer, [(row.prompt, row.completion) for row in examples if row.completion is not None], settings.chat)
@@ -317,7 +319,7 @@ def _tokenise(
     whole = [row.prompt for row in examples if row.completion is None and isinstance(row.prompt, Conversation)]
     conversations = iter(encode_conversations(tokenizer, whole))
     rows = [_labelled(*next(conversations)) if row.completion is None else _answered(*next(pairs)) for row in examples]
-    refuse_lengths([len(row["input_ids"]) for row in rows], settings, positions)
+    refuse_lengths([len(row["input_ids"]) for row in rows], limit)
     return [
         row | ({} if example.weight is None else {"weight": example.weight}) for row, example in zip(rows, examples, strict=True)
     ]
@@ -331,22 +333,33 @@ def _labelled(ids: list[int], written: list[bool]) -> dict[str, Any]:
     return {"input_ids": ids, "labels": [token if own else IGNORED_LABEL for token, own in zip(ids, written, strict=True)]}
 
 
-def refuse_lengths(lengths: Sequence[int], settings: TrainingSettings, positions: int) -> None:
-    """Checks that there are examples, and that none exceeds `max_tokens` or the model's positions.
+def longest_row(model: Any, settings: TrainingSettings) -> int | None:
+    """How many tokens an example may have: `max_tokens`, or the model's positions where those are fewer; None: any number."""
+    limits = [limit for limit in (positions_of(model.config), settings.max_tokens) if limit]
+    return min(limits, default=None)
+
+
+def refuse_lengths(lengths: Sequence[int], limit: int | None) -> None:
+    """Checks that there are examples, and that none exceeds `longest_row`.
 
     Raises:
         EngineError: there are none, or some are too long.
     """
     if not lengths:
         raise EngineError("training: got 0 examples, expected at least 1. Look at what the selection dropped.")
-    limit = min(positions, settings.max_tokens or positions)
-    too_long = sum(length > limit for length in lengths)
+    too_long = 0 if limit is None else sum(length > limit for length in lengths)
     if too_long:
         raise EngineError(
             f"training: {too_long} of {len(lengths)} examples are longer than {limit} tokens, the longest "
-            f"{max(lengths)}, expected none: nothing is cut. Raise max_tokens (the model allows {positions}) "
+            f"{max(lengths)}, expected none: nothing is cut. Raise max_tokens, if the model has more positions, "
             "or drop these rows before."
         )
+
+
+def _packed_length(limit: int | None) -> int:
+    if limit is None:
+        raise EngineError("packing: got a model without a limit of positions, expected a length of rows. Set max_tokens.")
+    return limit
 
 
 def _write(model: Any, accelerator: Any, wrapped: Any, init: Path, adapted: bool, output: Path) -> None:

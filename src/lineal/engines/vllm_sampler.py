@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from lineal.engines.adapter_fit import require_fit
-from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, stored_dtype
+from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, require_sound, stored_dtype
 from lineal.engines.decoding import Decoded
 from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings, completions_of
 from lineal.engines.tokens import encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.engines.vllm_process import VllmProcess, vllm_interpreter
+from lineal.engines.vocabulary import ids_without_token, require_vocabulary
+from lineal.engines.whole_weights import require_finite
 from lineal.errors import EngineError
 from lineal.recipe.compute import VllmCompute
 
@@ -44,7 +46,8 @@ class VllmSampler:
         facts: the step's facts; the engine adds its version and what it took from the model.
 
     Raises:
-        EngineError: no interpreter with vLLM, no tokenizer, or an adapter without its base or on another one.
+        EngineError: no interpreter with vLLM, no tokenizer, an adapter without its base or on another one, or weights that
+            aren't whole.
     """
 
     def __init__(
@@ -59,7 +62,12 @@ class VllmSampler:
         self._weights = checkpoint if self._adapter is None else require_base(checkpoint, base)
         if self._adapter is not None:
             require_fit(self._adapter, self._weights)
+            require_finite(self._adapter)
         self._tokenizer = load_tokenizer(checkpoint)
+        require_sound(self._weights)
+        size = _vocabulary(self._weights)
+        require_vocabulary(self._tokenizer, size, checkpoint)
+        self._never = ids_without_token(self._tokenizer, size)
         self._stops: dict[bool, list[int]] = {}
         self._positions = settings.max_model_len or _positions(self._weights)
         self._tokenizer_files = checkpoint
@@ -142,6 +150,7 @@ class VllmSampler:
                 "temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k,
                 "max_tokens": settings.max_tokens, "ignore_eos": True, **texts,
             },
+            "never": self._never,
         }  # fmt: skip
 
     def _require_room(self, tokens: int, positions: int | None) -> None:
@@ -227,6 +236,12 @@ def _declared_stops(weights: Path) -> list[int]:
 def _positions(weights: Path) -> int | None:
     config = _read_config(weights, "config.json")
     found: int | None = (config.get("text_config") or config).get("max_position_embeddings")
+    return found
+
+
+def _vocabulary(weights: Path) -> int | None:
+    config = _read_config(weights, "config.json")
+    found: int | None = (config.get("text_config") or config).get("vocab_size")
     return found
 
 

@@ -154,8 +154,11 @@ def _draw(engine: Any, adapter: Any, message: dict[str, Any]) -> Iterator[list[A
     from vllm.inputs import tokens_input
     from vllm.sampling_params import RequestOutputKind
 
-    prompts = message["prompts"]
-    own = {"logprobs": 0, "flat_logprobs": True, "detokenize": False, "output_kind": RequestOutputKind.FINAL_ONLY}
+    prompts, never = message["prompts"], dict.fromkeys(message["never"], -100.0) or None
+    own = {
+        "logit_bias": never, "logprobs": 0, "flat_logprobs": True, "detokenize": False,
+        "output_kind": RequestOutputKind.FINAL_ONLY,
+    }  # fmt: skip
     for place, (prompt, seed, stops) in enumerate(message["draws"]):
         settings = SamplingParams(**(own | message["sampling"]), seed=seed, stop_token_ids=stops)
         engine.add_request(str(place), tokens_input(prompts[prompt]), settings, lora_request=adapter)

@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 
 from lineal.components.base import Columns, Component, Output, Role, Workspace
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
+from lineal.engines.checkpoints import require_sound
 from lineal.errors import EngineError
 from lineal.recipe.references import ArtifactKind
 
@@ -48,3 +49,4 @@ class HubModel(Component):
             raise EngineError(f"{step.step}: cannot download {self.id} at {self.revision[:12]} ({error}). {fix}") from error
         shutil.rmtree(target / ".cache", ignore_errors=True)
         require_whole(target)
+        require_sound(target)

@@ -13,7 +13,8 @@ from pydantic import PrivateAttr
 from lineal.components.base import Columns, Component, ModelRef, Output, Role, Surroundings, Workspace, missing_package
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
 from lineal.engines.adapter_fit import require_fit
-from lineal.engines.checkpoints import is_adapter, is_reward_model
+from lineal.engines.checkpoints import is_adapter, is_reward_model, require_sound
+from lineal.engines.whole_weights import require_finite
 from lineal.errors import EngineError
 from lineal.recipe.references import ArtifactKind, Head
 
@@ -62,7 +63,7 @@ class LocalModel(Component):
 
     def _head(self) -> Head | None:
         """What its configuration says that it gives; None where it is not there yet, or cannot be read."""
-        with suppress(ValueError, AttributeError):
+        with suppress(EngineError):
             if (self._directory / "config.json").is_file():
                 return Head.REWARD if is_reward_model(self._directory) else Head.LANGUAGE
         return None
@@ -71,7 +72,7 @@ class LocalModel(Component):
         """Copies the checkpoint's files.
 
         Raises:
-            EngineError: they are no whole checkpoint, an adapter comes without its base or with another one's.
+            EngineError: they are no whole checkpoint of finite numbers, an adapter comes without its base or with another one's.
         """
         require_whole(self._directory)
         adapter = is_adapter(self._directory)
@@ -82,5 +83,8 @@ class LocalModel(Component):
             raise EngineError(f"{step.step}: got {got} in {self._directory}. {fix}")
         if adapter:
             require_fit(self._directory, step.model("base").directory)
+            require_finite(self._directory)
+        else:
+            require_sound(self._directory)
         for name, path in self.files().items():
             shutil.copyfile(path, step.directory() / name)
