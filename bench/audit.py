@@ -50,6 +50,8 @@ for sql in sys.stdin.read().split(";"):
     connection.execute(sql).fetchall()
 """
 LIMIT_MB = 1024
+TAINT, RETRACT, MOST_TIMES = "taint --where of one PROMPT", "retract of one PROMPT", 1.5
+"""A retraction takes at most so many times the processor seconds of the taint that looks for the same."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,9 @@ def cases(root: Path, rounds: int) -> list[Case]:
         Case("trace --forward PROMPT", ["trace", prompt, "--forward"], forward, 5.0),
         Case("trace --forward first CHECKPOINT", ["trace", "bench/start/checkpoint", "--forward"], None, 5.0),
         Case("trace --samples PROMPT", ["trace", prompt, "--samples"], samples_sql(root, prompt), 5.0),
-        Case("taint --where of one PROMPT", ["taint", "--where", condition],
+        Case(TAINT, ["taint", "--where", condition],
              f"SELECT filename, count(*) FROM {every} WHERE {condition} GROUP BY ALL; {forward}", 5.0),
+        Case(RETRACT, ["retract", "--dry-run", "--reason", "x", "--id", prompt], None, 7.5),
         Case("diff of two rounds", ["diff", f"bench/{earlier}", f"bench/{last}"], diff_sql(root, earlier, last), 5.0),
         Case("round --verify of the last", ["round", f"bench/{last}", "--verify"], verify_sql(root), math.inf, files),
         Case("report", ["report"], None, 30.0),
@@ -246,7 +249,17 @@ def report(arguments: argparse.Namespace, root: Path) -> int:
     print(f"start of a command {start.seconds:.2f}, of the SQL's process {sql_start.seconds:.2f}")
     head = ["command", "whole", "less start", "limit", "CPU", "peak MB", "SQL", "ratio", "SQL's CPU", "ratio", "kept"]
     print("\n".join(table(head, [line for line, _ in found])))
-    return int(not all(kept for _, kept in found))
+    return int(not all(kept for _, kept in found) or retracts_slowly([line for line, _ in found]))
+
+
+def retracts_slowly(lines: list[list[str]]) -> bool:
+    """Whether a retraction takes too long beside taint; says how long."""
+    cpu = {line[0]: float(line[4]) for line in lines if line[0] in (TAINT, RETRACT)}
+    if len(cpu) < 2:
+        return False
+    times = cpu[RETRACT] / cpu[TAINT]
+    print(f"a retraction takes {times:.2f} times the processor seconds of taint (limit {MOST_TIMES})")
+    return times > MOST_TIMES
 
 
 if __name__ == "__main__":

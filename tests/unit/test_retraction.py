@@ -313,6 +313,28 @@ def test_retraction_in_a_pipeline_is_of_all_its_seeds_and_in_one_seed_of_that_on
     assert [one.asks(key) for key in keys] == [False, True, True, False]
 
 
+def test_condition_of_one_pipeline_is_not_asked_of_the_rows_that_another_gave_it():
+    entry = Retraction(reason="x", date="2026-11-21", where="true", **{"in": "toy/round_01"})
+    (rule,) = Retractions({"bad": entry}).rules("toy")
+    assert rule.asks("toy/round_01/verified") and not rule.asks("other/round_01/verified")
+    (whole,) = Retractions({"bad": entry.model_copy(update={"within": "toy"})}).rules("toy")
+    assert whole.asks("toy/round_02/verified") and not whole.asks("other/round_02/verified")
+
+
+def test_retraction_notes_ids_for_readers_that_do_not_come_from_the_rows_that_match(root):
+    """Another verifier's verdict on the same samples: what reads only the first one's rows cannot find them by itself."""
+    path = root / "pipelines" / "tiny.yaml"
+    again = "  again:      {use: exact_match, rows: generated, name: second}\n"
+    path.write_text(path.read_text().replace("  filtered: ", again + "  filtered: "))
+    plan = plan_of(root)
+    for number in (1, 2):
+        run_step(plan, f"tiny/round_0{number}/again")
+    failed = {row["sample_id"] for row in rows(root, "tiny/round_01/again") if row["second_verdict"] == "fail"}
+    effect = add(root, where="second_verdict = 'fail' AND round = 1")
+    assert effect.lost["tiny/round_01/filtered"] == len(failed) and "tiny/round_02/filtered" not in effect.lost
+    assert set(json.loads((root / "retracted.json").read_text())["bad"]["ids"]) == failed
+
+
 def test_retract_and_contamination_warn_of_damaged_artifacts(root):
     (victim,) = (root / "artifacts" / "tiny" / "round_02" / "verified").glob("*.parquet")
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")

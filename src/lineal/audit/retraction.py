@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 from lineal.audit.catalog import Catalog, read_catalog
 from lineal.audit.keys import nearest_key
 from lineal.audit.query import connection, fetched
-from lineal.audit.taint import Matches, Tainted, descent, matching
+from lineal.audit.reach import Reach, reach_of
+from lineal.audit.taint import Matches, Tainted, matching
 from lineal.audit.whereabouts import ids_sql, row_artifacts
 from lineal.components.base import Role
 from lineal.data.store import Artifact
-from lineal.errors import ArtifactError, UsageError
+from lineal.errors import UsageError
 from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.project import Project
-from lineal.recipe.retractions import Resolution, Retraction, Retractions, Rule, of
-from lineal.step.retraction import ancestry, direct_inputs, retracted_among
+from lineal.recipe.retractions import Resolution, Retraction, Retractions, of
+from lineal.step.retraction import ancestry, direct_inputs
 from lineal.step.status import State, StepStatus, status_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_BY_ID = "every matching row"
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tup
     resolved, effects, catalog = {}, [], read_catalog(project)
     for name, entry in retractions.declared.items():
         look = _Look(plan, states, retractions, name)
-        if name not in settled:
-            look.matches = (found or {}).get(name) or _found_by_hand(catalog, project, name)
-        look.over_all_steps()
+        if name in settled:
+            look.over_all_steps()
+        else:
+            matches = (found or {}).get(name) or _found_by_hand(catalog, project, name)
+            with reach_of(catalog, matches, project.params.compute) as look.reach:
+                look.over_all_steps()
+                effects.append(Effect(name, look.reach.tainted, look.lost, look.direct))
         resolved[name] = look.resolution(entry)
-        if look.matches is not None:
-            tainted = descent(catalog, look.matches, project.params.compute)
-            effects.append(Effect(name, tainted, look.lost, look.direct))
     return resolved, effects
 
 
@@ -129,21 +130,22 @@ def _asked(catalog: Catalog, entry: Retraction) -> list[Artifact]:
 def _by_id(artifacts: list[Artifact], ids: list[str], project: Project) -> Matches:
     import pyarrow as pa
 
-    counts: dict[str, int] = {}
-    known: set[str] = set()
     with connection(project.params.compute) as opened:
         opened.register("wanted", pa.table({"id": pa.array(ids, pa.string())}))
-        for artifact in artifacts:
-            found = fetched(opened, f"SELECT id FROM ({ids_sql([artifact])}) SEMI JOIN wanted USING (id)", artifact)
-            if found:
-                counts[artifact.key] = len(found)
-                known |= {row_id for (row_id,) in found}
+        found = fetched(opened, f"SELECT id, file FROM ({ids_sql(artifacts)}) SEMI JOIN wanted USING (id)", artifacts)
+    owners = {str(path): artifact.key for artifact in artifacts for path in artifact.parquet_files()}
+    held = [(row_id, owners[file]) for row_id, file in found]
+    places = {one.key: place for place, one in enumerate(artifacts)}
+    counted = Counter(key for _, key in held)
+    known = {row_id for row_id, _ in held}
     unknown = [row_id for row_id in ids if row_id not in known]
     if unknown:
         more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
         raise UsageError(f"no row has the id {unknown[0]!r}{more}. An id is given in full; find it: lineal trace ID")
-    table: pa.Table = pa.table({"id": pa.array(sorted(known), pa.string())})
-    return Matches(f"{len(ids):,} ids", tuple(one.key for one in artifacts), (), counts, table)
+    columns = pa.array([row_id for row_id, _ in held], pa.string()), pa.array([places[key] for _, key in held], pa.int32())
+    counts = {key: counted[key] for key in places if key in counted}
+    table: pa.Table = pa.table(dict(zip(("id", "place"), columns, strict=True)))
+    return Matches(f"{len(ids):,} ids", tuple(places), (), counts, table, places)
 
 
 @dataclass
@@ -158,7 +160,7 @@ class _Look:
     states: Mapping[str, StepStatus]
     retractions: Retractions
     name: str
-    matches: Matches | None = None
+    reach: Reach | None = None
     lost: dict[str, int] = field(default_factory=dict)
     direct: dict[str, list[str]] = field(default_factory=dict)
     _ids: set[str] = field(default_factory=set)
@@ -169,9 +171,9 @@ class _Look:
         for step in self.plan.steps.values():
             follows = any(maker.key in self._changing for maker in self.plan.upstream(step))
             role = step.component.role
-            if role is Role.TRAINER and self.matches is not None and direct_inputs(self.plan, step):
+            if role is Role.TRAINER and self.reach is not None and direct_inputs(self.plan, step):
                 self._look_at_trainer(step)
-            taken = self._rows_taken(step) if role is Role.SELECTOR and self.matches is not None else 0
+            taken = self._rows_taken(step) if role is Role.SELECTOR and self.reach is not None else 0
             if follows or taken or (role is Role.SELECTOR and not self._can_stay(step)):
                 self._changing.add(step.key)
             elif role is Role.SELECTOR:
@@ -189,7 +191,7 @@ class _Look:
     def _can_stay(self, step: Step) -> bool:
         """Whether a selection that loses no row is up to date, or was recorded as untouched and cannot be asked."""
         if self.states[step.key].state is State.DONE:
-            return self.matches is not None or step.key in self._recorded().untouched
+            return self.reach is not None or step.key in self._recorded().untouched
         return step.key in self._recorded().untouched and self._lacks_something(step)
 
     def _lacks_something(self, step: Step) -> bool:
@@ -197,40 +199,27 @@ class _Look:
 
     def _rows_taken(self, step: Step) -> int:
         """How many rows a selection loses; one that is stale applies the retraction anyway, so that is only reported of it."""
-        pending, noted = self.states[step.key].state is not State.DONE, set(self._ids)
+        pending = self.states[step.key].state is not State.DONE
         read = [key for keys in step.inputs.values() for key in keys]
-        try:
-            count = len(self._retracted(step, read) or self._retracted(step, [step.key]))
-        except ArtifactError:
-            if not pending:
-                raise
-            count = 0
+        count = self._retracted(step, read, not pending) or self._retracted(step, [step.key], not pending)
         if count:
             self.lost[step.key] = count
-        if pending:
-            self._ids = noted
         return 0 if pending else count
 
     def _look_at_trainer(self, step: Step) -> None:
-        read = [key for key in direct_inputs(self.plan, step) if self._retracted(step, [key])]
+        read = [key for key in direct_inputs(self.plan, step) if self._retracted(step, [key], True)]
         if read:
             self.direct[step.key] = read
 
-    def _retracted(self, step: Step, keys: list[str]) -> set[str]:
-        """Retracted rows among artifacts; notes the matching rows that the condition alone would not find again from there."""
-        known = ancestry(self.plan, keys)
-        rules = [rule for rule in self.retractions.rules(step.pipeline) if rule.name == self.name]
-        if self.matches is not None:
-            rules.append(Rule(_BY_ID, "", None, "", self._matching_ids()))
-        found = retracted_among(self.plan, keys, rules, known)
-        own, every = set(found.get(self.name, [])), set(found.get(_BY_ID, []))
-        if every - own:
-            above = retracted_among(self.plan, [one.key for one in known.artifacts], rules, known)
-            self._ids |= set(self._matching_ids()) & set(above[_BY_ID]) - set(above.get(self.name, []))
-        return own | every
-
-    def _matching_ids(self) -> tuple[str, ...]:
-        return tuple(self.matches.ids["id"].unique().to_pylist()) if self.matches is not None else ()
+    def _retracted(self, step: Step, keys: list[str], notes: bool) -> int:
+        """How many retracted rows artifacts hold; notes the matching ones that the condition would not find from there."""
+        assert self.reach is not None
+        count = self.reach.count(keys)
+        rule = next((rule for rule in self.retractions.rules(step.pipeline) if rule.name == self.name), None)
+        if count and notes and (rule is None or rule.where is not None):
+            above = [one.key for one in ancestry(self.plan, keys).artifacts]
+            self._ids |= self.reach.beyond(keys, above, rule)
+        return count
 
 
 def effect_json(effect: Effect) -> dict[str, Any]:

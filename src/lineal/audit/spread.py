@@ -57,11 +57,16 @@ class Touched:
         return self.made + self.influenced
 
 
+HELD, BORN = "made_held", "made_born"
+"""Tables that a walk keeps on request: (place, id), the made rows that an artifact holds by its place in `Walk.places`; and
+(id, parent), which of them was made from which."""
+
+
 class _Ids:
     """One kind of touched rows: artifacts of which all rows are, and the ids of others in a table."""
 
     def __init__(self, name: str, opened: duckdb.DuckDBPyConnection) -> None:
-        self._opened, self._table, self.hits = opened, name, f"{name}_hits"
+        self._opened, self._table, self.hits, self.born = opened, name, f"{name}_hits", f"{name}_latest_born"
         self._filled = False
         self.whole: set[str] = set()
         opened.execute(f"CREATE TEMP TABLE {name} (id VARCHAR)")
@@ -82,7 +87,9 @@ class _Ids:
         found = [f"SELECT id, judged FROM {rows} lines SEMI JOIN {known} ON lines.id = known.id"] if by_id else []
         if by_parents:
             lines = f"(SELECT id, judged, unnest(parents) AS parent FROM {rows}) lines"
-            found.append(f"SELECT id, judged FROM {lines} SEMI JOIN {known} ON lines.parent = known.id")
+            born = f"SELECT lines.* FROM {lines} SEMI JOIN {known} ON lines.parent = known.id"
+            fetched(self._opened, f"CREATE OR REPLACE TEMP TABLE {self.born} AS {born}", [artifact, *wholes])
+            found.append(f"SELECT id, judged FROM {self.born}")
         sql = found[0] if not by_parents else f"SELECT DISTINCT * FROM ({' UNION ALL '.join(found)})"
         fetched(self._opened, f"CREATE OR REPLACE TEMP TABLE {self.hits} AS {sql}", [artifact, *wholes])
         count = number(self._opened, f"SELECT count(*) FROM {self.hits}")
@@ -97,10 +104,12 @@ class _Ids:
         latest, fresh, found = f"{self.hits}_latest", f"{self.hits}_fresh", 0
         self._opened.execute(f"CREATE OR REPLACE TEMP TABLE {latest} AS SELECT id FROM {self.hits}")
         lines = f"(SELECT id, judged, unnest(parents) AS parent FROM {rows_sql(artifact)}) lines"
-        born = f"SELECT DISTINCT id, judged FROM {lines} SEMI JOIN {latest} known ON lines.parent = known.id"
+        children = f"CREATE OR REPLACE TEMP TABLE {fresh}_born AS FROM {lines} SEMI JOIN {latest} ON parent = {latest}.id"
         while self._has_children(artifact, latest):
-            sql = f"CREATE OR REPLACE TEMP TABLE {fresh} AS FROM ({born}) born ANTI JOIN {self.hits} USING (id)"
-            fetched(self._opened, sql, artifact)
+            fetched(self._opened, children, artifact)
+            self._opened.execute(f"INSERT INTO {self.born} FROM {fresh}_born")
+            born = f"(SELECT DISTINCT id, judged FROM {fresh}_born)"
+            self._opened.execute(f"CREATE OR REPLACE TEMP TABLE {fresh} AS FROM {born} born ANTI JOIN {self.hits} USING (id)")
             self._opened.execute(f"INSERT INTO {self.hits} FROM {fresh}")
             self._opened.execute(f"CREATE OR REPLACE TEMP TABLE {latest} AS SELECT id FROM {fresh}")
             found += number(self._opened, f"SELECT count(*) FROM {fresh}")
@@ -114,14 +123,28 @@ class _Ids:
 
 
 class Walk:
-    """Visits artifacts in order and remembers which rows of each are touched; good for one walk."""
+    """Visits artifacts in order and remembers which rows of each are touched; good for one walk.
 
-    def __init__(self, catalog: Catalog, opened: duckdb.DuckDBPyConnection, pipeline: str | None = None) -> None:
+    Args:
+        catalog: the project's artifacts.
+        opened: a connection; its tables are the walk's own.
+        pipeline: only this pipeline's artifacts; default: all.
+        keeps: fill the tables `HELD` and `BORN`.
+    """
+
+    def __init__(
+        self, catalog: Catalog, opened: duckdb.DuckDBPyConnection, pipeline: str | None = None, keeps: bool = False
+    ) -> None:
         self._catalog, self._opened, self._pipeline = catalog, opened, pipeline
         self._made, self._influenced = _Ids("made", opened), _Ids("influenced", opened)
         self._starts: set[str] = set()
         self._target: str | None = None
         self._touched: dict[str, Touched] = {}
+        self._keeps = keeps
+        self.places: dict[str, int] = {}
+        if keeps:
+            opened.execute(f"CREATE TEMP TABLE {HELD} (place INTEGER, id VARCHAR)")
+            opened.execute(f"CREATE TEMP TABLE {BORN} (id VARCHAR, parent VARCHAR)")
 
     def from_artifact(self, key: str) -> list[Touched]:
         """What was made from an artifact, itself first.
@@ -198,7 +221,17 @@ class Walk:
         shares = any(id_column(one) == id_column(artifact) for one in inputs)
         by_parents = "parents" in artifact.manifest.columns and not passes
         by_id = not by_parents or shares or not inputs or artifact.key in self._starts
-        return ids.spread(artifact, inputs, by_id, by_parents)
+        count = ids.spread(artifact, inputs, by_id, by_parents)
+        if count and self._keeps and ids is self._made:
+            self._keep(artifact, by_parents)
+        return count
+
+    def _keep(self, artifact: Artifact, by_parents: bool) -> None:
+        """Puts the made rows of an artifact, as its visit found them, into the tables that stay."""
+        place = self.places.setdefault(artifact.key, len(self.places))
+        self._opened.execute(f"INSERT INTO {HELD} SELECT {place}, id FROM {self._made.hits}")
+        if by_parents:
+            self._opened.execute(f"INSERT INTO {BORN} SELECT DISTINCT id, parent FROM {self._made.born}")
 
     def _examples(self, artifact: Artifact) -> tuple[tuple[str, ...], dict[str, int]]:
         """Some ids of an artifact's made rows, and their number by what was judged of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from lineal.audit.catalog import Catalog
 from lineal.audit.forward import forward_json, forward_text
 from lineal.audit.keys import NOTHING
 from lineal.audit.query import LOCKS, connection, fetched, first_lines, parquet, require_condition, unreadable
-from lineal.audit.spread import Touched, Walk
+from lineal.audit.spread import Touched, Walk, number
 from lineal.audit.terminal import cut
 from lineal.audit.whereabouts import has_ids, id_column, row_artifacts, row_inputs, twins
 from lineal.components.selectors.query import literal, quoted
@@ -80,7 +80,8 @@ class Matches:
     Attributes:
         where: what they have in common.
         searched, passed_over, counts: see `Tainted`; `counts` is its `matched`.
-        ids: a table of one column `id`; an id may stand in it several times.
+        ids: a table of (id, place): which row, and where.
+        places: by key, the place in `ids` of an artifact that has some, or that was asked for ids; equal ones share theirs.
     """
 
     where: str
@@ -88,6 +89,7 @@ class Matches:
     passed_over: tuple[str, ...]
     counts: Mapping[str, int]
     ids: pa.Table
+    places: Mapping[str, int]
 
 
 def matching(artifacts: list[Artifact], where: str, compute: Compute) -> Matches:
@@ -95,7 +97,7 @@ def matching(artifacts: list[Artifact], where: str, compute: Compute) -> Matches
     search = _Search(artifacts, where)
     with connection(compute) as locked:
         search.run(locked)
-    return Matches(where, tuple(search.searched), tuple(search.passed_over), search.counts, search.matches())
+    return Matches(where, tuple(search.searched), tuple(search.passed_over), search.counts, search.matches(), search.places)
 
 
 def descent(catalog: Catalog, matches: Matches, compute: Compute) -> Tainted:
@@ -104,12 +106,28 @@ def descent(catalog: Catalog, matches: Matches, compute: Compute) -> Tainted:
     Raises:
         ArtifactError: rows cannot be read.
     """
-    holding = [catalog.artifacts[key] for key in matches.counts]
     with connection(compute) as opened:
-        opened.register("matches", matches.ids)
-        opened.execute("CREATE TABLE tainted AS SELECT DISTINCT id FROM matches")
-        rows = int(fetched(opened, "SELECT count(*) FROM tainted", holding)[0][0])
-        touched = Walk(catalog, opened).from_rows("tainted", _with_same_rows(catalog, holding)) if rows else []
+        return walked(Walk(catalog, opened), catalog, opened, matches, ())
+
+
+def walked(
+    walk: Walk, catalog: Catalog, opened: duckdb.DuckDBPyConnection, matches: Matches, more: Iterable[Artifact]
+) -> Tainted:
+    """Has a walk go over everything that descends from some rows; leaves their ids in the table `matched`.
+
+    Args:
+        walk: the walk.
+        catalog: the project's artifacts.
+        opened: the walk's connection.
+        matches: the rows.
+        more: artifacts to begin at besides those in which the rows match.
+    """
+    holding = [catalog.artifacts[key] for key in matches.counts]
+    opened.register("matches", matches.ids)
+    opened.execute("CREATE TABLE matched AS SELECT DISTINCT id FROM matches")
+    rows = number(opened, "SELECT count(*) FROM matched")
+    starts = {one.key: one for one in (*_with_same_rows(catalog, holding), *more)}
+    touched = walk.from_rows("matched", starts.values()) if rows else []
     return Tainted(matches.where, matches.searched, matches.passed_over, matches.counts, rows, tuple(touched))
 
 
@@ -123,6 +141,7 @@ class _Search:
         self.searched: list[str] = []
         self.passed_over: list[str] = []
         self.counts: dict[str, int] = {}
+        self.places: dict[str, int] = {}
 
     def run(self, opened: duckdb.DuckDBPyConnection) -> None:
         """Fills in what was searched and what was found; artifacts with the same bytes are read once."""
@@ -161,6 +180,7 @@ class _Search:
             raise self._refused(artifact, error) from error
         if found.num_rows:
             self.counts |= dict.fromkeys(keys, found.num_rows)
+            self.places |= dict.fromkeys(keys, len(self._found))
             self._found.append(found)
         return None
 
@@ -177,10 +197,12 @@ class _Search:
         return f"columns here: {', '.join(names)}"
 
     def matches(self) -> pa.Table:
-        """The ids that were found."""
+        """The ids that were found, each with its place."""
         import pyarrow as pa
 
-        return pa.concat_tables([pa.schema([("id", pa.string())]).empty_table(), *self._found])
+        found = enumerate(self._found)
+        placed = [one.append_column("place", pa.repeat(pa.scalar(place, pa.int32()), len(one))) for place, one in found]
+        return pa.concat_tables([pa.schema([("id", pa.string()), ("place", pa.int32())]).empty_table(), *placed])
 
 
 def _with_same_rows(catalog: Catalog, artifacts: list[Artifact]) -> list[Artifact]:

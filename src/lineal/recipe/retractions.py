@@ -108,6 +108,7 @@ class Rule:
         where: the condition; None when only ids are retracted here.
         within: the step, or the round, whose rows the condition is asked of; '' for all.
         ids: retracted rows.
+        entry: what it is of, which says with the pipeline whose rows are meant; no part of the identity.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Rule:
     where: str | None
     within: str
     ids: tuple[str, ...]
+    entry: Retraction | None = None
 
     def identity(self) -> dict[str, Any]:
         """What of it decides a selection's bytes."""
@@ -123,8 +125,7 @@ class Rule:
 
     def asks(self, artifact_key: str) -> bool:
         """Whether the condition is asked of an artifact's rows."""
-        key = artifact_key.partition("/")[2]
-        return self.where is not None and (not self.within or key == self.within or key.startswith(f"{self.within}/"))
+        return self.where is not None and (self.entry is None or self.entry.asks(artifact_key))
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Retractions:
             own, _, within = (entry.within or pipeline).partition("/")
             where = entry.where if own in (pipeline, declared_name(pipeline)) else None
             if where is not None or ids:
-                found.append(Rule(name, entry.reason, where, within if where else "", ids))
+                found.append(Rule(name, entry.reason, where, within if where else "", ids, entry))
         return tuple(found)
 
     def in_force(self, selection: str) -> tuple[Rule, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lineal.components.selectors.guard import check_query
 from lineal.components.selectors.header import Selector
@@ -12,6 +13,9 @@ from lineal.data.schema import row_key
 from lineal.data.store import Artifact
 from lineal.errors import DeclarationError
 from lineal.recipe.retractions import RETRACTIONS, Rule
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Rule, wanted: Sequence[str]) -> list[str]:
@@ -27,9 +31,7 @@ def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Ru
         DeclarationError: the condition may not run.
     """
     run = session.connection.execute
-    if rule.where is not None:
-        asked = Selector(rule.name, Path(), _shown(rule), _query("rows", rule), "")
-        check_query(session.connection, asked, ["rows"])
+    require_steady(session.connection, rule)
     run("CREATE OR REPLACE TEMP TABLE retracted (id VARCHAR)")
     run("CREATE OR REPLACE TEMP TABLE latest (id VARCHAR)")
     if rule.ids:
@@ -43,6 +45,16 @@ def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Ru
     every = " UNION ALL ".join(f"SELECT row_id FROM {quoted(view)}" for view in wanted)
     sql = f"SELECT DISTINCT row_id FROM ({every}) SEMI JOIN retracted ON row_id = id ORDER BY row_id"
     return [row_id for (row_id,) in session.fetch(sql)]
+
+
+def require_steady(connection: duckdb.DuckDBPyConnection, rule: Rule) -> None:
+    """Looks a retraction's condition through, as a selector's SQL.
+
+    Raises:
+        DeclarationError: it may not run.
+    """
+    if rule.where is not None:
+        check_query(connection, Selector(rule.name, Path(), _shown(rule), _query("rows", rule), ""), ["rows"])
 
 
 def _take(session: Session, rows: str) -> None:
