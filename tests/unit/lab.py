@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lineal.components.base import Surroundings
+from lineal.components.controllers.values import values_of
 from lineal.components.registry import Registry
 from lineal.data.manifest import Manifest, content_digest, list_files
 from lineal.data.store import Rows, open_artifact
@@ -57,6 +58,7 @@ class Lab:
         made = {name: self._publish(workspace, name, output.kind) for name, output in planned.items()}
         for name, output in planned.items():
             assert set(made[name].manifest.columns) == set(output.columns)
+            assert output.values is None or set(values_of(made[name])) <= set(output.values)
         return made
 
     def _workspace(self, step, inputs, round_number=0):

@@ -61,6 +61,7 @@ class Output:
         adapter_of: for an adapter, the field whose model it sits on; who reads the adapter reads that model too.
         head: what a model gives; None where that shows only when it is loaded.
         head_of: where a model gives what another one does, the field of that other one.
+        values: for settings and metrics, the names of the values; None where they show only when it is made.
     """
 
     kind: ArtifactKind
@@ -68,6 +69,7 @@ class Output:
     adapter_of: str | None = None
     head: Head | None = Head.LANGUAGE
     head_of: str | None = None
+    values: Columns | None = None
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,10 @@ class Unroller:
         steps = self._targets(item, setting, reference, place)
         if len(steps) != 1:
             raise self._error(item, setting, f"{str(reference)!r} names {len(steps)} artifacts, but a setting takes one value")
+        values = steps[0].outputs[""].values
+        if values is not None and reference.part not in values:
+            known = did_you_mean(str(reference.part), values)
+            raise self._error(item, setting, f"{reference.node!r} gives no value {reference.part!r}. {known}")
         return steps[0].key
 
     def _targets(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:

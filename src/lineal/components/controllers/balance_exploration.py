@@ -44,7 +44,7 @@ class BalanceExploration(Component):
         return {"rows": ("prompt_id", "completion", "verdict", "score", "temperature")}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.SETTINGS)}
+        return {MAIN: Output(ArtifactKind.SETTINGS, values=("temperature", "threshold", "balance_score"))}
 
     def run(self, step: Workspace) -> None:
         """Scores every pair of settings and writes the best, and the grid beside it."""

@@ -42,7 +42,7 @@ class FollowReward(Component):
         return {"rows": ("verdict",)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.SETTINGS)}
+        return {MAIN: Output(ArtifactKind.SETTINGS, values=("difficulty", "pass_rate"))}
 
     def run(self, step: Workspace) -> None:
         """Moves the target."""

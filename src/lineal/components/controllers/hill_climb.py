@@ -32,7 +32,7 @@ class HillClimb(Component):
     step: Annotated[float, Gt(0)]
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.SETTINGS)}
+        return {MAIN: Output(ArtifactKind.SETTINGS, values=("value", "best_value", "best_score", "direction"))}
 
     def run(self, step: Workspace) -> None:
         """Takes one step."""

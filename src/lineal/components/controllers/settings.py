@@ -39,7 +39,7 @@ class Settings(Component):
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         """One artifact of settings."""
-        return {MAIN: Output(ArtifactKind.SETTINGS)}
+        return {MAIN: Output(ArtifactKind.SETTINGS, values=tuple(self.values()))}
 
     def run(self, step: Workspace) -> None:
         """Writes `settings.json`."""

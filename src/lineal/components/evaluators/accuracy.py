@@ -14,7 +14,6 @@ from lineal.components.verifiers.base import ERROR, PASS, VERDICT
 from lineal.data.estimates import mean
 from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
-from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +29,7 @@ class Accuracy(JudgedDraws):
     seeded: ClassVar[bool] = False  # decoding is greedy
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.METRICS, merged(self.drawn_columns(inputs["prompts"]), VERDICT))}
+        return {"": self.metrics("accuracy", "count", "errors", columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT))}
 
     def run(self, step: Workspace) -> None:
         """Decodes, judges, and writes rows and metrics."""

@@ -13,7 +13,6 @@ from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluatio
 from lineal.components.selectors.query import open_session, quoted
 from lineal.data.estimates import Estimate, Figure, ratio
 from lineal.errors import DataError
-from lineal.recipe.references import ArtifactKind
 
 Counts = tuple[int, int, int, int]
 """A prompt's rows that both pass, that the truth alone passes, that the judge alone passes, and that both fail."""
@@ -51,7 +50,7 @@ class Agreement(Evaluator):
         return {"rows": (*judge, _column(self.truth, "verdict"))}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.METRICS)}
+        return {MAIN: self.metrics(*NUMBERS)}
 
     def run(self, step: Workspace) -> None:
         """Counts, over all rows and by difficulty."""
@@ -74,6 +73,9 @@ class Agreement(Evaluator):
         )
 
 
+NUMBERS = (
+    "agreement", "passed", "right", "count", "errors", "auc", "precision", "gap", "sensitivity", "specificity", "balanced"
+)  # fmt: skip
 _CELLS = """
     SELECT prompt, min(difficulty), count(*) FILTER (passed AND right_), count(*) FILTER (NOT passed AND right_),
         count(*) FILTER (passed AND NOT right_), count(*) FILTER (NOT passed AND NOT right_) FROM judged GROUP BY prompt

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
-from lineal.components.evaluators.metrics import Asked
+from lineal.components.evaluators.metrics import HIGH, LOW, Asked
 from lineal.components.selectors.query import Session
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
@@ -26,6 +26,10 @@ class Evaluator(Component):
 
     role: ClassVar[Role] = Role.EVALUATOR
     version: ClassVar[int] = 2
+
+    def metrics(self, *names: str, columns: Columns = ()) -> Output:
+        """The artifact of these numbers, with the bounds of the headline's interval; `columns` where it has rows too."""
+        return Output(ArtifactKind.METRICS, columns, values=(*names, LOW, HIGH))
 
 
 class SampleEvaluator(Evaluator):
@@ -49,7 +53,11 @@ class SampleEvaluator(Evaluator):
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         """One artifact of metrics."""
-        return {MAIN: Output(ArtifactKind.METRICS)}
+        return {MAIN: self.metrics("prompts", *self.numbers())}
+
+    def numbers(self) -> Columns:
+        """What it writes beside the number of prompts."""
+        raise NotImplementedError
 
 
 def by_prompt(session: Session, query: str) -> list[Asked[Any]]:

@@ -28,7 +28,7 @@ from lineal.engines.factory import open_likelihood, open_reward_model
 from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
-from lineal.recipe.references import Accepts, ArtifactKind
+from lineal.recipe.references import Accepts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,7 +90,9 @@ class BestOfN(JudgedDraws):
         return f"best_of_{max(self.k or [self.samples])}"
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.METRICS, merged(self.drawn_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
+        at_k = (f"{name}_{k}" for k in self.k or [self.samples] for name in ("best_of", "pass_at"))
+        numbers = ("prompts", "pass_at_1", *at_k, f"majority_at_{self.samples}", "ranked_right", "left_out")
+        return {"": self.metrics(*numbers, columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
 
     def run(self, step: Workspace) -> None:
         """Samples, judges, scores, and writes rows and metrics."""

@@ -10,7 +10,6 @@ from lineal.components.evaluators.base import Evaluator, by_prompt, require_samp
 from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import open_session
 from lineal.data.estimates import mean, ratio
-from lineal.recipe.references import ArtifactKind
 
 _COUNTS = """
     WITH answers AS (SELECT prompt_id, completion, count(*) AS votes FROM rows GROUP BY ALL), tallies AS (
@@ -45,7 +44,7 @@ class Diversity(Evaluator):
         return {"rows": ("prompt_id", "completion", "verdict")}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.METRICS)}
+        return {MAIN: self.metrics("prompts", "distinct_share", "distinct_right", "vote_agreement")}
 
     def run(self, step: Workspace) -> None:
         """Counts each prompt's completions."""

@@ -11,7 +11,6 @@ from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import open_session
 from lineal.components.verifiers.base import Share
 from lineal.data.estimates import mean, ratio
-from lineal.recipe.references import ArtifactKind
 
 _COUNTS = """
     SELECT prompt_id, min(difficulty), count(*) FILTER (verdict = 'pass'), count(*)
@@ -42,7 +41,7 @@ class HeadTail(Evaluator):
         return {"rows": ("prompt_id", "verdict")}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.METRICS)}
+        return {MAIN: self.metrics("prompts", "head_share", "tail_share", "unsolved_share", "tail_of_right")}
 
     def run(self, step: Workspace) -> None:
         """Rates each prompt."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lineal.components.base import Workspace
+from lineal.components.base import Columns, Workspace
 from lineal.components.evaluators.base import SampleEvaluator, by_prompt, require_samples
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.components.selectors.query import open_session
@@ -26,6 +26,9 @@ class MajorityAtK(SampleEvaluator):
     """
 
     extract: Pattern | None = None
+
+    def numbers(self) -> Columns:
+        return tuple(f"majority_at_{k}" for k in self.k)
 
     def run(self, step: Workspace) -> None:
         """Lets the samples vote."""

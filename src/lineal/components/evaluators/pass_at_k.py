@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import comb
 
-from lineal.components.base import Workspace
+from lineal.components.base import Columns, Workspace
 from lineal.components.evaluators.base import SampleEvaluator, by_prompt, require_samples
 from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import open_session
@@ -26,6 +26,9 @@ class PassAtK(SampleEvaluator):
     Samples whose verdict is an error are no samples. A prompt with fewer than k others is left out of that k, and
     counted in `left_out_at_k`.
     """
+
+    def numbers(self) -> Columns:
+        return ("errors", *(f"{name}_at_{k}" for k in self.k for name in ("pass", "left_out")))
 
     def run(self, step: Workspace) -> None:
         """Counts samples and passes of each prompt."""

@@ -14,7 +14,6 @@ from lineal.components.selectors.query import literal, open_session
 from lineal.components.verifiers.base import Share
 from lineal.data.estimates import ratio
 from lineal.errors import DataError
-from lineal.recipe.references import ArtifactKind
 
 Counts = tuple[int, int, int]
 """A prompt's right rows, refusing ones, and all of them."""
@@ -43,7 +42,7 @@ class Refusals(Evaluator):
         return {"rows": ("completion", "verdict")}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.METRICS)}
+        return {MAIN: self.metrics("count", "precision", "refusal_rate", "objective")}
 
     def run(self, step: Workspace) -> None:
         """Counts answers and refusals."""

@@ -11,12 +11,14 @@ from lineal.components.evaluators.metrics import Numbers, write_evaluation
 from lineal.components.selectors.query import Session, open_session
 from lineal.data.estimates import mean
 from lineal.errors import DataError
-from lineal.recipe.references import ArtifactKind
 
 _PAIRS = """
     SELECT prompt_id, NULL, b.verdict = 'pass', a.verdict = 'pass' FROM before b JOIN after a USING (prompt_id)
     WHERE a.verdict IN ('pass', 'fail') AND b.verdict IN ('pass', 'fail')
 """
+
+
+_WORDS = {True: "right", False: "wrong"}
 
 
 class Transitions(Evaluator):
@@ -36,7 +38,7 @@ class Transitions(Evaluator):
         return {"before": ("prompt_id", "verdict"), "after": ("prompt_id", "verdict")}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.METRICS)}
+        return {MAIN: self.metrics("prompts", *(f"{one}_to_{other}" for one in _WORDS.values() for other in _WORDS.values()))}
 
     def run(self, step: Workspace) -> None:
         """Compares prompt by prompt."""
@@ -57,11 +59,10 @@ class Transitions(Evaluator):
 
 
 def _shares(pairs: list[tuple[bool, bool]]) -> Numbers:
-    words = {True: "right", False: "wrong"}
     return {
         "prompts": len(pairs),
         **{
-            f"{words[before]}_to_{words[after]}": mean([float(pair == (before, after)) for pair in pairs])
+            f"{_WORDS[before]}_to_{_WORDS[after]}": mean([float(pair == (before, after)) for pair in pairs])
             for before in (True, False)
             for after in (True, False)
         },
