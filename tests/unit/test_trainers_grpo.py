@@ -405,7 +405,7 @@ MISTAKES = [
         {"rewards": {"rm": {"use": "reward", "scorrer": "x"}}},
         "rewards.rm.scorrer\n *unknown key 'scorrer'. Did you mean 'scorer'",
     ),
-    ({"rewards": {"right": {"use": "exact_match", "weight": "2"}}}, "rewards.right.weight: got '2', expected a number"),
+    ({"rewards": {"right": {"use": "exact_match", "weight": "2"}}}, "rewards.right.weight: got '2', expected a finite number"),
     ({"rewards": {"Right": "exact_match"}}, "must be a lower-case word"),
     ({"importance_sampling_level": "sequence"}, "works with the losses grpo, sapo, luspo only"),
     ({"loss": "luspo"}, "luspo needs importance_sampling_level: sequence"),

@@ -172,6 +172,22 @@ def test_kto_refuses_one_kind_of_label(lab: Lab) -> None:
         lab.run("kto", "round_01/checkpoint", {"rows": rows, "init": rows}, **SHORT)
 
 
+@pytest.mark.parametrize("worth", [float("nan"), float("inf"), "nan", "much"])
+@pytest.mark.parametrize(
+    ("use", "setting"), [("sft", "weight"), ("dpo", "weight"), ("dpo", "margin"), ("reward_model", "margin")]
+)
+def test_trainer_refuses_weights_and_margins_that_are_no_finite_numbers(
+    lab: Lab, use: str, setting: str, worth: float | str
+) -> None:
+    usual = "1.5" if isinstance(worth, str) else 1.5  # a csv file has texts alone
+    rows = lab.put(
+        "round_01/pairs", [{**row, **PAIRS[index], "worth": worth if index == 2 else usual} for index, row in enumerate(LABELS)]
+    )
+    message = rf"1 of 16 rows have no finite number in 'worth', the first of them \(row 3\) {worth!r}"
+    with pytest.raises(DataError, match=message):
+        lab.run(use, "round_01/checkpoint", {"rows": rows, "init": rows}, **{setting: "worth", **SHORT})
+
+
 def test_trainer_refuses_gaps_and_no_rows(lab: Lab) -> None:
     gap = lab.put("round_01/pairs", [PAIRS[0], {**PAIRS[1], "lead": None}])
     with pytest.raises(DataError, match="1 of 2 rows have no 'lead'"):

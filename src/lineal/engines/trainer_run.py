@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.checkpoints import quiet
+from lineal.engines.finite import require_finite_step
 from lineal.engines.processes import process_count, shared_batch
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.training_saves import last_save, resuming, saver, step_of
@@ -23,6 +24,7 @@ FIXED_ARGUMENTS: dict[str, Any] = {
     "optim": "adamw_torch_fused",
     "logging_strategy": "steps",
     "logging_steps": 1,
+    "logging_nan_inf_filter": False,  # else a loss of nan is shown as 0
 }
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -80,14 +82,20 @@ def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -
     Returns:
         each step's figures (`loss`, `learning_rate`, `num_tokens` so far, ...), in order, those before the save included,
         and the step of that save, 0 where there was none.
+
+    Raises:
+        EngineError: the training diverged.
     """
     from transformers import PrinterCallback, TrainerCallback
 
     class Reporter(TrainerCallback):
-        """Passes each step's figures on."""
+        """Checks each step's figures, before the step is saved, and passes them on."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if progress is not None and logs and "loss" in logs:
+            if not logs or "loss" not in logs:
+                return
+            require_finite_step(state.global_step, state.max_steps, logs)
+            if progress is not None:
                 progress(state.global_step, state.max_steps, dict(logs))
 
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.data.conversations import Conversation, Prompt
 from lineal.engines.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
+from lineal.engines.finite import require_finite_weights
 from lineal.engines.hardware import require_hardware
 from lineal.engines.processes import use_own_device
 from lineal.engines.reporting import reporting
@@ -369,9 +370,14 @@ def _write(model: Any, accelerator: Any, wrapped: Any, init: Path, adapted: bool
     if not accelerator.is_main_process:
         return
     if adapted:
+        require_finite_weights((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
         write_adapter(model, output, weights)
     elif weights is None:
-        write_full_model(model.to(stored_dtype(init)), output)
+        stored = model.to(stored_dtype(init))
+        require_finite_weights(stored.named_parameters())
+        write_full_model(stored, output)
     else:
-        write_full_model(model, output, {name: part.to(stored_dtype(init)) for name, part in weights.items()})
+        parts = {name: part.to(stored_dtype(init)) for name, part in weights.items()}
+        require_finite_weights(parts.items())
+        write_full_model(model, output, parts)
     copy_tokenizer(init, output)

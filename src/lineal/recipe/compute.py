@@ -59,9 +59,9 @@ def _cluster_address(value: str) -> str:
 
 
 class Strict(BaseModel):
-    """Frozen, and closed to unknown keys."""
+    """Frozen, closed to unknown keys, and to numbers that are none or infinite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False)
 
 
 class Request(Strict):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, model_validator
 
 from lineal.components.base import Columns, Component, Role, RowsRef, Workspace, merged, missing_package
@@ -32,7 +33,8 @@ START = "start"
 IDS_OF = {"completion": "token_ids", "chosen": "chosen_token_ids", "rejected": "rejected_token_ids"}
 """By a column of texts, the ids that it was sampled as."""
 AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, *IDS_OF.values())
-Fraction = Annotated[float, Ge(0), Le(1)]
+LearningRate = Annotated[float, Gt(0), Le(1)]
+"""AdamW moves a weight by about this much a step."""
 Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
 """A column of numbers, such as the rows' weights; left out of the identity where none is named."""
 Target = Literal["completion", "answer", "messages"]
@@ -70,11 +72,11 @@ class Trainer(Component):
     epochs: Annotated[float, Gt(0)] | None = None
     batch_size: Positive = 64
     gradient_accumulation: Positive = 1
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: LearningRate = 1e-3
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup: Warmup = 0.05
     weight_decay: Annotated[float, Ge(0)] = 0.01
-    beta2: Fraction = 0.99
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.99
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
     max_tokens: Positive | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -254,8 +256,29 @@ def answers_of(table: pa.Table, column: str = "completion", ends: Ends = True) -
 
 
 def weights_of(table: pa.Table, column: str | None) -> list[float | None]:
-    """The rows' weights; None for each where no column is named."""
-    return [None] * table.num_rows if column is None else [float(value) for value in table[column].to_pylist()]
+    """The rows' weights; None for each where no column is named.
+
+    Raises:
+        DataError: a value is no finite number.
+    """
+    if column is None:
+        return [None] * table.num_rows
+    values = table[column].to_pylist()
+    numbers = [_number(value) for value in values]
+    wrong = [place for place, number in enumerate(numbers) if not isfinite(number)]
+    if wrong:
+        message = (
+            f"{len(wrong):,} of {len(values):,} rows have no finite number in {column!r}, the first of them (row {wrong[0] + 1})"
+        )
+        raise DataError(f"{message} {values[wrong[0]]!r}. Mend the column, or drop such rows before")
+    return list(numbers)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return nan
 
 
 def _fake(step: Workspace) -> None:

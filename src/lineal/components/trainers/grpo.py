@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from math import prod
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le
@@ -13,9 +13,9 @@ from pydantic import Field, PrivateAttr, model_validator
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import require_distinct_prompts
 from lineal.components.generators.sample import KeepsIds
-from lineal.components.trainers.base import Trainer
+from lineal.components.trainers.base import LearningRate, Trainer
 from lineal.components.trainers.lora import Lora
-from lineal.components.trainers.preference import Factor, LearningRate, checkpoint_in
+from lineal.components.trainers.preference import Factor, checkpoint_in
 from lineal.components.trainers.rollouts import ROLLOUT_COLUMNS, ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
 from lineal.components.verifiers.base import AddsColumns
 from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready
@@ -224,6 +224,6 @@ def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surround
     """
     settings: dict[str, Any] = {"use": declared} if isinstance(declared, str) else dict(declared)
     weight = settings.pop("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise ValueError(f"{REWARDS}.{name}.weight: got {weight!r}, expected a number")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
+        raise ValueError(f"{REWARDS}.{name}.weight: got {weight!r}, expected a finite number")
     return Reward(embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name), float(weight))

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 from pydantic import Field
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace, merged
-from lineal.components.trainers.base import Trainer, answers_of, complete_rows, weights_of
+from lineal.components.trainers.base import LearningRate, Trainer, answers_of, complete_rows, weights_of
 from lineal.components.trainers.ends import Ends, EndsSetting
 from lineal.components.trainers.lora import Lora
 from lineal.data.conversations import prompts_of
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Factor = Annotated[float, Ge(0)]
 Beta = Annotated[float, Gt(0)]
-LearningRate = Annotated[float, Gt(0)]
 
 
 class PreferenceTrainer(Trainer):

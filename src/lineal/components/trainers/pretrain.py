@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Gt
 
 from lineal.components.base import Columns, Output, Workspace
-from lineal.components.trainers.base import SupervisedTrainer, Target
+from lineal.components.trainers.base import LearningRate, SupervisedTrainer, Target
 from lineal.data.ids import row_seed
 from lineal.engines.processes import process_index
 from lineal.recipe.compute import Positive
@@ -26,7 +26,7 @@ class Pretrain(SupervisedTrainer):
     """
 
     target: Target = "answer"
-    learning_rate: Annotated[float, Gt(0)] = 3e-3
+    learning_rate: LearningRate = 3e-3
     hidden_size: Positive = 128
     layers: Positive = 2
     heads: Positive = 2

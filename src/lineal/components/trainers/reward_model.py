@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from lineal.components.base import AnyModelRef, Columns, Output, RowsRef, Workspace
-from lineal.components.trainers.base import Trainer, Weight
+from lineal.components.trainers.base import LearningRate, Trainer, Weight
 from lineal.components.trainers.ends import EndsSetting
-from lineal.components.trainers.preference import Factor, LearningRate, pair_columns, preferences
+from lineal.components.trainers.preference import Factor, pair_columns, preferences
 from lineal.recipe.references import ArtifactKind, Head
 
 

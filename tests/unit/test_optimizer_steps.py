@@ -1,0 +1,48 @@
+"""What holds for the optimizer steps of every trainer and loss: the first one learns, and one that diverges ends the training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lineal.engines.training import Example, train_sft
+from lineal.errors import EngineError
+from tests.unit.every_trainer import TRAINERS
+from tests.unit.tiny_models import SETTINGS, tiny_model, weights
+
+pytestmark = pytest.mark.model
+ONE_OF_A_KIND = [
+    "sft", "sft weight", "sft lora", "sft packing", "dpo sigmoid", "dpo weight, margin, nll_weight", "kto", "orpo", "simpo",
+    "reward_model", "grpo dapo",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("init") / "checkpoint")
+
+
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
+def test_training_of_one_step_that_is_all_warmup_learns(init: Path, tmp_path: Path, name: str) -> None:
+    seen = []
+    one = replace(SETTINGS, steps=1, warmup=0.05, weight_decay=0.0)
+    report = TRAINERS[name](init, one, tmp_path / "out", lambda *figures: seen.append(figures[2]["learning_rate"]))
+    assert seen == [pytest.approx(SETTINGS.learning_rate / 2)]
+    assert not report.unchanged and weights(tmp_path / "out") != weights(init)
+
+
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
+def test_training_that_diverges_is_an_error_and_writes_nothing(init: Path, tmp_path: Path, name: str) -> None:
+    wild = replace(SETTINGS, steps=3, warmup=0.0, learning_rate=1e30)
+    with pytest.raises(EngineError, match=r"of optimizer step [23] of 3 is (nan|inf), .* diverged, and nothing is published"):
+        TRAINERS[name](init, wild, tmp_path / "out", None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_the_last_step_made_infinite_are_an_error(init: Path, tmp_path: Path) -> None:
+    wild = replace(SETTINGS, steps=1, warmup=0.0, learning_rate=1e39)
+    with pytest.raises(EngineError, match=r"embed_tokens.weight and \d+ more have values that are not finite after the last"):
+        train_sft(init, [Example("abc=", "abc")], wild, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
