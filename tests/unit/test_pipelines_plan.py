@@ -28,13 +28,17 @@ REAL = {"rest_em", "irpo", "control_unfiltered"}
 """Pipelines that a pretrained model runs too (`make real`)."""
 
 
-def planned(root: Path, name: str, profile: str, rounds: int = 3) -> Plan:
-    """The shipped pipeline's plan in a project without its models, and with empty files where it has its data."""
+def planned(root: Path, name: str, profile: str, rounds: int | None = 3) -> Plan:
+    """The shipped pipeline's plan in a project without its models, and with empty files where it has its data.
+
+    `rounds: None` leaves the number to the pipeline.
+    """
     shutil.copytree(ROOT / "pipelines", root / "pipelines")
     (root / "data").mkdir()
     for path in re.findall(r"path: (data/\S+\.jsonl)", (ROOT / "pipelines" / f"{name}.yaml").read_text()):
         (root / path).touch()
-    (root / "params.yaml").write_text(f"rounds: {rounds}\nprofile: {profile}\nactive: [{name}]\n")
+    own = f"pipelines: {{{name}: {{rounds: {rounds}}}}}\n" if rounds else ""
+    (root / "params.yaml").write_text(f"profile: {profile}\nactive: [{name}]\n{own}")
     return make_plan(open_project(root))
 
 
