@@ -163,6 +163,16 @@ def test_program_output_may_be_near_where_a_tolerance_says_so(lab):
     assert [row["score"] for row in near] == [1.0, 1.0, 0.5, 0.5, 0.0]
 
 
+@needs_sandbox
+def test_run_program_passes_what_comes_to_its_end_and_keeps_what_it_printed(lab):
+    rows = [
+        {"completion": text, "input": "3"} for text in ("print(int(input()) * 2)", "print(1); 1 / 0", "while True: pass", "x =")
+    ]
+    found = judged(lab, "run_program", rows, timeout=1)
+    assert [(row["verdict"], row["output"]) for row in found] == [("pass", "6\n"), ("fail", None), ("fail", None), ("fail", None)]
+    assert found[1]["detail"] == "ZeroDivisionError: division by zero"
+
+
 def test_program_output_of_two_verifiers_stand_side_by_side(lab):
     first = lab.run("program_output", "round_01/first", {"rows": lab.put("round_01/g", [
         {"sample_id": "s", "prompt_id": "p", "prompt": "?", "completion": "print(1)", "answer": "1"}])})[""]  # fmt: skip

@@ -231,6 +231,20 @@ def test_a_broken_entry_is_an_error_and_not_a_wrong_answer(lab):
     assert [verdict for verdict, _, _ in verdicts(lab, "task_score", rows)] == ["error"]
 
 
+@pytest.mark.parametrize("metric", ["chrf", "chrf++", "bleu"])
+def test_text_metric_scores_as_sacrebleu_does(lab, metric):
+    sacrebleu = pytest.importorskip("sacrebleu")
+    texts = ("the cat sat on the mat", "the cat sat on a mat")
+    by_hand = (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** (1 / 4)
+    words = {"chrf": 0, "chrf++": 2}.get(metric)
+    score = by_hand if words is None else sacrebleu.sentence_chrf(texts[0], [texts[1]], word_order=words).score / 100
+    rows = generated(lab, [texts, ("the mat now on", "the mat now on"), ("dog", ""), ("", "dog")])
+    found = verdicts(lab, "text_metric", rows, metric=metric, threshold=0.9)
+    assert [verdict for verdict, _, _ in found] == ["fail", "pass", "error", "fail"]
+    assert found[0][1] == pytest.approx(score, abs=1e-6) and found[1][1] == 1.0 and found[3][1] == 0.0
+    assert found[2][2] == "ValueError: the reference answer is empty"
+
+
 @pytest.mark.parametrize("text", ["x**2 + 3*x", "2.5*sin(x) + C", "(1 + 2)/3", "max(1, 2)"])
 def test_formulas_are_formulas(text):
     assert is_formula(text)

@@ -37,6 +37,7 @@ BUILT_IN: dict[str, str] = {
     "task_score": "lineal.components.verifiers.task_score:TaskScore",
     "choice": "lineal.components.verifiers.choice:Choice",
     "choice_likelihood": "lineal.components.verifiers.choice_likelihood:ChoiceLikelihood",
+    "text_metric": "lineal.components.verifiers.text_metric:TextMetric",
     "structured_match": "lineal.components.verifiers.structured_match:StructuredMatch",
     "judge": "lineal.components.verifiers.judge:Judge",
     "reward": "lineal.components.verifiers.reward:Reward",
@@ -44,6 +45,7 @@ BUILT_IN: dict[str, str] = {
     "labels": "lineal.components.verifiers.labels:Labels",
     "unit_tests": "lineal.components.verifiers.unit_tests:UnitTests",
     "program_output": "lineal.components.verifiers.program_output:ProgramOutput",
+    "run_program": "lineal.components.verifiers.run_program:RunProgram",
     # selection
     "select": "lineal.components.selectors.select:Select",
     # trainers

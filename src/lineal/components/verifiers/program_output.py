@@ -11,9 +11,9 @@ import pydantic
 from annotated_types import Ge, Lt
 
 from lineal.components.base import Columns
-from lineal.components.sandbox.values import printable, read_answer
+from lineal.components.sandbox.values import printable
 from lineal.components.verifiers.base import FAIL, PASS, VERDICT
-from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, told
+from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, ended
 from lineal.data.schema import types_of
 
 
@@ -41,12 +41,9 @@ class ProgramOutput(ProgramVerifier):
 
 
 def _compared(wanted_text: str, line: bytes, tolerance: float) -> Outcome:
-    try:
-        answer = read_answer(line, 0)
-    except ValueError as error:
-        return Outcome(FAIL, 0.0, str(error))
-    if answer.raised is not None:
-        return Outcome(FAIL, 0.0, told(answer.raised))
+    answer = ended(line)
+    if isinstance(answer, Outcome):
+        return answer
     wanted, printed, output = _lines(wanted_text), _lines(answer.output), printable(answer.output)
     right = sum(_is_same_line(ours, theirs, tolerance) for ours, theirs in zip(wanted, printed, strict=False))
     if right == len(wanted) == len(printed):

@@ -16,6 +16,7 @@ from lineal.components.isolated.worker import WALL_FACTOR
 from lineal.components.sandbox.bubblewrap import Limits, require
 from lineal.components.sandbox.conversation import Reply
 from lineal.components.sandbox.pool import SandboxPool
+from lineal.components.sandbox.values import Answer, read_answer
 from lineal.components.verifiers.base import ERROR, FAIL, VERDICT, Judged, RowVerifier
 from lineal.data.schema import arrow_type
 from lineal.engines.ray_fan_out import Work
@@ -145,6 +146,17 @@ class ProgramVerifier(RowVerifier):
     def _job(self, row: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         source = _PLACE.sub(lambda place: str(row[place[1]]), self.template)
         return {"name": self.name_inside, "source": source, "input": row.get("input") or "", **asked}
+
+
+def ended(line: bytes) -> Answer | Outcome:
+    """What a program answered that came to its end; else a fail that says what it did."""
+    try:
+        answer = read_answer(line, 0)
+    except ValueError as error:
+        return Outcome(FAIL, 0.0, str(error))
+    if answer.raised is not None:
+        return Outcome(FAIL, 0.0, told(answer.raised))
+    return answer
 
 
 def _cut_short(reply: Reply) -> Outcome | None:

@@ -53,7 +53,11 @@ class ScoredVerifier(RowVerifier):
         """Asks the pool for each row."""
         assert self._pool is not None
         rows = table.select([name for name in self._sent if name in table.column_names]).to_pylist()
-        return _judged(self._told(answer, progress) for answer in self._pool.map(rows))
+        return _judged(self._told(answer, progress) for answer in self._pool.map({**row, **self.also_sent()} for row in rows))
+
+    def also_sent(self) -> dict[str, Any]:
+        """What the function gets beside the row's own columns."""
+        return {}
 
     @property
     def _sent(self) -> Columns:
