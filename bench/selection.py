@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from lineal.components.selectors.header import read_selector
 from lineal.components.selectors.query import UNIFORM
 from lineal.components.selectors.select import Select
 from lineal.data.manifest import Manifest, content_digest, list_files
+from lineal.data.schema import row_key
 from lineal.data.store import ROWS_PER_FILE, Artifact, open_artifact, write_rows
 from lineal.data.workspace import Workspace
 from lineal.recipe.compute import Compute
@@ -70,24 +71,34 @@ def select_step(artifact: Artifact, selector: str, target: Path) -> None:
     component.run(Workspace(target, "round_01/filtered", 1, 0, Compute(), {"rows": (artifact,)}, target))
 
 
-def bare_duckdb(artifact: Artifact, selector: str, target: Path) -> None:
-    """The same SQL by hand."""
+def bare_session(inputs: Mapping[str, Artifact], selector: str, target: Path) -> Any:
+    """A connection with a view for each input, and the table `decided` that the selector's query gives by hand."""
     import duckdb
 
-    target.mkdir()
     read = read_selector(selector, SELECTORS / f"{selector}.sql", selector)
-    paths = ", ".join(f"'{path}'" for path in artifact.parquet_files())
     compute = Compute()
     config = {"threads": compute.worker_count, "memory_limit": compute.memory_limit, "temp_directory": str(target / "spill")}
     connection = duckdb.connect(":memory:", config=config)
     connection.execute(UNIFORM)
-    connection.execute(
-        f"CREATE VIEW rows AS SELECT *, sample_id AS row_id, {ROWS_PER_FILE} * file_index::BIGINT + file_row_number AS position "
-        f"FROM read_parquet([{paths}], file_row_number = true)"
-    )
-    arguments = {**read.arguments(SETTINGS[selector]), "seed": 0}
+    for name, artifact in inputs.items():
+        columns = dict(artifact.manifest.columns)
+        missing = [f"NULL::VARCHAR AS {one}" for one in read.optional if one not in columns]
+        paths = ", ".join(f"'{path}'" for path in artifact.parquet_files())
+        listed = ", ".join(["*", *missing, f"{row_key(tuple(columns))} AS row_id"])
+        connection.execute(
+            f"CREATE VIEW {name} AS SELECT {listed}, {ROWS_PER_FILE} * file_index::BIGINT + file_row_number AS position "
+            f"FROM read_parquet([{paths}], file_row_number = true)"
+        )
+    arguments = {**read.arguments(SETTINGS.get(selector, {})), "seed": 0}
     used = {name: value for name, value in arguments.items() if f"${name}" in read.query}
     connection.execute(f"CREATE TEMP TABLE decided AS {read.query}", used)
+    return connection
+
+
+def bare_duckdb(artifact: Artifact, selector: str, target: Path) -> None:
+    """The same SQL by hand."""
+    target.mkdir()
+    connection = bare_session({"rows": artifact}, selector, target)
     for decision in ("kept", "dropped"):
         connection.execute(
             f"COPY (SELECT r.*, d.decision, d.reason FROM rows r JOIN decided d ON r.row_id = d.row_id WHERE d.decision = "

@@ -1,11 +1,14 @@
 """Completions that were finished before a step died are not sampled again."""
 
 import json
+import time
 
 import pytest
 
+from lineal.data.conversations import conversation_of, plain_values
+from lineal.data.ids import digest_of
 from lineal.engines.fake import FakeSampler
-from lineal.engines.journal import SavedSampler
+from lineal.engines.journal import SavedSampler, whole_lines
 from lineal.engines.sampling import Request, SamplingSettings
 
 SETTINGS = SamplingSettings(max_tokens=8)
@@ -67,3 +70,36 @@ def test_progress_counts_saved_and_drawn_rows(tmp_path):
     saved(tmp_path, Dying()).sample(REQUESTS[:5], SETTINGS)
     saved(tmp_path, Dying()).sample(REQUESTS, SETTINGS, calls.append)
     assert calls == [5] + [1] * 7
+
+
+class Waiting:
+    """The fake engine that gives a few completions and then none, until the file holds them."""
+
+    in_flight = 1
+
+    def __init__(self, path):
+        self.path, self.found = path, []
+
+    def stream(self, requests, settings):
+        for index, completion in FakeSampler().stream(requests, settings):
+            if index == 3:
+                deadline = time.monotonic() + 30
+                while len(self.found) < 3 and time.monotonic() < deadline:
+                    self.found = whole_lines(self.path)
+            yield index, completion
+
+
+def test_finished_completions_are_saved_while_the_engine_waits(tmp_path):
+    engine = Waiting(tmp_path / "unsaved" / "model.jsonl")
+    saved(tmp_path, engine).sample(REQUESTS, SETTINGS)
+    assert len(engine.found) == 3
+    assert len(whole_lines(engine.path)) == len(REQUESTS)
+
+
+def test_requests_are_known_by_the_digest_of_prompt_seed_and_settings(tmp_path):
+    """As ever: a step that an earlier version began goes on with what that one saved."""
+    talk = conversation_of([{"role": "user", "content": "cab="}])
+    requests = [*REQUESTS, Request(talk, 7), Request(talk, 8)]
+    saved(tmp_path, Dying()).sample(requests, SETTINGS)
+    keys = [json.loads(line)[0] for line in whole_lines(tmp_path / "unsaved" / "model.jsonl")]
+    assert keys == [digest_of([plain_values(one.prompt), one.seed, SETTINGS.described()]) for one in requests]

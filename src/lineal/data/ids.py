@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,50 @@ def canonical_json(value: Any) -> str:
     Raises:
         TypeError: the value has no canonical form (NaN, infinities, sets, objects).
     """
-    return json.dumps(_canonical(value, "value"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return _written(value)
+    except TypeError:
+        raise TypeError(next(_formless(value, "value"))) from None
 
 
-def _canonical(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, bool | str | int):
-        return value
+def _written(value: Any) -> str:
+    """Rows are made of texts, whole numbers and lists of them, which therefore stand first."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, int):
+        return int.__repr__(value) if not isinstance(value, bool) else "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    return "null" if value is None else _written_number(value) if isinstance(value, float) else _written_mapping(value)
+
+
+def _written_number(value: float) -> str:
+    if not math.isfinite(value):
+        raise TypeError
+    return repr(int(value)) if value.is_integer() and abs(value) < 2**53 else float.__repr__(value)
+
+
+def _written_mapping(value: Any) -> str:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError
+    return f"{{{','.join([f'{encode_basestring(key)}:{_written(value[key])}' for key in sorted(value)])}}}"
+
+
+def _formless(value: Any, where: str) -> Iterator[str]:
+    """What in a value has no canonical form, and where."""
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise TypeError(f"{where} is {value}: a digest needs finite numbers")
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, Mapping):
+            yield f"{where} is {value}: a digest needs finite numbers"
+    elif isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"{where} has keys that are not strings")
-        return {key: _canonical(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    raise TypeError(f"{where} is a {type(value).__name__}, which has no canonical form")
+            yield f"{where} has keys that are not strings"
+        for key, item in value.items():
+            yield from _formless(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _formless(item, f"{where}[{index}]")
+    elif value is not None and not isinstance(value, bool | str | int):
+        yield f"{where} is a {type(value).__name__}, which has no canonical form"
 
 
 def digest_of(value: Any) -> str:
@@ -51,10 +78,24 @@ def file_digest(path: Path) -> str:
 
 def row_id(*provenance: str | int | float | list[str]) -> str:
     """The id of a row made from this provenance."""
-    return hashlib.sha256(canonical_json(list(provenance)).encode()).hexdigest()[:ID_DIGITS]
+    return hashlib.sha256(canonical_json(provenance).encode()).hexdigest()[:ID_DIGITS]
 
 
 def row_seed(run_seed: int, step: str, *which: str | int) -> int:
     """The 64-bit seed of one row's randomness, from the run's seed, the step and the row."""
-    text = canonical_json([run_seed, step, *which])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return seed_of_list([canonical_json(part) for part in (run_seed, step, *which)])
+
+
+def digest_of_list(texts: Iterable[str]) -> str:
+    """`digest_of` a list, from the canonical JSON of its items: what many lists share need be written once only."""
+    return hashlib.sha256(f"[{','.join(texts)}]".encode()).hexdigest()
+
+
+def id_of_list(texts: Iterable[str]) -> str:
+    """`row_id`, from the canonical JSON of its parts."""
+    return digest_of_list(texts)[:ID_DIGITS]
+
+
+def seed_of_list(texts: Iterable[str]) -> int:
+    """`row_seed`, from the canonical JSON of its parts."""
+    return int.from_bytes(hashlib.sha256(f"[{','.join(texts)}]".encode()).digest()[:8], "big")

@@ -31,7 +31,8 @@ class Progress:
         self._done += units
         now = time.monotonic()
         self._first = self._first or (now, units)
-        if now - self._said >= (QUIET_SECONDS if sys.stderr.isatty() else LOG_SECONDS):
+        silence = now - self._said
+        if silence >= LOG_SECONDS or (silence >= QUIET_SECONDS and sys.stderr.isatty()):
             self._said = now
             self._say(self._line(now, note))
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from lineal.data.conversations import plain_values
-from lineal.data.ids import digest_of
+from lineal.data.ids import canonical_json, digest_of_list
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 
 if TYPE_CHECKING:
     from lineal.engines.factory import CompletionSource
+
+FLUSH_SECONDS = 0.2
+"""How long a finished completion may wait until it is saved: what a kill costs is sampling these again."""
 
 
 class SavedSampler:
@@ -44,7 +49,7 @@ class SavedSampler:
         Raises:
             EngineError: what the engine raises; the finished completions are saved.
         """
-        keys = [digest_of([plain_values(request.prompt), request.seed, settings.described()]) for request in requests]
+        keys = _keys(requests, settings)
         saved = _read(self._path)
         found = {index: saved[key] for index, key in enumerate(keys) if key in saved}
         if found:
@@ -59,11 +64,78 @@ class SavedSampler:
     def _drawn(self, requests: Sequence[tuple[Request, str]], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
         if not requests:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8", buffering=1) as stream:
+        with _Lines(self._path) as lines:
             for index, completion in self._engine.stream([request for request, _ in requests], settings):
-                stream.write(json.dumps([requests[index][1], *completion.__dict__.values()]) + "\n")
+                lines.add(f"[{', '.join(map(_json, (requests[index][1], *completion.__dict__.values())))}]")
                 yield index, completion
+
+
+class _Lines:
+    """Lines that are added to a file within `FLUSH_SECONDS`, by a thread of its own while a `with` holds, and at its end.
+
+    A write for each takes as long as all else that is done for a short completion; and an engine may wait long before its next.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("ab")
+        self._waiting: list[str] = []
+        self._ended = threading.Event()
+        self._failure: OSError | None = None
+        self._thread = threading.Thread(target=self._write_often, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def add(self, line: str) -> None:
+        """Has a line written soon.
+
+        Raises:
+            OSError: an earlier one could not be.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._waiting.append(line)
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        with self._stream:
+            self._write()
+
+    def _write_often(self) -> None:
+        try:
+            while not self._ended.wait(FLUSH_SECONDS):
+                self._write()
+        except OSError as error:
+            self._failure = error
+
+    def _write(self) -> None:
+        """Writes what waits; `add` may put lines behind it meanwhile."""
+        count = len(self._waiting)
+        if count:
+            self._stream.write(("\n".join(self._waiting[:count]) + "\n").encode())
+            self._stream.flush()
+            del self._waiting[:count]
+
+
+def _json(value: Any) -> str:
+    """`json.dumps`, which makes an encoder anew for each list that it is given."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    return repr(value) if type(value) is int else "null" if value is None else json.dumps(value)
+
+
+def _keys(requests: Sequence[Request], settings: SamplingSettings) -> list[str]:
+    """What identifies each request: the digest of its prompt, seed and settings, of which the last is one for all."""
+    described, prompt, text = canonical_json(settings.described()), None, ""
+    found = []
+    for request in requests:
+        if request.prompt is not prompt:  # all samples of a prompt follow each other
+            prompt, text = request.prompt, canonical_json(plain_values(request.prompt))
+        found.append(digest_of_list((text, str(request.seed), described)))
+    return found
 
 
 def _read(path: Path) -> dict[str, Completion]:

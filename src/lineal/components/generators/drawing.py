@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -11,7 +11,7 @@ from annotated_types import Ge
 from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.data.conversations import MESSAGE_COLUMNS, Prompt, plain_values, prompt_of, require_answerable
-from lineal.data.ids import digest_of, row_id, row_seed
+from lineal.data.ids import canonical_json, digest_of, id_of_list, seed_of_list
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.data.store import Rows
 from lineal.engines.journal import SavedSampler
@@ -105,6 +105,11 @@ class Draw:
     goes_on: bool = False
     shown: Callable[[Mapping[str, Any]], list[str]] = lambda row: []
 
+    @property
+    def indices(self) -> range:
+        """The samples' `sample_index`es."""
+        return range(self.first_index, self.first_index + self.samples)
+
 
 def require_distinct_prompts(rows: Rows, key: str) -> None:
     """Raises when a prompt stands twice: its samples would have the same ids.
@@ -140,49 +145,149 @@ def draw_rows(
     """The samples of some prompt rows, in the order prompt, sample index."""
     import pyarrow as pa
 
-    checkpoint = step.model("model").digest
-    per_draw = [_draw_one(step, sampler, prompts, draw, checkpoint, advance) for draw in draws]
-    rows = [row for group in zip(*per_draw, strict=True) for samples in group for row in samples]
-    extra = [name for name in prompts.column_names if carried(name) and name not in COLUMNS]
     adds = merged(*(draw.adds for draw in draws))
-    known = tuple(name for name in sampled_columns(tuple(prompts.column_names), adds) if name in COLUMNS)
-    schema = pa.schema([*arrow_schema(known), *(prompts.schema.field(name) for name in extra)])
-    return pa.Table.from_pylist(rows, schema=schema)
+    columns = sampled_columns(tuple(prompts.column_names), adds)
+    known = tuple(name for name in columns if name in COLUMNS)
+    schema = pa.schema([*arrow_schema(known), *(prompts.schema.field(name) for name in columns if name not in COLUMNS)])
+    drawn = pa.concat_tables([_draw_one(step, sampler, prompts, draw, schema, advance) for draw in draws])
+    return drawn if len(draws) == 1 else drawn.take(_by_prompt(prompts.num_rows, [draw.samples for draw in draws]))
+
+
+def _by_prompt(prompts: int, samples: list[int]) -> list[int]:
+    """Where the rows of several draws stand one draw after another, in the order prompt, draw, sample."""
+    starts = [prompts * sum(samples[:draw]) for draw in range(len(samples))]
+    return [
+        start + prompt * count + sample
+        for prompt in range(prompts)
+        for start, count in zip(starts, samples, strict=True)
+        for sample in range(count)
+    ]
+
+
+class _Columns(dict[str, list[Any]]):
+    """A table's columns in Python, each made when it is first asked for: rows may have a thousand that nobody reads."""
+
+    def __init__(self, table: pa.Table) -> None:
+        super().__init__()
+        self.table = table
+        self.names = set(table.column_names)
+
+    def __missing__(self, name: str) -> list[Any]:
+        if name not in self.names:
+            raise KeyError(name)
+        values: list[Any] = self.table[name].to_pylist()
+        self[name] = values
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Row(Mapping[str, Any]):
+    """One row of a table."""
+
+    columns: _Columns
+    place: int
+
+    def __getitem__(self, name: str) -> Any:
+        return self.columns[name][self.place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns.table.column_names)
+
+    def __len__(self) -> int:
+        return len(self.columns.table.column_names)
 
 
 def _draw_one(
-    step: Workspace, sampler: SavedSampler, prompts: pa.Table, draw: Draw, checkpoint: str, advance: Callable[[int], None]
-) -> list[list[dict[str, Any]]]:
-    """By prompt, the rows of one draw."""
-    sources = prompts.to_pylist()
-    indices = range(draw.first_index, draw.first_index + draw.samples)
-    own_word = [] if draw.seed_by is None else [draw.seed_by]
-    seeds = [[row_seed(step.seed, step.step, row[draw.by], index, *own_word) for index in indices] for row in sources]
+    step: Workspace, sampler: SavedSampler, prompts: pa.Table, draw: Draw, schema: pa.Schema, advance: Callable[[int], None]
+) -> pa.Table:
+    """The rows of one draw, prompt by prompt."""
+    columns = _Columns(prompts)
+    sources = [_Row(columns, place) for place in range(prompts.num_rows)]
     given = [draw.render(row) for row in sources]
     for prompt in () if draw.goes_on else given:
         require_answerable(prompt)
+    names = columns[draw.by] if sources else []
+    seeds = _seeds(step, draw, names)
     requests = [Request(prompt, seed) for prompt, own in zip(given, seeds, strict=True) for seed in own]
     with step.timed("sample"):
-        completions = iter(sampler.sample(requests, draw.settings, advance))
-    settings = digest_of([draw.settings.described(), draw.hinted])
-    key = row_key(prompts.column_names)
+        completions = sampler.sample(requests, draw.settings, advance)
+    step.facts["tokens"] = step.facts.get("tokens", 0) + sum(completion.tokens for completion in completions)
+    checkpoint = step.model("model").digest
+    values = _told(completions) | {
+        "sample_id": _ids(checkpoint, draw, names, seeds, given),
+        "sample_index": list(draw.indices) * len(sources),
+        "seed": [seed for own in seeds for seed in own],
+    }
+    key = columns[row_key(prompts.column_names)] if sources else []
+    by_prompt = {"parents": [[own, *draw.shown(row)] for own, row in zip(key, sources, strict=True)]}
+    by_prompt |= {} if draw.hinted else _as_columns(given, columns)
+    facts = {"temperature": draw.settings.temperature, "hinted": draw.hinted, "round": step.round, "checkpoint": checkpoint}
+    return _table(schema, prompts, draw.samples, values, by_prompt, facts)
+
+
+def _table(
+    schema: pa.Schema,
+    prompts: pa.Table,
+    samples: int,
+    values: Mapping[str, list[Any]],
+    by_prompt: Mapping[str, list[Any]],
+    facts: Mapping[str, Any],
+) -> pa.Table:
+    """Rows of what each sample, each prompt and all of them say; the other columns are the prompts' own and stay in Arrow."""
+    import pyarrow as pa
+
+    count = prompts.num_rows * samples
+    places = pa.array([place for place in range(prompts.num_rows) for _ in range(samples)], pa.int64())
+
+    def column(field: pa.Field) -> pa.Array | pa.ChunkedArray:
+        if field.name in values:
+            return pa.array(values[field.name], field.type)
+        if field.name in facts:
+            return pa.repeat(pa.scalar(facts[field.name], field.type), count)
+        if field.name in by_prompt:
+            return pa.array(by_prompt[field.name], field.type).take(places)
+        there = field.name in prompts.column_names
+        return prompts[field.name].take(places).cast(field.type) if there else pa.nulls(count, field.type)
+
+    return pa.table([column(field) for field in schema], schema=schema)
+
+
+def _seeds(step: Workspace, draw: Draw, names: Sequence[str]) -> list[list[int]]:
+    """By prompt, the seeds of its samples: `row_seed` of the run's, the step, the prompt, the index and the draw's own word."""
+    start = [canonical_json(step.seed), canonical_json(step.step)]
+    word = [] if draw.seed_by is None else [canonical_json(draw.seed_by)]
+    ends = [[canonical_json(index), *word] for index in draw.indices]
+    return [[seed_of_list([*start, name, *end]) for end in ends] for name in map(canonical_json, names)]
+
+
+def _ids(checkpoint: str, draw: Draw, names: Sequence[str], seeds: list[list[int]], given: Sequence[Prompt]) -> list[str]:
+    """The samples' ids: `row_id` of the checkpoint, the prompt, the index, the settings, the seed and what `_more` says."""
+    start = canonical_json(checkpoint)
+    settings = canonical_json(digest_of([draw.settings.described(), draw.hinted]))
     found = []
-    for row, prompt, own in zip(sources, given, seeds, strict=True):
-        base = {name: value for name, value in row.items() if carried(name)} | ({} if draw.hinted else _as_columns(prompt)) | {
-            "parents": [row[key], *draw.shown(row)], "temperature": draw.settings.temperature, "hinted": draw.hinted,
-            "round": step.round, "checkpoint": checkpoint,
-        }  # fmt: skip
-        found.append([
-            base | _sample(next(completions), (row[draw.by], index, settings, seed, *_more(prompt, draw.framed)), checkpoint)
-            for index, seed in zip(indices, own, strict=True)
-        ])  # fmt: skip
-    step.facts["tokens"] = step.facts.get("tokens", 0) + sum(r["tokens"] for rows in found for r in rows)
+    for name, own, prompt in zip(map(canonical_json, names), seeds, given, strict=True):
+        more = [canonical_json(part) for part in _more(prompt, draw.framed)]
+        found += [
+            id_of_list([start, name, str(index), settings, str(seed), *more])
+            for index, seed in zip(draw.indices, own, strict=True)
+        ]
     return found
 
 
-def _as_columns(prompt: Prompt) -> dict[str, Any]:
-    """What a model was given, as a row holds it."""
-    return {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt.for_rows(), "tools": prompt.tools}
+def _as_columns(given: Sequence[Prompt], columns: _Columns) -> dict[str, list[Any]]:
+    """What a model was given, by prompt, as rows hold it: a text as `prompt`, a conversation as `messages` and `tools`."""
+    found: dict[str, list[Any]] = {
+        "prompt": [one if isinstance(one, str) else None for one in given],
+        "messages": [None if isinstance(one, str) else one.for_rows() for one in given],
+        "tools": [None if isinstance(one, str) else one.tools for one in given],
+    }
+    texts = [isinstance(one, str) for one in given]
+    if all(texts):
+        return {"prompt": found["prompt"]}
+    for name, made in found.items():  # where a row was given the other of text and conversation, it keeps what it had
+        before = columns[name] if name in columns.names else [None] * len(given)
+        found[name] = [new if text == (name == "prompt") else old for new, old, text in zip(made, before, texts, strict=True)]
+    return found
 
 
 def _more(prompt: Prompt, framed: bool) -> list[str]:
@@ -190,15 +295,12 @@ def _more(prompt: Prompt, framed: bool) -> list[str]:
     return [] if isinstance(prompt, str) and not framed else [digest_of(plain_values(prompt))]
 
 
-def _sample(completion: Completion, which: tuple[Any, ...], checkpoint: str) -> dict[str, Any]:
-    _, index, _, seed, *_ = which
+def _told(completions: Sequence[Completion]) -> dict[str, list[Any]]:
+    """What completions say, by column."""
     return {
-        "sample_id": row_id(checkpoint, *which),
-        "completion": completion.text,
-        "finish_reason": completion.finish_reason,
-        "tokens": completion.tokens,
-        "logprob": completion.logprob,
-        "token_ids": completion.token_ids,
-        "sample_index": index,
-        "seed": seed,
+        "completion": [one.text for one in completions],
+        "finish_reason": [one.finish_reason for one in completions],
+        "tokens": [one.tokens for one in completions],
+        "logprob": [one.logprob for one in completions],
+        "token_ids": [one.token_ids for one in completions],
     }
