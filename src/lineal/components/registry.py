@@ -30,6 +30,7 @@ BUILT_IN: dict[str, str] = {
     "continue": "lineal.components.generators.continue_:Continue",
     "ask": "lineal.components.generators.ask:Ask",
     "render": "lineal.components.generators.render:Render",
+    "retrieve": "lineal.components.generators.retrieve:Retrieve",
     # verifiers
     "exact_match": "lineal.components.verifiers.exact_match:ExactMatch",
     "majority_vote": "lineal.components.verifiers.majority_vote:MajorityVote",
