@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -16,6 +17,11 @@ PIPELINES, RESULTS = ROOT / "pipelines", ROOT / "docs" / "methods"
 INDEX, PAGE, PLOT = PIPELINES / "README.md", ROOT / "docs" / "methods.md", ROOT / "docs" / "methods.svg"
 CONTROL = "control_unfiltered"
 BEGIN, END = "<!-- written by bench/methods.py pages -->", "<!-- end -->"
+DIFFERS = "Differs from the paper:"
+"""Begins what the comment over a pipeline says of its paper, up to the comment's end."""
+NOT_COMPARED = "not compared step by step; its comments say what is known."
+STALE = " †"
+"""Marks results of a laptop profile that has changed since; a new run of `bench/methods.py` takes the mark away."""
 CLEAR_POINTS = 5.0
 """A gain under this on 300 prompts can be chance: two standard errors of a share near 20 % are 4.6 points."""
 
@@ -29,13 +35,15 @@ def pages(check: bool) -> int:
         the exit status: 1 when `check` finds a stale page.
     """
     stale = []
+    current = {RESULTS / f"{path.stem}.md": method_page(path.stem) for path in sorted(PIPELINES.glob("*.yaml"))}
     for path, text in ((INDEX, index()), (PAGE, table())):
         head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-        new = f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
-        if check and path.read_text(encoding="utf-8") != new:
+        current[path] = f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
+    for path, text in current.items():
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(path.relative_to(ROOT))
         elif not check:
-            path.write_text(new, encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
     if not check:
         plot()
     for path in stale:
@@ -57,10 +65,44 @@ def index() -> str:
             f"{header.method}: {' '.join(header.summary.split())}",
             f"[{number}](https://arxiv.org/abs/{number})" if number else "control",
             ", ".join(parts),
-            _first_to_last(curves(path.stem, "evaluation")),
+            f"[{_first_to_last(curves(path.stem, 'evaluation'))}](../docs/methods/{path.stem}.md){stale_mark(path.stem)}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def method_page(name: str) -> str:
+    """A method's own page: what differs from the paper, what it does, and what was measured."""
+    pipeline = read_pipeline(name, read_document(PIPELINES / f"{name}.yaml", f"pipelines/{name}.yaml"), PAPER)
+    header = pipeline.header
+    found = curves(name, "evaluation")
+    number = (header.paper or "").removeprefix("arXiv:")
+    parts = [
+        f"# {header.method}",
+        f"{DIFFERS} {difference(name)}" if number else "A control: no paper declares it.",
+        " ".join(header.summary.split()),
+        f"Declared in [{name}.yaml](../../pipelines/{name}.yaml)"
+        + (f"; [paper](https://arxiv.org/abs/{number})." if number else "."),
+        *([f"On the laptop, by round: {_in_words(found)}{stale_mark(name)} ([all methods](../methods.md))."] if found else []),
+        "<!-- written by bench/methods.py pages -->",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def difference(name: str) -> str:
+    """What the comment over a pipeline says of how it differs from its paper."""
+    lines = (PIPELINES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
+    return comment.partition(DIFFERS)[2].strip() or NOT_COMPARED
+
+
+def stale_mark(name: str) -> str:
+    """The mark of results that an earlier form of the laptop profile gave."""
+    return STALE if any(result.get("stale") for result in results_of(name).values()) else ""
+
+
+def _in_words(found: list[list[float]]) -> str:
+    return " → ".join(f"{value:.1f}" for value in mean_curve(found)) + " %"
 
 
 def table() -> str:
@@ -74,7 +116,7 @@ def table() -> str:
         results, found, easy = results_of(name), curves(name, "evaluation"), curves(name, "easy")
         gains = [100 * (curve[-1] - curve[0]) for curve in found]
         cells = (
-            f"[{name}](../pipelines/{name}.yaml)",
+            f"[{name}](methods/{name}.md){stale_mark(name)}",
             ", ".join(results),
             " → ".join(f"{value:.1f}" for value in mean_curve(found)),
             ", ".join(f"{gain:+.1f}" for gain in gains),

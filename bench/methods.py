@@ -1,7 +1,7 @@
 """Every method on the laptop profile: accuracy per round over seeds, its cost, and the pages that show them.
 
     python bench/methods.py run [NAME ...] [--seeds 0 1 2]     results to docs/methods/NAME.json (seeds add up)
-    python bench/methods.py pages [--check]                    docs/methods.md, docs/methods.svg, pipelines/README.md
+    python bench/methods.py pages [--check]                    docs/methods.md and .svg, docs/methods/NAME.md, pipelines/README.md
 
 `run` makes each pipeline in a scratch copy of the project, so that its cost is all its own. The pages are written from
 the pipelines and the results; `--check` fails when they are not what these say.

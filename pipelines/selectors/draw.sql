@@ -3,9 +3,9 @@
 -- needs: prompt_id, prompt, completion, score
 -- param count: integer  -- draws for each prompt
 -- param temperature: number = 1.0  -- the chance is proportional to exp(score / temperature); a missing score counts as 0
--- makes rows: prompt_id, prompt, completion, sample_index, *
+-- makes rows: prompt_id, prompt, completion, score, sample_index, *
 -- dropped: not drawn
-SELECT [row_id] AS parents, prompt_id, prompt, completion, number AS sample_index
+SELECT [row_id] AS parents, prompt_id, prompt, completion, score, number AS sample_index
 FROM rows, unnest(range($count)) AS draws(number)
 QUALIFY row_number() OVER (
     PARTITION BY prompt_id, number

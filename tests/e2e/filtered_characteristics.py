@@ -76,18 +76,25 @@ def dive(plan: Plan) -> None:
 
 
 def auto_cei(plan: Plan) -> None:
-    """Refusals are taught, early ones told from apt ones, and the boundary between them moves."""
+    """Refusals are taught, the boundary moves and decides what is drawn, and each iteration samples from the one before."""
     taught = rows_of(plan, "auto_cei/start/taught")
     assert any(row["completion"].endswith("~") for row in taught) and any(row["completion"] == row["answer"] for row in taught)
     values = [settings_of(plan, f"auto_cei/{group}/boundary")["value"] for group in ("start", "round_01", "round_02")]
     assert values[1] == values[0] + 1
+    precision = settings_of(plan, "auto_cei/start/precision", "metrics.json")["precision"]
     for number, value in ((1, values[0]), (2, values[1])):
-        group = f"auto_cei/round_{number:02d}"
-        assert manifest(plan, f"{group}/filtered").settings["boundary"] == value
-        assert {row["reason"] for row in rows_of(plan, f"{group}/filtered")} <= {"right", "apt refusal", "early refusal"}
-        assert not [
-            row for row in rows_of(plan, f"{group}/filtered") if row["verdict"] == "fail" and row["completion"][-1:] != "~"
-        ]
+        group, before = f"auto_cei/round_{number:02d}", "start/policy" if number == 1 else "round_01/policy/turn_2"
+        assert plan.step(f"{group}/generated/turn_1").inputs["model"] == (f"auto_cei/{before}",)
+        assert plan.step(f"{group}/generated/turn_2").inputs["model"] == (f"{group}/policy/turn_1",)
+        for turn in (1, 2):
+            rewarded = {row["sample_id"]: row for row in rows_of(plan, f"{group}/rewarded/turn_{turn}")}
+            assert manifest(plan, f"{group}/rewarded/turn_{turn}").settings["boundary"] == value
+            assert manifest(plan, f"{group}/drawn/turn_{turn}").settings["temperature"] == precision
+            drawn = rows_of(plan, f"{group}/drawn/turn_{turn}")
+            assert set(Counter(row["prompt_id"] for row in drawn).values()) == {8}
+            kept = [row["sample_id"] for row in rows_of(plan, f"{group}/filtered/turn_{turn}")]
+            worthy = [row["sample_id"] for row in (*rewarded.values(), *drawn) if row["score"] > -0.999999]
+            assert sorted(kept) == sorted(worthy) and len(worthy) < len(drawn) + len(rewarded)
 
 
 def sector(plan: Plan) -> None:

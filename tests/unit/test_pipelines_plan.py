@@ -96,6 +96,12 @@ def test_pages_about_methods_are_current():
     assert done.returncode == 0, done.stderr.decode()
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("control_")])
+def test_page_of_a_method_says_first_what_differs_from_its_paper(name: str):
+    said = (ROOT / "docs" / "methods" / f"{name}.md").read_text().split("\n\n")[1]
+    assert re.fullmatch(r"Differs from the paper: \S.*\.", said)
+
+
 def test_index_names_no_pipeline_that_is_not_there():
     named = re.findall(r"\]\((\w+)\.yaml\)", (ROOT / "pipelines" / "README.md").read_text())
     assert sorted(named) == NAMES

@@ -97,12 +97,14 @@ def test_diverse_set_of_few_completions_keeps_each_once_and_no_errors(lab):
 # -- refusals -----------------------------------------------------------------------------------------------------------
 
 
-def test_refuse_unsolved_teaches_answers_where_there_is_one_and_refusals_elsewhere(lab):
-    rows = samples({"a": "ppf", "b": "ff", "c": "e"})
-    made, dropped = select(lab, rows, "refuse_unsolved", refusal="~")
-    by_prompt = {row["prompt_id"]: row["completion"] for row in made}
-    assert by_prompt["a"] in ("a:0", "a:1") and by_prompt["b"] in ("b:0~", "b:1~") and "c" not in by_prompt
-    assert len(made) == 2 and len(dropped) == 4
+def test_refuse_wrong_puts_a_refusal_behind_every_wrong_answer(lab):
+    rows = samples(
+        {"a": "pf", "b": "ff", "c": "e"}, completion=lambda prompt, index: f"{prompt}:{'same' if prompt == 'b' else index}"
+    )
+    made, dropped = select(lab, [*rows, *refusing({"d": 2.0})], "refuse_wrong", refusal="~")
+    assert sorted(row["completion"] for row in made) == ["a:0", "a:1~", "b:same~", "x~"]
+    assert [row["parents"] for row in made if row["prompt_id"] == "b"] == [["b-0", "b-1"]]
+    assert ids(dropped) == ["c-0"]
 
 
 def refusing(difficulties, completion="x~"):
@@ -117,28 +119,34 @@ def test_apt_refusals_are_told_from_early_ones_by_the_boundary(lab):
     kept, dropped = select(lab, rows, "apt_refusals", refusal="~", boundary=5.0)
     require_conserved(lab, rows, kept, dropped)
     assert {row["prompt_id"]: row["reason"] for row in kept} == {
-        "easy": "early refusal", "hard": "apt refusal", "right": "right",
+        "easy": "early refusal", "hard": "apt refusal", "right": "right", "wrong": "wrong",
     }  # fmt: skip
-    worth = {row["prompt_id"]: row["reward"] for row in kept}
-    assert worth["right"] == 1.0 and worth["easy"] == pytest.approx(-worth_of(3)) and worth["hard"] == pytest.approx(worth_of(4))
-    assert reasons(dropped) == {"wrong-0": "wrong", "broken-0": "error"}
+    worth = {row["prompt_id"]: row["score"] for row in kept}
+    assert worth == {"right": 1.0, "wrong": -1.0, "easy": pytest.approx(-worth_of(3)), "hard": pytest.approx(worth_of(4))}
+    assert reasons(dropped) == {"broken-0": "error"}
 
 
 def worth_of(distance):
     return 2 / (1 + math.exp(-distance)) - 1
 
 
-def test_apt_refusals_prefers_right_answers_the_more_the_earlier_a_refusal_comes(tmp_path):
-    """One right answer and one refusal each: below the boundary the right answer is drawn far more often than above it."""
+def test_the_boundary_decides_which_of_right_answers_and_refusals_are_drawn(tmp_path):
+    """One right answer and one refusal each: a draw takes the right one by exp((1 - worth) / temperature) to 1."""
     prompts = {f"q{number}": "pf" for number in range(60)}
+    rows = samples(prompts, completion=lambda prompt, index: "x~" if index else "x", difficulty=lambda *_: 5.0)
 
-    def right_share(difficulty):
-        rows = samples(prompts, completion=lambda prompt, index: "x~" if index else "x", difficulty=lambda *_: difficulty)
-        kept, _ = select(Lab(tmp_path / str(difficulty)), rows, "apt_refusals", refusal="~", boundary=5.0, temperature=0.5)
-        assert len(kept) == 60
-        return sum(row["reason"] == "right" for row in kept) / 60
+    def right_share(boundary):
+        lab = Lab(tmp_path / str(boundary))
+        worth, _ = select(lab, rows, "apt_refusals", refusal="~", boundary=boundary)
+        drawn = lab.run(
+            "select", "round_01/drawn", {"rows": lab.put("round_01/worth", worth)}, sql="draw", count=16, temperature=0.5
+        )
+        assert len(rows_of(drawn[""])) == 960
+        return sum(row["completion"] == "x" for row in rows_of(drawn[""])) / 960
 
-    assert right_share(1.0) > 0.9 > 0.8 > right_share(20.0) > 0.2
+    for boundary in (0.0, 5.0, 10.0):
+        wanted = 1 / (1 + math.exp((worth_of(5 - boundary) - 1) / 0.5))
+        assert abs(right_share(boundary) - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / 960)
 
 
 # -- slow answers and hints ---------------------------------------------------------------------------------------------
@@ -188,7 +196,7 @@ def test_balance_head_and_tail_counts_hinted_passes_for_the_tail(lab):
         ("above_threshold", {"threshold": 0.5, "max_per_prompt": 1}),
         ("entropy_weights", {}),
         ("diverse_set", {"per_verdict": 3}),
-        ("apt_refusals", {"refusal": "~", "boundary": 3.0}),
+        ("draw", {"count": 3}),
     ],
 )
 def test_selection_is_the_same_for_every_thread_count(tmp_path, sql, settings):
