@@ -13,11 +13,10 @@ from lineal.orchestrate.dagster_keys import asset_key
 from lineal.orchestrate.dagster_run import _message, materialize
 from lineal.orchestrate.dagster_sync import known_tags, outside_events, sync
 from lineal.orchestrate.dvc_lock import recorded_digests
-from lineal.orchestrate.dvc_repo import DvcProject
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.orchestrate.preflight import asked_for, require_ready_run
 
-from .toy_project import BIN, UP_TO_DATE, command, edit, plan_of, run_logs
+from .toy_project import BIN, UP_TO_DATE, command, edit, plan_of, run_logs, to_make
 
 
 def data_versions(plan):
@@ -45,7 +44,7 @@ def checks_of_last_run():
 
 def test_materialize_leaves_dvc_nothing_to_do(finished):
     plan = plan_of(finished)
-    assert DvcProject(finished).stale(plan, plan.steps.values()) == []
+    assert to_make(plan) == []
     assert UP_TO_DATE in command(finished, "dvc", "status")
     before = run_logs(finished)
     assert UP_TO_DATE in command(finished, "dvc", "repro")
@@ -117,7 +116,7 @@ def test_materialize_after_a_selector_setting_changed_never_samples_in_that_roun
     edit(finished / "pipelines" / "toy.yaml", "max_per_prompt: 1", "max_per_prompt: 2")
     plan, before = plan_of(finished), run_logs(finished)
     chosen = [plan.step("toy/round_01/evaluation")]
-    materialize(plan, DvcProject(finished).stale(plan, chosen))
+    materialize(plan, to_make(plan, *chosen))
     after = run_logs(finished)
     assert {key for key in after if after[key] != before[key]} == {
         f"toy/round_01/{name}" for name in ("filtered", "checkpoint", "evaluation")
@@ -213,7 +212,7 @@ def test_run_that_was_killed_is_closed_by_the_next_one(fresh):
     materialize(plan, plan.select(["toy/tasks"]))
     with dg.DagsterInstance.get() as instance:
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
-    assert DvcProject(fresh).stale(plan, plan.select(["toy/tasks"])) == []
+    assert to_make(plan, *plan.select(["toy/tasks"])) == []
 
 
 def test_run_that_is_interrupted_stops_its_step_and_goes_on_later(fresh):
@@ -224,5 +223,5 @@ def test_run_that_is_interrupted_stops_its_step_and_goes_on_later(fresh):
         said = running.communicate()[1]
     assert running.returncode == 130, said
     plan = plan_of(fresh)
-    materialize(plan, DvcProject(fresh).stale(plan, plan.steps.values()))
+    materialize(plan, to_make(plan))
     assert UP_TO_DATE in command(fresh, "dvc", "status")

@@ -12,12 +12,14 @@ from dvc.utils.serialize import dumps_yaml, loads_yaml
 from lineal.data.digests import Digests
 from lineal.errors import ProjectError, StepBusy, StepFailure
 from lineal.orchestrate import dvc_repo
+from lineal.orchestrate.decision import decide
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_record import directory_md5
 from lineal.orchestrate.dvc_repo import DvcProject, Outcome
 from lineal.orchestrate.dvc_yaml import check_dvc_yaml, write_dvc_yaml
+from lineal.step.status import Act
 
-from .toy_project import TOY, UP_TO_DATE, command, edit, make_project, plan_of, run_logs
+from .toy_project import TOY, UP_TO_DATE, command, edit, make_project, plan_of, run_logs, to_make
 
 
 def test_reproduce_of_a_finished_stage_runs_nothing(finished):
@@ -42,25 +44,24 @@ def test_reproduce_after_dvc_lost_a_stages_entry_adds_it_again(finished):
     lock.write_text(dumps_yaml(content))
     plan = plan_of(finished)
     made = DvcProject(finished).reproduce(plan, plan.step("toy/round_02/evaluation"))
-    assert made.outcome is Outcome.RESTORED
+    assert made.outcome is Outcome.RECORDED
     assert yaml.safe_load(lock.read_text())["stages"] == whole
     assert UP_TO_DATE in command(finished, "dvc", "status")
 
 
-def test_status_agrees_with_dvcs_own_after_edits(finished):
+def test_decisions_hold_all_that_dvc_calls_stale_after_edits(finished):
     edit(finished / "pipelines" / "toy.yaml", "samples: 2", "samples: 3")
     (finished / "artifacts/toy/round_02/checkpoint/config.json").unlink()
-    plan = plan_of(finished)
-    ours = DvcProject(finished).status(plan.steps.values())
+    decided = decide(plan_of(finished))
     theirs = yaml.safe_load(command(finished, "dvc", "status", "--json"))
-    assert {key.replace("/", "-") for key in ours} == set(theirs)
-    assert ours["toy/round_01/generated"] == ["pipelines/toy.yaml:round.generated changed"]
+    assert set(theirs) < {key.replace("/", "-") for key, entry in decided.items() if entry.act is Act.MAKE}
+    assert decided["toy/round_01/generated"].reasons == ("samples 2 -> 3",)
 
 
 def test_stale_after_a_selector_setting_changed_holds_selection_and_what_follows(finished):
     edit(finished / "pipelines" / "toy.yaml", "max_per_prompt: 1", "max_per_prompt: 2")
     plan = plan_of(finished)
-    stale = [step.name for step in DvcProject(finished).stale(plan, plan.steps.values())]
+    stale = [step.name for step in to_make(plan)]
     following = ["filtered", "checkpoint", "evaluation"]
     expected = [f"round_01/{name}" for name in following] + [f"round_02/{name}" for name in ("generated", "verified", *following)]
     assert stale == expected
@@ -69,7 +70,7 @@ def test_stale_after_a_selector_setting_changed_holds_selection_and_what_follows
 def test_stale_of_a_chosen_step_leaves_out_what_does_not_feed_it(finished):
     edit(finished / "pipelines" / "toy.yaml", "max_per_prompt: 1", "max_per_prompt: 2")
     plan = plan_of(finished)
-    stale = DvcProject(finished).stale(plan, [plan.step("toy/round_01/checkpoint")])
+    stale = to_make(plan, plan.step("toy/round_01/checkpoint"))
     assert [step.name for step in stale] == ["round_01/filtered", "round_01/checkpoint"]
 
 
@@ -99,7 +100,7 @@ def test_corrupted_cache_object_is_not_restored_but_made_again(finished):
         os.truncate(path, 100)
         os.chmod(path, 0o444)
     project = DvcProject(finished)
-    assert step.key in project.status(plan.steps.values())
+    assert step in to_make(plan)
     made = project.reproduce(plan, step)
     assert made.outcome is Outcome.DONE and made.digests[""] == recorded and part.read_bytes() == whole
     assert damaged and all(path.read_bytes() == whole for path in damaged)
@@ -167,7 +168,7 @@ def test_more_rounds_leave_the_earlier_ones_alone(finished):
     edit(finished / "params.yaml", "rounds: 2", "rounds: 3")
     plan = plan_of(finished)
     assert write_dvc_yaml(plan) and not write_dvc_yaml(plan)
-    assert {step.group for step in DvcProject(finished).stale(plan, plan.steps.values())} == {"round_03"}
+    assert {step.group for step in to_make(plan)} == {"round_03"}
 
 
 def test_metrics_and_plots_show_one_curve_per_evaluation(finished):

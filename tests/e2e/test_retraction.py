@@ -14,7 +14,6 @@ from lineal.audit.taint import taint
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.orchestrate.dagster_sync import sync
 from lineal.orchestrate.dvc_lock import recorded_digests
-from lineal.orchestrate.dvc_repo import DvcProject
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.orchestrate.retracting import settled_plan
 from lineal.recipe.compute import Compute
@@ -22,7 +21,7 @@ from lineal.recipe.project import open_project
 from lineal.step.retraction import CHECK
 from lineal.step.status import State, status_of
 
-from .toy_project import UP_TO_DATE, command, plan_of
+from .toy_project import UP_TO_DATE, command, plan_of, to_make
 
 WHERE = "verdict = 'pass' AND completion LIKE 'a%' AND round = 2"
 STALE = [f"toy/round_02/{name}" for name in ("filtered", "checkpoint", "evaluation")]
@@ -54,7 +53,7 @@ def test_retraction_from_the_rows_to_clean_checkpoints(finished):
     # exactly these are stale, whoever is asked
     plan = plan_of(finished)
     assert not_done(finished) == STALE
-    assert [step.key for step in DvcProject(finished).stale(plan, plan.steps.values())] == STALE
+    assert [step.key for step in to_make(plan)] == STALE
     assert list(yaml.safe_load(command(finished, "dvc", "status", "--json"))) == ["toy-round_02-filtered"]
     dry = [line for line in command(finished, "dvc", "repro", "--dry").splitlines() if line.startswith("> ")]
     assert [line.partition("+")[0] for line in dry] == ["> lineal step toy/round_02/filtered --component select@1"]

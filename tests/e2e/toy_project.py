@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lineal.orchestrate.decision import decide, to_do
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
+from lineal.step.status import Act
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -74,6 +76,11 @@ def make_project(root: Path, pipeline: str = TOY, params: str = PARAMS) -> Path:
 def plan_of(root: Path):
     """The project's plan as its files say now."""
     return make_plan(open_project(root))
+
+
+def to_make(plan, *chosen):
+    """The steps that a run would make to bring the chosen ones (default: all) up to date."""
+    return to_do(plan, decide(plan), chosen or plan.steps.values())[Act.MAKE]
 
 
 def edit(path: Path, old: str, new: str) -> None:

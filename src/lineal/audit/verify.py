@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lineal.audit.catalog import Catalog, pipeline_of, read_catalog, step_name
+from lineal.audit.catalog import Catalog, pipeline_of, step_name
 from lineal.audit.query import UNITED, connection, fetched, parquet
 from lineal.components.selectors.query import quoted
 from lineal.data.digests import Digests
@@ -14,7 +14,6 @@ from lineal.data.manifest import Manifest, content_digest, verify_files
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.orchestrate.dvc_record import DvcRecord
-from lineal.plan import Plan
 from lineal.recipe.pipeline import STOP
 from lineal.recipe.project import Project
 from lineal.step.identity import Identity, made_by
@@ -57,13 +56,6 @@ def damage_of(project: Project, artifacts: Iterable[Artifact], fresh: bool = Fal
     return Damage(wrong, uncached)
 
 
-def damage_of_plan(plan: Plan) -> dict[str, list[str]]:
-    """By key, what is wrong with the artifacts of a plan that lie here; `lineal run` makes those again."""
-    artifacts = read_catalog(plan.project).artifacts
-    damage = damage_of(plan.project, [artifacts[key] for key in plan.makers if key in artifacts])
-    return {**{key: [why] for key, why in damage.uncached.items()}, **damage.wrong}
-
-
 def require_whole(project: Project, artifacts: Iterable[Artifact]) -> None:
     """Reads every byte of artifacts that leave the project.
 
@@ -75,9 +67,17 @@ def require_whole(project: Project, artifacts: Iterable[Artifact]) -> None:
 
 
 def _differences(project: Project, artifact: Artifact, record: DvcRecord, digests: Digests) -> Iterator[str]:
-    yield from _files(artifact, digests)
+    yield from file_problems(artifact, digests)
+    yield from _contents(artifact)
     yield from _place(project, artifact)
     yield from record.problems(artifact, digests)
+    yield from _identity(artifact)
+
+
+def manifest_problems(project: Project, artifact: Artifact) -> Iterator[str]:
+    """Why a manifest is not to be believed, whatever the files are."""
+    yield from _contents(artifact)
+    yield from _place(project, artifact)
     yield from _identity(artifact)
 
 
@@ -99,12 +99,16 @@ def problems_of(project: Project, catalog: Catalog, artifacts: Iterable[Artifact
     return found
 
 
-def _files(artifact: Artifact, digests: Digests) -> Iterator[str]:
-    manifest = artifact.manifest
+def file_problems(artifact: Artifact, digests: Digests) -> Iterator[str]:
+    """Which file is not what the manifest says."""
     try:
-        verify_files(artifact.directory, manifest, artifact.key, digests)
+        verify_files(artifact.directory, artifact.manifest, artifact.key, digests)
     except ArtifactError as error:
         yield str(error).removeprefix(f"{artifact.key}: ")
+
+
+def _contents(artifact: Artifact) -> Iterator[str]:
+    manifest = artifact.manifest
     got = content_digest(manifest.files)
     if got != manifest.digest:
         yield f"its manifest's digest is {manifest.digest[:12]}, that of the files it names {got[:12]}: the manifest was edited"

@@ -67,13 +67,14 @@ def status(directory: Path, selection: tuple[str, ...], as_json: bool, rev: str 
 
 
 def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
-    from lineal.audit.verify import damage_of_plan
-    from lineal.step.status import State, status_of
+    from lineal.orchestrate.decision import decide
+    from lineal.step.status import State
 
     chosen = {step.key for step in made.select(selection)} if selection else set(made.steps)
-    found = [entry for entry in status_of(made, damage_of_plan(made)) if entry.key in chosen]
+    found = [entry for entry in decide(made).values() if entry.key in chosen]
     if as_json:
-        click.echo(json.dumps([{"key": e.key, "state": str(e.state), "reasons": list(e.reasons)} for e in found], indent=2))
+        fields = [{"key": e.key, "state": str(e.state), "reasons": list(e.reasons), "act": str(e.act)} for e in found]
+        click.echo(json.dumps(fields, indent=2))
         return
     width = max(len(entry.key) for entry in found)
     colours = {State.DONE: "green", State.STALE: "yellow", State.MISSING: "red"}
@@ -84,5 +85,8 @@ def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{entry.key:<{width}}  {click.style(f'{entry.state:<7}', fg=colours[entry.state])}  {reasons}".rstrip())
     for reason, number in notes.items():
         click.echo(f"{number} {reason}")
+    loose = [entry for entry in found if entry.unrecorded]
+    if loose:
+        click.echo(f"{len(loose)} done that lineal run records again and does not make ({loose[0].key}: {loose[0].unrecorded})")
     totals = ", ".join(f"{sum(e.state == state for e in found)} {state}" for state in State)
     click.echo(f"{len(found)} steps: {totals}")

@@ -15,8 +15,11 @@ RUN = "LINEAL_RUN"
 """The environment variable that `lineal run` sets for its steps: they leave it to the run to report their errors."""
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lineal.plan import Plan, Step
     from lineal.recipe.project import Project
+    from lineal.step.status import Act
 
 
 @click.command()
@@ -47,37 +50,49 @@ def step(directory: Path, key: str, component: str | None) -> None:
 @click.command()
 @click.argument("selection", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Say which steps would run, and run none.")
+@click.option(
+    "--accept-changes", "accept", is_flag=True, help="Let work that came out with other bytes than recorded replace the record."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the steps that ran (or would run), and what each came to.")
 @click.pass_obj
-def run(directory: Path, selection: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+def run(directory: Path, selection: tuple[str, ...], dry_run: bool, accept: bool, as_json: bool) -> None:
     """Bring SELECTION (keys, prefixes or globs; default: everything) up to date, through Dagster and DVC.
 
     Exit status 3: all was made but what waits for a file that people or other programs write.
     """
-    from lineal.orchestrate.dvc_repo import DvcProject
+    from lineal.orchestrate.decision import decide, to_do
     from lineal.orchestrate.dvc_yaml import write_dvc_yaml
     from lineal.orchestrate.retracting import settled_plan
-    from lineal.plan import make_plan
     from lineal.recipe.project import find_root, open_project
+    from lineal.step.status import Act
     from lineal.step.waiting import held_up, waiting_for
 
     project = open_project(find_root(directory))
-    plan = make_plan(project) if dry_run else settled_plan(project)
+    plan = settled_plan(project, write=not dry_run)
     if not dry_run and write_dvc_yaml(plan):
         click.echo(f"dvc.yaml written: {len(plan.steps)} stages", err=as_json)
     chosen = plan.select(selection) if selection else list(plan.steps.values())
-    ready, waiting = held_up(plan, DvcProject(project.root).stale(plan, chosen))
+    acts = to_do(plan, decide(plan, accept), chosen)
+    ready, waiting = held_up(plan, [step for step in plan.steps.values() if step in (*acts[Act.RESTORE], *acts[Act.MAKE])])
+    if not dry_run:
+        _record(plan, acts[Act.RECORD], accept)
     if as_json:
-        outcomes = _materialize(project, plan, ready) if ready and not dry_run else {}
-        steps = [{"key": item.key, "component": item.component.use, "outcome": outcomes.get(item.key)} for item in ready]
+        outcomes = _materialize(project, plan, ready, accept) if ready and not dry_run else {}
+        steps = [
+            {"key": item.key, "component": item.component.use, "act": str(_act(acts, item)), "outcome": outcomes.get(item.key)}
+            for item in ready
+        ]
         held = [item.key for item in waiting]
-        click.echo(json.dumps({"selected": len(chosen), "dry_run": dry_run, "steps": steps, "waiting": held}, indent=2))
+        recorded = [item.key for item in acts[Act.RECORD]]
+        click.echo(
+            json.dumps(
+                {"selected": len(chosen), "dry_run": dry_run, "steps": steps, "recorded": recorded, "waiting": held}, indent=2
+            )
+        )
     elif dry_run:
-        for item in ready:
-            click.echo(f"would run {item.key} ({item.component.use})")
-        click.echo(f"{len(ready)} of {len(chosen)} selected steps would run")
+        _say_what_would_run(acts, ready, len(chosen))
     elif ready:
-        _materialize(project, plan, ready)
+        _materialize(project, plan, ready, accept)
         _say_what_came_out(plan)
     elif not waiting:
         click.echo(f"nothing to do: {len(chosen)} steps are up to date")
@@ -87,7 +102,37 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool, as_json: boo
         raise waiting_for(waiting)
 
 
-def _materialize(project: Project, plan: Plan, stale: list[Step]) -> dict[str, str]:
+def _record(plan: Plan, steps: list[Step], accept: bool) -> None:
+    """Records finished work that `dvc.lock` or DVC's cache lost, or that is written otherwise now; none of it is made again."""
+    if not steps:
+        return
+    from lineal.orchestrate.dvc_repo import DvcProject
+
+    project = DvcProject(plan.project.root)
+    for step in steps:
+        project.reproduce(plan, step, accept)
+    count = f"{len(steps)} finished step{'s' if len(steps) > 1 else ''}"
+    click.echo(f"recorded again, not made again: {count} that dvc.lock or DVC's cache did not have as they are", err=True)
+
+
+def _act(acts: Mapping[Act, list[Step]], step: Step) -> Act:
+    return next(act for act, steps in acts.items() if step in steps)
+
+
+def _say_what_would_run(acts: Mapping[Act, list[Step]], ready: list[Step], chosen: int) -> None:
+    from lineal.step.status import Act
+
+    words = {Act.MAKE: "would run", Act.RESTORE: "would take from DVC's cache"}
+    counts = {act: [step for step in ready if step in acts[act]] for act in words}
+    for step in ready:
+        click.echo(f"{words[_act(acts, step)]} {step.key} ({step.component.use})")
+    more = f", {len(counts[Act.RESTORE])} would come from DVC's cache" if counts[Act.RESTORE] else ""
+    again = f", {len(acts[Act.RECORD])} would be recorded again" if acts[Act.RECORD] else ""
+    selected = f"{chosen} selected step{'s' if chosen != 1 else ''} and what {'they are' if chosen != 1 else 'it is'} made from"
+    click.echo(f"{len(counts[Act.MAKE])} steps would run{more}{again}, to bring {selected} up to date")
+
+
+def _materialize(project: Project, plan: Plan, stale: list[Step], accept: bool) -> dict[str, str]:
     """Makes the steps; two runs of one pipeline would stop each other half-way, so the second stops here.
 
     Returns:
@@ -106,7 +151,7 @@ def _materialize(project: Project, plan: Plan, stale: list[Step]) -> dict[str, s
         stack.enter_context(_server(project))
         os.environ[RUN] = "1"
         try:
-            return materialize(plan, stale)
+            return materialize(plan, stale, accept)
         finally:
             del os.environ[RUN]
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 from pydantic import BaseModel, ValidatorFunctionWrapHandler, field_validator
 from pydantic.fields import FieldInfo
 
+from lineal.data.ids import file_digest
 from lineal.data.workspace import MAIN, Workspace
 from lineal.recipe.compute import Strict
 from lineal.recipe.references import Accepts, ArtifactKind, Head, SettingReference
@@ -185,6 +186,10 @@ class Component(Strict):
     def files(self) -> dict[str, Path]:
         """Project files that the component reads, by the name that the manifest gives them."""
         return {name: path for component in self.embedded().values() for name, path in component.files().items()}
+
+    def file_identity(self, path: Path) -> str:
+        """The digest that one of these files enters the identity with: that of its bytes, unless some decide nothing."""
+        return file_digest(path)
 
     def summary(self) -> str:
         """What it does, in a paragraph."""

@@ -17,6 +17,8 @@ from lineal.recipe.references import ArtifactKind
 MANIFEST = "manifest.json"
 FORMAT = 1
 """The layout of manifests that is written. Every older one stays readable (docs/upgrades.md); the first is 1."""
+MADE_UP = "fake"
+"""The engine that answers without a model."""
 INIT = "init"
 """The field of the checkpoint that a training starts from."""
 TAUGHT = "taught"
@@ -92,6 +94,11 @@ class Manifest(Strict):
         """What ran, and on what, as people read it; empty where the bytes do not depend on it."""
         where = f" on {self.arithmetic}" if self.arithmetic else ""
         return f"{self.made_with or ''}{where}{' (equal bytes not promised)' if self.equal_bytes is False else ''}".strip()
+
+    @property
+    def made_up(self) -> bool:
+        """Whether an engine made it up, for a look at the plan's shape: it is never taken for real work."""
+        return self.made_with == MADE_UP
 
     @property
     def nothing_to_learn(self) -> str:

@@ -40,6 +40,8 @@ PID = "lineal/pid"
 """The tag by which `lineal run` names its process on its runs."""
 LOOKED_AHEAD = "lineal/looked_ahead"
 """The tag of a run whose steps were found to have what they need."""
+ACCEPTS = "lineal/accept_changes"
+"""The tag of a run in which other bytes than are recorded of the same work may replace the record."""
 OWNER = "team:lineal"
 _FILE_KINDS = {
     ArtifactKind.ROWS: "parquet",
@@ -146,7 +148,7 @@ def _reproduce(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> "Re
     """Runs the stage in a thread, so that this one can log its progress and hear an interrupt."""
     progress = ProgressFile(progress_path(plan.project, step.key))
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(_dvc_project(plan.project.root).reproduce, plan, step)
+        future = pool.submit(_dvc_project(plan.project.root).reproduce, plan, step, ACCEPTS in context.run.tags)
         try:
             while not future.done():
                 wait([future], timeout=POLL_SECONDS)

@@ -19,7 +19,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 
 from lineal.errors import RunFailure
-from lineal.orchestrate.dagster_assets import step_assets
+from lineal.orchestrate.dagster_assets import ACCEPTS, step_assets
 from lineal.orchestrate.dagster_executors import executor_of, require_launcher
 from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
 from lineal.orchestrate.dagster_killed import close_killed_runs, owner_tags
@@ -44,12 +44,13 @@ _worker = ExitStack()
 """What a worker process keeps open as long as it lives."""
 
 
-def materialize(plan: Plan, steps: Iterable[Step]) -> dict[str, str]:
+def materialize(plan: Plan, steps: Iterable[Step], accept: bool = False) -> dict[str, str]:
     """Materializes steps in the instance that `DAGSTER_HOME` names, each after what it needs.
 
     Args:
         plan: the plan, as it is on disk.
         steps: the steps to run, with what is stale above them.
+        accept: whether other bytes than are recorded of the same work may replace the record.
 
     Returns:
         by step key, what it came to.
@@ -65,13 +66,13 @@ def materialize(plan: Plan, steps: Iterable[Step]) -> dict[str, str]:
         require_launcher(plan.project.params.compute, instance)
         require_nodes(plan, chosen, instance)
         close_killed_runs(instance)
-        outcomes, failure = _follow(plan, chosen, _events(plan, chosen, instance))
+        outcomes, failure = _follow(plan, chosen, _events(plan, chosen, instance, accept))
     if failure is not None:
         raise failure
     return outcomes
 
 
-def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Iterator[dg.DagsterEvent]:
+def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance, accept: bool) -> Iterator[dg.DagsterEvent]:
     """Executes a run of the chosen steps and gives its events as they come, whichever process they come from."""
     pointer = CustomPointer(
         ModuleCodePointer(__name__, run_definitions.__name__), [str(plan.project.root), [step.key for step in chosen]], []
@@ -80,7 +81,7 @@ def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance) -> Ite
     job = repository.get_reconstructable_job(_run_name(chosen))
     run = instance.create_run_for_job(
         job.get_definition(), run_config=QUIET, job_code_origin=job.get_python_origin(),
-        tags=owner_tags(),
+        tags=owner_tags() | ({ACCEPTS: "true"} if accept else {}),
     )  # fmt: skip
     return execute_run_iterator(job, run, instance)
 

@@ -9,22 +9,6 @@ from typing import Any
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
-from lineal.data.manifest import verify_files
-from lineal.data.store import open_artifact
-from lineal.errors import ArtifactError
-from lineal.plan import Plan, Step
-
-
-def is_whole(plan: Plan, step: Step) -> bool:
-    """Whether the bytes of a step's artifacts are what their manifests say."""
-    try:
-        for key in step.artifact_keys().values():
-            artifact = open_artifact(key, plan.project.directory(key))
-            verify_files(artifact.directory, artifact.manifest, key)
-    except ArtifactError:
-        return False
-    return True
-
 
 def drop_corrupted(out: Any) -> None:
     """Removes the objects of a DVC output whose bytes are not what their names say."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 import configparser
 import hashlib
 import json
+import shutil
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 
 from lineal.data.digests import Digests
-from lineal.data.manifest import MANIFEST
+from lineal.data.manifest import MANIFEST, Manifest
 from lineal.data.store import Artifact
 from lineal.orchestrate.dvc_lock import locked_artifacts
 
@@ -31,6 +34,43 @@ class DvcRecord:
     def __init__(self, root: Path) -> None:
         self.recorded: Mapping[str, str] = locked_artifacts(root)
         self._cache = cache_directory(root) / "files" / "md5" if self.recorded else root
+        self._kept: dict[str, Artifact | None] = {}
+        self._view: Path | None = None
+
+    def manifest(self, key: str) -> Manifest | None:
+        """The manifest of an artifact as it is recorded; None where DVC's cache lacks it."""
+        listing = self._listing(self.recorded[key]) if key in self.recorded else None
+        if listing is None or MANIFEST not in listing:
+            return None
+        try:
+            return Manifest.model_validate_json(self._object(listing[MANIFEST]).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def kept(self, key: str, digests: Digests) -> Artifact | None:
+        """An artifact as it is recorded, to be read from DVC's cache; None where the cache lacks a byte of it."""
+        if key not in self._kept:
+            self._kept[key] = self._linked(key, digests)
+        return self._kept[key]
+
+    def _linked(self, key: str, digests: Digests) -> Artifact | None:
+        manifest = self.manifest(key)
+        if manifest is None:
+            return None
+        artifact = Artifact(key, self._directory_of_links() / key, manifest)
+        if any(self.cache_problems(artifact, digests)):
+            return None
+        for name, md5 in (self._listing(self.recorded[key]) or {}).items():
+            (artifact.directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (artifact.directory / name).symlink_to(self._object(md5).resolve())
+        return artifact
+
+    def _directory_of_links(self) -> Path:
+        """A temporary directory that goes away with the record."""
+        if self._view is None:
+            self._view = Path(mkdtemp(prefix="lineal-kept-"))
+            weakref.finalize(self, shutil.rmtree, self._view, ignore_errors=True)
+        return self._view
 
     def problems(self, artifact: Artifact, digests: Digests) -> Iterator[str]:
         """Why an artifact is not the one that `dvc.lock` records."""

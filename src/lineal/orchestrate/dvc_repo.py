@@ -1,4 +1,4 @@
-"""DVC in this process: make one stage, and say which stages are stale.
+"""DVC in this process: bring one stage up to date.
 
 Opening the repository once and reading only the stage's own entries makes a no-op 0.03 s instead of 0.8 s.
 Everything that decides or moves bytes is DVC's own code; only the reading and writing of its two YAML files is ours.
@@ -10,14 +10,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from dvc.dependency.param import ParamsDependency
 from dvc.dvcfile import ProjectFile
 from dvc.exceptions import DvcException
 from dvc.lock import Lock, LockError
@@ -26,14 +25,15 @@ from dvc.stage import PipelineStage
 from dvc.stage.exceptions import StageCmdFailedError
 from dvc.stage.loader import StageLoader
 from dvc.stage.serialize import to_lockfile
-from dvc.utils.serialize import dumps_yaml, load_path, loads_yaml
+from dvc.utils.serialize import dumps_yaml, loads_yaml
 
 from lineal.errors import LinealError, ProjectError, StepBusy, StepFailure
-from lineal.orchestrate.dvc_cache import drop_corrupted, is_whole
+from lineal.orchestrate.changed_bytes import Recorded, require_recorded_bytes
+from lineal.orchestrate.decision import Decisions
+from lineal.orchestrate.dvc_cache import drop_corrupted
 from lineal.orchestrate.dvc_lock import (
     DVC_LOCK,
     LOCK_HEAD,
-    declared_stages,
     entry_text,
     locked_stage,
     locked_stages,
@@ -46,6 +46,7 @@ from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
 from lineal.step.runlog import log_path, read_log
+from lineal.step.status import Act, State
 
 LOCK_SECONDS = 60.0
 """How long to wait for another process that hashes or moves files; DVC lets go of its lock while commands run."""
@@ -55,6 +56,7 @@ class Outcome(StrEnum):
     """What making a stage came to."""
 
     UP_TO_DATE = "up to date"
+    RECORDED = "recorded again"
     RESTORED = "restored from the DVC cache"
     REUSED = "reused"
     DONE = "done"
@@ -139,12 +141,18 @@ class DvcProject:
 
     # -- one stage --------------------------------------------------------------------------------------------------
 
-    def reproduce(self, plan: Plan, step: Step) -> Reproduction:
-        """Brings one stage up to date, as `dvc repro --single-item` does; its inputs are taken as they lie there.
+    def reproduce(self, plan: Plan, step: Step, accept: bool = False) -> Reproduction:
+        """Brings one stage up to date; its inputs are taken as they lie there. What has its identity is not made again.
+
+        Args:
+            plan: the plan.
+            step: the step.
+            accept: whether other bytes than are recorded of the same work may replace the record.
 
         Raises:
             StepBusy: another process is making it.
             StepFailure: its command failed; the text is the step's own error.
+            ChangedBytes: it was made again with other bytes than are recorded; the record stays.
             ProjectError: `dvc.yaml` doesn't hold the step.
             KeyboardInterrupt: the step was interrupted.
         """
@@ -156,19 +164,35 @@ class DvcProject:
                 if plan.project.params.compute.executor not in CLUSTERS:
                     drop_dead_entries(self._repo)
                 stage = self._stage(plan, step)
-                outcome = self._reproduce(plan, step, stage, before)
+                outcome = self._reproduce(plan, step, stage, before, accept)
         except StageCmdFailedError as error:
             raise _failure(plan, step, before, error) from error
         digests = {output: _out_digest(stage, key) for output, key in step.artifact_keys().items()}
         return Reproduction(outcome, digests, read_log(plan.project, step.key))
 
-    def _reproduce(self, plan: Plan, step: Step, stage: PipelineStage, before: int) -> Outcome:
-        if stage.reproduce() is None:
+    def _reproduce(self, plan: Plan, step: Step, stage: PipelineStage, before: int, accept: bool) -> Outcome:
+        decisions = Decisions(plan, accept)
+        act = decisions.of(step).act
+        if act is Act.NONE:
             return Outcome.UP_TO_DATE
-        if _modified(log_path(plan.project, step.key)) == before and not is_whole(plan, step):
+        if act is Act.MAKE:
+            return self._make(plan, step, stage, before, {} if accept else decisions.recorded(step))
+        if act is Act.RESTORE:
+            stage.checkout(force=True)
+        stage.save()
+        stage.commit()
+        self._record(stage)
+        return Outcome.RESTORED if act is Act.RESTORE else Outcome.RECORDED
+
+    def _make(self, plan: Plan, step: Step, stage: PipelineStage, before: int, recorded: Recorded) -> Outcome:
+        old_log = read_log(plan.project, step.key)
+        stage.reproduce()
+        ran = _modified(log_path(plan.project, step.key)) != before
+        if not ran and Decisions(plan, accept=True).of(step).state is not State.DONE:  # DVC had other work, or bad bytes
             for out in stage.outs:
                 drop_corrupted(out)
             stage.reproduce(force=True)
+        require_recorded_bytes(plan, step, recorded, lambda key: _out_digest(stage, key), old_log)
         self._record(stage)
         if _modified(log_path(plan.project, step.key)) == before:
             return Outcome.RESTORED
@@ -221,102 +245,6 @@ class DvcProject:
             raise
         except DvcException as error:
             raise StepFailure(f"{step.key}: DVC: {_chain(error)}") from error
-
-    # -- all stages -------------------------------------------------------------------------------------------------
-
-    def status(self, steps: Iterable[Step]) -> dict[str, list[str]]:
-        """By step key, why DVC would make its stage now; steps that are up to date are left out.
-
-        Only what lies on disk counts: what a stale input would bring is not known yet.
-
-        Raises:
-            StepBusy: another process holds the repository.
-        """
-        try:
-            with lock_repo(self._repo):
-                return self._status(list(steps))
-        except LockError as error:
-            raise StepBusy(f"another dvc process holds {self._root}. Wait for it, then run again. {error}") from error
-        except DvcException as error:
-            raise ProjectError(f"DVC: {_chain(error)}") from error
-
-    def stale(self, plan: Plan, chosen: Iterable[Step]) -> list[Step]:
-        """The steps to run to bring the chosen ones up to date: those of them and of their upstream that are stale,
-        and those that a stale one goes into.
-        """
-        wanted = plan.with_upstream(chosen)
-        changed = self.status(wanted)
-        found: dict[str, Step] = {}
-        for step in wanted:
-            if step.key in changed or any(before.key in found for before in plan.upstream(step)):
-                found[step.key] = step
-        return list(found.values())
-
-    def _status(self, steps: list[Step]) -> dict[str, list[str]]:
-        declared = declared_stages(self._root)
-        recorded = self._all_recorded()
-        look = _Look()
-        found: dict[str, list[str]] = {}
-        for step in steps:
-            name = stage_name(step.key)
-            if name not in declared:
-                raise ProjectError(f"dvc.yaml is stale: it has no stage {name}. Write it: lineal plan --write")
-            stage = StageLoader.load_stage(self._file, name, declared[name], recorded.get(name, {}))
-            reasons = list(look.reasons(stage, name in recorded))
-            if reasons:
-                found[step.key] = reasons
-        return found
-
-
-class _Look:
-    """Compares stages with the disk, looking at each file and directory once."""
-
-    def __init__(self) -> None:
-        self._hashes: dict[str, Any] = {}
-        self._documents: dict[str, Any] = {}
-
-    def reasons(self, stage: PipelineStage, recorded: bool) -> Iterator[str]:
-        """Why DVC would run the stage."""
-        if not recorded:
-            yield "never made"
-            return
-        if stage.cmd_changed:
-            yield "its command changed (another component or version)"
-        for dependency in stage.deps:
-            if isinstance(dependency, ParamsDependency):
-                yield from self._changed_params(dependency)
-            elif self._hash(dependency) != dependency.hash_info:
-                yield f"{dependency.def_path} changed"
-        for out in stage.outs:
-            if self._hash(out) != out.hash_info:
-                yield f"{out.def_path} is {'not what dvc.lock says' if out.exists else 'missing'}"
-            elif out.changed_cache():
-                yield f"{out.def_path} is not in the DVC cache"
-
-    def _hash(self, entry: Any) -> Any:
-        if entry.fs_path not in self._hashes:
-            self._hashes[entry.fs_path] = entry.get_hash() if entry.exists else None
-        return self._hashes[entry.fs_path]
-
-    def _changed_params(self, dependency: Any) -> Iterator[str]:
-        path = dependency.fs_path
-        if path not in self._documents:
-            self._documents[path] = load_path(path, dependency.fs) if dependency.exists else {}
-        old = dependency.hash_info.value or {}
-        for key in dependency.params:
-            new = _at(self._documents[path], key.split("."))
-            if key not in old or old[key] != new:
-                yield f"{dependency.def_path}:{key} changed"
-
-
-def _at(value: Any, keys: list[str]) -> Any:
-    """The value under a path of keys, as DVC reads it: `seeds.0` is a list's first entry."""
-    for key in keys:
-        if isinstance(value, list) and key.isdecimal():
-            value = value[int(key)] if int(key) < len(value) else None
-        else:
-            value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _failure(plan: Plan, step: Step, before: int, error: StageCmdFailedError) -> BaseException:

@@ -52,7 +52,7 @@ def dvc_yaml_text(plan: Plan) -> str:
         DeclarationError: two steps, or a pipeline's name, don't make stage names.
     """
     _check_names(plan)
-    document: dict[str, Any] = {"stages": {stage_name(step.key): _stage(plan, step) for step in plan.steps.values()}}
+    document: dict[str, Any] = {"stages": {stage_name(step.key): stage_of(plan, step) for step in plan.steps.values()}}
     metrics = [f"artifacts/{key}/{METRICS_FILE}" for key in _metrics_keys(plan)]
     if metrics:
         document["metrics"] = metrics
@@ -62,7 +62,7 @@ def dvc_yaml_text(plan: Plan) -> str:
 
 def stage_text(plan: Plan, step: Step) -> str:
     """One stage as it stands in `dvc.yaml`."""
-    return _dumped({"stages": {stage_name(step.key): _stage(plan, step)}}).removeprefix("stages:\n")
+    return _dumped({"stages": {stage_name(step.key): stage_of(plan, step)}}).removeprefix("stages:\n")
 
 
 def _dumped(document: dict[str, Any]) -> str:
@@ -114,7 +114,8 @@ def _check_names(plan: Plan) -> None:
         made[name] = key
 
 
-def _stage(plan: Plan, step: Step) -> dict[str, Any]:
+def stage_of(plan: Plan, step: Step) -> dict[str, Any]:
+    """One stage as plain values."""
     dependencies = [f"artifacts/{key}" for key in step.all_inputs()]
     stage: dict[str, Any] = {
         "cmd": f"lineal step {step.key} --component {stage_tag(step)}",

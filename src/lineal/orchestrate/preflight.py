@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lineal.audit.verify import damage_of_plan
+from lineal.orchestrate.decision import decide
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.plan import Plan, Step
 from lineal.step.preflight import require_ready
-from lineal.step.status import State, status_of
+from lineal.step.status import Act
 
 MARK = ".preflight"
 """The file in `runs/` that names the DVC process whose run has been looked at."""
@@ -24,8 +24,8 @@ def require_ready_run(plan: Plan, chosen: Iterable[Step]) -> None:
     Raises:
         LinealError: of the kind of what is missing; names the setting.
     """
-    states = {entry.key: entry.state for entry in status_of(plan, damage_of_plan(plan))}
-    require_ready(plan, [step for step in chosen if states[step.key] is not State.DONE])
+    decided = decide(plan)
+    require_ready(plan, [step for step in chosen if decided[step.key].act is Act.MAKE])
 
 
 def require_ready_repro(plan: Plan) -> None:

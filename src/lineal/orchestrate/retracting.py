@@ -37,11 +37,18 @@ def retract(project: Project, name: str, entry: Retraction, dry: bool) -> Effect
     return next(effect for effect in effects if effect.name == name)
 
 
-def settled_plan(project: Project) -> Plan:
-    """The plan of the active pipelines, after every retraction was held against what lies here; writes `retracted.json`.
+def settled_plan(project: Project, write: bool = True) -> Plan:
+    """The plan of the active pipelines, after every retraction was held against what lies here.
+
+    Args:
+        project: the project.
+        write: whether to write `retracted.json`.
 
     Raises:
         DeclarationError: a retraction that was written into the file by hand matches no row, or its condition is none.
     """
-    write_resolutions(project.root, resolve(project)[0])
-    return make_plan(open_project(project.root))
+    resolved = resolve(project)[0]
+    if write:
+        write_resolutions(project.root, resolved)
+        return make_plan(open_project(project.root))
+    return make_plan(replace(project, retractions=replace(project.retractions, resolved=resolved)))

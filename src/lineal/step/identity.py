@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lineal.components.base import Component
@@ -32,6 +32,8 @@ class Identity:
         inputs: by field, the input artifacts' steps and digests.
         files_read: by name, SHA-256 of project files.
         settings_from: by setting, the step and value that gave it (`round_01/tuned.temperature`).
+        whole_files: by name, SHA-256 of all bytes of the files, where the identity leaves some of them out; manifests were
+            written with these before it did.
     """
 
     step: str
@@ -42,6 +44,13 @@ class Identity:
     inputs: dict[str, list[InputEntry]]
     files_read: dict[str, str]
     settings_from: dict[str, str]
+    whole_files: dict[str, str] = field(default_factory=dict)
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """Whether an artifact with this manifest is what the step makes."""
+        if manifest.identity == self.digest:
+            return True
+        return bool(self.whole_files) and manifest.identity == replace(self, files_read=self.whole_files).digest
 
     @property
     def digest(self) -> str:
@@ -112,10 +121,10 @@ def identify(step: Step, component: Component, seed: int, inputs: Mapping[str, t
     Raises:
         DeclarationError: a project file that the component reads is missing.
     """
-    files = {}
+    files, whole = dict[str, str](), dict[str, str]()
     for name, path in component.files().items():
         try:
-            files[name] = file_digest(path)
+            files[name], whole[name] = component.file_identity(path), file_digest(path)
         except OSError as error:
             raise DeclarationError(f"{step.key} reads {path}, which cannot be opened: {error.strerror}") from error
     entries = {
@@ -126,7 +135,8 @@ def identify(step: Step, component: Component, seed: int, inputs: Mapping[str, t
     settings = component.identity()
     if step.retractions:
         settings[RETRACTIONS] = [rule.identity() for rule in step.retractions]
-    return Identity(step.name, component.use, component.version, settings, seed, entries, files, given)
+    whole = {} if whole == files else whole
+    return Identity(step.name, component.use, component.version, settings, seed, entries, files, given, whole)
 
 
 def made_by(artifact: Artifact) -> str:

@@ -16,7 +16,7 @@ from lineal.components.trainers.base import Trainer
 from lineal.data.digests import Digests
 from lineal.data.ids import digest_of
 from lineal.data.links import link_directory
-from lineal.data.manifest import MANIFEST, Manifest, content_digest, verify_files
+from lineal.data.manifest import MADE_UP, MANIFEST, Manifest, content_digest, verify_files
 from lineal.data.progress import say
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace, open_partial, step_lock
@@ -32,7 +32,7 @@ from lineal.step.runlog import RunLog, progress_path
 from lineal.step.stand_in import StandIn, stand_in
 from lineal.step.waiting import require_arrived
 
-ELSEWHERE = ("fake", "openai")
+ELSEWHERE = (MADE_UP, "openai")
 """What makes rows without computing here."""
 
 
@@ -120,7 +120,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     twin = _twin(plan, step, identity)
     if twin is not None:
         return "reused", {"reused_from": twin}
-    open_partial(partial_of(plan, step), identity.of_saved_work(component.rereads))
+    open_partial(partial_of(plan, step), _saved_work(plan, identity, component))
     workspace = workspace_of(plan, step, identity, inputs)
     workspace.retracted = retracted
     progress = progress_path(plan.project, step.key)
@@ -133,6 +133,12 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     _publish(plan, step, identity, workspace)
     _clear(component, workspace)
     return "done", {"facts": workspace.facts}
+
+
+def _saved_work(plan: Plan, identity: Identity, component: Component) -> str:
+    """What saved work is of; what an engine made up is continued by no other."""
+    saved = identity.of_saved_work(component.rereads)
+    return f"{MADE_UP} {saved}" if plan.project.params.compute.engine == MADE_UP else saved
 
 
 def _clear(component: Component, workspace: Workspace) -> None:
@@ -186,6 +192,11 @@ def open_inputs(plan: Plan, step: Step, verify: bool) -> dict[str, tuple[Artifac
         if verify:
             verify_files(opened[key].directory, opened[key].manifest, key, digests)
     digests.save()
+    return by_field(step, opened)
+
+
+def by_field(step: Step, opened: Mapping[str, Artifact]) -> dict[str, tuple[Artifact, ...]]:
+    """A step's inputs by field, from artifacts by key."""
     return {field: _once(keys, opened) for field, keys in step.inputs.items()}
 
 
@@ -210,10 +221,10 @@ def _stand(plan: Plan, step: Step, standing: StandIn) -> None:
         link_directory(source.directory, plan.project.directory(artifact_key(step.key, output)))
 
 
-def resolved(plan: Plan, step: Step) -> Component:
-    """The step's component with every setting that a controller gives filled in."""
+def resolved(plan: Plan, step: Step, opened: Mapping[str, Artifact] | None = None) -> Component:
+    """The step's component with every setting that a controller gives filled in; `opened`: its inputs, if not what lies here."""
     values = {
-        setting: read_value(open_artifact(key, plan.project.directory(key)), part)
+        setting: read_value(opened[key] if opened else open_artifact(key, plan.project.directory(key)), part)
         for setting, (key, part) in step.settings_from.items()
     }
     try:
@@ -256,11 +267,11 @@ def _manifests(identity: Identity, workspace: Workspace, loads_model: bool) -> C
 
 def _twin(plan: Plan, step: Step, identity: Identity) -> str | None:
     """Links an artifact of equal identity (this one, or another pipeline's) into place; says whose it was."""
-    artifacts = plan.project.artifacts
+    artifacts, fake = plan.project.artifacts, plan.project.params.compute.engine == MADE_UP
     for path in sorted(artifacts.glob(f"*/{step.name}/{MANIFEST}")):
         pipeline = path.relative_to(artifacts).parts[0]
         sources = {output: artifacts / pipeline / artifact_key(step.name, output) for output in step.outputs}
-        if all(_is_whole(source, identity) for source in sources.values()):
+        if all(_is_whole(source, identity, fake) for source in sources.values()):
             if pipeline != step.pipeline:
                 for output, source in sources.items():
                     link_directory(source, plan.project.directory(artifact_key(step.key, output)))
@@ -268,11 +279,11 @@ def _twin(plan: Plan, step: Step, identity: Identity) -> str | None:
     return None
 
 
-def _is_whole(directory: Path, identity: Identity) -> bool:
-    """Whether an artifact has this identity and its bytes are what its manifest says."""
+def _is_whole(directory: Path, identity: Identity, fake: bool) -> bool:
+    """Whether an artifact has this identity, its bytes are what its manifest says, and no engine made it up (unless `fake`)."""
     try:
         artifact = open_artifact(str(directory), directory)
-        if artifact.manifest.identity != identity.digest:
+        if not identity.is_of(artifact.manifest) or (artifact.manifest.made_up and not fake):
             return False
         verify_files(directory, artifact.manifest, str(directory))
         return artifact.digest == content_digest(artifact.manifest.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,15 +33,21 @@ class StandIn:
         return tuple(f"{artifact.key} must be another: {self.why}" for artifact in made if artifact.digest not in digests)
 
 
-def stand_in(plan: Plan, step: Step) -> StandIn | None:
+def stand_in(plan: Plan, step: Step, opened: Mapping[str, Artifact] | None = None) -> StandIn | None:
     """What stands for a step whose run has stopped before it; None when it does its own work.
+
+    Args:
+        plan: the plan.
+        step: one of its steps.
+        opened: by key, its inputs; default: what lies here.
 
     Raises:
         ArtifactError: the decision is not there, or the best round lacks the artifact.
     """
     if step.stopped_by is None:
         return None
-    state = _decision(step.stopped_by, values_of(open_artifact(step.stopped_by, plan.project.directory(step.stopped_by))))
+    key = step.stopped_by
+    state = _decision(key, values_of(opened[key] if opened else open_artifact(key, plan.project.directory(key))))
     if not state["stopped"] and step.group != BEST:
         return None
     sources = {output: _source(step, output, state) for output in step.outputs}

@@ -1,23 +1,29 @@
-"""For every step: done, stale and exactly why, or missing. Changes nothing.
+"""For every step: done, stale and exactly why, or missing, and what a run has to do about it. Changes nothing.
 
 Reads manifests only, so it is quick; where rows are retracted, also the rows that checkpoints were trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from lineal.data.manifest import MADE_UP
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
 from lineal.step.identity import identify
 from lineal.step.runlog import read_log
-from lineal.step.runner import open_inputs, resolved, source_digest
+from lineal.step.runner import by_field, resolved, source_digest
 from lineal.step.stand_in import stand_in
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 from lineal.step.waiting import why_waiting
+
+Kept = Callable[[str], Artifact | None]
+"""By key, an artifact that is recorded and can be brought here as it is."""
+Alike = Callable[[Artifact], bool]
 
 
 class State(StrEnum):
@@ -28,6 +34,15 @@ class State(StrEnum):
     MISSING = "missing"
 
 
+class Act(StrEnum):
+    """What a run does about a step. Only `MAKE` is work."""
+
+    NONE = "nothing"
+    RECORD = "record"
+    RESTORE = "restore"
+    MAKE = "make"
+
+
 @dataclass(frozen=True)
 class StepStatus:
     """One step's state.
@@ -36,62 +51,123 @@ class StepStatus:
         key: the step's key.
         state: done, stale or missing.
         reasons: for a stale step, which input or key changed, old -> new; for others, warnings.
+        act: what brings it up to date.
+        unrecorded: of a finished step, why its record does not have it as it is; empty where it does.
     """
 
     key: str
     state: State
     reasons: tuple[str, ...] = ()
+    act: Act = Act.NONE
+    unrecorded: str = ""
 
 
-def status_of(plan: Plan, damage: Mapping[str, Sequence[str]] | None = None) -> list[StepStatus]:
+def status_of(
+    plan: Plan, damage: Mapping[str, Sequence[str]] | None = None, kept: Kept = lambda key: None, alike: Alike = lambda one: False
+) -> list[StepStatus]:
     """The state of every step of the plan, in order.
 
     Args:
         plan: the plan.
         damage: by artifact key, what the caller found wrong with its bytes; manifests are believed otherwise.
+        kept: where artifacts are that do not lie here, or not whole.
+        alike: of which artifacts with wrong bytes their manifests still say what they will be when made again.
     """
-    found: dict[str, StepStatus] = {}
-    for step in plan.steps.values():
-        found[step.key] = _status(plan, step, found, damage or {})
+    look = _Look(plan, damage or {}, kept, alike)
+    found = {step.key: look.at(step) for step in plan.steps.values()}
     for key, marks in tainted_checkpoints(plan).items():
         found[key] = replace(found[key], reasons=(*found[key].reasons, why_tainted(marks)))
     return list(found.values())
 
 
-def _status(plan: Plan, step: Step, before: Mapping[str, StepStatus], damage: Mapping[str, Sequence[str]]) -> StepStatus:
-    waiting = why_waiting(step)
-    if waiting:
-        state = State.STALE if plan.project.directory(step.key).exists() else State.MISSING
-        return StepStatus(step.key, state, (waiting,))
-    try:
-        made = [open_artifact(key, plan.project.directory(key)) for key in step.artifact_keys().values()]
-    except ArtifactError as error:
-        missing = not plan.project.directory(step.key).exists()
-        return StepStatus(step.key, State.MISSING if missing else State.STALE, () if missing else (str(error),))
-    damaged = [
-        f"{key}: {why}" if key != step.key else why for key in step.artifact_keys().values() for why in damage.get(key, ())
-    ]
-    if damaged:
-        return StepStatus(step.key, State.STALE, tuple(damaged))
-    upstream = [before[maker.key] for maker in plan.upstream(step)]
-    unfinished = tuple(f"{maker.key} is {maker.state}" for maker in upstream if maker.state is not State.DONE)
-    if unfinished:
-        return StepStatus(step.key, State.STALE, unfinished)
-    reasons = _differences(plan, step, made)
-    if reasons:
-        return StepStatus(step.key, State.STALE, reasons)
-    return StepStatus(step.key, State.DONE, _drift(plan, step))
+def status_of_one(plan: Plan, step: Step, damage: Mapping[str, Sequence[str]], kept: Kept) -> StepStatus:
+    """The state of one step whose inputs are taken as they lie here; see `status_of`."""
+    look = _Look(plan, damage, kept, lambda one: False)
+    look.take_inputs(step)
+    return look.at(step)
 
 
-def _differences(plan: Plan, step: Step, made: list[Artifact]) -> tuple[str, ...]:
-    standing = stand_in(plan, step)
+class _Look:
+    """Goes through the plan in its order and remembers what each step's followers will find."""
+
+    def __init__(self, plan: Plan, damage: Mapping[str, Sequence[str]], kept: Kept, alike: Alike) -> None:
+        self._plan, self._damage, self._kept, self._alike = plan, damage, kept, alike
+        self._states: dict[str, State] = {}
+        self._standing: dict[str, Artifact] = {}
+
+    def take_inputs(self, step: Step) -> None:
+        """Takes what lies here for the step's inputs, whatever state it is in."""
+        self._states |= {maker.key: State.MISSING for maker in self._plan.upstream(step)}
+        for key in {key: None for maker in self._plan.upstream(step) for key in maker.artifact_keys().values()}:
+            with suppress(ArtifactError):
+                self._stand([open_artifact(key, self._plan.project.directory(key))])
+
+    def at(self, step: Step) -> StepStatus:
+        """A step's state; the steps that it is made from were looked at before."""
+        found = self._at(step)
+        self._states[step.key] = found.state
+        return found
+
+    def _at(self, step: Step) -> StepStatus:
+        state = State.STALE if self._plan.project.directory(step.key).exists() else State.MISSING
+        waiting = why_waiting(step)
+        if waiting:
+            return StepStatus(step.key, state, (waiting,), Act.MAKE)
+        made, wrong = self._lying(step)
+        unfinished = tuple(
+            f"{maker.key} is {self._states[maker.key]}"
+            for maker in self._plan.upstream(step)
+            if not self._standing.keys() >= set(maker.artifact_keys().values())
+        )
+        if unfinished:
+            return StepStatus(step.key, state, wrong or (unfinished if state is State.STALE else ()), Act.MAKE)
+        differing = differences(self._plan, step, made, self._standing) if made else ()
+        if made and not wrong and not differing:
+            self._stand(made)
+            return StepStatus(step.key, State.DONE, _drift(self._plan, step))
+        return StepStatus(step.key, state, wrong or differing, self._remedy(step, made, differing))
+
+    def _lying(self, step: Step) -> tuple[list[Artifact], tuple[str, ...]]:
+        """The artifacts here, and what is wrong with their bytes; none where one has no manifest."""
+        keys = step.artifact_keys().values()
+        try:
+            made = [open_artifact(key, self._plan.project.directory(key)) for key in keys]
+        except ArtifactError as error:
+            return [], (str(error),) if self._plan.project.directory(step.key).exists() else ()
+        damaged = [f"{key}: {why}" if key != step.key else why for key in keys for why in self._damage.get(key, ())]
+        return made, tuple(damaged)
+
+    def _remedy(self, step: Step, made: list[Artifact], differing: tuple[str, ...]) -> Act:
+        kept = [artifact for key in step.artifact_keys().values() if (artifact := self._kept(key))]
+        if len(kept) == len(step.outputs) and not differences(self._plan, step, kept, self._standing):
+            self._stand(kept)
+            return Act.RESTORE
+        if made and not differing and all(self._alike(one) and one.manifest.equal_bytes is not False for one in made):
+            self._stand(made)
+        return Act.MAKE
+
+    def _stand(self, artifacts: list[Artifact]) -> None:
+        self._standing |= {artifact.key: artifact for artifact in artifacts}
+
+
+def differences(plan: Plan, step: Step, made: Sequence[Artifact], opened: Mapping[str, Artifact]) -> tuple[str, ...]:
+    """Why artifacts are not what a step would make now from these inputs; empty where they are.
+
+    Args:
+        plan: the plan.
+        step: one of its steps.
+        made: its artifacts.
+        opened: by key, its inputs.
+    """
+    standing = stand_in(plan, step, opened)
     if standing is not None:
-        return standing.differences(made)
-    inputs = open_inputs(plan, step, verify=False)
-    identity = identify(step, resolved(plan, step), plan.seed_of(step), inputs)
+        return standing.differences(list(made))
+    identity = identify(step, resolved(plan, step, opened), plan.seed_of(step), by_field(step, opened))
     for artifact in made:
-        if artifact.manifest.identity != identity.digest:
+        if not identity.is_of(artifact.manifest):
             return tuple(identity.differences(artifact.manifest)) or ("the layout of identities changed",)
+        if artifact.manifest.made_up and plan.project.params.compute.engine != MADE_UP:
+            return (f"made up by compute.engine: {MADE_UP}",)
     return ()
 
 

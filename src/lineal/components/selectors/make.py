@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace
 from lineal.components.generators.drawing import CARRIED
+from lineal.components.selectors.canonical import selector_digest
 from lineal.components.selectors.decide import (
     ANSWERED,
     DROPPED,
@@ -19,7 +20,7 @@ from lineal.components.selectors.decide import (
 )
 from lineal.components.selectors.header import Selector
 from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
-from lineal.data.ids import canonical_json, file_digest, row_id
+from lineal.data.ids import canonical_json, row_id
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, DeclarationError
 
@@ -179,7 +180,7 @@ def _take_back(step: Workspace, selector: Selector, session: Session, made: Colu
     if step.retracted and selector.makes.kind == "prompts":
         run(f"INSERT INTO lineal_named SELECT rowid, prompt_id FROM {MADE}")
     elif step.retracted:
-        digest, numbers, ids = file_digest(selector.path), list[int](), list[str]()
+        digest, numbers, ids = selector_digest(selector), list[int](), list[str]()
         for table in session.stream(f"SELECT rowid AS lineal_number, {_listed(made)} FROM {MADE}"):
             numbers += table["lineal_number"].to_pylist()
             ids += [_id_of(row, digest, step.step, selector) for row in table.drop_columns(["lineal_number"]).to_pylist()]
@@ -209,7 +210,7 @@ def _with_ids(
     import pyarrow as pa
 
     assert selector.makes is not None
-    digest = file_digest(selector.path)
+    digest = selector_digest(selector)
     carried = list(selector.makes.carried(columns))
     for table in tables:
         progress.advance(table.num_rows)

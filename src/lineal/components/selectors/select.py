@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 import lineal
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Surroundings, Workspace, merged
+from lineal.components.selectors.canonical import selector_digest
 from lineal.components.selectors.decide import decide
 from lineal.components.selectors.header import Selector, read_selector
 from lineal.components.selectors.make import make
@@ -95,12 +96,16 @@ class Select(Component):
         return found
 
     def identity(self) -> dict[str, Any]:
-        """The file's name and its settings, defaults filled in; its text enters by its digest."""
+        """The file's name and its settings, defaults filled in; its query enters by its digest."""
         return {"sql": self.sql, **self._selector.arguments(self._extra)}
 
     def files(self) -> dict[str, Path]:
         """The SQL file."""
         return {f"{SELECTORS}/{self.sql}.sql": self._selector.path}
+
+    def file_identity(self, path: Path) -> str:
+        """The digest of the query's canonical form: comments, blank lines and the summary decide no row."""
+        return selector_digest(self._selector)
 
     def summary(self) -> str:
         """What the file's header says."""

@@ -1,0 +1,203 @@
+"""What a run has to do about every step: `status`, `run --dry-run`, `run` and Dagster all ask here.
+
+A step is done when what lies here has its identity and its bytes, whatever DVC would say. DVC calls a stage stale whose YAML or
+SQL was written otherwise, whose entry `dvc.lock` lost, or whose bytes its cache lost: such work is recorded again and not made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from lineal.audit.verify import file_problems, manifest_problems
+from lineal.data.digests import Digests
+from lineal.data.manifest import Manifest
+from lineal.data.store import Artifact, open_artifact
+from lineal.errors import ArtifactError
+from lineal.orchestrate.dvc_lock import DVC_LOCK
+from lineal.orchestrate.dvc_record import DvcRecord, directory_md5
+from lineal.orchestrate.dvc_yaml import stage_name, stage_of
+from lineal.plan import Plan, Step
+from lineal.recipe.document import read_document
+from lineal.step.status import Act, State, StepStatus, status_of, status_of_one
+
+
+def decide(plan: Plan, accept: bool = False) -> dict[str, StepStatus]:
+    """By key, every step's state and what brings it up to date.
+
+    Args:
+        plan: the plan.
+        accept: whether what lies here may replace what is recorded of the same work with other bytes.
+
+    Raises:
+        ProjectError: `dvc.lock` is not as DVC writes it.
+    """
+    return Decisions(plan, accept).of_all()
+
+
+def to_do(plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step]) -> dict[Act, list[Step]]:
+    """What brings the chosen steps up to date, they and what they are made from, by what is to be done."""
+    wanted = plan.with_upstream(chosen)
+    return {act: [step for step in wanted if decided[step.key].act is act] for act in Act}
+
+
+class Decisions:
+    """The decisions of one moment: `dvc.lock`, DVC's cache and the artifacts are looked at once.
+
+    Args:
+        plan: the plan.
+        accept: see `decide`.
+    """
+
+    def __init__(self, plan: Plan, accept: bool = False) -> None:
+        self._plan, self._accept = plan, accept
+        self._root = plan.project.root
+        self._record, self._digests = DvcRecord(self._root), Digests(plan.project.runs)
+        self._documents: dict[str, Any] = {}
+        self._doubted: set[str] = set()
+        self._loose: set[str] = set()
+
+    def of_all(self) -> dict[str, StepStatus]:
+        """By key, every step's state and what brings it up to date."""
+        damage = self._damage(self._plan.steps.values())
+        found = status_of(self._plan, damage, self._kept, lambda one: not self._accept and one.key not in self._doubted)
+        decided = {entry.key: self._with_record(entry) for entry in found}
+        self._digests.save()
+        return decided
+
+    def of(self, step: Step) -> StepStatus:
+        """The same for one step, whose inputs are taken as they lie here."""
+        found = self._with_record(status_of_one(self._plan, step, self._damage([step]), self._kept))
+        self._digests.save()
+        return found
+
+    def recorded(self, step: Step) -> dict[str, tuple[str, Manifest | None]]:
+        """By artifact key, the MD5 that `dvc.lock` has of this very work, and the manifest where DVC's cache has it.
+
+        Empty where it records none, or other work: another identity, or settings and inputs that were others.
+        """
+        keys = [key for key in step.artifact_keys().values() if key in self._record.recorded]
+        found = {key: (self._record.recorded[key], self._record.manifest(key)) for key in keys}
+        made = [Artifact(key, self._root, manifest) for key, (_, manifest) in found.items() if manifest is not None]
+        if len(made) < len(found):
+            return {} if next(self._changed(step), None) else found
+        same = status_of_one(self._plan, step, {}, {one.key: one for one in made}.get).act is not Act.MAKE
+        return found if same else {}
+
+    def _kept(self, key: str) -> Artifact | None:
+        return self._record.kept(key, self._digests)
+
+    # -- what lies here -----------------------------------------------------------------------------------------------
+
+    def _damage(self, steps: Iterable[Step]) -> dict[str, list[str]]:
+        lying = list(self._lying(steps))
+        self._digests.read_ahead(one.directory / name for _, one in lying for name in one.manifest.files)
+        damage: dict[str, list[str]] = {}
+        for step, artifact in lying:
+            broken = list(file_problems(artifact, self._digests))
+            doubts = [*manifest_problems(self._plan.project, artifact), *(() if broken else self._contradicted(step, artifact))]
+            self._doubted |= {artifact.key} if doubts else set()
+            if broken or doubts:
+                damage[artifact.key] = [*broken, *doubts]
+        return damage
+
+    def _lying(self, steps: Iterable[Step]) -> Iterator[tuple[Step, Artifact]]:
+        for step in steps:
+            for key in step.artifact_keys().values():
+                try:
+                    yield step, open_artifact(key, self._plan.project.directory(key))
+                except ArtifactError:
+                    continue
+
+    def _contradicted(self, step: Step, artifact: Artifact) -> Iterator[str]:
+        """The record has other bytes of the same work than lie here."""
+        problem = None if self._accept else next(self._record.problems(artifact, self._digests), None)
+        if problem is None:
+            return
+        recorded = self._record.manifest(artifact.key)
+        same = next(self._changed(step), None) is None if recorded is None else _same_work(recorded, artifact.manifest)
+        if same and (artifact.manifest.equal_bytes is not False or self._kept(artifact.key)):
+            yield problem
+
+    # -- what dvc.lock has of it --------------------------------------------------------------------------------------
+
+    def _with_record(self, entry: StepStatus) -> StepStatus:
+        if entry.state is not State.DONE:
+            return entry
+        step = self._plan.steps[entry.key]
+        why = next(self._unrecorded(step), None)
+        return entry if why is None else replace(entry, act=Act.RECORD, unrecorded=why)
+
+    def _unrecorded(self, step: Step) -> Iterator[str]:
+        """Why DVC would not find a finished step up to date."""
+        for why in self._unrecorded_bytes(step):
+            self._loose |= set(step.artifact_keys().values())
+            yield why
+        for what in self._changed(step):
+            yield f"{what} says the same in other words"
+
+    def _unrecorded_bytes(self, step: Step) -> Iterator[str]:
+        for key in step.artifact_keys().values():
+            artifact = open_artifact(key, self._plan.project.directory(key))
+            if key not in self._record.recorded:
+                yield f"{DVC_LOCK} does not record it"
+            elif next(self._record.problems(artifact, self._digests), None):
+                yield f"{DVC_LOCK} records what was made otherwise"
+            else:
+                yield from self._record.cache_problems(artifact, self._digests)
+
+    def _changed(self, step: Step) -> Iterator[str]:
+        """What of a stage's command, dependencies and params is not what `dvc.lock` has of them."""
+        stage, entry = stage_of(self._plan, step), self._stages.get(stage_name(step.key), {})
+        if entry.get("cmd") != stage["cmd"]:
+            yield "its command"
+        recorded = {one["path"]: one.get("md5") for one in entry.get("deps") or []}
+        declared = stage.get("deps", [])
+        yield from (path for path in declared if recorded.get(path, "") != self._md5(path))
+        yield from (path for path in recorded if path not in declared)
+        yield from self._changed_params(stage.get("params", []), entry.get("params") or {})
+
+    def _changed_params(self, declared: list[dict[str, list[str]]], recorded: Mapping[str, Any]) -> Iterator[str]:
+        for file, keys in ((file, keys) for group in declared for file, keys in group.items()):
+            old = recorded.get(file, {})
+            document = self._document(file)
+            yield from (f"{file}:{key}" for key in keys if key not in old or old[key] != _at(document, key.split(".")))
+            yield from (f"{file}:{key}" for key in old if key not in keys)
+
+    def _md5(self, path: str) -> str | None:
+        """The MD5 of a dependency: of an artifact what is recorded, unless that is about to change; of a file as it is."""
+        if path.startswith("artifacts/"):
+            key = path.removeprefix("artifacts/")
+            return None if key in self._loose else self._record.recorded.get(key)
+        file = self._root / path
+        try:
+            return directory_md5(file, self._digests) if file.is_dir() else self._digests.of(file, "md5")
+        except OSError:
+            return None
+
+    @cached_property
+    def _stages(self) -> Mapping[str, Any]:
+        return self._document(DVC_LOCK).get("stages") or {}
+
+    def _document(self, name: str) -> Any:
+        if name not in self._documents:
+            path = self._root / name
+            self._documents[name] = read_document(path).value if path.exists() else {}
+        return self._documents[name]
+
+
+def _same_work(recorded: Manifest, here: Manifest) -> bool:
+    """Whether two manifests are of one work."""
+    return recorded.identity == here.identity and recorded.made_up == here.made_up
+
+
+def _at(value: Any, keys: list[str]) -> Any:
+    """The value under a path of keys, as DVC reads it: `seeds.0` is a list's first entry."""
+    for key in keys:
+        if isinstance(value, list) and key.isdecimal():
+            value = value[int(key)] if int(key) < len(value) else None
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
+    return value
