@@ -43,7 +43,7 @@ $(VLLM_STAMP): constraints-vllm.txt
 	|| ( rm -rf $(VLLM); echo "WARNING: vLLM COULD NOT BE INSTALLED: THE TESTS OF THE vLLM ENGINE ARE SKIPPED" >&2 )
 
 demo: core
-	$(BIN)/lineal run
+	$(BIN)/lineal run --accept-changes
 	$(BIN)/lineal report
 	$(BIN)/python bench/agreement.py
 
