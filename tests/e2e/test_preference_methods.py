@@ -76,10 +76,11 @@ def test_scpo_chooses_by_votes_alone_and_weighs_by_the_lead(tiny_pipelines):
     plan = made(tiny_pipelines, "scpo")
     for number in ROUNDS:
         group = f"scpo/round_{number:02d}"
-        voted = by_id(plan, f"{group}/voted")
+        voted, scattered = by_id(plan, f"{group}/voted"), by_id(plan, f"{group}/scattered")
+        assert not voted.keys() & scattered.keys()
         for pair in rows_of(plan, f"{group}/pairs"):
-            won, lost = (voted[parent] for parent in pair["parents"])
-            assert won["votes"] > lost["votes"]
+            won, lost = voted[pair["parents"][0]], scattered[pair["parents"][1]]
+            assert won["voted"] != lost["voted"] and won["temperature"] < lost["temperature"]
             assert pair["weight"] == pytest.approx(won["vote_share"] - lost["vote_share"])
         assert artifact(plan, f"{group}/checkpoint").manifest.settings["weight"] == "weight"
     assert {row["verdict"] for row in rows_of(plan, "scpo/round_01/voted")} <= {"pass", "fail"}

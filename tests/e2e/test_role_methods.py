@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -154,6 +155,13 @@ def test_crest_consistency_decides_what_is_learned_and_preferred(tiny_pipelines)
     for pair in rows(plan, f"{round_}/consistency_pairs"):
         chosen, rejected = pair["parents"]
         assert judged[chosen]["verdict"] == judged[rejected]["verdict"] == "pass" and right[chosen] > right[rejected]
+    every = {
+        (better["sample_id"], worse["sample_id"])
+        for better, worse in product(judged.values(), repeat=2)
+        if better["prompt_id"] == worse["prompt_id"] and (better["verdict"], worse["verdict"]) == ("pass", "fail")
+    }
+    assert {tuple(row["parents"]) for row in rows(plan, f"{round_}/answer_pairs")} == every
+    assert model_of(plan, f"{round_}/checkpoint/turn_2", "reference") == (f"{round_}/checkpoint/turn_1",)
 
 
 def test_self_correction_trains_the_corrector_alone_on_what_it_improved_in_a_growing_pool(tiny_pipelines):

@@ -53,6 +53,15 @@ def test_balance_exploration_scores_every_pair_by_the_formula(lab):
     }, abs=1e-9)  # fmt: skip
 
 
+def test_balance_exploration_counts_the_datas_own_solutions_at_every_temperature(lab):
+    rows = probe(cold={"a": "r", "b": "x"}, hot={"a": "x", "b": "rs"})
+    solution = samples({"a": "p", "b": "p"}, score=lambda prompt, index: 1.0, completion=lambda prompt, index: f"{prompt}'s own")
+    inputs = {"rows": lab.put("round_01/probed", rows), "solutions": lab.put("start/solutions", solution)}
+    made = lab.run("balance_exploration", "round_01/tuned", inputs, enough=3, thresholds=[0.0])[""]
+    grid = {point["temperature"]: point["balance_score"] for point in settings_of(made, "grid.json")}
+    assert grid == pytest.approx({0.5: (2 / 3 + 1 / 3 * 1 / 2) / 2, 1: (1 / 3 * 1 / 2 + 1) / 2}, abs=1e-9)
+
+
 def test_balance_exploration_breaks_ties_by_the_lower_settings(lab):
     rows = probe(cold={"a": "r"}, hot={"a": "r"})
     assert settings_of(balance(lab, rows, enough=1, thresholds=[0.9, 0.1]))["threshold"] == 0.1

@@ -11,7 +11,7 @@ from lineal.plan import Plan
 
 from .test_pipelines_plan import planned
 
-ROUNDS = {"irpo": 4, "spin": 4}
+ROUNDS = {"b_star": 9, "crest": 1, "irpo": 4, "scpo": 2, "spin": 4}
 
 
 def paper(root: Path, name: str) -> Plan:
@@ -52,3 +52,43 @@ def test_values_that_official_code_sets_are_set(tmp_path: Path):
         assert settings(agents, f"multiagent/round_01/{node}/a", "temperature", "top_p") == (1.0, 0.9)
     for node in ("generator", "critic"):
         assert settings(agents, f"multiagent/round_01/{node}/a", "batch_size", "warmup", "weight_decay") == (192, 0.03, 0.0)
+
+
+def test_scpo_takes_new_problems_and_a_higher_threshold_from_its_second_round_on_and_rejects_from_a_hotter_draw(tmp_path: Path):
+    plan = paper(tmp_path, "scpo")
+    first, second = (plan.step(f"scpo/round_0{number}/generated").inputs["prompts"] for number in (1, 2))
+    assert (first, second) == (("scpo/tasks/train",), ("scpo/tasks/train", "scpo/start/problems"))
+    assert plan.step("scpo/start/posed").inputs["model"] == ("scpo/start/poser",)
+    for number, share in ((1, 0.5), (2, 0.7)):
+        group = f"scpo/round_0{number}"
+        assert settings(plan, f"{group}/hotter", "samples", "temperature") == (8, 1.2)
+        assert plan.step(f"{group}/hotter").inputs["prompts"] == plan.step(f"{group}/generated").inputs["prompts"]
+        assert plan.step(f"{group}/pairs").inputs["others"] == (f"{group}/scattered",)
+        assert plan.step(f"{group}/scattered").inputs["rows"] == (f"{group}/hotter",)
+        assert plan.step(f"{group}/pairs").component.model_extra["min_share"] == share
+
+
+def test_crest_mixes_pairs_by_lambda_and_renews_the_reference_with_each_of_four_passes(tmp_path: Path):
+    plan, group = paper(tmp_path, "crest"), "crest/round_01"
+    assert settings(plan, f"{group}/generated", "temperature", "top_p") == (0.8, 0.95)
+    drawn = [plan.step(f"{group}/{node}").component.model_extra["count"] for node in ("answer_pairs", "consistency_pairs")]
+    assert drawn == [9600, 14400] and drawn[1] / sum(drawn) == 0.6 and sum(drawn) == 3000 * 8
+    before = f"{group}/tuned"
+    for turn in (1, 2, 3, 4):
+        step = plan.step(f"{group}/checkpoint/turn_{turn}")
+        assert step.inputs["init"] == step.inputs["reference"] == (before,)
+        before = step.key
+
+
+def test_b_star_chooses_among_right_answers_and_its_lists_hold_the_datas_own_solutions(tmp_path: Path):
+    plan = paper(tmp_path, "b_star")
+    for group in ("b_star/start", "b_star/round_01"):
+        tuned = plan.step(f"{group}/tuned")
+        assert tuned.inputs["solutions"] == ("b_star/start/probe_solutions",)
+        (weights,) = settings(plan, f"{group}/probe_rewarded", "weights")
+        lowest, highest = weights["score"], weights["score"] + weights["process_score"]
+        assert any(lowest < threshold < highest for threshold in tuned.component.thresholds)
+        assert len(tuned.component.thresholds) == 21
+    assert plan.step("b_star/round_02/filtered").inputs["rows"] == ("b_star/round_02/rewarded", "b_star/start/solutions")
+    (middle,) = settings(plan, "b_star/start/solutions", "weights")
+    assert middle["score"] == (lowest + highest) / 2

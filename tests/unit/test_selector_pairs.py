@@ -47,7 +47,8 @@ def votes(**counts: list[int]) -> list[dict[str, object]]:
 
 
 def test_most_against_least_voted_weighs_by_the_lead(lab: Lab) -> None:
-    inputs = {"rows": lab.put("round_01/voted", votes(a=[3, 2, 1], b=[2, 2], c=[5, 1]))}
+    drawn = lab.put("round_01/voted", votes(a=[3, 2, 1], b=[2, 2], c=[5, 1]))
+    inputs = {"rows": drawn, "others": drawn}
     found = rows_of(lab.run("select", "round_01/pairs", inputs, sql="most_against_least_voted")[""])
     assert {(row["chosen"], row["rejected"], round(row["weight"], 3)) for row in found} == {
         ("a0", "a2", round(2 / 6, 3)), ("c0", "c1", round(4 / 6, 3)),
@@ -55,6 +56,14 @@ def test_most_against_least_voted_weighs_by_the_lead(lab: Lab) -> None:
     assert all(len(row["parents"]) == 2 for row in found)
     clear = rows_of(lab.run("select", "round_01/pairs", inputs, sql="most_against_least_voted", min_share=0.6)[""])
     assert [row["prompt_id"] for row in clear] == ["c"]
+
+
+def test_most_against_least_voted_rejects_only_what_the_other_draw_holds(lab: Lab) -> None:
+    hotter = [{**row, "sample_id": f"hot {row['sample_id']}"} for row in votes(a=[2, 1, 3], b=[1, 3], c=[6])]
+    inputs = {"rows": lab.put("round_01/voted", votes(a=[3, 2, 1], b=[4], c=[6])), "others": lab.put("round_01/hotter", hotter)}
+    found = rows_of(lab.run("select", "round_01/pairs", inputs, sql="most_against_least_voted")[""])
+    assert all(row["parents"][1].startswith("hot ") and not row["parents"][0].startswith("hot ") for row in found)
+    assert {(row["chosen"], row["rejected"], round(row["weight"], 3)) for row in found} == {("a0", "a1", round(3 / 6 - 1 / 6, 3))}
 
 
 def test_verdicts_as_labels_keeps_both_kinds_and_drops_errors(lab: Lab) -> None:
@@ -112,3 +121,18 @@ def test_new_prompts_have_no_conversation_of_another_one(lab: Lab) -> None:
     rows = [{"prompt_id": "p", "prompt": "ab", "messages": [{"role": "user", "content": "ab", "tool_calls": None, "name": None}]}]
     (row,) = rows_of(lab.run("select", "round_01/made", {"rows": lab.put("tasks/train", rows)}, sql="turned")[""])
     assert (row["prompt"], row["messages"]) == ("ba", None)
+
+
+def test_better_against_worse_pairs_every_score_with_every_lower_one(lab: Lab) -> None:
+    scores = {"a-0": 1.0, "a-1": 0.5, "a-2": 0.5, "a-3": 0.0, "a-4": None, "b-0": 1.0, "b-1": 1.0}
+    drawn = samples({"a": "ppppp", "b": "pp"}, score=lambda prompt, index: scores[f"{prompt}-{index}"])
+    inputs = {"rows": lab.put("round_01/judged", drawn)}
+
+    def pairs(**settings: object) -> list[tuple[str, str]]:
+        made = rows_of(lab.run("select", "round_01/pairs", inputs, sql="better_against_worse", **settings)[""])
+        return sorted((better, worse) for better, worse in (row["parents"] for row in made))
+
+    every = [("a-0", "a-1"), ("a-0", "a-2"), ("a-0", "a-3"), ("a-1", "a-3"), ("a-2", "a-3")]
+    assert pairs() == every
+    assert len(pairs(count=3)) == 3 and {*pairs(count=3)} < {*every}
+    assert len(pairs(pairs_per_prompt=2)) == 2

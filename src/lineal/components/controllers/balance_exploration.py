@@ -19,6 +19,7 @@ from lineal.recipe.references import ArtifactKind
 GRID_FILE = "grid.json"
 """What every pair of settings would have scored."""
 DECIMALS = 10
+_CANDIDATE: Columns = ("prompt_id", "completion", "verdict", "score")
 
 
 class BalanceExploration(Component):
@@ -30,6 +31,7 @@ class BalanceExploration(Component):
 
     Attributes:
         rows: samples of some prompts at several temperatures, judged and scored.
+        solutions: the data's own solutions of these prompts, judged and scored; they are candidates at every temperature.
         enough: how many different right completions of a prompt are enough (n* in the paper).
         thresholds: the thresholds to choose from.
     """
@@ -39,17 +41,21 @@ class BalanceExploration(Component):
     rows: RowsRef
     enough: Positive
     thresholds: Annotated[list[float], pydantic.Field(min_length=1)]
+    solutions: RowsRef | None = None
 
     def needs(self) -> dict[str, Columns]:
-        return {"rows": ("prompt_id", "completion", "verdict", "score", "temperature")}
+        further = {"solutions": _CANDIDATE} if self.solutions else {}
+        return {"rows": (*_CANDIDATE, "temperature"), **further}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.SETTINGS, values=("temperature", "threshold", "balance_score"))}
 
     def run(self, step: Workspace) -> None:
         """Scores every pair of settings and writes the best, and the grid beside it."""
-        with open_session(step, {"rows": step.rows("rows")}) as session:
-            found = session.fetch(_COUNTS.format(thresholds=sorted(set(self.thresholds))))
+        views = {name: step.rows(name) for name in self.needs()}
+        with open_session(step, views) as session:
+            candidates = _WITH_SOLUTIONS if self.solutions else "rows"
+            found = session.fetch(_COUNTS.format(thresholds=sorted(set(self.thresholds)), candidates=candidates))
         if not found:
             raise DataError(f"{step.step}: no samples to choose settings by; look at {step.inputs['rows'][0].key}")
         grid = self._grid(found)
@@ -77,8 +83,12 @@ _COUNTS = """
     WITH thresholds AS (SELECT unnest({thresholds}::DOUBLE[]) AS threshold), per_prompt AS (
         SELECT temperature, threshold, prompt_id, count(DISTINCT completion) FILTER (score >= threshold) AS selected,
             count(DISTINCT completion) FILTER (score >= threshold AND verdict = 'pass') AS correct
-        FROM rows, thresholds GROUP BY ALL
+        FROM {candidates}, thresholds GROUP BY ALL
     )
     SELECT temperature, threshold, selected, correct, count(*) FROM per_prompt GROUP BY ALL ORDER BY ALL
 """
 """Prompts by temperature, threshold, selected and right completions."""
+_WITH_SOLUTIONS = f"""(
+    SELECT temperature, {", ".join(_CANDIDATE)} FROM rows
+    UNION ALL SELECT temperature, {", ".join(_CANDIDATE)} FROM solutions, (SELECT DISTINCT temperature FROM rows)
+)"""
