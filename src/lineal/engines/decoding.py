@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import signature
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from lineal.engines.cache import explicit_mask, new_cache, rows_of_cache, takes_explicit_masks
@@ -84,21 +85,42 @@ class TileDecoder:
         """
         tiles = [rows[start : start + TILE_ROWS] for start in range(0, len(rows), TILE_ROWS)]
         if len(tiles) == 1:
-            yield rows, self._decode_tile(rows, self._read([row.prompt_ids for row in rows], length))
+            yield rows, self._decode_tile(rows, self._read(_filled([row.prompt_ids for row in rows]), length))
             return
         places = {prompt: place for place, prompt in enumerate(dict.fromkeys(row.prompt_ids for row in rows))}
-        read = self._read(list(places), length)
+        read = self._read(_filled(list(places)), length)
         for tile in tiles:
             yield tile, self._decode_tile(tile, read.rows([places[row.prompt_ids] for row in _filled(tile)]))
+
+    def follow(self, prompt: tuple[int, ...], following: Sequence[int], length: int) -> torch.Tensor:
+        """What the model says next of a prompt, padded to `length`, and after each of the tokens that follow it.
+
+        Returns:
+            logits, fp32, (1 + number of tokens that follow, vocabulary).
+        """
+        import torch
+
+        read = self._read([prompt], length)
+        said = [read.logits]
+        with torch.inference_mode():
+            for step, token in enumerate(following, start=1):
+                ids = torch.tensor([[token]], device=self.model.device)
+                said.append(self._logits(ids, torch.full_like(ids, len(prompt) - 1 + step), read, step))
+        return torch.cat(said)
 
     @cached_property
     def _explicit(self) -> bool:
         return takes_explicit_masks(self.model)
 
-    def _read(self, prompts: list[tuple[int, ...]], length: int) -> _Read:
+    @cached_property
+    def _has_states(self) -> bool:
+        """Whether the model takes its memory as the states of Mamba and its kind, and then a mask of the new tokens alone."""
+        return "cache_params" in signature(self.model.forward).parameters
+
+    def _read(self, prompts: Sequence[tuple[int, ...]], length: int) -> _Read:
         import torch
 
-        ids, mask = _left_padded(_filled(prompts), length, self.settings.max_tokens, self.pad_id, self.model.device)
+        ids, mask = _left_padded(prompts, length, self.settings.max_tokens, self.pad_id, self.model.device)
         read = _Read(length, mask, new_cache(self.model), torch.empty(0))
         with torch.inference_mode():
             read.logits = self._logits(ids, (mask[:, :length].cumsum(-1) - 1).clamp(min=0), read, 0)
@@ -143,14 +165,12 @@ class TileDecoder:
     def _logits(self, ids: torch.Tensor, positions: torch.Tensor, read: _Read, step: int) -> torch.Tensor:
         """What follows `ids`: fp32, (rows, vocabulary); the cache grows by them."""
         seen = read.mask[:, : read.length + step]
-        output = self.model(
-            input_ids=ids,
-            attention_mask=explicit_mask(read.mask, read.length, step) if self._explicit else seen.long(),
-            position_ids=positions,
-            past_key_values=read.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        if self._has_states:
+            memory = {"cache_params": read.cache, "attention_mask": seen[:, -ids.shape[1] :].long()}
+        else:
+            mask = explicit_mask(read.mask, read.length, step) if self._explicit else seen.long()
+            memory = {"past_key_values": read.cache, "attention_mask": mask}
+        output = self.model(input_ids=ids, position_ids=positions, use_cache=True, logits_to_keep=1, **memory)
         return cast("torch.Tensor", output.logits[:, -1].float())
 
 

@@ -29,6 +29,6 @@ def loading_error(error: Exception) -> str:
         return f"a package that its quantization needs is not installed: {text}"
     if text.startswith("Unrecognized configuration class"):  # hundreds of names follow
         return "its architecture (model_type in config.json) is none of that kind"
-    first = " ".join(text.partition("\n\n")[0].split())
+    first = " ".join(text.partition("\n\n")[0].split()).rstrip(".")
     first = first if len(first) <= LONGEST else f"{first[:LONGEST]}..."
     return first if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: {first}"

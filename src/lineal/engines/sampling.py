@@ -26,6 +26,7 @@ from lineal.engines.checkpoints import (
     vocabulary_of,
 )
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
+from lineal.engines.self_test import require_same_stepwise
 from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text, stop_texts_from
 from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
 from lineal.engines.vocabulary import ids_without_token, require_vocabulary
@@ -242,7 +243,7 @@ def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device
     """A language model in evaluation mode on a device, an adapter merged into its base.
 
     Raises:
-        EngineError: the checkpoint cannot be loaded, or an adapter comes without `base`.
+        EngineError: the checkpoint cannot be loaded, an adapter comes without `base`, or the model fails the self-test.
     """
     import torch
 
@@ -255,6 +256,7 @@ def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device
         model = load_full_model(checkpoint, dtype)
     model = cast("PreTrainedModel", model.to(cast(Any, device)).eval())
     use_row_stable_attention(model)
+    require_same_stepwise(model, TileDecoder(model, SamplingSettings(), (), 0).follow)
     return model
 
 

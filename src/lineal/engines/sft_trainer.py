@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.optimizer_steps import with_own_steps
+from lineal.engines.self_test import require_apart
 from lineal.engines.trainer_run import trainer_arguments, with_numbers
 from lineal.engines.training_execution import ALONE, Execution
 
@@ -34,6 +35,9 @@ def sft_trainer(
     """A trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently.
 
     Packed rows also have `seq_lengths`, see `packed`.
+
+    Raises:
+        EngineError: the rows are packed, and the model does not keep their examples apart.
     """
     from datasets import Dataset
     from trl.trainer.sft_config import SFTConfig
@@ -49,6 +53,8 @@ def sft_trainer(
     )
     if weighted:
         trainer.data_collator = with_numbers(trainer.data_collator, ["weight"])
+    if settings.packing:
+        require_apart(model, trainer.data_collator, rows)
     return trainer
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, load_adapted_model, load_full_model, quiet, require_peft
+from lineal.engines.self_test import require_causal
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -20,15 +21,18 @@ def trainable_model(init: Path, base: Path | None, settings: TrainingSettings) -
     """Load the model to train, in fp32, or with its base in 4 bits where `settings.lora` says so.
 
     Raises:
-        EngineError: `init` does not fit `settings`, or files are missing.
+        EngineError: `init` does not fit `settings`, files are missing, or the model looks ahead in a text.
     """
     import torch
 
     quantize = settings.lora is not None and settings.lora.quantize is not None
     if is_adapter(init):
         _require_same_adapter(init, settings.lora)
-        return load_adapted_model(init, base, torch.float32, trainable=True, quantize=quantize)
+        adapted = load_adapted_model(init, base, torch.float32, trainable=True, quantize=quantize)
+        require_causal(adapted)
+        return adapted
     model = load_full_model(init, torch.float32, quantize)
+    require_causal(model)
     return model if settings.lora is None else _with_adapter(model, settings.lora)
 
 
