@@ -103,7 +103,7 @@ def test_answers_that_miss_recorded_artifacts_say_so(root, capsys, arguments):
     shutil.rmtree(root / "artifacts/tiny/round_01/mixed")
     status, text = said(capsys, root, *arguments)
     assert status == 0
-    assert "not here, though dvc.lock records it: tiny/round_01/mixed. Bring it: dvc pull artifacts/tiny/round_01/mixed" in text
+    assert "not here, though dvc.lock records it: tiny/round_01/mixed. Bring it: lineal run --pull tiny/round_01/mixed" in text
     shutil.rmtree(root / "artifacts/tiny/round_02/mixed")
     assert "tiny/round_01/mixed and 1 more" in said(capsys, root, *arguments)[1]
 
@@ -123,7 +123,7 @@ def test_project_without_artifacts_is_no_clean_answer(root, capsys, arguments):
     (root / "params.yaml").write_text("active: []\n")
     status, text = said(capsys, root, *arguments)
     assert status == 2
-    assert "dvc pull" in text
+    assert "lineal run --pull" in text
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lineal.data.manifest import MANIFEST, InputEntry
+from lineal.data.records import is_known, lies_here, open_known
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.recipe.project import Project
@@ -40,10 +41,12 @@ class Catalog:
     Attributes:
         artifacts: by key; the pipelines that come first are named first where several hold equal bytes.
         problems: what is wrong with directories whose manifest cannot be read.
+        unknown: keys that `dvc.lock` records and of which nothing is here, not even a record.
     """
 
     artifacts: Mapping[str, Artifact]
     problems: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()
 
     @cached_property
     def _by_step(self) -> dict[tuple[str, str], list[Artifact]]:
@@ -153,9 +156,12 @@ def main_key(key: str) -> str:
 
 
 def read_catalog(project: Project, pipeline: str | None = None) -> Catalog:
-    """Opens every artifact of a project, or of one of its pipelines; active pipelines come first."""
+    """Opens every artifact of a project, or of one of its pipelines; active pipelines come first.
+
+    What `project.recorded` names and is not here is in it by its record (`Artifact.here`), where there is one.
+    """
     active = {name: place for place, name in enumerate(project.active)}
-    found, problems = {}, []
+    found, problems, unknown = {}, [], set()
     for path in sorted(_artifact_directories(project.artifacts)):
         key = path.relative_to(project.artifacts).as_posix()
         if pipeline is not None and pipeline_of(key) != pipeline:
@@ -164,8 +170,17 @@ def read_catalog(project: Project, pipeline: str | None = None) -> Catalog:
             found[key] = open_artifact(key, path)
         except ArtifactError as error:
             problems.append(str(error))
+    absent = [key for key in project.recorded if pipeline in (None, pipeline_of(key)) and not lies_here(project, key)]
+    for key in absent:
+        if not is_known(project, key):
+            unknown.add(key)
+            continue
+        try:
+            found[key] = open_known(project, key)
+        except ArtifactError as error:
+            problems.append(str(error))
     keys = sorted(found, key=lambda key: (active.get(pipeline_of(key), len(active)), key))
-    return Catalog({key: found[key] for key in keys}, tuple(problems))
+    return Catalog({key: found[key] for key in keys}, tuple(problems), frozenset(unknown))
 
 
 def _artifact_directories(root: Path) -> Iterable[Path]:

@@ -35,10 +35,12 @@ class Side:
     Attributes:
         name: as the user wrote it.
         artifacts: by the label under which it meets its counterpart.
+        unknown: labels of what it records, and of which nothing is here.
     """
 
     name: str
     artifacts: Mapping[str, Artifact]
+    unknown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class ArtifactDiff:
         comparison: how it differs, prompt by prompt where both were asked the same.
         rows: rows by id, where both have rows that differ in bytes.
         prompts: solved prompts, where both are judged.
+        absent: keys of those that are known by their record alone, so that their rows could not be compared.
     """
 
     label: str
@@ -106,17 +109,22 @@ class ArtifactDiff:
     comparison: Comparison | None
     rows: RowChanges | None
     prompts: PromptChanges | None
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Diff:
-    """How two sides differ; `only_before` and `only_after` are labels that the other side lacks."""
+    """How two sides differ; `only_before` and `only_after` are labels that the other side lacks.
+
+    What one side records and nothing here knows of is in `unknown`.
+    """
 
     before: str
     after: str
     artifacts: tuple[ArtifactDiff, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ def find_sides(before: Asked, after: Asked) -> tuple[Side, Side]:
             f"{before.name} and {after.name}: none of their artifacts is here. Bring them: dvc fetch --all-commits"
         )
     if not before.key or (groups[0] and groups[1]):
-        return Side(before.name, groups[0]), Side(after.name, groups[1])
+        return tuple(Side(one.name, group, _unknown(one)) for one, group in zip((before, after), groups, strict=True))  # type: ignore[return-value]
     if groups[0] or groups[1]:
         whole, other = (before, after) if groups[0] else (after, before)
         rounds = {"/".join(key.split("/")[:2]) for key in other.catalog.artifacts}
@@ -172,6 +180,11 @@ def _group(asked: Asked) -> dict[str, Artifact]:
     return {key.removeprefix(prefix): catalog.artifacts[key] for key in keys}
 
 
+def _unknown(asked: Asked) -> frozenset[str]:
+    prefix = f"{asked.key}/" if asked.key else ""
+    return frozenset(key.removeprefix(prefix) for key in asked.catalog.unknown if key.startswith(prefix))
+
+
 def _with_dropped(catalog: Catalog, label: str, artifact: Artifact) -> dict[str, Artifact]:
     """An artifact, and what its selection dropped under the label that follows its own."""
     dropped = catalog.artifacts.get(artifact.key + DROPPED)
@@ -187,9 +200,9 @@ def compare(before: Side, after: Side, compute: Compute) -> Diff:
     shared = [label for label in before.artifacts if label in after.artifacts]
     with connection(compute) as opened:
         found = [_compared(label, before, after, opened) for label in shared if not _follows(label, before, after)]
-    only_before = tuple(label for label in before.artifacts if label not in after.artifacts)
-    only_after = tuple(label for label in after.artifacts if label not in before.artifacts)
-    return Diff(before.name, after.name, tuple(found), only_before, only_after)
+    only_before = tuple(label for label in before.artifacts if label not in after.artifacts and label not in after.unknown)
+    only_after = tuple(label for label in after.artifacts if label not in before.artifacts and label not in before.unknown)
+    return Diff(before.name, after.name, tuple(found), only_before, only_after, tuple(sorted(before.unknown | after.unknown)))
 
 
 def _follows(label: str, *sides: Side) -> bool:
@@ -212,16 +225,22 @@ def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConn
     same = pair[0].digest == pair[1].digest
     families = [[one for one in (side.artifacts[label], side.artifacts.get(label + DROPPED)) if one] for side in (before, after)]
     unequal = [one.digest for one in families[0]] != [one.digest for one in families[1]]
-    with_rows = all(one.parquet_files() and row_key(list(one.manifest.columns)) in one.manifest.columns for one in pair)
+    absent = tuple(dict.fromkeys(one.key for family in families for one in family if one.manifest.columns and not one.here))
+    here = all(one.here for one in pair)  # a record lacks the single prompts' values
+    with_rows = not absent and all(
+        one.parquet_files() and row_key(list(one.manifest.columns)) in one.manifest.columns for one in pair
+    )
     evaluations = _evaluation(pair[0]), _evaluation(pair[1])
     judged = with_rows and all({"prompt_id", _verdict(one)} <= set(one.manifest.columns) and not _selected(one) for one in pair)
     return ArtifactDiff(
         label, pair[0].key, pair[1].key, same,
         _unequal(_settings(pair[0]), _settings(pair[1])),
         _changes(pair[0].manifest.counts, pair[1].manifest.counts),
-        _changes(*(one.numbers if one else {} for one in evaluations)), *_compared_headlines(*evaluations),
+        _changes(*(one.numbers if one else {} for one in evaluations)),
+        *_compared_headlines(*(one if here else None for one in evaluations)),
         _row_changes(families, opened) if with_rows and unequal else None,
         _prompt_changes(pair, opened) if judged else None,
+        absent if unequal else (),
     )  # fmt: skip
 
 

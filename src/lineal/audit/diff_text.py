@@ -16,6 +16,7 @@ def as_json(diff: Diff) -> dict[str, Any]:
     """The diff for programs."""
     return {
         "before": diff.before, "after": diff.after, "only_before": list(diff.only_before), "only_after": list(diff.only_after),
+        "unknown": list(diff.unknown),
         "artifacts": [_artifact_json(one) for one in diff.artifacts],
     }  # fmt: skip
 
@@ -25,6 +26,7 @@ def _artifact_json(one: ArtifactDiff) -> dict[str, Any]:
     rows, prompts = one.rows, one.prompts
     return {
         "label": one.label, "before": one.before, "after": one.after, "same_bytes": one.same_bytes, **named,
+        "absent": list(one.absent),
         "comparison": one.comparison and {"headline": one.headline, **_comparison_json(one.comparison)},
         "rows": rows and {
             "added": rows.added, "removed": rows.removed,
@@ -65,6 +67,8 @@ def as_text(diff: Diff, width: int) -> str:
     lines += ["", f"the same bytes ({len(unchanged)}): {', '.join(unchanged)}"] if unchanged else []
     for name, labels in ((diff.before, diff.only_before), (diff.after, diff.only_after)):
         lines += ["", f"only in {name}: {', '.join(labels)}"] if labels else []
+    if diff.unknown:
+        lines += ["", f"recorded, but not here, so unknown: {', '.join(diff.unknown)}. Bring them: lineal run --pull"]
     return "\n".join(cut(line, width) for line in lines)
 
 
@@ -81,6 +85,8 @@ def _artifact_text(one: ArtifactDiff) -> Iterator[str]:
         yield from (f"  {line}" for line in table(["", "before", "after", "change"], cells))
     if one.comparison and not one.same_bytes:
         yield f"  {printable(one.headline)}: {comparison_text(one.comparison)}"
+    if one.absent:
+        yield f"  rows: unknown, since {', '.join(one.absent)} {'are' if len(one.absent) > 1 else 'is'} not here"
     if one.rows:
         yield from _rows_text(one.rows)
     if one.prompts:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lineal.audit.cards import dataset_card, description_of, model_card
 from lineal.audit.catalog import Catalog
 from lineal.audit.croissant import croissant
+from lineal.audit.keys import require_here
 from lineal.audit.provenance import Provenance, provenance_of
 from lineal.audit.verify import require_whole
 from lineal.data.manifest import MANIFEST
@@ -29,9 +30,10 @@ def export_artifact(project: Project, catalog: Catalog, artifact: Artifact, targ
 
     Raises:
         UsageError: the artifact holds neither rows nor a model, or the target is not empty.
-        ArtifactError: one of them is not what its manifest, its place or `dvc.lock` says.
+        ArtifactError: it is not here, or one of them is not what its manifest, its place or `dvc.lock` says.
         ProjectError: the target cannot be written.
     """
+    require_here(artifact)
     is_model = artifact.manifest.kind is ArtifactKind.MODEL
     if not is_model and not artifact.parquet_files():
         raise UsageError(f"{artifact.key} holds {artifact.manifest.kind}, and only rows and models can be exported. "

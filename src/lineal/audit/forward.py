@@ -59,6 +59,8 @@ def _told(one: Touched) -> str:
         return f"CHECKPOINT @{one.digest[:12]}  {_reasons(one)}"
     if one.total is None:
         return f"{one.kind}  {_reasons(one)}"
+    if not one.here:
+        return f"unknown of {one.total:,} rows: they are not here (lineal run --pull)"
     counted = f"{one.rows:,} of {one.total:,} rows"
     if one.influenced:
         counted += f": {one.made:,} its own, {one.influenced:,} influenced by it" if one.made else " influenced by it"

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from lineal.audit.catalog import Catalog, pipeline_of
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, open_artifact
-from lineal.errors import LinealError, UsageError, did_you_mean
+from lineal.errors import ArtifactError, LinealError, UsageError, did_you_mean
 from lineal.plan import Plan, make_plan
 from lineal.recipe.project import Project
 
-NOTHING = "Nothing is made or pulled here. Make it: lineal run, or bring what dvc.lock records: dvc pull"
+NOTHING = "Nothing is made or pulled here. Make it: lineal run, or bring what dvc.lock records: lineal run --pull"
 
 
 def find_artifact(project: Project, catalog: Catalog, key: str) -> Artifact:
@@ -25,6 +25,8 @@ def find_artifact(project: Project, catalog: Catalog, key: str) -> Artifact:
     if key in catalog.artifacts:
         return catalog.artifacts[key]
     planned = _planned(project, key)
+    if key in catalog.unknown:
+        raise ArtifactError(not_here(key))
     if key in planned or (project.directory(key) / MANIFEST).is_file():
         return open_artifact(key, project.directory(key))
     starting = [known for known in catalog.artifacts if known.startswith(key)] if key else []
@@ -33,6 +35,22 @@ def find_artifact(project: Project, catalog: Catalog, key: str) -> Artifact:
     if starting:
         raise UsageError(f"{key!r} begins the keys of {len(starting)} artifacts: {_some(starting)}. Write one in full")
     raise UsageError(f"no artifact {key!r}. {nearest_key(key, {*catalog.artifacts, *planned})}")
+
+
+def not_here(key: str) -> str:
+    """What to say of an artifact that `dvc.lock` records and whose bytes are elsewhere."""
+    return f"{key} is recorded, but not here. Bring it: lineal run --pull {key}"
+
+
+def require_here(artifact: Artifact) -> Artifact:
+    """The artifact, if its bytes are here.
+
+    Raises:
+        ArtifactError: only its record is.
+    """
+    if not artifact.here:
+        raise ArtifactError(not_here(artifact.key))
+    return artifact
 
 
 def nearest_key(key: str, known: Collection[str]) -> str:

@@ -112,6 +112,8 @@ def _text(node: Node) -> str:
     return f"{printable(node.name)}  " + "  ".join(_fact(name, value) for name, value in facts.items())
 
 
+UNSAMPLED = {False: "from tasks, not sampled", True: "of unknown origin: the rows are not here (lineal run --pull)"}
+"""What to say of rows that no checkpoint is known to have sampled, by whether that is unknown."""
 _BELOW = ("prompt", "completion", "chosen", "rejected", "answer", "mix")
 """Facts that get lines of their own under the node."""
 _BARE = ("component", "kind")
@@ -138,6 +140,6 @@ def _details(node: Node) -> Iterator[str]:
 def mix_lines(mix: Any) -> Iterator[str]:
     """One line for each origin of training rows: `180 of round 1, sampled by rest_em/start/checkpoint`."""
     for part in mix:
-        origin = f"sampled by {part['sampled_by']}" if part.get("sampled_by") else "from tasks, not sampled"
+        origin = f"sampled by {part['sampled_by']}" if part.get("sampled_by") else UNSAMPLED[bool(part.get("unknown"))]
         when = f" in round {part['round']}" if part.get("round") is not None and part.get("sampled_by") else ""
         yield f"{part['rows']:,} rows {origin}{when}"

@@ -24,7 +24,7 @@ from lineal.data.schema import COLUMNS
 from lineal.data.store import Artifact
 from lineal.errors import ProjectError
 from lineal.recipe.project import Project
-from lineal.step.runlog import read_log
+from lineal.step.runlog import log_of, read_log
 
 PRODUCER = f"https://pypi.org/project/lineal/{__version__}"
 ENDS = {"failed": "FAIL", "interrupted": "ABORT"}
@@ -89,7 +89,7 @@ def events(project: Project, catalog: Catalog, namespace: str) -> Iterator[Any]:
     for key in sorted(catalog.artifacts, key=lambda key: (catalog.order[key], key)):
         outputs.setdefault(main_key(key), []).append(catalog.artifacts[key])
     for key, made in outputs.items():
-        log = read_log(project, key)
+        log = log_of(project, made[0])
         started, ended = _times({} if log.get("status") in ENDS else log)
         facets, number = _job_facets(made[0]), f"{key}@{made[0].manifest.identity}"
         yield _event(namespace, key, number, RunState.START, started, facets)

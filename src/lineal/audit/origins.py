@@ -19,11 +19,13 @@ def origins(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnect
 
     Returns:
         the latest round first; each with `rows`, `checkpoint` (a digest) and `round`, the last two None for rows that
-        no model wrote.
+        no model wrote. Where rows that they come from are not here, those say `unknown`: a model may have written them.
 
     Raises:
         ArtifactError: rows cannot be read.
     """
+    if not artifact.here:
+        return [{"rows": Rows((artifact,)).count, "checkpoint": None, "round": None, "unknown": True}]
     shared = _shared_origin(catalog, artifact, opened)
     if shared is not None:
         return [shared | {"rows": Rows((artifact,)).count}]
@@ -31,7 +33,11 @@ def origins(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnect
     source = _origin_sql(catalog, artifact, opened)
     sql = f"SELECT {columns} FROM ({source}) GROUP BY ALL ORDER BY 2 DESC NULLS LAST, 1 NULLS LAST"
     found = fetched(opened, sql, [artifact, *catalog.upstream(artifact)])
-    return [{"rows": int(rows), "checkpoint": checkpoint, "round": number} for checkpoint, number, rows in found]
+    lacking = {"unknown": True} if any(one.manifest.columns and not one.here for one in catalog.upstream(artifact)) else {}
+    return [
+        {"rows": int(rows), "checkpoint": checkpoint, "round": number, **(lacking if checkpoint is None else {})}
+        for checkpoint, number, rows in found
+    ]
 
 
 def _shared_origin(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:

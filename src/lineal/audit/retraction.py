@@ -14,10 +14,12 @@ from lineal.audit.reach import Reach, reach_of
 from lineal.audit.taint import Matches, Tainted, matching
 from lineal.audit.whereabouts import ids_sql, row_artifacts
 from lineal.components.base import Role
+from lineal.data.records import lies_here
 from lineal.data.store import Artifact
 from lineal.errors import UsageError
 from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.project import Project
+from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retractions import Resolution, Retraction, Retractions, of
 from lineal.step.retraction import ancestry, direct_inputs
 from lineal.step.status import State, StepStatus, status_of
@@ -35,12 +37,14 @@ class Effect:
         tainted: its rows and all that descends from them.
         lost: by selection, how many rows of its inputs it takes away, or of what it gives if those are all right.
         direct: by trainer, what it reads of them that no selection made, so that nothing can drop them.
+        unknown: selections of which it cannot be told, or not of all rows, since rows that they read are not here.
     """
 
     name: str
     tainted: Tainted
     lost: Mapping[str, int]
     direct: Mapping[str, list[str]]
+    unknown: tuple[str, ...] = ()
 
 
 def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tuple[dict[str, Resolution], list[Effect]]:
@@ -76,7 +80,7 @@ def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tup
             matches = (found or {}).get(name) or _found_by_hand(catalog, project, name)
             with reach_of(catalog, matches, project.params.compute) as look.reach:
                 look.over_all_steps()
-                effects.append(Effect(name, look.reach.tainted, look.lost, look.direct))
+                effects.append(Effect(name, look.reach.tainted, look.lost, look.direct, tuple(look.unknown)))
         resolved[name] = look.resolution(entry)
     return resolved, effects
 
@@ -163,6 +167,7 @@ class _Look:
     reach: Reach | None = None
     lost: dict[str, int] = field(default_factory=dict)
     direct: dict[str, list[str]] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
     _ids: set[str] = field(default_factory=set)
     _untouched: list[str] = field(default_factory=list)
     _changing: set[str] = field(default_factory=set)
@@ -202,9 +207,18 @@ class _Look:
         pending = self.states[step.key].state is not State.DONE
         read = [key for keys in step.inputs.values() for key in keys]
         count = self._retracted(step, read, not pending) or self._retracted(step, [step.key], not pending)
+        if self._reads_what_is_not_here(step):
+            self.unknown.append(step.key)
         if count:
             self.lost[step.key] = count
         return 0 if pending else count
+
+    def _reads_what_is_not_here(self, step: Step) -> bool:
+        makers = [one for one in self.plan.with_upstream([step]) if one.key != step.key]
+        rows = (
+            key for one in makers for output, key in one.artifact_keys().items() if one.outputs[output].kind is ArtifactKind.ROWS
+        )
+        return any(not lies_here(self.plan.project, key) for key in rows)
 
     def _look_at_trainer(self, step: Step) -> None:
         read = [key for key in direct_inputs(self.plan, step) if self._retracted(step, [key], True)]
@@ -228,4 +242,5 @@ def effect_json(effect: Effect) -> dict[str, Any]:
         "name": effect.name, "rows": effect.tainted.rows, "matched": dict(effect.tainted.matched),
         "searched": list(effect.tainted.searched), "passed_over": list(effect.tainted.passed_over),
         "selections": dict(effect.lost), "checkpoints": list(effect.tainted.checkpoints), "direct": dict(effect.direct),
+        "unknown": list(effect.unknown),
     }  # fmt: skip

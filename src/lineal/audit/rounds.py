@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineal.audit.catalog import Catalog, Link, main_key, pipeline_of
+from lineal.audit.catalog import Catalog, Link, pipeline_of
 from lineal.audit.origins import origins
 from lineal.audit.query import connection
 from lineal.audit.verify import problems_of
@@ -20,7 +20,7 @@ from lineal.plan import make_plan
 from lineal.recipe.project import Project
 from lineal.recipe.references import ArtifactKind
 from lineal.step.judges import Mixture, mixtures
-from lineal.step.runlog import read_log
+from lineal.step.runlog import log_of
 from lineal.step.tainted import tainted_checkpoints
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ class Trained:
     Attributes:
         artifact: the checkpoint.
         init: what its training began with; None when it began with nothing.
-        base: where the chain of inits ends.
+        base: where the chain of inits ends; what comes next in it, where that is not known here.
         others: further models that went in, by field: a reference model, a judge.
         mix: by field, the training rows by who sampled them in which round.
     """
 
     artifact: Artifact
     init: Link | None
-    base: Artifact
+    base: Artifact | Link
     others: tuple[Link, ...]
     mix: Mapping[str, list[dict[str, Any]]]
 
@@ -57,9 +57,10 @@ class RoundProof:
         links: by key, their inputs.
         trained: the round's checkpoints.
         recorded: by key, the MD5 that `dvc.lock` records.
-        logs: by key, the run log of the step that made it here; it holds source digest and package versions.
+        logs: by key, the run that made it, here or elsewhere; it holds source digest and package versions.
         verified: by key, what is wrong with an artifact; None when nothing was verified.
         verified_count: how many artifacts were verified.
+        recorded_only: of how many of them only the record is here, so that their manifests were verified and not their bytes.
         tainted: by checkpoint and retraction, why it descends from retracted rows.
         mixtures: where scores of different judges are put together.
     """
@@ -73,6 +74,7 @@ class RoundProof:
     logs: Mapping[str, Mapping[str, Any]]
     verified: Mapping[str, list[str]] | None = None
     verified_count: int = 0
+    recorded_only: int = 0
     tainted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     mixtures: tuple[Mixture, ...] = ()
 
@@ -104,7 +106,8 @@ def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revi
     return RoundProof(
         key, revision, tuple(artifacts), {one.key: catalog.links(one) for one in artifacts}, trained,
         {one.key: recorded[one.key] for one in artifacts if one.key in recorded},
-        {one.key: read_log(project, main_key(one.key)) for one in artifacts}, wrong, len(upstream),
+        {one.key: log_of(project, one) for one in artifacts}, wrong,
+        len(upstream), sum(not one.here for one in upstream.values()),
         _tainted(project, pipeline_of(key)),
         tuple(found for one in artifacts if not one.manifest.output for found in _mixtures(catalog, one)),
     )  # fmt: skip
@@ -170,10 +173,12 @@ def _name(catalog: Catalog, part: Mapping[str, Any], near: Artifact) -> str | No
     return found.key if found else f"@{part['checkpoint'][:12]}"
 
 
-def _base(catalog: Catalog, artifact: Artifact) -> Artifact:
-    """Where the chain of inits ends, as far as it lies here."""
-    init = next((link.artifact for link in catalog.links(artifact) if link.field == INIT), None)
-    return artifact if init is None else _base(catalog, init)
+def _base(catalog: Catalog, artifact: Artifact) -> Artifact | Link:
+    """Where the chain of inits ends, or the first link of it of which nothing is here."""
+    init = next((link for link in catalog.links(artifact) if link.field == INIT), None)
+    if init is None:
+        return artifact
+    return init if init.artifact is None else _base(catalog, init.artifact)
 
 
 def git_revision(root: Path) -> tuple[str, bool] | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lineal.audit.catalog import Link, step_name
+from lineal.audit.lineage import UNSAMPLED
 from lineal.audit.rounds import RoundProof, Trained
 from lineal.audit.terminal import cut, facts_text, printable, table
 from lineal.components.evaluators.reading import Evaluation, read_evaluation
@@ -18,7 +19,9 @@ SHORT = 12
 def as_json(proof: RoundProof) -> dict[str, Any]:
     """The page for programs, with every digest in full."""
     git = proof.git and {"revision": proof.git[0], "changed": proof.git[1]}
-    verified = None if proof.verified is None else {"artifacts": proof.verified_count, "problems": dict(proof.verified)}
+    verified = None if proof.verified is None else {
+        "artifacts": proof.verified_count, "by_record": proof.recorded_only, "problems": dict(proof.verified),
+    }  # fmt: skip
     return {
         "key": proof.key, "git": git, "seeds": _seeds(proof),
         "checkpoints": [_trained_json(proof, one) for one in proof.trained],
@@ -35,11 +38,17 @@ def as_json(proof: RoundProof) -> dict[str, Any]:
 def _trained_json(proof: RoundProof, one: Trained) -> dict[str, Any]:
     return {
         "key": one.artifact.key, "digest": one.artifact.digest, "init": one.init and _link_json(one.init),
-        "base": {"key": one.base.key, "digest": one.base.digest, "settings": one.base.manifest.settings},
+        "base": _base_json(one.base),
         "other_models": [_link_json(link) for link in one.others], "mix": dict(one.mix),
         "nothing_to_learn": bool(one.artifact.manifest.nothing_to_learn),
         "tainted": dict(proof.tainted.get(one.artifact.key, {})),
     }  # fmt: skip
+
+
+def _base_json(base: Artifact | Link) -> dict[str, Any]:
+    if isinstance(base, Link):
+        return {"key": None, "step": base.step, "digest": base.digest, "settings": None}
+    return {"key": base.key, "digest": base.digest, "settings": base.manifest.settings}
 
 
 def _link_json(link: Link) -> dict[str, Any]:
@@ -60,7 +69,7 @@ def _artifact_json(proof: RoundProof, one: Artifact) -> dict[str, Any]:
 
 
 def _row_count(one: Artifact) -> int | None:
-    return Rows((one,)).count if one.parquet_files() else None
+    return Rows((one,)).count if one.manifest.columns else None
 
 
 def _seeds(proof: RoundProof) -> list[int]:
@@ -128,15 +137,20 @@ def _trained_text(one: Trained) -> Iterator[str]:
     yield f"  checkpoint  {_named(one.artifact)}"
     if one.artifact.manifest.nothing_to_learn:
         yield f"  WARNING     {one.artifact.manifest.nothing_to_learn}"
-    yield f"  base        {_named(one.base)}  ({facts_text(_told(one.base.manifest.settings), 60)})"
+    yield f"  base        {_base(one.base)}"
     for link in [*([one.init] if one.init else []), *one.others]:
         yield f"  {link.field:<10}  {link.artifact.key if link.artifact else link.step + ' (not here)'}  @{link.digest[:SHORT]}"
     for field, parts in one.mix.items():
         for part in parts:
-            origin = (
-                f"sampled by {part['sampled_by']} in round {part['round']}" if part["sampled_by"] else "not sampled: from tasks"
-            )
+            sampled = f"sampled by {part['sampled_by']} in round {part['round']}"
+            origin = sampled if part["sampled_by"] else UNSAMPLED[bool(part.get("unknown"))]
             yield f"  {field:<10}  {part['rows']:,} {origin}"
+
+
+def _base(base: Artifact | Link) -> str:
+    if isinstance(base, Link):
+        return f"unknown: it comes from {base.step} @{base.digest[:SHORT]}, which is not here"
+    return f"{_named(base)}  ({facts_text(_told(base.manifest.settings), 60)})"
 
 
 def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,5 +176,7 @@ def _verified(proof: RoundProof) -> Iterator[str]:
         return
     for key, problems in proof.verified.items():
         yield from (f"WRONG {printable(key)}: {printable(problem)}" for problem in problems)
+    if proof.recorded_only:
+        yield f"by their records: {proof.recorded_only} artifacts, whose bytes are not here; only their manifests were verified"
     if not proof.verified:
         yield f"verified: {proof.verified_count} artifacts, the round's and all that they were made from, are what they say"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineal.audit.catalog import Catalog, Link
+from lineal.audit.keys import not_here, require_here
 from lineal.audit.query import Row, matching_rows
 from lineal.audit.terminal import GAP, cut, display_width, facts_text, printable, show_value, table
 from lineal.components.verifiers.base import VERDICT
@@ -51,8 +52,10 @@ def look_at(catalog: Catalog, artifact: Artifact, where: str | None, limit: int,
 
     Raises:
         UsageError: there is a condition, but it is wrong or the artifact has no rows.
-        ArtifactError: its files cannot be read.
+        ArtifactError: its files cannot be read, or its rows are asked for and are not here.
     """
+    if where is not None:
+        require_here(artifact)
     links, values = catalog.links(artifact), _values(artifact)
     if not artifact.parquet_files():
         if where is not None:
@@ -74,6 +77,7 @@ def as_json(shown: Shown) -> dict[str, Any]:
     """Everything, for programs."""
     found: dict[str, Any] = {
         "key": shown.artifact.key,
+        "here": shown.artifact.here,
         "manifest": shown.artifact.manifest.model_dump(mode="json", exclude_none=True),
         "inputs": [
             {"field": link.field, "step": link.step, "digest": link.digest, "key": link.artifact.key if link.artifact else None}
@@ -90,6 +94,8 @@ def as_json(shown: Shown) -> dict[str, Any]:
 def as_text(shown: Shown, width: int) -> str:
     """The artifact for a person whose terminal has `width` cells."""
     lines = [*_head(shown, width), *_values_text(shown), *_files_text(shown.artifact.manifest)]
+    if not shown.artifact.here:
+        lines += ["", f"known by its record: {not_here(shown.artifact.key)}"]
     if shown.matching is not None:
         lines += ["", *_rows_text(shown, width)]
     return "\n".join(lines)

@@ -39,6 +39,7 @@ class Touched:
         ids: some of the `made` rows.
         decisions: the `made` rows by verdict or decision.
         through: by input field, the touched artifacts that it was made from, and how many touched rows of each.
+        here: whether its rows are here; else which of them are touched is not known.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Touched:
     ids: tuple[str, ...]
     decisions: Mapping[str, int]
     through: tuple[tuple[str, str, int], ...]
+    here: bool = True
 
     @property
     def rows(self) -> int:
@@ -176,13 +178,15 @@ class Walk:
         is_target, rows = artifact.key == self._target, has_ids(artifact)
         through = tuple(self._through(link) for link in self._catalog.links(artifact) if self._is_touched(link))
         made, influenced = self._spread(artifact, through) if rows else (0, 0)
+        total = Rows((artifact,)).count if artifact.manifest.columns else None
+        made = total or 0 if is_target else made
         if not (is_target or made or influenced or (through and not rows)):
             return
         ids, decisions = self._examples(artifact) if made and not is_target else ((), {})
-        total = Rows((artifact,)).count if artifact.manifest.columns else None
         self._touched[artifact.key] = Touched(
-            artifact.key, str(artifact.manifest.kind), artifact.digest, total, made, influenced, ids, decisions, through
-        )
+            artifact.key, str(artifact.manifest.kind), artifact.digest, total, made, influenced, ids, decisions, through,
+            artifact.here or total is None or is_target,
+        )  # fmt: skip
 
     def _is_touched(self, link: Link) -> bool:
         return link.artifact is not None and link.artifact.key in self._touched

@@ -11,8 +11,8 @@ from typing import Any
 from lineal.components.base import Component, Role
 from lineal.components.evaluators.reading import Breakdown, Evaluation, read_evaluation
 from lineal.data.estimates import Estimate
-from lineal.data.manifest import MANIFEST
-from lineal.data.store import Artifact, open_artifact
+from lineal.data.records import is_known, open_known
+from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
 from lineal.recipe.references import ArtifactKind
@@ -247,15 +247,15 @@ def _pipeline(plan: Plan, name: str) -> PipelineSummary:
 
 
 def _node(plan: Plan, step: Step) -> NodeSummary:
-    component, directory = step.component, plan.project.directory(step.key)
+    component = step.component
     base: dict[str, Any] = {
         "key": step.key, "label": step.label, "round": step.round, "group": step.group, "role": component.role,
         "component": f"{component.use}@{component.version}", "inputs": step.all_inputs(),
     }  # fmt: skip
-    if not (directory / MANIFEST).exists():
+    if not is_known(plan.project, step.key):
         return NodeSummary(**base)
     try:
-        artifact = open_artifact(step.key, directory)
+        artifact = open_known(plan.project, step.key)
         numbers = _numbers(artifact, component)
     except ArtifactError as error:
         return NodeSummary(**base, trouble=str(error))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
 from lineal.audit.forward import forward_json, forward_text
-from lineal.audit.keys import NOTHING
+from lineal.audit.keys import NOTHING, require_here
 from lineal.audit.query import LOCKS, connection, fetched, first_lines, parquet, require_condition, unreadable
 from lineal.audit.spread import Touched, Walk, number
 from lineal.audit.terminal import cut
@@ -65,7 +65,7 @@ def taint(catalog: Catalog, where: str, compute: Compute, within: Artifact | Non
         UsageError: it is no condition, or no artifact's rows have its columns, or there are no rows.
         ArtifactError: rows cannot be read.
     """
-    if within is not None and not has_ids(within):
+    if within is not None and not has_ids(require_here(within)):
         raise UsageError(f"{within.key} holds no rows with an id; --in takes an artifact that does")
     asked = row_artifacts(catalog.artifacts.values()) if within is None else [within]
     if not asked:

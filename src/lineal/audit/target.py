@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.keys import NOTHING, nearest_key
+from lineal.audit.keys import NOTHING, nearest_key, not_here
 from lineal.audit.query import connection, fetched
 from lineal.audit.whereabouts import id_column, ids_sql, sources
 from lineal.components.selectors.query import literal
@@ -102,6 +102,8 @@ def _ids(begun: Sequence[Artifact], text: str, compute: Compute) -> Mapping[str,
 
 
 def _nothing(catalog: Catalog, text: str, compute: Compute) -> str:
+    if text in catalog.unknown:
+        return not_here(text)
     if "/" in text and catalog.artifacts:
         return f"no artifact or row {text!r}. {nearest_key(text, catalog.artifacts)}"
     if len(text) < SHORTEST_PREFIX:

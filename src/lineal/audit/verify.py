@@ -46,7 +46,7 @@ def damage_of(project: Project, artifacts: Iterable[Artifact], fresh: bool = Fal
     Raises:
         ProjectError: `dvc.lock` is not as DVC writes it.
     """
-    chosen = list(artifacts)
+    chosen = [one for one in artifacts if one.here]
     record, digests = DvcRecord(project.root), Digests(project.runs, fresh)
     digests.read_ahead(one.directory / name for one in chosen for name in one.manifest.files)
     wrong = {one.key: found for one in chosen if (found := list(_differences(project, one, record, digests)))}
@@ -82,7 +82,9 @@ def manifest_problems(project: Project, artifact: Artifact) -> Iterator[str]:
 
 
 def problems_of(project: Project, catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, list[str]]:
-    """By key, what is wrong with artifacts; those that hold what they say are left out. Reads every byte of them.
+    """By key, what is wrong with artifacts; those that hold what they say are left out. Reads every byte that is here.
+
+    Of what is not here, the manifest in its record is held against itself and against what was made from it.
 
     Args:
         project: the project.
@@ -91,6 +93,7 @@ def problems_of(project: Project, catalog: Catalog, artifacts: Iterable[Artifact
     """
     chosen = list(artifacts)
     found = {key: list(problems) for key, problems in damage_of(project, chosen, fresh=True).wrong.items()}
+    found |= {one.key: told for one in chosen if not one.here and (told := list(manifest_problems(project, one)))}
     with connection(project.params.compute) as opened:
         for artifact in chosen:
             problems = [*_inputs(catalog, artifact), *_rows(artifact, opened)]

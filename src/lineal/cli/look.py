@@ -88,7 +88,7 @@ def trace(
     form = "json" if as_json else form
     if samples and (forward or form not in ("tree", "json")):
         raise click.UsageError("--samples goes with neither --forward nor --format dot or mermaid: it prints a table, or JSON")
-    project = opened_project(directory, rev)
+    project = opened_project(directory, rev, (id_.strip("/"),) if "/" in id_ else ())
     compute, catalog = project.params.compute, read_catalog(project)
     warn_of_missing(project, catalog, rev)
     target = (find_prompt if samples else find_target)(catalog, id_, compute)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,14 @@ def retract(
 
     from lineal.audit.catalog import read_catalog
     from lineal.audit.retraction import effect_json
+    from lineal.orchestrate.recording import with_records
     from lineal.orchestrate.retracting import retract as add
     from lineal.recipe.project import find_root, open_project
     from lineal.recipe.retraction_files import name_for
 
     if (where is None) == (not ids):
         raise click.UsageError("say which rows: --where SQL, or --id ID once or more")
-    project = open_project(find_root(directory))
+    project = with_records(open_project(find_root(directory)))
     name = name or name_for(reason, project.retractions.declared)
     within = within and within.strip("/")
     values = {"reason": reason, "date": date.today().isoformat(), "where": where, "ids": list(ids) or None, "in": within}
@@ -77,12 +79,18 @@ def effect_lines(effect: Effect) -> list[str]:
         f"({len(found.searched)} searched{lacking})",
         f"  selections that lose rows ({len(effect.lost)}): {_listed(lost)}",
         f"  checkpoints that descend from them ({len(found.checkpoints)}): {_listed(list(found.checkpoints))}",
+        *(_unknown(effect) if effect.unknown else ()),
         *(
             f"warning: {key} trains on {_listed(read)}, which no selection made: nothing can drop these rows there. "
             "Put a selection between"
             for key, read in effect.direct.items()
         ),
     ]
+
+
+def _unknown(effect: Effect) -> Iterator[str]:
+    known = "selections of which it is not known, since rows that they read are not here"
+    yield f"  {known} ({len(effect.unknown)}): {_listed(list(effect.unknown))}. Bring them: lineal run --pull"
 
 
 def _listed(names: list[str]) -> str:

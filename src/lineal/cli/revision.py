@@ -29,26 +29,33 @@ def opened_project(directory: Path, rev: str | None, wanted: tuple[str, ...] = (
     """The project at or above a directory: as it lies there, or until the command ends as it was at a revision.
 
     Artifacts and files of prompts or weights that are missing are named on stderr; `wanted` artifacts (or rounds of them) are
-    fetched, or are an error.
+    fetched, or told by their records, or are an error.
     """
+    from lineal.data.records import is_known
+    from lineal.orchestrate.recording import with_records
     from lineal.recipe.project import find_root, open_project
 
     root = find_root(directory)
     if rev is None:
-        return open_project(root)
+        return with_records(open_project(root))
     from lineal.orchestrate.revisions import fetch_hint, project_at
 
     view = click.get_current_context().with_resource(project_at(root, rev, wanted))
-    if view.missing:
-        first = next(iter(view.missing))
-        rest = f" and {len(view.missing) - 1} more" if len(view.missing) > 1 else ""
+    project = with_records(view.project)
+    asked = [key for key in view.missing if key in wanted]
+    for key in asked:
+        click.echo(f"warning: {key} at {rev} is told by its record: {view.missing[key]}. {fetch_hint([key])}", err=True)
+    missing = [key for key in view.missing if key not in asked]
+    if missing:
+        first = next((key for key in missing if not is_known(project, key)), missing[0])
+        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         click.echo(f"warning: not in DVC's cache at {rev}: {first}{rest}. {fetch_hint([first])}", err=True)
     if view.absent:
         lacking = "is neither in git nor in DVC's cache, nor here with the bytes that dvc.lock recorded"
         click.echo(
             f"warning: at {rev} {', '.join(view.absent)} {lacking}; what reads it cannot be planned, or looks stale", err=True
         )
-    return view.project
+    return project
 
 
 @contextmanager
@@ -92,18 +99,15 @@ def warn_of_damage(project: Project, artifacts: Iterable[Artifact]) -> None:
 
 def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None:
     """Names on stderr what an answer over the whole project cannot tell of: damaged artifacts, and those that were not pulled."""
-    from lineal.orchestrate.dvc_lock import locked_artifacts
-
     warn_of_damage(project, catalog.artifacts.values())
 
     for problem in catalog.problems:
         click.echo(f"warning: {problem}", err=True)
-    damaged = {problem.partition(":")[0].partition(" ")[0] for problem in catalog.problems}
-    known = catalog.artifacts.keys() | damaged
-    absent = [key for key in locked_artifacts(project.root) if key not in known] if rev is None else []
+    rows = [one.key for one in catalog.artifacts.values() if one.manifest.columns and not one.here]
+    absent = [*sorted(catalog.unknown), *rows] if rev is None else rows
     if absent:
         rest = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        hint = f"dvc pull artifacts/{absent[0]}" + (", or all: dvc pull" if rest else "")
+        hint = f"lineal run --pull {absent[0]}" + (", or all: lineal run --pull" if rest else "")
         click.echo(f"warning: not here, though dvc.lock records it: {absent[0]}{rest}. Bring it: {hint}", err=True)
 
 

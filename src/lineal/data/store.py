@@ -31,11 +31,13 @@ class Artifact:
         key: `PIPELINE/round_02/filtered`.
         directory: where it lies.
         manifest: what it says of itself.
+        here: whether its bytes lie in `directory`; else that is its record (`data/records.py`), which has no rows and no weights.
     """
 
     key: str
     directory: Path
     manifest: Manifest
+    here: bool = True
 
     @property
     def digest(self) -> str:
@@ -43,8 +45,10 @@ class Artifact:
         return self.manifest.digest
 
     def parquet_files(self) -> list[Path]:
-        """Its row files, in order."""
-        return [self.directory / name for name in sorted(self.manifest.files) if name.endswith(".parquet")]
+        """Its row files, in order; none where only its record is here."""
+        return (
+            [] if not self.here else [self.directory / name for name in sorted(self.manifest.files) if name.endswith(".parquet")]
+        )
 
 
 def open_artifact(key: str, directory: Path) -> Artifact:

@@ -26,13 +26,14 @@ class DvcRecord:
 
     Args:
         root: the project's root, or that of a view of it.
+        recorded: by artifact key, the MD5 of its directory; default: what `dvc.lock` says.
 
     Attributes:
         recorded: by artifact key, the MD5 of its directory in `dvc.lock`.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.recorded: Mapping[str, str] = locked_artifacts(root)
+    def __init__(self, root: Path, recorded: Mapping[str, str] | None = None) -> None:
+        self.recorded: Mapping[str, str] = locked_artifacts(root) if recorded is None else recorded
         self._cache = cache_directory(root) / "files" / "md5" if self.recorded else root
         self._kept: dict[str, Artifact | None] = {}
         self._view: Path | None = None
@@ -104,26 +105,45 @@ class DvcRecord:
             elif (digests.of(cached) != entry.sha256) if entry else (digests.of(cached, "md5") != md5):
                 yield f"{name} is corrupted in DVC's cache ({cached})"
 
+    def listing_text(self, md5: str, directory: Path, digests: Digests) -> bytes | None:
+        """DVC's list of a directory's files: from its cache, else made anew from the directory, if it still has this MD5."""
+        cached = self._listing_bytes(md5)
+        if cached is not None:
+            return cached
+        text = _listing_of(directory, digests)
+        return text if _named(text) == md5 else None
+
     def _object(self, md5: str) -> Path:
         return self._cache / md5[:2] / md5[2:]
 
     def _listing(self, md5: str) -> dict[str, str] | None:
         """By file name, its MD5 in a directory; None where the cache lacks the listing, or has another under its name."""
+        text = self._listing_bytes(md5)
+        return None if text is None else {entry["relpath"]: entry["md5"] for entry in json.loads(text)}
+
+    def _listing_bytes(self, md5: str) -> bytes | None:
+        """The listing as DVC wrote it, which its MD5 says."""
         try:
             text = self._object(md5).read_bytes()
         except OSError:
             return None
-        if hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir" != md5:
-            return None
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(text)}  # its MD5 says that DVC wrote it
+        return text if _named(text) == md5 else None
 
 
 def directory_md5(directory: Path, digests: Digests) -> str:
     """The MD5 that DVC gives a directory: that of the list of its files' MD5s and names."""
+    return _named(_listing_of(directory, digests))
+
+
+def _named(listing: bytes) -> str:
+    return hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _listing_of(directory: Path, digests: Digests) -> bytes:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     entries = [{"md5": digests.of(path, "md5"), "relpath": path.relative_to(directory).as_posix()} for path in files]
     entries.sort(key=lambda entry: entry["relpath"])
-    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    return json.dumps(entries, sort_keys=True).encode()
 
 
 def cache_directory(root: Path) -> Path:

@@ -43,6 +43,7 @@ from lineal.orchestrate.dvc_lock import (
 )
 from lineal.orchestrate.dvc_rwlock import drop_dead_entries, drop_half_written_rwlock
 from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name
+from lineal.orchestrate.recording import write_records
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
 from lineal.step.runlog import log_path, read_log
@@ -168,6 +169,7 @@ class DvcProject:
         except StageCmdFailedError as error:
             raise _failure(plan, step, before, error) from error
         digests = {output: _out_digest(stage, key) for output, key in step.artifact_keys().items()}
+        write_records(plan.project, {key: digests[output] for output, key in step.artifact_keys().items()})
         return Reproduction(outcome, digests, read_log(plan.project, step.key))
 
     def _reproduce(self, plan: Plan, step: Step, stage: PipelineStage, before: int, accept: bool) -> Outcome:

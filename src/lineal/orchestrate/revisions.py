@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from lineal.data.digests import NAME as DIGESTS
 from lineal.data.git import git
+from lineal.data.records import record_directory
 from lineal.errors import ArtifactError, ProjectError, UsageError
 from lineal.orchestrate.dvc_lock import DVC_LOCK, locked_artifacts, named_files
 from lineal.orchestrate.dvc_yaml import DVC_YAML
@@ -39,7 +40,7 @@ class View:
     Attributes:
         project: the project, in a directory of its own that goes away with the view.
         revision: the commit's full SHA.
-        missing: by artifact key, why it is not in the view; empty when everything is there.
+        missing: by artifact key, why it is not in the view, but for its record; empty when everything is there.
         absent: files that steps read and that are nowhere with the bytes that `dvc.lock` recorded.
     """
 
@@ -57,12 +58,12 @@ def project_at(root: Path, revision: str, wanted: Collection[str] = ()) -> Itera
         root: the project's root.
         revision: a commit, branch, tag or `HEAD~1`.
         wanted: artifacts by key, or all of a round by its key, that must be there; they are fetched from DVC's remote when the
-            cache lacks them.
+            cache lacks them, and their records do where the remote has none.
 
     Raises:
         UsageError: there is no such revision.
         ProjectError: the root is in no git repository, or was no project at that revision.
-        ArtifactError: a wanted artifact is in neither cache nor remote.
+        ArtifactError: a wanted artifact is in neither cache nor remote, and has no record in the commit.
         DeclarationError: the revision's `params.yaml` is wrong.
     """
     from dvc.exceptions import DvcException
@@ -81,8 +82,9 @@ def project_at(root: Path, revision: str, wanted: Collection[str] = ()) -> Itera
             absent = [path for path, digest in named.items() if not _link_file(repo, root, view, path, digest)]
         except DvcException as error:
             raise ProjectError(f"DVC cannot open {root}: {error}") from error
+        _write_records(root, commit, view, {key: recorded[key] for key in missing})
         for key in needed:
-            if key in missing:
+            if key in missing and not record_directory(view, key, recorded[key]).is_dir():
                 raise ArtifactError(f"{key} at {revision}: {missing[key]}. {fetch_hint([key])}")
         yield View(open_project(view), commit, missing, tuple(absent))
 
@@ -129,6 +131,13 @@ def _write_from_git(root: Path, commit: str, revision: str, view: Path) -> dict[
     named = named_files(view)
     _write_blobs(root, view, {name: blob for name, blob in blobs.items() if name in named and not _declares(name)})
     return {name: digest for name, digest in named.items() if name not in blobs}
+
+
+def _write_records(root: Path, commit: str, view: Path, missing: Mapping[str, str]) -> None:
+    """Writes the records of artifacts that the cache lacks, as the commit has them."""
+    wanted = tuple(f"{record_directory(Path(), key, md5).as_posix()}/" for key, md5 in missing.items())
+    if wanted:
+        _write_blobs(root, view, {name: blob for name, blob in _tree(root, commit).items() if name.startswith(wanted)})
 
 
 def _declares(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -88,12 +89,17 @@ class Params(Strict):
 
 @dataclass(frozen=True)
 class Project:
-    """An opened project: its root, its typed parameters and its retractions."""
+    """An opened project: its root, its typed parameters and its retractions.
+
+    Attributes:
+        recorded: by artifact key, the MD5 that `dvc.lock` records; empty until somebody looks (`with_records`).
+    """
 
     root: Path
     params: Params
     document: Document
     retractions: Retractions = field(default_factory=Retractions)
+    recorded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def artifacts(self) -> Path:

@@ -14,6 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from lineal.data.manifest import Manifest
+from lineal.data.records import recorded_cost
+from lineal.data.store import Artifact
 from lineal.recipe.project import Project
 
 PACKAGES = ("lineal", "torch", "transformers", "trl", "pyarrow", "duckdb", "datasets")
@@ -41,6 +44,7 @@ class _Log(BaseModel):
     error: str | None = None
     check: str | None = None
     source_digest: str | None = None
+    identity: str | None = None
     packages: dict[str, str] = {}
     cores: int | None = None
     peak_memory_bytes: int | None = None
@@ -65,6 +69,36 @@ def read_log(project: Project, step_key: str) -> dict[str, Any]:
         return found
     except (OSError, ValueError, RecursionError):  # pydantic's and JSON's errors are ValueErrors
         return {}
+
+
+COSTS = (
+    "started", "status", "seconds", "cpu_seconds", "peak_memory_bytes", "machine", "cores", "python", "packages", "source_digest",
+    "facts", "identity",
+)  # fmt: skip
+"""What of a run log goes into the artifact's record."""
+HERE_ALONE = ("gpus",)
+"""Facts that say something of this machine only."""
+
+
+def cost_of(project: Project, step_key: str, manifest: Manifest) -> dict[str, Any]:
+    """What making an artifact took, by the run log of its step; empty where that is of another identity, or did no work."""
+    log = read_log(project, step_key)
+    if log.get("status") != "done" or log.get("identity") != manifest.identity:
+        return {}
+    facts = {name: value for name, value in (log.get("facts") or {}).items() if name not in HERE_ALONE}
+    return {name: log[name] for name in COSTS if name in log} | {"facts": facts}
+
+
+def log_of(project: Project, artifact: Artifact) -> dict[str, Any]:
+    """The run that made an artifact, here or elsewhere: a log of another identity (of another branch, say) is not its."""
+    key = artifact.key.removesuffix(f".{artifact.manifest.output}")
+    log, own = read_log(project, key), artifact.manifest.identity
+    if log.get("identity", own) == own and log.get("status") == "done":
+        return log
+    recorded = recorded_cost(project, key)
+    if recorded.get("identity") == own:
+        return recorded
+    return log if log.get("identity", own) == own else {}
 
 
 class RunLog:

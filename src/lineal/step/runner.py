@@ -119,7 +119,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     retracted = retracted_inputs(plan, step)
     twin = _twin(plan, step, identity)
     if twin is not None:
-        return "reused", {"reused_from": twin}
+        return "reused", {"reused_from": twin, "identity": identity.digest}
     open_partial(partial_of(plan, step), _saved_work(plan, identity, component))
     workspace = workspace_of(plan, step, identity, inputs)
     workspace.retracted = retracted
@@ -132,7 +132,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)
     _clear(component, workspace)
-    return "done", {"facts": workspace.facts}
+    return "done", {"facts": workspace.facts, "identity": identity.digest}
 
 
 def _saved_work(plan: Plan, identity: Identity, component: Component) -> str:

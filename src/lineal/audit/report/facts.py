@@ -1,4 +1,4 @@
-"""How long steps took here: from run logs, so it differs from run to run and stays apart from everything else."""
+"""How long steps took: from run logs and records, so it differs from run to run and stays apart from everything else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from lineal.audit.summary import PipelineSummary, Summary
 from lineal.components.base import Role
+from lineal.data.records import open_known
+from lineal.errors import ArtifactError
 from lineal.plan import Plan
-from lineal.step.runlog import read_log
+from lineal.step.runlog import log_of, read_log
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class RunFact:
 
 @dataclass(frozen=True)
 class RoundCost:
-    """What the steps of one round cost that ran here; steps whose work was there already cost nothing.
+    """What making the artifacts of one round cost; steps whose work was there already cost nothing.
 
     Attributes:
         pipeline: the pipeline.
@@ -73,12 +75,19 @@ class RunFacts:
 
 
 def run_facts(plan: Plan, summary: Summary) -> RunFacts:
-    """The last run logs of a plan's steps; steps that never ran here are left out."""
-    logs = {key: log for key in plan.steps if (log := read_log(plan.project, key))}
+    """What made a plan's artifacts, here or elsewhere, and runs that failed here; other steps are left out."""
+    logs = {key: log for key in plan.steps if (log := _log(plan, key))}
     newest: dict[str, Any] = max(logs.values(), key=lambda log: str(log.get("started")), default={})
     runs = {key: _fact(key, log) for key, log in logs.items()}
     costs = tuple(cost for pipeline in summary.pipelines for cost in _costs(pipeline, runs))
     return RunFacts(tuple(runs.values()), costs, newest.get("cores"), newest.get("packages", {}))
+
+
+def _log(plan: Plan, key: str) -> dict[str, Any]:
+    try:
+        return log_of(plan.project, open_known(plan.project, key))
+    except ArtifactError:
+        return read_log(plan.project, key)
 
 
 def _costs(pipeline: PipelineSummary, runs: Mapping[str, RunFact]) -> Iterator[RoundCost]:

@@ -1,0 +1,109 @@
+"""`records/`: what stays in git of every artifact that `dvc.lock` records, wherever its bytes are.
+
+    records/P/round_02/checkpoint@1a2b3c4d5e6f/   the key, and the beginning of the MD5 in dvc.lock
+        directory.json    DVC's list of its files; this MD5 is the list's
+        manifest.json     and metrics.json, curve.json, settings.json of evaluations and controllers, byte for byte
+        cost.jsonl        what making it took, of the identity
+
+The MD5 in the name keeps branches apart: two records of one key are two directories, and a merge joins them without a conflict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lineal.data.manifest import MANIFEST
+from lineal.data.store import Artifact, open_artifact
+from lineal.errors import ArtifactError
+from lineal.recipe.project import Project
+
+RECORDS = "records"
+LISTING = "directory.json"
+COST = "cost.jsonl"
+KEPT = (MANIFEST, "metrics.json", "details.json", "curve.json", "settings.json")
+"""The files of an artifact that its record repeats: small ones that say what it is and what it measured."""
+_LETTERS = 12
+
+
+def record_directory(root: Path, key: str, md5: str) -> Path:
+    """Where the record lies of the artifact whose directory has this MD5."""
+    return root / RECORDS / f"{key}@{md5[:_LETTERS]}"
+
+
+def records_of(root: Path, key: str) -> list[Path]:
+    """Every record of a key: those of other branches and of earlier contents too."""
+    place = root / RECORDS / key
+    return sorted(path for path in place.parent.glob(f"{place.name}@*") if len(path.name) == len(place.name) + 1 + _LETTERS)
+
+
+def open_known(project: Project, key: str) -> Artifact:
+    """An artifact by what lies here, or by its record where nothing does.
+
+    Raises:
+        ArtifactError: neither is there, or what is there is not what it says.
+    """
+    md5 = project.recorded.get(key)
+    if md5 is None or lies_here(project, key):
+        return open_artifact(key, project.directory(key))
+    record = record_directory(project.root, key, md5)
+    if not record.is_dir():
+        return open_artifact(key, project.directory(key))
+    _require_own(record, key, md5)
+    return Artifact(key, record, open_artifact(key, record).manifest, here=False)
+
+
+def is_known(project: Project, key: str) -> bool:
+    """Whether an artifact lies here, or has a record here."""
+    md5 = project.recorded.get(key)
+    return lies_here(project, key) or (md5 is not None and record_directory(project.root, key, md5).is_dir())
+
+
+def lies_here(project: Project, key: str) -> bool:
+    """Whether an artifact's own manifest is here."""
+    return (project.directory(key) / MANIFEST).exists()
+
+
+def _require_own(record: Path, key: str, md5: str) -> None:
+    """Refuses a record that is not of the directory that `dvc.lock` records."""
+    try:
+        listing = (record / LISTING).read_bytes()
+        told = {entry["relpath"]: entry["md5"] for entry in json.loads(listing)}
+        wrong = _md5(listing) + ".dir" != md5 or told.get(MANIFEST) != _md5((record / MANIFEST).read_bytes())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{key}: its record {record} cannot be read ({error}). {_restore(record)}") from error
+    if wrong:
+        raise ArtifactError(f"{key}: its record {record} is not of the directory with MD5 {md5}. {_restore(record)}")
+
+
+def _restore(record: Path) -> str:
+    return f"Restore it: git checkout HEAD -- {record.parent.parent.name}, or bring the artifact: dvc pull"
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def recorded_cost(project: Project, key: str) -> dict[str, Any]:
+    """What making an artifact took, as its record has it; empty where that is not known."""
+    md5 = project.recorded.get(key)
+    path = None if md5 is None else record_directory(project.root, key, md5) / COST
+    return next(_costs(path), {}) if path is not None else {}
+
+
+def _costs(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines that are whole; branches that made the same bytes have one each."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    for line in lines:
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
