@@ -15,6 +15,7 @@ from lineal.data.ids import (
     digest_of_list,
     id_of_list,
     row_id,
+    row_ids,
     row_seed,
     seed_of_list,
 )
@@ -135,3 +136,24 @@ def test_ids_and_seeds_of_random_parts_are_what_they_have_always_been(provenance
 def test_canonical_json_says_what_has_no_form_and_where(value, message):
     with pytest.raises(TypeError, match=message):
         canonical_json(value)
+
+
+columns = st.fixed_dictionaries({
+    "parents": st.lists(st.text(), min_size=1, max_size=3),
+    "text": st.none() | st.text(),
+    "100% \"own\" {x}": st.none() | st.integers(-(2**63), 2**63 - 1),
+    "number": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    "list": st.none() | st.lists(st.none() | st.text(), max_size=3) | st.dictionaries(st.text(), st.text(), max_size=2),
+})  # fmt: skip
+
+
+@settings(max_examples=100)
+@given(st.lists(columns, max_size=10), st.text())
+def test_ids_of_columns_are_those_of_their_rows(rows, step):
+    content = [{name: value for name, value in row.items() if name != "parents"} for row in rows]
+    by_column = {name: [row[name] for row in content] for name in ("text", '100% "own" {x}', "number", "list")}
+    expected = [
+        hashlib.sha256(json_as_ever(["digest", step, row["parents"], json_as_ever(own)]).encode()).hexdigest()[:20]
+        for row, own in zip(rows, content, strict=True)
+    ]
+    assert row_ids(("digest", step), [row["parents"] for row in rows], by_column) == expected

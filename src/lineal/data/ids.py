@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,34 @@ def file_digest(path: Path) -> str:
 def row_id(*provenance: str | int | float | list[str]) -> str:
     """The id of a row made from this provenance."""
     return hashlib.sha256(canonical_json(provenance).encode()).hexdigest()[:ID_DIGITS]
+
+
+def row_ids(start: Sequence[str], parents: Iterable[list[str]], content: Mapping[str, list[Any]]) -> list[str]:
+    """For each row, `row_id(*start, parents, canonical_json(content))`, from columns: rows of dicts take four times as long.
+
+    Args:
+        start: the first parts, which all share.
+        parents: by row.
+        content: by column, the rows' values.
+
+    Raises:
+        TypeError: a value has no canonical form.
+    """
+    head = "".join(f"{canonical_json(part)}," for part in start)
+    names = sorted(content)
+    frame = ",".join(f"{canonical_json(name)}:".replace("%", "%%") + "%s" for name in names)
+    values = zip(*(_all_written(content[name]) for name in names), strict=True)
+    told = (encode_basestring(f"{{{frame % row}}}") for row in values)
+    texts = (f"[{head}[{','.join(map(encode_basestring, own))}],{one}]" for own, one in zip(parents, told, strict=True))
+    return [hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS] for text in texts]
+
+
+def _all_written(values: list[Any]) -> list[str]:
+    """The canonical JSON of each value; most columns hold nothing but texts."""
+    try:
+        return list(map(encode_basestring, values))
+    except TypeError:
+        return list(map(_written, values))
 
 
 def row_seed(run_seed: int, step: str, *which: str | int) -> int:

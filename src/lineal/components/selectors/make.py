@@ -20,7 +20,7 @@ from lineal.components.selectors.decide import (
 )
 from lineal.components.selectors.header import Selector
 from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
-from lineal.data.ids import canonical_json, row_id
+from lineal.data.ids import canonical_json, row_ids
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.errors import DataError, DeclarationError
 
@@ -183,7 +183,7 @@ def _take_back(step: Workspace, selector: Selector, session: Session, made: Colu
         digest, numbers, ids = selector_digest(selector), list[int](), list[str]()
         for table in session.stream(f"SELECT rowid AS lineal_number, {_listed(made)} FROM {MADE}"):
             numbers += table["lineal_number"].to_pylist()
-            ids += [_id_of(row, digest, step.step, selector) for row in table.drop_columns(["lineal_number"]).to_pylist()]
+            ids += _ids(table.drop_columns(["lineal_number"]), digest, step.step, selector)
         run("INSERT INTO lineal_named SELECT unnest($1), unnest($2)", [numbers, ids])
     session.create("lineal_gone", f"SELECT n.number, r.reason FROM lineal_named n JOIN {RETRACTED} r USING (row_id)")
     parents = f"SELECT unnest(m.parents) AS parent, g.reason FROM {MADE} m JOIN lineal_gone g ON m.rowid = g.number"
@@ -216,7 +216,7 @@ def _with_ids(
         progress.advance(table.num_rows)
         added: dict[str, pa.Array] = {"round": pa.array([step.round] * table.num_rows, arrow_type("round"))}
         if selector.makes.kind == "rows":
-            ids = [_id_of(row, digest, step.step, selector) for row in table.drop_columns(carried).to_pylist()]
+            ids = _ids(table.drop_columns(carried), digest, step.step, selector)
             added["sample_id"] = pa.array(ids, arrow_type("sample_id"))
         yield pa.table({name: added[name] if name in added else _conformed(table, name) for name in columns})
 
@@ -225,9 +225,19 @@ def _conformed(table: pa.Table, name: str) -> pa.ChunkedArray:
     return table[name].cast(arrow_type(name)) if name in COLUMNS else table[name]
 
 
-def _id_of(row: Mapping[str, Any], digest: str, step: str, selector: Selector) -> str:
-    content = {name: value for name, value in row.items() if name != "parents"}
+def _ids(table: pa.Table, digest: str, step: str, selector: Selector) -> list[str]:
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    parents = columns.pop("parents")
     try:
-        return row_id(digest, step, row["parents"], canonical_json(content))
+        return row_ids((digest, step), parents, columns)
+    except TypeError:
+        for row in table.drop_columns(["parents"]).to_pylist():
+            _require_canonical(row, selector)
+        raise
+
+
+def _require_canonical(content: Mapping[str, Any], selector: Selector) -> None:
+    try:
+        canonical_json(content)
     except TypeError as error:
         raise DataError(f"{selector.shown}: a new row has no canonical form: {error}") from error
