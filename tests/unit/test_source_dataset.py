@@ -325,3 +325,21 @@ def test_dataset_settings_about_columns_that_are_not_there_are_refused(lab, sett
 def test_dataset_extract_that_is_no_expression_is_refused(lab):
     with pytest.raises((DataError, ValueError), match="is no RE2 expression"):
         load(lab, write(lab, "a.jsonl", lines(ROWS)), extract={"answer": "(?=x)(y)"})
+
+
+def test_dataset_with_an_id_twice_is_refused_wherever_the_two_stand(lab, monkeypatch):
+    """Looked for while rows come, and at the end; the file is read once more only where it is so."""
+    many = [{"id": f"i{number}", "question": f"what is {number}?", "solution": "1"} for number in range(70)]
+    monkeypatch.setattr("lineal.components.sources.dataset_rows.FIRST_LOOK", 16)
+    for first, second in ((2, 5), (2, 60), (31, 69)):
+        rows = [*many[:second], {**many[second], "id": f"i{first}"}, *many[second + 1 :]]
+        with pytest.raises(DataError, match=rf"line {second + 1} has the same prompt id as line {first + 1} \('i{first}'\)"):
+            load(lab, write(lab, "a.jsonl", lines(rows)))
+    assert len(rows_of(load(lab, write(lab, "a.jsonl", lines(many))))) == 70
+
+
+def test_dataset_whose_texts_are_not_plain_further_down_is_refused_there(lab):
+    for text, message in (("a\0b", "has a NUL at character 2"), ("a\ud800", "has half of a surrogate pair")):
+        rows = [*ROWS[:3], {**ROWS[3], "question": text}]
+        with pytest.raises(DataError, match=rf"line 4, column 'question' {message}"):
+            load(lab, write(lab, "a.jsonl", lines(rows)))

@@ -16,6 +16,7 @@ class Progress:
     """Counts finished units of one piece of work; says nothing at first, then every 2 s on a terminal and every 10 s in logs.
 
     The time that is left is told from what came after the first units: a model or replicas may have been loaded before them.
+    A total of 0 is one that is not known.
     """
 
     def __init__(self, label: str, total: int, unit: str, file: Path | None) -> None:
@@ -40,11 +41,11 @@ class Progress:
         since, before = self._first or (now, 0)
         seconds, done, missing = now - since, self._done - before, self.total - self._done
         left = f", {missing * seconds / done:.0f} s left" if seconds >= QUIET_SECONDS and done and missing > 0 else ""
-        share = f"{100 * self._done / self.total:3.0f}%" if self.total else ""
-        return f"{self._label} {share} {self._done:,}/{self.total:,} {self._unit}{left}{' ' + note if note else ''}"
+        counted = f"{100 * self._done / self.total:3.0f}% {self._done:,}/{self.total:,}" if self.total else f"{self._done:,}"
+        return f"{self._label} {counted} {self._unit}{left}{' ' + note if note else ''}"
 
     def _say(self, line: str) -> None:
-        say(line, self._file, "\r" if sys.stderr.isatty() and self._done < self.total else "\n")
+        say(line, self._file, "\r" if sys.stderr.isatty() and (self._done < self.total or not self.total) else "\n")
 
 
 def say(line: str, file: Path | None, end: str = "\n") -> None:

@@ -22,6 +22,8 @@ from lineal.recipe.references import ArtifactKind
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lineal.data.progress import Progress
+
 Split = Literal["train", "dev", "test"]
 SPLITS: dict[str, tuple[float, float]] = {"test": (0.0, 0.1), "dev": (0.1, 0.2), "train": (0.2, 1.0)}
 """The part of [0, 1) that each split's prompt ids hash to: every set of a split holds out the same prompts."""
@@ -98,6 +100,11 @@ class Source(Component):
         """One artifact of prompts."""
         return {MAIN: Output(ArtifactKind.ROWS, self.written_columns)}
 
+    @property
+    def frames(self) -> bool:
+        """Whether anything stands around the prompts."""
+        return not (self.system is None and self._template is None)
+
     def framed(self, row: Row) -> Row:
         """The row with its prompt in the template and after the system turn.
 
@@ -107,7 +114,7 @@ class Source(Component):
         Raises:
             DataError: a conversation has a system turn already.
         """
-        if self.system is None and self._template is None:
+        if not self.frames:
             return row
         prompt, template = prompt_of(row), self._template
         if template is not None:
@@ -190,6 +197,13 @@ def split_of_name(step: str) -> str:
 def tables(rows: Iterable[Row], columns: Columns) -> Iterator[pa.Table]:
     """Rows of known columns as Arrow tables."""
     yield from tables_of(rows, arrow_schema(columns))
+
+
+def counted(tables: Iterable[pa.Table], progress: Progress) -> Iterator[pa.Table]:
+    """The tables, whose rows the progress counts."""
+    for table in tables:
+        progress.advance(table.num_rows)
+        yield table
 
 
 def tables_of(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.Table]:

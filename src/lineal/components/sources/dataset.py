@@ -12,7 +12,7 @@ import pydantic
 
 from lineal.components.base import Awaited, Columns, Surroundings, Workspace
 from lineal.components.sources.arriving import ROUND, awaited, is_here, place_inside, placed_path
-from lineal.components.sources.base import Source, in_split, tables_of
+from lineal.components.sources.base import Row, Source, counted, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
 from lineal.components.sources.files import GZIP, Located, read_file
 from lineal.components.verifiers.base import Pattern
@@ -186,14 +186,19 @@ class Dataset(Source):
             DataError: a column is missing, a value is null or of a wrong type, an id comes twice, or there are no rows.
         """
         kinds = own_kinds(self._shape, self._located(step)) if self._shape.own else {}
-        reader = RowReader(self._shape, kinds)
-        rows = (row for row in reader.rows(self._located(step)) if in_split(row["prompt_id"], self.split))
-        count = step.write_rows(tables_of(map(self.framed, islice(rows, self.size)), self._schema(kinds)))
+        reader = RowReader(self._shape, kinds, lambda: self._located(step))
+        rows = reader.rows() if self.split is None else self._own(reader.rows())
+        framed = map(self.framed, rows) if self.frames else rows
+        with step.progress(self.size or 0, "rows") as progress:
+            count = step.write_rows(counted(tables_of(islice(framed, self.size), self._schema(kinds)), progress))
         reader.finish()
         if count == 0:
             among = "" if self.split is None else f" of split {self.split!r}"
             raise DataError(f"{step.step}: {self._origin} has no rows{among}")
         step.counts.update(out=count)
+
+    def _own(self, rows: Iterator[Row]) -> Iterator[Row]:
+        return (row for row in rows if in_split(row["prompt_id"], self.split))
 
     def _schema(self, kinds: Mapping[str, str]) -> pa.Schema:
         import pyarrow as pa

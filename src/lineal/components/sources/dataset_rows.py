@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from lineal.components.base import Columns
 from lineal.components.sources.base import Row
 from lineal.components.sources.chats import ChatReader, reply, reply_text
 from lineal.components.sources.files import Located
-from lineal.components.sources.values import RECORDS, kind_of, known_value, own_value
+from lineal.components.sources.values import RECORDS, checked_text, kind_of, known_value, own_value
 from lineal.components.verifiers.base import extracted
 from lineal.data.conversations import Conversation, Turn
 from lineal.data.ids import canonical_json, row_id
@@ -22,6 +23,8 @@ LastTurn = Literal["completion", "answer", "keep"]
 PAIR = ("chosen", "rejected")
 CHATS = ("messages", "tools")
 BATCH_ROWS = 1 << 12  # of one run of the regular expressions
+FIRST_LOOK = 1 << 16
+"""After so many rows, and whenever there are twice as many, ids that came twice are looked for."""
 
 
 @dataclass(frozen=True)
@@ -91,34 +94,56 @@ def own_kinds(shape: Shape, located: Iterable[Located]) -> dict[str, str]:
 
 
 class RowReader:
-    """Turns a file's values into rows."""
+    """Turns a file's values into rows.
 
-    def __init__(self, shape: Shape, kinds: Mapping[str, str]) -> None:
-        self._shape, self._kinds = shape, kinds
+    Args:
+        shape: what the rows are made of.
+        kinds: by column of the user's own, what its values are.
+        located: reads the values, from the beginning each time.
+    """
+
+    def __init__(self, shape: Shape, kinds: Mapping[str, str], located: Callable[[], Iterable[Located]]) -> None:
+        self._shape, self._kinds, self._located = shape, kinds, located
         self._chats = ChatReader(shape.fills_nulls)
         self._types: dict[str, tuple[str, str]] = {}
-        self._seen: dict[str, str] = {}
+        self._texts: set[str] = set()
+        """Columns of texts, of which a text has come already: another one needs little looking at."""
+        self._shares_a_prompt = shape.shares_a_prompt
+        self._hashes = array("q")
+        """Of the ids so far, 8 bytes each: the ids themselves would take 150 MB a million."""
+        self._look_at = FIRST_LOOK
         self._present: set[str] = set()
         self._extractions = {name: _Extraction(pattern) for name, pattern in shape.extract.items()}
         for name in self._extractions:
             if kinds.get(name, "text") != "text":
                 raise DataError(f"{shape.origin}: extract reads texts, but column {shape.mapping[name]!r} holds a {kinds[name]}")
 
-    def rows(self, located: Iterable[Located]) -> Iterator[Row]:
+    def rows(self) -> Iterator[Row]:
         """The rows, in order."""
-        made = ((place, self._row(place, values)) for place, values in located)
-        for place, row in self._extracted(made) if self._extractions else made:
-            self._identify(place, row)
+        for _, row in self._identified():
+            self._hashes.append(hash(row["prompt_id"]))
+            if len(self._hashes) == self._look_at:
+                self._look_at *= 2
+                self._require_distinct()
             yield row
+
+    def _identified(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Places and rows, each with its id."""
+        made = ((place, self._row(place, values)) for place, values in self._located())
+        for place, row in self._extracted(made) if self._extractions else made:
+            if "prompt_id" not in row:
+                row["prompt_id"] = _prompt_id(row)
+            yield place, row
 
     def finish(self) -> None:
         """Looks at what only all rows together tell.
 
         Raises:
-            DataError: an optional column is in no row, or an expression misses rows that need a value.
+            DataError: two rows have one id, an optional column is in no row, or an expression misses rows that need a value.
         """
+        self._require_distinct()
         for name in self._shape.optional - self._present - {self._shape.last_turn}:
-            if self._seen:
+            if self._hashes:
                 theirs = self._shape.mapping[name]
                 raise DataError(f"{self._shape.origin}: column {theirs!r} (for {name}) has no value in any row. Correct its name")
         for name, extraction in self._extractions.items():
@@ -126,22 +151,30 @@ class RowReader:
 
     def _row(self, place: str, values: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            where = f"{self._shape.origin}: {place}"
-            row = {name: self._value(place, name, values) for name in self._shape.mapping}
-            if self._shape.shares_a_prompt:
-                self._share_prompt(where, row)
+            row = {name: self._value(place, name, theirs, values) for name, theirs in self._shape.mapping.items()}
+            if self._shares_a_prompt:
+                self._share_prompt(f"{self._shape.origin}: {place}", row)
             if "messages" in row:
-                self._place_turns(where, row)
+                self._place_turns(f"{self._shape.origin}: {place}", row)
         except RecursionError as error:
             raise DataError(f"{self._shape.origin}: {place} nests too deep") from error
-        if not row["prompt"].strip():
-            raise DataError(f"{where}: the prompt is empty, expected a text. Leave the row out")
+        if not row["prompt"] or row["prompt"].isspace():
+            raise DataError(f"{self._shape.origin}: {place}: the prompt is empty, expected a text. Leave the row out")
         return row
 
     # -- values -----------------------------------------------------------------------------------------------------
 
-    def _value(self, place: str, name: str, values: Mapping[str, Any]) -> Any:
-        theirs = self._shape.mapping[name]
+    def _value(self, place: str, name: str, theirs: str, values: Mapping[str, Any]) -> Any:
+        value = values.get(theirs)
+        if name in self._texts and type(value) is str:
+            plain = value.isascii() and "\0" not in value
+            return value if plain else checked_text(f"{self._shape.origin}: {place}, column {theirs!r}", value)
+        found = self._checked(place, name, theirs, values)
+        if type(value) is str and found is value and name not in CHATS:
+            self._texts.add(name)
+        return found
+
+    def _checked(self, place: str, name: str, theirs: str, values: Mapping[str, Any]) -> Any:
         where, value = f"{self._shape.origin}: {place}, column {theirs!r}", values.get(theirs)
         if theirs not in values and name not in self._shape.optional:
             there = [str(key) for key in values]
@@ -162,7 +195,7 @@ class RowReader:
     def _known(self, where: str, name: str, value: Any) -> Any:
         if name == "tools":
             return self._chats.tools(where, value)
-        if name == "messages" or (name in PAIR and self._shape.shares_a_prompt):
+        if name == "messages" or (name in PAIR and self._shares_a_prompt):
             return self._chats.turns(where, value)
         if name in ("completion", *PAIR) and isinstance(value, list):
             return reply(where, self._chats.turns(where, value))
@@ -214,14 +247,30 @@ class RowReader:
                         raise DataError(f"{self._shape.origin}: {place}: extract leaves nothing of the prompt")
             yield from batch
 
-    def _identify(self, place: str, row: dict[str, Any]) -> None:
-        if "prompt_id" not in row:
-            row["prompt_id"] = _prompt_id(row)
-        first = self._seen.setdefault(row["prompt_id"], place)
-        if first != place:
-            own = "prompt_id" in self._shape.mapping
-            fix = "Give each its own" if own else "Remove one, or name an id column: columns: {prompt_id: ...}"
-            raise DataError(f"{self._shape.origin}: {place} has the same prompt id as {first} ({row['prompt_id']!r}). {fix}")
+    # -- ids --------------------------------------------------------------------------------------------------------
+
+    def _require_distinct(self) -> None:
+        """Looks for ids that came twice: among the hashes, and where two are equal, in the file once more."""
+        shared, first = _repeated(self._hashes), dict[str, str]()
+        for place, row in islice(self._again(), len(self._hashes)) if shared else ():
+            row_id = row["prompt_id"]
+            if hash(row_id) in shared and first.setdefault(row_id, place) != place:
+                own = "prompt_id" in self._shape.mapping
+                fix = "Give each its own" if own else "Remove one, or name an id column: columns: {prompt_id: ...}"
+                raise DataError(f"{self._shape.origin}: {place} has the same prompt id as {first[row_id]} ({row_id!r}). {fix}")
+
+    def _again(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        return RowReader(self._shape, self._kinds, self._located)._identified()
+
+
+def _repeated(hashes: array[int]) -> set[int]:
+    """The numbers that stand in it more than once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    in_order = pa.array(memoryview(hashes)).sort() if len(hashes) > 1 else pa.array([], pa.int64())
+    before, after = in_order.slice(0, max(0, len(in_order) - 1)), in_order.slice(1)
+    return set(after.filter(pc.equal(before, after)).to_pylist())
 
 
 def _no_column(name: str, theirs: str, there: list[str]) -> str:

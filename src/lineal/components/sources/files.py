@@ -97,8 +97,9 @@ def _json_lines(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Loc
 
 def _lines(stream: Iterable[str], shown: str) -> Iterator[Located]:
     for number, line in enumerate(stream, start=1):
-        if line.strip():
-            yield f"line {number}", _object(_parsed(line.strip(), shown, number), f"{shown}: line {number}")
+        text = line.strip()
+        if text:
+            yield f"line {number}", _object(_parsed(text, shown, number), shown, f"line {number}")
 
 
 def _json(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
@@ -107,7 +108,7 @@ def _json(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
         text = stream.read()
     if text.lstrip().startswith("["):
         for number, item in enumerate(_parsed(text, shown, 1), start=1):
-            yield f"row {number}", _object(item, f"{shown}: row {number}")
+            yield f"row {number}", _object(item, shown, f"row {number}")
         return
     if text.lstrip().partition("\n")[0].strip() == "{":
         raise DataError(f"{shown}: got one object over several lines, expected a list of objects or one object per line")
@@ -122,9 +123,9 @@ def _parsed(text: str, shown: str, first_line: int) -> Any:
         raise DataError(f"{shown}: line {line}: not valid JSON: {error}") from error
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _object(value: Any, shown: str, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(f"{where}: must be an object with columns as keys, got {str(value)[:80]!r}")
+        raise DataError(f"{shown}: {place}: must be an object with columns as keys, got {str(value)[:80]!r}")
     return value
 
 
