@@ -26,9 +26,9 @@ class Lab:
     def __init__(self, path: Path, compute: Compute | None = None, seed: int = 0) -> None:
         self.path, self.compute, self.seed = path, compute or Compute(workers=1), seed
         self.surroundings = Surroundings(path, path / "pipelines")
-        selectors = path / "pipelines" / "selectors"
-        if not selectors.exists():
-            shutil.copytree(ROOT / "pipelines" / "selectors", selectors)
+        for folder in ("selectors", "measures"):
+            if not (path / "pipelines" / folder).exists():
+                shutil.copytree(ROOT / "pipelines" / folder, path / "pipelines" / folder)
         self.counts: dict[str, int] = {}
         self.retracted: dict[str, str] = {}
 

@@ -116,7 +116,6 @@ class Component(Strict):
     kinds: ClassVar[tuple[str, ...]] = ()
     rereads: ClassVar[frozenset[str]] = frozenset()
     seeded: ClassVar[bool] = True
-    higher_is_better: ClassVar[bool] = True
 
     use: str
 
@@ -124,6 +123,11 @@ class Component(Strict):
     def headline(self) -> str:
         """The figure that stands for an evaluator."""
         return ""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the headline's fall is bad news; else its rise is."""
+        return True
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -63,6 +63,7 @@ BUILT_IN: dict[str, str] = {
     "pass_at_k": "lineal.components.evaluators.pass_at_k:PassAtK",
     "majority_at_k": "lineal.components.evaluators.majority_at_k:MajorityAtK",
     "agreement": "lineal.components.evaluators.agreement:Agreement",
+    "measure": "lineal.components.evaluators.measure:Measure",
     "lm_eval": "lineal.components.evaluators.lm_eval:LmEval",
     "best_of_n": "lineal.components.evaluators.best_of_n:BestOfN",
     # controllers

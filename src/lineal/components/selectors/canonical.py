@@ -78,5 +78,6 @@ def _canonical_digest(selector: Selector) -> str:
             "query": tokens(selector.query), "optional": selector.optional, "adds": selector.adds, "makes": makes,
             "parameters": {name: parameter.type for name, parameter in selector.parameters.items()},
             "inputs": selector.inputs, "dropped": selector.dropped, "empty": selector.empty,
+            **({"gives": selector.gives} if selector.gives else {}),
         }
     )  # fmt: skip

@@ -20,6 +20,8 @@
 | `makes rows:`, `makes prompts:` | the query makes new rows of these columns (`answer?`: where an input has it; `*`: see below) |
 | `dropped:` | with `makes`: the reason of input rows that no new row was made from |
 | `empty:` | what it means when no row comes out; without this line that is an error |
+| `gives:` | of a measure (`pipelines/measures/`): the numbers that the query gives, first the one that stands for it |
+| `better:` | of a measure: `higher` (where the line is missing) or `lower` |
 
 A `*` among the columns that are made has new rows take over, from their first parents, what generators take over from a
 prompt: its answer, difficulty, task and the like, and all columns of the user's own, as far as the query does not give them.
@@ -45,7 +47,7 @@ _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float
 
 _LINE = re.compile(r"^--\s*(?P<key>[a-z]+)(?:[ \t]+(?P<name>[A-Za-z0-9_]+))?\s*:\s*(?P<value>.*?)(?:\s+--\s+(?P<text>.*))?$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-_KEYS = ("summary", "source", "needs", "optional", "param", "input", "adds", "makes", "dropped", "empty")
+_KEYS = ("summary", "source", "needs", "optional", "param", "input", "adds", "makes", "dropped", "empty", "gives", "better")
 _NAMED = ("param", "input", "makes")
 RESERVED = frozenset({"use", "rows", "sql", "each", "repeat", "per_round", "per_turn", "seed", "retractions"})
 OWN = frozenset({"row_id", "position"})
@@ -106,7 +108,7 @@ class Selector:
         path: the file.
         shown: the file as messages name it.
         query: the file's text; its header is comments to DuckDB.
-        summary, source, needs, optional, parameters, inputs, adds, makes, dropped, empty: see the module.
+        summary, source, needs, optional, parameters, inputs, adds, makes, dropped, empty, gives, better: see the module.
     """
 
     name: str
@@ -123,6 +125,8 @@ class Selector:
     makes: Makes | None = None
     dropped: str = "nothing was made from it"
     empty: str = ""
+    gives: Columns = ()
+    better: str = "higher"
 
     def arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter's value: the setting, or the default."""
@@ -175,9 +179,11 @@ class _HeaderLine:
         elif key == "makes":
             parts["makes"] = self._makes(name, value)
         else:
-            parts[key] = value if key in ("summary", "source", "dropped", "empty") else self._columns(value)
+            parts[key] = value if key in ("summary", "source", "dropped", "empty", "better") else self._columns(value)
             if key == "optional":
                 self._require_known(parts[key])
+            if key == "better" and value not in ("higher", "lower"):
+                raise self.error(f"write '-- better: higher' or '-- better: lower', got {value!r}")
 
     def error(self, message: str) -> DeclarationError:
         return DeclarationError(f"{self.where}: {message}")

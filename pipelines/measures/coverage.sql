@@ -1,0 +1,15 @@
+-- summary: What a round's samples reach: prompts solved by one sample in the mean, by any, and by the vote, and the gap that selection may close.
+-- source: generation-verification gap, arXiv:2412.02674, section 3 (here the gap to a perfect verifier)
+-- needs: prompt_id, completion, verdict
+-- optional: difficulty
+-- gives: any_right, one_right, vote_right, gap
+WITH judged AS (SELECT * FROM rows WHERE verdict IN ('pass', 'fail')), votes AS (
+    SELECT prompt_id, completion, verdict, count(*) AS votes, min(position) AS position FROM judged GROUP BY ALL
+), winners AS (
+    SELECT prompt_id, verdict = 'pass' AS vote_right FROM votes
+    QUALIFY row_number() OVER (PARTITION BY prompt_id ORDER BY votes DESC, position) = 1
+), counted AS (
+    SELECT prompt_id, min(difficulty) AS difficulty, count(*) FILTER (verdict = 'pass') / count(*) AS one_right,
+        count(*) FILTER (verdict = 'pass') > 0 AS any_right FROM judged GROUP BY prompt_id
+)
+SELECT prompt_id, difficulty, any_right, one_right, vote_right, any_right::INT - one_right AS gap FROM counted JOIN winners USING (prompt_id)

@@ -1,0 +1,125 @@
+"""`measure`: an evaluation whose numbers an SQL file works out, from rows of this round and of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, ClassVar, Self
+
+from lineal.components.base import MAIN, Columns, Output, Surroundings, Workspace
+from lineal.components.evaluators.base import Evaluator
+from lineal.components.evaluators.metrics import Numbers, difficulty_label, write_metrics
+from lineal.components.selectors.decide import input_views
+from lineal.components.selectors.query import Session, open_session, quoted
+from lineal.components.selectors.sql_file import SqlFile
+from lineal.data.estimates import Figure, mean
+from lineal.errors import DataError, DeclarationError
+
+MEASURED = "lineal_measured"
+PROMPT, DIFFICULTY, PROMPTS = "prompt_id", "difficulty", "prompts"
+_NUMBER = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+
+
+class Measure(Evaluator, SqlFile):
+    """Runs `pipelines/measures/SQL.sql`, whose header names the numbers that it `gives`; the first is the headline.
+
+    A query that gives `prompt_id` has one row for each prompt: each number is the mean over the prompts that have a value, with
+    its 95% interval, and by `difficulty` where the query gives that too. Any other query gives one row: the numbers, as they
+    are. A number that is null is left out.
+
+    Attributes:
+        rows: what it reads.
+        sql: the file's name, without `.sql`.
+
+    The file's own settings and further inputs stand beside these:
+    `{use: measure, rows: evaluation, sql: gained, before: start.evaluation}`.
+    """
+
+    folder: ClassVar[str] = "measures"
+    what: ClassVar[str] = "measure"
+    version: ClassVar[int] = 1
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
+        """Makes the component, its settings checked against the file's header.
+
+        Raises:
+            pydantic.ValidationError: a setting is unknown, missing or of the wrong type.
+            DeclarationError: the file's header is wrong, or names no number.
+        """
+        component = super().parse(settings, surroundings)
+        selector = component._selector
+        if not selector.gives:
+            raise DeclarationError(f"{selector.shown}:1: the header has no '-- gives: NAME, ...' line; name the numbers")
+        return component
+
+    @property
+    def headline(self) -> str:
+        return self._selector.gives[0]
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self._selector.better == "higher"
+
+    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
+        return {MAIN: self.metrics(*self._selector.gives, PROMPTS)}
+
+    def run(self, step: Workspace) -> None:
+        """Runs the query, and writes its numbers."""
+        arguments = {**self._selector.arguments(self._extra), "seed": step.seed}
+        with open_session(step, input_views(step, self._selector), self._selector.optional, self._selector) as session:
+            session.run(MEASURED, self._selector, arguments)
+            columns = self._checked(session)
+            order = f" ORDER BY {PROMPT}" if PROMPT in columns else ""
+            listed = ", ".join(map(quoted, columns))
+            rows = [dict(zip(columns, row, strict=True)) for row in session.fetch(f"SELECT {listed} FROM {MEASURED}{order}")]
+        self._require_finite(step, rows)
+        if PROMPT in columns:
+            self._write_means(step, rows, DIFFICULTY in columns)
+        elif len(rows) == 1:
+            numbers = {name: rows[0][name] for name in self._selector.gives if rows[0][name] is not None}
+            write_metrics(step, self.headline, numbers, {}, {})
+        else:
+            fix = "Aggregate all rows into one, or give prompt_id for a value of each prompt"
+            raise DataError(f"{step.step}: {self._selector.shown} gave {len(rows):,} rows without prompt_id, expected one. {fix}")
+
+    def _checked(self, session: Session) -> list[str]:
+        """The query's columns: the numbers that the header names, and what tells prompts apart."""
+        given, selector = session.columns(MEASURED), self._selector
+        for name in selector.gives:
+            if name not in given or not given[name].startswith(_NUMBER):
+                got = given.get(name, f"no such column, only {', '.join(given)}")
+                raise DeclarationError(f"{selector.shown}: {name!r} must be a number, got {got}")
+        other = [name for name in given if name not in (*selector.gives, PROMPT, DIFFICULTY)]
+        if other:
+            raise DeclarationError(f"{selector.shown}: the query gives a column {other[0]!r} that '-- gives' doesn't name")
+        return list(given)
+
+    def _require_finite(self, step: Workspace, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            for name in self._selector.gives:
+                if row[name] is not None and not isfinite(row[name]):
+                    where = f" of prompt {row[PROMPT]}" if PROMPT in row else ""
+                    raise DataError(f"{step.step}: {self._selector.shown} gave {row[name]} as {name!r}{where}, expected a number")
+
+    def _write_means(self, step: Workspace, rows: list[dict[str, Any]], by_difficulty: bool) -> None:
+        found = {str(row[PROMPT]): float(row[self.headline]) for row in rows if row[self.headline] is not None}
+        if len({row[PROMPT] for row in rows}) < len(rows) or any(row[PROMPT] is None for row in rows):
+            raise DataError(f"{step.step}: {self._selector.shown} gave two rows of one prompt, or one without prompt_id")
+        if not found:
+            raise DataError(f"{step.step}: {self._selector.shown} gave no prompt a value of {self.headline!r}")
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in rows if by_difficulty else ():
+            if row[DIFFICULTY] is not None:
+                groups.setdefault(difficulty_label(row[DIFFICULTY]), []).append(row)
+        parts = {label: {name: _plain(value) for name, value in self._means(part).items()} for label, part in groups.items()}
+        write_metrics(step, self.headline, self._means(rows), found, parts)
+
+    def _means(self, rows: list[dict[str, Any]]) -> Numbers:
+        values = {name: [float(row[name]) for row in rows if row[name] is not None] for name in self._selector.gives}
+        shares = {name: all(0 <= value <= 1 for value in found) for name, found in values.items()}
+        return {PROMPTS: len(rows), **{name: mean(found, is_share=shares[name]) for name, found in values.items() if found}}
+
+
+def _plain(value: Any) -> float:
+    return value.value if isinstance(value, Figure) else value
