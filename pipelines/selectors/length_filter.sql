@@ -3,13 +3,14 @@
 -- needs: completion
 -- optional: difficulty
 -- param min_share: number = 0.0  -- least length, as a share of the longest completion of the same difficulty
+-- param max_shortfall: integer = null  -- at most so many characters under that longest one; null: any number
 -- param min_characters: integer = 1  -- least length
 -- param max_characters: integer = null  -- greatest length; null: none
 WITH measured AS (
     SELECT row_id, length(completion) AS characters, max(length(completion)) OVER (PARTITION BY difficulty) AS longest FROM rows
 ), judged AS (
     SELECT row_id, CASE WHEN characters IS NULL THEN 'no completion'
-        WHEN characters < $min_share * longest OR characters < $min_characters THEN 'too short'
+        WHEN characters < $min_share * longest OR longest - characters > $max_shortfall OR characters < $min_characters THEN 'too short'
         WHEN characters > $max_characters THEN 'too long' END AS problem
     FROM measured
 )

@@ -40,18 +40,48 @@ def b_star(plan: Plan) -> None:
 
 
 def socratic(plan: Plan) -> None:
-    """No row to train on holds a hint, and the head is no larger than the tail."""
+    """Every right answer is learned, guided ones until a prompt has enough, and no hint: the tail's share grows."""
     for group in ("socratic/round_01", "socratic/round_02"):
+        verified = rows_of(plan, f"{group}/verified")
+        passes = Counter(row["prompt_id"] for row in verified if row["verdict"] == "pass")
         unsolved = {row["prompt_id"] for row in rows_of(plan, f"{group}/unsolved")}
-        passes = Counter(row["prompt_id"] for row in rows_of(plan, f"{group}/verified") if row["verdict"] == "pass")
-        assert unsolved == {row["prompt_id"] for row in rows_of(plan, f"{group}/verified") if passes[row["prompt_id"]] < 2}
+        assert unsolved == {row["prompt_id"] for row in verified if passes[row["prompt_id"]] < 2}
         assert {row["prompt_id"] for row in rows_of(plan, f"{group}/hinted")} == unsolved
         kept = rows_of(plan, f"{group}/filtered")
-        reasons = Counter(row["reason"] for row in kept)
-        assert reasons["head"] <= reasons["tail"] or not reasons["tail"]
+        assert {row["sample_id"] for row in kept if not row["hinted"]} == {
+            row["sample_id"] for row in verified if row["verdict"] == "pass"
+        }
+        rescued = Counter(row["prompt_id"] for row in rows_of(plan, f"{group}/rescued") if row["verdict"] == "pass")
+        guided = Counter(row["prompt_id"] for row in kept if row["hinted"])
+        assert guided == {prompt: min(number, 2 - passes[prompt]) for prompt, number in rescued.items()}
         for row in [*kept, *rows_of(plan, f"{group}/mixed")]:
             assert row["prompt"].count("=") == 1 and row["prompt"].endswith("=")
     assert any(row["hinted"] for row in rows_of(plan, "socratic/round_01/filtered"))
+
+
+def codeit(plan: Plan) -> None:
+    """Learns mutated tasks, drawn anew each round, and a replay of all rounds in which a task's program stands once."""
+    base = {row["prompt_id"] for row in rows_of(plan, "codeit/tasks/base")}
+    mutated = [{row["prompt_id"] for row in rows_of(plan, f"codeit/round_0{number}/mutated")} for number in (1, 2)]
+    assert len(mutated[0]) == len(mutated[1]) == 1024 and mutated[0] | mutated[1] <= base and mutated[0] != mutated[1]
+    relabelled = [row for number in (1, 2) for row in rows_of(plan, f"codeit/round_0{number}/relabelled")]
+    distinct = [(row["prompt"], row["completion"]) for row in rows_of(plan, "codeit/round_02/distinct")]
+    assert sorted(distinct) == sorted({(row["prompt"], row["completion"]) for row in relabelled})
+    assert plan.step("codeit/round_02/checkpoint").inputs["rows"] == ("codeit/round_02/replayed", "codeit/round_02/mutated")
+
+
+def self_improving_transformers(plan: Plan) -> None:
+    """Learns its own full-length answers at growing lengths: half of the mixture the newest, the rest base and older rounds."""
+    name = "self_improving_transformers"
+    filtered = [rows_of(plan, f"{name}/round_0{number}/filtered") for number in (1, 2)]
+    for number, rows in enumerate(filtered, 1):
+        longest = {row["difficulty"]: len(row["completion"]) for row in sorted(rows, key=lambda row: len(row["completion"]))}
+        assert rows and all(len(row["completion"]) == longest[row["difficulty"]] for row in rows)
+        assert {row["temperature"] for row in rows_of(plan, f"{name}/round_0{number}/generated")} == {0.0}
+    old, new = ({row["sample_id"] for row in rows} for rows in filtered)
+    mixed = [row["parents"][0] for row in rows_of(plan, f"{name}/round_02/mixed")]
+    shares = [sum(parent in part for parent in mixed) / len(mixed) for part in (new, old)]
+    assert len(mixed) == 3840 and abs(shares[0] - 1 / 2) < 0.05 and abs(shares[1] - 1 / 12) < 0.03
 
 
 def east(plan: Plan) -> None:
@@ -137,6 +167,6 @@ def rlsc(plan: Plan) -> None:
 
 
 CHARACTERISTICS = {
-    "auto_cei": auto_cei, "b_star": b_star, "dive": dive, "east": east, "rlsc": rlsc, "sector": sector, "socratic": socratic,
-    "still_2": still_2,
+    "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east, "rlsc": rlsc, "sector": sector,
+    "self_improving_transformers": self_improving_transformers, "socratic": socratic, "still_2": still_2,
 }  # fmt: skip

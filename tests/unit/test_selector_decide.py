@@ -53,7 +53,8 @@ DECIDING = [
     ("length_filter", {"min_share": 0.5}),
     ("deduplicate", {}),
     ("pass_rate_band", {"low": 0.1, "high": 0.9}),
-    ("balance_head_and_tail", {"per_prompt": 2}),
+    ("top_up", {"passes": 2}),
+    ("sample_rows", {"count": 3}),
     ("nearest_difficulty", {"target": 2.0, "count": 3}),
     ("vote_margin", {"min_share": 0.5, "max_per_prompt": 1}),
 ]
@@ -119,18 +120,14 @@ def test_length_filter_measures_against_the_longest_of_the_same_difficulty(lab):
     )
     kept, dropped = select(lab, rows, "length_filter", min_share=0.5, max_characters=9)
     assert ids(kept) == ["b-0", "b-1"] and reasons(dropped) == {"a-0": "too long", "a-1": "too short"}
+    kept, dropped = select(lab, rows, "length_filter", max_shortfall=0)
+    assert ids(kept) == ["a-0", "b-0"] and set(reasons(dropped).values()) == {"too short"}
 
 
 def test_pass_rate_band_keeps_prompts_in_between(lab):
     kept, dropped = select(lab, samples({"a": "pp", "b": "pf", "c": "ff", "d": "e"}), "pass_rate_band")
     assert ids(kept) == ["b-0", "b-1"]
     assert set(reasons(dropped).values()) == {"too easy", "too hard", "only errors"}
-
-
-def test_balance_keeps_no_more_head_than_tail(lab):
-    kept, _ = select(lab, samples({"a": "pppp", "b": "pppp", "c": "pfff", "d": "pfff"}), "balance_head_and_tail")
-    head = [row for row in kept if row["prompt_id"] in "ab"]
-    assert len(head) == 2 and len(kept) == 4
 
 
 def test_nearest_difficulty_keeps_the_nearest(lab):

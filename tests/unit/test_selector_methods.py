@@ -181,13 +181,38 @@ def test_prompts_without_pass_takes_prompts_with_fewer_passes_than_asked(lab):
     assert found == {1: ["c"], 3: ["b", "c"]}
 
 
-def test_balance_head_and_tail_counts_hinted_passes_for_the_tail(lab):
-    """A prompt that is right only with a hint belongs to the tail, however often."""
-    alone = samples({"a": "pppp", "b": "ffff"}, hinted=lambda *_: False)
-    guided = [{**row, "sample_id": f"h{row['sample_id']}", "hinted": True} for row in samples({"b": "pppp"})]
-    kept, _ = select(lab, [*alone, *guided], "balance_head_and_tail", per_prompt=2)
-    assert {row["reason"] for row in kept if row["prompt_id"] == "b"} == {"tail"} and len(kept) == 4
-    assert {row["reason"] for row in kept if row["prompt_id"] == "a"} == {"head"}
+def test_top_up_keeps_every_right_row_and_guided_ones_until_there_are_enough(lab):
+    alone = samples({"head": "ppppp", "tail": "pffff", "lost": "fffff"}, hinted=lambda *_: False)
+    guided = [{**row, "sample_id": f"h{row['sample_id']}", "hinted": True} for row in samples({"tail": "fpppp", "lost": "ffffp"})]
+    kept, dropped = select(lab, [*alone, *guided], "top_up", passes=3)
+    assert reasons(kept) == {
+        **{f"head-{number}": "pass" for number in range(5)}, "tail-0": "pass", "htail-1": "guided", "htail-2": "guided",
+        "hlost-4": "guided",
+    }  # fmt: skip
+    assert reasons(dropped)["htail-3"] == reasons(dropped)["htail-4"] == "enough are right"
+
+
+def test_sample_rows_draws_anew_by_number(lab):
+    rows = samples({f"q{number}": "p" for number in range(400)})
+    first, again, other = (ids(select(lab, rows, "sample_rows", count=100, draw=draw)[0]) for draw in (1, 1, 2))
+    assert first == again and len(set(first)) == len(set(other)) == 100
+    assert abs(len({*first} & {*other}) - 25) < 20
+
+
+def test_mix_by_age_takes_half_from_the_newest_round_and_the_rest_by_parts(lab):
+    rows = [{**row, "round": 1 + place // 10} for place, row in enumerate(samples({f"q{number}": "p" for number in range(30)}))]
+    base = lab.put("tasks/base", [{"prompt_id": f"b{number}", "prompt": "b=", "answer": "ab"} for number in range(50)])
+    put = lab.put("round_03/filtered", rows)
+    made = rows_of(
+        lab.run("select", "round_03/mixed", {"rows": put, "base": base}, sql="mix_by_age", count=4000, base_parts=8)[""]
+    )
+    ages = Counter("base" if row["parents"][0][0] == "b" else rows[int(row["prompt_id"][1:])]["round"] for row in made)
+    assert len(made) == 4000 and {row["completion"] for row in made if row["parents"][0][0] == "b"} == {"ab"}
+    for part, share in (("base", 0.4), (1, 0.05), (2, 0.05), (3, 0.5)):
+        assert abs(ages[part] / 4000 - share) < 4 * math.sqrt(share * (1 - share) / 4000)
+    newest = lab.put("round_01/filtered", rows[:10])
+    only = rows_of(lab.run("select", "round_01/mixed", {"rows": newest, "base": base}, sql="mix_by_age", count=400)[""])
+    assert abs(sum(row["parents"][0][0] == "b" for row in only) - 200) < 40
 
 
 @pytest.mark.parametrize(
