@@ -40,13 +40,15 @@ def test_pipeline_runs_two_rounds(tiny_pipelines, name):
 
 def test_v_star_verifier_learns_from_wrong_samples_of_all_rounds_and_the_generator_from_the_base(tiny_pipelines):
     plan = made(tiny_pipelines, "v_star")
-    judged: dict[str, str] = {}
+    judged = {row["sample_id"]: row["verdict"] for row in rows_of(plan, "v_star/start/verified")}
+    known = set(judged)
     for number in ROUNDS:
         group = f"v_star/round_{number:02d}"
         judged |= {row["sample_id"]: row["verdict"] for row in rows_of(plan, f"{group}/verified")}
         pairs = rows_of(plan, f"{group}/pairs")
         assert {tuple(judged[parent] for parent in pair["parents"]) for pair in pairs} == {("pass", "fail")}
         assert all(judged[row["sample_id"]] == "pass" for row in rows_of(plan, f"{group}/solutions"))
+        assert known & {row["sample_id"] for row in rows_of(plan, f"{group}/solutions")}
         assert plan.step(f"{group}/generator").inputs["init"] == ("v_star/start/checkpoint",)
         assert plan.step(f"{group}/verifier").inputs["init"] == ("v_star/start/generator",)
         metrics = json.loads((plan.project.directory(f"{group}/best_of_n") / "metrics.json").read_text())

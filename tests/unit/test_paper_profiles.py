@@ -11,7 +11,7 @@ from lineal.plan import Plan
 
 from .test_pipelines_plan import planned
 
-ROUNDS = {"b_star": 9, "crest": 1, "irpo": 4, "scpo": 2, "spin": 4}
+ROUNDS = {"b_star": 9, "crest": 1, "irpo": 4, "scpo": 2, "spin": 4, "v_star": 3}
 
 
 def paper(root: Path, name: str) -> Plan:
@@ -92,3 +92,13 @@ def test_b_star_chooses_among_right_answers_and_its_lists_hold_the_datas_own_sol
     assert plan.step("b_star/round_02/filtered").inputs["rows"] == ("b_star/round_02/rewarded", "b_star/start/solutions")
     (middle,) = settings(plan, "b_star/start/solutions", "weights")
     assert middle["score"] == (lowest + highest) / 2
+
+
+def test_v_star_pools_begin_with_the_datas_own_solutions_and_it_trains_adapters(tmp_path: Path):
+    plan = paper(tmp_path, "v_star")
+    assert plan.step("v_star/start/verified").inputs["rows"] == ("v_star/tasks/train",)
+    for pool in ("solutions", "pairs"):
+        rows = plan.step(f"v_star/round_02/{pool}").inputs["rows"]
+        assert rows == ("v_star/start/verified", "v_star/round_01/verified", "v_star/round_02/verified")
+    for trained in ("start/generator", "round_01/generator", "round_01/verifier"):
+        assert plan.step(f"v_star/{trained}").component.lora is not None
