@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lineal.plan import Plan
 
 from .test_pipelines_plan import planned
 
-ROUNDS = {"b_star": 9, "crest": 1, "irpo": 4, "scpo": 2, "spin": 4, "v_star": 3}
+ROUNDS = {"b_star": 9, "crest": 1, "irpo": 4, "scpo": 2, "self_rewarding": 2, "spin": 4, "v_star": 3}
 
 
 def paper(root: Path, name: str) -> Plan:
@@ -102,3 +103,18 @@ def test_v_star_pools_begin_with_the_datas_own_solutions_and_it_trains_adapters(
         assert rows == ("v_star/start/verified", "v_star/round_01/verified", "v_star/round_02/verified")
     for trained in ("start/generator", "round_01/generator", "round_01/verifier"):
         assert plan.step(f"v_star/{trained}").component.lora is not None
+
+
+def test_self_rewarding_shows_two_of_its_own_prompts_and_filters_as_self_instruct_does(tmp_path: Path):
+    plan = paper(tmp_path, "self_rewarding")
+    shown = plan.step("self_rewarding/round_02/demonstrations")
+    assert shown.inputs["rows"] == ("self_rewarding/tasks/instructions", "self_rewarding/round_01/prompts")
+    assert (shown.component.model_extra["shots"], shown.component.model_extra["posed"]) == (8, 2)
+    screened = plan.step("self_rewarding/round_02/prompts")
+    assert screened.inputs["known"] == ("self_rewarding/tasks/instructions", "self_rewarding/round_01/prompts")
+    assert [screened.component.model_extra[name] for name in ("max_likeness", "min_words", "max_words")] == [0.7, 4, 150]
+    assert plan.step("self_rewarding/round_02/responses").inputs["prompts"] == (screened.key,)
+    unwanted = screened.component.model_extra["unwanted"]
+    for text in ("Draw a cat on a mat", "Sum up the file", "Write a program for it", "- one of two", "\u00dcber alles"):
+        assert re.search(unwanted.replace("[:punct:]", "!-/"), text), text
+    assert not re.search(unwanted.replace("[:punct:]", "!-/"), "Explain how a drawer of maples is profiled")

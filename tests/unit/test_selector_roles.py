@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from lineal.errors import CheckFailure
@@ -223,3 +225,51 @@ def test_consistent_keeps_right_answers_whose_follow_ups_are_right(lab):
     assert reasons(dropped) == {"b": "inconsistent", "c": "fail", "d": "nothing was asked"}
     assert {row["sample_id"]: row["score"] for row in dropped} == {"b": 0.5, "c": None, "d": None}
     assert len(select(lab, "consistent", lab.put("r/judged", judged), tolerance=1, **inputs)[0]) == 2
+
+
+def test_demonstrations_show_two_posed_prompts_once_there_are_some(lab):
+    seeds = [{"prompt_id": f"s{number}", "prompt": f"seed {number}", "parents": None} for number in range(9)]
+    posed = [{"prompt_id": f"m{number}", "prompt": f"made {number}", "parents": ["set 1"]} for number in range(3)]
+    for own, expected in ((posed, 2), (posed[:1], 1), ([], 0)):
+        made, _ = select(lab, "demonstrations", lab.put("r/pool", [*seeds, *own]), count=6, shots=8, posed=2)
+        for row in made:
+            assert len(row["parents"]) == 8 and sum(parent.startswith("m") for parent in row["parents"]) == expected
+
+
+def rouge_l(one, other):
+    a, b = one.lower().split(), other.lower().split()
+    longest = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, j in product(range(len(a)), range(len(b))):
+        longest[i + 1][j + 1] = longest[i][j] + 1 if a[i] == b[j] else max(longest[i][j + 1], longest[i + 1][j])
+    return 2 * longest[-1][-1] / (len(a) + len(b))
+
+
+def test_screen_prompts_measures_likeness_as_rouge_l(lab):
+    words = ("the", "cat", "sat", "on", "a", "mat", "dog")
+    texts = sorted({" ".join(words[(seed * step + step) % 7] for step in range(1, 5 + seed % 4)) for seed in range(40)})
+    prompts = [{"prompt_id": f"p{number:02d}", "prompt": text} for number, text in enumerate(texts)]
+    known = ["the cat sat on the mat", "a dog sat on a mat"]
+    there = lab.put("r/known", [{"prompt_id": text, "prompt": text} for text in known])
+    kept, dropped = select(lab, "screen_prompts", lab.put("r/posed", prompts), known=there, max_likeness=0.6)
+    expected = {}
+    for number, text in enumerate(texts):
+        earlier = any(rouge_l(text, other) > 0.6 for other in texts[:number])
+        reason = "like a known prompt" if any(rouge_l(text, other) > 0.6 for other in known) else "like an earlier one"
+        expected[f"p{number:02d}"] = reason if earlier or reason == "like a known prompt" else "new"
+    assert {row["prompt_id"]: row["reason"] for row in (*kept, *dropped)} == expected
+    assert {*expected.values()} == {"new", "like a known prompt", "like an earlier one"}
+
+
+def test_screen_prompts_drops_by_length_and_by_words(lab):
+    texts = {
+        "short": "Write a poem", "long": "word " * 151, "picture": "Describe the Picture in three words", "program": "Write a program that sorts",
+        "fine": "Write a poem about pictures of maples", "mark": '"What is this?" she asked me',
+    }  # fmt: skip
+    prompts = [{"prompt_id": name, "prompt": text} for name, text in texts.items()]
+    known = lab.put("r/known", [{"prompt_id": "k", "prompt": "Nothing of the kind"}])
+    pattern = r"(?i:\b(?:picture|map)\b)|^Write a program|^[[:punct:]]"
+    kept, dropped = select(lab, "screen_prompts", lab.put("r/posed", prompts), known=known, unwanted=pattern)
+    assert [row["prompt_id"] for row in kept] == ["fine"]
+    assert {row["prompt_id"]: row["reason"] for row in dropped} == {
+        "short": "too short", "long": "too long", "picture": "unwanted words", "program": "unwanted words", "mark": "unwanted words",
+    }  # fmt: skip
