@@ -12,7 +12,7 @@ from lineal.plan import Plan
 
 from .test_pipelines_plan import planned
 
-ROUNDS = {"b_star": 9, "crest": 1, "irpo": 4, "scpo": 2, "self_rewarding": 2, "spin": 4, "v_star": 3}
+ROUNDS = {"b_star": 9, "crest": 1, "east": 1, "irpo": 4, "scpo": 2, "self_rewarding": 2, "spin": 4, "v_star": 3}
 
 
 def paper(root: Path, name: str) -> Plan:

@@ -72,6 +72,17 @@ def test_entropy_weights_cluster_by_the_extracted_answer(lab):
     assert [row["weight"] for row in found] == [1.0] and len(whole) == 2
 
 
+def test_entropy_weights_need_a_right_and_a_wrong_answer_in_the_form_asked_for(lab):
+    texts = {"a": ["[1]", "[2]", "3"], "b": ["[1]", "2", "3"], "c": ["1", "[1]", "[2]"], "d": ["[1]", "[1.0]"]}
+    rows = samples({"a": "pff", "b": "pff", "c": "ppf", "d": "pp"}, completion=lambda prompt, index: texts[prompt][index])
+    kept, dropped = select(lab, rows, "entropy_weights", extract=r"\[(.+)\]")
+    require_conserved(lab, rows, kept, dropped)
+    assert ids(kept) == ["a-0", "c-1"]
+    assert {name: reasons(dropped)[name] for name in ("b-0", "c-0", "d-0", "d-1")} == {
+        "b-0": "no wrong answer", "c-0": "no answer in it", "d-0": "no wrong answer", "d-1": "no wrong answer",
+    }  # fmt: skip
+
+
 # -- diverse_set --------------------------------------------------------------------------------------------------------
 
 
@@ -92,6 +103,15 @@ def test_diverse_set_of_few_completions_keeps_each_once_and_no_errors(lab):
     assert ids(kept) == ["a-0", "a-2"] and reasons(dropped) == {
         "a-1": "same completion kept already", "a-3": "error", "b-0": "error",
     }  # fmt: skip
+
+
+def test_diverse_set_leaves_outliers_out_before_it_chooses(lab):
+    texts = ["aaaa", "aaab", "aabb", "zzzzzzzzzz"]
+    rows = samples({"a": "ffff"}, completion=lambda prompt, index: texts[index])
+    assert "a-3" in ids(select(lab, rows, "diverse_set", per_verdict=2)[0])
+    kept, dropped = select(lab, rows, "diverse_set", per_verdict=2, outliers=0.25)
+    require_conserved(lab, rows, kept, dropped)
+    assert reasons(dropped)["a-3"] == "far from all others" and len(kept) == 2
 
 
 # -- refusals -----------------------------------------------------------------------------------------------------------

@@ -262,8 +262,9 @@ def test_screen_prompts_measures_likeness_as_rouge_l(lab):
 
 def test_screen_prompts_drops_by_length_and_by_words(lab):
     texts = {
-        "short": "Write a poem", "long": "word " * 151, "picture": "Describe the Picture in three words", "program": "Write a program that sorts",
-        "fine": "Write a poem about pictures of maples", "mark": '"What is this?" she asked me',
+        "short": "Write a poem", "long": "word " * 151, "picture": "Describe the Picture in three words",
+        "program": "Write a program that sorts", "fine": "Write a poem about pictures of maples",
+        "mark": '"What is this?" she asked me',
     }  # fmt: skip
     prompts = [{"prompt_id": name, "prompt": text} for name, text in texts.items()]
     known = lab.put("r/known", [{"prompt_id": "k", "prompt": "Nothing of the kind"}])
@@ -271,5 +272,6 @@ def test_screen_prompts_drops_by_length_and_by_words(lab):
     kept, dropped = select(lab, "screen_prompts", lab.put("r/posed", prompts), known=known, unwanted=pattern)
     assert [row["prompt_id"] for row in kept] == ["fine"]
     assert {row["prompt_id"]: row["reason"] for row in dropped} == {
-        "short": "too short", "long": "too long", "picture": "unwanted words", "program": "unwanted words", "mark": "unwanted words",
+        "short": "too short", "long": "too long", "picture": "unwanted words", "program": "unwanted words",
+        "mark": "unwanted words",
     }  # fmt: skip
