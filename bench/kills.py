@@ -97,7 +97,7 @@ def main() -> None:
     tallies = _earlier(arguments.output)
     tallies |= {name: Tally() for name in chosen if name not in tallies}
     goal = sum(tally.kills for tally in tallies.values()) + arguments.kills
-    with fork_server():
+    with fork_server((), "fake"):
         campaign = _prepared(directory, random.Random(arguments.seed), chosen)
         turns = 0
         while sum(tally.kills for tally in tallies.values()) < goal:

@@ -15,7 +15,7 @@ RUN = "LINEAL_RUN"
 """The environment variable that `lineal run` sets for its steps: they leave it to the run to report their errors."""
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lineal.plan import Plan, Step
     from lineal.recipe.project import Project
@@ -145,10 +145,10 @@ def _materialize(project: Project, plan: Plan, stale: list[Step], accept: bool) 
     with contextlib.ExitStack() as stack:
         for pipeline in sorted({step.pipeline for step in stale}):
             stack.enter_context(step_lock(project.runs / f".{pipeline}.lock", pipeline))
+        stack.enter_context(_server(project, stale))  # its imports are done while Dagster's are
         from lineal.orchestrate.dagster_run import materialize, use_project_instance
 
         use_project_instance(project.root)
-        stack.enter_context(_server(project))
         os.environ[RUN] = "1"
         try:
             return materialize(plan, stale, accept)
@@ -197,14 +197,25 @@ def _first_row(plan: Plan, key: str) -> str | None:
     return str(ids[0]) if len(ids) else None
 
 
-def _server(project: Project) -> contextlib.AbstractContextManager[None]:
-    """A fork server, where steps run on this machine and want one."""
+def _planned(project: Project) -> list[Step]:
+    """The steps of the active pipelines; none where their files are wrong, which Dagster's page then shows."""
+    from lineal.errors import LinealError
+    from lineal.plan import make_plan
+
+    try:
+        return list(make_plan(project).steps.values())
+    except LinealError:
+        return []
+
+
+def _server(project: Project, steps: Iterable[Step]) -> contextlib.AbstractContextManager[None]:
+    """A fork server for steps, where they run on this machine and want one."""
     from lineal.recipe.compute import CLUSTERS
     from lineal.step.forkserver import fork_server
 
     compute = project.params.compute
     here = compute.executor not in CLUSTERS
-    return fork_server() if here and compute.processes == "fork" else contextlib.nullcontext()
+    return fork_server(steps, compute.engine) if here and compute.processes == "fork" else contextlib.nullcontext()
 
 
 @click.command()
@@ -241,7 +252,7 @@ def ui(directory: Path, host: str, port: int) -> None:
     click.echo(f"Dagster UI on http://{host}:{port}/asset-groups  (Ctrl-C stops it)")
     command = [str(dagster), "dev", "--host", host, "--port", str(port)]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored, by Dagster's processes too
-    with _server(project), subprocess.Popen(command, cwd=project.root) as process:  # noqa: S603
+    with _server(project, _planned(project)), subprocess.Popen(command, cwd=project.root) as process:  # noqa: S603
         # A Ctrl-C at a terminal reaches Dagster by itself, a signal to this process alone does not.
         signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
         try:

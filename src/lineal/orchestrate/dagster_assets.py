@@ -115,7 +115,7 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator
         yield from _results(context, plan, step, _reproduce(context, plan, step))
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
         _call_it_canceled(context)
-        raise dg.DagsterExecutionInterruptedError(f"{step.key} was interrupted; finished shards are kept") from error
+        raise dg.DagsterExecutionInterruptedError(f"{step.key} was interrupted; what is finished is kept") from error
     except Waiting as error:
         if ARRIVED in {check.name for check in context.selected_asset_check_keys}:
             yield waiting_result(step, str(error))
@@ -141,7 +141,7 @@ def _look_ahead(context: dg.AssetExecutionContext, plan: Plan) -> None:
 def _call_it_canceled(context: dg.AssetExecutionContext) -> None:
     """Marks an interrupted run as one that a person stops; Dagster would call it failed."""
     if context.run.status is not dg.DagsterRunStatus.CANCELING:
-        context.instance.report_run_canceling(context.run, "interrupted; finished shards are kept")
+        context.instance.report_run_canceling(context.run, "interrupted; what is finished is kept")
 
 
 def _reproduce(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> "Reproduction":

@@ -255,7 +255,7 @@ def _failure(plan: Plan, step: Step, before: int, error: StageCmdFailedError) ->
         why = f"its process ended without a word ({error}): killed, out of memory, or not started"
         return StepFailure(f"{step.key}: {why}. What it had finished is saved: run it again")
     if log.get("status") == "interrupted":
-        return KeyboardInterrupt(f"{step.key} was interrupted; finished shards are kept")
+        return KeyboardInterrupt(f"{step.key} was interrupted; what is finished is kept")
     if log.get("check"):
         return CheckedStepFailure(log["check"], str(log.get("error")))
     return StepFailure(str(log.get("error") or f"{step.key}: {error}"))

@@ -1,7 +1,8 @@
-"""A server that has the heavy imports done and forks a child for every step: 6 s saved per model step.
+"""A server that has the imports done and forks a child for every step: a second saved per step, 6 s with a model.
 
 `lineal run` and `lineal ui` start it and name its socket in LINEAL_FORK_SERVER. `lineal step`, which DVC starts,
 passes its own output streams over the socket; the forked child runs the step and answers with an exit status.
+Where steps need torch, the server forks a second one, which imports it meanwhile and has a socket of its own for these steps.
 When the client dies the child sees the connection close and stops; when the server's parent dies, so does the server.
 The server never touches a device or starts a thread pool, so forking it is safe (GPU memory dies with each child).
 """
@@ -18,26 +19,37 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lineal.components.base import Role
 from lineal.components.registry import BUILT_IN
-from lineal.step.handover import SOCKET
+from lineal.step.handover import KEYS, MODELLED, SOCKET
 
-PRELOADED = (
-    "duckdb", "pyarrow.compute", "pyarrow.parquet", "transformers.models.llama.modeling_llama", "trl.trainer.sft_trainer",
-    "lineal.engines.sampling", "lineal.engines.training", "lineal.orchestrate.dvc_lock", "lineal.step.runner",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from lineal.plan import Step
+
+PRELOADED = ("duckdb", "pyarrow.compute", "pyarrow.parquet", "lineal.orchestrate.dvc_lock", "lineal.step.runner")
+MODELS = ("transformers.models.llama.modeling_llama", "lineal.engines.sampling")
+TRAININGS = ("trl.trainer.sft_trainer", "lineal.engines.training")
 
 
 @contextlib.contextmanager
-def fork_server() -> Iterator[None]:
-    """Runs a fork server for the block; steps started meanwhile find it by the environment."""
+def fork_server(steps: Iterable[Step], engine: str) -> Iterator[None]:
+    """Runs a fork server for the block; steps started meanwhile find it by the environment.
+
+    Args:
+        steps: those that may be started, as far as they are known: torch is imported if one needs it, TRL if one trains.
+        engine: `compute.engine`.
+    """
+    modelled = [step for step in steps if step.component.loads_model and engine != "fake"]
     with tempfile.TemporaryDirectory(prefix="lineal-") as directory:
         address = str(Path(directory) / "socket")
-        server = subprocess.Popen([sys.executable, "-m", "lineal.step.forkserver", address], stdin=subprocess.PIPE)  # noqa: S603
+        Path(address).with_name(KEYS).write_text("\n".join(step.key for step in modelled), encoding="utf-8")
+        command = [sys.executable, "-m", "lineal.step.forkserver", address, *modules_for(modelled)]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603
         os.environ[SOCKET] = address
         try:
             yield
@@ -48,28 +60,55 @@ def fork_server() -> Iterator[None]:
             server.wait()
 
 
-def serve(address: str, run: Callable[[list[str]], int]) -> None:
-    """Answers requests until standard input closes. The socket is bound before the imports, so clients just wait."""
+def modules_for(modelled: Sequence[Step]) -> tuple[str, ...]:
+    """What is imported for steps with a model: nothing where there is none, and TRL only where one trains."""
+    trains = any(step.component.role is Role.TRAINER for step in modelled)
+    return (*(MODELS if modelled else ()), *(TRAININGS if trains else ()))
+
+
+def serve(address: str, heavy: Sequence[str], run: Callable[[list[str]], int]) -> None:
+    """Answers requests until standard input closes. The sockets are bound before the imports, so clients just wait.
+
+    Args:
+        address: the socket's path.
+        heavy: modules for steps with a model; a second process imports them, and answers at a socket of its own.
+        run: runs a command line.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen()
-        preload()
-        while True:
-            ready, _, _ = select.select([listener, sys.stdin], [], [])
-            if sys.stdin in ready:
-                return
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                _child(connection, run)
-            connection.close()
+    listener, modelled = _listening(address), _listening(address + MODELLED) if heavy else None
+    preload()
+    second = os.fork() if modelled is not None else None
+    if second == 0:
+        listener.close()
+        preload(heavy)
+    _answer(modelled if modelled is not None and second == 0 else listener, run)
+    if second:
+        os.kill(second, signal.SIGKILL)  # it may be importing still
 
 
-def preload() -> None:
-    """Imports what model steps need, without starting a thread or touching a device; other packages' components are left out."""
-    for name in PRELOADED:
+def _listening(address: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    return listener
+
+
+def _answer(listener: socket.socket, run: Callable[[list[str]], int]) -> None:
+    while True:
+        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        if sys.stdin in ready:
+            return
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _child(connection, run)
+        connection.close()
+
+
+def preload(modules: Iterable[str] = PRELOADED) -> None:
+    """Imports what steps need, without starting a thread or touching a device; other packages' components are left out."""
+    for name in modules:
         import_module(name)
     for location in BUILT_IN.values():
         import_module(location.partition(":")[0])
@@ -110,10 +149,10 @@ def _die_with_client(connection: socket.socket) -> None:
 
 
 def main() -> None:
-    """Serves at the address given as the only argument."""
+    """Serves at the address given as the first argument, with the modules that follow."""
     from lineal.cli.main import run_command
 
-    serve(sys.argv[1], run_command)
+    serve(sys.argv[1], sys.argv[2:], run_command)
 
 
 if __name__ == "__main__":

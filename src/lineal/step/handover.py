@@ -11,6 +11,10 @@ from pathlib import Path
 
 SOCKET = "LINEAL_FORK_SERVER"
 """The environment variable that names the server's socket."""
+KEYS = "models"
+"""A file beside the socket: the keys of the steps that need a model, one a line."""
+MODELLED = ".models"
+"""What the path of their socket ends in."""
 
 
 def run_in_server(arguments: list[str]) -> int | None:
@@ -24,7 +28,7 @@ def run_in_server(arguments: list[str]) -> int | None:
         return None
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(address)
+            connection.connect(socket_of(Path(address), arguments))
         except OSError:
             return None
         request = {"arguments": arguments, "directory": str(Path.cwd()), "environment": dict(os.environ)}
@@ -37,3 +41,9 @@ def run_in_server(arguments: list[str]) -> int | None:
         sys.stderr.write("error: the step's process died without an answer: killed, or out of memory\n")
         return 1
     return int(answer)
+
+
+def socket_of(address: Path, arguments: list[str]) -> str:
+    """The socket of the server that has imported what a step needs."""
+    keys = address.with_name(KEYS).read_text(encoding="utf-8").split("\n")
+    return f"{address}{MODELLED}" if any(argument in keys for argument in arguments if argument) else str(address)
