@@ -27,7 +27,7 @@ from lineal.engines.preference_training import (
 )
 from lineal.engines.rollouts import Generation
 from lineal.engines.training import Example, LoraSettings, TrainingReport, TrainingSettings, train_sft
-from tests.unit.tiny_models import in_order, words
+from tests.unit.tiny_models import in_order, tiny_model, words
 
 ROWS = 10
 """The last optimizer step of an epoch has two of them, where one has eight."""
@@ -61,7 +61,10 @@ def _dpo(rows: list[Preference], loss: DpoLoss, init: Path, settings: TrainingSe
 
 
 def _kto(loss: KtoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
-    return train_kto(Checkpoint(init), Checkpoint(init), LABELS, settings, loss, out, seen)
+    reference = init.with_name("reference")  # another one, so that there is a divergence
+    if not reference.exists():
+        tiny_model(reference, seed=5)
+    return train_kto(Checkpoint(init), Checkpoint(reference), LABELS, settings, loss, out, seen)
 
 
 def _unmeasured(loss: OrpoLoss | SimpoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
@@ -69,7 +72,7 @@ def _unmeasured(loss: OrpoLoss | SimpoLoss, init: Path, settings: TrainingSettin
 
 
 def _reward(rows: list[Preference], init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
-    return train_reward_model(init, rows, settings, out, seen, center=0.01)
+    return train_reward_model(init, rows, settings, out, seen, center=0.1)
 
 
 def _grpo(changes: dict[str, Any], init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -324,6 +326,30 @@ def test_grpo_whose_rewards_are_all_equal_says_that_nothing_was_taught(
     assert weights(made[""].directory) == weights(checkpoint)
     assert lab.counts["taught"] == 0
     assert "warning: round_01/checkpoint: every gradient was 0: the rows taught nothing" in capsys.readouterr().err
+
+
+GENERATES = {
+    "min_p": 0.9, "suppress_tokens": [5, 6, 7], "min_new_tokens": 3, "typical_p": 0.1, "num_beams": 2, "max_time": 1e-9,
+    "forced_eos_token_id": 2, "repetition_penalty": 3.0, "no_repeat_ngram_size": 1, "epsilon_cutoff": 0.03, "temperature": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("lora", [{}, {"lora": {"rank": 4, "alpha": 8}}])
+def test_rollouts_do_not_obey_the_models_own_generation_config(
+    lab: Lab, checkpoint: Path, tmp_path: Path, lora: dict[str, Any]
+) -> None:
+    willed = tmp_path / "willed"
+    shutil.copytree(checkpoint, willed)
+    own = json.loads((willed / "generation_config.json").read_text())
+    (willed / "generation_config.json").write_text(json.dumps(own | GENERATES))
+    settings, same = {**SHORT, "rewards": {"ends": ENDS}, **lora}, ("completion", "finish_reason", "tokens", "advantage")
+
+    def drawn(init: Path) -> tuple[str, list[list[Any]]]:
+        made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, init, UNANSWERED), **settings)
+        return weights(made[""].directory), [[row[name] for name in same] for row in rows_of(made["rollouts"])]
+
+    assert drawn(willed) == drawn(checkpoint)
 
 
 @pytest.mark.model

@@ -200,7 +200,6 @@ MISTAKES = [
     ("dpo", {"weight": "lead", "loss": "ipo"}, "weight works with the loss 'sigmoid' only"),
     ("dpo", {"loss": "sft"}, "Input should be 'sigmoid'"),
     ("dpo", {"beta": 0.0}, "greater than 0"),
-    ("kto", {"batch_size": 1}, "batch_size must be at least 2"),
     ("reward_model", {"epochs": 1.0}, "exactly one of steps and epochs"),
 ]
 

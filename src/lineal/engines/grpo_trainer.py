@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,20 +90,47 @@ def _judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge) -> An
     """GRPO that takes prompts as they are encoded here, and hands every generation over."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    class JudgedGRPOTrainer(GRPOTrainer):
+    base: Any = GRPOTrainer
+
+    class JudgedGRPOTrainer(base):  # type: ignore[misc]
         """GRPO between our tokens and our judge."""
 
         def _tokenize_prompts(self, asked: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
             return [encoded[prompt] for prompt in asked], None, {}
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-            with quiet():
+            with quiet(), _plain_generation(self.accelerator.unwrap_model(self.model)):
                 scored: dict[str, Any] = super()._generate_and_score_completions(inputs)
             judge.learned(scored["advantages"].tolist())
             return scored
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **settings: Any) -> Any:
+            loss = super().compute_loss(model, inputs, *arguments, **settings)
+            return loss * self._share_of_tokens(inputs) if self.loss_type == "bnpo" else loss
+
+        def _share_of_tokens(self, inputs: dict[str, Any]) -> Any:
+            """By what the mean over a forward pass's tokens is multiplied, so that all passes make the mean over the step's."""
+            passes = self.current_gradient_accumulation_steps
+            first = self._step // passes * passes % self.args.steps_per_generation
+            whole = sum(part["completion_mask"].sum() for part in self._buffered_inputs[first : first + passes])
+            return inputs["completion_mask"].sum() * passes / whole.clamp(min=1)
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
             self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]  # TRL tells it where it samples only
             super().log(logs, start_time)
 
     return JudgedGRPOTrainer
+
+
+@contextmanager
+def _plain_generation(model: Any) -> Iterator[None]:
+    """Lets a model draw as the step says: its generation_config.json is put aside, which transformers fills gaps from."""
+    from transformers import GenerationConfig
+
+    holder = model.get_base_model() if hasattr(model, "get_base_model") else model
+    declared = holder.generation_config
+    holder.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        holder.generation_config = declared

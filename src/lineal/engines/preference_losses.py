@@ -22,11 +22,14 @@ class PairBatch:
         logps: of each token after the first, (2 * pairs, tokens - 1); 0 where a loss does not learn.
         completion: 1 at the completions' tokens, 0 elsewhere; (2 * pairs, tokens - 1).
         known: columns of the pairs by name, each (pairs,): the reference's log-probabilities, weights, margins.
+        evening: what a loss per token is multiplied by beside a loss per pair, so that all tokens of an optimizer step weigh
+            the same, however it is cut into batches.
     """
 
     logps: torch.Tensor
     completion: torch.Tensor
     known: Mapping[str, torch.Tensor]
+    evening: float = 1.0
 
     def sums(self) -> Sequence[torch.Tensor]:
         """Log-probabilities of the chosen and of the rejected completions, (pairs,) each."""
@@ -37,8 +40,8 @@ class PairBatch:
         return (self.logps.mul(self.completion).sum(1) / self.completion.sum(1)).chunk(2)
 
     def told(self, share: float) -> torch.Tensor:
-        """The chosen completions' log-probability per token of the batch, each pair's times its weight, all times `share`."""
-        return share * (self.known.get("weight", 1.0) * self.sums()[0]).sum() / self.completion.chunk(2)[0].sum()
+        """The chosen completions' log-probability per token, each pair's times its weight, all times `share`."""
+        return self.evening * share * (self.known.get("weight", 1.0) * self.sums()[0]).sum() / self.completion.chunk(2)[0].sum()
 
 
 class PairLoss(Protocol):
@@ -56,7 +59,8 @@ class SigmoidLoss:
     """The mean of weight * DPO's sigmoid loss (arXiv:2305.18290, equation 7), with a margin that the lead must reach.
 
     Margins are subtracted inside the sigmoid (arXiv:2402.10571, equation 3). With NLL it adds weight * the chosen tokens' loss,
-    divided by the batch's chosen tokens. Weights of 1 without margins give what TRL computes with the losses `sigmoid` and `sft`.
+    divided by the optimizer step's chosen tokens. Weights of 1 without margins give what TRL computes with the losses `sigmoid`
+    and `sft`.
     """
 
     learns_prompts: ClassVar[bool] = False
@@ -117,7 +121,7 @@ class OrpoLoss:
         chosen, rejected = (logp.clamp(max=LARGEST_LOGP) for logp in batch.means())
         lead = (chosen - rejected) - (_log_of_rest(chosen) - _log_of_rest(rejected))
         whole = batch.logps.chunk(2)[0]
-        nll = -whole.sum() / batch.known["learnt"].chunk(2)[0].sum()
+        nll = -batch.evening * whole.sum() / batch.known["learnt"].chunk(2)[0].sum()
         return nll - self.beta * logsigmoid(lead).mean(), lead
 
 
@@ -128,7 +132,7 @@ def _log_of_rest(logp: torch.Tensor) -> torch.Tensor:
     return torch.where(logp > -0.6931, (-logp.expm1()).log(), (-logp.exp()).log1p())
 
 
-def pair_batch(model: Any, inputs: Mapping[str, Any], learns_prompts: bool) -> PairBatch:
+def pair_batch(model: Any, inputs: Mapping[str, Any], learns_prompts: bool, evening: float = 1.0) -> PairBatch:
     """What a model says of a collated batch of TRL's DPO trainer."""
     completion, attention = inputs["completion_mask"], inputs["attention_mask"]
     learnt = attention if learns_prompts else completion
@@ -136,4 +140,4 @@ def pair_batch(model: Any, inputs: Mapping[str, Any], learns_prompts: bool) -> P
     call = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     logps = model(**call, use_cache=False, labels=labels, fused_lm_head=True).log_probs
     known = {name: inputs[name] for name in ("ref_chosen_logps", "ref_rejected_logps", "weight", "margin") if name in inputs}
-    return PairBatch(logps, completion[:, 1:], {**known, "learnt": learnt[:, 1:]})
+    return PairBatch(logps, completion[:, 1:], {**known, "learnt": learnt[:, 1:]}, evening)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.preference_losses import PairLoss, pair_batch
 from lineal.engines.trainer_run import trainer_arguments, with_numbers
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.whole_steps import Batch, Counts, real_examples, with_whole_steps
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
@@ -18,6 +19,10 @@ NUMBERS = ("weight", "margin")
 """Columns of pairs that TRL's collator does not pass on."""
 ARGUMENTS: Mapping[str, Any] = {"precompute_ref_log_probs": True, "remove_unused_columns": False}
 """The reference runs once over all rows, before training, instead of beside the model at every step."""
+
+
+WITHOUT_ESTIMATE = "apo_zero_unpaired"
+"""KTO's loss that TRL lets have batches of one row."""
 
 
 class PreparedRows:
@@ -52,7 +57,8 @@ def dpo_trainer(
     class PreparedDPOTrainer(PreparedRows, DPOTrainer):
         """DPO on prepared rows."""
 
-    trainer = with_own_steps(PreparedDPOTrainer if own is None else _with_loss(PreparedDPOTrainer, own), settings)(
+    whole = _even(PreparedDPOTrainer) if own is None else _with_loss(PreparedDPOTrainer, own)
+    trainer = with_own_steps(with_whole_steps(whole, _pair_counts(own)), settings)(
         model=model,
         args=DPOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
@@ -64,6 +70,30 @@ def dpo_trainer(
     return trainer
 
 
+def _pairs(batch: Batch) -> int:
+    return len(batch["input_ids"]) // 2
+
+
+def _pair_counts(own: PairLoss | None) -> Counts:
+    """Counts pairs, and the tokens of the chosen completions, or of the chosen rows where the loss learns prompts too."""
+    mask = "attention_mask" if own is not None and own.learns_prompts else "completion_mask"
+    return Counts(_pairs, lambda batch: int(batch[mask][: _pairs(batch), 1:].sum()))
+
+
+def _even(base: Any) -> Any:
+    """A trainer whose loss per chosen token, beside TRL's loss per pair, weighs all tokens of a step the same."""
+
+    class EvenTrainer(base):  # type: ignore[misc]
+        """The weight of the loss per token changes with the forward pass."""
+
+        def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+            weights = zip(self.loss_types, self.args.loss_weights, strict=True)
+            self.loss_weights = [weight * self.part.tokens if name == "sft" else weight for name, weight in weights]
+            return super()._compute_loss(model, inputs, return_outputs)
+
+    return EvenTrainer
+
+
 def _with_loss(base: Any, own: PairLoss) -> Any:
     """A trainer with a loss that TRL does not have."""
 
@@ -71,7 +101,7 @@ def _with_loss(base: Any, own: PairLoss) -> Any:
         """The loss is ours, the rest is TRL's."""
 
         def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-            loss, lead = own(pair_batch(model, inputs, own.learns_prompts))
+            loss, lead = own(pair_batch(model, inputs, own.learns_prompts, self.part.tokens))
             self._total_train_tokens += int(self.accelerator.gather(inputs["attention_mask"].sum()).sum())
             metrics = self._metrics["train"]
             metrics["num_tokens"] = [self._total_train_tokens]
@@ -93,7 +123,8 @@ def kto_trainer(
 ) -> Any:
     """A KTO trainer for rows of `prompt_ids`, `completion_ids`, `label`, `ref_logps`, in the order in which it takes them.
 
-    For the estimate of the divergence rows also have `KL_completion_ids` and `ref_KL_logps`.
+    Rows that also have `KL_completion_ids` and `ref_KL_logps` give an estimate of the divergence. It is one for each optimizer
+    step, over all its rows; TRL makes one for each forward pass, and refuses passes of one row.
     """
     from datasets import Dataset
     from trl.trainer.kto_config import KTOConfig
@@ -102,12 +133,48 @@ def kto_trainer(
     class PreparedKTOTrainer(PreparedRows, KTOTrainer):
         """KTO on prepared rows."""
 
-    return with_own_steps(PreparedKTOTrainer, settings)(
+    whole = with_whole_steps(_with_divergence(PreparedKTOTrainer), Counts(lambda batch: len(batch["label"])))
+    trainer = with_own_steps(whole, settings)(
         model=model,
-        args=KTOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
+        args=KTOConfig(
+            **trainer_arguments(settings, scratch, execution), **ARGUMENTS, **{**losses, "loss_type": WITHOUT_ESTIMATE}
+        ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
+    trainer.loss_type, trainer.calculate_KL = losses["loss_type"], "KL_completion_ids" in rows[0]
+    return trainer
+
+
+def _with_divergence(base: Any) -> Any:
+    """A KTO trainer with one estimate of the divergence for each optimizer step."""
+    import torch
+
+    class DivergenceTrainer(base):  # type: ignore[misc]
+        """The estimate is over all rows of the step, in all processes."""
+
+        def get_batch_samples(self, *arguments: Any) -> Any:
+            batches, items = super().get_batch_samples(*arguments)
+            if self.calculate_KL:
+                self._divergence = self._over_step(batches)
+            return batches, items
+
+        def _over_step(self, batches: Sequence[Batch]) -> Any:
+            self.model_wrapped.train()
+            real = real_examples([len(batch["label"]) for batch in batches], self.accelerator)
+            with torch.no_grad(), self.compute_loss_context_manager():
+                leads = [self._lead(self._prepare_inputs(batch))[:count] for batch, count in zip(batches, real, strict=True)]
+            total = torch.stack([torch.cat(leads).sum(), torch.tensor(float(sum(real)), device=leads[0].device)])
+            lead, rows = self.accelerator.reduce(total, "sum")
+            return lead / rows
+
+        def _lead(self, batch: dict[str, Any]) -> Any:
+            return super()._compute_kl_logps(self.model_wrapped, batch) - batch["ref_KL_logps"]
+
+        def _compute_kl_logps(self, model: Any, batch: dict[str, Any]) -> Any:
+            return batch["ref_KL_logps"] + self._divergence if self.calculate_KL else None
+
+    return DivergenceTrainer
 
 
 def reward_trainer(
@@ -124,7 +191,7 @@ def reward_trainer(
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
 
-    return with_own_steps(RewardTrainer, settings)(
+    return with_own_steps(with_whole_steps(RewardTrainer, Counts(_pairs)), settings)(
         model=model,
         args=RewardConfig(**trainer_arguments(settings, scratch, execution), center_rewards_coefficient=center),
         train_dataset=Dataset.from_list(rows),

@@ -12,12 +12,10 @@ from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import load_reward_model
 from lineal.engines.preference_losses import OrpoLoss, PairLoss, SigmoidLoss, SimpoLoss
 from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_trainer
-from lineal.engines.processes import process_count
 from lineal.engines.scoring import Encoded, LikelihoodScorer
 from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
 from lineal.engines.training import TrainingReport, TrainingSettings, longest_row, refuse_lengths, run_training
 from lineal.engines.training_execution import ALONE, Execution
-from lineal.errors import EngineError
 
 if TYPE_CHECKING:
     from lineal.engines.trainer_run import Progress
@@ -192,17 +190,12 @@ def train_kto(
 ) -> TrainingReport:
     """Train `init` towards desirable and away from undesirable completions, measured against `reference`.
 
-    The divergence of a batch is estimated from its prompts with each other's completions (section 4.1 of the paper), so
-    rows are shuffled once, by the seed, and taken in that order in every epoch.
+    The divergence in an optimizer step is estimated from its prompts, each with the completion of the row before it (section 4.1
+    of the paper), so rows are shuffled once, by the seed, and taken in that order in every epoch.
 
     Raises:
-        EngineError: as `train_dpo`, or several processes with a loss that compares rows of a batch.
+        EngineError: as `train_dpo`.
     """
-    if loss.estimates_divergence and process_count() > 1:
-        raise EngineError(
-            f"compute.accelerate: got {process_count()} processes for the loss 'kto', expected 1: it compares each row with "
-            "another of its batch, which must not be shared out. Remove accelerate, or use the loss 'apo_zero_unpaired'."
-        )
     tokenizer = load_tokenizer(init.directory, settings.chat)
     draw = random.Random(settings.seed)  # noqa: S311 - reproducible on purpose
     shuffled = sorted(rows, key=lambda _: draw.random())
@@ -217,7 +210,7 @@ def train_kto(
             )
         ]
         if loss.estimates_divergence:
-            crossed = _crossed(matched, settings.batch_size)
+            crossed = _crossed(matched)
             _refuse_lengths(crossed, settings, model)
             for row, (_, completion), logp in zip(
                 prepared, crossed, _reference_logps(reference, crossed, execution), strict=True
@@ -284,11 +277,6 @@ def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded], executio
     return [found.logprob for found in scorer.score_ids(encoded)]
 
 
-def _crossed(encoded: Sequence[Encoded], batch_size: int) -> list[Encoded]:
-    """Each prompt with the completion before it, turned round inside each batch, as TRL pairs them."""
-    crossed: list[Encoded] = []
-    for start in range(0, len(encoded), batch_size):
-        batch = encoded[start : start + batch_size]
-        completions = [batch[-1][1], *(completion for _, completion in batch[:-1])]
-        crossed += [(prompt, completion) for (prompt, _), completion in zip(batch, completions, strict=True)]
-    return crossed
+def _crossed(encoded: Sequence[Encoded]) -> list[Encoded]:
+    """Each prompt with the completion of the row before it, the first with that of the last."""
+    return [(prompt, encoded[place - 1][1]) for place, (prompt, _) in enumerate(encoded)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from lineal.components.base import Columns, Workspace
 from lineal.components.trainers.base import answers_of, complete_rows
@@ -24,12 +22,6 @@ class Kto(MeasuredTrainer):
     loss: Literal["kto", "apo_zero_unpaired"] = "kto"
     desirable_weight: Factor = 1.0
     undesirable_weight: Factor = 1.0
-
-    @model_validator(mode="after")
-    def _batch_has_neighbours(self) -> Self:
-        if self.loss == "kto" and self.batch_size < 2:
-            raise ValueError("batch_size must be at least 2: the loss 'kto' compares each row with another of its batch")
-        return self
 
     def needs(self) -> dict[str, Columns]:
         return {"rows": ("prompt", "completion", "label")}
