@@ -92,7 +92,7 @@ def test_stops_do_not_depend_on_batch_size_or_neighbours(model: Path, sampler: S
 def test_stop_text_that_spans_tokens_or_ends_inside_one(family: str, text: str, stop: str, tokens_hold_it: bool) -> None:
     tokenizer = tokenizer_of(family)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    watch = TextWatch(tokenizer, StopTexts((stop,), keep=True), 2)
+    watch = TextWatch(tokenizer, StopTexts((stop,), keep=True), [None, None])
     eos = tokenizer.eos_token_id
     ended = [place for place, token in enumerate(ids, start=1) if watch.add([eos, token]) == [1]]
     first = next(place for place in range(1, len(ids) + 1) if stop in decode_completions(tokenizer, [ids[:place]])[0])
@@ -100,7 +100,7 @@ def test_stop_text_that_spans_tokens_or_ends_inside_one(family: str, text: str, 
     drawn = ids[:first]
     said = StopTexts((stop,), keep=True).ended(decode_completions(tokenizer, [drawn])[0])
     assert said == text[: text.index(stop) + len(stop)]
-    kept = ids_of_text(tokenizer, drawn, said)
+    kept = ids_of_text(tokenizer, drawn, said, None)
     assert (kept == drawn) == tokens_hold_it and (kept is None) != tokens_hold_it
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lineal.data.conversations import Conversation, Turn, short
 from lineal.engines.control_tokens import ControlTokens
+from lineal.engines.spelling import spelling_of
 from lineal.engines.time_limit import TimeLimitError, time_limit
 from lineal.errors import EngineError
 
@@ -65,6 +66,12 @@ class ChatTemplate:
     def end_id(self) -> int:
         """The token that ends a turn of the model."""
         return self._tokens.encode([self._frame.end])[0][-1]
+
+    @property
+    def opening(self) -> str:
+        """Space that the template writes before an answer and no sampled answer keeps; none where spelling does not move."""
+        opening = self._frame.opening
+        return opening if opening.isspace() and spelling_of(self._tokenizer).moves else ""
 
     def prompt_texts(self, conversations: Sequence[Conversation]) -> list[str]:
         """What the template makes of conversations that the model is to answer, spelled out control tokens masked.
@@ -160,8 +167,9 @@ class ChatTemplate:
         if not opening:
             return [""] * len(pairs)
         whole = self._rendered([conversation.answered(answer) for conversation, answer in pairs])
+        own_space = bool(self.opening)
         return [
-            opening if text.startswith(prompt + opening) and not _begins_alike(answer, opening) else ""
+            opening if text.startswith(prompt + opening) and (own_space or not _begins_alike(answer, opening)) else ""
             for text, prompt, (_, answer) in zip(whole, prompts, pairs, strict=True)
         ]
 
@@ -225,17 +233,26 @@ class ChatTemplate:
             own = encoded[context]
             swallowed = keeps_spaces and text[:1].isspace() and self._tokens.swallows_spaces(own)
             joins = ids[: len(own)] == own and not swallowed
-            alone = self._inside if place in inside else self._alone
+            alone = self._inside if place in inside or self._goes_on(own) else self._alone
             found.append(ids[len(own) :] if joins else alone(text))
         return found
+
+    def _goes_on(self, before: Sequence[int]) -> bool:
+        """Whether a text behind these tokens is spelled as inside another, otherwise than by itself."""
+        spelling = spelling_of(self._tokenizer)
+        control = bool(before) and before[-1] in self._tokenizer.all_special_ids
+        return spelling.moves and not (control and spelling.begins_after_control)
 
     def _alone(self, text: str) -> list[int]:
         return self._tokens.encode([text])[0]
 
     def _inside(self, text: str) -> list[int]:
-        """Token ids of a text behind a line break, without those of the break: Llama 2's kind begins every text with a space."""
-        before, whole = self._tokens.encode([LINE_BREAK, LINE_BREAK + text])
-        return whole[len(before) :] if whole[: len(before)] == before else self._alone(text)
+        """Token ids of a text behind another, without those of the other: Llama 2's kind begins every text with a space."""
+        for anchor in spelling_of(self._tokenizer).anchors or (LINE_BREAK,):
+            before, whole = self._tokens.encode([anchor, anchor + text])
+            if whole[: len(before)] == before:
+                return whole[len(before) :]
+        return self._alone(text)
 
     def _rendered(self, conversations: Sequence[Conversation], to_answer: bool = False) -> list[str]:
         return [text for text, _ in self._render(conversations, to_answer, marks=False)]

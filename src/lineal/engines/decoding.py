@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
 
     from lineal.engines.stop_texts import TextWatch
+    from lineal.engines.tokens import Lead
 
 T = TypeVar("T")
 TILE_ROWS = 128
@@ -36,11 +37,12 @@ class DrawSettings(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """A row to decode: its place among the requests, its prompt's ids and the seed of its noise."""
+    """A row to decode: its place among the requests, its prompt's ids, the seed of its noise, how it stands behind its prompt."""
 
     index: int
     prompt_ids: tuple[int, ...]
     seed: int
+    lead: Lead = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class TileDecoder:
         settings: how to draw.
         stop_ids: tokens that end a completion.
         pad_id: what fills prompts on the left; masked everywhere.
-        watch: makes what looks for stop texts in so many rows; None: none end a completion.
+        watch: makes what looks for stop texts in rows that stand behind their prompts in these ways; None: none end a completion.
         never: ids that are not drawn: a padded vocabulary has ids without a token.
     """
 
@@ -69,7 +71,7 @@ class TileDecoder:
     settings: DrawSettings
     stop_ids: Sequence[int]
     pad_id: int
-    watch: Callable[[int], TextWatch] | None = None
+    watch: Callable[[Sequence[Lead]], TextWatch] | None = None
     never: Sequence[int] = ()
 
     def decode(self, rows: Sequence[Row], length: int) -> Iterator[tuple[Sequence[Row], list[Decoded]]]:
@@ -129,7 +131,7 @@ class TileDecoder:
     def _decode_tile(self, tile: Sequence[Row], read: _Read) -> list[Decoded]:
         import torch
 
-        watch = None if self.watch is None else self.watch(len(tile))
+        watch = None if self.watch is None else self.watch([row.lead for row in tile])
         with torch.inference_mode():
             drawn, logprobs = self._loop(_filled(tile), len(tile), read, watch)
         pairs = zip(drawn[: len(tile)].tolist(), logprobs[: len(tile)].tolist(), strict=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.engines.checkpoints import quiet
 from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.rollouts import Generation, Rollout, RolloutJudge
-from lineal.engines.tokens import decode_completions
+from lineal.engines.tokens import Lead, decode_completions
 from lineal.engines.trainer_run import trainer_arguments
 from lineal.engines.training_execution import ALONE, Execution
 
@@ -28,12 +28,14 @@ class Visit:
         number: how many turns it had before.
         text: the prompt.
         ids: its token ids.
+        lead: how completions stand behind it.
     """
 
     prompt: int
     number: int
     text: str
     ids: list[int]
+    lead: Lead = None
 
 
 NOT_OF_GRPO = ("max_length",)
@@ -68,7 +70,7 @@ def grpo_trainer(
     from trl.trainer.grpo_config import GRPOConfig
 
     def reward(completion_ids: list[list[int]], visit: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
-        texts = decode_completions(tokenizer, completion_ids)
+        texts = decode_completions(tokenizer, completion_ids, [visits[place].lead for place in visit])
         rollouts = tuple(
             Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length", list(ids))
             for of, text, ids in zip((visits[place] for place in visit), texts, completion_ids, strict=True)

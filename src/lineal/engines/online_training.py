@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lineal.data.conversations import Prompt, short, shown_prompt
 from lineal.engines.checkpoints import positions_of, quiet, vocabulary_of
 from lineal.engines.grpo_trainer import Visit, grpo_trainer
-from lineal.engines.tokens import encode_prompts, is_chat, load_tokenizer, stop_ids
+from lineal.engines.tokens import encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
 from lineal.engines.training import run_training
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.vocabulary import ids_without_token
@@ -149,7 +149,8 @@ def train_grpo(
         _refuse_long(prompts, ids, grpo.max_tokens, positions_of(model.config))
         with quiet(), _explained(vllm):
             turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
-            visits = [Visit(place, number, shown_prompt(prompts[place]), ids[place]) for place, number in turns]
+            leads = leads_of(tokenizer, prompts, ids, settings.chat)
+            visits = [Visit(place, number, shown_prompt(prompts[place]), ids[place], leads[place]) for place, number in turns]
             total = generations * at_once
             never = ids_without_token(tokenizer, vocabulary_of(model.config))
             how = arguments | _generating(arguments, never, vllm)

@@ -27,8 +27,9 @@ from lineal.engines.checkpoints import (
 )
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
 from lineal.engines.self_test import require_same_stepwise
+from lineal.engines.spelling import spelling_of
 from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text, stop_texts_from
-from lineal.engines.tokens import decode_completions, encode_prompts, is_chat, load_tokenizer, stop_ids
+from lineal.engines.tokens import Lead, decode_completions, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
 from lineal.engines.vocabulary import ids_without_token, require_vocabulary
 from lineal.errors import EngineError
 
@@ -143,6 +144,7 @@ class Sampler:
         if batch_size < 1:
             raise EngineError(f"batch_size: got {batch_size}, expected at least 1. Correct it.")
         self._tokenizer = load_tokenizer(checkpoint)
+        spelling_of(self._tokenizer)
         self._model = load_for_inference(checkpoint, base, named_device(device))
         require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
@@ -177,17 +179,21 @@ class Sampler:
         decoder = TileDecoder(self._model, settings, stops, self._pad_id, watch, self._never)
         for length, group in _groups(rows, self._window, self._shares_prompts):
             for tile, drawn in decoder.decode(group, length):
-                yield from zip((row.index for row in tile), completions_of(self._tokenizer, drawn, settings), strict=True)
+                said = completions_of(self._tokenizer, drawn, [row.lead for row in tile], settings)
+                yield from zip((row.index for row in tile), said, strict=True)
 
     def _rows(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:
         prompts = list(dict.fromkeys(request.prompt for request in requests))
         ids = map(tuple, encode_prompts(self._tokenizer, prompts, settings.chat))
         encoded = dict(zip(prompts, ids, strict=True))
+        leads = dict(zip(prompts, leads_of(self._tokenizer, prompts, list(encoded.values()), settings.chat), strict=True))
         self._refuse_long(encoded, settings.max_tokens)
         for request in requests:
             if not 0 <= request.seed < SEED_LIMIT:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
-        return [Row(index, encoded[request.prompt], request.seed) for index, request in enumerate(requests)]
+        return [
+            Row(index, encoded[request.prompt], request.seed, leads[request.prompt]) for index, request in enumerate(requests)
+        ]
 
     def _refuse_long(self, encoded: dict[Prompt, tuple[int, ...]], max_tokens: int) -> None:
         positions = positions_of(self._model.config)
@@ -201,22 +207,22 @@ class Sampler:
 
 
 def completions_of(
-    tokenizer: PreTrainedTokenizerBase, drawn: Sequence[Decoded], settings: SamplingSettings
+    tokenizer: PreTrainedTokenizerBase, drawn: Sequence[Decoded], leads: Sequence[Lead], settings: SamplingSettings
 ) -> Iterator[Completion]:
-    """What drawn rows say: texts, cut at the settings' stop texts.
+    """What drawn rows say: texts, cut at the settings' stop texts; `leads` say how they stand behind their prompts.
 
     Raises:
         EngineError: the model gave a drawn token no number as its probability.
     """
     for row in drawn:
         require_number(row.logprob, tokenizer.name_or_path)
-    texts = decode_completions(tokenizer, [row.ids for row in drawn])
-    for text, row in zip(texts, drawn, strict=True):
+    texts = decode_completions(tokenizer, [row.ids for row in drawn], leads)
+    for text, row, lead in zip(texts, drawn, leads, strict=True):
         ended = None if settings.stop is None else settings.stop.ended(text)
         if ended is None:
             yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob, row.ids)
         else:
-            yield Completion(ended, len(row.ids), "stop", row.logprob, ids_of_text(tokenizer, row.ids, ended))
+            yield Completion(ended, len(row.ids), "stop", row.logprob, ids_of_text(tokenizer, row.ids, ended, lead))
 
 
 def require_number(logprob: float, checkpoint: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from lineal.engines.tokens import decode_completions
+from lineal.engines.tokens import Lead, decode_completions
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ class TextWatch:
     Args:
         tokenizer: decodes the tokens.
         stop: what to look for.
-        rows: how many rows there are.
+        leads: how each row stands behind its prompt.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: StopTexts, rows: int) -> None:
-        self._tokenizer, self._stop = tokenizer, stop
-        self._ids: list[list[int]] = [[] for _ in range(rows)]
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: StopTexts, leads: Sequence[Lead]) -> None:
+        self._tokenizer, self._stop, self._leads = tokenizer, stop, leads
+        self._ids: list[list[int]] = [[] for _ in leads]
         self.lengths: dict[int, int] = {}
 
     def add(self, drawn: Sequence[int]) -> list[int]:
@@ -73,7 +73,7 @@ class TextWatch:
         for own, token in zip(self._ids, drawn, strict=True):
             own.append(token)
         near = [row for row, token in enumerate(drawn) if row not in self.lengths and self._may_end(token)]
-        texts = decode_completions(self._tokenizer, [self._ids[row] for row in near]) if near else []
+        texts = decode_completions(self._tokenizer, [self._ids[row] for row in near], [self._leads[row] for row in near])
         ended = [row for row, text in zip(near, texts, strict=True) if self._stop.ended(text) is not None]
         self.lengths.update((row, len(self._ids[row])) for row in ended)
         return ended
@@ -90,10 +90,10 @@ def _spelled(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     return decode_completions(tokenizer, [[token, token]])[0]
 
 
-def ids_of_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> list[int] | None:
+def ids_of_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str, lead: Lead) -> list[int] | None:
     """The first of these ids that spell `text`, as many as do; None where the text ends inside a token."""
     kept = list(ids)
-    while (said := decode_completions(tokenizer, [kept])[0]) != text:
+    while (said := decode_completions(tokenizer, [kept], [lead])[0]) != text:
         if not kept or len(said) < len(text):
             return None
         kept.pop()

@@ -12,6 +12,7 @@ from lineal.engines.chat_templates import ChatTemplate, require_template
 from lineal.engines.checkpoints import stored_dtype
 from lineal.engines.control_tokens import refuse_unknown
 from lineal.engines.loading_errors import foreign_errors, loading_error
+from lineal.engines.spelling import spelling_of
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -157,6 +158,29 @@ def is_chat(prompt: Prompt, chat: bool) -> bool:
     return chat or not isinstance(prompt, str)
 
 
+Lead = str | None
+"""How a completion stands behind its prompt: in a text, where this at its beginning is the template's; None: it begins one."""
+
+
+def leads_of(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], encoded: Sequence[Sequence[int]], chat: bool
+) -> list[Lead]:
+    """How completions of prompts stand behind them; `encoded` are the prompts' ids."""
+    if not spelling_of(tokenizer).moves:
+        return [None] * len(prompts)
+    opening = ChatTemplate(tokenizer).opening if any(is_chat(prompt, chat) for prompt in prompts) else ""
+    control = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+    def lead(prompt: Prompt, ids: Sequence[int]) -> Lead:
+        if not is_chat(prompt, chat):
+            return "" if prompt else None
+        if not isinstance(prompt, str) and prompt.begun:
+            return ""
+        return None if ids[-1] in control and spelling_of(tokenizer).begins_after_control else opening
+
+    return [lead(prompt, ids) for prompt, ids in zip(prompts, encoded, strict=True)]
+
+
 def encode_pair(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: Answer, chat: bool
 ) -> tuple[list[int], list[int]]:
@@ -182,7 +206,9 @@ def encode_pairs(
     texts = iter(_plain_pairs(tokenizer, plain))
     answers = iter(ChatTemplate(tokenizer).encode_answers(turns) if turns else [])
     found = [next(texts if isinstance(prompt, str) else answers) for prompt, _ in asked]
-    _require_own_ids(tokenizer, [answer for _, answer in pairs if isinstance(answer, Sampled)])
+    sampled = [(place, answer) for place, (_, answer) in enumerate(pairs) if isinstance(answer, Sampled)]
+    leads = leads_of(tokenizer, [pairs[place][0] for place, _ in sampled], [found[place][0] for place, _ in sampled], chat)
+    _require_own_ids(tokenizer, [answer for _, answer in sampled], leads)
     encoded = [
         (ids or [_first_id(tokenizer)], list(answer.token_ids) if isinstance(answer, Sampled) else written)
         for (ids, written), (_, answer) in zip(found, pairs, strict=True)
@@ -222,9 +248,24 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, declared: Sequence[int], chat: 
     return sorted({cast(int, tokenizer.eos_token_id), *declared, *ends})
 
 
-def decode_completions(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]]) -> list[str]:
-    """Texts of sampled ids, special tokens left out and spaces exactly as the tokens spell them."""
-    return tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+def decode_completions(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]], leads: Sequence[Lead] | None = None
+) -> list[str]:
+    """Texts of sampled ids, special tokens left out and spaces exactly as the tokens spell them.
+
+    Args:
+        tokenizer: the model's.
+        ids: of the completions.
+        leads: how they stand behind their prompts (`leads_of`); None: each begins a text.
+    """
+    rows = [list(row) for row in ids]
+    spelled = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False) if rows else []
+    own = [] if leads is None else [place for place, lead in enumerate(leads) if lead is not None]
+    if leads is None or not own:
+        return spelled
+    for place, text in zip(own, spelling_of(tokenizer).decode([rows[place] for place in own]), strict=True):
+        spelled[place] = text.removeprefix(leads[place] or "")
+    return spelled
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
@@ -251,14 +292,17 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special
 
 def _plain_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, Answer]]) -> list[tuple[list[int], list[int]]]:
     prompts = _plain_ids(tokenizer, [prompt for prompt, _ in pairs], special=True)
-    completions = _plain_ids(tokenizer, [_text(answer) for _, answer in pairs], special=False)
+    spelling, texts = spelling_of(tokenizer), [_text(answer) for _, answer in pairs]
+    behind = iter(spelling.encode([text for (prompt, _), text in zip(pairs, texts, strict=True) if prompt]))
+    begun = iter(spelling.encode_begun([text for (prompt, _), text in zip(pairs, texts, strict=True) if not prompt]))
+    completions = [next(behind if prompt else begun) for prompt, _ in pairs]
     ends = [[] if isinstance(answer, Open) else [cast(int, tokenizer.eos_token_id)] for _, answer in pairs]
     return [(ids, completion + end) for ids, completion, end in zip(prompts, completions, ends, strict=True)]
 
 
-def _require_own_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[Sampled]) -> None:
+def _require_own_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[Sampled], leads: Sequence[Lead]) -> None:
     """Checks that sampled ids are this tokenizer's, and still those of the text beside them."""
-    texts = decode_completions(tokenizer, [answer.token_ids for answer in answers]) if answers else []
+    texts = decode_completions(tokenizer, [answer.token_ids for answer in answers], leads)
     for text, answer in zip(texts, answers, strict=True):
         if text != answer.text:
             raise EngineError(

@@ -17,7 +17,8 @@ from lineal.engines.adapter_fit import require_fit
 from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, require_sound, stored_dtype
 from lineal.engines.decoding import Decoded
 from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings, completions_of
-from lineal.engines.tokens import encode_prompts, is_chat, load_tokenizer, stop_ids
+from lineal.engines.spelling import spelling_of
+from lineal.engines.tokens import encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
 from lineal.engines.vllm_process import VllmProcess, vllm_interpreter
 from lineal.engines.vocabulary import ids_without_token, require_vocabulary
 from lineal.engines.whole_weights import require_finite
@@ -64,6 +65,7 @@ class VllmSampler:
             require_fit(self._adapter, self._weights)
             require_finite(self._adapter)
         self._tokenizer = load_tokenizer(checkpoint)
+        spelling_of(self._tokenizer)
         require_sound(self._weights)
         size = _vocabulary(self._weights)
         require_vocabulary(self._tokenizer, size, checkpoint)
@@ -86,6 +88,8 @@ class VllmSampler:
                 out of range, and what the model, the device or `compute.vllm` cannot do; later, when the worker dies.
         """
         message = self._message(requests, settings)
+        prompts = list(dict.fromkeys(request.prompt for request in requests))
+        leads = dict(zip(prompts, leads_of(self._tokenizer, prompts, message["prompts"], settings.chat), strict=True))
         waiting = set(range(len(requests)))
         try:
             process = self._running(max(map(len, message["prompts"]), default=0) + settings.max_tokens, settings.stop is not None)
@@ -94,7 +98,8 @@ class VllmSampler:
                 rows = process.receive("finished")
                 self._refuse_unasked([place for place, _, _ in rows], waiting)
                 drawn = [Decoded(ids, ids[-1] in self._ends(requests[place], settings), logprob) for place, ids, logprob in rows]
-                for (place, _, _), one in zip(rows, completions_of(self._tokenizer, drawn, settings), strict=True):
+                own = [leads[requests[place].prompt] for place, _, _ in rows]
+                for (place, _, _), one in zip(rows, completions_of(self._tokenizer, drawn, own, settings), strict=True):
                     self._require_ended(one, settings)
                     waiting.remove(place)
                     yield place, one
