@@ -38,6 +38,7 @@ BUILT_IN: dict[str, str] = {
     "task_score": "lineal.components.verifiers.task_score:TaskScore",
     "choice": "lineal.components.verifiers.choice:Choice",
     "choice_likelihood": "lineal.components.verifiers.choice_likelihood:ChoiceLikelihood",
+    "rule": "lineal.components.verifiers.rule:Rule",
     "text_metric": "lineal.components.verifiers.text_metric:TextMetric",
     "structured_match": "lineal.components.verifiers.structured_match:StructuredMatch",
     "judge": "lineal.components.verifiers.judge:Judge",

@@ -76,6 +76,12 @@ def check_query(connection: duckdb.DuckDBPyConnection, selector: Selector, views
     Raises:
         DeclarationError: it is not one SELECT, or says something that it may not; names file, line and fix.
     """
+    guard = _guard(connection, selector, views)
+    guard.check()
+    return Query(guard.parameters(), guard.serial)
+
+
+def _guard(connection: duckdb.DuckDBPyConnection, selector: Selector, views: Iterable[str]) -> _Guard:
     text = connection.execute("SELECT json_serialize_sql($query)", {"query": selector.query}).fetchall()[0][0]
     parsed = json.loads(text)
     if parsed["error"]:
@@ -86,9 +92,29 @@ def check_query(connection: duckdb.DuckDBPyConnection, selector: Selector, views
     if len(parsed["statements"]) != 1:
         raise DeclarationError(f"{selector.shown}: {len(parsed['statements'])} statements; a selector is exactly one SELECT")
     (statement,) = parsed["statements"]
-    guard = _Guard(connection, selector, frozenset(views), list(_walk(statement)))
+    return _Guard(connection, selector, frozenset(views), list(_walk(statement)))
+
+
+def columns_of_formula(connection: duckdb.DuckDBPyConnection, selector: Selector) -> tuple[str, ...]:
+    """The columns that an expression names, which stands alone in `selector`'s query over the view `rows`.
+
+    Raises:
+        DeclarationError: it says what no query may, or looks beyond its own row.
+    """
+    guard = _guard(connection, selector, {"rows"})
     guard.check()
-    return Query(guard.parameters(statement), guard.serial)
+    query = guard.nodes[0]["node"]
+    if query["type"] != "SELECT_NODE" or query.get("where_clause") or len(query["select_list"]) != 1:
+        raise DeclarationError(
+            f"{selector.shown}: got more than one expression; write a single one, such as length(completion) < 100"
+        )
+    for node in guard.nodes:
+        name = str(node.get("function_name", "")).lower()
+        if node.get("class") in ("WINDOW", "SUBQUERY", "STAR", "PARAMETER") or name in guard.aggregates:
+            what = name or str(node["class"]).lower()
+            raise guard.error(node, f"{what}: a formula is about one row; it names columns, and functions of their values")
+    named = (str(node["column_names"][-1]) for node in guard.nodes if node.get("class") == "COLUMN_REF")
+    return tuple(dict.fromkeys(named))
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:
@@ -134,9 +160,9 @@ class _Guard:
             if "modifiers" in node:
                 self._modifiers(node)
 
-    def parameters(self, statement: Mapping[str, Any]) -> frozenset[str]:
+    def parameters(self) -> frozenset[str]:
         """The parameters that the statement names, each declared."""
-        names = frozenset(str(entry["key"]) for entry in statement["named_param_map"])
+        names = frozenset(str(entry["key"]) for entry in self.nodes[0]["named_param_map"])
         known = {*self.selector.parameters, "seed"}
         for name in sorted(names - known):
             message = f"${name} is no parameter of the header ('-- param {name}: TYPE'). {did_you_mean(name, known)}"
@@ -149,7 +175,7 @@ class _Guard:
     def serial(self) -> bool:
         """Whether some aggregate rounds differently when rows come in another order."""
         called = {str(node["function_name"]).lower() for node in self.nodes if node.get("class") in ("FUNCTION", "WINDOW")}
-        return bool(called & self._aggregates - EXACT_AGGREGATES - ORDERED_AGGREGATES)
+        return bool(called & self.aggregates - EXACT_AGGREGATES - ORDERED_AGGREGATES)
 
     def error(self, node: Mapping[str, Any], message: str) -> DeclarationError:
         offset = int(node.get("query_location") or 0)
@@ -162,7 +188,8 @@ class _Guard:
         return self.connection.execute(f"SELECT {columns} FROM duckdb_functions()").fetchall()
 
     @cached_property
-    def _aggregates(self) -> frozenset[str]:
+    def aggregates(self) -> frozenset[str]:
+        """The names of functions over many rows."""
         plain = {name for name, kind, _, _ in self._catalog if kind == "aggregate"}
         return frozenset(plain | {name for name, _, _, text in self._catalog if plain & _words(text)})
 

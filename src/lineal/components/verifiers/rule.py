@@ -1,0 +1,79 @@
+"""`rule`: a score by a formula over a row's columns: a format, a length, a distance, a count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import pydantic
+
+from lineal.components.base import Columns, merged
+from lineal.components.selectors.guard import columns_of_formula
+from lineal.components.selectors.header import Selector
+from lineal.components.selectors.query import quoted, small_database
+from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier
+from lineal.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lineal.data.progress import Progress
+
+NO_VALUE = "the formula has no value here: it fails, or a column that it names is null"
+
+
+def formula_columns(formula: str) -> Columns:
+    """The columns that a formula names.
+
+    Raises:
+        DeclarationError: it is no SQL expression over one row, or gives another result each time.
+    """
+    selector = Selector("rule", Path(), "formula", f"SELECT (\n{formula}\n) FROM rows", "")
+    with small_database() as connection:
+        return columns_of_formula(connection, selector)
+
+
+def _checked(formula: str) -> str:
+    try:
+        formula_columns(formula)
+    except DeclarationError as error:
+        raise ValueError(str(error)) from error
+    return formula
+
+
+class Rule(RowVerifier):
+    """Scores a row by an SQL expression over its own columns, and passes it from `threshold` on.
+
+    True counts as 1 and false as 0. A row whose formula fails, or is null, is an error: write `coalesce` or `try_cast` where
+    that means something.
+
+    Attributes:
+        formula: `regexp_matches(completion, '^<think>.*</think>')`, `1 - length(completion) / 2000`,
+            `abs(try_cast(completion AS DOUBLE) - try_cast(answer AS DOUBLE)) < 0.5`.
+        threshold: the least score that is a pass.
+    """
+
+    reads: ClassVar[Columns] = ("completion",)
+
+    formula: Annotated[str, pydantic.AfterValidator(_checked)]
+    threshold: Annotated[float, pydantic.Strict(False), pydantic.AllowInfNan(False)] = 1.0
+
+    def needs(self) -> dict[str, Columns]:
+        """The completion, and what the formula names."""
+        return {"rows": merged(self.reads, formula_columns(self.formula))}
+
+    def score(self, table: pa.Table, progress: Progress) -> Judged:
+        """Works the formula out for all rows at once."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        with small_database() as connection:
+            connection.register("rows", table.append_column("lineal_place", pa.array(range(table.num_rows))))
+            value = f"TRY(CAST((\n{self.formula}\n) AS DOUBLE))"
+            query = f"SELECT {value} AS score FROM rows ORDER BY {quoted('lineal_place')}"
+            found = connection.sql(query).to_arrow_table()["score"].combine_chunks()
+        progress.advance(table.num_rows)
+        score = pc.if_else(pc.fill_null(pc.is_finite(found), False), found, pa.scalar(None, pa.float64()))
+        verdict = pc.if_else(pc.greater_equal(score, self.threshold), PASS, FAIL)
+        detail = pc.if_else(pc.is_null(score), NO_VALUE, pa.scalar(None, pa.string()))
+        return Judged(pc.fill_null(verdict, ERROR), score, detail)
