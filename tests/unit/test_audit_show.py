@@ -5,12 +5,14 @@ import shutil
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lineal.audit.catalog import Catalog, read_catalog
 from lineal.audit.keys import find_artifact
 from lineal.audit.query import matching_rows
 from lineal.audit.show import as_json, as_text, look_at
-from lineal.audit.terminal import cut, display_width, printable, table
+from lineal.audit.terminal import CUT, cut, display_width, printable, show_value, shown, table
 from lineal.data.manifest import FileEntry, Manifest
 from lineal.data.store import Artifact, write_rows
 from lineal.errors import ArtifactError, UsageError
@@ -182,3 +184,35 @@ def test_printable_keeps_letters_of_any_language():
 
 def test_table_sets_numbers_to_the_right():
     assert table(["name", "n"], [["a", "5"], ["b", "1,234"]])[2:] == ["a         5", "b     1,234"]
+
+
+# -- long values --------------------------------------------------------------------------------------------------------
+
+
+def cut_letter_by_letter(text, width):
+    if display_width(text) <= width:
+        return text
+    kept, used = [], 1
+    for letter in text:
+        used += display_width(letter)
+        if used > width:
+            break
+        kept.append(letter)
+    return "".join(kept) + CUT
+
+
+@given(st.text(st.sampled_from("ab \u0301\u4e16\U0001f600"), max_size=30), st.integers(1, 20))
+def test_cut_keeps_what_fits(text, width):
+    assert cut(text, width) == cut_letter_by_letter(text, width)
+
+
+@given(st.text() | st.lists(st.text()) | st.floats() | st.none(), st.integers(1, 60))
+def test_shown_is_the_whole_value_cut(value, width):
+    assert shown(value, width) == cut(show_value(value), width)
+
+
+def test_of_a_long_value_the_beginning_is_shown():
+    assert shown("a" * 5_000_000 + "\n", 40) == "a" * 39 + CUT
+    assert shown("\u0301" * 5_000_000, 40).endswith(CUT), "letters without width"
+    assert shown(list(range(5_000_000)), 12) == "[0, 1, 2, 3" + CUT
+    assert shown([{"content": "b" * 5_000_000}], 20) == "[{'content': 'bbbbb" + CUT

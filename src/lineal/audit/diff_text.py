@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lineal.audit.diff import ArtifactDiff, Change, Diff, PromptChanges, RowChanges
-from lineal.audit.terminal import cut, printable, show_value, table
+from lineal.audit.terminal import cut, printable, shown, table
 from lineal.data.estimates import Comparison
 
 MOST_IDS = 8
@@ -94,7 +94,7 @@ def _artifact_text(one: ArtifactDiff) -> Iterator[str]:
 
 
 def _number(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else cut(show_value(value), 40)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else shown(value, 40)
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -11,7 +11,7 @@ from lineal.audit.backward import DECISION_FACTS, SAMPLE_FACTS
 from lineal.audit.catalog import Catalog, pipeline_of, step_name
 from lineal.audit.query import Row, connection, fetched_records, parquet
 from lineal.audit.target import Target, TargetKind
-from lineal.audit.terminal import cut, show_value, table
+from lineal.audit.terminal import cut, show_value, shown, table
 from lineal.audit.whereabouts import added_columns, carries, holders, holding, id_column, retold, row_artifacts, sources
 from lineal.components.base import merged
 from lineal.components.selectors.query import literal, quoted
@@ -215,24 +215,24 @@ def _cells(sample: Sample) -> list[str]:
     verdicts = "; ".join(_verdict(told) for told in sample.verdicts) or (NOT_JUDGED if _sampled(sample) else "-")
     made = f"made from {', '.join(map(show_value, sample.facts.get('parents') or ('nothing here',)))}"
     decisions = "; ".join(_decision(told) for told in sample.decisions) or (NOT_DECIDED if _sampled(sample) else made)
-    text = next((show_value(sample.facts[name]) for name in TEXTS if sample.facts.get(name) is not None), "-")
+    text = next((sample.facts[name] for name in TEXTS if sample.facts.get(name) is not None), None)
     return [
         show_value(sample.facts.get("sample_index")),
         show_value(sample.sample_id),
         verdicts,
         decisions,
-        cut(text, TEXT_CELLS),
+        shown(text, TEXT_CELLS),
     ]
 
 
 def _verdict(told: Row) -> str:
     by = f"{show_value(told['by'])} " if "by" in told else ""
     score = "" if told["score"] is None else f" {show_value(told['score'])}"
-    detail = f" ({cut(show_value(told['detail']), TEXT_CELLS)})" if told["detail"] else ""
+    detail = f" ({shown(told['detail'], TEXT_CELLS)})" if told["detail"] else ""
     return f"{by}{show_value(told['verdict'])}{score}{detail}"
 
 
 def _decision(told: Row) -> str:
-    reason = f": {cut(show_value(told['reason']), TEXT_CELLS)}" if told.get("reason") else ""
+    reason = f": {shown(told['reason'], TEXT_CELLS)}" if told.get("reason") else ""
     where = step_name(told["artifact"]).removesuffix(".dropped")
     return f"{show_value(told['decision'])} by {where}{reason}"

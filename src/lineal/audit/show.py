@@ -10,7 +10,8 @@ from typing import Any
 from lineal.audit.catalog import Catalog, Link
 from lineal.audit.keys import not_here, require_here
 from lineal.audit.query import Row, matching_rows
-from lineal.audit.terminal import GAP, cut, display_width, facts_text, printable, show_value, table
+from lineal.audit.terminal import GAP, display_width, facts_text, printable, show_value, table
+from lineal.audit.terminal import shown as shown_value
 from lineal.components.verifiers.base import VERDICT
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, Rows
@@ -158,7 +159,7 @@ def _rows_text(shown: Shown, width: int) -> list[str]:
         return [head]
     columns = list(shown.artifact.manifest.columns)
     ordered = _ordered(shown.artifact.manifest)
-    cells = {name: [cut(show_value(row.get(name)), WIDEST) for row in shown.rows] for name in ordered}
+    cells = {name: [shown_value(row.get(name), WIDEST) for row in shown.rows] for name in ordered}
     fitting = _fitting(cells, width)
     hidden = [name for name in columns if name not in fitting]
     lines = [head, *table([printable(name) for name in fitting], list(zip(*(cells[name] for name in fitting), strict=True)))]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.audit.catalog import Catalog
 from lineal.audit.forward import forward_json, forward_text
 from lineal.audit.keys import NOTHING, require_here
-from lineal.audit.query import LOCKS, connection, fetched, first_lines, parquet, require_condition, unreadable
+from lineal.audit.query import LOCKS, connection, fetched, first_lines, of_its_files, parquet, require_condition, unreadable
 from lineal.audit.spread import Touched, Walk, number
 from lineal.audit.terminal import cut
 from lineal.audit.whereabouts import has_ids, id_column, row_artifacts, row_inputs, twins
@@ -184,11 +184,9 @@ class _Search:
             self._found.append(found)
         return None
 
-    def _refused(self, artifact: Artifact, error: Exception) -> Exception:
+    def _refused(self, artifact: Artifact, error: duckdb.Error) -> Exception:
         """The user's mistake, or a file that cannot be read."""
-        import duckdb
-
-        if isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and str(artifact.directory) in str(error):
+        if of_its_files(artifact, error):
             return unreadable(artifact, error)
         return UsageError(f"--where {self._where!r}: {first_lines(error)} ({artifact.key})")
 

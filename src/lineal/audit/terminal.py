@@ -13,7 +13,9 @@ _SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
 def printable(text: str) -> str:
     """The text on one line: whatever a terminal could obey (escapes, bidirectional marks) is spelled out."""
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    if text.isprintable():
+        return text
+    return text.translate({ord(letter): _escaped(letter) for letter in set(text) if not letter.isprintable()})
 
 
 def _escaped(letter: str) -> str:
@@ -23,7 +25,7 @@ def _escaped(letter: str) -> str:
 
 def display_width(text: str) -> int:
     """How many terminal cells a printable text takes."""
-    return sum(_cells(letter) for letter in text)
+    return len(text) if text.isascii() else sum(map(_cells, text))
 
 
 def _cells(letter: str) -> int:
@@ -34,15 +36,29 @@ def _cells(letter: str) -> int:
 
 def cut(text: str, width: int) -> str:
     """The text in at most `width` cells; a cut ends in an ellipsis."""
-    if display_width(text) <= width:
-        return text
-    kept, used = [], 1
-    for letter in text:
+    used = kept = 0
+    for place, letter in enumerate(text, start=1):
         used += _cells(letter)
         if used > width:
-            break
-        kept.append(letter)
-    return "".join(kept) + CUT
+            return text[:kept] + CUT
+        kept = place if used < width else kept
+    return text
+
+
+def shown(value: Any, width: int) -> str:
+    """Any value as one safe line of at most `width` cells; of a long one only the beginning is looked at."""
+    return cut(show_value(_beginning(value, width)), width)
+
+
+def _beginning(value: Any, width: int) -> Any:
+    """As much of a value as `width` cells could show, and more: letters may be of no width, but an item takes a cell."""
+    if isinstance(value, str):
+        return value if len(value) <= 8 * width else value[: 8 * width] + CUT
+    if isinstance(value, list | tuple):
+        return [_beginning(item, width) for item in value[:width]]
+    if isinstance(value, dict):
+        return {name: _beginning(item, width) for name, item in value.items()}
+    return value
 
 
 def show_value(value: Any) -> str:
@@ -60,7 +76,7 @@ def show_value(value: Any) -> str:
 
 def facts_text(facts: Mapping[str, Any], width: int = 100) -> str:
     """`temperature=1 samples=8`, cut at `width`."""
-    return cut(" ".join(f"{name}={show_value(value)}" for name, value in facts.items()), width)
+    return cut(" ".join(f"{name}={show_value(_beginning(value, width))}" for name, value in facts.items()), width)
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
