@@ -111,12 +111,17 @@ def test_self_learns_refined_answers_that_its_own_feedback_accepts(tiny_pipeline
 def test_refinecoder_criticizes_weak_answers_alone(tiny_pipelines):
     plan = made(tiny_pipelines, "refinecoder")
     round_ = "refinecoder/round_01"
-    judged = by_id(rows(plan, f"{round_}/judged"))
-    critiqued = rows(plan, f"{round_}/critiqued")
-    assert critiqued and {judged[row["sample_id"]]["verdict"] for row in critiqued} == {"fail"}
-    for row in rows(plan, f"{round_}/better"):
-        assert row["score"] > judged[row["parents"][0]]["score"] and row["prompt"] == judged[row["parents"][0]]["prompt"]
-    assert {judged[row["sample_id"]]["verdict"] for row in rows(plan, f"{round_}/strong")} <= {"pass"}
+    judged, compared = by_id(rows(plan, f"{round_}/judged")), rows(plan, f"{round_}/compared")
+    assert {row["parents"][0] for row in compared} == {row["parents"][1] for row in compared} == judged.keys()
+    critiqued = by_id(rows(plan, f"{round_}/critiqued"))
+    assert critiqued.keys() == {name for name, row in judged.items() if row["score"] < 0.5} and critiqued
+    strong = rows(plan, f"{round_}/strong")
+    assert len({row["prompt_id"] for row in strong}) == len(strong) and min(row["score"] for row in strong) >= 0.5
+    better = by_id(rows(plan, f"{round_}/better"))
+    for row in better.values():
+        assert row["parents"][0] in critiqued and row["score"] >= 0.5 and row["prompt"] == judged[row["parents"][0]]["prompt"]
+    taught = [(row["prompt"], row["completion"]) for row in rows(plan, f"{round_}/taught")]
+    assert taught == [(row["asked"], row["completion"]) for row in better.values()]
 
 
 def test_multiagent_trains_every_agent_on_what_it_said_itself(tiny_pipelines):

@@ -10,9 +10,14 @@ import pytest
 
 from lineal.plan import Plan
 
-from .test_pipelines_plan import planned
+from .test_pipelines_plan import NAMES, ROOT, planned
 
 ROUNDS = {"b_star": 9, "crest": 1, "east": 1, "irpo": 4, "scpo": 2, "self_rewarding": 2, "spin": 4, "v_star": 3}
+NAMED = re.compile(
+    r"\b(temperature|top_p|top_k|min_p|warm-?up|weight[ _]decay|dropout|learning[ _]rate|batch[ _]size|beta|epochs|samples"
+    r"|max_tokens)(?: is| of|:| =)? (\d[\d.]*(?:e-?\d+)?)\b"
+)
+"""A setting and its value, in a comment."""
 
 
 def paper(root: Path, name: str) -> Plan:
@@ -28,6 +33,27 @@ def test_method_has_the_rounds_of_its_paper_and_its_laptop_profile_those_of_the_
     assert max(step.round for step in paper(tmp_path, name).steps.values()) == ROUNDS[name]
     laptop = planned(tmp_path / "laptop", name, "laptop", rounds=None)
     assert max(step.round for step in laptop.steps.values()) == laptop.project.params.rounds
+
+
+def named_but_not_set(declared: str) -> list[str]:
+    """What the comments of a declaration name with a value that no node sets."""
+    parts = [line.partition("#") for line in declared.splitlines()]
+    code = "\n".join(part[0] for part in parts)
+    named = [found for part in parts for found in NAMED.finditer(part[2])]
+    keys = [(found, re.sub(r"[ -]", lambda gap: "" if gap[0] == "-" else "_", found[1])) for found in named]
+    return [found[0] for found, key in keys if not re.search(rf"\b{key}: \[?(?:[^\n#]*, )?{re.escape(found[2])}\b", code)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_value_that_a_comment_names_is_set(name: str):
+    declared = (ROOT / "pipelines" / f"{name}.yaml").read_text().partition("\nprofiles:")[0]
+    assert named_but_not_set(declared) == []
+
+
+def test_value_that_a_comment_names_and_no_node_sets_is_found():
+    said = "temperature: 1.0  # code, with top_p 0.9\nschedule: constant  # the warm-up is 0.1 of it\nbeta: 0.3  # beta 0.3\n"
+    assert named_but_not_set(said) == ["top_p 0.9", "warm-up is 0.1"]
+    assert named_but_not_set(f"{said}top_p: 0.9\nper_round: {{warmup: [0.05, 0.1]}}\n") == []
 
 
 def test_irpo_samples_hotter_in_its_last_two_rounds(tmp_path: Path):
@@ -118,3 +144,12 @@ def test_self_rewarding_shows_two_of_its_own_prompts_and_filters_as_self_instruc
     for text in ("Draw a cat on a mat", "Sum up the file", "Write a program for it", "- one of two", "\u00dcber alles"):
         assert re.search(unwanted.replace("[:punct:]", "!-/"), text), text
     assert not re.search(unwanted.replace("[:punct:]", "!-/"), "Explain how a drawer of maples is profiled")
+
+
+def test_refinecoder_compares_its_answers_with_the_datas_and_learns_to_refine_by_a_critique(tmp_path: Path):
+    plan, group = paper(tmp_path, "refinecoder"), "refinecoder/round_01"
+    for compared in ("duels", "scored", "redrawn"):
+        assert "refinecoder/tasks/train" in plan.step(f"{group}/{compared}").inputs["rows"]
+    assert plan.step(f"{group}/critiqued").inputs["rows"] == (f"{group}/good.dropped",)
+    assert plan.step(f"{group}/checkpoint").inputs["rows"] == tuple(f"{group}/{node}" for node in ("strong", "better", "taught"))
+    assert plan.step(f"{group}/taught").component.model_extra["prompt"] == "{asked}"
