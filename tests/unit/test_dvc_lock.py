@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,10 +37,40 @@ def test_entry_of_a_stage_whose_name_begins_anothers_is_its_own():
     assert entry_text(text, "toy-a") == "  toy-a:\n    cmd: y\n" and entry_text(text, "toy-c") is None
 
 
-@pytest.mark.parametrize("text", ["stages: {}\n", LOCK_HEAD + "  toy-a:\n    cmd: x\ndatasets:\n- name: d\n"])
-def test_replaced_entry_refuses_a_layout_that_it_does_not_know(text):
-    with pytest.raises(ValueError, match="dvc.lock"):
-        replaced_entry(text, "toy-b", "  toy-b:\n    cmd: y\n")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stages: {}\n",
+        "schema: '2.0'\n",
+        LOCK_HEAD + "  toy-a:\n    cmd: x\ndatasets:\n- name: d\n",
+        LOCK_HEAD + "  toy-a:\n    cmd: x",
+        LOCK_HEAD + "  toy-a:\n    cmd: x\n  'toy-b':\n    cmd: z\n    outs: []",
+        '# kept\nstages:\n    "toy-b":   # was z\n        cmd: z\n    # of c\n    toy-c: {cmd: w}\n\nschema: "2.0"\n',
+        LOCK_HEAD.replace("\n", "\r\n") + "  toy-a:\r\n    cmd: x\r\n",
+    ],
+)
+def test_replaced_entry_of_any_layout_keeps_the_rest(text):
+    changed = replaced_entry(text, "toy-b", "  toy-b:\n    cmd: y\n    outs: [a]\n")
+    before, after = yaml.safe_load(text), yaml.safe_load(changed)
+    assert after["stages"] == {**(before.get("stages") or {}), "toy-b": {"cmd": "y", "outs": ["a"]}}
+    assert {**before, **after} == after and after["schema"] == "2.0"
+    assert [line for line in text.splitlines() if "#" in line and "z" not in line] == [
+        line for line in changed.splitlines() if "#" in line
+    ]
+    assert replaced_entry(changed, "toy-b", "  toy-b:\n    cmd: y\n    outs: [a]\n") == changed
+    assert yaml.safe_load(entry_text(changed, "toy-b") or "") == {"toy-b": {"cmd": "y", "outs": ["a"]}}
+
+
+def test_lock_that_names_a_stage_twice_is_refused(tmp_path):
+    text = text_of({"toy-a": ["cmd: x"]}) + "  toy-a:\n    cmd: y\n"
+    (tmp_path / "dvc.lock").write_text(text)
+    for look in (
+        lambda: locked_artifacts(tmp_path),
+        lambda: replaced_entry(text, "toy-a", ""),
+        lambda: entry_text(text, "toy-a"),
+    ):
+        with pytest.raises(ProjectError, match=r"dvc.lock:5: toy-a stands twice. .*lineal resolve"):
+            look()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +110,7 @@ def test_lock_with_a_merge_conflict_is_refused_with_advice_that_git_takes(tmp_pa
     git("merge", "-q", "other", status=1)
     text = (tmp_path / "dvc.lock").read_text()
     for look in (lambda: locked_artifacts(tmp_path), lambda: locked_stage(text, "a")):
-        with pytest.raises(ProjectError, match=r"merge conflict. .* git checkout --ours dvc.lock \(or --theirs\)"):
+        with pytest.raises(ProjectError, match=r"merge conflict. .* lineal resolve. Then: git add dvc.lock"):
             look()
     git("checkout", "--ours", "dvc.lock")
     assert locked_artifacts(tmp_path) == {"x": "cc.dir"}

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from lineal.errors import ProjectError
-from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name, stage_text
+from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name, stage_of, stage_text
+from lineal.orchestrate.yaml_entries import (
+    MARKER,
+    Entry,
+    Section,
+    conflict_message,
+    indented,
+    load_plain,
+    read_entries,
+    restoring,
+)
 from lineal.plan import Plan, Step
 
 DVC_LOCK = "dvc.lock"
 LOCK_HEAD = "schema: '2.0'\nstages:\n"
-
-_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def read_text(path: Path) -> str:
@@ -37,44 +44,67 @@ def find_entry(text: str, name: str) -> tuple[int, int] | None:
 
 
 def entry_text(text: str, name: str) -> str | None:
-    """The entry of a stage as a YAML text of its own: `NAME: {...}`."""
-    found = find_entry(text, name)
-    return text[found[0] : found[1]] if found else None
+    """The entry of a stage in `dvc.lock`, as a YAML text of its own: `NAME: {...}`.
+
+    Raises:
+        ProjectError: the file is not laid out as DVC lays it out, and is not sound either.
+    """
+    if _is_dvcs_layout(text, name):
+        found = find_entry(text, name)
+        return text[found[0] : found[1]] if found else None
+    stages = read_entries(Path(DVC_LOCK), text, ("stages",)).section("stages")
+    entry = next((one for one in stages.entries if one.name == name), None) if stages else None
+    return "".join(entry.lines) if entry else None
 
 
-def require_current(plan: Plan, step: Step) -> str:
+def _is_dvcs_layout(text: str, name: str) -> bool:
+    """Whether a stage's entry can be found without a parser: the file is as DVC writes it, and has this key once at most."""
+    if not text.startswith(LOCK_HEAD) or not text.endswith("\n") or MARKER.search(text):
+        return False
+    keys = re.findall(rf"""^[ \t]+['"]?{re.escape(name)}['"]?[ \t]*:""", text, re.MULTILINE)
+    return len(keys) == (find_entry(text, name) is not None) and not re.search(r"^[^\s]", text[len(LOCK_HEAD) :], re.MULTILINE)
+
+
+def require_current(plan: Plan, step: Step) -> None:
     """Holds one stage of `dvc.yaml` against the plan, so that `dvc.lock` can't record other inputs than the step reads.
-
-    Returns:
-        the stage's entry.
 
     Raises:
         ProjectError: it is missing or stale.
     """
-    found, expected = entry_text(read_text(plan.project.root / DVC_YAML), stage_name(step.key)), stage_text(plan, step)
+    path, name = plan.project.root / DVC_YAML, stage_name(step.key)
+    text, expected = read_text(path), stage_text(plan, step)
+    place = find_entry(text, name)
+    if place is not None and text[place[0] : place[1]] == expected and not MARKER.search(text):
+        return
+    found = _stages(path).get(name)
     if found is None:
         raise ProjectError(f"dvc.yaml is stale: it has no stage for {step.key}. Write it: lineal plan --write")
-    if found != expected:
+    if found != stage_of(plan, step):
         raise ProjectError(
             f"dvc.yaml is stale: its stage for {step.key} is not what the plan says. Write it: lineal plan --write"
         )
-    return found
 
 
 def replaced_entry(text: str, name: str, entry: str) -> str:
-    """The text of `dvc.lock` with a stage's entry replaced, or added at the end.
+    """The text of `dvc.lock` with a stage's entry replaced, or added at the end; everything else stays as it is.
 
     Raises:
-        ValueError: the text is not laid out as DVC lays it out.
+        ProjectError: it is not YAML, holds a merge conflict, or names a stage twice.
     """
-    if text and not text.startswith(LOCK_HEAD):
-        raise ValueError(f"{DVC_LOCK} does not begin with {LOCK_HEAD!r}")
     text = text or LOCK_HEAD
-    found = find_entry(text, name)
-    if found is None and text[len(LOCK_HEAD) :].lstrip(" ") and re.search(r"^\S", text[len(LOCK_HEAD) :], re.MULTILINE):
-        raise ValueError(f"{DVC_LOCK} holds more than stages")
-    start, end = found or (len(text), len(text))
-    return text[:start] + entry + text[end:]
+    if _is_dvcs_layout(text, name):
+        start, end = find_entry(text, name) or (len(text), len(text))
+        return text[:start] + entry + text[end:]
+    lock = read_entries(Path(DVC_LOCK), text, ("stages",))
+    if lock.section("schema") is None:
+        lock = replace(lock, sections=(Section("schema", (), (LOCK_HEAD.partition("\n")[0],)), *lock.sections))
+    stages = lock.section("stages") or Section("stages", (), ())
+    new = Entry(name, (), indented(entry.splitlines(keepends=True), stages.indent, 2))
+    if any(one.name == name for one in stages.entries):
+        entries = tuple(replace(new, above=one.above) if one.name == name else one for one in stages.entries)
+    else:
+        entries = (*stages.entries, new)
+    return lock.with_section(replace(stages, head=stages.head if stages.entries else ("stages:",), entries=entries)).text()
 
 
 def recorded_digests(plan: Plan, of: Step | None = None) -> dict[str, str]:
@@ -153,6 +183,8 @@ def locked_stages(root: Path) -> Mapping[str, Mapping[str, Any]]:
     """
     path = root / DVC_LOCK
     stages = _stages(path)
+    if MARKER.search(read_text(root / DVC_YAML)):
+        raise ProjectError(conflict_message(root / DVC_YAML))
     for name, stage in stages.items():
         _require_sound(path, name, stage)
     return stages
@@ -165,22 +197,16 @@ def locked_stage(text: str, name: str) -> Mapping[str, Any]:
         ProjectError: as `locked_stages` does; other entries are not looked at, except for conflict markers.
     """
     path = Path(DVC_LOCK)
-    _require_merged(path, text)
-    entry = entry_text(text, name)
-    if entry is None and re.search(
-        rf"^\s*['\"]?{re.escape(name)}['\"]?\s*:", text, re.MULTILINE
-    ):  # not laid out as DVC lays it out
-        entry = yaml.safe_dump(_parsed(path, text).get("stages") or {})
-    stage = _parsed(path, entry or "").get(name, {})
+    stage = load_plain(path, entry_text(text, name) or "").get(name, {})
     _require_sound(path, name, stage)
     return stage  # type: ignore[no-any-return]
 
 
 def _stages(path: Path) -> Mapping[str, Any]:
-    text = _text_of(path)
-    _require_merged(path, text)
-    stages = _parsed(path, text).get("stages", {})
+    stages = load_plain(path, _text_of(path)).get("stages", {})
     if not isinstance(stages, dict):
+        if not stages:
+            return {}
         raise _unsound(path, f"holds no stages, got {stages!r:.80}")
     return stages
 
@@ -190,27 +216,6 @@ def _text_of(path: Path) -> str:
         return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise _unsound(path, f"cannot be read: {error}") from error
-
-
-def _parsed(path: Path, text: str) -> dict[str, Any]:
-    try:
-        document = yaml.load(text, _Loader) or {}  # noqa: S506 - the base loader makes only strings
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a repeated anchor's merge, an odd character
-        raise _unsound(path, f"is not valid YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise _unsound(path, f"holds no stages, got {document!r:.80}")
-    return document
-
-
-def _require_merged(path: Path, text: str) -> None:
-    if re.search(r"^(<<<<<<<|>>>>>>>)", text, re.MULTILINE) is None:
-        return
-    if path.name != DVC_LOCK:
-        raise ProjectError(f"{path} holds a merge conflict. Merge the pipelines, then write it: lineal plan --write")
-    raise ProjectError(
-        f"{path} holds a merge conflict. Take one side's record, git checkout --ours {path.name} (or --theirs); "
-        f"lineal run makes what that side lacks, or finds it in DVC's cache. Then: git add {path.name}"
-    )
 
 
 def _require_sound(path: Path, name: str, stage: Any) -> None:
@@ -231,7 +236,4 @@ def _is_entry(entry: Any) -> bool:
 
 
 def _unsound(path: Path, message: str) -> ProjectError:
-    if path.name != DVC_LOCK:
-        return ProjectError(f"{path}: {message}. Write it: lineal plan --write")
-    restore = f"Restore it: git checkout HEAD -- {path.name}"
-    return ProjectError(f"{path}: {message}. {restore}; or delete it: lineal run takes what DVC's cache holds and makes the rest")
+    return ProjectError(f"{path}: {message}. {restoring(path)}")

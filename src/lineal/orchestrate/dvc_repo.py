@@ -33,16 +33,14 @@ from lineal.orchestrate.decision import Decisions
 from lineal.orchestrate.dvc_cache import drop_corrupted
 from lineal.orchestrate.dvc_lock import (
     DVC_LOCK,
-    LOCK_HEAD,
     entry_text,
     locked_stage,
-    locked_stages,
     read_text,
     replaced_entry,
     require_current,
 )
 from lineal.orchestrate.dvc_rwlock import drop_dead_entries, drop_half_written_rwlock
-from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name
+from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name, stage_of
 from lineal.orchestrate.recording import write_records
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
@@ -202,9 +200,9 @@ class DvcProject:
 
     def _stage(self, plan: Plan, step: Step) -> PipelineStage:
         name = stage_name(step.key)
-        declared = require_current(plan, step)
+        require_current(plan, step)
         recorded = self._recorded(read_text(self._root / DVC_LOCK), name)
-        return StageLoader.load_stage(self._file, name, loads_yaml(declared)[name], recorded)
+        return StageLoader.load_stage(self._file, name, stage_of(plan, step), recorded)
 
     def _recorded(self, text: str, name: str) -> dict[str, Any]:
         """The stage's entry of `dvc.lock`, with the values' own types.
@@ -212,25 +210,14 @@ class DvcProject:
         Raises:
             ProjectError: it is not as DVC writes it.
         """
-        if text and not text.startswith(LOCK_HEAD):
-            return self._all_recorded().get(name, {})  # type: ignore[no-any-return]
         entry = entry_text(text, name) if locked_stage(text, name) else None
         return loads_yaml(entry)[name] if entry else {}
-
-    def _all_recorded(self) -> dict[str, Any]:
-        """The same of all stages."""
-        locked_stages(self._root)
-        return (loads_yaml(read_text(self._root / DVC_LOCK)) or {}).get("stages", {})  # type: ignore[no-any-return]
 
     def _record(self, stage: PipelineStage) -> None:
         """Writes the stage's entry of `dvc.lock`; other entries stay as they are on disk now."""
         path = self._root / DVC_LOCK
         entry = dumps_yaml({"stages": to_lockfile(stage)}).removeprefix("stages:\n")
-        try:
-            text = replaced_entry(read_text(path), stage.name, entry)
-        except ValueError:
-            stage.dump(update_pipeline=False)
-            return
+        text = replaced_entry(read_text(path), stage.name, entry)
         temporary = path.with_suffix(".lock.writing")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)

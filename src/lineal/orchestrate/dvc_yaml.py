@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import string
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from sysconfig import get_path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from lineal.errors import DeclarationError, ProjectError
+from lineal.orchestrate.yaml_entries import Entries, Entry, Section, indented, read_entries, woven
 from lineal.plan import Plan, Step
 from lineal.recipe.document import KeyPath
 from lineal.recipe.pipeline import BEST
@@ -34,6 +36,8 @@ _OVERLOOKED = frozenset({"size", "nfiles"})
 """DVC leaves keys of these names, however deep, out of its run cache's key (it means those of files): with
 `tasks.train: {size: 30}` alone, a change to 31 brings back the rows of 30."""
 
+SECTIONS = ("stages", "metrics", "plots")
+"""The keys of `dvc.yaml` that lineal writes entries into."""
 _INSTALLED = tuple(Path(path).resolve() for path in (Path(__file__).parents[1], get_path("purelib"), get_path("platlib")))
 _FORBIDDEN = frozenset(string.punctuation) - {"_", "-"}
 
@@ -69,14 +73,81 @@ def _dumped(document: dict[str, Any]) -> str:
     return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True))
 
 
+def kept_text(plan: Plan, path: Path, found: str) -> str:
+    """The text that `dvc.yaml` must have beside what others wrote into it: their stages, plots, other keys and comments stay.
+
+    Args:
+        plan: the plan.
+        path: the file, for messages.
+        found: its text now.
+
+    Raises:
+        ProjectError: it cannot be read, or somebody's own stage has the name of a step's.
+    """
+    fresh = dvc_yaml_text(plan)
+    if found in (fresh, ""):
+        return fresh
+    old, new = read_entries(path, found, SECTIONS), read_entries(path, fresh, SECTIONS)
+    if not _has_others(old):
+        return fresh
+    for name in SECTIONS:
+        section = _merged(path, name, old.section(name), new.section(name))
+        if section is not None:
+            old = old.with_section(section)
+    kept = [one for one in old.sections if one.entries or one.name not in SECTIONS or one.name == "stages"]
+    return replace(old, sections=tuple(kept)).text()
+
+
+def _has_others(old: Entries) -> bool:
+    """Whether a file has anything that lineal did not write."""
+    lines = [line for one in old.sections for line in (*one.above, *(above for entry in one.entries for above in entry.above))]
+    comments = [line for line in (*lines, *old.below) if line.strip() and line not in HEADER.splitlines(keepends=True)]
+    entries = [not is_ours(one.name, entry) for one in old.sections for entry in one.entries]
+    return bool(comments) or any(entries) or any(one.name not in SECTIONS for one in old.sections)
+
+
+def _merged(path: Path, name: str, old: Section | None, new: Section | None) -> Section | None:
+    if old is None:
+        return new
+    ours = {entry.name: entry for entry in new.entries} if new else {}
+    own = [is_ours(name, entry) for entry in old.entries]
+    taken = [entry.name for entry, one in zip(old.entries, own, strict=True) if not one and entry.name in ours]
+    if taken:
+        raise ProjectError(f"{path}: {name}: {taken[0]} is your own, and a step of the plan needs this name. Rename one of them")
+    if new is not None and new.is_list != old.is_list and old.entries:
+        raise ProjectError(f"{path}: {name}: write it as a {'list' if new.is_list else 'mapping'}, as lineal does")
+    written = new.indent if new else old.indent
+    indent = old.indent if old.entries else written
+    placed = {key: replace(entry, above=(), lines=indented(entry.lines, indent, written)) for key, entry in ours.items()}
+    head = old.head if old.entries or new is None else new.head
+    return replace(old, head=head, entries=woven(old.entries, own, placed), indent=indent)
+
+
+def is_ours(section: str, entry: Entry) -> bool:
+    """Whether lineal wrote an entry of `dvc.yaml`."""
+    value = entry.value
+    if section == "stages":
+        return isinstance(value, dict) and str(value.get("cmd", "")).startswith("lineal step ")
+    if section == "metrics":
+        return isinstance(value, str) and value.startswith("artifacts/") and value.endswith(f"/{METRICS_FILE}")
+    plot = value.get(entry.name) if isinstance(value, dict) else None
+    files = plot.get("y") if isinstance(plot, dict) and plot.get("template") == PLOT_TEMPLATE else None
+    return isinstance(files, dict) and all(file.startswith("artifacts/") for file in files)
+
+
 def write_dvc_yaml(plan: Plan) -> bool:
-    """Writes `dvc.yaml` of the project.
+    """Writes `dvc.yaml` of the project; what lineal did not write into it stays as it is.
 
     Returns:
         whether it had to be changed.
+
+    Raises:
+        ProjectError: see `kept_text`.
     """
-    path, text = plan.project.root / DVC_YAML, dvc_yaml_text(plan)
-    if path.exists() and path.read_bytes() == text.encode():
+    path = plan.project.root / DVC_YAML
+    found = path.read_text(encoding="utf-8") if path.exists() else None
+    text = kept_text(plan, path, found or "")
+    if found == text:
         return False
     temporary = path.with_suffix(".yaml.writing")
     temporary.write_text(text, encoding="utf-8")
@@ -93,7 +164,8 @@ def check_dvc_yaml(plan: Plan) -> None:
     path = plan.project.root / DVC_YAML
     if not path.exists():
         raise ProjectError(f"{path} is missing. Write it: lineal plan --write")
-    found, expected = path.read_text(encoding="utf-8", errors="replace"), dvc_yaml_text(plan)
+    found = path.read_text(encoding="utf-8", errors="replace")
+    expected = kept_text(plan, path, found)
     if found != expected:
         changes = difflib.unified_diff(found.splitlines(), expected.splitlines(), "dvc.yaml", "the plan", lineterm="", n=1)
         shown = "\n".join(list(changes)[:12])
