@@ -6,7 +6,7 @@ SQL was written otherwise, whose entry `dvc.lock` lost, or whose bytes its cache
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -149,22 +149,8 @@ class Decisions:
                 yield from self._record.cache_problems(artifact, self._digests)
 
     def _changed(self, step: Step) -> Iterator[str]:
-        """What of a stage's command, dependencies and params is not what `dvc.lock` has of them."""
-        stage, entry = stage_of(self._plan, step), self._stages.get(stage_name(step.key), {})
-        if entry.get("cmd") != stage["cmd"]:
-            yield "its command"
-        recorded = {one["path"]: one.get("md5") for one in entry.get("deps") or []}
-        declared = stage.get("deps", [])
-        yield from (path for path in declared if recorded.get(path, "") != self._md5(path))
-        yield from (path for path in recorded if path not in declared)
-        yield from self._changed_params(stage.get("params", []), entry.get("params") or {})
-
-    def _changed_params(self, declared: list[dict[str, list[str]]], recorded: Mapping[str, Any]) -> Iterator[str]:
-        for file, keys in ((file, keys) for group in declared for file, keys in group.items()):
-            old = recorded.get(file, {})
-            document = self._document(file)
-            yield from (f"{file}:{key}" for key in keys if key not in old or old[key] != _at(document, key.split(".")))
-            yield from (f"{file}:{key}" for key in old if key not in keys)
+        entry = self._stages.get(stage_name(step.key), {})
+        yield from changed_parts(stage_of(self._plan, step), entry, self._md5, self._document)
 
     def _md5(self, path: str) -> str | None:
         """The MD5 of a dependency: of an artifact what is recorded, unless that is about to change; of a file as it is."""
@@ -186,6 +172,29 @@ class Decisions:
             path = self._root / name
             self._documents[name] = read_document(path).value if path.exists() else {}
         return self._documents[name]
+
+
+def changed_parts(
+    stage: Mapping[str, Any], entry: Mapping[str, Any], md5_of: Callable[[str], str | None], document: Callable[[str], Any]
+) -> Iterator[str]:
+    """What of a stage's command, dependencies and params is not what an entry of `dvc.lock` has of them.
+
+    Args:
+        stage: the stage, as `stage_of` gives it.
+        entry: the entry.
+        md5_of: by path, what a dependency is now.
+        document: by name, what a YAML file says now.
+    """
+    if entry.get("cmd") != stage["cmd"]:
+        yield "its command"
+    recorded = {one["path"]: one.get("md5") for one in entry.get("deps") or []}
+    declared = stage.get("deps", [])
+    yield from (path for path in declared if recorded.get(path, "") != md5_of(path))
+    yield from (path for path in recorded if path not in declared)
+    for file, keys in ((file, keys) for group in stage.get("params", []) for file, keys in group.items()):
+        old = (entry.get("params") or {}).get(file, {})
+        yield from (f"{file}:{key}" for key in keys if key not in old or old[key] != _at(document(file), key.split(".")))
+        yield from (f"{file}:{key}" for key in old if key not in keys)
 
 
 def _same_work(recorded: Manifest, here: Manifest) -> bool:

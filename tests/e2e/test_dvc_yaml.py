@@ -11,7 +11,7 @@ import yaml
 from lineal.errors import ProjectError
 from lineal.orchestrate.dvc_yaml import check_dvc_yaml, dvc_yaml_text, kept_text, write_dvc_yaml
 
-from ..e2e.toy_project import command, edit, make_project, plan_of
+from .toy_project import command, edit, make_project, plan_of
 
 THEIRS = """\
 # A team's own pipeline.
@@ -120,14 +120,14 @@ def test_dvc_reads_what_is_written_and_its_own_stages_run(tmp_path):
     [
         (
             "stages:\n  toy-tasks-test:\n    cmd: mine\n",
-            "stages: toy-tasks-test is your own, and a step of the plan needs this name",
+            "stages: toy-tasks-test is your own, and a step of the plan",
         ),
         ("stages: {own: {cmd: x}}\n", "dvc.yaml:1: stages: write each entry on lines of its own"),
         ("stages:\n  own: [\n", "is not valid YAML"),
         ("stages:\n  own: {cmd: x}\n  own: {cmd: y}\n", "dvc.yaml:3: own stands twice"),
         (
             "<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> other\n",
-            "holds a merge conflict. .*lineal resolve. Then: git add dvc.yaml",
+            "merge conflict. .*lineal resolve. Then: git add dvc.yaml",
         ),
     ],
 )
