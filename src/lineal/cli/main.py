@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lineal import __version__
-from lineal.cli import labelling, look, planning, prove, retracting, running, sharing
+from lineal.cli import labelling, look, merging, planning, prove, retracting, running, sharing
 from lineal.cli.running import RUN
 from lineal.errors import LinealError, RunFailure, Waiting
 
@@ -28,9 +28,9 @@ def lineal(context: click.Context, project: Path) -> None:
 
 
 for _command in (
-    planning.plan, planning.status, running.run, running.step, labelling.label, running.sync, running.ui, look.show, look.trace,
-    look.taint, retracting.retract, look.report, prove.contamination, prove.diff, prove.round_, sharing.init, sharing.export,
-    sharing.openlineage,
+    planning.plan, planning.status, merging.resolve, running.run, running.step, labelling.label, running.sync, running.ui,
+    look.show, look.trace, look.taint, retracting.retract, look.report, prove.contamination, prove.diff, prove.round_,
+    sharing.init, sharing.export, sharing.openlineage,
 ):  # fmt: skip
     _command.short_help = " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")  # click would cut it
     lineal.add_command(_command)

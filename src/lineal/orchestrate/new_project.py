@@ -15,8 +15,8 @@ from lineal.recipe.project import PARAMS, PIPELINES, open_project
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CARRIED = (
-    PIPELINES, "assets", PARAMS, ".env", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots",
-    ".dagster/dagster.yaml", ".dagster/.gitignore",
+    PIPELINES, "assets", PARAMS, ".env", ".gitattributes", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    ".dvc/plots", ".dagster/dagster.yaml", ".dagster/.gitignore",
 )  # fmt: skip
 """What a project has of this repository as it stands; the wheel carries it under `lineal/_project`."""
 STARTER = PACKAGE / "starter"
