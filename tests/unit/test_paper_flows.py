@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from .test_paper_profiles import paper, settings
-from .test_pipelines_plan import planned
+from .test_pipelines_plan import ROOT, planned
 
-ROUNDS = {"codeit": 99, "self_improving_transformers": 59, "socratic": 3}
+ROUNDS = {"codeit": 99, "lmsi": 1, "sector": 22, "self_improving_transformers": 59, "socratic": 3, "star": 46, "stasc": 10}
 
 
 @pytest.mark.parametrize("name", sorted(ROUNDS))
@@ -63,3 +63,33 @@ def test_self_improving_transformers_learn_one_digit_more_each_round_from_one_mo
             "base": "tasks.base", "count": 3_072_000, "newest": 0.5, "base_parts": 10,
         }  # fmt: skip
     assert not [step for step in plan.steps.values() if step.component.use == "majority_vote"]
+
+
+def test_star_hints_at_the_worked_solution_and_trains_longer_each_round(tmp_path: Path):
+    plan = paper(tmp_path, "star")
+    hinted = plan.step("star/round_01/rationalized")
+    assert hinted.component.hint == "{prompt} ({solution})"
+    assert "solution" in plan.step(hinted.inputs["prompts"][0]).outputs[""].columns
+    steps = [settings(plan, f"star/round_{number:02d}/checkpoint", "steps")[0] for number in range(1, 47)]
+    assert steps == [int(40 * 1.2 ** min(number, 29)) for number in range(46)]
+
+
+def test_lmsi_learns_each_path_in_four_formats_of_which_two_have_the_bare_answer(tmp_path: Path):
+    plan = paper(tmp_path, "lmsi")
+    formats = [plan.step(key).component.model_extra for key in plan.step("lmsi/round_01/checkpoint").inputs["rows"]]
+    assert [texts["completion"] for texts in formats] == [
+        "{completion}", " The answer is {voted}.", "{completion}", " The answer is {voted}.",
+    ]  # fmt: skip
+    assert [texts["prompt"] for texts in formats] == [
+        "{asked}", "answer_after_examples", "Q: {prompt}\nA: Let's think step by step.", "Q: {prompt}\nA:",
+    ]  # fmt: skip
+
+
+def test_stasc_looks_for_the_reference_inside_answers_that_are_asked_for_step_by_step(tmp_path: Path):
+    plan = paper(tmp_path, "stasc")
+    for step in ("round_01/judged", "round_01/corrected", "start/verified", "round_10/verified"):
+        assert settings(plan, f"stasc/{step}", "contained", "ignore_case") == (True, True)
+    asked = [settings(plan, f"stasc/round_01/{node}", "template", "top_p") for node in ("first", "second")]
+    assert asked == [("answer_step_by_step", 0.9), ("correct_step_by_step", 0.9)]
+    for template in ("answer_step_by_step", "correct_step_by_step"):
+        assert "Final Answer:" in (ROOT / "pipelines" / "templates" / f"{template}.txt").read_text()

@@ -69,9 +69,11 @@ def test_made_ids_change_with_step_parents_and_content(lab):
 
 def test_prompts_without_pass_are_prompts_again(lab):
     rows = samples({"a": "ff", "b": "pf", "c": "ef"}, task=lambda p, i: "letters")
+    rows = [{**row, "solution": "own"} for row in rows]
     made, dropped = select(lab, rows, "prompts_without_pass")
     assert [row["prompt_id"] for row in made] == ["a", "c"] and "sample_id" not in made[0] and "entry" not in made[0]
     assert made[0]["parents"] == ["a-0", "a-1"] and made[0]["answer"] == "a" and made[0]["task"] == "letters"
+    assert made[0]["solution"] == "own" and "completion" not in made[0]
     assert ids(dropped) == ["b-0", "b-1"] and {row["reason"] for row in dropped} == {"its prompt was solved"}
     assert {row["decision"] for row in dropped} == {"dropped"}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from annotated_types import Ge
 from pydantic import field_validator
 
-from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace
+from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.components.generators.template import Template
@@ -32,8 +32,8 @@ class Rationalize(Component):
 
     Attributes:
         model: the checkpoint that samples.
-        prompts: prompt rows with an answer: those that the model did not solve by itself.
-        hint: what the model is given; {prompt} and {answer} are filled in.
+        prompts: prompt rows with what the hint tells, mostly the answer: those that the model did not solve by itself.
+        hint: what the model is given; {prompt} and {answer}, or another column that tells it such as {solution}, are filled in.
         samples, temperature, max_tokens, chat, stop: as for `sample`; STaR decodes greedily, one rationale each.
     """
 
@@ -53,15 +53,16 @@ class Rationalize(Component):
     @field_validator("hint")
     @classmethod
     def _hint_holds_both(cls, hint: str) -> str:
-        if set(Template(hint).columns) != {"prompt", "answer"}:
-            raise ValueError("hint must hold {prompt} and {answer}, and no other column")
+        columns = {*Template(hint).columns}
+        if "prompt" not in columns or columns == {"prompt"}:
+            raise ValueError("hint must hold {prompt}, and {answer} or another column that tells it")
         return hint
 
     def _render(self, row: Mapping[str, Any]) -> Prompt:
         return reworded(prompt_of(row), lambda question: Template(self.hint).render({**row, "prompt": question}))
 
     def needs(self) -> dict[str, Columns]:
-        return {"prompts": ("prompt_id", "prompt", "answer")}
+        return {"prompts": merged(("prompt_id", "prompt"), Template(self.hint).columns)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.ROWS, sampled_columns(inputs["prompts"]))}

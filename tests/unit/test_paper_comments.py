@@ -1,0 +1,104 @@
+"""Comments in pipelines that name a setting and its value: `# code: top_p 0.9` beside a node that has no `top_p: 0.9`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from .test_pipelines_plan import NAMES, ROOT
+
+NAMED = {
+    "temperature": "temperature", "top[_-]p": "top_p", "top[_-]k": "top_k", "max[_ ]tokens": "max_tokens", "samples": "samples",
+    "learning[_ ]rate": "learning_rate", "warm-?up": "warmup", "weight[_ ]decay": "weight_decay", "batch[_ ]size": "batch_size",
+    "epochs": "epochs", "beta": "beta", "beta2": "beta2", "max[_ ]grad[_ ]norm": "max_grad_norm", "threshold": "threshold",
+}  # fmt: skip
+NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"
+KEY_AND_VALUE = re.compile(rf"\b({'|'.join(NAMED)})(?: of| is|:|=)? ?({NUMBER})(?![\w%])", re.IGNORECASE)
+SOURCE_AND_VALUE = re.compile(rf"[^:;,]+: ({NUMBER})")
+ANOTHER = re.compile(r"\bours\b|\bhere\b|not given")
+"""A comment with one of these words says that what is set is another value than the source's."""
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def comments(text: str) -> Iterator[tuple[int, str, str]]:
+    """Line number from 1 on, what stands before the comment, and the comment."""
+    for line, content in enumerate(text.splitlines(), 1):
+        found = re.fullmatch(r"(|.*?\s)#\s*(.*)", content)
+        if found:
+            yield line, found[1], found[2]
+
+
+def nodes(text: str) -> list[tuple[int, int, Mapping[str, Any]]]:
+    """First and last line of every mapping that says `use`, and what it sets."""
+    found = []
+
+    def look(node: yaml.Node, first: int) -> None:
+        if isinstance(node, yaml.MappingNode):
+            value = yaml.SafeLoader("").construct_document(node)
+            if "use" in value:
+                found.append((first, node.end_mark.line + (node.end_mark.column > 0), value))
+            for key, child in node.value:
+                look(child, key.start_mark.line + 1)
+
+    look(yaml.compose(text, Loader=yaml.SafeLoader), 1)
+    return found
+
+
+def is_set(node: Mapping[str, Any], key: str, value: float) -> bool:
+    """Whether the node gives the setting this value, in all rounds or in some."""
+    moves = [node.get(moving, {}).get(key) for moving in ("per_round", "per_turn")]
+    given = [node.get(key), *(item for move in moves for item in (move if isinstance(move, list) else [move]))]
+    return any(number(str(item)) == value for item in given if re.fullmatch(NUMBER, str(item)))
+
+
+def false_comments(text: str) -> list[str]:
+    """What comments say that the nodes don't: of the node in whose lines a comment stands, or of none, of any."""
+    found = []
+    declared = nodes(text)
+    for line, before, comment in comments(text):
+        inside = [node for first, last, node in declared if first <= line <= last] or [node for _, _, node in declared]
+        for match in KEY_AND_VALUE.finditer(comment):
+            key = next(name for pattern, name in NAMED.items() if re.fullmatch(pattern, match[1], re.IGNORECASE))
+            if not ANOTHER.search(comment) and not any(is_set(node, key, number(match[2])) for node in inside):
+                found.append(f"{line}: {match[0]}")
+        own, said = re.search(rf"^\s*\w+: ({NUMBER})\s*$", before), SOURCE_AND_VALUE.fullmatch(comment)
+        if own and said and not ANOTHER.search(comment) and number(own[1]) != number(said[1]):
+            found.append(f"{line}: {said[0]} beside {own[1]}")
+    return found
+
+
+NODE = "round:\n  generated:\n    use: sample\n    temperature: 0.9   # code: {comment}\n  other: {{use: sample, top_p: 0.8}}\n"
+
+
+@pytest.mark.parametrize(
+    ("comment", "found"),
+    [
+        ("temperature 0.9", []),
+        ("temperature 0.8", ["4: temperature 0.8"]),
+        ("temperature 0.9 and top_p 0.8", ["4: top_p 0.8"]),
+        ("warm-up 0.1", ["4: warm-up 0.1"]),
+        ("0.8", ["4: code: 0.8 beside 0.9"]),
+        ("0.9", []),
+        ("temperature 0.8, here 0.9", []),
+    ],
+)
+def test_comment_that_names_what_is_not_set_is_found(comment: str, found: list[str]):
+    assert false_comments(NODE.format(comment=comment)) == found
+
+
+def test_comment_over_all_nodes_is_of_any_of_them():
+    text = NODE.format(comment="0.9")
+    assert false_comments(f"# top_p 0.8 and temperature 0.9\n{text}") == []
+    assert false_comments(f"# top_p 0.7\n{text}") == ["1: top_p 0.7"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_that_comments_name_are_set(name: str):
+    assert false_comments((ROOT / "pipelines" / f"{name}.yaml").read_text()) == []
