@@ -63,6 +63,11 @@ def test_irpo_samples_hotter_in_its_last_two_rounds(tmp_path: Path):
     ]  # fmt: skip
 
 
+def test_irpo_pairs_the_datas_own_solutions_too(tmp_path: Path):
+    rows = paper(tmp_path, "irpo").step("irpo/round_02/pairs").inputs["rows"]
+    assert rows == ("irpo/round_02/verified", "irpo/start/solutions")
+
+
 def test_spin_learns_slower_in_its_last_two_rounds_and_nearer_to_the_opponent_in_the_last(tmp_path: Path):
     plan = paper(tmp_path, "spin")
     assert [settings(plan, f"spin/round_0{number}/checkpoint", "beta", "learning_rate") for number in (1, 2, 3, 4)] == [
