@@ -136,3 +136,28 @@ def test_better_against_worse_pairs_every_score_with_every_lower_one(lab: Lab) -
     assert pairs() == every
     assert len(pairs(count=3)) == 3 and {*pairs(count=3)} < {*every}
     assert len(pairs(pairs_per_prompt=2)) == 2
+
+
+def test_the_datas_own_solutions_stand_beside_samples_in_selections(lab: Lab) -> None:
+    drawn = samples({"a": "pf", "b": "ff"}, score=lambda prompt, index: float(prompt == "a" and index == 0))
+    prompts = {row["prompt_id"]: row["prompt"] for row in drawn}
+    own = [
+        {"prompt_id": name, "prompt": text, "completion": f"the solution of {name}", "verdict": "pass", "score": 1.0}
+        for name, text in prompts.items()
+    ]
+    both = {"rows": (lab.put("round_01/verified", drawn), lab.put("start/solutions", own))}
+    pairs = rows_of(
+        lab.run("select", "round_01/pairs", both, sql="correct_against_incorrect", pairs_per_prompt=4, reuse=True)[""]
+    )
+    assert {tuple(row["parents"]) for row in pairs} == {("a-0", "a-1"), ("a", "a-1"), ("b", "b-0"), ("b", "b-1")}
+    made = lab.run("select", "round_01/filtered", both, sql="above_threshold", threshold=0.5)
+    assert sorted(row["completion"] for row in rows_of(made[""])) == sorted(
+        [drawn[0]["completion"], *(row["completion"] for row in own)]
+    )
+    assert {row["sample_id"] for row in rows_of(made["dropped"])} == {"a-1", "b-0", "b-1"}
+    duels = lab.run("select", "round_01/duels", both, sql="duels")[""]
+    judged = [{**row, "score": float(row["completion"].startswith("the solution"))} for row in rows_of(duels)]
+    scored = lab.run(
+        "select", "round_01/scored", {**both, "children": lab.put("round_01/compared", judged)}, sql="score_of_children"
+    )
+    assert {row["prompt_id"]: row["score"] for row in rows_of(scored[""]) if row["sample_id"] is None} == {"a": 1.0, "b": 1.0}
