@@ -218,6 +218,18 @@ def test_adapter_without_base_or_with_other_settings_is_an_error(init: Path, ada
     assert not (tmp_path / "out").exists()
 
 
+def test_adapter_that_goes_on_keeps_its_layers(init: Path, adapter: Path, tmp_path: Path) -> None:
+    few = replace(SETTINGS, lora=replace(LORA, target_modules=("q_proj", "v_proj")))
+    with pytest.raises(EngineError, match=r"\('q_proj', 'v_proj'\) for an adapter that sits on .*, too, expected the layers"):
+        train_sft(adapter, words(8), few, tmp_path / "out", base=init)
+    train_sft(init, words(8), few, tmp_path / "few")
+    with pytest.raises(EngineError, match=r"'all-linear' for an adapter that does not sit on .*layers.0.mlp.down_proj"):
+        train_sft(tmp_path / "few", words(8), replace(SETTINGS, lora=LORA), tmp_path / "out", base=init)
+    same = replace(few, lora=replace(LORA, target_modules=("v_proj", "q_proj")))
+    assert train_sft(tmp_path / "few", words(8), same, tmp_path / "on", base=init).steps == 4
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_target_modules_are_an_error(init: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, lora=LoraSettings(rank=2, alpha=2, target_modules=("nothing",)))
     with pytest.raises(EngineError, match="nothing"):

@@ -17,7 +17,7 @@ from tests.unit.tiny_models import in_order, put_model, tiny_model, weights, wor
 SHORT = {"steps": 2, "batch_size": 8, "threads": 1}
 PAIRS = [
     {"sample_id": f"s{index}", "prompt": f"{word}=", "chosen": in_order(word), "rejected": word, "lead": 0.5 * (index % 2)}
-    for index, word in enumerate(words(16))
+    for index, word in enumerate([word for word in words(24) if in_order(word) != word][:16])
 ]  # fmt: skip
 LABELS = [
     {
@@ -186,6 +186,25 @@ def test_trainer_refuses_weights_and_margins_that_are_no_finite_numbers(
     message = rf"1 of 16 rows have no finite number in 'worth', the first of them \(row 3\) {worth!r}"
     with pytest.raises(DataError, match=message):
         lab.run(use, "round_01/checkpoint", {"rows": rows, "init": rows}, **{setting: "worth", **SHORT})
+
+
+@pytest.mark.parametrize("use", ["dpo", "orpo", "reward_model"])
+def test_pairs_with_equal_sides_are_left_out_counted_and_told(
+    lab: Lab, checkpoint: Path, use: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init = put_model(lab, "start/checkpoint", checkpoint)
+
+    def trained(rows: list[dict[str, object]]) -> str:
+        made = lab.run(use, "round_01/checkpoint", {"rows": lab.put("round_01/pairs", rows), "init": init}, **SHORT)[""]
+        return weights(made.directory)
+
+    without = trained(PAIRS)
+    assert "equal" not in lab.counts
+    assert trained([{**row, "rejected": row["chosen"]} for row in PAIRS[:3]] + PAIRS) == without
+    assert (lab.counts["in"], lab.counts["equal"]) == (len(PAIRS) + 3, 3)
+    assert f"3 of {len(PAIRS) + 3} pairs have equal sides; they are left out" in capsys.readouterr().err
+    with pytest.raises(DataError, match="all 3 pairs have equal sides, which prefer nothing"):
+        trained([{**row, "rejected": row["chosen"]} for row in PAIRS[:3]])
 
 
 def test_trainer_refuses_gaps_and_no_rows(lab: Lab) -> None:

@@ -29,6 +29,7 @@ def trainable_model(init: Path, base: Path | None, settings: TrainingSettings) -
     if is_adapter(init):
         _require_same_adapter(init, settings.lora)
         adapted = load_adapted_model(init, base, torch.float32, trainable=True, quantize=quantize)
+        _require_same_layers(adapted, init, cast("LoraSettings", settings.lora))
         require_causal(adapted)
         return adapted
     model = load_full_model(init, torch.float32, quantize)
@@ -67,3 +68,31 @@ def _require_same_adapter(init: Path, lora: LoraSettings | None) -> None:
             f"{init}: got lora (rank, alpha, dropout) {got} for an adapter made with {expected}, expected the same. "
             "Set lora to the adapter's own values, or start from a full model."
         )
+
+
+def _require_same_layers(model: PeftModel, init: Path, lora: LoraSettings) -> None:
+    adapted = {name for name, module in model.named_modules() if hasattr(module, "lora_A")}
+    named = _named(model, lora)
+    missing, extra = sorted(named - adapted), sorted(adapted - named)
+    if missing or extra:
+        found = f"does not sit on {missing[0]}" if missing else f"sits on {extra[0]}, too"
+        raise EngineError(
+            f"{init}: got lora.target_modules {lora.target_modules!r} for an adapter that {found}, expected the layers that it "
+            "sits on. Set target_modules to the adapter's own, or start from a full model."
+        )
+
+
+def _named(model: PeftModel, lora: LoraSettings) -> set[str]:
+    """The modules of an adapted model that `lora` names; modules inside an adapted one are not looked at."""
+    modules = {name: module for name, module in model.named_modules() if "lora_" not in name and not name.endswith("base_layer")}
+    if not isinstance(lora.target_modules, str):
+        return {name for name in modules if any(name == one or name.endswith(f".{one}") for one in lora.target_modules)}
+    head = cast(Any, model).get_base_model().get_output_embeddings()
+    return {name for name, module in modules.items() if _is_linear(module) and module is not head}
+
+
+def _is_linear(module: Any) -> bool:
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(getattr(module, "base_layer", module), torch.nn.Linear | Conv1D)

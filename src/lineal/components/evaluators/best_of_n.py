@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from annotated_types import Ge
 from pydantic import model_validator
 
 from lineal.components.base import LANGUAGE_MODEL, REWARD_MODEL, AnyModelRef, Columns, Output, Workspace, merged
@@ -18,6 +17,7 @@ from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluatio
 from lineal.components.evaluators.pass_at_k import pass_at_k
 from lineal.components.generators.drawing import Draw
 from lineal.components.generators.stopping import stop_texts
+from lineal.components.generators.temperatures import Temperature, TopK, TopP, require_different_draws
 from lineal.components.trainers.ends import EndsSetting, answers_with_ends
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
@@ -67,11 +67,16 @@ class BestOfN(JudgedDraws):
     score_by: Literal["likelihood", "likelihood_per_token", "reward"] = "likelihood"
     samples: Positive
     k: Ks | None = None
-    temperature: Annotated[float, Ge(0)] = 1.0
-    top_p: float = 1.0
-    top_k: Annotated[int, Ge(0)] = 0
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
     extract: Pattern | None = None
     ends: EndsSetting = True
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> Self:
+        require_different_draws(self.samples, self.temperature)
+        return self
 
     @model_validator(mode="after")
     def _enough_samples(self) -> Self:

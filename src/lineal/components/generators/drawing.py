@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from annotated_types import Ge
+from pydantic import model_validator
 
 from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.stopping import StopSetting, stop_texts
+from lineal.components.generators.temperatures import Temperature, TopK, TopP, require_different_draws
 from lineal.data.conversations import MESSAGE_COLUMNS, Prompt, plain_values, prompt_of, require_answerable
 from lineal.data.ids import canonical_json, digest_of, id_of_list, seed_of_list
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
@@ -60,12 +61,17 @@ class RowSampler(Component):
     model: SamplerRef
     rows: RowsRef
     samples: Positive = 1
-    temperature: Annotated[float, Ge(0)] = 1.0
-    top_p: float = 1.0
-    top_k: Annotated[int, Ge(0)] = 0
+    temperature: Temperature = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
     max_tokens: Positive = 64
     chat: bool = False
     stop: StopSetting = None
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> Self:
+        require_different_draws(self.samples, self.temperature)
+        return self
 
     @property
     def sampling(self) -> SamplingSettings:

@@ -6,14 +6,14 @@ The row keeps the prompt without the hint, so what a trainer reads never holds i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from annotated_types import Ge
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from lineal.components.base import Columns, Component, Output, Role, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.components.generators.stopping import StopSetting, stop_texts
+from lineal.components.generators.temperatures import Temperature, require_different_draws
 from lineal.components.generators.template import Template
 from lineal.data.conversations import Prompt, prompt_of, reworded
 from lineal.engines.factory import open_sampler
@@ -45,10 +45,15 @@ class Rationalize(Component):
     prompts: RowsRef
     hint: str = "{prompt} ({answer})"
     samples: Positive = 1
-    temperature: Annotated[float, Ge(0)] = 0.0
+    temperature: Temperature = 0.0
     max_tokens: Positive = 64
     chat: bool = False
     stop: StopSetting = None
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> Self:
+        require_different_draws(self.samples, self.temperature)
+        return self
 
     @field_validator("hint")
     @classmethod

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from annotated_types import Ge
 from pydantic import Field, model_validator
 
 from lineal.components.base import Columns, Output, Role, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.drawing import Draw, draw_rows, require_distinct_prompts, sampled_columns
 from lineal.components.generators.framing import Framing
 from lineal.components.generators.stopping import stop_texts
+from lineal.components.generators.temperatures import Temperatures, TopK, TopP, require_different_draws
 from lineal.data.conversations import Prompt, prompt_of, reworded, shown_prompt
 from lineal.engines.factory import open_sampler
 from lineal.engines.sampling import SamplingSettings
@@ -55,14 +55,19 @@ class Sample(Framing):
     model: SamplerRef
     prompts: RowsRef
     samples: Positive = 1
-    temperature: float | list[float] = 1.0
-    top_p: float = 1.0
-    top_k: Annotated[int, Ge(0)] = 0
+    temperature: Temperatures = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
     max_tokens: Positive = 64
     row_prompt: Annotated[Literal["asked", "own"], Field(exclude_if=lambda value: value == "asked")] = "asked"
     hint: str | None = None
     seed_by: str | None = None
     token_ids: KeepsIds = False
+
+    @model_validator(mode="after")
+    def _draws_differ(self) -> Self:
+        require_different_draws(self.samples, self.temperature)
+        return self
 
     @model_validator(mode="after")
     def _one_frame(self) -> Self:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from lineal.engines.training_execution import Execution
 
 START = "start"
+EQUAL = "equal"
+"""In a training's counts: pairs that were left out, since their sides are equal."""
 IDS_OF = {"completion": "token_ids", "chosen": "chosen_token_ids", "rejected": "rejected_token_ids"}
 """By a column of texts, the ids that it was sampled as."""
 AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, *IDS_OF.values())
@@ -75,7 +77,7 @@ class Trainer(Component):
     learning_rate: LearningRate = 1e-3
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup: Warmup = 0.05
-    weight_decay: Annotated[float, Ge(0)] = 0.01
+    weight_decay: Annotated[float, Ge(0), Le(1)] = 0.01
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.99
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
     max_tokens: Positive | None = None
@@ -149,7 +151,7 @@ class Trainer(Component):
 
     def learn(self, step: Workspace, rows: int, train: Callable[[Path, Progress], TrainingReport]) -> None:
         """Runs `train` into the main output under the step's progress; the fake engine writes a stand-in instead."""
-        step.counts.update({"in": rows})
+        step.counts["in"] = rows + step.counts.get(EQUAL, 0)
         if step.compute.engine == "fake":
             _fake(step)
             return

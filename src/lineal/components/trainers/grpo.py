@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt
 from pydantic import Field, PrivateAttr, model_validator
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import require_distinct_prompts
 from lineal.components.generators.sample import KeepsIds
+from lineal.components.generators.temperatures import TopK, TopP, Warm
 from lineal.components.trainers.base import LearningRate, Trainer
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, checkpoint_in
@@ -70,9 +71,9 @@ class Grpo(Trainer):
     init: ModelRef
     rewards: Annotated[dict[str, str | dict[str, Any]], Field(min_length=1)]
     samples: Annotated[int, Ge(2)] = 8
-    temperature: Annotated[float, Gt(0)] = 1.0
-    top_p: Annotated[float, Gt(0), Le(1)] = 1.0
-    top_k: Annotated[int, Ge(0)] = 0
+    temperature: Warm = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
     max_tokens: Positive = 64
     updates_per_generation: Positive = 1
     iterations: Positive = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 from pydantic import Field
@@ -30,9 +30,10 @@ class Lora(Strict):
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
     quantize: Literal["4bit"] | None = Field(default=None, exclude_if=lambda value: value is None)
 
-    def shape(self) -> dict[str, float]:
+    def shape(self) -> dict[str, Any]:
         """What an adapter keeps while it is trained on."""
-        return {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
+        layers = self.target_modules if isinstance(self.target_modules, str) else sorted(self.target_modules)
+        return {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout, "target_modules": layers}
 
     def settings(self) -> LoraSettings:
         """As the engine takes it."""

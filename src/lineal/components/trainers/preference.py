@@ -9,11 +9,13 @@ from annotated_types import Ge, Gt
 from pydantic import Field
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace, merged
-from lineal.components.trainers.base import LearningRate, Trainer, answers_of, complete_rows, weights_of
+from lineal.components.trainers.base import EQUAL, LearningRate, Trainer, answers_of, complete_rows, weights_of
 from lineal.components.trainers.ends import Ends, EndsSetting
 from lineal.components.trainers.lora import Lora
 from lineal.data.conversations import prompts_of
+from lineal.data.progress import say
 from lineal.engines.factory import base_of
+from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
@@ -96,13 +98,27 @@ def checkpoint_in(step: Workspace, field: str) -> Checkpoint:
 
 
 def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, margin: str | None = None) -> list[Preference]:
-    """The pairs of the input `rows`, with the weights and margins of two columns."""
+    """The pairs of the input `rows`, with the weights and margins of two columns.
+
+    Pairs whose sides are equal prefer nothing: they are left out, counted as `equal`, and told.
+
+    Raises:
+        DataError: there are no pairs, or all have equal sides.
+    """
     from lineal.engines.preference_training import Preference
 
     table = complete_rows(step, pair_columns(weight, margin))
     columns = [answers_of(table, name, ends) for name in ("chosen", "rejected")]
     numbers = [weights_of(table, column) for column in (weight, margin)]
-    return [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, strict=True)]
+    pairs = [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, strict=True)]
+    different = [pair for pair in pairs if pair.chosen != pair.rejected]
+    equal = len(pairs) - len(different)
+    if not different:
+        raise DataError(f"{step.step}: all {equal:,} pairs have equal sides, which prefer nothing. Look at what made the pairs")
+    if equal:
+        say(f"warning: {step.step}: {equal:,} of {len(pairs):,} pairs have equal sides; they are left out", step.progress_file)
+        step.counts[EQUAL] = equal
+    return different
 
 
 def pair_columns(*more: str | None) -> Columns:

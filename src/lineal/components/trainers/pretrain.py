@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
 from annotated_types import Gt
+from pydantic import model_validator
 
 from lineal.components.base import Columns, Output, Workspace
 from lineal.components.trainers.base import LearningRate, SupervisedTrainer, Target
@@ -35,6 +36,14 @@ class Pretrain(SupervisedTrainer):
     tie_embeddings: bool = True
     max_positions: Positive = 256
     characters: str = PRINTABLE
+
+    @model_validator(mode="after")
+    def _shape_is_possible(self) -> Self:
+        if isinstance(self.hidden_size, int) and isinstance(self.heads, int) and self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size is {self.hidden_size}, but must be a multiple of 2 * heads ({2 * self.heads})")
+        if isinstance(self.characters, str) and len(set(self.characters)) < max(1, len(self.characters)):
+            raise ValueError("characters must name at least one, and each once")
+        return self
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL)}
