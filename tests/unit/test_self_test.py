@@ -134,6 +134,14 @@ def test_the_self_test_draws_no_random_number_and_takes_a_blink(tmp_path: Path) 
     assert time.process_time() - start < 1  # 10 ms on a free core
 
 
+def test_a_model_whose_large_logits_hardly_differ_passes(tmp_path: Path) -> None:
+    from tests.unit.test_whole_checkpoints import tensors
+
+    checkpoint = model_of(tmp_path / "model", "llama")
+    tensors(lambda found: found["lm_head.weight"].mul_(1e-5).add_(1.0))(checkpoint)
+    Sampler(checkpoint, "cpu")
+
+
 def test_every_engine_of_this_process_tests_what_it_loads(tmp_path: Path) -> None:
     checkpoint = shutil.copytree(model_of(tmp_path / "model", "rwkv"), tmp_path / "copy")
     for engine in (Sampler, LikelihoodScorer):

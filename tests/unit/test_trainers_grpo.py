@@ -101,6 +101,20 @@ def test_rollouts_keep_the_ids_that_were_drawn_where_they_are_asked_for(lab: Lab
 
 
 @pytest.mark.model
+def test_rollouts_hold_no_ids_without_a_token(lab: Lab, checkpoint: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from transformers import AutoModelForCausalLM
+
+    padded, tokenizer = shutil.copytree(checkpoint, tmp_path / "padded"), load_tokenizer(checkpoint)
+    model = AutoModelForCausalLM.from_pretrained(str(checkpoint))
+    model.resize_token_embeddings(len(tokenizer) + 100, mean_resizing=False)
+    model.save_pretrained(str(padded))
+    made = lab.run("grpo", "round_01/padded", inputs_of(lab, padded), 1, **{**SHORT, "steps": 1}, token_ids=True)
+    assert max(token for row in rows_of(made["rollouts"]) for token in row["token_ids"]) < len(tokenizer)
+
+
+@pytest.mark.model
 def test_rewards_are_what_the_verifier_says_of_the_rows_anew(lab: Lab, checkpoint: Path) -> None:
     settings = {**SHORT, "rewards": {"ends": ENDS}}
     made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings)["rollouts"]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from lineal.engines.checkpoints import load_reward_model, require_sound, write_full_model
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
+from lineal.engines.decoding import Decoded
+from lineal.engines.sampling import Request, Sampler, SamplingSettings, completions_of
 from lineal.engines.scoring import LikelihoodScorer, RewardScorer
 from lineal.engines.tokens import character_tokenizer
 from lineal.engines.training import Example, LoraSettings, ModelShape, TrainingSettings, initialise, train_sft
@@ -171,7 +172,7 @@ DAMAGED: list[tuple[str, Damage, str]] = [
     ("untied", config(head_dim=8), r"q_proj.weight \[8, 8\] instead of \[16, 8\]"),
     ("untied", config(attention_bias=True), "8 missing .model.layers.0.self_attn.k_proj.bias"),
     ("untied", config(mlp_bias=True), "6 missing .model.layers.0.mlp.down_proj.bias"),
-    ("untied", config(model_type="qwen2"), "6 missing .model.layers.0.self_attn.k_proj.bias"),
+    ("untied", config(model_type="olmo2"), "missing .model.layers.0.post_feedforward_layernorm.weight"),
     ("untied", config(model_type="gpt2"), "missing .transformer.h.0"),
     ("tied", config(tie_word_embeddings=False), r"1 missing \(lm_head.weight\)"),
     ("untied", holding(float("nan"), f"{LAYER}.mlp.up_proj.weight"), f"{LAYER}.mlp.up_proj.weight holds 1 of 96"),
@@ -319,7 +320,7 @@ GOOD: dict[str, tuple[str, Damage]] = {
     "gpt2 without prefix": ("untied", without_prefix),
     "gpt_neox": ("untied", architecture("gpt_neox")),
     "opt": ("untied", architecture("opt", ffn_dim=12, word_embed_proj_dim=8)),
-    "qwen2": ("untied", architecture("qwen2", num_key_value_heads=1)),
+    "olmo2": ("untied", architecture("olmo2", num_key_value_heads=1)),
     "phi": ("untied", architecture("phi", num_key_value_heads=2)),
     "bloom": ("untied", architecture("bloom", n_head=2, n_layer=2)),
     "falcon": ("untied", architecture("falcon")),
@@ -329,14 +330,16 @@ GOOD: dict[str, tuple[str, Damage]] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_whole_checkpoint_runs(whole: Path, tmp_path: Path, name: str) -> None:
+def test_a_whole_checkpoint_runs(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
     kind, change = GOOD[name]
     directory = tmp_path / "good"
     shutil.copytree(whole / kind, directory)
     change(directory)
+    capfd.readouterr()
     if kind != "adapter":
         require_sound(directory)
     run(kind, directory, whole / "untied")
+    assert "[transformers]" not in capfd.readouterr().err
 
 
 def test_a_padded_vocabulary_has_ids_that_are_never_drawn(whole: Path, tmp_path: Path) -> None:
@@ -352,14 +355,16 @@ def test_a_padded_vocabulary_has_ids_that_are_never_drawn(whole: Path, tmp_path:
     assert texts
 
 
-def test_logits_that_overflow_are_an_error_where_they_are_drawn(whole: Path, tmp_path: Path) -> None:
+def test_logits_that_overflow_are_an_error_where_they_are_seen(whole: Path, tmp_path: Path) -> None:
     directory = shutil.copytree(whole / "untied", tmp_path / "huge")
     tensors(lambda found: found["lm_head.weight"].fill_(3e38))(directory)
     tensors(lambda found: found["model.norm.weight"].fill_(3e38))(directory)
-    with pytest.raises(EngineError, match=rf"{directory}: the model gives a text the log-probability (nan|-?inf)"):
-        run("untied", directory, whole)
-    with pytest.raises(EngineError, match=rf"{directory}: the model gives a text the log-probability (nan|-?inf)"):
-        LikelihoodScorer(directory, "cpu").score([("ab=", "ba")])
+    for engine in (Sampler, LikelihoodScorer):
+        with pytest.raises(EngineError, match=f"{directory}: llama gives logits that are not finite"):
+            engine(directory, "cpu")
+    drawn = [Decoded([5, 2], True, float("nan"))]
+    with pytest.raises(EngineError, match="the model gives a text the log-probability nan"):
+        list(completions_of(TOKENIZER, drawn, [None], SamplingSettings()))
 
 
 def test_a_new_head_is_all_that_a_reward_model_adds(whole: Path, tmp_path: Path) -> None:
