@@ -141,7 +141,7 @@ def test_status_tells_what_several_finished_steps_share_once(made):
         log.write_text(json.dumps({**json.loads(log.read_text()), "source_digest": "of another text"}))
     told = CliRunner().invoke(status, obj=made).stdout
     assert told.count("the source of sample version 1 changed") == 1
-    assert told.count("done     [1]") == 2
+    assert told.count("done      [1]") == 2
 
 
 def test_status_tells_which_key_changed_and_what_follows(made):

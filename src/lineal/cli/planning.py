@@ -61,9 +61,11 @@ def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool
 @rev_option
 @click.pass_obj
 def status(directory: Path, selection: tuple[str, ...], as_json: bool, rev: str | None) -> None:
-    """Say for each step whether it is done, stale (and exactly why) or missing."""
+    """Say for each step whether it is done, recorded but not here, stale (and exactly why) or missing."""
     with plan_to_look_at(opened_project(directory, rev)) as made:
         _say_status(made, selection, as_json)
+        if rev is None and not selection and not as_json:
+            _say_leftovers(made)
 
 
 def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
@@ -77,16 +79,26 @@ def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(fields, indent=2))
         return
     width = max(len(entry.key) for entry in found)
-    colours = {State.DONE: "green", State.STALE: "yellow", State.MISSING: "red"}
+    colours = {State.DONE: "green", State.RECORDED: "cyan", State.STALE: "yellow", State.MISSING: "red"}
     told = Counter(reason for entry in found if entry.state is State.DONE for reason in entry.reasons)
     notes = {reason: f"[{number}]" for number, reason in enumerate((one for one in told if told[one] > 1), start=1)}
     for entry in found:
         reasons = "; ".join(notes.get(reason, reason) for reason in entry.reasons)
-        click.echo(f"{entry.key:<{width}}  {click.style(f'{entry.state:<7}', fg=colours[entry.state])}  {reasons}".rstrip())
+        click.echo(f"{entry.key:<{width}}  {click.style(f'{entry.state:<8}', fg=colours[entry.state])}  {reasons}".rstrip())
     for reason, number in notes.items():
         click.echo(f"{number} {reason}")
     loose = [entry for entry in found if entry.unrecorded]
     if loose:
         click.echo(f"{len(loose)} done that lineal run records again and does not make ({loose[0].key}: {loose[0].unrecorded})")
-    totals = ", ".join(f"{sum(e.state == state for e in found)} {state}" for state in State)
+    counts = {state: sum(entry.state == state for entry in found) for state in State}
+    totals = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state is not State.RECORDED)
     click.echo(f"{len(found)} steps: {totals}")
+
+
+def _say_leftovers(made: Plan) -> None:
+    from lineal.orchestrate.pruning import leftovers_of
+
+    found = leftovers_of(made.project)
+    if found:
+        rest = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        click.echo(f"left over, planned by no pipeline: {found[0]}{rest}. See and clear: lineal prune --dry-run")

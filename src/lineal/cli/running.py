@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lineal.plan import Plan, Step
     from lineal.recipe.project import Project
-    from lineal.step.status import Act
+    from lineal.step.status import Act, StepStatus
 
 
 @click.command()
@@ -53,10 +53,16 @@ def step(directory: Path, key: str, component: str | None) -> None:
 @click.option(
     "--accept-changes", "accept", is_flag=True, help="Let work that came out with other bytes than recorded replace the record."
 )
+@click.option("--pull", "pulls", is_flag=True, help="First bring what is recorded and not here from DVC's remote.")
+@click.option("--remake", is_flag=True, help="Make again what of SELECTION is recorded and not here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the steps that ran (or would run), and what each came to.")
 @click.pass_obj
-def run(directory: Path, selection: tuple[str, ...], dry_run: bool, accept: bool, as_json: bool) -> None:
+def run(
+    directory: Path, selection: tuple[str, ...], dry_run: bool, accept: bool, pulls: bool, remake: bool, as_json: bool
+) -> None:
     """Bring SELECTION (keys, prefixes or globs; default: everything) up to date, through Dagster and DVC.
+
+    What dvc.lock records and is not here counts as up to date, unless something that is to be made reads it.
 
     Exit status 3: all was made but what waits for a file that people or other programs write.
     """
@@ -72,8 +78,13 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool, accept: bool
     if not dry_run and write_dvc_yaml(plan):
         click.echo(f"dvc.yaml written: {len(plan.steps)} stages", err=as_json)
     chosen = plan.select(selection) if selection else list(plan.steps.values())
-    acts = to_do(plan, decide(plan, accept), chosen)
+    decided = decide(plan, accept)
+    acts = to_do(plan, decided, chosen, remake)
+    if pulls and not dry_run and _pull(plan, decided, chosen, acts[Act.MAKE]):
+        decided = decide(plan, accept)
+        acts = to_do(plan, decided, chosen, remake)
     ready, waiting = held_up(plan, [step for step in plan.steps.values() if step in (*acts[Act.RESTORE], *acts[Act.MAKE])])
+    _say_what_could_be_pulled(decided, acts[Act.MAKE])
     if not dry_run:
         _record(plan, acts[Act.RECORD], accept)
     if as_json:
@@ -95,7 +106,9 @@ def run(directory: Path, selection: tuple[str, ...], dry_run: bool, accept: bool
         _materialize(project, plan, ready, accept)
         _say_what_came_out(plan)
     elif not waiting:
-        click.echo(f"nothing to do: {len(chosen)} steps are up to date")
+        click.echo(f"nothing to do: {len(chosen)} steps are up to date{_elsewhere(decided, chosen)}")
+    if not dry_run:
+        _write_records(project)
     if waiting and not dry_run:
         _tell_dagster(project, plan)
     if waiting:
@@ -113,6 +126,45 @@ def _record(plan: Plan, steps: list[Step], accept: bool) -> None:
         project.reproduce(plan, step, accept)
     count = f"{len(steps)} finished step{'s' if len(steps) > 1 else ''}"
     click.echo(f"recorded again, not made again: {count} that dvc.lock or DVC's cache did not have as they are", err=True)
+
+
+def _pull(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step], making: list[Step]) -> bool:
+    """Brings what is recorded and not here into DVC's cache; says whether there was any."""
+    from lineal.orchestrate.pulling import pull, wanted_from_remote
+
+    wanted = wanted_from_remote(plan, decided, chosen, making)
+    lacking = pull(plan.project.root, wanted) if wanted else []
+    if wanted:
+        click.echo(f"pulled: {len(wanted) - len(lacking)} of {len(wanted)} artifacts that were not here", err=True)
+    if lacking:
+        rest = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        click.echo(f"warning: not on DVC's remote: {lacking[0]}{rest}. Make it again: lineal run --remake {lacking[0]}", err=True)
+    return bool(wanted)
+
+
+def _say_what_could_be_pulled(decided: Mapping[str, StepStatus], making: list[Step]) -> None:
+    """Before what is recorded is made again: that it need not be."""
+    from lineal.step.status import State
+
+    again = [step.key for step in making if decided[step.key].state is State.RECORDED]
+    if again:
+        rest = f" and {len(again) - 1} more" if len(again) > 1 else ""
+        click.echo(f"recorded, not here, and needed: {again[0]}{rest}. lineal run --pull brings what DVC's remote has", err=True)
+
+
+def _elsewhere(decided: Mapping[str, StepStatus], chosen: list[Step]) -> str:
+    from lineal.step.status import State
+
+    count = sum(decided[step.key].state is State.RECORDED for step in chosen)
+    return f", {count} of them recorded and not here (lineal run --pull)" if count else ""
+
+
+def _write_records(project: Project) -> None:
+    """Writes records of what was made when there were none, or outside lineal."""
+    from lineal.orchestrate.dvc_lock import locked_artifacts
+    from lineal.orchestrate.recording import write_records
+
+    write_records(project, locked_artifacts(project.root))
 
 
 def _act(acts: Mapping[Act, list[Step]], step: Step) -> Act:
@@ -229,6 +281,7 @@ def sync(directory: Path) -> None:
 
     project = open_project(find_root(directory))
     use_project_instance(project.root)
+    _write_records(project)
     reported = report(make_plan(project))
     click.echo(f"{len(reported)} materializations reported to Dagster")
 

@@ -62,6 +62,16 @@ def is_known(project: Project, key: str) -> bool:
     return lies_here(project, key) or (md5 is not None and record_directory(project.root, key, md5).is_dir())
 
 
+def known_artifact(project: Project, key: str) -> Artifact | None:
+    """An artifact that is here, or of which the record is; none where that is not to be believed, or bytes are half here."""
+    if project.directory(key).exists() and not lies_here(project, key):
+        return None
+    try:
+        return open_known(project, key) if is_known(project, key) else None
+    except ArtifactError:
+        return None
+
+
 def lies_here(project: Project, key: str) -> bool:
     """Whether an artifact's own manifest is here."""
     return (project.directory(key) / MANIFEST).exists()

@@ -14,6 +14,7 @@ from typing import Any
 from lineal.audit.verify import file_problems, manifest_problems
 from lineal.data.digests import Digests
 from lineal.data.manifest import Manifest
+from lineal.data.records import known_artifact
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.orchestrate.dvc_lock import DVC_LOCK
@@ -37,10 +38,26 @@ def decide(plan: Plan, accept: bool = False) -> dict[str, StepStatus]:
     return Decisions(plan, accept).of_all()
 
 
-def to_do(plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step]) -> dict[Act, list[Step]]:
-    """What brings the chosen steps up to date, they and what they are made from, by what is to be done."""
-    wanted = plan.with_upstream(chosen)
-    return {act: [step for step in wanted if decided[step.key].act is act] for act in Act}
+def to_do(plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step], remade: bool = False) -> dict[Act, list[Step]]:
+    """What brings the chosen steps up to date, they and what they are made from, by what is to be done.
+
+    What is known by its record alone is made again only where one of them is made from it.
+
+    Args:
+        plan: the plan.
+        decided: what is to be done about every step.
+        chosen: the steps.
+        remade: whether those of the chosen ones that are known by their records alone are to be made again.
+    """
+    asked = list(chosen)
+    wanted = plan.with_upstream(asked)
+    acts = {step.key: Act.NONE if decided[step.key].state is State.RECORDED else decided[step.key].act for step in wanted}
+    if remade:
+        acts |= {step.key: Act.MAKE for step in asked if decided[step.key].state is State.RECORDED}
+    for step in reversed(wanted):
+        if acts[step.key] is Act.MAKE:
+            acts |= {one.key: Act.MAKE for one in plan.upstream(step) if decided[one.key].state is State.RECORDED}
+    return {act: [step for step in wanted if acts[step.key] is act] for act in Act}
 
 
 class Decisions:
@@ -62,14 +79,16 @@ class Decisions:
     def of_all(self) -> dict[str, StepStatus]:
         """By key, every step's state and what brings it up to date."""
         damage = self._damage(self._plan.steps.values())
-        found = status_of(self._plan, damage, self._kept, lambda one: not self._accept and one.key not in self._doubted)
+        found = status_of(
+            self._plan, damage, self._kept, lambda one: not self._accept and one.key not in self._doubted, self._known
+        )
         decided = {entry.key: self._with_record(entry) for entry in found}
         self._digests.save()
         return decided
 
     def of(self, step: Step) -> StepStatus:
         """The same for one step, whose inputs are taken as they lie here."""
-        found = self._with_record(status_of_one(self._plan, step, self._damage([step]), self._kept))
+        found = self._with_record(status_of_one(self._plan, step, self._damage([step]), self._kept, self._known))
         self._digests.save()
         return found
 
@@ -83,11 +102,14 @@ class Decisions:
         made = [Artifact(key, self._root, manifest) for key, (_, manifest) in found.items() if manifest is not None]
         if len(made) < len(found):
             return {} if next(self._changed(step), None) else found
-        same = status_of_one(self._plan, step, {}, {one.key: one for one in made}.get).act is not Act.MAKE
+        same = status_of_one(self._plan, step, {}, {one.key: one for one in made}.get, self._known).act is not Act.MAKE
         return found if same else {}
 
     def _kept(self, key: str) -> Artifact | None:
         return self._record.kept(key, self._digests)
+
+    def _known(self, key: str) -> Artifact | None:
+        return known_artifact(replace(self._plan.project, recorded=self._record.recorded), key)
 
     # -- what lies here -----------------------------------------------------------------------------------------------
 

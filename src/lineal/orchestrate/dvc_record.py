@@ -113,6 +113,10 @@ class DvcRecord:
         text = _listing_of(directory, digests)
         return text if _named(text) == md5 else None
 
+    def objects(self, md5: str) -> dict[str, Path]:
+        """By MD5, where the cache has (or would have) a directory's files, and the list of them."""
+        return {one: self._object(one) for one in (md5, *(self._listing(md5) or {}).values())}
+
     def _object(self, md5: str) -> Path:
         return self._cache / md5[:2] / md5[2:]
 

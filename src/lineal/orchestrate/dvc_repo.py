@@ -179,9 +179,10 @@ class DvcProject:
             return self._make(plan, step, stage, before, {} if accept else decisions.recorded(step))
         if act is Act.RESTORE:
             stage.checkout(force=True)
-        stage.save()
-        stage.commit()
-        self._record(stage)
+        if all(dependency.exists for dependency in stage.deps):  # else its entry stands: an input is known by its record alone
+            stage.save()
+            stage.commit()
+            self._record(stage)
         return Outcome.RESTORED if act is Act.RESTORE else Outcome.RECORDED
 
     def _make(self, plan: Plan, step: Step, stage: PipelineStage, before: int, recorded: Recorded) -> Outcome:

@@ -14,6 +14,7 @@ from lineal.errors import ProjectError, UsageError, did_you_mean
 from lineal.recipe.compute import Compute, Positive, Strict
 from lineal.recipe.document import Document, declaration_error, read_document
 from lineal.recipe.pipeline import PAPER, Pipeline, read_pipeline
+from lineal.recipe.retain import Retain
 from lineal.recipe.retraction_files import read_retractions
 from lineal.recipe.retractions import Retractions
 from lineal.recipe.seeds import SEED_MARK, declared_name
@@ -71,6 +72,7 @@ class Params(Strict):
         pipelines: per pipeline, its own rounds, profile and seed or seeds.
         compute: execution settings.
         contamination: how the blocking check looks for evaluation prompts among training rows.
+        retain: what of the rounds `lineal prune` leaves on disk; execution, not identity: what goes can be made again.
     """
 
     seed: Seed = 0
@@ -81,6 +83,7 @@ class Params(Strict):
     pipelines: dict[str, PipelineParams] = {}
     compute: Compute = Compute()
     contamination: Contamination = Contamination()
+    retain: Retain = Retain()
 
     @model_validator(mode="after")
     def _one_kind_of_seed(self) -> Params:

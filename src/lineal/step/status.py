@@ -6,7 +6,6 @@ Reads manifests only, so it is quick; where rows are retracted, also the rows th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -23,6 +22,8 @@ from lineal.step.waiting import why_waiting
 
 Kept = Callable[[str], Artifact | None]
 """By key, an artifact that is recorded and can be brought here as it is."""
+NOT_HERE = "not here: lineal run --pull"
+"""What a step says of itself that is up to date by its record, while its bytes are elsewhere."""
 Alike = Callable[[Artifact], bool]
 
 
@@ -30,6 +31,7 @@ class State(StrEnum):
     """What a step's artifact is, against the plan."""
 
     DONE = "done"
+    RECORDED = "recorded"
     STALE = "stale"
     MISSING = "missing"
 
@@ -63,7 +65,11 @@ class StepStatus:
 
 
 def status_of(
-    plan: Plan, damage: Mapping[str, Sequence[str]] | None = None, kept: Kept = lambda key: None, alike: Alike = lambda one: False
+    plan: Plan,
+    damage: Mapping[str, Sequence[str]] | None = None,
+    kept: Kept = lambda key: None,
+    alike: Alike = lambda one: False,
+    known: Kept = lambda key: None,
 ) -> list[StepStatus]:
     """The state of every step of the plan, in order.
 
@@ -72,35 +78,52 @@ def status_of(
         damage: by artifact key, what the caller found wrong with its bytes; manifests are believed otherwise.
         kept: where artifacts are that do not lie here, or not whole.
         alike: of which artifacts with wrong bytes their manifests still say what they will be when made again.
+        known: artifacts as they are here, or by their records (`Artifact.here` is false then): a step that is up to date by
+            them is no work, unless something that is to be made reads it.
     """
-    look = _Look(plan, damage or {}, kept, alike)
+    look = _Look(plan, damage or {}, kept, alike, known)
     found = {step.key: look.at(step) for step in plan.steps.values()}
+    _have_here_what_is_read(plan, found)
     for key, marks in tainted_checkpoints(plan).items():
         found[key] = replace(found[key], reasons=(*found[key].reasons, why_tainted(marks)))
     return list(found.values())
 
 
-def status_of_one(plan: Plan, step: Step, damage: Mapping[str, Sequence[str]], kept: Kept) -> StepStatus:
-    """The state of one step whose inputs are taken as they lie here; see `status_of`."""
-    look = _Look(plan, damage, kept, lambda one: False)
-    look.take_inputs(step)
+def status_of_one(
+    plan: Plan, step: Step, damage: Mapping[str, Sequence[str]], kept: Kept, known: Kept = lambda key: None
+) -> StepStatus:
+    """The state of one step whose inputs are taken as they lie here, else by their records; see `status_of`."""
+    look = _Look(plan, damage, kept, lambda one: False, lambda key: None)
+    look.take_inputs(step, known)
     return look.at(step)
+
+
+def _have_here_what_is_read(plan: Plan, found: dict[str, StepStatus]) -> None:
+    """Has made again what is known by its record alone and goes into a step that is made."""
+    for step in reversed(list(plan.steps.values())):
+        if found[step.key].act is Act.MAKE:
+            for maker in plan.upstream(step):
+                entry = found[maker.key]
+                if entry.state is State.RECORDED:
+                    found[maker.key] = replace(entry, act=Act.MAKE, reasons=(NOT_HERE, f"{step.key} reads it"))
 
 
 class _Look:
     """Goes through the plan in its order and remembers what each step's followers will find."""
 
-    def __init__(self, plan: Plan, damage: Mapping[str, Sequence[str]], kept: Kept, alike: Alike) -> None:
-        self._plan, self._damage, self._kept, self._alike = plan, damage, kept, alike
+    def __init__(self, plan: Plan, damage: Mapping[str, Sequence[str]], kept: Kept, alike: Alike, known: Kept) -> None:
+        self._plan, self._damage, self._kept, self._alike, self._known = plan, damage, kept, alike, known
         self._states: dict[str, State] = {}
         self._standing: dict[str, Artifact] = {}
 
-    def take_inputs(self, step: Step) -> None:
-        """Takes what lies here for the step's inputs, whatever state it is in."""
+    def take_inputs(self, step: Step, known: Kept) -> None:
+        """Takes what lies here, or is recorded, for the step's inputs, whatever state it is in."""
         self._states |= {maker.key: State.MISSING for maker in self._plan.upstream(step)}
         for key in {key: None for maker in self._plan.upstream(step) for key in maker.artifact_keys().values()}:
-            with suppress(ArtifactError):
+            try:
                 self._stand([open_artifact(key, self._plan.project.directory(key))])
+            except ArtifactError:
+                self._stand([one for one in (known(key),) if one is not None])
 
     def at(self, step: Step) -> StepStatus:
         """A step's state; the steps that it is made from were looked at before."""
@@ -125,7 +148,17 @@ class _Look:
         if made and not wrong and not differing:
             self._stand(made)
             return StepStatus(step.key, State.DONE, _drift(self._plan, step))
-        return StepStatus(step.key, state, wrong or differing, self._remedy(step, made, differing))
+        act = self._remedy(step, made, differing)
+        if act is Act.MAKE and not made and self._stands_by_record(step):
+            return StepStatus(step.key, State.RECORDED, (NOT_HERE,))
+        return StepStatus(step.key, state, wrong or differing, act)
+
+    def _stands_by_record(self, step: Step) -> bool:
+        known = [one for key in step.artifact_keys().values() if key not in self._damage and (one := self._known(key))]
+        whole = len(known) == len(step.outputs) and not differences(self._plan, step, known, self._standing)
+        if whole:
+            self._stand(known)
+        return whole
 
     def _lying(self, step: Step) -> tuple[list[Artifact], tuple[str, ...]]:
         """The artifacts here, and what is wrong with their bytes; none where one has no manifest."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lineal.components.base import Role
+from lineal.data.records import known_artifact
 from lineal.data.store import open_artifact
 from lineal.plan import Plan
 from lineal.step.contamination import training_outputs
@@ -46,8 +48,8 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
         plan: the plan.
         damage: by artifact key, what is wrong with its bytes.
     """
-    states = status_of(plan, damage)
-    done = {entry.key for entry in states if entry.state is State.DONE}
+    states = status_of(plan, damage, known=partial(known_artifact, plan.project))
+    done = {entry.key for entry in states if entry.state in (State.DONE, State.RECORDED)}
     look = plan.project.params.contamination
     return Standing(
         Counter(str(entry.state) for entry in states),

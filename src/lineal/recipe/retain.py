@@ -1,0 +1,58 @@
+"""`retain:` in `params.yaml`: what of the rounds stays on disk. Everything that goes can be made again, to the same bytes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from annotated_types import Ge
+from pydantic import field_validator, model_validator
+
+from lineal.recipe.compute import Strict
+from lineal.recipe.references import ArtifactKind
+
+
+class Kept(Strict):
+    """Which rounds keep theirs.
+
+    Attributes:
+        last: so many of the last rounds.
+        best: and the round in which this number of an evaluation is highest: `evaluation.accuracy`.
+    """
+
+    last: Annotated[int, Ge(0)] = 0
+    best: str | None = None
+
+    @field_validator("best")
+    @classmethod
+    def _names_a_number(cls, best: str | None) -> str | None:
+        if best is not None and not all(best.rpartition(".")[::2]):
+            raise ValueError(f"expected an evaluation's node and number such as evaluation.accuracy, got {best!r}")
+        return best
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Self:
+        if not self.last and self.best is None:
+            raise ValueError("keeps nothing: set last, best, or both; or write all")
+        return self
+
+
+Rule = Literal["all"] | Kept
+
+
+class Retain(Strict):
+    """What `lineal prune` leaves of the rounds. Tasks, start, finish, metrics and settings stay in any case.
+
+    Attributes:
+        checkpoints: of trained models.
+        rows: of everything that holds rows.
+        nodes: by a node's name, what it keeps in place of these.
+    """
+
+    checkpoints: Rule = "all"
+    rows: Rule = "all"
+    nodes: dict[str, Rule] = {}
+
+    def rule(self, label: str, kind: ArtifactKind) -> Rule:
+        """What holds for a node's artifacts of one kind."""
+        of_kind = {ArtifactKind.MODEL: self.checkpoints, ArtifactKind.ROWS: self.rows}.get(kind, "all")
+        return self.nodes.get(label, self.nodes.get(label.partition("/")[0], of_kind))
