@@ -3,6 +3,7 @@
 -- needs: prompt_id, completion, score
 -- param threshold: number  -- least score
 -- param max_per_prompt: integer = null  -- at most so many rows of one prompt; null: all
+-- param enough: integer = null  -- the cap on rows of one prompt is the lowest one with which so many are kept; null: max_per_prompt alone
 -- param deduplicate: boolean = true  -- whether equal completions of one prompt count once
 WITH numbered AS (
     SELECT row_id, position, prompt_id, score,
@@ -14,9 +15,13 @@ WITH numbered AS (
 ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY prompt_id, problem ORDER BY score DESC, uniform(row_id, $seed), position) AS place
     FROM judged
+), caps AS (
+    SELECT place AS cap, sum(count(*)) OVER (ORDER BY place) AS kept FROM ranked WHERE problem IS NULL GROUP BY place
+), lowest AS (
+    SELECT min(cap) AS cap FROM caps WHERE kept >= $enough
 )
 SELECT row_id,
-    CASE WHEN problem IS NULL AND ($max_per_prompt IS NULL OR place <= $max_per_prompt) THEN 'kept' ELSE 'dropped' END AS decision,
+    CASE WHEN problem IS NULL AND coalesce(place <= $max_per_prompt, true) AND coalesce(place <= cap, true) THEN 'kept' ELSE 'dropped' END AS decision,
     CASE WHEN problem IS NOT NULL THEN problem WHEN place > $max_per_prompt THEN 'over max_per_prompt'
-         ELSE 'reaches the threshold' END AS reason
-FROM ranked
+         WHEN place > cap THEN 'enough without it' ELSE 'reaches the threshold' END AS reason
+FROM ranked, lowest

@@ -122,6 +122,7 @@ def test_b_star_chooses_among_right_answers_and_its_lists_hold_the_datas_own_sol
         assert any(lowest < threshold < highest for threshold in tuned.component.thresholds)
         assert len(tuned.component.thresholds) == 21
     assert plan.step("b_star/round_02/filtered").inputs["rows"] == ("b_star/round_02/rewarded", "b_star/start/solutions")
+    assert plan.step("b_star/round_02/filtered").component.model_extra["enough"] == 67500
     (middle,) = settings(plan, "b_star/start/solutions", "weights")
     assert middle["score"] == (lowest + highest) / 2
 

@@ -32,6 +32,17 @@ def test_above_threshold_keeps_the_best_and_says_why_not_the_others(lab):
     assert reasons(dropped) == {"a-1": "below the threshold", "a-2": "no score", "a-4": "over max_per_prompt"}
 
 
+@pytest.mark.parametrize(("enough", "expected"), [(2, 2), (3, 4), (4, 4), (5, 5), (50, 6)])
+def test_above_threshold_raises_the_cap_of_every_prompt_until_there_are_enough(lab, enough, expected):
+    rows = samples(
+        {"a": "pppp", "b": "ppf"}, score=lambda prompt, index: 1.0 - index / 10 if (prompt, index) != ("b", 2) else 0.0
+    )
+    kept, dropped = select(lab, rows, "above_threshold", threshold=0.5, enough=enough)
+    require_conserved(lab, rows, kept, dropped)
+    assert len(kept) == expected and ids(kept)[0] == "a-0"
+    assert {*reasons(dropped).values()} == {"below the threshold", *(["enough without it"] if expected < 6 else [])}
+
+
 def test_above_threshold_counts_equal_completions_once_unless_told_otherwise(lab):
     rows = scored(1.0, 1.0, completion=lambda prompt, index: "same")
     assert ids(select(lab, rows, "above_threshold", threshold=1.0)[0]) == ["a-0"]
