@@ -12,10 +12,12 @@ import yaml
 from .test_pipelines_plan import NAMES, ROOT
 
 NAMED = {
-    "temperature": "temperature", "top[_-]p": "top_p", "top[_-]k": "top_k", "max[_ ]tokens": "max_tokens", "samples": "samples",
-    "learning[_ ]rate": "learning_rate", "warm-?up": "warmup", "weight[_ ]decay": "weight_decay", "batch[_ ]size": "batch_size",
-    "epochs": "epochs", "beta": "beta", "beta2": "beta2", "max[_ ]grad[_ ]norm": "max_grad_norm", "threshold": "threshold",
+    "temperature": "temperature", "top[_-]p": "top_p", "top[_-]k": "top_k", "min[_-]p": "min_p", "max[_ ]tokens": "max_tokens",
+    "samples": "samples", "learning[_ ]rate": "learning_rate", "warm-?up": "warmup", "weight[_ ]decay": "weight_decay",
+    "dropout": "dropout", "batch[_ ]size": "batch_size", "epochs": "epochs", "beta": "beta", "beta2": "beta2",
+    "max[_ ]grad[_ ]norm": "max_grad_norm", "threshold": "threshold",
 }  # fmt: skip
+"""How a comment may write a setting, and the setting."""
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"
 KEY_AND_VALUE = re.compile(rf"\b({'|'.join(NAMED)})(?: of| is|:|=)? ?({NUMBER})(?![\w%])", re.IGNORECASE)
 SOURCE_AND_VALUE = re.compile(rf"[^:;,]+: ({NUMBER})")

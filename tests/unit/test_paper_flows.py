@@ -9,7 +9,10 @@ import pytest
 from .test_paper_profiles import paper, settings
 from .test_pipelines_plan import ROOT, planned
 
-ROUNDS = {"codeit": 99, "lmsi": 1, "sector": 22, "self_improving_transformers": 59, "socratic": 3, "star": 46, "stasc": 10}
+ROUNDS = {
+    "codeit": 99, "lmsi": 1, "meta_rewarding": 4, "rlhf_workflow": 3, "sector": 22, "self_improving_transformers": 59,
+    "socratic": 3, "star": 46, "stasc": 10,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(ROUNDS))
@@ -93,3 +96,26 @@ def test_stasc_looks_for_the_reference_inside_answers_that_are_asked_for_step_by
     assert asked == [("answer_step_by_step", 0.9), ("correct_step_by_step", 0.9)]
     for template in ("answer_step_by_step", "correct_step_by_step"):
         assert "Final Answer:" in (ROOT / "pipelines" / "templates" / f"{template}.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler", "count"), [("meta_rewarding", "responses", 5_000), ("rlhf_workflow", "generated", 20_000)]
+)
+def test_prompts_are_fresh_each_round(tmp_path: Path, name: str, sampler: str, count: int):
+    plan = paper(tmp_path, name)
+    for number in range(1, ROUNDS[name] + 1):
+        assert plan.step(f"{name}/round_{number:02d}/{sampler}").inputs["prompts"] == (f"{name}/round_{number:02d}/fresh",)
+        assert plan.step(f"{name}/round_{number:02d}/fresh").component.model_extra == {"count": count, "part": number}
+
+
+def test_meta_rewarding_moves_its_length_control_epochs_and_pairs(tmp_path: Path):
+    plan = paper(tmp_path, "meta_rewarding")
+    moved = [
+        (
+            plan.step(f"meta_rewarding/round_0{number}/actor_pairs").component.model_extra["length_control"],
+            *settings(plan, f"meta_rewarding/round_0{number}/checkpoint", "epochs"),
+            len(plan.step(f"meta_rewarding/round_0{number}/checkpoint").inputs["rows"]),
+        )
+        for number in (1, 2, 3, 4)
+    ]
+    assert moved == [(0.0, 6, 2), (0.32, 4, 2), (0.32, 2, 1), (0.4, 2, 1)]

@@ -10,14 +10,9 @@ import pytest
 
 from lineal.plan import Plan
 
-from .test_pipelines_plan import NAMES, ROOT, planned
+from .test_pipelines_plan import planned
 
 ROUNDS = {"b_star": 9, "crest": 1, "east": 1, "irpo": 4, "scpo": 2, "self_rewarding": 2, "spin": 4, "v_star": 3}
-NAMED = re.compile(
-    r"\b(temperature|top_p|top_k|min_p|warm-?up|weight[ _]decay|dropout|learning[ _]rate|batch[ _]size|beta|epochs|samples"
-    r"|max_tokens)(?: is| of|:| =)? (\d[\d.]*(?:e-?\d+)?)\b"
-)
-"""A setting and its value, in a comment."""
 
 
 def paper(root: Path, name: str) -> Plan:
@@ -33,27 +28,6 @@ def test_method_has_the_rounds_of_its_paper_and_its_laptop_profile_those_of_the_
     assert max(step.round for step in paper(tmp_path, name).steps.values()) == ROUNDS[name]
     laptop = planned(tmp_path / "laptop", name, "laptop", rounds=None)
     assert max(step.round for step in laptop.steps.values()) == laptop.project.params.rounds
-
-
-def named_but_not_set(declared: str) -> list[str]:
-    """What the comments of a declaration name with a value that no node sets."""
-    parts = [line.partition("#") for line in declared.splitlines()]
-    code = "\n".join(part[0] for part in parts)
-    named = [found for part in parts for found in NAMED.finditer(part[2])]
-    keys = [(found, re.sub(r"[ -]", lambda gap: "" if gap[0] == "-" else "_", found[1])) for found in named]
-    return [found[0] for found, key in keys if not re.search(rf"\b{key}: \[?(?:[^\n#]*, )?{re.escape(found[2])}\b", code)]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_value_that_a_comment_names_is_set(name: str):
-    declared = (ROOT / "pipelines" / f"{name}.yaml").read_text().partition("\nprofiles:")[0]
-    assert named_but_not_set(declared) == []
-
-
-def test_value_that_a_comment_names_and_no_node_sets_is_found():
-    said = "temperature: 1.0  # code, with top_p 0.9\nschedule: constant  # the warm-up is 0.1 of it\nbeta: 0.3  # beta 0.3\n"
-    assert named_but_not_set(said) == ["top_p 0.9", "warm-up is 0.1"]
-    assert named_but_not_set(f"{said}top_p: 0.9\nper_round: {{warmup: [0.05, 0.1]}}\n") == []
 
 
 def test_irpo_samples_hotter_in_its_last_two_rounds(tmp_path: Path):
