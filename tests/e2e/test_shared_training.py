@@ -77,7 +77,7 @@ def test_training_shared_by_two_processes_survives_a_killed_one_and_follows_the_
     assert run_step(shared, KEY) == "done"
     facts = read_log(shared.project, KEY)["facts"]
     assert facts["resumed_at_step"] >= 1
-    assert facts["loss_curve"] == pytest.approx(expected["loss_curve"], rel=1e-3)
+    assert facts["curve"]["loss"] == pytest.approx(expected["curve"]["loss"], rel=1e-3)
     assert facts["tokens"] == expected["tokens"]
     artifact = open_artifact(KEY, shared.project.directory(KEY))
     assert artifact.manifest.made_with == "2 processes"

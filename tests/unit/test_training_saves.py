@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -151,6 +152,20 @@ def test_step_that_was_stopped_goes_on_inside_its_partial_directory(init: Path, 
     with pytest.raises(Stop):
         settings, execution = sft.training_settings(step), sft.execution(step)
         sft.learn(step, 32, lambda output, _: train_sft(init, EXAMPLES, settings, output, stop_at(4), None, execution))
+    step.progress_file = tmp_path / "runs" / "checkpoint.progress"
     sft.run(step)
     assert step.facts["resumed_at_step"] == 3
-    assert len(step.facts["loss_curve"]) == step.facts["steps"] == 6
+    curve = step.facts["curve"]
+    assert list(curve) == ["step", "loss", "grad_norm", "learning_rate", "tokens"] and step.facts["steps"] == 6
+    assert curve["step"] == [1, 2, 3, 4, 5, 6] and sum(curve["tokens"]) == step.facts["tokens"]
+    rates = [sft.learning_rate * share for share in (0.5, *cosine(5))]
+    assert curve["learning_rate"] == pytest.approx(rates, rel=1e-5)
+    lines = step.progress_file.with_suffix(".steps.csv").read_text().splitlines()
+    assert lines[0] == ",".join(curve)
+    assert [[float(cell) for cell in line.split(",")] for line in lines[1:]] == [
+        pytest.approx(row, rel=1e-5) for row in zip(*curve.values(), strict=True)
+    ]
+
+
+def cosine(steps: int) -> list[float]:
+    return [0.5 + 0.5 * math.cos(math.pi * step / steps) for step in range(steps)]

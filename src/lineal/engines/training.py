@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,8 @@ from lineal.errors import EngineError
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase
 
+SHOWN = ("grad_norm", "learning_rate")
+"""Of a step's figures, what its training shows beside loss and tokens."""
 IGNORED_LABEL = -100  # torch's cross entropy leaves these positions out
 
 
@@ -132,6 +135,7 @@ class TrainingReport:
         loss_curve: the loss of each step.
         figures: what else the trainer said of its last step, such as the share of pairs that it ranks rightly.
         resumed_at: the step after which this process went on from a killed one's checkpoint; 0 where there was none.
+        curve: by 'loss', 'grad_norm', 'learning_rate' and 'tokens', the values of each step.
         unchanged: whether the weights are still those of the beginning, since every gradient was 0.
     """
 
@@ -143,6 +147,7 @@ class TrainingReport:
     loss_curve: tuple[float, ...]
     figures: Mapping[str, float]
     resumed_at: int = 0
+    curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     unchanged: bool = False
 
 
@@ -259,7 +264,18 @@ def _report(logs: Sequence[Mapping[str, float]], examples: int, resumed_at: int)
         loss_curve=curve,
         figures={name: value for name, value in logs[-1].items() if name not in ("loss", "num_tokens")},
         resumed_at=resumed_at,
+        curve={
+            "loss": curve,
+            **{name: tuple(log[name] for log in logs) for name in SHOWN if name in logs[0]},
+            "tokens": _per_step(logs),
+        },
     )
+
+
+def _per_step(logs: Sequence[Mapping[str, float]]) -> tuple[float, ...]:
+    """The tokens of each step; the trainer counts them from the first one on."""
+    until = [int(log["num_tokens"]) for log in logs]
+    return tuple(now - before for before, now in pairwise([0, *until]))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from lineal.components.base import Role
+from lineal.data.curves import STEP, curve_of, shortened
 from lineal.data.schema import COLUMNS
 from lineal.data.store import Artifact
 from lineal.data.values import read_object
@@ -19,6 +20,8 @@ from lineal.plan import Step
 OUTCOME = "lineal/outcome"
 SAMPLE_ROWS = 5
 CELL_CHARACTERS = 300
+TRAINING_ROWS = 20
+WHOLE = (STEP, "tokens")
 _FIRST_COLUMNS = ("prompt", "completion", "answer", "verdict", "decision", "reason", "chosen", "rejected")
 
 Metadata = dict[str, Any]
@@ -39,6 +42,7 @@ def artifact_metadata(step: Step, artifact: Artifact, log: Mapping[str, Any], ou
         **(_counts(step, artifact) if main else {}),
         **(_metrics(artifact.directory / "metrics.json") if main else {}),
         **(_timings(log) if main else {}),
+        **(_training(log) if main else {}),
         OUTCOME: outcome,
         "lineal/digest": artifact.digest,
         "lineal/size_bytes": sum(entry.size_bytes for entry in artifact.manifest.files.values()),
@@ -118,6 +122,16 @@ def _numbers(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, float | 
         elif isinstance(value, int | float):
             found.append((f"{prefix}{name}", value))
     return found
+
+
+def _training(log: Mapping[str, Any]) -> Metadata:
+    """A table of a training's optimizer steps: loss, gradient norm, rate and tokens."""
+    curve = shortened(curve_of(log.get("facts", {})), TRAINING_ROWS)
+    if not curve:
+        return {}
+    records = [dg.TableRecord(dict(zip(curve, row, strict=True))) for row in zip(*curve.values(), strict=True)]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, type="int" if name in WHOLE else "float") for name in curve])
+    return {"training": dg.TableMetadataValue(records, schema)}
 
 
 def _timings(log: Mapping[str, Any]) -> Metadata:

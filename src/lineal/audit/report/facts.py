@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lineal.audit.summary import PipelineSummary, Summary
 from lineal.components.base import Role
+from lineal.data.curves import curve_of
 from lineal.data.records import open_known
 from lineal.errors import ArtifactError
 from lineal.plan import Plan
@@ -67,6 +68,8 @@ class RunFacts:
     costs: tuple[RoundCost, ...]
     cores: int | None
     packages: Mapping[str, str]
+    trainings: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    """By step, the curve of its training, see `lineal.data.curves`."""
 
     @property
     def seconds(self) -> float:
@@ -80,7 +83,8 @@ def run_facts(plan: Plan, summary: Summary) -> RunFacts:
     newest: dict[str, Any] = max(logs.values(), key=lambda log: str(log.get("started")), default={})
     runs = {key: _fact(key, log) for key, log in logs.items()}
     costs = tuple(cost for pipeline in summary.pipelines for cost in _costs(pipeline, runs))
-    return RunFacts(tuple(runs.values()), costs, newest.get("cores"), newest.get("packages", {}))
+    curves = {key: curve for key, log in logs.items() if (curve := curve_of(log.get("facts") or {}))}
+    return RunFacts(tuple(runs.values()), costs, newest.get("cores"), newest.get("packages", {}), curves)
 
 
 def _log(plan: Plan, key: str) -> dict[str, Any]:

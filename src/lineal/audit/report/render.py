@@ -12,6 +12,7 @@ from lineal.audit.report.facts import RunFacts
 from lineal.audit.report.figures import spoken, titled
 from lineal.audit.report.graph import draw_lineage, printable_lines, told
 from lineal.audit.report.page import Page
+from lineal.audit.report.sparklines import sparkline
 from lineal.audit.summary import NodeSummary, PipelineSummary, accuracy_table, named
 from lineal.audit.terminal import show_value
 from lineal.components.base import Role
@@ -86,6 +87,7 @@ def _filters() -> dict[str, Callable[..., object]]:
     return {
         "wide": lambda chart: _drawn(chart, WIDE, named=True),
         "narrow": lambda chart: _drawn(chart, NARROW, named=False),
+        "spark": lambda values, name: _markup(sparkline(values, name)),
         "marker": lambda slot: _markup(marker(slot)),
         "graph": lambda pipeline: _markup(draw_lineage(pipeline)),
         "percent": lambda value: "-" if value is None else f"{100 * value:.1f}%",

@@ -14,6 +14,7 @@ from lineal.components.base import Columns, Component, Role, RowsRef, Workspace,
 from lineal.components.trainers.ends import Ends, EndsSetting, answers_with_ends
 from lineal.components.trainers.warmup import Warmup, WarmupSteps
 from lineal.data.conversations import MESSAGE_COLUMNS, prompts_of
+from lineal.data.curves import thinned, write_curve
 from lineal.data.ids import row_seed
 from lineal.data.links import link_file
 from lineal.data.manifest import INIT, TAUGHT
@@ -166,9 +167,11 @@ class Trainer(Component):
 
             report = train(step.directory(), advance)
         step.facts.update(
-            tokens=report.tokens, steps=report.steps, loss=report.final_loss, loss_curve=list(report.loss_curve),
+            tokens=report.tokens, steps=report.steps, loss=report.final_loss, curve=thinned(report.curve),
             figures=dict(report.figures),
         )  # fmt: skip
+        if step.progress_file is not None:
+            write_curve(report.curve, step.progress_file)
         if report.resumed_at:
             step.facts["resumed_at_step"] = report.resumed_at
         if report.unchanged:
