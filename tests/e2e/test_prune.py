@@ -136,3 +136,17 @@ def test_pipeline_that_is_not_active_is_no_leftover(finished, capsys):
     assert pruning_of(open_project(finished)).leftovers == ()
     (finished / "pipelines/toy.yaml").unlink()
     assert len(pruning_of(open_project(finished)).leftovers) == len(locked_artifacts(finished))
+
+
+def test_fresh_clone_has_no_work_and_makes_only_what_a_stale_step_reads(finished, tmp_path, capsys):
+    git(finished, "add", ".")
+    git(finished, "commit", "-qm", "Two rounds")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(finished), str(clone))
+    assert set(states(capsys, clone).values()) == {State.RECORDED}
+    assert "14 of them recorded and not here (lineal run --pull)" in said(capsys, clone, "run")
+    said(capsys, clone, "status", "--check")
+    edit(clone / "pipelines/toy.yaml", "prompts: tasks.test, max_tokens: 16}", "prompts: tasks.test, max_tokens: 12}")
+    would = {one["key"] for one in told_as_json(capsys, clone, "run", "toy/round_01", "--dry-run")["steps"]}
+    read = {"round_01/checkpoint", "round_01/filtered", "round_01/verified", "round_01/generated", "start/checkpoint"}
+    assert would == {f"toy/{name}" for name in {"round_01/evaluation", "tasks/test", "tasks/train", "tasks/base", *read}}

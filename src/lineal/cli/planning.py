@@ -58,26 +58,33 @@ def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool
 @click.command()
 @click.argument("selection", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--check", is_flag=True, help="Exit with status 1 when a step would be made.")
 @rev_option
 @click.pass_obj
-def status(directory: Path, selection: tuple[str, ...], as_json: bool, rev: str | None) -> None:
+def status(directory: Path, selection: tuple[str, ...], as_json: bool, check: bool, rev: str | None) -> None:
     """Say for each step whether it is done, recorded but not here, stale (and exactly why) or missing."""
+    from lineal.errors import CheckFailure
+
     with plan_to_look_at(opened_project(directory, rev)) as made:
-        _say_status(made, selection, as_json)
+        unfinished = _say_status(made, selection, as_json)
         if rev is None and not selection and not as_json:
             _say_leftovers(made)
+    if check and unfinished:
+        raise CheckFailure("status", f"{unfinished} steps are not up to date. Bring them up to date: lineal run")
 
 
-def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
+def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> int:
+    """Prints every step's state; returns how many a run would make or bring from the cache."""
     from lineal.orchestrate.decision import decide
-    from lineal.step.status import State
+    from lineal.step.status import Act, State
 
     chosen = {step.key for step in made.select(selection)} if selection else set(made.steps)
     found = [entry for entry in decide(made).values() if entry.key in chosen]
+    unfinished = sum(entry.act in (Act.MAKE, Act.RESTORE) for entry in found)
     if as_json:
         fields = [{"key": e.key, "state": str(e.state), "reasons": list(e.reasons), "act": str(e.act)} for e in found]
         click.echo(json.dumps(fields, indent=2))
-        return
+        return unfinished
     width = max(len(entry.key) for entry in found)
     colours = {State.DONE: "green", State.RECORDED: "cyan", State.STALE: "yellow", State.MISSING: "red"}
     told = Counter(reason for entry in found if entry.state is State.DONE for reason in entry.reasons)
@@ -93,6 +100,7 @@ def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> None:
     counts = {state: sum(entry.state == state for entry in found) for state in State}
     totals = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state is not State.RECORDED)
     click.echo(f"{len(found)} steps: {totals}")
+    return unfinished
 
 
 def _say_leftovers(made: Plan) -> None:

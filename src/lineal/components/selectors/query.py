@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 1 << 15
-_SQL_TYPES = {
+SQL_TYPES = {
     "string": "VARCHAR", "double": "DOUBLE", "int64": "BIGINT", "uint64": "UBIGINT", "bool": "BOOLEAN",
     "list<string>": "VARCHAR[]", "list<int32>": "INTEGER[]",
     MESSAGES_TYPE: "STRUCT(role VARCHAR, content VARCHAR, tool_calls VARCHAR, name VARCHAR)[]",
@@ -238,7 +238,7 @@ def _view(rows: Rows, optional: Columns) -> str:
     for name in ("row_id", "position", "file_row_number", "file_index"):
         if name in columns:
             raise DataError(f"{rows.artifacts[0].key} has a column {name!r}, which is a selector's own; rename it")
-    missing = [f"NULL::{_SQL_TYPES[COLUMNS[name][0]]} AS {quoted(name)}" for name in optional if name not in columns]
+    missing = [f"NULL::{SQL_TYPES[COLUMNS[name][0]]} AS {quoted(name)}" for name in optional if name not in columns]
     chosen = [*(quoted(name) for name in columns), *missing, f"{_row_id(columns)} AS row_id", "position"]
     return f"SELECT {', '.join(chosen)} FROM ({' UNION ALL BY NAME '.join(_artifacts(rows))})"
 

@@ -1,0 +1,63 @@
+"""`lineal check`: everything that can be known of a project without an artifact, a model or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from lineal.components.selectors.binding import bind
+from lineal.components.selectors.sql_file import SqlFile
+from lineal.errors import DeclarationError, LinealError
+from lineal.orchestrate.dvc_lock import locked_stages
+from lineal.orchestrate.dvc_yaml import check_dvc_yaml
+from lineal.plan import Plan, Step, make_plan
+from lineal.recipe.project import Project
+
+
+def problems(project: Project) -> tuple[list[str], int]:
+    """What is wrong with a project's declarations, and how many steps were looked at.
+
+    Every pipeline is planned, active or not, which reads its SQL files, templates and verifiers; each query is bound to the
+    columns that the plan gives it; and `dvc.yaml` and `dvc.lock` are held against the active pipelines.
+    """
+    found: list[str] = []
+    steps: dict[str, Step] = {}
+    for name in project.pipeline_names():
+        try:
+            plan = make_plan(project, [name])
+        except DeclarationError as error:
+            found += str(error).splitlines()
+            continue
+        fresh = [step for step in plan.steps.values() if step.key not in steps]
+        steps |= {step.key: step for step in fresh}
+        found += _unbound(plan, fresh)
+    found += _told(lambda: check_dvc_yaml(make_plan(project)))
+    found += _told(lambda: locked_stages(project.root))
+    return list(dict.fromkeys(found)), len(steps)
+
+
+def _unbound(plan: Plan, steps: list[Step]) -> Iterator[str]:
+    """Errors of queries; one that stands in several rounds is told once, by the first of them."""
+    bound: set[str] = set()
+    for step in steps:
+        component = step.component
+        if not isinstance(component, SqlFile):
+            continue
+        columns = {
+            name: tuple(dict.fromkeys(column for key in keys for column in plan.output(key).columns))
+            for name, keys in step.inputs.items()
+        }
+        if (asked := f"{step.label} {component!r} {columns}") in bound:
+            continue
+        bound.add(asked)
+        try:
+            bind(component, columns, plan.seed_of(step))
+        except DeclarationError as error:
+            yield f"{error} (in {step.pipeline}, node {step.label})"
+
+
+def _told(look: Callable[[], object]) -> list[str]:
+    try:
+        look()
+    except LinealError as error:
+        return [str(error)]
+    return []
