@@ -11,6 +11,7 @@ import pytest
 
 from lineal.audit.report import write_report
 from lineal.audit.report.render import LONGEST_TEXT, visible
+from lineal.data.manifest import read_manifest
 from lineal.errors import ProjectError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
@@ -122,6 +123,12 @@ def test_report_costs_come_from_run_logs_of_what_ran(plan, tmp_path):
     assert "<td>1</td><td>60</td><td>4,321</td><td>2.5</td><td>1,728</td>" in table
     reused = table[table.index("control</th><td>1</td>") :].partition("</tr>")[0]
     assert "4,321" not in reused
+
+
+def test_report_says_what_the_fake_engine_made_up(plan, tmp_path):
+    page = page_of(plan.project.root, tmp_path / "page.html")
+    made_up = [key for key in plan.makers if read_manifest(plan.project.directory(key), key).made_up]
+    assert made_up and f"{len(made_up)} artifacts, <code>{made_up[0]}</code> among them, were made up by" in page
 
 
 def test_report_loads_nothing_and_runs_nothing(plan, tmp_path):

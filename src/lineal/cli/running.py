@@ -221,10 +221,12 @@ def _say_what_came_out(plan: Plan) -> None:
     """The accuracy of every round, and where to go from here."""
     from lineal.audit.summary import render_accuracy_table, summarise
     from lineal.components.base import Role
+    from lineal.data.manifest import MADE_UP
 
     table = render_accuracy_table(summarise(plan))
     if table:
-        click.echo(f"\naccuracy per round (round 0 is before the first)\n{table}")
+        made_up = ", made up by engine: fake" if plan.project.params.compute.engine == MADE_UP else ""
+        click.echo(f"\naccuracy per round (round 0 is before the first){made_up}\n{table}")
     first = next(iter(plan.pipelines))
     selections = [s.key for s in plan.steps.values() if s.pipeline == first and s.component.role is Role.SELECTOR]
     row = _first_row(plan, selections[-1]) if selections else None

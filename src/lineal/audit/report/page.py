@@ -63,6 +63,7 @@ class Page:
         twins: by key, an earlier key whose artifact has the same bytes.
         troubles: what could not be read.
         standing: what the numbers stand on; None where that could not be read.
+        made_up: artifacts that the fake engine made up.
     """
 
     summary: Summary
@@ -75,6 +76,7 @@ class Page:
     twins: Mapping[str, str]
     troubles: tuple[str, ...]
     standing: Standing | None = None
+    made_up: tuple[str, ...] = ()
 
 
 def gather(plan: Plan) -> Page:
@@ -107,6 +109,7 @@ def gather(plan: Plan) -> Page:
     return Page(
         summary, charts_of(summary), tuple(grids_of(summary)), tuple(differences), _by_label(summary, turns), count, samples,
         _twins(summary), tuple(told | troubles), standing,
+        tuple(key for key in plan.makers if key in catalog.artifacts and catalog.artifacts[key].manifest.made_up),
     )  # fmt: skip
 
 
