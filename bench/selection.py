@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {"keep_correct": {"max_per_prompt": 4}, "p
 SAMPLES = 8
 BATCH = 1 << 20
 ROWS = """SELECT left(md5('s' || n), 20) AS sample_id, left(md5('p' || n // {samples}), 20) AS prompt_id, [prompt_id]
- AS parents, 'What is ' || (n // {samples}) || ' times ' || (n % 977) || ', and why?' AS prompt, n % 10 AS answer,
+ AS parents, 'What is ' || (n // {samples}) || ' times ' || (n % 977) || ', and why?' AS prompt, (n % 10)::VARCHAR AS answer,
  'Since ' || repeat(md5('c' || n), 3) || ' it is ' || (hash(n) % 10) AS completion, 'stop' AS finish_reason, 30 + n % 50
  AS tokens, n % {samples} AS sample_index, hash(n) AS seed, CASE WHEN hash(n) % 10 < 4 THEN 'pass' ELSE 'fail' END AS verdict,
  CASE WHEN hash(n) % 10 < 4 THEN 1.0 ELSE 0.0 END AS score, 1 AS round FROM range({start}, {stop}) r(n)"""

@@ -38,7 +38,7 @@ from lineal.recipe.references import ArtifactKind
 FIGURES = ROOT / "docs" / "size.json"
 PAGE = ROOT / "docs" / "scale.md"
 MARKS = ("<!-- rows: written by bench/size.py pages -->", "<!-- end of rows -->")
-SIZES = (1_000_000, 5_000_000)
+ROWS = 1_000_000
 SAMPLES = 8
 WIDE = 1000
 """Columns of the user's own in the wide kind, which has a thousandth of the rows."""
@@ -128,6 +128,17 @@ def show(directory: Path, target: Path) -> None:
     matching_rows(open_artifact("bench/round_01/verified", directory / "verified"), None, 20, Compute(workers=2))
 
 
+def tokenise(directory: Path, target: Path) -> None:
+    """What `sft` holds of its rows: 13 characters each, one token a character."""
+    from lineal.engines.sft_rows import tokenised
+    from lineal.engines.tokens import character_tokenizer
+    from lineal.engines.training import Example
+
+    rows = int(directory.name)
+    examples = [Example(f"{number:08d}=", f"{number % 1000:03d}") for number in range(rows)]
+    tokenised(character_tokenizer("0123456789="), examples, False, "sft")
+
+
 def select_bare(directory: Path, target: Path, selector: str, given: dict[str, Artifact], out: str) -> None:
     """The selector's query in bare DuckDB, and COPY of what it gives."""
     connection = bare_session(given, selector, target)
@@ -205,6 +216,7 @@ KINDS: dict[str, tuple[Work, Work | None, float]] = {
             d, t, "correct_against_incorrect", opened(d, rows="verified"), IN_ORDER
         ), 3,
     ),
+    "sft's rows as tokens": (tokenise, None, 0),
     "show": (show, None, 0),
 }  # fmt: skip
 """By kind: the work, the same by hand, and how many times its processor seconds it may take."""
@@ -276,21 +288,18 @@ def profile(arguments: argparse.Namespace) -> int:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """A line for each kind: processor seconds and memory at each size, and the ratio to the same by hand at the first."""
-    sizes = [size for size in SIZES if any(str(size) in found for found in figures.values())]
-    heads = [f"{size // 1_000_000} M rows: CPU | peak" for size in sizes]
-    cells = ["kind", *heads, *(["growth of CPU"] if len(sizes) > 1 else []), "by hand", "times"]
-    out = [f"| {' | '.join(cells)} |", "|---" * " | ".join(cells).count("|") + "|---|"]
+    """A line for each kind: processor seconds and memory at each size; the same by hand at the largest that has it."""
+    sizes = sorted({int(size) for found in figures.values() for size in found})
+    heads = [f"{size:,} rows: CPU, peak" for size in sizes]
+    cells = ["kind of step", *heads, "times the CPU", "by hand", "times that", "goal"]
+    out = [f"| {' | '.join(cells)} |", "|" + "---|" * len(cells)]
     for kind, found in figures.items():
-        line = [kind, *(_size_cells(found.get(str(size))) for size in sizes)]
-        if len(sizes) > 1:
-            first, last = (found.get(str(size), {}).get("own") for size in (sizes[0], sizes[-1]))
-            line.append(f"{last['cpu_seconds'] / first['cpu_seconds']:.1f}" if first and last and first["cpu_seconds"] else "-")
-        own, by_hand = (found.get(str(sizes[0]), {}).get(side) for side in ("own", "by_hand"))
-        line += (
-            [f"{by_hand['cpu_seconds']:.1f} s", f"{own['cpu_seconds'] / by_hand['cpu_seconds']:.1f}"] if by_hand else ["-", "-"]
-        )
-        out.append(f"| {' | '.join(line)} |")
+        first, last = (found.get(str(size), {}).get("own") for size in (sizes[0], sizes[-1]))
+        grown = f"{last['cpu_seconds'] / max(0.01, first['cpu_seconds']):.1f}" if first and last else "-"
+        beside = next((found[str(size)] for size in reversed(sizes) if "by_hand" in found.get(str(size), {})), None)
+        line = [kind, *(_size_cells(found.get(str(size))) for size in sizes), grown]
+        line += _beside(beside["own"], beside["by_hand"]) if beside else ["-", "-"]
+        out.append(f"| {' | '.join([*line, f'{KINDS[kind][2]:g}' if KINDS[kind][2] else '-'])} |")
     return "\n".join(out)
 
 
@@ -299,7 +308,7 @@ def _beside(own: dict[str, float], by_hand: dict[str, float]) -> list[str]:
 
 
 def _size_cells(found: dict[str, Any] | None) -> str:
-    return f"{found['own']['cpu_seconds']:.1f} s | {found['own']['mb']:,} MB" if found else "- | -"
+    return f"{found['own']['cpu_seconds']:.1f} s, {found['own']['mb']:,} MB" if found else "-"
 
 
 def pages(arguments: argparse.Namespace) -> int:
@@ -318,7 +327,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("run")
-    measuring.add_argument("--rows", type=int, default=SIZES[0])
+    measuring.add_argument("--rows", type=int, default=ROWS)
     measuring.add_argument("--only", default="", help="only the kinds whose names hold this")
     measuring.add_argument("--alone", action="store_true", help="without the same by hand")
     measuring.add_argument("--directory", type=Path, help="where the inputs are kept; they are made if they are not there")

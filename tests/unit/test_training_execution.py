@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
@@ -55,7 +56,7 @@ def test_packing_keeps_every_token_and_each_example_to_itself(init: Path, tmp_pa
 
 def test_packed_rows_hold_each_example_once_and_no_more_than_fits() -> None:
     rows = [{"input_ids": [index] * size, "labels": [-index] * size} for index, size in enumerate([3, 5, 2, 7, 4, 1], start=1)]
-    made = packed(rows, 8)
+    made = packed(pa.Table.from_pylist(rows), 8).to_pylist()
     assert [row["seq_lengths"] for row in made] == [[7, 1], [5, 3], [4, 2]]
     assert sorted(token for row in made for token in row["input_ids"]) == sorted(sum((row["input_ids"] for row in rows), []))
     assert all(row["labels"] == [-token for token in row["input_ids"]] for row in made)

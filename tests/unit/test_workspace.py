@@ -40,6 +40,45 @@ def test_map_rows_after_a_crash_redoes_only_the_unfinished_shards(tmp_path, rows
     assert again.facts["resumed_shards"] == 3
 
 
+@pytest.mark.parametrize(("shard_rows", "again"), [(16, []), (8, []), (48, []), (7, [7] * 14 + [2]), (32, [32] * 3 + [4])])
+def test_map_rows_takes_saved_rows_where_they_are_whole_slices(tmp_path, rows, shard_rows, again):
+    """What was saved together, slices 0 to 3 of 16 rows and then the rest, serves other slices that it holds whole."""
+
+    def stopping(table, progress):
+        if table["prompt_id"][0].as_py() == "p48":
+            raise KeyboardInterrupt
+        return table
+
+    with pytest.raises(KeyboardInterrupt):
+        workspace(tmp_path).map_rows(rows, stopping)
+    workspace(tmp_path).map_rows(rows, lambda table, progress: table)
+    assert [path.stem for path in sorted((tmp_path / ".out.partial" / "shards").iterdir())] == [
+        "000000000000-000000000048", "000000000048-000000000100",
+    ]  # fmt: skip
+    redone, last = [], workspace(tmp_path, shard_rows)
+    last.map_rows(rows, lambda table, progress: redone.append(table.num_rows) or table)
+    assert redone == again
+    write_rows(tmp_path / "reference", [rows.read()])
+    made = last.directory() / "part-00000.parquet"
+    assert made.read_bytes() == (tmp_path / "reference" / "part-00000.parquet").read_bytes()
+
+
+def test_slices_are_saved_by_time_and_what_belongs_to_them_goes_then(tmp_path, rows, monkeypatch):
+    now, step, left = [0.0], workspace(tmp_path, 10), []
+    monkeypatch.setattr("lineal.data.shards.time.monotonic", lambda: now[0])
+
+    def transform(table, progress):
+        left.append(step.unsaved.exists())
+        step.unsaved.mkdir(exist_ok=True)
+        now[0] += 0.4
+        return table
+
+    step.map_rows(rows, transform)
+    saved = [path.stem.lstrip("0") for path in sorted((tmp_path / ".out.partial" / "shards").iterdir())]
+    assert saved == ["-000000000030", "30-000000000060", "60-000000000090", "90-000000000100"]
+    assert left == [False, True, True] * 3 + [False] and not step.unsaved.exists()
+
+
 @pytest.mark.parametrize("shard_rows", [1, 7, 16, 100, 1000])
 def test_map_rows_bytes_do_not_depend_on_the_shard_size(tmp_path, rows, shard_rows):
     made = workspace(tmp_path, shard_rows)

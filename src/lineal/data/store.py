@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 ROWS_PER_FILE = 1 << 18
 ROWS_PER_GROUP = 1 << 15
+CELLS_AT_ONCE = 1 << 22
 _GROUPS_AHEAD = 3  # row groups that wait for their writer: with one, two outputs of a selection wait for each other
+_BYTES_AHEAD = 1 << 27  # of them together; of rows with a thousand columns one group has more
 _WRITER = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_statistics": True}
 
 
@@ -126,10 +128,21 @@ def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.T
 
 def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
     """Files by row groups: whole files need memory that is new to the process, whose page faults cost as much as the reading."""
+    import pyarrow as pa
+
     for path in paths:
         with _parquet(path) as file:
+            size = rows_at_once(len(file.schema_arrow.names))
             for group in range(file.num_row_groups):
-                yield file.read_row_group(group)
+                if size >= file.metadata.row_group(group).num_rows:
+                    yield file.read_row_group(group)
+                else:
+                    yield from map(pa.Table.from_batches, ([batch] for batch in file.iter_batches(size, row_groups=[group])))
+
+
+def rows_at_once(columns: int) -> int:
+    """How many rows to hold at a time: a row group of few columns, less of a thousand."""
+    return max(1 << 10, min(ROWS_PER_GROUP, CELLS_AT_ONCE // max(1, columns)))
 
 
 def _schema_of_all(paths: Sequence[Path]) -> pa.Schema:
@@ -192,7 +205,7 @@ class RowWriter:
         self._writer: pq.ParquetWriter | None = None
         self._pending: pa.Table | None = None
         self._thread = ThreadPoolExecutor(1)
-        self._handed_over: deque[Future[None]] = deque()
+        self._handed_over: deque[tuple[Future[None], int]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -221,16 +234,16 @@ class RowWriter:
         if self._pending.num_rows or not self._handed_over:
             self._hand_over(self._pending)
         while self._handed_over:
-            self._handed_over.popleft().result()
+            self._handed_over.popleft()[0].result()
         assert self._writer is not None
         self._writer.close()
         return self._counts
 
     def _hand_over(self, group: pa.Table) -> None:
-        """Has a row group written after those that wait already; lets no more of them wait than `_GROUPS_AHEAD`."""
-        self._handed_over.append(self._thread.submit(self._write, group))
-        if len(self._handed_over) > _GROUPS_AHEAD:
-            self._handed_over.popleft().result()
+        """Has a row group written after those that wait already; lets no more of them wait than memory has room for."""
+        self._handed_over.append((self._thread.submit(self._write, group), group.nbytes))
+        while len(self._handed_over) > _GROUPS_AHEAD or sum(size for _, size in self._handed_over) > _BYTES_AHEAD:
+            self._handed_over.popleft()[0].result()
 
     def _write(self, group: pa.Table) -> None:
         """Writes one row group, in a new file where the last one is full."""

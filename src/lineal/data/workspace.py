@@ -3,7 +3,7 @@
     artifacts/P/round_01/.generated.partial/   what a running (or killed) step has so far
         identity                               whose work it is; other work is swept away
         shards/000000000000-000000004096.parquet
-        unsaved/model.jsonl                    finished completions of the next shard
+        unsaved/model.jsonl                    finished completions of what is not in a shard yet
         spent/model.jsonl                      tokens that a server was paid for
         out/main/ out/dropped/                 what will be renamed into place
     artifacts/P/round_01/.generated.lock       held while the step runs
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.data.manifest import Manifest, content_digest, list_files
 from lineal.data.progress import Progress, progress_of
 from lineal.data.schema import COLUMNS, arrow_type
+from lineal.data.shards import Shards, sync_file
 from lineal.data.store import Artifact, Rows, RowWriter
 from lineal.errors import DataError, StepBusy
 from lineal.recipe.compute import Compute
@@ -171,21 +172,16 @@ class Workspace:
         Returns:
             the number of rows written.
         """
-        shards = self.partial / "shards"
-        shards.mkdir(parents=True, exist_ok=True)
         size = max(1, max(self.compute.shard_rows, self.slice_rows) // rows_per_input)
-        paths = []
-        with self.progress(rows.count * rows_per_input, unit) as progress:
+        shards = Shards(self.partial / "shards", size, rows.count, lambda: shutil.rmtree(self.unsaved, ignore_errors=True))
+        with self.progress(rows.count * rows_per_input, unit) as progress, shards:
             for start, stop, table in rows.slices(size):
-                path = shards / f"{start:012d}-{stop:012d}.parquet"
-                if path.exists():
+                if (start, stop) in shards:
                     progress.advance((stop - start) * rows_per_input, "(already done)")
                     self.facts["resumed_shards"] = self.facts.get("resumed_shards", 0) + 1
                 else:
-                    save_shard(path, conform(transform(table, progress)))
-                    shutil.rmtree(self.unsaved, ignore_errors=True)
-                paths.append(path)
-        return self.write_rows(read_shards(paths), output)
+                    shards.add(start, stop, conform(transform(table, progress)))
+        return self.write_rows(shards.tables(), output)
 
     def draft(self, output: str, manifest: Callable[..., Manifest], kind: ArtifactKind) -> Manifest:
         """The manifest that an output would have if it were published now."""
@@ -218,24 +214,6 @@ def conform(table: pa.Table) -> pa.Table:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(f"column {name!r} must be {arrow_type(name)}, got {table.schema.types[index]}: {error}") from error
     return table
-
-
-def save_shard(path: Path, table: pa.Table) -> None:
-    """Writes a shard of unfinished work, whole or not at all."""
-    import pyarrow.parquet as pq
-
-    temporary = path.with_suffix(".writing")
-    pq.write_table(table, temporary, compression="zstd")
-    _sync_file(temporary)
-    temporary.rename(path)
-
-
-def read_shards(paths: list[Path]) -> Iterator[pa.Table]:
-    """The shards' rows, one after another."""
-    import pyarrow.parquet as pq
-
-    for path in paths:
-        yield pq.ParquetFile(path).read()
 
 
 def open_partial(partial: Path, identity: str) -> None:
@@ -284,12 +262,4 @@ def sync_directory(directory: Path) -> None:
     """Has every file under a directory written to the disk."""
     for path in directory.rglob("*"):
         if path.is_file():
-            _sync_file(path)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_file(path)

@@ -35,6 +35,8 @@ class SavedSampler:
         self._engine = engine
         self._path = path
         self._facts = facts
+        self._earlier: dict[str, Completion] | None = None
+        """What the file held before this sampler drew anything, as far as it was not asked for again."""
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings, progress: Callable[[int], None] = lambda rows: None
@@ -50,8 +52,9 @@ class SavedSampler:
             EngineError: what the engine raises; the finished completions are saved.
         """
         keys = _keys(requests, settings)
-        saved = _read(self._path)
-        found = {index: saved[key] for index, key in enumerate(keys) if key in saved}
+        if self._earlier is None:
+            self._earlier = _read(self._path)
+        found = {index: self._earlier[key] for index, key in enumerate(keys) if key in self._earlier}
         if found:
             progress(len(found))
             self._facts["resumed_completions"] = self._facts.get("resumed_completions", 0) + len(found)

@@ -6,7 +6,7 @@ what it is taken for or because it looks ahead, samples are not the model's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -68,7 +68,7 @@ def require_causal(model: Any) -> None:
     require_equal(model, prompt, whole, "says other things of a text when more follows")
 
 
-def require_apart(model: Any, collate: Callable[[list[dict[str, Any]]], dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+def require_apart(model: Any, collate: Callable[[list[dict[str, Any]]], dict[str, Any]], rows: Iterable[dict[str, Any]]) -> None:
     """Checks on two examples of a packed row that the model reads neither through the other.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,14 @@ from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.whole_steps import real_examples
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl.trainer.sft_trainer import SFTTrainer
 
     from lineal.engines.training import TrainingSettings
 
+JOINED_AT_ONCE = 1 << 12
 LENGTH = "row_tokens"
 """A column: how many tokens a row has."""
 SFT_ARGUMENTS: dict[str, Any] = {
@@ -32,7 +35,7 @@ SFT_ARGUMENTS: dict[str, Any] = {
 def sft_trainer(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: list[dict[str, Any]],
+    rows: pa.Table,
     settings: TrainingSettings,
     scratch: Path,
     execution: Execution = ALONE,
@@ -44,50 +47,71 @@ def sft_trainer(
     Raises:
         EngineError: the rows are packed, and the model does not keep their examples apart.
     """
+    import pyarrow.compute as pc
     from datasets import Dataset
+    from datasets.table import InMemoryTable
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
     shared = process_count() > 1
-    rows = [row | {LENGTH: len(row["input_ids"])} for row in rows] if shared else rows
-    numbers = [name for name in ("weight", LENGTH) if name in rows[0]]
+    rows = rows.append_column(LENGTH, pc.list_value_length(rows["input_ids"])) if shared else rows
+    numbers = [name for name in ("weight", LENGTH) if name in rows.column_names]
     arguments = trainer_arguments(settings, scratch, execution) | SFT_ARGUMENTS
-    own = _weighted_trainer() if "weight" in rows[0] else SFTTrainer
+    own = _weighted_trainer() if "weight" in numbers else SFTTrainer
+    examples = Dataset(InMemoryTable(rows))
     trainer = with_own_steps(_shared_trainer(own) if shared else own, settings)(
         model=model,
         args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not numbers),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=examples,
         processing_class=tokenizer,
     )
     trainer.model_accepts_loss_kwargs = True  # TRL's loss divides by the step's tokens, whatever the model's own takes
     if settings.packing:
-        require_apart(model, trainer.data_collator, rows)
+        require_apart(model, trainer.data_collator, examples)
     if numbers:
         trainer.data_collator = with_numbers(trainer.data_collator, numbers)
     return trainer
 
 
-def packed(rows: list[dict[str, Any]], length: int) -> list[dict[str, Any]]:
+def row_lengths(rows: pa.Table) -> list[int]:
+    """How many tokens each row has."""
+    import pyarrow.compute as pc
+
+    lengths: list[int] = pc.list_value_length(rows["input_ids"]).to_pylist()
+    return lengths
+
+
+def packed(rows: pa.Table, length: int) -> pa.Table:
     """Rows of up to `length` tokens made of several examples each, with the examples' lengths as `seq_lengths`.
 
     The longest example comes first, each goes to the fullest row that still has room (best fit decreasing, as in
     arXiv:2404.10830), and equal ones keep their order. The model attends within each example only.
     """
+    import pyarrow as pa
+
+    sizes = row_lengths(rows)
     bins: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (tokens free, bin), sorted
-    for index in sorted(range(len(rows)), key=lambda index: -len(rows[index]["input_ids"])):
-        size = len(rows[index]["input_ids"])
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        size = sizes[index]
         place = bisect_left(room, (size, 0))
         free, chosen = room.pop(place) if place < len(room) else (length, len(bins))
         if chosen == len(bins):
             bins.append([])
         bins[chosen].append(index)
         insort(room, (free - size, chosen))
-    return [
-        {name: [token for index in chosen for token in rows[index][name]] for name in ("input_ids", "labels")}
-        | {"seq_lengths": [len(rows[index]["input_ids"]) for index in chosen]}
-        for chosen in bins
-    ]
+    return pa.concat_tables([_joined(rows, sizes, bins[at : at + JOINED_AT_ONCE]) for at in range(0, len(bins), JOINED_AT_ONCE)])
+
+
+def _joined(rows: pa.Table, sizes: list[int], bins: list[list[int]]) -> pa.Table:
+    """One row for each bin: the tokens and labels of its examples one after another."""
+    import pyarrow as pa
+
+    lengths = [[sizes[index] for index in chosen] for chosen in bins]
+    ends = pa.array(list(accumulate(map(sum, lengths), initial=0)), pa.int32())
+    taken = rows.select(["input_ids", "labels"]).take([index for chosen in bins for index in chosen]).combine_chunks()
+    columns = {name: pa.ListArray.from_arrays(ends, taken[name].chunk(0).flatten()) for name in taken.column_names}
+    return pa.table({**columns, "seq_lengths": pa.array(lengths, pa.list_(pa.int32()))})
 
 
 def _shared_trainer(base: Any) -> Any:

@@ -10,14 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lineal.data.conversations import Conversation, Prompt
+from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
 from lineal.engines.finite import require_finite_weights
 from lineal.engines.hardware import require_hardware
 from lineal.engines.processes import use_own_device
 from lineal.engines.reporting import reporting
-from lineal.engines.sft_trainer import packed, sft_trainer
-from lineal.engines.tokens import Answer, character_tokenizer, copy_tokenizer, encode_conversations, encode_pairs, load_tokenizer
+from lineal.engines.sft_rows import tokenised
+from lineal.engines.sft_trainer import packed, row_lengths, sft_trainer
+from lineal.engines.tokens import Answer, character_tokenizer, copy_tokenizer, load_tokenizer
 from lineal.engines.trainable_model import trainable_model
 from lineal.engines.trainer_run import Progress, run_trainer
 from lineal.engines.training_execution import ALONE, Execution
@@ -96,7 +97,7 @@ class TrainingSettings:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One row to learn: the completion, given the prompt; all rows have a weight, or none has.
 
@@ -201,7 +202,8 @@ def train_sft(
 
     def prepare(model: Any, scratch: Path) -> Any:
         limit = longest_row(model, settings)
-        rows = _tokenise(tokenizer, examples, settings, limit)
+        rows = tokenised(tokenizer, examples, settings.chat, execution.run_name or "training")
+        refuse_lengths(row_lengths(rows), limit)
         if settings.packing:
             rows = packed(rows, _packed_length(limit))
         return sft_trainer(model, tokenizer, rows, settings, scratch, execution)
@@ -325,29 +327,6 @@ def _pinned_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _tokenise(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], settings: TrainingSettings, limit: int | None
-) -> list[dict[str, Any]]:
-    pairs = iter(
-        encode_pairs(tokenizer, [(row.prompt, row.completion) for row in examples if row.completion is not None], settings.chat)
-    )
-    whole = [row.prompt for row in examples if row.completion is None and isinstance(row.prompt, Conversation)]
-    conversations = iter(encode_conversations(tokenizer, whole))
-    rows = [_labelled(*next(conversations)) if row.completion is None else _answered(*next(pairs)) for row in examples]
-    refuse_lengths([len(row["input_ids"]) for row in rows], limit)
-    return [
-        row | ({} if example.weight is None else {"weight": example.weight}) for row, example in zip(rows, examples, strict=True)
-    ]
-
-
-def _answered(prompt: list[int], completion: list[int]) -> dict[str, Any]:
-    return {"input_ids": prompt + completion, "labels": [IGNORED_LABEL] * len(prompt) + completion}
-
-
-def _labelled(ids: list[int], written: list[bool]) -> dict[str, Any]:
-    return {"input_ids": ids, "labels": [token if own else IGNORED_LABEL for token, own in zip(ids, written, strict=True)]}
 
 
 def longest_row(model: Any, settings: TrainingSettings) -> int | None:

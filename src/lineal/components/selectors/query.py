@@ -15,7 +15,7 @@ from lineal.components.base import Columns, Workspace
 from lineal.components.selectors.guard import check_query
 from lineal.components.selectors.header import Selector
 from lineal.data.schema import COLUMNS, MESSAGES_TYPE, arrow_type
-from lineal.data.store import Artifact, Rows
+from lineal.data.store import Artifact, Rows, rows_at_once
 from lineal.errors import DataError, DeclarationError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def beside(session: Session, rows: Rows, query: str) -> Iterator[tuple[pa.Table,
     import pyarrow as pa
 
     answers, pending = session.stream(query), None
-    for start, stop, table in rows.slices(BATCH_ROWS):
+    for start, stop, table in rows.slices(rows_at_once(len(rows.columns))):
         while pending is None or pending.num_rows < stop - start:
             answer = next(answers)
             pending = answer if pending is None else pa.concat_tables([pending, answer])

@@ -15,7 +15,7 @@ from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, AddsCol
 from lineal.components.verifiers.embedded import error_limit, too_many_errors
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
-from lineal.data.workspace import read_shards, save_shard
+from lineal.data.shards import read_shards, save_shard
 from lineal.errors import DataError
 
 if TYPE_CHECKING:
