@@ -181,6 +181,19 @@ def test_metrics_and_plots_show_one_curve_per_evaluation(finished):
     assert page.count('"toy evaluation accuracy"') and '"round": 2' in page and '"low": ' in page
 
 
+def test_plots_show_the_loss_of_each_rounds_training(finished):
+    (plot,) = [one for one in yaml.safe_load((finished / "dvc.yaml").read_text())["plots"] if "toy checkpoint loss" in one]
+    places = plot["toy checkpoint loss"]["y"]
+    assert "runs/toy/round_01/checkpoint.steps.csv" in places and set(places.values()) == {"loss"}
+    for number, place in enumerate(places):  # the fake engine trains nothing
+        (finished / place).write_text(f"step,loss\n1,{number}.5\n2,0.125\n")
+    command(finished, "dvc", "plots", "show", "-o", "losses")
+    page = (finished / "losses" / "index.html").read_text()
+    assert all(f"{number}.5" in page for number in range(len(places)))
+    for place in places:
+        (finished / place).unlink()
+
+
 def test_project_without_dvc_repository_says_how_to_make_one(tmp_path):
     root = make_project(tmp_path / "project", TOY)
     (root / ".dvc").rename(root / "elsewhere")

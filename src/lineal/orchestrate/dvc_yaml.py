@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from lineal.components.base import Role
+from lineal.data.curves import STEP, TABLE
 from lineal.errors import DeclarationError, ProjectError
 from lineal.orchestrate.yaml_entries import Entries, Entry, Section, indented, read_entries, woven
 from lineal.plan import Plan, Step
@@ -31,6 +33,12 @@ METRICS_FILE = "metrics.json"
 CURVE_FILE = "curve.json"
 PLOT_TEMPLATE = "rounds"
 """Draws one line over the rounds although each round's point lies in a file of its own (`.dvc/plots/rounds.json`)."""
+
+TRAINING_TEMPLATE = "linear"
+"""DVC's own; a line for each round's training."""
+LOSS = "loss"
+OUR_FILES = {PLOT_TEMPLATE: ("artifacts/", ""), TRAINING_TEMPLATE: ("runs/", TABLE)}
+"""By template, how the files begin and end whose plots lineal writes."""
 
 _OVERLOOKED = frozenset({"size", "nfiles"})
 """DVC leaves keys of these names, however deep, out of its run cache's key (it means those of files): with
@@ -60,7 +68,9 @@ def dvc_yaml_text(plan: Plan) -> str:
     metrics = [f"artifacts/{key}/{METRICS_FILE}" for key in _metrics_keys(plan)]
     if metrics:
         document["metrics"] = metrics
-        document["plots"] = list(_plots(plan))
+    plots = [*_plots(plan), *_trainings(plan)]
+    if plots:
+        document["plots"] = plots
     return HEADER + _dumped(document)
 
 
@@ -131,8 +141,11 @@ def is_ours(section: str, entry: Entry) -> bool:
     if section == "metrics":
         return isinstance(value, str) and value.startswith("artifacts/") and value.endswith(f"/{METRICS_FILE}")
     plot = value.get(entry.name) if isinstance(value, dict) else None
-    files = plot.get("y") if isinstance(plot, dict) and plot.get("template") == PLOT_TEMPLATE else None
-    return isinstance(files, dict) and all(file.startswith("artifacts/") for file in files)
+    files = plot.get("y") if isinstance(plot, dict) else None
+    if not isinstance(plot, dict) or not isinstance(files, dict) or plot.get("template") not in OUR_FILES:
+        return False
+    begin, end = OUR_FILES[plot["template"]]
+    return all(file.startswith(begin) and file.endswith(end) for file in files)
 
 
 def write_dvc_yaml(plan: Plan) -> bool:
@@ -281,4 +294,23 @@ def _plots(plan: Plan) -> Iterator[dict[str, Any]]:
         headline = next(iter(files.values()))
         yield {
             title: {"template": PLOT_TEMPLATE, "x": "round", "y": files, "x_label": "round", "y_label": headline, "title": title}
+        }
+
+
+def _trainings(plan: Plan) -> Iterator[dict[str, Any]]:
+    """One plot for each trainer of a pipeline: the loss over optimizer steps, a line for each round."""
+    curves: dict[str, dict[str, str]] = {}
+    for step in plan.steps.values():
+        if step.component.role is Role.TRAINER:
+            curves.setdefault(f"{step.pipeline} {step.label.replace('/', ' ')} loss", {})[f"runs/{step.key}{TABLE}"] = LOSS
+    for title, files in curves.items():
+        yield {
+            title: {
+                "template": TRAINING_TEMPLATE,
+                "x": STEP,
+                "y": files,
+                "x_label": "optimizer step",
+                "y_label": LOSS,
+                "title": title,
+            }
         }
