@@ -18,20 +18,21 @@ from lineal.errors import EngineError
 if TYPE_CHECKING:
     import torch
 
-PROMPT, FOLLOWING, PADDED = 3, 2, 8
+PROMPT, FOLLOWING, PADDED = 3, 4, 8
 """Tokens of the text: those that are read at once and those that follow step by step; the prompt is padded to a length."""
 LONGEST_PART = 64  # tokens of an example that is compared: logits of 2 x 64 tokens take 80 MB at 150,000 entries
-EXACT, ROUGH = (1e-2, 1e-4), (0.3, 0.02)
+EXACT, NEAR, ROUGH = (5e-4, 1e-5), (1e-2, 1e-4), (0.3, 0.02)
 """How far two readings may be apart, as shares of the logits' spread and of the largest one, which says how they are rounded.
 
-First in fp32, then in types that round at three digits. A model without memory is off by about its spread; in bf16, models of
-32 layers are off by 0.03 of it. A model that knows nothing yet of a token may have hardly any spread beside large logits.
+In fp32 on a CPU, in fp32 on a GPU, whose convolutions round more, and in types that round at three digits. A model without memory
+is off by about its spread, Zamba 2 in fp32 by 0.0007 of it and more with every token, models of 32 layers in bf16 by 0.03.
+A model that knows nothing yet of a token may have hardly any spread beside large logits.
 """
 ANOTHER = "Take a model that writes from left to right and keeps its memory as transformers' usual caches do."
 
 
 def require_same_stepwise(model: Any, stepwise: Callable[[tuple[int, ...], tuple[int, ...], int], torch.Tensor]) -> None:
-    """Compares a model's reading of five tokens step by step with that of all at once.
+    """Compares a model's reading of a few tokens step by step with that of all at once.
 
     Args:
         model: in evaluation mode; `name_or_path` is its checkpoint.
@@ -132,8 +133,8 @@ def require_equal(model: Any, got: torch.Tensor, expected: torch.Tensor, fault: 
 
     if not bool(expected.isfinite().all()):
         raise EngineError(f"{_named(model)} gives logits that are not finite, expected numbers. Take an earlier checkpoint.")
-    exact = all(part.dtype == torch.float32 for part in model.parameters())
-    share, rounding = EXACT if exact else ROUGH
+    full = all(part.dtype == torch.float32 for part in model.parameters())
+    share, rounding = ROUGH if not full else EXACT if model.device.type == "cpu" else NEAR
     apart = (got - expected).square().mean(-1).sqrt()
     spread = expected.std(-1)
     if bool((apart > share * spread + rounding * expected.abs().amax(-1)).any()):
