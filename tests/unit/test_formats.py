@@ -10,10 +10,12 @@ import pytest
 
 from lineal.audit.catalog import read_catalog
 from lineal.audit.verify import problems_of
+from lineal.cli.main import run_command
 from lineal.data.manifest import FORMAT, MANIFEST, read_manifest
-from lineal.errors import ArtifactError
+from lineal.errors import ArtifactError, ProjectError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
+from lineal.step.identity import Identity
 from lineal.step.runner import run_step
 from lineal.step.status import State, status_of
 
@@ -65,3 +67,35 @@ def test_format_unknown_is_refused_with_file_got_expected_and_fix(project, got, 
     assert str(directory / MANIFEST) in str(caught.value)
     if isinstance(got, int):
         assert f"format: got {got}, expected" in str(caught.value)
+
+
+def test_older_component_version_stands_once_it_is_accepted_and_is_told(project, capsys):
+    (newer,) = {
+        step.component.version for step in make_plan(open_project(project)).steps.values() if step.component.use == "accuracy"
+    }
+    older = newer - 1
+    places = [path.parent for path in project.rglob("evaluation/manifest.json")]
+    for place in places:  # what the older version would have written
+        manifest = read_manifest(place, "evaluation")
+        identity = Identity(
+            manifest.step, manifest.component, older, manifest.settings, manifest.seed, manifest.inputs, manifest.files_read,
+            manifest.settings_from,
+        )  # fmt: skip
+        manifest.model_copy(update={"version": older, "identity": identity.digest}).write(place)
+    before = [(place / MANIFEST).read_bytes() for place in places]
+    stale = {entry.key for entry in status_of(make_plan(open_project(project))) if entry.state is State.STALE}
+    assert stale == {"letters/start/evaluation", "letters/round_01/evaluation"}
+    assert run_command(["-C", str(project), "accept", f"accuracy@{newer}", "--reason", "x"]) == 2
+    assert run_command(["-C", str(project), "accept", f"accuracy@{older}", "--reason", "the same figures"]) == 0
+    assert "2 artifacts" in capsys.readouterr().out
+    found = {entry.key: entry for entry in status_of(make_plan(open_project(project)))}
+    assert {entry.state for entry in found.values()} == {State.DONE}
+    told = f"made by accuracy version {older}, which is accepted: the same figures"
+    assert {key for key, entry in found.items() if told in entry.reasons} == stale
+    assert [(place / MANIFEST).read_bytes() for place in places] == before
+
+
+def test_accepted_file_that_is_none_is_refused(project):
+    (project / "accepted.json").write_text("[1]")
+    with pytest.raises(ProjectError, match="git checkout HEAD -- accepted.json"):
+        open_project(project)

@@ -22,13 +22,14 @@ from lineal.data.records import record_directory
 from lineal.errors import ArtifactError, ProjectError, UsageError
 from lineal.orchestrate.dvc_lock import DVC_LOCK, locked_artifacts, named_files
 from lineal.orchestrate.dvc_yaml import DVC_YAML
+from lineal.recipe.accepted import ACCEPTED
 from lineal.recipe.project import PARAMS, PIPELINES, Project, open_project
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-DECLARED = (PARAMS, DVC_YAML, DVC_LOCK, RETRACTIONS, RETRACTED)
+DECLARED = (PARAMS, DVC_YAML, DVC_LOCK, RETRACTIONS, RETRACTED, ACCEPTED)
 """What a view always has from git, beside `pipelines/`."""
 _FILE_MODES = ("100644", "100755")
 

@@ -11,6 +11,7 @@ from annotated_types import Ge
 from pydantic import Field, ValidationError, model_validator
 
 from lineal.errors import ProjectError, UsageError, did_you_mean
+from lineal.recipe.accepted import Accepted, read_accepted
 from lineal.recipe.compute import Compute, Positive, Strict
 from lineal.recipe.document import Document, declaration_error, read_document
 from lineal.recipe.pipeline import PAPER, Pipeline, read_pipeline
@@ -95,6 +96,7 @@ class Project:
     """An opened project: its root, its typed parameters and its retractions.
 
     Attributes:
+        accepted: older versions of components whose work stands.
         recorded: by artifact key, the MD5 that `dvc.lock` records; empty until somebody looks (`with_records`).
     """
 
@@ -103,6 +105,7 @@ class Project:
     document: Document
     retractions: Retractions = field(default_factory=Retractions)
     recorded: Mapping[str, str] = field(default_factory=dict)
+    accepted: Accepted = field(default_factory=dict)
 
     @property
     def artifacts(self) -> Path:
@@ -190,7 +193,7 @@ def open_project(root: Path) -> Project:
         params = Params.model_validate(document.value)
     except ValidationError as error:
         raise declaration_error(document, (), error, Params) from error
-    project = Project(root.resolve(), params, document, read_retractions(root))
+    project = Project(root.resolve(), params, document, read_retractions(root), accepted=read_accepted(root))
     for name in project.pipeline_names():
         if name.count(SEED_MARK) > 1 or ((root / PIPELINES / f"{name}.yaml").is_file() and SEED_MARK in name):
             raise ProjectError(f"{PIPELINES}/: {name!r} reads like a further seed of {declared_name(name)!r}; rename the file")

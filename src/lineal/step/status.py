@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lineal.data.manifest import MADE_UP
+from lineal.data.manifest import MADE_UP, Manifest
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
-from lineal.step.identity import identify
+from lineal.step.identity import Identity, identify
 from lineal.step.runlog import read_log
 from lineal.step.runner import by_field, resolved, source_digest
 from lineal.step.stand_in import stand_in
@@ -147,7 +147,7 @@ class _Look:
         differing = differences(self._plan, step, made, self._standing) if made else ()
         if made and not wrong and not differing:
             self._stand(made)
-            return StepStatus(step.key, State.DONE, _drift(self._plan, step))
+            return StepStatus(step.key, State.DONE, (*_older(self._plan, made), *_drift(self._plan, step)))
         act = self._remedy(step, made, differing)
         if act is Act.MAKE and not made and self._stands_by_record(step):
             return StepStatus(step.key, State.RECORDED, (NOT_HERE,))
@@ -197,11 +197,23 @@ def differences(plan: Plan, step: Step, made: Sequence[Artifact], opened: Mappin
         return standing.differences(list(made))
     identity = identify(step, resolved(plan, step, opened), plan.seed_of(step), by_field(step, opened))
     for artifact in made:
-        if not identity.is_of(artifact.manifest):
+        if not identity.is_of(artifact.manifest) and not _is_accepted(plan, identity, artifact.manifest):
             return tuple(identity.differences(artifact.manifest)) or ("the layout of identities changed",)
         if artifact.manifest.made_up and plan.project.params.compute.engine != MADE_UP:
             return (f"made up by compute.engine: {MADE_UP}",)
     return ()
+
+
+def _is_accepted(plan: Plan, identity: Identity, manifest: Manifest) -> bool:
+    """Whether an artifact is what an older version of the component made of the same, and the project accepts that."""
+    older = manifest.version in plan.project.accepted.get(identity.component, {})
+    return older and replace(identity, version=manifest.version).is_of(manifest)
+
+
+def _older(plan: Plan, made: Sequence[Artifact]) -> tuple[str, ...]:
+    manifest = made[0].manifest
+    reason = plan.project.accepted.get(manifest.component, {}).get(manifest.version)
+    return () if reason is None else (f"made by {manifest.component} version {manifest.version}, which is accepted: {reason}",)
 
 
 def _drift(plan: Plan, step: Step) -> tuple[str, ...]:

@@ -1,0 +1,36 @@
+"""`lineal accept`: work of an older component version stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("tag", metavar="COMPONENT@VERSION")
+@click.option("--reason", required=True, help="Why this work stands, in one line; status tells it.")
+@click.pass_obj
+def accept(directory: Path, tag: str, reason: str) -> None:
+    """Let artifacts that an older version of a component made count as up to date: nothing is made again for the new version.
+
+    Manifests keep saying which version made them. What is made from now on is made by the new version.
+    """
+    from lineal.audit.catalog import read_catalog
+    from lineal.cli.revision import opened_project
+    from lineal.components.registry import Registry
+    from lineal.errors import UsageError
+    from lineal.recipe.accepted import ACCEPTED
+    from lineal.recipe.accepted import accept as add
+
+    name, _, written = tag.partition("@")
+    now = Registry().find(name).version
+    if not written.isdecimal() or not 1 <= int(written) < now:
+        raise UsageError(
+            f"{tag}: expected an older version than {name}@{now}, which is what runs, such as {name}@{max(1, now - 1)}"
+        )
+    project = opened_project(directory, None)
+    add(project.root, name, int(written), reason)
+    made = [one.manifest for one in read_catalog(project).artifacts.values()]
+    count = sum((manifest.component, manifest.version) == (name, int(written)) for manifest in made)
+    click.echo(f"{ACCEPTED}: {count} artifacts of {tag} stand beside {name}@{now}. Commit it, then: lineal run")
