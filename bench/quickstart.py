@@ -2,10 +2,12 @@
 
     python bench/quickstart.py [--seeds 0 1 2] [--json FILE] [--plot FILE]
     python bench/quickstart.py --together [--seeds 0 1 2]
+    python bench/quickstart.py --start
 
 Every seed runs in a scratch copy of the project, with the control beside it. Imports, process starts, Dagster, DVC and
 the lineal code around the models all count as overhead. `--together` compares the processor time of all seeds in one
-project (`seeds:` in params.yaml), where they share their task sets, with that of the first one alone.
+project (`seeds:` in params.yaml), where they share their task sets, with that of the first one alone. `--start` compares
+`lineal run` of one small step without a model with `lineal step` of it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import tempfile
 import time
@@ -137,6 +140,33 @@ def together(seeds: list[int], directory: Path) -> bool:
     return costs[1] < len(seeds) * costs[0]
 
 
+START_STEP, START_TIMES = "rest_em/tasks/train", 2.5
+
+
+def start(directory: Path) -> bool:
+    """Whether `lineal run` of one step without a model takes few times as long as the step by itself; best of three turns.
+
+    By wall seconds, since the imports of Dagster and of the step's server go on beside each other; processor time is told too.
+    """
+    scratch_project(directory)
+    taken: dict[str, list[tuple[float, float]]] = {"step": [], "run": []}
+    for _ in range(3):
+        for command, turns in taken.items():
+            for made in ("artifacts", "runs", ".dvc/cache"):
+                shutil.rmtree(directory / made, ignore_errors=True)
+            (directory / "dvc.lock").unlink(missing_ok=True)
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            lineal(directory, command, START_STEP)
+            after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
+            turns.append((wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+    best = {command: [min(column) for column in zip(*turns, strict=True)] for command, turns in taken.items()}
+    for command, (wall, cpu) in best.items():
+        print(f"lineal {command} {START_STEP}: {wall:.1f} s, {cpu:.1f} s of processor time")
+    times = best["run"][0] / best["step"][0]
+    print(f"run takes {times:.1f} times as long as step (goal: {START_TIMES})")
+    return times <= START_TIMES
+
+
 def main() -> None:
     """Runs, prints, and exits with 1 when a claim fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -144,7 +174,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--together", action="store_true")
+    parser.add_argument("--start", action="store_true")
     arguments = parser.parse_args()
+    if arguments.start:
+        with tempfile.TemporaryDirectory() as directory:
+            raise SystemExit(0 if start(Path(directory) / "project") else 1)
     if arguments.together:
         with tempfile.TemporaryDirectory() as directory:
             raise SystemExit(0 if together(arguments.seeds, Path(directory)) else 1)

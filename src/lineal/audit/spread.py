@@ -14,6 +14,7 @@ from lineal.audit.catalog import Catalog, Link, pipeline_of
 from lineal.audit.query import fetched, parquet
 from lineal.audit.whereabouts import carries, has_ids, id_column, row_inputs
 from lineal.components.selectors.query import quoted
+from lineal.data.progress import progress_of
 from lineal.data.store import Artifact, Rows
 from lineal.recipe.references import ArtifactKind
 
@@ -168,9 +169,12 @@ class Walk:
         return self._over(self._starts)
 
     def _over(self, keys: Iterable[str]) -> list[Touched]:
-        for artifact in self._catalog.downstream(keys):
-            if self._pipeline is None or pipeline_of(artifact.key) == self._pipeline:
-                self._visit(artifact)
+        found = self._catalog.downstream(keys)
+        with progress_of("what was made from it:", len(found), "artifacts") as progress:
+            for artifact in found:
+                if self._pipeline is None or pipeline_of(artifact.key) == self._pipeline:
+                    self._visit(artifact)
+                progress.advance()
         return list(self._touched.values())
 
     def _visit(self, artifact: Artifact) -> None:
