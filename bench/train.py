@@ -2,7 +2,8 @@
 
 Both train the same model on the same prompts and completions with the same arguments, in turns in one process, so that what
 else the machine does hits both sides. A step's time is the median between two logged losses. The losses must agree, or the two
-did not do the same work. Memory is measured in a process of its own for each side (on a GPU: what torch had allocated at most).
+did not do the same work; there is no warm-up, whose first rate is 0 in transformers and above 0 here. Memory is measured in a
+process of its own for each side (on a GPU: what torch had allocated at most).
 With --grpo both train on their own samples, eight of each prompt, rewarded by one function; their losses are not compared, since
 they do not draw the same samples. Exit status 1 when a step through lineal takes more than 1.03 times as long.
 """
@@ -72,7 +73,7 @@ def _arguments() -> argparse.Namespace:
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     return TrainingSettings(
-        steps=arguments.steps, epochs=None, batch_size=arguments.batch_size, learning_rate=3e-3, warmup=0.05, beta2=0.99,
+        steps=arguments.steps, epochs=None, batch_size=arguments.batch_size, learning_rate=3e-3, warmup=0.0, beta2=0.99,
         weight_decay=0.01, seed=0, precision=arguments.precision, threads=arguments.threads,
     )  # fmt: skip
 
