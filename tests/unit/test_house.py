@@ -97,3 +97,8 @@ def test_source_runs_no_code_from_data(path):
 def test_the_files_that_run_programs_are_imported_by_nothing_outside():
     words = ("sandbox.inside", "import inside", "sandbox.examiner", "import examiner")
     assert not [path for path in FILES if path not in RUNS_PROGRAMS and any(word in path.read_text() for word in words)]
+
+
+def test_decisions_have_one_number_each():
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert sorted(numbers) == [f"{number:04d}" for number in range(1, len(numbers) + 1)]
