@@ -144,7 +144,8 @@ def test_fresh_clone_has_no_work_and_makes_only_what_a_stale_step_reads(finished
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(finished), str(clone))
     assert set(states(capsys, clone).values()) == {State.RECORDED}
-    assert "14 of them recorded and not here (lineal run --pull)" in said(capsys, clone, "run")
+    hint = "14 of them recorded and not here: lineal run --pull brings them, --remake makes them again"
+    assert hint in said(capsys, clone, "run")
     said(capsys, clone, "status", "--check")
     edit(clone / "pipelines/toy.yaml", "prompts: tasks.test, max_tokens: 16}", "prompts: tasks.test, max_tokens: 12}")
     would = {one["key"] for one in told_as_json(capsys, clone, "run", "toy/round_01", "--dry-run")["steps"]}

@@ -156,7 +156,7 @@ def _elsewhere(decided: Mapping[str, StepStatus], chosen: list[Step]) -> str:
     from lineal.step.status import State
 
     count = sum(decided[step.key].state is State.RECORDED for step in chosen)
-    return f", {count} of them recorded and not here (lineal run --pull)" if count else ""
+    return f", {count} of them recorded and not here: lineal run --pull brings them, --remake makes them again" if count else ""
 
 
 def _write_records(project: Project) -> None:

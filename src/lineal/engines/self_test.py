@@ -25,8 +25,8 @@ EXACT, NEAR, ROUGH = (5e-4, 1e-5), (1e-2, 1e-4), (0.3, 0.02)
 """How far two readings may be apart, as shares of the logits' spread and of the largest one, which says how they are rounded.
 
 In fp32 on a CPU, in fp32 on a GPU, whose convolutions round more, and in types that round at three digits. A model without memory
-is off by about its spread, Zamba 2 in fp32 by 0.0007 of it and more with every token, models of 32 layers in bf16 by 0.03.
-A model that knows nothing yet of a token may have hardly any spread beside large logits.
+is off by about its spread, Zamba 2 in fp32 by 0.0007 of it and more with every token. The bounds of a GPU and of bf16 leave room;
+they were not measured on one. A model that knows nothing yet of a token may have hardly any spread beside large logits.
 """
 ANOTHER = "Take a model that writes from left to right and keeps its memory as transformers' usual caches do."
 

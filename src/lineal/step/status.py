@@ -22,7 +22,7 @@ from lineal.step.waiting import why_waiting
 
 Kept = Callable[[str], Artifact | None]
 """By key, an artifact that is recorded and can be brought here as it is."""
-NOT_HERE = "not here: lineal run --pull"
+NOT_HERE = "not here: lineal run --pull, or --remake"
 """What a step says of itself that is up to date by its record, while its bytes are elsewhere."""
 Alike = Callable[[Artifact], bool]
 
