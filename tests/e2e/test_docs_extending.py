@@ -8,11 +8,10 @@ import shlex
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from lineal.data.store import Rows, open_artifact
+from tests.unit.tiny_models import tiny_model
 
 from .toy_project import ROOT, command, make_project
 
@@ -37,9 +36,7 @@ def page(tmp_path_factory):
     (root / "params.yaml").write_text(
         (root / "params.yaml").read_text() + "compute: {engine: fake, processes: spawn, workers: 1}\n"
     )
-    (root / "models" / "mine").mkdir(parents=True)
-    (root / "models" / "mine" / "config.json").write_text("{}")
-    save_file({"x": np.zeros(1)}, root / "models" / "mine" / "model.safetensors")
+    tiny_model(root / "models" / "mine")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory / "dist"]
     subprocess.run(build, cwd=package, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = (directory / "dist").glob("*.whl")

@@ -8,9 +8,7 @@ import re
 import shlex
 
 import dagster as dg
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from lineal.data.store import Rows, open_artifact
 from lineal.errors import DataError, DeclarationError, RunFailure, UsageError, Waiting
@@ -22,6 +20,7 @@ from lineal.step.labelling import _no_formula, labels_step, take_labels, write_t
 from lineal.step.runner import run_step
 from lineal.step.status import State, status_of
 from lineal.step.waiting import ARRIVED
+from tests.unit.tiny_models import tiny_model
 
 from .toy_project import ROOT, command, edit, make_project, plan_of
 
@@ -39,9 +38,7 @@ def root(tmp_path):
             (project / name).write_text(text, encoding="utf-8")
     with (project / "params.yaml").open("a") as stream:
         stream.write("compute: {engine: fake, processes: spawn, workers: 1}\n")
-    (project / "models" / "mine").mkdir(parents=True)
-    (project / "models" / "mine" / "config.json").write_text("{}")
-    save_file({"x": np.zeros(1)}, project / "models" / "mine" / "model.safetensors")
+    tiny_model(project / "models" / "mine")
     return project
 
 

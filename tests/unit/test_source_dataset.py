@@ -42,12 +42,31 @@ def test_dataset_formats_give_the_same_rows(lab):
         write(lab, "a.jsonl", lines(ROWS)),
         write(lab, "a.json", json.dumps(ROWS)),
         write(lab, "a.csv", table),
+        write(lab, "a.tsv", table.replace(",", "\t")),
         "data/a.parquet",
     ]
     pq.write_table(pa.Table.from_pylist(ROWS), lab.path / "data" / "a.parquet")
     made = [rows_of(load(lab, path)) for path in paths]
-    assert made[0] == made[1] == made[2] == made[3]
+    assert made[0] == made[1] == made[2] == made[3] == made[4]
     assert made[0][3] == {"prompt_id": "i3", "prompt": "what is 3?", "answer": "3"}
+
+
+def test_dataset_pattern_reads_all_files_in_the_order_of_their_names(lab):
+    for name, rows in (("b.jsonl", ROWS[:2]), ("a.jsonl", ROWS[2:5]), ("c.txt", [])):
+        write(lab, name, lines(rows))
+    assert [row["prompt_id"] for row in rows_of(load(lab, "data/*.jsonl"))] == ["i2", "i3", "i4", "i0", "i1"]
+    (lab.path / "data" / "z.jsonl.dvc").write_text("outs: []")
+    assert list(lab.parse("dataset", path="data/*.jsonl", columns=MAPPING).files()) == [
+        "data/a.jsonl", "data/b.jsonl", "data/z.jsonl",
+    ]  # fmt: skip
+    (lab.path / "data" / "z.jsonl.dvc").unlink()
+    write(lab, "b.jsonl", lines(ROWS[:1]) + "{}\n")
+    with pytest.raises(DataError, match=r"data/b\.jsonl: line 2, column 'question'"):
+        load(lab, "data/*.jsonl")
+    with pytest.raises(ValueError, match=r"path 'data/x\*.csv': no such file"):
+        load(lab, "data/x*.csv")
+    with pytest.raises(ValueError, match="names the round and matches several files"):
+        load(lab, "data/round_{round}_*.csv")
 
 
 def test_dataset_file_digest_enters_identity(lab):

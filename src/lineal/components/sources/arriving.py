@@ -31,6 +31,17 @@ def is_here(file: Path) -> bool:
     return file.is_file() or file.with_name(file.name + ".dvc").is_file()
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a path stands for all files that it matches: `data/*.parquet`."""
+    return "*" in path or "?" in path
+
+
+def matching(project: Path, pattern: str) -> list[Path]:
+    """The files of the project that a pattern matches and those that DVC could bring, in the order of their names."""
+    there = {path for path in project.glob(pattern) if path.is_file()}
+    return sorted(there | {path.with_suffix("") for path in project.glob(f"{pattern}.dvc")})
+
+
 def placed_path(path: str, round_number: int | None, seed: int) -> str:
     """A path with the round (two digits, as in step keys) and the seed filled in.
 

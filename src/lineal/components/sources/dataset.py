@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import pydantic
 
 from lineal.components.base import Awaited, Columns, Surroundings, Workspace
-from lineal.components.sources.arriving import ROUND, awaited, is_here, place_inside, placed_path
+from lineal.components.sources.arriving import ROUND, awaited, is_here, is_pattern, matching, place_inside, placed_path
 from lineal.components.sources.base import Row, Source, counted, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
 from lineal.components.sources.files import GZIP, Located, read_file
@@ -54,8 +54,9 @@ class Dataset(Source):
     """Rows of a local file (`path`) or of the Hub (`id` and `revision`), their columns renamed; docs/datasets.md.
 
     Attributes:
-        path: a json, jsonl, csv or parquet file inside the project; json, jsonl and csv may be compressed (`.gz`). In a round,
-            `{round}` in it stands for the round's two digits; such a file may arrive after the run began.
+        path: a json, jsonl, csv, tsv or parquet file inside the project; all but parquet may be compressed (`.gz`). A path with
+            `*` or `?` stands for all files that it matches, in the order of their names. In a round, `{round}` in it stands for
+            the round's two digits; such a file may arrive after the run began.
         id: the Hub's name of the dataset.
         revision: the commit's SHA, 40 hex digits: a branch would give other rows tomorrow.
         name: the Hub dataset's configuration.
@@ -82,7 +83,7 @@ class Dataset(Source):
     extract: Annotated[dict[str, Pattern], pydantic.Field(exclude_if=lambda value: not value)] = {}
     optional: Annotated[list[str], pydantic.Field(exclude_if=lambda value: not value)] = []
     size: Positive | None = None
-    _file: Path | None = pydantic.PrivateAttr(default=None)
+    _files: tuple[Path, ...] = pydantic.PrivateAttr(default=())
     _project: Path = pydantic.PrivateAttr(default=Path())
     _awaited: bool = pydantic.PrivateAttr(default=False)
 
@@ -102,10 +103,22 @@ class Dataset(Source):
         component._check_columns()
         component._project = surroundings.project
         if component.path is not None:
-            component._file = place_inside(surroundings.project, component.path)
-            if not component._arrives and not is_here(component._file):
-                raise MissingFile(f"path {component.path!r}: no such file in the project")
+            component._files = component._found(surroundings.project)
         return component
+
+    def _found(self, project: Path) -> tuple[Path, ...]:
+        """The files that `path` names."""
+        path = str(self.path)
+        file = place_inside(project, path)
+        if is_pattern(path) and self._arrives:
+            raise ValueError(f"path {path!r} names the round and matches several files; name one file of each round")
+        if is_pattern(path):
+            found = tuple(matching(project.absolute(), path))
+        else:
+            found = (file,) if self._arrives or is_here(file) else ()
+        if not found:
+            raise MissingFile(f"path {path!r}: no such file in the project")
+        return found
 
     @property
     def _arrives(self) -> bool:
@@ -118,7 +131,7 @@ class Dataset(Source):
             return self
         path = placed_path(self.path, round_number, seed)
         made = self.model_copy(update={"path": path})
-        made._file, made._awaited = place_inside(self._project, path), True
+        made._files, made._awaited = (place_inside(self._project, path),), True
         return made
 
     def awaited(self, key: str) -> Awaited | None:
@@ -164,13 +177,17 @@ class Dataset(Source):
         return value
 
     def files(self) -> dict[str, Path]:
-        """The local file, whose bytes are identity, and the template's."""
-        return {**super().files(), **({} if self._file is None else {str(self.path): self._file})}
+        """The local files, whose bytes are identity, and the template's."""
+        pattern = is_pattern(str(self.path))
+        return {**super().files(), **{self._shown(file) if pattern else str(self.path): file for file in self._files}}
+
+    def _shown(self, file: Path) -> str:
+        return file.relative_to(self._project.absolute()).as_posix()
 
     @property
     def _shape(self) -> Shape:
         fills_nulls = self.path is None or self.path.endswith(".parquet")
-        has_header = self.path is None or self.path.removesuffix(GZIP).endswith((".parquet", ".csv"))
+        has_header = self.path is None or self.path.removesuffix(GZIP).endswith((".parquet", ".csv", ".tsv"))
         optional = frozenset(self.optional)
         return Shape(self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls, has_header)
 
@@ -212,9 +229,16 @@ class Dataset(Source):
         return self.path or f"{self.id}@{(self.revision or '')[:12]}"
 
     def _located(self, step: Workspace) -> Iterable[Located]:
-        if self._file is None:
+        if not self._files:
             return self._from_hub(step)
-        return read_file(self._file, str(self.path), self.mapping.values())
+        if not is_pattern(str(self.path)):
+            return read_file(self._files[0], str(self.path), self.mapping.values())
+        return self._from_files()
+
+    def _from_files(self) -> Iterator[Located]:
+        for file in self._files:
+            name = self._shown(file)
+            yield from ((f"{name}: {place}", values) for place, values in read_file(file, name, self.mapping.values()))
 
     def _from_hub(self, step: Workspace) -> Iterator[Located]:
         from datasets import load_dataset

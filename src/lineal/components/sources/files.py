@@ -1,4 +1,4 @@
-"""Rows of json, jsonl, csv and parquet files, each with its place for messages."""
+"""Rows of json, jsonl, csv, tsv and parquet files, each with its place for messages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,7 @@ Located = tuple[str, dict[str, Any]]
 """Where a row stands (`line 3`, `row 3`), and its values by column."""
 Read = Callable[[Path, str, frozenset[str]], Iterator[Located]]
 
-GZIP = ".gz"
+GZIP, TAB = ".gz", "\t"
 
 
 def read_file(path: Path, shown: str, columns: Iterable[str]) -> Iterator[Located]:
@@ -129,17 +130,18 @@ def _object(value: Any, shown: str, place: str) -> dict[str, Any]:
     return value
 
 
-def _csv(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
+def _csv(path: Path, shown: str, columns: frozenset[str], delimiter: str = ",") -> Iterator[Located]:
     csv.field_size_limit(sys.maxsize)  # Python's own limit of 131,072 characters is shorter than many solutions
     with _open(path, newline="") as stream:
-        reader = csv.reader(stream, strict=True)
+        reader = csv.reader(stream, strict=True, delimiter=delimiter)
         try:
             header = next(reader, [])
             _require_different(header, columns, shown)
             for fields in reader:
                 if fields and len(fields) != len(header):
                     counts = f"{len(fields)} fields, but the header has {len(header)}"
-                    raise DataError(f"{shown}: line {reader.line_num}: has {counts}. Quote fields that hold commas")
+                    held = "a tab" if delimiter == TAB else "commas"
+                    raise DataError(f"{shown}: line {reader.line_num}: has {counts}. Quote fields that hold {held}")
                 if fields:
                     yield f"line {reader.line_num}", {name: value or None for name, value in zip(header, fields, strict=True)}
         except csv.Error as error:
@@ -167,6 +169,8 @@ def _require_different(names: list[str], columns: frozenset[str], shown: str) ->
             raise DataError(f"{shown}: has {names.count(name)} columns {name!r}, expected one. Rename or remove the others")
 
 
-_READERS: dict[str, Read] = {".json": _json, ".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}
+_READERS: dict[str, Read] = {
+    ".json": _json, ".jsonl": _json_lines, ".csv": _csv, ".tsv": partial(_csv, delimiter=TAB), ".parquet": _parquet
+}  # fmt: skip
 ENDINGS = (*_READERS, *(ending + GZIP for ending in _READERS if ending != ".parquet"))
 """The names that files of rows may end in."""
