@@ -111,6 +111,12 @@ def find_rows(catalog: Catalog, entry: Retraction, project: Project) -> Matches:
         found = _by_id(asked, entry.ids, project)
     else:
         found = matching(asked, str(entry.where), project.params.compute)
+    absent = [key for key in catalog.artifacts if not lies_here(project, key)]
+    if not found.ids.num_rows and absent:
+        raise UsageError(
+            f"no row that is here matches ({len(found.searched)} artifacts searched), and {len(absent)} artifacts are recorded "
+            "but not here, so that nobody knows of their rows. Bring them first: lineal run --pull"
+        )
     if not found.ids.num_rows:
         lacking = f", {len(found.passed_over)} more lack its columns" if found.passed_over else ""
         raise UsageError(

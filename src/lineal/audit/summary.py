@@ -228,9 +228,16 @@ def _joined(columns: list[AccuracyColumn], cells: list[str], widths: list[int]) 
 def _cells(column: AccuracyColumn, rounds: int) -> list[str]:
     missing = (None,) * (rounds + 1 - len(column.values))
     return [
-        "-" if value is None else f"{100 * value:.1f}%{_bounds(estimate)}"
+        "-" if value is None else _cell(value, estimate)
         for value, estimate in zip((*column.values, *missing), (*column.estimates, *missing), strict=True)
     ]
+
+
+def _cell(value: float, estimate: Estimate | None) -> str:
+    """A share as a percentage; what lies outside of 0 to 1 as it is."""
+    if 0 <= value <= 1:
+        return f"{100 * value:.1f}%{_bounds(estimate)}"
+    return f"{value:.4g}" + ("" if estimate is None else f" ({estimate.low:.4g} to {estimate.high:.4g})")
 
 
 def _bounds(estimate: Estimate | None) -> str:

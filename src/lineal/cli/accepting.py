@@ -24,7 +24,10 @@ def accept(directory: Path, tag: str, reason: str) -> None:
     from lineal.recipe.accepted import accept as add
 
     name, _, written = tag.partition("@")
-    now = Registry().find(name).version
+    try:
+        now = Registry().find(name).version
+    except KeyError as error:
+        raise UsageError(str(error.args[0])) from error
     if not written.isdecimal() or not 1 <= int(written) < now:
         raise UsageError(
             f"{tag}: expected an older version than {name}@{now}, which is what runs, such as {name}@{max(1, now - 1)}"

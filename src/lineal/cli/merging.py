@@ -13,8 +13,9 @@ def resolve(directory: Path) -> None:
     """Merge dvc.yaml and dvc.lock where git left them in conflict. Merge params.yaml and pipelines/ first.
 
     Of each stage the record is kept that the merged plan asks for, whichever branch has it; both branches' own stages,
-    keys and comments stay. Nothing is made. Then: git add dvc.yaml dvc.lock
+    keys and comments stay. Nothing is made. Then: git add --all dvc.yaml dvc.lock records
     """
+    from lineal.data.records import RECORDS
     from lineal.orchestrate.dvc_yaml import write_dvc_yaml
     from lineal.orchestrate.resolve import resolve as merge
     from lineal.plan import make_plan
@@ -26,4 +27,8 @@ def resolve(directory: Path) -> None:
         merged.append("dvc.yaml")
     for name in merged:
         click.echo(f"{name} merged")
-    click.echo(f"Then: git add {' '.join(merged)}" if merged else "nothing to merge: dvc.yaml and dvc.lock hold no conflict")
+    click.echo(
+        f"Then: git add --all {' '.join(merged)} {RECORDS}"
+        if merged
+        else "nothing to merge: dvc.yaml and dvc.lock hold no conflict"
+    )

@@ -12,13 +12,14 @@ from lineal.components.controllers.values import values_of
 from lineal.data.manifest import MANIFEST
 from lineal.data.records import RECORDS, lies_here, open_known, record_directory, records_of
 from lineal.data.store import open_artifact
-from lineal.errors import ArtifactError, DeclarationError, ProjectError
+from lineal.errors import ArtifactError, DeclarationError, ProjectError, did_you_mean
 from lineal.orchestrate.decision import decide
 from lineal.orchestrate.dvc_lock import DVC_LOCK, find_entry, locked_artifacts, locked_stages, read_text
 from lineal.orchestrate.dvc_record import DvcRecord, cache_directory
 from lineal.orchestrate.recording import with_records, write_records
 from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.project import Project
+from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retain import Kept
 from lineal.step.status import Act, State, StepStatus
 
@@ -119,6 +120,9 @@ def _needed(plan: Plan, step: Step, decided: Mapping[str, StepStatus]) -> str:
     return ""
 
 
+_ROUND = re.compile(r"round_\d+")
+
+
 class _Keeping:
     """Which rounds keep what, by the rules of `retain:`."""
 
@@ -126,10 +130,29 @@ class _Keeping:
         self._plan = plan
         self._last = {name: max(s.round for s in plan.steps.values() if s.pipeline == name) for name in plan.pipelines}
         self._best: dict[tuple[str, str], int | None] = {}
+        self._require_known_names()
+
+    def _require_known_names(self) -> None:
+        """Raises where `retain:` names a node that no pipeline has, or a number that its node doesn't give."""
+        retain, document = self._plan.project.params.retain, self._plan.project.document
+        steps = [step for step in self._plan.steps.values() if _ROUND.fullmatch(step.group)]
+        labels = {name for step in steps for name in (step.label, step.label.partition("/")[0])}
+        for name in retain.nodes:
+            if name not in labels:
+                raise document.error(("retain", "nodes", name), f"no round has a node {name!r}. {did_you_mean(name, labels)}")
+        for path, best in retain.best_named():
+            label, _, number = best.rpartition(".")
+            given = [step.outputs[""].values for step in steps if step.label == label]
+            if not given:
+                raise document.error(path, f"no round has a node {label!r}. {did_you_mean(label, labels)}")
+            if all(values is not None and number not in values for values in given):
+                known = {name for values in given for name in values or ()}
+                raise document.error(path, f"{label!r} gives no value {number!r}. {did_you_mean(number, known)}")
 
     def lets_go(self, step: Step, output: str) -> bool:
-        rule = self._plan.project.params.retain.rule(step.label, step.outputs[output].kind)
-        if rule == "all" or not re.fullmatch(r"round_\d+", step.group):
+        kind = step.outputs[output].kind
+        rule = self._plan.project.params.retain.rule(step.label, kind)
+        if rule == "all" or kind not in (ArtifactKind.MODEL, ArtifactKind.ROWS) or not _ROUND.fullmatch(step.group):
             return False
         assert isinstance(rule, Kept)
         if step.round > self._last[step.pipeline] - rule.last:

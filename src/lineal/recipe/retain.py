@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge
 from pydantic import field_validator, model_validator
 
 from lineal.recipe.compute import Strict
+from lineal.recipe.document import KeyPath
 from lineal.recipe.references import ArtifactKind
 
 
@@ -51,6 +53,14 @@ class Retain(Strict):
     checkpoints: Rule = "all"
     rows: Rule = "all"
     nodes: dict[str, Rule] = {}
+
+    def best_named(self) -> Iterator[tuple[KeyPath, str]]:
+        """Where `best` is written, and what it says."""
+        rules: dict[KeyPath, Rule] = {("retain", "checkpoints"): self.checkpoints, ("retain", "rows"): self.rows}
+        rules |= {("retain", "nodes", name): rule for name, rule in self.nodes.items()}
+        for path, rule in rules.items():
+            if isinstance(rule, Kept) and rule.best is not None:
+                yield (*path, "best"), rule.best
 
     def rule(self, label: str, kind: ArtifactKind) -> Rule:
         """What holds for a node's artifacts of one kind."""

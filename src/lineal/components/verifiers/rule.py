@@ -28,17 +28,32 @@ def formula_columns(formula: str) -> Columns:
     Raises:
         DeclarationError: it is no SQL expression over one row, or gives another result each time.
     """
-    selector = Selector("rule", Path(), "formula", f"SELECT (\n{formula}\n) FROM rows", "")
+    import duckdb
+
+    selector = Selector("rule", Path(), "formula", f"SELECT ({formula}\n) FROM rows", "")
     with small_database() as connection:
-        return columns_of_formula(connection, selector)
+        columns = columns_of_formula(connection, selector)
+        nothing = ", ".join(f"NULL AS {quoted(name)}" for name in (*columns, "lineal_place"))
+        try:
+            connection.execute(f"SELECT ({formula}\n) FROM (SELECT {nothing}) rows LIMIT 0")
+        except duckdb.Error as error:
+            raise DeclarationError(f"formula: {str(error).strip().splitlines()[0]}") from error
+    return columns
 
 
 def _checked(formula: str) -> str:
+    problem = _problem(formula)
+    if problem:  # raised out here, for an error that holds the database's objects has DuckDB print about leaks at the end
+        raise ValueError(problem)
+    return formula
+
+
+def _problem(formula: str) -> str:
     try:
         formula_columns(formula)
     except DeclarationError as error:
-        raise ValueError(str(error)) from error
-    return formula
+        return str(error)
+    return ""
 
 
 class Rule(RowVerifier):
