@@ -59,6 +59,10 @@ def made(root: Path, name: str) -> Plan:
     return plan
 
 
+HOLDS_WHAT_A_MODEL_WROTE = {"self_correction"}
+"""Methods whose prompts hold a model's own text, which an untaught model may fill with anything."""
+
+
 def check_two_rounds(plan: Plan) -> None:
     """Asserts that everything was made, and that no trained row holds what only a sampler was given."""
     for step in plan.steps.values():
@@ -66,7 +70,7 @@ def check_two_rounds(plan: Plan) -> None:
             assert (plan.project.directory(key) / "manifest.json").exists()
     trained = [step for step in plan.steps.values() if step.component.role is Role.TRAINER and step.round == 2]
     assert trained, "two rounds end in a second checkpoint"
-    for step in trained:
+    for step in (step for step in trained if step.pipeline not in HOLDS_WHAT_A_MODEL_WROTE):
         for key in (*step.inputs.get("rows", ()), *step.inputs.get("prompts", ())):
             for path in plan.project.directory(key).glob("*.parquet"):
                 assert not [prompt for prompt in pq.read_table(path)["prompt"].to_pylist() if prompt.count("=") != 1]

@@ -85,7 +85,7 @@ def test_three_seeds_run_once_and_are_known_to_every_command(tmp_path):
     assert "evaluation" in command(root, "lineal", "diff", "toy/round_01", "toy__seed_1/round_01")
     assert "toy__seed_1/start/checkpoint" in command(root, "lineal", "trace", "toy__seed_1/round_01/checkpoint")
     assert "seed        0, 1" not in command(root, "lineal", "round", "toy__seed_1/round_01", "--verify")
-    assert command(root, "lineal", "run", "*__seed_1/round_01/*", "--dry-run").startswith("0 of 5")
+    assert command(root, "lineal", "run", "*__seed_1/round_01/*", "--dry-run").startswith("0 steps would run, to bring 5")
     command(root, "lineal", "report", "-o", "report.html")
     assert "toy (2 seeds)" in (root / "report.html").read_text()
     command(root, "dvc", "plots", "show", "-o", "plots")

@@ -450,7 +450,7 @@ MISTAKES = [
     ({"importance_sampling_level": "sequence"}, "works with the losses grpo, sapo, luspo only"),
     ({"loss": "luspo"}, "luspo needs importance_sampling_level: sequence"),
     ({"loss": "ppo"}, "Input should be 'grpo'"),
-    ({"temperature": 0.0}, "greater than 0"),
+    ({"temperature": 0.0}, "greater than"),
     ({"epochs": 1.0}, "exactly one of steps and epochs"),
 ]
 

@@ -30,11 +30,18 @@ LOCK_HEAD = "schema: '2.0'\nstages:\n"
 
 
 def read_text(path: Path) -> str:
-    """The file's text; empty when there is none."""
+    """The file's text; empty when there is none.
+
+    Raises:
+        ProjectError: it is not UTF-8.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
+    except UnicodeDecodeError as error:
+        fix = f"Take the committed one back: git checkout {path.name}"
+        raise ProjectError(f"{path.name}: not UTF-8 text ({error.reason} at byte {error.start}). {fix}") from error
 
 
 def find_entry(text: str, name: str) -> tuple[int, int] | None:
