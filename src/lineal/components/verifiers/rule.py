@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 NO_VALUE = "the formula has no value here: it fails, or a column that it names is null"
 
 
+@cache
 def formula_columns(formula: str) -> Columns:
     """The columns that a formula names.
 
