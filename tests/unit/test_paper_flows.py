@@ -6,20 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .test_paper_profiles import paper, settings
-from .test_pipelines_plan import ROOT, planned
-
-ROUNDS = {
-    "codeit": 99, "lmsi": 1, "meta_rewarding": 4, "rlhf_workflow": 3, "sector": 22, "self_improving_transformers": 59,
-    "socratic": 3, "star": 46, "stasc": 10,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", sorted(ROUNDS))
-def test_method_has_the_rounds_of_its_source_and_its_laptop_profile_those_of_the_project(tmp_path: Path, name: str):
-    assert max(step.round for step in paper(tmp_path, name).steps.values()) == ROUNDS[name]
-    laptop = planned(tmp_path / "laptop", name, "laptop", rounds=None)
-    assert max(step.round for step in laptop.steps.values()) == laptop.project.params.rounds
+from .test_paper_profiles import ROUNDS, paper, settings
+from .test_pipelines_plan import ROOT
 
 
 def test_auto_cei_samples_from_the_iteration_before_and_trains_the_base(tmp_path: Path):

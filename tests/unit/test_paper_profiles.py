@@ -12,7 +12,11 @@ from lineal.plan import Plan
 
 from .test_pipelines_plan import planned
 
-ROUNDS = {"b_star": 9, "crest": 1, "east": 1, "irpo": 4, "scpo": 2, "self_rewarding": 2, "spin": 4, "v_star": 3}
+ROUNDS = {
+    "b_star": 9, "codeit": 99, "crest": 1, "east": 1, "irpo": 4, "lmsi": 1, "meta_rewarding": 4, "rlhf_workflow": 3, "scpo": 2,
+    "sector": 22, "self_improving_transformers": 59, "self_rewarding": 2, "socratic": 3, "spin": 4, "star": 46, "stasc": 10,
+    "v_star": 3,
+}  # fmt: skip
 
 
 def paper(root: Path, name: str) -> Plan:
