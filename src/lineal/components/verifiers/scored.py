@@ -13,7 +13,7 @@ from annotated_types import Gt
 from lineal.components.base import Columns, Workspace
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.isolated.replicated import RowPool, replicated
-from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier
+from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier, Share
 from lineal.engines.ray_fan_out import Work
 
 if TYPE_CHECKING:
@@ -71,6 +71,20 @@ class ScoredVerifier(RowVerifier):
         if not isinstance(score, int | float) or not isfinite(score):
             return ERROR, None, f"the score is {score!r}"
         return (PASS if self.passes(score) else FAIL), float(score), detail
+
+
+class ThresholdVerifier(ScoredVerifier):
+    """A scored verifier that passes a row from a share on.
+
+    Attributes:
+        threshold: the least score, of at most 1, that is a pass.
+    """
+
+    threshold: Share = 1.0
+
+    def passes(self, score: float) -> bool:
+        """Whether a score reaches the threshold."""
+        return score >= self.threshold
 
 
 def scoring_work(**pool: Any) -> Work:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from lineal.components.base import Columns
-from lineal.components.verifiers.base import NO_ANSWER, Share
-from lineal.components.verifiers.scored import ScoredVerifier
+from lineal.components.verifiers.base import NO_ANSWER
+from lineal.components.verifiers.scored import ThresholdVerifier
 from lineal.components.verifiers.structures import Missing, Unusable, fields_of, structure_in, structure_of
 
 MOST_NAMED = 3
 
 
-class StructuredMatch(ScoredVerifier):
+class StructuredMatch(ThresholdVerifier):
     """Passes a completion that holds the same JSON value, or the same call, as the answer.
 
     Order of keys, white space and the form of numbers (`1`, `1.0`, `1e0`) don't count; types do: `"1"` is not `1`, and `true`
@@ -27,12 +27,6 @@ class StructuredMatch(ScoredVerifier):
 
     function: ClassVar[str] = "lineal.components.verifiers.structured_match:score_structure"
     reads: ClassVar[Columns] = ("completion", "answer")
-
-    threshold: Share = 1.0
-
-    def passes(self, score: float) -> bool:
-        """Whether a score reaches the threshold."""
-        return score >= self.threshold
 
 
 def score_structure(row: Mapping[str, str]) -> tuple[float, str | None]:

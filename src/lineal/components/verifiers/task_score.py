@@ -15,14 +15,13 @@ from typing import Any, ClassVar
 
 from lineal.components.base import Columns, missing_package
 from lineal.components.sources import reasoning_gym as source
-from lineal.components.verifiers.base import Share
-from lineal.components.verifiers.scored import ScoredVerifier
+from lineal.components.verifiers.scored import ThresholdVerifier
 
 EVALUATING = ("string_insertion", "spiral_matrix", "binary_matrix", "number_sorting")
 """Modules of `reasoning_gym.algorithmic` whose scorers evaluate a completion as Python (as does `games.n_queens`)."""
 
 
-class TaskScore(ScoredVerifier):
+class TaskScore(ThresholdVerifier):
     """Scores completions by the task that made the prompt.
 
     An answer that a scorer cannot read scores 0. Four scorers give 1 to wrong answers; RIGHT checks these again.
@@ -35,14 +34,8 @@ class TaskScore(ScoredVerifier):
     function: ClassVar[str] = "lineal.components.verifiers.task_score:score_entry"
     reads: ClassVar[Columns] = ("completion", "entry")
 
-    threshold: Share = 1.0
-
     def lacks(self) -> list[str]:
         return missing_package("reasoning_gym", "reasoning-gym", "reasoning-gym")
-
-    def passes(self, score: float) -> bool:
-        """Whether a score reaches the threshold."""
-        return score >= self.threshold
 
 
 def score_entry(row: Mapping[str, str]) -> tuple[float, str | None]:

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 
 from lineal.components.base import Columns, missing_package
 from lineal.components.verifiers.base import Share
-from lineal.components.verifiers.scored import ScoredVerifier
+from lineal.components.verifiers.scored import ThresholdVerifier
 
 DECIMALS = 6
 
 
-class TextMetric(ScoredVerifier):
+class TextMetric(ThresholdVerifier):
     """Scores a completion by sacrebleu against the answer, from 0 to 1; passes from `threshold` on.
 
     Attributes:
@@ -30,10 +30,6 @@ class TextMetric(ScoredVerifier):
 
     def lacks(self) -> list[str]:
         return missing_package("sacrebleu", "sacrebleu", "text-metric")
-
-    def passes(self, score: float) -> bool:
-        """Whether a score reaches the threshold."""
-        return score >= self.threshold
 
     def also_sent(self) -> dict[str, Any]:
         """What the function needs beside the row."""
