@@ -36,7 +36,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         votes=lambda p, i: i + 1, round=lambda p, i: 1, hint=lambda p, i: "/", input=lambda p, i: p, output=lambda p, i: str(i),
         parents=lambda p, i: ["further-a", "second"], asked=lambda p, i: f"+{p}:{i}",
         entry=lambda p, i: '{"options": ["a", "b"], "correct": 1}', task=lambda p, i: "talk", logprob=lambda p, i: -1.0,
-        advantage=lambda p, i: 0.5, chosen=lambda p, i: p, rejected=lambda p, i: str(i),
+        advantage=lambda p, i: 0.5, chosen=lambda p, i: p, rejected=lambda p, i: str(i), step_index=lambda p, i: 0,
     )  # fmt: skip
     further = samples(
         {"a": "p", "z": "p"},

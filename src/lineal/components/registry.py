@@ -44,6 +44,7 @@ BUILT_IN: dict[str, str] = {
     "judge": "lineal.components.verifiers.judge:Judge",
     "reward": "lineal.components.verifiers.reward:Reward",
     "likelihood": "lineal.components.verifiers.likelihood:Likelihood",
+    "step_values": "lineal.components.verifiers.step_values:StepValues",
     "labels": "lineal.components.verifiers.labels:Labels",
     "unit_tests": "lineal.components.verifiers.unit_tests:UnitTests",
     "program_output": "lineal.components.verifiers.program_output:ProgramOutput",

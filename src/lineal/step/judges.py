@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lineal.components.base import Role
-from lineal.components.evaluators.judging import VERIFIER
 from lineal.components.registry import Registry
+from lineal.components.verifiers.holding import VERIFIER
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import PrivateAttr
-
-from lineal.components.base import Columns, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.base import Columns, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.evaluators.base import Evaluator
 from lineal.components.generators.drawing import SAMPLE_COLUMNS, Draw, draw_rows, require_distinct_prompts
 from lineal.components.generators.framing import Framing
-from lineal.components.verifiers.base import VERDICT, AddsColumns, written
-from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready, refuse_errors
+from lineal.components.verifiers.base import written
+from lineal.components.verifiers.embedded import columns_read, ready, refuse_errors
+from lineal.components.verifiers.holding import VERIFIER, HoldsVerifier, judged_rows
 from lineal.engines.factory import open_sampler
 from lineal.recipe.compute import Positive
 
@@ -21,16 +20,14 @@ if TYPE_CHECKING:
 
     from lineal.data.progress import Progress
 
-VERIFIER = "verifier"
 
-
-class JudgedDraws(Framing, Evaluator):
+class JudgedDraws(Framing, HoldsVerifier, Evaluator):
     """Base of evaluators that draw completions of prompts and have a verifier judge them; the rows stay in the artifact.
 
     Attributes:
         model: the checkpoint to evaluate.
         prompts: held-out prompt rows.
-        verifier: what judges: a verifier's name, or its settings with `use:`.
+        verifier: see `HoldsVerifier`.
         max_tokens: the longest completion; a longer one is wrong.
         chat, system, template, examples, stop: see `Framing`.
     """
@@ -40,22 +37,7 @@ class JudgedDraws(Framing, Evaluator):
 
     model: SamplerRef
     prompts: RowsRef
-    verifier: str | dict[str, Any] = "exact_match"
     max_tokens: Positive = 64
-    _judge: AddsColumns = PrivateAttr()
-
-    @classmethod
-    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
-        made = super().parse(settings, surroundings)
-        made._judge = embedded_verifier(made.verifier, VERIFIER, surroundings, adds=VERDICT)
-        return made
-
-    def embedded(self) -> dict[str, AddsColumns]:
-        """The verifier."""
-        return {VERIFIER: self._judge}
-
-    def identity(self) -> dict[str, Any]:
-        return {**super().identity(), VERIFIER: identity_of(self._judge)}
 
     def needs(self) -> dict[str, Columns]:
         needed = self.framing_needs()
@@ -93,11 +75,3 @@ class JudgedDraws(Framing, Evaluator):
         refuse_errors(step, self._judge, table["verdict"])
         step.counts.update({"in": prompts.count, "expected": prompts.count * draw.samples, "out": out})
         return table
-
-
-def judged_rows(judge: AddsColumns, rows: pa.Table, progress: Progress) -> pa.Table:
-    """The rows with verdict, score and detail."""
-    judged = judge.judge(rows, progress)
-    for name in VERDICT:
-        rows = rows.append_column(name, judged[name])
-    return rows

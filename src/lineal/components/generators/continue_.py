@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from lineal.components.base import MAIN, Columns, Output, Role, Workspace, merged
-from lineal.components.generators.drawing import Draw, RowSampler, draw_rows, require_distinct, sampled_columns
+from lineal.components.generators.drawing import Draw, RowSampler, begun, draw_rows, require_distinct, sampled_columns
 from lineal.components.generators.sample import KeepsIds
-from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, prompt_of
+from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
 from lineal.engines.factory import open_sampler
-from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Continue(RowSampler):
 
     Attributes:
         model: the checkpoint that samples.
-        rows: rows with a prompt and the completion to go on from.
+        rows: rows with a prompt and the completion to go on from; before a step, its `prefix` stands too.
         samples: new rows for each.
         temperature, top_p, top_k, max_tokens, stop, token_ids: as for `sample`.
         chat: whether prompts pass through the tokenizer's chat template; the completion is then the beginning of the answer.
@@ -54,7 +54,7 @@ class Continue(RowSampler):
         """Draws `samples` rows for each row, shard by shard."""
         rows = step.rows("rows")
         require_distinct(rows, row_key(rows.columns), step.step)
-        draw = Draw(self.sampling, self.samples, render=self._begun, adds=self._adds, goes_on=True)
+        draw = Draw(self.sampling, self.samples, render=partial(begun, chat=self.chat), adds=self._adds, goes_on=True)
         sampler = open_sampler(step, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
@@ -62,16 +62,6 @@ class Continue(RowSampler):
 
         out = step.map_rows(rows, transform, self.samples, "samples")
         step.counts.update({"in": rows.count, "expected": rows.count * self.samples, "out": out})
-
-    def _begun(self, row: Mapping[str, Any]) -> Prompt:
-        """What the model is given for a row."""
-        if row["completion"] is None:
-            raise DataError(f"row {row[row_key(list(row))]} has no completion to go on from. Leave such rows out with a selector")
-        prompt = prompt_of(row)
-        if isinstance(prompt, str) and not self.chat:
-            return prompt + str(row["completion"])
-        talk = Conversation((Turn("user", prompt),)) if isinstance(prompt, str) else prompt
-        return talk.going_on(str(row["completion"]))
 
 
 def _with_own_prompt_ids(rows: pa.Table) -> pa.Table:

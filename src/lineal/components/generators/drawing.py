@@ -11,7 +11,15 @@ from pydantic import model_validator
 from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.components.generators.temperatures import Temperature, TopK, TopP, require_different_draws
-from lineal.data.conversations import MESSAGE_COLUMNS, Prompt, plain_values, prompt_of, require_answerable
+from lineal.data.conversations import (
+    MESSAGE_COLUMNS,
+    Conversation,
+    Prompt,
+    Turn,
+    plain_values,
+    prompt_of,
+    require_answerable,
+)
 from lineal.data.ids import canonical_json, digest_of, id_of_list, seed_of_list
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.data.store import Rows
@@ -115,6 +123,26 @@ class Draw:
     def indices(self) -> range:
         """The samples' `sample_index`es."""
         return range(self.first_index, self.first_index + self.samples)
+
+
+def begun(row: Mapping[str, Any], chat: bool) -> Prompt:
+    """What a model is given to go on from a row's completion, before which a step's `prefix` stands.
+
+    Raises:
+        DataError: the row has no completion.
+    """
+    if row["completion"] is None:
+        raise DataError(f"row {row[row_key(list(row))]} has no completion to go on from. Leave such rows out with a selector")
+    prompt, text = prompt_of(row), written_by(row)
+    if isinstance(prompt, str) and not chat:
+        return prompt + text
+    talk = Conversation((Turn("user", prompt),)) if isinstance(prompt, str) else prompt
+    return talk.going_on(text)
+
+
+def written_by(row: Mapping[str, Any]) -> str:
+    """What of a row stands behind its prompt: the completion, of a step also the `prefix` before it."""
+    return f"{row.get('prefix') or ''}{row['completion']}"
 
 
 def require_distinct_prompts(rows: Rows, key: str) -> None:

@@ -323,10 +323,10 @@ def answer_in(column: str, pattern: str | None) -> str:
     return f"nullif(regexp_replace({extraction(column, pattern)}, {literal(f'^{_SPACE}|{_SPACE}$')}, '', 'g'), '')"
 
 
-def written(step: Workspace, columns: list[str]) -> pa.Table:
-    """Some columns of the main output as it was just written."""
+def written(step: Workspace, columns: list[str], output: str = MAIN) -> pa.Table:
+    """Some columns of an output as it was just written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = sorted(step.directory().glob("*.parquet"))
+    files = sorted(step.directory(output).glob("*.parquet"))
     return pa.concat_tables([pq.ParquetFile(path).read(columns=columns) for path in files])
