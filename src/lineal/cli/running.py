@@ -83,6 +83,7 @@ def run(
     if pulls and not dry_run and _pull(plan, decided, chosen, acts[Act.MAKE]):
         decided = decide(plan, accept)
         acts = to_do(plan, decided, chosen, remake)
+    _warn_of_outdated(plan, decided, chosen)
     ready, waiting = held_up(plan, [step for step in plan.steps.values() if step in (*acts[Act.RESTORE], *acts[Act.MAKE])])
     _say_what_could_be_pulled(decided, acts[Act.MAKE])
     if not dry_run:
@@ -150,6 +151,13 @@ def _say_what_could_be_pulled(decided: Mapping[str, StepStatus], making: list[St
     if again:
         rest = f" and {len(again) - 1} more" if len(again) > 1 else ""
         click.echo(f"recorded, not here, and needed: {again[0]}{rest}. lineal run --pull brings what DVC's remote has", err=True)
+
+
+def _warn_of_outdated(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step]) -> None:
+    """A stage of the user's own that makes data is not run here: its code is not known."""
+    for step in plan.with_upstream(chosen):
+        if decided[step.key].outdated:
+            click.echo(f"warning: {step.key}: {decided[step.key].outdated}", err=True)
 
 
 def _elsewhere(decided: Mapping[str, StepStatus], chosen: list[Step]) -> str:

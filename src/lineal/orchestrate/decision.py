@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lineal.audit.verify import file_problems, manifest_problems
@@ -16,13 +17,15 @@ from lineal.data.digests import Digests
 from lineal.data.manifest import Manifest
 from lineal.data.records import known_artifact
 from lineal.data.store import Artifact, open_artifact
+from lineal.data.tracked import tracked
 from lineal.errors import ArtifactError
 from lineal.orchestrate.dvc_lock import DVC_LOCK
 from lineal.orchestrate.dvc_record import DvcRecord, directory_md5
 from lineal.orchestrate.dvc_yaml import stage_name, stage_of
+from lineal.orchestrate.own_stages import outdated_data
 from lineal.plan import Plan, Step
 from lineal.recipe.document import read_document
-from lineal.step.status import Act, State, StepStatus, status_of, status_of_one
+from lineal.step.status import Act, Kept, State, StepStatus, status_of, status_of_one
 
 
 def decide(plan: Plan, accept: bool = False) -> dict[str, StepStatus]:
@@ -80,15 +83,22 @@ class Decisions:
         """By key, every step's state and what brings it up to date."""
         damage = self._damage(self._plan.steps.values())
         found = status_of(
-            self._plan, damage, self._kept, lambda one: not self._accept and one.key not in self._doubted, self._known
+            self._plan,
+            damage,
+            self._kept,
+            lambda one: not self._accept and one.key not in self._doubted,
+            self._known,
+            self._unchanged,
         )
         decided = {entry.key: self._with_record(entry) for entry in found}
+        for key, why in outdated_data(self._plan).items():
+            decided[key] = replace(decided[key], reasons=(*decided[key].reasons, why), outdated=why)
         self._digests.save()
         return decided
 
     def of(self, step: Step) -> StepStatus:
         """The same for one step, whose inputs are taken as they lie here."""
-        found = self._with_record(status_of_one(self._plan, step, self._damage([step]), self._kept, self._known))
+        found = self._with_record(self._of_one(step, self._damage([step]), self._kept))
         self._digests.save()
         return found
 
@@ -102,14 +112,28 @@ class Decisions:
         made = [Artifact(key, self._root, manifest) for key, (_, manifest) in found.items() if manifest is not None]
         if len(made) < len(found):
             return {} if next(self._changed(step), None) else found
-        same = status_of_one(self._plan, step, {}, {one.key: one for one in made}.get, self._known).act is not Act.MAKE
+        same = self._of_one(step, {}, {one.key: one for one in made}.get).act is not Act.MAKE
         return found if same else {}
+
+    def _of_one(self, step: Step, damage: Mapping[str, list[str]], kept: Kept) -> StepStatus:
+        return status_of_one(self._plan, step, damage, kept, self._known, self._unchanged)
 
     def _kept(self, key: str) -> Artifact | None:
         return self._record.kept(key, self._digests)
 
     def _known(self, key: str) -> Artifact | None:
         return known_artifact(replace(self._plan.project, recorded=self._record.recorded), key)
+
+    def _unchanged(self, step: Step, artifact: Artifact, file: Path) -> bool:
+        """Whether DVC keeps a file that is not here with the bytes that the step's entry in `dvc.lock` says it read."""
+        root = self._root.absolute()
+        found = tracked(root, file) if file.is_relative_to(root) else None
+        deps = self._stages.get(stage_name(step.key), {}).get("deps") or []
+        read = {one["path"]: one.get("md5") for one in deps}
+        if found is None or not found.md5 or read.get(file.relative_to(root).as_posix()) != found.md5:
+            return False
+        recorded = not artifact.here or next(self._record.problems(artifact, self._digests), None) is None
+        return recorded and artifact.key in self._record.recorded
 
     # -- what lies here -----------------------------------------------------------------------------------------------
 
@@ -183,7 +207,8 @@ class Decisions:
         try:
             return directory_md5(file, self._digests) if file.is_dir() else self._digests.of(file, "md5")
         except OSError:
-            return None
+            found = tracked(self._root, file)
+            return found.md5 or None if found else None
 
     @cached_property
     def _stages(self) -> Mapping[str, Any]:

@@ -115,14 +115,29 @@ def _changed(label: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list
     return [f"{label}{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names if old.get(name) != new.get(name)]
 
 
-def identify(step: Step, component: Component, seed: int, inputs: Mapping[str, tuple[Artifact, ...]]) -> Identity:
+def identify(
+    step: Step,
+    component: Component,
+    seed: int,
+    inputs: Mapping[str, tuple[Artifact, ...]],
+    known: Mapping[str, str] | None = None,
+) -> Identity:
     """The identity of a step with these opened inputs.
+
+    Args:
+        step: the step.
+        component: its component, with all settings filled in.
+        seed: the run's seed.
+        inputs: by field, its inputs.
+        known: by name, the digests of files that the component reads and that are not here.
 
     Raises:
         DeclarationError: a project file that the component reads is missing.
     """
-    files, whole = dict[str, str](), dict[str, str]()
+    files, whole = dict(known or {}), dict(known or {})
     for name, path in component.files().items():
+        if name in files:
+            continue
         try:
             files[name], whole[name] = component.file_identity(path), file_digest(path)
         except OSError as error:

@@ -8,6 +8,7 @@ from lineal.engines.vllm_process import vllm_interpreter
 from lineal.errors import MachineError
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
+from lineal.step.files import why_absent
 from lineal.step.requests import drawn_from, require_machine
 from lineal.step.servers import require_servers
 from lineal.step.sharing import require_trainings
@@ -37,11 +38,16 @@ def require_parts(plan: Plan, steps: Iterable[Step]) -> None:
         return
     needing: dict[str, list[str]] = {}
     for step in steps:
-        for component in (step.component, *step.component.embedded().values()):
-            for problem in component.lacks():
-                needing.setdefault(problem, []).append(step.key)
+        for problem in _lacking(plan, step):
+            needing.setdefault(problem, []).append(step.key)
     if needing:
         raise MachineError("\n".join(_shown(problem, keys) for problem, keys in needing.items()))
+
+
+def _lacking(plan: Plan, step: Step) -> list[str]:
+    components = (step.component, *step.component.embedded().values())
+    found = [problem for component in components for problem in component.lacks()]
+    return found or [f"reads a file that is not here: {why}" for why in why_absent(plan, step)]
 
 
 def _shown(problem: str, keys: list[str]) -> str:

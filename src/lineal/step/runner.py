@@ -24,6 +24,7 @@ from lineal.engines.arithmetic import arithmetic
 from lineal.errors import ArtifactError, CheckFailure, DataError, DeclarationError, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.step.checks import require_blocking, run_checks
+from lineal.step.files import require_files
 from lineal.step.identity import Identity, identify, made_by, read_value
 from lineal.step.launch import launch
 from lineal.step.requests import take_machine
@@ -113,6 +114,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
         _stand(plan, step, standing)
         return "reused", {"reused_from": standing.sources[""][0], "facts": {"stopped": standing.why}}
     require_arrived(step)
+    require_files(plan, step)
     inputs = open_inputs(plan, step, verify=True)
     component = resolved(plan, step)
     identity = identify(step, component, plan.seed_of(step), inputs)

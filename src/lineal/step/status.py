@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 from lineal.data.manifest import MADE_UP, Manifest
 from lineal.data.store import Artifact, open_artifact
+from lineal.data.tracked import not_here
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
+from lineal.step.files import absent_files, why_absent
 from lineal.step.identity import Identity, identify
 from lineal.step.runlog import read_log
 from lineal.step.runner import by_field, resolved, source_digest
@@ -25,6 +28,8 @@ Kept = Callable[[str], Artifact | None]
 NOT_HERE = "not here: lineal run --pull, or --remake"
 """What a step says of itself that is up to date by its record, while its bytes are elsewhere."""
 Alike = Callable[[Artifact], bool]
+Unchanged = Callable[[Step, Artifact, Path], bool]
+"""Whether a file that a step reads and that is not here is, by DVC's records, the one that an artifact was made from."""
 
 
 class State(StrEnum):
@@ -55,6 +60,7 @@ class StepStatus:
         reasons: for a stale step, which input or key changed, old -> new; for others, warnings.
         act: what brings it up to date.
         unrecorded: of a finished step, why its record does not have it as it is; empty where it does.
+        outdated: why a stage of the user's own would make anew what the step reads; one of the reasons. Empty where none would.
     """
 
     key: str
@@ -62,6 +68,7 @@ class StepStatus:
     reasons: tuple[str, ...] = ()
     act: Act = Act.NONE
     unrecorded: str = ""
+    outdated: str = ""
 
 
 def status_of(
@@ -70,6 +77,7 @@ def status_of(
     kept: Kept = lambda key: None,
     alike: Alike = lambda one: False,
     known: Kept = lambda key: None,
+    unchanged: Unchanged = lambda step, artifact, file: False,
 ) -> list[StepStatus]:
     """The state of every step of the plan, in order.
 
@@ -80,8 +88,9 @@ def status_of(
         alike: of which artifacts with wrong bytes their manifests still say what they will be when made again.
         known: artifacts as they are here, or by their records (`Artifact.here` is false then): a step that is up to date by
             them is no work, unless something that is to be made reads it.
+        unchanged: of files that steps read and that are not here.
     """
-    look = _Look(plan, damage or {}, kept, alike, known)
+    look = _Look(plan, damage or {}, kept, alike, known, unchanged)
     found = {step.key: look.at(step) for step in plan.steps.values()}
     _have_here_what_is_read(plan, found)
     for key, marks in tainted_checkpoints(plan).items():
@@ -90,10 +99,15 @@ def status_of(
 
 
 def status_of_one(
-    plan: Plan, step: Step, damage: Mapping[str, Sequence[str]], kept: Kept, known: Kept = lambda key: None
+    plan: Plan,
+    step: Step,
+    damage: Mapping[str, Sequence[str]],
+    kept: Kept,
+    known: Kept = lambda key: None,
+    unchanged: Unchanged = lambda step, artifact, file: False,
 ) -> StepStatus:
     """The state of one step whose inputs are taken as they lie here, else by their records; see `status_of`."""
-    look = _Look(plan, damage, kept, lambda one: False, lambda key: None)
+    look = _Look(plan, damage, kept, lambda one: False, lambda key: None, unchanged)
     look.take_inputs(step, known)
     return look.at(step)
 
@@ -111,8 +125,11 @@ def _have_here_what_is_read(plan: Plan, found: dict[str, StepStatus]) -> None:
 class _Look:
     """Goes through the plan in its order and remembers what each step's followers will find."""
 
-    def __init__(self, plan: Plan, damage: Mapping[str, Sequence[str]], kept: Kept, alike: Alike, known: Kept) -> None:
+    def __init__(
+        self, plan: Plan, damage: Mapping[str, Sequence[str]], kept: Kept, alike: Alike, known: Kept, unchanged: Unchanged
+    ) -> None:
         self._plan, self._damage, self._kept, self._alike, self._known = plan, damage, kept, alike, known
+        self._unchanged = unchanged
         self._states: dict[str, State] = {}
         self._standing: dict[str, Artifact] = {}
 
@@ -144,18 +161,19 @@ class _Look:
         )
         if unfinished:
             return StepStatus(step.key, state, wrong or (unfinished if state is State.STALE else ()), Act.MAKE)
-        differing = differences(self._plan, step, made, self._standing) if made else ()
+        differing = self._differences(step, made) if made else ()
         if made and not wrong and not differing:
             self._stand(made)
             return StepStatus(step.key, State.DONE, (*_older(self._plan, made), *_drift(self._plan, step)))
         act = self._remedy(step, made, differing)
         if act is Act.MAKE and not made and self._stands_by_record(step):
             return StepStatus(step.key, State.RECORDED, (NOT_HERE,))
-        return StepStatus(step.key, state, wrong or differing, act)
+        absent = tuple(why_absent(self._plan, step)) if act is Act.MAKE else ()
+        return StepStatus(step.key, state, absent or wrong or differing, act)
 
     def _stands_by_record(self, step: Step) -> bool:
         known = [one for key in step.artifact_keys().values() if key not in self._damage and (one := self._known(key))]
-        whole = len(known) == len(step.outputs) and not differences(self._plan, step, known, self._standing)
+        whole = len(known) == len(step.outputs) and not self._differences(step, known)
         if whole:
             self._stand(known)
         return whole
@@ -172,18 +190,23 @@ class _Look:
 
     def _remedy(self, step: Step, made: list[Artifact], differing: tuple[str, ...]) -> Act:
         kept = [artifact for key in step.artifact_keys().values() if (artifact := self._kept(key))]
-        if len(kept) == len(step.outputs) and not differences(self._plan, step, kept, self._standing):
+        if len(kept) == len(step.outputs) and not self._differences(step, kept):
             self._stand(kept)
             return Act.RESTORE
         if made and not differing and all(self._alike(one) and one.manifest.equal_bytes is not False for one in made):
             self._stand(made)
         return Act.MAKE
 
+    def _differences(self, step: Step, made: Sequence[Artifact]) -> tuple[str, ...]:
+        return differences(self._plan, step, made, self._standing, self._unchanged)
+
     def _stand(self, artifacts: list[Artifact]) -> None:
         self._standing |= {artifact.key: artifact for artifact in artifacts}
 
 
-def differences(plan: Plan, step: Step, made: Sequence[Artifact], opened: Mapping[str, Artifact]) -> tuple[str, ...]:
+def differences(
+    plan: Plan, step: Step, made: Sequence[Artifact], opened: Mapping[str, Artifact], unchanged: Unchanged
+) -> tuple[str, ...]:
     """Why artifacts are not what a step would make now from these inputs; empty where they are.
 
     Args:
@@ -191,11 +214,17 @@ def differences(plan: Plan, step: Step, made: Sequence[Artifact], opened: Mappin
         step: one of its steps.
         made: its artifacts.
         opened: by key, its inputs.
+        unchanged: of files that it reads and that are not here.
     """
     standing = stand_in(plan, step, opened)
     if standing is not None:
         return standing.differences(list(made))
-    identity = identify(step, resolved(plan, step, opened), plan.seed_of(step), by_field(step, opened))
+    component = resolved(plan, step, opened)
+    absent, read = absent_files(component), made[0].manifest.files_read
+    if not all(name in read and unchanged(step, made[0], path) for name, path in absent.items()):
+        return tuple(not_here(plan.project.root, path) for path in absent.values())
+    known = {name: read[name] for name in absent}
+    identity = identify(step, component, plan.seed_of(step), by_field(step, opened), known)
     for artifact in made:
         if not identity.is_of(artifact.manifest) and not _is_accepted(plan, identity, artifact.manifest):
             return tuple(identity.differences(artifact.manifest)) or ("the layout of identities changed",)

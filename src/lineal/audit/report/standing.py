@@ -48,7 +48,7 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
         plan: the plan.
         damage: by artifact key, what is wrong with its bytes.
     """
-    states = status_of(plan, damage, known=partial(known_artifact, plan.project))
+    states = status_of(plan, damage, known=partial(known_artifact, plan.project), unchanged=lambda step, artifact, file: True)
     done = {entry.key for entry in states if entry.state in (State.DONE, State.RECORDED)}
     look = plan.project.params.contamination
     return Standing(

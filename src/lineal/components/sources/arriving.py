@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lineal.components.base import Awaited
 from lineal.components.sources.files import ENDINGS, reader_of
+from lineal.data.tracked import tracked
 
 ROUND, SEED = "{round}", "{seed}"
 
@@ -26,9 +27,10 @@ def place_inside(project: Path, path: str) -> Path:
     return Path(full)
 
 
-def is_here(file: Path) -> bool:
-    """Whether a file is there, or DVC could bring it."""
-    return file.is_file() or file.with_name(file.name + ".dvc").is_file()
+def is_here(project: Path, file: Path) -> bool:
+    """Whether a file is there, or DVC keeps it and could bring it."""
+    found = None if file.is_file() else tracked(project, file)
+    return file.is_file() or (found is not None and found.itself)
 
 
 def is_pattern(path: str) -> bool:
@@ -55,4 +57,4 @@ def placed_path(path: str, round_number: int | None, seed: int) -> str:
 
 def awaited(project: Path, path: str, fix: str) -> Awaited:
     """The file at a path of the project as one that is waited for."""
-    return Awaited(path, is_here(place_inside(project, path)), fix)
+    return Awaited(path, is_here(project, place_inside(project, path)), fix)

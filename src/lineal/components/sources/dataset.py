@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import pydantic
 
 from lineal.components.base import Awaited, Columns, Surroundings, Workspace
-from lineal.components.sources.arriving import ROUND, awaited, is_here, is_pattern, matching, place_inside, placed_path
+from lineal.components.sources.arriving import ROUND, awaited, is_pattern, matching, place_inside, placed_path
 from lineal.components.sources.base import Row, Source, counted, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
 from lineal.components.sources.files import GZIP, Located, read_file
 from lineal.components.verifiers.base import Pattern
 from lineal.data.schema import COLUMNS, arrow_type
+from lineal.data.tracked import tracked
 from lineal.errors import DataError, MissingFile, did_you_mean
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import NAME
@@ -115,7 +116,7 @@ class Dataset(Source):
         if is_pattern(path):
             found = tuple(matching(project.absolute(), path))
         else:
-            found = (file,) if self._arrives or is_here(file) else ()
+            found = (file,) if self._arrives or file.is_file() or tracked(project, file) else ()
         if not found:
             raise MissingFile(f"path {path!r}: no such file in the project")
         return found
