@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ from lineal.components.trainers.dpo import SMOOTHED
 from lineal.components.trainers.dpo import Loss as PairLossName
 from lineal.components.trainers.grpo import OF_SEQUENCES
 from lineal.components.trainers.grpo import Loss as OnlineLossName
+from lineal.data.steps import steps_of
 from lineal.engines.online_training import GrpoSettings, train_grpo
 from lineal.engines.preference_losses import OrpoLoss, SimpoLoss
 from lineal.engines.preference_training import (
@@ -25,6 +27,7 @@ from lineal.engines.preference_training import (
     train_reward_model,
     train_without_reference,
 )
+from lineal.engines.process_training import Rated, train_process_reward
 from lineal.engines.rollouts import Generation
 from lineal.engines.training import Example, LoraSettings, TrainingReport, TrainingSettings, train_sft
 from tests.unit.tiny_models import in_order, tiny_model, words
@@ -37,6 +40,12 @@ EXAMPLES = [Example(pair.prompt, pair.chosen) for pair in PAIRS]
 LABELS = [Labelled(pair.prompt, pair.chosen if place % 3 else pair.rejected, bool(place % 3)) for place, pair in enumerate(PAIRS)]
 WEIGHTS = [0.25 + 0.5 * (place % 4) for place in range(ROWS)]
 WEIGHED = [replace(pair, weight=weight, margin=0.1 * weight) for pair, weight in zip(PAIRS, WEIGHTS, strict=True)]
+SEPARATOR = "e"
+STEPS = [
+    Rated(pair.prompt, begun, 0.25 * (place % 5))
+    for place, pair in enumerate(PAIRS)
+    for begun in accumulate(steps_of(str(pair.chosen), SEPARATOR))
+]
 LORA = LoraSettings(rank=4, alpha=8)
 GENERATION = GrpoSettings(samples=4, max_tokens=5)
 Train = Callable[[Path, TrainingSettings, Path, Any], TrainingReport]
@@ -75,6 +84,10 @@ def _reward(rows: list[Preference], init: Path, settings: TrainingSettings, out:
     return train_reward_model(init, rows, settings, out, seen, center=0.1)
 
 
+def _process(init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
+    return train_process_reward(init, STEPS, settings, out, SEPARATOR, seen)
+
+
 def _grpo(changes: dict[str, Any], init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
     prompts = [pair.prompt for pair in PAIRS]
     return train_grpo(Checkpoint(init), prompts, Counting(), settings, replace(GENERATION, **changes), out, seen)
@@ -110,5 +123,6 @@ TRAINERS: dict[str, Train] = {
     "simpo": partial(_unmeasured, SimpoLoss(nll_weight=0.5)),
     "reward_model": partial(_reward, PAIRS),
     "reward_model margin": partial(_reward, [replace(pair, margin=pair.margin) for pair in WEIGHED]),
+    "process_reward_model": _process,
     **ONLINE,
 }

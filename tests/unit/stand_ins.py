@@ -94,7 +94,7 @@ _ALL: dict[str, type[Component]] = {
     "task_filter": TaskFilter,
     "rollouts_of": RolloutsOf,
     "mcts": Mcts,
-    "process_reward": ProcessReward,
+    "step_scorer": ProcessReward,
 }
 
 STAND_INS = {name: part for name, part in _ALL.items() if name not in BUILT_IN}

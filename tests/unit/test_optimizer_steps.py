@@ -21,7 +21,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 CUT = ["dpo sigmoid", "dpo ipo nll_weight", "dpo sigmoid nll_weight", "dpo weight, margin, nll_weight", "orpo", "simpo"]
 ONE_OF_A_KIND = [
     "sft", "sft weight", "sft lora", "sft packing", "dpo sigmoid", "dpo weight, margin, nll_weight", "kto", "orpo", "simpo",
-    "reward_model", "grpo dapo",
+    "reward_model", "process_reward_model", "grpo dapo",
 ]  # fmt: skip
 
 
@@ -57,7 +57,9 @@ def equivalence():
         sys.path.remove(str(BENCH))
 
 
-@pytest.mark.parametrize("name", [*CUT, *(name for name in TRAINERS if name.startswith(("kto", "reward", "sft", "grpo")))])
+@pytest.mark.parametrize(
+    "name", [*CUT, *(name for name in TRAINERS if name.startswith(("kto", "reward", "process", "sft", "grpo")))]
+)
 def test_update_is_the_same_however_its_rows_are_cut(init: Path, tmp_path: Path, equivalence: Any, name: str) -> None:
     for one in (init, init.with_name("reference")):
         if one.exists():

@@ -44,6 +44,7 @@ BUILT_IN: dict[str, str] = {
     "judge": "lineal.components.verifiers.judge:Judge",
     "reward": "lineal.components.verifiers.reward:Reward",
     "likelihood": "lineal.components.verifiers.likelihood:Likelihood",
+    "process_reward": "lineal.components.verifiers.process_reward:ProcessReward",
     "step_values": "lineal.components.verifiers.step_values:StepValues",
     "labels": "lineal.components.verifiers.labels:Labels",
     "unit_tests": "lineal.components.verifiers.unit_tests:UnitTests",
@@ -59,6 +60,7 @@ BUILT_IN: dict[str, str] = {
     "simpo": "lineal.components.trainers.simpo:Simpo",
     "kto": "lineal.components.trainers.kto:Kto",
     "reward_model": "lineal.components.trainers.reward_model:RewardModel",
+    "process_reward_model": "lineal.components.trainers.process_reward_model:ProcessRewardModel",
     "grpo": "lineal.components.trainers.grpo:Grpo",
     # evaluators
     "accuracy": "lineal.components.evaluators.accuracy:Accuracy",

@@ -55,6 +55,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "double",
         "how good a step, or a choice, is estimated to be: for a step, the share of completions from it that are right",
     ),
+    "step_scores": ("list<double>", "for a completion, what a process reward model says of each of its steps, from 0 to 1"),
     "verdict": ("string", "'pass', 'fail' or 'error'"),
     "score": ("double", "the verifier's score"),
     "detail": ("string", "why the verdict is what it is"),
@@ -92,6 +93,7 @@ def arrow_types() -> dict[str, pa.DataType]:
     return {
         "string": text, "double": pa.float64(), "int64": pa.int64(), "uint64": pa.uint64(), "bool": pa.bool_(),
         "list<string>": pa.list_(text), "list<int32>": pa.list_(pa.int32()),
+        "list<double>": pa.list_(pa.float64()),
         MESSAGES_TYPE: pa.list_(pa.struct({"role": text, "content": text, "tool_calls": text, "name": text})),
     }  # fmt: skip
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from lineal.data.conversations import Prompt
 from lineal.data.progress import say
 from lineal.data.workspace import Workspace
 from lineal.engines.journal import SavedSampler
@@ -116,6 +117,20 @@ class RewardSource(Protocol):
         ...
 
 
+class StepScoreSource(Protocol):
+    """What scores the steps of given completions; see `lineal.engines.step_scoring.StepScorer.score_steps`."""
+
+    def score_steps(
+        self,
+        rows: Sequence[tuple[Prompt, str]],
+        separator: str,
+        chat: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[float]]:
+        """By (prompt, what is written behind it), a number from 0 to 1 for each step."""
+        ...
+
+
 class LikelihoodSource(Protocol):
     """What says how likely given completions are; see `lineal.engines.scoring.LikelihoodScorer.score`."""
 
@@ -135,6 +150,19 @@ def open_reward_model(step: Workspace, field: str) -> RewardSource:
 
     with step.timed("load"):
         return RewardScorer(step.model(field).directory, step.compute.device)
+
+
+def open_step_scorer(step: Workspace, field: str) -> StepScoreSource:
+    """Loads the process reward model of an input field."""
+    _name_scorer(step)
+    if step.compute.engine == "fake":
+        from lineal.engines.fake import FakeStepScores
+
+        return FakeStepScores()
+    from lineal.engines.step_scoring import StepScorer
+
+    with step.timed("load"):
+        return StepScorer(step.model(field).directory, step.compute.device)
 
 
 def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from lineal.data.conversations import Prompt
+from lineal.data.steps import steps_of
 from lineal.engines.rollouts import Generation, Rollout
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
@@ -65,6 +66,22 @@ class FakeRewards:
         if progress is not None:
             progress(len(pairs))
         return [float(sum(a < b for a, b in pairwise(text))) for text in map(_written, pairs)]
+
+
+class FakeStepScores:
+    """Finds shorter steps better."""
+
+    def score_steps(
+        self,
+        rows: Sequence[tuple[Prompt, str]],
+        separator: str,
+        chat: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[float]]:
+        """For each step 1 divided by its letters and 1."""
+        if progress is not None:
+            progress(len(rows))
+        return [[1 / (1 + len(step)) for step in steps_of(text, separator)] for _, text in rows]
 
 
 def _written(pair: Pair) -> str:

@@ -67,13 +67,13 @@ class LikelihoodScorer:
     def score_ids(self, encoded: Sequence[Encoded], progress: Callable[[int], None] | None = None) -> list[Likelihood]:
         """As `score`, for token ids; every completion has one."""
 
-        def read(outputs: Any, tile: Sequence[Encoded]) -> list[Likelihood]:
-            found = [_likelihood(logits, *ids) for logits, ids in zip(outputs.logits, tile, strict=False)]
+        def read(outputs: Any, indices: Sequence[int]) -> list[Likelihood]:
+            found = [_likelihood(logits, *encoded[index]) for logits, index in zip(outputs.logits, indices, strict=False)]
             for one in found:
                 require_number(one.logprob, str(self._model.name_or_path))
             return found
 
-        return _scored(self._model, cast(int, self._tokenizer.pad_token_id), encoded, read, progress)
+        return scored(self._model, cast(int, self._tokenizer.pad_token_id), encoded, read, progress)
 
 
 class RewardScorer:
@@ -107,10 +107,11 @@ class RewardScorer:
             EngineError: a text cannot be encoded or exceeds the model's positions, or a reward is no finite number.
         """
 
-        def read(outputs: Any, tile: Sequence[Encoded]) -> list[float]:
-            return [_finite(value, str(self._model.name_or_path)) for value in outputs.logits[: len(tile), 0].tolist()]
+        def read(outputs: Any, indices: Sequence[int]) -> list[float]:
+            told = outputs.logits[: len(indices), 0].tolist()
+            return [finite_reward(value, str(self._model.name_or_path)) for value in told]
 
-        return _scored(self._model, self._pad_id, encode_pairs(self._tokenizer, pairs, chat), read, progress)
+        return scored(self._model, self._pad_id, encode_pairs(self._tokenizer, pairs, chat), read, progress)
 
 
 def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> Likelihood:
@@ -123,32 +124,47 @@ def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) 
     return Likelihood(math.fsum(chosen[:, 0].tolist()), len(completion))
 
 
-def _finite(value: float, checkpoint: str) -> float:
+def finite_reward(value: float, checkpoint: str) -> float:
+    """What a reward model gave.
+
+    Raises:
+        EngineError: it is no finite number.
+    """
     if not math.isfinite(value):
         raise EngineError(f"{checkpoint}: got the reward {value}, expected a finite number. Take an earlier checkpoint.")
     return value
 
 
-def _scored(
+def scored(
     model: Any,
     pad_id: int,
     encoded: Sequence[Encoded],
-    read: Callable[[Any, Sequence[Encoded]], list[Score]],
+    read: Callable[[Any, Sequence[int]], list[Score]],
     progress: Callable[[int], None] | None,
 ) -> list[Score]:
-    """What `read` makes of the model's outputs for each row, in the order of the rows."""
+    """What `read` makes of the model's outputs for each row, in the order of the rows.
+
+    Args:
+        model: in evaluation mode.
+        pad_id: what rows are filled up with.
+        encoded: prompts and completions.
+        read: given a forward pass's outputs, and which rows stand in it, in its order.
+        progress: told how many more are done.
+
+    Raises:
+        EngineError: a row exceeds the model's positions.
+    """
     import torch
 
     _refuse_long(model, encoded)
     scores: list[Score | None] = [None] * len(encoded)
     with torch.inference_mode():
         for length, indices in _tiles(encoded):
-            tile = [encoded[index] for index in indices]
-            outputs = _forward(model, tile, length, pad_id)
-            for index, score in zip(indices, read(outputs, tile), strict=True):
+            outputs = _forward(model, [encoded[index] for index in indices], length, pad_id)
+            for index, score in zip(indices, read(outputs, indices), strict=True):
                 scores[index] = score
             if progress is not None:
-                progress(len(tile))
+                progress(len(indices))
     return cast("list[Score]", scores)
 
 

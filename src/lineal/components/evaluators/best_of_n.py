@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from lineal.components.base import LANGUAGE_MODEL, REWARD_MODEL, AnyModelRef, Columns, Output, Workspace, merged
 from lineal.components.evaluators.base import Ks
@@ -22,9 +22,10 @@ from lineal.components.trainers.ends import EndsSetting, answers_with_ends
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT, Pattern, extracted
 from lineal.components.verifiers.likelihood import likelihood_scores
 from lineal.components.verifiers.model_scores import Scores
+from lineal.components.verifiers.process_reward import StepReading, step_scores
 from lineal.data.conversations import prompts_of
 from lineal.data.estimates import Estimate, Figure, mean, ratio
-from lineal.engines.factory import open_likelihood, open_reward_model
+from lineal.engines.factory import open_likelihood, open_reward_model, open_step_scorer
 from lineal.engines.sampling import SamplingSettings
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
@@ -32,6 +33,8 @@ from lineal.recipe.references import Accepts
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from lineal.engines.tokens import Answer
 
 
 RANKING = "scorer_score"
@@ -55,7 +58,9 @@ class BestOfN(JudgedDraws):
 
     Attributes:
         scorer: the model that chooses.
-        score_by: its log-probability of the completion ('likelihood', or divided by its tokens), or its 'reward'.
+        score_by: its log-probability of the completion ('likelihood', or divided by its tokens), its 'reward', or what it says
+            of the completion's steps ('process_reward').
+        steps: how it reads steps, see `StepReading`.
         samples: completions per prompt, the N.
         k: numbers of samples to report; the default is N alone.
         temperature, top_p, top_k: as for `sample`.
@@ -64,7 +69,8 @@ class BestOfN(JudgedDraws):
     """
 
     scorer: AnyModelRef
-    score_by: Literal["likelihood", "likelihood_per_token", "reward"] = "likelihood"
+    score_by: Literal["likelihood", "likelihood_per_token", "reward", "process_reward"] = "likelihood"
+    steps: Annotated[StepReading | None, Field(exclude_if=lambda value: value is None)] = None
     samples: Positive
     k: Ks | None = None
     temperature: Temperature = 1.0
@@ -79,6 +85,12 @@ class BestOfN(JudgedDraws):
         return self
 
     @model_validator(mode="after")
+    def _steps_are_read(self) -> Self:
+        if self.steps is not None and self.score_by != "process_reward":
+            raise ValueError(f"steps is about score_by: process_reward, and it is {self.score_by}; leave steps out")
+        return self
+
+    @model_validator(mode="after")
     def _enough_samples(self) -> Self:
         if self.k and max(self.k) > self.samples:
             raise ValueError(f"k is {max(self.k)}, but only {self.samples} samples are drawn; raise samples or lower k")
@@ -87,7 +99,7 @@ class BestOfN(JudgedDraws):
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
         """The scorer is a reward model, or a language model whose likelihoods score."""
         found = super().references()
-        accepts = REWARD_MODEL if self.score_by == "reward" else LANGUAGE_MODEL
+        accepts = REWARD_MODEL if self.score_by in ("reward", "process_reward") else LANGUAGE_MODEL
         return {**found, "scorer": (found["scorer"][0], accepts)}
 
     @property
@@ -106,16 +118,28 @@ class BestOfN(JudgedDraws):
         scores = self._scores(step)
 
         def scored(rows: pa.Table) -> pa.Table:
-            pairs = list(zip(prompts_of(rows), answers_with_ends(rows["completion"].to_pylist(), self.ends), strict=True))
             with step.timed("score"):
-                found = scores(pairs, lambda _: None)
+                found = scores(rows)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))
 
         settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
         columns = ["prompt_id", "completion", "finish_reason", RANKING]
         self._write(step, self.draw(step, Draw(settings, self.samples), columns, scored))
 
-    def _scores(self, step: Workspace) -> Scores:
+    def _scores(self, step: Workspace) -> Callable[[pa.Table], list[float]]:
+        """Loads the scorer; gives a function of drawn rows."""
+        if self.score_by == "process_reward":
+            model, reading = open_step_scorer(step, "scorer"), self.steps or StepReading()
+            return lambda rows: [
+                reading.reduced(own) for own in step_scores(model, rows, reading.separator, self.chat, lambda _: None)
+            ]
+        scores = self._completion_scores(step)
+        return lambda rows: scores(list(zip(prompts_of(rows), self._answers(rows), strict=True)), lambda _: None)
+
+    def _answers(self, rows: pa.Table) -> list[Answer]:
+        return answers_with_ends(rows["completion"].to_pylist(), self.ends)
+
+    def _completion_scores(self, step: Workspace) -> Scores:
         if self.score_by == "reward":
             rewards = open_reward_model(step, "scorer")
             return lambda pairs, progress: rewards.score(pairs, self.chat, progress)

@@ -27,7 +27,37 @@ Scores = Callable[[Sequence["Pair"], Callable[[int], None]], list[float]]
 """Numbers for (prompt, completion) pairs, in order; advances the progress."""
 
 
-class ModelScores(AddsColumns):
+class ScoresRows(AddsColumns):
+    """Base of what has a model score every row, and gives no verdict."""
+
+    loads_model: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+    reads: ClassVar[Columns] = ("prompt", "completion")
+
+    def require_completions(self, table: pa.Table) -> None:
+        """Checks that there is something to score in each row.
+
+        Raises:
+            DataError: a row has no completion.
+        """
+        missing = table["completion"].null_count
+        if missing:
+            raise DataError(f"{missing:,} rows have no completion to score. Drop them with a selector first")
+
+    def run(self, step: Workspace) -> None:
+        """Scores all rows, slice by slice."""
+
+        def transform(table: pa.Table, progress: Progress) -> pa.Table:
+            with step.timed("score"):
+                return with_columns(table, self.judge(table, progress))
+
+        rows = step.rows("rows")
+        with self.ready(step):
+            out = step.map_rows(rows, transform)
+        step.counts.update({"in": rows.count, "out": out})
+
+
+class ModelScores(ScoresRows):
     """Adds `score`, and no verdict.
 
     Attributes:
@@ -36,10 +66,7 @@ class ModelScores(AddsColumns):
         ends: whether an end follows each completion and is scored with it: true, false, or `{unless: TEXTS}`, see `Unless`.
     """
 
-    loads_model: ClassVar[bool] = True
-    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
     added: ClassVar[Mapping[str, str]] = types_of("score")
-    reads: ClassVar[Columns] = ("prompt", "completion")
 
     scorer: ModelRef
     chat: bool = False
@@ -64,20 +91,6 @@ class ModelScores(AddsColumns):
         """
         import pyarrow as pa
 
-        missing = table["completion"].null_count
-        if missing:
-            raise DataError(f"{missing:,} rows have no completion to score. Drop them with a selector first")
+        self.require_completions(table)
         pairs = list(zip(prompts_of(table), answers_of(table, ends=self.ends), strict=True))
         return pa.table({self.column("score"): pa.array(self._scores(pairs, progress.advance), pa.float64())})
-
-    def run(self, step: Workspace) -> None:
-        """Scores all rows, slice by slice."""
-
-        def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            with step.timed("score"):
-                return with_columns(table, self.judge(table, progress))
-
-        rows = step.rows("rows")
-        with self.ready(step):
-            out = step.map_rows(rows, transform)
-        step.counts.update({"in": rows.count, "out": out})
