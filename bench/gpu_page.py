@@ -15,12 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "gpu.md"
 WHAT = {
     "vllm": "sampling with vLLM against `LLM.generate`",
+    "sample": "sampling with transformers against plain `generate`",
     "sft": "an SFT step in bf16 against plain TRL",
     "grpo": "a GRPO step in bf16 against plain TRL",
     "handover": "GPU memory is free for the next step; trainings in bf16 and 4 bits",
     "invariant": "batch-invariant digests with vLLM",
-    "real": "rounds of SmolLM2",
     "slice": "length generalisation, as far as it came",
+    "real": "rounds of SmolLM2, as far as they came",
 }
 ENDS = {0: "done", 1: "failed", -1: "skipped", 124: "out of time", 137: "out of time"}
 
@@ -42,7 +43,8 @@ def main() -> None:
 
 def collected(directory: Path) -> dict[str, Any]:
     """The parts in their order, each with how it ended and its figures; the hardware by name, without the host's."""
-    parts = [json.loads(line) for line in (directory / "parts.jsonl").read_text(encoding="utf-8").splitlines()]
+    ended = [directory / f"{part}.part" for part in WHAT]
+    parts = [json.loads(path.read_text(encoding="utf-8")) for path in ended if path.exists()]
     for part in parts:
         part["status"] = ENDS.get(part["status"], f"failed ({part['status']})")
         figures = directory / f"{part['part']}.figures"

@@ -43,9 +43,12 @@ def main() -> None:
             torch.set_num_threads(arguments.threads)
         requests = _requests(arguments.rows, arguments.samples, seed=1)
         if not arguments.only_vllm:
-            sampler = Sampler(checkpoint, device="cpu", batch_size=arguments.batch_size)
-            _compare_bits(checkpoint, sampler, requests)
-            _compare_speed(checkpoint, sampler, requests, arguments)
+            sampler = Sampler(checkpoint, device=arguments.device, batch_size=arguments.batch_size)
+            some = requests if arguments.device == "cpu" else requests[:512]  # one by one, a GPU takes as long as for a whole tile
+            differing = _compare_bits(checkpoint, sampler, some, arguments.device)
+            figures = {**_compare_speed(checkpoint, sampler, requests, arguments), "differing_completions": differing}
+            if arguments.json and not arguments.vllm:
+                arguments.json.write_text(json.dumps(figures), encoding="utf-8")
         if arguments.vllm:
             _compare_vllm(checkpoint, requests, arguments, Path(directory))
 
@@ -59,9 +62,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=300, help="training steps of the model (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads while sampling (default: torch's own)")
     parser.add_argument("--checkpoint", type=Path, help="a model to use instead of training one")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of both (default: %(default)s)")
     parser.add_argument("--vllm", help="an interpreter that has vLLM: time that engine too")
     parser.add_argument("--only-vllm", action="store_true", help="leave out transformers and the comparison of bits")
-    parser.add_argument("--json", type=Path, help="a file for the figures of vLLM")
+    parser.add_argument("--json", type=Path, help="a file for the figures (of vLLM, where it is timed)")
     parser.add_argument("--eager", action="store_true", help="both vLLMs without compilation: a quicker start, other figures")
     parser.add_argument("--kv-cache-gb", type=float, help="GiB for vLLM's keys and values (on a CPU: 1)")
     return parser.parse_args()
@@ -90,24 +94,30 @@ def _trained(directory: Path, steps: int) -> Path:
     return directory / "trained"
 
 
-def _compare_bits(checkpoint: Path, sampler: Sampler, requests: list[Request]) -> None:
+def _compare_bits(checkpoint: Path, sampler: Sampler, requests: list[Request], device: str) -> int:
+    """Completions that other batch sizes, another order, or drawing alone change, all together."""
     expected = sampler.sample(requests, SETTINGS)
+    found = []
     for batch_size in (1, 64, 512, len(requests)):
-        other = Sampler(checkpoint, device="cpu", batch_size=batch_size).sample(requests, SETTINGS)
-        print(f"batch size {batch_size:>5}: {_differing(other, expected)} of {len(expected)} completions differ")
+        other = Sampler(checkpoint, device=device, batch_size=batch_size).sample(requests, SETTINGS)
+        found.append(_differing(other, expected))
+        print(f"batch size {batch_size:>5}: {found[-1]} of {len(expected)} completions differ")
     order = random.Random(2).sample(range(len(requests)), len(requests))
     shuffled = sampler.sample([requests[index] for index in order], SETTINGS)
-    print(f"other order     : {_differing(shuffled, [expected[index] for index in order])} differ")
+    found.append(_differing(shuffled, [expected[index] for index in order]))
+    print(f"other order     : {found[-1]} differ")
     alone = [sampler.sample([request], SETTINGS)[0] for request in requests[:8]]
-    print(f"row by row      : {_differing(alone, expected[:8])} of 8 differ")
+    found.append(_differing(alone, expected[:8]))
+    print(f"row by row      : {found[-1]} of 8 differ")
+    return sum(found)
 
 
 def _differing(left: list[Completion], right: list[Completion]) -> int:
     return sum(a != b for a, b in zip(left, right, strict=True))
 
 
-def _compare_speed(checkpoint: Path, sampler: Sampler, requests: list[Request], arguments: argparse.Namespace) -> None:
-    model, tokenizer = _plain(checkpoint)
+def _compare_speed(checkpoint: Path, sampler: Sampler, requests: list[Request], arguments: argparse.Namespace) -> dict[str, float]:
+    model, tokenizer = _plain(checkpoint, arguments.device)
     prompts = sorted((request.prompt for request in requests), key=len)
     rates: list[tuple[float, float]] = []
     print(f"\n{'repeat':>6} {'lineal tok/s':>13} {'generate tok/s':>15} {'ratio':>6}")
@@ -119,6 +129,7 @@ def _compare_speed(checkpoint: Path, sampler: Sampler, requests: list[Request], 
     best = [max(values) for values in zip(*rates, strict=True)]
     median = sorted(ours / plain for ours, plain in rates)[len(rates) // 2]
     print(f"{'best':>6} {best[0]:>13,.0f} {best[1]:>15,.0f} {best[0] / best[1]:>6.2f}   median ratio {median:.2f}")
+    return {"median_ratio": round(median, 3), "lineal_tokens_per_second": round(best[0]), "generate_tokens_per_second": round(best[1])}
 
 
 def _lineal_rate(sampler: Sampler, requests: list[Request]) -> float:
@@ -179,10 +190,10 @@ def _vllm_rate(sampler: VllmSampler, requests: list[Request], path: Path) -> flo
     return sum(completion.tokens for completion in completions) / (time.perf_counter() - began)
 
 
-def _plain(checkpoint: Path) -> tuple[Any, Any]:
+def _plain(checkpoint: Path, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(str(checkpoint), local_files_only=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(str(checkpoint), local_files_only=True).eval().to(device)
     return model, AutoTokenizer.from_pretrained(str(checkpoint), padding_side="left", local_files_only=True)
 
 
@@ -191,7 +202,7 @@ def _generate_rate(model: Any, tokenizer: Any, prompts: list[str], batch_size: i
 
     tokens, began = 0, time.perf_counter()
     for start in range(0, len(prompts), batch_size):
-        batch = tokenizer(prompts[start : start + batch_size], return_tensors="pt", padding=True, return_token_type_ids=False)
+        batch = tokenizer(prompts[start : start + batch_size], return_tensors="pt", padding=True, return_token_type_ids=False).to(model.device)
         with torch.inference_mode():
             output = model.generate(**batch, do_sample=True, top_k=0, temperature=1.0, max_new_tokens=SETTINGS.max_tokens)
         drawn = output[:, batch["input_ids"].shape[1] :]
