@@ -44,7 +44,9 @@ def main() -> None:
         requests = _requests(arguments.rows, arguments.samples, seed=1)
         if not arguments.only_vllm:
             sampler = Sampler(checkpoint, device=arguments.device, batch_size=arguments.batch_size)
-            some = requests if arguments.device == "cpu" else requests[:512]  # one by one, a GPU takes as long as for a whole tile
+            some = (
+                requests if arguments.device == "cpu" else requests[:512]
+            )  # one by one, a GPU takes as long as for a whole tile
             differing = _compare_bits(checkpoint, sampler, some, arguments.device)
             figures = {**_compare_speed(checkpoint, sampler, requests, arguments), "differing_completions": differing}
             if arguments.json and not arguments.vllm:
@@ -116,7 +118,9 @@ def _differing(left: list[Completion], right: list[Completion]) -> int:
     return sum(a != b for a, b in zip(left, right, strict=True))
 
 
-def _compare_speed(checkpoint: Path, sampler: Sampler, requests: list[Request], arguments: argparse.Namespace) -> dict[str, float]:
+def _compare_speed(
+    checkpoint: Path, sampler: Sampler, requests: list[Request], arguments: argparse.Namespace
+) -> dict[str, float]:
     model, tokenizer = _plain(checkpoint, arguments.device)
     prompts = sorted((request.prompt for request in requests), key=len)
     rates: list[tuple[float, float]] = []
@@ -129,7 +133,11 @@ def _compare_speed(checkpoint: Path, sampler: Sampler, requests: list[Request], 
     best = [max(values) for values in zip(*rates, strict=True)]
     median = sorted(ours / plain for ours, plain in rates)[len(rates) // 2]
     print(f"{'best':>6} {best[0]:>13,.0f} {best[1]:>15,.0f} {best[0] / best[1]:>6.2f}   median ratio {median:.2f}")
-    return {"median_ratio": round(median, 3), "lineal_tokens_per_second": round(best[0]), "generate_tokens_per_second": round(best[1])}
+    return {
+        "median_ratio": round(median, 3),
+        "lineal_tokens_per_second": round(best[0]),
+        "generate_tokens_per_second": round(best[1]),
+    }
 
 
 def _lineal_rate(sampler: Sampler, requests: list[Request]) -> float:
@@ -202,7 +210,9 @@ def _generate_rate(model: Any, tokenizer: Any, prompts: list[str], batch_size: i
 
     tokens, began = 0, time.perf_counter()
     for start in range(0, len(prompts), batch_size):
-        batch = tokenizer(prompts[start : start + batch_size], return_tensors="pt", padding=True, return_token_type_ids=False).to(model.device)
+        batch = tokenizer(prompts[start : start + batch_size], return_tensors="pt", padding=True, return_token_type_ids=False).to(
+            model.device
+        )
         with torch.inference_mode():
             output = model.generate(**batch, do_sample=True, top_k=0, temperature=1.0, max_new_tokens=SETTINGS.max_tokens)
         drawn = output[:, batch["input_ids"].shape[1] :]
