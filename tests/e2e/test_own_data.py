@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import datasets
 import pytest
 
 from lineal.cli.main import run_command
@@ -140,3 +141,22 @@ def test_file_inside_what_dvc_keeps_is_found(tmp_path):
     assert (kept.fix, kept.itself, kept.md5, kept.stage) == ("dvc pull kept.dvc", False, "", "")
     assert (split.stage, split.itself) == ("sub/dvc.yaml:split", False)
     assert tracked(tmp_path, tmp_path / "sub/other.csv") is None
+
+
+def test_saved_dataset_that_dvc_tracks_is_recorded_where_it_is_not_and_looked_at_by_revision(made, capsys):
+    rows = [json.loads(line) for line in (made / "data/raw.jsonl").read_text().splitlines()]
+    datasets.Dataset.from_list(rows).save_to_disk(made / "data/saved")
+    (made / "pipelines/toy.yaml").write_text(MADE.replace("made.jsonl", "saved"))
+    command(made, "dvc", "add", "-q", "data/saved")
+    said(capsys, made, "run")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    command_of(made, *git, "add", ".")
+    command_of(made, *git, "commit", "-qm", "Data")
+    shutil.rmtree(made / "data/saved")
+    assert "2 steps: 2 done" in said(capsys, made, "status")
+    told = said(capsys, made, "status", "--rev", "HEAD")
+    assert "2 steps: 2 done" in told and "warning" not in told
+    shutil.rmtree(made / ".dvc/cache")
+    assert "nor here with the bytes that dvc.lock recorded" in said(capsys, made, "status", "--rev", "HEAD")
+    edit(made / "pipelines/toy.yaml", "given}", "given, note: answer}")
+    assert "data/saved is not here. Bring it: dvc pull data/saved.dvc" in said(capsys, made, "status")

@@ -36,7 +36,7 @@ def test_example_gives_the_rows_that_the_page_shows(tmp_path, example):
 
 
 def test_page_has_an_example_of_every_shape():
-    assert len(EXAMPLES) == 10
+    assert len(EXAMPLES) == 11
 
 
 def test_page_names_every_setting_of_the_component(tmp_path):

@@ -1,8 +1,9 @@
-"""The dataset source: four file formats read the same, and every bad input named by file, row and column."""
+"""The dataset source: all file formats read the same, and every bad input named by file, row and column."""
 
 import gzip
 import json
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
@@ -44,10 +45,14 @@ def test_dataset_formats_give_the_same_rows(lab):
         write(lab, "a.csv", table),
         write(lab, "a.tsv", table.replace(",", "\t")),
         "data/a.parquet",
+        write(lab, "lists.json", json.dumps({name: [row[name] for row in ROWS] for name in ROWS[0]})),
+        write(lab, "pandas.json", json.dumps({name: {n: row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}, indent=1)),
+        "data/saved",
     ]
     pq.write_table(pa.Table.from_pylist(ROWS), lab.path / "data" / "a.parquet")
+    datasets.Dataset.from_list(ROWS).save_to_disk(lab.path / "data/saved", num_shards=2)
     made = [rows_of(load(lab, path)) for path in paths]
-    assert made[0] == made[1] == made[2] == made[3] == made[4]
+    assert all(rows == made[0] for rows in made)
     assert made[0][3] == {"prompt_id": "i3", "prompt": "what is 3?", "answer": "3"}
 
 
@@ -67,6 +72,69 @@ def test_dataset_pattern_reads_all_files_in_the_order_of_their_names(lab):
         load(lab, "data/x*.csv")
     with pytest.raises(ValueError, match="names the round and matches several files"):
         load(lab, "data/round_{round}_*.csv")
+
+
+def test_dataset_files_of_a_pattern_may_differ_in_types_that_fit_together(lab):
+    types = {"a": (pa.int32(), pa.large_string()), "b": (pa.int64(), pa.string()), "c": (pa.null(), pa.string())}
+    for name, (number, text) in types.items():
+        grades = pa.array([None if name == "c" else 3], number)
+        columns = {"question": pa.array([name], text), "solution": pa.array(["x"], text), "grade": grades}
+        pq.write_table(pa.table(columns), lab.path / f"data/{name}.parquet")
+    columns = {"prompt": "question", "answer": "solution", "grade": "grade"}
+    settings = {"columns": columns, "optional": ["grade"]}
+    assert [row["grade"] for row in rows_of(load(lab, "data/?.parquet", **settings))] == [3, 3, None]
+    write(lab, "d.parquet", "")
+    pq.write_table(pa.table({"question": ["d"], "solution": [4], "grade": ["good"]}), lab.path / "data/d.parquet")
+    own = r"data/d\.parquet: row 1, column 'grade' holds text here but integer in data/a\.parquet: row 1; make all of one type"
+    with pytest.raises(DataError, match=own):
+        load(lab, "data/?.parquet", **settings)
+    known = r"d\.parquet: row 1, column 'solution' is a number here but a text in data/a\.parquet: row 1; make all of one type"
+    with pytest.raises(DataError, match=known):
+        load(lab, "data/?.parquet", columns={"prompt": "question", "answer": "solution"})
+    pq.write_table(pa.table({"question": ["d"]}), lab.path / "data/d.parquet")
+    with pytest.raises(DataError, match=r"data/d\.parquet: columns: \{answer: solution\} names no column of the file"):
+        load(lab, "data/?.parquet", columns={"prompt": "question", "answer": "solution"})
+
+
+def test_saved_dataset_has_the_identity_of_its_rows(lab):
+    for name in ("one", "two"):
+        datasets.Dataset.from_list(ROWS).save_to_disk(lab.path / "data" / name)
+    state = lab.path / "data/two/state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"_fingerprint": "another"}))
+    digests = [saved_identity(lab, f"data/{name}") for name in ("one", "two")]
+    assert digests[0] == digests[1]
+    datasets.Dataset.from_list(ROWS[1:]).save_to_disk(lab.path / "data/three")
+    assert saved_identity(lab, "data/three") != digests[0]
+
+
+def saved_identity(lab, path):
+    component = lab.parse("dataset", path=path, columns=MAPPING)
+    ((name, directory),) = component.files().items()
+    assert name == path
+    return component.file_identity(directory)
+
+
+def test_directory_that_is_no_saved_dataset_is_refused(lab):
+    (lab.path / "data/plain").mkdir()
+    with pytest.raises(ValueError, match=r"path 'data/plain' is a directory without state\.json"):
+        load(lab, "data/plain")
+    datasets.DatasetDict({name: datasets.Dataset.from_list(ROWS) for name in ("train", "test")}).save_to_disk(
+        lab.path / "data/both"
+    )
+    with pytest.raises(ValueError, match="holds the splits test, train; name the directory of one"):
+        load(lab, "data/both")
+    assert len(rows_of(load(lab, "data/both/train"))) == 40
+    (lab.path / "data/both/train/state.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"has a state\.json that names no files"):
+        load(lab, "data/both/train")
+
+
+def test_json_of_one_conversation_is_a_row_and_no_columns(lab):
+    path = write(lab, "one.json", json.dumps({"messages": [{"role": "user", "content": "Hi"}]}))
+    assert [row["prompt"] for row in rows_of(load(lab, path, columns={"messages": "messages"}))] == ["Hi"]
+    for bad in ({"question": ["a", "b"], "solution": ["c"]}, {"data": ROWS}):
+        with pytest.raises(DataError, match="one object over several lines, expected a list of objects, one object per line, or"):
+            load(lab, write(lab, "bad.json", json.dumps(bad, indent=1)), columns={"prompt": "question", "answer": "solution"})
 
 
 def test_dataset_file_digest_enters_identity(lab):

@@ -151,15 +151,19 @@ def locked_artifacts(root: Path) -> dict[str, str]:
 
 
 def named_files(root: Path) -> dict[str, str]:
-    """By path: the MD5 that `dvc.lock` recorded of each project file that a stage depends on; empty where it has none yet.
+    """By path: the MD5 that `dvc.lock` has of each file or directory of the project that a step reads; empty where it has none.
 
     Raises:
         ProjectError: `dvc.yaml` or `dvc.lock` is no YAML of stages.
     """
-    declared = [path for stage in declared_stages(root).values() for path in stage.get("deps") or []]
-    recorded = [dependency for stage in locked_stages(root).values() for dependency in stage.get("deps", [])]
+    declared = [path for stage in declared_stages(root).values() if _is_step(stage) for path in stage.get("deps") or []]
+    recorded = [dependency for stage in locked_stages(root).values() if _is_step(stage) for dependency in stage.get("deps", [])]
     digests = dict.fromkeys(declared, "") | {one["path"]: one.get("md5", "") for one in recorded}
-    return {path: digest for path, digest in digests.items() if _is_file_inside(path) and not digest.endswith(".dir")}
+    return {path: digest for path, digest in digests.items() if _is_file_inside(path)}
+
+
+def _is_step(stage: Mapping[str, Any]) -> bool:
+    return str(stage.get("cmd", "")).startswith("lineal step ")
 
 
 def _is_file_inside(path: str) -> bool:

@@ -17,10 +17,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lineal.data.digests import NAME as DIGESTS
+from lineal.data.digests import Digests
 from lineal.data.git import git
 from lineal.data.records import record_directory
+from lineal.data.tracked import SUFFIX
 from lineal.errors import ArtifactError, ProjectError, UsageError
 from lineal.orchestrate.dvc_lock import DVC_LOCK, locked_artifacts, named_files
+from lineal.orchestrate.dvc_record import directory_md5
 from lineal.orchestrate.dvc_yaml import DVC_YAML
 from lineal.recipe.accepted import ACCEPTED
 from lineal.recipe.project import PARAMS, PIPELINES, Project, open_project
@@ -130,8 +133,15 @@ def _write_from_git(root: Path, commit: str, revision: str, view: Path) -> dict[
             raise ProjectError(f"{needed} is not in git at {revision}: nothing was recorded there. Commit it after a run")
     _write_blobs(root, view, {name: blob for name, blob in blobs.items() if _declares(name)})
     named = named_files(view)
-    _write_blobs(root, view, {name: blob for name, blob in blobs.items() if name in named and not _declares(name)})
-    return {name: digest for name, digest in named.items() if name not in blobs}
+    read = {name: blob for name, blob in blobs.items() if not _declares(name) and _is_named(name, named)}
+    _write_blobs(root, view, read)
+    return {name: digest for name, digest in named.items() if not (view / name).exists()}
+
+
+def _is_named(name: str, named: Collection[str]) -> bool:
+    """Whether steps read a file, or a directory that it lies in, or it says what DVC keeps."""
+    path = PurePosixPath(name)
+    return name.endswith(SUFFIX) or any(str(place) in named for place in (path, *path.parents))
 
 
 def _write_records(root: Path, commit: str, view: Path, missing: Mapping[str, str]) -> None:
@@ -165,7 +175,9 @@ def _write_blobs(root: Path, view: Path, blobs: Mapping[str, str]) -> None:
 
 
 def _link_file(repo: Repo, root: Path, view: Path, path: str, digest: str) -> bool:
-    """Links a file with this MD5 from the cache or the working tree; says whether there is one."""
+    """Links a file or directory with this MD5 from the cache or the working tree; says whether there is one."""
+    if digest.endswith(".dir"):
+        return _link_directory(repo, root, view, path, digest)
     from dvc_data.hashfile.hash import hash_file
 
     here = root / path
@@ -175,6 +187,17 @@ def _link_file(repo: Repo, root: Path, view: Path, path: str, digest: str) -> bo
         return False
     (view / path).parent.mkdir(parents=True, exist_ok=True)
     (view / path).symlink_to(source.resolve())
+    return True
+
+
+def _link_directory(repo: Repo, root: Path, view: Path, path: str, digest: str) -> bool:
+    if not _lacking(repo, digest):
+        _link(repo, digest, view / path)
+        return True
+    if not (root / path).is_dir() or directory_md5(root / path, Digests(root / "runs")) != digest:
+        return False
+    (view / path).parent.mkdir(parents=True, exist_ok=True)
+    (view / path).symlink_to((root / path).resolve())
     return True
 
 

@@ -139,7 +139,8 @@ def identify(
         if name in files:
             continue
         try:
-            files[name], whole[name] = component.file_identity(path), file_digest(path)
+            files[name] = component.file_identity(path)
+            whole[name] = files[name] if path.is_dir() else file_digest(path)
         except OSError as error:
             raise DeclarationError(f"{step.key} reads {path}, which cannot be opened: {error.strerror}") from error
     entries = {

@@ -6,25 +6,34 @@ import os
 from pathlib import Path
 
 from lineal.components.base import Awaited
-from lineal.components.sources.files import ENDINGS, reader_of
+from lineal.components.sources.files import ENDINGS, reader_of, saved_files
 from lineal.data.tracked import tracked
 
 ROUND, SEED = "{round}", "{seed}"
 
 
 def place_inside(project: Path, path: str) -> Path:
-    """The place of a file of rows inside the project; the file need not be there.
+    """The place of a file of rows, or of a saved dataset's directory, inside the project; a file need not be there.
 
     Raises:
-        ValueError: it lies outside, or no reader takes its ending.
+        ValueError: it lies outside, no reader takes its ending, or a directory is not of `save_to_disk`.
     """
     root = os.path.normpath(project.absolute())
     full = os.path.normpath(os.path.join(root, path))  # noqa: PTH118 - lexical: a link into DVC's cache is fine
     if Path(path).is_absolute() or not Path(full).is_relative_to(root):
         raise ValueError(f"path {path!r} leads out of the project; put the file inside it (dvc add keeps it out of git)")
-    if reader_of(full) is None:
+    if Path(full).is_dir():
+        _require_saved(path, Path(full))
+    elif reader_of(full) is None and (is_pattern(path) or not tracked(Path(root), Path(full))):
         raise ValueError(f"path {path!r}: the name must end in {', '.join(ENDINGS)}")
     return Path(full)
+
+
+def _require_saved(path: str, directory: Path) -> None:
+    try:
+        saved_files(directory)
+    except ValueError as error:
+        raise ValueError(f"path {path!r} {error}") from None
 
 
 def is_here(project: Path, file: Path) -> bool:

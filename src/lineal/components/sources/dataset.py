@@ -14,8 +14,9 @@ from lineal.components.base import Awaited, Columns, Surroundings, Workspace
 from lineal.components.sources.arriving import ROUND, awaited, is_pattern, matching, place_inside, placed_path
 from lineal.components.sources.base import Row, Source, counted, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
-from lineal.components.sources.files import GZIP, Located, read_file
+from lineal.components.sources.files import GZIP, Located, read_file, saved_files
 from lineal.components.verifiers.base import Pattern
+from lineal.data.ids import digest_of, file_digest
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.data.tracked import tracked
 from lineal.errors import DataError, MissingFile, did_you_mean
@@ -56,7 +57,8 @@ class Dataset(Source):
 
     Attributes:
         path: a json, jsonl, csv, tsv or parquet file inside the project; all but parquet may be compressed (`.gz`). A path with
-            `*` or `?` stands for all files that it matches, in the order of their names. In a round, `{round}` in it stands for
+            `*` or `?` stands for all files that it matches, in the order of their names; or a directory that `save_to_disk` of
+            `datasets` wrote. In a round, `{round}` in it stands for
             the round's two digits; such a file may arrive after the run began.
         id: the Hub's name of the dataset.
         revision: the commit's SHA, 40 hex digits: a branch would give other rows tomorrow.
@@ -116,7 +118,7 @@ class Dataset(Source):
         if is_pattern(path):
             found = tuple(matching(project.absolute(), path))
         else:
-            found = (file,) if self._arrives or file.is_file() or tracked(project, file) else ()
+            found = (file,) if self._arrives or file.exists() or tracked(project, file) else ()
         if not found:
             raise MissingFile(f"path {path!r}: no such file in the project")
         return found
@@ -182,13 +184,20 @@ class Dataset(Source):
         pattern = is_pattern(str(self.path))
         return {**super().files(), **{self._shown(file) if pattern else str(self.path): file for file in self._files}}
 
+    def file_identity(self, path: Path) -> str:
+        """The digest of a file's bytes; of a saved dataset that of its rows' files: what lies beside them tells of one saving."""
+        if not path.is_dir():
+            return super().file_identity(path)
+        return digest_of([[file.name, file_digest(file)] for file in saved_files(path)])
+
     def _shown(self, file: Path) -> str:
         return file.relative_to(self._project.absolute()).as_posix()
 
     @property
     def _shape(self) -> Shape:
-        fills_nulls = self.path is None or self.path.endswith(".parquet")
-        has_header = self.path is None or self.path.removesuffix(GZIP).endswith((".parquet", ".csv", ".tsv"))
+        name = "" if self.path is None else self.path.removesuffix(GZIP)
+        fills_nulls = not name.lower().endswith((".json", ".jsonl", ".csv", ".tsv"))
+        has_header = not name.lower().endswith((".json", ".jsonl"))
         optional = frozenset(self.optional)
         return Shape(self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls, has_header)
 

@@ -179,7 +179,8 @@ class RowReader:
         if theirs not in values and name not in self._shape.optional:
             there = [str(key) for key in values]
             if self._shape.has_header:
-                raise DataError(f"{self._shape.origin}: {_no_column(name, theirs, there)}")
+                file = place.rpartition(": ")[0]
+                raise DataError(f"{self._shape.origin}: {f'{file}: ' if file else ''}{_no_column(name, theirs, there)}")
             raise DataError(f"{where} (for {name}) is missing. {did_you_mean(theirs, there)}")
         if value is None:
             if name in self._shape.optional:

@@ -1,4 +1,4 @@
-"""Rows of json, jsonl, csv, tsv and parquet files, each with its place for messages."""
+"""Rows of json, jsonl, csv, tsv and parquet files and of saved `datasets`, each with its place for messages."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ Located = tuple[str, dict[str, Any]]
 Read = Callable[[Path, str, frozenset[str]], Iterator[Located]]
 
 GZIP, TAB = ".gz", "\t"
+STATE, SPLITS = "state.json", "dataset_dict.json"
+"""What `save_to_disk` of `datasets` writes beside a dataset's files, and beside several splits' directories."""
 
 
 def read_file(path: Path, shown: str, columns: Iterable[str]) -> Iterator[Located]:
-    """The rows of a file, by its ending; further columns than those asked for may come along.
+    """The rows of a file, by its ending, or of a directory of `save_to_disk`; other columns than those asked for may come along.
 
     Numbers with a fraction come from JSON as `Decimal`, so that no digit is lost. An empty cell of a CSV is null.
 
@@ -33,7 +35,7 @@ def read_file(path: Path, shown: str, columns: Iterable[str]) -> Iterator[Locate
     """
     import pyarrow as pa
 
-    read = reader_of(path.name)
+    read = _saved if path.is_dir() else reader_of(path.name)
     assert read is not None
     try:
         yield from read(path, shown, frozenset(columns))
@@ -104,16 +106,55 @@ def _lines(stream: Iterable[str], shown: str) -> Iterator[Located]:
 
 
 def _json(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
-    """A list of objects; one object per line is understood too, since many such files end in .json."""
+    """A list of objects, or an object of columns; one object per line is understood too: many such files end in .json."""
     with _open(path) as stream:
         text = stream.read()
     if text.lstrip().startswith("["):
         for number, item in enumerate(_parsed(text, shown, 1), start=1):
             yield f"row {number}", _object(item, shown, f"row {number}")
         return
-    if text.lstrip().partition("\n")[0].strip() == "{":
-        raise DataError(f"{shown}: got one object over several lines, expected a list of objects or one object per line")
+    whole = _only_object(text)
+    by_column = None if whole is None else _by_column(whole, columns)
+    if by_column is not None:
+        yield from by_column
+        return
+    if whole is not None and len(text.strip().splitlines()) > 1:
+        shapes = "a list of objects, one object per line, or an object of columns, each a list with a value for every row"
+        raise DataError(f"{shown}: got one object over several lines, expected {shapes}")
     yield from _lines(io.StringIO(text), shown)
+
+
+def _only_object(text: str) -> dict[str, Any] | None:
+    """The object that is all of a text; None where it is something else."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _by_column(whole: dict[str, Any], columns: frozenset[str]) -> Iterator[Located] | None:
+    """The rows of an object that holds by column all its values: a list, or an object by row, as pandas writes it.
+
+    A list of objects is none: it may be the conversation of a single row.
+    """
+    asked = [whole[name] for name in columns if name in whole]
+    if asked and all(isinstance(values, dict) and values.keys() == asked[0].keys() for values in asked):
+        rows = list(asked[0])
+        return _rows_of({name: [values.get(row) for row in rows] for name, values in whole.items() if isinstance(values, dict)})
+    lists = all(isinstance(values, list) and not any(isinstance(value, dict) for value in values) for values in asked)
+    if asked and lists and len({len(values) for values in asked}) == 1:
+        return _rows_of(
+            {name: values for name, values in whole.items() if isinstance(values, list) and len(values) == len(asked[0])}
+        )
+    return None
+
+
+def _rows_of(by_column: dict[str, list[Any]]) -> Iterator[Located]:
+    for number, values in enumerate(zip(*by_column.values(), strict=True), start=1):
+        yield f"row {number}", dict(zip(by_column, values, strict=True))
 
 
 def _parsed(text: str, shown: str, first_line: int) -> Any:
@@ -161,6 +202,38 @@ def _parquet(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Locate
             for row in batch.to_pylist():
                 number += 1
                 yield f"row {number}", row
+
+
+def saved_files(directory: Path) -> list[Path]:
+    """The Arrow files of a directory that `save_to_disk` of `datasets` wrote, in their order.
+
+    Raises:
+        ValueError: it wrote no such directory, or wrote several splits.
+    """
+    if (directory / SPLITS).is_file():
+        splits = sorted(path.name for path in directory.iterdir() if (path / STATE).is_file())
+        raise ValueError(f"holds the splits {', '.join(splits)}; name the directory of one")
+    if not (directory / STATE).is_file():
+        raise ValueError(f"is a directory without {STATE}, so not of save_to_disk; name its files: '*.parquet' takes several")
+    try:
+        named = [str(entry["filename"]) for entry in json.loads((directory / STATE).read_bytes())["_data_files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"has a {STATE} that names no files; save the dataset again") from error
+    return [directory / Path(name).name for name in sorted(named)]
+
+
+def _saved(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
+    import pyarrow as pa
+
+    for file in saved_files(path):
+        number = 0
+        with pa.OSFile(str(file)) as stream, pa.ipc.open_stream(stream) as reader:
+            names = reader.schema.names
+            wanted = [name for name in names if name in columns] if columns <= set(names) else names
+            for batch in reader:
+                for row in batch.select(wanted).to_pylist():
+                    number += 1
+                    yield f"{file.name}: row {number}", row
 
 
 def _require_different(names: list[str], columns: frozenset[str], shown: str) -> None:
