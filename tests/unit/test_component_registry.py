@@ -7,8 +7,9 @@ from typing import ClassVar
 import pyarrow as pa
 import pytest
 
-from lineal.components.registry import Registry, _outside
+from lineal.components.registry import Registry
 from lineal.components.verifiers.base import Judged, RowVerifier
+from lineal.data.plugins import outside
 from lineal.data.progress import progress_of
 from lineal.errors import DataError, DeclarationError
 from lineal.plan import make_plan
@@ -46,11 +47,11 @@ def install(tmp_path, monkeypatch):
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
         lines = "".join(f"{name} = {value}\n" for name, value in points.items())
         (metadata / "entry_points.txt").write_text(f"[lineal.components]\n{lines}")
-        _outside.cache_clear()
+        outside.cache_clear()
 
     monkeypatch.syspath_prepend(str(site))
     yield add
-    _outside.cache_clear()
+    outside.cache_clear()
 
 
 @pytest.mark.parametrize(

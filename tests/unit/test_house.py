@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "lineal"
 FILES = sorted([*SOURCE.rglob("*.py"), *(ROOT / "assets").rglob("*.py")])
-LAYERS = [{"errors", "recipe"}, {"data"}, {"components", "engines"}, {"plan"}, {"step"}, {"orchestrate", "audit"}, {"cli"}]
+LAYERS = [
+    {"errors", "recipe"}, {"data"}, {"environments"}, {"components", "engines"}, {"plan"}, {"step"}, {"orchestrate", "audit"},
+    {"cli", "testing"},
+]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "dagster", "dvc"}
 

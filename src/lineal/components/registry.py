@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
 from lineal.components.base import Component, Role
+from lineal.data.plugins import named_once, shown
 from lineal.errors import DeclarationError, did_you_mean
 
 BUILT_IN: dict[str, str] = {
@@ -18,6 +18,7 @@ BUILT_IN: dict[str, str] = {
     "addition": "lineal.components.sources.addition:Addition",
     "reasoning_gym": "lineal.components.sources.reasoning_gym:ReasoningGym",
     "dataset": "lineal.components.sources.dataset:Dataset",
+    "environment_tasks": "lineal.components.sources.environment_tasks:EnvironmentTasks",
     # models that exist already
     "model": "lineal.components.trainers.model:LocalModel",
     "hub_model": "lineal.components.trainers.hub_model:HubModel",
@@ -29,6 +30,8 @@ BUILT_IN: dict[str, str] = {
     "rationalize": "lineal.components.generators.rationalize:Rationalize",
     "continue": "lineal.components.generators.continue_:Continue",
     "ask": "lineal.components.generators.ask:Ask",
+    "rollout": "lineal.components.generators.rollout:Rollout",
+    "demonstrations": "lineal.components.generators.demonstrations:Demonstrations",
     "render": "lineal.components.generators.render:Render",
     "retrieve": "lineal.components.generators.retrieve:Retrieve",
     # verifiers
@@ -90,12 +93,6 @@ ENTRY_POINTS = "lineal.components"
 _FROM_A_PACKAGE = f"If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
 
 
-@cache
-def _outside() -> tuple[EntryPoint, ...]:
-    """What installed packages add; looked up once, since every look reads all packages' metadata (20 ms)."""
-    return tuple(entry_points(group=ENTRY_POINTS))
-
-
 class Registry:
     """Looks components up by name.
 
@@ -105,19 +102,12 @@ class Registry:
 
     def __init__(self, extra: Mapping[str, type[Component]] | None = None) -> None:
         self._classes: dict[str, type[Component]] = {}
-        self._points: dict[str, EntryPoint] = {}
-        for point in _outside():
-            self._claim(point.name, point)
-            self._points[point.name] = point
+        self._points = named_once(ENTRY_POINTS, "component", BUILT_IN)
         for name, component in (extra or {}).items():
-            self._claim(name, None)
+            if name in BUILT_IN or name in self._points:
+                other = shown(self._points[name]) if name in self._points else "lineal's own"
+                raise DeclarationError(f"component {name!r} is registered twice, one of them {other}. Rename one")
             self._classes[name] = component
-
-    def _claim(self, name: str, point: EntryPoint | None) -> None:
-        if name in BUILT_IN or name in self._points or name in self._classes:
-            other = _shown(self._points[name]) if name in self._points else "lineal's own"
-            given = "" if point is None else f": {other}, and {_shown(point)}"
-            raise DeclarationError(f"component {name!r} is registered twice{given}. Rename one, or uninstall its package")
 
     @property
     def names(self) -> list[str]:
@@ -163,10 +153,10 @@ def _component_of(point: EntryPoint) -> type[Component]:
         found = point.load()
     except Exception as error:  # whatever a package's modules raise while they are imported
         said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
-        raise KeyError(f"component {point.name!r} cannot be loaded from {_shown(point)}: {said}. {_REINSTALL}") from error
+        raise KeyError(f"component {point.name!r} cannot be loaded from {shown(point)}: {said}. {_REINSTALL}") from error
     problem = _no_component(found)
     if problem:
-        raise KeyError(f"component {point.name!r} of {_shown(point)} {problem}. {_MEND}")
+        raise KeyError(f"component {point.name!r} of {shown(point)} {problem}. {_MEND}")
     component: type[Component] = found
     return component
 
@@ -180,11 +170,6 @@ def _no_component(found: object) -> str:
     if not isinstance(getattr(found, "role", None), Role):
         return f"is the class {found.__qualname__} without a role, expected role: ClassVar[Role] = Role.VERIFIER or another"
     return ""
-
-
-def _shown(point: EntryPoint) -> str:
-    package = "an unknown package" if point.dist is None else f"the package {point.dist.name} {point.dist.version}"
-    return f"{package} (entry point {point.name} = {point.value!r} of {ENTRY_POINTS!r})"
 
 
 _BASE = f"{Component.__module__}.{Component.__qualname__}"

@@ -30,8 +30,20 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "label": ("bool", "whether the completion is desirable (KTO)"),
     "finish_reason": (
         "string",
-        "'stop' at the end token or a stop text, 'length' when cut at the limit, 'content_filter' when a server held it back",
+        "'stop' at the end token or a stop text, 'length' when cut at the limit, 'content_filter' when a server held it back; "
+        "of an episode: 'done', 'turn_limit', 'context', 'unparsable' or 'environment_error'",
     ),
+    "episode_id": ("string", "of a turn, the episode that it belongs to"),
+    "turn": ("int64", "of a turn, its number in the episode, from 1"),
+    "action": ("string", "the move that was read in the completion; null where there was none"),
+    "observation": ("string", "what the environment answered"),
+    "reward": ("double", "the environment's reward for the move"),
+    "done": ("bool", "whether the episode ended with this turn"),
+    "invalid": ("string", "why the move could not be read; null where it could"),
+    "past": ("string", "what is needed to take the episode up behind this turn, as JSON"),
+    "turns": ("int64", "of an episode, its turns"),
+    "return": ("double", "of an episode, the sum of its rewards"),
+    "invalid_actions": ("int64", "of an episode, its turns without a move that could be read"),
     "token_ids": (
         "list<int32>",
         "ids of the completion's tokens as they were sampled, the end token included; null where a stop text ends inside one",

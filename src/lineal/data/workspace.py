@@ -160,8 +160,6 @@ class Workspace:
     ) -> int:
         """Writes an output as `transform` of every slice of the rows, saving finished slices; once in a step.
 
-        A killed step finds its finished slices again and gives the same bytes, whatever the slice size.
-
         Args:
             rows: the input rows.
             transform: makes a slice's output rows; advances the progress by `unit`s.
@@ -172,6 +170,15 @@ class Workspace:
         Returns:
             the number of rows written.
         """
+        return self.write_rows(self.map_slices(rows, transform, rows_per_input, unit), output)
+
+    def map_slices(
+        self, rows: Rows, transform: Callable[[pa.Table, Progress], pa.Table], rows_per_input: int = 1, unit: str = "rows"
+    ) -> Iterator[pa.Table]:
+        """What `transform` makes of every slice of the rows, once all are made; for what goes to several outputs.
+
+        A killed step finds its finished slices again and gives the same bytes, whatever the slice size.
+        """
         size = max(1, max(self.compute.shard_rows, self.slice_rows) // rows_per_input)
         shards = Shards(self.partial / "shards", size, rows.count, lambda: shutil.rmtree(self.unsaved, ignore_errors=True))
         with self.progress(rows.count * rows_per_input, unit) as progress, shards:
@@ -181,7 +188,7 @@ class Workspace:
                     self.facts["resumed_shards"] = self.facts.get("resumed_shards", 0) + 1
                 else:
                     shards.add(start, stop, conform(transform(table, progress)))
-        return self.write_rows(shards.tables(), output)
+        return shards.tables()
 
     def draft(self, output: str, manifest: Callable[..., Manifest], kind: ArtifactKind) -> Manifest:
         """The manifest that an output would have if it were published now."""

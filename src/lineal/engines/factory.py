@@ -12,6 +12,7 @@ from lineal.data.conversations import Prompt
 from lineal.data.progress import say
 from lineal.data.workspace import Workspace
 from lineal.engines.journal import SavedSampler
+from lineal.engines.room import Room, room_of
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.scoring import Likelihood, Pair
 from lineal.errors import EngineError
@@ -51,6 +52,13 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
         engine = _sampler_of(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
     return SavedSampler(engine, step.unsaved / f"{step.place}{field}.jsonl", step.facts)
+
+
+def open_room(step: Workspace, field: str) -> Room:
+    """How long prompts may be for the model of an input field; where only a server knows, all fit until it says otherwise."""
+    if step.compute.engine == "fake" or step.model(field).manifest.kind is ArtifactKind.SERVED:
+        return lambda prompts, settings: [True] * len(prompts)
+    return room_of(step.model(field).directory, base_of(step, field))
 
 
 def _sampler_of(step: Workspace, field: str) -> CompletionSource:

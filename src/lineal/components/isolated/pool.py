@@ -8,14 +8,17 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from lineal.components.isolated.worker import READY
 from lineal.errors import DataError
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _TIMERS = {-signal.SIGPROF, -signal.SIGALRM}
 
 
@@ -26,11 +29,12 @@ class WorkerPool:
         function: `module:name` of a function from a row (a dict) to an answer, both as JSON.
         workers: how many processes.
         seconds: processor time that one row may take.
+        modules: what else a worker imports before its first row.
     """
 
-    def __init__(self, function: str, workers: int, seconds: float) -> None:
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self._workers = [_Worker(function, seconds) for _ in range(workers)]
+    def __init__(self, function: str, workers: int, seconds: float, modules: Sequence[str] = ()) -> None:
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._workers = [Worker(function, seconds, modules) for _ in range(workers)]
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers)
@@ -59,14 +63,50 @@ class WorkerPool:
             self._idle.put(worker)
 
 
-class _Worker:
+class KeepingPool:
+    """Workers of which each keeps something between rows: what has one number goes to one worker, in its order.
+
+    Args:
+        function, workers, seconds, modules: as for `WorkerPool`.
+    """
+
+    def __init__(self, function: str, workers: int, seconds: float, modules: Sequence[str] = ()) -> None:
+        self._workers = [Worker(function, seconds, modules) for _ in range(workers)]
+        self._threads = ThreadPoolExecutor(workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.stop()
+
+    def each(self, work: Callable[[Worker, Item], Result], items: Mapping[int, Item]) -> dict[int, Result]:
+        """By number, what `work` makes of each item with its worker.
+
+        Raises:
+            DataError: the workers cannot start.
+        """
+        lanes: dict[int, list[int]] = {}
+        for number in items:
+            lanes.setdefault(number % len(self._workers), []).append(number)
+
+        def along(lane: int) -> list[tuple[int, Result]]:
+            return [(number, work(self._workers[lane], items[number])) for number in lanes[lane]]
+
+        return dict(chain.from_iterable(self._threads.map(along, lanes)))
+
+
+class Worker:
     """One child process, started when a row comes and started anew after one that ended it."""
 
-    def __init__(self, function: str, seconds: float) -> None:
-        self._function, self._seconds = function, seconds
+    def __init__(self, function: str, seconds: float, modules: Sequence[str] = ()) -> None:
+        self._function, self._seconds, self._modules = function, seconds, modules
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What the function answers; see `WorkerPool.map`."""
         process = self._process or self._start()
         try:
             _pipe(process.stdin).write(json.dumps(row) + "\n")
@@ -85,6 +125,7 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-m", "lineal.components.isolated.worker", self._function, str(self._seconds)]
+        command += self._modules
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(), text=True
         )

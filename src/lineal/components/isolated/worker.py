@@ -1,4 +1,6 @@
-"""A child process that calls one function on rows: `python -m lineal.components.isolated.worker MODULE:FUNCTION SECONDS`.
+"""A child process that calls one function on rows: `-m lineal.components.isolated.worker MODULE:FUNCTION SECONDS [MODULE ...]`.
+
+Further modules are those that the function will import; what a module's `prepare` does is done before the first row.
 
 It reads one JSON object per line and answers each with one. A row that takes too long ends the process by a timer
 signal whose default action is to kill: no Python code has to run for it, so a row that hangs inside C ends too, and
@@ -39,21 +41,24 @@ def main() -> None:
     """Serves until standard input ends."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the function prints must not mix with the replies
+    rows = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())  # nor may it read the rows of others
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.disable(logging.CRITICAL)
     location, _, name = sys.argv[1].partition(":")
     try:
-        module = import_module(location)
-        function = getattr(module, name)
-        getattr(module, "prepare", _nothing)()  # slow imports, so that they don't count as the first row's time
+        modules = [import_module(one) for one in (location, *sys.argv[3:])]
+        function = getattr(modules[0], name)
+        for module in modules:
+            getattr(module, "prepare", _nothing)()  # slow imports, so that they don't count as the first row's time
     except Exception as error:
         _reply(replies, f"{type(error).__name__}: {error}")
         return
     _reply(replies, READY)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not before: Python keeps what it compiles of the imports
     sys.addaudithook(_refuse)
-    _serve(function, float(sys.argv[2]), replies)
+    _serve(function, float(sys.argv[2]), rows, replies)
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -64,7 +69,7 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """
     writes = event == "open" and bool(_is_write(arguments[1], arguments[2]))
     if writes or event.startswith(_REFUSED_GROUPS) or event in _REFUSED:
-        raise PermissionError(f"a scoring process may not do this: {event}")
+        raise PermissionError(f"a process that works on rows may not do this: {event}")
 
 
 def _is_write(mode: str | None, flags: int | None) -> bool:
@@ -77,8 +82,8 @@ def _nothing() -> None:
     """What a module without `prepare` prepares."""
 
 
-def _serve(function: Callable[[dict[str, Any]], Any], seconds: float, replies: TextIO) -> None:
-    for line in sys.stdin:
+def _serve(function: Callable[[dict[str, Any]], Any], seconds: float, rows: TextIO, replies: TextIO) -> None:
+    for line in rows:
         row = json.loads(line)
         _set_timers(seconds)
         try:

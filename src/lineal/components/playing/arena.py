@@ -1,0 +1,161 @@
+"""Games in worker processes. A process that dies costs no other game anything: what it held is played again, move by move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from lineal.components.isolated.pool import KeepingPool, Worker
+from lineal.environments.base import Answer
+from lineal.environments.sessions import LOST
+
+FUNCTION = "lineal.environments.sessions:answer"
+_DIED = ("its process died", "MemoryError")
+"""What may be another game's fault; in a process of its own the game shows whether it was its own."""
+
+
+@dataclass
+class Game:
+    """One environment as it is played.
+
+    Attributes:
+        session: a name of its own among all games.
+        location: `module:class` of the environment.
+        seed: what `reset` is given.
+        row: the task, as `reset` takes it.
+        moves: so far.
+        answers: to `reset`, and to each move.
+        problem: why it cannot go on; None while it can.
+    """
+
+    session: str
+    location: str
+    seed: int
+    row: Mapping[str, Any]
+    moves: list[str] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    problem: str | None = None
+
+    @property
+    def seen(self) -> str:
+        """What the player sees now."""
+        return self.answers[-1].observation
+
+    def asks(self, do: str, **more: Any) -> dict[str, Any]:
+        """A request about this game."""
+        return {"do": do, "session": self.session, **more}
+
+    def begins(self) -> dict[str, Any]:
+        """The request that begins it."""
+        return self.asks("reset", environment=self.location, seed=self.seed, row=dict(self.row))
+
+
+class _Unplayable(Exception):
+    """Says why a game cannot go on."""
+
+
+class Arena:
+    """Worker processes that hold games.
+
+    Args:
+        locations: the environments that will be asked for, as `module:class`.
+        workers: how many processes.
+        seconds: processor time that one answer may take.
+    """
+
+    def __init__(self, locations: Iterable[str], workers: int, seconds: float) -> None:
+        modules = sorted({location.partition(":")[0] for location in locations})
+        self._pool = KeepingPool(FUNCTION, workers, seconds, modules)
+
+    def __enter__(self) -> Self:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.__exit__(kind, error, trace)
+
+    def begin(self, games: Mapping[int, Game]) -> None:
+        """Begins games, by number: from then on a number stands for its game.
+
+        Raises:
+            DataError: the processes cannot start, since an environment's module cannot be imported, for one.
+        """
+        self._pool.each(partial(_settled, _begin), games)
+
+    def move(self, moves: Mapping[int, tuple[Game, str]]) -> None:
+        """Makes a move in each game; its answer or its problem is then in the game."""
+        self._pool.each(lambda worker, item: _settled(partial(_move, text=item[1]), worker, item[0]), moves)
+
+    def expert(self, games: Mapping[int, Game]) -> dict[int, str]:
+        """By number, what the environment's own expert would do now; empty where it cannot say: a problem of the game."""
+        return {number: move or "" for number, move in self._pool.each(partial(_settled, _expert), games).items()}
+
+    def end(self, games: Mapping[int, Game]) -> None:
+        """Has games that are over freed."""
+        self._pool.each(lambda worker, game: worker.ask(game.asks("end")), games)
+
+
+def _settled(act: Callable[[Worker, Game], Any], worker: Worker, game: Game) -> Any:
+    """Does something in a game, unless it has a problem; what it raises becomes one."""
+    if game.problem is None:
+        try:
+            return act(worker, game)
+        except _Unplayable as error:
+            game.problem = str(error)
+    return None
+
+
+def _begin(worker: Worker, game: Game) -> None:
+    reply = worker.ask(game.begins())
+    if reply.get("error", "").startswith(_DIED):
+        worker.stop()
+        reply = worker.ask(game.begins())
+    game.answers = [Answer(**_given(reply, "reset"))]
+
+
+def _move(worker: Worker, game: Game, text: str) -> None:
+    answer = Answer(**_asked(worker, game, game.asks("step", text=text), f"move {len(game.moves) + 1}"))
+    game.moves.append(text)
+    game.answers.append(answer)
+
+
+def _expert(worker: Worker, game: Game) -> Any:
+    return _asked(worker, game, game.asks("expert"), "expert")
+
+
+def _asked(worker: Worker, game: Game, request: Mapping[str, Any], what: str) -> Any:
+    """What the game answers; in a process that does not hold it, it is first brought to where it was."""
+    reply = worker.ask(request)
+    if reply.get("error", "").startswith(_DIED):
+        worker.stop()
+        reply = {"answer": LOST}
+    if reply.get("answer") == LOST:
+        _replay(worker, game)
+        reply = worker.ask(request)
+    return _given(reply, what)
+
+
+def _replay(worker: Worker, game: Game) -> None:
+    again = Game(game.session, game.location, game.seed, game.row)
+    requests = [again.begins(), *(again.asks("step", text=text) for text in game.moves)]
+    for turn, (request, before) in enumerate(zip(requests, game.answers, strict=True)):
+        what = f"replay of move {turn}" if turn else "replay of reset"
+        answer = Answer(**_given(worker.ask(request), what))
+        if answer != before:
+            raise _Unplayable(f"the environment is not deterministic: {difference(before, answer, turn)}")
+
+
+def difference(first: Answer, second: Answer, turn: int) -> str:
+    """How two answers to one move differ, for messages."""
+    name = next(name for name in vars(first) if getattr(first, name) != getattr(second, name))
+    what = f"move {turn}" if turn else "reset"
+    return f"{what} gave {name} {getattr(first, name)!r:.80}, and {getattr(second, name)!r:.80} when it was played again"
+
+
+def _given(reply: Mapping[str, Any], what: str) -> Any:
+    if "error" in reply:
+        raise _Unplayable(f"{what}: {reply['error']}")
+    return reply["answer"]

@@ -1,0 +1,217 @@
+"""One episode: the task, the turns so far, what the model is given next, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lineal.components.generators.template import Template
+from lineal.components.playing.arena import Game
+from lineal.data.conversations import Conversation, Prompt, Turn, conversation_of
+from lineal.data.ids import canonical_json
+from lineal.engines.sampling import Completion
+
+Format = Literal["text", "tag"]
+Unparsable = Literal["answer", "end"]
+DONE, TURN_LIMIT, CONTEXT, UNPARSABLE, FAILED = "done", "turn_limit", "context", "unparsable", "environment_error"
+"""How episodes end."""
+NO_TAG = "No action found: write it as <action>...</action>."
+_TAG = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How episodes are played.
+
+    Attributes:
+        template: what the first turn that the model sees becomes, of the task's columns and `{observation}`.
+        system: a system turn, for conversations.
+        chat: whether the model is given a conversation.
+        history: of how many turns, the present one included, the model sees the observation; None: of all.
+        max_turns: after how many an episode is ended.
+        format: where in a completion the action is.
+        unparsable: what follows an action that cannot be read.
+    """
+
+    template: Template
+    system: str | None
+    chat: bool
+    history: int | None
+    max_turns: int
+    format: Format
+    unparsable: Unparsable
+
+    def action_in(self, completion: str) -> str | None:
+        """The action in a completion; None where there is none."""
+        if self.format == "text":
+            return completion.strip()
+        found = _TAG.findall(completion)
+        return found[-1].strip() if found else None
+
+
+@dataclass
+class Past:
+    """What an episode needs beside its task to be taken up at a turn.
+
+    Attributes:
+        goal: the task's own prompt.
+        head: turns of a conversation before the goal.
+        turns: each completion and its action, null where none was found.
+        tools: of the conversation.
+    """
+
+    goal: str
+    head: list[dict[str, Any]] = field(default_factory=list)
+    turns: list[tuple[str, str | None]] = field(default_factory=list)
+    tools: str | None = None
+
+    def text(self) -> str:
+        """As the column `past` holds it."""
+        return canonical_json(vars(self))
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], rules: Rules) -> Past:
+        """The past of a row: of a turn, that with the turn itself; of a task, nothing."""
+        if row.get("past") is not None:
+            read = json.loads(row["past"])
+            return cls(read["goal"], read["head"], [(text, action) for text, action in read["turns"]], read["tools"])
+        system = [] if rules.system is None else [vars(Turn("system", rules.system))]
+        if row.get("messages") is None:
+            return cls(str(row["prompt"]), system)
+        talk = conversation_of(row["messages"], row.get("tools"))
+        last = max((place for place, turn in enumerate(talk.turns) if turn.role == "user"), default=len(talk.turns))
+        return cls(talk.question, [*system, *(vars(turn) for turn in talk.turns[:last])], [], talk.tools)
+
+
+@dataclass
+class Made:
+    """One turn that was played here.
+
+    Attributes:
+        given: what the model was given.
+        completion: what it wrote.
+        seed: of its noise.
+        action: what was read in it.
+        observation, reward: the environment's answer.
+        invalid: why the action could not be read.
+        past: the episode up to and with this turn.
+    """
+
+    given: Prompt
+    completion: Completion
+    seed: int
+    action: str | None
+    observation: str
+    reward: float
+    invalid: str | None
+    past: str
+
+
+class Episode:
+    """An episode that is being played.
+
+    Args:
+        row: the task's row, or the row of a turn to go on from.
+        index: which of the row's episodes it is.
+        key: the row's id.
+        name: the episode's id.
+        game: its environment.
+        rules: how it is played.
+        past: what there was before it is taken up.
+    """
+
+    def __init__(self, row: Mapping[str, Any], index: int, key: str, name: str, game: Game, rules: Rules, past: Past) -> None:
+        self.row, self.index, self.key, self.name, self.game, self._rules, self.past = row, index, key, name, game, rules, past
+        self.before = len(self.past.turns)
+        self.made: list[Made] = []
+        self.finish: str | None = None
+        self._seen: list[str] = []
+        self._rewards = 0.0
+
+    @property
+    def turns(self) -> int:
+        """Turns so far, those before it was taken up included."""
+        return len(self.past.turns)
+
+    def begun(self) -> None:
+        """Takes over what the game said, once it has begun and made the moves of the past."""
+        if self.game.problem is not None:
+            self.finish = FAILED
+            return
+        answers = iter(self.game.answers)
+        self._seen = [next(answers).observation]
+        self._seen += [NO_TAG if action is None else next(answers).observation for _, action in self.past.turns]
+        self._rewards = sum(answer.reward for answer in self.game.answers)
+        if self.turns >= self._rules.max_turns:
+            self.finish = TURN_LIMIT
+
+    def given(self, whole: bool = False) -> Prompt:
+        """What the model is given next; `whole`: without regard to how much of the history it sees."""
+        history = None if whole else self._rules.history
+        first = 0 if history is None else max(0, len(self._seen) - history)
+        seen, written = self._seen[first:], [text for text, _ in self.past.turns[first:]]
+        if not self._rules.chat:
+            between = [part for pair in zip(seen, written, strict=False) for part in pair]
+            return self._rendered("\n".join([*between, *seen[len(written) :]]))
+        turns = [Turn("user", self._rendered(seen[0]))]
+        for place, text in enumerate(written):
+            turns += [Turn("assistant", text), *(Turn("user", one) for one in seen[place + 1 : place + 2])]
+        return Conversation((*(Turn(**turn) for turn in self.past.head), *turns), self.past.tools)
+
+    def _rendered(self, observation: str) -> str:
+        return self._rules.template.render({**self.row, "prompt": self.past.goal, "observation": observation})
+
+    def wrote(self, given: Prompt, completion: Completion, seed: int) -> str | None:
+        """Takes what the model wrote; returns the move to make, None where none was found."""
+        action = self._rules.action_in(completion.text)
+        self.past.turns.append((completion.text, action))
+        self.made.append(
+            Made(given, completion, seed, action, NO_TAG, 0.0, None if action is not None else NO_TAG, self.past.text())
+        )
+        return action
+
+    def answered(self) -> None:
+        """Takes the game's answer to the last move, and says whether the episode ends with it."""
+        turn, rules = self.made[-1], self._rules
+        if self.game.problem is not None:
+            turn.observation, self.finish = "", FAILED
+            return
+        if turn.action is not None:
+            answer = self.game.answers[-1]
+            turn.observation, turn.reward, turn.invalid = answer.observation, answer.reward, answer.invalid
+        self._seen.append(turn.observation)
+        self._rewards += turn.reward
+        if turn.action is not None and self.game.answers[-1].done:
+            self.finish = DONE
+        elif turn.invalid is not None and rules.unparsable == "end":
+            self.finish = UNPARSABLE
+        elif self.turns >= rules.max_turns:
+            self.finish = TURN_LIMIT
+
+    @property
+    def total(self) -> float:
+        """The sum of all rewards."""
+        return self._rewards
+
+    @property
+    def invalid(self) -> int:
+        """How many of the turns played here had no action that could be read."""
+        return sum(turn.invalid is not None for turn in self.made)
+
+    @property
+    def won(self) -> bool:
+        """Whether the goal is reached: what the environment said last, else whether it ended the game with a reward."""
+        last = self.game.answers[-1]
+        return last.terminated and last.reward > 0 if last.success is None else last.success
+
+    def transcript(self) -> str:
+        """All that followed what the model was given first, as one text."""
+        parts = [
+            part
+            for pair in zip(self._seen[self.before :], (turn.completion.text for turn in self.made), strict=False)
+            for part in pair
+        ]
+        return "\n".join([*parts[1:], *self._seen[self.before + len(self.made) :]])

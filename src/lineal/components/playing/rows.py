@@ -1,0 +1,141 @@
+"""Episodes as rows. While a step runs, a row is a whole episode with its turns inside; at its end the two are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lineal.components.base import Columns, merged
+from lineal.components.generators.drawing import SAMPLE_COLUMNS, carried
+from lineal.components.playing.episode import DONE, FAILED, Episode, Made
+from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT
+from lineal.data.conversations import plain_values
+from lineal.data.ids import digest_of, row_id
+from lineal.data.schema import arrow_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EPISODES = "episodes"
+"""The output that has a row for each episode."""
+INSIDE = "inside"
+"""While a step runs, the column with the turns of an episode."""
+TURN_COLUMNS: Columns = (
+    *SAMPLE_COLUMNS, "token_ids", "episode_id", "turn", "action", "observation", "reward", "done", "invalid", "past", "weight",
+)  # fmt: skip
+EPISODE_COLUMNS: Columns = (
+    "sample_id", "parents", "completion", "turns", "return", "finish_reason", "invalid_actions", *VERDICT, "tokens",
+    "temperature", "round", "sample_index", "checkpoint",
+)  # fmt: skip
+
+
+def turn_columns(prompts: Columns, chat: bool, ids: bool) -> Columns:
+    """The columns of turns of tasks with these columns."""
+    own = tuple(name for name in TURN_COLUMNS if ids or name != "token_ids")
+    return merged(_kept(prompts, chat), ("messages",) if chat else (), own)
+
+
+def episode_columns(prompts: Columns, chat: bool) -> Columns:
+    """The columns of episodes of tasks with these columns; a conversation is whole in `messages`, a text in two columns."""
+    own = tuple(name for name in EPISODE_COLUMNS if not chat or name != "completion")
+    return merged(_kept(prompts, chat), ("messages",) if chat else (), own)
+
+
+def _kept(prompts: Columns, chat: bool) -> Columns:
+    return tuple(name for name in prompts if carried(name) and (chat or name != "tools"))
+
+
+def table_of(
+    episodes: Sequence[Episode], tasks: pa.Table, per_task: int, chat: bool, facts: Mapping[str, Any], provenance: str
+) -> pa.Table:
+    """Episodes with their turns inside, in the order of the tasks.
+
+    Args:
+        episodes: played to their ends.
+        tasks: their rows.
+        per_task: how many of each.
+        chat: whether the model was given conversations.
+        facts: what all rows say.
+        provenance: what decides turns beside what was given; it enters their ids.
+    """
+    import pyarrow as pa
+
+    places = pa.array([place for place in range(tasks.num_rows) for _ in range(per_task)], pa.int64())
+    own = [_episode_row(episode, chat, facts, provenance) for episode in episodes]
+    columns = {name: tasks[name].take(places) for name in _kept(tuple(tasks.column_names), chat)}
+    for name in ("prompt", *(("messages",) if chat else ()), *EPISODE_COLUMNS):
+        if name != "completion" or not chat:
+            columns[name] = pa.array([row[name] for row in own], arrow_type(name))
+    inside = pa.list_(pa.struct([(name, arrow_type(name)) for name in ("prompt", "messages", *TURN_COLUMNS)]))
+    return pa.table({**columns, INSIDE: pa.array([row[INSIDE] for row in own], inside)})
+
+
+def episodes_in(table: pa.Table) -> pa.Table:
+    """The rows of the episodes."""
+    return table.drop_columns([INSIDE])
+
+
+def turns_in(table: pa.Table, columns: Columns) -> pa.Table:
+    """The rows of the turns; what a turn does not say itself is the episode's."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    inside = table[INSIDE].combine_chunks()
+    places, turns = pc.list_parent_indices(inside), pc.list_flatten(inside)
+    own = {field.name: pc.struct_field(turns, field.name) for field in turns.type}
+    return pa.table({name: own[name] if name in own else table[name].take(places) for name in columns})
+
+
+def _episode_row(episode: Episode, chat: bool, facts: Mapping[str, Any], provenance: str) -> dict[str, Any]:
+    turns = _turn_rows(episode, chat, facts, provenance)
+    verdict, detail = _judged(episode)
+    prompt = episode.past.goal if chat or not episode.made else episode.made[0].given
+    return {
+        **facts, "prompt": prompt, "messages": _whole(episode) if chat else None, "completion": episode.transcript(),
+        "sample_id": episode.name, "parents": [episode.key, *(row["sample_id"] for row in turns[-1:])], "turns": episode.turns,
+        "return": episode.total, "finish_reason": episode.finish, "invalid_actions": episode.invalid, "verdict": verdict,
+        "score": None if verdict == ERROR else episode.total, "detail": detail,
+        "tokens": sum(turn.completion.tokens for turn in episode.made), "sample_index": episode.index, INSIDE: turns,
+    }  # fmt: skip
+
+
+def _judged(episode: Episode) -> tuple[str, str | None]:
+    if episode.finish == FAILED:
+        return ERROR, episode.game.problem
+    if episode.won:
+        return PASS, None
+    return FAIL, "the game is over" if episode.finish == DONE else f"ended by {episode.finish} after {episode.turns} turns"
+
+
+def _whole(episode: Episode) -> list[dict[str, Any]] | None:
+    """The conversation up to the last turn of the model, which is what there is to learn."""
+    given = episode.given(whole=True)
+    assert not isinstance(given, str)
+    turns = given.for_rows()
+    while turns and turns[-1]["role"] != "assistant":
+        turns.pop()
+    return turns or given.for_rows()
+
+
+def _turn_rows(episode: Episode, chat: bool, facts: Mapping[str, Any], provenance: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for place, turn in enumerate(episode.made):
+        last = place == len(episode.made) - 1
+        parents = [rows[-1]["sample_id"] if rows else episode.key]
+        rows.append(
+            {**facts, **_turn_row(episode, turn, episode.before + place + 1, chat, provenance), "parents": parents, "done": last}
+        )
+    return rows
+
+
+def _turn_row(episode: Episode, turn: Made, number: int, chat: bool, provenance: str) -> dict[str, Any]:
+    completion, given = turn.completion, turn.given
+    made_from = digest_of(plain_values(given))
+    return {
+        "prompt": episode.past.goal if chat else given, "messages": None if isinstance(given, str) else given.for_rows(),
+        "sample_id": row_id(provenance, episode.key, episode.index, number, str(turn.seed), made_from),
+        "completion": completion.text, "finish_reason": completion.finish_reason, "tokens": completion.tokens,
+        "logprob": completion.logprob, "token_ids": completion.token_ids, "sample_index": episode.index, "seed": turn.seed,
+        "episode_id": episode.name, "turn": number, "action": turn.action, "observation": turn.observation, "reward": turn.reward,
+        "invalid": turn.invalid, "past": turn.past, "weight": 1.0 / len(episode.made), "hinted": False,
+    }  # fmt: skip

@@ -1,0 +1,210 @@
+"""What all that play share: their settings, the tasks, and the way from task rows to rows of episodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from annotated_types import Gt
+from pydantic import PrivateAttr
+from pydantic import Strict as ExactType
+
+from lineal.components.base import Columns, Component, RowsRef, Surroundings, Workspace, merged
+from lineal.components.generators.drawing import carried, require_distinct
+from lineal.components.generators.framing import SystemText
+from lineal.components.generators.template import Template, read_template, template_files
+from lineal.components.playing.arena import Arena, Game
+from lineal.components.playing.episode import Episode, Format, Past, Rules, Unparsable
+from lineal.components.playing.rows import episode_columns, table_of, turn_columns
+from lineal.components.playing.waves import Player, play
+from lineal.components.verifiers.base import ERROR, Share
+from lineal.data.ids import digest_of, row_id
+from lineal.data.schema import row_key
+from lineal.environments.registry import location_of
+from lineal.errors import CheckFailure, DataError
+from lineal.recipe.compute import Positive
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lineal.data.progress import Progress
+
+OBSERVATION = "observation"
+
+
+class Plays(Component):
+    """Base of what plays episodes.
+
+    Attributes:
+        prompts: task rows (`task` names the environment, `entry` holds the game), or rows of turns, whose episodes are taken up
+            behind that turn.
+        max_turns: after how many turns an episode is ended, those before it was taken up included.
+        history: of how many turns, the present one included, the model sees the observation and what it wrote; or 'all'.
+        template: what the first turn that the model sees becomes, a text with `{column}`s and `{observation}`, or the name of a
+            file in `pipelines/templates/`.
+        system: a system turn; it needs a conversation.
+        chat: whether episodes are conversations for the tokenizer's chat template, and not one growing text.
+        format: where in a completion the action is: all of it ('text'), or the last `<action>...</action>` ('tag').
+        unparsable: what follows an action that cannot be read: the environment's answer goes to the model ('answer'), or the
+            episode ends ('end').
+        timeout: seconds of processor time for one answer of an environment.
+        max_error_rate: the share of episodes with a broken environment above which the step fails.
+    """
+
+    prompts: RowsRef
+    max_turns: Positive
+    history: Literal["all"] | Positive = "all"
+    template: str = "{prompt}\n{observation}"
+    system: SystemText = None
+    chat: bool = False
+    format: Format = "text"
+    unparsable: Unparsable = "answer"
+    timeout: Annotated[float, Gt(0.0), ExactType(False)] = 10.0
+    max_error_rate: Share = 0.05
+    _template: Template = PrivateAttr()
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
+        made = cls.model_validate(dict(settings))
+        made._template = read_template(made.template, surroundings)
+        if OBSERVATION not in made._template.columns:
+            raise ValueError("template: must hold {observation}, which is what the environment said")
+        return made
+
+    def files(self) -> dict[str, Path]:
+        return {**super().files(), **template_files(self._template)}
+
+    def needs(self) -> dict[str, Columns]:
+        filled = tuple(name for name in self._template.columns if name != OBSERVATION)
+        return {**super().needs(), "prompts": merged(("prompt_id", "prompt", "task"), filled)}
+
+    def played_columns(self, prompts: Columns, ids: bool) -> tuple[Columns, Columns]:
+        """The columns of turns and of episodes.
+
+        Raises:
+            ValueError: a system turn where nothing makes conversations.
+        """
+        chat = self._talks(prompts)
+        if self.system is not None and not chat:
+            raise ValueError("system needs a conversation, but the tasks are texts and chat is off. Write it into template")
+        return turn_columns(prompts, chat, ids), episode_columns(prompts, chat)
+
+    def _talks(self, prompts: Columns) -> bool:
+        return self.chat or "messages" in prompts
+
+    def rules(self, prompts: Columns) -> Rules:
+        """How the episodes are played."""
+        history = None if self.history == "all" else self.history
+        return Rules(self._template, self.system, self._talks(prompts), history, self.max_turns, self.format, self.unparsable)
+
+    def play_all(
+        self,
+        step: Workspace,
+        per_task: int,
+        player: Callable[[Arena, Sequence[Episode]], Player],
+        provenance: str,
+        facts: Mapping[str, Any],
+    ) -> Iterator[pa.Table]:
+        """Plays `per_task` episodes of every task, slice by slice; gives them with their turns inside.
+
+        Args:
+            step: the running step.
+            per_task: episodes of each task.
+            player: who makes the moves of some episodes.
+            provenance: what decides completions beside prompts and seeds; it enters the ids.
+            facts: what all rows say.
+        """
+        tasks = step.rows("prompts")
+        key, rules = row_key(tasks.columns), self.rules(tuple(tasks.columns))
+        require_distinct(tasks, key, step.step)
+        places = _environments(step)
+
+        with Arena(places.values(), step.compute.worker_count, self.timeout) as arena:
+
+            def transform(table: pa.Table, progress: Progress) -> pa.Table:
+                episodes = [
+                    self._episode(row, index, key, places, rules, provenance)
+                    for row in table.to_pylist()
+                    for index in range(per_task)
+                ]
+                play(episodes, arena, player(arena, episodes), step.seed, step.step, progress.advance)
+                return table_of(episodes, table, per_task, rules.chat, facts, provenance)
+
+            yield from step.map_slices(tasks, transform, per_task, "episodes")
+
+    def _episode(
+        self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
+    ) -> Episode:
+        name = row_id("episode", provenance, row[key], index)
+        past = Past.of(row, rules)
+        given = {**task_of(row), "prompt": past.goal}
+        game = Game(name, places[row["task"]], seed_of(row, given), given)
+        return Episode(row, index, row[key], name, game, rules, past)
+
+    def provenance(self, checkpoint: str, sampling: Mapping[str, Any], step: Workspace) -> str:
+        """What decides turns beside what was given, as a digest."""
+        rules = {name: getattr(self, name) for name in ("max_turns", "history", "template", "system", "format", "unparsable")}
+        return digest_of([checkpoint, dict(sampling), rules, step.seed, step.step])
+
+    def refuse_errors(self, step: Workspace, episodes: int, errors: Mapping[str, int]) -> None:
+        """Checks that not too many environments were broken.
+
+        Raises:
+            CheckFailure: they were; says the commonest problem.
+        """
+        broken = sum(errors.values())
+        step.counts[ERROR] = broken
+        if broken > self.max_error_rate * episodes:
+            most = min(errors, key=lambda detail: (-errors[detail], detail))
+            raise CheckFailure(
+                "environment_errors",
+                f"{step.step}: the environment broke in {broken:,} of {episodes:,} episodes, above max_error_rate "
+                f"{self.max_error_rate:g}; the commonest problem, {errors[most]:,} times: {most}. They are no lost games",
+            )
+
+
+def _environments(step: Workspace) -> dict[str, str]:
+    """By the environments that the tasks name, where their classes are.
+
+    Raises:
+        DataError: a task names none, or one that is not known here.
+    """
+    found: dict[str, str] = {}
+    for name in step.rows("prompts").read(["task"])["task"].unique().to_pylist():
+        where = f"{step.step}: the column 'task' of {step.inputs['prompts'][0].key}"
+        if name is None:
+            raise DataError(f"{where} is null in some rows, expected the name of an environment. Leave such rows out")
+        try:
+            found[name] = location_of(name)
+        except KeyError as error:
+            raise DataError(f"{where} names an {error.args[0]}") from error
+    return found
+
+
+def task_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What `reset` is given of a row: prompt, answer, columns of the user's own, and the values of its entry.
+
+    Raises:
+        DataError: the entry is no JSON object.
+    """
+    entry = {} if row.get("entry") is None else _entry(row)
+    own = {name: value for name, value in row.items() if carried(name) and name not in ("entry", "messages", "tools", "task")}
+    return {**own, **entry}
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        entry = json.loads(row["entry"])
+    except ValueError as error:
+        raise DataError(f"row {row['prompt_id']}: entry is no JSON: {error}") from error
+    if not isinstance(entry, dict):
+        raise DataError(f"row {row['prompt_id']}: entry is {row['entry']:.60}, expected a JSON object")
+    return entry
+
+
+def seed_of(row: Mapping[str, Any], task: dict[str, Any]) -> int:
+    """The seed of a row's game: that of its entry, else one of its prompt id: all episodes of a task are the same game."""
+    seed = task.pop("seed", None)
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) else int(row_id("environment", row["prompt_id"])[:8], 16)

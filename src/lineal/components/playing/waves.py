@@ -1,0 +1,128 @@
+"""Many episodes at once: all that are live ask for their next move together, and all environments answer together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lineal.components.playing.arena import Arena
+from lineal.components.playing.episode import CONTEXT, FAILED, Episode
+from lineal.data.conversations import Prompt
+from lineal.data.ids import row_seed
+from lineal.data.workspace import Workspace
+from lineal.engines.journal import SavedSampler
+from lineal.engines.room import Room
+from lineal.engines.sampling import Completion, Request, SamplingSettings
+
+
+class Player(Protocol):
+    """Who makes the moves."""
+
+    def fits(self, given: Sequence[Prompt]) -> list[bool]:
+        """Whether what the player would be given can be read by it."""
+        ...
+
+    def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
+        """What the player writes in the episodes of these numbers."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelPlayer:
+    """A checkpoint that plays; what it wrote is saved at once, so that a killed step writes nothing twice."""
+
+    sampler: SavedSampler
+    settings: SamplingSettings
+    room: Room
+    step: Workspace
+
+    def fits(self, given: Sequence[Prompt]) -> list[bool]:
+        return self.room(given, self.settings)
+
+    def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
+        requests = [Request(prompt, seed) for prompt, seed in zip(given, seeds, strict=True)]
+        with self.step.timed("sample"):
+            written = self.sampler.sample(requests, self.settings)
+        self.step.facts["tokens"] = self.step.facts.get("tokens", 0) + sum(one.tokens for one in written)
+        return written
+
+
+@dataclass(frozen=True)
+class ExpertPlayer:
+    """The environments' own experts."""
+
+    arena: Arena
+    episodes: Sequence[Episode]
+    written: str
+    """How a move is written, with `{}` where it stands."""
+
+    def fits(self, given: Sequence[Prompt]) -> list[bool]:
+        return [True] * len(given)
+
+    def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
+        said = self.arena.expert({number: self.episodes[number].game for number in numbers})
+        return [Completion(self.written.replace("{}", said[number]), 0, "stop", None) for number in numbers]
+
+
+def play(
+    episodes: Sequence[Episode], arena: Arena, player: Player, run_seed: int, step: str, over: Callable[[int], None]
+) -> None:
+    """Plays episodes to their ends.
+
+    Args:
+        episodes: by number.
+        arena: where their games are.
+        player: who makes the moves.
+        run_seed, step: with an episode's row, its index and the turn, the seed of that turn.
+        over: told how many more are over.
+    """
+    _begin(episodes, arena)
+    live = _live(range(len(episodes)), episodes, arena, over)
+    while live:
+        given = [episodes[number].given() for number in live]
+        for number, fits in zip(live, player.fits(given), strict=True):
+            if not fits:
+                episodes[number].finish = CONTEXT
+        asked = [(number, prompt) for number, prompt in zip(live, given, strict=True) if episodes[number].finish is None]
+        if asked:
+            _turn([number for number, _ in asked], [prompt for _, prompt in asked], episodes, arena, player, run_seed, step)
+        live = _live(live, episodes, arena, over)
+
+
+def _begin(episodes: Sequence[Episode], arena: Arena) -> None:
+    """Begins all games, and makes the moves of those that are taken up inside an episode."""
+    arena.begin({number: episode.game for number, episode in enumerate(episodes)})
+    moves = [[action for _, action in episode.past.turns if action is not None] for episode in episodes]
+    for place in range(max(map(len, moves), default=0)):
+        arena.move({number: (episodes[number].game, own[place]) for number, own in enumerate(moves) if place < len(own)})
+    for episode in episodes:
+        episode.begun()
+
+
+def _turn(
+    numbers: list[int], given: list[Prompt], episodes: Sequence[Episode], arena: Arena, player: Player, run_seed: int, step: str
+) -> None:
+    own = [episodes[number] for number in numbers]
+    seeds = [row_seed(run_seed, step, episode.key, episode.index, episode.turns + 1) for episode in own]
+    written = player.moves(numbers, given, seeds)
+    moves = {}
+    for number, episode, prompt, completion, seed in zip(numbers, own, given, written, seeds, strict=True):
+        if episode.game.problem is not None:  # an expert that cannot say
+            episode.finish = FAILED
+            continue
+        action = episode.wrote(prompt, completion, seed)
+        if action is not None:
+            moves[number] = (episode.game, action)
+    arena.move(moves)
+    for episode in own:
+        if episode.finish is None:
+            episode.answered()
+
+
+def _live(numbers: Sequence[int], episodes: Sequence[Episode], arena: Arena, over: Callable[[int], None]) -> list[int]:
+    """The episodes that go on; the games of the others are freed."""
+    ended = [number for number in numbers if episodes[number].finish is not None]
+    arena.end({number: episodes[number].game for number in ended})
+    over(len(ended))
+    return [number for number in numbers if episodes[number].finish is None]

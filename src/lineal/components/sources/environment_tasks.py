@@ -1,0 +1,87 @@
+"""`environment_tasks`: tasks of an environment, by level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any, ClassVar
+
+import pydantic
+
+from lineal.components.base import Columns, Workspace, missing_package
+from lineal.components.isolated.pool import WorkerPool
+from lineal.components.playing.arena import FUNCTION
+from lineal.components.sources.base import Row, SyntheticSource
+from lineal.components.sources.letter_sort import Range
+from lineal.data.ids import canonical_json, row_id, row_seed
+from lineal.environments.registry import GYMNASIUM, location_of
+from lineal.errors import DataError
+
+BLOCK = 64
+"""Tasks that are asked for together."""
+TASK_SECONDS = 60.0
+
+
+class EnvironmentTasks(SyntheticSource):
+    """Tasks of one environment, their levels drawn evenly from `level: [low, high]`; a row's difficulty is its level.
+
+    Attributes:
+        environment: one of lineal's or of an installed package (entry points `lineal.environments`); it must make tasks.
+        level: the lowest and the highest. What it means is the environment's: rows of a maze, moves to the goal.
+        size: how many tasks.
+        split: which split's tasks; default: the task set's name.
+    """
+
+    columns: ClassVar[Columns] = ("prompt_id", "prompt", "difficulty", "task", "entry")
+
+    environment: str
+    level: Range
+
+    @pydantic.field_validator("environment")
+    @classmethod
+    def _is_known(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                location_of(value)
+            except KeyError as error:
+                raise ValueError(error.args[0]) from error
+        return value
+
+    @pydantic.field_validator("level")
+    @classmethod
+    def _is_range(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and not 1 <= value[0] <= value[1]:
+            raise ValueError("must be [low, high] with 1 <= low <= high")
+        return value
+
+    def lacks(self) -> list[str]:
+        return missing_package("gymnasium", "gymnasium", "gymnasium") if self.environment in GYMNASIUM else []
+
+    def candidates(self, step: Workspace) -> Iterator[Row]:
+        """Tasks, made in child processes.
+
+        Raises:
+            DataError: the environment cannot make one.
+        """
+        location = location_of(self.environment)
+        modules = [location.partition(":")[0]]
+        with WorkerPool(FUNCTION, step.compute.worker_count, TASK_SECONDS, modules) as pool:
+            for block in count():
+                indices = range(block * BLOCK, (block + 1) * BLOCK)
+                asked = [self._asked(row_seed(step.seed, step.step, index), location) for index in indices]
+                for request, reply in zip(asked, pool.map(asked), strict=True):
+                    yield self._row(step, request, reply)
+
+    def _asked(self, drawn: int, location: str) -> dict[str, Any]:
+        low, high = self.level
+        return {"do": "task", "environment": location, "seed": drawn >> 32, "level": low + drawn % 2**32 % (high - low + 1)}
+
+    def _row(self, step: Workspace, request: Mapping[str, Any], reply: Mapping[str, Any]) -> Row:
+        if "error" in reply:
+            what = f"a task of {self.environment!r} at level {request['level']}"
+            raise DataError(f"{step.step}: cannot make {what}: {reply['error']}")
+        prompt, entry = reply["answer"]["prompt"], canonical_json(reply["answer"]["entry"])
+        return {
+            "prompt_id": row_id(self.use, self.environment, entry), "prompt": prompt, "difficulty": float(request["level"]),
+            "task": self.environment, "entry": entry,
+        }  # fmt: skip

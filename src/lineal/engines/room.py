@@ -1,0 +1,34 @@
+"""How much a model can read: prompts that leave too little of its positions for a completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lineal.data.conversations import Prompt
+from lineal.engines.checkpoints import positions_of
+from lineal.engines.sampling import SamplingSettings
+from lineal.engines.tokens import encode_prompts, load_tokenizer
+
+Room = Callable[[Sequence[Prompt], SamplingSettings], list[bool]]
+"""Whether each prompt, with `max_tokens` behind it, fits into a model's positions."""
+
+
+def room_of(checkpoint: Path, base: Path | None) -> Room:
+    """Says of prompts whether each, with `max_tokens` behind it, fits into the checkpoint's positions.
+
+    Args:
+        checkpoint: a full model, or an adapter.
+        base: the full model under an adapter.
+    """
+    from transformers import AutoConfig
+
+    tokenizer = load_tokenizer(checkpoint)
+    positions = positions_of(AutoConfig.from_pretrained(str(base or checkpoint), local_files_only=True))
+
+    def room(prompts: Sequence[Prompt], settings: SamplingSettings) -> list[bool]:
+        if positions is None:
+            return [True] * len(prompts)
+        return [len(ids) + settings.max_tokens <= positions for ids in encode_prompts(tokenizer, prompts, settings.chat)]
+
+    return room

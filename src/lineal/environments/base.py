@@ -1,0 +1,127 @@
+"""What an environment is, and its answers as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Protocol
+
+SUCCESS, INVALID = "success", "invalid"
+"""What `info` may hold: whether the goal is reached (bool), and why an action could not be read (text)."""
+
+
+class TextEnvironment(Protocol):
+    """A game that is played in text. A class needs these two methods, and may have:
+
+    - `expert(self) -> str`: the best move now, for demonstrations.
+    - `task(seed, level) -> {"prompt": text, "entry": {...}}` (a static method): a task of a level, for `environment_tasks`.
+      `entry` holds what `reset` needs to set up the same game for ever.
+    - `close(self)`: frees what it holds.
+
+    The same seed, row and moves must give the same answers, in any process.
+    """
+
+    def reset(self, *, seed: int, **row: Any) -> str:
+        """Begins a game and returns what the player sees.
+
+        Args:
+            seed: of all that is drawn.
+            row: the task: the values of its `entry`, its prompt, answer and columns of your own. What the method does not name
+                is not passed, unless it takes `**row`.
+        """
+        ...
+
+    def step(self, text: str, /) -> tuple[str, float, bool, bool, Mapping[str, Any]]:
+        """Answers a move: what the player sees now, the reward, whether the game is over, whether it was cut short, and more.
+
+        In the last, `success` says whether the goal is reached, and `invalid` why a move could not be read; others are ignored.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an environment said.
+
+    Attributes:
+        observation: what the player sees.
+        reward: for the move.
+        terminated: whether the game is over.
+        truncated: whether it was cut short.
+        success: whether the goal is reached; None where the environment does not say.
+        invalid: why the move could not be read; None where it could.
+    """
+
+    observation: str
+    reward: float = 0.0
+    terminated: bool = False
+    truncated: bool = False
+    success: bool | None = None
+    invalid: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the environment takes no further moves."""
+        return self.terminated or self.truncated
+
+    def plain(self) -> dict[str, Any]:
+        """In values that JSON holds."""
+        return asdict(self)
+
+
+def read_reset(given: Any) -> Answer:
+    """What `reset` returned.
+
+    Raises:
+        TypeError: it is no text.
+    """
+    return Answer(_text("reset", given))
+
+
+def read_step(given: Any) -> Answer:
+    """What `step` returned.
+
+    Raises:
+        TypeError: it is not observation, reward, terminated, truncated and info, or one of them has another type.
+    """
+    if not isinstance(given, tuple) or len(given) != 5:
+        raise TypeError(f"step gave {_named(given)}, expected (observation, reward, terminated, truncated, info)")
+    observation, reward, terminated, truncated, info = given
+    if not isinstance(info, Mapping):
+        raise TypeError(f"step gave {_named(info)} as info, expected a mapping")
+    return Answer(
+        _text("step", observation), _number(reward), _flag("terminated", terminated), _flag("truncated", truncated),
+        None if info.get(SUCCESS) is None else _flag(SUCCESS, info[SUCCESS]),
+        None if info.get(INVALID) in (None, False) else str(info[INVALID]),
+    )  # fmt: skip
+
+
+def _text(method: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{method} gave {_named(value)} as the observation, expected a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(f"{method} gave an observation that is no Unicode text: {error}") from error
+    return value
+
+
+def _number(value: Any) -> float:
+    try:
+        reward = float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"step gave {_named(value)} as the reward, expected a number") from error
+    if not isfinite(reward):
+        raise TypeError(f"step gave the reward {reward}, expected a finite number")
+    return reward
+
+
+def _flag(name: str, value: Any) -> bool:
+    if value in (True, False):  # numpy's booleans, too
+        return bool(value)
+    raise TypeError(f"step gave {_named(value)} as {name}, expected true or false")
+
+
+def _named(value: Any) -> str:
+    return f"{value!r:.60} (a {type(value).__name__})"

@@ -1,0 +1,41 @@
+"""Environment names and where they live. A literal table; outsiders add theirs by the entry point `lineal.environments`."""
+
+from __future__ import annotations
+
+from lineal.data.plugins import named_once
+from lineal.errors import did_you_mean
+
+BUILT_IN: dict[str, str] = {
+    "grid_maze": "lineal.environments.grid_maze:GridMaze",
+    "frozen_lake": "lineal.environments.toy_text:FrozenLake",
+    "taxi": "lineal.environments.toy_text:Taxi",
+    "cliff_walking": "lineal.environments.toy_text:CliffWalking",
+}
+"""The name in a row's `task` to `module:class`; they are imported in worker processes only."""
+
+ENTRY_POINTS = "lineal.environments"
+GYMNASIUM = frozenset({"frozen_lake", "taxi", "cliff_walking"})
+"""Those that need the package gymnasium."""
+
+
+def locations() -> dict[str, str]:
+    """By name, where each environment's class is.
+
+    Raises:
+        DeclarationError: two packages, or a package and lineal, use one name.
+    """
+    points = named_once(ENTRY_POINTS, "environment", BUILT_IN)
+    return {**BUILT_IN, **{name: point.value for name, point in points.items()}}
+
+
+def location_of(name: str) -> str:
+    """Where an environment's class is, as `module:class`.
+
+    Raises:
+        KeyError: with a sentence that helps, when no environment has this name.
+    """
+    known = locations()
+    if name not in known:
+        fix = f"If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
+        raise KeyError(f"unknown environment {name!r}. {did_you_mean(name, sorted(known))} {fix}")
+    return known[name]

@@ -1,0 +1,132 @@
+"""The games of one worker process: what `isolated.worker` calls, a request and an answer at a time.
+
+A request names a session. Python's and numpy's global generators have a state for each session, so that games that draw from them
+don't feel which other games are in the same process.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any
+
+from lineal.environments.base import read_reset, read_step
+
+LOST = {"lost": True}
+"""The answer for a session that is not in this process."""
+_sessions: dict[str, _Session] = {}
+
+
+def answer(request: Mapping[str, Any]) -> Any:
+    """What a request asks for.
+
+    `reset` (session, environment, seed, row), `step` (session, text), `expert` (session), `end` (session), and `task`
+    (environment, seed, level), which needs no session.
+    """
+    do = request["do"]
+    if do == "task":
+        return make_task(request)
+    if do == "reset":
+        _sessions[request["session"]] = _Session(request["environment"], request["seed"])
+    session = _sessions.get(request["session"])
+    if session is None:
+        return LOST
+    if do == "end":
+        del _sessions[request["session"]]
+    return session.answers(do, request)
+
+
+class _Session:
+    """A live environment and its own state of the global generators."""
+
+    def __init__(self, location: str, seed: int) -> None:
+        environment = class_at(location)
+        _seed_generators(seed)
+        self._environment = environment()
+        self._keep()
+
+    def answers(self, do: str, request: Mapping[str, Any]) -> Any:
+        with self._own_generators():
+            if do == "reset":
+                return read_reset(self._environment.reset(seed=request["seed"], **self._named(request["row"]))).plain()
+            if do == "step":
+                return read_step(self._environment.step(request["text"])).plain()
+            if do == "expert":
+                return self._expert()
+            getattr(self._environment, "close", _nothing)()
+            return None
+
+    def _named(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a row `reset` takes."""
+        parameters = signature(self._environment.reset).parameters
+        if any(one.kind is Parameter.VAR_KEYWORD for one in parameters.values()):
+            return dict(row)
+        return {name: value for name, value in row.items() if name in parameters}
+
+    def _expert(self) -> str:
+        if not callable(getattr(self._environment, "expert", None)):
+            raise TypeError(f"{type(self._environment).__qualname__} has no expert: give it a method expert(self) -> str")
+        move = self._environment.expert()
+        if not isinstance(move, str):
+            raise TypeError(f"expert gave {move!r:.60} (a {type(move).__name__}), expected a text")
+        return move
+
+    @contextmanager
+    def _own_generators(self) -> Iterator[None]:
+        random.setstate(self._generators[0])
+        if len(self._generators) > 1:
+            sys.modules["numpy"].random.set_state(self._generators[1])
+        try:
+            yield
+        finally:
+            self._keep()
+
+    def _keep(self) -> None:
+        self._generators: list[Any] = [random.getstate()]
+        if "numpy" in sys.modules:
+            self._generators.append(sys.modules["numpy"].random.get_state())
+
+
+def _seed_generators(seed: int) -> None:
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
+
+
+def _nothing() -> None:
+    """What an environment without `close` does."""
+
+
+def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A task of an environment: its prompt and its entry.
+
+    Raises:
+        TypeError: the environment makes no tasks.
+    """
+    environment, seed = class_at(request["environment"]), request["seed"]
+    if not hasattr(environment, "task"):
+        raise TypeError(f"{request['environment']} makes no tasks: give it a static method task(seed, level)")
+    _seed_generators(seed)
+    made = environment.task(seed=seed, level=request["level"])
+    return {"prompt": str(made["prompt"]), "entry": dict(made["entry"])}
+
+
+def class_at(location: str) -> Any:
+    """The class at `module:class`.
+
+    Raises:
+        ImportError: it cannot be imported.
+        TypeError: it is no environment.
+    """
+    module, _, name = location.partition(":")
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    missing = [method for method in ("reset", "step") if not callable(getattr(found, method, None))]
+    if not isinstance(found, type) or missing:
+        raise TypeError(f"{location} is no environment: expected a class with the methods reset and step")
+    return found

@@ -1,0 +1,1 @@
+"""What packages that extend lineal test themselves with."""

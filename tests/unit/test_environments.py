@@ -1,0 +1,143 @@
+"""Environments: what the shipped ones do, the registry, and the test kit, which must find each fault."""
+
+from __future__ import annotations
+
+import pytest
+
+from lineal.data.plugins import outside
+from lineal.environments.base import Answer, read_step
+from lineal.environments.grid_maze import GridMaze, shortest_way
+from lineal.environments.registry import BUILT_IN, GYMNASIUM, location_of
+from lineal.environments.sessions import make_task
+from lineal.errors import DeclarationError
+from lineal.recipe.compute import Compute
+from lineal.testing.environment import check_environment
+from tests.unit import environments_of_ours as ours
+from tests.unit.lab import ROOT, Lab, rows_of
+
+LEVELS = {"grid_maze": (2, 5), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12)}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("place", [0, 1])
+def test_shipped_environment_is_deterministic_and_its_expert_reaches_the_goal(name, place):
+    if name in GYMNASIUM:
+        pytest.importorskip("gymnasium")
+    level = LEVELS[name][place]
+    task = make_task({"environment": BUILT_IN[name], "seed": 7 + place, "level": level})
+    assert make_task({"environment": BUILT_IN[name], "seed": 7 + place, "level": level}) == task
+    check_environment(name, task["entry"], most_turns=40)
+
+
+def test_slippery_lake_is_the_same_for_the_same_seed():
+    pytest.importorskip("gymnasium")
+    task = make_task({"environment": BUILT_IN["frozen_lake"], "seed": 3, "level": 4})
+    check_environment("frozen_lake", {**task["entry"], "slippery": True}, most_turns=300)
+
+
+def test_level_of_taxi_is_the_number_of_moves_of_its_shortest_way():
+    pytest.importorskip("gymnasium")
+    with pytest.raises(ValueError, match="level 99: expected one of 6, 7, 8"):
+        make_task({"environment": BUILT_IN["taxi"], "seed": 0, "level": 99})
+
+
+def test_maze_is_walked_and_walls_stand():
+    maze = GridMaze()
+    assert maze.reset(seed=0, maze="A#G/...") == "A#G/..."
+    assert maze.step("R") == ("A#G/...", 0.0, False, False, {"success": False})
+    assert maze.step(" d ")[0] == ".#G/A.."
+    seen, reward, over, cut, info = maze.step("DD")
+    assert (seen, reward, over, cut) == (".#G/A..", 0.0, False, False) and "none of the moves" in info["invalid"]
+    assert [maze.step(move)[1] for move in "RRU"] == [0.0, 0.0, 1.0]
+    assert shortest_way(["A#G", "..."], (0, 0), (0, 2)) == "DRRU"
+
+
+def test_kit_lets_an_environment_pass_that_draws_from_the_global_generator():
+    check_environment(ours.Counting, {"goal": 3})
+    check_environment(ours.Dice, {"goal": 3})
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (ours.ByTime, "not deterministic in another process: move 2 gave observation '2/3 "),
+        (ours.Forgetful, "not deterministic beside another game in one process: move 1 gave observation '1/3 1', and '1/3 "),
+        (ours.Silent, "expert: TypeError: .* has no expert: give it a method"),
+    ],
+)
+def test_kit_names_the_fault_and_the_first_turn_that_differs(environment, said):
+    with pytest.raises(AssertionError, match=said):
+        check_environment(environment, {"goal": 3})
+
+
+def test_kit_wants_unreadable_moves_answered_and_games_that_end():
+    with pytest.raises(AssertionError, match=r"the move '' is not answered: move 1: KeyError: ''. Answer it with an observation"):
+        check_environment(ours.Silent, {"goal": 2}, ["+", "+"])
+    with pytest.raises(AssertionError, match=r"not over after all 1 moves given: '1/3'"):
+        check_environment(ours.Counting, {"goal": 3}, ["+"])
+    with pytest.raises(AssertionError, match="not over after 5 moves"):
+        check_environment(ours.Counting, {"goal": 9}, most_turns=5)
+    with pytest.raises(AssertionError, match="reset: TypeError: .*missing 1 required keyword-only argument: 'goal'"):
+        check_environment(ours.Counting, {})
+
+
+def test_step_that_gives_other_types_says_which():
+    assert read_step(("x", 1, True, False, {"success": False, "invalid": "why"})) == Answer("x", 1.0, True, False, False, "why")
+    for given, said in [
+        (("x", 0.0, False, {}), "expected .observation, reward, terminated, truncated, info"),
+        ((b"x", 0.0, False, False, {}), "expected a text"),
+        (("\ud800", 0.0, False, False, {}), "no Unicode text"),
+        (("x", "much", False, False, {}), "expected a number"),
+        (("x", float("nan"), False, False, {}), "expected a finite number"),
+        (("x", 0.0, "no", False, {}), "as terminated, expected true or false"),
+        (("x", 0.0, False, False, None), "as info, expected a mapping"),
+    ]:
+        with pytest.raises(TypeError, match=said):
+            read_step(given)
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a package that adds environments, as pip would."""
+
+    def add(package, **points):
+        metadata = tmp_path / f"{package}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = "".join(f"{name} = {value}\n" for name, value in points.items())
+        (metadata / "entry_points.txt").write_text(f"[lineal.environments]\n{lines}")
+        outside.cache_clear()
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield add
+    outside.cache_clear()
+
+
+def test_package_adds_an_environment_by_an_entry_point(install):
+    install("theirs", counting="tests.unit.environments_of_ours:Counting")
+    assert location_of("counting") == "tests.unit.environments_of_ours:Counting"
+    check_environment("counting", {"goal": 2})
+
+
+def test_name_stands_for_one_environment(install):
+    with pytest.raises(KeyError, match=r"unknown environment 'grid_mase'. Did you mean 'grid_maze'\?"):
+        location_of("grid_mase")
+    install("theirs", grid_maze="theirs:Maze")
+    with pytest.raises(
+        DeclarationError, match="environment 'grid_maze' is registered twice: lineal's own, and the package theirs"
+    ):
+        location_of("taxi")
+
+
+def test_environment_of_the_docs_is_a_package_that_plays(install, tmp_path):
+    page = (ROOT / "docs" / "environments.md").read_text()
+    source = page.split("```python\n")[1].split("```")[0]
+    assert source.startswith("class Countdown") and source.count("\n") < 30
+    (tmp_path / "their_countdown.py").write_text(source)
+    install("theirs", countdown="their_countdown:Countdown")
+    check_environment("countdown", {"start": 3})
+    lab = Lab(tmp_path / "project", Compute(workers=1))
+    tasks = lab.run("environment_tasks", "tasks/train", {}, environment="countdown", level=[1, 30], size=8)[""]
+    made = lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=40)
+    assert {row["verdict"] for row in rows_of(made["episodes"])} == {"pass"}
+    assert all(row["turns"] == row["difficulty"] + 1 for row in rows_of(made["episodes"]))
