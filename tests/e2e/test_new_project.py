@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lineal.errors import ProjectError, UsageError
+from lineal.errors import DeclarationError, ProjectError, UsageError
 from lineal.orchestrate.new_project import CARRIED, carried_files, create_project
 from lineal.recipe.project import open_project
 
@@ -81,15 +81,100 @@ def test_unknown_pipeline_is_refused_before_anything_is_written(tmp_path):
     assert entries(tmp_path) == []
 
 
-def test_directory_that_is_not_empty_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "p").mkdir()
-    (tmp_path / "p" / "mine.txt").write_text("mine")
-    assert "is not empty" in command(tmp_path, "lineal", "init", "p", status=2)
+def test_target_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is not a directory"):
         create_project(tmp_path / "file")
-    assert entries(tmp_path) == ["file", "p"]
-    assert entries(tmp_path / "p") == ["mine.txt"]
+    assert entries(tmp_path) == ["file"]
+
+
+@pytest.fixture
+def lived_in(tmp_path) -> Path:
+    """A repository with git, DVC, stages, parameters and tests of its own, in a directory below the top."""
+    root = tmp_path / "mono" / "team"
+    for name, text in THEIRS.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "dvc.yaml").write_text(STAGE)
+    git(tmp_path / "mono", "init", "-q")
+    command(root, "dvc", "init", "-q", "--subdir")
+    git(tmp_path / "mono", "add", ".")
+    git(tmp_path / "mono", "commit", "-qm", "Theirs")
+    return root
+
+
+STAGE = "stages:\n  # ours\n  prepare:\n    cmd: echo x > out.txt\n    params: [train.lr, seed]\n    outs: [out.txt]\n"
+THEIRS = {
+    "params.yaml": "seed: 7  # both read it\ntrain:\n  lr: 1.0e-3\n",
+    ".gitignore": "/out.txt\n/runs/",
+    ".env": "TOKEN=x\n",
+    "README.md": "Ours.\n",
+    "tests/test_ours.py": "def test_ours(): pass\n",
+    "pyproject.toml": '[project]\nname = "team"\nversion = "1"\n',
+}
+
+
+def git(root: Path, *arguments: str) -> str:
+    told = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(told, cwd=root, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+def test_repository_with_files_of_its_own_is_entered_and_nothing_is_overwritten(lived_in):
+    told = command(lived_in, "lineal", "init", ".", "--pipeline", "star")
+    for line in (
+        "lines added to: .dvcignore, .env, .gitignore, params.yaml, pyproject.toml, dvc.yaml",
+        "yours, kept as they are: ",
+        "assets/ (2 files)",
+    ):
+        assert line in told
+    assert "README.md" in told.partition("yours, kept")[2]
+    for name, text in THEIRS.items():
+        assert (lived_in / name).read_text().startswith(text.rstrip("\n")), name
+    params = open_project(lived_in).params
+    assert (params.seed, params.active, params.others) == (7, ["star"], ["train"])
+    assert (lived_in / ".gitignore").read_text().splitlines().count("/runs/") == 1
+    assert tomllib.loads((lived_in / "pyproject.toml").read_text())["tool"]["dagster"] == {"module_name": "assets.definitions"}
+    assert not (lived_in / ".git").exists()
+    assert "dvc.yaml is current" in command(lived_in, "lineal", "plan", "--check")
+    assert STAGE.removeprefix("stages:\n") in (lived_in / "dvc.yaml").read_text()
+    command(lived_in, "dvc", "repro", "-q", "prepare")
+    command(lived_in, "pytest", "-q", "-p", "no:cacheprovider")
+    git(lived_in.parent, "add", ".")
+    git(lived_in.parent, "commit", "-qm", "Theirs and lineal's")
+    assert "0 done" in command(lived_in, "lineal", "status", "--rev", "HEAD")
+    assert "is a project already" in command(lived_in, "lineal", "init", ".", status=2)
+
+
+def test_failed_entering_leaves_a_repository_as_it_was(lived_in):
+    (lived_in / "params.yaml").write_text("seed: high\n")
+    assert "params.yaml:1: seed" in command(lived_in, "lineal", "init", ".", status=2)
+    (lived_in / "params.yaml").write_text(THEIRS["params.yaml"])
+    assert git(lived_in, "status", "--short", "--untracked-files=all") == ""
+    (lived_in / "pipelines").mkdir()
+    (lived_in / "pipelines/deploy.yaml").write_text("on: push\n")
+    assert "holds deploy.yaml, which would be taken for a pipeline" in command(lived_in, "lineal", "init", ".", status=2)
+    assert git(lived_in, "status", "--short", "--untracked-files=all") == "?? pipelines/deploy.yaml\n"
+
+
+def test_files_of_a_dvc_repository_above_are_not_taken_from_it(lived_in):
+    (lived_in / "part").mkdir()
+    (lived_in / "part/data.csv.dvc").write_text("outs: []\n")
+    assert "which it would leave" in command(lived_in, "lineal", "init", "part", status=1)
+    command(lived_in, "lineal", "init", "fresh", "--pipeline", "star")
+    assert not (lived_in / "fresh/.git").exists()
+    git(lived_in, "add", ".")
+    assert "team/fresh/params.yaml" in git(lived_in.parent, "ls-files")
+    command(lived_in / "fresh", "dvc", "status")
+
+
+@pytest.mark.parametrize(
+    ("others", "message"), [("[trian]", "no key 'trian'. Did you mean 'train'"), ("[rounds]", "is a key of lineal's own")]
+)
+def test_other_keys_of_params_must_be_there_and_not_lineals(lived_in, others, message):
+    (lived_in / "pipelines").mkdir()
+    (lived_in / "params.yaml").write_text(f"active: []\nrounds: 2\ntrain: 1\nothers: {others}\n")
+    with pytest.raises(DeclarationError, match=message):
+        open_project(lived_in)
 
 
 def test_empty_directory_stays_the_same_directory(tmp_path):

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lineal.cli.revision import opened_project, rev_option, warn_of_damage, warn_of_missing
+
+if TYPE_CHECKING:
+    from lineal.orchestrate.entering import Entered
 
 
 @click.command()
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--pipeline", metavar="NAME", help="The only pipeline to be active (default: ReST-EM and its control).")
 def init(target: Path, pipeline: str | None) -> None:
-    """Make a new project in DIR, which must be new or empty."""
+    """Make a new project in DIR, or beside the files that DIR has: nothing of them is overwritten."""
     import shlex
 
+    from lineal.orchestrate.entering import enter
     from lineal.orchestrate.new_project import create_project
 
-    stages = create_project(target, pipeline)
+    if target.is_dir() and any(target.iterdir()):
+        entered = enter(target, pipeline)
+        _say_what_changed(entered)
+        stages = entered.stages
+    else:
+        stages = create_project(target, pipeline)
     click.echo(f"{target}: a project with {stages} steps in dvc.yaml")
     click.echo("Next:")
     click.echo(f"  cd {shlex.quote(str(target))} && git add . && git commit -m 'New project'")
     click.echo("  lineal run")
+
+
+def _say_what_changed(entered: Entered) -> None:
+    """Directories of new files by their names alone."""
+    counts = Counter(file.partition("/")[0] if "/" in file else file for file in entered.added)
+    added = [f"{name}/ ({count} files)" if name not in entered.added else name for name, count in counts.items()]
+    for said, files in (("added", added), ("lines added to", entered.extended), ("yours, kept as they are", entered.kept)):
+        if files:
+            click.echo(f"{said}: {', '.join(files)}")
 
 
 @click.command()

@@ -40,7 +40,7 @@ def carried_files(package: Path = PACKAGE) -> Path:
 def create_project(target: Path, pipeline: str | None = None) -> int:
     """Makes a project with its git and DVC repositories; nothing is left when that fails.
 
-    A directory that exists must be empty, and stays the same directory.
+    In a git repository it stands in that one. A directory that exists must be empty, and stays the same directory.
 
     Args:
         target: the new project's directory.
@@ -71,6 +71,41 @@ def _require_pipeline(pipeline: str | None) -> None:
 
 
 def _build(root: Path, name: str, pipeline: str | None) -> int:
+    lay_out(root, name, pipeline)
+    plan = make_plan(open_project(root))
+    write_dvc_yaml(plan)
+    if needs_git(root, root.parent / name):
+        start_git(root)
+    return len(plan.steps)
+
+
+def needs_git(root: Path, target: Path) -> bool:
+    """Whether a directory is in no git repository, or in one that ignores what will be its place."""
+    try:
+        git(root, "rev-parse", "--show-toplevel")
+    except ProjectError as error:
+        if "not installed" in str(error):
+            raise
+        return True
+    try:
+        git(root, "check-ignore", "-q", str(target))
+    except ProjectError:
+        return False
+    return True
+
+
+def start_git(root: Path) -> None:
+    """Makes a git repository."""
+    git(root, "init", "-q")
+
+
+def lay_out(root: Path, name: str, pipeline: str | None) -> None:
+    """Writes a project's files but for `dvc.yaml`.
+
+    Raises:
+        UsageError: there is no such pipeline.
+    """
+    _require_pipeline(pipeline)
     for path in CARRIED:
         _copy(carried_files() / path, root / path)
     _fill_in(root, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "project")
@@ -78,10 +113,6 @@ def _build(root: Path, name: str, pipeline: str | None) -> int:
         params = root / PARAMS
         text = _ACTIVE.sub(f"active: [{pipeline}]\n", params.read_text(encoding="utf-8"), count=1)
         params.write_text(text, encoding="utf-8")
-    plan = make_plan(open_project(root))
-    write_dvc_yaml(plan)
-    git(root, "init", "-q")
-    return len(plan.steps)
 
 
 def _copy(source: Path, target: Path) -> None:

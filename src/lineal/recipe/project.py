@@ -22,6 +22,8 @@ from lineal.recipe.seeds import SEED_MARK, declared_name
 
 PARAMS = "params.yaml"
 PIPELINES = "pipelines"
+OTHERS = "others"
+"""The key of `params.yaml` that names keys of others."""
 Seed = Annotated[int, Ge(0)]
 Seeds = Annotated[list[Seed], Field(min_length=1)]
 
@@ -73,6 +75,7 @@ class Params(Strict):
         pipelines: per pipeline, its own rounds, profile and seed or seeds.
         compute: execution settings.
         contamination: how the blocking check looks for evaluation prompts among training rows.
+        others: top-level keys of this file that are not lineal's: a repository's own parameters.
         retain: what of the rounds `lineal prune` leaves on disk; execution, not identity: what goes can be made again.
     """
 
@@ -85,6 +88,7 @@ class Params(Strict):
     compute: Compute = Compute()
     contamination: Contamination = Contamination()
     retain: Retain = Retain()
+    others: list[str] = []
 
     @model_validator(mode="after")
     def _one_kind_of_seed(self) -> Params:
@@ -182,6 +186,24 @@ def find_root(start: Path) -> Path:
     raise ProjectError(f"{start} is in no lineal project: looked for {PARAMS} beside {PIPELINES}/ here and above")
 
 
+def _without_others(document: Document) -> Any:
+    """What `params.yaml` says, but for the keys that it calls others'.
+
+    Raises:
+        DeclarationError: one of them is lineal's, or is not there.
+    """
+    others = document.value.get(OTHERS) if isinstance(document.value, dict) else None
+    if not isinstance(others, list):
+        return document.value
+    for number, name in enumerate(others):
+        if name in Params.model_fields:
+            raise document.error((OTHERS, number), f"{name!r} is a key of lineal's own. Take it off the list")
+        if name not in document.value:
+            known = [key for key in document.value if key not in Params.model_fields]
+            raise document.error((OTHERS, number), f"this file has no key {name!r}. {did_you_mean(str(name), known)}")
+    return {key: value for key, value in document.value.items() if key not in others}
+
+
 def open_project(root: Path) -> Project:
     """Reads a project's `params.yaml`, and `retractions.yaml` where there is one.
 
@@ -190,7 +212,7 @@ def open_project(root: Path) -> Project:
     """
     document = read_document(root / PARAMS, PARAMS, dvc_reads=True)
     try:
-        params = Params.model_validate(document.value)
+        params = Params.model_validate(_without_others(document))
     except ValidationError as error:
         raise declaration_error(document, (), error, Params) from error
     project = Project(root.resolve(), params, document, read_retractions(root), accepted=read_accepted(root))
