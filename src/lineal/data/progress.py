@@ -24,6 +24,7 @@ class Progress:
         self.total = total
         self._done = 0
         self._said = time.monotonic()
+        self._silence = QUIET_SECONDS if sys.stderr.isatty() else LOG_SECONDS
         self._first: tuple[float, int] | None = None
         """When the first units were finished, and how many."""
 
@@ -32,8 +33,7 @@ class Progress:
         self._done += units
         now = time.monotonic()
         self._first = self._first or (now, units)
-        silence = now - self._said
-        if silence >= LOG_SECONDS or (silence >= QUIET_SECONDS and sys.stderr.isatty()):
+        if now - self._said >= self._silence:
             self._said = now
             self._say(self._line(now, note))
 

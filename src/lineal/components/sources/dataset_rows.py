@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from json.encoder import encode_basestring
 from typing import Any, Literal
 
 from lineal.components.base import Columns
@@ -15,7 +16,7 @@ from lineal.components.sources.files import Located
 from lineal.components.sources.values import RECORDS, checked_text, kind_of, known_value, own_value
 from lineal.components.verifiers.base import extracted
 from lineal.data.conversations import Conversation, Turn
-from lineal.data.ids import canonical_json, row_id
+from lineal.data.ids import canonical_json, id_of_list, row_id
 from lineal.data.schema import COLUMNS
 from lineal.errors import DataError, did_you_mean
 
@@ -23,6 +24,7 @@ LastTurn = Literal["completion", "answer", "keep"]
 PAIR = ("chosen", "rejected")
 CHATS = ("messages", "tools")
 BATCH_ROWS = 1 << 12  # of one run of the regular expressions
+DATASET = encode_basestring("dataset")
 FIRST_LOOK = 1 << 16
 """After so many rows, and whenever there are twice as many, ids that came twice are looked for."""
 
@@ -108,7 +110,7 @@ class RowReader:
         self._types: dict[str, tuple[str, str]] = {}
         self._texts: set[str] = set()
         """Columns of texts, of which a text has come already: another one needs little looking at."""
-        self._shares_a_prompt = shape.shares_a_prompt
+        self._mapping, self._shares_a_prompt = tuple(shape.mapping.items()), shape.shares_a_prompt
         self._hashes = array("q")
         """Of the ids so far, 8 bytes each: the ids themselves would take 150 MB a million."""
         self._look_at = FIRST_LOOK
@@ -151,7 +153,11 @@ class RowReader:
 
     def _row(self, place: str, values: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            row = {name: self._value(place, name, theirs, values) for name, theirs in self._shape.mapping.items()}
+            row = {}
+            for name, theirs in self._mapping:
+                value = values.get(theirs)
+                plain = type(value) is str and name in self._texts and value.isascii() and "\0" not in value
+                row[name] = value if plain else self._value(place, name, theirs, values)
             if self._shares_a_prompt:
                 self._share_prompt(f"{self._shape.origin}: {place}", row)
             if "messages" in row:
@@ -167,8 +173,7 @@ class RowReader:
     def _value(self, place: str, name: str, theirs: str, values: Mapping[str, Any]) -> Any:
         value = values.get(theirs)
         if name in self._texts and type(value) is str:
-            plain = value.isascii() and "\0" not in value
-            return value if plain else checked_text(f"{self._shape.origin}: {place}, column {theirs!r}", value)
+            return checked_text(f"{self._shape.origin}: {place}, column {theirs!r}", value)
         found = self._checked(place, name, theirs, values)
         if type(value) is str and found is value and name not in CHATS:
             self._texts.add(name)
@@ -315,7 +320,7 @@ def _prompt_id(row: Mapping[str, Any]) -> str:
     """An id of the text; a conversation's is of all its turns and of what is to be learned from it."""
     told = str(row.get("answer") or row.get("completion") or "")
     if "messages" not in row:
-        return row_id("dataset", row["prompt"], told)
+        return id_of_list((DATASET, encode_basestring(row["prompt"]), encode_basestring(told)))
     pair = [row.get(name) or "" for name in PAIR]
     return row_id("dataset", canonical_json(row["messages"]), row.get("tools") or "", told, *pair)
 
