@@ -7,13 +7,20 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from lineal.cli.main import run_command
 from lineal.data.records import records_of
+from lineal.errors import ArtifactError
+from lineal.orchestrate.dagster_assets import step_assets
 from lineal.orchestrate.dvc_lock import locked_artifacts
+from lineal.orchestrate.dvc_repo import DvcProject
+from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.orchestrate.recording import write_records
 from lineal.recipe.project import open_project
+
+from .toy_project import TOY, command, plan_of
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -133,3 +140,39 @@ def test_round_at_a_revision_whose_cache_is_gone_is_told_by_the_records(finished
     assert "WRONG" not in told
     traced = told_as_json(capsys, finished, "trace", "toy/round_01/checkpoint", "--rev", "HEAD")
     assert traced["root"] == "toy/round_01/checkpoint"
+
+
+def without(root: Path, key: str) -> None:
+    """Leaves of an artifact its record alone."""
+    shutil.rmtree(root / "artifacts" / key)
+    md5 = locked_artifacts(root)[key]
+    (root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+
+
+READS = "toy/round_02/filtered reads toy/round_02/verified, which is recorded, but not here. "
+BRING = "Bring it: lineal run --pull toy/round_02/verified, or make it again: lineal run --remake toy/round_02/verified"
+
+
+def test_dagster_says_of_an_input_that_is_only_recorded_what_brings_it(finished):
+    without(finished, "toy/round_02/verified")
+    (finished / "pipelines/toy.yaml").write_text(TOY.replace("max_per_prompt: 1", "max_per_prompt: 2"))
+    plan = plan_of(finished)
+    write_dvc_yaml(plan)
+    with pytest.raises(ArtifactError) as error:
+        DvcProject(finished).reproduce(plan, plan.step("toy/round_02/filtered"))
+    assert str(error.value) == READS + BRING
+    definitions = dg.Definitions(step_assets(plan, [plan.step("toy/round_02/filtered")]))
+    with dg.DagsterInstance.get() as instance:
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, raise_on_error=False)
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert [failure.user_failure_data.description for failure in failures] == [READS + BRING]
+
+
+def test_dvc_repro_warns_before_it_makes_again_what_is_recorded(finished):
+    without(finished, "toy/round_02/verified")
+    warning = "warning: recorded, but not here, and made again: toy/round_02/verified. To bring what DVC's remote has instead: "
+    assert warning not in command(finished, "dvc", "repro", "--allow-missing")
+    told = command(finished, "dvc", "repro")
+    assert warning + "lineal run --pull; to leave it where it is: dvc repro --allow-missing" in told
+    assert told.count(warning) == 1
+    assert (finished / "artifacts/toy/round_02/verified/manifest.json").exists()

@@ -57,7 +57,7 @@ def look_at(catalog: Catalog, artifact: Artifact, where: str | None, limit: int,
     """
     if where is not None:
         require_here(artifact)
-    links, values = catalog.links(artifact), _values(artifact)
+    links, values = catalog.links(artifact), values_of_artifact(artifact)
     if not artifact.parquet_files():
         if where is not None:
             raise UsageError(f"{artifact.key} is a {artifact.manifest.kind} artifact without rows; leave out --where")
@@ -66,7 +66,8 @@ def look_at(catalog: Catalog, artifact: Artifact, where: str | None, limit: int,
     return Shown(artifact, links, values, matching, rows)
 
 
-def _values(artifact: Artifact) -> dict[str, Any]:
+def values_of_artifact(artifact: Artifact) -> dict[str, Any]:
+    """What the values' files of an artifact hold."""
     values: dict[str, Any] = {}
     for name in VALUE_FILES:
         if name in artifact.manifest.files:
@@ -94,11 +95,11 @@ def as_json(shown: Shown) -> dict[str, Any]:
 
 def as_text(shown: Shown, width: int) -> str:
     """The artifact for a person whose terminal has `width` cells."""
-    lines = [*_head(shown, width), *_values_text(shown), *_files_text(shown.artifact.manifest)]
+    lines = [*_head(shown, width), *values_text(shown), *_files_text(shown.artifact.manifest)]
     if not shown.artifact.here:
         lines += ["", f"known by its record: {not_here(shown.artifact.key)}"]
     if shown.matching is not None:
-        lines += ["", *_rows_text(shown, width)]
+        lines += ["", *rows_text(shown, width)]
     return "\n".join(lines)
 
 
@@ -133,7 +134,8 @@ def _short(digests: dict[str, str]) -> dict[str, str]:
     return {name: digest[:12] for name, digest in digests.items()}
 
 
-def _values_text(shown: Shown) -> list[str]:
+def values_text(shown: Shown) -> list[str]:
+    """The values, a line for each."""
     if not shown.values:
         return []
     width = max(len(name) for name in shown.values)
@@ -151,7 +153,8 @@ def _files_text(manifest: Manifest) -> list[str]:
     return ["", *(f"  {line}" for line in table(["file", "bytes", "sha256"], rows))]
 
 
-def _rows_text(shown: Shown, width: int) -> list[str]:
+def rows_text(shown: Shown, width: int) -> list[str]:
+    """The rows as lines of a terminal with `width` cells."""
     total = Rows((shown.artifact,)).count
     counted = f"{shown.matching:,} of {total:,} rows match" if shown.matching != total else f"{total:,} rows"
     head = f"{counted}; the first {len(shown.rows)}:" if shown.matching and shown.matching > len(shown.rows) else f"{counted}"

@@ -8,7 +8,20 @@ from pathlib import Path
 import click
 
 from lineal import __version__
-from lineal.cli import accepting, checking, labelling, look, merging, planning, prove, pruning, retracting, running, sharing
+from lineal.cli import (
+    accepting,
+    checking,
+    labelling,
+    look,
+    merging,
+    planning,
+    prove,
+    pruning,
+    retracting,
+    running,
+    sharing,
+    trying,
+)
 from lineal.cli.running import RUN
 from lineal.errors import LinealError, RunFailure, Waiting
 
@@ -29,7 +42,7 @@ def lineal(context: click.Context, project: Path) -> None:
 
 for _command in (
     planning.plan, planning.status, merging.resolve, running.run, running.step, labelling.label, running.sync, pruning.prune,
-    checking.check, accepting.accept, running.ui,
+    checking.check, trying.try_, accepting.accept, running.ui,
     look.show, look.trace, look.taint, retracting.retract, look.report, prove.contamination, prove.diff, prove.round_,
     sharing.init, sharing.export, sharing.openlineage,
 ):  # fmt: skip

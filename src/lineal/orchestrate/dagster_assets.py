@@ -24,7 +24,7 @@ from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.orchestrate.follow import ProgressFile
-from lineal.orchestrate.preflight import require_ready_run
+from lineal.orchestrate.preflight import require_ready_run, warn_of_again
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.seeds import declared_name
@@ -134,7 +134,9 @@ def _look_ahead(context: dg.AssetExecutionContext, plan: Plan) -> None:
     if run is None or LOOKED_AHEAD in run.tags or PID in run.tags:
         return
     chosen = {node.name for node in context.job_def.nodes}
-    require_ready_run(plan, [step for step in plan.steps.values() if op_name(step) in chosen])
+    told = warn_of_again(require_ready_run(plan, [step for step in plan.steps.values() if op_name(step) in chosen]), "")
+    if told:
+        context.log.warning(told)
     context.instance.add_run_tags(run.run_id, {LOOKED_AHEAD: "true"})
 
 

@@ -41,6 +41,7 @@ from lineal.orchestrate.dvc_lock import (
 )
 from lineal.orchestrate.dvc_rwlock import drop_dead_entries, drop_half_written_rwlock
 from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name, stage_of
+from lineal.orchestrate.preflight import require_inputs
 from lineal.orchestrate.recording import write_records
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
@@ -186,6 +187,7 @@ class DvcProject:
         return Outcome.RESTORED if act is Act.RESTORE else Outcome.RECORDED
 
     def _make(self, plan: Plan, step: Step, stage: PipelineStage, before: int, recorded: Recorded) -> Outcome:
+        require_inputs(plan, [step])
         old_log = read_log(plan.project, step.key)
         stage.reproduce()
         ran = _modified(log_path(plan.project, step.key)) != before

@@ -3,29 +3,83 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from lineal.data.records import lies_here
+from lineal.errors import ArtifactError
 from lineal.orchestrate.decision import decide
+from lineal.orchestrate.dvc_lock import locked_artifacts
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.plan import Plan, Step
 from lineal.step.preflight import require_ready
-from lineal.step.status import Act
+from lineal.step.status import Act, State
 
 MARK = ".preflight"
 """The file in `runs/` that names the DVC process whose run has been looked at."""
+ALLOW_MISSING = "--allow-missing"
 _SINGLE = {"-s", "--single-item"}
 
 
-def require_ready_run(plan: Plan, chosen: Iterable[Step]) -> None:
+def require_ready_run(plan: Plan, chosen: Iterable[Step], remade: bool = True) -> list[str]:
     """Refuses what a run will need and is not here, as `lineal run` does: of the chosen steps, those that are not done.
+
+    Args:
+        plan: the plan.
+        chosen: the steps.
+        remade: whether it makes again what is recorded and not here.
+
+    Returns:
+        the steps that will be made again although they are up to date by their records.
 
     Raises:
         LinealError: of the kind of what is missing; names the setting.
     """
-    decided = decide(plan)
-    require_ready(plan, [step for step in chosen if decided[step.key].act is Act.MAKE])
+    chosen, decided = list(chosen), decide(plan)
+    again = [step for step in chosen if remade and decided[step.key].state is State.RECORDED]
+    making = [step for step in chosen if step in again or decided[step.key].act is Act.MAKE]
+    require_inputs(plan, making, {key for step in chosen for key in step.artifact_keys().values()})
+    require_ready(plan, making)
+    return [step.key for step in again]
+
+
+def require_inputs(plan: Plan, steps: Iterable[Step], made: Collection[str] = ()) -> None:
+    """Refuses to make steps whose inputs are not here; DVC would say of them only that there is no such file.
+
+    Args:
+        plan: the plan.
+        steps: what is to be made.
+        made: artifacts that are made before, or brought from DVC's cache.
+
+    Raises:
+        ArtifactError: names the step, the input, and what brings it.
+    """
+    recorded: Mapping[str, str] | None = None
+    lacking: dict[str, str] = {}
+    for step in steps:
+        for key in step.all_inputs():
+            if key not in made and not lies_here(plan.project, key):
+                recorded = locked_artifacts(plan.project.root) if recorded is None else recorded
+                lacking.setdefault(key, f"{step.key} reads {key}, which is {_how_to_get(key, key in recorded)}")
+    if lacking:
+        raise ArtifactError("\n".join(lacking.values()))
+
+
+def _how_to_get(key: str, recorded: bool) -> str:
+    if not recorded:
+        return f"not here. Make it: lineal run {key}"
+    return f"recorded, but not here. Bring it: lineal run --pull {key}, or make it again: lineal run --remake {key}"
+
+
+def warn_of_again(keys: Sequence[str], others: str) -> str:
+    """What a run says that makes again what is recorded; empty where it makes nothing again."""
+    if not keys:
+        return ""
+    rest = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    bring = f"To bring what DVC's remote has instead: lineal run --pull{others}"
+    return f"recorded, but not here, and made again: {keys[0]}{rest}. {bring}"
 
 
 def require_ready_repro(plan: Plan) -> None:
@@ -41,7 +95,10 @@ def require_ready_repro(plan: Plan) -> None:
     mark = plan.project.runs / MARK
     if mark.is_file() and mark.read_text(encoding="utf-8") == process:
         return
-    require_ready_run(plan, asked_for(plan, words))
+    again = require_ready_run(plan, asked_for(plan, words), ALLOW_MISSING not in words)
+    told = warn_of_again(again, f"; to leave it where it is: dvc repro {ALLOW_MISSING}")
+    if told:
+        print(f"warning: {told}", file=sys.stderr)  # noqa: T201 - DVC shows what its stages print
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.write_text(process, encoding="utf-8")
 
