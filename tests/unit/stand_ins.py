@@ -8,7 +8,6 @@ from typing import ClassVar
 from lineal.components.base import (
     Columns,
     Component,
-    ModelRef,
     Output,
     Role,
     RowsRef,
@@ -51,15 +50,6 @@ class VerifierPart(RowsPart):
     rows: RowsRef
 
 
-class TrainerPart(Component):
-    role: ClassVar[Role] = Role.TRAINER
-
-    init: ModelRef
-
-    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.MODEL)}
-
-
 class TaskFilter(VerifierPart):
     """Its numeric check finds the answer of a posed prompt."""
 
@@ -76,25 +66,10 @@ class RolloutsOf(RowsPart):
     rows: RowsRef
 
 
-class Mcts(RowsPart):
-    added: ClassVar[Columns] = (*SAMPLED, "depth", "visits", "value", "terminal")
-
-    model: ModelRef
-    prompts: RowsRef
-    value: ModelRef
-    simulations: int
-
-
-class ProcessReward(TrainerPart):
-    rows: RowsRef
-
-
 _ALL: dict[str, type[Component]] = {
     "puzzles": Puzzles,
     "task_filter": TaskFilter,
     "rollouts_of": RolloutsOf,
-    "mcts": Mcts,
-    "step_scorer": ProcessReward,
 }
 
 STAND_INS = {name: part for name, part in _ALL.items() if name not in BUILT_IN}

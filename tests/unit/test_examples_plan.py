@@ -137,6 +137,6 @@ def test_two_models_read_each_other_across_rounds(plan: Plan):
 
 def test_search_tree_is_a_dataset_of_nodes(plan: Plan):
     assert {"parents", "depth", "visits", "value", "terminal"} <= set(plan.output("search_tree/round_01/tree").columns)
-    assert plan.step("search_tree/round_02/tree").inputs["value"] == ("search_tree/round_01/process_reward",)
-    assert plan.step("search_tree/round_02/step_pairs").inputs["rows"] == ("search_tree/round_02/labelled",)
+    assert plan.step("search_tree/round_02/tree").inputs["value.scorer"] == ("search_tree/round_01/process_reward",)
+    assert plan.step("search_tree/round_02/step_pairs").inputs["rows"] == ("search_tree/round_02/tree",)
     assert {"chosen", "rejected"} <= set(plan.output("search_tree/round_02/step_pairs").columns)

@@ -15,6 +15,7 @@ BUILT_IN: dict[str, str] = {
     "letter_sort": "lineal.components.sources.letter_sort:LetterSort",
     "letter_skills": "lineal.components.sources.letter_skills:LetterSkills",
     "letter_slices": "lineal.components.sources.letter_slices:LetterSlices",
+    "countdown": "lineal.components.sources.countdown:Countdown",
     "addition": "lineal.components.sources.addition:Addition",
     "reasoning_gym": "lineal.components.sources.reasoning_gym:ReasoningGym",
     "dataset": "lineal.components.sources.dataset:Dataset",
@@ -32,6 +33,7 @@ BUILT_IN: dict[str, str] = {
     "ask": "lineal.components.generators.ask:Ask",
     "rollout": "lineal.components.generators.rollout:Rollout",
     "demonstrations": "lineal.components.generators.demonstrations:Demonstrations",
+    "tree_search": "lineal.components.generators.tree_search:TreeSearch",
     "render": "lineal.components.generators.render:Render",
     "retrieve": "lineal.components.generators.retrieve:Retrieve",
     # verifiers
@@ -43,6 +45,7 @@ BUILT_IN: dict[str, str] = {
     "choice_likelihood": "lineal.components.verifiers.choice_likelihood:ChoiceLikelihood",
     "rule": "lineal.components.verifiers.rule:Rule",
     "text_metric": "lineal.components.verifiers.text_metric:TextMetric",
+    "arithmetic_steps": "lineal.components.verifiers.arithmetic_steps:ArithmeticSteps",
     "structured_match": "lineal.components.verifiers.structured_match:StructuredMatch",
     "judge": "lineal.components.verifiers.judge:Judge",
     "reward": "lineal.components.verifiers.reward:Reward",

@@ -1,0 +1,184 @@
+"""The tree of a search over steps, and the policies that say which of its nodes are gone on from next.
+
+A policy is asked for nodes and told nothing: what came of them stands in the tree. Nothing here draws anything at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(eq=False)
+class Node:
+    """One step of a prompt's tree; the root is the prompt itself.
+
+    Attributes:
+        id: the row's id; the root's is its prompt row's.
+        prompt: which of the prompts that are searched together the tree is of.
+        parent: the node that it goes on from.
+        text: everything behind the prompt up to the end of this step.
+        start: where in `text` the step begins.
+        terminal: whether the model ended here.
+        open: whether it may be gone on from.
+        index: which of its parent's draws it is; of equal ones the first.
+        draws: how many of them gave this step.
+        drawn: what the draw said: tokens, log-probability, reason to finish, seed.
+        spent: tokens that were drawn for it: by all of its draws, and to find its score.
+        score: how good it is by itself; None: nothing could say.
+        verdict, detail: of a terminal node, what the verifier says.
+        visits: nodes in its subtree that have a score, itself included.
+        total: the sum of their scores.
+        children: the steps that go on from it, best draws in the order of their indices.
+    """
+
+    id: str
+    prompt: int
+    parent: Node | None = None
+    text: str = ""
+    start: int = 0
+    terminal: bool = False
+    open: bool = True
+    index: int = 0
+    draws: int = 1
+    drawn: dict[str, object] = field(default_factory=dict)
+    spent: int = 0
+    score: float | None = None
+    verdict: str | None = None
+    detail: str | None = None
+    visits: int = 0
+    total: float = 0.0
+    children: list[Node] = field(default_factory=list)
+
+    @property
+    def depth(self) -> int:
+        """How many steps lead to it."""
+        return 0 if self.parent is None else self.parent.depth + 1
+
+    @property
+    def value(self) -> float | None:
+        """The mean score in its subtree."""
+        return self.total / self.visits if self.visits else None
+
+    def path(self) -> Iterator[Node]:
+        """The node and those that it goes on from, up to the root."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.path()
+
+
+class Tree:
+    """One prompt's search.
+
+    Attributes:
+        root: the prompt.
+        nodes: all others, in the order in which they were found.
+        newest: those of the last wave; at the beginning the root.
+        expanded: how many nodes were gone on from.
+    """
+
+    def __init__(self, prompt_id: str, prompt: int = 0) -> None:
+        self.root = Node(prompt_id, prompt)
+        self.nodes: list[Node] = []
+        self.newest = [self.root]
+        self.expanded = 0
+
+    def add(self, expanded: Sequence[Node], found: Sequence[Node]) -> None:
+        """Takes what a wave found: the nodes that it went on from, and their children, which have their scores."""
+        for node in expanded:
+            node.open = False
+        self.expanded += len(expanded)
+        self.newest = list(found)
+        for child in found:
+            assert child.parent is not None
+            child.parent.children.append(child)
+            self.nodes.append(child)
+            if child.score is not None:
+                for node in child.path():
+                    node.visits += 1
+                    node.total += child.score
+
+    def best(self) -> Node | None:
+        """The terminal node with the highest score, the first of several; None where the search came to no end."""
+        ended = [node for node in self.nodes if node.terminal and node.score is not None]
+        return max(ended, key=lambda node: node.score or 0.0, default=None)
+
+
+class Policy(Protocol):
+    """Says what a search goes on from."""
+
+    def ask(self, tree: Tree) -> list[Node]:
+        """The open nodes to go on from in the next wave; none when the search is over."""
+        ...
+
+
+def _best(nodes: Sequence[Node], count: int) -> list[Node]:
+    """The best-scored nodes, of equal ones the first."""
+    return sorted(nodes, key=lambda node: -(node.score or 0.0))[:count]
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Goes on from the best `width` of each wave; one that has ended keeps its place."""
+
+    width: int
+
+    def ask(self, tree: Tree) -> list[Node]:
+        return [node for node in _best(tree.newest, self.width) if node.open]
+
+
+@dataclass(frozen=True)
+class BestFirst:
+    """Goes on from the `width` best nodes that were not gone on from, wherever they stand."""
+
+    width: int
+
+    def ask(self, tree: Tree) -> list[Node]:
+        return _best([node for node in (tree.root, *tree.nodes) if node.open], self.width)
+
+
+@dataclass(frozen=True)
+class Uct:
+    """Goes down the tree by value and doubt, UCB1 at every node (arXiv:cs/0703062), `width` times in a wave.
+
+    A way down that a wave has taken counts as a visit worth nothing until the wave is over, so that the next one differs.
+    Subtrees without an open node are passed by.
+    """
+
+    width: int
+    explore: float
+
+    def ask(self, tree: Tree) -> list[Node]:
+        taken: list[Node] = []
+        pending: dict[Node, int] = {}
+        while len(taken) < self.width:
+            leaf = self._leaf(tree.root, taken, pending)
+            if leaf is None:
+                break
+            taken.append(leaf)
+            for node in leaf.path():
+                pending[node] = pending.get(node, 0) + 1
+        return taken
+
+    def _leaf(self, node: Node, taken: Sequence[Node], pending: dict[Node, int]) -> Node | None:
+        while not node.open or node in taken:
+            ways = [child for child in node.children if _leads_on(child, taken)]
+            if not ways:
+                return None
+            tried = sum(child.visits + pending.get(child, 0) for child in node.children)
+            node = max(ways, key=self._bound(tried, pending))
+        return node
+
+    def _bound(self, tried: int, pending: dict[Node, int]) -> Callable[[Node], float]:
+        def bound(child: Node) -> float:
+            visits = child.visits + pending.get(child, 0)
+            return child.total / visits + self.explore * math.sqrt(math.log(tried) / visits) if visits else math.inf
+
+        return bound
+
+
+def _leads_on(node: Node, taken: Sequence[Node]) -> bool:
+    """Whether an open node that the wave has not taken stands in the subtree."""
+    return (node.open and node not in taken) or any(_leads_on(child, taken) for child in node.children)

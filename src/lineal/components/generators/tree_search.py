@@ -1,0 +1,154 @@
+"""`tree_search`: completions step by step, several ways at once, and on from where it looks best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from annotated_types import Ge
+from pydantic import PrivateAttr, model_validator
+
+from lineal.components.base import MAIN, Columns, Output, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.generators.drawing import SAMPLE_COLUMNS, require_distinct_prompts, sampled_columns
+from lineal.components.generators.search_tree import Beam, BestFirst, Policy, Uct
+from lineal.components.generators.search_waves import TREE_COLUMNS, Waves
+from lineal.components.generators.temperatures import TopK, TopP, Warm
+from lineal.components.trainers.process_reward_model import Separator
+from lineal.components.verifiers.base import AddsColumns, written
+from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready, refuse_errors
+from lineal.components.verifiers.holding import VERIFIER, HoldsVerifier
+from lineal.data.steps import LINE_BREAK
+from lineal.engines.factory import open_sampler
+from lineal.engines.sampling import SamplingSettings
+from lineal.engines.stop_texts import StopTexts
+from lineal.recipe.compute import Positive
+from lineal.recipe.references import ArtifactKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lineal.data.progress import Progress
+
+VALUE, ROLLOUT = "value", "rollout"
+
+
+class TreeSearch(HoldsVerifier):
+    """Searches each prompt's tree of steps; every node is a row whose parent is the node, or the prompt, that it goes on from.
+
+    A step ends with the separator, or with the completion. `score` is how good a node is by itself, `value` the mean score in
+    its subtree of `visits` nodes, `prior` the share of its parent's draws that gave this step. The search's answer is the
+    terminal node with the highest score; it and the way to it are `best`. A step that is cut at `max_tokens` has score 0 and
+    is not gone on from.
+
+    Attributes:
+        model: the checkpoint that writes steps.
+        prompts: prompt rows.
+        policy: 'beam' keeps the best `width` steps of each depth; 'best_first' goes on from the best nodes anywhere; 'uct' weighs
+            value against doubt.
+        breadth: steps that are drawn from a node; equal ones are one node.
+        width: nodes of a prompt that are gone on from at once.
+        expansions: how many nodes of a prompt are gone on from in all; 'best_first' and 'uct' need it.
+        explore: the weight of doubt in 'uct'.
+        max_steps: the depth from which nothing goes on.
+        max_tokens: the longest step.
+        separator: what ends a step.
+        value: what scores a node: 'rollout', the share of `rollouts` completions from it that the verifier passes, or a verifier
+            that gives a score to beginnings, such as `process_reward`, `judge` or `reward`: its name, or its settings.
+        rollouts: completions from each node, of up to `max_tokens` for each step that may follow.
+        verifier: what judges terminal nodes, and completions of rollouts; see `HoldsVerifier`.
+        temperature, top_p, top_k, chat: as for `sample`.
+    """
+
+    role: ClassVar[Role] = Role.GENERATOR
+    loads_model: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+
+    model: SamplerRef
+    prompts: RowsRef
+    policy: Literal["beam", "best_first", "uct"] = "beam"
+    breadth: Positive = 4
+    width: Positive = 1
+    expansions: Positive | None = None
+    explore: Annotated[float, Ge(0)] = 1.0
+    max_steps: Positive = 8
+    max_tokens: Positive = 64
+    separator: Separator = LINE_BREAK
+    value: str | dict[str, Any] = ROLLOUT
+    rollouts: Positive = 1
+    temperature: Warm = 1.0
+    top_p: TopP = 1.0
+    top_k: TopK = 0
+    chat: bool = False
+    _scorer: AddsColumns | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.policy != "beam" and self.expansions is None:
+            raise ValueError(f"policy {self.policy} needs expansions, how many nodes of a prompt are gone on from in all")
+        return self
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
+        made = super().parse(settings, surroundings)
+        made._scorer = None if made.value == ROLLOUT else embedded_verifier(made.value, VALUE, surroundings)
+        return made
+
+    def embedded(self) -> dict[str, AddsColumns]:
+        """The verifier, and what scores nodes where that is not rollouts."""
+        return {**super().embedded(), **({} if self._scorer is None else {VALUE: self._scorer})}
+
+    def identity(self) -> dict[str, Any]:
+        return super().identity() if self._scorer is None else {**super().identity(), VALUE: identity_of(self._scorer)}
+
+    def needs(self) -> dict[str, Columns]:
+        read = (columns_read(judge, merged(SAMPLE_COLUMNS, ("prompt_id", "prompt"))) for judge in self.embedded().values())
+        return {**super().needs(), "prompts": merged(("prompt_id", "prompt"), *read)}
+
+    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
+        return {MAIN: Output(ArtifactKind.ROWS, merged(sampled_columns(inputs["prompts"]), TREE_COLUMNS))}
+
+    def policy_of(self) -> Policy:
+        """What says where the search goes on."""
+        if self.policy == "beam":
+            return Beam(self.width)
+        return BestFirst(self.width) if self.policy == "best_first" else Uct(self.width, self.explore)
+
+    @property
+    def of_steps(self) -> SamplingSettings:
+        """How a step is drawn."""
+        stop = StopTexts((self.separator,), keep=True)
+        return SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop)
+
+    @property
+    def of_rollouts(self) -> SamplingSettings:
+        """How a completion is drawn from a node."""
+        tokens = self.max_tokens * self.max_steps
+        return SamplingSettings(self.temperature, self.top_p, self.top_k, tokens, self.chat)
+
+    @property
+    def judge(self) -> AddsColumns:
+        """What judges terminal nodes."""
+        return self._judge
+
+    @property
+    def scorer(self) -> AddsColumns | None:
+        """What scores nodes; None where rollouts do."""
+        return self._scorer
+
+    def run(self, step: Workspace) -> None:
+        """Searches the trees of many prompts at once, shard by shard."""
+        prompts = step.rows("prompts")
+        require_distinct_prompts(prompts, step.step)
+        sampler = open_sampler(step, "model")
+
+        def transform(table: pa.Table, progress: Progress) -> pa.Table:
+            return Waves(self, step, sampler, table).rows(progress)
+
+        scoring = nullcontext() if self._scorer is None else ready(self._scorer, step, VALUE)
+        with ready(self._judge, step, VERIFIER), scoring:
+            out = step.map_rows(prompts, transform, self.breadth, "steps")
+        told = written(step, ["verdict", "score", "spent"])
+        refuse_errors(step, self._judge, told["verdict"])
+        step.counts.update({"in": prompts.count, "out": out, "without a score": told["score"].null_count})
+        step.facts["tokens"] = sum(told["spent"].to_pylist())
