@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, read_catalog
@@ -18,6 +18,7 @@ from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import Measurer
 from lineal.audit.report.samples import SampleRow, round_samples
 from lineal.audit.report.standing import Standing, standing_of
+from lineal.audit.report.trees import PromptTree, trees_of
 from lineal.audit.summary import PipelineSummary, Summary, summarise
 from lineal.audit.verify import damage_of
 from lineal.components.base import Role
@@ -64,6 +65,7 @@ class Page:
         troubles: what could not be read.
         standing: what the numbers stand on; None where that could not be read.
         made_up: artifacts that the fake engine made up.
+        trees: by pipeline, a few trees of its searches.
     """
 
     summary: Summary
@@ -77,6 +79,7 @@ class Page:
     troubles: tuple[str, ...]
     standing: Standing | None = None
     made_up: tuple[str, ...] = ()
+    trees: Mapping[str, list[PromptTree]] = field(default_factory=dict)
 
 
 def gather(plan: Plan) -> Page:
@@ -102,6 +105,10 @@ def gather(plan: Plan) -> Page:
         verifiers = sum(node.role is Role.VERIFIER for node in nodes)
         count = max(1, min(MOST_PER_VERDICT, MOST_ROWS // max(1, VERDICTS * verifiers)))
         samples = {one.name: _samples(plan, one, count, catalog, opened, troubles) for one in pipelines}
+        trees: dict[str, list[PromptTree]] = {}
+        for one in pipelines:
+            with _noting(troubles):
+                trees[one.name] = trees_of(plan, one.name, opened)
     differences: list[Differences] = []
     with _noting(troubles):
         differences = differences_of(plan, summary)
@@ -110,6 +117,7 @@ def gather(plan: Plan) -> Page:
         summary, charts_of(summary), tuple(grids_of(summary)), tuple(differences), _by_label(summary, turns), count, samples,
         _twins(summary), tuple(told | troubles), standing,
         tuple(key for key in plan.makers if key in catalog.artifacts and catalog.artifacts[key].manifest.made_up),
+        trees,
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def _tree(artifact: Artifact, rows: str, prompt_id: str, opened: duckdb.DuckDBPy
     sql = f"SELECT {listed} FROM {rows} WHERE prompt_id = {literal(prompt_id)}"
     found = fetched_records(opened, sql, artifact)
     nodes: dict[str, TreeNode] = {}
-    steps = []
+    steps: list[TreeNode] = []
     for row in found[:MOST_NODES]:  # a node stands behind the one that it goes on from
         node = nodes[row["sample_id"]] = TreeNode(row["sample_id"], row["completion"], {name: row[name] for name in NODE_FACTS})
         (nodes[row["parent"]].children if row["parent"] in nodes else steps).append(node)

@@ -150,5 +150,5 @@ class TreeSearch(HoldsVerifier):
             out = step.map_rows(prompts, transform, self.breadth, "steps")
         told = written(step, ["verdict", "score", "spent"])
         refuse_errors(step, self._judge, told["verdict"])
-        step.counts.update({"in": prompts.count, "out": out, "without a score": told["score"].null_count})
+        step.counts.update({"in": prompts.count, "expected": out, "out": out, "without a score": told["score"].null_count})
         step.facts["tokens"] = sum(told["spent"].to_pylist())
