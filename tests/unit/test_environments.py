@@ -43,11 +43,11 @@ def test_level_of_taxi_is_the_number_of_moves_of_its_shortest_way():
 
 def test_maze_is_walked_and_walls_stand():
     maze = GridMaze()
-    assert maze.reset(seed=0, maze="A#G/...") == "A#G/..."
-    assert maze.step("R") == ("A#G/...", 0.0, False, False, {"success": False})
-    assert maze.step(" d ")[0] == ".#G/A.."
+    assert maze.reset(seed=0, maze="A#G/...") == "R2D0 ###."
+    assert maze.step("R") == ("R2D0 ###.", 0.0, False, False, {"success": False})
+    assert maze.step(" d ")[0] == "R2U1 #..#"
     seen, reward, over, cut, info = maze.step("DD")
-    assert (seen, reward, over, cut) == (".#G/A..", 0.0, False, False) and "none of the moves" in info["invalid"]
+    assert (seen, reward, over, cut) == ("R2U1 #..#", 0.0, False, False) and "none of the moves" in info["invalid"]
     assert [maze.step(move)[1] for move in "RRU"] == [0.0, 0.0, 1.0]
     assert shortest_way(["A#G", "..."], (0, 0), (0, 2)) == "DRRU"
 

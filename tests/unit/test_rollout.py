@@ -19,7 +19,7 @@ from lineal.data.store import Rows, open_artifact
 from lineal.engines.training import ModelShape, initialise
 from lineal.errors import CheckFailure, DataError
 from lineal.recipe.compute import Compute
-from tests.unit.lab import Lab, rows_of
+from tests.unit.lab import Lab, evaluated, rows_of
 from tests.unit.tiny_models import put_model
 
 SHAPE = ModelShape(
@@ -62,7 +62,7 @@ def model(lab: Lab):
 
 
 def mazes(lab: Lab, size: int = 6):
-    return lab.run("environment_tasks", "tasks/train", {}, environment="grid_maze", level=[2, 3], size=size)[""]
+    return lab.run("environment_tasks", "tasks/train", {}, environment="grid_maze", level=[1, 2], size=size)[""]
 
 
 def test_every_turn_and_every_episode_is_a_row_with_its_parents(lab: Lab):
@@ -273,3 +273,47 @@ def test_task_of_an_unknown_environment_is_told_before_anything_is_played(lab: L
     with pytest.raises(ValueError, match="temperature 0 would give equal completions"):
         lab.parse("rollout", {"prompts": tasks, "model": tasks}, max_turns=9, episodes=2, temperature=0.0)
     assert open_artifact("p/tasks/train", tasks.directory).digest == tasks.digest
+
+
+def test_success_rate_is_that_of_its_episodes_by_level_and_errors_count_nowhere(lab: Lab, ours):
+    tasks = mazes(lab, 12)
+    given = {"model": model(lab), "prompts": tasks}
+    made = lab.run("success_rate", "round_01/evaluation", given, episodes=4, temperature=1.0, max_turns=20, max_tokens=1, **SEES)
+    rows, found = rows_of(made[""]), evaluated(made[""])
+    wins = [row["verdict"] == "pass" for row in rows]
+    assert len(rows) == 48 and 0 < sum(wins) < 48 and found["success_rate"] == pytest.approx(sum(wins) / 48)
+    assert found["low"] < found["success_rate"] < found["high"] and found["count"] == 12
+    assert found["invalid"] == pytest.approx(sum(row["invalid_actions"] for row in rows) / sum(row["turns"] for row in rows))
+    for level, part in found["by_difficulty"].items():
+        own = [row for row in rows if row["difficulty"] == float(level)]
+        assert part["turns"] == pytest.approx(sum(row["turns"] for row in own) / len(own))
+        assert part["return"] == pytest.approx(sum(row["return"] for row in own) / len(own))
+    ours("Bad")
+    broken = lab.put("tasks/test", [*counting(how="no", count=2), {**counting(how="raises", at="reset")[0], "prompt_id": "bad"}])
+    settings = {"max_turns": 4, "max_tokens": 1, "max_error_rate": 0.5}
+    found = evaluated(lab.run("success_rate", "round_01/evaluation", {**given, "prompts": broken}, **settings)[""])
+    assert (found["count"], found["errors"]) == (2, 1)
+
+
+def test_turns_of_the_shortest_successful_episodes_are_chosen_with_their_weights(lab: Lab):
+    made = lab.run(
+        "rollout",
+        "round_01/played",
+        {"model": model(lab), "prompts": mazes(lab)},
+        episodes=16,
+        max_turns=20,
+        max_tokens=1,
+        **SEES,
+    )
+    kept = lab.run("select", "round_01/kept", {"rows": made["episodes"]}, sql="successful_episodes", max_per_prompt=1)
+    chosen = {row["sample_id"]: row for row in rows_of(kept[""])}
+    won = [row for row in rows_of(made["episodes"]) if row["verdict"] == "pass"]
+    assert len(chosen) == len({row["prompt_id"] for row in won}) > 0
+    for row in chosen.values():
+        assert row["turns"] == min(other["turns"] for other in won if other["prompt_id"] == row["prompt_id"])
+    inputs = {"rows": made[""], "episodes": kept[""]}
+    every = rows_of(lab.run("select", "round_01/turns", inputs, sql="turns_of_episodes", readable=False)[""])
+    assert len(every) == sum(row["turns"] for row in chosen.values())
+    assert all(row["weight"] == 1 / chosen[row["episode_id"]]["turns"] for row in every)
+    readable = rows_of(lab.run("select", "round_01/turns", inputs, sql="turns_of_episodes")[""])
+    assert [row["sample_id"] for row in readable] == [row["sample_id"] for row in every if row["invalid"] is None]

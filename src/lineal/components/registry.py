@@ -72,6 +72,7 @@ BUILT_IN: dict[str, str] = {
     "accuracy": "lineal.components.evaluators.accuracy:Accuracy",
     "pass_at_k": "lineal.components.evaluators.pass_at_k:PassAtK",
     "majority_at_k": "lineal.components.evaluators.majority_at_k:MajorityAtK",
+    "success_rate": "lineal.components.evaluators.success_rate:SuccessRate",
     "agreement": "lineal.components.evaluators.agreement:Agreement",
     "measure": "lineal.components.evaluators.measure:Measure",
     "lm_eval": "lineal.components.evaluators.lm_eval:LmEval",

@@ -27,4 +27,4 @@ class Demonstrations(PlaysToRows):
             return ExpertPlayer(arena, episodes, "<action>{}</action>" if self.format == "tag" else "{}")
 
         facts = {"temperature": None, "round": step.round, "checkpoint": None}
-        self.write(step, 1, self.play_all(step, 1, player, self.provenance("expert", {}, step), facts))
+        self.write(step, self.play_all(step, 1, player, self.provenance("expert", {}, step), facts))

@@ -80,7 +80,12 @@ class Plays(Component):
         filled = tuple(name for name in self._template.columns if name != OBSERVATION)
         return {**super().needs(), "prompts": merged(("prompt_id", "prompt", "task"), filled)}
 
-    def played_columns(self, prompts: Columns, ids: bool) -> tuple[Columns, Columns]:
+    @property
+    def keeps_ids(self) -> bool:
+        """Whether turns have the ids of their tokens."""
+        return False
+
+    def played_columns(self, prompts: Columns) -> tuple[Columns, Columns]:
         """The columns of turns and of episodes.
 
         Raises:
@@ -89,7 +94,7 @@ class Plays(Component):
         chat = self._talks(prompts)
         if self.system is not None and not chat:
             raise ValueError("system needs a conversation, but the tasks are texts and chat is off. Write it into template")
-        return turn_columns(prompts, chat, ids), episode_columns(prompts, chat)
+        return turn_columns(prompts, chat, self.keeps_ids), episode_columns(prompts, chat)
 
     def _talks(self, prompts: Columns) -> bool:
         return self.chat or "messages" in prompts
@@ -163,6 +168,12 @@ class Plays(Component):
                 f"{step.step}: the environment broke in {broken:,} of {episodes:,} episodes, above max_error_rate "
                 f"{self.max_error_rate:g}; the commonest problem, {errors[most]:,} times: {most}. They are no lost games",
             )
+
+
+def broken_in(episodes: pa.Table) -> list[str]:
+    """The problems of the episodes whose environment broke."""
+    said = zip(episodes["verdict"].to_pylist(), episodes["detail"].to_pylist(), strict=True)
+    return [detail for verdict, detail in said if verdict == ERROR]
 
 
 def _environments(step: Workspace) -> dict[str, str]:
