@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 WALL, FREE, PLAYER, GOAL = "#", ".", "A", "G"
-WALLS = 0.15
+WALLS = 0.1
 """The share of cells that are drawn as walls."""
 SIDE = 8
 """Rows and columns; more where the way would not fit."""
