@@ -11,6 +11,7 @@ from lineal import __version__
 from lineal.cli import (
     accepting,
     checking,
+    components,
     labelling,
     look,
     merging,
@@ -41,7 +42,8 @@ def lineal(context: click.Context, project: Path) -> None:
 
 
 for _command in (
-    planning.plan, planning.status, merging.resolve, running.run, running.step, labelling.label, running.sync, pruning.prune,
+    components.components, planning.plan, planning.status, merging.resolve,
+    running.run, running.step, labelling.label, running.sync, pruning.prune,
     checking.check, trying.try_, accepting.accept, running.ui,
     look.show, look.trace, look.taint, retracting.retract, look.report, prove.contamination, prove.diff, prove.round_,
     sharing.init, sharing.export, sharing.openlineage,

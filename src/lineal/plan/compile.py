@@ -18,8 +18,6 @@ from lineal.recipe.pipeline import NODE_KEYS, STOP, Node, Part, Pipeline, Sectio
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
 
-EXAMPLES = "docs/components.md"
-"""The page that shows one correct node of every component."""
 VALUE_ROLES = frozenset({Role.CONTROLLER, Role.EVALUATOR})
 """Roles whose artifacts hold values that a setting may take: `previous.tuned.temperature`."""
 
@@ -148,7 +146,7 @@ class Compiler:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
             path = self.pipeline.path_of(node, first)[:-1]
             refused = declaration_error(document, path, error, cls, NODE_KEYS)
-            shown = f" ({EXAMPLES} shows a correct {node.use})" if node.use in BUILT_IN else ""
+            shown = f" (`lineal components {node.use}` shows a correct one)" if node.use in BUILT_IN else ""
             raise DeclarationError(f"{refused}{shown}") from error
         except ValueError as error:
             raise document.error(self.pipeline.path_of(node, "use")[:-1], str(error)) from error

@@ -59,7 +59,7 @@ class Framing(Component):
             conversation it is the last user turn.
         examples: worked examples before the prompt; turns of the conversation, or text where there is none.
         chat: whether prompts pass through the tokenizer's chat template.
-        stop: texts that end a completion besides the end token, see `Stop`.
+        stop: texts that end a completion besides the end token.
     """
 
     system: SystemText = None

@@ -34,7 +34,12 @@ REDUCTIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 
 class StepReading(Strict):
-    """How a completion's steps are told apart, and what their scores together say of it; settings of `ProcessReward`."""
+    """How a completion's steps are told apart, and what their scores together say of it; settings of `ProcessReward`.
+
+    Attributes:
+        separator: what ends a step, as in the training of the model.
+        by: the completion's score: that of its worst step ('min'), its last one, the 'product' or the 'mean' of all.
+    """
 
     separator: Separator = LINE_BREAK
     by: By = "min"

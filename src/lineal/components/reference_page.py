@@ -1,0 +1,53 @@
+"""docs/components.md, written from the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lineal.components.reference import ROLES, Description, Setting
+
+HEAD = """\
+# Components
+
+What stands in `use:`, by role: one correct node of each, the columns that this node needs and adds, and every setting. References
+are written as in [the language](language.md#references). `lineal components NAME` shows the same, also of components that other
+packages add. This page is written by `lineal components --markdown > docs/components.md`.
+"""
+
+
+def page(found: Iterable[Description]) -> str:
+    """The whole page."""
+    known = list(found)
+    by_heading = {heading: [one for one in known if one.role is role] for role, heading in ROLES.items()}
+    index = [f"- {heading}: {', '.join(f'[{one.name}](#{one.name})' for one in there)}" for heading, there in by_heading.items()]
+    parts = [f"## {heading}\n\n" + "\n".join(map(_section, there)) for heading, there in by_heading.items()]
+    return "\n".join([HEAD, *index, "", *parts])
+
+
+def _section(one: Description) -> str:
+    return "\n".join([f"### {one.name}\n", *(f"{text}\n" for text in one.summary), *_example(one), *_table(one.settings), ""])
+
+
+def _example(one: Description) -> Iterator[str]:
+    if one.example:
+        yield f"```yaml\n{one.example}\n```\n"
+    needs = [f"in `{field}`: {_names(columns)}" for field, columns in one.needs.items()]
+    if needs:
+        yield f"Needs {'; '.join(needs)}.\n"
+    if one.adds:
+        yield f"Adds {_names(one.adds)}.\n"
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
+
+
+def _table(settings: Iterable[Setting]) -> Iterator[str]:
+    yield "| setting | value | default | meaning |"
+    yield "|---|---|---|---|"
+    for one in settings:
+        yield "| " + " | ".join(_cell(text) for text in (f"`{one.name}`", one.value, one.default, one.meaning)) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
