@@ -59,7 +59,7 @@ def made(root: Path, name: str) -> Plan:
     return plan
 
 
-HOLDS_WHAT_A_MODEL_WROTE = {"self_correction"}
+HOLDS_WHAT_A_MODEL_WROTE = {"self_correction", "mcts_dpo"}
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything."""
 
 

@@ -1,6 +1,6 @@
 """Every shipped pipeline runs two tiny rounds for real: a real small model samples and trains.
 
-The methods of preferences, of roles and of online training run in files of their own, so that workers share the work.
+The methods of preferences, of roles, of online training and of search run in files of their own, so that workers share the work.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from .pipelines_project import PIPELINES, check_two_rounds, made
 from .test_online_methods import ONLINE
 from .test_preference_methods import PREFERENCES
 from .test_role_methods import ROLES
+from .test_search_methods import SEARCHES
 
-FILTERED = sorted({*PIPELINES} - {*PREFERENCES} - {*ROLES} - {*ONLINE})
+FILTERED = sorted({*PIPELINES} - {*PREFERENCES} - {*ROLES} - {*ONLINE} - {*SEARCHES})
 RUN_PROGRAMS = {"codeit"}
 """Pipelines that need a sandbox."""
 
 
 def test_pipelines_are_all_found():
-    assert {*PREFERENCES, *ROLES, *ONLINE} < {*PIPELINES}
+    assert {*PREFERENCES, *ROLES, *ONLINE, *SEARCHES} < {*PIPELINES}
 
 
 @pytest.mark.model
