@@ -38,6 +38,33 @@ def test_document_python_tag_is_refused():
         parse_document("a: !!python/object/apply:os.system ['true']", "x.yaml")
 
 
+MERGED = """\
+a: &a {use: sft, steps: 2, lr: 1}
+b: &b
+  lr: 3
+  rows: kept
+c: {steps: 5, <<: *a}
+d:
+  <<: [*b, *a]
+  steps: 7
+"""
+
+
+def test_document_merge_keys_are_filled_in_as_dvc_does():
+    document = parse_document(MERGED, "x.yaml")
+    assert document.value["c"] == {"use": "sft", "steps": 5, "lr": 1}
+    assert document.value["d"] == {"use": "sft", "steps": 7, "lr": 3, "rows": "kept"}
+    assert document.value == loads_yaml(MERGED)
+    assert (document.lines["d", "steps"], document.lines["d", "rows"], document.lines["c", "use"]) == (8, 4, 1)
+    assert parse_document("'<<': 1", "x").value == {"<<": 1}
+
+
+@pytest.mark.parametrize("value", ["1", "[1]", "&a [b]"])
+def test_document_merge_key_of_no_mapping_is_told(value):
+    with pytest.raises(DeclarationError, match="x.yaml:2: '<<' takes keys and values from elsewhere"):
+        parse_document(f"a:\n  <<: {value}", "x.yaml")
+
+
 def test_document_anchors_are_plain_values():
     assert parse_document("a: &x [1]\nb: *x", "x").value == {"a": [1], "b": [1]}
 

@@ -91,7 +91,9 @@ def look_for_contamination(plan: Plan, steps: Sequence[Step], n: int | None = No
     chosen = [(step, output) for step in steps for output in _looked_at(plan, step)]
     if not chosen:
         named = ", ".join(step.key for step in steps[:3]) + (", ..." if len(steps) > 3 else "")
-        raise UsageError(f"{named}: no generated rows and no rows to train on are made here. See what is there: lineal status")
+        raise UsageError(
+            f"{named or 'no step'}: no generated rows and no rows to train on are made here. See what is there: lineal status"
+        )
     held_out = {pipeline: held_out_prompts(plan, pipeline, n) for pipeline in dict.fromkeys(step.pipeline for step, _ in chosen)}
     evaluations = Counter(prompt.key for found in held_out.values() for prompt in found.prompts)
     artifacts = tuple(_in_output(plan, step, output, held_out[step.pipeline]) for step, output in chosen)

@@ -159,6 +159,7 @@ def report(directory: Path, output: Path | None, rev: str | None) -> None:
     """Write one self-contained HTML page about the active pipelines."""
     from lineal.audit.catalog import read_catalog
     from lineal.audit.report import write_report
+    from lineal.errors import UsageError
     from lineal.recipe.project import find_root
 
     project = opened_project(directory, rev)
@@ -166,6 +167,8 @@ def report(directory: Path, output: Path | None, rev: str | None) -> None:
     path = output or find_root(directory) / "reports" / (f"{looked_at[0][:12]}.html" if rev and looked_at else "index.html")
     warn_of_missing(project, read_catalog(project), rev)
     with plan_to_look_at(project) as plan:
+        if not plan.steps:
+            raise UsageError("no pipeline is active, so there is nothing to report. Name one in params.yaml: active: [NAME]")
         write_report(plan, path, looked_at)
         click.echo(str(path))
 

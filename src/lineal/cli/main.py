@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -52,6 +55,37 @@ for _command in (
     lineal.add_command(_command)
 
 
+_ROOM = "Make room, then run again: what is finished is kept"
+_FIXES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "Raise the limit of this process (ulimit -f), then run again: what is finished is kept",
+    errno.EACCES: "Several users of a project need one group, directories that keep it (chmod g+s), and umask 002",
+    errno.EPERM: "Several users of a project need one group, directories that keep it (chmod g+s), and umask 002",
+    errno.EROFS: "It lies on a file system that cannot be written",
+}
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised for: Dagster wraps what its database says."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _problem_of_machine(error: BaseException) -> str:
+    """What the operating system or Dagster's database refused: a full disk, somebody else's file; empty for other errors."""
+    database = getattr(sys.modules.get("sqlalchemy.exc"), "DBAPIError", None)
+    if database is not None and isinstance(error, database):
+        return f"Dagster's database says: {error.orig}. {_ROOM}; if it lies elsewhere, see that it is up"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return ""
+    where = f"{error.filename}: " if error.filename else ""
+    fix = _FIXES.get(error.errno or 0, "")
+    return f"{where}{error.strerror}" + (f". {fix}" if fix else "")
+
+
 def run_command(arguments: list[str] | None = None) -> int:
     """Runs one command line; errors go to stderr.
 
@@ -78,4 +112,10 @@ def run_command(arguments: list[str] | None = None) -> int:
         if "DVC_STAGE" not in os.environ:  # else `lineal run` or `dvc repro` says it
             click.echo("interrupted: what is finished is kept; the same command goes on from there", err=True)
         return INTERRUPTED
+    except Exception as error:
+        problem = next(filter(None, map(_problem_of_machine, _chain(error))), None)
+        if problem is None:
+            raise
+        click.echo(f"error: {problem}", err=True)
+        return 1
     return 0

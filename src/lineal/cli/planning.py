@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lineal.plan import Plan
 
 
+NO_PIPELINE = "no pipeline: params.yaml has none active"
+
+
 @click.command()
 @click.option("--pipeline", "pipelines", multiple=True, help="A pipeline to plan, active or not; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -49,10 +52,10 @@ def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool
         ]  # fmt: skip
         click.echo(json.dumps({"steps": steps}, indent=2))
     else:
-        width = max(len(key) for key in made.steps)
+        width = max(map(len, made.steps), default=0)
         for step in made.steps.values():
             click.echo(f"{step.key:<{width}}  {step.component.use:<14} <- {', '.join(step.all_inputs()) or 'nothing'}")
-        click.echo(f"{len(made.steps)} steps in {', '.join(made.pipelines)}")
+        click.echo(f"{len(made.steps)} steps in {', '.join(made.pipelines) or NO_PIPELINE}")
 
 
 @click.command()
@@ -85,7 +88,7 @@ def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> int:
         fields = [{"key": e.key, "state": str(e.state), "reasons": list(e.reasons), "act": str(e.act)} for e in found]
         click.echo(json.dumps(fields, indent=2))
         return unfinished
-    width = max(len(entry.key) for entry in found)
+    width = max((len(entry.key) for entry in found), default=0)
     colours = {State.DONE: "green", State.RECORDED: "cyan", State.STALE: "yellow", State.MISSING: "red"}
     told = Counter(reason for entry in found if entry.state is State.DONE for reason in entry.reasons)
     notes = {reason: f"[{number}]" for number, reason in enumerate((one for one in told if told[one] > 1), start=1)}

@@ -69,7 +69,7 @@ def plan_to_look_at(project: Project) -> Iterator[Plan]:
     from lineal.plan import plan_what_can_be
 
     plan, refused = plan_what_can_be(project)
-    if plan.pipelines:
+    if plan.pipelines or not refused:
         yield plan
     if refused:
         raise DeclarationError("\n".join(_left_out(project, name, error) for name, error in refused.items()))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from lineal.data.modes import umask
 from lineal.errors import UsageError
 
 
@@ -50,15 +50,9 @@ def new_directory(target: Path, last: str) -> Iterator[Path]:
 
 def _put(building: Path, target: Path, last: str) -> None:
     if not target.exists():
-        building.chmod(0o777 & ~_umask())
+        building.chmod(0o777 & ~umask())
         building.rename(target)
         return
     require_room(target)
     for path in sorted(building.iterdir(), key=lambda path: path.name == last):
         path.rename(target / path.name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

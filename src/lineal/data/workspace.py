@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.data.manifest import Manifest, content_digest, list_files
+from lineal.data.modes import open_to_group
 from lineal.data.progress import Progress, progress_of
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.data.shards import Shards, sync_file
@@ -201,6 +202,7 @@ class Workspace:
         """Writes a drafted manifest into its output and renames the output into place."""
         source = self.directory(manifest.output)
         manifest.write(source)
+        open_to_group(source)
         sync_directory(source)
         replace_directory(source, target)
 

@@ -14,6 +14,8 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
+from lineal.data.modes import open_to_group
+
 LOCK = ".databases.lock"
 UNFINISHED = ".databases"
 DIRECTORIES = ("history", "schedules")
@@ -31,6 +33,7 @@ def make_databases(home: Path) -> None:
             made.mkdir()
             (made / "dagster.yaml").touch()  # without one, Dagster warns
             dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(made))).dispose()
+            open_to_group(made)  # SQLite keeps files from the group, whatever the umask
             for name in DIRECTORIES:
                 if not (home / name).exists():
                     (made / name).rename(home / name)

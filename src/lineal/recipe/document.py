@@ -211,8 +211,14 @@ def _scalar_of(loader: Any, node: yaml.Node, name: str) -> Any:
 
 
 def _mapping_of(loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        if _is_merge(key_node):
+            merged = {**_merged_of(loader, value_node, path, lines, name), **merged}
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
+        if _is_merge(key_node):
+            continue
         line = key_node.start_mark.line + 1
         key = _scalar_of(loader, key_node, name) if isinstance(key_node, yaml.ScalarNode) else None
         if not isinstance(key, str):
@@ -222,7 +228,22 @@ def _mapping_of(loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[
             raise DeclarationError(f"{name}:{line}: {key!r} stands twice (first at line {first}); delete one")
         lines[(*path, key)] = line
         mapping[key] = _value_of(loader, value_node, (*path, key), lines, name)
-    return mapping
+    return {**merged, **mapping}
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.value == "<<" and not key.style
+
+
+def _merged_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
+    """What a merge key (`<<: *name`, or a list of them) brings; of several the first goes before."""
+    found: dict[str, Any] = {}
+    for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        if not isinstance(one, yaml.MappingNode):
+            line = one.start_mark.line + 1
+            raise DeclarationError(f"{name}:{line}: '<<' takes keys and values from elsewhere: <<: *name, or <<: [*a, *b]")
+        found = {**_value_of(loader, one, path, lines, name), **found}
+    return found
 
 
 def _keys_of(document: Document, path: KeyPath, location: tuple[str | int, ...]) -> KeyPath:
