@@ -211,12 +211,47 @@ def test_accuracy_held_says_what_it_cannot_compare(made):
     assert found.passed and "cannot be compared: only one of toy/round_01/evaluation and this one has 'accuracy'" in found.message
 
 
+def completions(root, number, words):
+    """Lets a made round's samples be these words in turn."""
+    path = root / f"artifacts/toy/round_0{number}/generated/part-00000.parquet"
+    table = pq.read_table(path)
+    texts = pa.array([words[place % len(words)] for place in range(table.num_rows)], table.schema.field("completion").type)
+    pq.write_table(table.set_column(table.column_names.index("completion"), "completion", texts), path)
+
+
 def test_diversity_held_warns_of_a_loss_that_is_more_than_noise(made):
     assert checked(made, "toy/round_02/generated", "diversity_held").passed
-    for number, word in ((1, "word {}"), (2, "same")):
-        path = made / f"artifacts/toy/round_0{number}/generated/part-00000.parquet"
-        table = pq.read_table(path)
-        texts = pa.array([word.format(place) for place in range(table.num_rows)], table.schema.field("completion").type)
-        pq.write_table(table.set_column(table.column_names.index("completion"), "completion", texts), path)
+    completions(made, 1, [f"word {place}" for place in range(48)])
+    completions(made, 2, ["same"])
     found = checked(made, "toy/round_02/generated", "diversity_held")
     assert not found.passed and "more than noise" in found.message and found.values["now"] == 0.5
+
+
+@pytest.fixture
+def three_rounds(made):
+    edit(made / "params.yaml", "rounds: 2", "rounds: 3")
+    plan = plan_of(made)
+    for step in plan.steps.values():
+        if step.round == 3:
+            run_step(plan, step.key)
+    return made
+
+
+def test_small_falls_of_the_accuracy_add_up_since_the_first_round(three_rounds):
+    for number, solved in ((1, 34), (2, 28), (3, 23)):
+        evaluation(three_rounds, number, range(solved))
+    found = checked(three_rounds, "toy/round_03/evaluation", "accuracy_held")
+    before, first = found.message.split("; toy/")
+    assert "0.7 -> 0.575 since toy/round_02/evaluation" in before and "within noise" in before
+    assert "0.85 -> 0.575 since toy/round_01/evaluation" in first and "more than noise" in first
+    assert not found.passed and (found.values["before"], found.values["now"]) == (34 / 40, 23 / 40)
+
+
+def test_small_falls_of_the_diversity_add_up_since_the_first_round(three_rounds):
+    for number, alike in ((1, 0), (2, 24), (3, 44)):  # of 48 samples, two of each prompt
+        completions(three_rounds, number, [f"word {place // 2 if place < alike else place}" for place in range(48)])
+    assert checked(three_rounds, "toy/round_02/generated", "diversity_held").passed
+    found = checked(three_rounds, "toy/round_03/generated", "diversity_held")
+    before, first = found.message.split("; toy/")
+    assert "since toy/round_02/generated" in before and "within noise" in before
+    assert "since toy/round_01/generated" in first and "more than noise" in first and not found.passed

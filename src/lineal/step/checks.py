@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lineal.components.base import Role
@@ -30,8 +29,8 @@ BLOCKING = {
     "no_test_prompt_in_training": "no prompt of an evaluation set, and no 13 of its words in a row, is in rows to train on",
 }
 WARNING = {
-    "accuracy_held": "the evaluation's headline is not worse than the previous round's by more than noise",
-    "diversity_held": "distinct completions per sample are not down by more than a quarter, and noise, on the previous round",
+    "accuracy_held": "the evaluation's headline is not worse than the previous or the first round's by more than noise",
+    "diversity_held": "distinct completions per sample are not down by over a quarter, and noise, on the previous or first round",
     "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
 }
 SERIOUS = {
@@ -191,17 +190,32 @@ def _predecessor(plan: Plan, step: Step) -> Step | None:
     return plan.steps.get(f"{step.pipeline}/{group}/{step.label}")
 
 
-def _previous_artifact(plan: Plan, step: Step) -> Artifact | None:
+def _earlier_artifacts(plan: Plan, step: Step) -> list[Artifact]:
+    """The same node's of the previous round and of the first, as far as they are here: small falls add up to a large one."""
     before = _predecessor(plan, step)
-    directory = plan.project.directory(before.key) if before else Path()
-    return open_artifact(before.key, directory) if before and (directory / MANIFEST).exists() else None
+    first = next((one for one in _all_rounds(plan, step) if one.key != step.key), None)
+    keys = dict.fromkeys(one.key for one in (before, first) if one is not None)
+    places = [(key, plan.project.directory(key)) for key in keys]
+    return [open_artifact(key, place) for key, place in places if (place / MANIFEST).exists()]
+
+
+def _all_rounds(plan: Plan, step: Step) -> Iterator[Step]:
+    """The same node from the start to the step's round."""
+    for group in ("start", *(f"round_{number:02d}" for number in range(1, step.round + 1))):
+        found = plan.steps.get(f"{step.pipeline}/{group}/{step.label}")
+        if found is not None:
+            yield found
 
 
 def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
+    name, earlier = "accuracy_held", _earlier_artifacts(plan, step)
+    if not earlier:
+        return CheckResult(name, True, f"{step.key}: no earlier round's evaluation is here to compare with", {})
+    return _all_held(name, [_not_worse(step, artifact, before) for before in earlier])
+
+
+def _not_worse(step: Step, artifact: Artifact, earlier: Artifact) -> CheckResult:
     name, headline = "accuracy_held", step.component.headline
-    earlier = _previous_artifact(plan, step)
-    if earlier is None:
-        return CheckResult(name, True, f"{step.key}: the previous round's evaluation is not here to compare with", {})
     before, now = read_evaluation(earlier.directory), read_evaluation(artifact.directory)
     found = compare(before, now)
     if found is None:
@@ -209,8 +223,14 @@ def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
         return CheckResult(name, True, f"{step.key}: {why}", {})
     worse = found.fell if step.component.higher_is_better else found.rose
     old, new = before.numbers[headline], now.numbers[headline]
-    message = f"{step.key}: {headline} {old:.4g} -> {new:.4g}, {_difference(found)}"
+    message = f"{step.key}: {headline} {old:.4g} -> {new:.4g} since {earlier.key}, {_difference(found)}"
     return CheckResult(name, not worse, message, {"headline": headline, "before": old, "now": new, **_numbers(found)})
+
+
+def _all_held(name: str, found: list[CheckResult]) -> CheckResult:
+    """One result for several comparisons; its values are those of the first that failed, if any did."""
+    told = next((one for one in found if not one.passed), found[0])
+    return CheckResult(name, told.passed, "; ".join(one.message for one in found), told.values)
 
 
 def _difference(found: Comparison) -> str:
@@ -227,20 +247,25 @@ def _numbers(found: Comparison) -> dict[str, float]:
 
 
 def _diversity_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    before = _previous_artifact(plan, step)
-    if before is None:
-        return CheckResult("diversity_held", True, f"{step.key}: no previous round to compare with", {})
+    name, earlier = "diversity_held", _earlier_artifacts(plan, step)
+    if not earlier:
+        return CheckResult(name, True, f"{step.key}: no earlier round to compare with", {})
+    return _all_held(name, [_still_diverse(step, artifact, before) for before in earlier])
+
+
+def _still_diverse(step: Step, artifact: Artifact, before: Artifact) -> CheckResult:
+    name = "diversity_held"
     old, new, least = _distinct_shares(before), _distinct_shares(artifact), 1 - DIVERSITY_FALL
     if old is None or new is None:
-        return CheckResult("diversity_held", True, f"{step.key}: no samples to compare with the previous round's", {})
+        return CheckResult(name, True, f"{step.key}: no samples to compare with those of {before.key}", {})
     earlier, now = (dict(zip(names, figure.by_prompt, strict=True)) for names, figure in (old, new))
     share, found = old[1].estimate, compared(earlier, now, least)
     if found is None:
         lowered = Estimate(least * share.value, least * share.low, least * share.high)
         found = unpaired(lowered, new[1].estimate)
-    message = f"{step.key}: distinct completions per sample {share.value:.3f} -> {new[1].value:.3f}; to {least:g} of before: "
+    changed = f"distinct completions per sample {share.value:.3f} -> {new[1].value:.3f} since {before.key}"
     values = {"before": share.value, "now": new[1].value, **_numbers(found)}
-    return CheckResult("diversity_held", not found.fell, message + _difference(found), values)
+    return CheckResult(name, not found.fell, f"{step.key}: {changed}; to {least:g} of before: {_difference(found)}", values)
 
 
 def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure] | None:
