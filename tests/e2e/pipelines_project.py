@@ -34,6 +34,7 @@ TINY = (
     (r"steps: (300|400|600|800|1000)", "steps: 160"),
     (r"steps: (12|30|40|50|60|100)\b", "steps: 3"),
     (r"slices: \[2, 3\], size: \d+", "slices: [2, 3], size: 24"),
+    (r"level: \[4, 8\], size: \d+", "level: [1, 3], size: 24"),
     (r"size: 100", "size: 24"),
     (r"count: 160", "count: 12"),
 )
@@ -59,8 +60,8 @@ def made(root: Path, name: str) -> Plan:
     return plan
 
 
-HOLDS_WHAT_A_MODEL_WROTE = {"self_correction", "mcts_dpo"}
-"""Methods whose prompts hold a model's own text, which an untaught model may fill with anything."""
+HOLDS_OTHER_TEXT = {"self_correction", "mcts_dpo", "play", "control_play"}
+"""Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
 
 
 def check_two_rounds(plan: Plan) -> None:
@@ -70,7 +71,7 @@ def check_two_rounds(plan: Plan) -> None:
             assert (plan.project.directory(key) / "manifest.json").exists()
     trained = [step for step in plan.steps.values() if step.component.role is Role.TRAINER and step.round == 2]
     assert trained, "two rounds end in a second checkpoint"
-    for step in (step for step in trained if step.pipeline not in HOLDS_WHAT_A_MODEL_WROTE):
+    for step in (step for step in trained if step.pipeline not in HOLDS_OTHER_TEXT):
         for key in (*step.inputs.get("rows", ()), *step.inputs.get("prompts", ())):
             for path in plan.project.directory(key).glob("*.parquet"):
                 assert not [prompt for prompt in pq.read_table(path)["prompt"].to_pylist() if prompt.count("=") != 1]

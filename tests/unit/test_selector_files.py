@@ -37,7 +37,8 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         parents=lambda p, i: ["further-a", "second"], asked=lambda p, i: f"+{p}:{i}",
         entry=lambda p, i: '{"options": ["a", "b"], "correct": 1}', task=lambda p, i: "talk", logprob=lambda p, i: -1.0,
         advantage=lambda p, i: 0.5, chosen=lambda p, i: p, rejected=lambda p, i: str(i), step_index=lambda p, i: 0,
-        prefix=lambda p, i: "", terminal=lambda p, i: True, value=lambda p, i: i / 4,
+        prefix=lambda p, i: "", terminal=lambda p, i: True, value=lambda p, i: i / 4, turns=lambda p, i: 1,
+        episode_id=lambda p, i: f"further-{p}",
     )  # fmt: skip
     further = samples(
         {"a": "p", "z": "p"},
