@@ -23,6 +23,7 @@ from lineal.cli import (
     pruning,
     retracting,
     running,
+    schema,
     sharing,
     trying,
 )
@@ -45,7 +46,7 @@ def lineal(context: click.Context, project: Path) -> None:
 
 
 for _command in (
-    components.components, planning.plan, planning.status, merging.resolve,
+    components.components, schema.schema, planning.plan, planning.status, merging.resolve,
     running.run, running.step, labelling.label, running.sync, pruning.prune,
     checking.check, trying.try_, accepting.accept, running.ui,
     look.show, look.trace, look.taint, retracting.retract, look.report, prove.contamination, prove.diff, prove.round_,

@@ -102,9 +102,9 @@ def describe(name: str, registry: Registry, surroundings: Surroundings) -> Descr
         KeyError: there is no such component; the message says which is meant.
     """
     cls, example = registry.find(name), examples().get(name, "")
-    settings = tuple(_with_meaning_of_another(one, registry) for one in _settings(cls, _meanings(cls)))
+    settings = tuple(_with_meaning_of_another(one, registry) for one in _settings(cls, meanings_of(cls)))
     needs, adds = _columns(cls, example, surroundings)
-    return Description(name, cls.role, _paragraphs(cls), settings, example, needs, adds)
+    return Description(name, cls.role, paragraphs_of(cls), settings, example, needs, adds)
 
 
 def examples() -> dict[str, str]:
@@ -117,13 +117,13 @@ def examples() -> dict[str, str]:
 # -- docstrings ---------------------------------------------------------------------------------------------------------
 
 
-def _paragraphs(cls: type) -> tuple[str, ...]:
-    """Of the docstring; a list keeps its lines."""
+def paragraphs_of(cls: type) -> tuple[str, ...]:
+    """Those of a class's docstring, without the settings; a list keeps its lines."""
     told = re.split(r"\n\s*\n", inspect.cleandoc(cls.__doc__ or ""))
     return tuple(text if "\n- " in f"\n{text}" else " ".join(text.split()) for text in told if not text.startswith("Attributes:"))
 
 
-def _meanings(cls: type) -> dict[str, str]:
+def meanings_of(cls: type) -> dict[str, str]:
     """What the class, or the nearest of its bases that says more than where to look, says about each setting."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
@@ -148,7 +148,7 @@ def _with_meaning_of_another(setting: Setting, registry: Registry) -> Setting:
     other = _AS_FOR.match(setting.meaning)
     if other is None:
         return setting
-    meaning = _meanings(registry.find(other[1])).get(setting.name, "")
+    meaning = meanings_of(registry.find(other[1])).get(setting.name, "")
     rest = setting.meaning[other.end() :].lstrip(".; ")
     return Setting(setting.name, setting.value, setting.default, f"{meaning} {rest[:1].upper()}{rest[1:]}".strip())
 
@@ -164,7 +164,7 @@ def _settings(model: type[BaseModel], meanings: Mapping[str, str], place: str = 
             continue
         yield Setting(f"{place}{name}", _in_words(info.annotation, info.metadata), _default(info), meanings.get(name, ""))
         for inner in _models_in(info.annotation):
-            yield from _settings(inner, _meanings(inner), f"{place}{name}.")
+            yield from _settings(inner, meanings_of(inner), f"{place}{name}.")
 
 
 def _default(info: FieldInfo) -> str:
