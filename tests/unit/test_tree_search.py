@@ -47,6 +47,15 @@ def test_beam_keeps_the_best_of_each_depth() -> None:
     assert searched(Beam(1), lambda text: worth.get(text, 0.1))[1] == [[""], ["a"], ["aa"]], "greedy, though ba is better"
 
 
+def test_what_has_no_score_is_worse_than_any() -> None:
+    tree = Tree("p")
+    first = [_child(tree.root, letter, lambda text: -5.0) for letter in "ab"]
+    first[0].score, first[0].open = None, False
+    tree.add([tree.root], first)
+    assert [[node.text for node in policy.ask(tree)] for policy in (Beam(1), BestFirst(1))] == [["b"], ["b"]]
+    assert (tree.root.visits, tree.root.value) == (1, -5.0)
+
+
 def test_beam_keeps_the_place_of_what_has_ended() -> None:
     tree = Tree("p")
     first = [_child(tree.root, letter, lambda text: {"a": 0.9, "b": 0.8, "c": 0.7}[text]) for letter in "abc"]

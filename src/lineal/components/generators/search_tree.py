@@ -103,7 +103,7 @@ class Tree:
     def best(self) -> Node | None:
         """The terminal node with the highest score, the first of several; None where the search came to no end."""
         ended = [node for node in self.nodes if node.terminal and node.score is not None]
-        return max(ended, key=lambda node: node.score or 0.0, default=None)
+        return max(ended, key=_worth, default=None)
 
 
 class Policy(Protocol):
@@ -114,9 +114,14 @@ class Policy(Protocol):
         ...
 
 
+def _worth(node: Node) -> float:
+    """A node's score; one without is worse than any."""
+    return -math.inf if node.score is None else node.score
+
+
 def _best(nodes: Sequence[Node], count: int) -> list[Node]:
     """The best-scored nodes, of equal ones the first."""
-    return sorted(nodes, key=lambda node: -(node.score or 0.0))[:count]
+    return sorted(nodes, key=_worth, reverse=True)[:count]
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,6 @@ class Waves:
         node.index, node.spent, node.terminal = index, drawn.tokens, whole and not goes_on
         node.drawn = {"tokens": drawn.tokens, "logprob": drawn.logprob, "finish_reason": drawn.finish_reason, "seed": seed}
         node.open = whole and goes_on and node.depth < self._settings.max_steps
-        node.score = None if whole else 0.0
         return node
 
     # -- judging
@@ -129,9 +128,14 @@ class Waves:
             node.verdict, node.detail = verdict, detail
 
     def _score(self, found: Sequence[Node]) -> None:
-        """Says how good each node is that was not cut off; one that nothing can be said of is not gone on from."""
-        whole, scorer = [node for node in found if node.score is None], self._settings.scorer
+        """Says how good each node is that was not cut off; one that nothing can be said of is not gone on from.
+
+        What was cut off is wrong to a verifier, and nothing to a scorer.
+        """
+        whole, scorer = [node for node in found if node.drawn["finish_reason"] == "stop"], self._settings.scorer
         if scorer is None:
+            for node in found:
+                node.score = 0.0
             self._roll_out(whole)
         else:
             told = self._told(scorer, whole, [node.text for node in whole], ["stop"] * len(whole), ("score",))

@@ -38,8 +38,8 @@ class TreeSearch(HoldsVerifier):
 
     A step ends with the separator, or with the completion. `score` is how good a node is by itself, `value` the mean score in
     its subtree of `visits` nodes, `prior` the share of its parent's draws that gave this step. The search's answer is the
-    terminal node with the highest score; it and the way to it are `best`. A step that is cut at `max_tokens` has score 0 and
-    is not gone on from.
+    terminal node with the highest score; it and the way to it are `best`. A step that is cut at `max_tokens` is not gone on
+    from; its score is 0 by rollouts, and null by a scorer.
 
     Attributes:
         model: the checkpoint that writes steps.
