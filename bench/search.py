@@ -3,8 +3,9 @@
     python bench/search.py [--project DIR] [--write]
 
 A scratch project (or the one in DIR, as far as it is made) trains a small decoder on solutions drawn at random, values steps by
-Monte Carlo, trains a process reward model on them with each of three seeds, and searches 200 held-out prompts. A method that gets
-more tokens than a search has an advantage, not the search: best-of-n and majority are given the next larger number of samples.
+Monte Carlo, trains a process reward model on them, and searches 200 held-out prompts with three seeds. Best-of-n and majority get
+the next larger number of samples, so that they have at least as many tokens as the search. `oracle` is the search `wide` with the
+truth in the model's place: what a perfect model of values would be worth.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from lineal.components.evaluators.pass_at_k import pass_at_k
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
 PIPELINES = ("search", "search__seed_1", "search__seed_2")
-TREES = ("narrow", "wide", "best_first", "uct")
+TREES = ("narrow", "wide", "best_first", "oracle")
 PARAMS = """\
 seeds: [0, 1, 2]
 active: [countdown, labels, search]
@@ -171,30 +172,37 @@ def auc(scores: Sequence[float], truths: Sequence[bool]) -> float:
 
 
 def labels(directory: Path) -> dict[str, Any]:
-    """How the labels, and what was learnt from them, agree with the truth, on steps after which something follows."""
-    names = ("prompt_id", "prefix", "completion", "terminal", "value", "verdict")
-    rows = [row for row in rows_of(directory, "labels/round_01/truth", names) if not row["terminal"]]
-    learnt = []
-    for pipeline in PIPELINES:
-        names = ("prompt_id", "prefix", "completion", "terminal", "score", "truth_verdict")
-        steps = {
-            (row["prompt_id"], row["prefix"] + row["completion"]): row
-            for row in rows_of(directory, f"{pipeline}/round_01/truth", names)
-            if not row["terminal"]
-        }.values()
-        right = [row["truth_verdict"] == "pass" for row in steps]
-        learnt.append(round(auc([row["score"] for row in steps], right), 4))
-    return {
-        "monte carlo": round(auc([row["value"] for row in rows], [row["verdict"] == "pass" for row in rows]), 4),
-        "steps": len(rows), "solvable": round(fmean(row["verdict"] == "pass" for row in rows), 4), "process reward": learnt,
-    }  # fmt: skip
+    """How the labels, and what was learnt from them, agree with the truth: by step, each different beginning once."""
+    names = ("prompt_id", "prefix", "completion", "step_index", "terminal")
+    marked = rows_of(directory, "labels/round_01/truth", (*names, "value", "verdict"))
+    learnt = [
+        row
+        for pipeline in PIPELINES
+        for row in rows_of(directory, f"{pipeline}/round_01/truth", (*names, "score", "truth_verdict"))
+    ]
+    return {"monte carlo": agreement(marked, "value", "verdict"), "process reward": agreement(learnt, "score", "truth_verdict")}
 
 
-def curve(directory: Path, most: int = 40) -> dict[str, Any]:
+def agreement(rows: Rows, score: str, verdict: str) -> dict[str, Any]:
+    """AUC, number and share of good ones: of the steps that something follows, together and by their place, and of last ones."""
+    different = list({(row["prompt_id"], row["prefix"] + row["completion"]): row for row in rows}.values())
+    parts = {
+        "followed": [row for row in different if not row["terminal"]],
+        **{f"step {place + 1}": [r for r in different if not r["terminal"] and r["step_index"] == place] for place in (0, 1)},
+        "last": [row for row in different if row["terminal"]],
+    }
+    return {name: _agreement([row[score] for row in own], [row[verdict] == "pass" for row in own]) for name, own in parts.items()}
+
+
+def _agreement(scores: Sequence[float], truths: Sequence[bool]) -> dict[str, Any]:
+    return {"auc": round(auc(scores, truths), 4), "count": len(truths), "good": round(fmean(truths), 4)}
+
+
+def curve(directory: Path, most: int = 24) -> dict[str, Any]:
     """What sampling comes to at each number of samples: tokens, and the mean over prompts and seeds."""
     found: dict[str, list[Any]] = {"tokens": [], "best of n": [], "majority": [], "any of n": []}
     drawn = [sampling(directory, pipeline) for pipeline in PIPELINES]
-    for k in (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, most):
+    for k in (1, 2, 4, 8, 12, 16, 20, most):
         figures = [sampled_at(samples, k) for _, samples in drawn]
         found["tokens"].append(round(k * fmean(each for each, _ in drawn), 1))
         for name in figures[0]:
@@ -213,7 +221,7 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6))
     for name, colour in (("best of n", "#1f77b4"), ("majority", "#7f7f7f")):
         axes.plot(results["sampling"]["tokens"], results["sampling"][name], color=colour, label=name)
-    for name, marker in zip(TREES, "osD^", strict=True):
+    for name, marker in zip(TREES, "osD*", strict=True):
         own = results["searches"][name]
         mean, low, high = own["answer"]
         axes.errorbar(
