@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -27,7 +28,10 @@ TINY = (
     (r"length: \[7, 18\], size: \d+", "length: [4, 9], size: 32"),
     (r"length: \[(9, 14|12, 22)\], size: \d+", "length: [3, 5], size: 24"),
     (r"skills: \[easier[^\]]*\], length: \[2, \d+\]", "skills: [easier, debate], length: [2, 8]"),
-    (r"skills: \[(?!slow|easier|pose)[^\]]*\], length: \[2, \d+\]", f"skills: [{ROLES}], length: [2, 6]"),
+    (r"skills: \[slow(, [^\]]*)?\], length: \[2, (8|10|15)\]", "skills: [slow, pose, hinted, refine], length: [2, 6]"),
+    (r"skills: \[split, merge\], length: \[2, 20\]", "skills: [split, merge], length: [2, 6]"),
+    (r"length: \[\[7, 12\], \[7, 18\], \[7, 20\]\]\}, size: \d+", "length: [[3, 5], [4, 6]]}, size: 24"),
+    (r"skills: \[(?!slow|easier|pose|split)[^\]]*\], length: \[2, \d+\]", f"skills: [{ROLES}], length: [2, 6]"),
     (r"length: \[7, 10\], size: \d+", "length: [3, 5], size: 24"),
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
@@ -43,6 +47,7 @@ TINY = (
 def make_pipelines_project(root: Path) -> Path:
     """Writes the project; nothing has run in it."""
     make_project(root)
+    shutil.copytree(ROOT / "pipelines" / "measures", root / "pipelines" / "measures")
     for name in PIPELINES:
         head, mark, profiles = (ROOT / "pipelines" / f"{name}.yaml").read_text().partition("profiles:")
         for pattern, replacement in TINY:
@@ -60,7 +65,7 @@ def made(root: Path, name: str) -> Plan:
     return plan
 
 
-HOLDS_OTHER_TEXT = {"self_correction", "mcts_dpo", "play", "control_play"}
+HOLDS_OTHER_TEXT = {"exit", "self_lengthen", "self_correction", "mcts_dpo", "play", "control_play"}
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
 
 

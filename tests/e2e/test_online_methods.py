@@ -24,7 +24,7 @@ from lineal.recipe.compute import Compute
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-ONLINE = ("adarft", "dump", "online_difficulty", "sec", "srt")
+ONLINE = ("adarft", "adcl", "dump", "exit", "ladder", "online_difficulty", "sec", "serl", "srt")
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
 
@@ -145,3 +145,82 @@ def test_bandits_value_an_arm_by_what_its_rollouts_taught_and_draw_by_it(tiny_pi
     for number, _ in ROUNDS:
         batch = rows(plan, f"{name}/round_{number:02d}/batch").read()
         assert batch.num_rows == 12 and set(batch["task"].to_pylist()) <= found.keys()
+
+
+def test_adcl_goes_through_the_first_order_and_rates_each_part_anew(tiny_pipelines):
+    plan = made(tiny_pipelines, "adcl")
+    known = sorted(row["difficulty"] for row in rows(plan, "adcl/start/rated").read().to_pylist())
+    gone_through: set[str] = set()
+    for number, before in ROUNDS:
+        group = f"adcl/round_{number:02d}"
+        upcoming = rows(plan, f"{group}/upcoming").read().to_pylist()
+        ids = {row["prompt_id"] for row in upcoming}
+        assert sorted(row["difficulty"] for row in upcoming) == known[len(gone_through) : len(gone_through) + len(ids)]
+        assert not ids & gone_through
+        gone_through |= ids
+        tried: dict[str, list[bool]] = {}
+        for row in rows(plan, f"{group}/verified").read().to_pylist():
+            tried.setdefault(row["prompt_id"], []).append(row["verdict"] == "fail")
+        rated = {row["prompt_id"]: row["difficulty"] for row in rows(plan, f"{group}/rated").read().to_pylist()}
+        assert rated == {prompt: sum(failed) / len(failed) for prompt, failed in tried.items()} and rated.keys() == ids
+        easier, harder = (rows(plan, f"{group}/{half}").read().to_pylist() for half in ("easier", "harder"))
+        assert max(row["difficulty"] for row in easier) <= min(row["difficulty"] for row in harder)
+        learned = rows(plan, f"{group}/understood").read().to_pylist()
+        assert {row["prompt_id"] for row in learned} <= {prompt for prompt, failed in tried.items() if all(failed)}
+        assert {row["verdict"] for row in learned} <= {"pass"}
+        assert plan.step(f"{group}/guided").inputs["init"] == (f"adcl/{before}/checkpoint{'/turn_2' if number == 2 else ''}",)
+        assert plan.step(f"{group}/checkpoint/turn_2").inputs["init"] == (f"{group}/checkpoint/turn_1",)
+
+
+def test_serl_trains_by_the_vote_on_posed_prompts_of_middle_difficulty(tiny_pipelines):
+    plan = made(tiny_pipelines, "serl")
+    known = {row["prompt"] for name in ("seed", "test") for row in rows(plan, f"serl/tasks/{name}").read().to_pylist()}
+    for number, before in ROUNDS:
+        group = f"serl/round_{number:02d}"
+        assert plan.step(f"{group}/posed").inputs["model"] == (f"serl/{before}/checkpoint",)
+        shares: dict[str, list[bool]] = {}
+        for row in rows(plan, f"{group}/voted").read().to_pylist():
+            shares.setdefault(row["prompt"], []).append(row["verdict"] == "pass")
+        prompts = {row["prompt"] for row in rows(plan, f"{group}/prompts").read().to_pylist()}
+        assert prompts and not prompts & known
+        assert prompts == {prompt for prompt, passed in shares.items() if 0.2 <= sum(passed) / len(passed) <= 0.8}
+        known |= prompts
+        for row in rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist():
+            assert row["score"] == float(row["agreed_verdict"] == "pass")
+
+
+def test_exit_goes_on_from_answers_of_groups_whose_returns_differ(tiny_pipelines):
+    plan = made(tiny_pipelines, "exit")
+    problems = {row["prompt"] for row in rows(plan, "exit/tasks/problems").read().to_pylist()}
+    sampled = {row["sample_id"]: row for row in rows(plan, "exit/start/verified").read().to_pylist()}
+    for number, before in ROUNDS:
+        histories = rows(plan, f"exit/{before}/histories").read().to_pylist()
+        assert histories
+        for row in histories:
+            answer = sampled[row["parents"][0]]
+            assert row["prompt"] == f"+{answer['question']}{answer['completion']}:" and row["question"] in problems
+            scores = {other["score"] for other in sampled.values() if other["prompt_id"] == answer["prompt_id"]}
+            assert len(scores) > 1
+        rollouts = rows(plan, f"exit/round_{number:02d}/checkpoint.rollouts").read().to_pylist()
+        assert {row["prompt"] for row in rollouts} <= problems | {row["prompt"] for row in histories}
+        sampled = {row["sample_id"]: row for row in rollouts}
+    assert plan.step("exit/round_02/judged").inputs["rows"] == ("exit/round_02/improved/turn_2",)
+
+
+def test_ladder_trains_on_a_tree_of_its_own_variants_that_the_solver_answered(tiny_pipelines):
+    plan = made(tiny_pipelines, "ladder")
+    hard = {row["prompt_id"]: row["prompt"] for row in rows(plan, "ladder/tasks/train").read().to_pylist()}
+    for number, before in ROUNDS:
+        group = f"ladder/round_{number:02d}"
+        above, known = dict(hard), set(hard.values())
+        for turn in (1, 2, 3):
+            asked = {row["sample_id"]: row for row in rows(plan, f"{group}/variants/turn_{turn}").read().to_pylist()}
+            fresh = rows(plan, f"{group}/fresh/turn_{turn}").read().to_pylist()
+            for row in fresh:
+                assert all(asked[parent]["parents"][0] in above for parent in row["parents"]) and row["prompt"] not in known
+            known |= {row["prompt"] for row in fresh}
+            above = {row["prompt_id"]: row["prompt"] for row in fresh}
+        problems = rows(plan, f"{group}/problems").read().to_pylist()
+        assert problems and {row["answer"] for row in problems if row["prompt"] in hard.values()} == set()
+        assert all(row["answer"] == "".join(sorted(row["prompt"][:-1])) for row in problems)
+        assert plan.step(f"{group}/variants/turn_1").inputs["model"] == (f"ladder/{before}/checkpoint",)

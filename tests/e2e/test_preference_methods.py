@@ -16,7 +16,8 @@ from .pipelines_project import check_two_rounds, made
 pytestmark = pytest.mark.model
 PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
-    "ilr_dpo", "mbr",
+    "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
+    "preflexor",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
@@ -218,3 +219,103 @@ def test_mbr_prefers_the_candidate_that_a_frozen_judge_scores_best_against_all_o
             scores = [row["score"] for row in expected.values() if row["prompt_id"] == pair["prompt_id"]]
             assert [expected[parent]["score"] for parent in pair["parents"]] == [max(scores), min(scores)]
         assert pairs and {row["checkpoint"] for row in rows_of(plan, f"{group}/utilities.judgments")} == {judge}
+
+
+def test_thinking_judges_the_response_alone_and_prefers_thoughts_by_it(tiny_pipelines):
+    plan = made(tiny_pipelines, "thinking")
+    judge = artifact(plan, "thinking/start/checkpoint").digest
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"thinking/round_{number:02d}"
+        judged, preferred = by_id(plan, f"{group}/judged"), by_id(plan, f"{group}/preferred")
+        assert {row["checkpoint"] for row in judged.values()} == {artifact(plan, f"thinking/{before}/checkpoint").digest}
+        judgments = rows_of(plan, f"{group}/judged.judgments")
+        assert judgments and {row["checkpoint"] for row in judgments} == {judge}
+        for row in judgments:
+            shown = judged[row["parents"][0]]
+            assert shown["completion"].endswith(f">{shown['response']}")
+            assert row["prompt"] == f"+{shown['prompt']}{shown['response']}:"
+        pairs = rows_of(plan, f"{group}/pairs")
+        for pair in pairs:
+            won, lost = (judged[parent] for parent in preferred[pair["parents"][0]]["parents"])
+            assert won["score"] > lost["score"] and pair["prompt"] == f"/{won['prompt']}"
+            assert (pair["chosen"], pair["rejected"]) == (won["completion"], lost["completion"])
+
+
+def test_matryoshka_controller_prefers_guidance_after_which_the_black_box_is_right(tiny_pipelines):
+    plan = made(tiny_pipelines, "matryoshka")
+    black_box = artifact(plan, "matryoshka/start/black_box").digest
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"matryoshka/round_{number:02d}"
+        guidance, verified = by_id(plan, f"{group}/guidance"), rows_of(plan, f"{group}/verified")
+        assert {row["checkpoint"] for row in guidance.values()} == {artifact(plan, f"matryoshka/{before}/checkpoint").digest}
+        assert {row["checkpoint"] for row in verified} == {black_box}
+        for row in verified:
+            given = guidance[row["parents"][0]]
+            assert row["asked"] == f"/{given['prompt']}{given['completion']}"
+        right = {row["parents"][0]: row["verdict"] for row in verified}
+        preferred = by_id(plan, f"{group}/preferred")
+        for pair in rows_of(plan, f"{group}/pairs"):
+            won, lost = preferred[pair["parents"][0]]["parents"]
+            assert (right[won], right[lost]) == ("pass", "fail") and pair["chosen"] == guidance[won]["completion"]
+        assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"matryoshka/{before}/checkpoint",)
+
+
+def test_self_reinforcement_prefers_tuned_answers_to_those_before_the_tuning_by_its_own_judgment(tiny_pipelines):
+    plan = made(tiny_pipelines, "self_reinforcement")
+    base = artifact(plan, "self_reinforcement/start/base").digest
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"self_reinforcement/round_{number:02d}"
+        tuned = artifact(plan, f"self_reinforcement/{before}/checkpoint").digest
+        better, worse = by_id(plan, f"{group}/better"), by_id(plan, f"{group}/worse")
+        pairs = rows_of(plan, f"{group}/pairs")
+        assert pairs
+        for pair in pairs:
+            lost, won = pair["parents"]
+            assert (better[won]["checkpoint"], worse[lost]["checkpoint"]) == (tuned, base)
+            assert better[won]["score"] >= 0.5 > worse[lost]["score"] and pair["prompt"] == better[won]["prompt"]
+        judges = {row["checkpoint"] for name in ("told", "retold") for row in rows_of(plan, f"{group}/{name}.judgments")}
+        assert judges == {tuned}
+
+
+def test_reinforced_reranking_teaches_the_reward_model_the_wrong_answers_that_it_liked_best(tiny_pipelines):
+    plan = made(tiny_pipelines, "reinforced_reranking")
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"reinforced_reranking/round_{number:02d}"
+        assert plan.step(f"{group}/liked").inputs["scorer"] == (f"reinforced_reranking/{before}/reward_model",)
+        verified, ranked = by_id(plan, f"{group}/verified"), by_id(plan, f"{group}/ranked")
+        for pair in rows_of(plan, f"{group}/hard"):
+            right, wrong = (verified[parent] for parent in pair["parents"])
+            assert (right["verdict"], wrong["verdict"]) == ("pass", "fail")
+            liked = sorted(
+                (
+                    row["rm_score"]
+                    for row in verified.values()
+                    if row["prompt_id"] == pair["prompt_id"] and row["verdict"] == "fail"
+                ),
+                reverse=True,
+            )
+            assert wrong["rm_score"] in liked[:4]
+        for pair in rows_of(plan, f"{group}/pairs"):
+            scores = [row["score"] for row in ranked.values() if row["prompt_id"] == pair["prompt_id"]]
+            assert [ranked[parent]["score"] for parent in pair["parents"]] == [max(scores), min(scores)]
+    assert plan.step("reinforced_reranking/round_02/reward_model").inputs["rows"] == tuple(
+        f"reinforced_reranking/{group}/hard" for group in ("start", "round_01", "round_02")
+    )
+
+
+def test_preflexor_prefers_the_critic_s_thoughts_by_orpo_first_and_exo_then(tiny_pipelines):
+    plan = made(tiny_pipelines, "preflexor")
+    critic = artifact(plan, "preflexor/start/critic").digest
+    for number, before in ((1, "start"), (2, "round_01"), (3, "round_02")):
+        group = f"preflexor/round_{number:02d}"
+        told, own = by_id(plan, f"{group}/told"), by_id(plan, f"{group}/own")
+        preferred, pairs = by_id(plan, f"{group}/preferred"), rows_of(plan, f"{group}/pairs")
+        assert pairs
+        for pair in pairs:
+            rejected, chosen = preferred[pair["parents"][0]]["parents"]
+            assert (told[chosen]["checkpoint"], own[rejected]["checkpoint"]) == (
+                critic, artifact(plan, f"preflexor/{before}/checkpoint").digest,
+            )  # fmt: skip
+            assert (pair["chosen"], pair["rejected"]) == (told[chosen]["completion"], own[rejected]["completion"])
+        assert plan.step(f"{group}/checkpoint").component.use == ("orpo" if number == 1 else "dpo")
+    assert artifact(plan, "preflexor/round_02/checkpoint").manifest.settings["loss"] == "exo_pair"

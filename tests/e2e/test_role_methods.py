@@ -15,7 +15,8 @@ from .pipelines_project import check_two_rounds, made
 pytestmark = pytest.mark.model
 ROLES = (
     "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
-    "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator",
+    "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator", "math_tutor", "self_lengthen",
+    "tapir", "amplification",
 )  # fmt: skip
 
 Table = list[dict[str, Any]]
@@ -293,3 +294,68 @@ def test_self_taught_evaluator_learns_judgments_that_prefer_the_answer_known_to_
             assert row["completion"].strip() == better[good]["completion"].strip() and bad in worse
     policy = open_artifact("x", plan.project.directory(f"{start}/policy")).digest
     assert {row["checkpoint"] for row in (*better.values(), *worse.values())} == {policy}
+
+
+def test_math_tutor_writes_exercises_like_those_of_its_exam_that_the_last_student_failed(tiny_pipelines):
+    plan = made(tiny_pipelines, "math_tutor")
+    tutor = open_artifact("x", plan.project.directory("math_tutor/start/tutor")).digest
+    exam = by_id_of_prompt(rows(plan, "math_tutor/start/exam"))
+    agreed = by_id(rows(plan, "math_tutor/start/agreed"))
+    assert exam and all(row["answer"] == agreed[row["parents"][0]]["voted"] for row in exam.values())
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_ = f"math_tutor/round_{number:02d}"
+        failed = {row["prompt_id"] for row in rows(plan, f"math_tutor/{before}/assessed") if row["verdict"] == "fail"}
+        tailored, taught = by_id(rows(plan, f"{round_}/tailored")), rows(plan, f"{round_}/taught")
+        assert taught and failed <= exam.keys()
+        for row in rows(plan, f"{round_}/exercises"):
+            assert {tailored[parent]["parents"][0] for parent in row["parents"]} <= failed
+        asked = {row["prompt"] for row in exam.values()}
+        assert not {row["prompt"] for row in taught} & asked and {row["checkpoint"] for row in taught} == {tutor}
+
+
+def test_self_lengthen_teaches_both_roles_what_the_extender_made_longer(tiny_pipelines):
+    plan = made(tiny_pipelines, "self_lengthen")
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_ = f"self_lengthen/round_{number:02d}"
+        assert model_of(plan, f"{round_}/drafts") == (f"self_lengthen/{before}/generator",)
+        assert model_of(plan, f"{round_}/extended") == (f"self_lengthen/{before}/extender",)
+        drafts, kept = by_id(rows(plan, f"{round_}/drafts")), by_id(rows(plan, f"{round_}/kept"))
+        assert kept
+        for row in kept.values():
+            draft = drafts[row["parents"][0]]
+            assert len(row["completion"]) > len(draft["completion"]) and row["prompt"] == draft["prompt"]
+            assert len(set(row["completion"])) == len(row["completion"])
+        lessons = {(row["parents"][0], row["prompt"], row["completion"]) for row in rows(plan, f"{round_}/lessons")}
+        assert lessons == {(name, row["asked"], row["completion"]) for name, row in kept.items()}
+
+
+def test_tapir_expands_what_is_hard_for_the_student_in_equal_shares_of_the_types(tiny_pipelines):
+    plan = made(tiny_pipelines, "tapir")
+    teacher = open_artifact("x", plan.project.directory("tapir/start/teacher")).digest
+    for number in (1, 2):
+        round_ = f"tapir/round_{number:02d}"
+        judged, hard = by_id(rows(plan, f"{round_}/judged")), by_id(rows(plan, f"{round_}/hard"))
+        assert hard.keys() == {name for name, row in judged.items() if row["verdict"] == "fail"}
+        expanded, fresh = by_id(rows(plan, f"{round_}/expanded")), rows(plan, f"{round_}/fresh")
+        assert all(expanded[parent]["parents"][0] in hard for row in fresh for parent in row["parents"])
+        counts: dict[str, int] = {}
+        for row in rows(plan, f"{round_}/balanced"):
+            assert row["checkpoint"] == teacher and row["task"] == str(row["difficulty"])
+            counts[row["task"]] = counts.get(row["task"], 0) + 1
+        assert counts and max(counts.values()) <= 12
+
+
+def test_amplification_learns_what_the_expert_makes_of_the_learner_s_answers_to_parts(tiny_pipelines):
+    plan = made(tiny_pipelines, "amplification")
+    expert = open_artifact("x", plan.project.directory("amplification/start/expert")).digest
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_ = f"amplification/round_{number:02d}"
+        assert model_of(plan, f"{round_}/answered") == (f"amplification/{before}/checkpoint",)
+        answered, parts = by_id_of_prompt(rows(plan, f"{round_}/answered")), rows(plan, f"{round_}/parts")
+        gathered, amplified = by_id(rows(plan, f"{round_}/gathered")), rows(plan, f"{round_}/amplified")
+        assert amplified and {row["checkpoint"] for row in amplified} == {expert}
+        for row in amplified:
+            whole = gathered[row["parents"][0]]
+            own = sorted((part for part in parts if part["parents"] == whole["parents"]), key=lambda part: part["part"])
+            assert whole["gathered"] == "|".join(answered[part["prompt_id"]]["completion"] for part in own)
+            assert row["asked"] == f"*{whole['gathered']}:" and row["prompt"] == whole["prompt"]

@@ -39,6 +39,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         advantage=lambda p, i: 0.5, chosen=lambda p, i: p, rejected=lambda p, i: str(i), step_index=lambda p, i: 0,
         prefix=lambda p, i: "", terminal=lambda p, i: True, value=lambda p, i: i / 4, turns=lambda p, i: 1,
         episode_id=lambda p, i: f"further-{p}",
+        question=lambda p, i: p, rm_score=lambda p, i: float(i),
     )  # fmt: skip
     further = samples(
         {"a": "p", "z": "p"},
@@ -50,6 +51,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         task=lambda p, i: "talk",
         value=lambda p, i: 0.5,
         pulls=lambda p, i: 2,
+        part=lambda p, i: 1,
     )
     inputs = {
         "rows": lab.put("round_01/rows", rows),

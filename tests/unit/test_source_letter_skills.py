@@ -140,6 +140,16 @@ def test_slow_sorts_without_the_first_letter_first(lab):
         assert row["answer"] == f"{''.join(sorted(asked[1:]))}>{right}"
 
 
+def test_split_and_merge_are_halves_and_what_their_answers_come_to(lab):
+    for row in made(lab, "split", length=(1, 6)):
+        asked, _, _ = parts(row, "%")
+        halves = [half.removesuffix("=") for half in row["answer"].split("|")]
+        assert "".join(halves) == asked and len(halves) == min(2, len(asked)) and len(halves[0]) - len(halves[-1]) in {0, 1}
+    for row in made(lab, "merge"):
+        halves = row["prompt"].removeprefix("*").removesuffix(":").split("|")
+        assert all(half == "".join(sorted(half)) for half in halves) and row["answer"] == "".join(sorted("".join(halves)))
+
+
 def test_skills_come_in_equal_shares_with_the_length_as_difficulty(lab):
     skills = list(ROLES)
     rows = rows_of(lab.run("letter_skills", "tasks/train", size=130 * len(skills), skills=skills, length=[4, 6])[""])

@@ -44,6 +44,7 @@ BUILT_IN: dict[str, str] = {
     "choice": "lineal.components.verifiers.choice:Choice",
     "choice_likelihood": "lineal.components.verifiers.choice_likelihood:ChoiceLikelihood",
     "rule": "lineal.components.verifiers.rule:Rule",
+    "solve": "lineal.components.verifiers.solve:Solve",
     "text_metric": "lineal.components.verifiers.text_metric:TextMetric",
     "arithmetic_steps": "lineal.components.verifiers.arithmetic_steps:ArithmeticSteps",
     "structured_match": "lineal.components.verifiers.structured_match:StructuredMatch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -15,6 +16,7 @@ from lineal.components.sources.letter_sort import Range, checked_range
 from lineal.data.ids import row_id, row_seed
 
 MOST_DIGITS = 1000
+_PLAIN = re.compile(r"([0-9]{1,1000})\+([0-9]{1,1000})=")
 
 
 class Addition(SyntheticSource):
@@ -55,6 +57,12 @@ class Addition(SyntheticSource):
 
     def _written(self, number: int) -> str:
         return str(number)[::-1] if self.reversed else str(number)
+
+
+def solved(prompt: str) -> str | None:
+    """The answer to a plain prompt such as `12+34=`; None where the text is none."""
+    problem = _PLAIN.fullmatch(prompt)
+    return str(int(problem[1]) + int(problem[2])) if problem else None
 
 
 def _sums(low: int, high: int) -> int:

@@ -99,9 +99,20 @@ def slow(draw: random.Random, prompt: str, answer: str) -> Pair:
     return f"/{prompt}", f"{''.join(letter for letter in answer if letter != prompt[0])}>{answer}"
 
 
+def split(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """Two smaller problems: `%qdxa=:` -> `qd=|xa=`; one letter stays one problem."""
+    return f"%{prompt}:", "|".join(f"{part}=" for part in _halves(prompt[:-1]))
+
+
+def merge(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """The answer to a problem from those to the two that it was split into: `*dq|ax:` -> `adqx`."""
+    return f"*{'|'.join(''.join(sorted(part)) for part in _halves(prompt[:-1]))}:", answer
+
+
 ROLES: dict[str, Callable[[random.Random, str, str], Pair]] = {
     "judge": judge, "grade": grade, "compare": compare, "meta": meta, "critique": critique, "refine": refine, "debate": debate,
     "hinted": hinted, "follow_up": follow_up, "refuse": refuse, "easier": easier, "pose": pose, "slow": slow,
+    "split": split, "merge": merge,
 }  # fmt: skip
 """By its name in `skills:`, the role's drawing function: (randomness, prompt, answer) -> an example."""
 
@@ -112,6 +123,12 @@ def right_beginning(given: str, answer: str) -> int:
     while right < min(len(given), len(answer)) and given[right] == answer[right]:
         right += 1
     return right
+
+
+def _halves(letters: str) -> list[str]:
+    """The first half, which is the longer one, and the second, if anything is left for it."""
+    middle = (len(letters) + 1) // 2
+    return [part for part in (letters[:middle], letters[middle:]) if part]
 
 
 def _remark(given: str, answer: str) -> str:

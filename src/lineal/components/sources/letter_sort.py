@@ -84,6 +84,15 @@ def sort_problem(draw: random.Random, length: tuple[int, int]) -> tuple[str, str
     return f"{letters}=", "".join(sorted(letters))
 
 
+def solved(prompt: str) -> str | None:
+    """The answer to a prompt; None where it is none: different lower-case letters and `=`."""
+    letters = prompt.removesuffix("=")
+    is_problem = (
+        prompt.endswith("=") and letters != "" and set(letters) <= set(ascii_lowercase) and len(set(letters)) == len(letters)
+    )
+    return "".join(sorted(letters)) if is_problem else None
+
+
 def sort_problem_id(prompt: str, answer: str) -> str:
     """The prompt's id, by which its split is decided."""
     return row_id("letter_sort", prompt, answer)

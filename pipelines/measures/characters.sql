@@ -1,0 +1,4 @@
+-- summary: How long completions are, in characters.
+-- gives: characters
+-- needs: prompt_id, completion
+SELECT prompt_id, avg(length(completion)) AS characters FROM rows WHERE completion IS NOT NULL GROUP BY prompt_id

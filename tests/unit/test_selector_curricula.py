@@ -1,0 +1,83 @@
+"""The selectors of curricula, sub-questions and rewritten texts, each against a case worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.lab import Lab, rows_of
+
+
+@pytest.fixture
+def lab(tmp_path) -> Lab:
+    return Lab(tmp_path)
+
+
+def rows(*entries, **columns):
+    """`("a1", "p", "x")` is sample a1 of prompt p with completion x."""
+    return [
+        {"sample_id": name, "prompt_id": prompt, "prompt": f"{prompt}=", "completion": text}
+        | {column: values[index] for column, values in columns.items()}
+        for index, (name, prompt, text) in enumerate(entries)
+    ]
+
+
+def select(lab, sql, made, inputs=None, **settings):
+    given = lab.put("round_01/rows", made) if isinstance(made, list) else made
+    found = lab.run("select", "round_01/selected", {"rows": given, **(inputs or {})}, sql=sql, **settings)
+    return rows_of(found[""]), {row["sample_id"]: row["reason"] for row in rows_of(found["dropped"])}
+
+
+def test_between_ranks_cuts_the_order_by_difficulty_into_parts_that_miss_no_row(lab):
+    made = rows(*((name, name, "") for name in "abcde"), difficulty=[0.5, None, 0.0, 1.0, 0.25])
+    (easy, dropped), (hard, _) = select(lab, "between_ranks", made, up_to=0.5), select(lab, "between_ranks", made, above=0.5)
+    assert [row["sample_id"] for row in easy] == ["c", "e"] and [row["sample_id"] for row in hard] == ["a", "d"]
+    assert dropped == {"a": "harder", "b": "no difficulty", "d": "harder"}
+
+
+def test_lengthened_keeps_what_is_longer_than_its_draft_by_more_than_the_factor(lab):
+    drafts = lab.put("round_01/drafts", rows(("d1", "p", "12345"), ("d2", "q", "12345")))
+    made = rows(("a", "p", "1234567"), ("b", "p", "123456"), ("c", "q", "123456789"), parents=[["d1"], ["d1"], ["gone"]])
+    kept, dropped = select(lab, "lengthened", lab.put("round_01/extended", made), {"first": drafts}, factor=1.2)
+    assert [row["sample_id"] for row in kept] == ["a"]
+    assert dropped == {"b": "not longer", "c": "nothing to compare"}
+
+
+def test_hard_negatives_are_the_wrong_answers_that_the_reward_model_likes_best(lab):
+    made = rows(
+        ("r1", "p", "x"), ("r2", "p", "y"), ("w1", "p", "u"), ("w2", "p", "v"), ("only", "q", "z"),
+        verdict=["pass", "pass", "fail", "fail", "fail"], score=[1.0, 1.0, 0.0, 0.0, 0.0], rm_score=[0.1, 0.7, 0.2, 0.9, 1.0],
+    )  # fmt: skip
+    one, dropped = select(lab, "hard_negatives", made)
+    assert [row["parents"] for row in one] == [["r2", "w2"]] and set(dropped) == {"r1", "w1", "only"}
+    two, _ = select(lab, "hard_negatives", made, pairs_per_prompt=2)
+    assert sorted(row["parents"] for row in two) == [["r1", "w1"], ["r2", "w2"]]
+
+
+def test_partial_histories_take_one_answer_of_each_group_whose_scores_differ_the_widest_first(lab):
+    made = rows(
+        ("a", "p", "x"), ("b", "p", "y"), ("c", "q", "u"), ("d", "q", "u"), ("e", "r", "v"), ("f", "r", "v"),
+        score=[1.0, 0.0, 0.5, 0.5, 0.25, 0.5], question=["P=", "P=", "Q=", "Q=", "R=", "R="],
+    )  # fmt: skip
+    both, dropped = select(lab, "partial_histories", made, count=5, before="+", after=":")
+    assert {row["prompt"] for row in both} < {"+P=x:", "+P=y:", "+R=v:"} and len(both) == 2
+    assert {row["question"] for row in both} == {"P=", "R="} and {"c", "d"} < set(dropped)
+    widest, _ = select(lab, "partial_histories", made, count=1)
+    assert [row["question"] for row in widest] == ["P="]
+
+
+def test_explode_and_gather_put_the_answers_of_all_parts_beside_the_whole_in_order(lab):
+    asked = lab.put("round_01/asked", rows(("a", "p", "ba=|dc="), ("b", "q", "x=|y="), ("c", "r", None)))
+    parts, dropped = select(lab, "explode", asked, mark="|")
+    assert sorted((row["parents"], row["prompt"], row["part"]) for row in parts) == [
+        (["a"], "ba=", 1), (["a"], "dc=", 2), (["b"], "x=", 1), (["b"], "y=", 2),
+    ]  # fmt: skip
+    assert set(dropped) == {"c"}
+    answered = [
+        {"sample_id": f"s{place}", "prompt_id": part["prompt_id"], "prompt": part["prompt"], "completion": part["prompt"][1::-1]}
+        for place, part in enumerate(reversed(parts))
+        if part["prompt"] != "y="
+    ]
+    inputs = {"made": lab.put("round_01/parts", parts), "answers": lab.put("round_01/answered", answered)}
+    whole, left = select(lab, "gather", asked, inputs, separator="|")
+    assert [(row["parents"], row["prompt"], row["gathered"]) for row in whole] == [(["a"], "p=", "ab|cd")]
+    assert set(left) == {"b", "c"}
