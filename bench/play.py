@@ -12,7 +12,6 @@ import argparse
 import json
 import re
 import tempfile
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,10 @@ def measure(seed: int, directory: Path) -> dict[str, Any]:
         params = directory / "params.yaml"
         text = re.sub(r"(?m)^active:.*\n(?:  - .*\n)*", f"active: [{PLAY}, {CONTROL}]\n", params.read_text())
         params.write_text(text)
-    started = time.monotonic()
     lineal(directory, "run", quiet=False)
-    found = {name: _figures(directory / "artifacts" / name) for name in (PLAY, CONTROL)}
-    return {**found, "seconds": round(time.monotonic() - started)}
+    logs = [json.loads(path.read_text()) for path in sorted((directory / "runs").rglob("*.json"))]
+    figures = {name: _figures(directory / "artifacts" / name) for name in (PLAY, CONTROL)}
+    return {**figures, "cpu_seconds": round(sum(log["cpu_seconds"] for log in logs if log["status"] == "done"))}
 
 
 def _figures(artifacts: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ TINY = (
     (r"length: \[7, 10\], size: \d+", "length: [3, 5], size: 24"),
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
+    (r"rows: shown, target: completion, steps: 60", "rows: shown, target: completion, steps: 61"),  # else it wins no game
     (r"steps: (300|400|600|800|1000)", "steps: 160"),
     (r"steps: (12|30|40|50|60|100)\b", "steps: 3"),
     (r"slices: \[2, 3\], size: \d+", "slices: [2, 3], size: 24"),

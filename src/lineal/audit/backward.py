@@ -17,7 +17,7 @@ from lineal.recipe.compute import Compute
 if TYPE_CHECKING:
     import duckdb
 
-TEXTS = ("prompt", "completion", "chosen", "rejected", "answer")
+TEXTS = ("prompt", "completion", "observation", "chosen", "rejected", "answer")
 SAMPLE_FACTS = (
     "sample_index", "seed", "temperature", "round", "optimizer_step", "advantage", "tokens", "finish_reason", "logprob", "hinted"
 )  # fmt: skip
@@ -101,7 +101,8 @@ class _Tracer:
             parent_id = self.row(parent, row_inputs(self._catalog, origin), [origin])
             relation = "prompt" if self.graph.nodes[parent_id].kind == "prompt" else "made from"
             shown = place and row.get("checkpoint")  # what is sampled has one parent, and the examples that it was shown
-            self.graph.connect(node_id, "example" if shown else relation, parent_id)
+            further = "example" if row.get("turns") is None else "last turn"  # an episode's turns are parents of each other
+            self.graph.connect(node_id, further if shown else relation, parent_id)
         if row.get("checkpoint"):
             self.graph.connect(node_id, "model", self._checkpoint(origin, row["checkpoint"]))
 

@@ -114,7 +114,7 @@ def _text(node: Node) -> str:
 
 UNSAMPLED = {False: "from tasks, not sampled", True: "of unknown origin: the rows are not here (lineal run --pull)"}
 """What to say of rows that no checkpoint is known to have sampled, by whether that is unknown."""
-_BELOW = ("prompt", "completion", "chosen", "rejected", "answer", "mix")
+_BELOW = ("prompt", "completion", "observation", "chosen", "rejected", "answer", "mix")
 """Facts that get lines of their own under the node."""
 _BARE = ("component", "kind")
 
