@@ -45,6 +45,7 @@ from lineal.orchestrate.preflight import require_inputs
 from lineal.orchestrate.recording import write_records
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
+from lineal.recipe.whole_files import write_whole
 from lineal.step.runlog import log_path, read_log
 from lineal.step.status import Act, State
 
@@ -221,9 +222,7 @@ class DvcProject:
         path = self._root / DVC_LOCK
         entry = dumps_yaml({"stages": to_lockfile(stage)}).removeprefix("stages:\n")
         text = replaced_entry(read_text(path), stage.name, entry)
-        temporary = path.with_suffix(".lock.writing")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
 
     @contextmanager
     def _errors_named(self, step: Step) -> Iterator[None]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.recipe.whole_files import write_whole
+
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
@@ -46,9 +48,7 @@ def _rewrite(repo: Repo, corrected: Callable[[bytes], str | None]) -> None:
     with guard:  # whoever writes holds it: under it, half-written means killed
         text = corrected(path.read_bytes())
         if text is not None:
-            temporary = path.with_name(f"{path.name}.writing")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
+            write_whole(path, text)
 
 
 def _is_json(text: bytes) -> bool:

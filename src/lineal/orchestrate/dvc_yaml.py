@@ -23,6 +23,7 @@ from lineal.recipe.project import PARAMS, PIPELINES
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS
 from lineal.recipe.seeds import declared_name
+from lineal.recipe.whole_files import write_whole
 from lineal.step.runner import stage_tag
 
 DVC_YAML = "dvc.yaml"
@@ -162,9 +163,7 @@ def write_dvc_yaml(plan: Plan) -> bool:
     text = kept_text(plan, path, found or "")
     if found == text:
         return False
-    temporary = path.with_suffix(".yaml.writing")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text)
     return True
 
 

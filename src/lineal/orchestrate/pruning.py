@@ -21,6 +21,7 @@ from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.project import Project
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retain import Kept
+from lineal.recipe.whole_files import write_whole
 from lineal.step.status import Act, State, StepStatus
 
 LEFTOVER = "leftover"
@@ -259,9 +260,7 @@ def _drop_entries(root: Path, keys: Iterable[str]) -> None:
         if found is not None:
             text = text[: found[0]] + text[found[1] :]
     if text != read_text(root / DVC_LOCK):
-        temporary = (root / DVC_LOCK).with_suffix(".lock.writing")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(root / DVC_LOCK)
+        write_whole(root / DVC_LOCK, text)
 
 
 def _drop_objects(record: DvcRecord, root: Path, gone: set[str], kept: set[str]) -> None:

@@ -21,6 +21,7 @@ from lineal.orchestrate.dvc_yaml import DVC_YAML, SECTIONS, is_ours, kept_text, 
 from lineal.orchestrate.yaml_entries import MARKER, Entries, Entry, Section, read_entries
 from lineal.plan import Plan, Step
 from lineal.recipe.document import parse_document, read_document
+from lineal.recipe.whole_files import write_whole
 
 MERGED = (DVC_YAML, DVC_LOCK)
 _STAGES = ("stages",)
@@ -51,9 +52,7 @@ def resolve(plan: Plan) -> list[str]:
     for name, merge in ((DVC_YAML, merged_yaml), (DVC_LOCK, merged_lock)):
         sides = sides_of(root, name)
         if sides is not None:
-            temporary = root / f"{name}.writing"
-            temporary.write_text(merge(plan, sides), encoding="utf-8")
-            temporary.replace(root / name)
+            write_whole(root / name, merge(plan, sides))
             merged.append(name)
     return merged
 

@@ -13,6 +13,7 @@ from lineal.errors import ProjectError, UsageError
 from lineal.recipe.document import Document, declaration_error, parse_document, read_document
 from lineal.recipe.references import NAME
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS, Resolution, Retraction, Retractions, of
+from lineal.recipe.whole_files import write_whole
 
 HEADER = """\
 # Rows that nothing may be trained on any more, and why. `lineal retract` adds to it; commit it with retracted.json and dvc.yaml.
@@ -97,6 +98,4 @@ def replace_text(path: Path, text: str) -> None:
     """Writes a file in one rename, if its text is another."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
-    temporary = path.with_name(f"{path.name}.writing")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text)

@@ -15,6 +15,7 @@ from lineal.data.schema import row_key
 from lineal.data.store import Rows
 from lineal.errors import UsageError
 from lineal.plan import Plan, Step
+from lineal.recipe.whole_files import written_whole
 from lineal.step.runner import open_inputs
 
 SHOWN = ("sample_id", "prompt_id", "prompt", "messages", "completion", "answer", "verdict", "detail")
@@ -110,10 +111,8 @@ def _as_it_is(value: Any) -> Any:
 
 def _put(target: Path, write: Callable[[TextIO], None]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.writing")
-    with temporary.open("w", encoding="utf-8", newline="") as stream:
+    with written_whole(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         write(stream)
-    temporary.replace(target)
 
 
 def _writer(path: Path) -> Write:

@@ -18,6 +18,7 @@ from lineal.data.manifest import Manifest
 from lineal.data.records import recorded_cost
 from lineal.data.store import Artifact
 from lineal.recipe.project import Project
+from lineal.recipe.whole_files import write_whole
 
 PACKAGES = ("lineal", "torch", "transformers", "trl", "pyarrow", "duckdb", "datasets")
 
@@ -125,9 +126,7 @@ class RunLog:
             **facts,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".writing")
-        temporary.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(self._path)
+        write_whole(self._path, json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
 def _versions() -> dict[str, str]:

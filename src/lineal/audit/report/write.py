@@ -9,6 +9,7 @@ from lineal.audit.report.page import gather
 from lineal.audit.report.render import render
 from lineal.errors import ProjectError
 from lineal.plan import Plan
+from lineal.recipe.whole_files import write_whole
 
 
 def write_report(plan: Plan, path: Path, revision: tuple[str, bool] | None = None) -> None:
@@ -24,11 +25,9 @@ def write_report(plan: Plan, path: Path, revision: tuple[str, bool] | None = Non
     """
     page = gather(plan)
     text = render(page, run_facts(plan, page.summary), revision)
-    temporary = path.with_name(f".{path.name}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         fix = "Choose another place: lineal report -o FILE"
         raise ProjectError(f"the report cannot be written to {path}: {error}. {fix}") from error
