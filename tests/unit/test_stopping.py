@@ -95,7 +95,8 @@ MISTAKES = [
     ("use: plateau, metric: evaluation.accuracy", "use: accuracy", r"toy\.yaml:\d+: stop\.use: 'accuracy' is an evaluator, but"),
     ("evaluation.accuracy", "evaluation.acuracy",
      r"toy\.yaml:\d+: stop\.metric: 'evaluation' gives no value 'acuracy'\. Did you mean 'accuracy'"),
-    ("evaluation.accuracy", "evaluatoin.accuracy", r"toy\.yaml:\d+: stop\.metric: Input should be a valid number"),
+    ("evaluation.accuracy", "evaluatoin.accuracy",
+     r"toy\.yaml:\d+: stop\.metric: got 'evaluatoin\.accuracy', which is no number, and no value of a node that is declared"),
     ("min_gain", "min_gian", r"toy\.yaml:\d+: stop\.min_gian: unknown key 'min_gian'\. Did you mean 'min_gain'"),
     ("  filtered:", "  stop:", r"toy\.yaml:\d+: round\.stop: a node's name is a lower-case word that is not before, best, "),
 ]  # fmt: skip

@@ -178,5 +178,6 @@ def _verified(proof: RoundProof) -> Iterator[str]:
         yield from (f"WRONG {printable(key)}: {printable(problem)}" for problem in problems)
     if proof.recorded_only:
         yield f"by their records: {proof.recorded_only} artifacts, whose bytes are not here; only their manifests were verified"
-    if not proof.verified:
-        yield f"verified: {proof.verified_count} artifacts, the round's and all that they were made from, are what they say"
+    whole = proof.verified_count - proof.recorded_only
+    if not proof.verified and whole:
+        yield f"verified: {whole} artifacts, of the round's and all that they were made from, are what they say"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 
 from lineal.cli.look import output_width
 from lineal.cli.revision import opened_project, rev_option, revision_of, warn_of_missing
-from lineal.errors import LinealError, UsageError, did_you_mean
+from lineal.errors import LinealError, UsageError
 
 if TYPE_CHECKING:
     from lineal.audit.diff import Asked
@@ -89,10 +90,9 @@ def _is_revision(directory: Path, word: str) -> bool:
     except LinealError as error:
         if "/" in word:
             return False
-        known = open_project(root).pipeline_names()
-        raise UsageError(
-            f"{word!r} is no round, artifact or pipeline. {did_you_mean(word, known)} As a revision: {error}"
-        ) from error
+        near = get_close_matches(word, open_project(root).pipeline_names(), n=1)
+        meant = f"Did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"{word!r} is no round, artifact or pipeline. {meant}As a revision: {error}") from error
 
 
 @click.command("round")

@@ -174,6 +174,9 @@ def _no_component(found: object) -> str:
         return f"is the class {found.__qualname__}, which is no subclass of {_BASE}"
     if not isinstance(getattr(found, "role", None), Role):
         return f"is the class {found.__qualname__} without a role, expected role: ClassVar[Role] = Role.VERIFIER or another"
+    reads = getattr(found, "reads", ())
+    if not isinstance(reads, tuple | property) or (isinstance(reads, tuple) and not all(isinstance(name, str) for name in reads)):
+        return f"is the class {found.__qualname__} with reads = {reads!r}, expected a tuple of column names: ('completion',)"
     return ""
 
 

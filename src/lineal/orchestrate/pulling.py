@@ -47,6 +47,9 @@ def pull(root: Path, wanted: Mapping[str, str]) -> list[str]:
             return [key for key, md5 in wanted.items() if not _is_whole(repo, md5)]
     except (DvcException, OSError) as error:
         said = next(iter(str(error).splitlines()), type(error).__name__)
+        if "no remote" in said:
+            fix = f"Add one: dvc remote add --default NAME URL; or make it again: lineal run --remake {next(iter(wanted))}"
+            raise ProjectError(f"--pull: the project has no DVC remote to bring {next(iter(wanted))} from. {fix}") from error
         raise ProjectError(f"--pull: DVC's remote gives nothing: {said}. See: dvc remote list") from error
 
 

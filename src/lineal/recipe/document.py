@@ -20,6 +20,9 @@ _SECRET = re.compile(r"(\w*[-_])?(api)?key|((access|api|auth)[-_]?)?token|secret
 PYDANTIC_TYPES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 """Problems that pydantic words itself; ours say already what they got."""
 
+_NUMBERS = frozenset({"int_type", "float_type", "int_parsing", "float_parsing", "greater_than", "bool_type"})
+_VALUE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+"""How a value of a node is written."""
 _MOST_REPEATED = 10_000
 """Values that aliases (`*name`) may repeat: ten lines of aliases of aliases would be 10**10 values."""
 _MOST_DEEP, _MOST_MARKS = 100, 5000
@@ -301,6 +304,9 @@ def _problem(document: Document, path: KeyPath, first: Any, model: type[BaseMode
         return document.error(where, f"unknown key {key!r}. {_secret_hint(where) or did_you_mean(key, known)}")
     if first["type"] == "missing":
         return document.error(where, "is missing")
+    if first["type"] in _NUMBERS and isinstance(first["input"], str) and _VALUE.fullmatch(first["input"]):
+        got = f"got {first['input']!r}, which is no number, and no value of a node that is declared here either"
+        return document.error(where, f"{got}. Correct its name, or write a number")
     if first["type"] in PYDANTIC_TYPES:
         return document.error(where, f"{first['msg']}, got {first['input']!r}")
     return document.error(where, first["msg"].removeprefix("Value error, "))

@@ -236,6 +236,10 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
         return profiles[profile]  # type: ignore[no-any-return]
     if profile == PAPER:
         return {}
+    if not profiles:
+        own = f"{{profile: {PAPER}}}"
+        fix = f"Write profiles: {{{profile}: {{}}}} here, or in params.yaml, under pipelines, of this one: {own}"
+        raise document.error((), f"the pipeline has no profiles, and params.yaml asks for profile {profile!r}. {fix}")
     known = [PAPER, *profiles]
     fix = f"Write it under profiles, or ask for another in params.yaml: profile: {PAPER}, or for one pipeline under pipelines"
     raise document.error(("profiles",), f"no profile {profile!r} (params.yaml asks for it). {did_you_mean(profile, known)} {fix}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge
-from pydantic import field_validator, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import KeyPath
@@ -38,7 +38,15 @@ class Kept(Strict):
         return self
 
 
-Rule = Literal["all"] | Kept
+def _all_or_kept(value: Any) -> Any:
+    if value == "all" or isinstance(value, dict | Kept):
+        return value
+    raise ValueError(
+        f"got {value!r}, expected all, or which rounds keep theirs: {{last: 2}}, {{best: evaluation.accuracy}}, or both"
+    )
+
+
+Rule = Annotated[Literal["all"] | Kept, BeforeValidator(_all_or_kept)]
 
 
 class Retain(Strict):

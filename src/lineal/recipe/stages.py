@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown
@@ -41,6 +42,11 @@ def read_stages(document: Document, declared: Any, profile: str, changed: Any) -
     layers: Declared = [((STAGES,), mapping_at(document, (STAGES,), declared)), (over, mapping_at(document, over, changed))]
     if declared is None and not layers[1][1]:
         return (Stage(),)
+    for name in layers[1][1]:
+        near = get_close_matches(str(name), layers[0][1], n=1) if name not in layers[0][1] else []
+        if near:
+            fix = "A profile's stage of a new kind needs a name that is less like it"
+            raise document.error((*over, name), f"there is no stage {name!r}. Did you mean {near[0]!r}? {fix}")
     names = dict.fromkeys(name for _, mapping in layers for name in mapping)
     stages = [stage for name in names if (stage := _stage(document, layers, name)) is not None]
     if not stages:

@@ -10,9 +10,11 @@ from lineal.components.selectors.header import Selector
 from lineal.components.selectors.query import SQL_TYPES, UNIFORM, quoted, small_database
 from lineal.components.selectors.sql_file import SqlFile
 from lineal.data.schema import COLUMNS
-from lineal.errors import DeclarationError
+from lineal.errors import DeclarationError, did_you_mean
 from lineal.recipe.references import SettingReference
 
+BESIDE_NUMBERS = ("prompt_id", "difficulty")
+"""What a measure's query may give beside its numbers."""
 OWN = ("NULL::VARCHAR AS row_id", "NULL::BIGINT AS position")
 
 
@@ -40,10 +42,25 @@ def bind(component: SqlFile, inputs: Mapping[str, Columns], seed: int) -> None:
         query = check_query(connection, selector, views)
         for name, columns in views.items():
             connection.execute(f"CREATE VIEW {quoted(name)} AS {_empty(selector, columns)}")
+        given = {name: arguments[name] for name in query.parameters}
         try:
-            connection.execute(f"EXPLAIN {selector.query}", {name: arguments[name] for name in query.parameters})
+            connection.execute(f"EXPLAIN {selector.query}", given)
+            made = [name for name, *_ in connection.execute(f"DESCRIBE {selector.query}", given).fetchall()]
         except duckdb.Error as error:
             raise DeclarationError(f"{selector.shown}: {str(error).strip()}") from error
+    _require_given(selector, made)
+
+
+def _require_given(selector: Selector, made: list[str]) -> None:
+    """Holds what a measure's header says that it gives against its query's columns."""
+    for name in selector.gives:
+        if name not in made:
+            raise DeclarationError(
+                f"{selector.shown}: '-- gives' names {name!r}, which the query doesn't give. {did_you_mean(name, made)}"
+            )
+    for name in made if selector.gives else ():
+        if name not in (*selector.gives, *BESIDE_NUMBERS):
+            raise DeclarationError(f"{selector.shown}: the query gives a column {name!r} that '-- gives' doesn't name")
 
 
 def _empty(selector: Selector, columns: Columns) -> str:

@@ -54,6 +54,8 @@ UNSTEADY = frozenset(
 """Names that read the clock but that DuckDB's catalog doesn't list as such."""
 STEADY = frozenset({"error"})
 
+FORMULA = "formula"
+"""What messages call an expression that stands alone in a setting."""
 _HINTS = {"random": "uniform(row_id, $seed)", "uuid": "row_id", "gen_random_uuid": "row_id", "setseed": "uniform(row_id, $seed)"}
 
 
@@ -215,6 +217,8 @@ class _Guard:
     def _steady(self, node: Mapping[str, Any], name: str, more: str = "") -> None:
         if name in self._unsteady:
             hint = f"; use {_HINTS[name]}" if name in _HINTS else "; pass what it would give as a parameter"
+            if self.selector.shown == FORMULA:  # which has no seed and no parameters
+                hint = "; let a selector's SQL draw rows, with uniform(row_id, $seed)"
             raise self.error(node, f"{name} gives another value each time, so the rows could not be made again{hint}{more}")
 
     def _column(self, node: Mapping[str, Any], name: str) -> None:

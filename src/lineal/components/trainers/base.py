@@ -92,6 +92,13 @@ class Trainer(Component):
             raise ValueError("give exactly one of steps and epochs")
         return self
 
+    @model_validator(mode="after")
+    def _warms_up(self) -> Self:
+        """A constant rate has no warm-up; the default says nothing of it."""
+        if self.schedule == "constant" and self.warmup not in (0, type(self).model_fields["warmup"].default):
+            raise ValueError("warmup: schedule constant has none. Write schedule: constant_with_warmup, or take warmup away")
+        return self
+
     def has_nothing_to_learn(self, step: Workspace) -> bool:
         """Whether no row came in, though there is a checkpoint to start from."""
         return INIT in step.inputs and self.learns_from in step.inputs and step.rows(self.learns_from).count == 0

@@ -109,6 +109,8 @@ class Grpo(Trainer):
     def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
         made = cls.model_validate(dict(settings))
         made._rewards = {name: _reward(name, declared, surroundings) for name, declared in made.rewards.items()}
+        if all(reward.weight == 0 for reward in made._rewards.values()):
+            raise ValueError(f"{REWARDS}: every weight is 0, so that no rollout is better than another. Give one a weight")
         return made
 
     def embedded(self) -> dict[str, AddsColumns]:

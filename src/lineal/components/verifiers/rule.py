@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import pydantic
 
 from lineal.components.base import Columns, merged
-from lineal.components.selectors.guard import columns_of_formula
+from lineal.components.selectors.guard import FORMULA, columns_of_formula
 from lineal.components.selectors.header import Selector
 from lineal.components.selectors.query import quoted, small_database
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier
@@ -32,7 +32,7 @@ def formula_columns(formula: str) -> Columns:
     """
     import duckdb
 
-    selector = Selector("rule", Path(), "formula", f"SELECT ({formula}\n) FROM rows", "")
+    selector = Selector("rule", Path(), FORMULA, f"SELECT ({formula}\n) FROM rows", "")
     with small_database() as connection:
         columns = columns_of_formula(connection, selector)
         nothing = ", ".join(f"NULL AS {quoted(name)}" for name in (*columns, "lineal_place"))
