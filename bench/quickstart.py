@@ -3,26 +3,30 @@
     python bench/quickstart.py [--seeds 0 1 2] [--json FILE] [--plot FILE]
     python bench/quickstart.py --together [--seeds 0 1 2]
     python bench/quickstart.py --start
+    python bench/quickstart.py --views
 
 Every seed runs in a scratch copy of the project, with the control beside it. Imports, process starts, Dagster, DVC and
 the lineal code around the models all count as overhead. `--together` compares the processor time of all seeds in one
 project (`seeds:` in params.yaml), where they share their task sets, with that of the first one alone. `--start` compares
-`lineal run` of one small step without a model with `lineal step` of it.
+`lineal run` of one small step without a model with `lineal step` of it. `--views` compares `lineal run` of 15 small steps
+with the same in Dagster and in `dvc repro`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from scratch import lineal, scratch_project
+from scratch import LINEAL, lineal, scratch_project
 
 MODEL_PHASES = ("load", "sample", "train")  # loading is reading the checkpoint; imports and process starts are outside
 
@@ -167,6 +171,55 @@ def start(directory: Path) -> bool:
     return times <= START_TIMES
 
 
+SMALL = """\
+method: Small
+summary: Fifteen small steps with a real model.
+tasks:
+  base:  {use: letter_sort, length: [2, 3], size: 64, split: train}
+  train: {use: letter_sort, length: [4, 6], size: 24}
+  test:  {use: letter_sort, length: [4, 6], size: 12}
+start:
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 20, hidden_size: 32, layers: 1, heads: 2, intermediate_size: 64}
+  evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test, max_tokens: 8}
+round:
+  generated:  {use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 2, max_tokens: 8}
+  verified:   {use: exact_match, rows: generated}
+  filtered:   {use: select, rows: verified, sql: keep_all}
+  checkpoint: {use: sft, init: previous.checkpoint, rows: filtered, steps: 2}
+  evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test, max_tokens: 8}
+"""
+VIEWS = {
+    "lineal run": ("lineal", "run"),
+    "Dagster": ("dagster", "asset", "materialize", "-m", "assets.definitions", "--select", "*"),
+    "dvc repro": ("dvc", "repro"),
+}
+MOST_TIMES = {"Dagster": 1.3, "dvc repro": 2.0}
+
+
+def views(directory: Path, turns: int = 2) -> bool:
+    """Whether Dagster and DVC take about as long for the same 15 steps as `lineal run`; the best of some turns."""
+    best = dict.fromkeys(VIEWS, float("inf"))
+    for turn in range(turns):
+        for name, command in VIEWS.items():
+            root = scratch_project(directory / f"{name.replace(' ', '_')}_{turn}", rounds=2)
+            (root / "pipelines" / "small.yaml").write_text(SMALL)
+            (root / "params.yaml").write_text("seed: 0\nrounds: 2\nactive: [small]\ncompute: {executor: in_process}\n")
+            lineal(root, "plan", "--write")
+            environment = os.environ | {"DAGSTER_HOME": str(root / ".dagster"), "PATH": f"{LINEAL.parent}:{os.environ['PATH']}"}
+            began = time.monotonic()
+            program = str(LINEAL.with_name(command[0]))
+            done = subprocess.run([program, *command[1:]], cwd=root, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+            best[name] = min(best[name], time.monotonic() - began)
+            made = len(list((root / "runs").rglob("*.json")))
+            print(f"turn {turn + 1}, {name}: {time.monotonic() - began:.1f} s, {made} steps", flush=True)
+    times = {name: best[name] / best["lineal run"] for name in MOST_TIMES}
+    for name, most in MOST_TIMES.items():
+        print(f"{name} takes {times[name]:.2f} times as long as lineal run (goal: {most})")
+    return all(times[name] <= most for name, most in MOST_TIMES.items())
+
+
 def main() -> None:
     """Runs, prints, and exits with 1 when a claim fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,10 +228,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--start", action="store_true")
+    parser.add_argument("--views", action="store_true")
     arguments = parser.parse_args()
     if arguments.start:
         with tempfile.TemporaryDirectory() as directory:
             raise SystemExit(0 if start(Path(directory) / "project") else 1)
+    if arguments.views:
+        with tempfile.TemporaryDirectory() as directory:
+            raise SystemExit(0 if views(Path(directory)) else 1)
     if arguments.together:
         with tempfile.TemporaryDirectory() as directory:
             raise SystemExit(0 if together(arguments.seeds, Path(directory)) else 1)

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from lineal.orchestrate.dagster_databases import make_databases
 from lineal.orchestrate.dvc_lock import locked_artifacts
 from lineal.recipe.compute import Compute
 from lineal.recipe.references import ArtifactKind
+from lineal.step.handover import MARK
 
-from .toy_project import BIN, edit, plan_of, to_make
+from .toy_project import BIN, command, edit, plan_of, to_make
 
 OLD = "evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test, max_tokens: 16}"
 
@@ -40,6 +42,18 @@ def test_run_on_a_full_disk_says_so_and_the_next_one_goes_on(finished):
     assert {step.key for step in to_make(plan)} == {"toy/round_01/evaluation", "toy/round_02/evaluation"}
     assert run_command(["-C", str(finished), "run"]) == 0
     assert to_make(plan) == []
+
+
+def test_steps_of_dvc_repro_share_a_warm_process_that_ends_with_it(finished):
+    edit(finished / "pipelines/toy.yaml", OLD, OLD.replace("16", "17"))
+    edit(finished / "params.yaml", "processes: spawn", "processes: fork")
+    command(finished, "dvc", "repro")
+    _, address = (finished / "runs" / MARK).read_text().split("\n")
+    assert json.loads((finished / "runs/toy/round_02/evaluation.json").read_text())["status"] == "done"
+    until = time.monotonic() + 30
+    while Path(address).parent.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not Path(address).parent.exists(), "the server ends with DVC and takes its socket away"
 
 
 def test_output_that_cannot_be_written_is_told_without_a_traceback(finished, capsys):
@@ -82,9 +96,9 @@ def modes(directory: Path) -> dict[str, str]:
 def test_project_without_an_active_pipeline_answers_every_look(finished, capsys):
     edit(finished / "params.yaml", "active: [toy]", "active: []")
     said = {}
-    for command in ("plan", "status", "run --dry-run", "plan --write", "check", "run", "status --json", "prune --dry-run"):
-        assert run_command(["-C", str(finished), *command.split()]) == 0, command
-        said[command] = capsys.readouterr().out
+    for asked in ("plan", "status", "run --dry-run", "plan --write", "check", "run", "status --json", "prune --dry-run"):
+        assert run_command(["-C", str(finished), *asked.split()]) == 0, asked
+        said[asked] = capsys.readouterr().out
     assert "0 steps in no pipeline: params.yaml has none active" in said["plan"]
     assert "0 steps: 0 done" in said["status"] and json.loads(said["status --json"]) == []
     assert run_command(["-C", str(finished), "report"]) == 2

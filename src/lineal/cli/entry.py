@@ -65,11 +65,12 @@ def prepare_torch() -> None:
 
 def _hand_over() -> None:
     """Runs `lineal step` in the fork server and exits with its status; returns when there is no server."""
-    from lineal.step.handover import run_in_server
+    from lineal.step.handover import find_server_of_dvc, run_in_server
     from lineal.step.orphan import stop_when_orphaned
 
     if "DVC_STAGE" in os.environ:
         stop_when_orphaned()
+        find_server_of_dvc()
     status = run_in_server(sys.argv[1:])
     if status is not None:
         sys.exit(status)

@@ -39,12 +39,25 @@ def step(directory: Path, key: str, component: str | None) -> None:
     if under_dvc:
         require_current(plan, plan.step(key))
         if RUN not in os.environ:
-            from lineal.orchestrate.preflight import require_ready_repro
-
-            require_ready_repro(make_plan(project))
+            _begin_repro(project, ["step", key, *(["--component", component] if component else [])])
     status = run_step(plan, key, component)
     if not under_dvc:  # DVC and `lineal run` say it themselves
         click.echo(f"{key}: {status}", err=True)
+
+
+def _begin_repro(project: Project, arguments: list[str]) -> None:
+    """Looks ahead at the first step of a `dvc repro`, and has it run in the server that it and the others then have."""
+    from lineal.orchestrate.preflight import require_ready_repro
+    from lineal.plan import make_plan
+    from lineal.step.handover import SOCKET, run_in_server
+
+    address = require_ready_repro(make_plan(project))
+    if not address:
+        return
+    os.environ[SOCKET] = address
+    status = run_in_server(arguments)
+    if status is not None:
+        raise SystemExit(status)
 
 
 @click.command()

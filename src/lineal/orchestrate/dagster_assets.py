@@ -4,6 +4,7 @@ Dagster reads the annotation of `context` as an object, so this module can't pos
 """
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,10 +25,11 @@ from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.orchestrate.follow import ProgressFile
-from lineal.orchestrate.preflight import require_ready_run, warn_of_again
+from lineal.orchestrate.preflight import require_ready_run, start_server, warn_of_again
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.seeds import declared_name
+from lineal.step.handover import SOCKET
 from lineal.step.runlog import progress_path
 from lineal.step.runner import component_tag
 from lineal.step.waiting import ARRIVED, require_arrived
@@ -134,7 +136,10 @@ def _look_ahead(context: dg.AssetExecutionContext, plan: Plan) -> None:
     if run is None or LOOKED_AHEAD in run.tags or PID in run.tags:
         return
     chosen = {node.name for node in context.job_def.nodes}
-    told = warn_of_again(require_ready_run(plan, [step for step in plan.steps.values() if op_name(step) in chosen]), "")
+    making, again = require_ready_run(plan, [step for step in plan.steps.values() if op_name(step) in chosen])
+    if plan.project.params.compute.executor == "in_process" and (address := start_server(plan, making, os.getpid())):
+        os.environ[SOCKET] = address
+    told = warn_of_again(again, "")
     if told:
         context.log.warning(told)
     context.instance.add_run_tags(run.run_id, {LOOKED_AHEAD: "true"})

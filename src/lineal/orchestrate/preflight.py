@@ -14,16 +14,17 @@ from lineal.orchestrate.decision import decide
 from lineal.orchestrate.dvc_lock import locked_artifacts
 from lineal.orchestrate.dvc_yaml import stage_name
 from lineal.plan import Plan, Step
+from lineal.recipe.compute import CLUSTERS
+from lineal.step.forkserver import serve_beside
+from lineal.step.handover import MARK, SOCKET, process_name
 from lineal.step.preflight import require_ready
 from lineal.step.status import Act, State
 
-MARK = ".preflight"
-"""The file in `runs/` that names the DVC process whose run has been looked at."""
 ALLOW_MISSING = "--allow-missing"
 _SINGLE = {"-s", "--single-item"}
 
 
-def require_ready_run(plan: Plan, chosen: Iterable[Step], remade: bool = True) -> list[str]:
+def require_ready_run(plan: Plan, chosen: Iterable[Step], remade: bool = True) -> tuple[list[Step], list[str]]:
     """Refuses what a run will need and is not here, as `lineal run` does: of the chosen steps, those that are not done.
 
     Args:
@@ -32,7 +33,7 @@ def require_ready_run(plan: Plan, chosen: Iterable[Step], remade: bool = True) -
         remade: whether it makes again what is recorded and not here.
 
     Returns:
-        the steps that will be made again although they are up to date by their records.
+        the steps that will be made; and those of them that are up to date by their records.
 
     Raises:
         LinealError: of the kind of what is missing; names the setting.
@@ -42,7 +43,7 @@ def require_ready_run(plan: Plan, chosen: Iterable[Step], remade: bool = True) -
     making = [step for step in chosen if step in again or decided[step.key].act is Act.MAKE]
     require_inputs(plan, making, {key for step in chosen for key in step.artifact_keys().values()})
     require_ready(plan, making)
-    return [step.key for step in again]
+    return making, [step.key for step in again]
 
 
 def require_inputs(plan: Plan, steps: Iterable[Step], made: Collection[str] = ()) -> None:
@@ -82,25 +83,47 @@ def warn_of_again(keys: Sequence[str], others: str) -> str:
     return f"recorded, but not here, and made again: {keys[0]}{rest}. {bring}"
 
 
-def require_ready_repro(plan: Plan) -> None:
+def start_server(plan: Plan, steps: Sequence[Step], process: int) -> str:
+    """Has steps of a run that others started find their imports done, as those of `lineal run` do.
+
+    Args:
+        plan: the plan.
+        steps: what will be made.
+        process: the run's; the server ends with it.
+
+    Returns:
+        the server's address; empty where there is one, or none is wanted.
+    """
+    compute = plan.project.params.compute
+    if SOCKET in os.environ or len(steps) < 2 or compute.executor in CLUSTERS or compute.processes != "fork":
+        return ""
+    return serve_beside(process, steps, compute.engine)
+
+
+def require_ready_repro(plan: Plan) -> str:
     """The same before the first step of a `dvc repro` or `dvc exp run`; its later steps find that it was done.
 
     Args:
         plan: the plan of the active pipelines, as `dvc.yaml` holds it.
+
+    Returns:
+        the address of a server that was started for the steps; empty where none was.
     """
     found = _dvc_above()
     if found is None:
-        return
+        return ""
     process, words = found
     mark = plan.project.runs / MARK
-    if mark.is_file() and mark.read_text(encoding="utf-8") == process:
-        return
-    again = require_ready_run(plan, asked_for(plan, words), ALLOW_MISSING not in words)
+    if mark.is_file() and mark.read_text(encoding="utf-8").partition("\n")[0] == process:
+        return ""
+    making, again = require_ready_run(plan, asked_for(plan, words), ALLOW_MISSING not in words)
     told = warn_of_again(again, f"; to leave it where it is: dvc repro {ALLOW_MISSING}")
     if told:
         print(f"warning: {told}", file=sys.stderr)  # noqa: T201 - DVC shows what its stages print
     mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text(process, encoding="utf-8")
+    address = start_server(plan, making, int(process.partition(" ")[0]))
+    mark.write_text(f"{process}\n{address}" if address else process, encoding="utf-8")
+    return address
 
 
 def asked_for(plan: Plan, words: Iterable[str]) -> list[Step]:
@@ -120,11 +143,13 @@ def _dvc_above() -> tuple[str, list[str]] | None:
     for _ in range(3):
         try:
             words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
+            return None
+        named = process_name(process)
+        if named is None:
             return None
         place = next((place for place, word in enumerate(words[:4]) if Path(word).name == "dvc"), None)
         if place is not None:
-            return f"{process} {fields[19]}", words[place + 1 :]
-        process = int(fields[1])
+            return named[0], words[place + 1 :]
+        process = named[1]
     return None

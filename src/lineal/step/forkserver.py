@@ -1,7 +1,8 @@
 """A server that has the imports done and forks a child for every step: a second saved per step, 6 s with a model.
 
-`lineal run` and `lineal ui` start it and name its socket in LINEAL_FORK_SERVER. `lineal step`, which DVC starts,
-passes its own output streams over the socket; the forked child runs the step and answers with an exit status.
+`lineal run` and `lineal ui` start it and name its socket in LINEAL_FORK_SERVER. A `dvc repro` or a Dagster run has one
+started by its first step; it ends with them. `lineal step`, which DVC starts, passes its own output streams over the socket;
+the forked child runs the step and answers with an exit status.
 Where steps need torch, the server forks a second one, which imports it meanwhile and has a socket of its own for these steps.
 When the client dies the child sees the connection close and stops; when the server's parent dies, so does the server.
 The server never touches a device or starts a thread pool, so forking it is safe (GPU memory dies with each child).
@@ -13,12 +14,14 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 PRELOADED = ("duckdb", "pyarrow.compute", "pyarrow.parquet", "lineal.orchestrate.dvc_lock", "lineal.step.runner")
 MODELS = ("transformers.models.llama.modeling_llama", "lineal.engines.sampling")
+STARTED_SECONDS = 20.0
+"""How long to wait for a server's socket; a step that finds none runs by itself."""
 TRAININGS = ("trl.trainer.sft_trainer", "lineal.engines.training")
 
 
@@ -44,11 +49,9 @@ def fork_server(steps: Iterable[Step], engine: str) -> Iterator[None]:
         steps: those that may be started, as far as they are known: torch is imported if one needs it, TRL if one trains.
         engine: `compute.engine`.
     """
-    modelled = [step for step in steps if step.component.loads_model and engine != "fake"]
     with tempfile.TemporaryDirectory(prefix="lineal-") as directory:
         address = str(Path(directory) / "socket")
-        Path(address).with_name(KEYS).write_text("\n".join(step.key for step in modelled), encoding="utf-8")
-        command = [sys.executable, "-m", "lineal.step.forkserver", address, *modules_for(modelled)]
+        command = _command(address, steps, engine)
         server = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603
         os.environ[SOCKET] = address
         try:
@@ -58,6 +61,34 @@ def fork_server(steps: Iterable[Step], engine: str) -> Iterator[None]:
             assert server.stdin is not None
             server.stdin.close()
             server.wait()
+
+
+def serve_beside(process: int, steps: Iterable[Step], engine: str) -> str:
+    """Starts a fork server that ends with another process; see `fork_server`.
+
+    Returns:
+        its address.
+    """
+    directory = tempfile.mkdtemp(prefix="lineal-")
+    command = _command(str(Path(directory) / "socket"), steps, engine)
+    ends = os.pidfd_open(process)
+    try:
+        subprocess.Popen(  # noqa: S603
+            command, stdin=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+    finally:
+        os.close(ends)
+    until = time.monotonic() + STARTED_SECONDS
+    while not Path(command[3]).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return command[3]
+
+
+def _command(address: str, steps: Iterable[Step], engine: str) -> list[str]:
+    """The server's command line, once what needs a model is written beside its socket."""
+    modelled = [step for step in steps if step.component.loads_model and engine != "fake"]
+    Path(address).with_name(KEYS).write_text("\n".join(step.key for step in modelled), encoding="utf-8")
+    return [sys.executable, "-m", "lineal.step.forkserver", address, *modules_for(modelled)]
 
 
 def modules_for(modelled: Sequence[Step]) -> tuple[str, ...]:
@@ -153,6 +184,7 @@ def main() -> None:
     from lineal.cli.main import run_command
 
     serve(sys.argv[1], sys.argv[2:], run_command)
+    shutil.rmtree(Path(sys.argv[1]).parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

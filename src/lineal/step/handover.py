@@ -11,10 +11,40 @@ from pathlib import Path
 
 SOCKET = "LINEAL_FORK_SERVER"
 """The environment variable that names the server's socket."""
+MARK = ".preflight"
+"""The file in `runs/` that names the DVC process whose run has been looked at, and the socket of the server beside it."""
 KEYS = "models"
 """A file beside the socket: the keys of the steps that need a model, one a line."""
 MODELLED = ".models"
 """What the path of their socket ends in."""
+
+
+def process_name(process: int) -> tuple[str, int] | None:
+    """A process's number and the time of its start, which no other process shares; and its parent's number."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return f"{process} {fields[19]}", int(fields[1])
+
+
+def find_server_of_dvc() -> None:
+    """Under a `dvc repro` whose first step started a server, names its socket in the environment."""
+    if SOCKET in os.environ or "DVC_STAGE" not in os.environ:
+        return
+    try:
+        name, address = Path("runs", MARK).read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError):
+        return
+    process = os.getppid()
+    for _ in range(3):
+        found = process_name(process)
+        if found is None:
+            return
+        if found[0] == name:
+            os.environ[SOCKET] = address
+            return
+        process = found[1]
 
 
 def run_in_server(arguments: list[str]) -> int | None:
