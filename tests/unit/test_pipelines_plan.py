@@ -340,8 +340,8 @@ def test_zero_rounds_name_the_key(tmp_path: Path):
 def test_unknown_profile_names_the_known_ones(tmp_path: Path):
     message = broken(tmp_path, "", "", "rounds: 1\nprofile: labtop\nactive: [mine]\n")
     assert message == (
-        "pipelines/mine.yaml:1: profiles: no profile 'labtop' (params.yaml asks for it). Known: paper. "
-        "Write it under profiles, or ask for another in params.yaml: profile: paper, or for one pipeline under pipelines"
+        "pipelines/mine.yaml:1: the pipeline has no profiles, and params.yaml asks for profile 'labtop'. "
+        "Write profiles: {labtop: {}} here, or in params.yaml, under pipelines, of this one: {profile: paper}"
     )
 
 
