@@ -317,3 +317,21 @@ def test_turns_of_the_shortest_successful_episodes_are_chosen_with_their_weights
     assert all(row["weight"] == 1 / chosen[row["episode_id"]]["turns"] for row in every)
     readable = rows_of(lab.run("select", "round_01/turns", inputs, sql="turns_of_episodes")[""])
     assert [row["sample_id"] for row in readable] == [row["sample_id"] for row in every if row["invalid"] is None]
+
+
+@pytest.mark.model
+def test_whole_conversations_are_learnt_and_a_chat_model_plays(lab: Lab, ours):
+    from tests.unit.chat_models import chat_model
+
+    ours("Counting")
+    tasks = lab.put("tasks/train", counting(goal=2, count=3))
+    shown = lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=4, chat=True)["episodes"]
+    init = put_model(lab, "start/checkpoint", chat_model(lab.path / "chat", "chatml"))
+    settings = {"target": "messages", "steps": 2, "batch_size": 3, "threads": 1}
+    taught = lab.run("sft", "round_01/checkpoint", {"init": init, "rows": shown}, **settings)[""]
+    assert taught.digest != init.digest
+    given = {"model": taught, "prompts": tasks}
+    made = lab.run("rollout", "round_01/played", given, max_turns=3, chat=True, max_tokens=4, token_ids=True)
+    turns, episodes = rows_of(made[""]), rows_of(made["episodes"])
+    assert [len(row["messages"]) for row in turns] == [1, 3, 5] * 3 and all(row["token_ids"] for row in turns)
+    assert [row["messages"][-1]["content"] for row in episodes] == [row["completion"] for row in turns if row["done"]]
