@@ -31,7 +31,8 @@ TINY = (
     (r"skills: \[slow(, [^\]]*)?\], length: \[2, (8|10|15)\]", "skills: [slow, pose, hinted, refine], length: [2, 6]"),
     (r"skills: \[split, merge\], length: \[2, 20\]", "skills: [split, merge], length: [2, 6]"),
     (r"length: \[\[7, 12\], \[7, 18\], \[7, 20\]\]\}, size: \d+", "length: [[3, 5], [4, 6]]}, size: 24"),
-    (r"skills: \[(?!slow|easier|pose|split)[^\]]*\], length: \[2, \d+\]", f"skills: [{ROLES}], length: [2, 6]"),
+    (r"skills: \[question, read\], length: \[2, 20\]", "skills: [question, read], length: [2, 6]"),
+    (r"skills: \[(?!slow|easier|pose|split|question)[^\]]*\], length: \[2, \d+\]", f"skills: [{ROLES}], length: [2, 6]"),
     (r"length: \[7, 10\], size: \d+", "length: [3, 5], size: 24"),
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
@@ -66,7 +67,7 @@ def made(root: Path, name: str) -> Plan:
     return plan
 
 
-HOLDS_OTHER_TEXT = {"exit", "self_lengthen", "self_correction", "mcts_dpo", "play", "control_play"}
+HOLDS_OTHER_TEXT = {"exit", "self_evolution", "self_lengthen", "self_correction", "mcts_dpo", "play", "control_play"}
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
 
 

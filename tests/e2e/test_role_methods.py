@@ -16,7 +16,7 @@ pytestmark = pytest.mark.model
 ROLES = (
     "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
     "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator", "math_tutor", "self_lengthen",
-    "tapir", "amplification",
+    "tapir", "amplification", "iga", "self_evolution",
 )  # fmt: skip
 
 Table = list[dict[str, Any]]
@@ -359,3 +359,44 @@ def test_amplification_learns_what_the_expert_makes_of_the_learner_s_answers_to_
             own = sorted((part for part in parts if part["parents"] == whole["parents"]), key=lambda part: part["part"])
             assert whole["gathered"] == "|".join(answered[part["prompt_id"]]["completion"] for part in own)
             assert row["asked"] == f"*{whole['gathered']}:" and row["prompt"] == whole["prompt"]
+
+
+def test_iga_helpers_answer_where_the_student_does_not_come_to_the_teacher_s_reference(tiny_pipelines):
+    plan = made(tiny_pipelines, "iga")
+    references = {row["prompt_id"]: row["answer"] for row in rows(plan, "iga/start/references")}
+    graphs, answers = by_id(rows(plan, "iga/start/graphs")), by_id(rows(plan, "iga/start/answers"))
+    for row in answers.values():
+        assert row["asked"] == f"/{row['prompt']}{graphs[row['parents'][0]]['completion']}"
+        assert references[row["prompt_id"]] == row["completion"]
+    for number in (1, 2):
+        round_ = f"iga/round_{number:02d}"
+        passes: dict[str, int] = {}
+        for row in rows(plan, f"{round_}/aligned"):
+            passes[row["prompt_id"]] = passes.get(row["prompt_id"], 0) + (row["verdict"] == "pass")
+        gaps, tried = by_id_of_prompt(rows(plan, f"{round_}/gaps")), by_id(rows(plan, f"{round_}/tried"))
+        assert gaps.keys() == {prompt for prompt, passed in passes.items() if passed < 2}
+        for row in rows(plan, f"{round_}/diverse"):
+            assert row["completion"].strip() == references[row["prompt_id"]].strip()
+            assert row["sample_id"] in tried or row["prompt_id"] in gaps
+
+
+def test_self_evolution_learns_what_it_read_in_documents_and_could_not_foresee(tiny_pipelines):
+    plan = made(tiny_pipelines, "self_evolution")
+    texts = by_id(rows(plan, "self_evolution/start/texts"))
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_, one = f"self_evolution/round_{number:02d}", (f"self_evolution/{before}/checkpoint",)
+        assert {model_of(plan, f"{round_}/{name}") for name in ("asked", "read")} == {one}
+        assert {model_of(plan, f"{round_}/{name}", "scorer") for name in ("scored", "scored_alone")} == {one}
+        asked, questions = by_id(rows(plan, f"{round_}/asked")), by_id(rows(plan, f"{round_}/questions"))
+        read, scored = by_id(rows(plan, f"{round_}/read")), by_id(rows(plan, f"{round_}/scored"))
+        alone = {row["parents"][0]: row["score"] for row in rows(plan, f"{round_}/scored_alone")}
+        kept, dropped = rows(plan, f"{round_}/valuable"), rows(plan, f"{round_}/valuable.dropped")
+        assert kept
+        for row in kept:
+            answer = read[row["parents"][0]]
+            question = questions[answer["parents"][0]]
+            document = texts[asked[question["parents"][0]]["parents"][0]]["prompt"]
+            assert answer["asked"] == f"${document}|{row['prompt']}:" and row["completion"] == answer["completion"]
+            assert row["ifd"] == pytest.approx(scored[row["sample_id"]]["score"] / alone[row["sample_id"]])
+        others = [row["ifd"] for row in dropped if row["ifd"] is not None and row["ifd"] < 1]
+        assert not others or min(row["ifd"] for row in kept) >= max(others)

@@ -81,3 +81,18 @@ def test_explode_and_gather_put_the_answers_of_all_parts_beside_the_whole_in_ord
     whole, left = select(lab, "gather", asked, inputs, separator="|")
     assert [(row["parents"], row["prompt"], row["gathered"]) for row in whole] == [(["a"], "p=", "ab|cd")]
     assert set(left) == {"b", "c"}
+
+
+def test_hard_to_follow_keeps_the_share_whose_question_helps_least_and_no_misleading_one(lab):
+    made = lab.put("round_01/scored", rows(*((name, name, "x") for name in "abcde"), score=[-1.0, -3.0, -2.0, -5.0, -1.0]))
+    bare = rows(*((f"{name}0", name, "x") for name in "abcd"), score=[-4.0] * 4, parents=[[name] for name in "abcd"])
+    kept, dropped = select(lab, "hard_to_follow", made, {"alone": lab.put("round_01/alone", bare)}, share=0.4)
+    assert {row["sample_id"]: row["ifd"] for row in kept} == {"b": 0.75, "c": 0.5}
+    assert dropped == {"a": "easier than others", "d": "its question misleads", "e": "not scored"}
+
+
+def test_under_one_prompt_keeps_every_completion_even_equal_ones(lab):
+    made = rows(("a", "p", "x"), ("b", "q", "x"), ("c", "q", None))
+    alone, dropped = select(lab, "under_one_prompt", made, prompt="=")
+    assert sorted((row["parents"], row["prompt"], row["completion"]) for row in alone) == [(["a"], "=", "x"), (["b"], "=", "x")]
+    assert len({row["prompt_id"] for row in alone}) == 1 and set(dropped) == {"c"}

@@ -150,6 +150,15 @@ def test_split_and_merge_are_halves_and_what_their_answers_come_to(lab):
         assert all(half == "".join(sorted(half)) for half in halves) and row["answer"] == "".join(sorted("".join(halves)))
 
 
+def test_question_and_read_find_both_halves_of_a_document(lab):
+    for row in made(lab, "question"):
+        asked, right, answer = parts(row, "$")
+        assert answer == right and row["answer"] == f"{asked}="
+    for row in made(lab, "read"):
+        asked, right, rest = parts(row, "$")
+        assert rest == f"{right}|{asked}=" and row["answer"] == right
+
+
 def test_skills_come_in_equal_shares_with_the_length_as_difficulty(lab):
     skills = list(ROLES)
     rows = rows_of(lab.run("letter_skills", "tasks/train", size=130 * len(skills), skills=skills, length=[4, 6])[""])

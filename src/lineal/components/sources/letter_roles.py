@@ -109,10 +109,20 @@ def merge(draw: random.Random, prompt: str, answer: str) -> Pair:
     return f"*{'|'.join(''.join(sorted(part)) for part in _halves(prompt[:-1]))}:", answer
 
 
+def question(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """What a document answers: `$qdxa=adqx:` -> `qdxa=`."""
+    return f"${prompt}{answer}:", prompt
+
+
+def read(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """What a document says to a question: `$qdxa=adqx|qdxa=:` -> `adqx`."""
+    return f"${prompt}{answer}|{prompt}:", answer
+
+
 ROLES: dict[str, Callable[[random.Random, str, str], Pair]] = {
     "judge": judge, "grade": grade, "compare": compare, "meta": meta, "critique": critique, "refine": refine, "debate": debate,
     "hinted": hinted, "follow_up": follow_up, "refuse": refuse, "easier": easier, "pose": pose, "slow": slow,
-    "split": split, "merge": merge,
+    "split": split, "merge": merge, "question": question, "read": read,
 }  # fmt: skip
 """By its name in `skills:`, the role's drawing function: (randomness, prompt, answer) -> an example."""
 
