@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 import yaml
 
 from lineal.cli.main import run_command
+from lineal.components.base import Columns
+from lineal.components.registry import _no_component
 from lineal.components.selectors.binding import bind
+from lineal.components.verifiers.base import RowVerifier
 from lineal.errors import DeclarationError, ProjectError
 from lineal.orchestrate.pulling import pull
 from lineal.plan import make_plan
@@ -158,6 +162,15 @@ def test_revision_that_is_none_is_told_without_a_list_of_pipelines(root, capsys)
     assert "other_3" not in told
     assert run_command(["-C", str(root), "diff", "toi", "toy"]) == 2
     assert "Did you mean 'toy'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reads", "wrong"), [(3, True), (("completion", 1), True), ("completion", True), (("completion",), False)]
+)
+def test_component_of_a_package_whose_reads_are_no_columns_is_told(reads, wrong):
+    made = type("Own", (RowVerifier,), {"reads": reads, "__annotations__": {"reads": ClassVar[Columns]}})
+    expected = f"is the class Own with reads = {reads!r}, expected a tuple of column names: ('completion',)" if wrong else ""
+    assert _no_component(made) == expected
 
 
 def test_pull_without_a_remote_says_how_to_add_one(root):
