@@ -22,6 +22,9 @@ DIFFERS = "Differs from the paper:"
 NOT_COMPARED = "not compared step by step; its comments say what is known."
 STALE = " †"
 """Marks results of a laptop profile that has changed since; a new run of `bench/methods.py` takes the mark away."""
+EARLIER_TRAINERS = " ‡"
+"""Marks results of trainers of version 1; a new run takes the mark away."""
+TRAINERS = 2
 CLEAR_POINTS = 5.0
 """A gain under this on 300 prompts can be chance: two standard errors of a share near 20 % are 4.6 points."""
 
@@ -65,7 +68,7 @@ def index() -> str:
             f"{header.method}: {' '.join(header.summary.split())}",
             f"[{number}](https://arxiv.org/abs/{number})" if number else "control",
             ", ".join(parts),
-            f"[{_first_to_last(curves(path.stem, 'evaluation'))}](../docs/methods/{path.stem}.md){stale_mark(path.stem)}",
+            f"[{_first_to_last(curves(path.stem, 'evaluation'))}](../docs/methods/{path.stem}.md){marks(path.stem)}",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -83,7 +86,7 @@ def method_page(name: str) -> str:
         " ".join(header.summary.split()),
         f"Declared in [{name}.yaml](../../pipelines/{name}.yaml)"
         + (f"; [paper](https://arxiv.org/abs/{number})." if number else "."),
-        *([f"On the laptop, by round: {_in_words(found)}{stale_mark(name)} ([all methods](../methods.md))."] if found else []),
+        *([f"On the laptop, by round: {_in_words(found)}{marks(name)} ([all methods](../methods.md))."] if found else []),
         "<!-- written by bench/methods.py pages -->",
     ]
     return "\n\n".join(parts) + "\n"
@@ -96,9 +99,11 @@ def difference(name: str) -> str:
     return comment.partition(DIFFERS)[2].strip() or NOT_COMPARED
 
 
-def stale_mark(name: str) -> str:
-    """The mark of results that an earlier form of the laptop profile gave."""
-    return STALE if any(result.get("stale") for result in results_of(name).values()) else ""
+def marks(name: str) -> str:
+    """The marks of results that an earlier form of the laptop profile, or earlier trainers, gave."""
+    results = results_of(name).values()
+    stale = STALE if any(result.get("stale") for result in results) else ""
+    return stale + (EARLIER_TRAINERS if any(result.get("trainers", 1) < TRAINERS for result in results) else "")
 
 
 def _in_words(found: list[list[float]]) -> str:
@@ -116,7 +121,7 @@ def table() -> str:
         results, found, easy = results_of(name), curves(name, "evaluation"), curves(name, "easy")
         gains = [100 * (curve[-1] - curve[0]) for curve in found]
         cells = (
-            f"[{name}](methods/{name}.md){stale_mark(name)}",
+            f"[{name}](methods/{name}.md){marks(name)}",
             ", ".join(results),
             " → ".join(f"{value:.1f}" for value in mean_curve(found)),
             ", ".join(f"{gain:+.1f}" for gain in gains),

@@ -28,8 +28,8 @@ def measure(name: str, seed: int, directory: Path) -> dict[str, Any]:
     """Runs one pipeline's laptop profile and reads its evaluations and run logs.
 
     Returns:
-        `accuracy`: by evaluating node, the headline number of round 0, 1, ...; what the rounds cost: `samples` drawn and
-        `tokens` sampled, `model_seconds` inside loading, sampling and training, `wall_seconds` from the first step to the last.
+        `accuracy`: by evaluating node, the headline number of round 0, 1, ...; `trainers`: their last version; what the
+        rounds cost: `tokens` sampled, `model_seconds` in loading, sampling and training, `wall_seconds` from first to last step.
     """
     scratch_project(directory, seed=seed, profile="laptop", active=f"[{name}]")
     params = directory / "params.yaml"  # the list of the project's own choice stood in a block
@@ -42,11 +42,18 @@ def measure(name: str, seed: int, directory: Path) -> dict[str, Any]:
     phases = [fact.get("seconds_by_phase", {}) for fact in facts]
     return {
         "accuracy": _curves(directory / "artifacts" / name),
+        "trainers": max(_versions(directory / "artifacts" / name), default=0),
         "tokens": sum(fact.get("tokens", 0) for fact in facts),
         "model_seconds": round(sum(phase.get(key, 0.0) for phase in phases for key in MODEL_PHASES), 1),
         "wall_seconds": round(wall, 1),
         "steps": len(logs),
     }
+
+
+def _versions(artifacts: Path) -> list[int]:
+    """The component versions that made the checkpoints of the rounds."""
+    manifests = [json.loads(path.read_text()) for path in artifacts.glob("round_*/**/manifest.json")]
+    return [manifest["version"] for manifest in manifests if manifest["kind"] == "model"]
 
 
 def _curves(artifacts: Path) -> dict[str, list[float]]:
