@@ -14,6 +14,7 @@ from tests.unit.test_selector_decide import HEADER, select
 
 SHIPPED = sorted((ROOT / "pipelines" / "selectors").glob("*.sql"))
 REQUIRED = {"integer": 1, "number": 1.0, "text": "~"}
+OWN_SETTINGS = {"split_thought": {"pattern": "(a)"}, "hard_to_follow": {"below": 2.0}}
 DECIDE = "SELECT row_id, 'kept' AS decision, '' AS reason"
 
 
@@ -57,9 +58,11 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         "rows": lab.put("round_01/rows", rows),
         **{name: lab.put(f"tasks/{name}", further) for name in selector.inputs},
     }
+    if path.stem == "hard_to_follow":  # its scores are of these very rows
+        inputs["alone"] = lab.put("tasks/alone", [{**row, "parents": ["a-0"]} for row in further])
     required = {name: REQUIRED[parameter.type] for name, parameter in selector.parameters.items() if parameter.required}
     assert set(selector.needs) <= set(rows[0])
-    chosen = {"pattern": "(a)"} if path.stem == "split_thought" else {}
+    chosen = OWN_SETTINGS.get(path.stem, {})
     lab.run("select", "round_01/filtered", inputs, sql=path.stem, **required, **chosen)
 
 
