@@ -58,7 +58,7 @@ round:
 
 def make_project(root: Path, pipeline: str = TOY, params: str = PARAMS) -> Path:
     """Writes a project as `lineal init` would, with one pipeline `toy`."""
-    for name in ("selectors", "templates"):
+    for name in ("measures", "selectors", "templates"):
         shutil.copytree(ROOT / "pipelines" / name, root / "pipelines" / name)
     (root / "pipelines" / "toy.yaml").write_text(pipeline)
     (root / "params.yaml").write_text(params)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lineal.data.schema import COLUMNS
 from lineal.errors import CheckFailure, DeclarationError
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of, samples
@@ -195,15 +196,16 @@ WORDS = ("place", "number", "reason", "parent", "parents_", "inputs", "turn", "m
 
 @pytest.mark.parametrize("retracted", [False, True])
 def test_columns_of_new_rows_may_have_any_name(lab, retracted):
-    listed = ", ".join(f'rows."{word}"' for word in WORDS)
-    head = HEADER + f"-- makes rows: prompt_id, prompt, {', '.join(WORDS)}\n"
+    words = [word for word in WORDS if word not in COLUMNS]
+    listed = ", ".join(f'rows."{word}"' for word in words)
+    head = HEADER + f"-- makes rows: prompt_id, prompt, {', '.join(words)}\n"
     lab.selector("words", head + f"SELECT [row_id] AS parents, prompt_id, prompt, {listed} FROM rows")
-    rows = samples({"a": "pf"}, **{word: lambda p, i: f"{i}" for word in WORDS})
+    rows = samples({"a": "pf"}, **{word: lambda p, i: f"{i}" for word in words})
     whole, _ = select(lab, rows, "words")
     lab.retracted = {whole[0]["sample_id"]: "retracted: wrong"} if retracted else {}
     made, dropped = select(lab, rows, "words")
-    assert [tuple(row[word] for word in WORDS) for row in made] == [
-        (str(i),) * len(WORDS) for i in ([1] if retracted else [0, 1])
+    assert [tuple(row[word] for word in words) for row in made] == [
+        (str(i),) * len(words) for i in ([1] if retracted else [0, 1])
     ]
     assert [row["reason"] for row in dropped] == (["retracted: wrong"] if retracted else [])
 
