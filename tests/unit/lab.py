@@ -97,6 +97,15 @@ def evaluated(artifact):
     }
 
 
+def rows(*entries, **columns):
+    """`("a1", "p", "x")` is sample a1 of prompt p with completion x."""
+    return [
+        {"sample_id": name, "prompt_id": prompt, "prompt": f"{prompt}=", "completion": text}
+        | {column: values[index] for column, values in columns.items()}
+        for index, (name, prompt, text) in enumerate(entries)
+    ]
+
+
 def samples(verdicts, **columns):
     """Judged samples: `{"p0": "pfe"}` gives prompt p0 three samples with verdicts pass, fail and error."""
     words = {"p": "pass", "f": "fail", "e": "error"}

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.lab import Lab, rows_of
+from tests.unit.lab import Lab, rows, rows_of
 
 
 @pytest.fixture
 def lab(tmp_path) -> Lab:
     return Lab(tmp_path)
-
-
-def rows(*entries, **columns):
-    """`("a1", "p", "x")` is sample a1 of prompt p with completion x."""
-    return [
-        {"sample_id": name, "prompt_id": prompt, "prompt": f"{prompt}=", "completion": text}
-        | {column: values[index] for column, values in columns.items()}
-        for index, (name, prompt, text) in enumerate(entries)
-    ]
 
 
 def select(lab, sql, made, inputs=None, **settings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import MAIN
 from lineal.errors import CheckFailure
 from lineal.plan import Plan, Step, artifact_key
+from lineal.plan.kinds import round_group
 from lineal.recipe.references import ArtifactKind
 from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
 from lineal.step.judges import mixtures
@@ -186,25 +187,21 @@ def _predecessor(plan: Plan, step: Step) -> Step | None:
     """The same node one round earlier; round 1 follows start."""
     if step.round == 0 or step.group == "finish":
         return None
-    group = "start" if step.round == 1 else f"round_{step.round - 1:02d}"
-    return plan.steps.get(f"{step.pipeline}/{group}/{step.label}")
+    return _in_round(plan, step, step.round - 1)
+
+
+def _in_round(plan: Plan, step: Step, number: int) -> Step | None:
+    """The same node in another round; 0 is the start."""
+    return plan.steps.get(f"{step.pipeline}/{round_group(number) if number else 'start'}/{step.label}")
 
 
 def _earlier_artifacts(plan: Plan, step: Step) -> list[Artifact]:
     """The same node's of the previous round and of the first, as far as they are here: small falls add up to a large one."""
     before = _predecessor(plan, step)
-    first = next((one for one in _all_rounds(plan, step) if one.key != step.key), None)
+    first = next((one for number in range(step.round) if (one := _in_round(plan, step, number)) is not None), None)
     keys = dict.fromkeys(one.key for one in (before, first) if one is not None)
     places = [(key, plan.project.directory(key)) for key in keys]
     return [open_artifact(key, place) for key, place in places if (place / MANIFEST).exists()]
-
-
-def _all_rounds(plan: Plan, step: Step) -> Iterator[Step]:
-    """The same node from the start to the step's round."""
-    for group in ("start", *(f"round_{number:02d}" for number in range(1, step.round + 1))):
-        found = plan.steps.get(f"{step.pipeline}/{group}/{step.label}")
-        if found is not None:
-            yield found
 
 
 def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:

@@ -109,9 +109,8 @@ def _settled(act: Callable[[Worker, Game], Any], worker: Worker, game: Game) -> 
 
 
 def _begin(worker: Worker, game: Game) -> None:
-    reply = worker.ask(game.begins())
-    if reply.get("error", "").startswith(_DIED):
-        worker.stop()
+    reply = _told(worker, game.begins())
+    if reply is None:
         reply = worker.ask(game.begins())
     game.answers = [Answer(**_given(reply, "reset"))]
 
@@ -128,14 +127,20 @@ def _expert(worker: Worker, game: Game) -> Any:
 
 def _asked(worker: Worker, game: Game, request: Mapping[str, Any], what: str) -> Any:
     """What the game answers; in a process that does not hold it, it is first brought to where it was."""
-    reply = worker.ask(request)
-    if reply.get("error", "").startswith(_DIED):
-        worker.stop()
-        reply = {"answer": LOST}
-    if reply.get("answer") == LOST:
+    reply = _told(worker, request)
+    if reply is None or reply.get("answer") == LOST:
         _replay(worker, game)
         reply = worker.ask(request)
     return _given(reply, what)
+
+
+def _told(worker: Worker, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a process says to a request; None where it died of it, or had no memory left, and is replaced."""
+    reply = worker.ask(request)
+    if not reply.get("error", "").startswith(_DIED):
+        return reply
+    worker.stop()
+    return None
 
 
 def _replay(worker: Worker, game: Game) -> None:
