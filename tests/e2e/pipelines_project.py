@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -49,7 +48,6 @@ TINY = (
 def make_pipelines_project(root: Path) -> Path:
     """Writes the project; nothing has run in it."""
     make_project(root)
-    shutil.copytree(ROOT / "pipelines" / "measures", root / "pipelines" / "measures")
     for name in PIPELINES:
         head, mark, profiles = (ROOT / "pipelines" / f"{name}.yaml").read_text().partition("profiles:")
         for pattern, replacement in TINY:
