@@ -43,6 +43,20 @@ def test_likelihood_is_the_sum_over_completion_and_eos(init: Path) -> None:
         assert found.logprob == pytest.approx(steps[-found.tokens :].sum().item(), abs=1e-4)
 
 
+def test_certainty_is_the_mean_distance_from_knowing_nothing(init: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(str(init)), AutoTokenizer.from_pretrained(str(init))
+    for (prompt, completion), found in zip(PAIRS[:5], LikelihoodScorer(init, "cpu").certainty(PAIRS[:5]), strict=True):
+        ids = torch.tensor([[*tokenizer(prompt + completion)["input_ids"], tokenizer.eos_token_id]])
+        with torch.no_grad():
+            said = torch.distributions.Categorical(logits=model(ids).logits[0, -len(completion) - 2 : -1])
+        nothing = torch.distributions.Categorical(logits=torch.zeros_like(said.logits))
+        assert found.divergence == pytest.approx(torch.distributions.kl_divergence(nothing, said).mean().item(), abs=1e-5)
+        assert found.entropy == pytest.approx(said.entropy().mean().item(), abs=1e-5)
+
+
 def test_scores_do_not_depend_on_neighbours_order_or_threads(init: Path, rewards: Path) -> None:
     import torch
 

@@ -292,6 +292,79 @@ def test_models_and_votes_reward_what_the_policy_samples(lab: Lab, checkpoint: P
     assert {row["agreed_verdict"] for row in rows} == {"pass", "fail"}
 
 
+ITSELF = {
+    "likely": {"use": "likelihood", "scorer": "self", "weight": 0.0},
+    "sure": {"use": "certainty", "scorer": "self", "weight": 0.0},
+    "asked": {
+        "use": "judge", "model": "self", "template": "{prompt}{completion}", "max_tokens": 3, "repeats": "completion",
+        "threshold": 0.5, "max_error_rate": 1.0, "weight": 0.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.model
+def test_policy_judges_itself_with_the_weights_of_that_optimizer_step(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "schedule": "constant", "warmup": 0.0, "learning_rate": 1e-2}
+    after_two = lab.run("grpo", "round_01/checkpoint", inputs, **{**settings, "steps": 2})[""]
+    scorers = {0: inputs["init"], 2: put_model(lab, "start/after_two", after_two.directory)}
+    plain = lab.run("grpo", "round_01/checkpoint", inputs, **settings)
+    trained, drawn = weights(plain[""].directory), [row["completion"] for row in rows_of(plain["rollouts"])]
+    made = lab.run("grpo", "round_01/checkpoint", inputs, **{**settings, "rewards": {"ends": ENDS, **ITSELF}})
+    assert weights(made[""].directory) == trained
+    assert [row["completion"] for row in rows_of(made["rollouts"])] == drawn
+    for use, name in (("likelihood", "likely"), ("certainty", "sure")):
+        for step, scorer in scorers.items():
+            anew = rows_of(lab.run(use, "round_01/anew", {"rows": made["rollouts"], "scorer": scorer}, name="anew")[""])
+            own = [(row["anew_score"], row[f"{name}_score"]) for row in anew if row["optimizer_step"] == step]
+            assert len(own) == 32 and all(one == pytest.approx(other, abs=1e-5) for one, other in own)
+            assert any(abs(row["anew_score"] - row[f"{name}_score"]) > 1e-3 for row in anew if row["optimizer_step"] != step)
+    assert len({row["asked_detail"] for row in rows_of(made["rollouts"])}) > 8
+
+
+def test_every_verifier_that_says_something_of_a_completion_can_be_a_reward() -> None:
+    from lineal.components.registry import Registry
+    from lineal.components.verifiers.base import AddsColumns
+
+    found = [Registry().find(name) for name in Registry().names]
+    verifiers = [one for one in found if issubclass(one, AddsColumns) and "score" in one.added]
+    assert len(verifiers) >= 18
+    assert {one.__name__ for one in verifiers if not one.judges_tables()} == {"Labels"}  # people have judged other rows
+
+
+def test_self_is_no_input_but_enters_the_identity(lab: Lab) -> None:
+    rewards = {"likely": {"use": "likelihood", "scorer": "self", "reference": "start.checkpoint"}}
+    component = lab.parse("grpo", {"prompts": (), "init": ()}, **{**SHORT, "rewards": rewards})
+    assert list(component.references()) == ["prompts", "init", "rewards.likely.reference"]
+    assert component.identity()["rewards"]["likely"]["self"] == ["scorer"]
+    frozen = {"likely": {**rewards["likely"], "scorer": "start.critic"}}
+    other = lab.parse("grpo", {"prompts": (), "init": ()}, **{**SHORT, "rewards": frozen})
+    assert other.identity() != component.identity() and "self" not in other.identity()["rewards"]["likely"]
+
+
+def test_policy_judges_itself_whatever_engine_the_other_steps_have(tmp_path: Path) -> None:
+    from lineal.data.workspace import Workspace
+    from lineal.engines.factory import open_likelihood, open_sampler
+    from lineal.engines.live_policy import LivePolicy
+
+    lab, policy = Lab(tmp_path), LivePolicy()
+    model, compute = lab.put("start/checkpoint", PROMPTS), Compute(engine="vllm", workers=1)
+    step = Workspace(tmp_path, "round_01/x", 1, 0, compute, {}, tmp_path)
+    with step.inside("rewards.a", {"model": (model, policy)}) as inner:
+        assert open_likelihood(inner, "model") is policy
+        open_sampler(inner, "model")
+        assert (inner.made_with, inner.equal_bytes, inner.place) == ("transformers", None, "rewards.a.")
+
+
+@pytest.mark.model
+def test_reward_that_is_no_number_stops_the_training(lab: Lab, checkpoint: Path) -> None:
+    huge = {"long": {"use": "rule", "formula": "1e30 * length(prompt)", "weight": 1e30}}
+    with pytest.raises(
+        DataError, match=r"a rollout's reward is [\d.e+]+ \(scores: long [\d.e+]+\), expected a number of at most 3e\+38"
+    ):
+        lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint), **{**SHORT, "rewards": huge})
+
+
 def test_models_of_rewards_are_inputs_and_no_settings(lab: Lab) -> None:
     component = lab.parse("grpo", {"prompts": (), "init": ()}, **{**SHORT, "rewards": MODELS_JUDGE})
     assert {name: texts for name, (texts, _) in component.references().items()} == {
@@ -448,6 +521,10 @@ MISTAKES = [
     ),
     ({"rewards": {"right": {"use": "exact_match", "weight": "2"}}}, "rewards.right.weight: got '2', expected a finite number"),
     ({"rewards": {"Right": "exact_match"}}, "must be a lower-case word"),
+    (
+        {"rewards": {"rm": {"use": "reward", "scorer": "self"}}},
+        "rewards.rm.scorer: 'self' is the model in training, which writes texts, but",
+    ),
     ({"importance_sampling_level": "sequence"}, "works with the losses grpo, sapo, luspo only"),
     ({"loss": "luspo"}, "luspo needs importance_sampling_level: sequence"),
     ({"loss": "ppo"}, "Input should be 'grpo'"),

@@ -130,3 +130,21 @@ def test_score_by_the_verdict_is_1_for_the_leading_answer_alone(tmp_path):
     made = vote(Lab(tmp_path), entries, score="verdict")
     assert [row["score"] for row in made] == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, None]
     assert [row["vote_share"] for row in made][:3] == [0.5, 0.5, 0.25]
+
+
+def test_margin_is_an_answers_lead_over_the_strongest_other(tmp_path):
+    entries = [("p", "a", False), ("p", "a", False), ("p", "a", False), ("p", "b", False), ("p", "", False), ("p", "b", True)]
+    entries += [("q", "a", False), ("q", "b", False), ("r", "", False)]
+    margins = [row["score"] for row in vote(Lab(tmp_path), entries, score="margin")]
+    assert margins == pytest.approx([2 / 6, 2 / 6, 2 / 6, -2 / 6, -3 / 6, -3 / 6, 0.0, 0.0, 0.0])
+
+
+def test_consensus_is_the_mean_agreement_with_the_other_completions(tmp_path):
+    lab = Lab(tmp_path)
+    rows = generated(
+        lab, [("p", "a b", False), ("p", "b c", False), ("q", "alone", False), ("p", "a b a", False), ("q", None, False)]
+    )
+    scores = [row["score"] for row in rows_of(lab.run("consensus", "round_01/agreed", {"rows": rows})[""])]
+    assert scores == [pytest.approx(0.75), 0.5, None, pytest.approx(0.75), None]
+    letters = rows_of(lab.run("consensus", "round_01/agreed", {"rows": rows}, separator="", name="near")[""])
+    assert letters[3]["near_score"] == pytest.approx((1 + 2 / 3) / 2)

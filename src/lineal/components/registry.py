@@ -51,6 +51,8 @@ BUILT_IN: dict[str, str] = {
     "judge": "lineal.components.verifiers.judge:Judge",
     "reward": "lineal.components.verifiers.reward:Reward",
     "likelihood": "lineal.components.verifiers.likelihood:Likelihood",
+    "certainty": "lineal.components.verifiers.certainty:Certainty",
+    "consensus": "lineal.components.verifiers.consensus:Consensus",
     "process_reward": "lineal.components.verifiers.process_reward:ProcessReward",
     "step_values": "lineal.components.verifiers.step_values:StepValues",
     "labels": "lineal.components.verifiers.labels:Labels",

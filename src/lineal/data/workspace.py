@@ -54,6 +54,8 @@ class Workspace:
         partial: the hidden directory of unfinished work.
         key: the step's key, for messages and trackers.
         place: for a component inside the step's, where it stands in that one's settings, with a dot behind: `verifier.`.
+        live: for a component inside an online trainer, by input field the model of this process that stands there in place of
+            the artifact: the one in training.
         progress_file: where progress lines go for Dagster's log.
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
@@ -71,6 +73,7 @@ class Workspace:
     partial: Path
     key: str = ""
     place: str = ""
+    live: Mapping[str, Any] = field(default_factory=dict)
     progress_file: Path | None = None
     retracted: Mapping[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -87,14 +90,19 @@ class Workspace:
         return self.partial / "unsaved"
 
     @contextmanager
-    def inside(self, place: str) -> Iterator[Workspace]:
+    def inside(self, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None) -> Iterator[Workspace]:
         """The step as a component inside this one's sees it: the inputs under its place are its own.
 
         What that says of the engine that ran stands in the step's manifest, unless the step's own component says another.
+
+        Args:
+            place: where the component stands in this one's settings.
+            live: by its input field, the artifact that names a model which is in training, and that model.
         """
         prefix = f"{place}."
         own = {name.removeprefix(prefix): given for name, given in self.inputs.items() if name.startswith(prefix)}
-        inner = replace(self, inputs=own, place=prefix)
+        own |= {name: (artifact,) for name, (artifact, _) in (live or {}).items()}
+        inner = replace(self, inputs=own, place=prefix, live={name: model for name, (_, model) in (live or {}).items()})
         yield inner
         self.made_with = self.made_with or inner.made_with
         self.equal_bytes = False if inner.equal_bytes is False else self.equal_bytes

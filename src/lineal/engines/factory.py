@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from lineal.data.conversations import Prompt
 from lineal.data.progress import say
@@ -14,7 +14,7 @@ from lineal.data.workspace import Workspace
 from lineal.engines.journal import SavedSampler
 from lineal.engines.room import Room, room_of
 from lineal.engines.sampling import Completion, Request, SamplingSettings
-from lineal.engines.scoring import Likelihood, Pair
+from lineal.engines.scoring import Certainty, Likelihood, Pair
 from lineal.errors import EngineError
 from lineal.recipe.references import ArtifactKind
 
@@ -45,7 +45,7 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
         EngineError: the model cannot be loaded or reached.
     """
     served = step.model(field).manifest.kind is ArtifactKind.SERVED
-    step.made_with = "openai" if served else step.compute.engine
+    step.made_with = "openai" if served else _engine_of(step, field)
     promised = step.compute.vllm.batch_invariant if step.made_with == "vllm" else step.made_with != "openai"
     step.equal_bytes = None if promised else False
     with step.timed("load"):
@@ -61,10 +61,16 @@ def open_room(step: Workspace, field: str) -> Room:
     return room_of(step.model(field).directory, base_of(step, field))
 
 
+def _engine_of(step: Workspace, field: str) -> str:
+    """What draws; a model in training draws where it is, in this process, since no other engine has its weights."""
+    return "transformers" if field in step.live and step.compute.engine != "fake" else step.compute.engine
+
+
 def _sampler_of(step: Workspace, field: str) -> CompletionSource:
     if step.made_with == "openai":
         return _endpoint(step, field)
-    return _replicated(step, field) if step.compute.replicas else sampling_engine(step, field)
+    here = field in step.live or not step.compute.replicas
+    return sampling_engine(step, field) if here else _replicated(step, field)
 
 
 def _replicated(step: Workspace, field: str) -> CompletionSource:
@@ -79,6 +85,8 @@ def sampling_engine(step: Workspace, field: str) -> CompletionSource:
         from lineal.engines.fake import FakeSampler
 
         return FakeSampler()
+    if field in step.live:
+        return cast("CompletionSource", step.live[field])
     checkpoint = step.model(field).directory
     if step.compute.engine == "vllm":
         return _vllm(step, field, checkpoint)
@@ -146,6 +154,12 @@ class LikelihoodSource(Protocol):
         """One likelihood per (prompt, completion), in order."""
         ...
 
+    def certainty(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[Certainty]:
+        """How sure the model is of each completion, in order."""
+        ...
+
 
 def open_reward_model(step: Workspace, field: str) -> RewardSource:
     """Loads the reward model of an input field."""
@@ -180,6 +194,8 @@ def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
         from lineal.engines.fake import FakeLikelihoods
 
         return FakeLikelihoods()
+    if field in step.live:
+        return cast("LikelihoodSource", step.live[field])
     from lineal.engines.scoring import LikelihoodScorer
 
     with step.timed("load"):

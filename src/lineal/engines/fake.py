@@ -12,7 +12,7 @@ from lineal.data.conversations import Prompt
 from lineal.data.steps import steps_of
 from lineal.engines.rollouts import Generation, Rollout
 from lineal.engines.sampling import Completion, Request, SamplingSettings
-from lineal.engines.scoring import Likelihood, Pair
+from lineal.engines.scoring import Certainty, Likelihood, Pair
 
 
 class FakeSampler:
@@ -56,6 +56,14 @@ class FakeLikelihoods:
         if progress is not None:
             progress(len(pairs))
         return [Likelihood(-float(len(text) + 1), len(text) + 1) for text in map(_written, pairs)]
+
+    def certainty(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[Certainty]:
+        """Is surer of shorter texts."""
+        if progress is not None:
+            progress(len(pairs))
+        return [Certainty(1 / (len(text) + 1), float(len(text))) for text in map(_written, pairs)]
 
 
 class FakeRewards:

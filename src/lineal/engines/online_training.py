@@ -22,6 +22,7 @@ from lineal.engines.vocabulary import ids_without_token
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
+    from lineal.engines.live_policy import LivePolicy
     from lineal.engines.preference_training import Checkpoint
     from lineal.engines.rollouts import RolloutJudge
     from lineal.engines.trainer_run import Progress
@@ -113,6 +114,7 @@ def train_grpo(
     progress: Progress | None = None,
     vllm: Vllm | None = None,
     execution: Execution = ALONE,
+    policy: LivePolicy | None = None,
 ) -> TrainingReport:
     """Train `init` on what it samples itself and write the new checkpoint to `output`.
 
@@ -129,6 +131,7 @@ def train_grpo(
         progress: called after each optimizer step.
         vllm: samples with vLLM.
         execution: how the training runs; it saves only where every step has a generation of its own.
+        policy: gets the model in training, for a judge that asks it.
 
     Raises:
         EngineError: a prompt is too long or has unknown characters, `init` does not fit the settings, or vLLM does not run.
@@ -157,9 +160,16 @@ def train_grpo(
             with _stopping_at(model, stops):
                 trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, how, scratch, execution)
         _require_one_process(trainer.accelerator.num_processes)
+        _lend(policy, model, tokenizer, settings)
         return trainer
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
+
+
+def _lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings) -> None:
+    """Gives the model in training to who asks it."""
+    if policy is not None:
+        policy.hold(model, tokenizer, settings.precision != "fp32")
 
 
 def _turns(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from lineal.data.conversations import Prompt, short
 from lineal.engines.attention import use_row_stable_attention
@@ -143,10 +143,20 @@ class Sampler:
     def __init__(self, checkpoint: Path, device: str = "auto", batch_size: int = 256, base: Path | None = None) -> None:
         if batch_size < 1:
             raise EngineError(f"batch_size: got {batch_size}, expected at least 1. Correct it.")
-        self._tokenizer = load_tokenizer(checkpoint)
-        spelling_of(self._tokenizer)
-        self._model = load_for_inference(checkpoint, base, named_device(device))
-        require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
+        tokenizer = load_tokenizer(checkpoint)
+        spelling_of(tokenizer)
+        self._hold(load_for_inference(checkpoint, base, named_device(device)), tokenizer, batch_size)
+        require_vocabulary(tokenizer, vocabulary_of(self._model.config), checkpoint)
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: PreTrainedTokenizerBase) -> Self:
+        """A sampler of a model that is in memory already, in evaluation mode."""
+        made = cls.__new__(cls)
+        made._hold(model, tokenizer, TILE_ROWS)
+        return made
+
+    def _hold(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
+        self._model, self._tokenizer = model, tokenizer
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
         self._shares_prompts = has_full_attention(self._model)
         self._pad_id = cast(int, self._tokenizer.pad_token_id)

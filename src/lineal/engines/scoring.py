@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import is_reward_model, load_reward_model, positions_of, vocabulary_of
@@ -39,6 +39,19 @@ class Likelihood:
     tokens: int
 
 
+@dataclass(frozen=True)
+class Certainty:
+    """How sure a model is while it reads a completion, as means over the completion's tokens, what ends it included.
+
+    Attributes:
+        divergence: of what it says of the next token from knowing nothing, KL(uniform, model): self-certainty.
+        entropy: of what it says of the next token.
+    """
+
+    divergence: float
+    entropy: float
+
+
 class LikelihoodScorer:
     """A language model held in memory to say how likely given completions are.
 
@@ -52,9 +65,18 @@ class LikelihoodScorer:
     """
 
     def __init__(self, checkpoint: Path, device: str = "auto", base: Path | None = None) -> None:
-        self._tokenizer = load_tokenizer(checkpoint)
-        self._model = load_for_inference(checkpoint, base, named_device(device))
+        self._hold(load_for_inference(checkpoint, base, named_device(device)), load_tokenizer(checkpoint))
         require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
+
+    def _hold(self, model: Any, tokenizer: Any) -> None:
+        self._model, self._tokenizer = model, tokenizer
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: Any) -> Self:
+        """A scorer of a model that is in memory already, in evaluation mode."""
+        made = cls.__new__(cls)
+        made._hold(model, tokenizer)
+        return made
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
         """The likelihood of each (prompt, completion), in order; the prompt is given, the completion counts.
@@ -67,10 +89,25 @@ class LikelihoodScorer:
     def score_ids(self, encoded: Sequence[Encoded], progress: Callable[[int], None] | None = None) -> list[Likelihood]:
         """As `score`, for token ids; every completion has one."""
 
-        def read(outputs: Any, indices: Sequence[int]) -> list[Likelihood]:
-            found = [_likelihood(logits, *encoded[index]) for logits, index in zip(outputs.logits, indices, strict=False)]
+        return self._read(encoded, _likelihood, lambda found: found.logprob, progress)
+
+    def certainty(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[Certainty]:
+        """How sure the model is of each completion; otherwise as `score`."""
+        return self._read(encode_pairs(self._tokenizer, pairs, chat), _certainty, lambda found: found.divergence, progress)
+
+    def _read(
+        self,
+        encoded: Sequence[Encoded],
+        of: Callable[[torch.Tensor, list[int], list[int]], Score],
+        number: Callable[[Score], float],
+        progress: Callable[[int], None] | None,
+    ) -> list[Score]:
+        def read(outputs: Any, indices: Sequence[int]) -> list[Score]:
+            found = [of(logits, *encoded[index]) for logits, index in zip(outputs.logits, indices, strict=False)]
             for one in found:
-                require_number(one.logprob, str(self._model.name_or_path))
+                require_number(number(one), str(self._model.name_or_path))
             return found
 
         return scored(self._model, cast(int, self._tokenizer.pad_token_id), encoded, read, progress)
@@ -118,10 +155,23 @@ def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) 
     """From one row's logits (tokens, vocabulary)."""
     import torch
 
-    start = len(prompt) - 1
-    predicted = logits[start : start + len(completion)].float().log_softmax(-1)
+    predicted = _predicted(logits, prompt, completion)
     chosen = predicted.gather(-1, torch.tensor(completion, device=logits.device)[:, None])
     return Likelihood(math.fsum(chosen[:, 0].tolist()), len(completion))
+
+
+def _certainty(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> Certainty:
+    """From one row's logits (tokens, vocabulary)."""
+    predicted = _predicted(logits, prompt, completion)
+    divergences = (-predicted.mean(-1) - math.log(predicted.shape[-1])).tolist()
+    entropies = (-(predicted.exp() * predicted).sum(-1)).tolist()
+    return Certainty(math.fsum(divergences) / len(completion), math.fsum(entropies) / len(completion))
+
+
+def _predicted(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> torch.Tensor:
+    """Log-probabilities (completion tokens, vocabulary) from one row's logits (tokens, vocabulary)."""
+    start = len(prompt) - 1
+    return logits[start : start + len(completion)].float().log_softmax(-1)
 
 
 def finite_reward(value: float, checkpoint: str) -> float:

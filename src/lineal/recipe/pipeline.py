@@ -13,7 +13,7 @@ from lineal.errors import Problems, did_you_mean
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown
 from lineal.recipe.per_round import STEP, check_moves, moved_settings
-from lineal.recipe.references import NAME, Scope
+from lineal.recipe.references import NAME, SELF, Scope
 from lineal.recipe.repeat import PER_TURN, REPEAT, read_repeats, repeat_of
 from lineal.recipe.stages import ROUNDS, STAGES, Layer, Stage, read_stages, stage_layers
 
@@ -49,7 +49,7 @@ PROFILES = "profiles"
 _KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP, PROFILES)
 PER_ROUND = "per_round"
 NODE_KEYS = ("use", "each", REPEAT, PER_ROUND, PER_TURN)
-_RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Section} | {STOP, BEST}
+_RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Section} | {STOP, BEST, SELF}
 
 
 class Header(Strict):

@@ -89,6 +89,8 @@ class SettingReference:
     reference: Reference
 
 
+SELF = "self"
+"""In a component inside an online trainer, the model in training, as it is at that optimizer step; no node has this name."""
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _REFERENCE = re.compile(
     r"^(?:(?P<scope>previous|history|before|turns|start|tasks)\.)?(?P<node>[a-z][a-z0-9_]*)"

@@ -19,12 +19,19 @@ from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, checkpoint_in
 from lineal.components.trainers.rollouts import ROLLOUT_COLUMNS, ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
 from lineal.components.verifiers.base import AddsColumns
-from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready
+from lineal.components.verifiers.embedded import (
+    columns_read,
+    embedded_verifier,
+    identity_of,
+    live_fields,
+    ready,
+    require_that_it_writes,
+)
 from lineal.data.conversations import Prompt, prompts_of, require_answerable
 from lineal.data.ids import digest_of
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
-from lineal.recipe.references import ArtifactKind
+from lineal.recipe.references import SELF, Accepts, ArtifactKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +53,8 @@ class Grpo(Trainer):
     Attributes:
         prompts: what to sample; several nodes' rows are put together in the order given.
         init: the checkpoint to start from, and the reference where `beta` is above 0.
-        rewards: by a name of your choice, a verifier: its name, or its settings with `use:` and a `weight`.
+        rewards: by a name of your choice, a verifier: its name, or its settings with `use:` and a `weight`. Where one takes a
+            model, `self` is the model in training as it is at that optimizer step.
         batch_size: completions per forward pass; together with `gradient_accumulation` and `updates_per_generation` it says
             how many are sampled at once, which decides every draw.
         samples: completions per prompt, the group.
@@ -117,6 +125,10 @@ class Grpo(Trainer):
         """The rewards' verifiers."""
         return {f"{REWARDS}.{name}": reward.judge for name, reward in self._rewards.items()}
 
+    def references(self) -> dict[str, tuple[list[str], Accepts]]:
+        """As of any component; `self` in a reward is the model in training, and no input."""
+        return {field: entry for field, entry in super().references().items() if "." not in field or entry[0] != [SELF]}
+
     def identity(self) -> dict[str, Any]:
         rewards = {name: {**identity_of(reward.judge), "weight": reward.weight} for name, reward in self._rewards.items()}
         return {**super().identity(), "rewards": rewards}
@@ -136,11 +148,16 @@ class Grpo(Trainer):
         step.write_rows([no_rollouts(step.rows("prompts").read(), list(self._rewards.values()), self._ids)], ROLLOUTS)
 
     @property
+    def _judges_itself(self) -> bool:
+        return any(live_fields(judge) for judge in self.embedded().values())
+
+    @property
     def _ids(self) -> Columns:
         return ("token_ids",) if self.token_ids else ()
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`; verifiers' processes stay open all the while."""
+        from lineal.engines.live_policy import LivePolicy
         from lineal.engines.online_training import train_grpo
 
         prompts = self._prompts(step)
@@ -151,14 +168,16 @@ class Grpo(Trainer):
         given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
         for prompt in given:
             require_answerable(prompt)
-        execution = self.execution(step)
+        execution, policy = self.execution(step), LivePolicy() if self._judges_itself else None
         with ExitStack() as held:
             for place, judge in self.embedded().items():
-                held.enter_context(ready(judge, step, place))
+                live = {field: (step.model("init"), policy) for field in live_fields(judge)}
+                held.enter_context(ready(judge, step, place, live))
             self.learn(
                 step, len(given),
                 lambda output, advance: train_grpo(
-                    checkpoint_in(step, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution
+                    checkpoint_in(step, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution,
+                    policy,
                 ),
             )  # fmt: skip
             expected = grpo.generations(settings, len(given)) * grpo.completions_at_once(settings)
@@ -229,4 +248,6 @@ def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surround
     weight = settings.pop("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
         raise ValueError(f"{REWARDS}.{name}.weight: got {weight!r}, expected a finite number")
-    return Reward(embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name), float(weight))
+    judge = embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name)
+    require_that_it_writes(judge, f"{REWARDS}.{name}")
+    return Reward(judge, float(weight))

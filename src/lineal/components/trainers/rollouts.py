@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import fsum
+from math import fsum, isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace, merged
@@ -28,6 +28,8 @@ ROLLOUT_COLUMNS: Columns = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "temperature", "round", "sample_index", "checkpoint",
     "optimizer_step",
 )  # fmt: skip
+LARGEST = 3e38
+"""Rewards become 32-bit floats, and an infinite one would make every advantage of its group 0."""
 Said = tuple[str | None, float | None, str | None]
 """Verdict, score and detail."""
 
@@ -189,12 +191,28 @@ class Rollouts:
         return rows
 
     def _whole(self, said: tuple[Said, ...]) -> Said:
-        """What all rewards together say of one rollout; the detail is that of the first with the same verdict."""
+        """What all rewards together say of one rollout; the detail is that of the first with the same verdict.
+
+        Raises:
+            DataError: the sum of the scores is no number that an advantage can be made of.
+        """
         verdicts = [verdict for verdict, _, _ in said]
         verdict = next((one for one in (ERROR, FAIL, PASS) if one in verdicts), None)
         detail = said[verdicts.index(verdict)][2]
-        weighed = (each.weight * (score or 0.0) for each, (_, score, _) in zip(self._rewards, said, strict=True))
-        return verdict, None if verdict == ERROR else fsum(weighed), detail
+        return verdict, None if verdict == ERROR else self._sum([score for _, score, _ in said]), detail
+
+    def _sum(self, scores: Sequence[float | None]) -> float | None:
+        """The scores, each times its weight; none where one that has a weight is missing."""
+        if any(score is None and reward.weight for reward, score in zip(self._rewards, scores, strict=True)):
+            return None
+        parts = [reward.weight * (score or 0.0) for reward, score in zip(self._rewards, scores, strict=True)]
+        total = fsum(parts) if all(map(isfinite, parts)) else nan
+        if not abs(total) <= LARGEST:
+            told = ", ".join(f"{reward.judge.name} {score}" for reward, score in zip(self._rewards, scores, strict=True))
+            fix = "A rollout can only be compared by numbers: mend the verifier, or have it say that it cannot tell (no score)"
+            got = f"a rollout's reward is {total} (scores: {told}), expected a number of at most {LARGEST:g}"
+            raise DataError(f"{self._step.step}: {got}. {fix}")
+        return total
 
     def _add_errors(self, said: Sequence[Sequence[Said]]) -> None:
         for number, told in enumerate(said):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import exp, fsum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import PrivateAttr
 
 from lineal.components.base import Columns, ModelRef, Workspace
 from lineal.components.selectors.query import with_columns
@@ -49,17 +52,28 @@ class ChoiceLikelihood(Verifier):
     per_token: bool = False
     chat: bool = False
     ends: EndsSetting = True
+    _model: LikelihoodSource = PrivateAttr()
+
+    @contextmanager
+    def ready(self, step: Workspace) -> Iterator[None]:
+        """Holds the model in memory."""
+        self._model = open_likelihood(step, "scorer")
+        yield
+
+    def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
+        """Scores every option of every row."""
+        rows = table.select(list(self.reads)).to_pylist()
+        return self._columns(self._told(rows, prompts_of(table), self._model, progress.advance))
 
     def run(self, step: Workspace) -> None:
-        """Scores every option of every row."""
-        model = open_likelihood(step, "scorer")
+        """Judges all rows, slice by slice."""
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             with step.timed("score"):
-                told = self._told(table.select(list(self.reads)).to_pylist(), prompts_of(table), model, progress.advance)
-            return with_columns(table, self._columns(told))
+                return with_columns(table, self.judge(table, progress))
 
-        step.map_rows(step.rows("rows"), transform)
+        with self.ready(step):
+            step.map_rows(step.rows("rows"), transform)
         self.finish(step)
 
     def _told(

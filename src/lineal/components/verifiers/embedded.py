@@ -16,7 +16,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from lineal.components.base import ROWS, Columns, Component, Surroundings, Workspace
 from lineal.components.registry import Registry
 from lineal.components.verifiers.base import ERROR, AddsColumns, Verifier
+from lineal.data.store import Artifact
 from lineal.errors import CheckFailure, did_you_mean
+from lineal.recipe.references import SELF, Head
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,15 +95,44 @@ def _moved(setting: str, model: type[Component], problem: Any) -> InitErrorDetai
 
 
 @contextmanager
-def ready(judge: AddsColumns, step: Workspace, place: str) -> Iterator[None]:
-    """Holds what an embedded verifier needs while it judges; it sees the inputs under its place as its own."""
-    with step.inside(place) as inner, judge.ready(inner):
+def ready(
+    judge: AddsColumns, step: Workspace, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None
+) -> Iterator[None]:
+    """Holds what an embedded verifier needs while it judges; it sees the inputs under its place as its own.
+
+    Args:
+        judge: the verifier.
+        step: the running step.
+        place: where the verifier stands in its settings.
+        live: see `Workspace.inside`.
+    """
+    with step.inside(place, live) as inner, judge.ready(inner):
         yield
 
 
+def live_fields(judge: AddsColumns) -> tuple[str, ...]:
+    """The inputs of an embedded verifier that are the model in training."""
+    return tuple(field for field, (texts, _) in judge.references().items() if texts == [SELF])
+
+
+def require_that_it_writes(judge: AddsColumns, setting: str) -> None:
+    """Checks that what a model in training stands for is a model that writes.
+
+    Raises:
+        ValueError: the verifier wants another model there.
+    """
+    for field in live_fields(judge):
+        heads = judge.references()[field][1].heads
+        if Head.LANGUAGE not in heads:
+            wanted = " or ".join(sorted(head.value for head in heads))
+            got = f"{SELF!r} is the model in training, which {Head.LANGUAGE.gives}"
+            raise ValueError(f"{setting}.{field}: {got}, but {judge.use!r} needs a {wanted}")
+
+
 def identity_of(judge: AddsColumns) -> dict[str, Any]:
-    """What of an embedded verifier decides the bytes, but for its inputs."""
-    return {"use": judge.use, "version": judge.version, **judge.identity()}
+    """What of an embedded verifier decides the bytes, but for its inputs that are artifacts."""
+    own = {"use": judge.use, "version": judge.version, **judge.identity()}
+    return {**own, SELF: list(live_fields(judge))} if live_fields(judge) else own
 
 
 def columns_read(judge: AddsColumns, drawn: Columns) -> Columns:

@@ -51,7 +51,8 @@ class MajorityVote(Verifier):
     Attributes:
         agreement: the least share of the samples that the leading answer must have.
         extract: RE2 regular expression; its first group is the answer inside the completion. None takes all of it.
-        score: its answer's 'share' of the votes, or 1 and 0 by the 'verdict' (SRT's reward, arXiv:2505.21444).
+        score: its answer's 'share' of the votes, 1 and 0 by the 'verdict' (SRT's reward, arXiv:2505.21444), or the 'margin': the
+            votes of its answer less those of the strongest other one, as a share of the samples, from -1 to 1.
     """
 
     added: ClassVar[Mapping[str, str]] = types_of(*VOTE, *VERDICT)
@@ -59,7 +60,7 @@ class MajorityVote(Verifier):
 
     agreement: Share = 0.0
     extract: Pattern | None = None
-    score: Annotated[Literal["share", "verdict"], Field(exclude_if=lambda value: value == "share")] = "share"
+    score: Annotated[Literal["share", "verdict", "margin"], Field(exclude_if=lambda value: value == "share")] = "share"
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
         """Counts over the samples that stand in one table."""
@@ -106,13 +107,14 @@ class MajorityVote(Verifier):
         }
 
     def _judged(self) -> str:
-        score = "vote_share" if self.score == "share" else f"(verdict = {literal(PASS)})::DOUBLE"
+        score = {"share": "vote_share", "verdict": f"(verdict = {literal(PASS)})::DOUBLE", "margin": "ahead"}[self.score]
         return f"""
             SELECT position, voted, votes, vote_share, vote_margin, {self._case(1, literal(PASS))} AS verdict,
                 CASE WHEN completion IS NOT NULL AND prompt_id IS NOT NULL THEN {score} END AS score,
                 {self._case(2, "NULL")} AS detail
             FROM (SELECT position, a.prompt_id, completion, truncated, a.voted, coalesce(t.votes, 0) AS votes, most, leaders,
-                    coalesce(t.votes, 0) / samples AS vote_share, coalesce(most - second, 0) / samples AS vote_margin
+                    coalesce(t.votes, 0) / samples AS vote_share, coalesce(most - second, 0) / samples AS vote_margin,
+                    coalesce(coalesce(t.votes, 0) - if(t.votes = most, second, most), 0) / samples AS ahead
                 FROM answers a LEFT JOIN tallies t ON a.prompt_id = t.prompt_id AND a.voted = t.voted
                 LEFT JOIN leads l ON a.prompt_id = l.prompt_id LEFT JOIN samples s ON a.prompt_id = s.prompt_id)
         """
