@@ -134,6 +134,8 @@ def other_words_in_sql(root: Path, drawn: random.Random) -> None:
 def lost_lock_entries(root: Path, drawn: random.Random) -> None:
     import yaml
 
+    if not (root / "dvc.lock").exists():
+        return
     lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
     names = list(lock["stages"])
     for name in drawn.sample(names, drawn.randint(1, len(names))):
@@ -145,6 +147,8 @@ def rewritten_lock(root: Path, drawn: random.Random) -> None:
     """As another tool, an editor or a merge writes it: no last newline, quoted keys, other order."""
     import yaml
 
+    if not (root / "dvc.lock").exists():
+        return
     text = (root / "dvc.lock").read_text(encoding="utf-8")
     lock = yaml.safe_load(text)
     names = drawn.sample(list(lock["stages"]), len(lock["stages"]))
