@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -47,6 +48,20 @@ def test_reproduce_after_dvc_lost_a_stages_entry_adds_it_again(finished):
     assert made.outcome is Outcome.RECORDED
     assert yaml.safe_load(lock.read_text())["stages"] == whole
     assert UP_TO_DATE in command(finished, "dvc", "status")
+
+
+@pytest.mark.parametrize("words", ["samples: 2", "samples: 2, temperature: 1.0"])
+def test_work_whose_input_is_only_recorded_is_recorded_again_once(finished, words):
+    shutil.rmtree(finished / ".dvc/cache")
+    shutil.rmtree(finished / "artifacts/toy/tasks/train")
+    edit(finished / "pipelines/toy.yaml", "samples: 2", words)
+    before = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]["toy-round_01-generated"]
+    assert "recorded again, not made again: 13 finished steps" in command(finished, "lineal", "run")
+    assert {entry.act for entry in decide(plan_of(finished)).values()} == {Act.NONE}
+    assert "nothing to do" in command(finished, "lineal", "run")
+    after = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]["toy-round_01-generated"]
+    assert (after["deps"], after["outs"]) == (before["deps"], before["outs"])
+    assert ("temperature" in str(after["params"])) == ("temperature" in words)
 
 
 def test_decisions_hold_all_that_dvc_calls_stale_after_edits(finished):

@@ -23,6 +23,15 @@ tasks:
 round:
   verified: {use: exact_match, rows: tasks.train}
 """
+BOTH = """\
+method: Data
+summary: Rows of two files, one of which a stage makes.
+tasks:
+  train: {use: dataset, path: data/raw.jsonl, columns: {prompt: question, answer: answer, completion: given}}
+  more: {use: dataset, path: data/made.jsonl, columns: {prompt: question, answer: answer}}
+round:
+  verified: {use: exact_match, rows: tasks.train}
+"""
 PARAMS = "rounds: 1\nactive: [toy]\ncompute: {engine: fake, workers: 1}\n"
 PREPARE = """\
 import pathlib, sys
@@ -121,12 +130,39 @@ def test_stage_that_would_make_the_data_anew_is_told_and_not_run(made, capsys):
 
 
 def test_clone_without_data_or_artifacts_is_recorded_whole(made, tmp_path, capsys):
+    clone = cloned(made, tmp_path)
+    assert not (clone / "data/made.jsonl").exists()
+    assert "0 done, 2 recorded" in said(capsys, clone, "status", "--check")
+
+
+def test_clone_pulls_the_data_that_dvc_keeps_and_makes_what_changed_from_them(made, tmp_path, capsys):
+    (made / "pipelines/toy.yaml").write_text(BOTH)
+    said(capsys, made, "run")
+    command(made, "dvc", "remote", "add", "-q", "--default", "shelf", str(tmp_path / "shelf"))
+    command(made, "dvc", "push", "-q", "data/raw.jsonl", "toy-tasks-train", "toy-round_01-verified")
+    clone = cloned(made, tmp_path)
+    lost = "warning: not on DVC's remote: data/made.jsonl. Make it: dvc repro prepare"
+    told = said(capsys, clone, "run", "--pull", "toy/tasks/more", "toy/tasks/train")
+    assert "pulled: 1 of 2 data files that were not here" in told and lost in told
+    assert "not on DVC's remote: toy/tasks/more. Make it again: lineal run --remake toy/tasks/more" in told
+    assert (clone / "data/raw.jsonl").read_bytes() == (made / "data/raw.jsonl").read_bytes()
+    assert (clone / "artifacts/toy/tasks/train/manifest.json").exists()
+    (clone / "data/raw.jsonl").unlink()
+    edit(clone / "pipelines/toy.yaml", "raw.jsonl, columns: {prompt: question", "raw.jsonl, size: 3, columns: {prompt: question")
+    assert "data/raw.jsonl is not here" in said(capsys, clone, "run", status=1)
+    assert "pulled: 1 of 1 data files" in said(capsys, clone, "run", "--pull", "toy/round_01/verified")
+    assert "2+1=" in said(capsys, clone, "show", "toy/tasks/train") and "3+1=" not in said(
+        capsys, clone, "show", "toy/tasks/train"
+    )
+
+
+def cloned(root: Path, beside: Path) -> Path:
+    """A clone with git's files alone."""
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
-    command_of(made, *git, "add", ".")
-    command_of(made, *git, "commit", "-qm", "Data")
-    command_of(tmp_path, *git, "clone", "-q", str(made), str(tmp_path / "clone"))
-    assert not (tmp_path / "clone/data/made.jsonl").exists()
-    assert "0 done, 2 recorded" in said(capsys, tmp_path / "clone", "status", "--check")
+    command_of(root, *git, "add", ".")
+    command_of(root, *git, "commit", "-qm", "Data")
+    command_of(beside, *git, "clone", "-q", str(root), str(beside / "clone"))
+    return beside / "clone"
 
 
 def command_of(root: Path, *arguments: str) -> None:

@@ -143,17 +143,26 @@ def _record(plan: Plan, steps: list[Step], accept: bool) -> None:
 
 
 def _pull(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step], making: list[Step]) -> bool:
-    """Brings what is recorded and not here into DVC's cache; says whether there was any."""
-    from lineal.orchestrate.pulling import pull, wanted_from_remote
+    """Brings what is recorded and not here into DVC's cache, and the data that steps read; says whether there was any."""
+    from lineal.orchestrate.pulling import pull, pull_data, wanted_data, wanted_from_remote
 
+    root = plan.project.root.absolute()
+    data = wanted_data(plan, (*chosen, *making))
+    lost = pull_data(root, data) if data else []
+    _say_what_came("data files", len(data), [f"{file.relative_to(root).as_posix()}. {data[file]}" for file in lost])
     wanted = wanted_from_remote(plan, decided, chosen, making)
-    lacking = pull(plan.project.root, wanted) if wanted else []
+    lacking = pull(root, wanted) if wanted else []
+    _say_what_came("artifacts", len(wanted), [f"{key}. Make it again: lineal run --remake {key}" for key in lacking])
+    return bool(wanted or data)
+
+
+def _say_what_came(what: str, wanted: int, lacking: list[str]) -> None:
+    """How much of what was not here a remote gave, and the first that it lacks, with what to do."""
     if wanted:
-        click.echo(f"pulled: {len(wanted) - len(lacking)} of {len(wanted)} artifacts that were not here", err=True)
+        click.echo(f"pulled: {wanted - len(lacking)} of {wanted} {what} that were not here", err=True)
     if lacking:
-        rest = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        click.echo(f"warning: not on DVC's remote: {lacking[0]}{rest}. Make it again: lineal run --remake {lacking[0]}", err=True)
-    return bool(wanted)
+        more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        click.echo(f"warning: not on DVC's remote{more}: {lacking[0]}", err=True)
 
 
 def _say_what_could_be_pulled(decided: Mapping[str, StepStatus], making: list[Step]) -> None:

@@ -181,11 +181,19 @@ class DvcProject:
             return self._make(plan, step, stage, before, {} if accept else decisions.recorded(step))
         if act is Act.RESTORE:
             stage.checkout(force=True)
-        if all(dependency.exists for dependency in stage.deps):  # else its entry stands: an input is known by its record alone
-            stage.save()
-            stage.commit()
-            self._record(stage)
+        self._take_recorded_inputs(plan, step, stage)
+        whole = all(dependency.exists for dependency in stage.deps)
+        stage.save(allow_missing=not whole, run_cache=whole)  # DVC's run cache hashes what lies here
+        stage.commit()
+        self._record(stage)
         return Outcome.RESTORED if act is Act.RESTORE else Outcome.RECORDED
+
+    def _take_recorded_inputs(self, plan: Plan, step: Step, stage: PipelineStage) -> None:
+        """Has inputs that are not here be what `dvc.lock` records of them: the step is up to date by that."""
+        absent = {dependency.def_path: dependency for dependency in stage.deps if not dependency.exists}
+        made = (out for maker in (plan.upstream(step) if absent else ()) for out in self._stage(plan, maker).outs)
+        for out in (one for one in made if one.def_path in absent and one.hash_info):
+            absent[out.def_path].hash_info, absent[out.def_path].meta = out.hash_info, out.meta
 
     def _make(self, plan: Plan, step: Step, stage: PipelineStage, before: int, recorded: Recorded) -> Outcome:
         require_inputs(plan, [step])
