@@ -1,4 +1,4 @@
--- summary: Steps that go on from the same beginning, a better one against a worse one by value.
+-- summary: Steps that continue the same beginning, a better one against a worse one by value.
 -- source: step-level preferences of a search, arXiv:2405.00451, section 3.1
 -- needs: parents, prompt_id, prompt, prefix, completion, value
 -- param min_gap: number = 0.1  -- the least by which the chosen step's value is above the rejected one's

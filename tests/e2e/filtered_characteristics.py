@@ -113,9 +113,13 @@ def auto_cei(plan: Plan) -> None:
     assert values[1] == values[0] + 1
     precision = settings_of(plan, "auto_cei/start/precision", "metrics.json")["precision"]
     for number, value in ((1, values[0]), (2, values[1])):
-        group, before = f"auto_cei/round_{number:02d}", "start/policy" if number == 1 else "round_01/policy/turn_2"
+        group, before = f"auto_cei/round_{number:02d}", "start/policy" if number == 1 else "round_01/policy"
         assert plan.step(f"{group}/generated/turn_1").inputs["model"] == (f"auto_cei/{before}",)
-        assert plan.step(f"{group}/generated/turn_2").inputs["model"] == (f"{group}/policy/turn_1",)
+        assert plan.step(f"{group}/generated/turn_2").inputs["model"] == (f"{group}/trained/turn_1",)
+        scores = [settings_of(plan, f"{group}/objective/turn_{turn}", "metrics.json")["objective"] for turn in (1, 2)]
+        best = scores.index(max(scores)) + 1
+        assert settings_of(plan, f"{group}/highest") == {"number": best, "score": scores[best - 1]}
+        assert manifest(plan, f"{group}/policy").files == manifest(plan, f"{group}/trained/turn_{best}").files
         for turn in (1, 2):
             rewarded = {row["sample_id"]: row for row in rows_of(plan, f"{group}/rewarded/turn_{turn}")}
             assert manifest(plan, f"{group}/rewarded/turn_{turn}").settings["boundary"] == value

@@ -75,6 +75,7 @@ import os
 
 class current_platform:
     is_cpu = staticmethod(lambda: False)
+    is_cuda_alike = staticmethod(lambda: "STAND_IN_CUDA" in os.environ)
     device_count = staticmethod(lambda: int(os.environ.get("STAND_IN_DEVICES", "1")))
     get_device_total_memory = staticmethod(lambda: int(os.environ.get("STAND_IN_MEMORY", str(8 << 30))))
 """,

@@ -20,7 +20,7 @@ pytest.importorskip("peft")
 LORA = "lora: {rank: 2, alpha: 4}, target: answer, steps: 2, learning_rate: 0.05"
 PIPELINE = f"""
 method: Adapters
-summary: An adapter on a model that was itself trained here, then one that goes on from it.
+summary: An adapter on a model that was itself trained here, then one that continues it.
 tasks:
   base: {{use: letter_sort, length: [2, 3], size: 8, split: train}}
 start:
@@ -29,6 +29,10 @@ round:
   tuned:   {{use: sft, init: start.checkpoint, rows: tasks.base, target: answer, steps: 2}}
   adapter: {{use: sft, init: tuned, rows: tasks.base, {LORA}}}
   further: {{use: sft, init: adapter, rows: tasks.base, {LORA}}}
+  chosen:  {{use: settings, number: 2}}
+  kept:    {{use: one_of, models: [adapter, further], number: chosen.number}}
+  drawn:   {{use: sample, model: kept, prompts: tasks.base, max_tokens: 4, temperature: 0.0}}
+  again:   {{use: sample, model: further, prompts: tasks.base, max_tokens: 4, temperature: 0.0}}
 """
 
 
@@ -51,7 +55,7 @@ def exported(project, name, target):
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks transformers for it
-@pytest.mark.parametrize("name", ["adapter", "further"])
+@pytest.mark.parametrize("name", ["adapter", "further", "kept"])
 def test_exported_adapter_loads_by_its_card_on_the_base_that_the_card_names(project, tmp_path, name):
     import torch
 
@@ -71,6 +75,25 @@ def test_exported_adapter_loads_by_its_card_on_the_base_that_the_card_names(proj
         adapted = loaded["model"](tokens).logits
         with loaded["model"].disable_adapter():
             assert not torch.equal(loaded["model"](tokens).logits, adapted)
+
+
+def test_one_of_several_adapters_draws_on_the_base_that_they_share(project):
+    kept, further, drawn, again = (
+        open_artifact(f"low/round_01/{name}", project.directory(f"low/round_01/{name}"))
+        for name in ("kept", "further", "drawn", "again")
+    )
+    assert kept.manifest.files == further.manifest.files
+    assert [entry.step for entry in drawn.manifest.inputs["model_base"]] == ["round_01/tuned"]
+    assert Rows((drawn,)).read()["completion"] == Rows((again,)).read()["completion"]
+
+
+def test_models_of_different_kinds_are_no_choice(tmp_path):
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "low.yaml").write_text(PIPELINE.replace("models: [adapter, further]", "models: [adapter, tuned]"))
+    (tmp_path / "params.yaml").write_text("rounds: 1\nactive: [low]\n")
+    stand = r"low/round_01/adapter \(low/round_01/tuned\), low/round_01/tuned \(a full model\)"
+    with pytest.raises(DeclarationError, match=rf"low.yaml:\d+: round.kept.models: expected adapters on one base, .*{stand}"):
+        make_plan(open_project(tmp_path))
 
 
 def test_exported_full_checkpoint_beside_adapters_names_the_pipeline_s_base(project, tmp_path):

@@ -143,3 +143,11 @@ def test_hill_climb_without_a_value_to_start_from_is_refused(lab):
     before = lab.run("settings", "start/boundary", level=1)[""]
     with pytest.raises(DataError, match=r"has no number 'value' to climb from"):
         lab.run("hill_climb", "round_01/boundary", {"before": before}, score=1.0, step=1.0)
+
+
+def test_highest_names_the_first_of_the_best_scores_and_what_lacks_one(lab):
+    scores = tuple(lab.run("settings", f"round_01/turn_{turn}", value=value)[""] for turn, value in enumerate((0.2, 0.7, 0.7), 1))
+    best = lab.run("highest", "round_01/best", {"scores": scores}, metric="value")[""]
+    assert settings_of(best) == {"number": 2, "score": 0.7}
+    with pytest.raises(DataError, match="round_01/best: p/round_01/turn_1 has no number 'valeu'. Did you mean 'value'"):
+        lab.run("highest", "round_01/best", {"scores": scores}, metric="valeu")

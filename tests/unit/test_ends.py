@@ -135,7 +135,7 @@ def test_in_a_chat_the_next_step_goes_on_in_the_same_turn(tmp_path: Path) -> Non
         (row,) = rows_of(made)
         begun = "".join(turn["content"] for turn in (before.get("messages") or [])[1:]) + before["completion"]
         assert [(turn["role"], turn["content"]) for turn in row["messages"]] == [("user", "dacb="), ("assistant", begun)]
-    with pytest.raises(DataError, match=r"last turn is the assistant's, .* go on from it \(use: continue\)"):
+    with pytest.raises(DataError, match=r"last turn is the assistant's, .* continue it \(use: continue\)"):
         lab.run("sample", "round_01/again", {"model": model, "prompts": made})
 
 

@@ -198,7 +198,7 @@ def test_missing_vllm_is_refused_with_the_setting_that_names_one(model, tmp_path
         list(sampler(model, tmp_path, sys.executable).stream(REQUESTS, SETTINGS))
 
 
-def test_adapter_is_served_on_its_base_and_on_no_other(model, tmp_path, drawn):
+def test_adapter_is_served_on_its_base_and_on_no_other(model, tmp_path, drawn, monkeypatch):
     adapter, other = tmp_path / "adapter", tmp_path / "other"
     lora = LoraSettings(2, 4, 0.0, "all-linear")
     settings = TrainingSettings(steps=1, epochs=None, batch_size=2, learning_rate=1e-3, warmup=0.0, seed=0, threads=1, lora=lora)
@@ -207,6 +207,13 @@ def test_adapter_is_served_on_its_base_and_on_no_other(model, tmp_path, drawn):
     engine = sampler(adapter, tmp_path, base=model)
     assert len(dict(engine.stream(REQUESTS, SETTINGS))) == len(REQUESTS)
     engine.close()
+    monkeypatch.setenv("STAND_IN_CUDA", "1")
+    with pytest.raises(EngineError, match="loaded as float32, expected bfloat16 or float16, .* Set compute.vllm.dtype: bfloat16"):
+        list(sampler(adapter, tmp_path, base=model).stream(REQUESTS, SETTINGS))
+    half = sampler(adapter, tmp_path, base=model, dtype="bfloat16")
+    assert len(dict(half.stream(REQUESTS, SETTINGS))) == len(REQUESTS)
+    half.close()
+    monkeypatch.delenv("STAND_IN_CUDA")
     initialise(SHAPE.__class__(**{**SHAPE.__dict__, "hidden_size": 64}), 0, other)
     with pytest.raises(EngineError, match="does not fit its base"):
         sampler(adapter, tmp_path, base=other)

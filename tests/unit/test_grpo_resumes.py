@@ -1,4 +1,4 @@
-"""A killed `grpo` goes on from its last save: same weights, same rollouts."""
+"""A killed `grpo` continues from its last save: same weights, same rollouts."""
 
 from __future__ import annotations
 

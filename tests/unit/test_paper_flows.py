@@ -14,11 +14,16 @@ def test_auto_cei_samples_from_the_iteration_before_and_trains_the_base(tmp_path
     plan = paper(tmp_path, "auto_cei")
     samplers = [plan.step(f"auto_cei/round_02/generated/turn_{turn}").inputs["model"] for turn in (1, 2, 3)]
     assert samplers == [
-        ("auto_cei/round_01/policy/turn_3",), ("auto_cei/round_02/policy/turn_1",), ("auto_cei/round_02/policy/turn_2",),
+        ("auto_cei/round_01/policy",), ("auto_cei/round_02/trained/turn_1",), ("auto_cei/round_02/trained/turn_2",),
     ]  # fmt: skip
+    kept = plan.step("auto_cei/round_02/policy")
+    assert kept.inputs["models"] == tuple(f"auto_cei/round_02/trained/turn_{turn}" for turn in (1, 2, 3))
+    assert kept.settings_from["number"] == ("auto_cei/round_02/highest", "number")
+    assert plan.step("auto_cei/round_02/boundary").settings_from["score"] == ("auto_cei/round_02/highest", "score")
+    assert plan.step("auto_cei/round_02/evaluation").inputs["model_base"] == ("auto_cei/start/checkpoint",)
     assert plan.step("auto_cei/start/tried").inputs["model"] == ("auto_cei/start/solver",)
     for turn in (1, 2, 3):
-        assert plan.step(f"auto_cei/round_02/policy/turn_{turn}").inputs["init"] == ("auto_cei/start/checkpoint",)
+        assert plan.step(f"auto_cei/round_02/trained/turn_{turn}").inputs["init"] == ("auto_cei/start/checkpoint",)
         assert settings(plan, f"auto_cei/round_02/generated/turn_{turn}", "samples", "temperature") == (16, 1.0)
         drawn = plan.step(f"auto_cei/round_02/drawn/turn_{turn}")
         assert drawn.settings_from["temperature"] == ("auto_cei/start/precision", "precision")

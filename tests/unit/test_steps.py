@@ -1,4 +1,4 @@
-"""Steps of completions: split and joined, and what each is worth by completions that go on from it."""
+"""Steps of completions: split and joined, and what each is worth by completions that continue it."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_step_values_refuse_a_row_without_text_and_values_that_are_there(lab):
     base = lab.put("tasks/base", [{"prompt_id": "0", "prompt": "a=", "answer": "a"}])
     model = lab.run("pretrain", "start/checkpoint", {"rows": base}, steps=1)[""]
     rows = completions("x", None)
-    with pytest.raises(DataError, match="row a-1 has no completion to go on from"):
+    with pytest.raises(DataError, match="row a-1 has no completion to continue"):
         lab.run("step_values", "round_01/valued", {"model": model, "rows": lab.put("round_01/rows", rows)})
     with pytest.raises(ValueError, match="have a column 'value' already"):
         lab.parse("step_values", {"model": None, "rows": None}).outputs({"rows": ("completion", "value")})

@@ -25,7 +25,7 @@ STEPS = 3
 def searched(
     policy: Policy, score: Callable[[str], float], expansions: int = 100, letters: str = "ab"
 ) -> tuple[Tree, list[list[str]]]:
-    """A search where each node's steps are letters and three of them are a completion; also what each wave went on from."""
+    """A search where each node's steps are letters and three of them are a completion; also what each wave continued."""
     tree, waves = Tree("p"), []
     while asked := policy.ask(tree)[: expansions - tree.expanded]:
         waves.append([node.text for node in asked])
@@ -69,7 +69,7 @@ def test_best_first_goes_on_wherever_it_is_best() -> None:
     assert searched(BestFirst(1), lambda text: worth.get(text, 0.0), 5)[1] == [[""], ["a"], ["b"], ["ba"], ["bb"]]
     assert searched(BestFirst(2), lambda text: worth.get(text, 0.0), 5)[1] == [[""], ["a", "b"], ["ba", "bb"]]
     tree, _ = searched(BestFirst(3), lambda text: 0.5)
-    assert len(tree.nodes) == 2 + 4 + 8 and not any(node.open for node in tree.nodes), "nothing is left to go on from"
+    assert len(tree.nodes) == 2 + 4 + 8 and not any(node.open for node in tree.nodes), "nothing is left to continue"
 
 
 def test_uct_tries_every_way_and_stays_where_it_is_good() -> None:

@@ -13,7 +13,7 @@ from lineal.components.base import Role
 from lineal.data.manifest import FileEntry
 from lineal.data.schema import COLUMNS
 from lineal.data.store import Artifact, Rows
-from lineal.engines.checkpoints import ADAPTER_CONFIG
+from lineal.engines.checkpoints import ADAPTER_CONFIG, BASE_FIELDS
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
 _SPLITS = ("train", "validation", "test")
@@ -48,7 +48,7 @@ def dataset_card(told: Provenance) -> str:
 def model_card(told: Provenance) -> str:
     """The README.md of an exported checkpoint."""
     artifact, adapted = told.artifact, _adapted(told)
-    trained_on = [link for training in told.trainings for link in training.links if link.field not in ("init", "model")]
+    trained_on = [link for training in told.trainings for link in training.links if link.field not in ("init", "model", "models")]
     front = {
         "base_model": [_model_name(adapted)] if adapted else [base for base in _bases(told) if base != artifact.key],
         "base_model_relation": "adapter" if adapted else None,
@@ -108,7 +108,8 @@ def _model_name(link: Link) -> str:
 def _adapted(told: Provenance) -> Link | None:
     """The full model that an adapter sits on, which need not be the base that its pipeline began with; None for a full model."""
     links = {link.field: link for one in told.trainings if one.checkpoint.key == told.artifact.key for link in one.links}
-    return links.get("init_base") or links.get("init") if ADAPTER_CONFIG in told.artifact.manifest.files else None
+    found = next((links[field] for field in BASE_FIELDS if field in links), None)
+    return found if ADAPTER_CONFIG in told.artifact.manifest.files else None
 
 
 def _hub_ids(artifacts: Sequence[Artifact]) -> list[str]:

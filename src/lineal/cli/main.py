@@ -111,7 +111,7 @@ def run_command(arguments: list[str] | None = None) -> int:
         return 2
     except (click.Abort, KeyboardInterrupt):
         if "DVC_STAGE" not in os.environ:  # else `lineal run` or `dvc repro` says it
-            click.echo("interrupted: what is finished is kept; the same command goes on from there", err=True)
+            click.echo("interrupted: what is finished is kept; the same command continues from there", err=True)
         return INTERRUPTED
     except Exception as error:
         problem = next(filter(None, map(_problem_of_machine, _chain(error))), None)

@@ -31,8 +31,9 @@ RewardRef = Annotated[str, REWARD_MODEL]
 AnyModelRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL}), heads=frozenset(Head))]
 SamplerRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL, ArtifactKind.SERVED}))]
 """What completions are drawn from: a checkpoint, or a model that only a server has."""
-ModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True)]
+AnyModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True, heads=frozenset(Head))]
 ValuesRef = Annotated[str, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}))]
+ManyValuesRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}), many=True)]
 
 Columns = tuple[str, ...]
 ROWS = "rows"
@@ -61,7 +62,8 @@ class Output:
         columns: for rows, their columns.
         adapter_of: for an adapter, the field whose model it sits on; who reads the adapter reads that model too.
         head: what a model gives; None where that shows only when it is loaded.
-        head_of: where a model gives what another one does, the field of that other one.
+        head_of: where a model is another one, or one of several, the field of those: it gives what they do, and is an adapter
+            where they are.
         values: for settings and metrics, the names of the values; None where they show only when it is made.
     """
 
@@ -264,6 +266,6 @@ def merged(*columns: Columns) -> Columns:
 
 
 __all__ = [
-    "MAIN", "Awaited", "Columns", "Component", "ModelRef", "ModelsRef", "Output", "Role", "RowsRef", "SamplerRef", "Surroundings",
+    "MAIN", "Awaited", "Columns", "Component", "ModelRef", "Output", "Role", "RowsRef", "SamplerRef", "Surroundings",
     "ValuesRef", "Workspace", "merged", "missing_package",
 ]  # fmt: skip

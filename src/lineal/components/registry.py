@@ -26,6 +26,7 @@ BUILT_IN: dict[str, str] = {
     "gguf_model": "lineal.components.trainers.gguf_model:GgufModel",
     "served_model": "lineal.components.trainers.served_model:ServedModel",
     "same_model": "lineal.components.trainers.same_model:SameModel",
+    "one_of": "lineal.components.trainers.one_of:OneOf",
     # generators
     "sample": "lineal.components.generators.sample:Sample",
     "rationalize": "lineal.components.generators.rationalize:Rationalize",
@@ -91,6 +92,7 @@ BUILT_IN: dict[str, str] = {
     "transitions": "lineal.components.evaluators.transitions:Transitions",
     "balance_exploration": "lineal.components.controllers.balance_exploration:BalanceExploration",
     "follow_reward": "lineal.components.controllers.follow_reward:FollowReward",
+    "highest": "lineal.components.controllers.highest:Highest",
     "hill_climb": "lineal.components.controllers.hill_climb:HillClimb",
     "plateau": "lineal.components.controllers.plateau:Plateau",
 }

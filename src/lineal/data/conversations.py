@@ -62,7 +62,7 @@ class Conversation:
 
     @property
     def begun(self) -> str | None:
-        """The beginning of an answer, to go on from: a last turn of the assistant; None where the model answers anew."""
+        """The beginning of an answer, to continue: a last turn of the assistant; None where the model answers anew."""
         return self.turns[-1].content if self.turns[-1].role == "assistant" else None
 
     def going_on(self, completion: str) -> Conversation:
@@ -135,7 +135,7 @@ def reworded(prompt: Prompt, reword: Callable[[str], str]) -> Prompt:
 
 
 def require_answerable(prompt: Prompt) -> None:
-    """Checks that a model is to answer a prompt, and not to go on from a beginning.
+    """Checks that a model is to answer a prompt, and not to continue a beginning.
 
     Raises:
         DataError: a conversation ends with a turn of the assistant.
@@ -143,7 +143,7 @@ def require_answerable(prompt: Prompt) -> None:
     if not isinstance(prompt, str) and prompt.begun is not None:
         raise DataError(
             f"conversation {short(prompt)}: its last turn is the assistant's, expected a turn that the model is to answer. "
-            "Leave that turn out, train on it (target: messages), or go on from it (use: continue)"
+            "Leave that turn out, train on it (target: messages), or continue it (use: continue)"
         )
 
 

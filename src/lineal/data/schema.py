@@ -62,7 +62,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "advantage": ("double", "for a rollout, how much better than its group its training took it to be"),
     "step_index": ("int64", "for a step of a completion, its place among the steps, from 0 on"),
     "prefix": ("string", "for a step, what stands before it behind the prompt"),
-    "terminal": ("bool", "whether a step is a completion's last one, so that nothing goes on from it"),
+    "terminal": ("bool", "whether a step is a completion's last one, so that nothing continues it"),
     "value": (
         "double",
         "how good a step, or a choice, is estimated to be: for a step, the share of completions from it that are right",

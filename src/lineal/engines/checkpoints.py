@@ -46,6 +46,10 @@ def is_adapter(checkpoint: Path) -> bool:
     return (checkpoint / ADAPTER_CONFIG).is_file()
 
 
+BASE_FIELDS = ("init_base", "model_base", "models_base", "init")
+"""Under which inputs a manifest has the full model of an adapter: of a trained one, of a copy, of one of several."""
+
+
 def stored_dtype(checkpoint: Path) -> torch.dtype:
     """The floating-point type that a full model's config.json declares; fp32 where it declares none.
 

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from lineal.data.conversations import Prompt
 from lineal.data.progress import say
 from lineal.data.workspace import Workspace
+from lineal.engines.checkpoints import BASE_FIELDS
 from lineal.engines.journal import SavedSampler
 from lineal.engines.room import Room, room_of
 from lineal.engines.sampling import Completion, Request, SamplingSettings
@@ -217,7 +218,7 @@ def base_of(step: Workspace, field: str) -> Path | None:
     if not bases:
         return None
     made_from = step.model(field).manifest.inputs
-    recorded = made_from.get("init_base") or made_from.get("init") or []
+    recorded = next((made_from[name] for name in BASE_FIELDS if made_from.get(name)), [])
     if recorded and recorded[0].digest != bases[0].digest:
         raise EngineError(
             f"{step.model(field).key}: got {bases[0].key} ({bases[0].digest[:12]}) as the base of this adapter, expected the "

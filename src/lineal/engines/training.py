@@ -135,7 +135,7 @@ class TrainingReport:
         final_loss: the last step's loss per completion token.
         loss_curve: the loss of each step.
         figures: what else the trainer said of its last step, such as the share of pairs that it ranks rightly.
-        resumed_at: the step after which this process went on from a killed one's checkpoint; 0 where there was none.
+        resumed_at: the step after which this process continued from a killed one's checkpoint; 0 where there was none.
         curve: by 'loss', 'grad_norm', 'learning_rate' and 'tokens', the values of each step.
         unchanged: whether the weights are still those of the beginning, since every gradient was 0.
     """
@@ -233,7 +233,7 @@ def run_training(
         progress: called after each optimizer step.
         examples: how many rows there are, for the report.
         load: loads the model to train; the default loads a language model, with an adapter where `settings` say so.
-        execution: how it runs; with `saves` it goes on from the last save of an equal training that was killed.
+        execution: how it runs; with `saves` it continues from the last save of an equal training that was killed.
 
     Raises:
         EngineError: `init` does not fit `settings` or this machine, `prepare` refuses the rows, or nothing was learnt from

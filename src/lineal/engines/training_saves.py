@@ -1,9 +1,9 @@
-"""Checkpoints inside a training: a killed one goes on from the last and ends with the bytes of an undisturbed one.
+"""Checkpoints inside a training: a killed one continues from the last and ends with the bytes of an undisturbed one.
 
     .checkpoint.partial/training/
         made_with          what could make other bytes of the same training: device, processes, package versions
         checkpoint-120/    being written, as transformers names it
-        whole-80/          renamed when all its files are on the disk; the newest is gone on from
+        whole-80/          renamed when all its files are on the disk; the newest is continued
 
 docs/decisions/0013-checkpoints-inside-a-training.md says what is in them and why that is no pickle of ours.
 """

@@ -26,6 +26,7 @@ from typing import Any
 
 GRACE_SECONDS = 8.0
 GIB = 1024**3
+LORA_DTYPES = ("bfloat16", "float16")
 
 
 class Requests:
@@ -107,6 +108,10 @@ def _require_devices(arguments: dict[str, Any], weights_bytes: int) -> None:
         raise ValueError(f"compute.vllm.tensor_parallel is {wanted}, visible devices: {count}. Set it to {count} at most.")
     if envs.VLLM_BATCH_INVARIANT and current_platform.is_cpu():
         raise ValueError("compute.vllm.batch_invariant is true, but vLLM has no batch-invariant mode on a CPU. Set it to false.")
+    if arguments.get("enable_lora") and arguments["dtype"] not in LORA_DTYPES and current_platform.is_cuda_alike():
+        wanted_types = f"expected {' or '.join(LORA_DTYPES)}, which vLLM's kernels for adapters take on a GPU"
+        got = f"the model under the adapter would be loaded as {arguments['dtype']}"
+        raise ValueError(f"{got}, {wanted_types}. Set compute.vllm.dtype: {LORA_DTYPES[0]}.")
     total = current_platform.get_device_total_memory()
     usable = total * arguments["gpu_memory_utilization"]
     weights, cache = weights_bytes / wanted, arguments.get("kv_cache_memory_bytes", 0)

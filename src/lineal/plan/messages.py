@@ -25,6 +25,19 @@ def wrong_head(field: str, reference: Reference, head: Head, accepts: Accepts, m
     return f"{str(reference)!r} is a {head}, which {head.gives}, but {field} takes {wanted}. {fix}"
 
 
+def unlike_models(bases: Mapping[str, tuple[str, ...]]) -> str:
+    """Models that a choice is made among, of which some are adapters, or not on one base."""
+    stand = ", ".join(f"{key} ({', '.join(own) or 'a full model'})" for key, own in bases.items())
+    return f"expected adapters on one base, or full models, got {stand}. Name models of one kind"
+
+
+def other_lora(key: str, made: object, own: object) -> str:
+    """A trainer's `lora:` that is not that of the adapter which it starts from."""
+    expected = "an adapter's own lora: values" if made is None else f"lora: {made}, the adapter's own values"
+    got = "none" if own is None else str(own)
+    return f"got {got}, but init {key} is an adapter; expected {expected}. Write them, or start from a full model"
+
+
 def start_without(reference: Reference, known: list[str]) -> str:
     """`previous.X.output` in round 1, where start's X has fewer outputs than the rounds'."""
     start = f"start.{reference.node}"

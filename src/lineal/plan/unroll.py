@@ -12,7 +12,7 @@ from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
 from lineal.plan.elsewhere import Unrolled, steps_elsewhere
 from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, round_group, turn_label
-from lineal.plan.messages import start_without, wrong_head
+from lineal.plan.messages import other_lora, start_without, unlike_models, wrong_head
 from lineal.plan.order import Made, NotPlanned, Order, order_of, way
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
@@ -117,8 +117,7 @@ class Unroller:
     def _step(self, item: CompiledNode, place: Place) -> Step:
         inputs = self._inputs(item, place)
         for field in list(inputs):
-            bases = tuple(base for key in inputs[field] for base in self._base_of(key))
-            if bases:
+            if bases := self._bases(item, field, inputs[field]):
                 inputs[f"{field}_base"] = bases
         settings_from = {
             setting: (self._value_key(item, setting, reference, place), str(reference.part))
@@ -339,8 +338,12 @@ class Unroller:
         return self._output(key).kind
 
     def _with_head(self, output: Output, inputs: Mapping[str, tuple[str, ...]]) -> Output:
-        """An output that says itself what its model gives."""
-        return output if output.head_of is None else replace(output, head=self._output(inputs[output.head_of][0]).head)
+        """An output that says itself what its model gives, and whether it is an adapter."""
+        field = output.head_of
+        if field is None:
+            return output
+        head, on_base = self._output(inputs[field][0]).head, f"{field}_base" in inputs
+        return replace(output, head=head, adapter_of=field if on_base else output.adapter_of)
 
     def _output(self, key: str) -> Output:
         step, _, output = self._split(key)
@@ -358,6 +361,13 @@ class Unroller:
         field = step.outputs[output].adapter_of
         return [] if field is None else list(step.inputs.get(f"{field}_base", step.inputs[field]))
 
+    def _bases(self, item: CompiledNode, field: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """The full model under a field's adapters; of several models it must be one."""
+        bases = {key: tuple(self._base_of(key)) for key in keys}
+        if len(set(bases.values())) > 1:
+            raise self._error(item, field, unlike_models(bases))
+        return next(iter(bases.values()), ())
+
     def _columns(self, keys: tuple[str, ...]) -> Columns:
         found: dict[str, None] = {}
         for key in keys:
@@ -370,24 +380,21 @@ class Unroller:
         for field, needed in item.component.needs().items():
             for key in inputs.get(field, ()):
                 there = self._columns((key,))
-                for column in needed:
-                    if column not in there:
-                        step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
-                        message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
-                        raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
+                for column in (column for column in needed if column not in there):
+                    step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
+                    message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
+                    raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
 
     def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:
         """A trainer that starts from an adapter trains that adapter on: with `lora:`, and with the adapter's own values."""
         fields = type(item.component).model_fields
         if "lora" not in fields or "init" not in fields or not self._base_of(inputs["init"][0]):
             return
-        maker = self._split(inputs["init"][0])[0].component
-        made, own = (getattr(component, "lora", None) for component in (maker, item.component))
-        if own is None or (made is not None and own.shape() != made.shape()):
-            expected = "an adapter's own lora: values" if made is None else f"lora: {made.shape()}, the adapter's own values"
-            got = "none" if own is None else str(own.shape())
-            fix = "Write them, or start from a full model"
-            raise self._error(item, "lora", f"got {got}, but init {inputs['init'][0]} is an adapter; expected {expected}. {fix}")
+        makers = (self._split(inputs["init"][0])[0].component, item.component)
+        lora = (getattr(component, "lora", None) for component in makers)
+        made, own = (None if one is None else one.shape() for one in lora)
+        if own is None or (made is not None and own != made):
+            raise self._error(item, "lora", other_lora(inputs["init"][0], made, own))
 
     def _error(self, item: CompiledNode, field: str, message: str) -> Exception:
         return self._pipeline.document.error(self._pipeline.path_of(item.node, field), message)

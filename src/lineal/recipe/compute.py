@@ -231,7 +231,7 @@ class Compute(Strict):
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
         query_seconds: how long a selector's query may run before it is ended as one that never comes to an end; no result
             depends on it.
-        save_seconds: seconds between two checkpoints inside a training; one that was killed goes on from the last and
+        save_seconds: seconds between two checkpoints inside a training; one that was killed continues from the last and
             ends with the same bytes. Saving takes 5% of the time at most, so a large model's are further apart; 0 saves
             after every step.
         gradient_checkpointing: a training computes activations again in the backward pass: the same sums in less memory

@@ -80,5 +80,5 @@ def _why(told: Path, status: int, log: Path, key: str) -> str:
     last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
     return (
         f"{key}: a training process died without a word (exit status {status}). Nothing was published; the last checkpoint "
-        f"inside the step is gone on from when it runs again. All its output is in {log}, which ends with\n{last}"
+        f"inside the step is continued when it runs again. All its output is in {log}, which ends with\n{last}"
     )

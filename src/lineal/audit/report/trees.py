@@ -83,7 +83,7 @@ def _tree(artifact: Artifact, rows: str, prompt_id: str, opened: duckdb.DuckDBPy
     found = fetched_records(opened, sql, artifact)
     nodes: dict[str, TreeNode] = {}
     steps: list[TreeNode] = []
-    for row in found[:MOST_NODES]:  # a node stands behind the one that it goes on from
+    for row in found[:MOST_NODES]:  # a node stands behind the one that it continues
         node = nodes[row["sample_id"]] = TreeNode(row["sample_id"], row["completion"], {name: row[name] for name in NODE_FACTS})
         (nodes[row["parent"]].children if row["parent"] in nodes else steps).append(node)
     answer = next((row["verdict"] for row in found if row["best"] and row["terminal"]), None)

@@ -40,7 +40,7 @@ class Plateau(Component):
         return {MAIN: Output(ArtifactKind.SETTINGS)}
 
     def run(self, step: Workspace) -> None:
-        """Goes on from the decision before; once stopped, a run stays so."""
+        """Continues from the decision before; once stopped, a run stays so."""
         before = [values_of(artifact) for artifact in step.inputs.get("before", ())]
         state = before[0] if before else self._before(step)
         if not state["stopped"]:

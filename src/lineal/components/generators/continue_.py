@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Continue(RowSampler):
-    """Samples on from rows' completions; `parents` of a new row is the row that it goes on from.
+    """Samples on from rows' completions; `parents` of a new row is the row that it continues.
 
     The new rows' prompt is the old one with the old completion, under a prompt id of its own, and their completion is what
     follows: such rows are judged, paired and learnt like any others. Rows whose completion has come to its end are for a
@@ -30,7 +30,7 @@ class Continue(RowSampler):
 
     Attributes:
         model: the checkpoint that samples.
-        rows: rows with a prompt and the completion to go on from; before a step, its `prefix` stands too.
+        rows: rows with a prompt and the completion to continue; before a step, its `prefix` stands too.
         samples: new rows for each.
         temperature, top_p, top_k, max_tokens, stop, token_ids: as for `sample`.
         chat: whether prompts pass through the tokenizer's chat template; the completion is then the beginning of the answer.
@@ -65,7 +65,7 @@ class Continue(RowSampler):
 
 
 def _with_own_prompt_ids(rows: pa.Table) -> pa.Table:
-    """The rows under prompt ids that tell apart what they go on from."""
+    """The rows under prompt ids that tell apart what they continue."""
     import pyarrow as pa
 
     keys = rows[row_key(rows.column_names)].to_pylist()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from lineal.components.base import Columns, Component, RowsRef, SamplerRef, Workspace, merged
-from lineal.components.generators.stopping import StopSetting, stop_texts
-from lineal.components.generators.temperatures import Temperature, TopK, TopP, require_different_draws
+from lineal.components.base import Columns, RowsRef, SamplerRef, Workspace, merged
+from lineal.components.generators.draws import StoppedDraws
+from lineal.components.generators.temperatures import require_different_draws
 from lineal.data.conversations import (
     MESSAGE_COLUMNS,
     Conversation,
@@ -53,14 +53,14 @@ def carried(column: str) -> bool:
     return column in PROMPT_COLUMNS or column not in COLUMNS
 
 
-class RowSampler(Component):
+class RowSampler(StoppedDraws):
     """Base of what samples for every row of an artifact, at one temperature.
 
     Attributes:
         model: the checkpoint that samples.
         rows: the rows that it samples for.
         samples: completions for each.
-        temperature, top_p, top_k, max_tokens, chat, stop: as for `sample`.
+        temperature, top_p, top_k, max_tokens, chat, stop: see `StoppedDraws`.
     """
 
     loads_model: ClassVar[bool] = True
@@ -69,22 +69,11 @@ class RowSampler(Component):
     model: SamplerRef
     rows: RowsRef
     samples: Positive = 1
-    temperature: Temperature = 1.0
-    top_p: TopP = 1.0
-    top_k: TopK = 0
-    max_tokens: Positive = 64
-    chat: bool = False
-    stop: StopSetting = None
 
     @model_validator(mode="after")
     def _draws_differ(self) -> Self:
         require_different_draws(self.samples, self.temperature)
         return self
-
-    @property
-    def sampling(self) -> SamplingSettings:
-        """How the engine is to draw."""
-        return SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
 
 
 @dataclass(frozen=True)
@@ -100,7 +89,7 @@ class Draw:
         hinted: whether a hint is in what the model is given; the sample's row then keeps the prompt row's own prompt.
         adds: columns that samples have and the prompt rows may lack: `messages` and `tools` where `render` makes conversations
             of texts, `token_ids` where the drawn ids are to be kept.
-        goes_on: whether a conversation may end with the beginning of an answer, which the model then goes on from.
+        goes_on: whether a conversation may end with the beginning of an answer, which the model then continues.
         shown: for a prompt row, the ids of the rows that stand before it as worked examples: parents of its samples, too.
         framed: whether `render` puts something around the prompt; what it makes then enters the samples' ids.
         seed_by: a word that enters the seeds.
@@ -126,13 +115,13 @@ class Draw:
 
 
 def begun(row: Mapping[str, Any], chat: bool) -> Prompt:
-    """What a model is given to go on from a row's completion, before which a step's `prefix` stands.
+    """What a model is given to continue a row's completion, before which a step's `prefix` stands.
 
     Raises:
         DataError: the row has no completion.
     """
     if row["completion"] is None:
-        raise DataError(f"row {row[row_key(list(row))]} has no completion to go on from. Leave such rows out with a selector")
+        raise DataError(f"row {row[row_key(list(row))]} has no completion to continue. Leave such rows out with a selector")
     prompt, text = prompt_of(row), written_by(row)
     if isinstance(prompt, str) and not chat:
         return prompt + text

@@ -1,4 +1,4 @@
-"""The tree of a search over steps, and the policies that say which of its nodes are gone on from next.
+"""The tree of a search over steps, and the policies that say which of its nodes are continued next.
 
 A policy is asked for nodes and told nothing: what came of them stands in the tree. Nothing here draws anything at random.
 """
@@ -18,11 +18,11 @@ class Node:
     Attributes:
         id: the row's id; the root's is its prompt row's.
         prompt: which of the prompts that are searched together the tree is of.
-        parent: the node that it goes on from.
+        parent: the node that it continues.
         text: everything behind the prompt up to the end of this step.
         start: where in `text` the step begins.
         terminal: whether the model ended here.
-        open: whether it may be gone on from.
+        open: whether it may be continued.
         index: which of its parent's draws it is; of equal ones the first.
         draws: how many of them gave this step.
         drawn: what the draw said: tokens, log-probability, reason to finish, seed.
@@ -31,7 +31,7 @@ class Node:
         verdict, detail: of a terminal node, what the verifier says.
         visits: nodes in its subtree that have a score, itself included.
         total: the sum of their scores.
-        children: the steps that go on from it, best draws in the order of their indices.
+        children: the steps that continue it, best draws in the order of their indices.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Node:
         return self.total / self.visits if self.visits else None
 
     def path(self) -> Iterator[Node]:
-        """The node and those that it goes on from, up to the root."""
+        """The node and those that it continues, up to the root."""
         yield self
         if self.parent is not None:
             yield from self.parent.path()
@@ -76,7 +76,7 @@ class Tree:
         root: the prompt.
         nodes: all others, in the order in which they were found.
         newest: those of the last wave; at the beginning the root.
-        expanded: how many nodes were gone on from.
+        expanded: how many nodes were continued.
     """
 
     def __init__(self, prompt_id: str, prompt: int = 0) -> None:
@@ -86,7 +86,7 @@ class Tree:
         self.expanded = 0
 
     def add(self, expanded: Sequence[Node], found: Sequence[Node]) -> None:
-        """Takes what a wave found: the nodes that it went on from, and their children, which have their scores."""
+        """Takes what a wave found: the nodes that it continued, and their children, which have their scores."""
         for node in expanded:
             node.open = False
         self.expanded += len(expanded)
@@ -107,10 +107,10 @@ class Tree:
 
 
 class Policy(Protocol):
-    """Says what a search goes on from."""
+    """Says what a search continues."""
 
     def ask(self, tree: Tree) -> list[Node]:
-        """The open nodes to go on from in the next wave; none when the search is over."""
+        """The open nodes to continue in the next wave; none when the search is over."""
         ...
 
 
@@ -126,7 +126,7 @@ def _best(nodes: Sequence[Node], count: int) -> list[Node]:
 
 @dataclass(frozen=True)
 class Beam:
-    """Goes on from the best `width` of each wave; one that has ended keeps its place."""
+    """Continues the best `width` of each wave; one that has ended keeps its place."""
 
     width: int
 
@@ -136,7 +136,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class BestFirst:
-    """Goes on from the `width` best nodes that were not gone on from, wherever they stand."""
+    """Continues the `width` best nodes that were not continued, wherever they stand."""
 
     width: int
 

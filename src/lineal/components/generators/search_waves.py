@@ -58,7 +58,7 @@ class Waves:
         return self._table()
 
     def _asked(self, policy: Policy, tree: Tree) -> list[Node]:
-        """What is gone on from, within the bound of expansions."""
+        """What is continued, within the bound of expansions."""
         most = self._settings.expansions
         return policy.ask(tree)[: None if most is None else max(0, most - tree.expanded)]
 
@@ -90,7 +90,7 @@ class Waves:
         return [pairs[start : start + count] for start in range(0, len(pairs), count)]
 
     def _given(self, node: Node) -> Prompt:
-        """What the model goes on from."""
+        """What the model continues."""
         row = self._rows[node.prompt]
         if node.parent is None:
             return prompt_of(row)
@@ -128,7 +128,7 @@ class Waves:
             node.verdict, node.detail = verdict, detail
 
     def _score(self, found: Sequence[Node]) -> None:
-        """Says how good each node is that was not cut off; one that nothing can be said of is not gone on from.
+        """Says how good each node is that was not cut off; one that nothing can be said of is not continued.
 
         What was cut off is wrong to a verifier, and nothing to a scorer.
         """

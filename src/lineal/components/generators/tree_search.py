@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge
@@ -11,9 +12,10 @@ from pydantic import PrivateAttr, model_validator
 
 from lineal.components.base import MAIN, Columns, Output, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
 from lineal.components.generators.drawing import SAMPLE_COLUMNS, require_distinct_prompts, sampled_columns
+from lineal.components.generators.draws import Draws
 from lineal.components.generators.search_tree import Beam, BestFirst, Policy, Uct
 from lineal.components.generators.search_waves import TREE_COLUMNS, Waves
-from lineal.components.generators.temperatures import TopK, TopP, Warm
+from lineal.components.generators.temperatures import Warm
 from lineal.components.trainers.process_reward_model import Separator
 from lineal.components.verifiers.base import AddsColumns, written
 from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready, refuse_errors
@@ -33,22 +35,22 @@ if TYPE_CHECKING:
 VALUE, ROLLOUT = "value", "rollout"
 
 
-class TreeSearch(HoldsVerifier):
-    """Searches each prompt's tree of steps; every node is a row whose parent is the node, or the prompt, that it goes on from.
+class TreeSearch(HoldsVerifier, Draws):
+    """Searches each prompt's tree of steps; every node is a row whose parent is the node, or the prompt, that it continues.
 
     A step ends with the separator, or with the completion. `score` is how good a node is by itself, `value` the mean score in
     its subtree of `visits` nodes, `prior` the share of its parent's draws that gave this step. The search's answer is the
-    terminal node with the highest score; it and the way to it are `best`. A step that is cut at `max_tokens` is not gone on
-    from; its score is 0 by rollouts, and null by a scorer.
+    terminal node with the highest score; it and the way to it are `best`. A step that is cut at `max_tokens` is not
+    continued; its score is 0 by rollouts, and null by a scorer.
 
     Attributes:
         model: the checkpoint that writes steps.
         prompts: prompt rows.
-        policy: 'beam' keeps the best `width` steps of each depth; 'best_first' goes on from the best nodes anywhere; 'uct' weighs
+        policy: 'beam' keeps the best `width` steps of each depth; 'best_first' continues the best nodes anywhere; 'uct' weighs
             value against doubt.
         breadth: steps that are drawn from a node; equal ones are one node.
-        width: nodes of a prompt that are gone on from at once.
-        expansions: how many nodes of a prompt are gone on from in all; 'best_first' and 'uct' need it.
+        width: nodes of a prompt that are continued at once.
+        expansions: how many nodes of a prompt are continued in all; 'best_first' and 'uct' need it.
         explore: the weight of doubt in 'uct'.
         max_steps: the depth from which nothing goes on.
         max_tokens: the longest step.
@@ -72,20 +74,16 @@ class TreeSearch(HoldsVerifier):
     expansions: Positive | None = None
     explore: Annotated[float, Ge(0)] = 1.0
     max_steps: Positive = 8
-    max_tokens: Positive = 64
     separator: Separator = LINE_BREAK
     value: str | dict[str, Any] = ROLLOUT
     rollouts: Positive = 1
     temperature: Warm = 1.0
-    top_p: TopP = 1.0
-    top_k: TopK = 0
-    chat: bool = False
     _scorer: AddsColumns | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if self.policy != "beam" and self.expansions is None:
-            raise ValueError(f"policy {self.policy} needs expansions, how many nodes of a prompt are gone on from in all")
+            raise ValueError(f"policy {self.policy} needs expansions, how many nodes of a prompt are continued in all")
         return self
 
     @classmethod
@@ -117,14 +115,12 @@ class TreeSearch(HoldsVerifier):
     @property
     def of_steps(self) -> SamplingSettings:
         """How a step is drawn."""
-        stop = StopTexts((self.separator,), keep=True)
-        return SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop)
+        return replace(self.sampling, stop=StopTexts((self.separator,), keep=True))
 
     @property
     def of_rollouts(self) -> SamplingSettings:
         """How a completion is drawn from a node."""
-        tokens = self.max_tokens * self.max_steps
-        return SamplingSettings(self.temperature, self.top_p, self.top_k, tokens, self.chat)
+        return replace(self.sampling, max_tokens=self.max_tokens * self.max_steps)
 
     @property
     def judge(self) -> AddsColumns:

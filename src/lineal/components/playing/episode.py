@@ -114,7 +114,7 @@ class Episode:
     """An episode that is being played.
 
     Args:
-        row: the task's row, or the row of a turn to go on from.
+        row: the task's row, or the row of a turn to continue.
         index: which of the row's episodes it is.
         key: the row's id.
         name: the episode's id.

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import model_validator
 
 from lineal.components.base import SamplerRef, Workspace
+from lineal.components.generators.draws import StoppedDraws
 from lineal.components.generators.sample import KeepsIds
-from lineal.components.generators.stopping import StopSetting, stop_texts
-from lineal.components.generators.temperatures import Temperature, TopK, TopP, require_different_draws
+from lineal.components.generators.temperatures import require_different_draws
 from lineal.components.playing.arena import Arena
 from lineal.components.playing.episode import Episode
 from lineal.components.playing.settings import Plays
 from lineal.components.playing.waves import ModelPlayer, Player
 from lineal.engines.factory import open_room, open_sampler
-from lineal.engines.sampling import SamplingSettings
 from lineal.recipe.compute import Positive
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class ModelPlays(Plays):
+class ModelPlays(Plays, StoppedDraws):
     """Base of what plays with a checkpoint.
 
     Attributes:
@@ -38,11 +37,6 @@ class ModelPlays(Plays):
 
     model: SamplerRef
     episodes: Positive = 1
-    temperature: Temperature = 1.0
-    top_p: TopP = 1.0
-    top_k: TopK = 0
-    max_tokens: Positive = 64
-    stop: StopSetting = None
     token_ids: KeepsIds = False
 
     @model_validator(mode="after")
@@ -56,13 +50,12 @@ class ModelPlays(Plays):
 
     def play_with_model(self, step: Workspace) -> Iterator[pa.Table]:
         """Plays `episodes` of every task; gives them with their turns inside."""
-        heat, stop = self.temperature, stop_texts(self.stop)
-        settings = SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat, stop)
+        settings = self.sampling
         checkpoint = step.model("model").digest
         sampler, room = open_sampler(step, "model"), open_room(step, "model")
 
         def player(arena: Arena, episodes: Sequence[Episode]) -> Player:
             return ModelPlayer(sampler, settings, room, step)
 
-        facts = {"temperature": heat, "round": step.round, "checkpoint": checkpoint}
+        facts = {"temperature": settings.temperature, "round": step.round, "checkpoint": checkpoint}
         return self.play_all(step, self.episodes, player, self.provenance(checkpoint, settings.described(), step), facts)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from lineal.components.base import AnyModelRef, Columns, Component, Output, Role, Workspace
-from lineal.engines.checkpoints import is_adapter
-from lineal.errors import DataError
+from lineal.data.store import Artifact
 from lineal.recipe.references import ArtifactKind
 
 
 class SameModel(Component):
-    """Gives a checkpoint under a name of its own, byte for byte.
+    """Gives a checkpoint under a name of its own, byte for byte. What it gives of an adapter is an adapter on the same base.
 
     Attributes:
-        model: the checkpoint, with full weights.
+        model: the checkpoint.
     """
 
     role: ClassVar[Role] = Role.MODEL
@@ -29,15 +29,13 @@ class SameModel(Component):
         return {"": Output(ArtifactKind.MODEL, head_of="model")}
 
     def run(self, step: Workspace) -> None:
-        """Copies the checkpoint's files.
+        """Copies the checkpoint's files."""
+        copy_checkpoint(step.model("model"), step.directory())
 
-        Raises:
-            DataError: it is an adapter, which is nothing without its base.
-        """
-        source = step.model("model")
-        if is_adapter(source.directory):
-            raise DataError(f"{step.step}: {source.key} is an adapter; same_model takes full weights. Refer to it directly")
-        for name in source.manifest.files:
-            target = step.directory() / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source.directory / name, target)
+
+def copy_checkpoint(source: Artifact, directory: Path) -> None:
+    """Writes all files of a checkpoint, byte for byte, into a directory."""
+    for name in source.manifest.files:
+        target = directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.directory / name, target)

@@ -1,4 +1,4 @@
-"""`step_values`: what a step is worth, by completions that go on from it (Math-Shepherd, arXiv:2312.08935, section 3.3)."""
+"""`step_values`: what a step is worth, by completions that continue it (Math-Shepherd, arXiv:2312.08935, section 3.3)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROLLOUTS = "rollouts"
 
 
 class StepValues(HoldsVerifier, RowSampler):
-    """Goes on from every step to the end `samples` times; `value` is the share of these completions that is right.
+    """Continues every step to the end `samples` times; `value` is the share of these completions that is right.
 
     Steps are rows with a `prefix`, as `split_steps` makes them; of rows without one the completion is the beginning. A row
     that is `terminal` is its own completion. Where no completion of a row could be judged, its value is null. Output `rollouts`:
