@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from lineal.components.trainers.pretrain import PRINTABLE
 from lineal.data.plugins import outside
+from lineal.engines.training import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, GYMNASIUM, location_of
@@ -14,6 +18,7 @@ from lineal.recipe.compute import Compute
 from lineal.testing.environment import check_environment
 from tests.unit import environments_of_ours as ours
 from tests.unit.lab import ROOT, Lab, rows_of
+from tests.unit.tiny_models import SHAPE, put_model
 
 LEVELS = {"grid_maze": (2, 5), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12)}
 
@@ -141,3 +146,21 @@ def test_environment_of_the_docs_is_a_package_that_plays(install, tmp_path):
     made = lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=40)
     assert {row["verdict"] for row in rows_of(made["episodes"])} == {"pass"}
     assert all(row["turns"] == row["difficulty"] + 1 for row in rows_of(made["episodes"]))
+
+
+@pytest.mark.model
+def test_package_with_an_environment_is_played_offline_and_trained_on_online(install, tmp_path):
+    page = (ROOT / "docs" / "environments.md").read_text()
+    (tmp_path / "his_countdown.py").write_text(page.split("```python\n")[1].split("```")[0])
+    install("his", countdown="his_countdown:Countdown")
+    lab = Lab(tmp_path / "project", Compute(workers=1))
+    initialise(replace(SHAPE, characters=f"{PRINTABLE}\n"), 0, lab.path / "model")
+    tasks = lab.run("environment_tasks", "tasks/train", {}, environment="countdown", level=[1, 3], size=3)[""]
+    given = {"prompts": tasks, "init": put_model(lab, "start/checkpoint", lab.path / "model")}
+    how = {"max_turns": 3, "template": "{observation}", "history": 1}
+    played = lab.run("rollout", "round_01/played", {"prompts": tasks, "model": given["init"]}, max_tokens=1, episodes=4, **how)
+    made = lab.run("grpo", "round_01/trained", given, environment=how, steps=1, samples=4, batch_size=8, max_tokens=1)
+    offline, online = rows_of(played["episodes"]), rows_of(made["episodes"])
+    assert {row["task"] for row in (*offline, *online)} == {"countdown"} and len(online) == 8
+    begins = {row["prompt"] for row in (*rows_of(played[""]), *rows_of(made["rollouts"])) if row["turn"] == 1}
+    assert begins <= {f"Count down from {number}." for number in (1, 2, 3)}

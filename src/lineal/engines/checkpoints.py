@@ -26,7 +26,7 @@ GENERATION_CONFIG = "generation_config.json"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' progress bars off, since steps report their own, and one deprecation that PEFT and TRL trigger."""
+    """Keep transformers' progress bars off, since steps report their own, and two warnings that PEFT and TRL trigger."""
     from transformers.utils import logging as transformers_logging
 
     logging = cast(Any, transformers_logging)
@@ -35,6 +35,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "You are using .rollout_func., which is an experimental feature", UserWarning)
             yield
     finally:
         if shown:

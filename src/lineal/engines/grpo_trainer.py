@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.engines.checkpoints import quiet
 from lineal.engines.optimizer_steps import with_own_steps
-from lineal.engines.rollouts import Generation, Rollout, RolloutJudge
+from lineal.engines.rollouts import EpisodeJudge, Generation, Rollout, RolloutJudge
 from lineal.engines.tokens import Lead, decode_completions
 from lineal.engines.trainer_run import trainer_arguments
 from lineal.engines.training_execution import ALONE, Execution
@@ -77,8 +77,8 @@ def grpo_trainer(
         )
         return judge.reward(Generation(trainer_state.global_step, total, rollouts))
 
-    common = {name: value for name, value in trainer_arguments(settings, scratch, execution).items() if name not in NOT_OF_GRPO}
-    trainer = with_own_steps(_judged_trainer({visit.text: visit.ids for visit in visits}, judge), settings)(
+    common = grpo_arguments(settings, scratch, execution)
+    trainer = with_own_steps(judged_trainer({visit.text: visit.ids for visit in visits}, judge), settings)(
         model=model,
         reward_funcs=[reward],
         args=GRPOConfig(**common, **arguments),
@@ -88,7 +88,12 @@ def grpo_trainer(
     return trainer
 
 
-def _judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge) -> Any:
+def grpo_arguments(settings: TrainingSettings, scratch: Path, execution: Execution) -> dict[str, Any]:
+    """Arguments of any training, as GRPO takes them."""
+    return {name: value for name, value in trainer_arguments(settings, scratch, execution).items() if name not in NOT_OF_GRPO}
+
+
+def judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge | EpisodeJudge) -> Any:
     """GRPO that takes prompts as they are encoded here, and hands every generation over."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -114,14 +119,20 @@ def _judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge) -> An
             """By what the mean over a forward pass's tokens is multiplied, so that all passes make the mean over the step's."""
             passes = self.current_gradient_accumulation_steps
             first = self._step // passes * passes % self.args.steps_per_generation
-            whole = sum(part["completion_mask"].sum() for part in self._buffered_inputs[first : first + passes])
-            return inputs["completion_mask"].sum() * passes / whole.clamp(min=1)
+            whole = sum(_learnt(part) for part in self._buffered_inputs[first : first + passes])
+            return _learnt(inputs) * passes / whole.clamp(min=1)
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
             self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]  # TRL tells it where it samples only
             super().log(logs, start_time)
 
     return JudgedGRPOTrainer
+
+
+def _learnt(inputs: Mapping[str, Any]) -> Any:
+    """How many tokens of some sequences are learnt."""
+    mask = inputs["completion_mask"]
+    return (mask * inputs["tool_mask"] if "tool_mask" in inputs else mask).sum()
 
 
 @contextmanager

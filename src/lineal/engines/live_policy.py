@@ -54,6 +54,11 @@ class LivePolicy:
             drawn = list(Sampler.around(model, tokenizer).stream(requests, settings))
         yield from drawn
 
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
+        """As `Sampler.sample`."""
+        with self._reading() as (model, tokenizer):
+            return Sampler.around(model, tokenizer).sample(requests, settings)
+
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
         """As `LikelihoodScorer.score`."""
         with self._reading() as (model, tokenizer):

@@ -142,8 +142,7 @@ def train_grpo(
     stops = stop_ids(tokenizer, [], any(is_chat(prompt, settings.chat) for prompt in prompts))
     arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments(stops) if vllm else {})
     generations, at_once = grpo.generations(settings, len(prompts)), grpo.completions_at_once(settings)
-    if grpo.updates_per_generation * grpo.iterations > 1:  # the rest of a generation is in no save
-        execution = replace(execution, saves=None)
+    execution = without_lost_generations(execution, grpo)
     if settings.steps is None:
         settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
 
@@ -151,7 +150,7 @@ def train_grpo(
         ids = encode_prompts(tokenizer, prompts, settings.chat)
         _refuse_long(prompts, ids, grpo.max_tokens, positions_of(model.config))
         with quiet(), _explained(vllm):
-            turns = _turns(len(prompts), generations * at_once // grpo.samples, settings.seed)
+            turns = turns_of_prompts(len(prompts), generations * at_once // grpo.samples, settings.seed)
             leads = leads_of(tokenizer, prompts, ids, settings.chat)
             visits = [Visit(place, number, shown_prompt(prompts[place]), ids[place], leads[place]) for place, number in turns]
             total = generations * at_once
@@ -159,20 +158,26 @@ def train_grpo(
             how = arguments | _generating(arguments, never, vllm)
             with _stopping_at(model, stops):
                 trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, how, scratch, execution)
-        _require_one_process(trainer.accelerator.num_processes)
-        _lend(policy, model, tokenizer, settings)
+        require_one_process(trainer.accelerator.num_processes)
+        lend(policy, model, tokenizer, settings)
         return trainer
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
 
 
-def _lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings) -> None:
+def lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings) -> None:
     """Gives the model in training to who asks it."""
     if policy is not None:
         policy.hold(model, tokenizer, settings.precision != "fp32")
 
 
-def _turns(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:
+def without_lost_generations(execution: Execution, grpo: GrpoSettings) -> Execution:
+    """Without saves where several steps share a generation: the rest of it is in no save."""
+    shared = grpo.updates_per_generation * grpo.iterations > 1
+    return replace(execution, saves=None) if shared else execution
+
+
+def turns_of_prompts(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:
     """The first `count` turns: each a prompt's place, and how many turns it had before."""
 
     def turns() -> Iterator[tuple[int, int]]:
@@ -242,7 +247,12 @@ def _refuse_long(prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], max_to
         )
 
 
-def _require_one_process(processes: int) -> None:
+def require_one_process(processes: int) -> None:
+    """Checks that a training runs in one process.
+
+    Raises:
+        EngineError: it does not.
+    """
     if processes > 1:
         raise EngineError(
             f"grpo: got {processes} processes, expected 1: rollouts of several processes are not put together yet. "

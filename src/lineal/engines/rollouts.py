@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from lineal.data.conversations import Prompt
+    from lineal.engines.live_policy import LivePolicy
+    from lineal.engines.sampling import Completion
 
 
 @dataclass(frozen=True)
@@ -52,4 +57,28 @@ class RolloutJudge(Protocol):
 
     def learned(self, advantages: Sequence[float]) -> None:
         """Takes the advantages that the last generation's rewards became, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlayedTurn:
+    """One turn of an episode: what the model was given, and what it wrote."""
+
+    given: Prompt
+    completion: Completion
+
+
+class EpisodeJudge(Protocol):
+    """Plays a generation's episodes, and says what they are worth; asked for one generation after another."""
+
+    def play(self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: LivePolicy) -> list[list[PlayedTurn]]:
+        """Has the policy play an episode for each (place of the task, which of its episodes); gives their turns."""
+        ...
+
+    def reward(self) -> list[float | None]:
+        """One reward for each episode of this generation; None where it cannot be told, and then the episode teaches nothing."""
+        ...
+
+    def learned(self, advantages: Sequence[float]) -> None:
+        """Takes the advantages that the generation's rewards became, in order."""
         ...

@@ -52,7 +52,7 @@ class SuccessRate(Evaluator, ModelPlays):
     temperature: Temperature = 0.0
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        columns = self.played_columns(inputs["prompts"])[1]
+        columns = self.played_columns(inputs["prompts"], self.keeps_ids)[1]
         return {MAIN: self.metrics(self.headline, "return", "turns", "invalid", "count", "errors", columns=columns)}
 
     def run(self, step: Workspace) -> None:

@@ -23,7 +23,7 @@ class PlaysToRows(Plays):
     role: ClassVar[Role] = Role.GENERATOR
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        turns, episodes = self.played_columns(inputs["prompts"])
+        turns, episodes = self.played_columns(inputs["prompts"], self.keeps_ids)
         return {MAIN: Output(ArtifactKind.ROWS, turns), EPISODES: Output(ArtifactKind.ROWS, episodes)}
 
     def write(self, step: Workspace, played: Iterable[pa.Table]) -> None:
@@ -33,7 +33,7 @@ class PlaysToRows(Plays):
             CheckFailure: too many environments were broken.
         """
         prompts, verdicts, errors = step.rows("prompts"), Counter[str](), Counter[str]()
-        turns = self.played_columns(tuple(prompts.columns))[0]
+        turns = self.played_columns(tuple(prompts.columns), self.keeps_ids)[0]
 
         def parts() -> Iterator[Mapping[str, pa.Table]]:
             for table in played:

@@ -24,7 +24,7 @@ from lineal.data.ids import digest_of, row_id
 from lineal.data.schema import row_key
 from lineal.environments.registry import location_of
 from lineal.errors import CheckFailure, DataError
-from lineal.recipe.compute import Positive
+from lineal.recipe.compute import Positive, Strict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,12 +34,10 @@ if TYPE_CHECKING:
 OBSERVATION = "observation"
 
 
-class Plays(Component):
-    """Base of what plays episodes.
+class Playing(Strict):
+    """How episodes are played.
 
     Attributes:
-        prompts: task rows (`task` names the environment, `entry` holds the game), or rows of turns, whose episodes are taken up
-            behind that turn.
         max_turns: after how many turns an episode is ended, those before it was taken up included.
         history: of how many turns, the present one included, the model sees the observation and what it wrote; or 'all'.
         template: what the first turn that the model sees becomes, a text with `{column}`s and `{observation}`, or the name of a
@@ -53,7 +51,6 @@ class Plays(Component):
         max_error_rate: the share of episodes with a broken environment above which the step fails.
     """
 
-    prompts: RowsRef
     max_turns: Positive
     history: Literal["all"] | Positive = "all"
     template: str = "{prompt}\n{observation}"
@@ -65,83 +62,49 @@ class Plays(Component):
     max_error_rate: Share = 0.05
     _template: Template = PrivateAttr()
 
-    @classmethod
-    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
-        made = cls.model_validate(dict(settings))
-        made._template = read_template(made.template, surroundings)
-        if OBSERVATION not in made._template.columns:
+    def read_template(self, surroundings: Surroundings) -> None:
+        """Reads the template, once the settings are there.
+
+        Raises:
+            ValueError: it does not show what the environment said.
+        """
+        self._template = read_template(self.template, surroundings)
+        if OBSERVATION not in self._template.columns:
             raise ValueError("template: must hold {observation}, which is what the environment said")
-        return made
 
-    def files(self) -> dict[str, Path]:
-        return {**super().files(), **template_files(self._template)}
+    def template_files(self) -> dict[str, Path]:
+        """The template's file, where it is one."""
+        return template_files(self._template)
 
-    def needs(self) -> dict[str, Columns]:
+    def task_columns(self) -> Columns:
+        """What task rows must have."""
         filled = tuple(name for name in self._template.columns if name != OBSERVATION)
-        return {**super().needs(), "prompts": merged(("prompt_id", "prompt", "task"), filled)}
+        return merged(("prompt_id", "prompt", "task"), filled)
 
-    @property
-    def keeps_ids(self) -> bool:
-        """Whether turns have the ids of their tokens."""
-        return False
-
-    def played_columns(self, prompts: Columns) -> tuple[Columns, Columns]:
-        """The columns of turns and of episodes.
+    def played_columns(self, prompts: Columns, ids: bool) -> tuple[Columns, Columns]:
+        """The columns of turns, with the ids of their tokens or without, and of episodes.
 
         Raises:
             ValueError: a system turn where nothing makes conversations.
         """
-        chat = self._talks(prompts)
+        chat = self.talks(prompts)
         if self.system is not None and not chat:
             raise ValueError("system needs a conversation, but the tasks are texts and chat is off. Write it into template")
-        return turn_columns(prompts, chat, self.keeps_ids), episode_columns(prompts, chat)
+        return turn_columns(prompts, chat, ids), episode_columns(prompts, chat)
 
-    def _talks(self, prompts: Columns) -> bool:
+    def talks(self, prompts: Columns) -> bool:
+        """Whether the model is given conversations."""
         return self.chat or "messages" in prompts
 
     def rules(self, prompts: Columns) -> Rules:
         """How the episodes are played."""
         history = None if self.history == "all" else self.history
-        return Rules(self._template, self.system, self._talks(prompts), history, self.max_turns, self.format, self.unparsable)
+        return Rules(self._template, self.system, self.talks(prompts), history, self.max_turns, self.format, self.unparsable)
 
-    def play_all(
-        self,
-        step: Workspace,
-        per_task: int,
-        player: Callable[[Arena, Sequence[Episode]], Player],
-        provenance: str,
-        facts: Mapping[str, Any],
-    ) -> Iterator[pa.Table]:
-        """Plays `per_task` episodes of every task, slice by slice; gives them with their turns inside.
-
-        Args:
-            step: the running step.
-            per_task: episodes of each task.
-            player: who makes the moves of some episodes.
-            provenance: what decides completions beside prompts and seeds; it enters the ids.
-            facts: what all rows say.
-        """
-        tasks = step.rows("prompts")
-        key, rules = row_key(tasks.columns), self.rules(tuple(tasks.columns))
-        require_distinct(tasks, key, step.step)
-        places = _environments(step)
-
-        with Arena(places.values(), step.compute.worker_count, self.timeout) as arena:
-
-            def transform(table: pa.Table, progress: Progress) -> pa.Table:
-                episodes = [
-                    self._episode(row, index, key, places, rules, provenance)
-                    for row in table.to_pylist()
-                    for index in range(per_task)
-                ]
-                play(episodes, arena, player(arena, episodes), step.seed, step.step, progress.advance)
-                return table_of(episodes, table, per_task, rules.chat, facts, provenance)
-
-            yield from step.map_slices(tasks, transform, per_task, "episodes")
-
-    def _episode(
+    def episode(
         self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
     ) -> Episode:
+        """An episode of a task's row, or behind a turn's; `key` is the row's id, `places` are those of the environments."""
         name = row_id("episode", provenance, row[key], index)
         past = Past.of(row, rules)
         given = {**task_of(row), "prompt": past.goal}
@@ -170,13 +133,77 @@ class Plays(Component):
             )
 
 
+class Plays(Playing, Component):
+    """Base of the components that play.
+
+    Attributes:
+        prompts: task rows (`task` names the environment, `entry` holds the game), or rows of turns, whose episodes are taken up
+            behind that turn.
+        max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Playing`.
+    """
+
+    prompts: RowsRef
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
+        made = cls.model_validate(dict(settings))
+        made.read_template(surroundings)
+        return made
+
+    def files(self) -> dict[str, Path]:
+        return {**super().files(), **self.template_files()}
+
+    def needs(self) -> dict[str, Columns]:
+        return {**super().needs(), "prompts": self.task_columns()}
+
+    @property
+    def keeps_ids(self) -> bool:
+        """Whether turns have the ids of their tokens."""
+        return False
+
+    def play_all(
+        self,
+        step: Workspace,
+        per_task: int,
+        player: Callable[[Arena, Sequence[Episode]], Player],
+        provenance: str,
+        facts: Mapping[str, Any],
+    ) -> Iterator[pa.Table]:
+        """Plays `per_task` episodes of every task, slice by slice; gives them with their turns inside.
+
+        Args:
+            step: the running step.
+            per_task: episodes of each task.
+            player: who makes the moves of some episodes.
+            provenance: what decides completions beside prompts and seeds; it enters the ids.
+            facts: what all rows say.
+        """
+        tasks = step.rows("prompts")
+        key, rules = row_key(tasks.columns), self.rules(tuple(tasks.columns))
+        require_distinct(tasks, key, step.step)
+        places = environments_of(step)
+
+        with Arena(places.values(), step.compute.worker_count, self.timeout) as arena:
+
+            def transform(table: pa.Table, progress: Progress) -> pa.Table:
+                episodes = [
+                    self.episode(row, index, key, places, rules, provenance)
+                    for row in table.to_pylist()
+                    for index in range(per_task)
+                ]
+                play(episodes, arena, player(arena, episodes), step.seed, step.step, progress.advance)
+                return table_of(episodes, table, per_task, rules.chat, facts, provenance)
+
+            yield from step.map_slices(tasks, transform, per_task, "episodes")
+
+
 def broken_in(episodes: pa.Table) -> list[str]:
     """The problems of the episodes whose environment broke."""
     said = zip(episodes["verdict"].to_pylist(), episodes["detail"].to_pylist(), strict=True)
     return [detail for verdict, detail in said if verdict == ERROR]
 
 
-def _environments(step: Workspace) -> dict[str, str]:
+def environments_of(step: Workspace) -> dict[str, str]:
     """By the environments that the tasks name, where their classes are.
 
     Raises:

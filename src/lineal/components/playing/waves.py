@@ -11,7 +11,6 @@ from lineal.components.playing.episode import CONTEXT, FAILED, Episode
 from lineal.data.conversations import Prompt
 from lineal.data.ids import row_seed
 from lineal.data.workspace import Workspace
-from lineal.engines.journal import SavedSampler
 from lineal.engines.room import Room
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 
@@ -28,11 +27,19 @@ class Player(Protocol):
         ...
 
 
+class Draws(Protocol):
+    """What completions are drawn from."""
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
+        """One completion for each request, in order."""
+        ...
+
+
 @dataclass(frozen=True)
 class ModelPlayer:
-    """A checkpoint that plays; what it wrote is saved at once, so that a killed step writes nothing twice."""
+    """A model that plays. Drawn by a `SavedSampler`, what it wrote is saved at once, and a killed step writes nothing twice."""
 
-    sampler: SavedSampler
+    sampler: Draws
     settings: SamplingSettings
     room: Room
     step: Workspace

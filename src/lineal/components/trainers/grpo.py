@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from math import isfinite, prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt
@@ -14,7 +15,9 @@ from lineal.components.base import Columns, ModelRef, Output, RowsRef, Surroundi
 from lineal.components.generators.drawing import require_distinct_prompts
 from lineal.components.generators.sample import KeepsIds
 from lineal.components.generators.temperatures import TopK, TopP, Warm
+from lineal.components.playing.rows import EPISODES
 from lineal.components.trainers.base import LearningRate, Trainer
+from lineal.components.trainers.episodes import EnvironmentSetting, Rewarding, TrainingEpisodes, imagine
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.preference import Factor, checkpoint_in
 from lineal.components.trainers.rollouts import ROLLOUT_COLUMNS, ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
@@ -29,7 +32,7 @@ from lineal.components.verifiers.embedded import (
 )
 from lineal.data.conversations import Prompt, prompts_of, require_answerable
 from lineal.data.ids import digest_of
-from lineal.errors import DataError
+from lineal.errors import DataError, EngineError
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import SELF, Accepts, ArtifactKind
 
@@ -55,6 +58,10 @@ class Grpo(Trainer):
         init: the checkpoint to start from, and the reference where `beta` is above 0.
         rewards: by a name of your choice, a verifier: its name, or its settings with `use:` and a `weight`. Where one takes a
             model, `self` is the model in training as it is at that optimizer step.
+        environment: instead of `rewards`: the prompts are tasks, a sample is an episode, and what it is worth its environment
+            says. The keys are those of `rollout` from `max_turns` on, and `reward`: 'return', or 'success' (1 or 0).
+            `NODE.rollouts` holds the turns then, `NODE.episodes` the episodes; `samples` and `batch_size` count episodes, and
+            `max_tokens` is a turn's.
         batch_size: completions per forward pass; together with `gradient_accumulation` and `updates_per_generation` it says
             how many are sampled at once, which decides every draw.
         samples: completions per prompt, the group.
@@ -77,7 +84,8 @@ class Grpo(Trainer):
 
     prompts: RowsRef
     init: ModelRef
-    rewards: Annotated[dict[str, str | dict[str, Any]], Field(min_length=1)]
+    rewards: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    environment: EnvironmentSetting = None
     samples: Annotated[int, Ge(2)] = 8
     temperature: Warm = 1.0
     top_p: TopP = 1.0
@@ -113,11 +121,21 @@ class Grpo(Trainer):
             raise ValueError("loss: luspo needs importance_sampling_level: sequence")
         return self
 
+    @model_validator(mode="after")
+    def _one_kind_of_reward(self) -> Self:
+        if bool(self.rewards) == (self.environment is not None):
+            raise ValueError(f"give exactly one of {REWARDS} (of single completions) and environment (of episodes)")
+        if self.environment is not None and self.chat:
+            raise ValueError("chat: with an environment, write it there, as environment.chat")
+        return self
+
     @classmethod
     def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
         made = cls.model_validate(dict(settings))
+        if made.environment is not None:
+            made.environment.read_template(surroundings)
         made._rewards = {name: _reward(name, declared, surroundings) for name, declared in made.rewards.items()}
-        if all(reward.weight == 0 for reward in made._rewards.values()):
+        if made._rewards and all(reward.weight == 0 for reward in made._rewards.values()):
             raise ValueError(f"{REWARDS}: every weight is 0, so that no rollout is better than another. Give one a weight")
         return made
 
@@ -133,18 +151,29 @@ class Grpo(Trainer):
         rewards = {name: {**identity_of(reward.judge), "weight": reward.weight} for name, reward in self._rewards.items()}
         return {**super().identity(), "rewards": rewards}
 
+    def files(self) -> dict[str, Path]:
+        return {**super().files(), **(self.environment.template_files() if self.environment else {})}
+
     def needs(self) -> dict[str, Columns]:
+        if self.environment is not None:
+            return {**super().needs(), "prompts": self.environment.task_columns()}
         reads = (columns_read(reward.judge, ROLLOUT_COLUMNS) for reward in self._rewards.values())
         return {**super().needs(), "prompts": merged(("prompt_id", "prompt"), *reads)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        rollouts = rollout_columns(inputs["prompts"], self._rewards.values(), self._ids)
         model = Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)
+        if self.environment is not None:
+            turns, episodes = self.environment.learnt_columns(inputs["prompts"], self.token_ids)
+            return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, turns), EPISODES: Output(ArtifactKind.ROWS, episodes)}
+        rollouts = rollout_columns(inputs["prompts"], self._rewards.values(), self._ids)
         return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, rollouts)}
 
     def keep_init(self, step: Workspace) -> None:
         """Keeps the checkpoint, and writes no rollouts: nothing was sampled."""
         super().keep_init(step)
+        if self.environment is not None:
+            self._episodes(step, step.rows("prompts").read(), self.environment).write_none()
+            return
         step.write_rows([no_rollouts(step.rows("prompts").read(), list(self._rewards.values()), self._ids)], ROLLOUTS)
 
     @property
@@ -156,6 +185,13 @@ class Grpo(Trainer):
         return ("token_ids",) if self.token_ids else ()
 
     def run(self, step: Workspace) -> None:
+        """Trains from `init` on what it samples, completions or episodes."""
+        if self.environment is not None:
+            self._learn_by_playing(step, self.environment)
+        else:
+            self._learn_by_answering(step)
+
+    def _learn_by_answering(self, step: Workspace) -> None:
         """Trains from `init`; verifiers' processes stay open all the while."""
         from lineal.engines.live_policy import LivePolicy
         from lineal.engines.online_training import train_grpo
@@ -184,6 +220,35 @@ class Grpo(Trainer):
             if step.made_with == "fake":
                 expected = self._imagine(step, given, rollouts)
         rollouts.write(expected)
+
+    def _learn_by_playing(self, step: Workspace, environment: Rewarding) -> None:
+        """Trains from `init` on the episodes that it plays."""
+        from lineal.engines.episode_training import train_episodes
+
+        if step.compute.grpo_vllm:
+            raise EngineError("compute.grpo_vllm: episodes are played by transformers. Leave it out for this step")
+        tasks, settings = self._prompts(step), self.training_settings(step, self.lora.settings() if self.lora else None)
+        grpo, execution = self._settings(), self.execution(step)
+        with self._episodes(step, tasks, environment) as episodes:
+            self.learn(
+                step, tasks.num_rows,
+                lambda output, advance: train_episodes(
+                    checkpoint_in(step, "init"), tasks.num_rows, episodes, settings, grpo, output, advance, execution
+                ),
+            )  # fmt: skip
+            expected = grpo.generations(settings, tasks.num_rows) * grpo.completions_at_once(settings)
+            if step.made_with == "fake":
+                expected = imagine(step, episodes, tasks.num_rows, self.samples)
+        episodes.write(expected)
+
+    def _episodes(self, step: Workspace, tasks: pa.Table, environment: Rewarding) -> TrainingEpisodes:
+        from lineal.engines.factory import open_room
+        from lineal.engines.sampling import SamplingSettings
+
+        drawing = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens)
+        provenance = digest_of([self.identity(), self._read(step), step.seed, step.step, step.model("init").digest])
+        room = open_room(step, "init")
+        return TrainingEpisodes(step, tasks, environment, self.samples, drawing, room, provenance, self.token_ids)
 
     def _read(self, step: Workspace) -> list[Any]:
         """The digests of what decides the rollouts beside the checkpoint: the prompts, and what the rewards read."""

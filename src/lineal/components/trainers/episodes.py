@@ -1,0 +1,174 @@
+"""Episodes of an online training: played by the model as it is then, rewarded by their environments, and kept as rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from lineal.components.base import Columns, Workspace, merged
+from lineal.components.playing.arena import Arena
+from lineal.components.playing.episode import Episode
+from lineal.components.playing.rows import EPISODES, episodes_in, table_of, turns_in
+from lineal.components.playing.settings import Playing, broken_in, environments_of
+from lineal.components.playing.waves import Draws, ModelPlayer, play
+from lineal.components.trainers.rollouts import ROLLOUTS
+from lineal.components.verifiers.base import ERROR, FAIL, PASS
+from lineal.data.schema import arrow_type, row_key
+from lineal.data.shards import read_shards, save_shard
+from lineal.errors import CheckFailure, DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lineal.engines.rollouts import PlayedTurn
+    from lineal.engines.room import Room
+    from lineal.engines.sampling import SamplingSettings
+
+LEARNT_COLUMNS: Columns = ("optimizer_step", "advantage")
+"""What rows of a training's episodes have beside those of `rollout`."""
+
+
+class Rewarding(Playing):
+    """Episodes instead of single completions, as `rollout` plays them.
+
+    Attributes:
+        reward: what an episode is worth: the sum of its rewards ('return'), or 1 if the goal is reached, else 0 ('success').
+        max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Playing`.
+    """
+
+    reward: Literal["return", "success"] = "return"
+
+    def learnt_columns(self, prompts: Columns, ids: bool) -> tuple[Columns, Columns]:
+        """The columns of turns and of episodes of a training."""
+        turns, episodes = self.played_columns(prompts, ids)
+        return merged(turns, LEARNT_COLUMNS), merged(episodes, LEARNT_COLUMNS)
+
+
+EnvironmentSetting = Annotated[Rewarding | None, Field(exclude_if=lambda value: value is None)]
+"""Left out of the identity where single completions are rewarded."""
+
+
+class TrainingEpisodes:
+    """Plays the episodes of a training, generation by generation, and keeps them.
+
+    Args:
+        step: where the rows go; each generation is saved as a shard, so that a training that goes on finds the earlier ones.
+        tasks: the task rows.
+        how: they are played and rewarded.
+        samples: episodes of a task in one generation.
+        drawing: how turns are drawn.
+        room: what fits into the model.
+        provenance: what decides the turns beside the checkpoint; it enters their ids.
+        ids: whether turns keep the ids of their tokens.
+    """
+
+    def __init__(
+        self, step: Workspace, tasks: pa.Table, how: Rewarding, samples: int, drawing: SamplingSettings, room: Room,
+        provenance: str, ids: bool,
+    ) -> None:  # fmt: skip
+        self._step, self._tasks, self._how, self._samples = step, tasks, how, samples
+        self._drawing, self._room, self._provenance, self._ids = drawing, room, provenance, ids
+        self._rules, self._key = how.rules(tuple(tasks.column_names)), row_key(tasks.column_names)
+        self._places = environments_of(step)
+        self._arena = Arena(self._places.values(), step.compute.worker_count, how.timeout)
+        self._facts = {"temperature": drawing.temperature, "round": step.round, "checkpoint": step.model("init").digest}
+        self._last: tuple[int, pa.Table] = (0, tasks)
+        self._shards = step.partial / ROLLOUTS
+        self._shards.mkdir(exist_ok=True)
+
+    def __enter__(self) -> TrainingEpisodes:
+        self._arena.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._arena.__exit__(*error)
+
+    def play(self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: Draws) -> list[list[PlayedTurn]]:
+        """Plays a generation: for each (place of the task, which of its episodes) an episode; a group's stand together."""
+        from lineal.engines.rollouts import PlayedTurn
+
+        own = self._tasks.take([place for place, _ in tasks[:: self._samples]])
+        rows = [row for row in own.to_pylist() for _ in range(self._samples)]
+        episodes = [
+            self._how.episode(row, index, self._key, self._places, self._rules, self._provenance)
+            for row, (_, index) in zip(rows, tasks, strict=True)
+        ]
+        player = ModelPlayer(policy, self._drawing, self._room, self._step)
+        with self._step.timed("play"):
+            play(episodes, self._arena, player, self._step.seed, self._step.step, lambda over: None)
+        self._refuse_all_broken(episodes)
+        self._last = optimizer_step, table_of(episodes, own, self._samples, self._rules.chat, self._facts, self._provenance)
+        return [[PlayedTurn(turn.given, turn.completion) for turn in episode.made] for episode in episodes]
+
+    def _refuse_all_broken(self, episodes: Sequence[Episode]) -> None:
+        problems = [episode.game.problem for episode in episodes if episode.game.problem is not None]
+        if len(problems) == len(episodes):
+            said = f"{self._step.step}: the environment broke in all {len(episodes):,} episodes of a generation"
+            raise CheckFailure("environment_errors", f"{said}, the first time: {problems[0]}. They are no lost games")
+
+    def reward(self) -> list[float | None]:
+        """What each episode of the last generation is worth; None for a broken environment."""
+        rows = self._last[1]
+        if self._how.reward == "return":
+            return rows["score"].to_pylist()  # type: ignore[no-any-return]
+        return [None if verdict == ERROR else float(verdict == PASS) for verdict in rows["verdict"].to_pylist()]
+
+    def learned(self, advantages: Sequence[float]) -> None:
+        """Saves the generation that was played last."""
+        import pyarrow as pa
+
+        optimizer_step, rows = self._last
+        steps = pa.array([optimizer_step] * rows.num_rows, arrow_type("optimizer_step"))
+        rows = rows.append_column("optimizer_step", steps)
+        rows = rows.append_column("advantage", pa.array(advantages, arrow_type("advantage")))
+        save_shard(self._shards / f"{optimizer_step:012d}.parquet", rows)
+
+    def write(self, expected: int) -> None:
+        """Writes the turns as the output `rollouts` and the episodes beside them, and counts.
+
+        Raises:
+            DataError: there are not as many episodes as expected.
+            CheckFailure: too many environments were broken.
+        """
+        verdicts, errors, played = Counter[str](), Counter[str](), set[str]()
+        columns = self._how.learnt_columns(tuple(self._tasks.column_names), self._ids)[0]
+
+        def parts() -> Iterator[Mapping[str, pa.Table]]:
+            for table in self._saved():
+                verdicts.update(table["verdict"].to_pylist())
+                errors.update(broken_in(table))
+                played.update(table["prompt_id"].to_pylist())
+                yield {ROLLOUTS: turns_in(table, columns), EPISODES: episodes_in(table)}
+
+        out = self._step.write_outputs(parts(), [ROLLOUTS, EPISODES])
+        if out[EPISODES] != expected:
+            said = f"{self._step.step}: {out[EPISODES]:,} episodes are here, but the training played {expected:,}. Run it again"
+            raise DataError(said)
+        counts = {EPISODES: expected, "unsampled": self._tasks.num_rows - len(played)}
+        self._step.counts.update({"expected": out[ROLLOUTS], "out": out[ROLLOUTS], **counts})
+        self._step.counts.update({verdict: verdicts[verdict] for verdict in (PASS, FAIL)})
+        self._how.refuse_errors(self._step, expected, errors)
+
+    def _saved(self) -> Iterable[pa.Table]:
+        return read_shards(sorted(self._shards.glob("*.parquet")))
+
+    def write_none(self) -> None:
+        """Writes both outputs without a row, with every column."""
+        none = table_of([], self._tasks.slice(0, 0), self._samples, self._rules.chat, self._facts, self._provenance)
+        self._last = 0, none
+        self.learned([])
+        self.write(0)
+
+
+def imagine(step: Workspace, episodes: TrainingEpisodes, tasks: int, samples: int) -> int:
+    """What stands for a training's episodes with the fake engine: each task has one turn; says how many they are."""
+    from lineal.engines.fake import FakeSampler
+    from lineal.engines.journal import SavedSampler
+
+    played = [(place, index) for place in range(tasks) for index in range(samples)]
+    episodes.play(played, 0, SavedSampler(FakeSampler(), step.unsaved / "init.jsonl", {}))
+    episodes.learned([0.0] * len(episodes.reward()))
+    return len(played)

@@ -1,0 +1,184 @@
+"""Online training over episodes: TRL's GRPO, whose rollouts are games that the model in training plays by `rollout_func`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineal.engines.checkpoints import quiet
+from lineal.engines.grpo_trainer import grpo_arguments, judged_trainer
+from lineal.engines.live_policy import LivePolicy
+from lineal.engines.online_training import lend, require_one_process, turns_of_prompts, without_lost_generations
+from lineal.engines.optimizer_steps import with_own_steps
+from lineal.engines.rollouts import EpisodeJudge
+from lineal.engines.runs import Run, nothing, runs_of, tensors_of
+from lineal.engines.tokens import load_tokenizer
+from lineal.engines.training import run_training
+from lineal.engines.training_execution import ALONE, Execution
+
+if TYPE_CHECKING:
+    import torch
+
+    from lineal.engines.online_training import GrpoSettings
+    from lineal.engines.preference_training import Checkpoint
+    from lineal.engines.trainer_run import Progress
+    from lineal.engines.training import TrainingReport, TrainingSettings
+
+
+def train_episodes(
+    init: Checkpoint,
+    tasks: int,
+    judge: EpisodeJudge,
+    settings: TrainingSettings,
+    grpo: GrpoSettings,
+    output: Path,
+    progress: Progress | None = None,
+    execution: Execution = ALONE,
+) -> TrainingReport:
+    """Train `init` on the episodes that it plays itself and write the new checkpoint to `output`.
+
+    A group are the episodes of one task. The advantage of an episode is that of every token that the model wrote in it; what the
+    environment said is read and not learnt.
+
+    Args:
+        init: where training starts, and the reference where `beta` is above 0.
+        tasks: how many there are; they come in shuffled order, and in another one every epoch.
+        judge: plays each generation, and then gets its advantages.
+        settings: hyperparameters; their `batch_size` counts episodes.
+        grpo: GRPO's own; `samples` are episodes of a task.
+        output: directory to write.
+        progress: called after each optimizer step.
+        execution: how the training runs; it saves only where every step has a generation of its own.
+
+    Raises:
+        EngineError: `init` does not fit the settings.
+    """
+    tokenizer = load_tokenizer(init.directory)
+    generations = grpo.generations(settings, tasks)
+    execution = without_lost_generations(execution, grpo)
+    if settings.steps is None:
+        settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
+    visits = turns_of_prompts(tasks, generations * grpo.completions_at_once(settings) // grpo.samples, settings.seed)
+
+    policy = LivePolicy()
+
+    def prepare(model: Any, scratch: Path) -> Any:
+        with quiet():
+            trainer = _trainer(model, tokenizer, policy, visits, judge, settings, grpo, scratch, execution)
+        require_one_process(trainer.accelerator.num_processes)
+        lend(policy, model, tokenizer, settings)
+        return trainer
+
+    return run_training(init.directory, init.base, settings, output, prepare, progress, tasks, None, execution)
+
+
+def _trainer(
+    model: Any, tokenizer: Any, policy: LivePolicy, visits: Sequence[tuple[int, int]], judge: EpisodeJudge,
+    settings: TrainingSettings, grpo: GrpoSettings, scratch: Path, execution: Execution,
+) -> Any:  # fmt: skip
+    """A GRPO trainer whose rollouts the judge plays. The text of a prompt is the number of its visit."""
+    from datasets import Dataset
+
+    played: list[list[Run]] = []
+
+    def rollout(prompts: list[str], trainer: Any) -> Mapping[str, Any]:
+        tasks = [_episode(visits[int(prompt)], place, grpo.samples) for place, prompt in enumerate(prompts)]
+        turns = judge.play(tasks, trainer.state.global_step, policy)
+        played[:] = [runs_of(tokenizer, own, not grpo.mask_truncated) for own in turns]
+        return given_to_trl([next(iter(own), nothing(tokenizer.eos_token_id)) for own in played])
+
+    def reward(**_: Any) -> list[float | None]:
+        return judge.reward()
+
+    arguments = {**grpo_arguments(settings, scratch, execution), **grpo.arguments(settings.gradient_accumulation)}
+    return with_own_steps(_playing_trainer(judge, played), settings)(
+        model=model,
+        reward_funcs=[reward],
+        rollout_func=rollout,
+        args=_config({**arguments, "mask_truncated_completions": False}),
+        train_dataset=Dataset.from_dict({"prompt": [str(place) for place in range(len(visits))]}),
+        processing_class=tokenizer,
+    )
+
+
+def _config(arguments: Mapping[str, Any]) -> Any:
+    from trl.trainer.grpo_config import GRPOConfig
+
+    return GRPOConfig(**arguments)
+
+
+def _episode(visit: tuple[int, int], place: int, samples: int) -> tuple[int, int]:
+    """A task's place, and which of its episodes this is; TRL gives every prompt `samples` times in a row."""
+    task, number = visit
+    return task, number * samples + place % samples
+
+
+def given_to_trl(runs: Sequence[Run]) -> dict[str, Any]:
+    """What `rollout_func` returns: one sequence for each prompt, and which of its tokens the model wrote."""
+    return {
+        "prompt_ids": [run.prompt_ids for run in runs], "completion_ids": [run.ids for run in runs],
+        "logprobs": None, "env_mask": [run.learnt for run in runs],
+    }  # fmt: skip
+
+
+def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
+    """GRPO that learns all runs of every episode, where TRL's `rollout_func` takes one sequence for each."""
+    base: Any = judged_trainer({}, judge)
+
+    class PlayingGRPOTrainer(base):  # type: ignore[misc]
+        """Advantages are TRL's, of episodes; the tensors that it learns are made of their runs."""
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            scored = super()._generate_and_score_completions(inputs)
+            runs = [run for own in played for run in own]
+            self._metrics["train"]["completions/mean_length"][-1] = sum(map(_written, runs)) / len(played)
+            first = sum(len(own[0].prompt_ids) + _written(own[0]) for own in played if own)
+            self.state.num_input_tokens_seen += sum(len(run.prompt_ids) + _written(run) for run in runs) - first
+            return self._of_runs(scored, runs)
+
+        def _of_runs(self, scored: Mapping[str, Any], runs: list[Run]) -> dict[str, Any]:
+            advantages = [value for value, own in zip(scored["advantages"].tolist(), played, strict=True) for _ in own]
+            missing = -len(runs) % self.args.steps_per_generation or (0 if runs else self.args.steps_per_generation)
+            device, rows = self.accelerator.device, [*runs, *[nothing(self._tokenizer.eos_token_id)] * missing]
+            tensors = tensors_of(rows, self._tokenizer.pad_token_id, device)
+            made = {
+                **tensors, "advantages": scored["advantages"].new_tensor([*advantages, *[0.0] * missing]),
+                "num_items_in_batch": tensors["tool_mask"].sum(),
+            }  # fmt: skip
+            return {**made, **self._earlier_logprobs(scored, tensors)}
+
+        def _earlier_logprobs(self, scored: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            """What the model said before its updates, and the reference, where TRL asks for them."""
+            found = {}
+            if "old_per_token_logps" in scored:
+                found["old_per_token_logps"] = self._said_by(self.model, tensors)
+            if "ref_per_token_logps" in scored and self.ref_model is not None:
+                found["ref_per_token_logps"] = self._said_by(self.ref_model, tensors)
+            elif "ref_per_token_logps" in scored:
+                from trl.trainer.utils import use_adapter
+
+                model = self.accelerator.unwrap_model(self.model)
+                with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
+                    found["ref_per_token_logps"] = self._said_by(self.model, tensors)
+            return found
+
+        def _said_by(self, model: Any, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            """Log-probabilities of what follows the prompts, (runs, tokens)."""
+            import torch
+
+            ids = torch.cat([tensors["prompt_ids"], tensors["completion_ids"]], dim=1)
+            mask = torch.cat([tensors["prompt_mask"], tensors["completion_mask"]], dim=1)
+            size = self.args.per_device_train_batch_size
+            with torch.no_grad():
+                said, *_ = self._get_per_token_logps_and_entropies(
+                    model, ids, mask, tensors["completion_ids"].size(1), batch_size=size
+                )
+            return said  # type: ignore[no-any-return]
+
+    return PlayingGRPOTrainer
+
+
+def _written(run: Run) -> int:
+    return sum(run.learnt)

@@ -1,0 +1,89 @@
+"""Episodes as token sequences to train on: no turn is read with another context than it was written in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lineal.engines.rollouts import PlayedTurn
+from lineal.engines.tokens import encode_prompts
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass
+class Run:
+    """What a model read and wrote, one after another: turns of which each goes on from exactly the tokens before it.
+
+    Attributes:
+        prompt_ids: what it was given first.
+        ids: what follows: what it wrote, and between that what the environment said.
+        learnt: 1 for tokens that it wrote, 0 for those of the environment.
+    """
+
+    prompt_ids: list[int]
+    ids: list[int] = field(default_factory=list)
+    learnt: list[int] = field(default_factory=list)
+
+    def goes_on_with(self, given: Sequence[int]) -> bool:
+        """Whether a prompt begins with all of this."""
+        whole = [*self.prompt_ids, *self.ids]
+        return list(given[: len(whole)]) == whole
+
+    def add(self, given: Sequence[int], written: Sequence[int], teaches: bool) -> None:
+        """Adds a turn whose prompt goes on from this."""
+        between = list(given[len(self.prompt_ids) + len(self.ids) :])
+        self.ids += [*between, *written]
+        self.learnt += [0] * len(between) + [int(teaches)] * len(written)
+
+
+def runs_of(tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut_teach: bool = True) -> list[Run]:
+    """The runs of an episode.
+
+    A conversation of which the model sees everything is one run. Where the history is cut, or a template writes earlier
+    turns in another way, a turn begins a new one.
+
+    Args:
+        tokenizer: of the model that played.
+        turns: of the episode.
+        cut_teach: whether a turn that was cut at its limit of tokens is learnt.
+    """
+    runs: list[Run] = []
+    for turn, given in zip(turns, encode_prompts(tokenizer, [turn.given for turn in turns], chat=False), strict=True):
+        if not runs or not runs[-1].goes_on_with(given):
+            runs.append(Run(given))
+        assert turn.completion.token_ids is not None
+        runs[-1].add(given, turn.completion.token_ids, cut_teach or turn.completion.finish_reason == "stop")
+    return runs
+
+
+def nothing(eos: int) -> Run:
+    """A run that teaches nothing, where there must be one."""
+    return Run([eos], [eos], [0])
+
+
+def tensors_of(runs: Iterable[Run], pad_id: int, device: Any) -> dict[str, torch.Tensor]:
+    """By TRL's names, runs as tensors (runs, tokens): prompts padded on the left, what follows on the right."""
+    own = list(runs)
+    prompts, ids = [run.prompt_ids for run in own], [run.ids for run in own]
+    made = {
+        "prompt_ids": _padded(prompts, pad_id, "left"), "prompt_mask": _padded(_ones(prompts), 0, "left"),
+        "completion_ids": _padded(ids, pad_id, "right"), "completion_mask": _padded(_ones(ids), 0, "right"),
+        "tool_mask": _padded([run.learnt for run in own], 0, "right"),
+    }  # fmt: skip
+    return {name: tensor.to(device) for name, tensor in made.items()}
+
+
+def _ones(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [[1] * len(row) for row in rows]
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> torch.Tensor:
+    import torch
+
+    return torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row) for row in rows], batch_first=True, padding_value=value, padding_side=side
+    )
