@@ -3,9 +3,13 @@
 import json
 
 import pytest
+import torch
 
+from lineal.engines.checkpoints import is_adapter
+from lineal.engines.sampling import load_for_inference
+from lineal.engines.tokens import load_tokenizer
 from lineal.errors import DataError, DeclarationError
-from tests.unit.lab import Lab, evaluated, rows_of
+from tests.unit.lab import Lab, evaluated, rows, rows_of
 from tests.unit.tiny_models import put_model, tiny_model
 
 TASK = """\
@@ -47,6 +51,27 @@ def test_harness_scores_a_task_of_the_project_the_same_each_time(lab, tmp_path, 
     assert made[0].manifest.files == made[1].manifest.files
     with pytest.raises(DataError, match=r"no number 'exact_match' for each document, only acc\. Set metric"):
         lab.run("lm_eval", "round_01/three", {"model": model}, tasks=["tasks/mine.yaml"], metric="exact_match")
+
+
+@pytest.mark.model
+def test_harness_scores_an_adapter_as_the_model_that_it_is_merged_into(lab, tmp_path, monkeypatch):
+    pytest.importorskip("lm_eval")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    base = put_model(lab, "start/checkpoint", tiny_model(tmp_path / "tiny"))
+    taught = lab.put("tasks/words", rows(("a1", "ab", "a"), ("b1", "bca", "b"), ("c1", "cab", "c")))
+    learned = {"steps": 4, "learning_rate": 0.1, "lora": {"rank": 2, "alpha": 4}}
+    adapter = lab.run("sft", "round_01/checkpoint", {"init": base, "rows": taught}, **learned)[""]
+    load_for_inference(adapter.directory, base.directory, torch.device("cpu")).save_pretrained(tmp_path / "merged")
+    load_tokenizer(base.directory).save_pretrained(tmp_path / "merged")
+    asked = {
+        "base": {"model": base},
+        "adapter": {"model": adapter, "model_base": base},
+        "merged": {"model": put_model(lab, "start/merged", tmp_path / "merged")},
+    }
+    scored = {name: lab.run("lm_eval", f"round_01/{name}", of, tasks=["tasks/mine.yaml"])[""] for name, of in asked.items()}
+    answers = {name: [row["completion"] for row in rows_of(made)] for name, made in scored.items()}
+    assert is_adapter(adapter.directory) and answers["adapter"] == answers["merged"] != answers["base"]
 
 
 def test_own_task_enters_the_identity_with_its_data(lab, tmp_path):
