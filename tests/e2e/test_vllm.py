@@ -14,11 +14,14 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lineal.data.conversations import conversation_of
 from lineal.data.ids import row_seed
 from lineal.data.manifest import read_manifest
+from lineal.data.schema import arrow_type
 from lineal.data.store import open_artifact
 from lineal.engines.endpoints.address import address_of_checkpoint
 from lineal.engines.endpoints.sampler import EndpointSampler
@@ -26,9 +29,11 @@ from lineal.engines.endpoints.spending import Spending
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.scoring import LikelihoodScorer
 from lineal.engines.stop_texts import StopTexts
+from lineal.engines.tokens import encode_prompt, load_tokenizer
 from lineal.engines.vllm_sampler import VllmSampler
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute, VllmCompute
+from tests.unit.chat_models import chat_model
 
 from .toy_project import ROOT, command, make_project
 
@@ -151,6 +156,23 @@ def test_stop_texts_end_what_they_end_in_the_reference_engine(project, sampler, 
     alike = [replace(drawn[place], logprob=one.logprob) == one for place, one in enumerate(reference)]
     assert sum(alike) >= len(requests) - 1
     assert sum(one.text.endswith(settings.stop.texts) or not keep for one in reference) > 3
+
+
+def test_rows_with_conversations_are_what_vllms_chat_takes(tmp_path):
+    """As `to_pylist` gives them: every turn with `tool_calls` and `name`, which are null."""
+    checkpoint = chat_model(tmp_path / "chat", "chatml", heads=1)
+    turns = [("system", "Answer with a number."), ("user", "What is 3 plus 4?"), ("assistant", "7"), ("user", "And 4 plus 4?")]
+    talks = [[{"role": role, "content": text} for role, text in turns[:length]] for length in (2, 4)]
+    rows = pa.table({"messages": pa.array(talks, arrow_type("messages"))}).to_pylist()
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    room = {"dtype": "float32", "kv_cache_memory_bytes": 2**28, "enforce_eager": True, "enable_chunked_prefill": False}
+    asked = [str(PYTHON), str(Path(__file__).with_name("vllm_chat.py")), str(checkpoint), str(tmp_path / "rows.jsonl")]
+    environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([*asked, json.dumps(room)], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    tokenizer = load_tokenizer(checkpoint)
+    given = [encode_prompt(tokenizer, conversation_of(row["messages"]), chat=True) for row in rows]
+    assert json.loads(done.stdout.splitlines()[-1]) == given
 
 
 def test_prompts_of_more_tokens_than_one_step_of_vllm_takes_are_drawn(sampler):

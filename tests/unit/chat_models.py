@@ -133,8 +133,8 @@ def _without_special_bytes(backend):  # type: ignore[no-untyped-def]
     return Tokenizer.from_str(json.dumps(json.loads(backend.to_str()) | {"added_tokens": []}))
 
 
-def chat_model(directory: Path, name: str) -> Path:
-    """A checkpoint of random weights with a family's tokenizer."""
+def chat_model(directory: Path, name: str, heads: int = 2) -> Path:
+    """A checkpoint of random weights, of width 32, with a family's tokenizer; vLLM on a CPU needs a head of that width."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -146,7 +146,7 @@ def chat_model(directory: Path, name: str) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         write_full_model(LlamaForCausalLM(LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
+            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=heads, num_key_value_heads=heads,
             intermediate_size=64, max_position_embeddings=256, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id, dtype="float32",
         )), directory)  # fmt: skip
