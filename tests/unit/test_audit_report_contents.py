@@ -155,7 +155,7 @@ def test_charts_are_those_that_the_pipeline_has(page):
         "Seen before in generated", "Length of rationalized", "Prompts solved in verified", "Passes of judged",
     ):  # fmt: skip
         assert title in titles
-    assert not [title for title in titles if title.startswith(("Errors of", "Vote margin of judged", "Cut off"))]
+    assert not [title for title in titles if title.startswith(("Errors of", "Vote margin of judged", "Truncated"))]
 
 
 def test_errors_of_an_evaluation_are_drawn_where_there_are_any(plan, tmp_path):

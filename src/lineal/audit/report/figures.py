@@ -14,7 +14,7 @@ _G, _V, _S, _E = Role.GENERATOR, Role.VERIFIER, Role.SELECTOR, Role.EVALUATOR
 _NODE_CHARTS: tuple[tuple[str, Role, str, str, str, bool], ...] = (
     (EVALUATION, _E, "error_share", "Errors of {label}", "Share of the completions that the evaluation could not judge.", True),
     (SAMPLING, _G, "tokens_mean", "Length of {label}", "Mean tokens of a completion, the end token included.", False),
-    (SAMPLING, _G, "truncated_share", "Cut off in {label}", "Share of the completions that reached the token limit.", True),
+    (SAMPLING, _G, "truncated_share", "Truncated in {label}", "Share of the completions that reached the token limit.", True),
     (SAMPLING, _G, "distinct_per_prompt", "Distinct completions in {label}", "Different ones of a prompt, on average.", False),
     (SAMPLING, _V, "answers_per_prompt", "Distinct answers in {label}", "Different ones in a prompt's vote, on average.", False),
     (SAMPLING, _G, "distinct_ngrams", "Distinct 3-grams of {label}", "Of the runs of three words in some thousand rows.", True),
