@@ -9,9 +9,9 @@ from lineal.components.reference import ROLES, Description, Setting
 HEAD = """\
 # Components
 
-What stands in `use:`, by role: one correct node of each, the columns that this node needs and adds, and every setting. References
-are written as in [the language](language.md#references). `lineal components NAME` shows the same, also of components that other
-packages add. This page is written by `lineal components --markdown > docs/components.md`.
+Everything that `use:` may name, by role: a correct node, the columns that it needs and adds, and every setting. References are
+written as in [the language](language.md#references). `lineal components NAME` shows the same, also for components from other
+packages. This page is written by `lineal components --markdown > docs/components.md`.
 """
 
 
