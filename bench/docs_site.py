@@ -1,4 +1,4 @@
-"""MkDocs hooks for what the pages have beside plain Markdown: links to the repository, titled code blocks, folders in `nav:`."""
+"""MkDocs hooks: links to the repository, titled code blocks, folders in `nav:`, and a search that works from the disk."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from mkdocs.structure.pages import Page
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINK = re.compile(r"\[([^\]\n]+)\]\((\.\./[^)\s]+)\)")
+SHIM = "https://unpkg.com/iframe-worker/shim"
+"""What Material's offline plugin loads from the network, so that a page on the disk can be searched."""
 TITLED = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
 
 
@@ -30,6 +32,12 @@ def on_page_markdown(markdown: str, /, *, page: Page, **_: Any) -> str:
     place = DOCS / page.file.src_uri
     markdown = LINK.sub(lambda found: _outside(found, place), markdown)
     return TITLED.sub(r'```\1 title="\2"', markdown)
+
+
+def on_post_page(output: str, /, **_: Any) -> str:
+    """Puts a script of this repository in place of the one from the network."""
+    script = Path(__file__).with_name("docs_search.js").read_text(encoding="utf-8")
+    return output.replace(f'<script src="{SHIM}"></script>', f"<script>{script}</script>")
 
 
 def _with_folders(entry: Any) -> Any:
