@@ -132,15 +132,28 @@ def auto_cei(plan: Plan) -> None:
 
 
 def sector(plan: Plan) -> None:
-    """What slow answers agree on is learned as a fast one, at growing lengths."""
+    """What guesses after each simplification say most often, in both orders, is learned as a fast answer, at growing lengths."""
     for number in (1, 2):
         group = f"sector/round_{number:02d}"
-        thought = {row["sample_id"]: row for row in rows_of(plan, f"{group}/voted")}
-        assert all(row["hinted"] and row["hint"] == "/" and row["prompt"][0] != "/" for row in thought.values())
-        for row in rows_of(plan, f"{group}/fast"):
-            slow = [thought[parent] for parent in row["parents"]]
-            assert row["prompt"][0] != "/" and {sample["completion"].rpartition(">")[2] for sample in slow} == {row["completion"]}
-        assert {row["prompt"][0] for row in rows_of(plan, f"{group}/slow")} == {"/"}
+        turns = [rows_of(plan, f"{group}/simplified/turn_{turn}") for turn in (1, 2, 3, 4)]
+        assert [row["asked"] for row in turns[1]] == [f"^{row['completion']}:" for row in turns[0]]
+        assert all(row["asked"] == f"^{row['prompt']}:" for row in turns[0])
+        guesses = {row["sample_id"]: row for row in rows_of(plan, f"{group}/voted")}
+        assert len(guesses) == sum(map(len, turns)) and {row["asked"] for row in guesses.values()} <= {
+            row["completion"] for turn in turns for row in turn
+        }
+        fast = rows_of(plan, f"{group}/fast")
+        answers = {row["prompt"]: row["completion"] for row in fast}
+        for row in fast:
+            assert {guesses[parent]["completion"] for parent in row["parents"]} == {row["completion"]}
+            assert {guesses[parent]["prompt"] for parent in row["parents"]} == {row["prompt"]}
+            question = row["question"]
+            assert answers[question] == answers[f"{question[1:-1]}{question[0]}="] == row["completion"]
+        learned = {row["prompt_id"] for row in fast}
+        assert {row["prompt_id"] for row in rows_of(plan, f"{group}/led")} == learned
+        assert {row["prompt"] for row in rows_of(plan, f"{group}/slow")} == {
+            row["asked"] for turn in turns for row in turn if row["prompt_id"] in learned
+        }
     easier, harder = (rows_of(plan, f"sector/round_{number:02d}/tasks/train") for number in (1, 2))
     assert min(row["difficulty"] for row in harder) > min(row["difficulty"] for row in easier)
 

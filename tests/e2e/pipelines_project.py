@@ -17,6 +17,8 @@ from .toy_project import ROOT, make_project
 PIPELINES = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
 ROLES = "judge, meta, critique, refine, debate, follow_up, pose"
 """All that some pipeline needs, so that they share a base."""
+OWN_SKILLS = "slow|easier|pose|split|question|simplify|clarify"
+"""Skills that those bases don't learn."""
 TINY = (
     (r"size: (19200|32000)", "size: 4000"),
     (r"length: \[5, 9\], size: \d+", "length: [3, 4], size: 48"),  # before what is cut down to these lengths
@@ -28,10 +30,15 @@ TINY = (
     (r"length: \[(9, 14|12, 22)\], size: \d+", "length: [3, 5], size: 24"),
     (r"skills: \[easier[^\]]*\], length: \[2, \d+\]", "skills: [easier, debate], length: [2, 8]"),
     (r"skills: \[slow(, [^\]]*)?\], length: \[2, (8|10|15)\]", "skills: [slow, pose, hinted, refine], length: [2, 6]"),
+    (r"skills: \[clarify, hinted\], length: \[2, 9\]", "skills: [clarify, hinted], length: [2, 6]"),
     (r"skills: \[split, merge\], length: \[2, 20\]", "skills: [split, merge], length: [2, 6]"),
     (r"length: \[\[7, 12\], \[7, 18\], \[7, 20\]\]\}, size: \d+", "length: [[3, 5], [4, 6]]}, size: 24"),
     (r"skills: \[question, read\], length: \[2, 20\]", "skills: [question, read], length: [2, 6]"),
-    (r"skills: \[(?!slow|easier|pose|split|question)[^\]]*\], length: \[2, \d+\]", f"skills: [{ROLES}], length: [2, 6]"),
+    (
+        r"skills: \[(?!slow|easier|pose|split|question|simplify|clarify)[^\]]*\], length: \[2, \d+\]",
+        f"skills: [{ROLES}], length: [2, 6]",
+    ),
+    (r"length: \[7, 10\], size: 128, split", "length: [3, 5], size: 24, split"),
     (r"length: \[7, 10\], size: \d+", "length: [3, 5], size: 24"),
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
@@ -65,7 +72,7 @@ def made(root: Path, name: str) -> Plan:
     return plan
 
 
-HOLDS_OTHER_TEXT = {"exit", "self_evolution", "self_lengthen", "self_correction", "mcts_dpo", "play", "control_play"}
+HOLDS_OTHER_TEXT = {"exit", "self_evolution", "self_lengthen", "self_correction", "mcts_dpo", "play", "control_play", "star_gate"}
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.model
 ROLES = (
     "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
     "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator", "math_tutor", "self_lengthen",
-    "tapir", "amplification", "iga", "self_evolution",
+    "tapir", "amplification", "iga", "self_evolution", "star_gate",
 )  # fmt: skip
 
 Table = list[dict[str, Any]]
@@ -400,3 +400,31 @@ def test_self_evolution_learns_what_it_read_in_documents_and_could_not_foresee(t
             assert row["ifd"] == pytest.approx(scored[row["sample_id"]]["score"] / alone[row["sample_id"]])
         others = [row["ifd"] for row in dropped if row["ifd"] is not None and row["ifd"] < 1]
         assert not others or min(row["ifd"] for row in kept) >= max(others)
+
+
+def test_star_gate_learns_the_questions_after_whose_replies_the_oracles_answer_is_likeliest(tiny_pipelines):
+    plan = made(tiny_pipelines, "star_gate")
+    for number, before, half in ((1, "start", "first"), (2, "round_01", "second")):
+        group = f"star_gate/round_0{number}"
+        assert model_of(plan, f"{group}/asked/turn_1") == (f"star_gate/{before}/checkpoint",)
+        assert model_of(plan, f"{group}/replied/turn_1") == ("star_gate/start/role",)
+        assert model_of(plan, f"{group}/liked", "scorer") == ("star_gate/start/checkpoint",)
+        assert model_of(plan, f"{group}/checkpoint", "init") == ("star_gate/start/checkpoint",)
+        answers = {row["prompt"]: row["answer"] for row in rows(plan, f"star_gate/tasks/{half}")}
+        liked = rows(plan, f"{group}/liked")
+        assert liked and {row["completion"] for row in liked} <= set(answers.values())
+        told = by_id(rows(plan, f"{group}/told/turn_1"))
+        best: dict[str, float] = {}
+        for row in liked:
+            own = told[row["parents"][0]]
+            assert row["completion"] == own["answer"] == answers[own["prompt"]] and row["prompt"] == own["dialogue"]
+            best[own["prompt"]] = max(row["score"], best.get(own["prompt"], row["score"]))
+        chosen = rows(plan, f"{group}/chosen")
+        assert {row["prompt"]: row["score"] for row in chosen} == best and len(chosen) == len(best) == len(answers)
+        asked = by_id(rows(plan, f"{group}/asked/turn_1"))
+        learned = rows(plan, f"{group}/questions")
+        assert len(learned) == len(chosen)
+        for row in learned:
+            (parent,) = row["parents"]
+            assert row["prompt"] == f";{asked[parent]['prompt']}:" and row["completion"] == asked[parent]["completion"]
+        assert {row["prompt"] for row in rows(plan, f"{group}/responses")} == {row["dialogue"] for row in chosen}

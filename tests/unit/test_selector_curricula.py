@@ -87,3 +87,34 @@ def test_under_one_prompt_keeps_every_completion_even_equal_ones(lab):
     alone, dropped = select(lab, "under_one_prompt", made, prompt="=")
     assert sorted((row["parents"], row["prompt"], row["completion"]) for row in alone) == [(["a"], "=", "x"), (["b"], "=", "x")]
     assert len({row["prompt_id"] for row in alone}) == 1 and set(dropped) == {"c"}
+
+
+def test_both_orders_asks_a_prompt_twice_and_keeps_what_both_answers_agree_on(lab):
+    prompts = {"p": "3+7=", "q": "5+5=", "r": "4+6="}
+    asked = lab.put("tasks/train", [{"prompt_id": name, "prompt": prompt, "answer": "10"} for name, prompt in prompts.items()])
+    made, _ = select(lab, "both_orders", asked, pattern="^(\\d)\\+(\\d)", reordered="\\2+\\1")
+    assert sorted((row["prompt"], row["question"], row["answer"]) for row in made) == [
+        ("3+7=", "3+7=", "10"), ("4+6=", "4+6=", "10"), ("5+5=", "5+5=", "10"), ("6+4=", "4+6=", "10"), ("7+3=", "3+7=", "10"),
+    ]  # fmt: skip
+    named = {row["prompt"]: row["prompt_id"] for row in made}
+    guesses = rows(
+        ("a", "3+7=", "10"), ("b", "3+7=", "10"), ("c", "3+7=", "9"), ("d", "7+3=", "10"), ("e", "4+6=", "10"),
+        ("f", "6+4=", "11"), ("g", "5+5=", "10"), verdict=["pass", "pass", "fail", "pass", "pass", "pass", "pass"],
+        voted=["10", "10", "9", "10", "10", "11", "10"], question=["3+7="] * 4 + ["4+6="] * 2 + ["5+5="],
+    )  # fmt: skip
+    guesses = [{**row, "prompt": row["prompt_id"], "prompt_id": named[row["prompt_id"]]} for row in guesses]
+    kept, dropped = select(lab, "agree_in_both_orders", guesses)
+    assert sorted((row["parents"], row["prompt"], row["completion"]) for row in kept) == [
+        (["a", "b"], "3+7=", "10"), (["d"], "7+3=", "10"),
+    ]  # fmt: skip
+    assert set(dropped) == {"c", "e", "f", "g"}
+    of, left = select(lab, "of_prompts", guesses, {"others": lab.put("round_01/fast", kept)})
+    assert [row["sample_id"] for row in of] == ["a", "b", "c", "d"] and set(left.values()) == {"not among these prompts"}
+
+
+def test_led_to_follows_parents_over_the_steps_between(lab):
+    made = rows(("a", "p", "x"), ("b", "p", "y"), ("c", "q", "z"), parents=[["p"], ["a2"], ["q"]])
+    steps = lab.put("round_01/steps", rows(("a1", "p", ""), ("a2", "p", ""), ("c1", "q", ""), parents=[["a"], ["a1"], ["c"]]))
+    others = lab.put("round_01/chosen", rows(("end", "p", ""), parents=[["b"]]))
+    kept, dropped = select(lab, "led_to", made, {"others": others, "steps": steps})
+    assert [row["sample_id"] for row in kept] == ["a", "b"] and dropped == {"c": "nothing was made of it"}

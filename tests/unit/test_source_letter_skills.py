@@ -216,3 +216,17 @@ def test_recipe_that_the_documentation_shows_is_valid_and_fills_its_steps(lab):
     trainer = lab.parse(node.pop("use"), **node)
     assert trainer.rows == [f"tasks.{name}" for name in recipe["tasks"]]
     assert trainer.steps * trainer.batch_size == rows
+
+
+def test_simplified_problems_keep_the_letters_and_their_answer(lab):
+    for row in made(lab, "simplify"):
+        state, _, _ = row["prompt"].removeprefix("^").partition("=")
+        left, _, told = state.partition("|")
+        after, _, more = row["answer"].removesuffix("=").partition("|")
+        letters = "".join(sorted(left + told))
+        assert letters.endswith(told) and letters.endswith(more) and len(more) == len(told) + 1
+        assert after == left.replace(max(left), "")
+    for row in made(lab, "guess"):
+        left, _, told = row["prompt"].removesuffix("=").partition("|")
+        assert told and "".join(sorted(left)) + told == row["answer"]
+    assert all(row["answer"] in row["prompt"] and len(row["answer"]) == 1 for row in made(lab, "clarify"))

@@ -99,6 +99,22 @@ def slow(draw: random.Random, prompt: str, answer: str) -> Pair:
     return f"/{prompt}", f"{''.join(letter for letter in answer if letter != prompt[0])}>{answer}"
 
 
+def simplify(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """A problem with one letter less: the last in order stands behind a bar, `^qdxa=:` -> `qda|x=` -> `da|qx=`."""
+    told = below(draw, len(answer))
+    return f"^{_told(prompt, answer, told)}:", _told(prompt, answer, told + 1)
+
+
+def guess(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """The answer to a simplified problem, at once: `qda|x=` -> `adqx`."""
+    return _told(prompt, answer, 1 + below(draw, len(answer))), answer
+
+
+def clarify(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """A question about a problem: after which of its letters comes what? `;qdxa=:` -> `d`."""
+    return f";{prompt}:", answer[below(draw, len(answer))]
+
+
 def split(draw: random.Random, prompt: str, answer: str) -> Pair:
     """Two smaller problems: `%qdxa=:` -> `qd=|xa=`; one letter stays one problem."""
     return f"%{prompt}:", "|".join(f"{part}=" for part in _halves(prompt[:-1]))
@@ -122,7 +138,7 @@ def read(draw: random.Random, prompt: str, answer: str) -> Pair:
 ROLES: dict[str, Callable[[random.Random, str, str], Pair]] = {
     "judge": judge, "grade": grade, "compare": compare, "meta": meta, "critique": critique, "refine": refine, "debate": debate,
     "hinted": hinted, "follow_up": follow_up, "refuse": refuse, "easier": easier, "pose": pose, "slow": slow,
-    "split": split, "merge": merge, "question": question, "read": read,
+    "simplify": simplify, "guess": guess, "clarify": clarify, "split": split, "merge": merge, "question": question, "read": read,
 }  # fmt: skip
 """By its name in `skills:`, the role's drawing function: (randomness, prompt, answer) -> an example."""
 
@@ -133,6 +149,12 @@ def right_beginning(given: str, answer: str) -> int:
     while right < min(len(given), len(answer)) and given[right] == answer[right]:
         right += 1
     return right
+
+
+def _told(prompt: str, answer: str, told: int) -> str:
+    """The problem with so many of its last letters in order behind a bar; the prompt itself where none is."""
+    tail = answer[len(answer) - told :]
+    return "".join(letter for letter in prompt[:-1] if letter not in tail) + (f"|{tail}" if told else "") + "="
 
 
 def _halves(letters: str) -> list[str]:
