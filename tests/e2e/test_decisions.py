@@ -58,7 +58,7 @@ def test_what_has_its_identity_and_bytes_is_recorded_again_and_not_made(finished
     found = acts(finished)
     assert found[Act.RECORD] and not found[Act.MAKE] and not found[Act.RESTORE]
     said = command(finished, "lineal", "run", "--json")
-    assert "recorded again, not made again" in said and json.loads(said[said.index("{") :])["steps"] == []
+    assert "recorded again, not rerun" in said and json.loads(said[said.index("{") :])["steps"] == []
     assert run_logs(finished) == before and UP_TO_DATE in command(finished, "dvc", "status")
     now = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]
     assert {name: stage["outs"] for name, stage in now.items()} == {name: one["outs"] for name, one in lock["stages"].items()}
@@ -109,14 +109,14 @@ def test_other_bytes_than_recorded_are_refused_until_they_are_accepted(finished)
     shutil.rmtree(finished / "artifacts" / key)
     shutil.rmtree(finished / ".dvc" / "cache")
     with pytest.raises(
-        ChangedBytes, match=f"{key} was made again with other bytes than .*recorded 0000.*, made {recorded}. Likely"
+        ChangedBytes, match=f"{key} was rerun and gave other bytes than .*recorded 0000.*, made {recorded}. Likely"
     ):
         DvcProject(finished).reproduce(plan, plan.step(key))
     assert recorded_digests(plan)[key] == "0" * 32 + ".dir"
     entry = decide(plan)[key]
     assert entry.act is Act.MAKE and "dvc.lock records another directory under this key" in entry.reasons[0]
     assert decide(plan, accept=True)[key].act is Act.RECORD
-    assert "recorded again, not made again: " in command(finished, "lineal", "run", key, "--accept-changes")
+    assert "recorded again, not rerun: " in command(finished, "lineal", "run", key, "--accept-changes")
     assert recorded_digests(plan)[key] == recorded
 
 

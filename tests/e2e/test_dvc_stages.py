@@ -56,7 +56,7 @@ def test_work_whose_input_is_only_recorded_is_recorded_again_once(finished, word
     shutil.rmtree(finished / "artifacts/toy/tasks/train")
     edit(finished / "pipelines/toy.yaml", "samples: 2", words)
     before = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]["toy-round_01-generated"]
-    assert "recorded again, not made again: 13 finished steps" in command(finished, "lineal", "run")
+    assert "recorded again, not rerun: 13 finished steps" in command(finished, "lineal", "run")
     assert {entry.act for entry in decide(plan_of(finished)).values()} == {Act.NONE}
     assert "nothing to do" in command(finished, "lineal", "run")
     after = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]["toy-round_01-generated"]

@@ -124,7 +124,7 @@ def test_dvc_reads_what_is_written_and_its_own_stages_run(tmp_path):
         ),
         ("stages: {own: {cmd: x}}\n", "dvc.yaml:1: stages: write each entry on lines of its own"),
         ("stages:\n  own: [\n", "is not valid YAML"),
-        ("stages:\n  own: {cmd: x}\n  own: {cmd: y}\n", "dvc.yaml:3: own stands twice"),
+        ("stages:\n  own: {cmd: x}\n  own: {cmd: y}\n", "dvc.yaml:3: own occurs twice"),
         (
             "<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> other\n",
             "merge conflict. .*lineal resolve. Then: git add dvc.yaml",

@@ -64,7 +64,7 @@ def test_training_shared_by_two_processes_survives_a_killed_one_and_follows_the_
     killer = threading.Thread(target=kill_second_process_when_it_has_saved, args=(partial / "training", stop))
     killer.start()
     try:
-        with pytest.raises(EngineError, match="a training process died without a word"):
+        with pytest.raises(EngineError, match="a training process died without an error message"):
             run_step(shared, KEY)
     finally:
         stop.set()

@@ -24,7 +24,7 @@ def test_document_date_without_quotes_is_refused_since_dvc_reads_another_value(d
 
 
 def test_document_key_twice_names_both_lines():
-    with pytest.raises(DeclarationError, match=r"x.yaml:3: 'a' stands twice \(first at line 1\)"):
+    with pytest.raises(DeclarationError, match=r"x.yaml:3: 'a' occurs twice \(first at line 1\)"):
         parse_document("a: 1\nb: 2\na: 3", "x.yaml")
 
 

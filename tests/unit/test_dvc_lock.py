@@ -69,7 +69,7 @@ def test_lock_that_names_a_stage_twice_is_refused(tmp_path):
         lambda: replaced_entry(text, "toy-a", ""),
         lambda: entry_text(text, "toy-a"),
     ):
-        with pytest.raises(ProjectError, match=r"dvc.lock:5: toy-a stands twice. .*lineal resolve"):
+        with pytest.raises(ProjectError, match=r"dvc.lock:5: toy-a occurs twice. .*lineal resolve"):
             look()
 
 

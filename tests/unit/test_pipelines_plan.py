@@ -347,7 +347,7 @@ def test_unknown_profile_names_the_known_ones(tmp_path: Path):
 
 def test_key_that_stands_twice_names_both_lines(tmp_path: Path):
     message = broken(tmp_path, "    rows: generated\n", "    rows: generated\n    rows: generated\n")
-    assert message == "pipelines/mine.yaml:14: 'rows' stands twice (first at line 13); delete one"
+    assert message == "pipelines/mine.yaml:14: 'rows' occurs twice (first at line 13); delete one"
 
 
 @pytest.mark.parametrize(

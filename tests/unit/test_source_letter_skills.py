@@ -183,7 +183,7 @@ def test_skill_rows_larger_size_keeps_the_smaller_as_its_beginning(lab):
     ("settings", "match"),
     [
         ({"skills": []}, "at least 1 item"),
-        ({"skills": ["judge", "judge"]}, "a skill stands twice"),
+        ({"skills": ["judge", "judge"]}, "a skill occurs twice"),
         ({"skills": ["jugde"]}, "Did you mean 'judge'"),
         ({"skills": ["judge"], "length": [5, 4]}, "high <= 26"),
     ],

@@ -9,12 +9,12 @@ import click
 
 @click.command()
 @click.argument("tag", metavar="COMPONENT@VERSION")
-@click.option("--reason", required=True, help="Why this work stands, in one line; status tells it.")
+@click.option("--reason", required=True, help="Why this work is accepted, in one line; `lineal status` shows it.")
 @click.pass_obj
 def accept(directory: Path, tag: str, reason: str) -> None:
-    """Let artifacts that an older version of a component made count as up to date: nothing is made again for the new version.
+    """Accept artifacts that an older version of a component made as up to date, instead of rerunning them.
 
-    Manifests keep saying which version made them. What is made from now on is made by the new version.
+    Manifests still say which version made them. The new version makes everything from now on.
     """
     from lineal.audit.catalog import read_catalog
     from lineal.cli.revision import opened_project

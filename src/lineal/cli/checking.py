@@ -10,9 +10,9 @@ import click
 @click.command()
 @click.pass_obj
 def check(directory: Path) -> None:
-    """Check all that needs no artifact and no model: every pipeline's plan, dvc.yaml, and SQL against the columns it reads.
+    """Check everything that needs no artifact and no model: all pipelines' plans, dvc.yaml, and SQL against its columns.
 
-    Exit status 1 when something is wrong; each error is told.
+    Exit status 1 when something is wrong; every error is printed.
     """
     from lineal.errors import CheckFailure
     from lineal.orchestrate.checking import problems

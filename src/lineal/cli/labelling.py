@@ -10,10 +10,10 @@ import click
 @click.command()
 @click.argument("key")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A new .csv or .jsonl file to fill in.")
-@click.option("--take", type=click.Path(path_type=Path, dir_okay=False), help="The filled file: check it and take its labels.")
+@click.option("--take", type=click.Path(path_type=Path, dir_okay=False), help="The filled-in file: check it and read its labels.")
 @click.pass_obj
 def label(directory: Path, key: str, output: Path | None, take: Path | None) -> None:
-    """Write the rows that the `labels` step KEY labels to a file, or take the filled file back."""
+    """Write the rows that the `labels` step KEY labels to a file, or read the filled-in file back."""
     from lineal.plan import make_plan
     from lineal.recipe.project import find_root, open_project
     from lineal.step.labelling import labels_step, take_labels, write_to_label

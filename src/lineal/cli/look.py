@@ -37,7 +37,7 @@ UNCUT = 1_000_000
 @click.option("--where", metavar="SQL", help="Only rows that fulfil this condition, as after WHERE: \"verdict = 'error'\".")
 @click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column.")
-@click.option("--rendered", "as_given", is_flag=True, help="Of samples: what the model was really given, and how many tokens.")
+@click.option("--rendered", "as_given", is_flag=True, help="Of samples: exactly what the model was given, and how many tokens.")
 @rev_option
 @click.pass_obj
 def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, rev: str | None) -> None:
@@ -68,7 +68,7 @@ def _rendered(catalog: Catalog, artifact: Artifact, rows: list[Row], as_json: bo
 
 @click.command()
 @click.argument("id_", metavar="ID")
-@click.option("--forward", is_flag=True, help="What was made from it, instead of what it was made from.")
+@click.option("--forward", is_flag=True, help="Show what was made from it, instead of what it was made from.")
 @click.option("--samples", is_flag=True, help="Of a prompt: all samples of all rounds, and why each was kept or dropped.")
 @click.option("--pipeline", help="The pipeline to look in first, where several hold the same row.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="tree", show_default=True, help="How to print it.")
@@ -78,9 +78,9 @@ def _rendered(catalog: Catalog, artifact: Artifact, rows: list[Row], as_json: bo
 def trace(
     directory: Path, id_: str, forward: bool, samples: bool, pipeline: str | None, form: str, as_json: bool, rev: str | None
 ) -> None:
-    """Trace a row, a prompt, an artifact's key or a checkpoint's digest to where it came from.
+    """Show where a row, prompt, artifact (by key) or checkpoint (by digest) came from.
 
-    Ids and digests may be given by their first letters.
+    Ids and digests may be shortened to their first letters.
     """
     from lineal.audit.catalog import read_catalog
     from lineal.audit.target import find_prompt, find_target

@@ -33,7 +33,17 @@ from lineal.errors import LinealError, RunFailure, Waiting
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _ByTask(click.Group):
+    """Lists its commands by task."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes a section for each task."""
+        for task, commands in _BY_TASK.items():
+            with formatter.section(task):
+                formatter.write_dl([(command.name or "", command.short_help or "") for command in commands])
+
+
+@click.group(cls=_ByTask, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lineal")
 @click.option(
     "-C", "--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The project, or a directory in it."
@@ -45,25 +55,32 @@ def lineal(context: click.Context, project: Path) -> None:
     context.color = False if os.environ.get("NO_COLOR") else None
 
 
-for _command in (
-    components.components, schema.schema, planning.plan, planning.status, merging.resolve,
-    running.run, running.step, labelling.label, running.sync, pruning.prune,
-    checking.check, trying.try_, accepting.accept, running.ui,
-    look.show, look.trace, look.taint, retracting.retract, look.report, prove.contamination, prove.diff, prove.round_,
-    sharing.init, sharing.export, sharing.openlineage,
-):  # fmt: skip
+_BY_TASK: dict[str, tuple[click.Command, ...]] = {
+    "Write and check a project": (
+        sharing.init, components.components, schema.schema, trying.try_, checking.check, planning.plan,
+    ),
+    "Run": (planning.status, running.run, labelling.label, running.sync, running.ui),
+    "Ask about results": (
+        look.show, look.trace, look.taint, prove.round_, prove.diff, prove.contamination, look.report,
+        sharing.export, sharing.openlineage,
+    ),
+    "Maintain": (retracting.retract, accepting.accept, pruning.prune, merging.resolve),
+}  # fmt: skip
+
+for _command in (command for commands in _BY_TASK.values() for command in commands):
     _command.short_help = " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")  # click would cut it
     lineal.add_command(_command)
+lineal.add_command(running.step)
 
 
-_ROOM = "Make room, then run again: what is finished is kept"
+_ROOM = "Free some space, then run again: finished work is kept"
 _FIXES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
-    errno.EFBIG: "Raise the limit of this process (ulimit -f), then run again: what is finished is kept",
+    errno.EFBIG: "Raise the limit of this process (ulimit -f), then run again: finished work is kept",
     errno.EACCES: "Several users of a project need one group, directories that keep it (chmod g+s), and umask 002",
     errno.EPERM: "Several users of a project need one group, directories that keep it (chmod g+s), and umask 002",
-    errno.EROFS: "It lies on a file system that cannot be written",
+    errno.EROFS: "It is on a file system that is read-only",
 }
 
 

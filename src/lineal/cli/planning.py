@@ -22,7 +22,7 @@ NO_PIPELINE = "no pipeline: params.yaml has none active"
 @click.option("--pipeline", "pipelines", multiple=True, help="A pipeline to plan, active or not; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--write", is_flag=True, help="Write dvc.yaml from the plan of the active pipelines.")
-@click.option("--check", is_flag=True, help="Fail when dvc.yaml is not what the plan says.")
+@click.option("--check", is_flag=True, help="Fail when dvc.yaml does not match the plan.")
 @rev_option
 @click.pass_obj
 def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool, check: bool, rev: str | None) -> None:
@@ -61,11 +61,11 @@ def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool
 @click.command()
 @click.argument("selection", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--check", is_flag=True, help="Exit with status 1 when a step would be made.")
+@click.option("--check", is_flag=True, help="Exit with status 1 when a step would run.")
 @rev_option
 @click.pass_obj
 def status(directory: Path, selection: tuple[str, ...], as_json: bool, check: bool, rev: str | None) -> None:
-    """Say for each step whether it is done, recorded but not here, stale (and exactly why) or missing."""
+    """Show for each step whether it is done, recorded but not here, stale (and exactly why) or missing."""
     from lineal.errors import CheckFailure
 
     with plan_to_look_at(opened_project(directory, rev)) as made:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("selection", nargs=-1, metavar="[KEY|PIPELINE]...")
-@click.option("--n", type=click.IntRange(min=1), help="How many words in a row are an overlap (default: params.yaml, else 13).")
+@click.option("--n", type=click.IntRange(min=1), help="How many words in order are an overlap (default: params.yaml, else 13).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @rev_option
 @click.pass_obj
 def contamination(directory: Path, selection: tuple[str, ...], n: int | None, as_json: bool, rev: str | None) -> None:
-    """Look for evaluation prompts in generated rows and in rows to train on; fail when training rows have any."""
+    """Search for evaluation prompts in generated rows and training rows; fail when training rows contain any."""
     from lineal.audit import contamination as looking
     from lineal.audit.catalog import read_catalog
     from lineal.plan import make_plan
@@ -48,7 +48,7 @@ def contamination(directory: Path, selection: tuple[str, ...], n: int | None, as
 def diff(directory: Path, before: str, after: str, as_json: bool, rev: str | None) -> None:
     """Compare two rounds (star/round_01 star/round_02), artifacts or git revisions: settings, rows, decisions, prompts, metrics.
 
-    A revision stands for all that it holds (HEAD~1 HEAD); REV:KEY is a round or an artifact there (HEAD~1:star/round_02).
+    A revision stands for everything in it (HEAD~1 HEAD); REV:KEY is a round or an artifact there (HEAD~1:star/round_02).
     """
     from lineal.audit import diff_text
     from lineal.audit.diff import compare, find_sides
@@ -97,7 +97,7 @@ def _is_revision(directory: Path, word: str) -> bool:
 
 @click.command("round")
 @click.argument("key", metavar="PIPELINE/round_02")
-@click.option("--verify", is_flag=True, help="Recompute digests and counts from the files; fail when one is not as it says.")
+@click.option("--verify", is_flag=True, help="Recompute digests and counts from the files; fail when one differs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every digest in full.")
 @rev_option
 @click.pass_obj

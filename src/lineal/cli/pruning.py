@@ -14,13 +14,13 @@ MOST_SHOWN = 8
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go, and take nothing away.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def prune(directory: Path, dry_run: bool, as_json: bool) -> None:
-    """Take away what `retain:` in params.yaml does not keep of the rounds, and what no pipeline plans any more.
+    """Delete what `retain:` in params.yaml does not keep of the rounds, and what no pipeline plans any more.
 
-    Manifests, metrics and costs stay in records/. What goes can be made again: lineal run --remake KEY.
+    Manifests, metrics and costs stay in records/. To get a deleted artifact back: lineal run --remake KEY.
     """
     import json
 

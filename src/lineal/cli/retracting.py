@@ -19,12 +19,12 @@ MOST_SHOWN = 10
 
 
 @click.command()
-@click.option("--where", metavar="SQL", help="Which rows, as after WHERE; also rows to come: \"verdict = 'error'\".")
+@click.option("--where", metavar="SQL", help="Which rows, as after WHERE; includes future rows: \"verdict = 'error'\".")
 @click.option("--id", "ids", multiple=True, metavar="ID", help="One row by its id, or a prompt; may be repeated.")
 @click.option("--reason", required=True, help="Why, in one line; rows are dropped as 'retracted: REASON'.")
 @click.option("--in", "within", metavar="KEY", help="Only rows of this artifact, round or pipeline (default: all).")
 @click.option("--name", help="The retraction's name in retractions.yaml (default: the first words of the reason).")
-@click.option("--dry-run", is_flag=True, help="Say what it would touch, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what it would touch, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def retract(

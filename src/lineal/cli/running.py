@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lineal.step.status import Act, StepStatus
 
 
-@click.command()
+@click.command(hidden=True)
 @click.argument("key")
 @click.option("--component", help="NAME@VERSION (and +RETRACTIONS) that dvc.yaml expects; a difference means dvc.yaml is stale.")
 @click.pass_obj
@@ -62,13 +62,11 @@ def _begin_repro(project: Project, arguments: list[str]) -> None:
 
 @click.command()
 @click.argument("selection", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Say which steps would run, and run none.")
-@click.option(
-    "--accept-changes", "accept", is_flag=True, help="Let work that came out with other bytes than recorded replace the record."
-)
-@click.option("--pull", "pulls", is_flag=True, help="First bring what is recorded and not here from DVC's remote.")
-@click.option("--remake", is_flag=True, help="Make again what of SELECTION is recorded and not here.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: the steps that ran (or would run), and what each came to.")
+@click.option("--dry-run", is_flag=True, help="Show which steps would run, without running them.")
+@click.option("--accept-changes", "accept", is_flag=True, help="Record the new bytes of reruns that differ from the record.")
+@click.option("--pull", "pulls", is_flag=True, help="First download what is recorded but not here from DVC's remote.")
+@click.option("--remake", is_flag=True, help="Rerun the steps of SELECTION that are recorded but not here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the steps that ran (or would run), and the outcome of each.")
 @click.pass_obj
 def run(
     directory: Path, selection: tuple[str, ...], dry_run: bool, accept: bool, pulls: bool, remake: bool, as_json: bool
@@ -139,7 +137,7 @@ def _record(plan: Plan, steps: list[Step], accept: bool) -> None:
     for step in steps:
         project.reproduce(plan, step, accept)
     count = f"{len(steps)} finished step{'s' if len(steps) > 1 else ''}"
-    click.echo(f"recorded again, not made again: {count} that dvc.lock or DVC's cache did not have as they are", err=True)
+    click.echo(f"recorded again, not rerun: {count} that dvc.lock or DVC's cache did not have as they are", err=True)
 
 
 def _pull(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step], making: list[Step]) -> bool:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--pipeline", metavar="NAME", help="The only pipeline to be active (default: ReST-EM and its control).")
+@click.option("--pipeline", metavar="NAME", help="The only active pipeline (default: ReST-EM and its control).")
 def init(target: Path, pipeline: str | None) -> None:
-    """Make a new project in DIR, or beside the files that DIR has: nothing of them is overwritten."""
+    """Make a new project in DIR; existing files in DIR are not overwritten."""
     import shlex
 
     from lineal.orchestrate.entering import enter
@@ -70,7 +70,7 @@ def export(directory: Path, key: str, target: Path, rev: str | None) -> None:
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file, one event a line.")
-@click.option("--url", help="An HTTP endpoint that takes OpenLineage events.")
+@click.option("--url", help="An HTTP endpoint that accepts OpenLineage events.")
 @click.option("--namespace", default="lineal", show_default=True, help="The namespace of jobs and datasets.")
 @rev_option
 @click.pass_obj

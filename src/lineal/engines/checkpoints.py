@@ -154,7 +154,7 @@ def _require_language_model(checkpoint: Path) -> None:
         )
     if config.get("is_encoder_decoder"):
         raise EngineError(
-            f"{checkpoint}: got an encoder-decoder ({config.get('model_type')}), expected a model that goes on with its prompt, "
+            f"{checkpoint}: got an encoder-decoder ({config.get('model_type')}), expected a decoder that continues its prompt, "
             "such as Llama. Take one of that kind."
         )
 

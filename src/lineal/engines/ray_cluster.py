@@ -23,7 +23,7 @@ OBJECT_STORE_BYTES = 512 << 20
 
 
 HOW_TO_JOIN = (
-    "If the cluster wants a token (`ray start` sees to that where ~/.ray/auth_token exists), set RAY_AUTH_MODE=token in the "
+    "If the cluster requires a token (`ray start` sees to that where ~/.ray/auth_token exists), set RAY_AUTH_MODE=token in the "
     "environment, and RAY_AUTH_TOKEN if that file doesn't hold the cluster's"
 )
 

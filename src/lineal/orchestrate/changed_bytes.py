@@ -40,7 +40,7 @@ def require_recorded_bytes(
             continue
         cause = "; ".join(_causes(old, made, log, read_log(plan.project, step.key)))
         raise ChangedBytes(
-            f"{key} was made again with other bytes than dvc.lock records: recorded {md5}, made {got}. Likely cause: {cause}. "
+            f"{key} was rerun and gave other bytes than dvc.lock records: recorded {md5}, made {got}. Likely cause: {cause}. "
             f"The record stays, and so does what was made. To record it: lineal run {step.key} --accept-changes. "
             f"To have the recorded bytes: dvc checkout or dvc pull artifacts/{key}"
         )

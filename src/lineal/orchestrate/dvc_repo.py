@@ -249,7 +249,7 @@ class DvcProject:
 def _failure(plan: Plan, step: Step, before: int, error: StageCmdFailedError) -> BaseException:
     log = read_log(plan.project, step.key)
     if _modified(log_path(plan.project, step.key)) == before:
-        why = f"its process ended without a word ({error}): killed, out of memory, or not started"
+        why = f"its process ended without an error message ({error}): killed, out of memory, or not started"
         return StepFailure(f"{step.key}: {why}. What it had finished is saved: run it again")
     if log.get("status") == "interrupted":
         return KeyboardInterrupt(f"{step.key} was interrupted; what is finished is kept")

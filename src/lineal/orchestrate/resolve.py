@@ -149,7 +149,7 @@ def _chosen(
         return theirs
     raise ProjectError(
         f"{path}: both branches changed {name}, which is your own. Write what it shall be between the conflict markers' place: "
-        f"take one side (git checkout --ours {path.name}, or --theirs), mend {name} by hand, then run: lineal plan --write"
+        f"take one side (git checkout --ours {path.name}, or --theirs), fix {name} by hand, then run: lineal plan --write"
     )
 
 

@@ -172,7 +172,7 @@ def _require_distinct(path: Path, node: yaml.MappingNode) -> None:
     met: set[str] = set()
     for key, _ in node.value:
         if key.value in met:
-            raise ProjectError(f"{path}:{key.start_mark.line + 1}: {key.value} stands twice. Keep one, or run: lineal resolve")
+            raise ProjectError(f"{path}:{key.start_mark.line + 1}: {key.value} occurs twice. Keep one, or run: lineal resolve")
         met.add(key.value)
 
 

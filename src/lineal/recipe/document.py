@@ -228,7 +228,7 @@ def _mapping_of(loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[
             raise DeclarationError(f"{name}:{line}: a key must be a plain word, got {key!r}")
         if key in mapping:
             first = lines[(*path, key)]
-            raise DeclarationError(f"{name}:{line}: {key!r} stands twice (first at line {first}); delete one")
+            raise DeclarationError(f"{name}:{line}: {key!r} occurs twice (first at line {first}); delete one")
         lines[(*path, key)] = line
         mapping[key] = _value_of(loader, value_node, (*path, key), lines, name)
     return {**merged, **mapping}

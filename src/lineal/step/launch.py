@@ -79,6 +79,6 @@ def _why(told: Path, status: int, log: Path, key: str) -> str:
         return errors[0].read_text(encoding="utf-8")
     last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
     return (
-        f"{key}: a training process died without a word (exit status {status}). Nothing was published; the last checkpoint "
-        f"inside the step is continued when it runs again. All its output is in {log}, which ends with\n{last}"
+        f"{key}: a training process died without an error message (exit status {status}). Nothing was published; a rerun "
+        f"resumes from the last checkpoint inside the step. All its output is in {log}, which ends with\n{last}"
     )

@@ -68,7 +68,7 @@ def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str
             raise
         except OSError as error:
             log.write("failed", error=str(error), check=None)
-            raise ArtifactError(f"{step.key}: {error}. Finished shards are kept; mend it and run again") from error
+            raise ArtifactError(f"{step.key}: {error}. Finished shards are kept; fix this and rerun") from error
         except BaseException as error:
             log.write("failed", error=f"{type(error).__name__}: {error}", check=None)
             raise

@@ -38,7 +38,7 @@ class PassAtK(SampleEvaluator):
             errors = session.fetch("SELECT count(*) FROM rows WHERE verdict IS NULL OR verdict NOT IN ('pass', 'fail')")[0][0]
         for k in self.k:
             if all(samples < k for samples, _ in (one.counts for one in found)):
-                raise DataError(f"{step.step}: no prompt has {k} samples without a verifier error. Lower k, or mend the verifier")
+                raise DataError(f"{step.step}: no prompt has {k} samples without a verifier error. Lower k, or fix the verifier")
         write_evaluation(step, self.headline, found, self._metrics, errors=errors)
 
     def _metrics(self, counts: list[Counts]) -> Numbers:

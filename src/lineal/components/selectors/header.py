@@ -175,7 +175,7 @@ class _HeaderLine:
             self._claim(parts, name)
             parts["inputs"][name] = self._columns(value)
         elif key in parts:
-            raise self.error(f"{key!r} stands twice; put both into one line")
+            raise self.error(f"{key!r} occurs twice; put both into one line")
         elif key == "makes":
             parts["makes"] = self._makes(name, value)
         else:
@@ -196,7 +196,7 @@ class _HeaderLine:
         if not _NAME.match(name) or name in RESERVED or name.startswith(OURS):
             raise self.error(f"{name!r} is no name for a setting: lower-case, and not {', '.join(sorted(RESERVED))} or {OURS}...")
         if name in parts["parameters"] or name in parts["inputs"]:
-            raise self.error(f"{name!r} stands twice; rename one")
+            raise self.error(f"{name!r} occurs twice; rename one")
 
     def _columns(self, value: str) -> Columns:
         names = tuple(part.strip() for part in value.split(",") if part.strip())

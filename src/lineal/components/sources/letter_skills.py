@@ -41,7 +41,7 @@ class LetterSkills(SyntheticSource):
                 if skill not in ROLES:
                     raise ValueError(f"unknown skill {skill!r}. {did_you_mean(skill, list(ROLES))}")
             if len(set(value)) < len(value):
-                raise ValueError("a skill stands twice; for other shares make a task set per skill and train on `rows: [...]`")
+                raise ValueError("a skill occurs twice; for other shares make a task set per skill and train on `rows: [...]`")
         return value
 
     @pydantic.field_validator("length")

@@ -282,7 +282,7 @@ class Grpo(Trainer):
         """The prompt rows.
 
         Raises:
-            DataError: there are none, or one has no text or stands twice.
+            DataError: there are none, or one has no text or occurs twice.
         """
         rows = step.rows("prompts")
         require_distinct_prompts(rows, step.step)

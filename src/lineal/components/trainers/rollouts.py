@@ -209,7 +209,7 @@ class Rollouts:
         total = fsum(parts) if all(map(isfinite, parts)) else nan
         if not abs(total) <= LARGEST:
             told = ", ".join(f"{reward.judge.name} {score}" for reward, score in zip(self._rewards, scores, strict=True))
-            fix = "A rollout can only be compared by numbers: mend the verifier, or have it say that it cannot tell (no score)"
+            fix = "A rollout can only be compared by numbers: fix the verifier, or have it say that it cannot tell (no score)"
             got = f"a rollout's reward is {total} (scores: {told}), expected a number of at most {LARGEST:g}"
             raise DataError(f"{self._step.step}: {got}. {fix}")
         return total
