@@ -243,6 +243,6 @@ def test_every_corruption_is_named_by_what_looks_and_stops_what_leaves(recorded,
     assert run_command(["-C", str(root), "status"]) == 0
     printed = capsys.readouterr().out
     if kind in RECORDED_AGAIN:
-        assert "that lineal run records again and does not make" in printed and "0 stale, 0 missing" in printed
+        assert "that lineal run records again and does not rerun" in printed and "0 stale, 0 missing" in printed
     else:
         assert any(named in line for line in printed.splitlines() if "stale" in line and " is stale" not in line)

@@ -36,4 +36,4 @@ def accept(directory: Path, tag: str, reason: str) -> None:
     add(project.root, name, int(written), reason)
     made = [one.manifest for one in read_catalog(project).artifacts.values()]
     count = sum((manifest.component, manifest.version) == (name, int(written)) for manifest in made)
-    click.echo(f"{ACCEPTED}: {count} artifacts of {tag} stand beside {name}@{now}. Commit it, then: lineal run")
+    click.echo(f"{ACCEPTED}: {count} artifacts of {tag} are accepted beside {name}@{now}. Commit it, then: lineal run")

@@ -99,7 +99,7 @@ def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> int:
         click.echo(f"{number} {reason}")
     loose = [entry for entry in found if entry.unrecorded]
     if loose:
-        click.echo(f"{len(loose)} done that lineal run records again and does not make ({loose[0].key}: {loose[0].unrecorded})")
+        click.echo(f"{len(loose)} done that lineal run records again and does not rerun ({loose[0].key}: {loose[0].unrecorded})")
     counts = {state: sum(entry.state == state for entry in found) for state in State}
     totals = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state is not State.RECORDED)
     click.echo(f"{len(found)} steps: {totals}")

@@ -45,7 +45,7 @@ def prune(directory: Path, dry_run: bool, as_json: bool) -> None:
     verb = "would go" if dry_run else "went"
     click.echo(f"{freed:,} bytes in {len(found.going)} artifacts {verb}")
     if found.going and not dry_run:
-        click.echo("Commit dvc.lock and records/. Make one again: lineal run --remake KEY")
+        click.echo("Commit dvc.lock and records/. Get one back: lineal run --remake KEY")
 
 
 def _lines(found: Pruning) -> list[str]:
@@ -82,4 +82,4 @@ def _clear_dagster(root: Path, found: Pruning) -> None:
         use_project_instance(root)
         assets, runs = clear(found.leftovers)
         if assets or runs:
-            click.echo(f"Dagster: {assets} assets and {runs} runs went", err=True)
+            click.echo(f"Dagster: {assets} assets and {runs} runs deleted", err=True)

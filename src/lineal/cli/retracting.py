@@ -53,7 +53,7 @@ def retract(
         _tell_dagster(project.root)
     click.echo(json.dumps(effect_json(effect), indent=2) if as_json else "\n".join(effect_lines(effect)))
     if not as_json:
-        click.echo("nothing was written: --dry-run" if dry_run else "lineal run makes what lost rows, and what follows, again")
+        click.echo("nothing was written: --dry-run" if dry_run else "lineal run reruns what lost rows, and what depends on it")
 
 
 def _entry(values: dict[str, Any]) -> Retraction:

@@ -89,7 +89,7 @@ def warn_of_damage(project: Project, artifacts: Iterable[Artifact]) -> None:
     for key, problems in list(damage.wrong.items())[:MOST_WARNINGS]:
         click.echo(f"warning: {key}: {'; '.join(problems)}", err=True)
     if len(damage.wrong) > MOST_WARNINGS:
-        click.echo(f"warning: {len(damage.wrong) - MOST_WARNINGS} more artifacts are not what they say: lineal status", err=True)
+        click.echo(f"warning: {len(damage.wrong) - MOST_WARNINGS} more are wrong, see: lineal status", err=True)
     if damage.uncached:
         (key, why), *more = damage.uncached.items()
         rest = f", and {len(more)} more artifacts like it" if more else ""

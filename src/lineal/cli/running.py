@@ -170,7 +170,7 @@ def _say_what_could_be_pulled(decided: Mapping[str, StepStatus], making: list[St
     again = [step.key for step in making if decided[step.key].state is State.RECORDED]
     if again:
         rest = f" and {len(again) - 1} more" if len(again) > 1 else ""
-        click.echo(f"recorded, not here, and needed: {again[0]}{rest}. lineal run --pull brings what DVC's remote has", err=True)
+        click.echo(f"recorded, not here, and needed: {again[0]}{rest}. lineal run --pull downloads what the remote has", err=True)
 
 
 def _warn_of_outdated(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step]) -> None:
