@@ -17,7 +17,7 @@ from .toy_project import ROOT, make_project
 PIPELINES = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
 ROLES = "judge, meta, critique, refine, debate, follow_up, pose"
 """All that some pipeline needs, so that they share a base."""
-OWN_SKILLS = "slow|easier|pose|split|question|simplify|clarify"
+OWN_SKILLS = "slow|easier|pose|split|question|simplify|clarify|by_rubric"
 """Skills that those bases don't learn."""
 TINY = (
     (r"size: (19200|32000)", "size: 4000"),
@@ -30,6 +30,8 @@ TINY = (
     (r"length: \[(9, 14|12, 22)\], size: \d+", "length: [3, 5], size: 24"),
     (r"skills: \[easier[^\]]*\], length: \[2, \d+\]", "skills: [easier, debate], length: [2, 8]"),
     (r"skills: \[slow(, [^\]]*)?\], length: \[2, (8|10|15)\]", "skills: [slow, pose, hinted, refine], length: [2, 6]"),
+    (r"skills: \[split, merge\], length: \[2, 8\]", "skills: [split, merge], length: [2, 6]"),
+    (r"skills: \[by_rubric, rubric\], length: \[2, 10\]", "skills: [by_rubric, rubric], length: [2, 6]"),
     (r"skills: \[clarify, hinted\], length: \[2, 9\]", "skills: [clarify, hinted], length: [2, 6]"),
     (r"skills: \[split, merge\], length: \[2, 20\]", "skills: [split, merge], length: [2, 6]"),
     (r"length: \[\[7, 12\], \[7, 18\], \[7, 20\]\]\}, size: \d+", "length: [[3, 5], [4, 6]]}, size: 24"),
@@ -72,7 +74,17 @@ def made(root: Path, name: str) -> Plan:
     return plan
 
 
-HOLDS_OTHER_TEXT = {"exit", "self_evolution", "self_lengthen", "self_correction", "mcts_dpo", "play", "control_play", "star_gate"}
+HOLDS_OTHER_TEXT = {
+    "exit",
+    "self_evolution",
+    "self_lengthen",
+    "self_correction",
+    "mcts_dpo",
+    "play",
+    "control_play",
+    "star_gate",
+    "matata",
+}
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
 
 

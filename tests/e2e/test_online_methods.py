@@ -24,7 +24,7 @@ from lineal.recipe.compute import Compute
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-ONLINE = ("adarft", "adcl", "dump", "exit", "ladder", "online_difficulty", "sec", "serl", "srt")
+ONLINE = ("adarft", "adcl", "dump", "exit", "gain_rl", "ladder", "online_difficulty", "sec", "serl", "srt")
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
 
@@ -224,3 +224,28 @@ def test_ladder_trains_on_a_tree_of_its_own_variants_that_the_solver_answered(ti
         assert problems and {row["answer"] for row in problems if row["prompt"] in hard.values()} == set()
         assert all(row["answer"] == "".join(sorted(row["prompt"][:-1])) for row in problems)
         assert plan.step(f"{group}/variants/turn_1").inputs["model"] == (f"ladder/{before}/checkpoint",)
+
+
+def test_gain_rl_draws_around_a_place_in_the_order_of_its_own_signal_that_moves_on(tiny_pipelines):
+    plan = made(tiny_pipelines, "gain_rl")
+    ranked = rows(plan, "gain_rl/start/ranked").read().to_pylist()
+    order = [row["prompt_id"] for row in sorted(ranked, key=lambda row: -row["score"])]
+    assert len({row["score"] for row in ranked}) > len(ranked) // 2 and all(-1 <= row["score"] <= 1 for row in ranked)
+    center = settings_of(plan, "gain_rl/start/center")["center"]
+    for number, before in ROUNDS:
+        group = f"gain_rl/round_{number:02d}"
+        drawn = open_artifact("x", plan.project.directory(f"{group}/batch")).manifest
+        assert drawn.settings["center"] == center and drawn.settings_from == {"center": f"{before}/center.center"}
+        batch = rows(plan, f"{group}/batch").read().to_pylist()
+        assert len(batch) == 12 and {row["prompt_id"] for row in batch} < set(order)
+        seen = rows(plan, f"{group}/seen").read().to_pylist()
+        assert plan.step(f"{group}/seen").inputs["scorer"] == (f"gain_rl/{before}/checkpoint",)
+        rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
+        assert {row["prompt_id"] for row in rollouts} <= {row["prompt_id"] for row in batch}
+        moved = settings_of(plan, f"{group}/center")
+        share = sum(row["verdict"] == "pass" for row in rollouts) / len(rollouts)
+        signal = sum(row["score"] for row in seen) / len(seen)
+        assert (moved["pass_rate"], moved["signal"]) == pytest.approx((share, signal))
+        center += max(0.0, 80 * (tanh(2 * (share - 0.5)) + tanh(2 * signal)))
+        assert moved["center"] == pytest.approx(center)
+        center = moved["center"]

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.model
 PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
     "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
-    "preflexor",
+    "preflexor", "matata",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
@@ -319,3 +319,20 @@ def test_preflexor_prefers_the_critic_s_thoughts_by_orpo_first_and_exo_then(tiny
             assert (pair["chosen"], pair["rejected"]) == (told[chosen]["completion"], own[rejected]["completion"])
         assert plan.step(f"{group}/checkpoint").component.use == ("orpo" if number == 1 else "dpo")
     assert artifact(plan, "preflexor/round_02/checkpoint").manifest.settings["loss"] == "exo_pair"
+
+
+def test_matata_labels_plans_and_what_carries_them_out_by_the_answer_alone(tiny_pipelines):
+    plan = made(tiny_pipelines, "matata")
+    for number, method in ((1, "sft"), (2, "sft"), (3, "kto")):
+        group = f"matata/round_{number:02d}"
+        plans, ends = by_id(plan, f"{group}/planned"), rows_of(plan, f"{group}/ran")
+        whole = {key: row["parents"][0] for key, row in by_id(plan, f"{group}/gathered").items()}
+        right = {whole[row["parents"][0]]: row["verdict"] == "pass" for row in ends}
+        assert ends and set(right) <= set(plans)
+        learned = rows_of(plan, f"{group}/plans")
+        kept = {key for key, passed in right.items() if passed or method == "kto"}
+        assert {row["sample_id"] for row in learned} == kept and all(row["label"] == right[row["sample_id"]] for row in learned)
+        assert all(row["prompt"] == f"%{row['question']}:" for row in learned)
+        programs = {row["sample_id"]: row["verdict"] for row in rows_of(plan, f"{group}/programs")}
+        assert set(programs.values()) <= ({"pass", "fail"} if method == "kto" else {"pass"})
+        assert artifact(plan, f"{group}/checkpoint").manifest.component == method

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.model
 ROLES = (
     "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
     "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator", "math_tutor", "self_lengthen",
-    "tapir", "amplification", "iga", "self_evolution", "star_gate",
+    "tapir", "amplification", "iga", "self_evolution", "star_gate", "citing",
 )  # fmt: skip
 
 Table = list[dict[str, Any]]
@@ -428,3 +428,22 @@ def test_star_gate_learns_the_questions_after_whose_replies_the_oracles_answer_i
             (parent,) = row["parents"]
             assert row["prompt"] == f";{asked[parent]['prompt']}:" and row["completion"] == asked[parent]["completion"]
         assert {row["prompt"] for row in rows(plan, f"{group}/responses")} == {row["dialogue"] for row in chosen}
+
+
+def test_citing_learns_the_teachers_revisions_by_the_rubric_of_each_kind(tiny_pipelines):
+    plan = made(tiny_pipelines, "citing")
+    kinds: dict[str, str] = {}
+    for row in rows(plan, "citing/start/rubrics"):
+        kinds.setdefault(row["task"], row["completion"])
+    assert len(kinds) == 3
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"citing/round_0{number}"
+        assert model_of(plan, f"{group}/answers") == (f"citing/{before}/checkpoint",)
+        assert model_of(plan, f"{group}/revised") == ("citing/start/teacher",)
+        ruled, revised = by_id(rows(plan, f"{group}/ruled")), rows(plan, f"{group}/revised")
+        assert len(revised) == len(ruled) > 0 and len({row["other"] for row in ruled.values()}) > 1
+        for row in revised:
+            answer = ruled[row["parents"][0]]
+            assert answer["other"] == kinds[answer["task"]]
+            assert row["prompt"] == f"+{answer['prompt']}{answer['completion']}|{answer['other']}:"
+        assert model_of(plan, f"{group}/mended") == (f"{group}/checkpoint",)

@@ -151,3 +151,20 @@ def test_highest_names_the_first_of_the_best_scores_and_what_lacks_one(lab):
     assert settings_of(best) == {"number": 2, "score": 0.7}
     with pytest.raises(DataError, match="round_01/best: p/round_01/turn_1 has no number 'valeu'. Did you mean 'value'"):
         lab.run("highest", "round_01/best", {"scores": scores}, metric="valeu")
+
+
+def test_follow_signal_moves_on_with_success_and_signal_and_never_back(lab):
+    judged = lab.put("round_01/rollouts", samples({"a": "ppfp"}))
+    scored = lab.put("round_01/seen", [
+        {"prompt_id": name, "prompt": name, "score": score} for name, score in (("a", 0.2), ("b", 0.4), ("c", None))
+    ])  # fmt: skip
+    inputs = {"rows": judged, "scored": scored}
+    found = settings_of(lab.run("follow_signal", "round_01/center", inputs, center=10.0, step=5.0)[""])
+    away = 5 * (math.tanh(2 * (0.75 - 0.5)) + math.tanh(2 * 0.3))
+    assert found == {"center": pytest.approx(10 + away), "pass_rate": 0.75, "signal": pytest.approx(0.3)}
+    wrong = {**inputs, "rows": lab.put("round_02/rollouts", samples({"a": "ffff"}))}
+    still = settings_of(lab.run("follow_signal", "round_02/center", wrong, center=10.0, step=5.0)[""])
+    assert still["center"] == 10 and still["pass_rate"] == 0
+    unscored = {**inputs, "scored": lab.put("round_03/seen", [{"prompt_id": "a", "prompt": "a", "score": None}])}
+    with pytest.raises(DataError, match="round_01/center: no row of p/round_03/seen has a score"):
+        lab.run("follow_signal", "round_01/center", unscored, center=10.0, step=5.0)

@@ -57,6 +57,20 @@ def test_certainty_is_the_mean_distance_from_knowing_nothing(init: Path) -> None
         assert found.entropy == pytest.approx(said.entropy().mean().item(), abs=1e-5)
 
 
+def test_angles_are_the_mean_cosine_between_a_prompts_tokens(init: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(str(init)), AutoTokenizer.from_pretrained(str(init))
+    prompts = [*(prompt for prompt, _ in PAIRS[:5]), PAIRS[0][0][:1]]
+    found = LikelihoodScorer(init, "cpu").angles(prompts)
+    for prompt, angle in zip(prompts, found, strict=True):
+        with torch.no_grad():
+            states = model(torch.tensor([tokenizer(prompt)["input_ids"]]), output_hidden_states=True).hidden_states[-1][0]
+        cosines = [torch.cosine_similarity(a, b, 0).item() for i, a in enumerate(states) for b in states[:i]]
+        assert angle == (None if not cosines else pytest.approx(sum(cosines) / len(cosines), abs=1e-5))
+
+
 def test_scores_do_not_depend_on_neighbours_order_or_threads(init: Path, rewards: Path) -> None:
     import torch
 

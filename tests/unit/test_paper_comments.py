@@ -104,3 +104,86 @@ def test_comment_over_all_nodes_is_of_any_of_them():
 @pytest.mark.parametrize("name", NAMES)
 def test_values_that_comments_name_are_set(name: str):
     assert false_comments((ROOT / "pipelines" / f"{name}.yaml").read_text()) == []
+
+
+# -- every number has its source ----------------------------------------------------------------------------------------
+
+ALL_OTHERS = re.compile(
+    r"numbers? without another word|without \"(code|review)\"|The rest is ours|numbers without", re.IGNORECASE
+)
+"""How the comment over a file says where all numbers come from that have no comment of their own."""
+OF_FORM = {"words", "k", "max_error_rate", "timeout", "part", "draw", "laziness"}
+"""Settings that say how a verdict is read, which files are cut or what is counted, and are no paper's number."""
+Number = tuple[tuple[str, ...], str, bool]
+
+
+def declared_numbers(text: str) -> list[Number]:
+    """Of the numbers that nodes of the `paper` profile set: their keys, their value, and whether a comment stands at them."""
+    paper = text.partition("\nprofiles:")[0]
+    lines, found = paper.splitlines(), []
+
+    def look(node: yaml.Node, keys: tuple[str, ...], places: tuple[int, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, child in node.value:
+                look(child, (*keys, key.value), (*places, key.start_mark.line))
+        elif isinstance(node, yaml.SequenceNode):
+            for child in node.value:
+                look(child, keys, places)
+        elif node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") and len(keys) > 2:
+            at = {node.start_mark.line, *places[1:]}
+            said = any("#" in lines[line] for line in at) or lines[places[1] - 1].lstrip().startswith("#")
+            found.append((keys, node.value, said))
+
+    look(yaml.compose(paper, Loader=yaml.SafeLoader), (), ())
+    return found
+
+
+def without_source(text: str) -> list[str]:
+    """Numbers whose source nothing says: at them, where the same setting has the same value, or over the file."""
+    head, _, body = text.partition("method:")
+    if "paper:" not in body or ALL_OTHERS.search(" ".join(head.replace("#", " ").split())):
+        return []
+
+    def setting(number: Number) -> tuple[str, str]:
+        return next(key for key in number[0][2:] if key not in ("per_round", "per_turn")), number[1]
+
+    numbers = declared_numbers(text)
+    told = {setting(number) for number in numbers if number[2]}
+    return [
+        f"{'.'.join(keys)}: {value}"
+        for keys, value, said in numbers
+        if not said and not OF_FORM & set(keys) and setting((keys, value, said)) not in told
+    ]
+
+
+SOURCED = """\
+# A method. {head}
+method: A
+paper: arXiv:1
+round:
+  generated: {{use: sample, samples: 8, max_tokens: 512}}   # section 2
+  again: {{use: sample, samples: 8}}
+  judged:
+    use: judge
+    words: {{yes: 1}}
+    threshold: 0.5{comment}
+profiles:
+  laptop: {{round: {{generated: {{samples: 4}}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "comment", "found"),
+    [
+        ("", "", ["round.judged.threshold: 0.5"]),
+        ("", "   # ours", []),
+        ("A number without another word is ours.", "", []),
+    ],
+)
+def test_number_without_a_source_is_found(head: str, comment: str, found: list[str]):
+    assert without_source(SOURCED.format(head=head, comment=comment)) == found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_of_a_paper_profile_says_where_it_comes_from(name: str):
+    assert without_source((ROOT / "pipelines" / f"{name}.yaml").read_text()) == []

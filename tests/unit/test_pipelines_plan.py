@@ -49,7 +49,8 @@ def test_shipped_pipelines_are_all_found():
 @pytest.mark.parametrize(("name", "profile"), [(name, profile) for name in NAMES for profile in PROFILES[name]])
 def test_shipped_pipeline_plans(tmp_path: Path, name: str, profile: str):
     plan = planned(tmp_path / "project", name, profile)
-    assert {step.round for step in plan.steps.values()} == {0, 1, 2, 3}
+    rounds = plan.project.pipeline(name).rounds(3)
+    assert {step.round for step in plan.steps.values()} == {*range(rounds + 1)} and rounds >= 3
     for number in (1, 2, 3):
         assert f"{name}/round_{number:02d}/evaluation" in plan.steps
 

@@ -118,3 +118,30 @@ def test_led_to_follows_parents_over_the_steps_between(lab):
     others = lab.put("round_01/chosen", rows(("end", "p", ""), parents=[["b"]]))
     kept, dropped = select(lab, "led_to", made, {"others": others, "steps": steps})
     assert [row["sample_id"] for row in kept] == ["a", "b"] and dropped == {"c": "nothing was made of it"}
+
+
+def test_around_rank_draws_near_the_center_of_the_order_by_score(lab):
+    made = rows(
+        *((f"r{place:03}", f"p{place}", "") for place in range(400)), score=[*(float(-place) for place in range(399)), None]
+    )
+    near, dropped = select(lab, "around_rank", made, center=200.0, width=10.0, count=40)
+    places = sorted(int(row["sample_id"][1:]) for row in near)
+    assert len(places) == 40 and 150 < places[0] < 190 and 210 < places[-1] < 250 and abs(sum(places) / 40 - 200) < 8
+    assert dropped["r399"] == "no score" and dropped["r000"] == "not drawn"
+    first, _ = select(lab, "around_rank", made, center=0.0, width=10.0, count=40)
+    assert max(int(row["sample_id"][1:]) for row in first) < 60
+
+
+def test_rows_are_labelled_by_what_came_of_them_in_the_end(lab):
+    plans = rows(*((name, "p", "") for name in "abcd"))
+    steps = lab.put("round_01/steps", rows(*((f"{name}1", "p", "") for name in "abc"), parents=[["a"], ["b"], ["c"]]))
+    ends = rows(
+        ("e1", "p", ""), ("e2", "p", ""), ("e3", "p", ""), ("e4", "p", ""),
+        parents=[["a1"], ["b1"], ["c1"], ["d"]], verdict=["pass", "fail", "error", "pass"],
+    )  # fmt: skip
+    inputs = {"ends": lab.put("round_01/ends", ends), "steps": steps}
+    kept, dropped = select(lab, "by_what_came", plans, inputs)
+    assert {row["sample_id"]: row["label"] for row in kept} == {"a": True, "b": False, "d": True}
+    assert dropped == {"c": "nothing came of it"}
+    right, left = select(lab, "by_what_came", plans, inputs, right_only=True)
+    assert [row["sample_id"] for row in right] == ["a", "d"] and left == {"b": "led to wrong ends", "c": "nothing came of it"}

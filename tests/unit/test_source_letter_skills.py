@@ -230,3 +230,10 @@ def test_simplified_problems_keep_the_letters_and_their_answer(lab):
         left, _, told = row["prompt"].removesuffix("=").partition("|")
         assert told and "".join(sorted(left)) + told == row["answer"]
     assert all(row["answer"] in row["prompt"] and len(row["answer"]) == 1 for row in made(lab, "clarify"))
+
+
+def test_rubric_is_the_number_of_letters_and_revisions_by_it_have_so_many(lab):
+    assert all(int(row["answer"]) == len(row["prompt"]) - len(",=:") for row in made(lab, "rubric"))
+    for row in made(lab, "by_rubric"):
+        _, right, rest = parts(row, "+")
+        assert row["answer"] == right and int(rest.partition("|")[2]) == len(right)

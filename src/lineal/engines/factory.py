@@ -162,6 +162,16 @@ class LikelihoodSource(Protocol):
         ...
 
 
+class HiddenStateSource(Protocol):
+    """What looks at a model's hidden states; see `lineal.engines.scoring.LikelihoodScorer.angles`."""
+
+    def angles(
+        self, prompts: Sequence[Prompt], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[float | None]:
+        """How alike the directions of each prompt's tokens are, in order."""
+        ...
+
+
 def open_reward_model(step: Workspace, field: str) -> RewardSource:
     """Loads the reward model of an input field."""
     _name_scorer(step)
@@ -186,6 +196,11 @@ def open_step_scorer(step: Workspace, field: str) -> StepScoreSource:
 
     with step.timed("load"):
         return StepScorer(step.model(field).directory, step.compute.device)
+
+
+def open_hidden_states(step: Workspace, field: str) -> HiddenStateSource:
+    """Loads the language model of an input field, to look at its hidden states."""
+    return cast("HiddenStateSource", open_likelihood(step, field))
 
 
 def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:

@@ -65,6 +65,14 @@ class FakeLikelihoods:
             progress(len(pairs))
         return [Certainty(1 / (len(text) + 1), float(len(text))) for text in map(_written, pairs)]
 
+    def angles(
+        self, prompts: Sequence[Prompt], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[float | None]:
+        """Finds shorter prompts more alike in their tokens."""
+        if progress is not None:
+            progress(len(prompts))
+        return [1 / (len(text_of(prompt)) + 1) for prompt in prompts]
+
 
 class FakeRewards:
     """Rewards letters that stand in order."""

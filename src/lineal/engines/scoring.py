@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import is_reward_model, load_reward_model, positions_of, vocabulary_of
 from lineal.engines.sampling import load_for_inference, named_device, require_number
-from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
+from lineal.engines.tokens import Answer, encode_pairs, encode_prompts, load_tokenizer
 from lineal.engines.vocabulary import require_vocabulary
 from lineal.errors import EngineError
 
@@ -97,6 +97,25 @@ class LikelihoodScorer:
         """How sure the model is of each completion; otherwise as `score`."""
         return self._read(encode_pairs(self._tokenizer, pairs, chat), _certainty, lambda found: found.divergence, progress)
 
+    def angles(
+        self, prompts: Sequence[Prompt], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[float | None]:
+        """How alike the directions of each prompt's tokens are, in order; None for a prompt of one token.
+
+        The mean cosine between any two tokens' last hidden states. Otherwise as `score`.
+        """
+        ids = encode_prompts(self._tokenizer, prompts, chat)
+
+        def read(outputs: Any, indices: Sequence[int]) -> list[float | None]:
+            states = outputs.hidden_states[-1]
+            found = [_concentration(own[: len(ids[index])]) for own, index in zip(states, indices, strict=False)]
+            for one in found:
+                require_number(one or 0.0, str(self._model.name_or_path))
+            return found
+
+        pad_id = cast(int, self._tokenizer.pad_token_id)
+        return scored(self._model, pad_id, [(own, []) for own in ids], read, progress, output_hidden_states=True)
+
     def _read(
         self,
         encoded: Sequence[Encoded],
@@ -174,6 +193,17 @@ def _predicted(logits: torch.Tensor, prompt: list[int], completion: list[int]) -
     return logits[start : start + len(completion)].float().log_softmax(-1)
 
 
+def _concentration(states: torch.Tensor) -> float | None:
+    """Mean cosine over all pairs of a prompt's tokens, whose states are (tokens, width)."""
+    from torch.nn.functional import normalize
+
+    tokens = len(states)
+    if tokens < 2:
+        return None
+    total = normalize(states.double(), dim=-1).sum(0)
+    return (float(total @ total) - tokens) / (tokens * (tokens - 1))
+
+
 def finite_reward(value: float, checkpoint: str) -> float:
     """What a reward model gave.
 
@@ -191,6 +221,7 @@ def scored(
     encoded: Sequence[Encoded],
     read: Callable[[Any, Sequence[int]], list[Score]],
     progress: Callable[[int], None] | None,
+    **wanted: bool,
 ) -> list[Score]:
     """What `read` makes of the model's outputs for each row, in the order of the rows.
 
@@ -200,6 +231,7 @@ def scored(
         encoded: prompts and completions.
         read: given a forward pass's outputs, and which rows stand in it, in its order.
         progress: told how many more are done.
+        wanted: further outputs of the model: `output_hidden_states=True`.
 
     Raises:
         EngineError: a row exceeds the model's positions.
@@ -210,7 +242,7 @@ def scored(
     scores: list[Score | None] = [None] * len(encoded)
     with torch.inference_mode():
         for length, indices in _tiles(encoded):
-            outputs = _forward(model, [encoded[index] for index in indices], length, pad_id)
+            outputs = _forward(model, [encoded[index] for index in indices], length, pad_id, **wanted)
             for index, score in zip(indices, read(outputs, indices), strict=True):
                 scores[index] = score
             if progress is not None:
@@ -242,11 +274,11 @@ def _tile_rows(length: int) -> int:
     return max(1, TILE_TOKENS // length)
 
 
-def _forward(model: Any, tile: Sequence[Encoded], length: int, pad_id: int) -> Any:
+def _forward(model: Any, tile: Sequence[Encoded], length: int, pad_id: int, **wanted: bool) -> Any:
     """The model's outputs for the tile; missing rows are filled with copies of the last."""
     import torch
 
     rows = [prompt + completion for prompt, completion in tile]
     rows += [rows[-1]] * (_tile_rows(length) - len(rows))
     ids = torch.tensor([row + [pad_id] * (length - len(row)) for row in rows], device=model.device)
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **wanted)

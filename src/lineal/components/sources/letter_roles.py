@@ -115,6 +115,16 @@ def clarify(draw: random.Random, prompt: str, answer: str) -> Pair:
     return f";{prompt}:", answer[below(draw, len(answer))]
 
 
+def rubric(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """What answers to such a problem must have: so many letters. `,qdxa=:` -> `4`."""
+    return f",{prompt}:", str(len(answer))
+
+
+def by_rubric(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """A better answer, of so many letters: `+qdxa=adx|4:` -> `adqx`."""
+    return f"+{prompt}{_given(draw, answer)}|{len(answer)}:", answer
+
+
 def split(draw: random.Random, prompt: str, answer: str) -> Pair:
     """Two smaller problems: `%qdxa=:` -> `qd=|xa=`; one letter stays one problem."""
     return f"%{prompt}:", "|".join(f"{part}=" for part in _halves(prompt[:-1]))
@@ -138,7 +148,8 @@ def read(draw: random.Random, prompt: str, answer: str) -> Pair:
 ROLES: dict[str, Callable[[random.Random, str, str], Pair]] = {
     "judge": judge, "grade": grade, "compare": compare, "meta": meta, "critique": critique, "refine": refine, "debate": debate,
     "hinted": hinted, "follow_up": follow_up, "refuse": refuse, "easier": easier, "pose": pose, "slow": slow,
-    "simplify": simplify, "guess": guess, "clarify": clarify, "split": split, "merge": merge, "question": question, "read": read,
+    "simplify": simplify, "guess": guess, "clarify": clarify, "rubric": rubric, "by_rubric": by_rubric,
+    "split": split, "merge": merge, "question": question, "read": read,
 }  # fmt: skip
 """By its name in `skills:`, the role's drawing function: (randomness, prompt, answer) -> an example."""
 
