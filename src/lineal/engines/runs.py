@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """What a model read and wrote, one after another: turns of which each goes on from exactly the tokens before it.
+    """What a model read and wrote, one after another: turns of which each continues exactly the tokens before it.
 
     Attributes:
         prompt_ids: what it was given first.
@@ -34,7 +34,7 @@ class Run:
         return list(given[: len(whole)]) == whole
 
     def add(self, given: Sequence[int], written: Sequence[int], teaches: bool) -> None:
-        """Adds a turn whose prompt goes on from this."""
+        """Adds a turn whose prompt continues this."""
         between = list(given[len(self.prompt_ids) + len(self.ids) :])
         self.ids += [*between, *written]
         self.learnt += [0] * len(between) + [int(teaches)] * len(written)
