@@ -126,3 +126,21 @@ class ByTimeAndDies(ByTime):
         if self.dies and self.count == 2:
             os._exit(7)
         return super().step(text)
+
+
+class Two(Counting):
+    """Two players count together, each by one; who reaches the goal wins. Each sees the count, and who it is."""
+
+    def reset(self, *, seed, goal):
+        self.player = "white"
+        super().reset(seed=seed, goal=goal)
+        return f"{self.player} 0"
+
+    def step(self, text):
+        mover = self.player
+        _, reward, over, cut, info = super().step(text)
+        if "invalid" in info:
+            return f"{mover} {self.count}", 0.0, False, False, info
+        self.player = "black" if mover == "white" else "white"
+        rewards = {mover: 1.0, self.player: -1.0} if over else {}
+        return f"{self.player} {self.count}", reward, over, cut, {"rewards": rewards}

@@ -20,7 +20,7 @@ from tests.unit import environments_of_ours as ours
 from tests.unit.lab import ROOT, Lab, rows_of
 from tests.unit.tiny_models import SHAPE, put_model
 
-LEVELS = {"grid_maze": (2, 5), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12)}
+LEVELS = {"grid_maze": (2, 5), "nim": (5, 14), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12)}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -29,7 +29,8 @@ ModelRef = Annotated[str, LANGUAGE_MODEL]
 RewardRef = Annotated[str, REWARD_MODEL]
 """A model that gives one number for a completion."""
 AnyModelRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL}), heads=frozenset(Head))]
-SamplerRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL, ArtifactKind.SERVED}))]
+SAMPLER = Accepts(frozenset({ArtifactKind.MODEL, ArtifactKind.SERVED}))
+SamplerRef = Annotated[str, SAMPLER]
 """What completions are drawn from: a checkpoint, or a model that only a server has."""
 AnyModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True, heads=frozenset(Head))]
 ValuesRef = Annotated[str, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}))]

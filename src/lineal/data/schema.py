@@ -36,6 +36,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "episode_id": ("string", "of a turn, the episode that it belongs to"),
     "turn": ("int64", "of a turn, its number in the episode, from 1"),
     "action": ("string", "the move that was read in the completion; null where there was none"),
+    "player": ("string", "whose turn or episode it is, by the name in a game of two"),
+    "seat": ("string", "in a game of two, 'model' or 'opponent'"),
     "observation": ("string", "what the environment answered"),
     "reward": ("double", "the environment's reward for the move"),
     "done": ("bool", "whether the episode ended with this turn"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Protocol
 
-SUCCESS, INVALID = "success", "invalid"
-"""What `info` may hold: whether the goal is reached (bool), and why an action could not be read (text)."""
+SUCCESS, INVALID, REWARDS = "success", "invalid", "rewards"
+"""What `info` may hold: whether the goal is reached (bool), why an action could not be read (text), and each player's reward."""
 
 
 class TextEnvironment(Protocol):
@@ -18,6 +18,8 @@ class TextEnvironment(Protocol):
     - `task(seed, level) -> {"prompt": text, "entry": {...}}` (a static method): a task of a level, for `environment_tasks`.
       `entry` holds what `reset` needs to set up the same game for ever.
     - `close(self)`: frees what it holds.
+    - `player: str`: in a game of two, the name of who moves next. What `reset` and `step` return is then what that player
+      sees, and `info["rewards"]` holds each player's reward for the move, by name.
 
     The same seed, row and moves must give the same answers, in any process.
     """
@@ -51,6 +53,8 @@ class Answer:
         truncated: whether it was cut short.
         success: whether the goal is reached; None where the environment does not say.
         invalid: why the move could not be read; None where it could.
+        player: who moves next, in a game of two.
+        rewards: each player's, in a game of two; empty where the reward is the mover's alone.
     """
 
     observation: str
@@ -59,6 +63,8 @@ class Answer:
     truncated: bool = False
     success: bool | None = None
     invalid: str | None = None
+    player: str | None = None
+    rewards: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -70,17 +76,17 @@ class Answer:
         return asdict(self)
 
 
-def read_reset(given: Any) -> Answer:
-    """What `reset` returned.
+def read_reset(given: Any, player: str | None = None) -> Answer:
+    """What `reset` returned; `player` moves next.
 
     Raises:
         TypeError: it is no text.
     """
-    return Answer(_text("reset", given))
+    return Answer(_text("reset", given), player=player)
 
 
-def read_step(given: Any) -> Answer:
-    """What `step` returned.
+def read_step(given: Any, player: str | None = None) -> Answer:
+    """What `step` returned; `player` moves next.
 
     Raises:
         TypeError: it is not observation, reward, terminated, truncated and info, or one of them has another type.
@@ -93,7 +99,7 @@ def read_step(given: Any) -> Answer:
     return Answer(
         _text("step", observation), _number(reward), _flag("terminated", terminated), _flag("truncated", truncated),
         None if info.get(SUCCESS) is None else _flag(SUCCESS, info[SUCCESS]),
-        None if info.get(INVALID) in (None, False) else str(info[INVALID]),
+        None if info.get(INVALID) in (None, False) else str(info[INVALID]), player, _rewards(info.get(REWARDS) or {}),
     )  # fmt: skip
 
 
@@ -105,6 +111,12 @@ def _text(method: str, value: Any) -> str:
     except UnicodeEncodeError as error:
         raise TypeError(f"{method} gave an observation that is no Unicode text: {error}") from error
     return value
+
+
+def _rewards(given: Any) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"step gave {_named(given)} as {REWARDS}, expected a mapping from players to numbers")
+    return {str(player): _number(reward) for player, reward in given.items()}
 
 
 def _number(value: Any) -> float:

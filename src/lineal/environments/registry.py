@@ -7,6 +7,7 @@ from lineal.errors import did_you_mean
 
 BUILT_IN: dict[str, str] = {
     "grid_maze": "lineal.environments.grid_maze:GridMaze",
+    "nim": "lineal.environments.nim:Nim",
     "frozen_lake": "lineal.environments.toy_text:FrozenLake",
     "taxi": "lineal.environments.toy_text:Taxi",
     "cliff_walking": "lineal.environments.toy_text:CliffWalking",

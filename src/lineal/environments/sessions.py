@@ -52,9 +52,11 @@ class _Session:
     def answers(self, do: str, request: Mapping[str, Any]) -> Any:
         with self._own_generators():
             if do == "reset":
-                return read_reset(self._environment.reset(seed=request["seed"], **self._named(request["row"]))).plain()
+                seen = self._environment.reset(seed=request["seed"], **self._named(request["row"]))
+                return read_reset(seen, self._player()).plain()
             if do == "step":
-                return read_step(self._environment.step(request["text"])).plain()
+                given = self._environment.step(request["text"])
+                return read_step(given, self._player()).plain()
             if do == "expert":
                 return self._expert()
             getattr(self._environment, "close", _nothing)()
@@ -66,6 +68,12 @@ class _Session:
         if any(one.kind is Parameter.VAR_KEYWORD for one in parameters.values()):
             return dict(row)
         return {name: value for name, value in row.items() if name in parameters}
+
+    def _player(self) -> str | None:
+        player = getattr(self._environment, "player", None)
+        if player is not None and not isinstance(player, str):
+            raise TypeError(f"player is {player!r:.60} (a {type(player).__name__}), expected a name")
+        return player
 
     def _expert(self) -> str:
         if not callable(getattr(self._environment, "expert", None)):

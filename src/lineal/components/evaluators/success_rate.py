@@ -12,6 +12,7 @@ from lineal.components.base import MAIN, Columns, Output, Workspace
 from lineal.components.evaluators.base import Evaluator
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.components.generators.temperatures import Temperature
+from lineal.components.playing.matches import MODEL
 from lineal.components.playing.model import ModelPlays
 from lineal.components.playing.rows import episodes_in
 from lineal.components.playing.settings import broken_in
@@ -42,7 +43,7 @@ class SuccessRate(Evaluator, ModelPlays):
     `count` (tasks), by difficulty too; and `errors`, episodes with a broken environment, which count nowhere else.
 
     Attributes:
-        model, episodes, temperature, top_p, top_k, max_tokens, stop, token_ids: see `ModelPlays`.
+        model, opponent, episodes, temperature, top_p, top_k, max_tokens, stop, token_ids: see `ModelPlays`.
         prompts, max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Plays`.
     """
 
@@ -52,7 +53,7 @@ class SuccessRate(Evaluator, ModelPlays):
     temperature: Temperature = 0.0
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        columns = self.played_columns(inputs["prompts"], self.keeps_ids)[1]
+        columns = self.played_columns(inputs["prompts"], self.keeps_ids, self.of_two)[1]
         return {MAIN: self.metrics(self.headline, "return", "turns", "invalid", "count", "errors", columns=columns)}
 
     def run(self, step: Workspace) -> None:
@@ -61,8 +62,9 @@ class SuccessRate(Evaluator, ModelPlays):
 
         def episodes() -> Iterator[pa.Table]:
             for table in self.play_with_model(step):
-                errors.update(broken_in(table))
-                yield episodes_in(table)
+                own = of_model(table)
+                errors.update(broken_in(own))
+                yield episodes_in(own)
 
         out = step.write_rows(episodes())
         step.counts.update({"in": tasks, "expected": tasks * self.episodes, "out": out})
@@ -70,6 +72,13 @@ class SuccessRate(Evaluator, ModelPlays):
         with_difficulty = "difficulty" in step.rows("prompts").columns
         found = by_task(written(step, [*READ, *(["difficulty"] if with_difficulty else [])]))
         write_evaluation(step, self.headline, found, numbers_of, errors=sum(errors.values()))
+
+
+def of_model(episodes: pa.Table) -> pa.Table:
+    """Of games of two, the side of the model that is measured."""
+    import pyarrow.compute as pc
+
+    return episodes.filter(pc.equal(episodes["seat"], MODEL)) if "seat" in episodes.column_names else episodes
 
 
 def by_task(episodes: pa.Table) -> list[Asked[Played]]:

@@ -23,7 +23,7 @@ class PlaysToRows(Plays):
     role: ClassVar[Role] = Role.GENERATOR
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        turns, episodes = self.played_columns(inputs["prompts"], self.keeps_ids)
+        turns, episodes = self.played_columns(inputs["prompts"], self.keeps_ids, self.of_two)
         return {MAIN: Output(ArtifactKind.ROWS, turns), EPISODES: Output(ArtifactKind.ROWS, episodes)}
 
     def write(self, step: Workspace, played: Iterable[pa.Table]) -> None:
@@ -33,7 +33,7 @@ class PlaysToRows(Plays):
             CheckFailure: too many environments were broken.
         """
         prompts, verdicts, errors = step.rows("prompts"), Counter[str](), Counter[str]()
-        turns = self.played_columns(tuple(prompts.columns), self.keeps_ids)[0]
+        turns = self.played_columns(tuple(prompts.columns), self.keeps_ids, self.of_two)[0]
 
         def parts() -> Iterator[Mapping[str, pa.Table]]:
             for table in played:
@@ -56,7 +56,7 @@ class Rollout(PlaysToRows, ModelPlays):
     is an error, never a lost game.
 
     Attributes:
-        model, episodes, temperature, top_p, top_k, max_tokens, stop, token_ids: see `ModelPlays`.
+        model, opponent, episodes, temperature, top_p, top_k, max_tokens, stop, token_ids: see `ModelPlays`.
         prompts, max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Plays`.
     """
 

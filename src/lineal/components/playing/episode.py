@@ -121,6 +121,10 @@ class Episode:
         game: its environment.
         rules: how it is played.
         past: what there was before it is taken up.
+
+    Attributes:
+        finish: how it ended; None while it goes on.
+        facts: what its rows say beside those of all episodes.
     """
 
     def __init__(self, row: Mapping[str, Any], index: int, key: str, name: str, game: Game, rules: Rules, past: Past) -> None:
@@ -128,8 +132,14 @@ class Episode:
         self.before = len(self.past.turns)
         self.made: list[Made] = []
         self.finish: str | None = None
+        self.facts: dict[str, Any] = {}
         self._seen: list[str] = []
         self._rewards = 0.0
+
+    @property
+    def seed_key(self) -> str:
+        """What the seeds of its turns are made of, beside its index and the turn."""
+        return self.key
 
     @property
     def turns(self) -> int:
@@ -138,6 +148,8 @@ class Episode:
 
     def begun(self) -> None:
         """Takes over what the game said, once it has begun and made the moves of the past."""
+        if self.game.problem is None and self.game.answers[0].player is not None:
+            self.game.problem = "it is a game of two. Name who plays the other side: opponent, or one of its own in the entry"
         if self.game.problem is not None:
             self.finish = FAILED
             return
@@ -175,16 +187,24 @@ class Episode:
 
     def answered(self) -> None:
         """Takes the game's answer to the last move, and says whether the episode ends with it."""
-        turn, rules = self.made[-1], self._rules
+        turn = self.made[-1]
         if self.game.problem is not None:
             turn.observation, self.finish = "", FAILED
             return
+        answer = self.game.answers[-1]
         if turn.action is not None:
-            answer = self.game.answers[-1]
-            turn.observation, turn.reward, turn.invalid = answer.observation, answer.reward, answer.invalid
-        self._seen.append(turn.observation)
-        self._rewards += turn.reward
-        if turn.action is not None and self.game.answers[-1].done:
+            turn.invalid = answer.invalid
+            self._told(answer.observation, answer.reward, answer.done)
+        else:
+            self._told(NO_TAG, 0.0, False)
+
+    def _told(self, observation: str, reward: float, done: bool) -> None:
+        """Takes what followed the last move."""
+        turn, rules = self.made[-1], self._rules
+        turn.observation, turn.reward = observation, reward
+        self._seen.append(observation)
+        self._rewards += reward
+        if done:
             self.finish = DONE
         elif turn.invalid is not None and rules.unparsable == "end":
             self.finish = UNPARSABLE
@@ -215,3 +235,57 @@ class Episode:
             for part in pair
         ]
         return "\n".join([*parts[1:], *self._seen[self.before + len(self.made) :]])
+
+
+class Side(Episode):
+    """A game of two as one of its players sees it: the other's move belongs to the environment's answer.
+
+    Attributes:
+        player: its name in the game.
+    """
+
+    player = ""
+    _owed = 0.0
+
+    @property
+    def seed_key(self) -> str:
+        return self.name
+
+    def begun(self) -> None:
+        """Takes over what the game said, once it has begun; who does not move first sees nothing yet."""
+        if self.game.problem is None and self.game.answers[0].player is None:
+            self.game.problem = "it is no game of two: its environment names no player. Leave opponent out"
+        if self.game.problem is not None:
+            self.finish = FAILED
+        elif self.game.answers[-1].player == self.player:
+            self._seen = [self.game.seen]
+
+    @property
+    def waits(self) -> bool:
+        """Whether its last move is not answered yet."""
+        return len(self._seen) == len(self.past.turns) and bool(self.made)
+
+    def follows(self) -> None:
+        """Takes the answer to a move, its own or the other's."""
+        if self.game.problem is not None:
+            self.finish = FAILED
+            if self.waits:
+                self.made[-1].observation = ""
+            return
+        answer = self.game.answers[-1]
+        self._owed += answer.rewards.get(self.player, 0.0)
+        if not (answer.done or answer.player == self.player):
+            return
+        if self.waits:
+            owed, self._owed = self._owed, 0.0
+            self._told(answer.observation, owed, answer.done)
+        elif answer.done:  # it never moved
+            self._rewards += self._owed
+            self.finish = DONE
+        else:
+            self._seen.append(answer.observation)
+
+    @property
+    def won(self) -> bool:
+        """Whether the game gave it more than it took."""
+        return self.finish == DONE and self._rewards > 0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from lineal.components.base import SamplerRef, Workspace
+from lineal.components.base import SAMPLER, SamplerRef, Workspace
 from lineal.components.generators.draws import StoppedDraws
 from lineal.components.generators.sample import KeepsIds
 from lineal.components.generators.temperatures import require_different_draws
-from lineal.components.playing.arena import Arena
-from lineal.components.playing.episode import Episode
+from lineal.components.playing.matches import MODEL, OPPONENT
 from lineal.components.playing.settings import Plays
 from lineal.components.playing.waves import ModelPlayer, Player
 from lineal.engines.factory import open_room, open_sampler
@@ -27,6 +26,8 @@ class ModelPlays(Plays, StoppedDraws):
 
     Attributes:
         model: the checkpoint that plays.
+        opponent: in a game of two, the checkpoint of the other side; it may be the same. Both sides are episodes, and `seat`
+            says whose. In every second episode of a task the opponent begins.
         episodes: of each task.
         temperature, top_p, top_k, max_tokens, stop, token_ids: of each completion, as for `sample`.
         prompts, max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Plays`.
@@ -36,6 +37,7 @@ class ModelPlays(Plays, StoppedDraws):
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
 
     model: SamplerRef
+    opponent: Annotated[str | None, SAMPLER, Field(exclude_if=lambda value: value is None)] = None
     episodes: Positive = 1
     token_ids: KeepsIds = False
 
@@ -48,14 +50,26 @@ class ModelPlays(Plays, StoppedDraws):
     def keeps_ids(self) -> bool:
         return self.token_ids
 
+    @property
+    def of_two(self) -> bool:
+        return self.opponent is not None
+
     def play_with_model(self, step: Workspace) -> Iterator[pa.Table]:
         """Plays `episodes` of every task; gives them with their turns inside."""
-        settings = self.sampling
         checkpoint = step.model("model").digest
-        sampler, room = open_sampler(step, "model"), open_room(step, "model")
+        facts = {"temperature": self.temperature, "round": step.round, "checkpoint": checkpoint}
+        if self.opponent is not None:
+            return self._play_against(step, facts)
+        made = self._player(step, "model")
+        provenance = self.provenance(checkpoint, self.sampling.described(), step)
+        return self.play_all(step, self.episodes, lambda arena, episodes: made, provenance, facts)
 
-        def player(arena: Arena, episodes: Sequence[Episode]) -> Player:
-            return ModelPlayer(sampler, settings, room, step)
+    def _play_against(self, step: Workspace, facts: Mapping[str, Any]) -> Iterator[pa.Table]:
+        other = step.model("opponent").digest
+        players = {MODEL: self._player(step, "model"), OPPONENT: self._player(step, "opponent")}
+        by_seat = {MODEL: facts, OPPONENT: {**facts, "checkpoint": other}}
+        provenance = self.provenance(f"{facts['checkpoint']}/{other}", self.sampling.described(), step)
+        return self.play_all_matches(step, self.episodes, players, provenance, by_seat)
 
-        facts = {"temperature": settings.temperature, "round": step.round, "checkpoint": checkpoint}
-        return self.play_all(step, self.episodes, player, self.provenance(checkpoint, settings.described(), step), facts)
+    def _player(self, step: Workspace, field: str) -> Player:
+        return ModelPlayer(open_sampler(step, field), self.sampling, open_room(step, field), step)

@@ -23,21 +23,23 @@ INSIDE = "inside"
 TURN_COLUMNS: Columns = (
     *SAMPLE_COLUMNS, "token_ids", "episode_id", "turn", "action", "observation", "reward", "done", "invalid", "past", "weight",
 )  # fmt: skip
+OF_TWO: Columns = ("player", "seat")
+"""What rows of a game of two have too."""
 EPISODE_COLUMNS: Columns = (
     "sample_id", "parents", "completion", "turns", "return", "finish_reason", "invalid_actions", *VERDICT, "tokens",
     "temperature", "round", "sample_index", "checkpoint",
 )  # fmt: skip
 
 
-def turn_columns(prompts: Columns, chat: bool, ids: bool) -> Columns:
+def turn_columns(prompts: Columns, chat: bool, ids: bool, of_two: bool = False) -> Columns:
     """The columns of turns of tasks with these columns."""
-    own = tuple(name for name in TURN_COLUMNS if ids or name != "token_ids")
+    own = (*(name for name in TURN_COLUMNS if ids or name != "token_ids"), *(OF_TWO if of_two else ()))
     return merged(_kept(prompts, chat), ("messages",) if chat else (), own)
 
 
-def episode_columns(prompts: Columns, chat: bool) -> Columns:
+def episode_columns(prompts: Columns, chat: bool, of_two: bool = False) -> Columns:
     """The columns of episodes of tasks with these columns; a conversation is whole in `messages`, a text in two columns."""
-    own = tuple(name for name in EPISODE_COLUMNS if not chat or name != "completion")
+    own = (*(name for name in EPISODE_COLUMNS if not chat or name != "completion"), *(OF_TWO if of_two else ()))
     return merged(_kept(prompts, chat), ("messages",) if chat else (), own)
 
 
@@ -46,8 +48,9 @@ def _kept(prompts: Columns, chat: bool) -> Columns:
 
 
 def table_of(
-    episodes: Sequence[Episode], tasks: pa.Table, per_task: int, chat: bool, facts: Mapping[str, Any], provenance: str
-) -> pa.Table:
+    episodes: Sequence[Episode], tasks: pa.Table, per_task: int, chat: bool, facts: Mapping[str, Any], provenance: str,
+    of_two: bool = False,
+) -> pa.Table:  # fmt: skip
     """Episodes with their turns inside, in the order of the tasks.
 
     Args:
@@ -57,13 +60,14 @@ def table_of(
         chat: whether the model was given conversations.
         facts: what all rows say.
         provenance: what decides turns beside what was given; it enters their ids.
+        of_two: whether they are the sides of games of two.
     """
     import pyarrow as pa
 
     places = pa.array([place for place in range(tasks.num_rows) for _ in range(per_task)], pa.int64())
     own = [_episode_row(episode, chat, facts, provenance) for episode in episodes]
     columns = {name: tasks[name].take(places) for name in _kept(tuple(tasks.column_names), chat)}
-    for name in ("prompt", *(("messages",) if chat else ()), *EPISODE_COLUMNS):
+    for name in ("prompt", *(("messages",) if chat else ()), *EPISODE_COLUMNS, *(OF_TWO if of_two else ())):
         if name != "completion" or not chat:
             columns[name] = pa.array([row[name] for row in own], arrow_type(name))
     inside = pa.list_(pa.struct([(name, arrow_type(name)) for name in ("prompt", "messages", *TURN_COLUMNS)]))
@@ -91,7 +95,8 @@ def _episode_row(episode: Episode, chat: bool, facts: Mapping[str, Any], provena
     verdict, detail = _judged(episode)
     prompt = episode.past.goal if chat or not episode.made else episode.made[0].given
     return {
-        **facts, "prompt": prompt, "messages": _whole(episode) if chat else None, "completion": episode.transcript(),
+        **facts, **episode.facts, "prompt": prompt, "messages": _whole(episode) if chat else None,
+        "completion": episode.transcript(),
         "sample_id": episode.name, "parents": [episode.key, *(row["sample_id"] for row in turns[-1:])], "turns": episode.turns,
         "return": episode.total, "finish_reason": episode.finish, "invalid_actions": episode.invalid, "verdict": verdict,
         "score": None if verdict == ERROR else episode.total, "detail": detail,
@@ -122,9 +127,8 @@ def _turn_rows(episode: Episode, chat: bool, facts: Mapping[str, Any], provenanc
     for place, turn in enumerate(episode.made):
         last = place == len(episode.made) - 1
         parents = [rows[-1]["sample_id"] if rows else episode.key]
-        rows.append(
-            {**facts, **_turn_row(episode, turn, episode.before + place + 1, chat, provenance), "parents": parents, "done": last}
-        )
+        own = _turn_row(episode, turn, episode.before + place + 1, chat, provenance)
+        rows.append({**facts, **episode.facts, **own, "parents": parents, "done": last})
     return rows
 
 

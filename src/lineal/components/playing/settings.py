@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -16,7 +17,8 @@ from lineal.components.generators.drawing import carried, require_distinct
 from lineal.components.generators.framing import SystemText
 from lineal.components.generators.template import Template, read_template, template_files
 from lineal.components.playing.arena import Arena, Game
-from lineal.components.playing.episode import Episode, Format, Past, Rules, Unparsable
+from lineal.components.playing.episode import Episode, Format, Past, Rules, Side, Unparsable
+from lineal.components.playing.matches import MODEL, OPPONENT, Match, play_matches
 from lineal.components.playing.rows import episode_columns, table_of, turn_columns
 from lineal.components.playing.waves import Player, play
 from lineal.components.verifiers.base import ERROR, Share
@@ -81,7 +83,7 @@ class Playing(Strict):
         filled = tuple(name for name in self._template.columns if name != OBSERVATION)
         return merged(("prompt_id", "prompt", "task"), filled)
 
-    def played_columns(self, prompts: Columns, ids: bool) -> tuple[Columns, Columns]:
+    def played_columns(self, prompts: Columns, ids: bool, of_two: bool = False) -> tuple[Columns, Columns]:
         """The columns of turns, with the ids of their tokens or without, and of episodes.
 
         Raises:
@@ -90,7 +92,7 @@ class Playing(Strict):
         chat = self.talks(prompts)
         if self.system is not None and not chat:
             raise ValueError("system needs a conversation, but the tasks are texts and chat is off. Write it into template")
-        return turn_columns(prompts, chat, ids), episode_columns(prompts, chat)
+        return turn_columns(prompts, chat, ids, of_two), episode_columns(prompts, chat, of_two)
 
     def talks(self, prompts: Columns) -> bool:
         """Whether the model is given conversations."""
@@ -107,9 +109,25 @@ class Playing(Strict):
         """An episode of a task's row, or behind a turn's; `key` is the row's id, `places` are those of the environments."""
         name = row_id("episode", provenance, row[key], index)
         past = Past.of(row, rules)
-        given = {**task_of(row), "prompt": past.goal}
-        game = Game(name, places[row["task"]], seed_of(row, given), given)
-        return Episode(row, index, row[key], name, game, rules, past)
+        return Episode(row, index, row[key], name, game_of(row, name, places, past), rules, past)
+
+    def match(
+        self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
+    ) -> Match:
+        """A game of two of a task's row; see `episode`.
+
+        Raises:
+            DataError: the row is a turn, whose past is that of one side.
+        """
+        if row.get("past") is not None:
+            raise DataError("prompts: got rows of turns, expected tasks: a game of two cannot be taken up inside. Give tasks")
+        game = game_of(row, row_id("match", provenance, row[key], index), places, Past.of(row, rules))
+
+        def side(seat: str) -> Side:
+            name = row_id("episode", provenance, row[key], index, seat)
+            return Side(row, index, row[key], name, game, rules, Past.of(row, rules))
+
+        return Match(game, {seat: side(seat) for seat in (MODEL, OPPONENT)})
 
     def provenance(self, checkpoint: str, sampling: Mapping[str, Any], step: Workspace) -> str:
         """What decides turns beside what was given, as a digest."""
@@ -161,6 +179,11 @@ class Plays(Playing, Component):
         """Whether turns have the ids of their tokens."""
         return False
 
+    @property
+    def of_two(self) -> bool:
+        """Whether games of two are played."""
+        return False
+
     def play_all(
         self,
         step: Workspace,
@@ -178,23 +201,60 @@ class Plays(Playing, Component):
             provenance: what decides completions beside prompts and seeds; it enters the ids.
             facts: what all rows say.
         """
+
+        def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
+            rows = ((row, index) for row in table.to_pylist() for index in range(per_task))
+            episodes = [self.episode(row, index, field.key, field.places, field.rules, provenance) for row, index in rows]
+            play(episodes, field.arena, player(field.arena, episodes), step.seed, step.step, progress.advance)
+            return table_of(episodes, table, per_task, field.rules.chat, facts, provenance)
+
+        yield from self._slices(step, per_task, transform)
+
+    def play_all_matches(
+        self,
+        step: Workspace,
+        per_task: int,
+        players: Mapping[str, Player],
+        provenance: str,
+        facts: Mapping[str, Mapping[str, Any]],
+    ) -> Iterator[pa.Table]:
+        """Plays `per_task` games of two of every task; gives both sides' episodes.
+
+        Args:
+            step, per_task, provenance: as for `play_all`.
+            players: by seat.
+            facts: by seat, what its rows say.
+        """
+
+        def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
+            rows = ((row, index) for row in table.to_pylist() for index in range(per_task))
+            matches = [self.match(row, index, field.key, field.places, field.rules, provenance) for row, index in rows]
+            play_matches(matches, field.arena, players, step.seed, step.step, progress.advance)
+            sides = [side for match in matches for side in match.named(facts)]
+            return table_of(sides, table, 2 * per_task, field.rules.chat, {}, provenance, of_two=True)
+
+        yield from self._slices(step, 2 * per_task, transform)
+
+    def _slices(
+        self, step: Workspace, per_task: int, transform: Callable[[pa.Table, Field, Progress], pa.Table]
+    ) -> Iterator[pa.Table]:
         tasks = step.rows("prompts")
         key, rules = row_key(tasks.columns), self.rules(tuple(tasks.columns))
         require_distinct(tasks, key, step.step)
         places = environments_of(step)
-
         with Arena(places.values(), step.compute.worker_count, self.timeout) as arena:
+            field = Field(arena, key, places, rules)
+            yield from step.map_slices(tasks, lambda table, progress: transform(table, field, progress), per_task, "episodes")
 
-            def transform(table: pa.Table, progress: Progress) -> pa.Table:
-                episodes = [
-                    self.episode(row, index, key, places, rules, provenance)
-                    for row in table.to_pylist()
-                    for index in range(per_task)
-                ]
-                play(episodes, arena, player(arena, episodes), step.seed, step.step, progress.advance)
-                return table_of(episodes, table, per_task, rules.chat, facts, provenance)
 
-            yield from step.map_slices(tasks, transform, per_task, "episodes")
+@dataclass(frozen=True)
+class Field:
+    """Where games are played: the processes, the key of the tasks, the places of the environments, and the rules."""
+
+    arena: Arena
+    key: str
+    places: Mapping[str, str]
+    rules: Rules
 
 
 def broken_in(episodes: pa.Table) -> list[str]:
@@ -219,6 +279,12 @@ def environments_of(step: Workspace) -> dict[str, str]:
         except KeyError as error:
             raise DataError(f"{where} names an {error.args[0]}") from error
     return found
+
+
+def game_of(row: Mapping[str, Any], session: str, places: Mapping[str, str], past: Past) -> Game:
+    """The game of a task's row."""
+    given = {**task_of(row), "prompt": past.goal}
+    return Game(session, places[row["task"]], seed_of(row, given), given)
 
 
 def task_of(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lineal.components.playing.arena import Arena
+from lineal.components.playing.arena import Arena, Game
 from lineal.components.playing.episode import CONTEXT, FAILED, Episode
 from lineal.data.conversations import Prompt
 from lineal.data.ids import row_seed
@@ -91,9 +91,8 @@ def play(
         for number, fits in zip(live, player.fits(given), strict=True):
             if not fits:
                 episodes[number].finish = CONTEXT
-        asked = [(number, prompt) for number, prompt in zip(live, given, strict=True) if episodes[number].finish is None]
-        if asked:
-            _turn([number for number, _ in asked], [prompt for _, prompt in asked], episodes, arena, player, run_seed, step)
+        asked = [number for number in live if episodes[number].finish is None]
+        _turn(asked, episodes, arena, player, run_seed, step)
         live = _live(live, episodes, arena, over)
 
 
@@ -107,24 +106,31 @@ def _begin(episodes: Sequence[Episode], arena: Arena) -> None:
         episode.begun()
 
 
-def _turn(
-    numbers: list[int], given: list[Prompt], episodes: Sequence[Episode], arena: Arena, player: Player, run_seed: int, step: str
-) -> None:
-    own = [episodes[number] for number in numbers]
-    seeds = [row_seed(run_seed, step, episode.key, episode.index, episode.turns + 1) for episode in own]
-    written = player.moves(numbers, given, seeds)
+def _turn(numbers: list[int], episodes: Sequence[Episode], arena: Arena, player: Player, run_seed: int, step: str) -> None:
+    own = {number: episodes[number] for number in numbers}
+    arena.move(asked_to_move(own, player, run_seed, step))
+    for episode in own.values():
+        if episode.finish is None:
+            episode.answered()
+
+
+def asked_to_move(episodes: Mapping[int, Episode], player: Player, run_seed: int, step: str) -> dict[int, tuple[Game, str]]:
+    """Has a player write a turn of some episodes, by number; gives the moves that were found, each with its game."""
+    own = list(episodes.values())
+    if not own:
+        return {}
+    given = [episode.given() for episode in own]
+    seeds = [row_seed(run_seed, step, episode.seed_key, episode.index, episode.turns + 1) for episode in own]
+    written = player.moves(list(episodes), given, seeds)
     moves = {}
-    for number, episode, prompt, completion, seed in zip(numbers, own, given, written, seeds, strict=True):
+    for number, episode, prompt, completion, seed in zip(episodes, own, given, written, seeds, strict=True):
         if episode.game.problem is not None:  # an expert that cannot say
             episode.finish = FAILED
             continue
         action = episode.wrote(prompt, completion, seed)
         if action is not None:
             moves[number] = (episode.game, action)
-    arena.move(moves)
-    for episode in own:
-        if episode.finish is None:
-            episode.answered()
+    return moves
 
 
 def _live(numbers: Sequence[int], episodes: Sequence[Episode], arena: Arena, over: Callable[[int], None]) -> list[int]:

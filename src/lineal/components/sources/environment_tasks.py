@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pydantic
+from pydantic import Field
 
 from lineal.components.base import Columns, Workspace, missing_package
 from lineal.components.isolated.pool import WorkerPool
@@ -28,6 +29,7 @@ class EnvironmentTasks(SyntheticSource):
     Attributes:
         environment: one of lineal's or of an installed package (entry points `lineal.environments`); it must make tasks.
         level: the lowest and the highest. What it means is the environment's: rows of a maze, moves to the goal.
+        entry: values that every task's entry has too: `{opponent: random}`.
         size: how many tasks.
         split: which split's tasks; default: the task set's name.
     """
@@ -36,6 +38,7 @@ class EnvironmentTasks(SyntheticSource):
 
     environment: str
     level: Range
+    entry: Annotated[dict[str, Any], Field(exclude_if=lambda value: not value)] = Field(default_factory=dict)
 
     @pydantic.field_validator("environment")
     @classmethod
@@ -80,7 +83,7 @@ class EnvironmentTasks(SyntheticSource):
         if "error" in reply:
             what = f"a task of {self.environment!r} at level {request['level']}"
             raise DataError(f"{step.step}: cannot make {what}: {reply['error']}")
-        prompt, entry = reply["answer"]["prompt"], canonical_json(reply["answer"]["entry"])
+        prompt, entry = reply["answer"]["prompt"], canonical_json({**reply["answer"]["entry"], **self.entry})
         return {
             "prompt_id": row_id(self.use, self.environment, entry), "prompt": prompt, "difficulty": float(request["level"]),
             "task": self.environment, "entry": entry,
