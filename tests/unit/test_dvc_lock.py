@@ -61,6 +61,14 @@ def test_replaced_entry_of_any_layout_keeps_the_rest(text):
     assert yaml.safe_load(entry_text(changed, "toy-b") or "") == {"toy-b": {"cmd": "y", "outs": ["a"]}}
 
 
+@pytest.mark.parametrize("spaces", [1, 3, 4])
+def test_new_entry_of_a_lock_that_is_indented_otherwise_fits_it(spaces):
+    text = LOCK_HEAD + f"{' ' * spaces}toy-a:\n{' ' * 2 * spaces}cmd: x\n"
+    added = replaced_entry(text, "toy-b", "  toy-b:\n    cmd: y\n")
+    assert yaml.safe_load(added)["stages"] == {"toy-a": {"cmd": "x"}, "toy-b": {"cmd": "y"}}
+    assert added.startswith(text)
+
+
 def test_lock_that_names_a_stage_twice_is_refused(tmp_path):
     text = text_of({"toy-a": ["cmd: x"]}) + "  toy-a:\n    cmd: y\n"
     (tmp_path / "dvc.lock").write_text(text)

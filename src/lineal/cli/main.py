@@ -74,12 +74,16 @@ lineal.add_command(running.step)
 
 
 _ROOM = "Free some space, then run again: finished work is kept"
+_TEAM = (
+    "Several users of a project need one group, directories that keep it (chmod g+s), and umask 002; what somebody made "
+    "before needs chmod g+w by its owner"
+)
 _FIXES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EFBIG: "Raise the limit of this process (ulimit -f), then run again: finished work is kept",
-    errno.EACCES: "Several users of a project need one group, directories that keep it (chmod g+s), and umask 002",
-    errno.EPERM: "Several users of a project need one group, directories that keep it (chmod g+s), and umask 002",
+    errno.EACCES: _TEAM,
+    errno.EPERM: _TEAM,
     errno.EROFS: "It is on a file system that is read-only",
 }
 
@@ -96,7 +100,8 @@ def _problem_of_machine(error: BaseException) -> str:
     """What the operating system or Dagster's database refused: a full disk, somebody else's file; empty for other errors."""
     database = getattr(sys.modules.get("sqlalchemy.exc"), "DBAPIError", None)
     if database is not None and isinstance(error, database):
-        return f"Dagster's database says: {error.orig}. {_ROOM}; if it lies elsewhere, see that it is up"
+        fix = _TEAM if "readonly" in str(error.orig) else f"{_ROOM}; if it lies elsewhere, see that it is up"
+        return f"Dagster's database says: {error.orig}. {fix}"
     if not isinstance(error, OSError) or error.strerror is None:
         return ""
     where = f"{error.filename}: " if error.filename else ""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from lineal.data.modes import umask
+from lineal.data.modes import shared_mode
 from lineal.errors import UsageError
 
 
@@ -50,7 +50,7 @@ def new_directory(target: Path, last: str) -> Iterator[Path]:
 
 def _put(building: Path, target: Path, last: str) -> None:
     if not target.exists():
-        building.chmod(0o777 & ~umask())
+        building.chmod(shared_mode(0o777))
         building.rename(target)
         return
     require_room(target)

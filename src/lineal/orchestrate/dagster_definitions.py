@@ -11,6 +11,7 @@ from lineal.orchestrate.dagster_assets import step_assets
 from lineal.orchestrate.dagster_executors import executor_of
 from lineal.orchestrate.dagster_keys import asset_keys, job_name
 from lineal.orchestrate.dagster_killed import close_killed_runs
+from lineal.orchestrate.dagster_storage import share_databases
 from lineal.orchestrate.dagster_sync import outside_events
 from lineal.plan import Plan, make_plan
 from lineal.recipe.project import open_project
@@ -25,6 +26,7 @@ def definitions(root: Path) -> dg.Definitions:
         DeclarationError: a pipeline cannot be planned; names file, line and key.
         MachineError: the executor's package is not installed.
     """
+    share_databases()
     plan = make_plan(open_project(root))
     return dg.Definitions(
         assets=step_assets(plan, plan.steps.values()),

@@ -24,7 +24,7 @@ from lineal.orchestrate.dagster_executors import executor_of, require_launcher
 from lineal.orchestrate.dagster_keys import asset_keys, job_name, op_name
 from lineal.orchestrate.dagster_killed import close_killed_runs, owner_tags
 from lineal.orchestrate.dagster_metadata import OUTCOME
-from lineal.orchestrate.dagster_storage import cheap_writes
+from lineal.orchestrate.dagster_storage import cheap_writes, share_databases
 from lineal.orchestrate.instance import DAGSTER_HOME, use_project_instance
 from lineal.orchestrate.ray_nodes import require_nodes
 from lineal.orchestrate.terminal import Terminal
@@ -110,6 +110,7 @@ def _run_name(chosen: list[Step]) -> str:
 
 def _be_a_worker() -> None:
     """Makes a worker of the multiprocess executor write cheaply, and end when `lineal run` is killed."""
+    share_databases()
     _worker.enter_context(cheap_writes())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -69,7 +69,9 @@ def _is_dvcs_layout(text: str, name: str) -> bool:
     if not text.startswith(LOCK_HEAD) or not text.endswith("\n") or MARKER.search(text):
         return False
     keys = re.findall(rf"""^[ \t]+['"]?{re.escape(name)}['"]?[ \t]*:""", text, re.MULTILINE)
-    return len(keys) == (find_entry(text, name) is not None) and not re.search(r"^[^\s]", text[len(LOCK_HEAD) :], re.MULTILINE)
+    stages = text[len(LOCK_HEAD) :]
+    indented_as_ours = re.match(r"\s*\Z|\n*  \S", stages) and not re.search(r"^[^\s]", stages, re.MULTILINE)
+    return len(keys) == (find_entry(text, name) is not None) and bool(indented_as_ours)
 
 
 def require_current(plan: Plan, step: Step) -> None:

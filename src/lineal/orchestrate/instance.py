@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from lineal.orchestrate.dagster_databases import make_databases
+from lineal.orchestrate.dagster_storage import share_databases
 
 DAGSTER_HOME = "DAGSTER_HOME"
+DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 DIRECTORY = ".dagster"
 
 
@@ -18,6 +21,9 @@ def use_project_instance(root: Path) -> Path:
 
     Returns:
         the instance's directory.
+
+    Raises:
+        PermissionError: a database in it is another user's, and not the group's.
     """
     home = root.resolve() / DIRECTORY
     if (root / ".env").exists() or DAGSTER_HOME not in os.environ:
@@ -25,4 +31,8 @@ def use_project_instance(root: Path) -> Path:
     home.mkdir(exist_ok=True)
     chosen = Path(os.environ[DAGSTER_HOME])
     make_databases(chosen)
+    share_databases()
+    for name in DATABASES:
+        if (chosen / name).exists() and not os.access(chosen / name, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(chosen / name))
     return chosen
