@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -98,6 +99,38 @@ def test_clone_report_has_the_numbers_and_the_costs_of_the_project(clone, finish
     assert "No step has run here" not in pages[0]
 
 
+def test_clone_report_takes_what_the_records_know_and_says_once_what_it_lacks(clone, finished, capsys):
+    for root in (clone, finished):
+        said(capsys, root, "report")
+    told, here = [re.sub(r"<[^>]+>", "\n", (root / "reports/index.html").read_text()) for root in (clone, finished)]
+    assert "cannot be read" not in told and "is not there" not in told
+    assert told.count("artifacts are recorded and not here") == 1 and "recorded and not here" not in here
+    assert "The rows are not here: " in told and "No rows yet" not in told
+    accuracies = re.findall(r"\d+\.\d% \(\d+-\d+\)", here)
+    assert accuracies and re.findall(r"\d+\.\d% \(\d+-\d+\)", told) == accuracies
+    differences = re.findall(r"[-+]\d+\.\d \([-+]\d+\.\d to [-+]\d+\.\d\)", here)
+    assert differences and "More than noise?" in here and "More than noise?" not in told, "prompts are compared by their rows"
+
+
+def test_row_whose_makers_are_not_here_is_traced_as_far_as_it_is_known(clone, finished, capsys):
+    shutil.copytree(finished / "artifacts/toy/round_02/filtered", clone / "artifacts/toy/round_02/filtered")
+    row = told_as_json(capsys, clone, "show", "toy/round_02/filtered")["rows"][0]
+    here, told = (told_as_json(capsys, root, "trace", row["sample_id"]) for root in (finished, clone))
+    edges = {(edge["relation"], edge["to"]): edge["facts"] for edge in told["edges"] if edge["from"] == told["root"]}
+    for maker in ("toy/round_02/verified", "toy/round_02/generated"):
+        assert f"lineal run --pull {maker}" in edges["unknown", maker]["unknown"]
+    assert edges["decision", "toy/round_02/filtered"]["decision"] == "kept"
+    assert ("model", "toy/round_01/checkpoint") in edges
+    models = [{node["id"] for node in graph["nodes"] if node["kind"] == "model"} for graph in (here, told)]
+    assert models[0] == models[1] == {"toy/start/checkpoint", "toy/round_01/checkpoint"}
+    assert "one of which may; bring them: lineal run --pull" in json.dumps(told)
+
+
+def test_what_is_not_here_is_told_once_for_a_command(clone, capsys):
+    for asked in ("diff toy/round_01 toy/round_02", "trace toy/round_02/checkpoint", "round toy/round_02", "report"):
+        assert said(capsys, clone, *asked.split()).count("warning: not here, though dvc.lock records it") == 1, asked
+
+
 def test_cost_of_another_branchs_run_is_not_taken_for_this_artifacts(finished, capsys):
     log = finished / "runs/toy/round_01/generated.json"
     other = json.loads(log.read_text()) | {"identity": "0" * 64, "seconds": 12345.0}
@@ -129,6 +162,14 @@ def test_retract_in_a_clone_says_of_which_selections_it_cannot_tell(finished, ca
     told = said(capsys, finished, "retract", "--where", "round = 2", "--reason", "bad", "--dry-run")
     assert "of which it is not known" in told
     assert "toy/round_02/filtered" in told.partition("of which it is not known")[2]
+
+
+def test_retract_in_a_clone_refuses_what_it_cannot_tell_and_writes_nothing(clone, capsys):
+    for more in ([], ["--dry-run"]):
+        told = said(capsys, clone, "retract", "--where", "round = 2", "--reason", "bad", *more, status=2)
+        assert "16 artifacts are recorded but not here, so that nobody knows of their rows. Bring them first" in told
+        assert "0 selections" not in told
+    assert not (clone / "retractions.yaml").exists()
 
 
 def test_round_at_a_revision_whose_cache_is_gone_is_told_by_the_records(finished, capsys):

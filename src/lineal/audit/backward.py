@@ -10,7 +10,7 @@ from lineal.audit.lineage import Graph, Node
 from lineal.audit.origins import origins
 from lineal.audit.query import Row, connection
 from lineal.audit.target import Target, TargetKind
-from lineal.audit.whereabouts import holders, holding, id_column, row_inputs, sources, twins
+from lineal.audit.whereabouts import holders, holding, id_column, not_here_before, passes_on, row_inputs, sources, twins
 from lineal.data.store import Artifact, Rows
 from lineal.recipe.compute import Compute
 
@@ -64,7 +64,7 @@ class _Tracer:
             return node_id
         held = holders(self._catalog, self._opened, row_id, self._begin(row_id, near, beside), self._pipeline)
         if not held:
-            self.graph.add(Node(node_id, "missing", row_id, {"missing": "no artifact here holds it"}))
+            self.graph.add(Node(node_id, "missing", row_id, {"missing": f"no artifact here holds it{self._unread()}"}))
             return node_id
         kind = "sample" if id_column(held[0][0]) == "sample_id" else "prompt"
         latest = held[-1][1]
@@ -74,6 +74,9 @@ class _Tracer:
         self._pipeline = self._pipeline or pipeline_of(held[0][0].key)
         for place in reversed(range(len(held))):
             self._stage(node_id, held, place)
+        for artifact in not_here_before(self._catalog, held[0][0]):
+            told = f"what it said of this row: its rows are not here (lineal run --pull {artifact.key})"
+            self.graph.connect(node_id, "unknown", self._leaf(artifact), unknown=told)
         self._parents(node_id, held)
         return node_id
 
@@ -82,7 +85,7 @@ class _Tracer:
         artifact, row = held[place]
         before = self._before(artifact, held[:place])
         changed = {name: value for name, value in row.items() if name not in _NOT_FACTS and value != before.get(name)}
-        relation, facts = _stage_facts(artifact, row, changed, first=place == 0)
+        relation, facts = _stage_facts(artifact, row, changed, first=place == 0 and not passes_on(artifact))
         self.graph.connect(node_id, relation, self._leaf(artifact), **facts)
 
     def _before(self, artifact: Artifact, held: list[tuple[Artifact, Row]]) -> Row:
@@ -170,8 +173,15 @@ class _Tracer:
 
     def _missing(self, step: str, digest: str) -> str:
         node_id = f"missing:{step}@{digest}"
-        self.graph.add(Node(node_id, "missing", step, {"digest": digest, "missing": "no artifact here has these bytes"}))
+        missing = f"no artifact here has these bytes{self._unread()}"
+        self.graph.add(Node(node_id, "missing", step, {"digest": digest, "missing": missing}))
         return node_id
+
+    def _unread(self) -> str:
+        """What may hold that which no artifact here does."""
+        absent = {key for key, artifact in self._catalog.artifacts.items() if not artifact.here} | self._catalog.unknown
+        bring = "bring them: lineal run --pull"
+        return f"; {len(absent)} artifacts are recorded and not here, one of which may; {bring}" if absent else ""
 
 
 def _stage_facts(artifact: Artifact, row: Row, changed: Row, first: bool) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from lineal.data.records import is_known, open_known
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
+from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.seeds import declared_name
 
@@ -102,8 +103,7 @@ class PipelineSummary:
 
     def node(self, round_number: int, label: str) -> NodeSummary | None:
         """A node of a round; round 0 is start."""
-        group = f"round_{round_number:02d}" if round_number else "start"
-        return self._by_place.get((group, label))
+        return self._by_place.get((group_after(round_number), label))
 
     @cached_property
     def _by_place(self) -> dict[tuple[str, str], NodeSummary]:

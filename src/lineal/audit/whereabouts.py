@@ -49,17 +49,27 @@ def added_columns(catalog: Catalog, artifact: Artifact) -> list[str]:
     return [name for name in artifact.manifest.columns if name not in before]
 
 
+def passes_on(artifact: Artifact) -> bool:
+    """Whether an artifact's rows are, with their ids, rows of its input `rows`, as its manifest says."""
+    counts, further = artifact.manifest.counts, artifact.manifest.output
+    verified = (counts.keys() >= VERDICTS or "joined" in counts) and not further  # its other outputs hold rows of their own
+    return verified or ("kept" in counts and ("out" not in counts or further == "dropped"))
+
+
+def not_here_before(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
+    """What a row went through before an artifact that passes it on and that is not here, the nearest first."""
+    links = [link.artifact for link in catalog.links(artifact) if link.field == "rows"] if passes_on(artifact) else []
+    absent = [one for one in links if one is not None and not one.here and id_column(one) == id_column(artifact)]
+    return [found for one in absent for found in (one, *not_here_before(catalog, one))]
+
+
 def carries(catalog: Catalog, artifact: Artifact) -> bool:
     """Whether all of an artifact's rows are, with their ids, rows of its input `rows` that lies here too."""
-    counts, own = artifact.manifest.counts, id_column(artifact)
-    verified = (
-        counts.keys() >= VERDICTS or "joined" in counts
-    ) and not artifact.manifest.output  # its other outputs hold rows of their own
-    decided = "kept" in counts and ("out" not in counts or artifact.manifest.output == "dropped")
+    own = id_column(artifact)
     links = [link for link in catalog.links(artifact) if link.field == "rows"]
     found = [link.artifact for link in links if link.artifact is not None and has_ids(link.artifact)]
     whole = bool(links) and len(found) == len(links) and all(id_column(source) == own for source in found)
-    return whole and (verified or decided)
+    return whole and passes_on(artifact)
 
 
 def repeated(catalog: Catalog, artifact: Artifact) -> Artifact | None:

@@ -98,9 +98,15 @@ def warn_of_damage(project: Project, artifacts: Iterable[Artifact]) -> None:
 
 
 def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None:
-    """Names on stderr what an answer over the whole project cannot tell of: damaged artifacts, and those that were not pulled."""
-    warn_of_damage(project, catalog.artifacts.values())
+    """Names on stderr what an answer over the whole project cannot tell of: damaged artifacts, and those that were not pulled.
 
+    Once in a command for a project and revision.
+    """
+    warned = click.get_current_context().meta.setdefault(__name__, set())
+    if (project.root, rev) in warned:
+        return
+    warned.add((project.root, rev))
+    warn_of_damage(project, catalog.artifacts.values())
     for problem in catalog.problems:
         click.echo(f"warning: {problem}", err=True)
     rows = [one.key for one in catalog.artifacts.values() if one.manifest.columns and not one.here]

@@ -6,14 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lineal.plan.compile import CompiledNode
+from lineal.recipe.groups import round_group
 from lineal.recipe.pipeline import Node, Part, Pipeline, Section
 
 TASKS, START, FINISH = Part(Section.TASKS), Part(Section.START), Part(Section.FINISH)
-
-
-def round_group(round_number: int) -> str:
-    """A round in the keys of its steps: `round_02`."""
-    return f"round_{round_number:02d}"
 
 
 def turn_label(turn: int) -> str:

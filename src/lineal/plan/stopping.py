@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from lineal.plan.compile import CompiledNode
-from lineal.plan.kinds import round_group
 from lineal.plan.steps import Step
+from lineal.recipe.groups import group_after, round_group
 from lineal.recipe.pipeline import BEST, STOP
 
 BEFORE, NODES, MARK = "before", "nodes", "mark"
@@ -28,7 +28,7 @@ def stop_step(step: Step, made: Mapping[str, Step], first: int) -> Step:
         first: the first round of those that may stop; what it must beat is what stands before it.
     """
     inputs = dict(step.inputs)
-    before = round_group(first - 1) if first > 1 else "start"
+    before = group_after(first - 1)
     groups = [step.group] if step.round > first else [before, step.group]
     chosen = [other for other in made.values() if other.group in groups and other.label != STOP]
     inputs[NODES] = tuple(key for other in chosen for key in other.artifact_keys().values())

@@ -11,11 +11,12 @@ from lineal.components.registry import Registry
 from lineal.errors import Problems, did_you_mean
 from lineal.plan.compile import CompiledNode, Compiler, unknown_node
 from lineal.plan.elsewhere import Unrolled, steps_elsewhere
-from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, round_group, turn_label
+from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, turn_label
 from lineal.plan.messages import other_lora, start_without, unlike_models, wrong_head
 from lineal.plan.order import Made, NotPlanned, Order, order_of, way
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
+from lineal.recipe.groups import round_group
 from lineal.recipe.pipeline import BEST, STOP, Node, Part, Pipeline, Section
 from lineal.recipe.project import Project
 from lineal.recipe.references import Accepts, ArtifactKind, Reference, Scope
@@ -247,9 +248,8 @@ class Unroller:
     def _previous(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         """The node of the last round that has it, seen from a place; start's where no round before has it."""
         finish = place.section is Section.FINISH
-        last = place.round if finish else place.round - 1
+        last, here = (place.round, self._kinds.last) if finish else (place.round - 1, place.part)
         found = self._kinds.last_with(reference.node, last)
-        here = place.part if not finish else self._kinds.last
         if found is not None:
             round_number, part = found
             group = BEST if finish and self._stops and part == here else round_group(round_number)

@@ -14,7 +14,7 @@ from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import MAIN
 from lineal.errors import CheckFailure
 from lineal.plan import Plan, Step, artifact_key
-from lineal.plan.kinds import round_group
+from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
 from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
 from lineal.step.judges import mixtures
@@ -192,7 +192,7 @@ def _predecessor(plan: Plan, step: Step) -> Step | None:
 
 def _in_round(plan: Plan, step: Step, number: int) -> Step | None:
     """The same node in another round; 0 is the start."""
-    return plan.steps.get(f"{step.pipeline}/{round_group(number) if number else 'start'}/{step.label}")
+    return plan.steps.get(f"{step.pipeline}/{group_after(number)}/{step.label}")
 
 
 def _earlier_artifacts(plan: Plan, step: Step) -> list[Artifact]:

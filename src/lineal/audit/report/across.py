@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from lineal.audit.query import fetched, parquet
 from lineal.audit.summary import PipelineSummary
 from lineal.components.base import Role
-from lineal.data.store import Artifact, open_artifact
+from lineal.data.records import open_known
+from lineal.data.store import Artifact
 from lineal.plan import Plan
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ def turns_of(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConne
 
 
 def _sides(plan: Plan, pipeline: PipelineSummary, role: Role, columns: set[str]) -> Iterator[tuple[str, dict[int, Artifact]]]:
-    """By label, the artifacts of the rounds that have these columns, where there are two."""
+    """By label, the artifacts that are here of the rounds that have these columns, where there are two."""
     for label in pipeline.labels(role):
         nodes = [node for number in range(pipeline.rounds + 1) if (node := pipeline.node(number, label)) is not None]
         made = [node for node in nodes if node.digest is not None and node.trouble is None]
-        opened = {node.round: open_artifact(node.key, plan.project.directory(node.key)) for node in made}
+        opened = {node.round: artifact for node in made if (artifact := open_known(plan.project, node.key)).here}
         rounds = {number: one for number, one in opened.items() if columns <= one.manifest.columns.keys()}
         if len(rounds) > 1:
             yield label, rounds

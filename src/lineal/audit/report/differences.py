@@ -9,6 +9,7 @@ from lineal.audit.summary import NodeSummary, PipelineSummary, Summary
 from lineal.components.base import Role
 from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
 from lineal.data.estimates import Comparison
+from lineal.data.records import open_known
 from lineal.plan import Plan
 from lineal.recipe.seeds import declared_name
 
@@ -69,10 +70,10 @@ class Differences:
 
 @dataclass
 class _Reader:
-    """Opens each evaluation once, and compares each two once."""
+    """Opens each evaluation once, and compares each two once; those whose rows are not here with none."""
 
     plan: Plan
-    _read: dict[str, Evaluation] = field(default_factory=dict)
+    _read: dict[str, Evaluation | None] = field(default_factory=dict)
     _found: dict[tuple[str | None, str | None], Comparison | None] = field(default_factory=dict)
 
     def compare(self, before: NodeSummary | None, now: NodeSummary | None) -> Comparison | None:
@@ -80,12 +81,14 @@ class _Reader:
             return None
         place = (before.digest, now.digest)
         if place not in self._found:
-            self._found[place] = compare(self._open(before), self._open(now))
+            one, other = self._open(before), self._open(now)
+            self._found[place] = compare(one, other) if one and other else None
         return self._found[place]
 
-    def _open(self, node: NodeSummary) -> Evaluation:
+    def _open(self, node: NodeSummary) -> Evaluation | None:
         if node.key not in self._read:
-            self._read[node.key] = read_evaluation(self.plan.project.directory(node.key))
+            artifact = open_known(self.plan.project, node.key)
+            self._read[node.key] = read_evaluation(artifact.directory) if artifact.here else None
         return self._read[node.key]
 
 

@@ -13,7 +13,8 @@ from lineal.components.evaluators.metrics import difficulty_label
 from lineal.components.evaluators.reading import BY_DIFFICULTY, Breakdown
 from lineal.components.selectors.query import quoted
 from lineal.components.verifiers.base import Verifier
-from lineal.data.store import Artifact, open_artifact
+from lineal.data.records import open_known
+from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
 
@@ -53,7 +54,9 @@ class Measurer:
             return node
         step = self.plan.steps[node.key]
         try:
-            artifact = open_artifact(node.key, self.plan.project.directory(node.key))
+            artifact = open_known(self.plan.project, node.key)
+            if not artifact.here:
+                return node
             place = (artifact.digest, f"{step.component.use} {_verdict_column(step)}")
             if place not in self._known:
                 self._known[place] = _measured(step, artifact, self.opened)

@@ -63,6 +63,7 @@ class Page:
         samples: by pipeline, its rounds' sample rows.
         twins: by key, an earlier key whose artifact has the same bytes.
         troubles: what could not be read.
+        absent: artifacts that are known by their records alone.
         standing: what the numbers stand on; None where that could not be read.
         made_up: artifacts that the fake engine made up.
         trees: by pipeline, a few trees of its searches.
@@ -79,6 +80,7 @@ class Page:
     troubles: tuple[str, ...]
     standing: Standing | None = None
     made_up: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     trees: Mapping[str, list[PromptTree]] = field(default_factory=dict)
 
 
@@ -112,12 +114,13 @@ def gather(plan: Plan) -> Page:
     differences: list[Differences] = []
     with _noting(troubles):
         differences = differences_of(plan, summary)
+    planned = {key: catalog.artifacts[key] for key in plan.makers if key in catalog.artifacts}
     told = dict.fromkeys(node.trouble for node in nodes if node.trouble)
     return Page(
         summary, charts_of(summary), tuple(grids_of(summary)), tuple(differences), _by_label(summary, turns), count, samples,
         _twins(summary), tuple(told | troubles), standing,
-        tuple(key for key in plan.makers if key in catalog.artifacts and catalog.artifacts[key].manifest.made_up),
-        trees,
+        tuple(key for key, artifact in planned.items() if artifact.manifest.made_up),
+        tuple(key for key, artifact in planned.items() if not artifact.here), trees,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from lineal.components.verifiers.base import Verifier
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, open_artifact
 from lineal.plan import Plan, Step
+from lineal.recipe.groups import round_group
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,7 +63,7 @@ def round_samples(
     Raises:
         ArtifactError: rows cannot be read.
     """
-    group = f"round_{round_number:02d}"
+    group = round_group(round_number)
     steps = [step for step in plan.steps.values() if step.pipeline == pipeline and step.group == group]
     judged = _judged(plan, steps)
     ids = sorted({row_id for step, artifact in judged for row_id in _lowest(step, artifact, per_verdict, opened)})

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from lineal.components.base import Role
-from lineal.data.records import known_artifact
-from lineal.data.store import open_artifact
+from lineal.data.records import known_artifact, open_known
 from lineal.plan import Plan
 from lineal.step.contamination import training_outputs
 from lineal.step.status import State, StepStatus, status_of
@@ -63,7 +62,7 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
 
 def _unlearned(plan: Plan, done: Collection[str]) -> dict[str, str]:
     models = [key for key in plan.steps if key in done and plan.steps[key].component.role is Role.TRAINER]
-    found = {key: open_artifact(key, plan.project.directory(key)).manifest.nothing_to_learn for key in models}
+    found = {key: open_known(plan.project, key).manifest.nothing_to_learn for key in models}
     return {key: what for key, what in found.items() if what}
 
 

@@ -11,6 +11,7 @@ from lineal.components.base import MAIN, Columns, Component, Output, Role, Works
 from lineal.components.controllers.values import values_of, write_settings
 from lineal.data.store import Artifact
 from lineal.recipe.compute import Positive
+from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
 
 
@@ -50,7 +51,7 @@ class Plateau(Component):
     def _before(self, step: Workspace) -> dict[str, Any]:
         """What the first round that may stop must beat: round 0, or the last round of the stage before."""
         own, number = step.step.partition("/")[0], step.round - 1
-        artifacts = {**_listed(step, own), **_listed(step, f"round_{number:02d}" if number else "start")}
+        artifacts = {**_listed(step, own), **_listed(step, group_after(number))}
         return {
             "stopped": False,
             "best_round": number,
