@@ -144,7 +144,7 @@ class RunFailure(StepFailure):
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """A sentence that helps with an unknown name: the nearest known one, or all of them."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(got, names, n=1)
     if near:
         return f"Did you mean {near[0]!r}?"

@@ -74,7 +74,7 @@ def project(open_directory, finished_once) -> Path:
         os.chown(path, ANN, GROUP, follow_symlinks=False)
         if path.is_dir():
             path.chmod(0o2775)
-        elif not path.is_symlink() and ".dvc/cache" not in str(path):
+        elif not path.is_symlink() and ".dvc/cache/files" not in str(path):
             path.chmod(0o664)
     return root
 

@@ -94,6 +94,37 @@ def test_measure_of_numbers_that_are_no_shares_has_their_mean(tmp_path):
     assert numbers["size"] == 6.0 and numbers["low"] < 6.0 < numbers["high"]
 
 
+ASKED = "{repeat: debate, use: ask, model: start.checkpoint, template: '{prompt} {completion}', "
+DEBATE = f"critique: {ASKED}per_turn: {{rows: [generated, before.revisd]}}}}\n  revised: {ASKED}rows: critique}}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "said"),
+    [
+        ("verified:", DEBATE + "  verified:", "round.critique.per_turn.rows", "Did you mean 'revised'?"),
+        ("verified:", GRPO.replace("REWARDS", "{right: {use: exact_match, wieght: 2.0}}") + "  verified:",
+         "round.online.rewards.right.wieght", "unknown key 'wieght'. Did you mean 'weight'?"),
+        ("verified:", "found: {use: retrieve, rows: generated, docs: tasks.base}\n  verified:",
+         "round.found.documents", "is missing, and 'docs' is no setting. Did you mean 'documents'?"),
+        ("verified:", "found: {use: retrieve, rows: generated, documents: tasks.base, seperator: ';', a: '{found}'}\n  verified:",
+         "round.found", "Did you mean 'separator'? For a column take another name"),
+        ("init: previous.checkpoint", "init: previos.checkpoint", "round.checkpoint.init", "Did you mean 'previous.checkpoint'?"),
+        ("size: 16, split: train}", "size: 16}",
+         "tasks.base", "split is missing, and the name 'base' does not say it. Set split: dev, test, train"),
+    ],
+)  # fmt: skip
+def test_slip_is_told_with_its_key_and_what_was_meant(root, old, new, where, said):
+    assert old in TOY
+    text = TOY.replace(old, new, 1).replace("round:\n", "repeat: {debate: 2}\nround:\n" if "repeat" in new else "round:\n")
+    told = refused(root, text)
+    assert f"{where}: " in told and said in told and "pipelines/toy.yaml:" in told, told
+
+
+def test_names_that_are_known_are_listed_once(root):
+    told = refused(root, TOY.replace("max_per_prompt", "zzz"))
+    assert told.count(" use,") + told.count(" use.") <= 1, told
+
+
 def test_rewards_that_weigh_nothing_are_refused(root):
     told = refused(root, TOY + "  " + GRPO.replace("REWARDS", "{right: {use: exact_match, weight: 0}}"))
     assert "rewards: every weight is 0, so that no rollout is better than another" in told

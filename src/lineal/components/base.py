@@ -160,6 +160,13 @@ class Component(Strict):
         """By the place in this one's settings (`verifier`, `rewards.right`), the components inside it. They read its rows."""
         return {}
 
+    def require_name(self, name: str) -> None:
+        """Refuses the name of a node that must say what a setting leaves open.
+
+        Raises:
+            ValueError: it does not say it; names the setting.
+        """
+
     def placed(self, round_number: int | None, seed: int) -> Self:
         """The component in a round, or outside the rounds (None), for settings that name the round or the seed.
 

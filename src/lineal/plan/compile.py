@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -130,18 +131,21 @@ class Compiler:
             if reference is not None:
                 settings_from[key] = reference
                 settings[key] = SettingReference(reference)
-        component = self._parse(node, {"use": node.use, **settings})
+        named = node.name if instance is None or node.section is Section.TASKS else instance
+        component = self._parse(node, {"use": node.use, **settings}, named)
         inputs = {
             field: (tuple(self._reference(node, field, text) for text in texts), accepts)
             for field, (texts, accepts) in component.references().items()
         }
         return CompiledNode(node, instance, component, inputs, settings_from)
 
-    def _parse(self, node: Node, settings: dict[str, Any]) -> Component:
+    def _parse(self, node: Node, settings: dict[str, Any], name: str) -> Component:
         cls = self.classes[(node.part, node.name)]
         document = self.pipeline.document
         try:
-            return cls.parse(settings, self.surroundings)
+            made = cls.parse(settings, self.surroundings)
+            made.require_name(name)
+            return made
         except ValidationError as error:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
             path = self.pipeline.path_of(node, first)[:-1]
@@ -205,6 +209,8 @@ def unknown_node(
     pipeline: Pipeline, node: Node, field: str, reference: Reference, known: Mapping[str, Any], why: str
 ) -> Exception:
     """The error of a reference to a node that is not there."""
-    hint = did_you_mean(reference.node, known)
+    scope = next(iter(get_close_matches(reference.node, list(Scope), n=1)), None) if reference.scope is Scope.HERE else None
+    meant = f"Did you mean '{scope}.{reference.part}'?" if scope and reference.part else ""
+    hint = meant or did_you_mean(reference.node, known)
     path: KeyPath = pipeline.path_of(node, field)
     return pipeline.document.error(path, f"{str(reference)!r} {why}. {hint}")

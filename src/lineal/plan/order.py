@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lineal.plan.compile import CompiledNode
+from lineal.plan.compile import CompiledNode, unknown_node
 from lineal.plan.steps import Step
 from lineal.recipe.pipeline import Part, Pipeline, Section
 from lineal.recipe.references import Reference, Scope
@@ -77,12 +77,22 @@ def _units(pipeline: Pipeline, part: Part) -> list[list[str]]:
 def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[str]], nodes: Mapping[str, Forms]) -> None:
     for unit in units:
         node = pipeline.parts[part][unit[0]]
+        for item in (item for name in unit if node.group for items in nodes[name] for item in items):
+            _require_own_turns(pipeline, item, dict.fromkeys(unit))
         scopes = {reference.scope for name in unit for reference in _references(nodes[name]) if reference.node in unit}
         if node.group and not scopes & {Scope.BEFORE, Scope.TURNS}:
             named = " and ".join(unit)
             what = f"no turn of {named} reads the one before, so that all would do the same"
             fix = f"Let one read it: per_turn: {{rows: [FIRST, before.{unit[-1]}]}}; for several at once use each:"
             raise pipeline.document.error(pipeline.path_of(node, REPEAT), f"{what}. {fix}")
+
+
+def _require_own_turns(pipeline: Pipeline, item: CompiledNode, unit: Mapping[str, None]) -> None:
+    """Refuses a turn of what is not repeated together with a node."""
+    for field, (references, _) in item.inputs.items():
+        for reference in references:
+            if reference.scope in (Scope.BEFORE, Scope.TURNS) and reference.node not in unit and item.node.name in unit:
+                raise unknown_node(pipeline, item.node, field, reference, unit, "names no node that is repeated together with it")
 
 
 def _sorted(pipeline: Pipeline, part: Part, names: list[str], needs: Mapping[str, list[str]]) -> list[str]:

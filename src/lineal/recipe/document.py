@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -303,7 +304,11 @@ def _problem(document: Document, path: KeyPath, first: Any, model: type[BaseMode
         known = [*model.model_fields, *others] if len(first["loc"]) == 1 else _fields_at(model, first["loc"][:-1])
         return document.error(where, f"unknown key {key!r}. {_secret_hint(where) or did_you_mean(key, known)}")
     if first["type"] == "missing":
-        return document.error(where, "is missing")
+        given = first["input"] if isinstance(first["input"], Mapping) else {}
+        others = [str(key) for key in given if key not in model.model_fields]  # a model may take other keys as names of columns
+        near = get_close_matches(str(first["loc"][-1]), others, n=1)
+        slip = f", and {near[0]!r} is no setting. Did you mean {first['loc'][-1]!r}?" if near else ""
+        return document.error(where, f"is missing{slip}")
     if first["type"] in _NUMBERS and isinstance(first["input"], str) and _VALUE.fullmatch(first["input"]):
         got = f"got {first['input']!r}, which is no number, and no value of a node that is declared here either"
         return document.error(where, f"{got}. Correct its name, or write a number")

@@ -7,6 +7,7 @@ the prompt of a further task.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -30,6 +31,10 @@ TEXTS = (
     "prompt", "asked", "answer", "task", "entry", "tests", "input", "options", "completion", "chosen", "rejected"
 )  # fmt: skip
 """The known columns that a template may write; the others are ids, numbers, or what a component said of a row."""
+
+
+NEAR = 0.85
+"""How alike a column's name and a setting's must be to be taken for a slip: `seperator` and `separator` are."""
 
 
 class Render(Component):
@@ -64,6 +69,10 @@ class Render(Component):
             raise ValueError("render has no template. Write COLUMN: TEXT for what the new rows hold, such as answer: '{voted}'")
         for name, text in texts.items():
             _require_column(name, text)
+            near = get_close_matches(name, cls.model_fields, n=1, cutoff=NEAR) if name not in COLUMNS else []
+            if near:
+                fix = f"Did you mean {near[0]!r}? For a column take another name"
+                raise ValueError(f"{name}: all but a letter of the setting {near[0]!r}. {fix}")
         made._templates = {name: read_template(text, surroundings) for name, text in texts.items()}
         return made
 

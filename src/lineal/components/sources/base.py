@@ -28,6 +28,8 @@ Split = Literal["train", "dev", "test"]
 SPLITS: dict[str, tuple[float, float]] = {"test": (0.0, 0.1), "dev": (0.1, 0.2), "train": (0.2, 1.0)}
 """The part of [0, 1) that each split's prompt ids hash to: every set of a split holds out the same prompts."""
 
+_SET_SPLIT = f"Set split: {', '.join(sorted(SPLITS))}, so that no test prompt is trained on"
+
 PROMPT_COLUMNS: Columns = ("prompt_id", "prompt", "answer", "difficulty", "task")
 BATCH_ROWS = 1 << 14
 
@@ -149,6 +151,11 @@ class SyntheticSource(Source):
         """How many different prompts exist, where that is known."""
         return None
 
+    def require_name(self, name: str) -> None:
+        """A set without `split` is of the split that it is called."""
+        if self.split is None and name not in SPLITS:
+            raise ValueError(f"split is missing, and the name {name!r} does not say it. {_SET_SPLIT}")
+
     def run(self, step: Workspace) -> None:
         """Writes the prompts."""
         with step.progress(self.size, "prompts") as progress:
@@ -190,7 +197,7 @@ def split_of_name(step: str) -> str:
     parts = step.split("/")
     name = parts[parts.index("tasks") + 1] if "tasks" in parts[:-1] else parts[-1]
     if name not in get_args(Split):
-        raise DataError(f"{step}: which split are its prompts of? Set split: train, dev or test (the name {name!r} doesn't say)")
+        raise DataError(f"{step}: which split are its prompts of? The name {name!r} does not say it. {_SET_SPLIT}")
     return name
 
 

@@ -313,6 +313,6 @@ def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surround
     weight = settings.pop("weight", 1.0)
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
         raise ValueError(f"{REWARDS}.{name}.weight: got {weight!r}, expected a finite number")
-    judge = embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name)
+    judge = embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name, beside=("weight",))
     require_that_it_writes(judge, f"{REWARDS}.{name}")
     return Reward(judge, float(weight))

@@ -28,7 +28,12 @@ NAME = "name"
 
 
 def embedded_verifier(
-    declared: str | Mapping[str, Any], setting: str, surroundings: Surroundings, name: str = "", adds: Columns = ("score",)
+    declared: str | Mapping[str, Any],
+    setting: str,
+    surroundings: Surroundings,
+    name: str = "",
+    adds: Columns = ("score",),
+    beside: Columns = (),
 ) -> AddsColumns:
     """The verifier that a component's setting names.
 
@@ -38,6 +43,7 @@ def embedded_verifier(
         surroundings: the project's files.
         name: put before the names of the columns that the verifier adds.
         adds: columns that it must add.
+        beside: what may stand among its settings and is not its own, for messages.
 
     Raises:
         ValueError: it is unknown, cannot judge inside another component, or adds other columns.
@@ -55,7 +61,7 @@ def embedded_verifier(
         raise ValueError(f"{setting}.{ROWS}: the rows are what is judged here; leave it out")
     if NAME in settings:
         raise ValueError(f"{setting}.{NAME}: the columns that it adds have their names from here already; leave it out")
-    with _placed(setting, found):
+    with _placed(setting, found, beside):
         made = found.parse({**settings, ROWS: "completions", **({"name": name} if name else {})}, surroundings)
     missing = [column for column in adds if column not in made.added]
     if missing:
@@ -66,12 +72,12 @@ def embedded_verifier(
 
 
 @contextmanager
-def _placed(setting: str, model: type[Component]) -> Iterator[None]:
+def _placed(setting: str, model: type[Component], beside: Columns) -> Iterator[None]:
     """Has problems of an embedded component's settings say where they stand in the settings around it."""
     try:
         yield
     except ValidationError as error:
-        found = [_moved(setting, model, problem) for problem in sorted(error.errors(), key=_is_missing)]
+        found = [_moved(setting, (*model.model_fields, *beside), problem) for problem in sorted(error.errors(), key=_is_missing)]
         raise ValidationError.from_exception_data(setting, found) from error
 
 
@@ -80,12 +86,12 @@ def _is_missing(problem: Any) -> bool:
     return bool(problem["type"] == "missing")
 
 
-def _moved(setting: str, model: type[Component], problem: Any) -> InitErrorDetails:
+def _moved(setting: str, known: Columns, problem: Any) -> InitErrorDetails:
     """A problem with its place in the settings around it, in words that need no other look at the component."""
     key = str(problem["loc"][-1]) if problem["loc"] else ""
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        text = f"unknown key {key!r}. {did_you_mean(key, model.model_fields)}"
+        text = f"unknown key {key!r}. {did_you_mean(key, known)}"
     elif problem["type"] == "missing":
         text = "is missing"
     elif problem["type"] not in ("value_error", "assertion_error"):
