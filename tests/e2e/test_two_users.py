@@ -100,7 +100,7 @@ def test_second_user_of_a_shared_project_does_all_that_the_first_does(project, r
 
 
 def test_second_user_of_a_project_that_the_group_may_not_write_looks_and_is_told_why_nothing_is_made(project, run_as):
-    for path in project.rglob("*"):
+    for path in (project, *project.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & ~0o022)
     edit(project / "pipelines/toy.yaml", "max_per_prompt: 1", "max_per_prompt: 2")
