@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import pyarrow as pa
@@ -9,7 +10,6 @@ import pytest
 
 from lineal.components.registry import Registry
 from lineal.components.verifiers.base import Judged, RowVerifier
-from lineal.data.plugins import outside
 from lineal.data.progress import progress_of
 from lineal.errors import DataError, DeclarationError
 from lineal.plan import make_plan
@@ -33,25 +33,12 @@ round: {again: {use: select, rows: tasks.train, sql: keep_all}}
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Installs packages into a directory, as pip would: metadata with entry points, beside modules."""
-    site = tmp_path / "site"
-    site.mkdir()
+def install(site, install):
+    """Installs packages with components, beside modules that they may name."""
     (site / "their_module.py").write_text(MODULE)
     (site / "their_broken_module.py").write_text("import a_package_that_is_gone\n")
     (site / "their_refused_module.py").write_text("raise RuntimeError('no licence')\n")
-
-    def add(package, **points):
-        metadata = site / f"{package}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = "".join(f"{name} = {value}\n" for name, value in points.items())
-        (metadata / "entry_points.txt").write_text(f"[lineal.components]\n{lines}")
-        outside.cache_clear()
-
-    monkeypatch.syspath_prepend(str(site))
-    yield add
-    outside.cache_clear()
+    return partial(install, "lineal.components")
 
 
 @pytest.mark.parametrize(

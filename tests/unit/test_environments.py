@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from lineal.components.trainers.pretrain import PRINTABLE
-from lineal.data.plugins import outside
 from lineal.engines.training import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
@@ -102,20 +102,9 @@ def test_step_that_gives_other_types_says_which():
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Installs a package that adds environments, as pip would."""
-
-    def add(package, **points):
-        metadata = tmp_path / f"{package}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = "".join(f"{name} = {value}\n" for name, value in points.items())
-        (metadata / "entry_points.txt").write_text(f"[lineal.environments]\n{lines}")
-        outside.cache_clear()
-
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield add
-    outside.cache_clear()
+def install(install):
+    """Installs packages with environments."""
+    return partial(install, "lineal.environments")
 
 
 def test_package_adds_an_environment_by_an_entry_point(install):
@@ -134,11 +123,11 @@ def test_name_stands_for_one_environment(install):
         location_of("taxi")
 
 
-def test_environment_of_the_docs_is_a_package_that_plays(install, tmp_path):
+def test_environment_of_the_docs_is_a_package_that_plays(install, site, tmp_path):
     page = (ROOT / "docs" / "environments.md").read_text()
     source = page.split("```python\n")[1].split("```")[0]
     assert source.startswith("class Countdown") and source.count("\n") < 30
-    (tmp_path / "their_countdown.py").write_text(source)
+    (site / "their_countdown.py").write_text(source)
     install("theirs", countdown="their_countdown:Countdown")
     check_environment("countdown", {"start": 3})
     lab = Lab(tmp_path / "project", Compute(workers=1))
@@ -148,10 +137,31 @@ def test_environment_of_the_docs_is_a_package_that_plays(install, tmp_path):
     assert all(row["turns"] == row["difficulty"] + 1 for row in rows_of(made["episodes"]))
 
 
+def test_version_of_a_package_is_in_the_identity_of_its_tasks_and_in_their_rows(install, site, tmp_path):
+    (site / "her_countdown.py").write_text((ROOT / "docs/environments.md").read_text().split("```python\n")[1].split("```")[0])
+    made, packages, how = {}, [], {"environment": "countdown", "level": [1, 30], "size": 4}
+    for version in ("1.0", "1.1"):
+        install("hers", version, countdown="her_countdown:Countdown")
+        lab = Lab(tmp_path / version, Compute(workers=1))
+        packages.append(lab.parse("environment_tasks", **how).identity()["package"])
+        made[version] = lab.run("environment_tasks", "tasks/train", {}, **how)[""]
+    one, other = made.values()
+    assert packages == ["hers 1.0", "hers 1.1"]
+    assert {row["environment_package"] for row in rows_of(other)} == {"hers 1.1"}
+    assert one.digest != other.digest, "what is played on them is made anew"
+    assert [row["prompt_id"] for row in rows_of(one)] == [row["prompt_id"] for row in rows_of(other)]
+
+
+def test_tasks_of_lineals_own_environments_say_nothing_of_a_package(tmp_path):
+    lab, how = Lab(tmp_path, Compute(workers=1)), {"environment": "grid_maze", "level": [3, 4], "size": 2}
+    assert "package" not in lab.parse("environment_tasks", **how).identity()
+    assert "environment_package" not in lab.run("environment_tasks", "tasks/train", {}, **how)[""].manifest.columns
+
+
 @pytest.mark.model
-def test_package_with_an_environment_is_played_offline_and_trained_on_online(install, tmp_path):
+def test_package_with_an_environment_is_played_offline_and_trained_on_online(install, site, tmp_path):
     page = (ROOT / "docs" / "environments.md").read_text()
-    (tmp_path / "his_countdown.py").write_text(page.split("```python\n")[1].split("```")[0])
+    (site / "his_countdown.py").write_text(page.split("```python\n")[1].split("```")[0])
     install("his", countdown="his_countdown:Countdown")
     lab = Lab(tmp_path / "project", Compute(workers=1))
     initialise(replace(SHAPE, characters=f"{PRINTABLE}\n"), 0, lab.path / "model")

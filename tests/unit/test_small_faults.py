@@ -110,7 +110,7 @@ DEBATE = f"critique: {ASKED}per_turn: {{rows: [generated, before.revisd]}}}}\n  
          "round.found", "Did you mean 'separator'? For a column take another name"),
         ("init: previous.checkpoint", "init: previos.checkpoint", "round.checkpoint.init", "Did you mean 'previous.checkpoint'?"),
         ("size: 16, split: train}", "size: 16}",
-         "tasks.base", "split is missing, and the name 'base' does not say it. Set split: dev, test, train"),
+         "tasks.base", "split is missing, and the name 'base' does not say it. Set split: train, dev or test"),
     ],
 )  # fmt: skip
 def test_slip_is_told_with_its_key_and_what_was_meant(root, old, new, where, said):

@@ -21,6 +21,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "difficulty": ("double", "the source's own measure of difficulty"),
     "task": ("string", "the task's name"),
     "entry": ("string", "the task's own record as JSON, for its scorer"),
+    "environment_package": ("string", "the installed package whose environment the task is of, and its version"),
     "tests": ("string", "assertions that a program must fulfil: Python, or a JSON list of it"),
     "input": ("string", "what a program reads from its standard input"),
     "options": ("string", "the options of a multiple-choice prompt: a JSON list of texts"),

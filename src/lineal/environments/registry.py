@@ -29,6 +29,12 @@ def locations() -> dict[str, str]:
     return {**BUILT_IN, **{name: point.value for name, point in points.items()}}
 
 
+def package_of(name: str) -> str:
+    """The package that an environment is of, and its version; empty for lineal's own."""
+    point = named_once(ENTRY_POINTS, "environment", BUILT_IN).get(name)
+    return "" if point is None or point.dist is None else f"{point.dist.name} {point.dist.version}"
+
+
 def location_of(name: str) -> str:
     """Where an environment's class is, as `module:class`.
 

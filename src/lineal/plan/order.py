@@ -78,7 +78,7 @@ def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[
     for unit in units:
         node = pipeline.parts[part][unit[0]]
         for item in (item for name in unit if node.group for items in nodes[name] for item in items):
-            _require_own_turns(pipeline, item, dict.fromkeys(unit))
+            _require_known_turns(pipeline, part, item, dict.fromkeys(unit))
         scopes = {reference.scope for name in unit for reference in _references(nodes[name]) if reference.node in unit}
         if node.group and not scopes & {Scope.BEFORE, Scope.TURNS}:
             named = " and ".join(unit)
@@ -87,11 +87,11 @@ def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[
             raise pipeline.document.error(pipeline.path_of(node, REPEAT), f"{what}. {fix}")
 
 
-def _require_own_turns(pipeline: Pipeline, item: CompiledNode, unit: Mapping[str, None]) -> None:
-    """Refuses a turn of what is not repeated together with a node."""
+def _require_known_turns(pipeline: Pipeline, part: Part, item: CompiledNode, unit: Mapping[str, None]) -> None:
+    """Refuses a turn of a node that is not declared; before it is missed that no turn reads the one before."""
     for field, (references, _) in item.inputs.items():
         for reference in references:
-            if reference.scope in (Scope.BEFORE, Scope.TURNS) and reference.node not in unit and item.node.name in unit:
+            if reference.scope in (Scope.BEFORE, Scope.TURNS) and reference.node not in pipeline.parts[part]:
                 raise unknown_node(pipeline, item.node, field, reference, unit, "names no node that is repeated together with it")
 
 

@@ -28,7 +28,7 @@ Split = Literal["train", "dev", "test"]
 SPLITS: dict[str, tuple[float, float]] = {"test": (0.0, 0.1), "dev": (0.1, 0.2), "train": (0.2, 1.0)}
 """The part of [0, 1) that each split's prompt ids hash to: every set of a split holds out the same prompts."""
 
-_SET_SPLIT = f"Set split: {', '.join(sorted(SPLITS))}, so that no test prompt is trained on"
+_SET_SPLIT = "Set split: train, dev or test, so that no test prompt is trained on"
 
 PROMPT_COLUMNS: Columns = ("prompt_id", "prompt", "answer", "difficulty", "task")
 BATCH_ROWS = 1 << 14

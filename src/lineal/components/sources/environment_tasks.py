@@ -9,15 +9,16 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 from pydantic import Field
 
-from lineal.components.base import Columns, Workspace, missing_package
+from lineal.components.base import Columns, Workspace, merged, missing_package
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.playing.arena import FUNCTION
 from lineal.components.sources.base import Row, SyntheticSource
 from lineal.components.sources.letter_sort import Range
 from lineal.data.ids import canonical_json, row_id, row_seed
-from lineal.environments.registry import GYMNASIUM, location_of
+from lineal.environments.registry import GYMNASIUM, location_of, package_of
 from lineal.errors import DataError
 
+PACKAGE = "environment_package"
 BLOCK = 64
 """Tasks that are asked for together."""
 TASK_SECONDS = 60.0
@@ -25,6 +26,9 @@ TASK_SECONDS = 60.0
 
 class EnvironmentTasks(SyntheticSource):
     """Tasks of one environment, their levels drawn evenly from `level: [low, high]`; a row's difficulty is its level.
+
+    Tasks of an installed package's environment name it and its version: another version makes them, and what is played on them,
+    again.
 
     Attributes:
         environment: one of lineal's or of an installed package (entry points `lineal.environments`); it must make tasks.
@@ -57,6 +61,16 @@ class EnvironmentTasks(SyntheticSource):
             raise ValueError("must be [low, high] with 1 <= low <= high")
         return value
 
+    @property
+    def made_columns(self) -> Columns:
+        """With the package of another's environment: what is played on its tasks is made anew with another version."""
+        return merged(self.columns, (PACKAGE,) if package_of(self.environment) else ())
+
+    def identity(self) -> dict[str, Any]:
+        """The settings, and another's package with its version."""
+        package = package_of(self.environment)
+        return {**super().identity(), **({"package": package} if package else {})}
+
     def lacks(self) -> list[str]:
         return missing_package("gymnasium", "gymnasium", "gymnasium") if self.environment in GYMNASIUM else []
 
@@ -86,5 +100,5 @@ class EnvironmentTasks(SyntheticSource):
         prompt, entry = reply["answer"]["prompt"], canonical_json({**reply["answer"]["entry"], **self.entry})
         return {
             "prompt_id": row_id(self.use, self.environment, entry), "prompt": prompt, "difficulty": float(request["level"]),
-            "task": self.environment, "entry": entry,
+            "task": self.environment, "entry": entry, PACKAGE: package_of(self.environment),
         }  # fmt: skip
