@@ -106,9 +106,11 @@ def test_second_user_of_a_project_that_the_group_may_not_write_looks_and_is_told
     edit(project / "pipelines/toy.yaml", "max_per_prompt: 1", "max_per_prompt: 2")
     for looked in ("status", "trace toy/round_02/checkpoint", "round toy/round_01 --verify", "show toy/round_01/filtered"):
         assert run_as(BOB, "022", "lineal", *looked.split())[0] == 0
-    for asked in ("run", "run --json", "sync", "ui", "retract --where true --reason bad", "report"):
+    for asked in ("run", "run --json", "sync", "ui", "retract --where true --reason bad"):
         status, said = run_as(BOB, "022", "lineal", *asked.split())
         assert status == 1 and "Permission denied. Several users of a project need one group" in said, said
         assert "Traceback" not in said, said
+    status, said = run_as(BOB, "022", "lineal", "report")
+    assert status == 1 and "Permission denied" in said and "Choose another place: lineal report -o FILE" in said
     status, said = run_as(BOB, "022", "lineal", "step", "toy/round_01/filtered")
     assert status == 1 and "Traceback" not in said, said
