@@ -42,7 +42,7 @@ def test_agreement_counts_right_and_wrong_rows_apart(tmp_path):
     }  # fmt: skip
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(VERDICTS, VERDICTS, st.sampled_from([0.0, 0.25, 1.0])), min_size=1, max_size=30))
 def test_agreement_is_what_pairs_counted_one_by_one_give(tmp_path_factory, triples):
     both = [entry for entry in triples if "error" not in entry[:2]]

@@ -63,7 +63,7 @@ def put(lab, name, rows, decided):
     return {f"x{part}": lab.put(f"{name}/x{part}", part_rows) for part, part_rows in parts.items() if part_rows}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(before=ROWS, after=ROWS)
 def test_prompts_and_verdicts_are_those_of_plain_python(before, after, tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("lab"))
@@ -81,7 +81,7 @@ def test_prompts_and_verdicts_are_those_of_plain_python(before, after, tmp_path_
     assert set(found.prompts.gained) == {prompt for prompt in was if not was[prompt] and is_.get(prompt)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(before=ROWS, after=ROWS)
 def test_decisions_are_those_of_plain_python(before, after, tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("lab"))

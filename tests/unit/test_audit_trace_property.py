@@ -132,7 +132,7 @@ def naive_forward(world, target, own_rows):
     return touched
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_forward_equals_the_naive_walk(data):
     world = data.draw(worlds())
@@ -156,7 +156,7 @@ def summary(found):
     return {one.key: True if one.total is None else (one.made, one.influenced) for one in found}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_taint_equals_the_naive_walk(data):
     world = data.draw(worlds())
@@ -178,7 +178,7 @@ def test_taint_equals_the_naive_walk(data):
     assert key or summary(found[1].touched) == naive_forward(world, None, {row_id(row) for row in of_prompts})
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_backward_equals_the_naive_walk(data):
     world = data.draw(worlds())
@@ -196,7 +196,7 @@ def test_backward_equals_the_naive_walk(data):
     assert {(f"row:{one}", f"row:{parent}") for one in found for parent in rows[one].get("parents") or []} <= edges
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_samples_of_a_prompt_equal_a_naive_list(data):
     world = data.draw(worlds())
@@ -247,7 +247,7 @@ def samplers(rows, held):
     return sorted(found)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_back_equals_the_naive_walk(data):
     world = data.draw(worlds())

@@ -62,7 +62,7 @@ def found_by(index, rows):
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(planted(), st.integers(1, 6))
 def test_no_disguised_copy_is_missed(case, n):
     prompts, rows, copies = case
@@ -111,7 +111,7 @@ SMALL = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(SMALL, SMALL, st.integers(1, 4))
 def test_overlaps_are_those_of_plain_python(prompts, rows, n):
     found = found_by(index_of(prompts, n), rows)

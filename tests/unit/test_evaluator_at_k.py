@@ -26,7 +26,7 @@ def metrics(lab, use, rows, **settings):
 VERDICTS = st.dictionaries(st.sampled_from("abcd"), st.text("pf", min_size=4, max_size=6), min_size=1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(VERDICTS, st.integers(1, 4))
 def test_pass_at_k_is_the_share_of_subsets_with_a_pass(tmp_path_factory, verdicts, k):
     expected = mean(mean("p" in subset for subset in combinations(letters, k)) for letters in verdicts.values())
@@ -81,7 +81,7 @@ ANSWERS = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ANSWERS, st.integers(1, 4))
 def test_majority_at_k_agrees_with_a_naive_vote(tmp_path_factory, prompts, k):
     verdicts = {name: "".join("p" if answer == "r" else "f" for answer in answers) for name, answers in prompts.items()}

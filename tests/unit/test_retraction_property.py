@@ -32,7 +32,7 @@ from tests.unit.test_audit_trace_property import naive_forward, row_id, worlds, 
 COMPUTE = Compute(workers=1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_retracted_rows_equal_the_naive_walk(data):
     world = data.draw(worlds())

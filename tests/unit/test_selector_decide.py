@@ -60,7 +60,7 @@ DECIDING = [
 ]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @pytest.mark.parametrize(("sql", "arguments"), DECIDING)
 @given(verdicts=VERDICTS, data=st.data())
 def test_select_conserves_rows(tmp_path_factory, sql, arguments, verdicts, data):
@@ -88,7 +88,7 @@ def test_keep_correct_keeps_passes_and_says_why_not_others(lab):
 
 
 @given(VERDICTS, st.integers(1, 3))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_keep_correct_keeps_as_many_as_it_may(tmp_path_factory, verdicts, most):
     expected = {prompt: min(most, letters.count("p")) for prompt, letters in verdicts.items() if "p" in letters}
     if not expected:

@@ -106,7 +106,7 @@ def test_best_against_worst_with_length_control_prefers_short_winners_and_long_l
 MAKING = ["prompts_without_pass", "correct_against_incorrect", "best_against_worst"]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @pytest.mark.parametrize("sql", MAKING)
 @given(verdicts=st.dictionaries(st.sampled_from("abcd"), st.text("pfe", min_size=1, max_size=5), min_size=1))
 def test_made_rows_and_dropped_ones_account_for_every_input(tmp_path_factory, sql, verdicts):

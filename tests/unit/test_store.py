@@ -34,7 +34,7 @@ def digests(directory):
 
 
 @given(cuts=st.lists(st.integers(0, 700), max_size=6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_write_rows_bytes_do_not_depend_on_how_rows_arrive(tmp_path_factory, monkeypatch_module, cuts):
     directory = tmp_path_factory.mktemp("rows")
     edges = [0, *sorted(cuts), 700]
@@ -79,7 +79,7 @@ def test_write_rows_of_a_source_that_fails_ends_its_thread(tmp_path, monkeypatch
 
 
 @given(size=st.integers(1, 400))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_rows_slices_cover_all_rows_in_order(tmp_path_factory, monkeypatch_module, size):
     directory = tmp_path_factory.mktemp("slices")
     artifacts = []

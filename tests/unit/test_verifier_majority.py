@@ -61,7 +61,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(ENTRIES, st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_majority_vote_agrees_with_a_naive_count(tmp_path_factory, entries, agreement):
     found = vote(Lab(tmp_path_factory.mktemp("lab")), entries, agreement=agreement)

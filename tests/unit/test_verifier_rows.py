@@ -153,7 +153,7 @@ def test_verifier_over_an_earlier_verdict_needs_a_name(lab):
     assert (row["verdict"], row["loose_verdict"], row["loose_score"]) == ("fail", "pass", 1.0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.none() | st.text(max_size=4), st.none() | st.text(max_size=4)), min_size=1, max_size=20))
 def test_exact_match_agrees_with_python(tmp_path_factory, pairs):
     lab = Lab(tmp_path_factory.mktemp("lab"))
