@@ -29,6 +29,15 @@ def test_addition_answers_plain_sums_of_any_length(lab):
     assert found == ["46", f"1{'0' * 400}", None, None, None, None]
 
 
+def test_formulas_and_linear_equations_have_exact_answers_and_all_else_none(lab):
+    found = answers(lab, "formula", "12*(3+4)=", "2/3+1/6", "0.1+0.2=", "3x+2=11", "3*y + 2 = 5y - 8", "x/3=2/7", "2(a-1)=2a-2")
+    assert found == ["84", "5/6", "3/10", "3", "5", "6/7", None], "every a solves the last one"
+    others = answers(
+        lab, "formula", "x^2=4", "x+y=3", "2+2=5", "1/0=", "sqrt(2)=", "9**9**9**9=", "how many?", "1/x=2", "x=x+1", None
+    )
+    assert others == [None] * 10
+
+
 @pytest.mark.parametrize("source", ["letter_sort", "addition"])
 def test_solvers_give_what_their_sources_say(lab, source):
     settings = {"letter_sort": {"length": [2, 9]}, "addition": {"digits": [1, 30]}}[source]

@@ -211,6 +211,15 @@ def test_accuracy_held_says_what_it_cannot_compare(made):
     assert found.passed and "cannot be compared: only one of toy/round_01/evaluation and this one has 'accuracy'" in found.message
 
 
+def test_accuracy_held_leaves_settings_under_the_evaluations_name_aside(made):
+    manifest = made / "artifacts/toy/round_01/evaluation/manifest.json"
+    manifest.write_text(
+        manifest.read_text().replace('"kind":"metrics"', '"kind":"settings"').replace('"kind": "metrics"', '"kind": "settings"')
+    )
+    found = checked(made, "toy/round_02/evaluation", "accuracy_held")
+    assert found.passed and "toy/round_01" not in found.message
+
+
 def completions(root, number, words):
     """Lets a made round's samples be these words in turn."""
     path = root / f"artifacts/toy/round_0{number}/generated/part-00000.parquet"

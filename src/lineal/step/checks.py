@@ -201,7 +201,8 @@ def _earlier_artifacts(plan: Plan, step: Step) -> list[Artifact]:
     first = next((one for number in range(step.round) if (one := _in_round(plan, step, number)) is not None), None)
     keys = dict.fromkeys(one.key for one in (before, first) if one is not None)
     places = [(key, plan.project.directory(key)) for key in keys]
-    return [open_artifact(key, place) for key, place in places if (place / MANIFEST).exists()]
+    found = [open_artifact(key, place) for key, place in places if (place / MANIFEST).exists()]
+    return [one for one in found if one.manifest.kind is ArtifactKind.METRICS]
 
 
 def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:

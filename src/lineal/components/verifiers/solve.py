@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pydantic
 
 from lineal.components.base import Columns, Workspace
+from lineal.components.mathematics import solving
 from lineal.components.selectors.query import with_columns
 from lineal.components.sources import addition, letter_sort
 from lineal.components.verifiers.base import AddsColumns, written
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from lineal.data.progress import Progress
 
-SOLVERS: Mapping[str, Callable[[str], str | None]] = {"addition": addition.solved, "letter_sort": letter_sort.solved}
+SOLVERS: Mapping[str, Callable[[str], str | None]] = {
+    "addition": addition.solved, "letter_sort": letter_sort.solved, "formula": solving.solved,
+}  # fmt: skip
 """By the source, what it answers to a prompt; None where the text is no prompt of its kind."""
 
 
@@ -27,7 +30,8 @@ class Solve(AddsColumns):
     """Adds the `answer` that a source gives to each prompt by its rule; a text that is no prompt of its kind gets none.
 
     Attributes:
-        source: whose rule: 'letter_sort', or 'addition' with its most significant digit first.
+        source: whose rule: 'letter_sort'; 'addition' with its most significant digit first; or 'formula', which is no source: a
+            formula without letters (`12*(3+4)=`) or a linear equation of one (`3x+2=11`), answered exactly.
     """
 
     added: ClassVar[Mapping[str, str]] = types_of("answer")
