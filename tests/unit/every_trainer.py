@@ -57,7 +57,7 @@ class Counting:
     def reward(self, generation: Generation) -> list[float | None]:
         return [float(sum(map(ord, rollout.text)) % 7) for rollout in generation.rollouts]
 
-    def learned(self, advantages: Sequence[float]) -> None:
+    def learned(self, advantages: Sequence[float | None]) -> None:
         pass
 
 

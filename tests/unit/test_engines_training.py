@@ -276,6 +276,19 @@ def test_training_without_a_gradient_says_so(init: Path, tmp_path: Path) -> None
     assert not train_sft(init, words(8), replace(SETTINGS, lora=LORA), tmp_path / "learnt").unchanged
 
 
+def test_weights_of_either_sign_are_an_offline_policy_gradient(init: Path, tmp_path: Path) -> None:
+    from lineal.engines.scoring import LikelihoodScorer
+
+    won, lost = [("ab=", "ab"), ("cd=", "cd")], [("ab=", "ba"), ("cd=", "dc")]
+    games = [*(Example(*pair, 1.0) for pair in won), *(Example(*pair, -1.0) for pair in lost)]
+    train_sft(init, games, SETTINGS, tmp_path / "out")
+    before, after = (
+        [one.logprob for one in LikelihoodScorer(place, "cpu").score([*won, *lost])] for place in (init, tmp_path / "out")
+    )
+    assert all(now > was for was, now in zip(before[:2], after[:2], strict=True))
+    assert all(now < was for was, now in zip(before[2:], after[2:], strict=True))
+
+
 def test_examples_too_long_are_an_error_never_cut(init: Path, tmp_path: Path) -> None:
     examples = [*words(6), Example("abcdefghijklm=", "abcdefghijklmnopqr"), Example("abcdefg=", "abcdefghij")]
     with pytest.raises(EngineError, match=r"1 of 8 examples are longer than 32 tokens, the longest 34"):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lineal.components.trainers.rollouts import Rollouts
 from lineal.recipe.compute import Compute
-from tests.unit.lab import Lab, rows_of
-from tests.unit.test_trainers_grpo import ENDS, SHORT, UNANSWERED, inputs_of
+from tests.unit.lab import ROOT, Lab, rows_of
+from tests.unit.test_trainers_grpo import ENDS, SHORT, UNANSWERED, inputs_of, peak
 from tests.unit.tiny_models import tiny_model, weights
 
 
@@ -43,3 +46,54 @@ def test_stopped_grpo_goes_on_with_the_same_weights_and_rollouts(tmp_path: Path,
     assert weights(workspace.directory()) == weights(wanted[""].directory)
     assert lab._publish(workspace, "rollouts", wanted["rollouts"].manifest.kind).digest == wanted["rollouts"].digest
     assert rows_of(wanted["rollouts"])
+
+
+EVERYTHING = {
+    **SHORT, "rewards": {"ends": ENDS, "sure": {"use": "certainty", "scorer": "self", "weight": 0.1}}, "steps": 6,
+    "batch_size": 16, "learning_rate": 1e-2, "probe": {"peak": peak(1)}, "keep_best": {"probe": "peak", "window": 1},
+    "refill": {"attempts": 2},
+}  # fmt: skip
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from lineal.components.trainers.rollouts import Rollouts
+from lineal.data.workspace import Workspace
+from lineal.recipe.compute import Compute
+from lineal.recipe.references import ArtifactKind
+from tests.unit.lab import Lab
+from tests.unit.test_grpo_resumes import EVERYTHING
+from tests.unit.test_trainers_grpo import UNANSWERED, inputs_of
+from tests.unit.tiny_models import weights
+
+lab, killed_at, judged = Lab(Path(sys.argv[1]), Compute(workers=1, save_seconds=0.0)), int(sys.argv[3]), Rollouts.reward
+def reward(self, generation):
+    if generation.optimizer_step == killed_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return judged(self, generation)
+Rollouts.reward = reward
+inputs = inputs_of(lab, Path(sys.argv[2]), UNANSWERED)
+component, partial = lab.parse("grpo", inputs, **EVERYTHING), lab.path / "partial"
+partial.mkdir(exist_ok=True)
+given = {name: (artifact,) for name, artifact in inputs.items()}
+workspace = Workspace(lab.path, "round_01/checkpoint", 1, 0, lab.compute, given, partial)
+component.run(workspace)
+counts, resumed = workspace.counts, workspace.facts.get("resumed_at_step", 0)
+print(weights(workspace.directory()), lab._publish(workspace, "rollouts", ArtifactKind.ROWS).digest, counts, resumed, sep="; ")
+"""
+
+
+@pytest.mark.model
+def test_grpo_that_is_killed_with_kill_9_ends_with_the_same_digests(tmp_path: Path) -> None:
+    checkpoint = tiny_model(tmp_path / "tiny")
+
+    def run(place: str, killed_at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", PROGRAM, tmp_path / place, checkpoint, str(killed_at)]
+        return subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+
+    whole, killed, resumed = run("whole", -1), run("killed", 3), run("killed", -1)
+    assert killed.returncode == -signal.SIGKILL and killed.stdout == ""
+    assert whole.returncode == resumed.returncode == 0, whole.stderr + resumed.stderr
+    *wanted, at = whole.stdout.strip().split("; ")
+    *found, went_on_at = resumed.stdout.strip().split("; ")
+    assert found == wanted and (at, went_on_at) == ("0", "3")
+    assert "'best_step': 1" in wanted[2]

@@ -13,6 +13,7 @@ from lineal.engines.checkpoints import is_adapter
 from lineal.errors import DataError
 from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.terminal import summary
+from lineal.step.checks import checks_of
 from lineal.step.runner import run_step
 from lineal.step.status import State, status_of
 from tests.e2e.toy_project import PARAMS, TOY, make_project, plan_of
@@ -103,7 +104,14 @@ def test_pretraining_on_nothing_is_an_error_as_ever(tmp_path):
 
 ONLINE = """\
   chosen:     {use: select, rows: tasks.train, sql: until, per_round: {limit: 1, step: -1}}
-  checkpoint: {use: grpo, init: previous.checkpoint, prompts: chosen, rewards: {right: exact_match}, samples: 2, steps: 1}
+  checkpoint:
+    use: grpo
+    init: previous.checkpoint
+    prompts: chosen
+    rewards: {right: exact_match}
+    probe: {truth: exact_match}
+    samples: 2
+    steps: 1
 """
 
 
@@ -115,6 +123,7 @@ def test_online_training_without_prompts_has_rollouts_without_rows(tmp_path):
     rollouts = [made(plan, f"toy/round_0{number}/checkpoint.rollouts").manifest for number in (1, 2)]
     assert list(rollouts[0].columns) == list(rollouts[1].columns)
     assert [sum(entry.rows for entry in one.files.values()) for one in rollouts] == [48, 0]
+    assert "truth_verdict" in rollouts[1].columns and "reward_held" in checks_of(plan, plan.step("toy/round_02/checkpoint"))
 
 
 @pytest.mark.model

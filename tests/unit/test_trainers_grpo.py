@@ -14,6 +14,7 @@ import pyarrow as pa
 import pydantic
 import pytest
 
+from lineal.components.trainers.rollouts import Rollouts
 from lineal.components.verifiers.embedded import embedded_verifier
 from lineal.data.progress import Progress
 from lineal.data.store import Artifact, Rows
@@ -467,7 +468,12 @@ def test_vllm_that_is_not_here_is_an_error_before_the_model_is_loaded(tmp_path: 
 
 
 def test_vllm_settings_reach_trl_by_its_names() -> None:
-    from lineal.engines.online_training import Vllm
+    from lineal.engines.online_training import Vllm, require_vllm
+
+    with pytest.raises(
+        EngineError, match="grpo_vllm: colocate: vLLM says how likely its own samples are and not those of beside"
+    ):
+        require_vllm(Vllm("colocate", ""), {0: ["a"]})
 
     common = {"use_vllm": True, "generation_kwargs": {"stop_token_ids": [2, 5]}}
     assert Vllm("colocate", "http://here:1").arguments([2, 5]) == {"vllm_mode": "colocate", **common}
@@ -506,10 +512,191 @@ def test_prompts_that_cannot_be_sampled_are_refused(lab: Lab) -> None:
             lab.run("grpo", "round_01/checkpoint", {"prompts": prompts, "init": prompts}, **SHORT)
 
 
+PROBED = {"rewards": {"ends": ENDS}, "probe": {"truth": "exact_match"}}
+
+
+def peak(step: int) -> dict[str, Any]:
+    """Is best at an optimizer step."""
+    return {"use": "rule", "formula": f"-abs(optimizer_step - {step})"}
+
+
+@pytest.mark.model
+def test_probe_judges_rollouts_and_changes_nothing(lab: Lab, checkpoint: Path) -> None:
+    prompts = [{**row, "answer": row["answer"] if index % 2 else ""} for index, row in enumerate(PROMPTS)]
+    inputs = inputs_of(lab, checkpoint, prompts)
+    probes = {"truth": {"use": "exact_match", "extract": "(.)"}, "likely": {"use": "likelihood", "scorer": "self"}}
+    plain = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "rewards": {"ends": ENDS}})
+    trained, told = weights(plain[""].directory), [
+        [row[name] for name in ("completion", "verdict", "score", "detail", "advantage")] for row in rows_of(plain["rollouts"])
+    ]  # fmt: skip
+    probed = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "rewards": {"ends": ENDS}, "probe": probes})
+    rows = rows_of(probed["rollouts"])
+    assert weights(probed[""].directory) == trained
+    assert [[row[name] for name in ("completion", "verdict", "score", "detail", "advantage")] for row in rows] == told
+    assert any(row["truth_verdict"] != row["verdict"] for row in rows) and all(row["likely_score"] < 0 for row in rows)
+
+
+def test_probe_is_identity_and_an_input_like_a_reward(lab: Lab) -> None:
+    probe = {"truth": "exact_match", "rm": {"use": "reward", "scorer": "start.reward_model"}}
+    component = lab.parse(
+        "grpo", {"prompts": (), "init": ()}, **{**SHORT, "rewards": {"agreed": "majority_vote"}, "probe": probe}
+    )
+    assert component.needs()["prompts"] == ("prompt_id", "prompt", "answer")
+    assert list(component.references()) == ["prompts", "init", "probe.rm.scorer"]
+    assert component.probed() == {"rollouts": ("truth_score", "rm_score")}
+    assert (
+        component.identity()["probe"]["truth"]["use"] == "exact_match" and "weight" not in component.identity()["probe"]["truth"]
+    )
+    columns = component.outputs({"prompts": ("prompt_id", "prompt", "answer")})["rollouts"].columns
+    assert {"truth_verdict", "rm_score", "agreed_votes"} <= {*columns}
+    plain = lab.parse("grpo", {"prompts": (), "init": ()}, **SHORT).identity()
+    assert "probe" not in plain and "keep_best" not in plain
+
+
+@pytest.mark.model
+def test_training_shows_reward_and_probe_of_every_optimizer_step(lab: Lab, checkpoint: Path) -> None:
+    settings = {**SHORT, **PROBED, "steps": 6, "updates_per_generation": 2, "batch_size": 16}
+    component = lab.parse("grpo", {"prompts": (), "init": ()}, **settings)
+    inputs = {name: (artifact,) for name, artifact in inputs_of(lab, checkpoint, UNANSWERED).items()}
+    workspace = lab._workspace("round_01/checkpoint", inputs, 1)
+    component.run(workspace)
+    rows = pa.concat_tables([pa.parquet.read_table(path) for path in sorted(workspace.directory("rollouts").glob("*.parquet"))])
+    wanted = [mean(row["score"] for row in rows.to_pylist() if row["optimizer_step"] == step) for step in (0, 0, 2, 2, 4, 4)]
+    curve = workspace.facts["curve"]
+    assert curve["score"] == pytest.approx(wanted, rel=1e-5) and len(curve["truth_score"]) == len(curve["loss"]) == 6
+    assert "ends_score" not in curve
+
+
+@pytest.mark.model
+def test_best_step_is_kept_and_ends_the_training(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    falling = {
+        **SHORT,
+        "rewards": {"ends": ENDS},
+        "probe": {"peak": peak(5)},
+        "learning_rate": 1e-2,
+        "steps": 24,
+        "schedule": "constant",
+        "warmup": 0.0,
+    }
+    best = {"probe": "peak", "window": 2, "patience": 4}
+    kept = lab.run("grpo", "round_01/checkpoint", inputs, **{**falling, "keep_best": best})
+    rows, counts, found = rows_of(kept["rollouts"]), lab.counts, weights(kept[""].directory)
+    by_step = [mean(row["peak_score"] for row in rows if row["optimizer_step"] == step) for step in range(len(rows) // 32)]
+    figures = [(by_step[step - 1] + by_step[step]) / 2 for step in range(1, len(by_step))]
+    top = 1 + figures.index(max(figures))
+    assert counts["best_step"] == top and counts["steps"] == len(by_step) == top + best["patience"] + 1 < 24
+    assert counts["out"] == counts["expected"] == 32 * len(by_step)
+    alone = lab.run("grpo", "round_01/checkpoint", inputs, **{**falling, "steps": top})
+    assert weights(alone[""].directory) == found
+
+
+@pytest.mark.model
+def test_checkpoint_that_no_step_improves_is_kept_as_it_was(
+    lab: Lab, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**SHORT, "rewards": {"ends": ENDS}, "probe": {"same": {"use": "rule", "formula": "1"}}, "learning_rate": 1e-2}
+    best = {"probe": "same", "window": 1}
+    made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab, checkpoint, UNANSWERED), **settings, keep_best=best)
+    assert weights(made[""].directory) == weights(checkpoint) and lab.counts["best_step"] == lab.counts["taught"] == 0
+    assert lab.counts["steps"] == 3
+    assert "no step was better than the checkpoint" in capsys.readouterr().err
+
+
+REFILLED = {"rewards": {"ends": ENDS}, "refill": {"attempts": 3}, "batch_size": 16, "steps": 4, "learning_rate": 1e-2}
+
+
+@pytest.mark.model
+def test_groups_that_teach_nothing_are_replaced_and_stay_as_rows(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint, UNANSWERED)
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, **REFILLED})["rollouts"])
+    turns = [(row["prompt_id"], row["sample_index"] // 4) for row in rows[::4]]
+    assert len(turns) == len(set(turns)) == len(rows) // 4 and [number for _, number in turns] == sorted(
+        number for _, number in turns
+    )
+    assert {row["optimizer_step"] for row in rows} == {0, 1, 2, 3}
+    taken, unfilled = dict.fromkeys(range(4), 0), 0
+    for (prompt, turn), group in groups(rows).items():
+        passed = sum(row["verdict"] == "pass" for row in group)
+        assert len({row["replaced"] for row in group}) == 1
+        if group[0]["replaced"]:
+            assert passed in (0, 4) and {row["advantage"] for row in group} == {None}, (prompt, turn)
+            continue
+        taken[group[0]["optimizer_step"]] += 1
+        unfilled += 4 * (passed in (0, 4))
+        wanted = [(row["score"] - passed / 8) / (stdev(each["score"] for each in group) + 1e-4) for row in group]
+        assert [row["advantage"] for row in group] == pytest.approx(wanted, abs=1e-3)
+    assert set(taken.values()) == {4}
+    replaced = sum(row["replaced"] for row in rows)
+    assert replaced > 16 and unfilled < 64
+    assert {name: lab.counts[name] for name in ("out", "expected", "replaced", "unfilled")} == {
+        "out": len(rows), "expected": len(rows), "replaced": replaced, "unfilled": unfilled
+    }  # fmt: skip
+
+
+@pytest.mark.model
+def test_refill_without_a_group_to_replace_changes_no_byte(lab: Lab, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, settings = inputs_of(lab, checkpoint, UNANSWERED), {**SHORT, "rewards": {"ends": ENDS}}
+    plain = lab.run("grpo", "round_01/checkpoint", inputs, **settings)
+    trained, drawn = weights(plain[""].directory), [row["completion"] for row in rows_of(plain["rollouts"])]
+    monkeypatch.setattr(Rollouts, "fits", lambda self: [True] * 8)
+    filled = lab.run("grpo", "round_01/checkpoint", inputs, **settings, refill={})
+    assert weights(filled[""].directory) == trained
+    assert [row["completion"] for row in rows_of(filled["rollouts"])] == drawn and lab.counts["replaced"] == 0
+
+
+@pytest.mark.model
+def test_completion_from_outside_joins_its_prompts_groups_and_is_learned(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint)
+    shown = [{"prompt_id": f"p{at}", "sample_id": f"o{at}{of}", "completion": "ba"[of]} for at in (1, 2) for of in (0, 1)]
+    given = {**inputs, "beside": lab.put("round_01/shown", shown)}
+    settings = {**SHORT, "rewards": {"is_a": {"use": "rule", "formula": "completion = 'a'"}}, "steps": 8, "batch_size": 24}
+    settings |= {"learning_rate": 1e-2, "token_ids": True}
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", given, **settings)["rollouts"])
+    joined = [row for row in rows if row["outside"]]
+    assert {row["prompt_id"] for row in joined} == {"p1", "p2"}
+    for row in joined:
+        turn, place = divmod(row["sample_index"], 4)
+        name = f"o{row['prompt_id'][1]}{turn % 2}"
+        assert place == 3 and row["parents"] == [row["prompt_id"], name] and row["completion"] == "ba"[turn % 2]
+        assert (row["finish_reason"], row["tokens"], len(row["token_ids"])) == ("stop", 2, 2)
+        assert row["verdict"] == ("pass" if row["completion"] == "a" else "fail")
+    assert max(row["advantage"] for row in joined) > 1
+    assert all(row["outside"] or len(row["parents"]) == 1 for row in rows)
+
+
+@pytest.mark.model
+def test_completion_from_outside_that_does_not_fit_is_an_error(lab: Lab, checkpoint: Path) -> None:
+    inputs = inputs_of(lab, checkpoint)
+    for rows, error, message in (
+        ([{"prompt_id": "p1", "completion": None}], DataError, "1 rows of beside have no completion"),
+        (
+            [{"prompt_id": "q", "completion": "a"}],
+            DataError,
+            "1 rows of beside have a prompt_id that none of the prompts has, the first",
+        ),
+        ([{"prompt_id": "p1", "completion": "abcd"}], EngineError, "has 5 tokens, expected at most max_tokens \\(3\\)"),
+    ):
+        table = pa.Table.from_pylist(rows, pa.schema([("prompt_id", pa.string()), ("completion", pa.string())]))
+        with pytest.raises(error, match=message):
+            lab.run("grpo", "round_01/checkpoint", {**inputs, "beside": lab.put("round_01/shown", table)}, **SHORT)
+
+
 MISTAKES = [
+    ({"rewards": {"v": {"use": "consensus"}}, "refill": {}}, "refill: no reward gives verdicts"),
+    ({"refill": {"above": 0.5, "below": 0.5}}, "above \\(0.5\\) must be less than below"),
+    ({"refill": {"attempts": 1}}, "greater than or equal to 2"),
+    ({"probe": {"right": "exact_match"}}, "probe.right: a reward has this name"),
+    ({"probe": {"truth": "exact_mach"}}, "probe.truth: unknown component 'exact_mach'. Did you mean 'exact_match'"),
+    ({"probe": {"truth": {"use": "exact_match", "weight": 1.0}}}, "probe.truth.weight\n *unknown key 'weight'"),
+    ({"keep_best": {"probe": "truth"}}, "keep_best.probe: 'truth' is no probe. There is none: declare one under probe"),
+    (
+        {"probe": {"truth": "exact_match"}, "keep_best": {"probe": "truht"}},
+        "keep_best.probe: 'truht' is no probe. Did you mean 'truth'",
+    ),
     ({"samples": 5}, "batch_size .* is 32, but must be a multiple of samples \\(5\\)"),
     ({"samples": 1}, "greater than or equal to 2"),
-    ({"rewards": {}}, "at least 1 item"),
+    ({"rewards": {}}, "exactly one of rewards"),
     ({"rewards": {"right": "exact_mach"}}, "rewards.right: unknown component 'exact_mach'. Did you mean 'exact_match'"),
     ({"rewards": {"vote": "blend"}}, "rewards.vote: 'blend' does not judge inside another component. Take one that judges"),
     ({"rewards": {"rm": "reward"}}, "rewards.rm.scorer\n *is missing"),

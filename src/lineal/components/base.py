@@ -197,6 +197,10 @@ class Component(Strict):
         """The settings that decide the bytes; inputs enter by their digests instead."""
         return self.model_dump(mode="json", exclude=_excluded(self))
 
+    def probed(self) -> dict[str, Columns]:
+        """By output, columns of scores that stand beside `score` in its rows by `optimizer_step`, and rewarded nothing."""
+        return {}
+
     def files(self) -> dict[str, Path]:
         """Project files that the component reads, by the name that the manifest gives them."""
         return {name: path for component in self.embedded().values() for name, path in component.files().items()}

@@ -56,6 +56,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "tokens": ("int64", "tokens of the completion, the end token included"),
     "logprob": ("double", "sum of the completion's token log-probabilities at temperature 1"),
     "temperature": ("double", "sampling temperature"),
+    "outside": ("bool", "whether a rollout joined its group from outside and was not drawn by the model in training"),
+    "replaced": ("bool", "whether another group took this rollout's place in its training, since its own teaches nothing"),
     "hinted": ("bool", "whether a hint stood in the prompt when it was sampled"),
     "round": ("int64", "the round that made the row"),
     "sample_index": ("int64", "which of the prompt's samples this is"),

@@ -102,6 +102,13 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def rows_in_shard(path: Path) -> int:
+    """How many rows a shard has."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
 def read_shards(paths: Iterable[Path]) -> Iterator[pa.Table]:
     """The shards' rows, one after another."""
     import pyarrow.parquet as pq

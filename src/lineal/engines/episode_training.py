@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from lineal.engines.checkpoints import quiet
 from lineal.engines.grpo_trainer import grpo_arguments, judged_trainer
 from lineal.engines.live_policy import LivePolicy
-from lineal.engines.online_training import lend, require_one_process, turns_of_prompts, without_lost_generations
+from lineal.engines.online_training import lend, require_one_process, without_lost_generations
 from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.rollouts import EpisodeJudge
 from lineal.engines.runs import Run, nothing, runs_of, tensors_of
 from lineal.engines.tokens import load_tokenizer
 from lineal.engines.training import run_training
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.turns import turns_of_prompts
 
 if TYPE_CHECKING:
     import torch

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.engines.best_step import BestStep
 from lineal.engines.checkpoints import quiet
+from lineal.engines.hooked_trainer import Hooks, hooked_trainer
 from lineal.engines.optimizer_steps import with_own_steps
+from lineal.engines.refill import Refill
 from lineal.engines.rollouts import EpisodeJudge, Generation, Rollout, RolloutJudge
-from lineal.engines.tokens import Lead, decode_completions
+from lineal.engines.tokens import decode_completions
 from lineal.engines.trainer_run import trainer_arguments
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.turns import Turns
 
 if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
-
-
-@dataclass(frozen=True)
-class Visit:
-    """A prompt's turn to be sampled.
-
-    Attributes:
-        prompt: its place among the prompts.
-        number: how many turns it had before.
-        text: the prompt.
-        ids: its token ids.
-        lead: how completions stand behind it.
-    """
-
-    prompt: int
-    number: int
-    text: str
-    ids: list[int]
-    lead: Lead = None
 
 
 NOT_OF_GRPO = ("max_length",)
@@ -45,46 +29,62 @@ NOT_OF_GRPO = ("max_length",)
 def grpo_trainer(
     model: Any,
     tokenizer: Any,
-    visits: Sequence[Visit],
+    turns: Turns,
     total: int,
     judge: RolloutJudge,
     settings: TrainingSettings,
     arguments: Mapping[str, Any],
     scratch: Path,
     execution: Execution = ALONE,
+    hooks: Hooks | None = None,
 ) -> Any:
     """A GRPO trainer whose only reward is the judge's.
 
     Args:
         model: the model to train.
         tokenizer: its tokenizer.
-        visits: the prompts in the order in which they are sampled.
-        total: how many rollouts the whole training samples.
+        turns: the prompts in the order in which they are sampled.
+        total: how many rollouts the whole training learns from.
         judge: rewards the samples of each generation, and then gets their advantages.
         settings: hyperparameters of any training.
         arguments: GRPO's own, by TRL's names.
         scratch: the output directory.
         execution: what does not decide the bytes.
+        hooks: what takes part beside the judge.
     """
     from datasets import Dataset
     from trl.trainer.grpo_config import GRPOConfig
 
-    def reward(completion_ids: list[list[int]], visit: list[int], trainer_state: Any, **_: Any) -> list[float | None]:
-        texts = decode_completions(tokenizer, completion_ids, [visits[place].lead for place in visit])
+    hooks, samples = hooks or Hooks(), int(arguments["num_generations"])
+
+    def judged(places: list[int], completion_ids: list[list[int]]) -> list[float | None]:
+        visits = [turns[place] for place in places]
+        texts = decode_completions(tokenizer, completion_ids, [visit.lead for visit in visits])
+        ends = ["stop" if ids[-1] in trainer.eos_token_ids else "length" for ids in completion_ids]
+        last = [place % samples == samples - 1 for place in range(len(places))]
         rollouts = tuple(
-            Rollout(of.prompt, of.number, text, len(ids), "stop" if ids[-1] in trainer.eos_token_ids else "length", list(ids))
-            for of, text, ids in zip((visits[place] for place in visit), texts, completion_ids, strict=True)
+            Rollout(of.prompt, of.number, text, len(ids), end, list(ids), hooks.joined(of) if is_last else None)
+            for of, text, ids, end, is_last in zip(visits, texts, completion_ids, ends, last, strict=True)
         )
-        return judge.reward(Generation(trainer_state.global_step, total, rollouts))
+        return judge.reward(Generation(trainer.state.global_step, total, rollouts))
+
+    filling = None if hooks.refill is None else Refill(hooks.refill, turns, judged)
+
+    def reward(completion_ids: list[list[int]], visit: list[int], **_: Any) -> list[float | None]:
+        return judged(visit, completion_ids) if filling is None or filling.batch is None else filling.batch.rewards
 
     common = grpo_arguments(settings, scratch, execution)
-    trainer = with_own_steps(judged_trainer({visit.text: visit.ids for visit in visits}, judge), settings)(
+    keeper = None if hooks.best is None else BestStep(hooks.best)
+    groups = [turns[place] for place in range(total // samples)]
+    trainer = with_own_steps(hooked_trainer(judged_trainer({}, judge), judge, turns, keeper, filling, hooks), settings)(
         model=model,
         reward_funcs=[reward],
         args=GRPOConfig(**common, **arguments),
-        train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in visits], "visit": list(range(len(visits)))}),
+        train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in groups], "visit": list(range(len(groups)))}),
         processing_class=tokenizer,
     )
+    if keeper is not None:
+        trainer.add_callback(keeper.callback(trainer))
     return trainer
 
 
@@ -106,10 +106,19 @@ def judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge | Episo
             return [encoded[prompt] for prompt in asked], None, {}
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-            with quiet(), _plain_generation(self.accelerator.unwrap_model(self.model)):
+            with self.drawing():
                 scored: dict[str, Any] = super()._generate_and_score_completions(inputs)
-            judge.learned(scored["advantages"].tolist())
+            self._hand_over(scored["advantages"].tolist())
             return scored
+
+        @contextmanager
+        def drawing(self) -> Iterator[None]:
+            """Draws as the step says, and says nothing."""
+            with quiet(), _plain_generation(self.accelerator.unwrap_model(self.model)):
+                yield
+
+        def _hand_over(self, advantages: list[float]) -> None:
+            judge.learned(advantages)
 
         def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **settings: Any) -> Any:
             loss = super().compute_loss(model, inputs, *arguments, **settings)

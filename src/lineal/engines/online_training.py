@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.data.conversations import Prompt, short, shown_prompt
 from lineal.engines.checkpoints import positions_of, quiet, vocabulary_of
-from lineal.engines.grpo_trainer import Visit, grpo_trainer
-from lineal.engines.tokens import encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
+from lineal.engines.grpo_trainer import grpo_trainer
+from lineal.engines.hooked_trainer import Hooks
+from lineal.engines.tokens import Answer, encode_pairs, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
 from lineal.engines.training import run_training
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.turns import Turns, Visit
 from lineal.engines.vocabulary import ids_without_token
 from lineal.errors import EngineError
 
@@ -104,6 +104,9 @@ class Vllm:
         return {"use_vllm": True, "vllm_mode": self.mode, **server, **own}
 
 
+NO_HOOKS = Hooks()
+
+
 def train_grpo(
     init: Checkpoint,
     prompts: Sequence[Prompt],
@@ -114,7 +117,8 @@ def train_grpo(
     progress: Progress | None = None,
     vllm: Vllm | None = None,
     execution: Execution = ALONE,
-    policy: LivePolicy | None = None,
+    hooks: Hooks = NO_HOOKS,
+    beside: Mapping[int, Sequence[Answer]] | None = None,
 ) -> TrainingReport:
     """Train `init` on what it samples itself and write the new checkpoint to `output`.
 
@@ -131,13 +135,15 @@ def train_grpo(
         progress: called after each optimizer step.
         vllm: samples with vLLM.
         execution: how the training runs; it saves only where every step has a generation of its own.
-        policy: gets the model in training, for a judge that asks it.
+        hooks: what takes part beside the judge.
+        beside: by a prompt's place, completions from outside; one joins each of its groups, in the place of the last sample.
 
     Raises:
-        EngineError: a prompt is too long or has unknown characters, `init` does not fit the settings, or vLLM does not run.
+        EngineError: a prompt or a completion from outside is too long or has unknown characters, `init` does not fit the
+            settings, or vLLM does not run.
     """
     if vllm is not None:
-        require_vllm(vllm)
+        require_vllm(vllm, beside)
     tokenizer = load_tokenizer(init.directory)
     stops = stop_ids(tokenizer, [], any(is_chat(prompt, settings.chat) for prompt in prompts))
     arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments(stops) if vllm else {})
@@ -147,22 +153,56 @@ def train_grpo(
         settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
 
     def prepare(model: Any, scratch: Path) -> Any:
-        ids = encode_prompts(tokenizer, prompts, settings.chat)
-        _refuse_long(prompts, ids, grpo.max_tokens, positions_of(model.config))
-        with quiet(), _explained(vllm):
-            turns = turns_of_prompts(len(prompts), generations * at_once // grpo.samples, settings.seed)
-            leads = leads_of(tokenizer, prompts, ids, settings.chat)
-            visits = [Visit(place, number, shown_prompt(prompts[place]), ids[place], leads[place]) for place, number in turns]
-            total = generations * at_once
-            never = ids_without_token(tokenizer, vocabulary_of(model.config))
-            how = arguments | _generating(arguments, never, vllm)
-            with _stopping_at(model, stops):
-                trainer = grpo_trainer(model, tokenizer, visits, total, judge, settings, how, scratch, execution)
+        turns = _turns(tokenizer, prompts, settings, grpo.max_tokens, positions_of(model.config))
+        taking_part = replace(hooks, outside=_outside(tokenizer, prompts, beside, settings, grpo.max_tokens))
+        total, never = generations * at_once, ids_without_token(tokenizer, vocabulary_of(model.config))
+        how = arguments | _generating(arguments, never, vllm)
+        with quiet(), _explained(vllm), _stopping_at(model, stops):
+            trainer = grpo_trainer(model, tokenizer, turns, total, judge, settings, how, scratch, execution, taking_part)
         require_one_process(trainer.accelerator.num_processes)
-        lend(policy, model, tokenizer, settings)
+        lend(hooks.policy, model, tokenizer, settings)
         return trainer
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
+
+
+def _turns(
+    tokenizer: Any, prompts: Sequence[Prompt], settings: TrainingSettings, max_tokens: int, positions: int | None
+) -> Turns:
+    """The order in which prompts are sampled, with their token ids.
+
+    Raises:
+        EngineError: one is too long, or has unknown characters.
+    """
+    ids = encode_prompts(tokenizer, prompts, settings.chat)
+    _refuse_long(prompts, ids, max_tokens, positions)
+    leads = leads_of(tokenizer, prompts, ids, settings.chat)
+    return Turns(len(prompts), settings.seed, lambda at, number: Visit(at, number, shown_prompt(prompts[at]), ids[at], leads[at]))
+
+
+def _outside(
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    beside: Mapping[int, Sequence[Answer]] | None,
+    settings: TrainingSettings,
+    most: int,
+) -> dict[int, list[list[int]]]:
+    """The token ids of completions from outside.
+
+    Raises:
+        EngineError: one is longer than what the model may sample.
+    """
+    found: dict[int, list[list[int]]] = {}
+    for place, answers in (beside or {}).items():
+        pairs = encode_pairs(tokenizer, [(prompts[place], answer) for answer in answers], settings.chat)
+        found[place] = [ids for _, ids in pairs]
+        longest = max(map(len, found[place]))
+        if longest > most:
+            raise EngineError(
+                f"grpo: a completion beside the samples of prompt {short(prompts[place])} has {longest} tokens, expected at most "
+                f"max_tokens ({most}). Raise max_tokens, or drop such rows before."
+            )
+    return found
 
 
 def lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings) -> None:
@@ -177,19 +217,7 @@ def without_lost_generations(execution: Execution, grpo: GrpoSettings) -> Execut
     return replace(execution, saves=None) if shared else execution
 
 
-def turns_of_prompts(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:
-    """The first `count` turns: each a prompt's place, and how many turns it had before."""
-
-    def turns() -> Iterator[tuple[int, int]]:
-        draw, number = random.Random(seed), 0  # noqa: S311 - reproducible on purpose
-        while True:
-            yield from ((place, number) for place in sorted(range(prompts), key=lambda _: draw.random()))
-            number += 1
-
-    return list(islice(turns(), count))
-
-
-def require_vllm(vllm: Vllm) -> None:
+def require_vllm(vllm: Vllm, beside: Mapping[int, Sequence[Answer]] | None = None) -> None:
     """Checks that vLLM can sample for a training in this process.
 
     Raises:
@@ -198,6 +226,9 @@ def require_vllm(vllm: Vllm) -> None:
     import torch
 
     setting = f"compute.grpo_vllm: {vllm.mode}"
+    if beside:
+        fix = "Leave grpo_vllm out to sample with transformers"
+        raise EngineError(f"{setting}: vLLM says how likely its own samples are and not those of beside. {fix}")
     if find_spec("vllm") is None:
         fix = "Install one that TRL knows (pip install 'trl[vllm]') into the interpreter that trains, or leave grpo_vllm out"
         raise EngineError(f"{setting} needs the package vllm, which is not installed here. {fix}")

@@ -23,6 +23,7 @@ class Rollout:
         tokens: tokens drawn, eos included.
         finish_reason: 'stop' after an eos token, 'length' at the limit.
         token_ids: of the drawn tokens; None where there are none.
+        outside: which of its prompt's completions from outside it is; None: the model in training drew it.
     """
 
     prompt: int
@@ -31,6 +32,7 @@ class Rollout:
     tokens: int
     finish_reason: str
     token_ids: list[int] | None = None
+    outside: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class RolloutJudge(Protocol):
         """One reward per rollout, in order; None where it cannot be told, and then the rollout teaches nothing."""
         ...
 
-    def learned(self, advantages: Sequence[float]) -> None:
-        """Takes the advantages that the last generation's rewards became, in order."""
+    def learned(self, advantages: Sequence[float | None]) -> None:
+        """Takes the advantages that the last generation's rewards became, in order; None: others took its place."""
         ...
 
 

@@ -137,7 +137,8 @@ class TrainingReport:
         figures: what else the trainer said of its last step, such as the share of pairs that it ranks rightly.
         resumed_at: the step after which this process continued from a killed one's checkpoint; 0 where there was none.
         curve: by 'loss', 'grad_norm', 'learning_rate' and 'tokens', the values of each step.
-        unchanged: whether the weights are still those of the beginning, since every gradient was 0.
+        unchanged: whether the weights are still those of the beginning: every gradient was 0, or no step was better.
+        kept_step: the optimizer steps that the weights were trained, where not those of the last step were kept.
     """
 
     steps: int
@@ -150,6 +151,7 @@ class TrainingReport:
     resumed_at: int = 0
     curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     unchanged: bool = False
+    kept_step: int | None = None
 
 
 def initialise(shape: ModelShape, seed: int, output: Path) -> None:
@@ -251,8 +253,9 @@ def run_training(
             trainer = prepare(model, scratch)
             logs, resumed_at = run_trainer(trainer, progress, execution)
         _write(model, trainer.accelerator, trainer.model_wrapped, init, settings.lora is not None, output)
-    same = trainer.accelerator.is_main_process and unchanged(init, output, logs)
-    return replace(_report(logs, examples, resumed_at), unchanged=same)
+    kept = getattr(trainer, "kept_step", None)
+    same = trainer.accelerator.is_main_process and unchanged(init, output, logs[:kept])
+    return replace(_report(logs, examples, resumed_at), unchanged=same, kept_step=kept)
 
 
 def _report(logs: Sequence[Mapping[str, float]], examples: int, resumed_at: int) -> TrainingReport:

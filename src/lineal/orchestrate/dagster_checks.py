@@ -9,7 +9,8 @@ import dagster as dg
 from lineal.data.store import open_artifact
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.plan import Plan, Step
-from lineal.step.checks import BLOCKING, SERIOUS, WARNING, CheckResult, checks_of, retraction_check, run_checks
+from lineal.step.check_result import BLOCKING, CheckResult
+from lineal.step.checks import SERIOUS, WARNING, checks_of, retraction_check, run_checks
 from lineal.step.waiting import ARRIVED
 
 

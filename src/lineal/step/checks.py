@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from lineal.components.base import Role
 from lineal.components.evaluators.reading import compare, read_evaluation
@@ -16,22 +14,18 @@ from lineal.errors import CheckFailure
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
+from lineal.step.check_result import CheckResult
 from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
 from lineal.step.judges import mixtures
 from lineal.step.retraction import CHECK
+from lineal.step.rewards import reward_held
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 from lineal.step.waiting import ARRIVED
 
-BLOCKING = {
-    "rows_conserved": "every input row is in the output, kept, or dropped with a reason",
-    "not_empty": "there is at least one row, or none came in, or the selector says what that means",
-    "verifier_errors": "the share of verifier errors is under the limit",
-    ARRIVED: "the file that the step waits for is here",
-    "no_test_prompt_in_training": "no prompt of an evaluation set, and no 13 of its words in a row, is in rows to train on",
-}
 WARNING = {
     "accuracy_held": "the evaluation's headline is not worse than the previous or the first round's by more than noise",
     "diversity_held": "distinct completions per sample are not down by over a quarter, and noise, on the previous or first round",
+    "reward_held": "no probe falls over an online training while the reward does not, by Mann and Kendall's test at the 1% level",
     "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
 }
 SERIOUS = {
@@ -42,21 +36,6 @@ DIVERSITY_FALL = 0.25
 MOST_SHOWN = 5
 """Contaminated rows that a check's message names."""
 MOST_LETTERS = 120
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One check's outcome on one artifact."""
-
-    name: str
-    passed: bool
-    message: str
-    values: Mapping[str, Any]
-
-    @property
-    def blocking(self) -> bool:
-        """Whether a failure stops what comes after."""
-        return self.name in BLOCKING
 
 
 def checks_of(plan: Plan, step: Step) -> list[str]:
@@ -78,6 +57,8 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
         names.append("accuracy_held")
     if role is Role.GENERATOR and "completion" in step.outputs[""].columns and _predecessor(plan, step) is not None:
         names.append("diversity_held")
+    if any(step.component.probed().values()):
+        names.append("reward_held")
     if step.outputs[""].kind is ArtifactKind.MODEL and plan.project.retractions.declared:
         names.append(CHECK)
     return names
@@ -94,6 +75,7 @@ def run_checks(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> lis
         "accuracy_held": _accuracy_held,
         "diversity_held": _diversity_held,
         "one_judge": _one_judge,
+        "reward_held": lambda plan, step, _: reward_held(step, artifacts),
         CHECK: _no_retracted_rows,
     }
     return [runners[name](plan, step, artifacts[MAIN]) for name in checks_of(plan, step)]

@@ -181,8 +181,11 @@ class Trainer(Component):
             write_curve(report.curve, step.progress_file)
         if report.resumed_at:
             step.facts["resumed_at_step"] = report.resumed_at
+        if report.kept_step is not None:
+            step.counts |= {"best_step": report.kept_step, "steps": report.steps}
         if report.unchanged:
-            say(f"warning: {step.step}: every gradient was 0: the rows taught nothing", step.progress_file)
+            why = "no step was better than the checkpoint" if report.kept_step == 0 else "every gradient was 0"
+            say(f"warning: {step.step}: {why}: the rows taught nothing", step.progress_file)
             step.counts[TAUGHT] = 0
 
 

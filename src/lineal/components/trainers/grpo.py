@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from math import isfinite, prod
+from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -18,31 +18,40 @@ from lineal.components.generators.temperatures import TopK, TopP, Warm
 from lineal.components.playing.rows import EPISODES
 from lineal.components.trainers.base import LearningRate, Trainer
 from lineal.components.trainers.episodes import EnvironmentSetting, Rewarding, TrainingEpisodes, imagine
+from lineal.components.trainers.judges import PROBE, REWARDS, KeepBest, Refill, judges_of
 from lineal.components.trainers.lora import Lora
+from lineal.components.trainers.outside import BESIDE, OUTSIDE, Outside
 from lineal.components.trainers.preference import Factor, checkpoint_in
-from lineal.components.trainers.rollouts import ROLLOUT_COLUMNS, ROLLOUTS, Reward, Rollouts, no_rollouts, rollout_columns
+from lineal.components.trainers.rollouts import (
+    REPLACED,
+    ROLLOUT_COLUMNS,
+    ROLLOUTS,
+    Reward,
+    Rollouts,
+    no_rollouts,
+    rollout_columns,
+)
 from lineal.components.verifiers.base import AddsColumns
 from lineal.components.verifiers.embedded import (
     columns_read,
-    embedded_verifier,
     identity_of,
     live_fields,
     ready,
-    require_that_it_writes,
 )
 from lineal.data.conversations import Prompt, prompts_of, require_answerable
 from lineal.data.ids import digest_of
-from lineal.errors import DataError, EngineError
+from lineal.errors import DataError, EngineError, did_you_mean
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import SELF, Accepts, ArtifactKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lineal.engines.best_step import BestSettings
     from lineal.engines.online_training import GrpoSettings, Vllm
+    from lineal.engines.refill import RefillSettings
 
 Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
-REWARDS = "rewards"
 OF_SEQUENCES: tuple[Loss, ...] = ("grpo", "sapo", "luspo")
 """Losses that take a completion's ratio as a whole; in the others it would count once for every token."""
 
@@ -64,6 +73,11 @@ class Grpo(Trainer):
             `max_tokens` is a turn's.
         batch_size: completions per forward pass; together with `gradient_accumulation` and `updates_per_generation` it says
             how many are sampled at once, which decides every draw.
+        probe: as `rewards`, verifiers that judge the rollouts and reward nothing: the truth beside a vote, say.
+        keep_best: the checkpoint is that of the best optimizer step by a probe, see `KeepBest`; without it the last one's.
+        beside: completions from outside, such as an expert's or hinted ones, by `prompt_id`: one joins each group of its prompt
+            in the place of the last sample, and is judged and learned like the others.
+        refill: groups that teach nothing are replaced by groups of the next prompts, see `Refill`.
         samples: completions per prompt, the group.
         temperature, top_p, top_k: how they are drawn.
         max_tokens: the longest completion; a longer one is cut, and fails.
@@ -86,6 +100,10 @@ class Grpo(Trainer):
     init: ModelRef
     rewards: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
     environment: EnvironmentSetting = None
+    probe: Annotated[dict[str, str | dict[str, Any]], Field(exclude_if=lambda value: not value)] = {}
+    keep_best: Annotated[KeepBest | None, Field(exclude_if=lambda value: value is None)] = None
+    beside: Annotated[RowsRef | None, Field(exclude_if=lambda value: value is None)] = None
+    refill: Annotated[Refill | None, Field(exclude_if=lambda value: value is None)] = None
     samples: Annotated[int, Ge(2)] = 8
     temperature: Warm = 1.0
     top_p: TopP = 1.0
@@ -103,7 +121,8 @@ class Grpo(Trainer):
     token_ids: KeepsIds = False
     lora: Lora | None = None
     learning_rate: LearningRate = Field(default=1e-6)
-    _rewards: dict[str, Reward] = PrivateAttr()
+    _judges: dict[str, Reward] = PrivateAttr()
+    """By place, `rewards.right`: the rewards, then the probes."""
 
     @model_validator(mode="after")
     def _generation_has_whole_groups(self) -> Self:
@@ -125,6 +144,8 @@ class Grpo(Trainer):
     def _one_kind_of_reward(self) -> Self:
         if bool(self.rewards) == (self.environment is not None):
             raise ValueError(f"give exactly one of {REWARDS} (of single completions) and environment (of episodes)")
+        if self.environment is not None and (self.probe or self.keep_best or self.refill or self.beside):
+            raise ValueError("environment: probe, keep_best, refill and beside are about single completions; leave them out")
         if self.environment is not None and self.chat:
             raise ValueError("chat: with an environment, write it there, as environment.chat")
         return self
@@ -134,22 +155,40 @@ class Grpo(Trainer):
         made = cls.model_validate(dict(settings))
         if made.environment is not None:
             made.environment.read_template(surroundings)
-        made._rewards = {name: _reward(name, declared, surroundings) for name, declared in made.rewards.items()}
-        if made._rewards and all(reward.weight == 0 for reward in made._rewards.values()):
-            raise ValueError(f"{REWARDS}: every weight is 0, so that no rollout is better than another. Give one a weight")
+        made._judges = judges_of(made.rewards, made.probe, surroundings)
+        made._require_fitting()
         return made
 
+    def _require_fitting(self) -> None:
+        rewards = [judge for judge in self._judges.values() if judge.weight is not None]
+        if rewards and all(reward.weight == 0 for reward in rewards):
+            raise ValueError(f"{REWARDS}: every weight is 0, so that no rollout is better than another. Give one a weight")
+        if self.refill is not None and not any("verdict" in reward.judge.added for reward in rewards):
+            raise ValueError(
+                "refill: no reward gives verdicts, so that groups have no pass rate. Add one that does, with weight 0"
+            )
+        if self.keep_best is not None and self.keep_best.probe not in self.probe:
+            known = did_you_mean(self.keep_best.probe, self.probe) if self.probe else "There is none: declare one under probe"
+            raise ValueError(f"keep_best.probe: {self.keep_best.probe!r} is no probe. {known}")
+
     def embedded(self) -> dict[str, AddsColumns]:
-        """The rewards' verifiers."""
-        return {f"{REWARDS}.{name}": reward.judge for name, reward in self._rewards.items()}
+        """The verifiers of rewards and probes."""
+        return {place: judge.judge for place, judge in self._judges.items()}
+
+    def probed(self) -> dict[str, Columns]:
+        return {ROLLOUTS: tuple(judge.judge.column("score") for judge in self._judges.values() if judge.weight is None)}
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """As of any component; `self` in a reward is the model in training, and no input."""
+        """As of any component; `self` in a reward or probe is the model in training, and no input."""
         return {field: entry for field, entry in super().references().items() if "." not in field or entry[0] != [SELF]}
 
     def identity(self) -> dict[str, Any]:
-        rewards = {name: {**identity_of(reward.judge), "weight": reward.weight} for name, reward in self._rewards.items()}
-        return {**super().identity(), "rewards": rewards}
+        found = super().identity()
+        for place, judge in self._judges.items():
+            setting, name = place.split(".")
+            weight = {} if judge.weight is None else {"weight": judge.weight}
+            found[setting] = {**found[setting], name: {**identity_of(judge.judge), **weight}}
+        return found
 
     def files(self) -> dict[str, Path]:
         return {**super().files(), **(self.environment.template_files() if self.environment else {})}
@@ -157,15 +196,16 @@ class Grpo(Trainer):
     def needs(self) -> dict[str, Columns]:
         if self.environment is not None:
             return {**super().needs(), "prompts": self.environment.task_columns()}
-        reads = (columns_read(reward.judge, ROLLOUT_COLUMNS) for reward in self._rewards.values())
-        return {**super().needs(), "prompts": merged(("prompt_id", "prompt"), *reads)}
+        reads = (columns_read(judge, ROLLOUT_COLUMNS) for judge in self.embedded().values())
+        beside = {BESIDE: ("prompt_id", "completion")} if self.beside else {}
+        return {**super().needs(), "prompts": merged(("prompt_id", "prompt"), *reads), **beside}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         model = Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)
         if self.environment is not None:
             turns, episodes = self.environment.learnt_columns(inputs["prompts"], self.token_ids)
             return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, turns), EPISODES: Output(ArtifactKind.ROWS, episodes)}
-        rollouts = rollout_columns(inputs["prompts"], self._rewards.values(), self._ids)
+        rollouts = rollout_columns(inputs["prompts"], self._judges.values(), self._adds)
         return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, rollouts)}
 
     def keep_init(self, step: Workspace) -> None:
@@ -174,11 +214,15 @@ class Grpo(Trainer):
         if self.environment is not None:
             self._episodes(step, step.rows("prompts").read(), self.environment).write_none()
             return
-        step.write_rows([no_rollouts(step.rows("prompts").read(), list(self._rewards.values()), self._ids)], ROLLOUTS)
+        step.write_rows([no_rollouts(step.rows("prompts").read(), list(self._judges.values()), self._adds)], ROLLOUTS)
 
     @property
     def _judges_itself(self) -> bool:
         return any(live_fields(judge) for judge in self.embedded().values())
+
+    @property
+    def _adds(self) -> Columns:
+        return (*self._ids, *((OUTSIDE,) if self.beside else ()), *((REPLACED,) if self.refill else ()))
 
     @property
     def _ids(self) -> Columns:
@@ -193,15 +237,18 @@ class Grpo(Trainer):
 
     def _learn_by_answering(self, step: Workspace) -> None:
         """Trains from `init`; verifiers' processes stay open all the while."""
+        from lineal.engines.hooked_trainer import Hooks
         from lineal.engines.live_policy import LivePolicy
         from lineal.engines.online_training import train_grpo
 
         prompts = self._prompts(step)
         settings = self.training_settings(step, self.lora.settings() if self.lora else None)
         provenance = digest_of([self.identity(), self._read(step), settings.seed])
-        rewards = list(self._rewards.values())
-        rollouts = Rollouts(step, prompts, rewards, self.samples, self.temperature, provenance, self._ids)
+        judges = list(self._judges.values())
+        rollouts = Rollouts(step, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band)
         given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
+        outside = Outside(step, prompts["prompt_id"].to_pylist()) if self.beside else None
+        rollouts.outside = outside
         for prompt in given:
             require_answerable(prompt)
         execution, policy = self.execution(step), LivePolicy() if self._judges_itself else None
@@ -211,14 +258,12 @@ class Grpo(Trainer):
                 held.enter_context(ready(judge, step, place, live))
             self.learn(
                 step, len(given),
-                lambda output, advance: train_grpo(
+                lambda output, advance: rollouts.described(train_grpo(
                     checkpoint_in(step, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution,
-                    policy,
-                ),
+                    Hooks(policy, self._best(rollouts), self._refilled(rollouts)), None if outside is None else outside.answers,
+                )),
             )  # fmt: skip
-            expected = grpo.generations(settings, len(given)) * grpo.completions_at_once(settings)
-            if step.made_with == "fake":
-                expected = self._imagine(step, given, rollouts)
+            expected = self._imagine(step, given, rollouts) if step.made_with == "fake" else self._sampled(step)
         rollouts.write(expected)
 
     def _learn_by_playing(self, step: Workspace, environment: Rewarding) -> None:
@@ -250,15 +295,43 @@ class Grpo(Trainer):
         room = open_room(step, "init")
         return TrainingEpisodes(step, tasks, environment, self.samples, drawing, room, provenance, self.token_ids)
 
+    def _sampled(self, step: Workspace) -> int:
+        """How many completions the training that has ended sampled."""
+        return ceil(int(step.facts["steps"]) / (self.updates_per_generation * self.iterations)) * self._at_once
+
+    @property
+    def _at_once(self) -> int:
+        """Completions of one generation."""
+        return self.batch_size * self.gradient_accumulation * self.updates_per_generation
+
+    def _refilled(self, rollouts: Rollouts) -> RefillSettings | None:
+        from lineal.engines.refill import RefillSettings
+
+        refill = self.refill
+        return None if refill is None else RefillSettings(refill.attempts, rollouts.fits, rollouts.sampled_before)
+
+    @property
+    def _band(self) -> tuple[float, float] | None:
+        return None if self.refill is None else (self.refill.above, self.refill.below)
+
+    def _best(self, rollouts: Rollouts) -> BestSettings | None:
+        from lineal.engines.best_step import BestSettings
+
+        if self.keep_best is None:
+            return None
+        column = self._judges[f"{PROBE}.{self.keep_best.probe}"].judge.column("score")
+        return BestSettings(self.keep_best.window, self.keep_best.patience, lambda: rollouts.mean(column))
+
     def _read(self, step: Workspace) -> list[Any]:
         """The digests of what decides the rollouts beside the checkpoint: the prompts, and what the rewards read."""
         rewards = [
             [field, artifact.digest]
             for field, artifacts in sorted(step.inputs.items())
-            if field.startswith(f"{REWARDS}.")
+            if field.startswith((f"{REWARDS}.", f"{PROBE}."))
             for artifact in artifacts
         ]
-        return [*(artifact.digest for artifact in step.inputs["prompts"]), *rewards]
+        beside = [artifact.digest for artifact in step.inputs.get(BESIDE, ())]
+        return [*(artifact.digest for artifact in step.inputs["prompts"]), *rewards, *beside]
 
     def _settings(self) -> GrpoSettings:
         from lineal.engines.online_training import GrpoSettings
@@ -301,18 +374,3 @@ class Grpo(Trainer):
         rewards = rollouts.reward(generation)
         rollouts.learned([0.0] * len(rewards))
         return generation.total
-
-
-def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> Reward:
-    """One of `rewards`.
-
-    Raises:
-        ValueError: its weight is no number, or its verifier is unknown or cannot judge here.
-    """
-    settings: dict[str, Any] = {"use": declared} if isinstance(declared, str) else dict(declared)
-    weight = settings.pop("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
-        raise ValueError(f"{REWARDS}.{name}.weight: got {weight!r}, expected a finite number")
-    judge = embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name, beside=("weight",))
-    require_that_it_writes(judge, f"{REWARDS}.{name}")
-    return Reward(judge, float(weight))

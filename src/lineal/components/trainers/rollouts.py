@@ -5,25 +5,31 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum, isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace, merged
 from lineal.components.generators.drawing import carried
+from lineal.components.trainers.outside import OUTSIDE
+from lineal.components.trainers.rollout_means import STEP, step_means
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, AddsColumns
 from lineal.components.verifiers.embedded import error_limit, too_many_errors
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
-from lineal.data.shards import read_shards, save_shard
+from lineal.data.shards import read_shards, rows_in_shard, save_shard
 from lineal.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lineal.engines.rollouts import Generation
+    from lineal.components.trainers.outside import Outside
+    from lineal.engines.rollouts import Generation, Rollout
+    from lineal.engines.training import TrainingReport
 
 ROLLOUTS = "rollouts"
+REPLACED, UNFILLED = "replaced", "unfilled"
+"""A column of rollouts that says whether others took their place; in the counts, those of groups that teach nothing."""
 ROLLOUT_COLUMNS: Columns = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "temperature", "round", "sample_index", "checkpoint",
     "optimizer_step",
@@ -36,10 +42,13 @@ Said = tuple[str | None, float | None, str | None]
 
 @dataclass(frozen=True)
 class Reward:
-    """One part of the reward: a verifier, whose columns have its name in front, and the weight of its score."""
+    """A verifier, whose columns have its name in front, and the weight of its score in the reward.
+
+    Without a weight it is a probe: it judges rollouts and is no part of their reward, nor of what they are all in all.
+    """
 
     judge: AddsColumns
-    weight: float
+    weight: float | None
 
     @property
     def columns(self) -> Columns:
@@ -83,57 +92,127 @@ class Rollouts:
     them that give verdicts; where none does, it has none. Where one cannot be told, the rollout is an error, has no score,
     and teaches nothing.
 
+    Attributes:
+        outside: what joins groups from outside; None: nothing does.
+
     Args:
         step: where the rows go; each generation is saved as a shard, so that a training that goes on finds the earlier ones.
         prompts: the prompt rows.
-        rewards: what is added up.
+        judges: what is added up, and probes, which are not.
         samples: completions per prompt.
         temperature: what they are drawn at.
         provenance: what decides the rollouts beside the checkpoint; it enters their ids.
-        adds: further columns that they have: `token_ids` where the drawn ids are to be kept.
+        ids: `token_ids` where the drawn ids are to be kept.
+        band: between which pass rates a group is learned from, where the others are replaced.
     """
 
     def __init__(
-        self, step: Workspace, prompts: pa.Table, rewards: Sequence[Reward], samples: int, temperature: float, provenance: str,
-        adds: Columns = (),
+        self, step: Workspace, prompts: pa.Table, judges: Sequence[Reward], samples: int, temperature: float, provenance: str,
+        ids: Columns = (), band: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
-        self._step, self._rewards, self._samples, self._provenance = step, rewards, samples, provenance
+        self._step, self._judges, self._samples, self._provenance = step, judges, samples, provenance
+        self._rewards = [(judge, judge.weight) for judge in judges if judge.weight is not None]
         self._prompts = prompts.select([name for name in prompts.column_names if carried(name)])
         self._parents: list[str] = prompts[row_key(prompts.column_names)].to_pylist()
         self._temperature, self._checkpoint = temperature, step.model("init").digest
-        self._columns = (*ROLLOUT_COLUMNS, *adds)
-        self._errors = [0] * len(rewards)
-        self._last: tuple[int, pa.Table] | None = None
+        self._columns, self._band = (*ROLLOUT_COLUMNS, *ids), band
+        self._errors = [0] * len(judges)
+        self.outside: Outside | None = None
+        self._step_number = 0
+        self._waves: list[pa.Table] = []
         self._shards = step.partial / ROLLOUTS
         self._shards.mkdir(exist_ok=True)
+        self._sampled = {int(path.stem): rows_in_shard(path) for path in self._shards.glob("*.parquet")}
 
     def reward(self, generation: Generation) -> list[float | None]:
-        """Judges a generation.
+        """Judges a generation, or what replaces some of it.
 
         Raises:
             CheckFailure: a verifier cannot judge any of it, or already more than its limit for the whole training.
         """
         rows = self._rows(generation)
         with self._step.timed("verify"), self._step.progress(rows.num_rows, "completions") as progress:
-            parts = [reward.judge.judge(rows, progress) for reward in self._rewards]
+            parts = [judge.judge.judge(rows, progress) for judge in self._judges]
         for part in parts:
             for name in part.column_names:
                 rows = rows.append_column(name, part[name])
-        said = [reward.said(rows) for reward in self._rewards]
+        said = [judge.said(rows) for judge in self._judges]
         self._refuse_errors(said, generation.total)
-        whole = [self._whole(each) for each in zip(*said, strict=True)]
+        rewards = [told for judge, told in zip(self._judges, said, strict=True) if judge.weight is not None]
+        whole = [self._whole(each) for each in zip(*rewards, strict=True)]
         for name, values in zip(VERDICT, zip(*whole, strict=True), strict=True):
             rows = rows.append_column(name, _column(name, values))
-        self._last = generation.optimizer_step, rows
+        if generation.optimizer_step != self._step_number:
+            self._waves.clear()
+        self._step_number = generation.optimizer_step
+        self._waves.append(rows)
         return [score for _, score, _ in whole]
 
-    def learned(self, advantages: Sequence[float]) -> None:
-        """Saves the generation that was judged last."""
-        assert self._last is not None
-        optimizer_step, rows = self._last
+    def learned(self, advantages: Sequence[float | None]) -> None:
+        """Saves the generation that was judged last; rollouts that were replaced have no advantage.
+
+        Raises:
+            DataError: an advantage is no finite number.
+        """
+        rows = self._judged()
+        wrong = sum(not isfinite(advantage) for advantage in advantages if advantage is not None)
+        if wrong:
+            said = f"{wrong:,} of {len(advantages):,} advantages of optimizer step {self._step_number} are no finite numbers"
+            raise DataError(
+                f"{self._step.step}: {said}, from finite rewards: they are too large, or too far apart. Scale them down"
+            )
+        if self._band is not None:
+            rows = rows.append_column(REPLACED, _column(REPLACED, [advantage is None for advantage in advantages]))
         rows = rows.append_column("advantage", _column("advantage", advantages))
-        save_shard(self._shards / f"{optimizer_step:012d}.parquet", rows)
+        save_shard(self._shards / f"{self._step_number:012d}.parquet", rows)
+        self._sampled[self._step_number] = rows.num_rows
         shutil.rmtree(self._step.unsaved, ignore_errors=True)
+
+    def _judged(self) -> pa.Table:
+        """The generation that was judged last, with what replaced some of it."""
+        import pyarrow as pa
+
+        return pa.concat_tables(self._waves)
+
+    def fits(self) -> list[bool]:
+        """For each group of what was judged last, whether it is learned from."""
+        return self._fitting(self._waves[-1]["verdict"].to_pylist())
+
+    def _fitting(self, verdicts: Sequence[str | None]) -> list[bool]:
+        groups = [verdicts[start : start + self._samples] for start in range(0, len(verdicts), self._samples)]
+        return [self._fits(group.count(PASS), group.count(PASS) + group.count(FAIL)) for group in map(list, groups)]
+
+    def _fits(self, passed: int, judged: int) -> bool:
+        assert self._band is not None
+        above, below = self._band
+        return bool(judged) and above < passed / judged < below
+
+    def sampled_before(self, optimizer_step: int) -> int:
+        """How many groups were sampled before the model had been trained so many steps."""
+        return sum(rows for step, rows in self._sampled.items() if step < optimizer_step) // self._samples
+
+    def mean(self, column: str) -> float:
+        """The mean of a column of numbers over the generation that was judged last.
+
+        Raises:
+            DataError: none of its rollouts has one.
+        """
+        (mean,) = step_means(self._judged(), [column]).columns[column]
+        if mean is None:
+            raise DataError(f"{self._step.step}: no rollout of optimizer step {self._step_number} has a {column!r} to go by")
+        return mean
+
+    def described(self, report: TrainingReport) -> TrainingReport:
+        """The report with, for each optimizer step, the mean reward and what each reward and probe said of its rollouts."""
+        return replace(report, curve={**report.curve, **self._curve(report.steps)})
+
+    def _curve(self, steps: int) -> dict[str, tuple[float, ...]]:
+        import pyarrow as pa
+
+        named = [judge.judge.column("score") for judge in self._judges if len(self._rewards) > 1 or judge.weight is None]
+        columns = ["score", *named]
+        parts = [table.select([STEP, *columns]) for table in read_shards(sorted(self._shards.glob("*.parquet")))]
+        return step_means(pa.concat_tables(parts), columns).curve(steps)
 
     def write(self, expected: int) -> None:
         """Writes all rows as the output `rollouts`, and counts them.
@@ -142,25 +221,37 @@ class Rollouts:
             DataError: they are not as many as expected.
             CheckFailure: a verifier could not judge more than its limit.
         """
-        counts, sampled = Counter[str](), set[str]()
-        self._errors = [0] * len(self._rewards)
+        counts, sampled, replaced = Counter[str](), set[str](), Counter[str]()
+        self._errors = [0] * len(self._judges)
 
         def counted(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             for table in tables:
-                self._add_errors([reward.said(table) for reward in self._rewards])
+                self._add_errors([judge.said(table) for judge in self._judges])
                 counts.update(table["verdict"].to_pylist())
                 sampled.update(table["prompt_id"].to_pylist())
+                replaced.update(self._replaced(table))
                 yield table
 
         out = self._step.write_rows(counted(read_shards(sorted(self._shards.glob("*.parquet")))), ROLLOUTS)
-        if out != expected:
-            raise DataError(f"{self._step.step}: {out:,} rollouts are here, but the training sampled {expected:,}. Run it again")
-        for reward, errors in zip(self._rewards, self._errors, strict=True):
-            if errors > error_limit(reward.judge) * out:
-                raise too_many_errors(self._step, reward.judge, errors, out)
+        if out - replaced[REPLACED] != expected:
+            here = f"{out - replaced[REPLACED]:,} rollouts are here"
+            raise DataError(f"{self._step.step}: {here}, but the training learned from {expected:,}. Run it again")
+        for judge, errors in zip(self._judges, self._errors, strict=True):
+            if errors > error_limit(judge.judge) * out:
+                raise too_many_errors(self._step, judge.judge, errors, out)
         verdicts = {verdict: counts[verdict] for verdict in (PASS, FAIL, ERROR)}
         unsampled = self._prompts.num_rows - len(sampled)
         self._step.counts.update({"expected": expected, "out": out, "unsampled": unsampled, **verdicts})
+        if self._band is not None:
+            self._step.counts |= {"expected": out, REPLACED: replaced[REPLACED], UNFILLED: replaced[UNFILLED]}
+
+    def _replaced(self, table: pa.Table) -> Counter[str]:
+        """How many rollouts of a generation were replaced, and how many of the others teach nothing."""
+        if self._band is None:
+            return Counter()
+        gone = table[REPLACED].to_pylist()
+        taken = [verdict for verdict, replaced in zip(table["verdict"].to_pylist(), gone, strict=True) if not replaced]
+        return Counter({REPLACED: sum(gone), UNFILLED: self._samples * self._fitting(taken).count(False)})
 
     def _rows(self, generation: Generation) -> pa.Table:
         """A generation's rows, not judged yet."""
@@ -175,7 +266,8 @@ class Rollouts:
                 row_id(self._checkpoint, prompt_id, index, self._provenance)
                 for prompt_id, index in zip(prompt_ids, indices, strict=True)
             ],
-            "parents": [[self._parents[rollout.prompt]] for rollout in rollouts],
+            "parents": [self._parents_of(rollout) for rollout in rollouts],
+            OUTSIDE: [rollout.outside is not None for rollout in rollouts],
             "completion": [rollout.text for rollout in rollouts],
             "finish_reason": [rollout.finish_reason for rollout in rollouts],
             "tokens": [rollout.tokens for rollout in rollouts],
@@ -186,9 +278,15 @@ class Rollouts:
             "optimizer_step": [step] * count,
             "token_ids": [rollout.token_ids for rollout in rollouts],
         }
-        for name in self._columns:
+        for name in (*self._columns, *((OUTSIDE,) if self.outside else ())):
             rows = rows.append_column(name, _column(name, made[name]))
         return rows
+
+    def _parents_of(self, rollout: Rollout) -> list[str]:
+        own = self._parents[rollout.prompt]
+        if rollout.outside is None or self.outside is None:
+            return [own]
+        return [own, self.outside.parents[rollout.prompt][rollout.outside]]
 
     def _whole(self, said: tuple[Said, ...]) -> Said:
         """What all rewards together say of one rollout; the detail is that of the first with the same verdict.
@@ -203,12 +301,12 @@ class Rollouts:
 
     def _sum(self, scores: Sequence[float | None]) -> float | None:
         """The scores, each times its weight; none where one that has a weight is missing."""
-        if any(score is None and reward.weight for reward, score in zip(self._rewards, scores, strict=True)):
+        if any(score is None and weight for (_, weight), score in zip(self._rewards, scores, strict=True)):
             return None
-        parts = [reward.weight * (score or 0.0) for reward, score in zip(self._rewards, scores, strict=True)]
+        parts = [weight * (score or 0.0) for (_, weight), score in zip(self._rewards, scores, strict=True)]
         total = fsum(parts) if all(map(isfinite, parts)) else nan
         if not abs(total) <= LARGEST:
-            told = ", ".join(f"{reward.judge.name} {score}" for reward, score in zip(self._rewards, scores, strict=True))
+            told = ", ".join(f"{reward.judge.name} {score}" for (reward, _), score in zip(self._rewards, scores, strict=True))
             fix = "A rollout can only be compared by numbers: fix the verifier, or have it say that it cannot tell (no score)"
             got = f"a rollout's reward is {total} (scores: {told}), expected a number of at most {LARGEST:g}"
             raise DataError(f"{self._step.step}: {got}. {fix}")
@@ -221,10 +319,10 @@ class Rollouts:
     def _refuse_errors(self, said: Sequence[Sequence[Said]], total: int) -> None:
         """Stops a training whose verifier is broken now, and not at its end."""
         self._add_errors(said)
-        for reward, errors, told in zip(self._rewards, self._errors, said, strict=True):
+        for judge, errors, told in zip(self._judges, self._errors, said, strict=True):
             details = [detail for verdict, _, detail in told if verdict == ERROR]
-            if details and (len(details) == len(told) or errors > error_limit(reward.judge) * total):
-                raise too_many_errors(self._step, reward.judge, errors, total, str(details[0]))
+            if details and (len(details) == len(told) or errors > error_limit(judge.judge) * total):
+                raise too_many_errors(self._step, judge.judge, errors, total, str(details[0]))
 
 
 def _column(name: str, values: Sequence[Any]) -> pa.Array:

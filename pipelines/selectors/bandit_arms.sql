@@ -1,0 +1,29 @@
+-- summary: Each task as an arm of a bandit: what its rollouts are worth to learn from, by one of three measures, and how many there were.
+-- source: SEC, arXiv:2505.14970 (advantage, rate); learning progress: arXiv:1707.00183; EXP3: Auer et al., SIAM J. Comput. 32 (2002)
+-- needs: task, round, prompt_id, verdict
+-- optional: advantage
+-- param worth: text = 'advantage'  -- of a round: the mean absolute advantage; 'variance' p (1 - p) of the prompts' pass rates, their mean; 'progress', how far the task's pass rate moved since the round before
+-- param rate: number = null  -- weight of an arm's latest round against all before; null: all its rounds count by their rollouts
+-- makes prompts: prompt_id, prompt, task, value, earned, pulls
+-- dropped: no task
+WITH told AS (
+    SELECT *, CASE verdict WHEN 'pass' THEN 1.0 WHEN 'fail' THEN 0.0 END AS passed FROM rows WHERE task IS NOT NULL
+), prompts AS (SELECT task, round, prompt_id, avg(passed) AS rate FROM told GROUP BY ALL), variances AS (
+    SELECT task, round, avg(rate * (1 - rate) ORDER BY prompt_id) AS variance FROM prompts GROUP BY ALL
+), rounds AS (
+    SELECT task, round, list(row_id ORDER BY position) AS ids, min(position) AS position, count(*) AS pulls, avg(passed) AS solved,
+        avg(abs(advantage) ORDER BY position) AS advantage
+    FROM told GROUP BY task, round
+), worths AS (
+    SELECT *, CASE $worth WHEN 'advantage' THEN advantage WHEN 'variance' THEN variance
+        WHEN 'progress' THEN abs(solved - lag(solved) OVER (PARTITION BY task ORDER BY round, position))
+        ELSE error('worth must be advantage, variance or progress, got ' || $worth) END AS worth
+    FROM rounds JOIN variances USING (task, round)
+), aged AS (
+    SELECT *, count(worth) OVER (PARTITION BY task ORDER BY round DESC RANGE UNBOUNDED PRECEDING) - 1 AS later FROM worths
+)
+SELECT flatten(list(ids ORDER BY position)) AS parents, 'arm/' || task AS prompt_id, task AS prompt, task,
+    coalesce(CASE WHEN $rate IS NULL THEN sum(worth * pulls ORDER BY round) / nullif(sum(pulls) FILTER (worth IS NOT NULL), 0)
+        ELSE sum($rate * (1 - $rate) ^ later * worth ORDER BY round) END, 0) AS value,
+    coalesce(sum(worth ORDER BY round), 0) AS earned, sum(pulls)::BIGINT AS pulls
+FROM aged GROUP BY task

@@ -1,0 +1,56 @@
+"""Whether a series rises or falls: the test of Mann (1945) and Kendall, which asks nothing of how its values are spread."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from math import erfc, fsum, sqrt
+
+MOST = 200
+"""Values that are compared with each other; a longer series is put together to means of equal parts."""
+FEWEST = 8
+"""With fewer values the normal approximation does not hold."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The one-sided p-values of a series' rise and of its fall; both 1 where it is too short."""
+
+    rises: float
+    falls: float
+
+
+def trend_of(values: Sequence[float]) -> Trend:
+    """The trend of a series in the order of time."""
+    series = _means(values)
+    if len(series) < FEWEST:
+        return Trend(1.0, 1.0)
+    ups = sum((after > before) - (after < before) for before, after in combinations(series, 2))
+    spread = sqrt(_variance(series))
+    if not spread:
+        return Trend(1.0, 1.0)
+    return Trend(_above((ups - 1) / spread), _above((-ups - 1) / spread))
+
+
+def _means(values: Sequence[float]) -> list[float]:
+    """The values, or the means of at most `MOST` parts of them that follow each other."""
+    parts = min(len(values), MOST)
+    ends = [part * len(values) // parts for part in range(parts + 1)] if parts else [0]
+    return [fsum(values[start:end]) / (end - start) for start, end in pairwise(ends)]
+
+
+def _variance(series: Sequence[float]) -> float:
+    """Of the number of pairs that rise less those that fall, where there is no trend; equal values take from it."""
+    ties = sum(_part(count) for count in Counter(series).values())
+    return (_part(len(series)) - ties) / 18
+
+
+def _part(count: int) -> int:
+    return count * (count - 1) * (2 * count + 5)
+
+
+def _above(z: float) -> float:
+    """How probable a normal value above z is."""
+    return 0.5 * erfc(z / sqrt(2))

@@ -1,0 +1,88 @@
+"""What takes part in an online training of completions beside its judge: the best step is kept, groups are replaced or joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lineal.engines.best_step import BestSettings, BestStep
+from lineal.engines.refill import Batch, Refill, RefillSettings
+from lineal.engines.rollouts import RolloutJudge
+from lineal.engines.turns import Turns, Visit
+
+if TYPE_CHECKING:
+    from lineal.engines.live_policy import LivePolicy
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What takes part in an online training beside its judge.
+
+    Attributes:
+        policy: gets the model in training, for a judge that asks it.
+        best: which step's weights are kept, and when the training may end; None: the last one's.
+        refill: how groups that teach nothing are replaced; None: they are not.
+        outside: by a prompt's place, token ids of completions of which one joins each of its groups, in the place of the last.
+    """
+
+    policy: LivePolicy | None = None
+    best: BestSettings | None = None
+    refill: RefillSettings | None = None
+    outside: Mapping[int, Sequence[list[int]]] = field(default_factory=dict)
+
+    def joined(self, turn: Visit) -> int | None:
+        """Which completion from outside joins a turn's group: the next one each time; None where there is none."""
+        return turn.number % len(self.outside[turn.prompt]) if turn.prompt in self.outside else None
+
+
+def hooked_trainer(
+    judged: Any, judge: RolloutJudge, turns: Turns, keeper: BestStep | None, filling: Refill | None, hooks: Hooks
+) -> Any:
+    """A judged trainer (`judged_trainer`) that samples turns, and in which hooks take part."""
+
+    class HookedGRPOTrainer(judged):  # type: ignore[misc]
+        """What is drawn is put together anew before it is learned."""
+
+        def _tokenize_prompts(self, asked: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+            return [turns.ids_of(prompt) for prompt in asked], None, {}
+
+        def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+            self._asked = [turns[row["visit"]] for row in inputs]
+            batch = None if filling is None else self._filled(filling, len(inputs))
+            scored: dict[str, Any] = super()._generate_and_score_completions(inputs if batch is None else batch.inputs)
+            if keeper is not None:
+                keeper.judged(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            return scored
+
+        def _hand_over(self, advantages: list[float]) -> None:
+            batch = None if filling is None else filling.batch
+            judge.learned(advantages if batch is None else batch.of_all(advantages))
+
+        def _filled(self, filling: Refill, rows: int) -> Batch:
+            filling.batch = None
+            with self.drawing():
+                return filling.fill(self._drawn, rows // self.num_generations, self.num_generations, self.state.global_step)
+
+        def _drawn(self, places: list[int]) -> Any:
+            self._asked = [turns[place] for place in places]
+            return super()._generate([turn.text for turn in self._asked])
+
+        def _generate(self, prompts: list[str]) -> Any:
+            drawn = None if filling is None or filling.batch is None else filling.batch.drawn
+            return super()._generate(prompts) if drawn is None else drawn
+
+        def _generate_single_turn(self, prompt_ids: list[list[int]], *arguments: Any, **settings: Any) -> Any:
+            ids, logprobs = super()._generate_single_turn(prompt_ids, *arguments, **settings)
+            return _with_outside(ids, self._asked, hooks, self.num_generations), logprobs
+
+    return HookedGRPOTrainer
+
+
+def _with_outside(drawn: list[list[int]], asked: Sequence[Visit], hooks: Hooks, samples: int) -> list[list[int]]:
+    """The drawn completions of turns, the last of each group replaced by the one from outside that joins it."""
+    joined = [hooks.joined(turn) if place % samples == samples - 1 else None for place, turn in enumerate(asked)]
+    return [
+        ids if number is None else list(hooks.outside[turn.prompt][number])
+        for ids, turn, number in zip(drawn, asked, joined, strict=True)
+    ]
