@@ -1,5 +1,5 @@
 -- summary: Preference pairs of two turns that were given the same: a best-scored move against a worst-scored one.
--- source: IPR, arXiv:2406.11176, section 3.3 (contrastive steps from one history); step-level DPO
+-- source: IPR, arXiv:2406.11176 (contrastive steps from one history); step-level DPO
 -- needs: prompt_id, prompt, completion, score
 -- optional: messages, invalid
 -- param min_gap: number = 0.0  -- the scores of a pair differ by more than this

@@ -1,5 +1,5 @@
 -- summary: Turns with the mean score of the episodes in which the model wrote the same, given the same, and with their episode's verdict.
--- source: Monte Carlo values of steps, as in IPR, arXiv:2406.11176, section 3.2, without rollouts of their own
+-- source: Monte Carlo values of steps, as in IPR, arXiv:2406.11176, without rollouts of their own
 -- needs: episode_id, prompt_id, prompt, completion
 -- optional: messages
 -- input episodes: sample_id, score, verdict  -- the turns' episodes, with what they are worth

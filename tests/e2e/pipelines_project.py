@@ -49,6 +49,8 @@ TINY = (
     (r"steps: (12|30|40|50|60|100)\b", "steps: 3"),
     (r"slices: \[2, 3\], size: \d+", "slices: [2, 3], size: 24"),
     (r"level: \[4, 8\], size: \d+", "level: [1, 3], size: 24"),
+    (r"min_gap: 0.2", "min_gap: 0.0"),
+    (r"batch_size: 128", "batch_size: 32"),
     (r"size: 100", "size: 24"),
     (r"count: 160", "count: 12"),
 )
@@ -84,6 +86,9 @@ HOLDS_OTHER_TEXT = {
     "control_play",
     "star_gate",
     "matata",
+    "play_online",
+    "tti",
+    "ipr",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
 

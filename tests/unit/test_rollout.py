@@ -17,8 +17,10 @@ import pytest
 from lineal.components.trainers.pretrain import PRINTABLE
 from lineal.data.store import Rows, open_artifact
 from lineal.engines.training import ModelShape, initialise
+from lineal.environments.registry import GYMNASIUM
 from lineal.errors import CheckFailure, DataError
 from lineal.recipe.compute import Compute
+from lineal.testing.environment import check_episodes
 from tests.unit.lab import Lab, evaluated, rows_of
 from tests.unit.tiny_models import put_model
 
@@ -335,3 +337,39 @@ def test_whole_conversations_are_learnt_and_a_chat_model_plays(lab: Lab, ours):
     turns, episodes = rows_of(made[""]), rows_of(made["episodes"])
     assert [len(row["messages"]) for row in turns] == [1, 3, 5] * 3 and all(row["token_ids"] for row in turns)
     assert [row["messages"][-1]["content"] for row in episodes] == [row["completion"] for row in turns if row["done"]]
+
+
+@pytest.mark.parametrize("name", ["grid_maze", "nim", "frozen_lake", "taxi", "cliff_walking"])
+def test_stored_episodes_of_every_environment_are_played_again_and_say_the_same(lab: Lab, name: str):
+    if name in GYMNASIUM:
+        pytest.importorskip("gymnasium")
+    level = {"frozen_lake": 4, "taxi": 7}.get(name, 5)
+    how = {"entry": {"opponent": "random"}} if name == "nim" else {}
+    tasks = lab.run("environment_tasks", "tasks/train", {}, environment=name, level=[level, level], size=1, **how)[""]
+    shown = rows_of(lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=40, history=1)[""])
+    assert check_episodes(shown) == 1
+    changed = [{**row, "reward": row["reward"] + row["done"]} for row in shown]
+    with pytest.raises(AssertionError, match=rf"turn {len(shown)}: stored .*, now "):
+        check_episodes(changed)
+
+
+def test_stored_episodes_that_began_inside_and_broke_are_played_again(lab: Lab, ours):
+    ours("Dice")
+    shown = lab.run("demonstrations", "start/shown", {"prompts": lab.put("tasks/train", counting(goal=4))}, max_turns=9)
+    chosen = lab.put("round_01/chosen", Rows((shown[""],)).read().slice(1, 1))
+    given = {"model": model(lab), "prompts": chosen}
+    turns = rows_of(lab.run("rollout", "round_01/played", given, episodes=3, max_turns=6, max_tokens=1, format="tag")[""])
+    assert check_episodes([*turns, *rows_of(shown[""])]) == 4
+    ours("Bad")
+    broken = lab.put("tasks/train", counting(how="raises"))
+    made = lab.run("demonstrations", "round_01/shown", {"prompts": broken}, max_turns=9, max_error_rate=1.0)
+    assert check_episodes(rows_of(made[""])) == 1
+
+
+def test_rollout_from_the_last_turn_of_a_game_that_is_over_has_no_turn(lab: Lab, ours):
+    ours("Counting")
+    shown = lab.run("demonstrations", "start/shown", {"prompts": lab.put("tasks/train", counting(goal=2))}, max_turns=9)
+    over = lab.put("round_01/over", Rows((shown[""],)).read().slice(1, 1))
+    made = lab.run("rollout", "round_01/on", {"model": model(lab), "prompts": over}, max_turns=9, max_tokens=1)
+    (episode,) = rows_of(made["episodes"])
+    assert rows_of(made[""]) == [] and (episode["finish_reason"], episode["verdict"]) == ("done", "pass")

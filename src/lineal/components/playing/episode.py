@@ -157,7 +157,9 @@ class Episode:
         self._seen = [next(answers).observation]
         self._seen += [NO_TAG if action is None else next(answers).observation for _, action in self.past.turns]
         self._rewards = sum(answer.reward for answer in self.game.answers)
-        if self.turns >= self._rules.max_turns:
+        if self.game.answers[-1].done:
+            self.finish = DONE
+        elif self.turns >= self._rules.max_turns:
             self.finish = TURN_LIMIT
 
     def given(self, whole: bool = False) -> Prompt:

@@ -109,7 +109,7 @@ class Playing(Strict):
         """An episode of a task's row, or behind a turn's; `key` is the row's id, `places` are those of the environments."""
         name = row_id("episode", provenance, row[key], index)
         past = Past.of(row, rules)
-        return Episode(row, index, row[key], name, game_of(row, name, places, past), rules, past)
+        return Episode(row, index, row[key], name, game_of(row, name, places, past.goal), rules, past)
 
     def match(
         self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
@@ -121,7 +121,7 @@ class Playing(Strict):
         """
         if row.get("past") is not None:
             raise DataError("prompts: got rows of turns, expected tasks: a game of two cannot be taken up inside. Give tasks")
-        game = game_of(row, row_id("match", provenance, row[key], index), places, Past.of(row, rules))
+        game = game_of(row, row_id("match", provenance, row[key], index), places, Past.of(row, rules).goal)
 
         def side(seat: str) -> Side:
             name = row_id("episode", provenance, row[key], index, seat)
@@ -281,9 +281,9 @@ def environments_of(step: Workspace) -> dict[str, str]:
     return found
 
 
-def game_of(row: Mapping[str, Any], session: str, places: Mapping[str, str], past: Past) -> Game:
-    """The game of a task's row."""
-    given = {**task_of(row), "prompt": past.goal}
+def game_of(row: Mapping[str, Any], session: str, places: Mapping[str, str], goal: str) -> Game:
+    """The game of a task's row, or of a turn's; `goal` is the task's own prompt."""
+    given = {**task_of(row), "prompt": goal}
     return Game(session, places[row["task"]], seed_of(row, given), given)
 
 
