@@ -16,7 +16,7 @@ from lineal.cli.sharing import export
 from lineal.data.digests import NAME as DIGESTS
 from lineal.errors import CheckFailure, ProjectError, UsageError
 from lineal.orchestrate.dvc_lock import locked_artifacts
-from lineal.orchestrate.revisions import project_at
+from lineal.orchestrate.revisions import commit_of, project_at
 
 from .toy_project import command, edit
 
@@ -287,6 +287,13 @@ def test_half_of_an_artifact_is_missing_not_shown(project):
 def test_unknown_revision_is_refused(project, revision):
     with pytest.raises(UsageError, match="no git revision"), project_at(project, revision):
         pass
+
+
+def test_revision_that_a_shallow_clone_lacks_is_told_with_what_fetches_it(project, tmp_path):
+    clone = ["git", "clone", "-q", "--depth", "1", f"file://{project}", str(tmp_path / "clone")]
+    subprocess.run(clone, check=True, capture_output=True)
+    with pytest.raises(UsageError, match="This clone is shallow: git fetch --unshallow"):
+        commit_of(tmp_path / "clone", "HEAD~1")
 
 
 def test_revision_without_a_record_is_refused(project):

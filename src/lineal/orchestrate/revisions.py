@@ -118,7 +118,9 @@ def commit_of(root: Path, revision: str) -> str:
     try:
         return git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
     except ProjectError:
-        raise UsageError(f"no git revision {revision!r} in {root}. See: git log --oneline -- {DVC_LOCK}") from None
+        shallow = git(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
+        fix = "This clone is shallow: git fetch --unshallow" if shallow else f"See: git log --oneline -- {DVC_LOCK}"
+        raise UsageError(f"no git revision {revision!r} in {root}. {fix}") from None
 
 
 def _write_from_git(root: Path, commit: str, revision: str, view: Path) -> dict[str, str]:
