@@ -85,6 +85,7 @@ HOLDS_OTHER_TEXT = {
     "play",
     "control_play",
     "star_gate",
+    "start",
     "matata",
     "play_online",
     "tti",

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.model
 PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
     "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
-    "preflexor", "matata",
+    "preflexor", "matata", "start",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
@@ -336,3 +336,27 @@ def test_matata_labels_plans_and_what_carries_them_out_by_the_answer_alone(tiny_
         programs = {row["sample_id"]: row["verdict"] for row in rows_of(plan, f"{group}/programs")}
         assert set(programs.values()) <= ({"pass", "fail"} if method == "kto" else {"pass"})
         assert artifact(plan, f"{group}/checkpoint").manifest.component == method
+
+
+def test_start_learns_answers_with_the_place_of_their_passage_and_the_best_of_three_criteria(tiny_pipelines):
+    plan = made(tiny_pipelines, "start")
+    cited = rows_of(plan, "start/start/cited")
+    for row in cited:
+        passages, place, answer = row["passages"].split("|"), row["completion"][0], row["completion"][1:]
+        assert len(passages) == 2 and passages[int(place) - 1] == row["passage"] == f"{row['question']}{answer}"
+        assert row["prompt"] == f"${row['passages']}|{row['question']}:"
+    assert {row["completion"][0] for row in cited} == {"1", "2"} and len(cited) == 2048
+    for number in ROUNDS:
+        group = f"start/round_{number:02d}"
+        scored, best = by_id(plan, f"{group}/scored"), {}
+        for row in scored.values():
+            place, answer, passages = row["completion"][:1], row["completion"][1:], row["passages"].split("|")
+            read = passages[int(place) - 1] if place in ("1", "2") else ""
+            attributable, robust = f"={answer}|" in f"{row['passages']}|", read.startswith(row["question"])
+            assert row["score"] == attributable + (len(row["completion"]) == len(row["question"])) + robust
+            best[row["prompt_id"]] = max(row["score"], best.get(row["prompt_id"], 0.0))
+        assert all(row["score"] == best[row["prompt_id"]] >= 1 for row in rows_of(plan, f"{group}/chosen"))
+        for pair in rows_of(plan, f"{group}/pairs"):
+            chosen, rejected = (scored[parent]["score"] for parent in pair["parents"])
+            assert chosen == best[pair["prompt_id"]] >= rejected
+        assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"{group}/tuned",)

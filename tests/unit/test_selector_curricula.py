@@ -145,3 +145,13 @@ def test_rows_are_labelled_by_what_came_of_them_in_the_end(lab):
     assert dropped == {"c": "nothing came of it"}
     right, left = select(lab, "by_what_came", plans, inputs, right_only=True)
     assert [row["sample_id"] for row in right] == ["a", "d"] and left == {"b": "led to wrong ends", "c": "nothing came of it"}
+
+
+def test_passages_stand_among_those_of_other_rows_and_say_where(lab):
+    made = rows(*((name, name, "") for name in "abcdef"), passage=["A", "B", "C", "D", "E", None])
+    kept, dropped = select(lab, "among_passages", made, distractors=2)
+    assert dropped == {"f": "no passage"} and len(kept) == 5
+    for row in kept:
+        passages = row["passages"].split("|")
+        assert len(set(passages)) == 3 and passages[row["place"] - 1] == row["passage"]
+    assert len({row["place"] for row in kept}) > 1

@@ -40,7 +40,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         advantage=lambda p, i: 0.5, chosen=lambda p, i: p, rejected=lambda p, i: str(i), step_index=lambda p, i: 0,
         prefix=lambda p, i: "", terminal=lambda p, i: True, value=lambda p, i: i / 4, turns=lambda p, i: 1,
         episode_id=lambda p, i: f"further-{p}",
-        question=lambda p, i: p, rm_score=lambda p, i: float(i),
+        passage=lambda p, i: f"{p}{i}", question=lambda p, i: p, rm_score=lambda p, i: float(i),
     )  # fmt: skip
     further = samples(
         {"a": "p", "z": "p"},
