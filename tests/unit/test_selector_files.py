@@ -52,6 +52,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         task=lambda p, i: "talk",
         value=lambda p, i: 0.5,
         pulls=lambda p, i: 2,
+        earned=lambda p, i: 0.5,
         part=lambda p, i: 1,
     )
     inputs = {
