@@ -179,10 +179,10 @@ def test_dagster_and_dvc_refuse_before_the_first_step_what_lineal_run_refuses(fr
 
 
 def test_step_that_fails_lets_independent_ones_finish(fresh):
-    edit(fresh / "pipelines" / "toy.yaml", ", split: train", "")
+    edit(fresh / "pipelines" / "toy.yaml", "[2, 3], size: 16", "[1, 1], size: 26")
     plan = plan_of(fresh)
     write_dvc_yaml(plan)
-    with pytest.raises(StepFailure, match="tasks/base: which split are its prompts of"):
+    with pytest.raises(StepFailure, match="tasks/base: found .* but size is 26"):
         materialize(plan, plan.steps.values())
     assert (fresh / "artifacts/toy/tasks/train/manifest.json").exists()
 

@@ -159,10 +159,10 @@ def test_locked_repository_is_a_busy_step(finished, monkeypatch):
 
 
 def test_step_that_fails_says_its_own_error(fresh):
-    edit(fresh / "pipelines" / "toy.yaml", ", split: train", "")
+    edit(fresh / "pipelines" / "toy.yaml", "[2, 3], size: 16", "[1, 1], size: 26")
     plan = plan_of(fresh)
     write_dvc_yaml(plan)
-    with pytest.raises(StepFailure, match="tasks/base: which split are its prompts of"):
+    with pytest.raises(StepFailure, match="tasks/base: found .* but size is 26"):
         DvcProject(fresh).reproduce(plan, plan.step("toy/tasks/base"))
 
 
