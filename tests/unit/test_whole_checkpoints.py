@@ -203,7 +203,7 @@ DAMAGED: list[tuple[str, Damage, str]] = [
     ("untied", config(rope_parameters={"rope_type": "unheard_of"}), "KeyError: 'unheard_of'"),
     ("untied", config(dtype="float99"), "dtype: got 'float99', expected torch's name"),
     ("untied", config(dtype="load"), "dtype: got 'load', expected torch's name"),
-    ("untied", config(model_type="t5", is_encoder_decoder=True), r"got an encoder-decoder \(t5\), expected a model that goes on"),
+    ("untied", config(model_type="t5", is_encoder_decoder=True), r"got an encoder-decoder \(t5\), expected a decoder"),
     ("untied", config(model_type="bart", is_encoder_decoder=True), r"got an encoder-decoder \(bart\)"),
     ("untied", config(model_type="vit"), "its architecture .model_type in config.json. is none of that kind"),
     ("untied", config(quantization_config={"quant_method": "gptq", "bits": 4}), "that its quantization needs is not installed"),

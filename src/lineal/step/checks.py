@@ -177,18 +177,21 @@ def _in_round(plan: Plan, step: Step, number: int) -> Step | None:
     return plan.steps.get(f"{step.pipeline}/{group_after(number)}/{step.label}")
 
 
-def _earlier_artifacts(plan: Plan, step: Step) -> list[Artifact]:
-    """The same node's of the previous round and of the first, as far as they are here: small falls add up to a large one."""
+def _earlier_artifacts(plan: Plan, step: Step, artifact: Artifact) -> list[Artifact]:
+    """The same node's of the previous round and of the first, as far as they are here: small falls add up to a large one.
+
+    A node may be of another kind at the start, such as settings where the rounds have an evaluation: that is left out.
+    """
     before = _predecessor(plan, step)
     first = next((one for number in range(step.round) if (one := _in_round(plan, step, number)) is not None), None)
     keys = dict.fromkeys(one.key for one in (before, first) if one is not None)
     places = [(key, plan.project.directory(key)) for key in keys]
     found = [open_artifact(key, place) for key, place in places if (place / MANIFEST).exists()]
-    return [one for one in found if one.manifest.kind is ArtifactKind.METRICS]
+    return [one for one in found if one.manifest.kind is artifact.manifest.kind]
 
 
 def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    name, earlier = "accuracy_held", _earlier_artifacts(plan, step)
+    name, earlier = "accuracy_held", _earlier_artifacts(plan, step, artifact)
     if not earlier:
         return CheckResult(name, True, f"{step.key}: no earlier round's evaluation is here to compare with", {})
     return _all_held(name, [_not_worse(step, artifact, before) for before in earlier])
@@ -227,7 +230,7 @@ def _numbers(found: Comparison) -> dict[str, float]:
 
 
 def _diversity_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    name, earlier = "diversity_held", _earlier_artifacts(plan, step)
+    name, earlier = "diversity_held", _earlier_artifacts(plan, step, artifact)
     if not earlier:
         return CheckResult(name, True, f"{step.key}: no earlier round to compare with", {})
     return _all_held(name, [_still_diverse(step, artifact, before) for before in earlier])
