@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -39,11 +38,8 @@ SMOOTH = 5
 def measure(seed: int, directory: Path) -> dict[str, Any]:
     """What both trainings came to."""
     if not directory.exists():
-        scratch_project(directory, seed=seed, rounds=1, profile="paper")
+        scratch_project(directory, seed=seed, rounds=1, profile="paper", active=f"[{NAME}]")
         shutil.copy(HERE / NAME / f"{NAME}.yaml", directory / "pipelines")
-        params = directory / "params.yaml"
-        text = re.sub(r"(?m)^active:.*\n(?:  - .*\n)*", f"active: [{NAME}]\n", params.read_text(encoding="utf-8"))
-        params.write_text(text, encoding="utf-8")
     lineal(directory, "run", quiet=False)
     artifacts = directory / "artifacts" / NAME
     accuracy = {name: _accuracy(artifacts / place) for name, place in (

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -33,13 +32,10 @@ TARGETS = (0.8, 0.85, 0.9)
 def measure(seed: int, rounds: int, directory: Path) -> dict[str, Any]:
     """By way of drawing, accuracy and rollouts by round."""
     if not directory.exists():
-        scratch_project(directory, seed=seed, rounds=rounds, profile="paper")
+        scratch_project(directory, seed=seed, rounds=rounds, profile="paper", active=f"[{BANDIT}, {UNIFORM}]")
         declared = (HERE / "curriculum" / "curriculum.yaml").read_text(encoding="utf-8")
         for name, text in ((BANDIT, declared), (UNIFORM, declared.replace("explore: 0.1", "explore: 1.0"))):
             (directory / "pipelines" / f"{name}.yaml").write_text(text, encoding="utf-8")
-        params = directory / "params.yaml"
-        text = re.sub(r"(?m)^active:.*\n(?:  - .*\n)*", f"active: [{BANDIT}, {UNIFORM}]\n", params.read_text(encoding="utf-8"))
-        params.write_text(text, encoding="utf-8")
     lineal(directory, "run", quiet=False)
     return {name: _figures(directory / "artifacts" / name) for name in (BANDIT, UNIFORM)}
 

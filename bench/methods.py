@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -32,8 +31,6 @@ def measure(name: str, seed: int, directory: Path) -> dict[str, Any]:
         rounds cost: `tokens` sampled, `model_seconds` in loading, sampling and training, `wall_seconds` from first to last step.
     """
     scratch_project(directory, seed=seed, profile="laptop", active=f"[{name}]")
-    params = directory / "params.yaml"  # the list of the project's own choice stood in a block
-    params.write_text(re.sub(r"(?m)^(active: \[.*\]).*\n(?:  - .*\n)*", r"\1\n", params.read_text()))
     started = time.monotonic()
     lineal(directory, "run", quiet=False)
     wall = time.monotonic() - started

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -28,10 +27,7 @@ LEAST_GAIN = 0.20
 def measure(seed: int, directory: Path) -> dict[str, Any]:
     """By pipeline, success by round with intervals, the gain over round 0, success on the easy games, turns; and seconds."""
     if not directory.exists():
-        scratch_project(directory, seed=seed, profile="laptop")
-        params = directory / "params.yaml"
-        text = re.sub(r"(?m)^active:.*\n(?:  - .*\n)*", f"active: [{PLAY}, {CONTROL}]\n", params.read_text())
-        params.write_text(text)
+        scratch_project(directory, seed=seed, profile="laptop", active=f"[{PLAY}, {CONTROL}]")
     lineal(directory, "run", quiet=False)
     logs = [json.loads(path.read_text()) for path in sorted((directory / "runs").rglob("*.json"))]
     figures = {name: _figures(directory / "artifacts" / name) for name in (PLAY, CONTROL)}

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from scratch import ROOT, lineal, scratch_project
+from scratch import ROOT, lineal, scratch_project, set_params
 
 RESULTS = ROOT / "docs" / "real.json"
 METHODS = ("rest_em", "irpo")
@@ -31,9 +30,8 @@ LEAST_GAIN = 0.20
 def measure(names: list[str], seed: int, directory: Path) -> dict[str, Any]:
     """By pipeline: what became of the held-out prompts in round 0, 1, ...; what the rounds sampled, kept and cost."""
     if not directory.exists():
-        scratch_project(directory, seed=seed, profile="real", active=f"[{', '.join(names)}]")
-    params = directory / "params.yaml"  # the project's own choice is a list in a block
-    params.write_text(re.sub(r"(?m)^active: .*\n(?:  - .*\n)*", f"active: [{', '.join(names)}]\n", params.read_text()))
+        scratch_project(directory, seed=seed, profile="real")
+    set_params(directory, active=f"[{', '.join(names)}]")
     started = time.monotonic()
     lineal(directory, "run", quiet=False)
     print(f"seed {seed}: {time.monotonic() - started:.0f} s")

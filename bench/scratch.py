@@ -26,10 +26,7 @@ PROJECT_FILES = (
 
 
 def scratch_project(directory: Path, **params: object) -> Path:
-    """Copies the project to `directory` and sets top-level scalars of `params.yaml`; returns the directory.
-
-    Keys under `compute` are given as `compute_NAME`.
-    """
+    """Copies the project to `directory` and sets `params` in its `params.yaml` (see `set_params`); returns the directory."""
     directory.mkdir(parents=True)
     for name in PROJECT_FILES:
         source = ROOT / name
@@ -39,20 +36,26 @@ def scratch_project(directory: Path, **params: object) -> Path:
             )
         elif source.exists():
             shutil.copy2(source, directory / name)
-    text = (directory / "params.yaml").read_text(encoding="utf-8")
-    for key, value in params.items():
-        name = key.removeprefix("compute_")
-        indent = "  " if key.startswith("compute_") else ""
-        text, count = re.subn(rf"(?m)^{indent}{name}:.*$", f"{indent}{name}: {value}", text)
-        if not count and indent:
-            text = re.sub(r"(?m)^compute:$", f"compute:\n  {name}: {value}", text)
-        elif not count:
-            text += f"{name}: {value}\n"
-    (directory / "params.yaml").write_text(text, encoding="utf-8")
+    set_params(directory, **params)
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.org"]
     for command in ([*git, "init", "-q"], [*git, "add", "-A"], [*git, "commit", "-qm", "project"]):
         subprocess.run(command, cwd=directory, check=True)
     return directory
+
+
+def set_params(directory: Path, **params: object) -> None:
+    """Sets top-level keys of a project's `params.yaml`, a list in a block included; those under `compute` as `compute_NAME`."""
+    path = directory / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    for key, value in params.items():
+        name = key.removeprefix("compute_")
+        indent = "  " if key.startswith("compute_") else ""
+        text, count = re.subn(rf"(?m)^{indent}{name}:.*(?:\n{indent}  - .*)*$", f"{indent}{name}: {value}", text)
+        if not count and indent:
+            text = re.sub(r"(?m)^compute:$", f"compute:\n  {name}: {value}", text)
+        elif not count:
+            text += f"{name}: {value}\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def lineal(directory: Path, *arguments: str, quiet: bool = True) -> str:

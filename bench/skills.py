@@ -43,10 +43,8 @@ def shown_recipe() -> str:
 
 def trained(name: str, declared: str, seed: int, directory: Path) -> tuple[Path, float]:
     """The checkpoint that a pipeline starts from, and the seconds of its training step."""
-    scratch_project(directory, seed=seed, profile="laptop")
+    scratch_project(directory, seed=seed, profile="laptop", active=f"[{name}]")
     (directory / "pipelines" / f"{name}.yaml").write_text(declared, encoding="utf-8")
-    params = re.sub(r"(?m)^active:.*?(?=^\w)", f"active: [{name}]\n", (directory / "params.yaml").read_text(), flags=re.DOTALL)
-    (directory / "params.yaml").write_text(params, encoding="utf-8")
     lineal(directory, "run", f"{name}/start/checkpoint")
     log = json.loads((directory / "runs" / name / "start" / "checkpoint.json").read_text())
     return directory / "artifacts" / name / "start" / "checkpoint", log["seconds"]
