@@ -9,10 +9,9 @@ from typing import Annotated, ClassVar
 from annotated_types import Gt
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
+from lineal.components.controllers.pass_rates import pass_rate
 from lineal.components.controllers.values import write_settings
-from lineal.components.selectors.query import open_session
 from lineal.components.verifiers.base import Share
-from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 
@@ -45,17 +44,16 @@ class FollowReward(Component):
         return {MAIN: Output(ArtifactKind.SETTINGS, values=("difficulty", "pass_rate"))}
 
     def run(self, step: Workspace) -> None:
-        """Moves the target."""
-        query = "SELECT count(*) FILTER (verdict = 'pass'), count(*) FILTER (verdict IN ('pass', 'fail')) FROM rows"
-        with open_session(step, {"rows": step.rows("rows")}) as session:
-            passes, judged = session.fetch(query)[0]
-        if not judged:
-            key = step.inputs["rows"][0].key
-            raise DataError(f"{step.step}: no row of {key} has verdict pass or fail, so the reward is unknown; see its verifier")
-        moved = self.difficulty + self.step * tanh(self.sharpness * (passes / judged - self.goal))
+        """Moves the target.
+
+        Raises:
+            DataError: nothing was judged.
+        """
+        rate = pass_rate(step)
+        moved = self.difficulty + self.step * tanh(self.sharpness * (rate - self.goal))
         if self.lowest is not None:
             moved = max(self.lowest, moved)
         if self.highest is not None:
             moved = min(self.highest, moved)
-        write_settings(step, {"difficulty": moved, "pass_rate": passes / judged})
+        write_settings(step, {"difficulty": moved, "pass_rate": rate})
         step.counts.update({"in": step.rows("rows").count})

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Gt
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
+from lineal.components.controllers.pass_rates import pass_rate
 from lineal.components.controllers.values import write_settings
-from lineal.components.selectors.query import open_session
 from lineal.components.verifiers.base import Share
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
@@ -51,14 +51,11 @@ class FollowSignal(Component):
         Raises:
             DataError: nothing was judged, or nothing has a score.
         """
-        query = "SELECT count(*) FILTER (verdict = 'pass'), count(*) FILTER (verdict IN ('pass', 'fail')) FROM rows"
-        with open_session(step, {"rows": step.rows("rows")}) as session:
-            passes, judged = session.fetch(query)[0]
+        rate = pass_rate(step)
         scores = [score for score in step.rows("scored").read(["score"])["score"].to_pylist() if score is not None]
-        if not judged or not scores:
-            key = step.inputs["scored" if judged else "rows"][0].key
-            raise DataError(f"{step.step}: no row of {key} has {'a score' if judged else 'verdict pass or fail'}")
-        rate, signal = passes / judged, fsum(scores) / len(scores)
+        if not scores:
+            raise DataError(f"{step.step}: no row of {step.inputs['scored'][0].key} has a score")
+        signal = fsum(scores) / len(scores)
         away = self.step * (tanh(self.sharpness * (rate - self.goal)) + tanh(self.sharpness * signal))
         write_settings(step, {"center": self.center + max(0.0, away), "pass_rate": rate, "signal": signal})
         step.counts.update({"in": step.rows("rows").count})

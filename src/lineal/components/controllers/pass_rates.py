@@ -1,0 +1,22 @@
+"""How often judged rows pass, for controllers that move by it."""
+
+from __future__ import annotations
+
+from lineal.components.base import ROWS, Workspace
+from lineal.components.selectors.query import open_session
+from lineal.errors import DataError
+
+
+def pass_rate(step: Workspace) -> float:
+    """The share of passes among the rows that have verdict pass or fail.
+
+    Raises:
+        DataError: none has.
+    """
+    query = "SELECT count(*) FILTER (verdict = 'pass'), count(*) FILTER (verdict IN ('pass', 'fail')) FROM rows"
+    with open_session(step, {ROWS: step.rows(ROWS)}) as session:
+        passes, judged = session.fetch(query)[0]
+    if not judged:
+        key = step.inputs[ROWS][0].key
+        raise DataError(f"{step.step}: no row of {key} has verdict pass or fail, so the reward is unknown; see its verifier")
+    return float(passes / judged)
