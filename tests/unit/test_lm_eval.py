@@ -37,11 +37,16 @@ def lab(tmp_path):
     return lab
 
 
-@pytest.mark.model
-def test_harness_scores_a_task_of_the_project_the_same_each_time(lab, tmp_path, monkeypatch):
-    pytest.importorskip("lm_eval")
+@pytest.fixture
+def harness(tmp_path, monkeypatch):
+    """The harness, without network and with a cache of its own."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return pytest.importorskip("lm_eval")
+
+
+@pytest.mark.model
+def test_harness_scores_a_task_of_the_project_the_same_each_time(lab, tmp_path, harness):
     model = put_model(lab, "start/checkpoint", tiny_model(tmp_path / "tiny"))
     made = [lab.run("lm_eval", f"round_01/{name}", {"model": model}, tasks=["tasks/mine.yaml"])[""] for name in ("one", "two")]
     found, rows = evaluated(made[0]), rows_of(made[0])
@@ -54,10 +59,7 @@ def test_harness_scores_a_task_of_the_project_the_same_each_time(lab, tmp_path, 
 
 
 @pytest.mark.model
-def test_harness_scores_an_adapter_as_the_model_that_it_is_merged_into(lab, tmp_path, monkeypatch):
-    pytest.importorskip("lm_eval")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+def test_harness_scores_an_adapter_as_the_model_that_it_is_merged_into(lab, tmp_path, harness):
     base = put_model(lab, "start/checkpoint", tiny_model(tmp_path / "tiny"))
     taught = lab.put("tasks/words", rows(("a1", "ab", "a"), ("b1", "bca", "b"), ("c1", "cab", "c")))
     learned = {"steps": 4, "learning_rate": 0.1, "lora": {"rank": 2, "alpha": 4}}
