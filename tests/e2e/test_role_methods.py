@@ -446,4 +446,4 @@ def test_citing_learns_the_teachers_revisions_by_the_rubric_of_each_kind(tiny_pi
             answer = ruled[row["parents"][0]]
             assert answer["other"] == kinds[answer["task"]]
             assert row["prompt"] == f"+{answer['prompt']}{answer['completion']}|{answer['other']}:"
-        assert model_of(plan, f"{group}/mended") == (f"{group}/checkpoint",)
+        assert model_of(plan, f"{group}/corrected") == (f"{group}/checkpoint",)
