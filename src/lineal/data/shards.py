@@ -109,6 +109,11 @@ def rows_in_shard(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+def saved_shards(directory: Path) -> Iterator[pa.Table]:
+    """The rows of all shards in a directory, in the order of their names."""
+    return read_shards(sorted(directory.glob("*.parquet")))
+
+
 def read_shards(paths: Iterable[Path]) -> Iterator[pa.Table]:
     """The shards' rows, one after another."""
     import pyarrow.parquet as pq

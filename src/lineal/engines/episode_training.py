@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +56,9 @@ def train_episodes(
         EngineError: `init` does not fit the settings.
     """
     tokenizer = load_tokenizer(init.directory)
-    generations = grpo.generations(settings, tasks)
     execution = without_lost_generations(execution, grpo)
-    if settings.steps is None:
-        settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
-    visits = turns_of_prompts(tasks, generations * grpo.completions_at_once(settings) // grpo.samples, settings.seed)
-
+    visits = turns_of_prompts(tasks, grpo.learned(settings, tasks) // grpo.samples, settings.seed)
+    settings = grpo.with_steps(settings, tasks)
     policy = LivePolicy()
 
     def prepare(model: Any, scratch: Path) -> Any:
@@ -126,7 +122,7 @@ def given_to_trl(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
     """GRPO that learns all runs of every episode, where TRL's `rollout_func` takes one sequence for each."""
-    base: Any = judged_trainer({}, judge)
+    base: Any = judged_trainer(judge)
 
     class PlayingGRPOTrainer(base):  # type: ignore[misc]
         """Advantages are TRL's, of episodes; the tensors that it learns are made of their runs."""

@@ -76,7 +76,7 @@ def grpo_trainer(
     common = grpo_arguments(settings, scratch, execution)
     keeper = None if hooks.best is None else BestStep(hooks.best)
     groups = [turns[place] for place in range(total // samples)]
-    trainer = with_own_steps(hooked_trainer(judged_trainer({}, judge), judge, turns, keeper, filling, hooks), settings)(
+    trainer = with_own_steps(hooked_trainer(judged_trainer(judge), judge, turns, keeper, filling, hooks), settings)(
         model=model,
         reward_funcs=[reward],
         args=GRPOConfig(**common, **arguments),
@@ -93,17 +93,14 @@ def grpo_arguments(settings: TrainingSettings, scratch: Path, execution: Executi
     return {name: value for name, value in trainer_arguments(settings, scratch, execution).items() if name not in NOT_OF_GRPO}
 
 
-def judged_trainer(encoded: Mapping[str, list[int]], judge: RolloutJudge | EpisodeJudge) -> Any:
-    """GRPO that takes prompts as they are encoded here, and hands every generation over."""
+def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:
+    """GRPO that hands every generation over."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     base: Any = GRPOTrainer
 
     class JudgedGRPOTrainer(base):  # type: ignore[misc]
-        """GRPO between our tokens and our judge."""
-
-        def _tokenize_prompts(self, asked: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-            return [encoded[prompt] for prompt in asked], None, {}
+        """GRPO with our judge."""
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
             with self.drawing():

@@ -73,6 +73,17 @@ class GrpoSettings:
         assert settings.epochs is not None
         return ceil(settings.epochs * prompts * self.samples / self.completions_at_once(settings))
 
+    def learned(self, settings: TrainingSettings, prompts: int) -> int:
+        """How many completions the training learns from."""
+        return self.generations(settings, prompts) * self.completions_at_once(settings)
+
+    def with_steps(self, settings: TrainingSettings, prompts: int) -> TrainingSettings:
+        """The settings with the number of steps that their epochs come to, where they have epochs."""
+        if settings.steps is not None:
+            return settings
+        steps = self.generations(settings, prompts) * self.updates_per_generation * self.iterations
+        return replace(settings, steps=steps, epochs=None)
+
     def arguments(self, gradient_accumulation: int) -> dict[str, Any]:
         """By TRL's names, whose `steps_per_generation` counts forward passes."""
         return {
@@ -147,15 +158,13 @@ def train_grpo(
     tokenizer = load_tokenizer(init.directory)
     stops = stop_ids(tokenizer, [], any(is_chat(prompt, settings.chat) for prompt in prompts))
     arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments(stops) if vllm else {})
-    generations, at_once = grpo.generations(settings, len(prompts)), grpo.completions_at_once(settings)
+    total, settings = grpo.learned(settings, len(prompts)), grpo.with_steps(settings, len(prompts))
     execution = without_lost_generations(execution, grpo)
-    if settings.steps is None:
-        settings = replace(settings, steps=generations * grpo.updates_per_generation * grpo.iterations, epochs=None)
 
     def prepare(model: Any, scratch: Path) -> Any:
         turns = _turns(tokenizer, prompts, settings, grpo.max_tokens, positions_of(model.config))
         taking_part = replace(hooks, outside=_outside(tokenizer, prompts, beside, settings, grpo.max_tokens))
-        total, never = generations * at_once, ids_without_token(tokenizer, vocabulary_of(model.config))
+        never = ids_without_token(tokenizer, vocabulary_of(model.config))
         how = arguments | _generating(arguments, never, vllm)
         with quiet(), _explained(vllm), _stopping_at(model, stops):
             trainer = grpo_trainer(model, tokenizer, turns, total, judge, settings, how, scratch, execution, taking_part)

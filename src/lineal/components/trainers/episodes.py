@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,7 +17,7 @@ from lineal.components.playing.waves import Draws, ModelPlayer, play
 from lineal.components.trainers.rollouts import ROLLOUTS
 from lineal.components.verifiers.base import ERROR, FAIL, PASS
 from lineal.data.schema import arrow_type, row_key
-from lineal.data.shards import read_shards, save_shard
+from lineal.data.shards import save_shard, saved_shards
 from lineal.errors import CheckFailure, DataError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class TrainingEpisodes:
         columns = self._how.learnt_columns(tuple(self._tasks.column_names), self._ids)[0]
 
         def parts() -> Iterator[Mapping[str, pa.Table]]:
-            for table in self._saved():
+            for table in saved_shards(self._shards):
                 verdicts.update(table["verdict"].to_pylist())
                 errors.update(broken_in(table))
                 played.update(table["prompt_id"].to_pylist())
@@ -151,9 +151,6 @@ class TrainingEpisodes:
         self._step.counts.update({"expected": out[ROLLOUTS], "out": out[ROLLOUTS], **counts})
         self._step.counts.update({verdict: verdicts[verdict] for verdict in (PASS, FAIL)})
         self._how.refuse_errors(self._step, expected, errors)
-
-    def _saved(self) -> Iterable[pa.Table]:
-        return read_shards(sorted(self._shards.glob("*.parquet")))
 
     def write_none(self) -> None:
         """Writes both outputs without a row, with every column."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from math import ceil, prod
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -245,10 +246,9 @@ class Grpo(Trainer):
         settings = self.training_settings(step, self.lora.settings() if self.lora else None)
         provenance = digest_of([self.identity(), self._read(step), settings.seed])
         judges = list(self._judges.values())
-        rollouts = Rollouts(step, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band)
-        given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
         outside = Outside(step, prompts["prompt_id"].to_pylist()) if self.beside else None
-        rollouts.outside = outside
+        rollouts = Rollouts(step, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band, outside)
+        given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
         for prompt in given:
             require_answerable(prompt)
         execution, policy = self.execution(step), LivePolicy() if self._judges_itself else None
@@ -263,7 +263,10 @@ class Grpo(Trainer):
                     Hooks(policy, self._best(rollouts), self._refilled(rollouts)), None if outside is None else outside.answers,
                 )),
             )  # fmt: skip
-            expected = self._imagine(step, given, rollouts) if step.made_with == "fake" else self._sampled(step)
+            if step.made_with == "fake":
+                expected = self._imagine(step, given, rollouts)
+            else:  # keep_best may have ended it early
+                expected = grpo.learned(replace(settings, steps=int(step.facts["steps"]), epochs=None), len(given))
         rollouts.write(expected)
 
     def _learn_by_playing(self, step: Workspace, environment: Rewarding) -> None:
@@ -281,7 +284,7 @@ class Grpo(Trainer):
                     checkpoint_in(step, "init"), tasks.num_rows, episodes, settings, grpo, output, advance, execution
                 ),
             )  # fmt: skip
-            expected = grpo.generations(settings, tasks.num_rows) * grpo.completions_at_once(settings)
+            expected = grpo.learned(settings, tasks.num_rows)
             if step.made_with == "fake":
                 expected = imagine(step, episodes, tasks.num_rows, self.samples)
         episodes.write(expected)
@@ -294,15 +297,6 @@ class Grpo(Trainer):
         provenance = digest_of([self.identity(), self._read(step), step.seed, step.step, step.model("init").digest])
         room = open_room(step, "init")
         return TrainingEpisodes(step, tasks, environment, self.samples, drawing, room, provenance, self.token_ids)
-
-    def _sampled(self, step: Workspace) -> int:
-        """How many completions the training that has ended sampled."""
-        return ceil(int(step.facts["steps"]) / (self.updates_per_generation * self.iterations)) * self._at_once
-
-    @property
-    def _at_once(self) -> int:
-        """Completions of one generation."""
-        return self.batch_size * self.gradient_accumulation * self.updates_per_generation
 
     def _refilled(self, rollouts: Rollouts) -> RefillSettings | None:
         from lineal.engines.refill import RefillSettings

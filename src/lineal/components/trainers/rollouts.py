@@ -17,7 +17,7 @@ from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, AddsCol
 from lineal.components.verifiers.embedded import error_limit, too_many_errors
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
-from lineal.data.shards import read_shards, rows_in_shard, save_shard
+from lineal.data.shards import rows_in_shard, save_shard, saved_shards
 from lineal.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,9 +92,6 @@ class Rollouts:
     them that give verdicts; where none does, it has none. Where one cannot be told, the rollout is an error, has no score,
     and teaches nothing.
 
-    Attributes:
-        outside: what joins groups from outside; None: nothing does.
-
     Args:
         step: where the rows go; each generation is saved as a shard, so that a training that goes on finds the earlier ones.
         prompts: the prompt rows.
@@ -104,11 +101,12 @@ class Rollouts:
         provenance: what decides the rollouts beside the checkpoint; it enters their ids.
         ids: `token_ids` where the drawn ids are to be kept.
         band: between which pass rates a group is learned from, where the others are replaced.
+        outside: what joins groups from outside; None: nothing does.
     """
 
     def __init__(
         self, step: Workspace, prompts: pa.Table, judges: Sequence[Reward], samples: int, temperature: float, provenance: str,
-        ids: Columns = (), band: tuple[float, float] | None = None,
+        ids: Columns = (), band: tuple[float, float] | None = None, outside: Outside | None = None,
     ) -> None:  # fmt: skip
         self._step, self._judges, self._samples, self._provenance = step, judges, samples, provenance
         self._rewards = [(judge, judge.weight) for judge in judges if judge.weight is not None]
@@ -117,7 +115,7 @@ class Rollouts:
         self._temperature, self._checkpoint = temperature, step.model("init").digest
         self._columns, self._band = (*ROLLOUT_COLUMNS, *ids), band
         self._errors = [0] * len(judges)
-        self.outside: Outside | None = None
+        self._outside = outside
         self._step_number = 0
         self._waves: list[pa.Table] = []
         self._shards = step.partial / ROLLOUTS
@@ -211,7 +209,7 @@ class Rollouts:
 
         named = [judge.judge.column("score") for judge in self._judges if len(self._rewards) > 1 or judge.weight is None]
         columns = ["score", *named]
-        parts = [table.select([STEP, *columns]) for table in read_shards(sorted(self._shards.glob("*.parquet")))]
+        parts = [table.select([STEP, *columns]) for table in saved_shards(self._shards)]
         return step_means(pa.concat_tables(parts), columns).curve(steps)
 
     def write(self, expected: int) -> None:
@@ -232,7 +230,7 @@ class Rollouts:
                 replaced.update(self._replaced(table))
                 yield table
 
-        out = self._step.write_rows(counted(read_shards(sorted(self._shards.glob("*.parquet")))), ROLLOUTS)
+        out = self._step.write_rows(counted(saved_shards(self._shards)), ROLLOUTS)
         if out - replaced[REPLACED] != expected:
             here = f"{out - replaced[REPLACED]:,} rollouts are here"
             raise DataError(f"{self._step.step}: {here}, but the training learned from {expected:,}. Run it again")
@@ -278,15 +276,15 @@ class Rollouts:
             "optimizer_step": [step] * count,
             "token_ids": [rollout.token_ids for rollout in rollouts],
         }
-        for name in (*self._columns, *((OUTSIDE,) if self.outside else ())):
+        for name in (*self._columns, *((OUTSIDE,) if self._outside else ())):
             rows = rows.append_column(name, _column(name, made[name]))
         return rows
 
     def _parents_of(self, rollout: Rollout) -> list[str]:
         own = self._parents[rollout.prompt]
-        if rollout.outside is None or self.outside is None:
+        if rollout.outside is None or self._outside is None:
             return [own]
-        return [own, self.outside.parents[rollout.prompt][rollout.outside]]
+        return [own, self._outside.parents[rollout.prompt][rollout.outside]]
 
     def _whole(self, said: tuple[Said, ...]) -> Said:
         """What all rewards together say of one rollout; the detail is that of the first with the same verdict.
