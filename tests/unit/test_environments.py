@@ -14,7 +14,10 @@ from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, GYMNASIUM, location_of
 from lineal.environments.sessions import make_task
 from lineal.errors import DeclarationError
+from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
+from lineal.recipe.project import open_project
+from lineal.step.runner import stage_tag
 from lineal.testing.environment import check_environment
 from tests.unit import environments_of_ours as ours
 from tests.unit.lab import ROOT, Lab, rows_of
@@ -150,6 +153,24 @@ def test_version_of_a_package_is_in_the_identity_of_its_tasks_and_in_their_rows(
     assert {row["environment_package"] for row in rows_of(other)} == {"hers 1.1"}
     assert one.digest != other.digest, "what is played on them is made anew"
     assert [row["prompt_id"] for row in rows_of(one)] == [row["prompt_id"] for row in rows_of(other)]
+
+
+def test_dvc_yaml_names_another_version_of_a_package(install, site, tmp_path):
+    (site / "her_countdown.py").write_text((ROOT / "docs/environments.md").read_text().split("```python\n")[1].split("```")[0])
+    easy = "easy: {use: letter_sort, length: [2, 3], size: 4, split: train}"
+    tasks = f"tasks: {{{easy}, train: {{use: environment_tasks, environment: countdown, level: [1, 30], size: 4}}}}"
+    start = "start: {checkpoint: {use: pretrain, rows: tasks.easy, steps: 1}}"
+    played = "round: {generated: {use: rollout, model: previous.checkpoint, prompts: tasks.train, max_turns: 4}}"
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "toy.yaml").write_text(f"method: Toy\nsummary: One.\n{tasks}\n{start}\n{played}\n")
+    (tmp_path / "params.yaml").write_text("seed: 0\nrounds: 1\nactive: [toy]\n")
+    tags = []
+    for version in ("1.0", "1.1", "1.0"):
+        install("hers", version, countdown="her_countdown:Countdown")
+        plan = make_plan(open_project(tmp_path))
+        tags.append({key: stage_tag(step) for key, step in plan.steps.items()})
+    assert tags[0] == tags[2]
+    assert [key for key in tags[0] if tags[0][key] != tags[1][key]] == ["toy/tasks/train"]
 
 
 def test_tasks_of_lineals_own_environments_say_nothing_of_a_package(tmp_path):

@@ -197,6 +197,10 @@ class Component(Strict):
         """The settings that decide the bytes; inputs enter by their digests instead."""
         return self.model_dump(mode="json", exclude=_excluded(self))
 
+    def package(self) -> str:
+        """The installed package, and its version, whose code decides rows beside the component's own: `pins 1.2`."""
+        return ""
+
     def probed(self) -> dict[str, Columns]:
         """By output, columns of scores that stand beside `score` in its rows by `optimizer_step`, and rewarded nothing."""
         return {}

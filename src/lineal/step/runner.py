@@ -99,13 +99,14 @@ def component_tag(component: Component) -> str:
 
 
 def stage_tag(step: Step) -> str:
-    """The component's tag with the retractions in force, if any: `select@1+5f3c9a01`.
+    """The component's tag with a digest of what else decides its bytes and is in no file: `select@1+5f3c9a01`.
 
-    It stands in the stage's command: DVC calls a stage stale whose command changed, but not one that no longer names a param,
-    so that a retraction taken back would stay.
+    That is the retractions in force, and the version of another's package. They are in the stage's command, since DVC calls a
+    stage stale whose command changed, but not one that no longer names a param: a retraction taken back would stay.
     """
-    tag = component_tag(step.component)
-    return f"{tag}+{digest_of([rule.identity() for rule in step.retractions])[:8]}" if step.retractions else tag
+    package = step.component.package()
+    deciding = [*(rule.identity() for rule in step.retractions), *([package] if package else [])]
+    return f"{component_tag(step.component)}+{digest_of(deciding)[:8]}" if deciding else component_tag(step.component)
 
 
 def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:

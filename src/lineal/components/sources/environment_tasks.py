@@ -64,12 +64,14 @@ class EnvironmentTasks(SyntheticSource):
     @property
     def made_columns(self) -> Columns:
         """With the package of another's environment: what is played on its tasks is made anew with another version."""
-        return merged(self.columns, (PACKAGE,) if package_of(self.environment) else ())
+        return merged(self.columns, (PACKAGE,) if self.package() else ())
+
+    def package(self) -> str:
+        return package_of(self.environment)
 
     def identity(self) -> dict[str, Any]:
         """The settings, and another's package with its version."""
-        package = package_of(self.environment)
-        return {**super().identity(), **({"package": package} if package else {})}
+        return {**super().identity(), **({"package": self.package()} if self.package() else {})}
 
     def lacks(self) -> list[str]:
         return missing_package("gymnasium", "gymnasium", "gymnasium") if self.environment in GYMNASIUM else []
