@@ -28,7 +28,7 @@ round:
   judged:     {{use: judge, model: previous.checkpoint, rows: verified, template: "+{{prompt}}{{completion}}:", name: judged,
                repeats: completion, threshold: 0.5, max_tokens: 16}}
   posed:      {{use: ask, model: previous.checkpoint, rows: tasks.train, template: "&{{prompt}}:", max_tokens: 16}}
-  filtered:   {{use: select, rows: judged, sql: {sql}, max_per_prompt: 1}}
+  filtered:   {{use: select, rows: judged, {select}}}
   tuned:      {{use: sft, init: previous.checkpoint, rows: filtered, steps: 2, batch_size: 8}}
   checkpoint: {{use: grpo, init: tuned, prompts: tasks.train, rewards: {{right: exact_match}}, samples: 4, steps: 2,
                batch_size: 8, max_tokens: 16}}
@@ -49,7 +49,8 @@ def make_project(root: Path, engine: str, processes: str) -> Path:
     for path in (root / "pipelines").glob("*.yaml"):
         path.unlink()
     real = engine != "fake"
-    text = PIPELINE.format(shape=SHAPE if real else "", sql="keep_all" if real else "keep_correct")
+    select = "sql: keep_all" if real else "sql: keep_correct, max_per_prompt: 1"
+    text = PIPELINE.format(shape=SHAPE if real else "", select=select)
     (root / "pipelines" / "kills.yaml").write_text(text, encoding="utf-8")
     (root / "params.yaml").write_text(PARAMS.format(engine=engine, processes=processes), encoding="utf-8")
     write_dvc_yaml(make_plan(open_project(root)))

@@ -197,7 +197,7 @@ class Component(Strict):
         """The settings that decide the bytes; inputs enter by their digests instead."""
         return self.model_dump(mode="json", exclude=_excluded(self))
 
-    def package(self) -> str:
+    def code_package(self) -> str:
         """The installed package, and its version, whose code decides rows beside the component's own: `pins 1.2`."""
         return ""
 

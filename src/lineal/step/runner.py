@@ -104,7 +104,7 @@ def stage_tag(step: Step) -> str:
     That is the retractions in force, and the version of another's package. They are in the stage's command, since DVC calls a
     stage stale whose command changed, but not one that no longer names a param: a retraction taken back would stay.
     """
-    package = step.component.package()
+    package = step.component.code_package()
     deciding = [*(rule.identity() for rule in step.retractions), *([package] if package else [])]
     return f"{component_tag(step.component)}+{digest_of(deciding)[:8]}" if deciding else component_tag(step.component)
 
