@@ -106,7 +106,8 @@ def _lines(stream: Iterable[str], shown: str) -> Iterator[Located]:
     for number, line in enumerate(stream, start=1):
         text = line.strip()
         if text:
-            yield f"line {number}", _object(_parsed(text, shown, number), shown, f"line {number}")
+            place = f"line {number}"
+            yield place, _object(_parsed(text, shown, number), shown, place)
 
 
 def _json(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
