@@ -99,14 +99,18 @@ def inputs(directory: Path, rows: int) -> None:
     for name, make in made.items():
         if not (directory / name / "manifest.json").exists():
             make(directory / name)
-    model = directory / "model"
-    if not model.exists():
-        model.mkdir()
-        (model / "config.json").write_text("{}", encoding="utf-8")
-        Manifest(
-            step="start/checkpoint", kind=ArtifactKind.MODEL, component="bench", version=1, identity="", settings={}, seed=0,
-            inputs={}, files_read={}, counts={}, columns={}, files=(files := list_files(model, {})), digest=content_digest(files),
-        ).write(model)  # fmt: skip
+    if not (directory / "model").exists():
+        model_artifact(directory / "model")
+
+
+def model_artifact(directory: Path) -> None:
+    """Writes a checkpoint that the fake engine can sample from."""
+    directory.mkdir()
+    (directory / "config.json").write_text("{}", encoding="utf-8")
+    Manifest(
+        step="start/checkpoint", kind=ArtifactKind.MODEL, component="bench", version=1, identity="", settings={}, seed=0,
+        inputs={}, files_read={}, counts={}, columns={}, files=(files := list_files(directory, {})), digest=content_digest(files),
+    ).write(directory)  # fmt: skip
 
 
 # -- the kinds ----------------------------------------------------------------------------------------------------------

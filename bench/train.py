@@ -4,8 +4,9 @@ Both train the same model on the same prompts and completions with the same argu
 else the machine does hits both sides. A step's time is the median between two logged losses. The losses must agree, or the two
 did not do the same work; there is no warm-up, whose first rate is 0 in transformers and above 0 here. Memory is measured in a
 process of its own for each side (on a GPU: what torch had allocated at most).
-With --grpo both train on their own samples, eight of each prompt, rewarded by one function; their losses are not compared, since
-they do not draw the same samples. Exit status 1 when a step through lineal takes more than 1.03 times as long.
+With --grpo both train on their own samples, eight of each prompt, rewarded by their length: in TRL by a function, in lineal by a
+verifier, with every rollout saved as a row. Their losses are not compared, since they
+do not draw the same samples. Exit status 1 when a step through lineal takes more than 1.03 times as long.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import argparse
 import json
 import random
 import resource
+import shutil
 import statistics
 import string
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,19 +160,38 @@ def _lineal_grpo(checkpoint: Path, arguments: argparse.Namespace, directory: Pat
 
     report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
     own = GrpoSettings(samples=SAMPLES, max_tokens=MOST_TOKENS)
-    train_grpo(Checkpoint(checkpoint), _prompts(arguments), _Judge(), _settings(arguments), own, directory / "out", report)
+    rollouts = _rollouts(arguments, directory)
+    train_grpo(Checkpoint(checkpoint), _prompts(arguments), rollouts, _settings(arguments), own, directory / "out", report)
 
 
-class _Judge:
-    def reward(self, generation: Any) -> list[float | None]:
-        return list(_reward([rollout.text for rollout in generation.rollouts]))
+def _rollouts(arguments: argparse.Namespace, directory: Path) -> Any:
+    """What `grpo` judges completions with: a verifier, and every rollout a row."""
+    import pyarrow as pa
+    from size import artifact, model_artifact
 
-    def learned(self, advantages: Sequence[float]) -> None:
-        pass
+    from lineal.components.base import Surroundings
+    from lineal.components.trainers.judges import judges_of
+    from lineal.components.trainers.rollouts import Rollouts
+    from lineal.data.store import open_artifact
+    from lineal.data.workspace import Workspace
+    from lineal.recipe.compute import Compute
+
+    directory = directory / "judged"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    prompts = _prompts(arguments)
+    table = pa.table({"prompt_id": [f"p{place}" for place in range(len(prompts))], "prompt": prompts})
+    artifact(directory / "prompts", iter([table]))
+    model_artifact(directory / "init")
+    (directory / "step").mkdir()
+    opened = {name: (open_artifact(f"bench/tasks/{name}", directory / name),) for name in ("prompts", "init")}
+    step = Workspace(directory, "round_01/checkpoint", 1, 0, Compute(), opened, directory / "step")
+    judges = judges_of({"length": {"use": "rule", "formula": "length(completion)"}}, {}, Surroundings(directory, directory))
+    return Rollouts(step, table, list(judges.values()), SAMPLES, 1.0, "bench")
 
 
 def _reward(completions: list[str], **_: Any) -> list[float]:
-    return [float(sum(a <= b for a, b in pairwise(text))) for text in completions]
+    return [float(len(text)) for text in completions]
 
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:
