@@ -30,7 +30,7 @@ round:
   checkpoint:   {use: sft, init: previous.checkpoint, rows: filtered, steps: 1}
   probed:       {use: sample, model: checkpoint, prompts: tasks.test, samples: 4}
   probe:        {use: exact_match, rows: probed}
-  at_k:         {use: pass_at_k, rows: probe, k: [1, 4]}
+  at_k:         {use: pass_at_k, rows: probe, k: [1, 4], warnings: {pass_at_4: {above: 0}, pass_at_1: {below: 0}}}
   evaluation:   {use: accuracy, model: checkpoint, prompts: tasks.test}
 """
 SELECTORS = {

@@ -263,3 +263,10 @@ def test_numbers_and_charts_have_intervals_and_rounds_are_compared(page, nodes):
     assert third.previous.prompts == third.start.prompts == 10 and third.other is None
     html = render(page, RunFacts((), (), None, {}))
     assert 'class="bounds s0"' in html and "More than noise?" in html and by_label["evaluation"].shown(third.start) in html
+
+
+def test_warnings_of_the_evaluations_stand_at_the_head(page):
+    warned = [told for told in page.standing.warned if "/at_k: " in told]
+    assert [told.partition(":")[0] for told in warned] == [f"everything/round_0{number}/at_k" for number in ROUNDS]
+    assert all("pass_at_4" in told and "is above 0" in told for told in warned)
+    assert f"<dt>warning</dt><dd>{warned[0]}" in render(page, RunFacts((), (), None, {}))

@@ -53,10 +53,10 @@ def test_what_was_gained_and_lost_since_another_evaluation(lab):
 
 
 def test_one_row_without_prompts_is_taken_as_it_is_and_null_is_left_out(lab):
-    header = "-- gives: number, other\n-- better: lower\n"
-    sql = written(lab, "SELECT count(*) AS number, NULL::DOUBLE AS other FROM rows", header)
+    header = "-- gives: number, other, exact, is_so\n-- better: lower\n"
+    sql = written(lab, "SELECT count(*) AS number, NULL::DOUBLE AS other, 0.25 AS exact, true AS is_so FROM rows", header)
     numbers = read_evaluation(measured(lab, samples({"a": "pp"}), sql).directory).numbers
-    assert numbers == {"number": 2}
+    assert numbers == {"number": 2, "exact": 0.25, "is_so": 1}
     assert not lab.parse("measure", {"rows": ()}, sql=sql).higher_is_better
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from lineal.cli.planning import status
 from lineal.data.estimates import mean
 from lineal.data.store import open_artifact
-from lineal.errors import ArtifactError, CheckFailure, ProjectError
+from lineal.errors import ArtifactError, CheckFailure, DeclarationError, ProjectError
 from lineal.step.checks import run_checks
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
@@ -208,7 +208,24 @@ def test_accuracy_held_warns_of_a_fall_that_is_more_than_noise(made, now, passed
 def test_accuracy_held_says_what_it_cannot_compare(made):
     (made / "artifacts/toy/round_01/evaluation/details.json").unlink()
     found = checked(made, "toy/round_02/evaluation", "accuracy_held")
-    assert found.passed and "cannot be compared: only one of toy/round_01/evaluation and this one has 'accuracy'" in found.message
+    assert found.passed and "since toy/round_01/evaluation; without intervals of both, a trend over" in found.message
+
+
+def test_declared_warning_changes_no_step_and_is_a_check_of_each_round(made):
+    edit(
+        made / "pipelines" / "toy.yaml",
+        "tasks.test, max_tokens: 16}",
+        "tasks.test, max_tokens: 16, warnings: {errors: {above: 0}, count: falls}}",
+    )
+    assert {entry.state for entry in status_of(plan_of(made))} == {State.DONE}
+    found = checked(made, "toy/round_02/evaluation", "warning_errors")
+    assert found.passed and found.message == "toy/round_02/evaluation: errors 0 is not above 0"
+    assert "toy/round_01/evaluation" in checked(made, "toy/round_02/evaluation", "warning_count").message
+    edit(made / "pipelines" / "toy.yaml", "count: falls", "accurracy: falls")
+    with pytest.raises(
+        DeclarationError, match=r"toy\.yaml:\d+: round\.evaluation: warnings: accuracy gives no number 'accurracy'"
+    ):
+        plan_of(made)
 
 
 def test_accuracy_held_leaves_settings_under_the_evaluations_name_aside(made):
@@ -250,7 +267,7 @@ def test_small_falls_of_the_accuracy_add_up_since_the_first_round(three_rounds):
     for number, solved in ((1, 34), (2, 28), (3, 23)):
         evaluation(three_rounds, number, range(solved))
     found = checked(three_rounds, "toy/round_03/evaluation", "accuracy_held")
-    before, first = found.message.split("; toy/")
+    before, first = found.message.split("; accuracy ")
     assert "0.7 -> 0.575 since toy/round_02/evaluation" in before and "within noise" in before
     assert "0.85 -> 0.575 since toy/round_01/evaluation" in first and "more than noise" in first
     assert not found.passed and (found.values["before"], found.values["now"]) == (34 / 40, 23 / 40)

@@ -116,7 +116,7 @@ def run(
         _say_what_would_run(acts, ready, len(chosen))
     elif ready:
         _materialize(project, plan, ready, accept)
-        _say_what_came_out(plan)
+        _say_what_came_out(plan, ready)
     elif not waiting:
         click.echo(f"nothing to do: {len(chosen)} steps are up to date{_elsewhere(decided, chosen)}")
     if not dry_run:
@@ -245,16 +245,19 @@ def _tell_dagster(project: Project, plan: Plan) -> None:
     report_waiting(plan)
 
 
-def _say_what_came_out(plan: Plan) -> None:
-    """The accuracy of every round, and where to go from here."""
+def _say_what_came_out(plan: Plan, ran: list[Step]) -> None:
+    """The accuracy of every round, what got worse, and where to go from here."""
     from lineal.audit.summary import render_accuracy_table, summarise
     from lineal.components.base import Role
     from lineal.data.manifest import MADE_UP
+    from lineal.step.checks import warnings_of
 
     table = render_accuracy_table(summarise(plan))
     if table:
         made_up = ", made up by engine: fake" if plan.project.params.compute.engine == MADE_UP else ""
         click.echo(f"\naccuracy per round (round 0 is before the first){made_up}\n{table}")
+    for found in warnings_of(plan, ran):
+        click.echo(f"warning: {found.message}", err=True)
     first = next(iter(plan.pipelines))
     selections = [s.key for s in plan.steps.values() if s.pipeline == first and s.component.role is Role.SELECTOR]
     row = _first_row(plan, selections[-1]) if selections else None

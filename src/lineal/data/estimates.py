@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, fsum, sqrt
+from math import comb, erfc, fsum, sqrt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    def times(self, factor: float) -> Estimate:
+        """So much of it; the factor is not negative."""
+        return Estimate(factor * self.value, factor * self.low, factor * self.high)
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,15 @@ class Comparison:
     difference: Estimate
     p_value: float | None
     prompts: int
+
+    @property
+    def chance(self) -> float:
+        """The p-value; where only intervals are known, the one at which the interval would end at 0."""
+        if self.p_value is not None:
+            return self.p_value
+        change = self.difference
+        reach = change.value - change.low if change.value > 0 else change.high - change.value
+        return erfc(Z * abs(change.value) / reach / sqrt(2)) if reach else float(not change.value)
 
     @property
     def is_noise(self) -> bool:

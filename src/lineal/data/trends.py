@@ -1,11 +1,15 @@
-"""Whether a series rises or falls: the test of Mann (1945) and Kendall, which asks nothing of how its values are spread."""
+"""Whether a series rises or falls: the test of Mann (1945) and Kendall, which asks nothing of how its values are spread.
+
+A short series is compared with all of its orders; a longer one by the normal approximation.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from functools import lru_cache
+from itertools import combinations, pairwise, permutations
 from math import erfc, fsum, sqrt
 
 MOST = 200
@@ -23,15 +27,38 @@ class Trend:
 
 
 def trend_of(values: Sequence[float]) -> Trend:
-    """The trend of a series in the order of time."""
+    """The trend of a series in the order of time; one of fewer than `FEWEST` values has none."""
     series = _means(values)
     if len(series) < FEWEST:
         return Trend(1.0, 1.0)
-    ups = sum((after > before) - (after < before) for before, after in combinations(series, 2))
-    spread = sqrt(_variance(series))
+    ups, spread = _ups(series), sqrt(_variance(series))
     if not spread:
         return Trend(1.0, 1.0)
     return Trend(_above((ups - 1) / spread), _above((-ups - 1) / spread))
+
+
+def short_trend_of(values: Sequence[float]) -> Trend:
+    """The trend of a series of any length: with fewer than `FEWEST` values, by the share of its orders that rise as much."""
+    if len(values) >= FEWEST:
+        return trend_of(values)
+    ranks = {value: rank for rank, value in enumerate(sorted(set(values)))}
+    ups, orders = _ups(values), _ups_of_orders(tuple(sorted(ranks[value] for value in values)))
+    return Trend(_share(orders, ups), _share(orders, -ups))
+
+
+@lru_cache(maxsize=64)
+def _ups_of_orders(ranks: tuple[int, ...]) -> tuple[int, ...]:
+    """By order of these values, pairs that rise less those that fall."""
+    return tuple(_ups(order) for order in permutations(ranks))
+
+
+def _share(orders: Sequence[int], least: int) -> float:
+    return sum(ups >= least for ups in orders) / len(orders)
+
+
+def _ups(series: Sequence[float]) -> int:
+    """Pairs that rise less those that fall."""
+    return sum((after > before) - (after < before) for before, after in combinations(series, 2))
 
 
 def _means(values: Sequence[float]) -> list[float]:

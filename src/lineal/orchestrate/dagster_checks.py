@@ -10,7 +10,7 @@ from lineal.data.store import open_artifact
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.plan import Plan, Step
 from lineal.step.check_result import BLOCKING, CheckResult
-from lineal.step.checks import SERIOUS, WARNING, checks_of, retraction_check, run_checks
+from lineal.step.checks import DECLARED, SERIOUS, WARNING, checks_of, retraction_check, run_checks
 from lineal.step.waiting import ARRIVED
 
 
@@ -18,7 +18,10 @@ def check_specs(plan: Plan, step: Step) -> list[dg.AssetCheckSpec]:
     """The checks of a step, which stand at its main artifact."""
     return [
         dg.AssetCheckSpec(
-            name, asset=asset_key(step.key), blocking=name in BLOCKING, description={**BLOCKING, **SERIOUS, **WARNING}.get(name)
+            name,
+            asset=asset_key(step.key),
+            blocking=name in BLOCKING,
+            description={**BLOCKING, **SERIOUS, **WARNING}.get(name, DECLARED),
         )
         for name in checks_of(plan, step)
     ]
@@ -35,7 +38,7 @@ def check_results(plan: Plan, step: Step) -> Iterator[dg.AssetCheckResult]:
 def _result(step: Step, result: CheckResult) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset_key(step.key), check_name=result.name, passed=result.passed,
-        severity=dg.AssetCheckSeverity.WARN if result.name in WARNING else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.ERROR if result.name in (*BLOCKING, *SERIOUS) else dg.AssetCheckSeverity.WARN,
         description=result.message, metadata=dict(result.values),
     )  # fmt: skip
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from lineal.components.base import Role
-from lineal.components.evaluators.reading import compare, read_evaluation
-from lineal.data.estimates import Comparison, Estimate, Figure, compared, ratio, unpaired
+from lineal.components.evaluators.reading import read_evaluation
+from lineal.data.estimates import Figure, compared, ratio, unpaired
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import MAIN
@@ -21,18 +21,36 @@ from lineal.step.retraction import CHECK
 from lineal.step.rewards import reward_held
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 from lineal.step.waiting import ARRIVED
+from lineal.step.watching import (
+    LEVEL,
+    Earlier,
+    check_name,
+    comparison_values,
+    difference_told,
+    moved,
+    read_earlier,
+    watched,
+    watches,
+    worse_by,
+)
 
 WARNING = {
-    "accuracy_held": "the evaluation's headline is not worse than the previous or the first round's by more than noise",
+    "accuracy_held": "the evaluation's headline is not worse than any earlier round's by more than noise, and has no such trend",
     "diversity_held": "distinct completions per sample are not down by over a quarter, and noise, on the previous or first round",
     "reward_held": "no probe falls over an online training while the reward does not, by Mann and Kendall's test at the 1% level",
     "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
 }
+DECLARED = "what `warnings:` of the evaluation says of this number is not so"
+"""Of a check that a declaration asks for."""
 SERIOUS = {
     CHECK: "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
 }
 """Checks of severity error that stop nothing: they are about what lies here already."""
+NUMBERS = ("accuracy_held", "diversity_held", "reward_held")
+"""The checks of what numbers say over rounds or optimizer steps."""
 DIVERSITY_FALL = 0.25
+LOOKS = 2
+"""Rounds that a generation's diversity is compared with: the one before, and the first."""
 MOST_SHOWN = 5
 """Contaminated rows that a check's message names."""
 MOST_LETTERS = 120
@@ -55,6 +73,7 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
         names.append("one_judge")
     if role is Role.EVALUATOR and _predecessor(plan, step) is not None:
         names.append("accuracy_held")
+    names += map(check_name, watches(step))
     if role is Role.GENERATOR and "completion" in step.outputs[""].columns and _predecessor(plan, step) is not None:
         names.append("diversity_held")
     if any(step.component.probed().values()):
@@ -64,8 +83,17 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
     return names
 
 
-def run_checks(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> list[CheckResult]:
-    """Runs a step's checks on its artifacts by output name (published, or about to be)."""
+def run_checks(
+    plan: Plan, step: Step, artifacts: Mapping[str, Artifact], chosen: Collection[str] | None = None
+) -> list[CheckResult]:
+    """Runs a step's checks on its artifacts by output name (published, or about to be).
+
+    Args:
+        plan: the plan.
+        step: the step.
+        artifacts: by output name, what it made.
+        chosen: the checks to run; None: all.
+    """
     runners: dict[str, Callable[[Plan, Step, Artifact], CheckResult]] = {
         ARRIVED: _arrived,
         "not_empty": _not_empty,
@@ -78,7 +106,10 @@ def run_checks(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> lis
         "reward_held": lambda plan, step, _: reward_held(step, artifacts),
         CHECK: _no_retracted_rows,
     }
-    return [runners[name](plan, step, artifacts[MAIN]) for name in checks_of(plan, step)]
+    names = [name for name in checks_of(plan, step) if chosen is None or name in chosen]
+    found = {name: runners[name](plan, step, artifacts[MAIN]) for name in names if name in runners}
+    found |= {result.name: result for result in _watched(plan, step, artifacts[MAIN]) if result.name in names}
+    return [found[name] for name in names]
 
 
 def require_blocking(results: list[CheckResult]) -> None:
@@ -178,55 +209,60 @@ def _in_round(plan: Plan, step: Step, number: int) -> Step | None:
 
 
 def _earlier_artifacts(plan: Plan, step: Step, artifact: Artifact) -> list[Artifact]:
-    """The same node's of the previous round and of the first, as far as they are here: small falls add up to a large one.
+    """The same node's of the previous round and of the first, as far as they are here: small falls add up to a large one."""
+    first = next((number for number in range(step.round) if _in_round(plan, step, number) is not None), step.round)
+    return _of_rounds(plan, step, dict.fromkeys((step.round - 1, first)), artifact.manifest.kind)
+
+
+def _of_rounds(plan: Plan, step: Step, numbers: Iterable[int], kind: ArtifactKind) -> list[Artifact]:
+    """The same node's artifacts of these rounds, as far as they are here.
 
     A node may be of another kind at the start, such as settings where the rounds have an evaluation: that is left out.
     """
-    before = _predecessor(plan, step)
-    first = next((one for number in range(step.round) if (one := _in_round(plan, step, number)) is not None), None)
-    keys = dict.fromkeys(one.key for one in (before, first) if one is not None)
-    places = [(key, plan.project.directory(key)) for key in keys]
+    planned = [one for number in numbers if (one := _in_round(plan, step, number)) is not None]
+    places = [(one.key, plan.project.directory(one.key)) for one in planned]
     found = [open_artifact(key, place) for key, place in places if (place / MANIFEST).exists()]
-    return [one for one in found if one.manifest.kind is artifact.manifest.kind]
+    return [one for one in found if one.manifest.kind is kind]
 
 
 def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    name, earlier = "accuracy_held", _earlier_artifacts(plan, step, artifact)
-    if not earlier:
-        return CheckResult(name, True, f"{step.key}: no earlier round's evaluation is here to compare with", {})
-    return _all_held(name, [_not_worse(step, artifact, before) for before in earlier])
+    name, now = "accuracy_held", read_evaluation(artifact.directory)
+    if step.component.headline not in now.numbers:
+        return CheckResult(name, True, f"{step.key} gives no {step.component.headline} in this round", {})
+    found = moved(step.component.headline, now, _earlier_evaluations(plan, step), -1 if step.component.higher_is_better else 1)
+    return CheckResult(name, found.held, f"{step.key}: {found.message}", {"headline": step.component.headline, **found.values})
 
 
-def _not_worse(step: Step, artifact: Artifact, earlier: Artifact) -> CheckResult:
-    name, headline = "accuracy_held", step.component.headline
-    before, now = read_evaluation(earlier.directory), read_evaluation(artifact.directory)
-    found = compare(before, now)
-    if found is None:
-        why = f"cannot be compared: only one of {earlier.key} and this one has {headline!r} with an interval"
-        return CheckResult(name, True, f"{step.key}: {why}", {})
-    worse = found.fell if step.component.higher_is_better else found.rose
-    old, new = before.numbers[headline], now.numbers[headline]
-    message = f"{step.key}: {headline} {old:.4g} -> {new:.4g} since {earlier.key}, {_difference(found)}"
-    return CheckResult(name, not worse, message, {"headline": headline, "before": old, "now": new, **_numbers(found)})
+def _earlier_evaluations(plan: Plan, step: Step) -> list[Earlier]:
+    return read_earlier(_of_rounds(plan, step, range(step.round), ArtifactKind.METRICS))
+
+
+def _watched(plan: Plan, step: Step, artifact: Artifact) -> Iterator[CheckResult]:
+    watching = watches(step)
+    earlier = _earlier_evaluations(plan, step) if watching and _predecessor(plan, step) is not None else []
+    yield from (watched(step, number, watch, artifact, earlier) for number, watch in watching.items())
+
+
+def warnings_of(plan: Plan, steps: Iterable[Step]) -> list[CheckResult]:
+    """What evaluations, generations and trainings that are here say got worse: the checks of their numbers that failed.
+
+    Raises:
+        ArtifactError: an artifact cannot be read.
+    """
+    found: list[CheckResult] = []
+    for step in steps:
+        places = {output: (key, plan.project.directory(key)) for output, key in step.artifact_keys().items()}
+        names = {*NUMBERS, *map(check_name, watches(step))} & set(checks_of(plan, step))
+        if names and all((place / MANIFEST).exists() for _, place in places.values()):
+            artifacts = {output: open_artifact(*place) for output, place in places.items()}
+            found += [result for result in run_checks(plan, step, artifacts, names) if not result.passed]
+    return found
 
 
 def _all_held(name: str, found: list[CheckResult]) -> CheckResult:
     """One result for several comparisons; its values are those of the first that failed, if any did."""
     told = next((one for one in found if not one.passed), found[0])
     return CheckResult(name, told.passed, "; ".join(one.message for one in found), told.values)
-
-
-def _difference(found: Comparison) -> str:
-    change = found.difference
-    word = "within noise" if found.is_noise else "more than noise"
-    pairing = f"{found.prompts:,} prompts compared" if found.prompts else "not the same prompts"
-    return f"a difference of {change.value:+.4g} ({change.low:+.4g} to {change.high:+.4g}; {pairing}): {word}"
-
-
-def _numbers(found: Comparison) -> dict[str, float]:
-    change = found.difference
-    values = {"difference": change.value, "low": change.low, "high": change.high, "prompts": found.prompts}
-    return values if found.p_value is None else {**values, "p_value": found.p_value}
 
 
 def _diversity_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
@@ -244,11 +280,11 @@ def _still_diverse(step: Step, artifact: Artifact, before: Artifact) -> CheckRes
     earlier, now = (dict(zip(names, figure.by_prompt, strict=True)) for names, figure in (old, new))
     share, found = old[1].estimate, compared(earlier, now, least)
     if found is None:
-        lowered = Estimate(least * share.value, least * share.low, least * share.high)
-        found = unpaired(lowered, new[1].estimate)
+        found = unpaired(share.times(least), new[1].estimate)
     changed = f"distinct completions per sample {share.value:.3f} -> {new[1].value:.3f} since {before.key}"
-    values = {"before": share.value, "now": new[1].value, **_numbers(found)}
-    return CheckResult(name, not found.fell, f"{step.key}: {changed}; to {least:g} of before: {_difference(found)}", values)
+    values = {"before": share.value, "now": new[1].value, **comparison_values(found)}
+    told = f"{step.key}: {changed}; to {least:g} of before: {difference_told(found, LEVEL / LOOKS)}"
+    return CheckResult(name, not worse_by(found, -1, LEVEL / LOOKS), told, values)
 
 
 def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure] | None:

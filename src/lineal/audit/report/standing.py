@@ -10,6 +10,7 @@ from functools import partial
 from lineal.components.base import Role
 from lineal.data.records import known_artifact, open_known
 from lineal.plan import Plan
+from lineal.step.checks import warnings_of
 from lineal.step.contamination import training_outputs
 from lineal.step.status import State, StepStatus, status_of
 from lineal.step.tainted import tainted_checkpoints, why_tainted
@@ -27,6 +28,7 @@ class Standing:
         unlearned: by checkpoint of a training that no row came into, which one stands there.
         retractions: by name, the reason of every retraction that the project declares.
         tainted: by checkpoint that descends from retracted rows, why.
+        warned: what got worse over the rounds by more than noise, as the checks of evaluations say.
         checked: how many artifacts that trainers read were looked through for evaluation prompts before they were published.
         rule: how: words in a row, and what stops a step.
     """
@@ -36,6 +38,7 @@ class Standing:
     unlearned: Mapping[str, str]
     retractions: Mapping[str, str]
     tainted: Mapping[str, str]
+    warned: Sequence[str]
     checked: int
     rule: str
 
@@ -56,6 +59,7 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
         _unlearned(plan, done),
         {name: entry.reason for name, entry in plan.project.retractions.declared.items()},
         {key: why_tainted(marks) for key, marks in tainted_checkpoints(plan).items()},
+        [found.message for found in warnings_of(plan, plan.steps.values())],
         sum(len(training_outputs(plan, plan.steps[key])) for key in done), f"{look.n} words in a row; {look.stops} stop a step",
     )  # fmt: skip
 

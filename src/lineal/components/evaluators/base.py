@@ -9,8 +9,9 @@ import pydantic
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
 from lineal.components.evaluators.metrics import HIGH, LOW, Asked
+from lineal.components.evaluators.watch import Watch, Watched
 from lineal.components.selectors.query import Session
-from lineal.errors import DataError
+from lineal.errors import DataError, did_you_mean
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
 
@@ -22,13 +23,35 @@ CLUSTER = "coalesce(prompt_id, 'row ' || position)"
 
 
 class Evaluator(Component):
-    """Base of all evaluators. `headline` names the figure that stands for one in plots, reports and checks."""
+    """Base of all evaluators. `headline` names the figure that stands for one in plots, reports and checks.
+
+    Attributes:
+        warnings: by number, what would be bad news of it: `{gap: {below: 0.05}, characters: {rises: 0.5}, tail_share: falls}`.
+            Each is a check that warns and stops nothing; it is no part of the step's identity. Null: no warning.
+    """
 
     role: ClassVar[Role] = Role.EVALUATOR
     version: ClassVar[int] = 2
 
+    warnings: dict[str, Watched | None] = {}
+
+    def watched(self) -> dict[str, Watch]:
+        """By number, what would be bad news of it."""
+        return {name: watch for name, watch in self.warnings.items() if watch is not None}
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the bytes; a warning decides none."""
+        return {name: value for name, value in super().identity().items() if name != "warnings"}
+
     def metrics(self, *names: str, columns: Columns = ()) -> Output:
-        """The artifact of these numbers, with the bounds of the headline's interval; `columns` where it has rows too."""
+        """The artifact of these numbers, with the bounds of the headline's interval; `columns` where it has rows too.
+
+        Raises:
+            ValueError: a warning is about a number that is not among them.
+        """
+        unknown = next((name for name in self.warnings if name not in names), None)
+        if unknown is not None:
+            raise ValueError(f"warnings: {self.use} gives no number {unknown!r}. {did_you_mean(unknown, names)}")
         return Output(ArtifactKind.METRICS, columns, values=(*names, LOW, HIGH))
 
 

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, ClassVar, Self
 
+from pydantic import PrivateAttr
+
 from lineal.components.base import MAIN, Columns, Output, Surroundings, Workspace
 from lineal.components.evaluators.base import Evaluator
 from lineal.components.evaluators.metrics import Numbers, difficulty_label, write_metrics
+from lineal.components.evaluators.watch import Watch, parse_watch
 from lineal.components.selectors.decide import input_views
+from lineal.components.selectors.header import Selector
 from lineal.components.selectors.query import Session, open_session, quoted
 from lineal.components.selectors.sql_file import SqlFile
 from lineal.data.estimates import Figure, mean
-from lineal.errors import DataError, DeclarationError
+from lineal.errors import DataError, DeclarationError, did_you_mean
 
 MEASURED = "lineal_measured"
 PROMPT, DIFFICULTY, PROMPTS = "prompt_id", "difficulty", "prompts"
@@ -32,12 +36,15 @@ class Measure(Evaluator, SqlFile):
         sql: the file's name, without `.sql`.
 
     The file's own settings and further inputs stand beside these:
-    `{use: measure, rows: evaluation, sql: gained, before: start.evaluation}`.
+    `{use: measure, rows: evaluation, sql: gained, before: start.evaluation}`. A file may have warnings of its own; `warnings:`
+    goes before them.
     """
 
     folder: ClassVar[str] = "measures"
     what: ClassVar[str] = "measure"
     version: ClassVar[int] = 1
+
+    _own: dict[str, Watch] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
@@ -51,7 +58,11 @@ class Measure(Evaluator, SqlFile):
         selector = component._selector
         if not selector.gives:
             raise DeclarationError(f"{selector.shown}:1: the header has no '-- gives: NAME, ...' line; name the numbers")
+        component._own = _watches(selector)
         return component
+
+    def watched(self) -> dict[str, Watch]:
+        return {name: watch for name, watch in {**self._own, **self.warnings}.items() if watch is not None}
 
     @property
     def headline(self) -> str:
@@ -77,7 +88,7 @@ class Measure(Evaluator, SqlFile):
         if PROMPT in columns:
             self._write_means(step, rows, DIFFICULTY in columns)
         elif len(rows) == 1:
-            numbers = {name: rows[0][name] for name in self._selector.gives if rows[0][name] is not None}
+            numbers = {name: _number(rows[0][name]) for name in self._selector.gives if rows[0][name] is not None}
             write_metrics(step, self.headline, numbers, {}, {})
         else:
             fix = "Aggregate all rows into one, or give prompt_id for a value of each prompt"
@@ -119,6 +130,28 @@ class Measure(Evaluator, SqlFile):
         values = {name: [float(row[name]) for row in rows if row[name] is not None] for name in self._selector.gives}
         shares = {name: all(0 <= value <= 1 for value in found) for name, found in values.items()}
         return {PROMPTS: len(rows), **{name: mean(found, is_share=shares[name]) for name, found in values.items() if found}}
+
+
+def _watches(selector: Selector) -> dict[str, Watch]:
+    """What the file's header says would be bad news of its numbers.
+
+    Raises:
+        DeclarationError: a line is about no number of the file, or says something else.
+    """
+    found = {}
+    for name, text in selector.warns.items():
+        if name not in selector.gives:
+            raise DeclarationError(f"{selector.shown}: '-- warns {name}:' {did_you_mean(name, selector.gives)}")
+        try:
+            found[name] = parse_watch(text)
+        except ValueError as error:
+            raise DeclarationError(f"{selector.shown}: '-- warns {name}:' {error}") from error
+    return found
+
+
+def _number(value: Any) -> int | float:
+    """DuckDB's booleans and decimals as JSON's numbers."""
+    return value if type(value) in (int, float) else int(value) if isinstance(value, bool) else float(value)
 
 
 def _plain(value: Any) -> float:

@@ -64,19 +64,25 @@ def read_evaluation(directory: Path) -> Evaluation:
     return Evaluation(directory, numbers, str(details.get("headline", "")), estimates, split)
 
 
-def compare(before: Evaluation, now: Evaluation) -> Comparison | None:
-    """How an evaluation's headline differs from an earlier one's.
+def compare(before: Evaluation, now: Evaluation, number: str = "", factor: float = 1.0) -> Comparison | None:
+    """How a figure of an evaluation differs from an earlier one's.
 
-    It is compared prompt by prompt where both were asked the same prompts, else by the two intervals; None where the two have
-    different headlines, or say nothing of how sure they are.
+    A headline is compared prompt by prompt where both were asked the same prompts, all else by the two intervals; None where
+    the two have different headlines, or say nothing of how sure they are.
+
+    Args:
+        before, now: the evaluations.
+        number: the figure; empty for the headline.
+        factor: it is compared with so much of what it was.
 
     Raises:
         ArtifactError: a file is not JSON.
     """
-    name = now.headline
-    if not name or name != before.headline or name not in now.estimates or name not in before.estimates:
+    name = number or now.headline
+    if name not in now.estimates or name not in before.estimates or not (number or name == before.headline):
         return None
-    return compared(before.by_prompt, now.by_prompt) or unpaired(before.estimates[name], now.estimates[name])
+    paired = compared(before.by_prompt, now.by_prompt, factor) if name == now.headline == before.headline else None
+    return paired or unpaired(before.estimates[name].times(factor), now.estimates[name])
 
 
 def _read(path: Path, optional: bool = False) -> dict[str, Any]:

@@ -22,6 +22,7 @@
 | `empty:` | what it means when no row comes out; without this line that is an error |
 | `gives:` | of a measure (`pipelines/measures/`): the numbers that the query gives, first the one that stands for it |
 | `better:` | of a measure: `higher` (where the line is missing) or `lower` |
+| `warns NUMBER:` | of a measure: what would be bad news of a number: `falls`, `falls 0.25`, `rises`, `below 0.05`, `above 1` |
 
 A `*` among the columns that are made has new rows take over, from their first parents, what generators take over from a
 prompt: its answer, difficulty, task and the like, and all columns of the user's own, as far as the query does not give them.
@@ -47,9 +48,23 @@ _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float
 
 _LINE = re.compile(r"^--\s*(?P<key>[a-z]+)(?:[ \t]+(?P<name>[A-Za-z0-9_]+))?\s*:\s*(?P<value>.*?)(?:\s+--\s+(?P<text>.*))?$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-_KEYS = ("summary", "source", "needs", "optional", "param", "input", "adds", "makes", "dropped", "empty", "gives", "better")
-_NAMED = ("param", "input", "makes")
-RESERVED = frozenset({"use", "rows", "sql", "each", "repeat", "per_round", "per_turn", "seed", "retractions"})
+_KEYS = (
+    "summary",
+    "source",
+    "needs",
+    "optional",
+    "param",
+    "input",
+    "adds",
+    "makes",
+    "dropped",
+    "empty",
+    "gives",
+    "better",
+    "warns",
+)
+_NAMED = ("param", "input", "makes", "warns")
+RESERVED = frozenset({"use", "rows", "sql", "each", "repeat", "per_round", "per_turn", "seed", "retractions", "warnings"})
 OWN = frozenset({"row_id", "position"})
 """Columns that every view has; no row's."""
 OURS = "lineal_"
@@ -108,7 +123,7 @@ class Selector:
         path: the file.
         shown: the file as messages name it.
         query: the file's text; its header is comments to DuckDB.
-        summary, source, needs, optional, parameters, inputs, adds, makes, dropped, empty, gives, better: see the module.
+        summary, source, needs, optional, parameters, inputs, adds, makes, dropped, empty, gives, better, warns: see the module.
     """
 
     name: str
@@ -127,6 +142,7 @@ class Selector:
     empty: str = ""
     gives: Columns = ()
     better: str = "higher"
+    warns: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter's value: the setting, or the default."""
@@ -143,7 +159,7 @@ def read_selector(name: str, path: Path, shown: str) -> Selector:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{shown}: cannot be read as text: {error}") from error
-    parts: dict[str, Any] = {"parameters": {}, "inputs": {}}
+    parts: dict[str, Any] = {"parameters": {}, "inputs": {}, "warns": {}}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("--"):
             break
@@ -174,6 +190,8 @@ class _HeaderLine:
         elif key == "input":
             self._claim(parts, name)
             parts["inputs"][name] = self._columns(value)
+        elif key == "warns":
+            parts["warns"][name] = value
         elif key in parts:
             raise self.error(f"{key!r} occurs twice; put both into one line")
         elif key == "makes":
@@ -189,7 +207,12 @@ class _HeaderLine:
         return DeclarationError(f"{self.where}: {message}")
 
     def _form(self, key: str) -> str:
-        forms = {"param": "param NAME: TYPE = DEFAULT", "input": "input NAME: COLUMNS", "makes": "makes rows: or makes prompts:"}
+        forms = {
+            "param": "param NAME: TYPE = DEFAULT",
+            "input": "input NAME: COLUMNS",
+            "makes": "makes rows: or makes prompts:",
+            "warns": "warns NUMBER: falls",
+        }
         return f"'-- {forms.get(key, key + ': ...')}'"
 
     def _claim(self, parts: Mapping[str, Any], name: str) -> None:

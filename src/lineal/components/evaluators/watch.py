@@ -1,0 +1,57 @@
+"""What would be bad news of one of an evaluation's numbers, as `warnings:` declares it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+import pydantic
+from annotated_types import Ge, Le
+
+from lineal.recipe.compute import Strict
+
+MOVES = ("falls", "rises")
+LEVELS = ("below", "above")
+
+
+class Watch(Strict):
+    """One word or more.
+
+    Attributes:
+        falls, rises: a warning when the number fell (rose) since an earlier round by more than this share of what it was, and by
+            more than noise; the words `falls` and `rises` alone stand for 0.
+        below, above: a warning when the whole interval of the number is below (above) this level.
+    """
+
+    falls: Annotated[float, Ge(0), Le(1)] | None = None
+    rises: Annotated[float, Ge(0)] | None = None
+    below: float | None = None
+    above: float | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(f"says nothing. Write one of {', '.join((*MOVES, *LEVELS))}")
+        return self
+
+
+def _spelled(value: Any) -> Any:
+    """`falls` is `{falls: 0}`."""
+    return {value: 0.0} if value in MOVES else value
+
+
+Watched = Annotated[Watch, pydantic.BeforeValidator(_spelled)]
+
+
+def parse_watch(text: str) -> Watch:
+    """A watch of a measure's header: `falls`, `falls 0.25`, `below 0.05`.
+
+    Raises:
+        ValueError: it is none; the message says what is.
+    """
+    word, *numbers = text.split()
+    try:
+        if word not in (*MOVES, *LEVELS) or len(numbers) > 1 or (word in LEVELS and not numbers):
+            raise ValueError
+        return Watch.model_validate({word: float(numbers[0]) if numbers else 0.0})
+    except ValueError:
+        raise ValueError(f"expected falls, rises, falls SHARE, rises SHARE, below LEVEL or above LEVEL, got {text!r}") from None

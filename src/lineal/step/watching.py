@@ -1,0 +1,195 @@
+"""Whether a number of an evaluation gets worse over the rounds: by noise and by trend, not by a threshold alone.
+
+A round is compared with every round before it, so that neither a loss at once, nor one that adds up, nor one after a peak is
+missed; the level is divided by the number of comparisons. Numbers that have no interval, and falls that are too slow for any
+two rounds, are left to the trend over all rounds and over the later half of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lineal.components.evaluators.base import Evaluator
+from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
+from lineal.components.evaluators.watch import Watch
+from lineal.data.estimates import Comparison, Estimate
+from lineal.data.store import Artifact
+from lineal.data.trends import short_trend_of
+from lineal.plan import Step
+from lineal.step.check_result import CheckResult
+
+LEVEL = 0.05
+"""How often a round that changed nothing differs from one of those before it."""
+TREND = 0.01
+"""How often rounds without a trend have one."""
+FEWEST = 5
+"""Rounds that can have a trend at this level: all of 4 rise by chance in 1 of 24 orders."""
+HALVED = 10
+"""With so many rounds the later half is looked at by itself, for a trend that turned."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The same evaluation of a round before.
+
+    Attributes:
+        key: its artifact.
+        evaluation: its numbers.
+    """
+
+    key: str
+    evaluation: Evaluation
+
+
+def watches(step: Step) -> dict[str, Watch]:
+    """By number, what would be bad news of a step's evaluation."""
+    return step.component.watched() if isinstance(step.component, Evaluator) else {}
+
+
+def check_name(number: str) -> str:
+    """The check of a number: `warning_gap`."""
+    return "warning_" + re.sub(r"\W+", "_", number)
+
+
+def read_earlier(artifacts: Sequence[Artifact]) -> list[Earlier]:
+    """The evaluations of rounds before, in their order."""
+    return [Earlier(artifact.key, read_evaluation(artifact.directory)) for artifact in artifacts]
+
+
+def watched(step: Step, number: str, watch: Watch, artifact: Artifact, earlier: Sequence[Earlier]) -> CheckResult:
+    """The check of one number.
+
+    Args:
+        step: the evaluation's step.
+        number: the number.
+        watch: what would be bad news of it.
+        artifact: the evaluation.
+        earlier: those of the rounds before that are here, in their order.
+    """
+    name, now = check_name(number), read_evaluation(artifact.directory)
+    value = now.numbers.get(number)
+    if value is None:
+        unplanned = step.outputs[""].values is None
+        fix = f"; it gives {', '.join(sorted(now.numbers))}. Correct the name in warnings" if unplanned else " in this round"
+        return CheckResult(name, not unplanned, f"{step.key} gives no {number}{fix}", {})
+    found = [
+        *_levels(number, watch, now.estimates.get(number) or Estimate(value, value, value)),
+        *(
+            moved(number, now, earlier, -1 if word == "falls" else 1, share)
+            for word in ("falls", "rises")
+            if (share := getattr(watch, word)) is not None
+        ),
+    ]
+    told = "; ".join(one.message for one in found)
+    values = {"number": number, "now": value}
+    return CheckResult(name, all(one.held for one in found), f"{step.key}: {told}", {**found[0].values, **values})
+
+
+@dataclass(frozen=True)
+class Found:
+    """Whether a number held, what is to be said, and the numbers of that."""
+
+    held: bool
+    message: str
+    values: Mapping[str, Any]
+
+
+def _levels(number: str, watch: Watch, found: Estimate) -> Iterator[Found]:
+    shown = f"{number} {found.value:.4g}" + (f" ({found.low:.4g} to {found.high:.4g})" if found.low < found.high else "")
+    for word, level, held in (
+        ("below", watch.below, watch.below is None or found.high >= watch.below),
+        ("above", watch.above, watch.above is None or found.low <= watch.above),
+    ):
+        if level is not None:
+            yield Found(held, f"{shown} is {'not ' if held else ''}{word} {level:g}", {"level": level})
+
+
+def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: int, share: float = 0.0) -> Found:
+    """Whether a number moved the wrong way.
+
+    Args:
+        number: the number.
+        now: the evaluation.
+        earlier: those before it.
+        direction: -1 where a fall is bad news, 1 where a rise is.
+        share: so much of what it was may be lost or gained.
+    """
+    value, known = now.numbers[number], [one for one in earlier if number in one.evaluation.numbers]
+    if not known:
+        return Found(True, f"{number} {value:.4g}: no earlier round's is here to compare with", {"now": value})
+    allowed = [_allowed(one.evaluation.numbers[number], direction, share) for one in known]
+    compared = [
+        (one, found) for one, factor in zip(known, allowed, strict=True)
+        if (found := compare(one.evaluation, now, number, factor)) is not None
+    ]  # fmt: skip
+    level = LEVEL / max(1, len(compared))
+    worse = [found for found in compared if worse_by(found[1], direction, level)]
+    trend, drift = _trend(number, value, known, allowed, direction)
+    clearest = min(worse, key=lambda pair: pair[1].chance, default=None)
+    shown = _shown(known, compared, clearest)
+    limit = f" (up to {share:.0%} of it is allowed)" if share else ""
+    texts = [f"{number} {_told(number, one, now, found, level)}{limit}" for one, found in shown]
+    if not compared:
+        change = f"{number} {known[-1].evaluation.numbers[number]:.4g} -> {value:.4g} since {known[-1].key}"
+        texts = [f"{change}; without intervals of both, a trend over at least {FEWEST} rounds can tell alone"]
+    first = clearest or (shown[0] if shown else None)
+    numbers = {"now": value, **drift, **(comparison_values(first[1]) if first else {})}
+    before = first[0] if first else known[-1]
+    held = not worse and not trend
+    return Found(held, "; ".join([*texts, *([trend] if trend else [])]), {"before": before.evaluation.numbers[number], **numbers})
+
+
+def _allowed(before: float, direction: int, share: float) -> float:
+    """What it is compared with, as a factor of what it was; a negative number rises towards 0."""
+    return max(0.0, 1 + direction * share * (1 if before >= 0 else -1))
+
+
+def worse_by(found: Comparison, direction: int, level: float) -> bool:
+    """Whether a difference is in this direction and more than noise at a level."""
+    return found.difference.value * direction > 0 and found.chance < level
+
+
+def _shown(
+    known: Sequence[Earlier], compared: Sequence[tuple[Earlier, Comparison]], clearest: tuple[Earlier, Comparison] | None
+) -> list[tuple[Earlier, Comparison]]:
+    """The comparisons with the round before and with the first, and the clearest of those that are worse."""
+    ends = [pair for end in (known[-1], known[0]) for pair in compared if pair[0] is end]
+    return list({id(pair[0]): pair for pair in [*ends, *([clearest] if clearest else [])]}.values())
+
+
+def _told(number: str, one: Earlier, now: Evaluation, found: Comparison, level: float) -> str:
+    before = one.evaluation.numbers[number]
+    return f"{before:.4g} -> {now.numbers[number]:.4g} since {one.key}, {difference_told(found, level)}"
+
+
+def difference_told(found: Comparison, level: float) -> str:
+    """A difference, and whether it is more than noise at a level."""
+    change = found.difference
+    word = "more than noise" if found.chance < level else "within noise"
+    pairing = f"{found.prompts:,} prompts compared" if found.prompts else "not the same prompts"
+    return f"a difference of {change.value:+.4g} ({change.low:+.4g} to {change.high:+.4g}; {pairing}): {word}"
+
+
+def comparison_values(found: Comparison) -> dict[str, float]:
+    """A comparison's numbers, as a check shows them."""
+    change = found.difference
+    values = {"difference": change.value, "low": change.low, "high": change.high, "prompts": found.prompts}
+    return values if found.p_value is None else {**values, "p_value": found.p_value}
+
+
+def _trend(
+    number: str, value: float, known: Sequence[Earlier], allowed: Sequence[float], direction: int
+) -> tuple[str, dict[str, float]]:
+    """What is to be said of a trend in the wrong direction, empty where there is none; its p-value."""
+    series = [direction * one.evaluation.numbers[number] for one in known]
+    limits = [factor * one for factor, one in zip(allowed, series, strict=True)]
+    series.append(direction * value)
+    looks = [series, series[len(series) // 2 :]] if len(series) >= HALVED else [series]
+    chance = min(1.0, len(looks) * min(short_trend_of(look).rises for look in looks))
+    if chance >= TREND or series[-1] <= min(limits):
+        return "", {"trend_p_value": chance}
+    word = "falls" if direction < 0 else "rises"
+    return f"{number} {word} over {len(series)} rounds (p = {chance:.2g})", {"trend_p_value": chance}
