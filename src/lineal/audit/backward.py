@@ -1,4 +1,4 @@
-"""Where something came from: a row to its prompt and checkpoint, a checkpoint to its init and its training rows, to the base."""
+"""Traces back: a row to its prompt and checkpoint, a checkpoint to its init and its training rows, down to the base."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_FACTS = {*TEXTS, "sample_id", "prompt_id", "parents", "checkpoint", "entry"
 
 
 def trace_back(catalog: Catalog, target: Target, compute: Compute, pipeline: str | None = None) -> Graph:
-    """Everything that a row, a prompt or an artifact came from.
+    """Returns everything that a row, a prompt or an artifact came from.
 
     Args:
         catalog: the project's artifacts.
@@ -81,7 +81,7 @@ class _Tracer:
         return node_id
 
     def _stage(self, node_id: str, held: list[tuple[Artifact, Row]], place: int) -> None:
-        """One artifact that holds the row, with what changed there."""
+        """Describes the row in one artifact that holds it, with what changed there."""
         artifact, row = held[place]
         before = self._before(artifact, held[:place])
         changed = {name: value for name, value in row.items() if name not in _NOT_FACTS and value != before.get(name)}
@@ -89,7 +89,7 @@ class _Tracer:
         self.graph.connect(node_id, relation, self._leaf(artifact), **facts)
 
     def _before(self, artifact: Artifact, held: list[tuple[Artifact, Row]]) -> Row:
-        """The row as the artifact found it: what was said of it beside, by another verifier, is not known there."""
+        """Returns the row as it entered the artifact, without what another verifier beside this one said of it."""
         if not held:
             return {}
         inputs = {one.key for one in row_inputs(self._catalog, artifact)}
@@ -104,20 +104,20 @@ class _Tracer:
             parent_id = self.row(parent, row_inputs(self._catalog, origin), [origin])
             relation = "prompt" if self.graph.nodes[parent_id].kind == "prompt" else "made from"
             shown = place and row.get("checkpoint")  # what is sampled has one parent, and the examples that it was shown
-            further = "example" if row.get("turns") is None else "last turn"  # an episode's turns are parents of each other
+            further = "example" if row.get("turns") is None else "last turn"  # the turns of an episode are parents of each other
             self.graph.connect(node_id, further if shown else relation, parent_id)
         if row.get("checkpoint"):
             self.graph.connect(node_id, "model", self._checkpoint(origin, row["checkpoint"]))
 
     def _begin(self, row_id: str, near: Sequence[Artifact], beside: Sequence[Artifact]) -> list[Artifact]:
-        """Artifacts that hold a row: those nearby, else the ones where rows begin, those of the preferred pipeline first."""
+        """Returns artifacts that hold a row: nearby ones, else those where rows begin, those of the preferred pipeline first."""
         found = holding(self._opened, near, row_id) or holding(self._opened, beside, row_id)
         begun = sources(self._catalog)
         preferred = [a for a in twins(self._catalog, begun) if pipeline_of(a.key) == self._pipeline]
         return found or holding(self._opened, preferred, row_id) or holding(self._opened, begun, row_id)
 
     def _checkpoint(self, origin: Artifact, digest: str) -> str:
-        """The model that sampled a row: the input of the step that sampled, else any artifact with these bytes."""
+        """Adds the model that sampled a row: the input of the step that sampled, else any artifact with these bytes."""
         linked = next((link.artifact for link in self._catalog.links(origin) if link.digest == digest and link.artifact), None)
         artifact = linked or self._catalog.with_digest(digest, origin.key)
         return self.artifact(artifact) if artifact else self._missing("checkpoint", digest)
@@ -144,7 +144,7 @@ class _Tracer:
         return self._training_rows(link.artifact) if has_rows and rows_as_leaves else self.artifact(link.artifact)
 
     def _training_rows(self, artifact: Artifact) -> str:
-        """Rows that a model was trained on: where they were sampled, in place of every step between. Pools hold them again."""
+        """Adds a model's training rows where they were sampled, without the steps between. Pools hold them again."""
         if artifact.key in self._pooled:
             return artifact.key
         self._pooled.add(artifact.key)
@@ -160,7 +160,7 @@ class _Tracer:
         return artifact.key
 
     def _samplers(self, node_id: str, link: Link) -> None:
-        """The checkpoints that wrote a model's training rows, the latest first."""
+        """Adds the checkpoints that wrote a model's training rows, the latest first."""
         if link.artifact is None or not link.artifact.manifest.columns:
             return
         for part in self.graph.nodes[link.artifact.key].facts.get("mix", ()):
@@ -178,14 +178,14 @@ class _Tracer:
         return node_id
 
     def _unread(self) -> str:
-        """What may hold that which no artifact here does."""
+        """Names the artifacts that are not here and may hold a row that no artifact here holds."""
         absent = {key for key, artifact in self._catalog.artifacts.items() if not artifact.here} | self._catalog.unknown
         bring = "bring them: lineal run --pull"
         return f"; {len(absent)} artifacts are recorded and not here, one of which may; {bring}" if absent else ""
 
 
 def _stage_facts(artifact: Artifact, row: Row, changed: Row, first: bool) -> tuple[str, dict[str, Any]]:
-    """What an artifact did to a row: the relation's name, and the values that say it."""
+    """Returns the relation of an artifact to a row that it holds, and the values that describe it."""
     if first:
         told = (*SAMPLE_FACTS, "verdict", "score", "detail")  # an evaluator judges what it draws
         named = {name: row[name] for name in told if row.get(name) is not None}

@@ -20,7 +20,7 @@ _SPLITS = ("train", "validation", "test")
 
 
 def dataset_card(told: Provenance) -> str:
-    """The README.md of exported rows, which lie under `data/`."""
+    """Writes the README.md of exported rows, which lie under `data/`."""
     artifact, split = told.artifact, _split(told.artifact)
     front = {
         "pretty_name": artifact.key,
@@ -46,7 +46,7 @@ def dataset_card(told: Provenance) -> str:
 
 
 def model_card(told: Provenance) -> str:
-    """The README.md of an exported checkpoint."""
+    """Writes the README.md of an exported checkpoint."""
     artifact, adapted = told.artifact, _adapted(told)
     trained_on = [link for training in told.trainings for link in training.links if link.field not in ("init", "model", "models")]
     front = {
@@ -77,7 +77,7 @@ def _card(front: dict[str, Any], told: Provenance, body: Sequence[str]) -> str:
 
 
 def description_of(told: Provenance) -> str:
-    """One line of plain text for metadata."""
+    """Returns one line of plain text for metadata."""
     method = f" of {told.header.method}: {' '.join(told.header.summary.split())}" if told.header else ""
     return f"{told.artifact.key}, made by {told.artifact.manifest.component}@{told.artifact.manifest.version}{method}"
 
@@ -90,23 +90,23 @@ def _method(told: Provenance) -> list[str]:
 
 
 def _split(artifact: Artifact) -> str:
-    """The split to load it as: a test set must not load as `train`."""
+    """Returns the split to load it as: a test set must not load as `train`."""
     name = artifact.key.rpartition("/")[2]
     return name if "/tasks/" in artifact.key and name in _SPLITS else "train"
 
 
 def _bases(told: Provenance) -> list[str]:
-    """The base models: their names on the Hub, else the keys of what was made here."""
+    """Lists the base models: their names on the Hub, else the keys of what was made here."""
     return [str(base.manifest.settings.get("id") or base.key) for base in told.bases]
 
 
 def _model_name(link: Link) -> str:
-    """A model's name on the Hub, else its key."""
+    """Returns a model's name on the Hub, else its key."""
     return str((link.artifact and link.artifact.manifest.settings.get("id")) or _name(link))
 
 
 def _adapted(told: Provenance) -> Link | None:
-    """The full model that an adapter sits on, which need not be the base that its pipeline began with; None for a full model."""
+    """Returns the full model that an adapter belongs to, which need not be its pipeline's first base; None for a full model."""
     links = {link.field: link for one in told.trainings if one.checkpoint.key == told.artifact.key for link in one.links}
     found = next((links[field] for field in BASE_FIELDS if field in links), None)
     return found if ADAPTER_CONFIG in told.artifact.manifest.files else None
@@ -196,7 +196,7 @@ def _metrics(told: Provenance) -> list[str]:
 
 
 def _value(one: Evaluation, name: str) -> tuple[str, str]:
-    """A number, and its interval where it has one."""
+    """Formats a number, with its interval where it has one."""
     found = one.estimates.get(name)
     return f"{one.values[name]:.4g}", f"{found.low:.4g} to {found.high:.4g}" if found else ""
 

@@ -1,4 +1,4 @@
-"""Every artifact that lies in a project, and which was made from which, by their manifests alone.
+"""Every artifact in a project, and which was made from which, read from their manifests alone.
 
 No pipeline file is read, so artifacts of pipelines that are inactive, changed or gone can be audited too.
 """
@@ -41,7 +41,7 @@ class Catalog:
     Attributes:
         artifacts: by key; the pipelines that come first are named first where several hold equal bytes.
         problems: what is wrong with directories whose manifest cannot be read.
-        unknown: keys that `dvc.lock` records and of which nothing is here, not even a record.
+        unknown: keys that `dvc.lock` records and of which not even a record is here.
     """
 
     artifacts: Mapping[str, Artifact]
@@ -56,7 +56,7 @@ class Catalog:
         return found
 
     def links(self, artifact: Artifact) -> tuple[Link, ...]:
-        """An artifact's inputs, in the manifest's order."""
+        """Returns an artifact's inputs, in the manifest's order."""
         return tuple(
             Link(field, entry.step, entry.digest, self._maker(entry, artifact))
             for field, entries in artifact.manifest.inputs.items()
@@ -64,19 +64,19 @@ class Catalog:
         )
 
     def _maker(self, entry: InputEntry, artifact: Artifact) -> Artifact | None:
-        """What an input names: never the artifact itself, nor another that only stands for the same bytes of the same step."""
+        """Finds the artifact that an input names; never the artifact itself, nor one that only copies the same step's bytes."""
         found = self._by_step.get((entry.step, entry.digest), [])
         if (step_name(artifact.key), artifact.digest) == (entry.step, entry.digest):
             found = [one for one in found if not _stands_for_its_like(one)]
         return self._nearest(found, artifact.key)
 
     def name_of(self, digest: str | None, near: str) -> str | None:
-        """The key of the artifact with this digest, or the digest where none lies here; see `with_digest`."""
+        """Returns the key of the artifact with this digest, or the digest where none is here; see `with_digest`."""
         found = self.with_digest(digest, near) if digest else None
         return found.key if found else digest
 
     def with_digest(self, digest: str, near: str) -> Artifact | None:
-        """An artifact with these bytes, of the pipeline of the key `near` where there is one."""
+        """Finds an artifact with these bytes, in the pipeline of the key `near` where there is one."""
         return self._nearest([found for found in self.artifacts.values() if found.digest == digest], near)
 
     def _nearest(self, candidates: list[Artifact], near: str) -> Artifact | None:
@@ -94,7 +94,7 @@ class Catalog:
 
     @cached_property
     def order(self) -> dict[str, int]:
-        """By key, its place in an order in which everything stands after what it was made from.
+        """By key, its place in an order in which every artifact follows those that it was made from.
 
         A step's further outputs share its main output's place.
         """
@@ -117,11 +117,11 @@ class Catalog:
         return [link.artifact.key for link in self.links(self.artifacts[key]) if link.artifact]
 
     def downstream(self, keys: Iterable[str]) -> list[Artifact]:
-        """The artifacts with these keys and all that was made from them, each after what it was made from."""
+        """Returns the artifacts with these keys and all that was made from them, each after its inputs."""
         return self._closure(keys, self.consumers)
 
     def upstream(self, artifact: Artifact) -> list[Artifact]:
-        """The artifact and all that it was made from, each after what it was made from."""
+        """Returns the artifact and all that it was made from, each after its inputs."""
         return self._closure([artifact.key], {key: self._input_keys(key) for key in self.artifacts})
 
     def _closure(self, keys: Iterable[str], neighbours: Mapping[str, list[str]]) -> list[Artifact]:
@@ -134,23 +134,23 @@ class Catalog:
 
 
 def pipeline_of(key: str) -> str:
-    """`rest_em` of `rest_em/round_01/filtered`."""
+    """Returns `rest_em` for `rest_em/round_01/filtered`."""
     return key.partition("/")[0]
 
 
 def step_name(key: str) -> str:
-    """`round_01/filtered` of `rest_em/round_01/filtered`: how manifests name it."""
+    """Returns `round_01/filtered` for `rest_em/round_01/filtered`: the name in manifests."""
     return key.partition("/")[2]
 
 
 def _stands_for_its_like(artifact: Artifact) -> bool:
-    """Whether it is the bytes of another pipeline's step of this name: a `same_model` of `pipelines.NAME.start.X` called X."""
+    """Tells whether it copies another pipeline's step of this name: a `same_model` of `pipelines.NAME.start.X` called X."""
     own = (step_name(artifact.key), artifact.digest)
     return any((entry.step, entry.digest) == own for entries in artifact.manifest.inputs.values() for entry in entries)
 
 
 def main_key(key: str) -> str:
-    """`rest_em/round_01/filtered` of `rest_em/round_01/filtered.dropped`."""
+    """Returns `rest_em/round_01/filtered` for `rest_em/round_01/filtered.dropped`."""
     place, slash, name = key.rpartition("/")
     return place + slash + name.partition(".")[0]
 
@@ -184,7 +184,7 @@ def read_catalog(project: Project, pipeline: str | None = None) -> Catalog:
 
 
 def _artifact_directories(root: Path) -> Iterable[Path]:
-    """Directories that hold a manifest; hidden ones are unfinished work."""
+    """Finds directories that hold a manifest; hidden ones are unfinished work."""
     for path in root.rglob(MANIFEST):
         directory = path.parent
         if not any(part.startswith(".") for part in directory.relative_to(root).parts):

@@ -1,4 +1,4 @@
-"""`lineal contamination`: overlap of what rounds generated and trained on with what evaluations ask, with the evidence."""
+"""`lineal contamination`: overlap between evaluation prompts and the rows that rounds generated and trained on, with evidence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_MATCHES = 1000
 
 @dataclass(frozen=True)
 class Contaminated:
-    """What was found in one artifact.
+    """The overlap found in one artifact.
 
     Attributes:
         key: the artifact's key.
@@ -47,10 +47,10 @@ class Contaminated:
 
 @dataclass(frozen=True)
 class ContaminationReport:
-    """What was looked through, and for what.
+    """The overlap found in all artifacts, and what was searched for.
 
     Attributes:
-        n: how many words in a row are an overlap.
+        n: how many consecutive words are an overlap.
         evaluations: evaluation sets and how many of their prompts were looked for.
         artifacts: what was found.
     """
@@ -77,15 +77,15 @@ def require_clean_training(report: ContaminationReport) -> None:
 
 
 def look_for_contamination(plan: Plan, steps: Sequence[Step], n: int | None = None) -> ContaminationReport:
-    """Looks through the made artifacts of some steps; those that neither generate nor feed training are left out.
+    """Searches the existing artifacts of some steps; those that neither generate nor feed training are left out.
 
     Args:
         plan: the plan.
-        steps: what to look through.
-        n: how many words in a row are an overlap; default: what `params.yaml` says.
+        steps: what to search.
+        n: how many consecutive words are an overlap; default: what `params.yaml` says.
 
     Raises:
-        UsageError: none is made, or none generates or feeds training.
+        UsageError: none has been made, or none generates or feeds training.
         ArtifactError: rows cannot be read.
     """
     chosen = [(step, output) for step in steps for output in _looked_at(plan, step)]
@@ -101,7 +101,7 @@ def look_for_contamination(plan: Plan, steps: Sequence[Step], n: int | None = No
 
 
 def _looked_at(plan: Plan, step: Step) -> list[str]:
-    """The outputs with rows that the step generated or that a trainer reads, if they are made."""
+    """Returns the existing outputs whose rows the step generated or a trainer reads."""
     generates = step.component.role is Role.GENERATOR and step.outputs[MAIN].kind is ArtifactKind.ROWS
     looked_at = dict.fromkeys([*([MAIN] if generates else []), *training_outputs(plan, step)])
     return [output for output in looked_at if (plan.project.directory(artifact_key(step.key, output)) / MANIFEST).exists()]
@@ -124,7 +124,7 @@ def _in_output(plan: Plan, step: Step, output: str, held_out: HeldOut) -> Contam
 
 
 def as_json(report: ContaminationReport) -> dict[str, Any]:
-    """The report for programs."""
+    """Returns the report for programs."""
     artifacts = [
         {
             "key": found.key, "training": found.training, "rows": found.rows, "overlapping": found.overlapping,
@@ -139,7 +139,7 @@ def as_json(report: ContaminationReport) -> dict[str, Any]:
 
 
 def as_text(report: ContaminationReport, width: int, most: int = 10) -> str:
-    """The report for people; of each artifact the first `most` matches."""
+    """Formats the report for people, with the first `most` matches of each artifact."""
     sets = ", ".join(f"{key} ({count:,} prompts)" for key, count in report.evaluations.items()) or "no evaluation set is made"
     rows = [
         [found.key, "training" if found.training else "generated", f"{found.rows:,}", f"{found.overlapping:,}", _rules(found)]

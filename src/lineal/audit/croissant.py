@@ -32,7 +32,7 @@ _TYPES = (
 
 
 def croissant(artifact: Artifact, description: str, paper: str | None) -> dict[str, Any]:
-    """The JSON-LD document of an artifact's rows, whose files lie under `data/`.
+    """Builds the JSON-LD document of an artifact's rows, whose files lie under `data/`.
 
     Args:
         artifact: the rows.
@@ -109,11 +109,11 @@ def _field(artifact: Artifact, name: str, kind: str) -> dict[str, Any]:
 
 
 def _parts(arrow: str) -> dict[str, str]:
-    """By name, the types of a struct's parts, as far as those are no structs themselves; empty for other types."""
+    """Returns the types of a struct's parts by name, except those that are structs themselves; empty for other types."""
     found = _STRUCT.match(arrow)
     return dict(part.split(": ", 1) for part in found[1].split(", ")) if found else {}
 
 
 def data_type(arrow: str) -> str:
-    """The schema.org type of an Arrow type; text for what has none."""
+    """Returns the schema.org type of an Arrow type; text where there is none."""
     return next((found for pattern, found in _TYPES if re.fullmatch(pattern, arrow)), "sc:Text")

@@ -1,4 +1,4 @@
-"""Lineage graphs as text that Graphviz and Mermaid draw; whatever stands in a label is only ever shown."""
+"""Lineage graphs as text for Graphviz and Mermaid; labels are escaped, so they are only ever shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lineal.audit.spread import Touched
 from lineal.audit.terminal import cut, printable, show_value
 
 LABEL_CELLS = 60
-"""Width of a label's lines; a diagram is for the shape, the values stand in --format json."""
+"""Width of a label's lines; a diagram shows the shape, --format json the values."""
 TEXTS = ("prompt", "completion")
 SHAPES = {"model": "cylinder", "served": "cylinder", "sample": "note", "prompt": "note", "missing": "plaintext"}
 """Graphviz shapes by kind; the rest are boxes."""
@@ -17,7 +17,7 @@ _PLAIN = frozenset(" -_.,/@=:%+")
 
 
 def as_dot(graph: Graph) -> str:
-    """The graph in Graphviz's language, arrows from what something came from to it."""
+    """Writes the graph in Graphviz's language, with arrows from origins to what was made from them."""
     names = _names(graph)
     lines = ["digraph lineage {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
     for node in graph.nodes.values():
@@ -31,7 +31,7 @@ def as_dot(graph: Graph) -> str:
 
 
 def as_mermaid(graph: Graph) -> str:
-    """The graph as a Mermaid flowchart, arrows from what something came from to it."""
+    """Writes the graph as a Mermaid flowchart, with arrows from origins to what was made from them."""
     names = _names(graph)
     lines = ["flowchart LR"]
     for node in graph.nodes.values():
@@ -44,7 +44,7 @@ def as_mermaid(graph: Graph) -> str:
 
 
 def forward_graph(touched: list[Touched]) -> Graph:
-    """What was made from something, as a graph; its root is what stands first."""
+    """Builds a graph of what was made from something; its root is the first entry."""
     graph = Graph(touched[0].key if touched else "")
     for one in touched:
         counted = {} if one.total is None else {"touched": f"{one.rows} of {one.total} rows"}
@@ -59,7 +59,7 @@ def _names(graph: Graph) -> dict[str, str]:
 
 
 def _node_lines(node: Node) -> list[str]:
-    """What a node's label says: its name, its kind and digest, and the beginnings of its texts."""
+    """Returns the lines of a node's label: its name, its kind and digest, and the beginnings of its texts."""
     facts = node.facts
     digest = f" @{str(facts['digest'])[:12]}" if facts.get("digest") else ""
     counted = f", {show_value(facts['touched'])}" if "touched" in facts else ""
@@ -78,5 +78,5 @@ def _dot_text(text: str) -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    """The text with everything that could be syntax or HTML as Mermaid's character codes."""
+    """Replaces everything that could be syntax or HTML by Mermaid's character codes."""
     return "".join(letter if letter.isalnum() or letter in _PLAIN else f"#{ord(letter)};" for letter in text)

@@ -1,4 +1,4 @@
-"""`lineal diff`: what differs between two rounds or two artifacts, and which prompts went from right to wrong."""
+"""`lineal diff`: the differences between two rounds or two artifacts, and the prompts that went from right to wrong."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Side:
 
     Attributes:
         name: as the user wrote it.
-        artifacts: by the label under which it meets its counterpart.
-        unknown: labels of what it records, and of which nothing is here.
+        artifacts: by the label that its counterpart has too.
+        unknown: labels of artifacts that it records and of which nothing is here.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Side:
 
 @dataclass(frozen=True)
 class RowChanges:
-    """Rows of two artifacts, met by id.
+    """Differences between the rows of two artifacts, matched by id.
 
     Attributes:
         added, removed: rows that only the second, only the first has.
@@ -61,7 +61,7 @@ class RowChanges:
 
 @dataclass(frozen=True)
 class PromptChanges:
-    """Prompts of two judged artifacts; one is solved when any of its samples passes.
+    """Differences between the prompts of two judged artifacts; a prompt is solved when any of its samples passes.
 
     Attributes:
         counts: prompts by state before and after: 'solved', 'unsolved', or None where the side lacks the prompt.
@@ -75,14 +75,14 @@ class PromptChanges:
 
     @property
     def comparison(self) -> Comparison | None:
-        """How the share of solved prompts differs among those that both sides have; None where they share none."""
+        """The difference in the share of solved prompts among those that both sides have; None where they share none."""
         shared = sum(count for change, count in self.counts.items() if None not in change)
         return mcnemar(len(self.lost), len(self.gained), shared) if shared else None
 
 
 @dataclass(frozen=True)
 class ArtifactDiff:
-    """How two artifacts differ.
+    """The differences between two artifacts.
 
     Attributes:
         label: what they are in both.
@@ -114,9 +114,9 @@ class ArtifactDiff:
 
 @dataclass(frozen=True)
 class Diff:
-    """How two sides differ; `only_before` and `only_after` are labels that the other side lacks.
+    """The differences between two sides; `only_before` and `only_after` are labels that the other side lacks.
 
-    What one side records and nothing here knows of is in `unknown`.
+    Artifacts that one side records and of which nothing is here are in `unknown`.
     """
 
     before: str
@@ -129,7 +129,7 @@ class Diff:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user wants compared.
+    """One side of a comparison, as a user named it.
 
     Attributes:
         name: as the user wrote it.
@@ -144,7 +144,7 @@ class Asked:
 
 
 def find_sides(before: Asked, after: Asked) -> tuple[Side, Side]:
-    """What two keys mean: two rounds (`star/round_01`), two artifacts, or all that two revisions hold.
+    """Resolves two keys: two rounds (`star/round_01`), two artifacts, or everything that two revisions hold.
 
     Raises:
         UsageError: one is neither, or one is a round and the other an artifact.
@@ -174,7 +174,7 @@ def find_sides(before: Asked, after: Asked) -> tuple[Side, Side]:
 
 
 def _group(asked: Asked) -> dict[str, Artifact]:
-    """The artifacts under a key, in the order in which they were made."""
+    """Returns the artifacts under a key, in the order in which they were made."""
     prefix, catalog = f"{asked.key}/" if asked.key else "", asked.catalog
     keys = sorted((key for key in catalog.artifacts if key.startswith(prefix)), key=lambda key: (catalog.order[key], key))
     return {key.removeprefix(prefix): catalog.artifacts[key] for key in keys}
@@ -186,7 +186,7 @@ def _unknown(asked: Asked) -> frozenset[str]:
 
 
 def _with_dropped(catalog: Catalog, label: str, artifact: Artifact) -> dict[str, Artifact]:
-    """An artifact, and what its selection dropped under the label that follows its own."""
+    """Returns an artifact, and its selection's dropped rows under the label that follows its own."""
     dropped = catalog.artifacts.get(artifact.key + DROPPED)
     return {label: artifact, **({label + DROPPED: dropped} if dropped else {})}
 
@@ -206,7 +206,7 @@ def compare(before: Side, after: Side, compute: Compute) -> Diff:
 
 
 def _follows(label: str, *sides: Side) -> bool:
-    """Whether both sides hold the rows that a selection dropped, which are compared with those that it kept."""
+    """Tells whether both sides hold the rows that a selection dropped, which are compared together with those that it kept."""
     main = label.removesuffix(DROPPED)
     return label != main and all(main in side.artifacts and _selected(side.artifacts[main]) for side in sides)
 
@@ -216,7 +216,7 @@ def _selected(artifact: Artifact) -> bool:
 
 
 def _verdict(artifact: Artifact) -> str:
-    """The column of the verdicts that the artifact's own step gave, or that its rows came with."""
+    """Returns the column of the verdicts that the artifact's own step gave, or that its rows came with."""
     return artifact.manifest.column("verdict") if "pass" in artifact.manifest.counts else "verdict"
 
 
@@ -287,7 +287,7 @@ def _row_changes(families: list[list[Artifact]], opened: duckdb.DuckDBPyConnecti
 
 
 def _met(met: str, families: list[list[Artifact]], opened: duckdb.DuckDBPyConnection) -> tuple[list[Any], list[int]]:
-    """Rows that came and went, by decision and verdict before and after; and how many rows of each side were met."""
+    """Counts rows that came and went, by decision and verdict before and after, and the matched rows of each side."""
     sql = f"""
         SELECT sum(greatest(has - had, 0))::BIGINT, sum(greatest(had - has, 0))::BIGINT,
                decided, decides, judged, judges, count(*), sum(before)::BIGINT, sum(after)::BIGINT
@@ -297,7 +297,7 @@ def _met(met: str, families: list[list[Artifact]], opened: duckdb.DuckDBPyConnec
 
 
 def _joined(old: str, new: str) -> str:
-    """Rows met by ids of which each side has every one once; half of the cost of grouping them."""
+    """Matches rows by ids that are unique on each side, at half the cost of grouping them."""
     return f"""
         SELECT coalesce(b.main, false)::INT AS had, coalesce(a.main, false)::INT AS has, b.decision AS decided,
                a.decision AS decides, b.verdict AS judged, a.verdict AS judges, (b.main IS NOT NULL)::INT AS before,
@@ -306,7 +306,7 @@ def _joined(old: str, new: str) -> str:
 
 
 def _grouped(old: str, new: str) -> str:
-    """Rows met by ids that a side may have several times."""
+    """Matches rows by ids that may occur several times on a side."""
     return f"""
         SELECT count(*) FILTER (before AND main) AS had, count(*) FILTER (NOT before AND main) AS has,
                max(decision) FILTER (before) AS decided, max(decision) FILTER (NOT before) AS decides,
@@ -316,7 +316,7 @@ def _grouped(old: str, new: str) -> str:
 
 
 def _rows_sql(artifact: Artifact, main: bool) -> str:
-    """(id, main, decision, verdict) of an artifact's rows; main is false for those that were dropped beside it."""
+    """Selects (id, main, decision, verdict) of an artifact's rows; main is false for those that were dropped beside it."""
     columns = artifact.manifest.columns
     ids = [quoted(name) for name in ("sample_id", "prompt_id") if name in columns]
     told = {"decision": "decision", "verdict": _verdict(artifact)}

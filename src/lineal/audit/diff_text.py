@@ -13,7 +13,7 @@ MOST_IDS = 8
 
 
 def as_json(diff: Diff) -> dict[str, Any]:
-    """The diff for programs."""
+    """Returns the diff for programs."""
     return {
         "before": diff.before, "after": diff.after, "only_before": list(diff.only_before), "only_after": list(diff.only_after),
         "unknown": list(diff.unknown),
@@ -59,7 +59,7 @@ def _states_json(states: Mapping[Change, int]) -> list[dict[str, Any]]:
 
 
 def as_text(diff: Diff, width: int) -> str:
-    """The diff for people."""
+    """Formats the diff for people."""
     lines = [f"{diff.before} -> {diff.after}"]
     for one in diff.artifacts:
         lines += [] if _unchanged(one) else ["", *_artifact_text(one)]
@@ -121,7 +121,7 @@ def _prompts_text(prompts: PromptChanges) -> Iterator[str]:
 
 
 def comparison_text(found: Comparison) -> str:
-    """A difference with its interval, and whether it is more than noise: `+0.12 (+0.06 to +0.18, p 0.0002): rose`."""
+    """Formats a difference with its interval, and whether it is more than noise: `+0.12 (+0.06 to +0.18, p 0.0002): rose`."""
     change = found.difference
     p_value = "" if found.p_value is None else f", p {found.p_value:.2g}"
     paired = f"{found.prompts:,} prompts" if found.prompts else "not the same prompts"

@@ -1,4 +1,4 @@
-"""`lineal export`: an artifact as a directory that others load without lineal."""
+"""`lineal export`: an artifact as a directory that other programs load without lineal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CROISSANT = "croissant.json"
 def export_artifact(project: Project, catalog: Catalog, artifact: Artifact, target: Path) -> None:
     """Writes rows with a dataset card and Croissant metadata, or a checkpoint with a model card.
 
-    The same artifacts give the same bytes. It is verified first, byte by byte, as are the evaluations that its card tells of.
+    The same artifacts give the same bytes. It is verified first, byte by byte, as are the evaluations on its card.
 
     Raises:
         UsageError: the artifact holds neither rows nor a model, or the target is not empty.

@@ -1,4 +1,4 @@
-"""What was made from something: rows by their parents, artifacts and checkpoints by their manifests, transitively."""
+"""Traces forward: rows by their parents, artifacts and checkpoints by their manifests, transitively."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lineal.recipe.references import ArtifactKind
 
 
 def trace_forward(catalog: Catalog, target: Target, compute: Compute, pipeline: str | None = None) -> list[Touched]:
-    """Everything that was made from a row, a prompt or an artifact, each after what it was made from.
+    """Returns everything that was made from a row, a prompt or an artifact, each after its inputs.
 
     Args:
         catalog: the project's artifacts.
@@ -38,13 +38,13 @@ def trace_forward(catalog: Catalog, target: Target, compute: Compute, pipeline: 
 
 
 def forward_json(touched: list[Touched]) -> list[dict[str, Any]]:
-    """The list for programs."""
+    """Returns the list for programs."""
     names = ("field", "key", "rows")
     return [asdict(one) | {"through": [dict(zip(names, part, strict=True)) for part in one.through]} for one in touched]
 
 
 def forward_text(touched: list[Touched], width: int) -> str:
-    """The list for a person, by pipeline."""
+    """Formats the list for people, by pipeline."""
     lines: list[str] = []
     for pipeline in dict.fromkeys(pipeline_of(one.key) for one in touched):
         own = [one for one in touched if pipeline_of(one.key) == pipeline]

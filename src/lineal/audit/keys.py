@@ -15,7 +15,7 @@ NOTHING = "Nothing is made or pulled here. Make it: lineal run, or bring what dv
 
 
 def find_artifact(project: Project, catalog: Catalog, key: str) -> Artifact:
-    """The artifact with this key, or with the only key that begins so.
+    """Finds the artifact with this key, or with the only key that begins so.
 
     Raises:
         UsageError: no artifact and no step has such a key, or several keys begin so.
@@ -38,12 +38,12 @@ def find_artifact(project: Project, catalog: Catalog, key: str) -> Artifact:
 
 
 def not_here(key: str) -> str:
-    """What to say of an artifact that `dvc.lock` records and whose bytes are elsewhere."""
+    """Explains that an artifact is recorded in `dvc.lock` and its bytes are elsewhere."""
     return f"{key} is recorded, but not here. Bring it: lineal run --pull {key}"
 
 
 def require_here(artifact: Artifact) -> Artifact:
-    """The artifact, if its bytes are here.
+    """Returns the artifact if its bytes are here.
 
     Raises:
         ArtifactError: only its record is.
@@ -54,7 +54,7 @@ def require_here(artifact: Artifact) -> Artifact:
 
 
 def nearest_key(key: str, known: Collection[str]) -> str:
-    """A sentence that helps with an unknown key: the nearest known one, or whose keys there are."""
+    """Writes a sentence that helps with an unknown key: the nearest known one, or the pipelines that have artifacts."""
     if not known:
         return NOTHING
     hint = did_you_mean(key, known)
@@ -63,7 +63,7 @@ def nearest_key(key: str, known: Collection[str]) -> str:
 
 
 def _planned(project: Project, key: str) -> set[str]:
-    """The keys that the key's own pipeline (else the active ones) would make; none where it cannot be planned."""
+    """Returns the keys that the key's own pipeline (else the active ones) would make; none where it cannot be planned."""
     pipeline = key.partition("/")[0]
     try:
         plan: Plan = make_plan(project, [pipeline] if pipeline in project.pipeline_names() else None)

@@ -52,7 +52,7 @@ class Graph:
     edges: list[Edge] = field(default_factory=list)
 
     def add(self, node: Node) -> bool:
-        """Adds a node; says whether it is new."""
+        """Adds a node and returns whether it is new."""
         fresh = node.id not in self.nodes
         self.nodes.setdefault(node.id, node)
         return fresh
@@ -64,11 +64,11 @@ class Graph:
             self.edges.append(edge)
 
     def below(self, node_id: str) -> list[Edge]:
-        """The edges from a node to what it came from."""
+        """Returns the edges from a node to what it came from."""
         return [edge for edge in self.edges if edge.source == node_id]
 
     def as_json(self) -> dict[str, Any]:
-        """The graph for programs."""
+        """Returns the graph for programs."""
         return {
             "root": self.root,
             "nodes": [{"id": n.id, "kind": n.kind, "name": n.name, "facts": dict(n.facts)} for n in self.nodes.values()],
@@ -76,7 +76,7 @@ class Graph:
         }
 
     def as_tree(self, width: int) -> str:
-        """The graph as an indented tree; what has been spelled out once is only named again."""
+        """Formats the graph as an indented tree; a node is described once and only named after that."""
         root = self.nodes[self.root]
         spelled = {self.root}
         lines = [cut(_text(root), width), *(cut(f"  {line}", width) for line in _details(root))]
@@ -100,7 +100,7 @@ class Graph:
 
 
 def _told(edge: Edge, node: Node, again: bool, seen_above: bool) -> list[str]:
-    """A branch's lines: how it is connected, what stands there, and that thing's own texts."""
+    """Returns a branch's lines: the connection, the node, and the node's own texts."""
     facts = {name: value for name, value in edge.facts.items() if value is not None}
     how = ", ".join(("" if name == edge.relation else f"{name} ") + show_value(value) for name, value in facts.items())
     name = printable(node.name) + ("  (spelled out above)" if seen_above else "")
@@ -113,7 +113,7 @@ def _text(node: Node) -> str:
 
 
 UNSAMPLED = {False: "from tasks, not sampled", True: "of unknown origin: the rows are not here (lineal run --pull)"}
-"""What to say of rows that no checkpoint is known to have sampled, by whether that is unknown."""
+"""Descriptions of rows for which no checkpoint is known, by whether the sampler is unknown."""
 _BELOW = ("prompt", "completion", "observation", "chosen", "rejected", "answer", "mix")
 """Facts that get lines of their own under the node."""
 _BARE = ("component", "kind")
@@ -138,7 +138,7 @@ def _details(node: Node) -> Iterator[str]:
 
 
 def mix_lines(mix: Any) -> Iterator[str]:
-    """One line for each origin of training rows: `180 of round 1, sampled by rest_em/start/checkpoint`."""
+    """Writes one line for each origin of training rows: `180 of round 1, sampled by rest_em/start/checkpoint`."""
     for part in mix:
         origin = f"sampled by {part['sampled_by']}" if part.get("sampled_by") else UNSAMPLED[bool(part.get("unknown"))]
         when = f" in round {part['round']}" if part.get("round") is not None and part.get("sampled_by") else ""

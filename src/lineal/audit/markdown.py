@@ -1,4 +1,4 @@
-"""Markdown of text that models and users wrote: shown as it is, never as mark-up."""
+"""Markdown of text that models and users wrote: shown literally, never as mark-up."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#|~!$:@]|(?<=www)\.)", re.IGNORECASE)
 
 
 def prose(text: str) -> str:
-    """Text in a paragraph or a cell: no mark-up, no HTML, no link, one line."""
+    """Escapes text for a paragraph or a cell: no mark-up, no HTML, no link, one line."""
     return _MARKS.sub(r"\\\1", html.escape(printable(" ".join(text.split())), quote=False))
 
 
 def code(text: str) -> str:
-    """Text in a code span; it may stand in a table."""
+    """Puts text into a code span that may also stand in a table."""
     safe = printable(text)
     fence = "`" * (max(map(len, re.findall("`+", safe)), default=0) + 1)
     padded = f" {safe} " if safe.startswith("`") or safe.endswith("`") or not safe.strip() else safe
@@ -26,12 +26,12 @@ def code(text: str) -> str:
 
 
 def settings(values: Mapping[str, Any]) -> str:
-    """Settings as code spans; those that nobody set are left out."""
+    """Writes settings as code spans; those that nobody set are left out."""
     return ", ".join(code(f"{name}={show_value(value)}") for name, value in values.items() if value is not None) or "none"
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of cells that are Markdown already; nothing without rows."""
+    """Writes a table whose cells are Markdown already; nothing without rows."""
     if not rows:
         return []
     lines = [names, ["---"] * len(names), *rows]
@@ -39,5 +39,5 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def section(title: str, lines: Sequence[str]) -> list[str]:
-    """A heading and what stands under it; nothing without lines."""
+    """Writes a heading and the lines under it; nothing without lines."""
     return [f"## {title}", "", *lines, *([] if lines[-1] == "" else [""])] if lines else []

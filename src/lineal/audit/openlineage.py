@@ -32,7 +32,7 @@ ENDS = {"failed": "FAIL", "interrupted": "ABORT"}
 
 
 def to_file(path: Path) -> Any:
-    """A client that appends events to a file, one JSON object a line.
+    """Returns a client that appends events to a file, one JSON object a line.
 
     Raises:
         ProjectError: the extra is not installed.
@@ -45,7 +45,7 @@ def to_file(path: Path) -> Any:
 
 
 def to_endpoint(url: str) -> Any:
-    """A client that posts events to an HTTP endpoint, such as Marquez.
+    """Returns a client that posts events to an HTTP endpoint, such as Marquez.
 
     Raises:
         ProjectError: the extra is not installed.
@@ -63,7 +63,7 @@ def _require_client() -> None:
 
 
 def send_events(project: Project, catalog: Catalog, client: Any, namespace: str) -> int:
-    """Sends the events of every step that has artifacts, each after those that it was made from, then of those that failed.
+    """Sends the events of every step that has artifacts, each after those of its inputs, then of steps that failed.
 
     Returns:
         how many were sent.
@@ -82,7 +82,7 @@ def send_events(project: Project, catalog: Catalog, client: Any, namespace: str)
 
 
 def events(project: Project, catalog: Catalog, namespace: str) -> Iterator[Any]:
-    """The events, in an order in which the steps ran; failed and interrupted runs are the last."""
+    """Yields the events, in an order in which the steps ran; failed and interrupted runs come last."""
     from openlineage.client.event_v2 import RunState
 
     outputs: dict[str, list[Artifact]] = {}
@@ -115,7 +115,7 @@ def _event(
 
 
 def _datasets(namespace: str, catalog: Catalog, made: list[Artifact]) -> dict[str, Any]:
-    """What a step read and wrote."""
+    """Returns the datasets that a step read and wrote."""
     from openlineage.client.event_v2 import InputDataset, OutputDataset
 
     sources = {link.artifact.key: link.artifact for one in made for link in catalog.links(one) if link.artifact}
@@ -128,7 +128,7 @@ def _datasets(namespace: str, catalog: Catalog, made: list[Artifact]) -> dict[st
 
 
 def _times(log: Mapping[str, Any]) -> tuple[str, str]:
-    """When the step last ran here; now, for what came from a cache."""
+    """Returns the start and end of the step's last run here; for an artifact from a cache, the present time."""
     started = datetime.fromisoformat(str(log["started"])) if "started" in log else datetime.now(UTC)
     return started.isoformat(), (started + timedelta(seconds=float(log.get("seconds", 0.0)))).isoformat()
 
@@ -166,7 +166,7 @@ def _statistics(artifact: Artifact) -> dict[str, Any]:
 
 
 def _column_lineage(namespace: str, catalog: Catalog, artifact: Artifact, sources: list[Artifact]) -> dict[str, Any]:
-    """From which columns each column came: those of the same name in the inputs."""
+    """Maps each column to the columns that it came from: those of the same name in the inputs."""
     from openlineage.client.facet_v2 import column_lineage_dataset as facet
 
     unchanged = carries(catalog, artifact) or _is_sampled(artifact)
@@ -180,7 +180,7 @@ def _column_lineage(namespace: str, catalog: Catalog, artifact: Artifact, source
 
 
 def _is_sampled(artifact: Artifact) -> bool:
-    """Whether a generator wrote the rows: new rows, in which the columns of their prompts are as they were."""
+    """Tells whether a generator wrote the rows: new rows, in which the columns of their prompts are unchanged."""
     return Registry().role_of(artifact.manifest.component) is Role.GENERATOR
 
 

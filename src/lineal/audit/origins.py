@@ -1,4 +1,4 @@
-"""Where an artifact's rows were sampled: rows by checkpoint and round, also of rows made from samples."""
+"""Origins of an artifact's rows: the checkpoint and round that sampled them, or the samples that they were made from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def origins(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The artifact's rows by the checkpoint that sampled them (or their parents) and the round of that sample.
+    """Counts the artifact's rows by the checkpoint that sampled them (or their parents) and the round of that sample.
 
     Returns:
         the latest round first; each with `rows`, `checkpoint` (a digest) and `round`, the last two None for rows that
@@ -41,7 +41,7 @@ def origins(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnect
 
 
 def _shared_origin(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:
-    """The origin of all rows of an artifact that was made from rows of one origin alone: then no row looks for its parents."""
+    """Returns the common origin when all inputs have the same single one, so that no row's parents need to be read."""
     if "checkpoint" in artifact.manifest.columns or not Rows((artifact,)).count:
         return None
     found = [part for source in row_inputs(catalog, artifact) for part in origins(catalog, source, opened)]
@@ -50,7 +50,7 @@ def _shared_origin(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPy
 
 
 def _origin_sql(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> str:
-    """A query for (id, round, checkpoint) of an artifact's rows.
+    """Writes a query for (id, round, checkpoint) of an artifact's rows.
 
     Rows without a checkpoint of their own look for it in the inputs: under their parents' ids, or their own.
     """
@@ -75,6 +75,6 @@ def _origin_sql(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyCon
 
 
 def _lacking(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> bool:
-    """Whether some of the artifact's rows name no checkpoint."""
+    """Tells whether some of the artifact's rows name no checkpoint."""
     sql = f"SELECT 1 FROM {parquet(artifact.parquet_files())} WHERE checkpoint IS NULL LIMIT 1"
     return bool(fetched(opened, sql, artifact))

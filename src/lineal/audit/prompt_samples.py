@@ -1,4 +1,4 @@
-"""Why, or why not: all samples of a prompt in all rounds, with every verdict and every decision."""
+"""All samples of a prompt in all rounds, with every verdict and every decision: why each was kept or dropped."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PromptSamples:
 
 
 def prompt_samples(catalog: Catalog, target: Target, compute: Compute, pipeline: str | None = None) -> PromptSamples:
-    """All samples of a prompt in the artifacts of one pipeline.
+    """Collects all samples of a prompt in the artifacts of one pipeline.
 
     Args:
         catalog: the project's artifacts.
@@ -96,9 +96,9 @@ def _has_samples(artifact: Artifact) -> bool:
 def _rows_of(
     catalog: Catalog, opened: duckdb.DuckDBPyConnection, artifacts: Iterable[Artifact], prompt_id: str
 ) -> Iterator[tuple[Artifact, Iterable[Row]]]:
-    """What each artifact says of a prompt's samples, each after what it was made from.
+    """Yields an artifact's rows of a prompt, artifact by artifact, each after its inputs.
 
-    An artifact whose rows others repeat is not read: they say the same. A third or half of the rows are looked through then.
+    An artifact whose rows another repeats is not read. This leaves a third to half of the rows to read.
     """
     ordered = sorted(artifacts, key=lambda one: (catalog.order[one.key], one.key))
     said: dict[str, dict[str, Row]] = {one.key: {} for one in ordered}
@@ -121,7 +121,7 @@ def _rows_of(
 def _prompt_rows(
     opened: duckdb.DuckDBPyConnection, artifacts: list[Artifact], names: Iterable[str], prompt_id: str
 ) -> Iterator[tuple[str, Row]]:
-    """Some columns of a prompt's rows in artifacts that all have them, each with its artifact's key."""
+    """Reads some columns of a prompt's rows in artifacts that all have them, each with its artifact's key."""
     owners = {str(path): one.key for one in artifacts for path in one.parquet_files()}
     source = parquet([path for one in artifacts for path in one.parquet_files()], ", filename = 'lineal_file'")
     sql = f"SELECT lineal_file, {', '.join(map(quoted, names))} FROM {source} WHERE prompt_id = {literal(prompt_id)}"
@@ -129,7 +129,7 @@ def _prompt_rows(
 
 
 def _news(catalog: Catalog, artifact: Artifact) -> tuple[str, ...]:
-    """The columns that say what is new in an artifact: of rows that are passed on, only what was judged of them."""
+    """Returns the columns that are new in an artifact: for rows that are passed on, only the judgements on them."""
     columns = artifact.manifest.columns
     facts = () if carries(catalog, artifact) else ("parents", "checkpoint", *SAMPLE_FACTS, *TEXTS)
     judged = [name for name in columns if name.endswith(tuple(f"_{fact}" for fact in VERDICT_FACTS))]
@@ -138,7 +138,7 @@ def _news(catalog: Catalog, artifact: Artifact) -> tuple[str, ...]:
 
 
 def _note(catalog: Catalog, samples: dict[str, Sample], artifact: Artifact, row: Row) -> None:
-    """Adds what one artifact says of one sample; what was only passed on says nothing new."""
+    """Adds one artifact's facts about one sample; a row that was only passed on adds nothing."""
     row_id = row["sample_id"]
     if row_id not in samples:
         names = ("parents", "checkpoint", *SAMPLE_FACTS, *TEXTS)
@@ -152,7 +152,7 @@ def _note(catalog: Catalog, samples: dict[str, Sample], artifact: Artifact, row:
 
 
 def _verdicts(catalog: Catalog, artifact: Artifact, row: Row) -> Iterable[Row]:
-    """The verdicts that an artifact adds; a verifier may put its name before its columns."""
+    """Yields the verdicts that an artifact adds; a verifier may put its name before its columns."""
     added = added_columns(catalog, artifact)
     for prefix in (name.removesuffix("verdict") for name in added if name == "verdict" or name.endswith("_verdict")):
         told = {name: row.get(prefix + name) for name in VERDICT_FACTS}
@@ -172,7 +172,7 @@ def _place(sample: Sample) -> tuple[Any, ...]:
 
 
 def samples_json(found: PromptSamples) -> dict[str, Any]:
-    """Everything, for programs."""
+    """Returns everything, for programs."""
     told = [
         {
             "sample_id": sample.sample_id, "made_in": sample.made_in, **sample.facts,
@@ -184,7 +184,7 @@ def samples_json(found: PromptSamples) -> dict[str, Any]:
 
 
 def samples_text(found: PromptSamples, width: int) -> str:
-    """A table of the samples, round by round."""
+    """Formats a table of the samples, round by round."""
     texts = {name: found.prompt[name] for name in ("prompt", "answer") if found.prompt.get(name) is not None}
     lines = [f"{found.prompt_id}  prompt of {found.pipeline}", *(f"  {name}: {show_value(text)}" for name, text in texts.items())]
     if not found.samples:
@@ -196,7 +196,7 @@ def samples_text(found: PromptSamples, width: int) -> str:
 
 
 def _counted(samples: list[Sample]) -> str:
-    """How many rows begin in an artifact; of rows that no model sampled there, a selection decided when it made them."""
+    """Says how many rows begin in an artifact; where no model sampled them, a selection decided when it made them."""
     some = "s"[: len(samples) - 1]
     if not any(_sampled(sample) for sample in samples):
         return f"{len(samples)} row{some} made"

@@ -1,4 +1,4 @@
-"""What an artifact's cards tell: what it was made from, by the part that each step played."""
+"""The provenance on an artifact's cards: its ancestors, by the role that each step played."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation measured of a model.
+    """The results of one evaluation of a model.
 
     Attributes:
         artifact: the evaluation.
@@ -45,7 +45,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an artifact came from.
+    """The origin of an artifact.
 
     Attributes:
         artifact: the artifact.
@@ -90,7 +90,7 @@ def _model_links(catalog: Catalog, artifact: Artifact) -> list[Link]:
 
 
 def _row_steps(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
-    """The artifact and what its rows came through: the walk back ends at models."""
+    """Returns the artifact and the steps that its rows came through; the walk back ends at models."""
     found, waiting = {artifact.key: artifact}, [artifact]
     while waiting:
         for link in catalog.links(waiting.pop()):

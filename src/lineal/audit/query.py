@@ -1,4 +1,4 @@
-"""Rows by SQL: a locked-down connection for what users write, a plain one for our own questions."""
+"""Rows by SQL: a locked-down connection for users' conditions, a plain one for lineal's own queries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 @contextmanager
 def connection(compute: Compute) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB within the project's memory and core limits; what it spills goes away with it."""
+    """Opens an in-memory DuckDB within the project's memory and core limits; its spill files go away with it."""
     import duckdb
 
     with TemporaryDirectory(prefix="lineal-duckdb-") as spill:
@@ -42,7 +42,7 @@ def connection(compute: Compute) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def fetched(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]) -> list[tuple[Any, ...]]:
-    """The answer to one of our own questions about artifacts' rows.
+    """Runs one of lineal's own queries on artifacts' rows.
 
     Raises:
         ArtifactError: a row file cannot be read.
@@ -51,7 +51,7 @@ def fetched(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | S
 
 
 def fetched_records(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]) -> list[Row]:
-    """The same as dicts; see `fetched`."""
+    """Runs a query and returns dicts; see `fetched`."""
     return records(_asked(opened, sql, artifacts))
 
 
@@ -65,7 +65,7 @@ def _asked(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Se
 
 
 def matching_rows(artifact: Artifact, where: str | None, limit: int, compute: Compute) -> tuple[int, list[Row]]:
-    """The number of an artifact's rows that fulfil a user's condition, and the first `limit` of them.
+    """Returns the number of an artifact's rows that fulfil a user's condition, and the first `limit` of them.
 
     The connection sees the artifact's rows as `rows` and nothing else: no file, no network, no second statement.
 
@@ -93,7 +93,7 @@ def matching_rows(artifact: Artifact, where: str | None, limit: int, compute: Co
 
 
 def of_its_files(artifact: Artifact, error: duckdb.Error) -> bool:
-    """Whether an error is of an artifact's row files, and not of a condition on its rows."""
+    """Tells whether an error comes from an artifact's row files rather than from a condition on its rows."""
     import duckdb
 
     return isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and str(artifact.directory) in str(error)
@@ -103,7 +103,7 @@ def require_condition(opened: duckdb.DuckDBPyConnection, condition: str) -> None
     """Parses, without running, the one SELECT that the condition must leave a plain SELECT.
 
     Raises:
-        UsageError: it holds further statements, or ends the condition and goes on with something else.
+        UsageError: it holds further statements, or ends the condition and adds something else.
     """
     sql = f"SELECT * FROM rows{condition}"
     parsed = json.loads(opened.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchall()[0][0])
@@ -115,17 +115,17 @@ def require_condition(opened: duckdb.DuckDBPyConnection, condition: str) -> None
 
 
 def first_lines(error: Exception) -> str:
-    """An error's text up to the picture of the statement, which shows our wrapping of what the user wrote."""
+    """Cuts DuckDB's picture of the statement off an error, since it shows the query around the user's condition."""
     return str(error).partition("\n\nLINE ")[0].replace("\n", " ")
 
 
 def column_list(artifact: Artifact) -> str:
-    """The artifact's columns for a message."""
+    """Lists the artifact's columns for a message."""
     return f"columns {', '.join(artifact.manifest.columns)}" if artifact.manifest.columns else "no rows"
 
 
 def unreadable(artifacts: Artifact | Sequence[Artifact], error: Exception) -> ArtifactError:
-    """The error of row files that cannot be read; of several artifacts it names the one whose file the error names."""
+    """Makes the error for row files that cannot be read; of several artifacts it names the one whose file the error names."""
     several = [artifacts] if isinstance(artifacts, Artifact) else list(artifacts)
     artifact = next((one for one in several if f"{one.directory}/" in str(error)), several[0])
     fix = f"Delete {artifact.directory} and remake it: lineal run {artifact.key}"
@@ -133,13 +133,13 @@ def unreadable(artifacts: Artifact | Sequence[Artifact], error: Exception) -> Ar
 
 
 def records(result: duckdb.DuckDBPyConnection) -> list[Row]:
-    """A result's rows as dicts of JSON values."""
+    """Returns a result's rows as dicts of JSON values."""
     names = [column[0] for column in result.description or []]
     return [{name: plain(value) for name, value in zip(names, row, strict=True)} for row in result.fetchall()]
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it; infinities and NaN become null."""
+    """Converts a value to JSON's types; infinities and NaN become null."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -152,6 +152,6 @@ def plain(value: Any) -> Any:
 
 
 def parquet(paths: Sequence[Path], options: str = "") -> str:
-    """`read_parquet` over exactly these files; wildcards in their names are taken literally."""
+    """Writes `read_parquet` over exactly these files; wildcards in their names are taken literally."""
     listed = ", ".join(literal("".join(f"[{c}]" if c in "*?[" else c for c in str(path))) for path in paths)
     return f"read_parquet([{listed}]{options})"

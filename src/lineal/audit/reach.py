@@ -1,4 +1,4 @@
-"""What a new retraction reaches: one walk over everything that descends from its rows answers for every selection."""
+"""The reach of a new retraction: one walk over all descendants of its rows serves every selection."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Reach:
     _opened: duckdb.DuckDBPyConnection
 
     def count(self, keys: Sequence[str]) -> int:
-        """How many distinct rows of some artifacts match, or were made from rows that do."""
+        """Counts the distinct rows of some artifacts that match, or were made from rows that do."""
         held = self._held(keys)
         return number(self._opened, f"SELECT count(DISTINCT id) FROM {held}") if held else 0
 
     def beyond(self, keys: Sequence[str], above: Sequence[str], rule: Rule | None) -> set[str]:
-        """The matching rows among some rows' ancestors that a rule does not find from there, though they take some of the rows.
+        """Counts matching ancestors of some rows that a rule does not find from there, although they affect some of the rows.
 
         Args:
             keys: the artifacts that hold the rows.
@@ -58,12 +58,12 @@ class Reach:
         return {row_id for (row_id,) in self._opened.execute(found).fetchall()}
 
     def _held(self, keys: Sequence[str]) -> str:
-        """A query for the made rows of some artifacts; empty where there are none."""
+        """Writes a query for the `made` rows of some artifacts; empty where there are none."""
         places = [str(place) for key in keys if (place := self._walk.places.get(key)) is not None]
         return f"(SELECT id FROM {HELD} WHERE place IN ({', '.join(places)}))" if places else ""
 
     def _follow(self, above: Sequence[str], rule: Rule | None) -> None:
-        """Puts into the table `followed` what a rule finds by itself: the rows it means there, and those made from them."""
+        """Puts into the table `followed` the rows that a rule itself finds there, and those made from them."""
         places = [str(self._matches.places[key]) for key in above if key in self._matches.places and rule and rule.asks(key)]
         if rule is not None:
             require_steady(self._opened, rule)
@@ -77,7 +77,7 @@ class Reach:
 
 @contextmanager
 def reach_of(catalog: Catalog, matches: Matches, compute: Compute) -> Iterator[Reach]:
-    """Walks over all that descends from some rows; what it found can be asked for while the context holds.
+    """Walks over all descendants of some rows; the result can be queried inside the context.
 
     Raises:
         ArtifactError: rows cannot be read.
@@ -89,7 +89,7 @@ def reach_of(catalog: Catalog, matches: Matches, compute: Compute) -> Iterator[R
 
 
 def _elsewhere(catalog: Catalog, matches: Matches, opened: duckdb.DuckDBPyConnection) -> list[Artifact]:
-    """Where the rows begin too, in artifacts of which nobody asked or in which they do not fulfil the condition."""
+    """Returns other artifacts in which the rows begin: ones outside the search, or where they do not fulfil the condition."""
     others = [one for one in sources(catalog) if one.key not in matches.places]
     if not others:
         return []
@@ -101,6 +101,6 @@ def _elsewhere(catalog: Catalog, matches: Matches, opened: duckdb.DuckDBPyConnec
 
 
 def _cut_off(catalog: Catalog) -> list[Artifact]:
-    """Artifacts with rows of which something that they were made from is no longer here, so that no way leads to them."""
+    """Returns artifacts with rows some of whose parents are no longer here, so that their ancestors cannot be followed."""
     every = row_artifacts(catalog.artifacts.values())
     return [one for one in every if any(link.artifact is None for link in catalog.links(one))]

@@ -1,4 +1,4 @@
-"""What a model was really given for a row: its tokens as a text, control tokens told apart from texts that spell them."""
+"""The exact input that a model got for a row: its tokens as text, with control tokens marked."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class Rendered:
     hinted: bool
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Returns the prompt for programs."""
         return dict(vars(self))
 
     def as_text(self) -> str:
-        """For a terminal."""
+        """Formats the prompt for a terminal."""
         hint = ", without the hint that it was given besides" if self.hinted else ""
         head = f"{self.row}  {self.tokens:,} tokens, read by {self.model}{hint}"
         return "\n".join([head, *(f"  {printable(line)}" for line in self.text.split("\n"))])
 
 
 def rendered(catalog: Catalog, artifact: Artifact, rows: Iterable[Row]) -> list[Rendered]:
-    """What the models were given that drew these rows of an artifact.
+    """Renders the inputs of the models that sampled these rows of an artifact.
 
     Raises:
         UsageError: the rows are no samples, or their checkpoint is not here or is only served.
@@ -107,7 +107,7 @@ def _checkpoint(catalog: Catalog, artifact: Artifact, digest: str) -> Artifact:
 
 
 def _is_chat(catalog: Catalog, artifact: Artifact, digest: str) -> bool:
-    """Whether the step that drew the rows put texts through the chat template."""
+    """Tells whether the step that sampled the rows applied the chat template."""
     for made in catalog.upstream(artifact):
         inputs = [entry.digest for entries in made.manifest.inputs.values() for entry in entries]
         if "chat" in made.manifest.settings and digest in inputs:

@@ -1,4 +1,4 @@
-"""Holds retractions against what lies here: what they touch, and which selections they leave as they are."""
+"""Compares retractions with the artifacts here: what they affect, and which selections they leave unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Effect:
-    """What one retraction touches.
+    """The effect of one retraction.
 
     Attributes:
         name: the retraction.
@@ -48,15 +48,15 @@ class Effect:
 
 
 def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tuple[dict[str, Resolution], list[Effect]]:
-    """Resolves the retractions that are new, and looks again at what others leave untouched.
+    """Resolves the retractions that are new, and checks again those that others leave untouched.
 
-    Selections that are up to date and lose no row are untouched, unless they follow from one that does. One that has become
+    Selections that are up to date and lose no row are untouched, unless they depend on one that does. One that has become
     stale since applies the retraction from now on, since nobody knows its next rows; where artifacts are missing, as in a
-    fresh clone, nothing can be told and the record stands.
+    fresh clone, nothing can be decided and the record is kept.
 
     Args:
         project: the project.
-        found: by name, the rows of retractions that were looked for already.
+        found: by name, the rows of retractions that were already searched for.
 
     Returns:
         the content of `retracted.json`, and what new retractions touch.
@@ -86,13 +86,13 @@ def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tup
 
 
 def _pipelines(project: Project) -> list[str]:
-    """The active pipelines, and others that something was made of."""
+    """Returns the active pipelines, and others that have artifacts."""
     made = [name for name in project.pipeline_names() if (project.artifacts / name).is_dir()]
     return list(dict.fromkeys([*project.active, *made]))
 
 
 def _found_by_hand(catalog: Catalog, project: Project, name: str) -> Matches:
-    """The rows of a retraction that somebody wrote into the file."""
+    """Finds the rows of a retraction that somebody wrote into the file."""
     entry = project.retractions.declared[name]
     try:
         return find_rows(catalog, entry, project)
@@ -101,7 +101,7 @@ def _found_by_hand(catalog: Catalog, project: Project, name: str) -> Matches:
 
 
 def find_rows(catalog: Catalog, entry: Retraction, project: Project) -> Matches:
-    """The rows that a retraction means, wherever they are.
+    """Finds the rows that a retraction means, wherever they are.
 
     Raises:
         UsageError: it matches no row, or `in` names nothing, or its condition is none.
@@ -160,9 +160,9 @@ def _by_id(artifacts: list[Artifact], ids: list[str], project: Project) -> Match
 
 @dataclass
 class _Look:
-    """One retraction against every step of the plan, in order.
+    """Compares one retraction with every step of the plan, in order.
 
-    Only a new one is held against rows. A selection that was untouched and is up to date still is: made again, it would have
+    Only a new one is compared with rows. A selection that was untouched and is up to date is still untouched: a rerun would have
     failed on the first retracted row.
     """
 
@@ -191,7 +191,7 @@ class _Look:
                 self._untouched.append(step.key)
 
     def resolution(self, entry: Retraction) -> Resolution:
-        """What there is to record."""
+        """Returns the resolution to record."""
         before = self._recorded()
         elsewhere = [key for key in before.untouched if key not in self.plan.steps]
         return Resolution(of=of(entry), ids=sorted({*before.ids, *self._ids}), untouched=[*self._untouched, *elsewhere])
@@ -200,7 +200,7 @@ class _Look:
         return self.retractions.resolved.get(self.name, Resolution(of={}))
 
     def _can_stay(self, step: Step) -> bool:
-        """Whether a selection that loses no row is up to date, or was recorded as untouched and cannot be asked."""
+        """Tells whether a selection that loses no row is up to date, or was recorded as untouched and cannot be read."""
         if self.states[step.key].state is State.DONE:
             return self.reach is not None or step.key in self._recorded().untouched
         return step.key in self._recorded().untouched and self._lacks_something(step)
@@ -209,7 +209,7 @@ class _Look:
         return any(self.states[one.key].state is State.MISSING for one in self.plan.with_upstream([step]))
 
     def _rows_taken(self, step: Step) -> int:
-        """How many rows a selection loses; one that is stale applies the retraction anyway, so that is only reported of it."""
+        """Counts the rows that a selection loses; a stale one applies the retraction anyway, so its loss is only reported."""
         pending = self.states[step.key].state is not State.DONE
         read = [key for keys in step.inputs.values() for key in keys]
         count = self._retracted(step, read, not pending) or self._retracted(step, [step.key], not pending)
@@ -232,7 +232,7 @@ class _Look:
             self.direct[step.key] = read
 
     def _retracted(self, step: Step, keys: list[str], notes: bool) -> int:
-        """How many retracted rows artifacts hold; notes the matching ones that the condition would not find from there."""
+        """Counts the retracted rows of artifacts; notes the matching ones that the condition would not find from there."""
         assert self.reach is not None
         count = self.reach.count(keys)
         rule = next((rule for rule in self.retractions.rules(step.pipeline) if rule.name == self.name), None)
@@ -243,7 +243,7 @@ class _Look:
 
 
 def effect_json(effect: Effect) -> dict[str, Any]:
-    """The effect for programs."""
+    """Returns the effect for programs."""
     return {
         "name": effect.name, "rows": effect.tainted.rows, "matched": dict(effect.tainted.matched),
         "searched": list(effect.tainted.searched), "passed_over": list(effect.tainted.passed_over),

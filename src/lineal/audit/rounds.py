@@ -1,4 +1,4 @@
-"""`lineal round`: what made one round, in one piece: base, reference, init, data mix, seeds, verifiers, versions, digests."""
+"""`lineal show PIPELINE/round_02`: the base, reference, init, data mix, seeds, verifiers, versions and digests of a round."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _mixtures(catalog: Catalog, artifact: Artifact) -> list[Mixture]:
 
 
 def _tainted(project: Project, pipeline: str) -> Mapping[str, Mapping[str, str]]:
-    """Nothing where no row is retracted, or where the pipeline is no longer declared."""
+    """Finds tainted checkpoints; none where no row is retracted, or where the pipeline is no longer declared."""
     if not project.retractions.declared or pipeline not in project.pipeline_names():
         return {}
     return tainted_checkpoints(make_plan(project, [pipeline]))
@@ -149,7 +149,7 @@ def _round_artifacts(catalog: Catalog, key: str) -> list[Artifact]:
 
 
 def _unreadable(catalog: Catalog, key: str) -> list[str]:
-    """What is wrong with manifests of the same pipeline, so that nobody knows what their artifacts are."""
+    """Lists the problems of unreadable manifests of the same pipeline, whose artifacts are therefore unknown."""
     return [problem for problem in catalog.problems if problem.startswith(f"{pipeline_of(key)}/")]
 
 
@@ -166,7 +166,7 @@ def _trained(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnec
 
 
 def _name(catalog: Catalog, part: Mapping[str, Any], near: Artifact) -> str | None:
-    """The key of the checkpoint that sampled some rows, or its digest where it lies here no more."""
+    """Returns the key of the checkpoint that sampled some rows, or its digest where it is no longer here."""
     if part["checkpoint"] is None:
         return None
     found = catalog.with_digest(part["checkpoint"], near.key)
@@ -174,7 +174,7 @@ def _name(catalog: Catalog, part: Mapping[str, Any], near: Artifact) -> str | No
 
 
 def _base(catalog: Catalog, artifact: Artifact) -> Artifact | Link:
-    """Where the chain of inits ends, or the first link of it of which nothing is here."""
+    """Finds the end of the chain of inits, or its first link of which nothing is here."""
     init = next((link for link in catalog.links(artifact) if link.field == INIT), None)
     if init is None:
         return artifact
@@ -182,7 +182,7 @@ def _base(catalog: Catalog, artifact: Artifact) -> Artifact | Link:
 
 
 def git_revision(root: Path) -> tuple[str, bool] | None:
-    """The checked-out revision, and whether tracked files differ from it."""
+    """Returns the checked-out revision, and whether tracked files differ from it."""
     try:
         revision = git(root, "rev-parse", "HEAD").decode().strip()
         return revision, bool(git(root, "status", "--porcelain", "--untracked-files=no"))

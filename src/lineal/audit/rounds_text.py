@@ -17,7 +17,7 @@ SHORT = 12
 
 
 def as_json(proof: RoundProof) -> dict[str, Any]:
-    """The page for programs, with every digest in full."""
+    """Returns the page for programs, with every digest in full."""
     git = proof.git and {"revision": proof.git[0], "changed": proof.git[1]}
     verified = None if proof.verified is None else {
         "artifacts": proof.verified_count, "by_record": proof.recorded_only, "problems": dict(proof.verified),
@@ -77,7 +77,7 @@ def _seeds(proof: RoundProof) -> list[int]:
 
 
 def _verifiers(proof: RoundProof) -> Iterator[tuple[Artifact, str]]:
-    """The artifacts whose verdicts were made in this round, and what judged them, with version and settings."""
+    """Yields the artifacts whose verdicts were made in this round, and their verifiers with version and settings."""
     for one in proof.artifacts:
         manifest = one.manifest
         judge = manifest.settings.get("verifier")
@@ -94,7 +94,7 @@ def _judge(judge: Mapping[str, Any]) -> str:
 
 
 def as_text(proof: RoundProof, width: int) -> str:
-    """The page for people."""
+    """Formats the page for people."""
     lines = [proof.key, f"  git         {_git(proof)}", f"  seed        {', '.join(map(str, _seeds(proof)))}"]
     for one in proof.trained:
         lines += _trained_text(one)
@@ -108,7 +108,7 @@ def as_text(proof: RoundProof, width: int) -> str:
 
 
 def _evaluations(proof: RoundProof) -> Iterator[tuple[Artifact, Evaluation]]:
-    """What was measured in the round; what cannot be read is among the problems of what was verified."""
+    """Yields the round's evaluations; one that cannot be read is among the problems of the verification."""
     for one in proof.artifacts:
         if one.manifest.kind is ArtifactKind.METRICS and not (proof.verified or {}).get(one.key):
             yield one, read_evaluation(one.directory)
@@ -120,7 +120,7 @@ def _evaluation_json(one: Artifact, found: Evaluation) -> dict[str, Any]:
 
 
 def _figures(found: Evaluation) -> str:
-    """The headline with its interval."""
+    """Formats the headline with its interval."""
     if found.headline not in found.estimates:
         return facts_text(found.numbers)
     estimate = found.estimates[found.headline]

@@ -1,4 +1,4 @@
-"""`lineal show`: one artifact, as its manifest and its rows or values say."""
+"""`lineal show`: one artifact, described by its manifest and its rows or values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VALUE_FILES = ("metrics.json", "settings.json")
 
 @dataclass(frozen=True)
 class Shown:
-    """What there is to show of an artifact.
+    """One artifact as `lineal show` prints it.
 
     Attributes:
         artifact: the artifact.
@@ -67,7 +67,7 @@ def look_at(catalog: Catalog, artifact: Artifact, where: str | None, limit: int,
 
 
 def values_of_artifact(artifact: Artifact) -> dict[str, Any]:
-    """What the values' files of an artifact hold."""
+    """Reads the values' files of an artifact."""
     values: dict[str, Any] = {}
     for name in VALUE_FILES:
         if name in artifact.manifest.files:
@@ -76,7 +76,7 @@ def values_of_artifact(artifact: Artifact) -> dict[str, Any]:
 
 
 def as_json(shown: Shown) -> dict[str, Any]:
-    """Everything, for programs."""
+    """Returns everything, for programs."""
     found: dict[str, Any] = {
         "key": shown.artifact.key,
         "here": shown.artifact.here,
@@ -94,7 +94,7 @@ def as_json(shown: Shown) -> dict[str, Any]:
 
 
 def as_text(shown: Shown, width: int) -> str:
-    """The artifact for a person whose terminal has `width` cells."""
+    """Formats the artifact for a terminal of `width` cells."""
     lines = [*_head(shown, width), *values_text(shown), *_files_text(shown.artifact.manifest)]
     if not shown.artifact.here:
         lines += ["", f"known by its record: {not_here(shown.artifact.key)}"]
@@ -120,7 +120,7 @@ def _head(shown: Shown, width: int) -> list[str]:
 
 
 def _wrapped(values: Mapping[str, Any], width: int) -> list[str]:
-    """Names and values in as many lines as they need; values that nobody set are left out."""
+    """Writes names and values in as many lines as they need; values that nobody set are left out."""
     text = "; ".join(facts_text({name: value}, WIDEST) for name, value in values.items() if value is not None)
     return textwrap.wrap(text, max(20, width), break_on_hyphens=False)
 
@@ -135,7 +135,7 @@ def _short(digests: dict[str, str]) -> dict[str, str]:
 
 
 def values_text(shown: Shown) -> list[str]:
-    """The values, a line for each."""
+    """Writes the values, a line for each."""
     if not shown.values:
         return []
     width = max(len(name) for name in shown.values)
@@ -154,7 +154,7 @@ def _files_text(manifest: Manifest) -> list[str]:
 
 
 def rows_text(shown: Shown, width: int) -> list[str]:
-    """The rows as lines of a terminal with `width` cells."""
+    """Writes the rows as lines of a terminal with `width` cells."""
     total = Rows((shown.artifact,)).count
     counted = f"{shown.matching:,} of {total:,} rows match" if shown.matching != total else f"{total:,} rows"
     head = f"{counted}; the first {len(shown.rows)}:" if shown.matching and shown.matching > len(shown.rows) else f"{counted}"
@@ -170,14 +170,14 @@ def rows_text(shown: Shown, width: int) -> list[str]:
 
 
 def _ordered(manifest: Manifest) -> list[str]:
-    """The columns in the order in which they get space; a named verifier's own verdict stands where `verdict` does."""
+    """Returns the columns in the order in which they get space; a named verifier's own verdict takes the place of `verdict`."""
     own = {name: (manifest.column(name), name) for name in VERDICT} if "pass" in manifest.counts else {}
     first = [one for name in FIRST_COLUMNS for one in own.get(name, (name,)) if one in manifest.columns]
     return list(dict.fromkeys([*first, *manifest.columns]))
 
 
 def _fitting(cells: dict[str, list[str]], width: int) -> list[str]:
-    """The columns that fit side by side, in the order in which they get space; at least one."""
+    """Returns the columns that fit side by side, in the order in which they get space; at least one."""
     found: list[str] = []
     used = -len(GAP)
     for name, values in cells.items():

@@ -28,7 +28,7 @@ WHOLLY = (ArtifactKind.MODEL, ArtifactKind.SERVED, ArtifactKind.SETTINGS)
 
 @dataclass(frozen=True)
 class Touched:
-    """One artifact that came from the traced thing, wholly or in part.
+    """One artifact that descends from the traced thing, wholly or in part.
 
     Attributes:
         key: the artifact.
@@ -80,7 +80,7 @@ class _Ids:
         self._filled = True
 
     def spread(self, artifact: Artifact, inputs: list[Artifact], by_id: bool, by_parents: bool) -> int:
-        """Puts an artifact's touched rows into `hits` as (id, judged), and their ids into the table; returns their number."""
+        """Puts an artifact's touched rows into `hits` as (id, judged) and their ids into the table; returns their number."""
         parts = [f"SELECT id FROM {self._table}"] if self._filled else []
         wholes = [one for one in inputs if one.key in self.whole]
         parts += [f"SELECT {quoted(id_column(one))} AS id FROM {parquet(one.parquet_files())}" for one in wholes]
@@ -119,7 +119,7 @@ class _Ids:
         return found
 
     def _has_children(self, artifact: Artifact, table: str) -> bool:
-        """Whether rows were made from some of the same artifact; reads one column, since mostly none were."""
+        """Tells whether rows were made from others of the same artifact; reads one column, since mostly none were."""
         parents = f"(SELECT unnest(parents) AS parent FROM {parquet(artifact.parquet_files())})"
         sql = f"SELECT 1 FROM {parents} SEMI JOIN {table} known ON parent = known.id LIMIT 1"
         return bool(fetched(self._opened, sql, artifact))
@@ -150,7 +150,7 @@ class Walk:
             opened.execute(f"CREATE TEMP TABLE {BORN} (id VARCHAR, parent VARCHAR)")
 
     def from_artifact(self, key: str) -> list[Touched]:
-        """What was made from an artifact, itself first.
+        """Finds what was made from an artifact, itself first.
 
         Raises:
             ArtifactError: rows cannot be read.
@@ -159,7 +159,7 @@ class Walk:
         return self._over([key])
 
     def from_rows(self, table: str, held_in: Iterable[Artifact]) -> list[Touched]:
-        """What was made from the rows whose ids stand in a table's column `id`, the artifacts that hold them first.
+        """Finds what was made from the rows whose ids are in a table's column `id`, the artifacts that hold them first.
 
         Raises:
             ArtifactError: rows cannot be read.
@@ -219,7 +219,7 @@ class Walk:
         return made, number(self._opened, f"SELECT count(*) FROM {rest}")
 
     def _are_whole(self, artifact: Artifact, inputs: list[Artifact], ids: _Ids) -> bool:
-        """Whether every row of everything that an artifact's rows were made from is touched."""
+        """Tells whether every row of everything that an artifact's rows were made from is touched."""
         complete = all(link.artifact is not None for link in self._catalog.links(artifact))
         return complete and bool(inputs) and all(one.key in ids.whole for one in inputs)
 
@@ -242,7 +242,7 @@ class Walk:
             self._opened.execute(f"INSERT INTO {BORN} SELECT DISTINCT id, parent FROM {self._made.born}")
 
     def _examples(self, artifact: Artifact) -> tuple[tuple[str, ...], dict[str, int]]:
-        """Some ids of an artifact's made rows, and their number by what was judged of them."""
+        """Returns some ids of an artifact's made rows, and their number by verdict or decision."""
         rows = rows_sql(artifact) if artifact.key in self._made.whole else self._made.hits
         ids = fetched(self._opened, f"SELECT id FROM {rows} ORDER BY id LIMIT {MOST_IDS}", artifact)
         sql = f"SELECT judged, count(*) FROM {rows} WHERE judged IS NOT NULL GROUP BY 1 ORDER BY 1"
@@ -250,12 +250,12 @@ class Walk:
 
 
 def number(opened: duckdb.DuckDBPyConnection, sql: str) -> int:
-    """The one number that a query over our own tables gives."""
+    """Returns the one number that a query over lineal's own tables gives."""
     return int(opened.execute(sql).fetchall()[0][0])
 
 
 def rows_sql(artifact: Artifact) -> str:
-    """An artifact's rows as (id, what was judged of them, parents)."""
+    """Writes a query for an artifact's rows as (id, verdict or decision, parents)."""
     columns, manifest = artifact.manifest.columns, artifact.manifest
     told = (manifest.column("verdict"),) if "pass" in manifest.counts else ("decision", "verdict")
     judged = next((quoted(name) for name in told if name in columns), "NULL")

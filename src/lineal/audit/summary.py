@@ -1,4 +1,4 @@
-"""A plan's numbers, round by round, as manifests and metrics say them: what a run's table prints and the report begins with."""
+"""A plan's numbers, round by round, from manifests and metrics, for a run's table and the report."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class NodeSummary:
     trouble: str | None = None
 
     def value(self, name: str) -> float | None:
-        """One of its numbers."""
+        """Returns one of its numbers."""
         return (self.values or {}).get(name)
 
     @property
@@ -93,16 +93,16 @@ class PipelineSummary:
 
     @property
     def is_control(self) -> bool:
-        """Whether it stands for comparison rather than for a published method."""
+        """True for a comparison rather than a published method."""
         return self.paper is None
 
     def labels(self, role: Role) -> list[str]:
-        """The names of its nodes of a role, in declared order; those of start and of the rounds."""
+        """Returns the names of its nodes of a role, in declared order; those of start and of the rounds."""
         found = [node.label for node in self.nodes if node.role is role and node.group != "finish"]
         return list(dict.fromkeys(found))
 
     def node(self, round_number: int, label: str) -> NodeSummary | None:
-        """A node of a round; round 0 is start."""
+        """Returns a node of a round; round 0 is start."""
         return self._by_place.get((group_after(round_number), label))
 
     @cached_property
@@ -110,12 +110,12 @@ class PipelineSummary:
         return {(node.group, node.label): node for node in self.nodes}
 
     def series(self, label: str, name: str | None = None) -> tuple[float | None, ...]:
-        """A node's number for round 0, 1, ...; without a name its headline."""
+        """Returns a node's number for round 0, 1, ...; without a name its headline."""
         found = (self.node(number, label) for number in range(self.rounds + 1))
         return tuple(node.value(name or node.headline or "") if node else None for node in found)
 
     def estimates(self, label: str, name: str | None = None) -> tuple[Estimate | None, ...]:
-        """The same with intervals; None also where a number has none."""
+        """Returns the same with intervals; None also where a number has none."""
         found = (self.node(number, label) for number in range(self.rounds + 1))
         return tuple(node.estimates.get(name or node.headline or "") if node else None for node in found)
 
@@ -140,7 +140,7 @@ class Summary:
         return found
 
     def labels(self, role: Role) -> list[str]:
-        """The names of all pipelines' nodes of a role, each once."""
+        """Returns the names of all pipelines' nodes of a role, each once."""
         return list(dict.fromkeys(label for pipeline in self.pipelines for label in pipeline.labels(role)))
 
 
@@ -169,7 +169,7 @@ def summarise(plan: Plan) -> Summary:
 
 
 def accuracy_table(summary: Summary) -> list[AccuracyColumn]:
-    """Every evaluation of every pipeline, methods before controls."""
+    """Returns every evaluation of every pipeline, methods before controls."""
     ordered = sorted(summary.by_declaration.values(), key=lambda seeds: seeds[0].is_control)
     return [
         AccuracyColumn(named(seeds), label, seeds[0].is_control, *over_seeds(seeds, label))
@@ -179,14 +179,14 @@ def accuracy_table(summary: Summary) -> list[AccuracyColumn]:
 
 
 def named(seeds: Sequence[PipelineSummary]) -> str:
-    """What a pipeline is called where its seeds are put together."""
+    """Returns a pipeline's name for a table in which its seeds are combined."""
     return seeds[0].name + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
 
 
 def over_seeds(
     seeds: Sequence[PipelineSummary], label: str, name: str | None = None
 ) -> tuple[tuple[float | None, ...], tuple[Estimate | None, ...]]:
-    """A node's number by round, with its interval; of several seeds their mean, from the lowest to the highest."""
+    """Returns a node's number by round, with its interval; for several seeds their mean, from the lowest to the highest."""
     if len(seeds) == 1:
         return seeds[0].series(label, name), seeds[0].estimates(label, name)
     rounds = [
@@ -197,7 +197,7 @@ def over_seeds(
 
 
 def render_accuracy_table(summary: Summary) -> str:
-    """The accuracy table as text: a line per round, a column per pipeline and evaluation; nothing without evaluations.
+    """Formats the accuracy table: a line per round, a column per pipeline and evaluation; nothing without evaluations.
 
     In brackets the 95% interval; of several seeds, whose mean is shown, the lowest and the highest value.
     """
@@ -234,7 +234,7 @@ def _cells(column: AccuracyColumn, rounds: int) -> list[str]:
 
 
 def _cell(value: float, estimate: Estimate | None) -> str:
-    """A share as a percentage; what lies outside of 0 to 1 as it is."""
+    """Formats a share as a percentage; other numbers as they are."""
     if 0 <= value <= 1:
         return f"{100 * value:.1f}%{_bounds(estimate)}"
     return f"{value:.4g}" + ("" if estimate is None else f" ({estimate.low:.4g} to {estimate.high:.4g})")
@@ -271,7 +271,7 @@ def _node(plan: Plan, step: Step) -> NodeSummary:
 
 
 def _numbers(artifact: Artifact, component: Component) -> dict[str, Any]:
-    """The numbers of one artifact, by the field of `NodeSummary` that they go into."""
+    """Returns the numbers of one artifact, by the field of `NodeSummary` that they go into."""
     counts = artifact.manifest.counts
     if artifact.manifest.kind is ArtifactKind.METRICS:
         found = read_evaluation(artifact.directory)
@@ -285,11 +285,11 @@ def _numbers(artifact: Artifact, component: Component) -> dict[str, Any]:
 
 
 def scores_of(evaluation: Evaluation) -> dict[str, float]:
-    """The numbers of an evaluation but for `count`."""
+    """Returns the numbers of an evaluation except `count`."""
     return {name: value for name, value in evaluation.numbers.items() if name != "count"}
 
 
 def _by_k(name: str) -> tuple[str, int]:
-    """`pass_at_4` before `pass_at_16`."""
+    """Sorts `pass_at_4` before `pass_at_16`."""
     stem = name.rstrip("0123456789")
     return stem, int(name[len(stem) :] or 0)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tainted:
-    """What a condition matches, and what descends from it.
+    """The rows that a condition matches, and what descends from them.
 
     Attributes:
         where: the condition.
@@ -51,7 +51,7 @@ class Tainted:
 
 
 def taint(catalog: Catalog, where: str, compute: Compute, within: Artifact | None = None) -> Tainted:
-    """Everything that descends from the rows that fulfil a condition.
+    """Finds everything that descends from the rows that fulfil a condition.
 
     The condition sees one artifact's rows at a time and nothing else: no file, no network, no second statement.
 
@@ -93,7 +93,7 @@ class Matches:
 
 
 def matching(artifacts: list[Artifact], where: str, compute: Compute) -> Matches:
-    """The rows of some artifacts that fulfil a condition; see `taint`."""
+    """Finds the rows of some artifacts that fulfil a condition; see `taint`."""
     search = _Search(artifacts, where)
     with connection(compute) as locked:
         search.run(locked)
@@ -101,7 +101,7 @@ def matching(artifacts: list[Artifact], where: str, compute: Compute) -> Matches
 
 
 def descent(catalog: Catalog, matches: Matches, compute: Compute) -> Tainted:
-    """Everything that descends from some rows.
+    """Finds everything that descends from some rows.
 
     Raises:
         ArtifactError: rows cannot be read.
@@ -132,7 +132,7 @@ def walked(
 
 
 class _Search:
-    """Asks artifacts for the rows that fulfil a user's condition, over a connection that can reach nothing else."""
+    """Queries artifacts for the rows that fulfil a user's condition, over a connection that can reach nothing else."""
 
     def __init__(self, artifacts: list[Artifact], where: str) -> None:
         self._artifacts, self._where = artifacts, where
@@ -144,7 +144,7 @@ class _Search:
         self.places: dict[str, int] = {}
 
     def run(self, opened: duckdb.DuckDBPyConnection) -> None:
-        """Fills in what was searched and what was found; artifacts with the same bytes are read once."""
+        """Fills in what was searched and found; artifacts with the same bytes are read once."""
         twins_of: dict[str, list[Artifact]] = {}
         for artifact in self._artifacts:
             twins_of.setdefault(artifact.digest, []).append(artifact)
@@ -185,7 +185,7 @@ class _Search:
         return None
 
     def _refused(self, artifact: Artifact, error: duckdb.Error) -> Exception:
-        """The user's mistake, or a file that cannot be read."""
+        """Returns the error for the user's mistake, or for a file that cannot be read."""
         if of_its_files(artifact, error):
             return unreadable(artifact, error)
         return UsageError(f"--where {self._where!r}: {first_lines(error)} ({artifact.key})")
@@ -195,7 +195,7 @@ class _Search:
         return f"columns here: {', '.join(names)}"
 
     def matches(self) -> pa.Table:
-        """The ids that were found, each with its place."""
+        """Returns the ids that were found, each with its place."""
         import pyarrow as pa
 
         found = enumerate(self._found)
@@ -204,7 +204,7 @@ class _Search:
 
 
 def _with_same_rows(catalog: Catalog, artifacts: list[Artifact]) -> list[Artifact]:
-    """Artifacts, and those further up (of any pipeline) that may hold the same rows: what trains on these is found too."""
+    """Returns artifacts, and ancestors (of any pipeline) that may hold the same rows, so that trainers on these are found too."""
     found = {artifact.key: artifact for artifact in twins(catalog, artifacts)}
     waiting = list(found.values())
     while waiting:
@@ -217,7 +217,7 @@ def _with_same_rows(catalog: Catalog, artifacts: list[Artifact]) -> list[Artifac
 
 
 def taint_json(tainted: Tainted) -> dict[str, Any]:
-    """The finding for programs."""
+    """Returns the findings for programs."""
     return {
         "where": tainted.where,
         "rows": tainted.rows,
@@ -230,7 +230,7 @@ def taint_json(tainted: Tainted) -> dict[str, Any]:
 
 
 def taint_text(tainted: Tainted, width: int) -> str:
-    """The finding for a person."""
+    """Formats the findings for people."""
     asked = f"{len(tainted.searched)} artifacts searched"
     if tainted.passed_over:
         asked += f"; {len(tainted.passed_over)} lack its columns"

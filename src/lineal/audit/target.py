@@ -1,4 +1,4 @@
-"""What an id on the command line means: an artifact, a row, a prompt, or bytes by their digest."""
+"""Resolves an id on the command line: an artifact, a row, a prompt, or bytes by their digest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHORTEST_PREFIX = 3
 
 
 class TargetKind(StrEnum):
-    """What is traced."""
+    """The kind of thing that is traced."""
 
     ARTIFACT = "artifact"
     ROW = "row"
@@ -43,7 +43,7 @@ class Target:
 
 
 def find_target(catalog: Catalog, text: str, compute: Compute) -> Target:
-    """What `text` means: an artifact's key, a row's id, a digest, or the only one of these that begins so.
+    """Resolves `text`: an artifact's key, a row's id, a digest, or the only one of these that begins so.
 
     Raises:
         UsageError: nothing, or several things, begin so; names them or the nearest.
@@ -68,7 +68,7 @@ def find_target(catalog: Catalog, text: str, compute: Compute) -> Target:
 
 
 def find_prompt(catalog: Catalog, text: str, compute: Compute) -> Target:
-    """The prompt whose id `text` is, or the only one whose id begins so; else whatever `find_target` finds.
+    """Finds the prompt whose id `text` is, or the only one whose id begins so; else whatever `find_target` finds.
 
     Raises:
         UsageError: nothing, or several things, begin so.
@@ -81,7 +81,7 @@ def find_prompt(catalog: Catalog, text: str, compute: Compute) -> Target:
 
 
 def _by_digest(catalog: Catalog, text: str) -> list[Artifact]:
-    """Artifacts whose digest begins so; of those with equal bytes the first."""
+    """Finds artifacts whose digest begins so; of those with equal bytes the first."""
     if len(text) < SHORTEST_PREFIX:
         return []
     found: dict[str, Artifact] = {}
@@ -92,7 +92,7 @@ def _by_digest(catalog: Catalog, text: str) -> list[Artifact]:
 
 
 def _ids(begun: Sequence[Artifact], text: str, compute: Compute) -> Mapping[str, tuple[str, ...]]:
-    """Some row ids that begin so, in order but the exact one first, each with the keys of artifacts where it begins."""
+    """Finds some row ids that begin so, in order but the exact one first, each with the keys of artifacts where it begins."""
     low, high = literal(text), literal(text + chr(0x10FFFF))
     sql = f"""SELECT id, list(DISTINCT file ORDER BY file) FROM ids WHERE id >= {low} AND id < {high}
         GROUP BY id ORDER BY id <> {low}, id LIMIT {MOST_CANDIDATES + 1}"""
@@ -112,7 +112,7 @@ def _nothing(catalog: Catalog, text: str, compute: Compute) -> str:
 
 
 def _nearest(catalog: Catalog, text: str, compute: Compute) -> str:
-    """The ids that begin most nearly so, of those that have one half of it; one wrong letter leaves a half right."""
+    """Finds the ids that begin most like it, among those that share one half: one wrong letter leaves a half right."""
     half = len(text) // 2
     first, second = literal(text[:half]), literal(text[half:])
     sql = f"""SELECT DISTINCT id FROM ids WHERE id[:{half}] = {first} OR contains(id[:{len(text) + 1}], {second})
@@ -124,7 +124,7 @@ def _nearest(catalog: Catalog, text: str, compute: Compute) -> str:
 
 
 def _asked(begun: Sequence[Artifact], sql: str, compute: Compute) -> list[tuple[Any, ...]]:
-    """The answer over `ids`: every row id of some artifacts, and the file where the row begins."""
+    """Runs a query over `ids`: every row id of some artifacts, and the file where the row begins."""
     if not begun:
         return []
     with connection(compute) as opened:

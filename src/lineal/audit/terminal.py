@@ -12,7 +12,7 @@ _SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 
 
 def printable(text: str) -> str:
-    """The text on one line: whatever a terminal could obey (escapes, bidirectional marks) is spelled out."""
+    """Escapes the text on one line: whatever a terminal could obey (escapes, bidirectional marks) is spelled out."""
     if text.isprintable():
         return text
     return text.translate({ord(letter): _escaped(letter) for letter in set(text) if not letter.isprintable()})
@@ -24,7 +24,7 @@ def _escaped(letter: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """How many terminal cells a printable text takes."""
+    """Counts the terminal cells that a printable text takes."""
     return len(text) if text.isascii() else sum(map(_cells, text))
 
 
@@ -35,7 +35,7 @@ def _cells(letter: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """The text in at most `width` cells; a cut ends in an ellipsis."""
+    """Cuts the text to at most `width` cells; a cut ends in an ellipsis."""
     used = kept = 0
     for place, letter in enumerate(text, start=1):
         used += _cells(letter)
@@ -46,12 +46,12 @@ def cut(text: str, width: int) -> str:
 
 
 def shown(value: Any, width: int) -> str:
-    """Any value as one safe line of at most `width` cells; of a long one only the beginning is looked at."""
+    """Formats any value as one safe line of at most `width` cells; of a long one only the beginning is read."""
     return cut(show_value(_beginning(value, width)), width)
 
 
 def _beginning(value: Any, width: int) -> Any:
-    """As much of a value as `width` cells could show, and more: letters may be of no width, but an item takes a cell."""
+    """Returns at least as much of a value as `width` cells can show: letters may be of no width, but an item takes a cell."""
     if isinstance(value, str):
         return value if len(value) <= 8 * width else value[: 8 * width] + CUT
     if isinstance(value, list | tuple):
@@ -62,7 +62,7 @@ def _beginning(value: Any, width: int) -> Any:
 
 
 def show_value(value: Any) -> str:
-    """Any value as one safe line."""
+    """Formats any value as one safe line."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -75,12 +75,12 @@ def show_value(value: Any) -> str:
 
 
 def facts_text(facts: Mapping[str, Any], width: int = 100) -> str:
-    """`temperature=1 samples=8`, cut at `width`."""
+    """Formats facts as `temperature=1 samples=8`, cut at `width`."""
     return cut(" ".join(f"{name}={show_value(_beginning(value, width))}" for name, value in facts.items()), width)
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table with a rule under its head; columns that hold numbers only stand to the right."""
+    """Lines of a table with a rule under its head; columns of numbers are right-aligned."""
     widths = [max(display_width(line[index]) for line in (names, *rows)) for index in range(len(names))]
     right = [bool(rows) and all(_is_number(row[index]) for row in rows) for index in range(len(names))]
     lines = [names, ["─" * width for width in widths], *rows]

@@ -1,4 +1,4 @@
-"""`lineal try`: a selector, measure, verifier or template of one's own on a few rows, outside any pipeline."""
+"""`lineal try`: a selector, measure, verifier or template on a few rows, outside any pipeline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FOLDERS = {"select": "selectors", "measure": "measures"}
 
 @dataclass(frozen=True)
 class Tried:
-    """What a part made of the rows.
+    """The result of trying a component on rows.
 
     Attributes:
         counts: as its manifest would have them.
@@ -48,7 +48,7 @@ class Tried:
     texts: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for programs."""
+        """Returns everything, for programs."""
         if self.texts:
             return {"texts": list(self.texts)}
         made = {name or "main": Rows((one,)).read().to_pylist() for name, one in self.outputs.items() if one.parquet_files()}
@@ -56,7 +56,7 @@ class Tried:
         return {"counts": dict(self.counts), **made, **({"values": values} if values else {})}
 
     def as_text(self, width: int) -> str:
-        """The rows, for a terminal."""
+        """Formats the rows for a terminal."""
         if self.texts:
             return "\n".join(f"--- row {number}\n{text}" for number, text in enumerate(self.texts, start=1))
         lines = [", ".join(f"{count} {name}" for name, count in self.counts.items())]
@@ -70,7 +70,7 @@ class Tried:
 
 @contextmanager
 def tried(project: Project, name: str, files: Mapping[str, Path], settings: Mapping[str, Any]) -> Iterator[Tried]:
-    """Runs a part on rows of files.
+    """Runs a component on rows of files.
 
     Args:
         project: the project, whose SQL files and templates are looked at first.
@@ -115,7 +115,7 @@ def _part(project: Project, name: str, files: Mapping[str, Path], settings: Mapp
 
 
 def _of_sql(registry: Registry, use: str, name: str, surroundings: Surroundings) -> dict[str, str]:
-    """What a node says of an SQL file: its name, and rows for each of its inputs."""
+    """Returns the settings of a node for an SQL file: its name, and rows for each of its inputs."""
     kind = registry.find(use)
     if not issubclass(kind, SqlFile):
         return {}
@@ -138,7 +138,7 @@ def _ambiguous(registry: Registry, surroundings: Surroundings, name: str, found:
 
 
 def _table(path: Path) -> pa.Table:
-    """The rows of a file; rows without an id get the number of their place."""
+    """Reads the rows of a file; rows without an id get the number of their place."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -167,7 +167,7 @@ def _plain(value: Any) -> Any:
 
 
 def _with_ids(table: pa.Table) -> pa.Table:
-    """Rows of one prompt get one prompt id, in the order of first appearance."""
+    """Gives rows of one prompt one prompt id, in the order of first appearance."""
     if "prompt_id" not in table.column_names and "prompt" in table.column_names:
         places: dict[Any, str] = {}
         ids = [places.setdefault(prompt, f"prompt {len(places) + 1}") for prompt in table["prompt"].to_pylist()]

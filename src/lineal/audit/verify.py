@@ -1,4 +1,4 @@
-"""Artifacts against what they say of themselves: digests, counts, identity, inputs and DVC's record, from the files."""
+"""Verifies artifacts from their files: digests, counts, identity, inputs and DVC's record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Damage:
-    """What is wrong with artifacts.
+    """Problems of artifacts.
 
     Attributes:
         wrong: by key, how an artifact differs from its manifest, its place or `dvc.lock`.
@@ -75,16 +75,16 @@ def _differences(project: Project, artifact: Artifact, record: DvcRecord, digest
 
 
 def manifest_problems(project: Project, artifact: Artifact) -> Iterator[str]:
-    """Why a manifest is not to be believed, whatever the files are."""
+    """Yields the reasons not to believe a manifest, whatever the files are."""
     yield from _contents(artifact)
     yield from _place(project, artifact)
     yield from _identity(artifact)
 
 
 def problems_of(project: Project, catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, list[str]]:
-    """By key, what is wrong with artifacts; those that hold what they say are left out. Reads every byte that is here.
+    """Returns the problems of artifacts by key; those without a problem are left out. Reads every byte that is here.
 
-    Of what is not here, the manifest in its record is held against itself and against what was made from it.
+    Where the bytes are elsewhere, the recorded manifest is checked against itself and against its consumers.
 
     Args:
         project: the project.
@@ -103,7 +103,7 @@ def problems_of(project: Project, catalog: Catalog, artifacts: Iterable[Artifact
 
 
 def file_problems(artifact: Artifact, digests: Digests) -> Iterator[str]:
-    """Which file is not what the manifest says."""
+    """Yields the files that differ from the manifest."""
     try:
         verify_files(artifact.directory, artifact.manifest, artifact.key, digests)
     except ArtifactError as error:
@@ -118,7 +118,7 @@ def _contents(artifact: Artifact) -> Iterator[str]:
 
 
 def _place(project: Project, artifact: Artifact) -> Iterator[str]:
-    """Another step's artifact lies under this key; in a pipeline that may stop, the best round's stands for later ones."""
+    """Finds another step's artifact under this key; in a pipeline that may stop, later rounds repeat the best round's."""
     made, expected = made_by(artifact), step_name(artifact.key)
     rounds = project.artifacts / pipeline_of(artifact.key)
     if made != expected and not any(rounds.glob(f"round_*/{STOP}")):
@@ -150,7 +150,7 @@ def _inputs(catalog: Catalog, artifact: Artifact) -> Iterator[str]:
 
 
 def _rows(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    """Row counts of the files and of the manifest against the rows themselves."""
+    """Compares the row counts of the files and of the manifest with the rows themselves."""
     if not artifact.parquet_files():
         return
     try:
@@ -169,7 +169,7 @@ def _rows(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> Iterator[str
 
 
 def _counted(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """The counts of the manifest that its own rows can tell."""
+    """Returns the counts of the manifest that its own rows can confirm."""
     manifest, source = artifact.manifest, parquet(artifact.parquet_files(), UNITED)
     total = int(fetched(opened, f"SELECT count(*) FROM {source}", artifact)[0][0])
     if manifest.output == "dropped":

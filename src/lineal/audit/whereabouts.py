@@ -1,7 +1,7 @@
-"""Which artifacts hold a row: few files are looked through, for rows keep their ids through verifiers and selections.
+"""Finds the artifacts that hold a row, reading few files: rows keep their ids through verifiers and selections.
 
 An artifact that only passes on the rows of its inputs (a verifier's, a decision's) holds no id that its inputs lack. So an
-id is looked for where rows begin, and then in what was made from there.
+id is searched where rows begin, and then in what was made from there.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ VERDICTS = frozenset({"pass", "fail", "error"})
 
 
 def row_artifacts(artifacts: Iterable[Artifact]) -> list[Artifact]:
-    """Those that hold rows with an id."""
+    """Returns the artifacts that hold rows with an id."""
     return [artifact for artifact in artifacts if has_ids(artifact)]
 
 
 def has_ids(artifact: Artifact) -> bool:
-    """Whether an artifact holds rows with an id."""
+    """Tells whether an artifact holds rows with an id."""
     return bool(artifact.parquet_files()) and id_column(artifact) in artifact.manifest.columns
 
 
 def id_column(artifact: Artifact) -> str:
-    """The column that holds an artifact's row ids."""
+    """Returns the column that holds an artifact's row ids."""
     return row_key(list(artifact.manifest.columns))
 
 
 def row_inputs(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
-    """The artifacts with rows that an artifact was made from."""
+    """Returns the artifacts with rows that an artifact was made from."""
     linked = {link.artifact.key: link.artifact for link in catalog.links(artifact) if link.artifact is not None}
     return row_artifacts(linked.values())
 
 
 def added_columns(catalog: Catalog, artifact: Artifact) -> list[str]:
-    """The columns that an artifact has and none of the rows that it was made from; artifacts beside it don't count."""
+    """Returns the columns that an artifact has and none of its inputs' rows; artifacts beside it don't count."""
     before = {name for source in row_inputs(catalog, artifact) for name in source.manifest.columns}
     return [name for name in artifact.manifest.columns if name not in before]
 
 
 def passes_on(artifact: Artifact) -> bool:
-    """Whether an artifact's rows are, with their ids, rows of its input `rows`, as its manifest says."""
+    """Tells whether an artifact's rows are, with their ids, rows of its input `rows`, by its manifest."""
     counts, further = artifact.manifest.counts, artifact.manifest.output
     verified = (counts.keys() >= VERDICTS or "joined" in counts) and not further  # its other outputs hold rows of their own
     return verified or ("kept" in counts and ("out" not in counts or further == "dropped"))
 
 
 def not_here_before(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
-    """What a row went through before an artifact that passes it on and that is not here, the nearest first."""
+    """Returns the artifacts that a row went through before one that passes it on and is not here, the nearest first."""
     links = [link.artifact for link in catalog.links(artifact) if link.field == "rows"] if passes_on(artifact) else []
     absent = [one for one in links if one is not None and not one.here and id_column(one) == id_column(artifact)]
     return [found for one in absent for found in (one, *not_here_before(catalog, one))]
 
 
 def carries(catalog: Catalog, artifact: Artifact) -> bool:
-    """Whether all of an artifact's rows are, with their ids, rows of its input `rows` that lies here too."""
+    """Tells whether all of an artifact's rows are, with their ids, rows of its input `rows` that is here too."""
     own = id_column(artifact)
     links = [link for link in catalog.links(artifact) if link.field == "rows"]
     found = [link.artifact for link in links if link.artifact is not None and has_ids(link.artifact)]
@@ -73,7 +73,7 @@ def carries(catalog: Catalog, artifact: Artifact) -> bool:
 
 
 def repeated(catalog: Catalog, artifact: Artifact) -> Artifact | None:
-    """The artifact of which an artifact repeats rows with every column as it was; what a step replaces, it moves behind.
+    """Finds the artifact whose rows an artifact repeats with every column unchanged; a step moves replaced columns to the end.
 
     Raises:
         ArtifactError: a row file cannot be read.
@@ -86,7 +86,7 @@ def repeated(catalog: Catalog, artifact: Artifact) -> Artifact | None:
 
 
 def _columns_in_order(artifact: Artifact) -> list[str]:
-    """The columns as the files have them; a manifest has them by name."""
+    """Returns the columns in the order of the files; a manifest has them by name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -97,7 +97,7 @@ def _columns_in_order(artifact: Artifact) -> list[str]:
 
 
 def retold(catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, Artifact]:
-    """By artifact that repeats all rows of another, or does with its fellow output: that other, which need not be read.
+    """Maps an artifact that repeats all rows of another (or does so with its fellow output) to that one; it need not be read.
 
     Whether it is all of them, the row counts of the manifests say.
 
@@ -112,7 +112,7 @@ def retold(catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, Artifac
 
 
 def sources(catalog: Catalog) -> list[Artifact]:
-    """The artifacts in which rows begin; equal ones once."""
+    """Returns the artifacts in which rows begin; equal ones once."""
     distinct: dict[str, Artifact] = {}
     for artifact in row_artifacts(catalog.artifacts.values()):
         if not carries(catalog, artifact):
@@ -121,7 +121,7 @@ def sources(catalog: Catalog) -> list[Artifact]:
 
 
 def ids_sql(artifacts: Sequence[Artifact]) -> str:
-    """A query for every (id, file) of some artifacts."""
+    """Writes a query for every (id, file) of some artifacts."""
     paths = {name: [a for a in artifacts if id_column(a) == name] for name in dict.fromkeys(map(id_column, artifacts))}
     return " UNION ALL ".join(
         f"SELECT {quoted(name)}::VARCHAR AS id, lineal_file AS file FROM "
@@ -131,7 +131,7 @@ def ids_sql(artifacts: Sequence[Artifact]) -> str:
 
 
 def holding(opened: duckdb.DuckDBPyConnection, artifacts: Sequence[Artifact], row_id: str) -> list[Artifact]:
-    """Those of some artifacts that hold a row, in their order.
+    """Returns those of some artifacts that hold a row, in their order.
 
     Raises:
         ArtifactError: rows cannot be read.
@@ -144,7 +144,7 @@ def holding(opened: duckdb.DuckDBPyConnection, artifacts: Sequence[Artifact], ro
 
 
 def twins(catalog: Catalog, artifacts: Iterable[Artifact]) -> list[Artifact]:
-    """All artifacts with the same bytes as one of these, in the catalog's order."""
+    """Returns all artifacts with the same bytes as one of these, in the catalog's order."""
     digests = {artifact.digest for artifact in artifacts}
     return [artifact for artifact in catalog.artifacts.values() if artifact.digest in digests]
 
@@ -152,7 +152,7 @@ def twins(catalog: Catalog, artifacts: Iterable[Artifact]) -> list[Artifact]:
 def holders(
     catalog: Catalog, opened: duckdb.DuckDBPyConnection, row_id: str, first: Collection[Artifact], pipeline: str | None
 ) -> list[tuple[Artifact, Row]]:
-    """The artifacts of one pipeline that hold a row, with it, each after those that it was made from.
+    """Returns the artifacts of one pipeline that hold a row, with the pipeline, each after its inputs.
 
     Args:
         catalog: the project's artifacts.
@@ -184,6 +184,6 @@ def _row(opened: duckdb.DuckDBPyConnection, artifact: Artifact, row_id: str) -> 
 
 
 def _neighbours(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
-    """The artifacts with rows, under the same kind of id, that an artifact was made from or that were made from it."""
+    """Returns the artifacts with rows, under the same kind of id, that an artifact was made from or that were made from it."""
     consumers = [catalog.artifacts[key] for key in catalog.consumers.get(artifact.key, [])]
     return [one for one in [*row_inputs(catalog, artifact), *row_artifacts(consumers)] if id_column(one) == id_column(artifact)]

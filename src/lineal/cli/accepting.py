@@ -1,4 +1,4 @@
-"""`lineal accept`: work of an older component version stands."""
+"""`lineal accept`: artifacts of an older component version count as up to date."""
 
 from __future__ import annotations
 

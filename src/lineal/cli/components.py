@@ -1,4 +1,4 @@
-"""`lineal components`: what stands in `use:`, and what its settings mean."""
+"""`lineal components`: the components that `use:` may name, and their settings."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def main() -> None:
 
 
 class _Outliving(io.TextIOWrapper):
-    """A stream whose reader may leave, as `head` does: what nobody reads is dropped, and the command ends as it would have."""
+    """A stream whose reader may leave, as `head` does: unread output is dropped and the command still ends normally."""
 
     def write(self, text: str) -> int:
         try:

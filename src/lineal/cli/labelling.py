@@ -1,4 +1,4 @@
-"""`lineal label`: rows for people to label, and their labels back."""
+"""`lineal label`: writes rows for people to label, and reads their labels back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lineal show`, `lineal trace`, `lineal taint` and `lineal report`: looking at what was made."""
+"""`lineal show`, `lineal trace`, `lineal taint` and `lineal report`: reading what was made."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("tree", "json", "dot", "mermaid")
 UNCUT = 1_000_000
-"""Cells of a line that goes to a file or a program, which cuts it itself where it wants to."""
+"""Width for output that goes to a file or a program: in effect, lines are never cut there."""
 
 
 @click.command()
@@ -174,5 +174,5 @@ def report(directory: Path, output: Path | None, rev: str | None) -> None:
 
 
 def output_width() -> int:
-    """Cells of an output line: the terminal's; nothing is cut for a file or a program."""
+    """Returns the width of an output line: the terminal's; nothing is cut for a file or a program."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNCUT

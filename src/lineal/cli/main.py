@@ -68,7 +68,7 @@ _BY_TASK: dict[str, tuple[click.Command, ...]] = {
 }  # fmt: skip
 
 for _command in (command for commands in _BY_TASK.values() for command in commands):
-    _command.short_help = " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")  # click would cut it
+    _command.short_help = " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")  # click would truncate it
     lineal.add_command(_command)
 lineal.add_command(running.step)
 
@@ -97,7 +97,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _problem_of_machine(error: BaseException) -> str:
-    """What the operating system or Dagster's database refused: a full disk, somebody else's file; empty for other errors."""
+    """Says what the operating system or Dagster's database refused: a full disk, another user's file; empty for other errors."""
     database = getattr(sys.modules.get("sqlalchemy.exc"), "DBAPIError", None)
     if database is not None and isinstance(error, database):
         fix = _TEAM if "readonly" in str(error.orig) else f"{_ROOM}; if it lies elsewhere, see that it is up"

@@ -1,4 +1,4 @@
-"""`lineal resolve`: what git cannot merge by lines."""
+"""`lineal resolve`: merges files that git cannot merge by lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lineal plan` and `lineal status`: what would be made, and what is."""
+"""`lineal plan` and `lineal status`: what a run would make, and what is there."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def status(directory: Path, selection: tuple[str, ...], as_json: bool, check: bo
 
 
 def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> int:
-    """Prints every step's state; returns how many a run would make or bring from the cache."""
+    """Prints every step's state; returns how many steps a run would make or restore from the cache."""
     from lineal.orchestrate.decision import decide
     from lineal.step.status import Act, State
 

@@ -59,7 +59,7 @@ def diff(directory: Path, before: str, after: str, as_json: bool, rev: str | Non
 
 
 def _asked(directory: Path, word: str, rev: str | None) -> Asked:
-    """What one word of `diff` means, with the project that it is of; what no artifact is called may be a revision."""
+    """Resolves one word of `diff` and opens its project; a word that is no artifact's key may be a revision."""
     from lineal.audit.catalog import read_catalog
     from lineal.audit.diff import Asked
 
@@ -74,7 +74,7 @@ def _asked(directory: Path, word: str, rev: str | None) -> Asked:
 
 
 def _is_revision(directory: Path, word: str) -> bool:
-    """Whether a word names a commit, and neither a pipeline nor what was made of one.
+    """Tells whether a word names a commit, and neither a pipeline nor a pipeline's artifacts.
 
     Raises:
         UsageError: it is one word, as no artifact's key is, and names no commit either.

@@ -1,4 +1,4 @@
-"""`lineal prune`: what the rounds keep on disk."""
+"""`lineal prune`: deletes what the project need not keep on disk."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def prune(directory: Path, dry_run: bool, as_json: bool) -> None:
 
 
 def _lines(found: Pruning) -> list[str]:
-    """A table of bytes by pipeline, round and kind, and what else there is to say."""
+    """Formats a table of bytes by pipeline, round and kind, and the notes below it."""
     from lineal.audit.terminal import table
 
     sizes: dict[tuple[str, str, str], list[int]] = {}

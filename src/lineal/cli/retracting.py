@@ -70,7 +70,7 @@ def _entry(values: dict[str, Any]) -> Retraction:
 
 
 def effect_lines(effect: Effect) -> list[str]:
-    """What a retraction touches, for people."""
+    """Describes the effect of a retraction for people."""
     found = effect.tainted
     lacking = f"; {len(found.passed_over)} lack its columns" if found.passed_over else ""
     lost = [f"{key} ({count:,})" for key, count in effect.lost.items()]

@@ -26,7 +26,7 @@ rev_option = click.option("--rev", metavar="GITREV", help="As of this git revisi
 
 
 def opened_project(directory: Path, rev: str | None, wanted: tuple[str, ...] = ()) -> Project:
-    """The project at or above a directory: as it lies there, or until the command ends as it was at a revision.
+    """Opens the project at or above a directory: its present state, or until the command ends its state at a revision.
 
     Artifacts and files of prompts or weights that are missing are named on stderr; `wanted` artifacts (or rounds of them) are
     fetched, or told by their records, or are an error.
@@ -82,7 +82,7 @@ def _left_out(project: Project, name: str, error: DeclarationError) -> str:
 
 
 def warn_of_damage(project: Project, artifacts: Iterable[Artifact]) -> None:
-    """Names on stderr the artifacts that are not what they say, and those that DVC's cache could not give back."""
+    """Names on stderr the damaged artifacts, and those that DVC's cache could not restore."""
     from lineal.audit.verify import damage_of
 
     damage = damage_of(project, artifacts)
@@ -98,7 +98,7 @@ def warn_of_damage(project: Project, artifacts: Iterable[Artifact]) -> None:
 
 
 def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None:
-    """Names on stderr what an answer over the whole project cannot tell of: damaged artifacts, and those that were not pulled.
+    """Names on stderr what an answer over the whole project has to leave out: damaged artifacts, and those that were not pulled.
 
     Once in a command for a project and revision.
     """
@@ -118,7 +118,7 @@ def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None
 
 
 def revision_of(directory: Path, rev: str | None) -> tuple[str, bool] | None:
-    """The commit that a command looks at, and whether tracked files differ from it; None outside a repository."""
+    """Returns the commit that a command reads, and whether tracked files differ from it; None outside a repository."""
     from lineal.audit.rounds import git_revision
     from lineal.recipe.project import find_root
 

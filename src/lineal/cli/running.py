@@ -128,7 +128,7 @@ def run(
 
 
 def _record(plan: Plan, steps: list[Step], accept: bool) -> None:
-    """Records finished work that `dvc.lock` or DVC's cache lost, or that is written otherwise now; none of it is made again."""
+    """Records finished work that `dvc.lock` or DVC's cache lost, or whose entry is written differently now; reruns none of it."""
     if not steps:
         return
     from lineal.orchestrate.dvc_repo import DvcProject
@@ -141,7 +141,7 @@ def _record(plan: Plan, steps: list[Step], accept: bool) -> None:
 
 
 def _pull(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step], making: list[Step]) -> bool:
-    """Brings what is recorded and not here into DVC's cache, and the data that steps read; says whether there was any."""
+    """Pulls recorded artifacts that are not here into DVC's cache, and data that steps read; returns whether there were any."""
     from lineal.orchestrate.pulling import pull, pull_data, wanted_data, wanted_from_remote
 
     root = plan.project.root.absolute()
@@ -155,7 +155,7 @@ def _pull(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step], mak
 
 
 def _say_what_came(what: str, wanted: int, lacking: list[str]) -> None:
-    """How much of what was not here a remote gave, and the first that it lacks, with what to do."""
+    """Says how many missing artifacts a remote gave, and the first that it lacks, with the fix."""
     if wanted:
         click.echo(f"pulled: {wanted - len(lacking)} of {wanted} {what} that were not here", err=True)
     if lacking:
@@ -164,7 +164,7 @@ def _say_what_came(what: str, wanted: int, lacking: list[str]) -> None:
 
 
 def _say_what_could_be_pulled(decided: Mapping[str, StepStatus], making: list[Step]) -> None:
-    """Before what is recorded is made again: that it need not be."""
+    """Warns before recorded artifacts are made again that they could be pulled instead."""
     from lineal.step.status import State
 
     again = [step.key for step in making if decided[step.key].state is State.RECORDED]
@@ -174,7 +174,7 @@ def _say_what_could_be_pulled(decided: Mapping[str, StepStatus], making: list[St
 
 
 def _warn_of_outdated(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step]) -> None:
-    """A stage of the user's own that makes data is not run here: its code is not known."""
+    """Warns that an outdated stage of the user's own is not run here: its code is not known."""
     for step in plan.with_upstream(chosen):
         if decided[step.key].outdated:
             click.echo(f"warning: {step.key}: {decided[step.key].outdated}", err=True)
@@ -188,7 +188,7 @@ def _elsewhere(decided: Mapping[str, StepStatus], chosen: list[Step]) -> str:
 
 
 def _write_records(project: Project) -> None:
-    """Writes records of what was made when there were none, or outside lineal."""
+    """Writes missing records of artifacts, also of those made outside lineal."""
     from lineal.orchestrate.dvc_lock import locked_artifacts
     from lineal.orchestrate.recording import write_records
 
@@ -216,7 +216,7 @@ def _materialize(project: Project, plan: Plan, stale: list[Step], accept: bool) 
     """Makes the steps; two runs of one pipeline would stop each other half-way, so the second stops here.
 
     Returns:
-        by step key, what it came to.
+        by step key, the outcome.
     """
     from lineal.data.workspace import step_lock
     from lineal.step.preflight import require_ready
@@ -269,7 +269,7 @@ def _say_what_came_out(plan: Plan, ran: list[Step]) -> None:
 
 
 def _first_row(plan: Plan, key: str) -> str | None:
-    """The id of a selection's first row, as an example to trace."""
+    """Returns the id of a selection's first row, as an example to trace."""
     from lineal.data.schema import row_key
     from lineal.data.store import Rows, open_artifact
     from lineal.errors import ArtifactError
@@ -283,7 +283,7 @@ def _first_row(plan: Plan, key: str) -> str | None:
 
 
 def _planned(project: Project) -> list[Step]:
-    """The steps of the active pipelines; none where their files are wrong, which Dagster's page then shows."""
+    """Returns the steps of the active pipelines; none where their files are wrong, which Dagster's page then shows."""
     from lineal.errors import LinealError
     from lineal.plan import make_plan
 
@@ -294,7 +294,7 @@ def _planned(project: Project) -> list[Step]:
 
 
 def _server(project: Project, steps: Iterable[Step]) -> contextlib.AbstractContextManager[None]:
-    """A fork server for steps, where they run on this machine and want one."""
+    """Starts a fork server for steps, where they run on this machine and use one."""
     from lineal.recipe.compute import CLUSTERS
     from lineal.step.forkserver import fork_server
 
@@ -337,7 +337,7 @@ def ui(directory: Path, host: str, port: int) -> None:
     dagster = Path(sys.executable).with_name("dagster")
     click.echo(f"Dagster UI on http://{host}:{port}/asset-groups  (Ctrl-C stops it)")
     command = [str(dagster), "dev", "--host", host, "--port", str(port)]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored, by Dagster's processes too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` in a script makes it ignored, also by Dagster's processes
     with _server(project, _planned(project)), subprocess.Popen(command, cwd=project.root) as process:  # noqa: S603
         # A Ctrl-C at a terminal reaches Dagster by itself, a signal to this process alone does not.
         signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))

@@ -1,4 +1,4 @@
-"""`lineal schema`: what editors check pipelines and `params.yaml` by."""
+"""`lineal schema`: the JSON schemas by which editors check pipelines and `params.yaml`."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def init(target: Path, pipeline: str | None) -> None:
 
 
 def _say_what_changed(entered: Entered) -> None:
-    """Directories of new files by their names alone."""
+    """Lists changed files; of a new directory only its name."""
     counts = Counter(file.partition("/")[0] if "/" in file else file for file in entered.added)
     added = [f"{name}/ ({count} files)" if name not in entered.added else name for name, count in counts.items()]
     for said, files in (("added", added), ("lines added to", entered.extended), ("yours, kept as they are", entered.kept)):

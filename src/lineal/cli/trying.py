@@ -1,4 +1,4 @@
-"""`lineal try`: a part of one's own on a few rows."""
+"""`lineal try`: runs a component on a few rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def try_(directory: Path, name: str, files: tuple[str, ...], settings: tuple[str
 
 
 def _by_input(files: tuple[str, ...]) -> dict[str, Path]:
-    """By input field, its file; one without a field is that of `rows`."""
+    """Maps each input field to its file; a file without a field is that of `rows`."""
     found: dict[str, Path] = {}
     for given in files:
         field, equals, path = given.partition("=")

@@ -1,4 +1,4 @@
-"""Conversations: the turns that a model is given, as rows hold them and as chat templates take them."""
+"""Conversations: the turns that a model gets, as rows hold them and as chat templates take them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a model is given: turns, and the tools that it may call.
+    """A model's input: turns, and the tools that it may call.
 
     Attributes:
         turns: in their order.
@@ -53,7 +53,7 @@ class Conversation:
         return next((turn.content for turn in reversed(self.turns) if turn.role == "user"), "")
 
     def asking(self, question: str) -> Conversation:
-        """The same conversation with another content in its last user turn, or with that turn where there is none."""
+        """Returns the conversation with another content in its last user turn, or with such a turn added where there is none."""
         last = max((place for place, turn in enumerate(self.turns) if turn.role == "user"), default=None)
         if last is None:
             return replace(self, turns=(*self.turns, Turn("user", question)))
@@ -66,34 +66,34 @@ class Conversation:
         return self.turns[-1].content if self.turns[-1].role == "assistant" else None
 
     def going_on(self, completion: str) -> Conversation:
-        """The same conversation with the assistant's last turn, or a new one, ending in `completion`."""
+        """Returns the conversation with its last assistant turn continued, or a new one added, to end in `completion`."""
         if self.begun is None:
             return self.answered(completion)
         return replace(self, turns=(*self.turns[:-1], replace(self.turns[-1], content=self.begun + completion)))
 
     def answered(self, completion: str) -> Conversation:
-        """The same conversation with an assistant turn at its end."""
+        """Returns the conversation with an assistant turn at its end."""
         return replace(self, turns=(*self.turns, Turn("assistant", completion)))
 
     def for_template(self) -> list[dict[str, Any]]:
-        """The turns as a chat template takes them."""
+        """Returns the turns as a chat template takes them."""
         return [_for_template(turn) for turn in self.turns]
 
     def tool_schemas(self) -> list[Any] | None:
-        """The tools as a chat template takes them."""
+        """Returns the tools as a chat template takes them."""
         return None if self.tools is None else list(json.loads(self.tools))
 
     def for_rows(self) -> list[dict[str, str | None]]:
-        """The turns as the column `messages` holds them."""
+        """Returns the turns as the column `messages` holds them."""
         return [dict(vars(turn)) for turn in self.turns]
 
 
 Prompt = str | Conversation
-"""What a model is given: a text as it is, or a conversation for the tokenizer's chat template."""
+"""A model's input: a plain text, or a conversation for the tokenizer's chat template."""
 
 
 def conversation_of(messages: Iterable[Mapping[str, Any]], tools: str | None = None) -> Conversation:
-    """The conversation in a row's columns `messages` and `tools`.
+    """Reads the conversation in a row's columns `messages` and `tools`.
 
     Raises:
         DataError: no turns, an unknown role, a turn without content, or calls and tools that are not JSON lists.
@@ -107,7 +107,7 @@ def conversation_of(messages: Iterable[Mapping[str, Any]], tools: str | None = N
 
 
 def prompt_of(row: Mapping[str, Any]) -> Prompt:
-    """What a model is given for a row: the conversation in its `messages`, or its `prompt` where it has none.
+    """Returns a row's prompt: the conversation in its `messages`, or its `prompt` where it has none.
 
     Raises:
         DataError: names the row whose messages are no conversation.
@@ -122,7 +122,7 @@ def prompt_of(row: Mapping[str, Any]) -> Prompt:
 
 
 def prompts_of(table: pa.Table) -> list[Prompt]:
-    """What a model is given for each row of a table; see `prompt_of`."""
+    """Returns the prompt of each row of a table; see `prompt_of`."""
     if "messages" not in table.column_names:
         return [str(text) for text in table["prompt"].to_pylist()]
     read = ("prompt", *MESSAGE_COLUMNS, row_key(table.column_names))
@@ -130,12 +130,12 @@ def prompts_of(table: pa.Table) -> list[Prompt]:
 
 
 def reworded(prompt: Prompt, reword: Callable[[str], str]) -> Prompt:
-    """A prompt whose question is put in other words: the whole of a text, of a conversation the last user turn."""
+    """Rewords a prompt's question: the whole of a text, or the last user turn of a conversation."""
     return reword(prompt) if isinstance(prompt, str) else prompt.asking(reword(prompt.question))
 
 
 def require_answerable(prompt: Prompt) -> None:
-    """Checks that a model is to answer a prompt, and not to continue a beginning.
+    """Checks that a prompt asks for an answer and does not begin one.
 
     Raises:
         DataError: a conversation ends with a turn of the assistant.
@@ -148,27 +148,27 @@ def require_answerable(prompt: Prompt) -> None:
 
 
 def plain_values(prompt: Prompt) -> Any:
-    """A prompt in values that JSON holds: a text is itself, so that digests of text prompts are those of the text."""
+    """Converts a prompt to JSON values; a text is itself, so that digests of text prompts are those of the text."""
     return prompt if isinstance(prompt, str) else {"messages": prompt.for_rows(), "tools": prompt.tools}
 
 
 def shown_prompt(prompt: Prompt) -> str:
-    """A prompt as one text, a conversation as JSON."""
+    """Formats a prompt as one text, a conversation as JSON."""
     return prompt if isinstance(prompt, str) else canonical_json(plain_values(prompt))
 
 
 def prompt_from(values: Any) -> Prompt:
-    """The prompt that `plain_values` wrote down."""
+    """Reads the prompt that `plain_values` wrote."""
     return values if isinstance(values, str) else conversation_of(values["messages"], values["tools"])
 
 
 def short(prompt: Prompt, length: int = 60) -> str:
-    """The beginning of a prompt, for messages to people."""
+    """Returns the beginning of a prompt, for messages to people."""
     return repr((prompt if isinstance(prompt, str) else prompt.question)[:length])
 
 
 def _turn(place: int, message: Mapping[str, Any]) -> Turn:
-    """One message of a row, checked."""
+    """Reads and checks one message of a row."""
     turn = Turn(message["role"], message["content"], message.get("tool_calls"), message.get("name"))
     if turn.role not in ROLES:
         raise DataError(f"messages[{place}].role: got {turn.role!r}, expected one of {', '.join(ROLES)}")

@@ -1,4 +1,4 @@
-"""What a training shows of itself: loss, gradient norm, learning rate and tokens of each optimizer step.
+"""Training curves: loss, gradient norm, learning rate and tokens of each optimizer step.
 
 The whole table lies beside the step's run log, `runs/PIPELINE/round_01/checkpoint.steps.csv`; the run log, and the record that
 git keeps, have at most `MOST_STEPS` of its rows. Neither enters a digest.
@@ -15,19 +15,19 @@ STEP = "step"
 TABLE = ".steps.csv"
 MOST_STEPS = 500
 DIGITS = 6
-"""Significant ones; a figure of a machine learning curve has no more to say."""
+"""Significant digits; a learning curve needs no more."""
 Curve = Mapping[str, Sequence[float]]
 
 
 def thinned(curve: Curve, most: int = MOST_STEPS) -> dict[str, list[float]]:
-    """A curve of at most so many steps, with their numbers from 1."""
+    """Thins a curve to at most so many steps, with their numbers from 1."""
     steps = len(next(iter(curve.values()), ()))
     named = {STEP: range(1, steps + 1), **curve}
     return {name: [_rounded(value) for value in values] for name, values in shortened(named, most).items()}
 
 
 def curve_of(facts: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The curve in a run log's facts; empty where there is none, or what somebody's edit left of one."""
+    """Reads the curve in a run log's facts; empty where there is none, or where an edit damaged it."""
     found = facts.get("curve")
     if not isinstance(found, dict) or STEP not in found or not all(isinstance(values, list) for values in found.values()):
         return {}
@@ -36,7 +36,7 @@ def curve_of(facts: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def shortened(table: Curve, most: int) -> dict[str, list[float]]:
-    """A table's rows, at most so many of them: every n-th, and the last."""
+    """Thins a table's rows to at most so many: every n-th, and the last."""
     rows = len(next(iter(table.values()), ()))
     every = max(1, ceil((rows - 1) / max(1, most - 1)))
     places = [*range(0, rows - 1, every), rows - 1] if rows else []

@@ -1,7 +1,7 @@
-"""Digests of files that are looked at often: a file is read again only where its inode, size or times changed since.
+"""Digests of files that are read often: a file is read again only when its inode, size or times have changed.
 
 DVC keeps such a record too, of MD5s and for its own files; this one also serves files in DVC's cache, by the same key. A
-write to a file changes its ctime, which no program can set back, so an edit shows whatever it does to size and mtime.
+write to a file changes its ctime, which no program can set back, so every edit is noticed, whatever it does to size and mtime.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Digests:
 
     Args:
         runs: the project's directory of run logs, where the record lies; None for no record.
-        fresh: read every file, whatever the record says; what was read is recorded all the same.
+        fresh: read every file, whatever the record says, and record what was read.
     """
 
     def __init__(self, runs: Path | None = None, fresh: bool = False) -> None:
@@ -36,7 +36,7 @@ class Digests:
         self._new: dict[str, str] = {}
 
     def of(self, path: Path, algorithm: str = "sha256") -> str:
-        """A file's digest in hex digits.
+        """Returns a file's digest in hex digits.
 
         Raises:
             OSError: it cannot be read.
@@ -87,7 +87,7 @@ class Digests:
         temporary.replace(self._path)
 
     def _recorded(self) -> dict[str, str]:
-        """The record; lines that are not whole count for nothing."""
+        """Reads the record; incomplete lines are ignored."""
         try:
             text = "" if self._path is None else self._path.read_text(encoding="ascii", errors="replace")
         except OSError:

@@ -1,8 +1,8 @@
-"""How sure a figure is: 95% intervals of shares and means, and paired comparisons of two of them.
+"""Uncertainty: 95% intervals of shares and means, and paired comparisons of two of them.
 
 Prompts are the independent draws; the samples of one prompt are not. So every variance is taken over prompts. A share's interval
 is Wilson's (1927) at the effective number of observations, `share * (1 - share) / variance` (Kish's design effect; for one
-sample per prompt this is the number of prompts, and the interval the textbook's). It is never taken for more than the number
+sample per prompt this is the number of prompts, and the interval the textbook's). This number is at most the number
 of samples. A figure that is no share has a normal interval.
 
 Two figures of the same prompts are compared prompt by prompt: by the exact McNemar test where every prompt is right or wrong
@@ -26,7 +26,7 @@ LEVEL = 0.95
 RESAMPLES = 4000
 BOOTSTRAP_SEED = 20240229
 FEWEST = 5
-"""With fewer prompts than these a bootstrap says nothing; the difference is then within noise."""
+"""With fewer prompts a bootstrap says nothing; the difference is then within noise."""
 CHUNK = 1 << 22
 """Numbers that a bootstrap holds at once."""
 DECIMALS = 12
@@ -91,12 +91,12 @@ class Figure:
         return Figure(difference.value, difference.moves, difference.samples, is_share=False)
 
     def times(self, factor: float, plus: float = 0.0) -> Figure:
-        """`factor` times the figure, and a constant."""
+        """Returns `factor` times the figure, plus a constant."""
         return Figure(factor * self.value + plus, tuple(factor * move for move in self.moves), self.samples, self.is_share)
 
 
 def ratio(tops: Sequence[float], bottoms: Sequence[float], samples: float | None = None) -> Figure:
-    """The sum of `tops` divided by that of `bottoms`, where each prompt has one of both; the figure must have a bottom.
+    """Divides the sum of `tops` by that of `bottoms`, where each prompt has one of both; the figure must have a bottom.
 
     Args:
         tops: by prompt, such as its right samples.
@@ -110,13 +110,13 @@ def ratio(tops: Sequence[float], bottoms: Sequence[float], samples: float | None
 
 
 def mean(values: Sequence[float], samples: float | None = None, is_share: bool = True) -> Figure:
-    """The mean of the prompts' values."""
+    """Returns the mean of the prompts' values."""
     found = ratio(values, [1.0] * len(values), samples)
     return Figure(found.value, found.moves, found.samples, is_share)
 
 
 def wilson(share: float, count: float) -> Estimate:
-    """A share of `count` independent observations with Wilson's 95% interval."""
+    """Returns a share of `count` independent observations with Wilson's 95% interval."""
     square = Z * Z
     middle = (share + square / (2 * count)) / (1 + square / count)
     margin = Z * sqrt(max(0.0, share * (1 - share)) / count + square / (4 * count * count)) / (1 + square / count)
@@ -125,7 +125,7 @@ def wilson(share: float, count: float) -> Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How one figure differs from an earlier one.
+    """The difference between a figure and an earlier one.
 
     Attributes:
         difference: now minus before, with its interval.
@@ -148,17 +148,17 @@ class Comparison:
 
     @property
     def is_noise(self) -> bool:
-        """Whether the difference may well be chance: neither a fall nor a rise at 95%."""
+        """True if the difference may well be chance: neither a fall nor a rise at 95%."""
         return not (self.fell or self.rose)
 
     @property
     def fell(self) -> bool:
-        """Whether the later figure is lower by more than noise."""
+        """True if the later figure is lower by more than noise."""
         return self.difference.value < 0 and self._is_clear
 
     @property
     def rose(self) -> bool:
-        """Whether the later figure is higher by more than noise."""
+        """True if the later figure is higher by more than noise."""
         return self.difference.value > 0 and self._is_clear
 
     @property
@@ -196,7 +196,7 @@ def mcnemar(lost: int, gained: int, prompts: int) -> Comparison:
 
 
 def _below(tosses: int, heads: int) -> float:
-    """The chance of at most so many heads of a fair coin."""
+    """Returns the chance of at most so many heads of a fair coin."""
     term = total = comb(tosses, heads)
     for count in range(heads, 0, -1):
         term = term * count // (tosses - count + 1)
@@ -218,7 +218,7 @@ def bootstrapped(differences: Sequence[float]) -> Comparison:
     random, ratios = np.random.Generator(np.random.PCG64(BOOTSTRAP_SEED)), []
     for start in range(0, RESAMPLES, size := max(1, CHUNK // len(values))):
         drawn = random.multinomial(count, weights / count, min(size, RESAMPLES - start))
-        errors = np.maximum(_standard_error(values, drawn, count), error / 4)  # a resample may hold one value alone
+        errors = np.maximum(_standard_error(values, drawn, count), error / 4)  # a resample may repeat a single value
         ratios.append((drawn @ values / count - value) / errors)
     found = np.concatenate(ratios)
     low, high = np.quantile(found, (0.975, 0.025))
@@ -227,7 +227,7 @@ def bootstrapped(differences: Sequence[float]) -> Comparison:
 
 
 def _standard_error(values: NDArray[Any], weights: NDArray[Any], count: int) -> Any:
-    """Of the mean of `count` values, for one row of weights or for many."""
+    """Returns the standard error of the mean of `count` values, for one row of weights or for many."""
     import numpy as np
 
     squares, means = weights @ (values * values) / count, weights @ values / count

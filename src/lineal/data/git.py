@@ -1,4 +1,4 @@
-"""git, asked about one repository."""
+"""Runs git commands in one repository."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lineal.errors import ProjectError
 
 
 def git(root: Path, *arguments: str, stdin: bytes = b"") -> bytes:
-    """What git prints in a directory; the caller's git variables, which hooks set, don't count.
+    """Returns git's output in a directory, ignoring the caller's git variables, which hooks set.
 
     Raises:
         ProjectError: git is missing or fails.

@@ -14,7 +14,7 @@ ID_DIGITS = 20
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of a value: keys sorted, no spaces, floats by their shortest form.
+    """Writes the one JSON text of a value: keys sorted, no spaces, floats by their shortest form.
 
     Raises:
         TypeError: the value has no canonical form (NaN, infinities, sets, objects).
@@ -26,7 +26,7 @@ def canonical_json(value: Any) -> str:
 
 
 def _written(value: Any) -> str:
-    """Rows are made of texts, whole numbers and lists of them, which therefore stand first."""
+    """Writes a value; the types that rows mostly hold (texts, whole numbers, lists of them) are tried first."""
     if isinstance(value, str):
         return encode_basestring(value)
     if isinstance(value, int):
@@ -49,7 +49,7 @@ def _written_mapping(value: Any) -> str:
 
 
 def _formless(value: Any, where: str) -> Iterator[str]:
-    """What in a value has no canonical form, and where."""
+    """Yields the parts of a value that have no canonical form, with their places."""
     if isinstance(value, float):
         if not math.isfinite(value):
             yield f"{where} is {value}: a digest needs finite numbers"
@@ -66,23 +66,23 @@ def _formless(value: Any, where: str) -> Iterator[str]:
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a value's canonical JSON, as 64 hex digits."""
+    """Returns SHA-256 of a value's canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hex digits."""
+    """Returns SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def row_id(*provenance: str | int | float | list[str]) -> str:
-    """The id of a row made from this provenance."""
+    """Returns the id of a row made from this provenance."""
     return hashlib.sha256(canonical_json(provenance).encode()).hexdigest()[:ID_DIGITS]
 
 
 def row_ids(start: Sequence[str], parents: Iterable[list[str]], content: Mapping[str, list[Any]]) -> list[str]:
-    """For each row, `row_id(*start, parents, canonical_json(content))`, from columns: rows of dicts take four times as long.
+    """Returns `row_id(*start, parents, canonical_json(content))` of each row, from columns: four times as fast as from dicts.
 
     Args:
         start: the first parts, which all share.
@@ -102,7 +102,7 @@ def row_ids(start: Sequence[str], parents: Iterable[list[str]], content: Mapping
 
 
 def _all_written(values: list[Any]) -> list[str]:
-    """The canonical JSON of each value; most columns hold nothing but texts."""
+    """Writes the canonical JSON of each value; most columns hold only texts."""
     try:
         return list(map(encode_basestring, values))
     except TypeError:
@@ -110,20 +110,20 @@ def _all_written(values: list[Any]) -> list[str]:
 
 
 def row_seed(run_seed: int, step: str, *which: str | int) -> int:
-    """The 64-bit seed of one row's randomness, from the run's seed, the step and the row."""
+    """Derives the 64-bit seed of one row's randomness from the run's seed, the step and the row."""
     return seed_of_list([canonical_json(part) for part in (run_seed, step, *which)])
 
 
 def digest_of_list(texts: Iterable[str]) -> str:
-    """`digest_of` a list, from the canonical JSON of its items: what many lists share need be written once only."""
+    """Returns the `digest_of` a list, given its items' canonical JSON: items that many lists share are written only once."""
     return hashlib.sha256(f"[{','.join(texts)}]".encode()).hexdigest()
 
 
 def id_of_list(texts: Iterable[str]) -> str:
-    """`row_id`, from the canonical JSON of its parts."""
+    """Returns the `row_id`, given the canonical JSON of its parts."""
     return digest_of_list(texts)[:ID_DIGITS]
 
 
 def seed_of_list(texts: Iterable[str]) -> int:
-    """`row_seed`, from the canonical JSON of its parts."""
+    """Returns the `row_seed`, given the canonical JSON of its parts."""
     return int.from_bytes(hashlib.sha256(f"[{','.join(texts)}]".encode()).digest()[:8], "big")

@@ -1,4 +1,4 @@
-"""`manifest.json`: what an artifact is, deterministically. A matching manifest is the only meaning of "done"."""
+"""`manifest.json`: an artifact's deterministic description. A matching manifest is the only meaning of "done"."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Manifest(Strict):
         identity: digest of everything that decides the bytes.
         settings: the resolved identity settings.
         seed: the run's seed.
-        made_with: what ran, where not every choice promises the same bytes: the sampler, or the processes of a training.
-        equal_bytes: false where that does not promise the same bytes when the step is made again; else absent.
+        made_with: the sampler, or the processes of a training, where not every choice promises the same bytes.
+        equal_bytes: false where that does not promise the same bytes on a rerun; else absent.
         arithmetic: device or processor whose arithmetic the bytes depend on; absent where any x86-64 processor gives the same.
         inputs: by field, the artifacts that went in.
         files_read: by name, SHA-256 of project files that went in (SQL, data).
@@ -85,19 +85,19 @@ class Manifest(Strict):
     digest: str
 
     def column(self, name: str) -> str:
-        """The column in which the verifier that made these rows wrote its verdict, score, ...: behind its setting `name`."""
+        """Returns the column in which this artifact's verifier wrote its verdict, score, ...: prefixed by its setting `name`."""
         own = self.settings.get("name")
         return f"{own}_{name}" if own else name
 
     @property
     def engine(self) -> str:
-        """What ran, and on what, as people read it; empty where the bytes do not depend on it."""
+        """The engine and its device, for people; empty where the bytes do not depend on it."""
         where = f" on {self.arithmetic}" if self.arithmetic else ""
         return f"{self.made_with or ''}{where}{' (equal bytes not promised)' if self.equal_bytes is False else ''}".strip()
 
     @property
     def made_up(self) -> bool:
-        """Whether an engine made it up, for a look at the plan's shape: it is never taken for real work."""
+        """True if the fake engine made it up to show the plan's shape: it is never taken for real work."""
         return self.made_with == MADE_UP
 
     @property
@@ -152,7 +152,7 @@ def _require_known_format(text: str, path: Path, key: str) -> None:
 
 
 def list_files(directory: Path, row_counts: dict[str, int]) -> dict[str, FileEntry]:
-    """The entries of all files under an artifact's directory but the manifest, by relative name."""
+    """Lists all files under an artifact's directory except the manifest, by relative name."""
     entries = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
@@ -162,7 +162,7 @@ def list_files(directory: Path, row_counts: dict[str, int]) -> dict[str, FileEnt
 
 
 def content_digest(files: dict[str, FileEntry]) -> str:
-    """The digest of an artifact's content: names and bytes of its files."""
+    """Returns the digest of an artifact's content: names and bytes of its files."""
     return digest_of({name: entry.sha256 for name, entry in files.items()})
 
 

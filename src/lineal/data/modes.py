@@ -1,4 +1,4 @@
-"""Who may read and write what was made: as the umask says, so that a team whose umask is 002 shares a project."""
+"""File modes: what is made gets the modes of the umask, so that a team whose umask is 002 can share a project."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def shared_mode(most: int) -> int:
-    """What the process's umask leaves of a mode."""
+    """Returns the part of a mode that the process's umask leaves."""
     mask = os.umask(0)
     os.umask(mask)
     return most & ~mask
 
 
 def open_to_group(directory: Path) -> None:
-    """Gives a directory and all in it the modes that the umask leaves: some libraries write files for their owner alone."""
+    """Gives a directory and everything in it the umask's modes: some libraries write files for their owner only."""
     for_files, for_directories = shared_mode(0o666), shared_mode(0o777)
     directory.chmod(for_directories)
     for path in directory.rglob("*"):

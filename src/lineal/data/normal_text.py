@@ -1,4 +1,4 @@
-"""Texts as overlap is looked for: without case, width and spacing; and hashes of all their runs of words at once."""
+"""Normalised text for the search for overlap: no case, width or spacing; and hashes of all its runs of words at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 
 
 def normalised(text: str) -> str:
-    """The text casefolded, in Unicode NFKC, with plain quotation marks, its words separated by single spaces.
+    """Returns the text casefolded, in Unicode NFKC, with plain quotation marks, its words separated by single spaces.
 
     Upper case comes first, since some letters only meet there: dotless i and i.
     """
@@ -34,7 +34,7 @@ def normalised(text: str) -> str:
 
 
 def has_core(word: str) -> bool:
-    """Whether something is left of a word without the punctuation before and behind it."""
+    """Tells whether something is left of a word without the punctuation before and behind it."""
     return len(word.lstrip(LEADING)) + len(word.rstrip(TRAILING)) > len(word)
 
 
@@ -59,13 +59,13 @@ class Words:
     prefix: np.ndarray[Any, Any]
 
     def hashes(self, starts: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The hashes of some runs of bytes; equal runs have equal ones."""
+        """Returns the hashes of some runs of bytes; equal runs have equal ones."""
         powers = _powers(_INVERSE, _room(len(self.data)))
         hashed: np.ndarray[Any, Any] = (self.prefix[ends] - self.prefix[starts]) * powers[starts]
         return hashed
 
     def runs(self, length: int) -> Runs:
-        """All runs of `length` words that lie in one text."""
+        """Returns all runs of `length` words that lie in one text."""
         import numpy as np
 
         count = max(0, len(self.starts) - length + 1)
@@ -91,7 +91,7 @@ class Runs:
 
     @property
     def text(self) -> np.ndarray[Any, Any]:
-        """(runs,) The number of the text that each stands in."""
+        """(runs,) The number of the text that each is in."""
         numbers: np.ndarray[Any, Any] = self.words.text[self.first]
         return numbers
 
@@ -106,11 +106,11 @@ class Runs:
         return self.words.core_starts[self.first], self.words.core_ends[self.first + self.length - 1]
 
     def at(self, which: np.ndarray[Any, Any]) -> Runs:
-        """Some of them, by place or by mask."""
+        """Returns some of them, by place or by mask."""
         return Runs(self.words, self.first[which], self.length, self.hashes[which])
 
     def and_(self, others: Runs) -> Runs:
-        """These, and others of the same words and length."""
+        """Joins these with others of the same words and length."""
         import numpy as np
 
         first = np.concatenate([self.first, others.first])
@@ -118,7 +118,7 @@ class Runs:
 
 
 def words_of(texts: Sequence[str]) -> Words:
-    """The words of normalised texts. Equal runs of words have equal hashes; unequal ones mostly not."""
+    """Splits normalised texts into words. Equal runs of words have equal hashes; unequal ones mostly not."""
     import numpy as np
 
     data = "".join(f"{text}\n" for text in texts).encode()
@@ -136,7 +136,7 @@ def words_of(texts: Sequence[str]) -> Words:
 def _cores(
     found: np.ndarray[Any, Any], starts: np.ndarray[Any, Any], ends: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Where words begin and end without the punctuation around them; few words have any."""
+    """Returns the begin and end of words without the punctuation around them; few words have any."""
     import numpy as np
 
     leading, trailing = _is_one_of(LEADING)[found], _is_one_of(TRAILING)[found]
@@ -154,7 +154,7 @@ def _cores(
 
 @cache
 def _is_one_of(characters: str) -> np.ndarray[Any, Any]:
-    """(256,) Whether a byte is one of some ASCII characters."""
+    """Returns (256,) whether a byte is one of some ASCII characters."""
     import numpy as np
 
     table = np.zeros(256, bool)
@@ -163,7 +163,7 @@ def _is_one_of(characters: str) -> np.ndarray[Any, Any]:
 
 
 def chunks(texts: Sequence[str], size_bytes: int) -> Iterator[tuple[int, int]]:
-    """Slices of the texts that hold about `size_bytes` letters each, as (start, stop)."""
+    """Yields slices of the texts that hold about `size_bytes` letters each, as (start, stop)."""
     start, size = 0, 0
     for place, text in enumerate(texts):
         size += len(text) + 1
@@ -175,13 +175,13 @@ def chunks(texts: Sequence[str], size_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def _room(count: int) -> int:
-    """A power of two that holds `count`, so that few tables are made."""
+    """Returns a power of two that holds `count`, so that few tables are made."""
     return 1 << max(18, count.bit_length())
 
 
 @cache
 def _powers(base: int, count: int) -> np.ndarray[Any, Any]:
-    """1, base, base**2, ... modulo 2**64."""
+    """Returns 1, base, base**2, ... modulo 2**64."""
     import numpy as np
 
     powers = np.full(count, base, np.uint64)

@@ -1,8 +1,8 @@
-"""Which texts share words with evaluation prompts: whole prompts, or n words in a row. Never misses a copy.
+"""Overlap of texts with evaluation prompts: whole prompts, or n consecutive words. Never misses a copy.
 
-Every prompt is looked for by the hashes of its runs of n words, and what has an equal hash is compared letter by letter. Runs
+Every prompt is searched for by the hashes of its runs of n words, and what has an equal hash is compared letter by letter. Runs
 that many evaluation prompts share are their template and prove nothing. Prompts of no more than n words, and those that have
-nothing but template, are looked for as a whole. A run that is found may have punctuation around it: "(2+3)," holds 2+3.
+nothing but template, are searched for as a whole. A run that is found may have punctuation around it: "(2+3)," holds 2+3.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MIXER = 0xD6E8FEB86659FD93
 
 
 class Rule(StrEnum):
-    """How a row overlaps with an evaluation prompt, the plainest first."""
+    """The kinds of overlap with an evaluation prompt, the plainest first."""
 
     PROMPT_ID = "prompt_id"
     EXACT = "exact"
@@ -35,7 +35,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class EvaluationPrompt:
-    """One prompt that an evaluation asks: the artifact it stands in, its id, its text."""
+    """One prompt of an evaluation: the key of its artifact, its id, its text."""
 
     key: str
     prompt_id: str
@@ -47,7 +47,7 @@ class Overlap:
     """One text that overlaps with one evaluation text.
 
     Attributes:
-        place: the text's place among those that were looked through.
+        place: the text's place among those that were searched.
         owner: the place of the evaluation text in `OverlapIndex.texts`.
         rule: how it overlaps.
         ngram: the first words that both have, normalised.
@@ -61,7 +61,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class _Entries:
-    """The runs of one length that evaluation texts are looked for by, in the order of their hashes.
+    """Runs of one length by which evaluation texts are searched for, in the order of their hashes.
 
     Attributes:
         runs: the runs; `text` is the evaluation text.
@@ -76,7 +76,7 @@ class _Entries:
     shift: int
 
     def found_in(self, runs: Runs) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Where `runs` hold one of these, by hashes: (start, end, place of the one that is held)."""
+        """Finds these runs in `runs` by their hashes: (start, end, place of the one that is held)."""
         run, entry = self._with_equal_cores(runs)
         (own_starts, own_ends), (own_core_starts, own_core_ends) = self.runs.at(entry).spans, self.runs.at(entry).cores
         (least, most), (core_starts, core_ends) = runs.at(run).spans, runs.at(run).cores
@@ -87,7 +87,7 @@ class _Entries:
         return starts[same], ends[same], entry[same]
 
     def _with_equal_cores(self, runs: Runs) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Every pair of one of `runs` and one of these with equal hashes, as their places."""
+        """Returns every pair of one of `runs` and one of these with equal hashes, as their places."""
         import numpy as np
 
         near = np.flatnonzero(self.seen[_slots(runs.hashes, self.shift)])
@@ -115,10 +115,10 @@ def _slots(hashes: np.ndarray[Any, Any], shift: int) -> np.ndarray[Any, Any]:
 
 
 class OverlapIndex:
-    """Evaluation texts, ready to be looked for.
+    """Evaluation texts, ready to be searched for.
 
     Attributes:
-        n: how many words in a row are an overlap.
+        n: how many consecutive words are an overlap.
         texts: the distinct normalised texts.
         prompts: by place in `texts`, the evaluation prompts that have this text.
     """
@@ -133,7 +133,7 @@ class OverlapIndex:
         self._by_length = self._looked_for()
 
     def _looked_for(self) -> dict[int, _Entries]:
-        """By length, the runs of words that are looked for."""
+        """Returns by length the runs of words to search for."""
         import numpy as np
 
         lengths = np.bincount(self._words.text, minlength=len(self.texts))
@@ -147,7 +147,7 @@ class OverlapIndex:
         return found
 
     def _telling_runs(self, lengths: np.ndarray[Any, Any]) -> Runs:
-        """The runs of n words of longer texts, each once per text, but for those that are template."""
+        """Returns the runs of n words of longer texts, each once per text, without those that are template."""
         import numpy as np
 
         runs = self._words.runs(self.n)
@@ -158,7 +158,7 @@ class OverlapIndex:
         return runs.at(np.bincount(group)[group] <= min(MOST_SHARING, max(1, len(self.texts) // 10)) if len(group) else once)
 
     def overlaps(self, texts: Sequence[str]) -> Iterator[Overlap]:
-        """What some texts, as they are, share with the evaluation texts: one overlap per pair, in the texts' order."""
+        """Yields the overlaps of some texts with the evaluation texts: one per pair, in the texts' order."""
         normal = [normalised(text) for text in texts] if self.texts else []
         for start, stop in chunks(normal, CHUNK_BYTES):
             yield from self._in_chunk(normal[start:stop], start)
@@ -191,7 +191,7 @@ class OverlapIndex:
 
         for number, place in enumerate(firsts.tolist()):
             deceived[number] = not is_shared(place)
-        for place in np.flatnonzero(deceived[group]).tolist():  # a first one only had an equal hash: try the others
+        for place in np.flatnonzero(deceived[group]).tolist():  # the first one only had an equal hash: try the others
             is_shared(place)
 
 
@@ -202,7 +202,7 @@ def _rule(text: str, evaluation: str) -> Rule:
 
 
 def _is_embedded(text: str, evaluation: str) -> bool:
-    """Whether a text contains all words of an evaluation text, perhaps with punctuation around them."""
+    """Tells whether a text contains all words of an evaluation text, perhaps with punctuation around them."""
     leading = set(LEADING if has_core(evaluation.partition(" ")[0]) else "")
     trailing = set(TRAILING if has_core(evaluation.rpartition(" ")[2]) else "")
     place = text.find(evaluation)

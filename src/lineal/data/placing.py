@@ -1,4 +1,4 @@
-"""A whole directory for a user, in place at once or not at all."""
+"""Puts a whole directory in place for a user, at once or not at all."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def require_room(target: Path) -> None:
 
 @contextmanager
 def new_directory(target: Path, last: str) -> Iterator[Path]:
-    """A hidden directory beside the target that becomes the target when the block ends well, and else goes away.
+    """Makes a hidden directory beside the target that becomes the target when the block succeeds, and else is removed.
 
-    A new target appears by one rename. An empty one that is there stays the same directory (a shell may stand in it):
+    A new target appears by one rename. An existing empty one stays the same directory (a shell may be in it):
     what was built is moved in, the entry `last` at the end.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What installed packages add to a registry: entry points of one group, each name once."""
+"""Entry points of installed packages: what they add to a registry, each name once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lineal.errors import DeclarationError
 
 @cache
 def outside(group: str) -> tuple[EntryPoint, ...]:
-    """The entry points of a group; looked up once, since every look reads all packages' metadata (20 ms)."""
+    """Returns the entry points of a group; cached, since every search reads all packages' metadata (20 ms)."""
     return tuple(entry_points(group=group))
 
 
 def named_once(group: str, what: str, own: Container[str]) -> dict[str, EntryPoint]:
-    """By name, the entry points of a group.
+    """Returns the entry points of a group by name.
 
     Args:
         group: the group.
@@ -37,6 +37,6 @@ def named_once(group: str, what: str, own: Container[str]) -> dict[str, EntryPoi
 
 
 def shown(point: EntryPoint) -> str:
-    """An entry point and its package, for messages."""
+    """Formats an entry point and its package for messages."""
     package = "an unknown package" if point.dist is None else f"the package {point.dist.name} {point.dist.version}"
     return f"{package} (entry point {point.name} = {point.value!r} of {point.group!r})"

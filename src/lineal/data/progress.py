@@ -15,8 +15,8 @@ LOG_SECONDS = 10.0
 class Progress:
     """Counts finished units of one piece of work; says nothing at first, then every 2 s on a terminal and every 10 s in logs.
 
-    The time that is left is told from what came after the first units: a model or replicas may have been loaded before them.
-    A total of 0 is one that is not known.
+    The remaining time is estimated from the units after the first ones: a model or replicas may have been loaded before them.
+    A total of 0 means that it is not known.
     """
 
     def __init__(self, label: str, total: int, unit: str, file: Path | None) -> None:
@@ -49,7 +49,7 @@ class Progress:
 
 
 def say(line: str, file: Path | None, end: str = "\n") -> None:
-    """Says something about a running step on the terminal and in its progress file; a line that ends in `\\r` is written over."""
+    """Prints a line about a running step on the terminal and in its progress file; a line that ends in `\r` is overwritten."""
     sys.stderr.write(f"  {line:<100}{end}" if end == "\r" else f"  {line}{end}")
     sys.stderr.flush()
     if file is not None:
@@ -59,5 +59,5 @@ def say(line: str, file: Path | None, end: str = "\n") -> None:
 
 @contextmanager
 def progress_of(label: str, total: int, unit: str, file: Path | None = None) -> Iterator[Progress]:
-    """A progress display for one piece of work of `total` units."""
+    """Opens a progress display for one piece of work of `total` units."""
     yield Progress(label, total, unit, file)

@@ -1,4 +1,4 @@
-"""`records/`: what stays in git of every artifact that `dvc.lock` records, wherever its bytes are.
+"""`records/`: what git keeps of every artifact that `dvc.lock` records, wherever its bytes are.
 
     records/P/round_02/checkpoint@1a2b3c4d5e6f/   the key, and the beginning of the MD5 in dvc.lock
         directory.json    DVC's list of its files; this MD5 is the list's
@@ -30,18 +30,18 @@ _LETTERS = 12
 
 
 def record_directory(root: Path, key: str, md5: str) -> Path:
-    """Where the record lies of the artifact whose directory has this MD5."""
+    """Returns the directory of the record of the artifact whose directory has this MD5."""
     return root / RECORDS / f"{key}@{md5[:_LETTERS]}"
 
 
 def records_of(root: Path, key: str) -> list[Path]:
-    """Every record of a key: those of other branches and of earlier contents too."""
+    """Returns every record of a key, including those of other branches and of earlier contents."""
     place = root / RECORDS / key
     return sorted(path for path in place.parent.glob(f"{place.name}@*") if len(path.name) == len(place.name) + 1 + _LETTERS)
 
 
 def open_known(project: Project, key: str) -> Artifact:
-    """An artifact by what lies here, or by its record where nothing does.
+    """Opens an artifact from its directory, or from its record where it has none here.
 
     Raises:
         ArtifactError: neither is there, or what is there is not what it says.
@@ -57,13 +57,13 @@ def open_known(project: Project, key: str) -> Artifact:
 
 
 def is_known(project: Project, key: str) -> bool:
-    """Whether an artifact lies here, or has a record here."""
+    """Tells whether an artifact is here, or has a record here."""
     md5 = project.recorded.get(key)
     return lies_here(project, key) or (md5 is not None and record_directory(project.root, key, md5).is_dir())
 
 
 def known_artifact(project: Project, key: str) -> Artifact | None:
-    """An artifact that is here, or of which the record is; none where that is not to be believed, or bytes are half here."""
+    """Returns an artifact from its directory or record; None where that is damaged, or where only some of its files are here."""
     if project.directory(key).exists() and not lies_here(project, key):
         return None
     try:
@@ -73,12 +73,12 @@ def known_artifact(project: Project, key: str) -> Artifact | None:
 
 
 def lies_here(project: Project, key: str) -> bool:
-    """Whether an artifact's own manifest is here."""
+    """Tells whether an artifact's own manifest is here."""
     return (project.directory(key) / MANIFEST).exists()
 
 
 def _require_own(record: Path, key: str, md5: str) -> None:
-    """Refuses a record that is not of the directory that `dvc.lock` records."""
+    """Refuses a record that does not belong to the directory that `dvc.lock` records."""
     try:
         listing = (record / LISTING).read_bytes()
         told = {entry["relpath"]: entry["md5"] for entry in json.loads(listing)}
@@ -98,14 +98,14 @@ def _md5(data: bytes) -> str:
 
 
 def recorded_cost(project: Project, key: str) -> dict[str, Any]:
-    """What making an artifact took, as its record has it; empty where that is not known."""
+    """Returns the recorded cost of making an artifact; empty where it is not known."""
     md5 = project.recorded.get(key)
     path = None if md5 is None else record_directory(project.root, key, md5) / COST
     return next(_costs(path), {}) if path is not None else {}
 
 
 def _costs(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines that are whole; branches that made the same bytes have one each."""
+    """Yields the complete lines; branches that made the same bytes have one each."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

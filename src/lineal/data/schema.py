@@ -98,17 +98,17 @@ TYPES = frozenset(kind for kind, _ in COLUMNS.values())
 
 
 def types_of(*columns: str) -> dict[str, str]:
-    """The types of known columns, as `COLUMNS` writes them."""
+    """Returns the types of known columns, as `COLUMNS` writes them."""
     return {column: COLUMNS[column][0] for column in columns}
 
 
 def arrow_type(column: str) -> pa.DataType:
-    """The Arrow type of a known column."""
+    """Returns the Arrow type of a known column."""
     return arrow_types()[COLUMNS[column][0]]
 
 
 def arrow_types() -> dict[str, pa.DataType]:
-    """By the word that `COLUMNS` writes for it, every type that a column may have."""
+    """Returns every type that a column may have, by its word in `COLUMNS`."""
     import pyarrow as pa
 
     text = pa.string()
@@ -121,12 +121,12 @@ def arrow_types() -> dict[str, pa.DataType]:
 
 
 def arrow_schema(columns: tuple[str, ...]) -> pa.Schema:
-    """The Arrow schema of known columns, in the given order."""
+    """Returns the Arrow schema of known columns, in the given order."""
     import pyarrow as pa
 
     return pa.schema([pa.field(column, arrow_type(column)) for column in columns])
 
 
 def row_key(columns: tuple[str, ...] | list[str]) -> str:
-    """The column that identifies a row: `sample_id` where there is one, else `prompt_id`."""
+    """Returns the column that identifies a row: `sample_id` where there is one, else `prompt_id`."""
     return "sample_id" if "sample_id" in columns else "prompt_id"

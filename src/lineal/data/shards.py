@@ -1,7 +1,8 @@
 """Finished slices of a running step: saved crash-safely, several small ones in one file.
 
-A save takes milliseconds, most of them waiting for the disk: for a slice of few rows longer than its making. So slices wait
-until `SAVE_SECONDS` have passed or `SAVE_ROWS` have come together; a kill costs what waited, an error or Ctrl-C nothing.
+A save takes milliseconds, mostly waiting for the disk: longer than making a slice of few rows. So slices wait
+until `SAVE_SECONDS` have passed or `SAVE_ROWS` have come together. A kill loses the slices that waited, an error or Ctrl-C
+nothing.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ class Shards:
         self._save()
 
     def __contains__(self, place: tuple[int, int]) -> bool:
-        """Whether the rows (start, stop) are saved."""
+        """Tells whether the rows (start, stop) are saved."""
         return any(start <= place[0] and place[1] <= stop for start, stop in self._files)
 
     def add(self, start: int, stop: int, table: pa.Table) -> None:
-        """Takes a finished slice."""
+        """Adds a finished slice."""
         if self._waiting and self._waiting[-1][1] != start:
             self._save()
         self._waiting.append((start, stop, table))
@@ -57,11 +58,11 @@ class Shards:
             self._save()
 
     def tables(self) -> Iterator[pa.Table]:
-        """All rows that are saved, in order."""
+        """Yields all saved rows, in order."""
         return read_shards(self._files[place] for place in sorted(self._files))
 
     def _whole(self) -> Iterator[tuple[tuple[int, int], Path]]:
-        """The files of earlier runs that hold whole slices of this size; of overlapping ones the first."""
+        """Yields earlier runs' files that hold whole slices of this size; of overlapping ones the first."""
         end = 0
         for path in sorted(self._directory.glob("*.parquet")):
             start, stop = map(int, path.stem.split("-"))
@@ -84,7 +85,7 @@ class Shards:
 
 
 def save_shard(path: Path, table: pa.Table) -> None:
-    """Writes a shard of unfinished work, whole or not at all."""
+    """Writes a shard of unfinished work in full or not at all."""
     import pyarrow.parquet as pq
 
     temporary = path.with_suffix(".writing")
@@ -94,7 +95,7 @@ def save_shard(path: Path, table: pa.Table) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Has a file written to the disk."""
+    """Flushes a file to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -103,19 +104,19 @@ def sync_file(path: Path) -> None:
 
 
 def rows_in_shard(path: Path) -> int:
-    """How many rows a shard has."""
+    """Returns the number of rows in a shard."""
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)
 
 
 def saved_shards(directory: Path) -> Iterator[pa.Table]:
-    """The rows of all shards in a directory, in the order of their names."""
+    """Reads the rows of all shards in a directory, in the order of their names."""
     return read_shards(sorted(directory.glob("*.parquet")))
 
 
 def read_shards(paths: Iterable[Path]) -> Iterator[pa.Table]:
-    """The shards' rows, one after another."""
+    """Reads the shards' rows, one after another."""
     import pyarrow.parquet as pq
 
     for path in paths:

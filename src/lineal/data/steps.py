@@ -6,7 +6,7 @@ LINE_BREAK = "\n"
 
 
 def steps_of(text: str, separator: str = LINE_BREAK) -> list[str]:
-    """The steps of a text, which put one behind the other are the text; an empty text is one empty step."""
+    """Splits a text into steps whose concatenation is the text; an empty text is one empty step."""
     parts = text.split(separator)
     last = parts.pop()
     steps = [part + separator for part in parts]
@@ -14,5 +14,5 @@ def steps_of(text: str, separator: str = LINE_BREAK) -> list[str]:
 
 
 def is_open(text: str, separator: str = LINE_BREAK) -> bool:
-    """Whether a text goes on: a separator ends it, where the model's end token would end a whole completion."""
+    """Tells whether a text continues: a separator ends it, where the model's end token would end a whole completion."""
     return text.endswith(separator)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ROWS_PER_FILE = 1 << 18
 ROWS_PER_GROUP = 1 << 15
 CELLS_AT_ONCE = 1 << 22
-_GROUPS_AHEAD = 3  # row groups that wait for their writer: with one, two outputs of a selection wait for each other
-_BYTES_AHEAD = 1 << 27  # of them together; of rows with a thousand columns one group has more
+_GROUPS_AHEAD = 3  # queued row groups: with one, two outputs of a selection would wait for each other
+_BYTES_AHEAD = 1 << 27  # of all queued groups; one group of rows with a thousand columns has more
 _WRITER = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_statistics": True}
 
 
@@ -31,9 +31,9 @@ class Artifact:
 
     Attributes:
         key: `PIPELINE/round_02/filtered`.
-        directory: where it lies.
+        directory: where it is.
         manifest: what it says of itself.
-        here: whether its bytes lie in `directory`; else that is its record (`data/records.py`), which has no rows and no weights.
+        here: whether its bytes are in `directory`; else that is its record (`data/records.py`), which has no rows and no weights.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Artifact:
         return self.manifest.digest
 
     def parquet_files(self) -> list[Path]:
-        """Its row files, in order; none where only its record is here."""
+        """Returns its row files, in order; none where only its record is here."""
         return (
             [] if not self.here else [self.directory / name for name in sorted(self.manifest.files) if name.endswith(".parquet")]
         )
@@ -69,7 +69,7 @@ class Rows:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return sum(entry.rows or 0 for artifact in self.artifacts for entry in artifact.manifest.files.values())
 
     @property
@@ -78,11 +78,11 @@ class Rows:
         return tuple(dict.fromkeys(name for artifact in self.artifacts for name in artifact.manifest.columns))
 
     def paths(self) -> list[Path]:
-        """All row files, in order."""
+        """Returns all row files, in order."""
         return [path for artifact in self.artifacts for path in artifact.parquet_files()]
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows as one table.
+        """Reads all rows as one table.
 
         Raises:
             ArtifactError: a file cannot be read.
@@ -93,12 +93,12 @@ class Rows:
         return pa.concat_tables(tables, promote_options="default")
 
     def slices(self, size: int) -> Iterator[tuple[int, int, pa.Table]]:
-        """The rows in consecutive slices of `size`, as (start, stop, table); reads one file at a time."""
+        """Yields the rows in consecutive slices of `size`, as (start, stop, table); reads one file at a time."""
         yield from slices_of(_some(self.paths(), self.artifacts), size)
 
 
 def _some(paths: list[Path], artifacts: Sequence[Artifact]) -> list[Path]:
-    """The row files, of which there must be one at least."""
+    """Returns the row files, of which there must be at least one."""
     if not paths:
         keys = ", ".join(artifact.key for artifact in artifacts) or "no artifact"
         raise ArtifactError(f"{keys}: no row files, though rows are to be read. Remake it: lineal run {keys}")
@@ -106,9 +106,9 @@ def _some(paths: list[Path], artifacts: Sequence[Artifact]) -> list[Path]:
 
 
 def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.Table]]:
-    """The rows of some files in consecutive slices of `size`, as (start, stop, table); reads one row group at a time.
+    """Yields rows of files in consecutive slices of `size`, as (start, stop, table); reads one row group at a time.
 
-    Every slice has the columns of all files, so that where a slice ends cannot show.
+    Every slice has the columns of all files, so the place where a slice ends makes no difference.
 
     Raises:
         ArtifactError: a file cannot be read.
@@ -127,7 +127,7 @@ def slices_of(paths: Sequence[Path], size: int) -> Iterator[tuple[int, int, pa.T
 
 
 def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
-    """Files by row groups: whole files need memory that is new to the process, whose page faults cost as much as the reading."""
+    """Reads files by row groups: reading whole files needs new memory, whose page faults cost as much as the reading."""
     import pyarrow as pa
 
     for path in paths:
@@ -141,7 +141,7 @@ def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
 
 
 def rows_at_once(columns: int) -> int:
-    """How many rows to hold at a time: a row group of few columns, less of a thousand."""
+    """Returns how many rows to hold at a time: a row group of few columns, less of a thousand."""
     return max(1 << 10, min(ROWS_PER_GROUP, CELLS_AT_ONCE // max(1, columns)))
 
 
@@ -192,7 +192,7 @@ def write_rows(directory: Path, tables: Iterable[pa.Table]) -> dict[str, int]:
 
 
 class RowWriter:
-    """Writes an artifact's row files table by table, in a thread of its own that runs while a `with` holds.
+    """Writes an artifact's row files table by table, in a thread of its own that runs inside its `with` block.
 
     Args:
         directory: where to; it is made.
@@ -214,7 +214,7 @@ class RowWriter:
         self._thread.shutdown(cancel_futures=True)
 
     def add(self, table: pa.Table) -> None:
-        """Takes rows; writes them as soon as a row group of `ROWS_PER_GROUP` is full."""
+        """Adds rows; writes them as soon as a row group of `ROWS_PER_GROUP` is full."""
         import pyarrow as pa
 
         bare = table.replace_schema_metadata(None)
@@ -224,7 +224,7 @@ class RowWriter:
             self._pending = self._pending.slice(ROWS_PER_GROUP)
 
     def close(self) -> dict[str, int]:
-        """Writes what is left; rows by file name.
+        """Writes the remaining rows and returns the number of rows by file name.
 
         Raises:
             ValueError: there was no table, so that the columns are not known.
@@ -240,7 +240,7 @@ class RowWriter:
         return self._counts
 
     def _hand_over(self, group: pa.Table) -> None:
-        """Has a row group written after those that wait already; lets no more of them wait than memory has room for."""
+        """Queues a row group for writing; the queue is bounded by memory."""
         self._handed_over.append((self._thread.submit(self._write, group), group.nbytes))
         while len(self._handed_over) > _GROUPS_AHEAD or sum(size for _, size in self._handed_over) > _BYTES_AHEAD:
             self._handed_over.popleft()[0].result()

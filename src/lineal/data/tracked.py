@@ -1,4 +1,4 @@
-"""Files of a project that DVC keeps and lineal did not make: what `x.dvc` and other stages of `dvc.yaml` say of them."""
+"""Files of a project that DVC keeps and lineal did not make, from `x.dvc` files and other stages of `dvc.yaml`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every scalar is a str
 
 @dataclass(frozen=True)
 class Tracked:
-    """What DVC knows of a file.
+    """DVC's record of a file.
 
     Attributes:
         md5: of its bytes (or its directory's list) as they are recorded; empty where that is not known.
@@ -35,7 +35,7 @@ class Tracked:
 
 
 def tracked(project: Path, file: Path) -> Tracked | None:
-    """What DVC knows of a file or directory of the project, which need not be here; None where it keeps none.
+    """Finds DVC's record of a file or directory of the project, which need not be here; None where DVC does not keep it.
 
     Raises:
         ProjectError: a `.dvc` file, `dvc.yaml` or `dvc.lock` on the way is no YAML.
@@ -51,7 +51,7 @@ def tracked(project: Path, file: Path) -> Tracked | None:
 
 
 def not_here(project: Path, file: Path) -> str:
-    """Of a file of the project: that it is not here, and what brings it."""
+    """Explains that a file of the project is not here, and what brings it."""
     root = project.absolute()
     found = tracked(root, file) if file.is_relative_to(root) else None
     shown = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
@@ -64,7 +64,7 @@ def _noted_md5(note: Path) -> str:
 
 
 def _made(root: Path, file: Path, directory: Path) -> Tracked | None:
-    """What the stages of a directory's `dvc.yaml` say of a file that one of them makes."""
+    """Finds a file among the outputs of the stages in a directory's `dvc.yaml`."""
     declared = _read(directory / _DVC_YAML).get("stages")
     if not isinstance(declared, dict) or not declared:
         return None
@@ -80,7 +80,7 @@ def _made(root: Path, file: Path, directory: Path) -> Tracked | None:
 
 
 def _outs(directory: Path, declared: dict[str, Any], locked: dict[str, Any]) -> Iterator[tuple[str, Path]]:
-    """By stage, what it makes; of stages with variables in their paths, what `dvc.lock` has of them."""
+    """Yields the outputs of each stage; for stages with variables in their paths, those in `dvc.lock`."""
     for name, stage in declared.items():
         if isinstance(stage, dict) and not str(stage.get("cmd", "")).startswith("lineal step "):
             base = directory / str(stage.get("wdir") or "")
@@ -106,7 +106,7 @@ def _entries(outs: Any) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A YAML file's mapping; empty where there is no such file."""
+    """Reads a YAML file's mapping; empty where there is no such file."""
     if not path.is_file():
         return {}
     state = path.stat()

@@ -13,7 +13,7 @@ from itertools import combinations, pairwise, permutations
 from math import erfc, fsum, sqrt
 
 MOST = 200
-"""Values that are compared with each other; a longer series is put together to means of equal parts."""
+"""Values that are compared with each other; a longer series is averaged over equal parts."""
 FEWEST = 8
 """With fewer values the normal approximation does not hold."""
 
@@ -62,14 +62,14 @@ def _ups(series: Sequence[float]) -> int:
 
 
 def _means(values: Sequence[float]) -> list[float]:
-    """The values, or the means of at most `MOST` parts of them that follow each other."""
+    """Returns the values, or the means of at most `MOST` consecutive parts."""
     parts = min(len(values), MOST)
     ends = [part * len(values) // parts for part in range(parts + 1)] if parts else [0]
     return [fsum(values[start:end]) / (end - start) for start, end in pairwise(ends)]
 
 
 def _variance(series: Sequence[float]) -> float:
-    """Of the number of pairs that rise less those that fall, where there is no trend; equal values take from it."""
+    """Returns the variance of the number of rising pairs minus falling ones without a trend; equal values reduce it."""
     ties = sum(_part(count) for count in Counter(series).values())
     return (_part(len(series)) - ties) / 18
 
@@ -79,5 +79,5 @@ def _part(count: int) -> int:
 
 
 def _above(z: float) -> float:
-    """How probable a normal value above z is."""
+    """Returns the probability of a normal value above z."""
     return 0.5 * erfc(z / sqrt(2))

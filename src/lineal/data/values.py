@@ -1,4 +1,4 @@
-"""The JSON files of artifacts (`metrics.json`, `settings.json`): one object each, read as what somebody may have edited."""
+"""The JSON files of artifacts (`metrics.json`, `settings.json`): one object each, read with care, since people may edit them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lineal.errors import ArtifactError
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The values of a JSON file by name.
+    """Reads the values of a JSON file by name.
 
     Raises:
         ArtifactError: it is missing, is not JSON or holds something else.

@@ -1,9 +1,9 @@
-"""Where one step reads its inputs and writes its outputs: shard by shard, manifest last, one rename.
+"""One step's inputs and outputs on disk: written shard by shard, manifest last, one rename.
 
-    artifacts/P/round_01/.generated.partial/   what a running (or killed) step has so far
-        identity                               whose work it is; other work is swept away
+    artifacts/P/round_01/.generated.partial/   the work so far of a running (or killed) step
+        identity                               whose work it is; other work is deleted
         shards/000000000000-000000004096.parquet
-        unsaved/model.jsonl                    finished completions of what is not in a shard yet
+        unsaved/model.jsonl                    finished completions that are not in a shard yet
         spent/model.jsonl                      tokens that a server was paid for
         out/main/ out/dropped/                 what will be renamed into place
     artifacts/P/round_01/.generated.lock       held while the step runs
@@ -41,7 +41,7 @@ MAIN = ""
 
 @dataclass
 class Workspace:
-    """One running step: what components see of the world.
+    """One running step, as components see it.
 
     Attributes:
         project: the project's root directory.
@@ -53,14 +53,14 @@ class Workspace:
         retracted: for a selection, by row id, the reason for which a row of its inputs is retracted.
         partial: the hidden directory of unfinished work.
         key: the step's key, for messages and trackers.
-        place: for a component inside the step's, where it stands in that one's settings, with a dot behind: `verifier.`.
-        live: for a component inside an online trainer, by input field the model of this process that stands there in place of
+        place: for a component inside the step's, its place in that one's settings, with a dot at the end: `verifier.`.
+        live: for a component inside an online trainer, by input field the model of this process that is there in place of
             the artifact: the one in training.
         progress_file: where progress lines go for Dagster's log.
         counts: row counts for the manifest; components add to it.
         facts: execution facts for the run log (tokens, seconds); components add to it.
         made_with: the sampler that ran, for the manifest.
-        equal_bytes: False where that sampler does not promise the same bytes for the same work.
+        equal_bytes: False where the sampler does not promise the same bytes for the same work.
         slice_rows: how many rows `map_rows` makes between two saves; an engine that needs more at once raises it.
     """
 
@@ -86,17 +86,17 @@ class Workspace:
 
     @property
     def unsaved(self) -> Path:
-        """A directory for what belongs to the slice of `map_rows` that is being made; it is gone when the slice is saved."""
+        """A directory for files of the slice that `map_rows` is making; it is removed when the slice is saved."""
         return self.partial / "unsaved"
 
     @contextmanager
     def inside(self, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None) -> Iterator[Workspace]:
-        """The step as a component inside this one's sees it: the inputs under its place are its own.
+        """Opens the step as a component inside this one's sees it: the inputs under its place are its own.
 
-        What that says of the engine that ran stands in the step's manifest, unless the step's own component says another.
+        The step's manifest names its engine, unless the step's own component names another.
 
         Args:
-            place: where the component stands in this one's settings.
+            place: the component's place in this one's settings.
             live: by its input field, the artifact that names a model which is in training, and that model.
         """
         prefix = f"{place}."
@@ -108,16 +108,16 @@ class Workspace:
         self.equal_bytes = False if inner.equal_bytes is False else self.equal_bytes
 
     def rows(self, field_name: str) -> Rows:
-        """The rows of an input field."""
+        """Returns the rows of an input field."""
         return Rows(self.inputs[field_name])
 
     def model(self, field_name: str) -> Artifact:
-        """The checkpoint of an input field that takes one model."""
+        """Returns the checkpoint of an input field that takes one model."""
         (artifact,) = self.inputs[field_name]
         return artifact
 
     def progress(self, total: int, unit: str) -> Any:
-        """A context manager that gives a `Progress` over `total` units."""
+        """Returns a context manager that gives a `Progress` over `total` units."""
         return progress_of(self.step, total, unit, self.progress_file)
 
     @contextmanager
@@ -132,7 +132,7 @@ class Workspace:
             phases[phase] = phases.get(phase, 0.0) + time.monotonic() - started - inside
 
     def directory(self, output: str = MAIN) -> Path:
-        """The directory to write an output's files into."""
+        """Returns the directory to write an output's files into."""
         path = self.partial / "out" / (output or "main")
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -142,7 +142,7 @@ class Workspace:
         return self.write_outputs(({output: table} for table in tables), [output])[output]
 
     def write_outputs(self, tables: Iterable[Mapping[str, pa.Table]], outputs: Iterable[str]) -> dict[str, int]:
-        """Writes several outputs' rows in one go; by output, how many there were."""
+        """Writes several outputs' rows together and returns their number by output."""
         names = list(outputs)
         with ExitStack() as stack:
             writers = {output: stack.enter_context(RowWriter(self._emptied(output))) for output in names}
@@ -184,9 +184,9 @@ class Workspace:
     def map_slices(
         self, rows: Rows, transform: Callable[[pa.Table, Progress], pa.Table], rows_per_input: int = 1, unit: str = "rows"
     ) -> Iterator[pa.Table]:
-        """What `transform` makes of every slice of the rows, once all are made; for what goes to several outputs.
+        """Yields the `transform` of every slice of the rows once all are made; for work with several outputs.
 
-        A killed step finds its finished slices again and gives the same bytes, whatever the slice size.
+        A killed step resumes from its finished slices and gives the same bytes, whatever the slice size.
         """
         size = max(1, max(self.compute.shard_rows, self.slice_rows) // rows_per_input)
         shards = Shards(self.partial / "shards", size, rows.count, lambda: shutil.rmtree(self.unsaved, ignore_errors=True))
@@ -200,7 +200,7 @@ class Workspace:
         return shards.tables()
 
     def draft(self, output: str, manifest: Callable[..., Manifest], kind: ArtifactKind) -> Manifest:
-        """The manifest that an output would have if it were published now."""
+        """Makes the manifest that an output would have if it were published now."""
         files = list_files(self.directory(output), self._row_counts.get(output, {}))
         return manifest(
             output=output, kind=kind, files=files, digest=content_digest(files), columns=self._columns.get(output, {})
@@ -216,7 +216,7 @@ class Workspace:
 
 
 def conform(table: pa.Table) -> pa.Table:
-    """The table with every known column in its declared type.
+    """Casts every known column to its declared type.
 
     Raises:
         DataError: a column holds values of another type.
@@ -234,7 +234,7 @@ def conform(table: pa.Table) -> pa.Table:
 
 
 def open_partial(partial: Path, identity: str) -> None:
-    """Prepares a partial directory for the work with this identity; another identity's leftovers are swept away."""
+    """Prepares a partial directory for the work with this identity; another identity's leftovers are deleted."""
     stamp = partial / "identity"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != identity:
         shutil.rmtree(partial, ignore_errors=True)
@@ -244,7 +244,7 @@ def open_partial(partial: Path, identity: str) -> None:
 
 
 def replace_directory(source: Path, target: Path) -> None:
-    """Renames `source` to `target`; what stood there is moved aside first and then removed."""
+    """Renames `source` to `target`; an old `target` is moved aside first and then removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -276,7 +276,7 @@ def step_lock(path: Path, key: str) -> Iterator[None]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Has every file under a directory written to the disk."""
+    """Flushes every file under a directory to the disk."""
     for path in directory.rglob("*"):
         if path.is_file():
             sync_file(path)

@@ -1,4 +1,4 @@
-"""What an environment is, and its answers as plain values."""
+"""The interface of environments, and their answers as plain values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TextEnvironment(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """What an environment said.
+    """An environment's answer.
 
     Attributes:
         observation: what the player sees.
@@ -68,16 +68,16 @@ class Answer:
 
     @property
     def done(self) -> bool:
-        """Whether the environment takes no further moves."""
+        """True if the environment takes no further moves."""
         return self.terminated or self.truncated
 
     def plain(self) -> dict[str, Any]:
-        """In values that JSON holds."""
+        """Returns the answer in JSON values."""
         return asdict(self)
 
 
 def read_reset(given: Any, player: str | None = None) -> Answer:
-    """What `reset` returned; `player` moves next.
+    """Reads what `reset` returned; `player` moves next.
 
     Raises:
         TypeError: it is no text.
@@ -86,7 +86,7 @@ def read_reset(given: Any, player: str | None = None) -> Answer:
 
 
 def read_step(given: Any, player: str | None = None) -> Answer:
-    """What `step` returned; `player` moves next.
+    """Reads what `step` returned; `player` moves next.
 
     Raises:
         TypeError: it is not observation, reward, terminated, truncated and info, or one of them has another type.

@@ -1,4 +1,4 @@
-"""`grid_maze`: a walk to a goal between walls. Needs no package, and draws nothing after it is made."""
+"""`grid_maze`: a walk to a goal between walls. Needs no package, and draws nothing random after it is made."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GridMaze:
         return self._seen()
 
     def step(self, text: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """One move."""
+        """Makes one move."""
         move = MOVES.get(text.strip().upper())
         if move is None:
             return self._seen(), 0.0, False, False, {"invalid": f"{text!r:.20} is none of the moves L, R, U and D"}
@@ -39,7 +39,7 @@ class GridMaze:
         return self._seen(), float(won), won, False, {"success": won}
 
     def expert(self) -> str:
-        """The first move of a shortest way."""
+        """Returns the first move of a shortest way."""
         return shortest_way(self._rows, self._player, self._goal)[0]
 
     def _seen(self) -> str:
@@ -50,7 +50,7 @@ class GridMaze:
 
     @staticmethod
     def task(seed: int, level: int) -> dict[str, Any]:
-        """A maze whose shortest way has `level` moves, drawn as a map; only `Random.random` is used."""
+        """Makes a maze whose shortest way has `level` moves, drawn as a map; only `Random.random` is used."""
         draw, side = random.Random(seed), max(SIDE, level // 2)  # noqa: S311 - reproducible on purpose
         goals: list[Cell] = []
         while not goals:
@@ -62,12 +62,12 @@ class GridMaze:
 
 
 def shortest_way(rows: Sequence[str], start: Cell, goal: Cell) -> str:
-    """The moves of a shortest way; empty where there is none."""
+    """Returns the moves of a shortest way; empty where there is none."""
     return ways_from(rows, start).get(goal, "")
 
 
 def ways_from(rows: Sequence[str], start: Cell) -> dict[Cell, str]:
-    """By cell, the moves of a shortest way there, the first of equal ones in the order L, R, U, D."""
+    """Returns the moves of a shortest way to each cell, the first of equal ones in the order L, R, U, D."""
     ways = {start: ""}
     for cell in (waiting := [start]):
         for letter, (down, right) in MOVES.items():

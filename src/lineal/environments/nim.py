@@ -33,11 +33,11 @@ class Nim:
 
     @property
     def player(self) -> str | None:
-        """Who moves next; None where the other side is the game's own."""
+        """The player who moves next; None where the other side is the game's own."""
         return self._mover if self._opponent is None else None
 
     def step(self, text: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """One move, and the opponent's where there is one."""
+        """Makes one move, and the opponent's where there is one."""
         move = self._read(text)
         if move is None:
             why = f"{text!r:.20} is no move: take 1 to {self._most} stones of a heap that has them"
@@ -54,7 +54,7 @@ class Nim:
         return self._seen(), reward, True, False, info
 
     def expert(self) -> str:
-        """A move that wins where one does, else the first that is allowed."""
+        """Returns a winning move, else the first that is allowed."""
         return self._written(best_move(self._heaps, self._most))
 
     def _answer(self) -> Move:
@@ -79,7 +79,7 @@ class Nim:
 
     @staticmethod
     def task(seed: int, level: int) -> dict[str, Any]:
-        """`level` stones in two heaps; a single one is one heap."""
+        """Makes a task of `level` stones in two heaps; a single one is one heap."""
         small = 1 + seed % (level // 2) if level > 1 else 0
         heaps = [stones for stones in (level - small, small) if stones]
         how = "Take 1 to 3 stones of a heap; who takes the last one wins. A move is a letter and a number: a2."
@@ -87,12 +87,12 @@ class Nim:
 
 
 def allowed(heaps: Sequence[int], most: int) -> list[Move]:
-    """All moves."""
+    """Returns all moves."""
     return [(heap, count) for heap, stones in enumerate(heaps) for count in range(1, min(stones, most) + 1)]
 
 
 def best_move(heaps: Sequence[int], most: int) -> Move:
-    """The first move after which the one who is to move loses, else the first of all."""
+    """Returns the first move after which the next player loses, else the first of all."""
     moves = allowed(heaps, most)
     return next((move for move in moves if _is_lost(_after(heaps, move), most)), moves[0])
 
@@ -102,5 +102,5 @@ def _after(heaps: Sequence[int], move: Move) -> list[int]:
 
 
 def _is_lost(heaps: Sequence[int], most: int) -> bool:
-    """Bouton's theorem, for heaps of which at most so many stones are taken."""
+    """Tells whether the player to move loses, by Bouton's theorem for heaps with at most so many stones per move."""
     return reduce(xor, (stones % (most + 1) for stones in heaps), 0) == 0

@@ -1,4 +1,4 @@
-"""Environment names and where they live. A literal table; outsiders add theirs by the entry point `lineal.environments`."""
+"""Environment names and their classes. A literal table; packages add theirs by the entry point `lineal.environments`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GYMNASIUM = frozenset({"frozen_lake", "taxi", "cliff_walking"})
 
 
 def locations() -> dict[str, str]:
-    """By name, where each environment's class is.
+    """Returns the place of each environment's class by name.
 
     Raises:
         DeclarationError: two packages, or a package and lineal, use one name.
@@ -30,13 +30,13 @@ def locations() -> dict[str, str]:
 
 
 def package_of(name: str) -> str:
-    """The package that an environment is of, and its version; empty for lineal's own."""
+    """Returns the package of an environment, and its version; empty for lineal's own."""
     point = named_once(ENTRY_POINTS, "environment", BUILT_IN).get(name)
     return "" if point is None or point.dist is None else f"{point.dist.name} {point.dist.version}"
 
 
 def location_of(name: str) -> str:
-    """Where an environment's class is, as `module:class`.
+    """Returns the place of an environment's class, as `module:class`.
 
     Raises:
         KeyError: with a sentence that helps, when no environment has this name.

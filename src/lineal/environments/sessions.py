@@ -1,4 +1,4 @@
-"""The games of one worker process: what `isolated.worker` calls, a request and an answer at a time.
+"""The games of one worker process: `isolated.worker` calls it with one request at a time.
 
 A request names a session. Python's and numpy's global generators have a state for each session, so that games that draw from them
 don't feel which other games are in the same process.
@@ -22,7 +22,7 @@ _sessions: dict[str, _Session] = {}
 
 
 def answer(request: Mapping[str, Any]) -> Any:
-    """What a request asks for.
+    """Answers a request.
 
     `reset` (session, environment, seed, row), `step` (session, text), `expert` (session), `end` (session), and `task`
     (environment, seed, level), which needs no session.
@@ -63,7 +63,7 @@ class _Session:
             return None
 
     def _named(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """What of a row `reset` takes."""
+        """Returns the columns of a row that `reset` takes."""
         parameters = signature(self._environment.reset).parameters
         if any(one.kind is Parameter.VAR_KEYWORD for one in parameters.values()):
             return dict(row)
@@ -106,11 +106,11 @@ def _seed_generators(seed: int) -> None:
 
 
 def _nothing() -> None:
-    """What an environment without `close` does."""
+    """Does nothing, for an environment without `close`."""
 
 
 def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A task of an environment: its prompt and its entry.
+    """Makes a task of an environment: its prompt and its entry.
 
     Raises:
         TypeError: the environment makes no tasks.
@@ -124,7 +124,7 @@ def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def class_at(location: str) -> Any:
-    """The class at `module:class`.
+    """Imports the class at `module:class`.
 
     Raises:
         ImportError: it cannot be imported.

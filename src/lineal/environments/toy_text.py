@@ -31,7 +31,7 @@ class ToyText:
         return made(type(self).__name__, self._settings)
 
     def step(self, text: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """One move, by its letter."""
+        """Makes one move, by its letter."""
         move = text.strip().upper()
         if len(move) != 1 or move not in self.moves:
             why = f"{text!r:.20} is none of the moves {', '.join(self.moves)}"
@@ -42,15 +42,15 @@ class ToyText:
         return self.seen(self._state), float(reward), bool(over), bool(cut), {"success": over and self.won(float(reward))}
 
     def expert(self) -> str:
-        """The best move."""
+        """Returns the best move."""
         return self.moves[best_moves(type(self).__name__, self._settings)[self._state]]
 
     def seen(self, state: int) -> str:
-        """A state as text."""
+        """Shows a state as text."""
         raise NotImplementedError
 
     def won(self, reward: float) -> bool:
-        """Whether the last reward of a game is that of the goal."""
+        """Tells whether the last reward of a game is that of the goal."""
         return True
 
 
@@ -79,7 +79,7 @@ class FrozenLake(ToyText):
 
     @staticmethod
     def task(seed: int, level: int) -> dict[str, Any]:
-        """A lake with a way over it."""
+        """Makes a lake with a way over it."""
         lake = "/".join(_module("frozen_lake").generate_random_map(size=level, seed=seed % 2**32))
         prompt = f"Walk from S to G over the ice F, into no hole H; A is you. Moves: L, D, R, U.\n{lake}"
         return {"prompt": prompt, "entry": {"lake": lake}}
@@ -94,7 +94,7 @@ class _Numbered(ToyText):
 
     @classmethod
     def task(cls, seed: int, level: int) -> dict[str, Any]:
-        """A state from which the shortest way has `level` moves.
+        """Makes a state from which the shortest way has `level` moves.
 
         Raises:
             ValueError: there is none.
@@ -140,7 +140,7 @@ _CLASSES = {
 
 @lru_cache(maxsize=256)
 def made(name: str, settings: tuple[tuple[str, Any], ...]) -> Any:
-    """The package's environment."""
+    """Makes the package's environment."""
     module, attribute = _CLASSES[name]
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in settings}
     return getattr(_module(module), attribute)(**given)
@@ -150,7 +150,7 @@ def prepare() -> None:
     """Imports the package.
 
     Raises:
-        ModuleNotFoundError: it is not installed; says how to.
+        ModuleNotFoundError: it is not installed; says how to install it.
     """
     for module, _ in _CLASSES.values():
         _module(module)
@@ -165,7 +165,7 @@ def _module(name: str) -> Any:
 
 @lru_cache(maxsize=256)
 def best_moves(name: str, settings: tuple[tuple[str, Any], ...]) -> dict[int, int]:
-    """By state, the move of the best policy (the first of equal ones), by value iteration."""
+    """Returns for each state the move of the best policy (the first of equal ones), by value iteration."""
     transitions: Transitions = made(name, settings).P
     values = dict.fromkeys(transitions, 0.0)
     change = 1.0
@@ -183,7 +183,7 @@ def _worth(values: dict[int, float], outcomes: list[tuple[float, int, float, boo
 
 @lru_cache(maxsize=8)
 def by_distance(name: str) -> dict[int, list[int]]:
-    """By the number of moves that the best policy needs, the states in which a game may begin."""
+    """Groups the states in which a game may begin by the number of moves that the best policy needs."""
     game = made(name, ())
     policy = best_moves(name, ())
     found: dict[int, list[int]] = {}
@@ -197,5 +197,5 @@ def by_distance(name: str) -> dict[int, list[int]]:
 
 
 def _may_begin(name: str, game: Any, state: int) -> bool:
-    """Taxi: the passenger waits, and not at the goal. CliffWalking: neither on the cliff nor at the goal."""
+    """Tells whether a game may begin there. Taxi: the passenger waits, not at the goal. CliffWalking: not on cliff or goal."""
     return game.initial_state_distrib[state] > 0 if name == "Taxi" else state <= 36

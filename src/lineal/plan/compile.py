@@ -1,4 +1,4 @@
-"""Declared nodes into components: every `use:` found, every setting typed, every reference told from a setting."""
+"""Compiles declared nodes into components: finds every `use:`, types every setting, tells references from settings."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Compiler:
         problems.raise_all()
 
     def compile_all(self) -> dict[Part, dict[str, list[list[CompiledNode]]]]:
-        """Every node's forms.
+        """Returns every node's forms.
 
         Raises:
             DeclarationError: as `check_settings` does, also where a file is missing.
@@ -110,12 +110,12 @@ class Compiler:
         return compiled
 
     def forms(self, node: Node) -> list[list[CompiledNode]]:
-        """The node as it is in the first round and turn, and in those after them that values are listed for."""
+        """Returns the node as it is in the first round and turn, and in those after them that values are listed for."""
         rounds, turns = (range(1, values_listed(moves) + 1) for moves in (node.per_round, node.per_turn))
         return [self.compile(node, round_number, turn) for round_number in rounds for turn in turns]
 
     def compile(self, node: Node, round_number: int = 1, turn: int = 1) -> list[CompiledNode]:
-        """The node in a round and turn, once for each value of its `each` variable."""
+        """Compiles the node for a round and turn, once for each value of its `each` variable."""
         settings = settings_at(self.pipeline.document, node, round_number, turn)
         if node.each is None:
             return [self._compile_instance(node, settings, None)]
@@ -156,7 +156,7 @@ class Compiler:
             raise document.error(self.pipeline.path_of(node, "use")[:-1], str(error)) from error
 
     def _setting_reference(self, node: Node, key: str, value: Any) -> Reference | None:
-        """The reference, when `value` names a controller's or an evaluator's value."""
+        """Parses the reference when `value` names a controller's or an evaluator's value."""
         reference = parse_reference(value) if isinstance(value, str) else None
         if reference is None or reference.part is None:
             return None
@@ -208,7 +208,7 @@ def _substituted(value: Any, variable: str, instance: str) -> Any:
 def unknown_node(
     pipeline: Pipeline, node: Node, field: str, reference: Reference, known: Mapping[str, Any], why: str
 ) -> Exception:
-    """The error of a reference to a node that is not there."""
+    """Makes the error for a reference to a node that does not exist."""
     scope = next(iter(get_close_matches(reference.node, list(Scope), n=1)), None) if reference.scope is Scope.HERE else None
     meant = f"Did you mean '{scope}.{reference.part}'?" if scope and reference.part else ""
     hint = meant or did_you_mean(reference.node, known)

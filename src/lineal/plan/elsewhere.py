@@ -1,4 +1,4 @@
-"""References to other pipelines: `pipelines.NAME.finish.checkpoint`. Which of its seeds is meant, and which steps."""
+"""References to other pipelines, `pipelines.NAME.finish.checkpoint`: which seed is meant, and which steps."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Unrolled(Protocol):
         ...
 
     def steps_of(self, name: str) -> Mapping[str, Step]:
-        """The steps of one, which is unrolled now if it was not before.
+        """Returns the steps of one pipeline, which is unrolled now if it was not before.
 
         Raises:
-            ValueError: it stands on the pipeline that asks.
+            ValueError: it depends on the pipeline that asks.
         """
         ...
 
 
 def steps_elsewhere(project: Project, own: str, reference: Reference, others: Unrolled) -> list[Step]:
-    """The steps of another pipeline that a reference of the pipeline `own` names.
+    """Returns the steps of another pipeline that a reference of the pipeline `own` names.
 
     Raises:
         ValueError: there is no such pipeline, group or node, or none of this seed; says what there is.
@@ -52,7 +52,7 @@ def steps_elsewhere(project: Project, own: str, reference: Reference, others: Un
 
 
 def _instances(reference: Reference, labels: list[str]) -> list[str]:
-    """The labels that a reference means: of one node, or of one or all instances."""
+    """Returns the labels that a reference means: of one node, or of one or all instances."""
     single, wanted = labels == [reference.node], f"{reference.node}/{reference.instance}"
     if single != (reference.instance is None):
         values = [label.partition("/")[2] for label in labels]
@@ -66,7 +66,7 @@ def _instances(reference: Reference, labels: list[str]) -> list[str]:
 
 
 def _meant(project: Project, own: str, declared: str) -> str:
-    """The pipeline under the seed of the one that asks; under its only seed where it has one."""
+    """Returns the pipeline under the seed of the one that asks; under its only seed where it has one."""
     known = [name for name in project.pipeline_names() if name == declared_name(name)]
     if declared not in known:
         raise ValueError(f"there is no pipeline {declared!r}. {did_you_mean(declared, known)}")
@@ -82,7 +82,7 @@ def _meant(project: Project, own: str, declared: str) -> str:
 
 
 def role_elsewhere(project: Project, own: str, reference: Reference, registry: Registry) -> Role | None:
-    """The role of another pipeline's node; None where there is no such node.
+    """Returns the role of another pipeline's node; None where there is no such node.
 
     Raises:
         ValueError: there is no such pipeline.

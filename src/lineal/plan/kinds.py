@@ -1,4 +1,4 @@
-"""Which round is of which kind, and which nodes it has: all alike, or the stages one after another."""
+"""Kinds of rounds and the nodes of each: all alike, or the stages one after another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TASKS, START, FINISH = Part(Section.TASKS), Part(Section.START), Part(Section.FI
 
 
 def turn_label(turn: int) -> str:
-    """A turn in the keys of its steps: `turn_2`; nothing for what is not repeated."""
+    """Returns a turn's name in the keys of its steps: `turn_2`; nothing where nothing is repeated."""
     return f"turn_{turn}" if turn else ""
 
 
@@ -38,23 +38,23 @@ class Kinds:
         self._first = {part: self._of.index(part) + 1 for part in dict.fromkeys(self._of)}
 
     def rounds(self) -> Iterator[tuple[int, Part]]:
-        """Every round's number, from 1 on, and the part that declares its nodes."""
+        """Yields every round's number, from 1 on, and the part that declares its nodes."""
         return enumerate(self._of, 1)
 
     def first_round(self, part: Part) -> int:
-        """The number of the first round of a kind."""
+        """Returns the number of the first round of a kind."""
         return self._first[part]
 
     def names(self) -> dict[str, None]:
-        """The nodes that some round has."""
+        """Returns the names of nodes that are in some round."""
         return {name: None for part in dict.fromkeys(self._of) for name in self._parts[part]}
 
     def rounds_with(self, name: str, last: int) -> Iterator[tuple[int, Part]]:
-        """The rounds up to `last` that have a node."""
+        """Returns the rounds up to `last` that have a node."""
         return ((number, part) for number, part in enumerate(self._of[:last], 1) if name in self._parts[part])
 
     def last_with(self, name: str, last: int) -> tuple[int, Part] | None:
-        """The last of them; None where there is none."""
+        """Returns the last of them; None where there is none."""
         for number in range(last, 0, -1):
             if name in self._parts[self._of[number - 1]]:
                 return number, self._of[number - 1]
@@ -63,14 +63,14 @@ class Kinds:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the unrolling stands: a part of the pipeline, the round when that is a round's, and the turn of what is repeated."""
+    """The position of the unrolling: a part of the pipeline, the round in a round's part, and the turn of a repeated node."""
 
     part: Part
     round: int = 0
     turn: int = 0
 
     def label(self, item: CompiledNode) -> str:
-        """A step's key without pipeline and group: `checkpoint`, `revised/turn_2`, `revised/turn_2/a`."""
+        """Returns a step's key without pipeline and group: `checkpoint`, `revised/turn_2`, `revised/turn_2/a`."""
         return "/".join(word for word in (item.node.name, turn_label(self.turn), item.instance) if word)
 
     @property

@@ -1,4 +1,4 @@
-"""What to say of references that cannot be, where that takes more than a line."""
+"""Messages about impossible references, where they take more than a line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SHOWN = 5
 
 
 def wrong_head(field: str, reference: Reference, head: Head, accepts: Accepts, made: Mapping[str, Step]) -> str:
-    """A model of one kind where the other is wanted."""
+    """Says that a model is of one kind where the other is needed."""
     wanted = " or ".join(f"a {one}, which {one.gives}" for one in sorted(accepts.heads))
     fits = [
         key
@@ -26,20 +26,20 @@ def wrong_head(field: str, reference: Reference, head: Head, accepts: Accepts, m
 
 
 def unlike_models(bases: Mapping[str, tuple[str, ...]]) -> str:
-    """Models that a choice is made among, of which some are adapters, or not on one base."""
+    """Says that of models to choose from some are adapters, or not on one base."""
     stand = ", ".join(f"{key} ({', '.join(own) or 'a full model'})" for key, own in bases.items())
     return f"expected adapters on one base, or full models, got {stand}. Name models of one kind"
 
 
 def other_lora(key: str, made: object, own: object) -> str:
-    """A trainer's `lora:` that is not that of the adapter which it starts from."""
+    """Says that a trainer's `lora:` is not that of the adapter which it starts from."""
     expected = "an adapter's own lora: values" if made is None else f"lora: {made}, the adapter's own values"
     got = "none" if own is None else str(own)
     return f"got {got}, but init {key} is an adapter; expected {expected}. Write them, or start from a full model"
 
 
 def start_without(reference: Reference, known: list[str]) -> str:
-    """`previous.X.output` in round 1, where start's X has fewer outputs than the rounds'."""
+    """Says that `previous.X.output` fails in round 1, where start's X has fewer outputs than the rounds'."""
     start = f"start.{reference.node}"
     outputs = f"has no output {reference.part!r} ({', '.join(known) if known else 'none but itself'})"
     history = replace(reference, scope=Scope.HISTORY)

@@ -1,4 +1,4 @@
-"""What the unrolling knows of nodes and steps that need each other."""
+"""Dependencies between nodes and between steps, and the order that follows from them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Made(dict[str, Step]):
 
 @dataclass(frozen=True)
 class Order:
-    """In which order a part's nodes run.
+    """The order in which a part's nodes run.
 
     Attributes:
         units: what runs together turn by turn, mostly single nodes; in declared order, but each after what it needs.
@@ -88,7 +88,7 @@ def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[
 
 
 def _require_known_turns(pipeline: Pipeline, part: Part, item: CompiledNode, unit: Mapping[str, None]) -> None:
-    """Refuses a turn of a node that is not declared; before it is missed that no turn reads the one before."""
+    """Refuses a turn of an undeclared node before the check that some turn reads the one before."""
     for field, (references, _) in item.inputs.items():
         for reference in references:
             if reference.scope in (Scope.BEFORE, Scope.TURNS) and reference.node not in pipeline.parts[part]:
@@ -96,7 +96,7 @@ def _require_known_turns(pipeline: Pipeline, part: Part, item: CompiledNode, uni
 
 
 def _sorted(pipeline: Pipeline, part: Part, names: list[str], needs: Mapping[str, list[str]]) -> list[str]:
-    """Names in the order given, but each after what it needs."""
+    """Sorts names topologically, keeping the given order where possible."""
     order: dict[str, None] = {}
     visiting: list[str] = []
 
@@ -127,7 +127,7 @@ def _cycle(pipeline: Pipeline, part: Part, names: list[str]) -> Exception:
 def _dependencies(
     part: Part, nodes: Mapping[str, Forms], units: Mapping[str, list[str]]
 ) -> tuple[dict[str, list[str]], set[tuple[str, str]]]:
-    """By node, the nodes of its own part that it needs, and the pools that include this round's.
+    """Returns the nodes of its own part that each node needs, and the pools that include this round's.
 
     `history.X` includes this round's X unless X needs the node that asks. Where two such questions hang on each other, the
     one whose X is declared above the node that asks is answered first.
@@ -151,7 +151,7 @@ def _dependencies(
 
 
 def _is_needed(reference: Reference, units: Mapping[str, list[str]], name: str) -> bool:
-    """Whether a reference names a node of the same part that must have run: of another turn only where it is repeated apart."""
+    """Tells whether a reference names a node of the same part that must run before: of another turn only where repeated apart."""
     if reference.node not in units or reference.scope not in (Scope.HERE, Scope.BEFORE, Scope.TURNS):
         return False
     return reference.scope is Scope.HERE or reference.node not in units[name]
@@ -164,7 +164,7 @@ def _references(forms: Forms) -> Iterator[Reference]:
 
 
 def way(after: Mapping[str, list[str]], start: str, goal: str) -> list[str] | None:
-    """The nodes from `start` to `goal`, each needing the next; None where `start` does not need `goal`."""
+    """Finds the nodes from `start` to `goal`, each needing the next; None where `start` does not need `goal`."""
     came_from: dict[str, str] = {}
     seen, todo = {start}, [start]
     while todo:

@@ -1,4 +1,4 @@
-"""The plan: every step of some pipelines, and what makes and consumes what."""
+"""The plan: every step of some pipelines, and which step makes and reads which artifact."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Plan:
         return {key: step for step in self.steps.values() for key in step.artifact_keys().values()}
 
     def step(self, key: str) -> Step:
-        """The step with this key, or that makes the artifact with this key.
+        """Returns the step with this key, or that makes the artifact with this key.
 
         Raises:
             UsageError: there is none.
@@ -52,7 +52,7 @@ class Plan:
         return UsageError(f"no step {word!r} in the plan of {', '.join(self.pipelines)}. {did_you_mean(word, known)}")
 
     def seed_of(self, step: Step) -> int:
-        """The seed that decides a step's bytes: its pipeline's, or for what no seed decides the first one, so it is made once."""
+        """Returns the seed that decides a step's bytes: its pipeline's, or the first seed for steps that no seed affects."""
         return self.project.seed_of(declared_name(step.pipeline) if step.key in self._common else step.pipeline)
 
     @cached_property
@@ -65,15 +65,15 @@ class Plan:
         return frozenset(found)
 
     def output(self, key: str) -> Output:
-        """What the artifact with this key holds."""
+        """Returns the declaration of the artifact with this key."""
         return self.makers[key].outputs[key.partition(self.makers[key].key)[2].removeprefix(".")]
 
     def upstream(self, step: Step) -> list[Step]:
-        """The steps whose artifacts go into a step, each once."""
+        """Returns the steps whose artifacts go into a step, each once."""
         return list({self.makers[key].key: self.makers[key] for key in step.all_inputs()}.values())
 
     def with_upstream(self, steps: Iterable[Step]) -> list[Step]:
-        """Some steps and all that they are made from, in the plan's order."""
+        """Returns some steps and all that they depend on, in the plan's order."""
         keys, waiting = set(), list(steps)
         while waiting:
             step = waiting.pop()
@@ -83,7 +83,7 @@ class Plan:
         return [step for step in self.steps.values() if step.key in keys]
 
     def consumers(self, step: Step) -> list[Step]:
-        """The steps that an artifact of this step goes into."""
+        """Returns the steps that read one of this step's artifacts."""
         return self._consumers.get(step.key, [])
 
     @cached_property
@@ -95,7 +95,7 @@ class Plan:
         return found
 
     def select(self, selection: Iterable[str]) -> list[Step]:
-        """The steps that some words name: a key, a prefix of keys (`rest_em/round_01`), or a glob.
+        """Returns the steps that some words name: a key, a prefix of keys (`rest_em/round_01`), or a glob.
 
         Raises:
             UsageError: a word names nothing.
@@ -116,7 +116,7 @@ class Plan:
 def make_plan(project: Project, names: Iterable[str] | None = None, registry: Registry | None = None) -> Plan:
     """Unrolls the named pipelines (default: the active ones). Their other profiles' names and settings are checked too.
 
-    Of a pipeline that they stand on and that is not named, the plan has the steps that they need.
+    Of an unnamed pipeline that they depend on, the plan has the steps that they need.
 
     Raises:
         DeclarationError: a pipeline cannot be planned; names file, line and key.
@@ -135,7 +135,7 @@ def make_plan(project: Project, names: Iterable[str] | None = None, registry: Re
 
 
 class Pipelines:
-    """Unrolls pipelines, each after those that it stands on.
+    """Unrolls pipelines, each after those that it depends on.
 
     Attributes:
         pipelines: those that are unrolled, by name.
@@ -149,11 +149,11 @@ class Pipelines:
         self.steps: dict[str, Step] = {}
 
     def steps_of(self, name: str) -> Mapping[str, Step]:
-        """The steps of one pipeline.
+        """Returns the steps of one pipeline.
 
         Raises:
             DeclarationError: it cannot be planned.
-            ValueError: it stands on a pipeline that is being unrolled.
+            ValueError: it depends on a pipeline that is being unrolled.
         """
         if name in self._open:
             cycle = " -> ".join([*self._open[self._open.index(name) :], name])
@@ -174,7 +174,7 @@ class Pipelines:
 
 
 def plan_what_can_be(project: Project) -> tuple[Plan, dict[str, DeclarationError]]:
-    """The plan of those active pipelines that can be planned, for commands that only look.
+    """Plans those active pipelines that can be planned, for commands that only read.
 
     Returns:
         the plan, and by pipeline why it is not in it; of several seeds the first stands for all.

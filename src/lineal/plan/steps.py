@@ -51,16 +51,16 @@ class Step:
         return f"{self.group}/{self.label}"
 
     def artifact_keys(self) -> dict[str, str]:
-        """By output name, the artifact's key: `rest_em/round_02/filtered.dropped`."""
+        """Returns by output name the artifact's key: `rest_em/round_02/filtered.dropped`."""
         return {output: artifact_key(self.key, output) for output in self.outputs}
 
     def all_inputs(self) -> tuple[str, ...]:
-        """Every artifact that it waits for, each once, in order."""
+        """Returns every artifact that it waits for, each once, in order."""
         from_fields = [key for keys in self.inputs.values() for key in keys]
         stop = [] if self.stopped_by is None else [self.stopped_by]
         return tuple(dict.fromkeys([*from_fields, *(key for key, _ in self.settings_from.values()), *stop]))
 
 
 def artifact_key(step_key: str, output: str) -> str:
-    """The key of one of a step's artifacts."""
+    """Returns the key of one of a step's artifacts."""
     return f"{step_key}.{output}" if output else step_key

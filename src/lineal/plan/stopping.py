@@ -1,6 +1,6 @@
-"""Runs that may end early: who decides after each round, and where the best round is found.
+"""Runs that may end early: the deciding step of each round, and the group of the best round.
 
-A plan is static, so a stopped run has all its rounds. From round 2 on every step waits for what the round before decided;
+A plan is static, so a stopped run has all its rounds. From round 2 on every step waits for the decision of the round before;
 once that says stop, a step's artifact is the best round's (`step/stand_in.py`). After the last round the group `best`
 holds the best round's nodes, whether or not the run stopped.
 """
@@ -16,16 +16,16 @@ from lineal.recipe.groups import group_after, round_group
 from lineal.recipe.pipeline import BEST, STOP
 
 BEFORE, NODES, MARK = "before", "nodes", "mark"
-"""What the deciding step gets beside its settings: the decision before, all nodes of its round, and round 0's metric."""
+"""Further inputs of the deciding step: the decision before, all nodes of its round, and round 0's metric."""
 
 
 def stop_step(step: Step, made: Mapping[str, Step], first: int) -> Step:
-    """The deciding step of a round.
+    """Makes the deciding step of a round.
 
     Args:
         step: the step as declared.
         made: all steps before it.
-        first: the first round of those that may stop; what it must beat is what stands before it.
+        first: the first round of those that may stop; it must beat the round before it.
     """
     inputs = dict(step.inputs)
     before = group_after(first - 1)
@@ -43,7 +43,7 @@ def stop_step(step: Step, made: Mapping[str, Step], first: int) -> Step:
 
 
 def best_steps(stop: CompiledNode, rounds: int, made: Mapping[str, Step]) -> Iterator[Step]:
-    """A step for every node of a round that stands for the best round's.
+    """Makes a step for every node of a round that stands in for the best round's.
 
     Args:
         stop: the node that decides.
@@ -57,6 +57,6 @@ def best_steps(stop: CompiledNode, rounds: int, made: Mapping[str, Step]) -> Ite
 
 
 def _adapter_bases(step: Step) -> dict[str, tuple[str, ...]]:
-    """The full models under a step's adapters, which every round has in common."""
+    """Returns the full models under a step's adapters, which every round has in common."""
     fields = {output.adapter_of for output in step.outputs.values() if output.adapter_of is not None}
     return {f"{field}_base": step.inputs.get(f"{field}_base", step.inputs[field]) for field in fields}

@@ -1,4 +1,4 @@
-"""A pipeline's sections into steps: tasks, start, the rounds one after another, finish."""
+"""Unrolls a pipeline's sections into steps: tasks, start, the rounds one after another, finish."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Nodes = Mapping[str, list[CompiledNode]]
 
 
 def unroll(project: Project, pipeline: Pipeline, registry: Registry, rounds: int, others: Unrolled) -> Iterator[Step]:
-    """All steps of a pipeline, each after the steps it needs; those of other pipelines are not among them.
+    """Yields all steps of a pipeline, each after the steps it needs; those of other pipelines are not among them.
 
     Raises:
         DeclarationError: a reference, a kind, a column or a cycle; names file, line and key.
@@ -54,7 +54,7 @@ class Unroller:
         self._problems.raise_all()
 
     def steps(self) -> Iterator[Step]:
-        """The steps, in an order in which they can run."""
+        """Yields the steps, in an order in which they can run."""
         yield from self._part(Place(TASKS))
         yield from self._part(Place(START))
         for round_number, part in self._kinds.rounds():
@@ -99,7 +99,7 @@ class Unroller:
 
     @contextmanager
     def _after_a_problem(self) -> Iterator[None]:
-        """Leaves out what needs a step that could not be planned; the reason for that is noted already."""
+        """Leaves out a step whose input could not be planned; the reason is already noted."""
         try:
             yield
         except NotPlanned:
@@ -142,7 +142,7 @@ class Unroller:
         )  # fmt: skip
 
     def _inputs(self, item: CompiledNode, place: Place) -> dict[str, tuple[str, ...]]:
-        """By field, the artifacts that go in; every reference is looked at before the first wrong one ends the step."""
+        """Resolves a step's inputs by field; every reference is checked before the first wrong one ends the step."""
         inputs: dict[str, tuple[str, ...]] = {}
         for field, (references, accepts) in item.inputs.items():
             with self._problems.noted(), self._after_a_problem():
@@ -152,7 +152,7 @@ class Unroller:
         return inputs
 
     def _stopped_by(self, place: Place) -> str | None:
-        """From the second round of the last kind on: what the round before decided."""
+        """Returns the decision of the round before, from the second round of the last kind on."""
         may_stop = bool(self._stops) and place.part == self._kinds.last and place.round > self._kinds.first_round(place.part)
         return f"{self._pipeline.name}/{round_group(place.round - 1)}/{STOP}" if may_stop else None
 
@@ -194,7 +194,7 @@ class Unroller:
         return steps[0].key
 
     def _targets(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """The steps that a reference names, seen from a place."""
+        """Returns the steps that a reference names, seen from a place."""
         if reference.scope is Scope.TASKS:
             return self._tasks(item, field, reference, place)
         if reference.scope is Scope.START:
@@ -226,12 +226,12 @@ class Unroller:
         return [self._made[f"{self._pipeline.name}/{round_group(place.round)}/tasks/{reference.node}"]]
 
     def _own_turn(self, item: CompiledNode, reference: Reference, place: Place) -> int | None:
-        """The turn in which a node stands, for what is repeated together with it; None for all else."""
+        """Returns the turn of a node that is repeated together with this one; None for others."""
         target = self._pipeline.parts[place.part].get(reference.node)
         return place.turn if target is not None and target.group is not None and target.group == item.node.group else None
 
     def _in_turns(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """The turn before, or all of them: of what is repeated together with the node, those before its own."""
+        """Returns the turn before, or all of them; of nodes repeated together with this one, those before its own."""
         self._require(item, field, reference, place.part)
         own, target = self._own_turn(item, reference, place), self._pipeline.parts[place.part][reference.node]
         if target.group is None or (own is None and reference.scope is Scope.BEFORE):
@@ -246,7 +246,7 @@ class Unroller:
         return [step for turn in turns for step in self._in_group(item, field, reference, place.part, place.group, turn=turn)]
 
     def _previous(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """The node of the last round that has it, seen from a place; start's where no round before has it."""
+        """Returns the node of the last round that has it, seen from a place; start's where no round before has it."""
         finish = place.section is Section.FINISH
         last, here = (place.round, self._kinds.last) if finish else (place.round - 1, place.part)
         found = self._kinds.last_with(reference.node, last)
@@ -263,12 +263,12 @@ class Unroller:
         return steps * self._population(reference, here) if len(steps) == 1 and part != here else steps
 
     def _population(self, reference: Reference, part: Part) -> int:
-        """How often `previous.X[*]` repeats a single X from before the part's rounds: once for each agent that X has there."""
+        """Returns how often `previous.X[*]` repeats a single X from before the part's rounds: once for each agent of X there."""
         node = self._pipeline.parts[part].get(reference.node)
         return len(self._pipeline.each[node.each]) if reference.instance == "*" and node is not None and node.each else 1
 
     def _history(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """Start's node if it has one, then every round's up to the last that exists when this node runs."""
+        """Returns start's node if it has one, then every round's up to the last that exists when this node runs."""
         self._require_in_rounds(item, field, reference)
         inclusive = place.section is Section.FINISH or (item.node.name, reference.node) in self._orders[place.part].this_round
         last = place.round if inclusive else place.round - 1
@@ -306,9 +306,9 @@ class Unroller:
         before: bool = False,
         turn: int | None = None,
     ) -> list[Step]:
-        """The step (or the instances) of a node in one group; `before` the rounds of its kind one may stand for several.
+        """Returns a node's step (or instances) in one group; `before` the rounds of its kind one may stand for several.
 
-        Of what is repeated the last turn's, where none is asked for.
+        Of a repeated node the last turn's, where no turn is named.
         """
         self._require(item, field, reference, part)
         target = self._pipeline.parts[part][reference.node]
@@ -338,7 +338,7 @@ class Unroller:
         return self._output(key).kind
 
     def _with_head(self, output: Output, inputs: Mapping[str, tuple[str, ...]]) -> Output:
-        """An output that says itself what its model gives, and whether it is an adapter."""
+        """Completes an output that names itself its model's head, and whether it is an adapter."""
         field = output.head_of
         if field is None:
             return output
@@ -356,13 +356,13 @@ class Unroller:
         return self._made[step_key], step_key, output
 
     def _base_of(self, key: str) -> list[str]:
-        """The full model under an adapter; nothing for anything else."""
+        """Returns the full model under an adapter; nothing for anything else."""
         step, _, output = self._split(key)
         field = step.outputs[output].adapter_of
         return [] if field is None else list(step.inputs.get(f"{field}_base", step.inputs[field]))
 
     def _bases(self, item: CompiledNode, field: str, keys: tuple[str, ...]) -> tuple[str, ...]:
-        """The full model under a field's adapters; of several models it must be one."""
+        """Returns the full model under a field's adapters; of several models it must be one."""
         bases = {key: tuple(self._base_of(key)) for key in keys}
         if len(set(bases.values())) > 1:
             raise self._error(item, field, unlike_models(bases))
@@ -386,7 +386,7 @@ class Unroller:
                     raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
 
     def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:
-        """A trainer that starts from an adapter trains that adapter on: with `lora:`, and with the adapter's own values."""
+        """Checks that a trainer that starts from an adapter continues it: with `lora:`, and with the adapter's own values."""
         fields = type(item.component).model_fields
         if "lora" not in fields or "init" not in fields or not self._base_of(inputs["init"][0]):
             return

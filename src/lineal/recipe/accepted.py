@@ -1,4 +1,4 @@
-"""`accepted.json`: older versions of components whose work stands. Written by `lineal accept`, and committed."""
+"""`accepted.json`: older component versions whose artifacts count as up to date. Written by `lineal accept`, and committed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lineal.recipe.retraction_files import replace_text
 
 ACCEPTED = "accepted.json"
 Accepted = Mapping[str, Mapping[int, str]]
-"""By component, and by an older version of it, why its work stands."""
+"""By component and older version, the reason for accepting it."""
 _READ = TypeAdapter(dict[str, dict[int, str]])
 
 
 def read_accepted(root: Path) -> Accepted:
-    """What a project accepts; nothing where it has no such file.
+    """Reads what a project accepts; nothing where it has no such file.
 
     Raises:
         ProjectError: the file is not as `lineal accept` writes it.
@@ -36,7 +36,7 @@ def read_accepted(root: Path) -> Accepted:
 
 
 def accept(root: Path, component: str, version: int, reason: str) -> None:
-    """Adds a version to what a project accepts."""
+    """Adds a version to those that a project accepts."""
     before = read_accepted(root)
     accepted = {name: dict(versions) for name, versions in before.items()}
     accepted.setdefault(component, {})[version] = reason

@@ -1,4 +1,4 @@
-"""The one table of execution settings: what may differ between two machines that make the same bytes.
+"""The table of execution settings: what may differ between two machines that make the same bytes.
 
 Everything in a pipeline's YAML is identity and enters digests. Everything here is execution: it comes from
 `compute:` in `params.yaml` and never enters a digest, a manifest or a row.
@@ -45,7 +45,7 @@ def _pool(value: Any) -> tuple[str, ...] | None:
 
 
 def _cluster_address(value: str) -> str:
-    """An address of a Ray cluster, if the step's own process can join there.
+    """Checks that an address of a Ray cluster is one that the step's own process can join.
 
     Raises:
         ValueError: it is of another form.
@@ -59,13 +59,13 @@ def _cluster_address(value: str) -> str:
 
 
 class Strict(BaseModel):
-    """Frozen, closed to unknown keys, and to numbers that are none or infinite."""
+    """Frozen; refuses unknown keys, NaN and infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False)
 
 
 class Request(Strict):
-    """What a step asks of the machine that runs it.
+    """A step's request to the machine that runs it.
 
     Attributes:
         gpus: how many GPUs of its own; None leaves it to the step: one if it loads a model.
@@ -77,7 +77,7 @@ class Request(Strict):
 
 
 class Price(Strict):
-    """What a million tokens cost.
+    """The price of a million tokens.
 
     Attributes:
         prompt, completion: for a million tokens given, and drawn.
@@ -90,7 +90,7 @@ class Price(Strict):
 
 
 class Endpoint(Strict):
-    """A server that speaks the OpenAI API (docs/endpoints.md). What is asked of it is identity and stands in pipelines.
+    """A server that speaks the OpenAI API (docs/endpoints.md). The requests to it are identity and are declared in pipelines.
 
     Attributes:
         url: where it is, up to its `/v1`.
@@ -151,7 +151,7 @@ VLLM_OWN = (
 
 
 class VllmCompute(Strict):
-    """How `engine: vllm` runs. vLLM promises equal bytes in its batch-invariant mode only; other manifests say so.
+    """Settings of `engine: vllm`. vLLM promises equal bytes in its batch-invariant mode only; other manifests say so.
 
     Attributes:
         python: the interpreter that has vLLM (a path from the project, or a name); without one, lineal's own.
@@ -187,7 +187,7 @@ class VllmCompute(Strict):
 
 
 class RayCompute(Strict):
-    """Where the replicas of a step run, and what each gets. Rows don't feel which replica made them.
+    """Settings of a step's replicas on Ray. Rows don't depend on which replica made them.
 
     Attributes:
         address: the head of a running cluster as 'HOST:PORT', or 'auto' for the one that this machine belongs to; None
@@ -206,7 +206,7 @@ class RayCompute(Strict):
 
 
 class Compute(Strict):
-    """How steps are executed. Each field says why it cannot change an artifact's bytes.
+    """Execution settings. Each field says why it cannot change an artifact's bytes.
 
     Attributes:
         executor: which Dagster executor schedules steps; order between independent steps carries no state.
@@ -229,7 +229,7 @@ class Compute(Strict):
             model; 0 keeps them in the step's own process. Results are put back in input order.
         ray: where these replicas run.
         memory_limit: what DuckDB may hold before it spills to disk, in its own units ('4GB').
-        query_seconds: how long a selector's query may run before it is ended as one that never comes to an end; no result
+        query_seconds: how long a selector's query may run before it is stopped as endless; no result
             depends on it.
         save_seconds: seconds between two checkpoints inside a training; one that was killed continues from the last and
             ends with the same bytes. Saving takes 5% of the time at most, so a large model's are further apart; 0 saves
@@ -269,7 +269,7 @@ class Compute(Strict):
 
     @property
     def shared(self) -> bool:
-        """Whether trainings are shared by processes that the step starts."""
+        """True if the step starts processes that share its training."""
         return self.accelerate not in (None, 1) and self.engine != "fake"
 
     @property

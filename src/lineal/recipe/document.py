@@ -19,7 +19,7 @@ from lineal.errors import DeclarationError, did_you_mean, joined
 KeyPath = tuple[str | int, ...]
 _SECRET = re.compile(r"(\w*[-_])?(api)?key|((access|api|auth)[-_]?)?token|secret|password|auth(orization)?|headers?", re.I)
 PYDANTIC_TYPES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
-"""Problems that pydantic words itself; ours say already what they got."""
+"""Problems that pydantic words itself; lineal's already say what they got."""
 
 _NUMBERS = frozenset({"int_type", "float_type", "int_parsing", "float_parsing", "greater_than", "bool_type"})
 _VALUE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -69,7 +69,7 @@ class Document:
     lines: Mapping[KeyPath, int]
 
     def error(self, path: KeyPath, message: str) -> DeclarationError:
-        """An error that names file, line and key; the line is that of the nearest key that exists."""
+        """Makes an error that names file, line and key; the line is that of the nearest key that exists."""
         known = path
         while known and known not in self.lines:
             known = known[:-1]
@@ -118,7 +118,7 @@ def parse_document(text: str, name: str, dvc_reads: bool = False) -> Document:
 
 
 def mapping_at(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
-    """A value that must be a mapping; nothing is an empty one.
+    """Returns a value that must be a mapping; nothing is an empty one.
 
     Raises:
         DeclarationError: it is something else.
@@ -131,7 +131,7 @@ def mapping_at(document: Document, path: KeyPath, value: Any) -> Mapping[str, An
 
 
 def count_at(document: Document, path: KeyPath, value: Any, of: str, fix: str = "") -> int:
-    """A value that must be a whole number from 1 on.
+    """Returns a value that must be a positive whole number.
 
     Raises:
         DeclarationError: it is something else; says what there must be a number `of`.
@@ -157,7 +157,7 @@ def _check_depth(text: str, name: str) -> None:
     if sum(map(text.count, "[{-?:")) < _MOST_MARKS:
         return
     depth = 0
-    with suppress(yaml.YAMLError):  # told by the parser itself
+    with suppress(yaml.YAMLError):  # the parser itself reports it
         for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _MOST_DEEP:
@@ -240,7 +240,7 @@ def _is_merge(key: yaml.Node) -> bool:
 
 
 def _merged_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
-    """What a merge key (`<<: *name`, or a list of them) brings; of several the first goes before."""
+    """Returns the values of a merge key (`<<: *name`, or a list of them); of several the first wins."""
     found: dict[str, Any] = {}
     for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
         if not isinstance(one, yaml.MappingNode):
@@ -251,7 +251,7 @@ def _merged_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath,
 
 
 def _keys_of(document: Document, path: KeyPath, location: tuple[str | int, ...]) -> KeyPath:
-    """Where a problem is, without the names that pydantic gives the arms of a union: keys that are there, and the last one."""
+    """Returns the place of a problem without pydantic's names for the arms of a union: existing keys, and the last one."""
     found: KeyPath = ()
     for place, part in enumerate(location):
         if (*path, *found, part) in document.lines or (place == len(location) - 1 and "-" not in str(part)):
@@ -260,7 +260,7 @@ def _keys_of(document: Document, path: KeyPath, location: tuple[str | int, ...])
 
 
 def _fields_at(model: Any, location: tuple[str | int, ...]) -> list[str]:
-    """The fields of the model that a location inside a model's values belongs to."""
+    """Returns the fields of the model that a location inside a model's values belongs to."""
     kind = model
     while True:
         owner = next((arm for arm in _arms(kind) if isinstance(arm, type) and issubclass(arm, BaseModel)), None)
@@ -271,7 +271,7 @@ def _fields_at(model: Any, location: tuple[str | int, ...]) -> list[str]:
 
 
 def _arms(kind: Any) -> Iterator[Any]:
-    """A type, and the types that it is put together from."""
+    """Yields a type, and the types that it is composed of."""
     yield kind
     for part in get_args(kind):
         yield from _arms(part)
@@ -280,7 +280,7 @@ def _arms(kind: Any) -> Iterator[Any]:
 def declaration_error(
     document: Document, path: KeyPath, error: ValidationError, model: type[BaseModel], others: Iterable[str] = ()
 ) -> DeclarationError:
-    """The problems of a validation, one for each key, as an error that names file, line and key of each.
+    """Turns the problems of a validation, one for each key, into an error that names file, line and key of each.
 
     Args:
         document: the file.
@@ -318,7 +318,7 @@ def _problem(document: Document, path: KeyPath, first: Any, model: type[BaseMode
 
 
 def _secret_hint(where: KeyPath) -> str:
-    """What to do instead, where someone wrote a server's key down."""
+    """Returns what to do instead, where someone wrote down a server's key."""
     if "endpoints" not in where or not _SECRET.fullmatch(str(where[-1])):
         return ""
     return "A key does not belong in a file: put it into an environment variable, and its name here: key_variable: NAME"

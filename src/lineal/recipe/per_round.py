@@ -1,4 +1,4 @@
-"""`per_round:` and `per_turn:`: settings that move with the round or the turn, by a list of values or by a step."""
+"""`per_round:` and `per_turn:`: settings that change with the round or the turn, by a list of values or by a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIX = "Give each setting a list with its values in {0}s 1, 2, 3, ..., or its val
 
 
 def check_moves(document: Document, path: KeyPath, value: Mapping[str, Any], fixed: Collection[str]) -> None:
-    """Refuses what cannot move.
+    """Refuses `per_round` and `per_turn` for keys that cannot change.
 
     Args:
         document: the file.
@@ -35,7 +35,7 @@ def check_moves(document: Document, path: KeyPath, value: Mapping[str, Any], fix
 
 
 def moved_settings(document: Document, path: KeyPath, moves: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Moving settings in a round or turn: first value + step * (number - 1), or the list's; after its end the last holds.
+    """Returns the settings of a round or turn: first value + step * (number - 1), or the list's; its last value continues.
 
     Raises:
         DeclarationError: value and step don't fit each other.
@@ -46,7 +46,7 @@ def moved_settings(document: Document, path: KeyPath, moves: Mapping[str, Any], 
 
 
 def values_listed(moves: Mapping[str, Any] | None) -> int:
-    """How many rounds or turns show every listed value; one where nothing is listed."""
+    """Returns how many rounds or turns show every listed value; one where nothing is listed."""
     return 1 if moves is None or STEP in moves else max(len(values) for values in moves.values())
 
 
@@ -62,5 +62,5 @@ def _moved(document: Document, path: KeyPath, first: Any, step: Any, times: int)
 
 
 def _unit(path: KeyPath) -> str:
-    """`round` or `turn`, as the key says."""
+    """Returns `round` or `turn`, as the key says."""
     return str(path[-1]).removeprefix("per_")

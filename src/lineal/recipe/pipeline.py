@@ -18,7 +18,7 @@ from lineal.recipe.repeat import PER_TURN, REPEAT, read_repeats, repeat_of
 from lineal.recipe.stages import ROUNDS, STAGES, Layer, Stage, read_stages, stage_layers
 
 PAPER = "paper"
-"""The profile that is the declaration as it stands."""
+"""The profile that is the declaration as written."""
 
 
 class Section(StrEnum):
@@ -42,9 +42,9 @@ class Part(NamedTuple):
 
 _HEADER = ("method", "paper", "summary")
 STOP = "stop"
-"""The key at the top that ends a run early; its node stands at the end of every round under this name."""
+"""The key at the top that ends a run early; its node is at the end of every round under this name."""
 BEST = "best"
-"""Where the best round's nodes are found after the last round of a pipeline with `stop`."""
+"""The group with the best round's nodes, after the last round of a pipeline with `stop`."""
 PROFILES = "profiles"
 _KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP, PROFILES)
 PER_ROUND = "per_round"
@@ -53,7 +53,7 @@ _RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Secti
 
 
 class Header(Strict):
-    """What a pipeline says about itself.
+    """A pipeline's description of itself.
 
     Attributes:
         method: the method's own name.
@@ -96,12 +96,12 @@ class Node:
 
     @property
     def group(self) -> str | None:
-        """What it is repeated with: a group's name, or one of its own; None where it is not repeated."""
+        """The group that it is repeated with, or one of its own; None where it is not repeated."""
         return f"{REPEAT} {self.name}" if isinstance(self.repeat, int) else self.repeat
 
     @property
     def part(self) -> Part:
-        """Where it is declared."""
+        """The part that declares it."""
         return Part(self.section, self.stage)
 
 
@@ -129,11 +129,11 @@ class Pipeline:
     own_rounds: int | None = None
 
     def rounds(self, rounds: int) -> int:
-        """How many rounds there are in all where the stage that doesn't say how many has `rounds`."""
+        """Returns the total number of rounds when the stage that doesn't say how many has `rounds`."""
         return sum(stage.rounds or rounds for stage in self.stages)
 
     def other_profiles(self) -> list[Pipeline]:
-        """The same file under each profile that is not this one.
+        """Returns the same file under each other profile.
 
         Raises:
             DeclarationError: as `read_pipeline` does.
@@ -142,16 +142,16 @@ class Pipeline:
         return [read_pipeline(self.name, self.document, name) for name in names if name != self.profile]
 
     def turns(self, node: Node) -> int:
-        """How many turns a node has; 0 where it is not repeated."""
+        """Returns how many turns a node has; 0 where it is not repeated."""
         return self.repeat[node.repeat] if isinstance(node.repeat, str) else node.repeat or 0
 
     def counts_in_stage(self, node: Node) -> bool:
-        """Whether `per_round` is written in a stage, so that it counts the rounds of that stage and not all."""
+        """Tells whether `per_round` is written in a stage, so that it counts the rounds of that stage and not all."""
         path = self.path_of(node, PER_ROUND)
         return STAGES in (path[0], path[2])
 
     def path_of(self, node: Node, key: str) -> KeyPath:
-        """The YAML key that sets `key` on the node, `rewards.right.scorer` say: the profile's where it overrides."""
+        """Returns the YAML key that sets `key` on the node, such as `rewards.right.scorer`: the profile's where it overrides."""
         inside = tuple(key.split("."))
         for path in reversed(node.paths):
             for owner in ((*path, PER_ROUND), (*path, PER_TURN), path):
@@ -212,7 +212,7 @@ def _parts(stages: tuple[Stage, ...]) -> Iterator[Part]:
 
 
 def _layers(value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], key: str) -> Iterator[Layer]:
-    """What a section declares, and what the profile lays over it."""
+    """Yields a section's declaration, and the profile's layer over it."""
     yield (key,), value.get(key, {})
     yield (PROFILES, profile, key), overrides.get(key, {})
 
@@ -246,7 +246,7 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
 
 
 def _rounds(document: Document, value: Mapping[str, Any], overrides: Mapping[str, Any], profile: str) -> int | None:
-    """How many rounds the method has; a profile may say another number, or null for that of `params.yaml`."""
+    """Returns how many rounds the method has; a profile may give another number, or null for that of `params.yaml`."""
     path: KeyPath = (PROFILES, profile, ROUNDS) if ROUNDS in overrides else (ROUNDS,)
     number = overrides.get(ROUNDS, value.get(ROUNDS))
     if isinstance(number, Mapping):
@@ -271,7 +271,7 @@ def _nodes(
     repeat: Mapping[str, int] | None,
     problems: Problems,
 ) -> dict[str, Node]:
-    """A part's nodes, each layer laid over the ones before; what is wrong with one is noted, and the others are read."""
+    """Reads a part's nodes, each layer over the ones before; a wrong node is noted, and the others are read."""
     declared: list[tuple[KeyPath, Mapping[str, Any]]] = []
     for path, value in layers:
         with problems.noted():
@@ -289,7 +289,7 @@ def _nodes(
 def _layered(
     document: Document, layers: Sequence[tuple[KeyPath, Mapping[str, Any]]], name: str
 ) -> tuple[Mapping[str, Any], tuple[KeyPath, ...]] | None:
-    """A node put together from the layers that name it, and where they do; None where the last word is null."""
+    """Builds a node from the layers that name it, with their places; None where the last layer is null."""
     laid: Mapping[str, Any] = {}
     paths: list[KeyPath] = []
     for index, (above, mapping) in enumerate(layers):
@@ -310,7 +310,7 @@ def _layered(
 
 
 def _laid_over(document: Document, own: Mapping[str, Any], path: KeyPath, override: Any) -> Mapping[str, Any]:
-    """A node with a later layer's keys over its own, null for a key's default; one that changes `use` replaces it."""
+    """Lays a later layer's keys over a node, null for a key's default; one that changes `use` replaces it."""
     changed = mapping_at(document, path, override)
     if not own or ("use" in changed and changed["use"] != own.get("use")):
         _require_used(document, path, changed, changed)
@@ -321,7 +321,7 @@ def _laid_over(document: Document, own: Mapping[str, Any], path: KeyPath, overri
 
 
 def _require_used(document: Document, path: KeyPath, changed: Mapping[str, Any], laid: Mapping[str, Any]) -> None:
-    """Refuses a value for a setting that moves, since it would never be used."""
+    """Refuses a value for a setting that changes by round or turn, since the value would never be used."""
     for unit in (PER_ROUND, PER_TURN):
         moves = laid.get(unit)
         moving = set(moves) - set(NODE_KEYS) if isinstance(moves, Mapping) else set()
@@ -333,7 +333,7 @@ def _require_used(document: Document, path: KeyPath, changed: Mapping[str, Any],
 def _stop(
     document: Document, value: Mapping[str, Any], overrides: Mapping[str, Any], profile: str, part: Part
 ) -> dict[str, Node]:
-    """The node that `stop:` declares, if anything does; a profile's `stop: null` takes it away."""
+    """Returns the node that `stop:` declares, if any; a profile's `stop: null` removes it."""
     if overrides.get(STOP, value.get(STOP)) is None:
         return {}
     layers = [((STOP,), value.get(STOP)), ((PROFILES, profile, STOP), overrides.get(STOP))]
@@ -386,7 +386,7 @@ def _moves(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
 
 
 def settings_at(document: Document, node: Node, round_number: int, turn: int) -> dict[str, Any]:
-    """The node's settings in a round and turn, moved ones included; of those null is the setting's default.
+    """Returns the node's settings in a round and turn, also those that change with it; null is the setting's default.
 
     Raises:
         DeclarationError: value and step don't fit each other.

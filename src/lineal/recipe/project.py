@@ -39,7 +39,7 @@ def _one_kind_of_seed(params: Any) -> Any:
 
 
 class PipelineParams(Strict):
-    """What one pipeline has of its own in `params.yaml`; None takes the project's value."""
+    """Parameters of one pipeline in `params.yaml`; None takes the project's value."""
 
     rounds: Positive | None = None
     profile: str | None = None
@@ -52,10 +52,10 @@ class PipelineParams(Strict):
 
 
 class Contamination(Strict):
-    """When training rows overlap with what evaluations ask; no artifact's bytes depend on it.
+    """Rules for overlap between training rows and evaluation prompts; no artifact's bytes depend on them.
 
     Attributes:
-        n: how many words in a row are an overlap.
+        n: how many consecutive words are an overlap.
         stops: what stops a run: 'ngrams', or only whole 'prompts', where training and evaluation share common phrases.
     """
 
@@ -70,13 +70,13 @@ class Params(Strict):
         seed: the run's seed; every row's randomness derives from it.
         seeds: in its place, several: every pipeline is unrolled once for each.
         rounds: how many rounds to unroll, where a pipeline doesn't say.
-        profile: which profile of the pipelines to use; 'paper' is the declaration as it stands.
+        profile: which profile of the pipelines to use; 'paper' is the declaration as written.
         active: the pipelines that `dvc.yaml` and Dagster hold.
         pipelines: per pipeline, its own rounds, profile and seed or seeds.
         compute: execution settings.
-        contamination: how the blocking check looks for evaluation prompts among training rows.
+        contamination: how the blocking check searches training rows for evaluation prompts.
         others: top-level keys of this file that are not lineal's: a repository's own parameters.
-        retain: what of the rounds `lineal prune` leaves on disk; execution, not identity: what goes can be made again.
+        retain: what `lineal prune` keeps of the rounds; execution, not identity: what it deletes can be made again.
     """
 
     seed: Seed = 0
@@ -100,8 +100,8 @@ class Project:
     """An opened project: its root, its typed parameters and its retractions.
 
     Attributes:
-        accepted: older versions of components whose work stands.
-        recorded: by artifact key, the MD5 that `dvc.lock` records; empty until somebody looks (`with_records`).
+        accepted: older component versions whose artifacts count as up to date.
+        recorded: by artifact key, the MD5 that `dvc.lock` records; empty until they are read (`with_records`).
     """
 
     root: Path
@@ -113,16 +113,16 @@ class Project:
 
     @property
     def artifacts(self) -> Path:
-        """Where artifacts lie."""
+        """The directory of artifacts."""
         return self.root / "artifacts"
 
     @property
     def runs(self) -> Path:
-        """Where run logs lie: times, hardware, versions; outside every digest."""
+        """The directory of run logs: times, hardware, versions; outside every digest."""
         return self.root / "runs"
 
     def directory(self, artifact_key: str) -> Path:
-        """The directory of an artifact."""
+        """Returns the directory of an artifact."""
         return self.artifacts / artifact_key
 
     @property
@@ -131,7 +131,7 @@ class Project:
         return [name for declared in self.params.active for name in self._with_seeds(declared)]
 
     def pipeline_names(self) -> list[str]:
-        """The pipelines that the project has files for, each followed by its further seeds."""
+        """Returns the pipelines that the project has files for, each followed by its further seeds."""
         return [name for declared in self._declared() for name in self._with_seeds(declared)]
 
     def _declared(self) -> list[str]:
@@ -141,18 +141,18 @@ class Project:
         return [declared, *(f"{declared}{SEED_MARK}{seed}" for seed in self.seeds_of(declared)[1:])]
 
     def seeds_of(self, pipeline: str) -> list[int]:
-        """All seeds of a pipeline."""
+        """Returns all seeds of a pipeline."""
         own = self._own(pipeline)
         if own.seed is not None:
             return [own.seed]
         return own.seeds or self.params.seeds or [self.params.seed]
 
     def rounds_of(self, pipeline: Pipeline) -> int:
-        """How many rounds a pipeline has: what `params.yaml` says of it, else its file's number, else the project's."""
+        """Returns how many rounds a pipeline has: by `params.yaml` for it, else its own file, else `params.yaml` for all."""
         return self._own(pipeline.name).rounds or pipeline.own_rounds or self.params.rounds
 
     def seed_of(self, pipeline: str) -> int:
-        """The seed of a pipeline, or of `PIPELINE__seed_N`."""
+        """Returns the seed of a pipeline, or of `PIPELINE__seed_N`."""
         further = pipeline.partition(SEED_MARK)[2]
         return int(further) if further.isdecimal() else self.seeds_of(pipeline)[0]
 
@@ -175,7 +175,7 @@ class Project:
 
 
 def find_root(start: Path) -> Path:
-    """The nearest directory at or above `start` that is a project.
+    """Finds the nearest directory at or above `start` that is a project.
 
     Raises:
         ProjectError: there is none.
@@ -187,7 +187,7 @@ def find_root(start: Path) -> Path:
 
 
 def _without_others(document: Document) -> Any:
-    """What `params.yaml` says, but for the keys that it calls others'.
+    """Returns the values of `params.yaml` without the keys that it declares as others'.
 
     Raises:
         DeclarationError: one of them is lineal's, or is not there.

@@ -1,4 +1,4 @@
-"""What a declaration may point at: this round's nodes, the previous round's, all rounds', the tasks, other pipelines."""
+"""References in declarations: to this round's nodes, the previous round's, all rounds', the tasks, other pipelines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class ArtifactKind(StrEnum):
-    """What an artifact holds."""
+    """The content of an artifact."""
 
     ROWS = "rows"
     MODEL = "model"
@@ -18,24 +18,24 @@ class ArtifactKind(StrEnum):
 
     @property
     def is_model(self) -> bool:
-        """Whether it is a model: its weights, or the name under which a server has it."""
+        """True for a model: its weights, or the name under which a server has it."""
         return self in (ArtifactKind.MODEL, ArtifactKind.SERVED)
 
 
 class Head(StrEnum):
-    """What a model gives. The plan tells them apart; an artifact is a model in either case."""
+    """The output of a model. The plan tells the two apart; an artifact is a model in either case."""
 
     LANGUAGE = "language model"
     REWARD = "reward model"
 
     @property
     def gives(self) -> str:
-        """What one does, as messages say it."""
+        """The output in words, for messages."""
         return "writes texts" if self is Head.LANGUAGE else "gives one number for a completion"
 
 
 class Scope(StrEnum):
-    """Where a reference looks."""
+    """The part of the plan that a reference points into."""
 
     HERE = "here"
     PREVIOUS = "previous"
@@ -84,13 +84,13 @@ class Reference:
 
 @dataclass(frozen=True)
 class SettingReference:
-    """Stands in a setting's place until the controller's value is known: `previous.tuned.temperature`."""
+    """Takes a setting's place until the controller's value is known: `previous.tuned.temperature`."""
 
     reference: Reference
 
 
 SELF = "self"
-"""In a component inside an online trainer, the model in training, as it is at that optimizer step; no node has this name."""
+"""Inside an online trainer, the name of the model in training at that optimizer step; no node has this name."""
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _REFERENCE = re.compile(
     r"^(?:(?P<scope>previous|history|before|turns|start|tasks)\.)?(?P<node>[a-z][a-z0-9_]*)"
@@ -103,7 +103,7 @@ _ELSEWHERE = re.compile(
 
 
 def parse_reference(text: str) -> Reference | None:
-    """The reference that `text` spells, or None when it cannot be one."""
+    """Parses a reference; None when `text` cannot be one."""
     elsewhere = _ELSEWHERE.match(text)
     if elsewhere is not None:
         return Reference(Scope.PIPELINES, **elsewhere.groupdict())

@@ -1,4 +1,4 @@
-"""`repeat:`: nodes that are made several times within a round, turn by turn; each turn may read the one before."""
+"""`repeat:`: nodes that run several times within a round, turn by turn; each turn may read the one before."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPEAT, PER_TURN = "repeat", "per_turn"
 
 
 def read_repeats(document: Document, declared: Any, profile: str, changed: Any) -> dict[str, int]:
-    """By group, how many turns it has; a profile may change the number.
+    """Reads each group's number of turns; a profile may change the number.
 
     Raises:
         DeclarationError: a group's name is no plain word or one that only a profile has, or its turns are no number from 1 on.
@@ -32,7 +32,7 @@ def read_repeats(document: Document, declared: Any, profile: str, changed: Any) 
 
 
 def repeat_of(document: Document, path: KeyPath, value: Any, groups: Mapping[str, int] | None) -> int | str | None:
-    """What a node's `repeat:` says: its own number of turns, the group that it is repeated with, or nothing.
+    """Reads a node's `repeat:`: its own number of turns, the group that it is repeated with, or nothing.
 
     Raises:
         DeclarationError: it is neither, or an unknown group.

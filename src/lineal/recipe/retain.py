@@ -1,4 +1,4 @@
-"""`retain:` in `params.yaml`: what of the rounds stays on disk. Everything that goes can be made again, to the same bytes."""
+"""`retain:` in `params.yaml`: what of the rounds stays on disk. What is deleted can be made again, to the same bytes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lineal.recipe.references import ArtifactKind
 
 
 class Kept(Strict):
-    """Which rounds keep theirs.
+    """The rounds whose artifacts are kept.
 
     Attributes:
-        last: so many of the last rounds.
+        last: how many of the last rounds.
         best: and the round in which this number of an evaluation is highest: `evaluation.accuracy`.
     """
 
@@ -50,7 +50,7 @@ Rule = Annotated[Literal["all"] | Kept, BeforeValidator(_all_or_kept)]
 
 
 class Retain(Strict):
-    """What `lineal prune` leaves of the rounds. Tasks, start, finish, metrics and settings stay in any case.
+    """The rules of `lineal prune`. Tasks, start, finish, metrics and settings always stay.
 
     Attributes:
         checkpoints: of trained models.
@@ -63,7 +63,7 @@ class Retain(Strict):
     nodes: dict[str, Rule] = {}
 
     def best_named(self) -> Iterator[tuple[KeyPath, str]]:
-        """Where `best` is written, and what it says."""
+        """Yields the place and value of every `best`."""
         rules: dict[KeyPath, Rule] = {("retain", "checkpoints"): self.checkpoints, ("retain", "rows"): self.rows}
         rules |= {("retain", "nodes", name): rule for name, rule in self.nodes.items()}
         for path, rule in rules.items():
@@ -71,6 +71,6 @@ class Retain(Strict):
                 yield (*path, "best"), rule.best
 
     def rule(self, label: str, kind: ArtifactKind) -> Rule:
-        """What holds for a node's artifacts of one kind."""
+        """Returns the rule for a node's artifacts of one kind."""
         of_kind = {ArtifactKind.MODEL: self.checkpoints, ArtifactKind.ROWS: self.rows}.get(kind, "all")
         return self.nodes.get(label, self.nodes.get(label.partition("/")[0], of_kind))

@@ -63,10 +63,10 @@ def _resolutions(path: Path) -> dict[str, Resolution]:
 
 
 def with_entry(root: Path, name: str, entry: Retraction) -> str:
-    """The text of `retractions.yaml` with one retraction more; what stands there stays as it is.
+    """Adds a retraction to the text of `retractions.yaml`; the rest of the text stays unchanged.
 
     Raises:
-        UsageError: one of this name stands there.
+        UsageError: it already has one of this name.
     """
     path = root / RETRACTIONS
     text = path.read_text(encoding="utf-8") if path.exists() else HEADER
@@ -77,7 +77,7 @@ def with_entry(root: Path, name: str, entry: Retraction) -> str:
 
 
 def name_for(reason: str, taken: Collection[str]) -> str:
-    """A name made of the first words of a reason, which no other retraction has."""
+    """Makes an unused name for a retraction from the first words of its reason."""
     words = re.findall(r"[a-z][a-z0-9]*", reason.lower())[:NAME_WORDS]
     name = "_".join(words) or "retraction"
     numbered = (f"{name}_{number}" for number in range(2, len(taken) + 3))
@@ -95,7 +95,7 @@ def write_resolutions(root: Path, resolved: Mapping[str, Resolution]) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file in one rename, if its text is another."""
+    """Writes a file in one rename, if its text changes."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     write_whole(path, text)

@@ -1,4 +1,4 @@
-"""`retractions.yaml`: rows that nothing may be trained on any more, and why. `retracted.json`: what that leaves as it is.
+"""`retractions.yaml`: rows that nothing may be trained on any more, and why. `retracted.json`: what they leave untouched.
 
     no_unit:                                    # a name of the user's choice
       reason: the verifier accepted answers without a unit
@@ -72,7 +72,7 @@ class Retraction(Strict):
         return self
 
     def asks(self, artifact_key: str) -> bool:
-        """Whether rows of this artifact are meant, of any seed of the pipeline that `in` names."""
+        """Tells whether it applies to rows of this artifact, of any seed of the pipeline that `in` names."""
         if self.within is None:
             return True
         pipeline, _, step = artifact_key.partition("/")
@@ -80,17 +80,17 @@ class Retraction(Strict):
         return any(key == self.within or key.startswith(f"{self.within}/") for key in keys)
 
     def as_yaml(self) -> dict[str, Any]:
-        """The entry as it stands in the file."""
+        """Returns the entry as the file has it."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class Resolution(Strict):
-    """What a retraction came to when it was held against the artifacts; one entry of `retracted.json`.
+    """The result of comparing a retraction with the artifacts; one entry of `retracted.json`.
 
     Attributes:
-        of: the `where`, `ids` and `in` that it is of; a changed entry is resolved anew.
+        of: the `where`, `ids` and `in` that it is of; a changed entry is resolved again.
         ids: rows that fulfil the condition in artifacts which the selections that read them don't come from.
-        untouched: keys of selections that lose no row and follow from none that does.
+        untouched: keys of selections that lose no row and depend on none that does.
     """
 
     of: dict[str, Any]
@@ -100,7 +100,7 @@ class Resolution(Strict):
 
 @dataclass(frozen=True)
 class Rule:
-    """A retraction as one pipeline's steps apply it; it holds no pipeline's name, so equal work has equal bytes.
+    """A retraction as one pipeline's steps apply it, without the pipeline's name, so that equal work has equal bytes.
 
     Attributes:
         name: its name in `retractions.yaml`.
@@ -119,12 +119,12 @@ class Rule:
     entry: Retraction | None = None
 
     def identity(self) -> dict[str, Any]:
-        """What of it decides a selection's bytes."""
+        """The parts of it that decide a selection's bytes."""
         found = {"reason": self.reason, "where": self.where, "in": self.within, "ids": list(self.ids)}
         return {name: value for name, value in found.items() if value}
 
     def asks(self, artifact_key: str) -> bool:
-        """Whether the condition is asked of an artifact's rows."""
+        """Tells whether the condition applies to an artifact's rows."""
         return self.where is not None and (self.entry is None or self.entry.asks(artifact_key))
 
 
@@ -143,7 +143,7 @@ class Retractions:
     document: Document = field(default_factory=lambda: Document(RETRACTIONS, {}, {}))
 
     def rules(self, pipeline: str) -> tuple[Rule, ...]:
-        """All retractions that can touch rows of a pipeline."""
+        """Returns all retractions that can affect rows of a pipeline."""
         found = []
         for name, entry in self.declared.items():
             ids = tuple(sorted({*(entry.ids or []), *self._resolution(name).ids}))
@@ -154,7 +154,7 @@ class Retractions:
         return tuple(found)
 
     def in_force(self, selection: str) -> tuple[Rule, ...]:
-        """Those that a selection must apply."""
+        """Returns the retractions that a selection must apply."""
         rules = self.rules(selection.partition("/")[0])
         return tuple(rule for rule in rules if selection not in self._resolution(rule.name).untouched)
 
@@ -163,5 +163,5 @@ class Retractions:
 
 
 def of(entry: Retraction) -> dict[str, Any]:
-    """What of a retraction decides the rows that it means."""
+    """Returns the parts of a retraction that decide its rows."""
     return {name: value for name, value in entry.as_yaml().items() if name in ("where", "ids", "in")}

@@ -1,4 +1,4 @@
-"""How a pipeline's further seeds are named."""
+"""Names of a pipeline's further seeds."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ Dagster, DVC and paths all allow it, so that a key is spelled alike everywhere."
 
 
 def declared_name(pipeline: str) -> str:
-    """The name of a pipeline's file, whichever of its seeds is meant: `rest_em` of `rest_em__seed_1`."""
+    """Returns the name of a pipeline's file, whichever of its seeds is meant: `rest_em` for `rest_em__seed_1`."""
     return pipeline.partition(SEED_MARK)[0]

@@ -1,4 +1,4 @@
-"""`stages:`: kinds of rounds, one after another, each laid over what all rounds have in common."""
+"""`stages:`: kinds of rounds, one after another, each a layer over what all rounds have in common."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refu
 from lineal.recipe.references import NAME
 
 STAGES = "stages"
-"""The key at the top under which kinds of rounds stand, one after another."""
+"""The key at the top that holds the kinds of rounds, one after another."""
 ROUNDS, ROUND = "rounds", "round"
 
 Declared = list[tuple[KeyPath, Mapping[str, Any]]]
 Layer = tuple[KeyPath, Any]
-"""Where something is declared, and what stands there; a later layer is laid over the ones before."""
+"""The place of a declaration, and its value; a later layer is laid over the ones before."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Stage:
 
 
 def read_stages(document: Document, declared: Any, profile: str, changed: Any) -> tuple[Stage, ...]:
-    """The stages in their order, those that a profile adds last; one without a name where nothing is declared.
+    """Reads the stages in their order, those that a profile adds last; one without a name where nothing is declared.
 
     Raises:
         DeclarationError: a stage is no mapping, has an unknown key or no round of its own kind; names file, line and key.
@@ -56,7 +56,7 @@ def read_stages(document: Document, declared: Any, profile: str, changed: Any) -
 
 
 def _stage(document: Document, layers: Declared, name: str) -> Stage | None:
-    """A stage as its layers say; None where a profile's null takes it away."""
+    """Builds a stage from its layers; None where a profile's null removes it."""
     rounds: Any = None
     there = True
     for index, (above, mapping) in enumerate(layers):
@@ -90,7 +90,7 @@ def _require_one_open(document: Document, stages: list[Stage]) -> None:
 
 
 def stage_layers(value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], name: str) -> Iterator[Layer]:
-    """What a stage's own round declares, and what the profile lays over it."""
+    """Yields the declaration of a stage's own round, and the profile's layer over it."""
     for above, stages in (((STAGES,), value.get(STAGES)), (("profiles", profile, STAGES), overrides.get(STAGES))):
         stage = (stages or {}).get(name)
         yield (*above, name, ROUND), (stage or {}).get(ROUND, {})

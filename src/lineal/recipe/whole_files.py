@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written in full or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A hidden file beside `path` to write to; it takes its place when the block ends well, and else goes away."""
+    """Opens a hidden file beside `path`; it replaces `path` when the block succeeds, and else is removed."""
     temporary = path.with_name(f".{path.name}.writing")
     try:
         yield temporary
@@ -20,6 +20,6 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a text file by one rename: whoever reads it meanwhile, or after a crash, finds the old text or the new one."""
+    """Writes a text file by one rename: readers, also after a crash, find either the old text or the new one."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a check of a step's result says, and which checks stop what comes after."""
+"""The result of a check of a step, and which checks stop the steps after it."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class CheckResult:
 
     @property
     def blocking(self) -> bool:
-        """Whether a failure stops what comes after."""
+        """True if a failure stops the steps after it."""
         return self.name in BLOCKING

@@ -57,7 +57,7 @@ MOST_LETTERS = 120
 
 
 def checks_of(plan: Plan, step: Step) -> list[str]:
-    """The checks that a step has, known before it runs; all but the one for held-out prompts are about its main artifact."""
+    """Returns a step's checks, known before it runs; all except the one for held-out prompts are about its main artifact."""
     role, names = step.component.role, []
     if step.component.awaited(step.key) is not None:
         names.append(ARRIVED)
@@ -177,7 +177,7 @@ def _no_retracted_rows(plan: Plan, step: Step, artifact: Artifact) -> CheckResul
 
 
 def retraction_check(step: Step, marks: Mapping[str, str]) -> CheckResult:
-    """The check of a checkpoint that is tainted for these reasons, by retraction; without any it passed."""
+    """Makes the check of a checkpoint that is tainted for these reasons, by retraction; without any it passed."""
     message = f"{step.key}: {why_tainted(marks) or 'descends from no retracted row'}"
     return CheckResult(CHECK, not marks, message, {"retractions": list(marks)})
 
@@ -197,14 +197,14 @@ def _one_judge(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
 
 
 def _predecessor(plan: Plan, step: Step) -> Step | None:
-    """The same node one round earlier; round 1 follows start."""
+    """Returns the same node one round earlier; round 1 follows start."""
     if step.round == 0 or step.group == "finish":
         return None
     return _in_round(plan, step, step.round - 1)
 
 
 def _in_round(plan: Plan, step: Step, number: int) -> Step | None:
-    """The same node in another round; 0 is the start."""
+    """Returns the same node in another round; 0 is the start."""
     return plan.steps.get(f"{step.pipeline}/{group_after(number)}/{step.label}")
 
 
@@ -260,7 +260,7 @@ def warnings_of(plan: Plan, steps: Iterable[Step]) -> list[CheckResult]:
 
 
 def _all_held(name: str, found: list[CheckResult]) -> CheckResult:
-    """One result for several comparisons; its values are those of the first that failed, if any did."""
+    """Combines several comparisons into one result; its values are those of the first that failed, if any did."""
     told = next((one for one in found if not one.passed), found[0])
     return CheckResult(name, told.passed, "; ".join(one.message for one in found), told.values)
 
@@ -288,7 +288,7 @@ def _still_diverse(step: Step, artifact: Artifact, before: Artifact) -> CheckRes
 
 
 def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure] | None:
-    """The prompts, and the share of distinct completions among their samples; None where there are none."""
+    """Returns the prompts, and the share of distinct completions among their samples; None where there are none."""
     table = Rows((artifact,)).read(["prompt_id", "completion"])
     distinct = table.group_by(["prompt_id", "completion"]).aggregate([([], "count_all")])
     counted = distinct.group_by("prompt_id").aggregate([("count_all", "count"), ("count_all", "sum")]).sort_by("prompt_id")

@@ -1,4 +1,4 @@
-"""Rows that overlap with what evaluations ask: which rows, by which rule, with which words as evidence."""
+"""Overlap of rows with evaluation prompts: which rows, by which rule, with the overlapping words as evidence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXTS = ("prompt", "completion", "chosen", "rejected", "messages")
-"""The columns that are looked through. Of `messages` it is all turns' contents: their `prompt` is only a short form."""
+"""The columns that are searched. Of `messages` it is all turns' contents: their `prompt` is only a short form."""
 BATCH_ROWS = 1 << 14
 
 
@@ -47,10 +47,10 @@ class Match:
 
 
 class HeldOut:
-    """Evaluation prompts, ready to be looked for in rows.
+    """Evaluation prompts, ready to be searched for in rows.
 
     Attributes:
-        n: how many words in a row are an overlap.
+        n: how many consecutive words are an overlap.
         prompts: the prompts.
     """
 
@@ -60,7 +60,7 @@ class HeldOut:
         self._index = OverlapIndex(self.prompts, n)
 
     def matches(self, artifact: Artifact) -> Iterator[Match]:
-        """Every overlap of an artifact's rows, in the rows' order; reads a bounded number of rows at a time.
+        """Yields every overlap of an artifact's rows, in the rows' order; reads a bounded number of rows at a time.
 
         Raises:
             ArtifactError: its rows cannot be read.
@@ -85,7 +85,7 @@ class HeldOut:
             yield Match(start + place, _row_id(table, place), "prompt", Rule.PROMPT_ID, "", asked.key, asked.prompt_id)
 
     def _by_texts(self, table: pa.Table, start: int) -> Iterator[Match]:
-        """Equal texts (the prompt of many samples) are looked through once."""
+        """Groups rows by text, so that equal texts (the prompt of many samples) are searched once."""
         import numpy as np
 
         for column in (name for name in TEXTS if name in table.column_names):
@@ -121,7 +121,7 @@ def _batches(artifact: Artifact) -> Iterator[pa.Table]:
 
 
 def _with_spoken(table: pa.Table) -> pa.Table:
-    """The table with each conversation as one text."""
+    """Returns the table with each conversation as one text."""
     import pyarrow as pa
 
     if "messages" not in table.column_names:
@@ -132,12 +132,12 @@ def _with_spoken(table: pa.Table) -> pa.Table:
 
 
 def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut:
-    """The prompts of a pipeline's evaluation sets that are made.
+    """Reads the prompts of a pipeline's existing evaluation sets.
 
     Args:
         plan: the plan.
         pipeline: whose evaluation sets.
-        n: how many words in a row are an overlap; default: what `params.yaml` says.
+        n: how many consecutive words are an overlap; default: what `params.yaml` says.
 
     Raises:
         ArtifactError: one of them cannot be read.
@@ -151,7 +151,7 @@ def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut
 
 
 def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
-    """The task sets held out for evaluation: of split test or dev, or read as prompts by an evaluator."""
+    """Yields the task sets held out for evaluation: of split test or dev, or read as prompts by an evaluator."""
     for step in plan.steps.values():
         if step.pipeline == pipeline and step.component.role is Role.SOURCE:
             split = getattr(step.component, "split", None) or step.label.removeprefix("tasks/").partition("/")[0]
@@ -164,19 +164,19 @@ def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
 
 
 def training_outputs(plan: Plan, step: Step) -> list[str]:
-    """The outputs of a step whose rows a trainer reads, the main one first."""
+    """Returns a step's outputs whose rows a trainer reads, the main one first."""
     read = {key for user in plan.consumers(step) if user.component.role is Role.TRAINER for key in user.all_inputs()}
     keys = step.artifact_keys()
     return sorted(output for output, made in step.outputs.items() if made.kind is ArtifactKind.ROWS and keys[output] in read)
 
 
 def stops(plan: Plan, match: Match) -> bool:
-    """Whether a training row with this overlap stops what comes after."""
+    """Tells whether a training row with this overlap stops the steps after it."""
     return match.rule is not Rule.NGRAM or plan.project.params.contamination.stops == "ngrams"
 
 
 def described(match: Match) -> dict[str, Any]:
-    """A match for programs."""
+    """Returns a match for programs."""
     return {
         "row": match.row, "column": match.column, "rule": str(match.rule), "ngram": match.ngram,
         "evaluation": match.evaluation, "prompt": match.prompt,

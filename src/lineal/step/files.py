@@ -11,12 +11,12 @@ from lineal.plan import Plan, Step
 
 
 def absent_files(component: Component) -> dict[str, Path]:
-    """By the name that the manifest gives them, the files that a component reads and that are not here."""
+    """Returns a component's files that are not here, by their names in the manifest."""
     return {name: path for name, path in component.files().items() if not path.exists()}
 
 
 def why_absent(plan: Plan, step: Step) -> list[str]:
-    """Of each file that a step reads and that is not here: how to get it."""
+    """Says for each missing file that a step reads how to get it."""
     return [not_here(plan.project.root, path) for path in absent_files(step.component).values()]
 
 

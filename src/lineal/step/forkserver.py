@@ -1,4 +1,4 @@
-"""A server that has the imports done and forks a child for every step: a second saved per step, 6 s with a model.
+"""A server that has done the imports and forks a child for every step: this saves a second per step, 6 s with a model.
 
 `lineal run` and `lineal ui` start it and name its socket in LINEAL_FORK_SERVER. A `dvc repro` or a Dagster run has one
 started by its first step; it ends with them. `lineal step`, which DVC starts, passes its own output streams over the socket;
@@ -85,14 +85,14 @@ def serve_beside(process: int, steps: Iterable[Step], engine: str) -> str:
 
 
 def _command(address: str, steps: Iterable[Step], engine: str) -> list[str]:
-    """The server's command line, once what needs a model is written beside its socket."""
+    """Writes the list of steps with a model beside the socket, and returns the server's command line."""
     modelled = [step for step in steps if step.component.loads_model and engine != "fake"]
     Path(address).with_name(KEYS).write_text("\n".join(step.key for step in modelled), encoding="utf-8")
     return [sys.executable, "-m", "lineal.step.forkserver", address, *modules_for(modelled)]
 
 
 def modules_for(modelled: Sequence[Step]) -> tuple[str, ...]:
-    """What is imported for steps with a model: nothing where there is none, and TRL only where one trains."""
+    """Returns the modules to import for steps with a model: none where there is no model, and TRL only where one trains."""
     trains = any(step.component.role is Role.TRAINER for step in modelled)
     return (*(MODELS if modelled else ()), *(TRAININGS if trains else ()))
 
@@ -115,7 +115,7 @@ def serve(address: str, heavy: Sequence[str], run: Callable[[list[str]], int]) -
         preload(heavy)
     _answer(modelled if modelled is not None and second == 0 else listener, run)
     if second:
-        os.kill(second, signal.SIGKILL)  # it may be importing still
+        os.kill(second, signal.SIGKILL)  # it may still be importing
 
 
 def _listening(address: str) -> socket.socket:

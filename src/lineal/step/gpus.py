@@ -31,7 +31,7 @@ POLL_SECONDS = 0.5
 _FULL = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[\w-]+)\)")
 _SLICE = re.compile(r"\s+MIG .*\(UUID: (MIG-[\w-]+)\)")
 _held = ExitStack()
-"""What this process holds and has set; stays until the process ends or takes GPUs anew."""
+"""Locks and settings of this process; they stay until the process ends or takes GPUs again."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Gpu:
 
 
 def pool_of(compute: Compute) -> list[Gpu]:
-    """The GPUs that steps on this machine share.
+    """Returns the GPUs that steps on this machine share.
 
     With `device: cpu` a given list is only names to hand out: nobody looks whether there are such GPUs.
 
@@ -75,12 +75,12 @@ def pool_of(compute: Compute) -> list[Gpu]:
 
 
 def _names(word: str, gpu: Gpu) -> bool:
-    """Whether a word means this GPU; a UUID may be cut short, as CUDA allows."""
+    """Tells whether a word means this GPU; a UUID may be shortened, as CUDA allows."""
     return word == gpu.name or (word.startswith(("GPU-", "MIG-")) and gpu.uuid.startswith(word))
 
 
 def installed_gpus() -> list[Gpu]:
-    """What `nvidia-smi -L` shows: GPUs by index, and in the place of a GPU that is cut into MIG slices, the slices."""
+    """Reads `nvidia-smi -L`: GPUs by index, and instead of a GPU that is cut into MIG slices, the slices."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -99,12 +99,12 @@ def installed_gpus() -> list[Gpu]:
 
 
 def release_gpus() -> None:
-    """Gives back what this process holds."""
+    """Releases the GPUs that this process holds."""
     _held.close()
 
 
 def hide_gpus() -> None:
-    """Lets this process see no GPU; to be called before it touches one."""
+    """Hides all GPUs from this process; to be called before it touches one."""
     release_gpus()
     _show([])
 
@@ -112,13 +112,13 @@ def hide_gpus() -> None:
 def hold_gpus(pool: Sequence[Gpu], count: int, who: str, say: Callable[[str], None]) -> list[str]:
     """Takes GPUs for this process alone, and lets it see only them; to be called before it touches one.
 
-    Who waits for the same pool is served in turn, so that small requests don't starve a large one.
+    Waiting processes are served in turn, so that small requests don't starve a large one.
 
     Args:
         pool: the GPUs to choose from, at least `count`.
         count: how many.
         who: the step, for the messages of those who wait.
-        say: is told once if there is a wait, and when it is over.
+        say: called once if there is a wait, and when it is over.
 
     Returns:
         their names.
@@ -189,7 +189,7 @@ def _set(variable: str, value: str | None) -> None:
 
 
 def _lock_directory() -> Path:
-    """One for the machine, not for the project: it is the machine's GPUs that are shared, also by several users."""
+    """Returns the directory of the locks: one for the machine, since projects and users share its GPUs."""
     directory = Path(tempfile.gettempdir(), LOCKS)
     with contextlib.suppress(FileExistsError):
         directory.mkdir()
@@ -203,7 +203,7 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW)  # without O_CREAT: Linux may refuse that on another user's file
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o666)
     with contextlib.suppress(PermissionError):
-        os.fchmod(descriptor, 0o666)  # the umask would shut the others out
+        os.fchmod(descriptor, 0o666)  # the umask would lock out other users
     return descriptor
 
 

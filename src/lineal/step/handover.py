@@ -12,15 +12,15 @@ from pathlib import Path
 SOCKET = "LINEAL_FORK_SERVER"
 """The environment variable that names the server's socket."""
 MARK = ".preflight"
-"""The file in `runs/` that names the DVC process whose run has been looked at, and the socket of the server beside it."""
+"""The file in `runs/` that names the DVC process whose run was checked, and the socket of the server beside it."""
 KEYS = "models"
 """A file beside the socket: the keys of the steps that need a model, one a line."""
 MODELLED = ".models"
-"""What the path of their socket ends in."""
+"""The ending of their socket's path."""
 
 
 def process_name(process: int) -> tuple[str, int] | None:
-    """A process's number and the time of its start, which no other process shares; and its parent's number."""
+    """Identifies a process by its number and start time, which no other process shares; and gives its parent's number."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -74,6 +74,6 @@ def run_in_server(arguments: list[str]) -> int | None:
 
 
 def socket_of(address: Path, arguments: list[str]) -> str:
-    """The socket of the server that has imported what a step needs."""
+    """Returns the socket of the server that has imported what a step needs."""
     keys = address.with_name(KEYS).read_text(encoding="utf-8").split("\n")
     return f"{address}{MODELLED}" if any(argument in keys for argument in arguments if argument) else str(address)

@@ -1,4 +1,4 @@
-"""What decides a step's bytes, and its digest. The same parts tell why a step is stale."""
+"""The identity of a step: everything that decides its bytes, and its digest. The same parts explain why a step is stale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lineal.errors import ArtifactError, DeclarationError
 from lineal.plan import Step
 
 LAYOUT = 1
-"""How the parts of an identity are put together; another number would make everything again (docs/upgrades.md)."""
+"""The layout of an identity; another number would make every step stale (docs/upgrades.md)."""
 RETRACTIONS = "retractions"
 """The setting under which a selection's manifest names the retractions that were in force."""
 
@@ -47,7 +47,7 @@ class Identity:
     whole_files: dict[str, str] = field(default_factory=dict)
 
     def is_of(self, manifest: Manifest) -> bool:
-        """Whether an artifact with this manifest is what the step makes."""
+        """Tells whether the step makes an artifact with this manifest."""
         if manifest.identity == self.digest:
             return True
         return bool(self.whole_files) and manifest.identity == replace(self, files_read=self.whole_files).digest
@@ -71,11 +71,11 @@ class Identity:
         )
 
     def of_saved_work(self, rereads: frozenset[str]) -> str:
-        """The digest of what decides the step's saved work: all but the settings that only say how it is read."""
+        """Returns the digest of what decides the step's saved work: all but the settings that only say how it is read."""
         return replace(self, settings={name: value for name, value in self.settings.items() if name not in rereads}).digest
 
     def differences(self, manifest: Manifest) -> list[str]:
-        """Why an artifact with this manifest is not what the step would make now: which key, old -> new."""
+        """Lists why an artifact with this manifest is not what the step would make now: which key, old -> new."""
         found = []
         if (manifest.component, manifest.version) != (self.component, self.version):
             found.append(f"component {manifest.component} version {manifest.version} -> {self.component} version {self.version}")
@@ -122,7 +122,7 @@ def identify(
     inputs: Mapping[str, tuple[Artifact, ...]],
     known: Mapping[str, str] | None = None,
 ) -> Identity:
-    """The identity of a step with these opened inputs.
+    """Computes the identity of a step with these opened inputs.
 
     Args:
         step: the step.
@@ -156,13 +156,13 @@ def identify(
 
 
 def made_by(artifact: Artifact) -> str:
-    """The step and output that made an artifact: `round_01/filtered.dropped`."""
+    """Returns the step and output that made an artifact: `round_01/filtered.dropped`."""
     output = artifact.manifest.output
     return f"{artifact.manifest.step}.{output}" if output else artifact.manifest.step
 
 
 def read_value(artifact: Artifact, name: str) -> Any:
-    """A value from a controller's `settings.json` or an evaluator's `metrics.json`.
+    """Reads a value from a controller's `settings.json` or an evaluator's `metrics.json`.
 
     Raises:
         ArtifactError: the artifact has no such value.

@@ -1,6 +1,6 @@
-"""Which judge gave the scores of rows, by their lineage: component and version, and the digests of the models that judged.
+"""Judges of rows, found by their lineage: component and version, and the digests of the models that judged.
 
-Nothing of it stands in the rows, which would cost every pipeline a column: manifests hold it already (docs/decisions/0018).
+The rows do not hold it, which would cost every pipeline a column: manifests already do (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact
 
 Inputs = Callable[[Artifact], Iterable[tuple[str, Artifact]]]
-"""The inputs of an artifact that lie here, each with its field."""
+"""The existing inputs of an artifact, each with its field."""
 
 
 @dataclass(frozen=True, order=True)
 class Judge:
-    """What gave a score.
+    """The source of a score.
 
     Attributes:
         component, version: the verifier.
@@ -59,12 +59,12 @@ class Mixture:
 
 
 def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]:
-    """By score column of an artifact's rows, who gave the scores, as far as what they were made from lies here."""
+    """Returns the judges of each score column of an artifact's rows, as far as the inputs are here."""
     found: dict[str, frozenset[Judge]] = {}
     for field, source in inputs(artifact):
         if source.manifest.columns:
             for column, judges in judges_of(source, inputs).items():
-                beside = f"{field}_{column}"  # as a join names what it puts beside its rows
+                beside = f"{field}_{column}"  # the name that a join gives to the columns that it adds
                 name = beside if beside in artifact.manifest.columns else column
                 found[name] = found.get(name, frozenset()) | judges
     own = _judge(artifact.manifest, inputs(artifact))
@@ -74,7 +74,7 @@ def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]
 
 
 def mixtures(artifact: Artifact, inputs: Inputs) -> list[Mixture]:
-    """Where an artifact puts rows of different judges together, for the first time on their way."""
+    """Finds where an artifact is the first to mix rows of different judges."""
     by_field: dict[str, dict[str, list[frozenset[Judge]]]] = {}
     for field, source in inputs(artifact):
         for column, judges in judges_of(source, inputs).items() if source.manifest.columns else ():
@@ -88,7 +88,7 @@ def mixtures(artifact: Artifact, inputs: Inputs) -> list[Mixture]:
 
 
 def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge | None:
-    """Who scored an artifact's rows in the step that made it; None where it scored none."""
+    """Returns the judge of an artifact's rows in the step that made it; None where it judged none."""
     embedded = manifest.settings.get(VERIFIER)
     if isinstance(embedded, Mapping):
         place = f"{VERIFIER}."

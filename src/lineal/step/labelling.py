@@ -1,4 +1,4 @@
-"""Rows out to people who label them, and their labels back into the file that a step waits for."""
+"""Writes rows for people to label, and their labels into the file that a step waits for."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lineal.recipe.whole_files import written_whole
 from lineal.step.runner import open_inputs
 
 SHOWN = ("sample_id", "prompt_id", "prompt", "messages", "completion", "answer", "verdict", "detail")
-"""What a person sees of a row, as far as it has it; columns of the user's own follow."""
+"""The columns that a person sees first, where a row has them; columns of the user's own follow."""
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d)")
 
 Write = Callable[[TextIO, list[str], Iterable[Mapping[str, Any]]], None]
 
 
 def labels_step(plan: Plan, key: str) -> tuple[Step, Labels]:
-    """The step with this key, which must be one that takes labels.
+    """Returns the step with this key, which must be one that takes labels.
 
     Raises:
         UsageError: it is another one; names the step that labels its rows, or how to declare one.
@@ -41,7 +41,7 @@ def labels_step(plan: Plan, key: str) -> tuple[Step, Labels]:
 
 
 def write_to_label(plan: Plan, step: Step, labels: Labels, target: Path) -> int:
-    """Writes the rows that a step labels, with empty columns to fill in; says how many.
+    """Writes the rows that a step labels, with empty columns to fill in; returns how many.
 
     Raises:
         UsageError: the file is there already, or its ending is not one of a format to write.
@@ -68,7 +68,7 @@ def write_to_label(plan: Plan, step: Step, labels: Labels, target: Path) -> int:
 
 
 def take_labels(plan: Plan, step: Step, labels: Labels, filled: Path) -> int:
-    """Checks a filled file and writes its ids and labels to where the step looks for them; says how many.
+    """Checks a filled file and writes its ids and labels to where the step reads them; returns how many.
 
     Raises:
         UsageError: there is no such file, or it cannot be one of labels.
@@ -99,7 +99,7 @@ def _shown(rows: Rows) -> list[str]:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as a file holds it: conversations as JSON text."""
+    """Converts a row to a file's values: conversations as JSON text."""
     return {
         name: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value for name, value in row.items()
     }
@@ -129,7 +129,7 @@ def _write_csv(stream: TextIO, columns: list[str], rows: Iterable[Mapping[str, A
 
 
 def _no_formula(value: Any) -> Any:
-    """A cell to read that no spreadsheet runs as a formula: a model's text may be one."""
+    """Makes a cell that no spreadsheet runs as a formula: a model's text may be one."""
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Trainings that several processes share: the step starts them, waits, and takes over what the main one found out."""
+"""Trainings that several processes share: the step starts them, waits, and takes over the main one's results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lineal.errors import EngineError
 from lineal.step.sharing import Sharing, require_sharing
 
 DIRECTORY = "launched"
-"""Inside the partial directory: what the processes leave for the step."""
+"""In the partial directory: files from the processes for the step."""
 RESULT = "result.json"
 POLL_SECONDS = 0.2
 LAST_LINES = 5
@@ -26,8 +26,8 @@ def launch(workspace: Workspace, trainer: Trainer) -> None:
     """Runs the step's component in the processes that `compute.accelerate` names.
 
     Raises:
-        EngineError: one of them failed, with its own words where it had any.
-        ProjectError: accelerate's configuration is not there, or doesn't fit the training.
+        EngineError: one of them failed, with its own message where it left one.
+        ProjectError: accelerate's configuration is missing, or doesn't fit the training.
     """
     sharing = require_sharing(workspace.project, workspace.compute, trainer, workspace.key)
     told = workspace.partial / DIRECTORY
@@ -50,7 +50,7 @@ def launch(workspace: Workspace, trainer: Trainer) -> None:
 
 
 def launch_command(workspace: Workspace, sharing: Sharing) -> list[str]:
-    """What starts the processes: torchrun for a number of them on this machine, else `accelerate launch`."""
+    """Returns the command that starts the processes: torchrun for a number of them on this machine, else `accelerate launch`."""
     start = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(sharing.processes)]
     if sharing.config is not None:
         start = ["accelerate.commands.launch", "--config_file", str(sharing.config)]

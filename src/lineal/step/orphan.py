@@ -1,4 +1,4 @@
-"""A step under DVC stops when DVC is gone: a killed `dvc repro` must not leave a step running against the next one."""
+"""Stops a step under DVC when DVC is gone: a killed `dvc repro` must not leave a step running against the next one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stop_with_launcher() -> None:
 
 
 def _guardians() -> list[tuple[int, int]]:
-    """The (process, parent) pairs that must stay as they are: ours, and our shell's."""
+    """Returns the (process, parent) pairs that must stay unchanged: this process's, and its shell's."""
     pairs = [(os.getpid(), os.getppid())]
     try:
         name = Path(f"/proc/{os.getppid()}/comm").read_text(encoding="utf-8").strip()

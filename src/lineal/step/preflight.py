@@ -1,4 +1,4 @@
-"""What is looked at before a run starts its first step, so that nothing expensive is made in vain."""
+"""Checks before a run starts its first step, so that nothing expensive is made in vain."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lineal.step.sharing import require_trainings
 
 
 def require_ready(plan: Plan, steps: Iterable[Step]) -> None:
-    """Holds what steps will need against what is here: packages and files, trainings, GPUs, memory, interpreters, servers.
+    """Checks what steps will need: packages and files, trainings, GPUs, memory, interpreters, servers.
 
     Raises:
-        LinealError: of the kind of what is missing; names the setting.
+        LinealError: the kind says what is missing; names the setting.
     """
     steps = list(steps)
     require_parts(plan, steps)
@@ -29,7 +29,7 @@ def require_ready(plan: Plan, steps: Iterable[Step]) -> None:
 
 
 def require_parts(plan: Plan, steps: Iterable[Step]) -> None:
-    """Looks for the packages and files that components name. What a cluster's nodes have is not known here.
+    """Checks for the packages and files that components name. Those of a cluster's nodes are not known here.
 
     Raises:
         MachineError: some are missing; names the steps, and what to do.
@@ -56,7 +56,7 @@ def _shown(problem: str, keys: list[str]) -> str:
 
 
 def require_interpreter(plan: Plan, steps: Iterable[Step]) -> None:
-    """Looks for the interpreter of `engine: vllm`, if a step is to sample with it. What a cluster's nodes have is not known here.
+    """Checks for the interpreter of `engine: vllm`, if a step samples with it. Those of a cluster's nodes are not known here.
 
     Raises:
         EngineError: it is not there.

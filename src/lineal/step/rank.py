@@ -21,10 +21,10 @@ from lineal.step.sharing import SETTING, sharing_of
 
 
 def run_rank(root: Path, key: str) -> None:
-    """Runs the component of the step that is under way; the main process leaves counts and facts for it.
+    """Runs the component of the running step; the main process leaves counts and facts for it.
 
     Raises:
-        ProjectError: the plan changed since the step began, or other processes run than were asked for.
+        ProjectError: the plan changed since the step began, or other processes run than were requested.
     """
     plan = make_plan(open_project(root), [key.partition("/")[0]])
     step = plan.step(key)
@@ -49,7 +49,7 @@ def run_rank(root: Path, key: str) -> None:
 
 
 def main() -> None:
-    """Runs `PROJECT KEY` of the command line; an error of ours is left where the step looks for it."""
+    """Runs `PROJECT KEY` of the command line; an error of lineal's is left where the step looks for it."""
     root, key = Path(sys.argv[1]), sys.argv[2]
     stop_with_launcher()
     try:

@@ -1,4 +1,4 @@
-"""What a step asks of the machine that runs it: GPUs and memory, from its component and `compute.requests`."""
+"""Requests of steps to their machine: GPUs and memory, from a step's component and `compute.requests`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Asked:
 
 
 def asked_by(plan: Plan, step: Step) -> Asked:
-    """What a step asks for: what `compute.requests` says of it, otherwise a GPU for each process that loads its model.
+    """Returns a step's request: that of `compute.requests`, otherwise a GPU for each process that loads its model.
 
     Raises:
         ProjectError: the configuration that `compute.accelerate` names doesn't say how many processes it starts.
@@ -62,7 +62,7 @@ def _model_processes(plan: Plan, step: Step) -> int:
 
 
 def drawn_from(plan: Plan, step: Step) -> list[str]:
-    """The checkpoints that a step draws completions from. Fields that take nothing but checkpoints score or train with them."""
+    """Returns the checkpoints that a step samples from. Fields that take only checkpoints score or train with them."""
     return [
         key
         for field, (_, accepts) in step.component.references().items()
@@ -73,7 +73,7 @@ def drawn_from(plan: Plan, step: Step) -> list[str]:
 
 
 def require_machine(plan: Plan, steps: Iterable[Step]) -> None:
-    """Holds what steps ask for against this machine, before any of them runs. What a cluster has is not known here.
+    """Checks this machine against the requests of steps, before any of them runs. A cluster's machines are not known here.
 
     Raises:
         MachineError: it has too few GPUs or too little memory for one of them.
@@ -94,12 +94,12 @@ def require_machine(plan: Plan, steps: Iterable[Step]) -> None:
 
 
 def take_machine(plan: Plan, step: Step, say: Callable[[str], None]) -> list[str]:
-    """Gives this process what its step asks for, before it loads a model; waits while other steps hold the GPUs.
+    """Gives this process the devices that its step requests, before it loads a model; waits while other steps hold the GPUs.
 
     Args:
         plan: the plan, with the execution settings.
         step: one of its steps.
-        say: is told of a wait.
+        say: called when it has to wait.
 
     Returns:
         the GPUs' names.

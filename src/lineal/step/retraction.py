@@ -1,7 +1,7 @@
-"""Which rows of a step's inputs are retracted: by id, by a condition, or because they were made from such rows.
+"""Finds retracted rows among a step's inputs: by id, by a condition, or because they were made from such rows.
 
-The rows are looked for in everything that the inputs' rows come from, so a pair is retracted with the sample that it was made
-from although it lacks the sample's columns. Models are no way back: what a checkpoint samples is made again when it is.
+The search covers all ancestors of the inputs' rows, so a pair is retracted with the sample that it was made
+from although it lacks the sample's columns. It does not go through models: a checkpoint's samples are made again when it is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ancestry:
 
 
 def ancestry(plan: Plan, keys: Iterable[str]) -> Ancestry:
-    """The artifacts with these keys, as far as they hold rows, and those that their rows come from."""
+    """Returns the artifacts with these keys that hold rows, and those that their rows come from."""
     order, found, broken = list(plan.makers), dict[str, Artifact](), []
     waiting = [key for key in dict.fromkeys(keys) if plan.output(key).kind in _WITH_ROWS]
     while waiting:
@@ -69,7 +69,7 @@ def _digest(plan: Plan, key: str) -> str | None:
 
 
 def retracted_among(plan: Plan, keys: Sequence[str], rules: Sequence[Rule], known: Ancestry) -> dict[str, list[str]]:
-    """By retraction, the ids of the rows of some artifacts that it takes away; retractions that take none are left out.
+    """Returns the ids of the rows that each retraction takes from some artifacts; retractions that take none are left out.
 
     Args:
         plan: the plan.
@@ -99,11 +99,11 @@ def _session(plan: Plan, artifacts: dict[str, Artifact]) -> Iterator[Session]:
 
 
 def retracted_inputs(plan: Plan, step: Step) -> dict[str, str]:
-    """By id, the reason for which rows of a selection's inputs are retracted, as `retracted: REASON`.
+    """Returns the reason for each retracted row of a selection's inputs, by id, as `retracted: REASON`.
 
     Raises:
         CheckFailure: the step is a trainer, and its rows hold retracted ones.
-        ProjectError: the selection was held to be untouched by a retraction, but is not.
+        ProjectError: the selection is recorded as untouched by a retraction, but is not.
         ArtifactError: what its rows come from is missing, or is not what they were made from.
     """
     rules, role = plan.project.retractions.rules(step.pipeline), step.component.role
@@ -121,10 +121,10 @@ def retracted_inputs(plan: Plan, step: Step) -> dict[str, str]:
 
 
 def retracted_output(plan: Plan, step: Step, made: Artifact) -> dict[str, str]:
-    """The same for rows that a selection is about to give: ones that it made, or that only now fulfil a condition.
+    """Returns the same for rows that a selection is about to give: ones that it made, or that only now fulfil a condition.
 
     Raises:
-        ProjectError: the selection was held to be untouched by a retraction, but is not.
+        ProjectError: the selection is recorded as untouched by a retraction, but is not.
     """
     rules = plan.project.retractions.rules(step.pipeline) if step.component.role is Role.SELECTOR else ()
     return _reasons(plan, step, retracted_among(plan, [made.key], rules, Ancestry((made,), ())))
@@ -151,6 +151,6 @@ def _require_none(plan: Plan, step: Step, found: dict[str, list[str]]) -> None:
 
 
 def direct_inputs(plan: Plan, step: Step) -> list[str]:
-    """The artifacts with rows that a trainer reads and that no selection made."""
+    """Returns the artifacts with rows that a trainer reads and that no selection made."""
     keys = [key for keys in step.inputs.values() for key in keys if plan.output(key).kind in _WITH_ROWS]
     return [key for key in keys if plan.makers[key].component.role is not Role.SELECTOR]

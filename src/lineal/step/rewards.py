@@ -1,4 +1,4 @@
-"""Whether what an online training rewards still means what its probes say: a check by trends over optimizer steps.
+"""Checks that the reward of an online training still means what its probes measure, by trends over optimizer steps.
 
 A policy that learns to please its reward raises it while the truth falls. Each probe is tested for a fall over the whole training
 and over its later half, since one that rose first and fell then has no trend in all; half of the level goes to each.
@@ -15,14 +15,14 @@ from lineal.plan import Step, artifact_key
 from lineal.step.check_result import CheckResult
 
 LEVEL = 0.01
-"""How often a probe without any trend is said to fall."""
+"""How often a probe without any trend is reported to fall."""
 REWARD_FALLS = 0.05
-"""Up to this p-value the reward falls too, and the two don't part."""
+"""Up to this p-value the reward falls too, and the two don't diverge."""
 SCORE = "score"
 
 
 def reward_held(step: Step, artifacts: Mapping[str, Artifact]) -> CheckResult:
-    """The check of a training's rollouts; it warns of a probe that falls while the reward does not."""
+    """Checks a training's rollouts; warns of a probe that falls while the reward does not."""
     found: dict[str, float] = {}
     said = []
     for output, probes in step.component.probed().items():
@@ -39,7 +39,7 @@ _UNKNOWN = "or the reward has no value at some step, so that no trend can be tol
 
 
 def parted(reward: Sequence[float], probe: Sequence[float], steps: Sequence[int]) -> tuple[float, str]:
-    """The p-value of the probe's fall where the reward does not fall, and what is to be said of it."""
+    """Returns the p-value of the probe's fall where the reward does not fall, and the message."""
     if len(steps) < FEWEST:
         return 1.0, f"has {len(steps)} generations, too few for a trend"
     half = len(steps) // 2

@@ -1,4 +1,4 @@
-"""Run logs: when, where and how fast a step ran. They lie outside artifacts and enter no digest."""
+"""Run logs: when, where and how fast a step ran. They are outside artifacts and enter no digest."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ class _Log(BaseModel):
 
 
 def log_path(project: Project, step_key: str) -> Path:
-    """Where a step's run log lies."""
+    """Returns the path of a step's run log."""
     return project.runs / f"{step_key}.json"
 
 
 def progress_path(project: Project, step_key: str) -> Path:
-    """Where a running step's progress lines go."""
+    """Returns the path of a running step's progress lines."""
     return project.runs / f"{step_key}.progress"
 
 
 def read_log(project: Project, step_key: str) -> dict[str, Any]:
-    """A step's last run log; empty when it never ran here, or when somebody's edit left what is no run log."""
+    """Reads a step's last run log; empty when it never ran here, or when an edit damaged the log."""
     try:
         found: dict[str, Any] = json.loads(log_path(project, step_key).read_text(encoding="utf-8"))
         _Log.model_validate(found)
@@ -76,13 +76,13 @@ COSTS = (
     "started", "status", "seconds", "cpu_seconds", "peak_memory_bytes", "machine", "cores", "python", "packages", "source_digest",
     "facts", "identity",
 )  # fmt: skip
-"""What of a run log goes into the artifact's record."""
+"""The parts of a run log that go into the artifact's record."""
 HERE_ALONE = ("gpus",)
 """Facts that say something of this machine only."""
 
 
 def cost_of(project: Project, step_key: str, manifest: Manifest) -> dict[str, Any]:
-    """What making an artifact took, by the run log of its step; empty where that is of another identity, or did no work."""
+    """Returns the cost of making an artifact from its step's run log; empty for another identity's log, or one without work."""
     log = read_log(project, step_key)
     if log.get("status") != "done" or log.get("identity") != manifest.identity:
         return {}
@@ -91,7 +91,7 @@ def cost_of(project: Project, step_key: str, manifest: Manifest) -> dict[str, An
 
 
 def log_of(project: Project, artifact: Artifact) -> dict[str, Any]:
-    """The run that made an artifact, here or elsewhere: a log of another identity (of another branch, say) is not its."""
+    """Returns the log of the run that made an artifact, here or elsewhere; a log of another identity is not its."""
     key = artifact.key.removesuffix(f".{artifact.manifest.output}")
     log, own = read_log(project, key), artifact.manifest.identity
     if log.get("identity", own) == own and log.get("status") == "done":
@@ -103,7 +103,7 @@ def log_of(project: Project, artifact: Artifact) -> dict[str, Any]:
 
 
 class RunLog:
-    """Collects one run of one step and writes it at the end, whatever the end is."""
+    """Collects one run of one step and writes it at the end, however it ends."""
 
     def __init__(self, project: Project, step_key: str) -> None:
         self._path = log_path(project, step_key)

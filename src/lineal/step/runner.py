@@ -77,7 +77,7 @@ def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str
 
 
 def name_step(step: Step, error: LinealError) -> None:
-    """Has an error say whose it is: messages of components name no pipeline, since manifests and seeds don't either."""
+    """Adds the step's name to an error: messages of components name no pipeline, since manifests and seeds don't either."""
     said = str(error)
     if step.key in said:
         return
@@ -94,7 +94,7 @@ def _require_fresh(step: Step, expected: str | None) -> None:
 
 
 def component_tag(component: Component) -> str:
-    """`sample@1`: what `dvc.yaml` carries so that a new version makes a stage stale."""
+    """Returns `sample@1`: `dvc.yaml` holds it so that a new version makes a stage stale."""
     return f"{component.use}@{component.version}"
 
 
@@ -139,13 +139,13 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
 
 
 def _saved_work(plan: Plan, identity: Identity, component: Component) -> str:
-    """What saved work is of; what an engine made up is continued by no other."""
+    """Identifies the owner of saved work; work that an engine made up is continued by no other."""
     saved = identity.of_saved_work(component.rereads)
     return f"{MADE_UP} {saved}" if plan.project.params.compute.engine == MADE_UP else saved
 
 
 def _clear(component: Component, workspace: Workspace) -> None:
-    """Removes a finished step's partial work, but for answers that would have to be asked for again: they may be reread."""
+    """Removes a finished step's partial work, except for paid answers of servers, which may be reused."""
     if component.rereads and workspace.equal_bytes is False:
         shutil.rmtree(workspace.partial / "out", ignore_errors=True)
     else:
@@ -153,13 +153,13 @@ def _clear(component: Component, workspace: Workspace) -> None:
 
 
 def partial_of(plan: Plan, step: Step) -> Path:
-    """Where a step's unfinished work lies."""
+    """Returns the directory of a step's unfinished work."""
     target = plan.project.directory(step.key)
     return target.with_name(f".{target.name}.partial")
 
 
 def workspace_of(plan: Plan, step: Step, identity: Identity, inputs: Mapping[str, tuple[Artifact, ...]]) -> Workspace:
-    """What the step's component sees."""
+    """Makes the workspace of the step's component."""
     return Workspace(
         project=plan.project.root, step=step.name, round=step.round, seed=identity.seed,
         compute=plan.project.params.compute, inputs=inputs, partial=partial_of(plan, step), key=step.key,
@@ -168,7 +168,7 @@ def workspace_of(plan: Plan, step: Step, identity: Identity, inputs: Mapping[str
 
 
 def _run(plan: Plan, step: Step, component: Component, identity: Identity, workspace: Workspace) -> None:
-    """Runs the component; a selection again without the rows of its result that are retracted, until it gives none."""
+    """Runs the component; reruns a selection without the retracted rows of its result, until it gives none."""
     if isinstance(component, Trainer) and component.has_nothing_to_learn(workspace):
         component.keep_init(workspace)
         return
@@ -187,7 +187,7 @@ def _run(plan: Plan, step: Step, component: Component, identity: Identity, works
 
 
 def open_inputs(plan: Plan, step: Step, verify: bool) -> dict[str, tuple[Artifact, ...]]:
-    """Opens a step's inputs by field; `verify` reads every byte of their files, and records their digests for who looks later."""
+    """Opens a step's inputs by field; `verify` reads every byte of their files and records the digests for later readers."""
     opened: dict[str, Artifact] = {}
     digests = Digests(plan.project.runs, fresh=True)
     for key in step.all_inputs():
@@ -199,19 +199,19 @@ def open_inputs(plan: Plan, step: Step, verify: bool) -> dict[str, tuple[Artifac
 
 
 def by_field(step: Step, opened: Mapping[str, Artifact]) -> dict[str, tuple[Artifact, ...]]:
-    """A step's inputs by field, from artifacts by key."""
+    """Groups a step's inputs by field, from artifacts by key."""
     return {field: _once(keys, opened) for field, keys in step.inputs.items()}
 
 
 def _once(keys: tuple[str, ...], opened: Mapping[str, Artifact]) -> tuple[Artifact, ...]:
-    """A field's artifacts; what only stands for another one of them in a stopped run is left out."""
+    """Returns a field's artifacts without those that only stand in for another one of them in a stopped run."""
     made = {key: f"{key.partition('/')[0]}/{made_by(opened[key])}" for key in keys}
     own = {key for key in keys if made[key] == key}
     return tuple(opened[key] for key in keys if key in own or made[key] not in own)
 
 
 def _stand(plan: Plan, step: Step, standing: StandIn) -> None:
-    """Links what stands for a step into place, the main output last."""
+    """Links a step's stand-in into place, the main output last."""
     for output in sorted(standing.sources, reverse=True):
         key, digest = standing.sources[output]
         source = open_artifact(key, plan.project.directory(key))
@@ -225,7 +225,7 @@ def _stand(plan: Plan, step: Step, standing: StandIn) -> None:
 
 
 def resolved(plan: Plan, step: Step, opened: Mapping[str, Artifact] | None = None) -> Component:
-    """The step's component with every setting that a controller gives filled in; `opened`: its inputs, if not what lies here."""
+    """Fills in every setting that a controller gives the step's component; `opened`: its inputs, else those on disk."""
     values = {
         setting: read_value(opened[key] if opened else open_artifact(key, plan.project.directory(key)), part)
         for setting, (key, part) in step.settings_from.items()
@@ -269,7 +269,7 @@ def _manifests(identity: Identity, workspace: Workspace, loads_model: bool) -> C
 
 
 def _twin(plan: Plan, step: Step, identity: Identity) -> str | None:
-    """Links an artifact of equal identity (this one, or another pipeline's) into place; says whose it was."""
+    """Links an artifact of equal identity (this one, or another pipeline's) into place and returns its key."""
     artifacts, fake = plan.project.artifacts, plan.project.params.compute.engine == MADE_UP
     for path in sorted(artifacts.glob(f"*/{step.name}/{MANIFEST}")):
         pipeline = path.relative_to(artifacts).parts[0]
@@ -283,7 +283,7 @@ def _twin(plan: Plan, step: Step, identity: Identity) -> str | None:
 
 
 def _is_whole(directory: Path, identity: Identity, fake: bool) -> bool:
-    """Whether an artifact has this identity, its bytes are what its manifest says, and no engine made it up (unless `fake`)."""
+    """Tells whether an artifact has this identity and the bytes of its manifest, and is not made up (unless `fake`)."""
     try:
         artifact = open_artifact(str(directory), directory)
         if not identity.is_of(artifact.manifest) or (artifact.manifest.made_up and not fake):
@@ -295,7 +295,7 @@ def _is_whole(directory: Path, identity: Identity, fake: bool) -> bool:
 
 
 def source_digest(component: Component) -> str:
-    """Digest of the component's module text; a drift without a new version is worth a warning."""
+    """Returns the digest of the component's module text; a change without a new version is worth a warning."""
     module = inspect.getmodule(type(component))
     text = inspect.getsource(module) if module else ""
     return hashlib.sha256(text.encode()).hexdigest()

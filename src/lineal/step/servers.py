@@ -1,4 +1,4 @@
-"""Whether the servers that steps will ask are there, before any of the steps runs."""
+"""Checks that the servers of steps are there, before any of the steps runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from lineal.engines.endpoints.address import Address
 
 RETRIES, BACKOFF_SECONDS = 2, 1.0
-"""Someone waits at the terminal; a step is more patient."""
+"""A short limit, since someone waits at the terminal; a step is more patient."""
 
 
 def require_servers(plan: Plan, steps: Iterable[Step]) -> None:
-    """Asks each server that some steps will ask for its models, once. What a cluster reaches is not known here.
+    """Asks each server that some steps need for its models, once. What a cluster reaches is not known here.
 
-    A checkpoint that these steps make, or make anew, cannot be served yet, so nobody is asked for it.
+    A checkpoint that these steps make or rerun cannot be served yet, so no server is asked for it.
 
     Raises:
         EngineError: a server is not declared, doesn't answer, refuses the key, or has no served model of this name.
@@ -37,14 +37,14 @@ def require_servers(plan: Plan, steps: Iterable[Step]) -> None:
 
 
 def _served_models(plan: Plan, steps: Iterable[Step]) -> list[ServedModel]:
-    """Those that the steps declare or read; not those whose settings a controller will give."""
+    """Returns the served models that the steps declare or read, except settings that a controller will give."""
     makers = [maker for step in steps for maker in (step, *plan.upstream(step)) if not maker.settings_from]
     found = {maker.key: maker.component for maker in makers}
     return [component for component in found.values() if isinstance(component, ServedModel)]
 
 
 def _draws_from_made(plan: Plan, steps: list[Step]) -> bool:
-    """Whether a step draws completions from a checkpoint that is there already."""
+    """Tells whether a step samples from a checkpoint that already exists."""
     unmade = {key for step in steps for key in step.artifact_keys().values()}
     return any(key not in unmade for step in steps for key in drawn_from(plan, step))
 

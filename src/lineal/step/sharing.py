@@ -22,13 +22,13 @@ ONE_PROCESS = ("NO", "MULTI_CPU")
 
 @dataclass(frozen=True)
 class Sharing:
-    """How many processes share a training.
+    """The number of processes that share a training.
 
     Attributes:
         processes: on all machines together.
         here: on this machine.
         config: accelerate's own configuration; None where a number was given.
-        document: what stands in it.
+        document: its content.
     """
 
     processes: int
@@ -38,7 +38,7 @@ class Sharing:
 
 
 def require_trainings(plan: Plan, steps: Iterable[Step]) -> None:
-    """Holds what is asked of trainings against what is installed and configured, before any step runs.
+    """Checks the requirements of trainings against installed packages and configuration, before any step runs.
 
     Raises:
         ProjectError: accelerate's configuration is missing or doesn't fit a training.
@@ -53,14 +53,14 @@ def require_trainings(plan: Plan, steps: Iterable[Step]) -> None:
 
 
 def require_sharing(project: Path, compute: Compute, trainer: Trainer, key: str) -> Sharing:
-    """The processes for a training, if it fits them.
+    """Returns the processes for a training, if it fits them.
 
     Raises:
         ProjectError: accelerate's configuration is missing, broken, or says another precision than the training.
         EngineError: the training's batch cannot be dealt out among the processes.
     """
     sharing = sharing_of(project, compute)
-    if isinstance(trainer.batch_size, int) and isinstance(trainer.gradient_accumulation, int):  # not left to a controller
+    if isinstance(trainer.batch_size, int) and isinstance(trainer.gradient_accumulation, int):  # not given by a controller
         shared_batch(trainer.batch_size, trainer.gradient_accumulation, sharing.processes)
     if (document := sharing.document) is not None:
         mixed = document.value.get("mixed_precision", "no")
@@ -71,10 +71,10 @@ def require_sharing(project: Path, compute: Compute, trainer: Trainer, key: str)
 
 
 def sharing_of(project: Path, compute: Compute) -> Sharing:
-    """How many processes `compute.accelerate` asks for.
+    """Reads the number of processes from `compute.accelerate`.
 
     Raises:
-        ProjectError: accelerate's configuration is missing, or doesn't say what it starts.
+        ProjectError: accelerate's configuration is missing, or doesn't say how many it starts.
     """
     asked = compute.accelerate
     if not isinstance(asked, str):

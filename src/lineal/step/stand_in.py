@@ -17,7 +17,7 @@ from lineal.recipe.pipeline import BEST
 
 @dataclass(frozen=True)
 class StandIn:
-    """What stands for a step's own work.
+    """The artifacts that replace a step's own work.
 
     Attributes:
         sources: by output, the key and the digest of the artifact that stands for it.
@@ -28,21 +28,21 @@ class StandIn:
     why: str
 
     def differences(self, made: list[Artifact]) -> tuple[str, ...]:
-        """Why made artifacts are not what stands for them."""
+        """Lists why made artifacts are not those of the stand-in."""
         digests = {digest for _, digest in self.sources.values()}
         return tuple(f"{artifact.key} must be another: {self.why}" for artifact in made if artifact.digest not in digests)
 
 
 def stand_in(plan: Plan, step: Step, opened: Mapping[str, Artifact] | None = None) -> StandIn | None:
-    """What stands for a step whose run has stopped before it; None when it does its own work.
+    """Returns the stand-in for a step whose run has stopped before it; None when it does its own work.
 
     Args:
         plan: the plan.
         step: one of its steps.
-        opened: by key, its inputs; default: what lies here.
+        opened: by key, its inputs; default: those on disk.
 
     Raises:
-        ArtifactError: the decision is not there, or the best round lacks the artifact.
+        ArtifactError: the decision is missing, or the best round lacks the artifact.
     """
     if step.stopped_by is None:
         return None

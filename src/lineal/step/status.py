@@ -1,4 +1,4 @@
-"""For every step: done, stale and exactly why, or missing, and what a run has to do about it. Changes nothing.
+"""The state of every step: done, stale and exactly why, or missing, and what a run has to do about it. Changes nothing.
 
 Reads manifests only, so it is quick; where rows are retracted, also the rows that checkpoints were trained on.
 """
@@ -24,16 +24,16 @@ from lineal.step.tainted import tainted_checkpoints, why_tainted
 from lineal.step.waiting import why_waiting
 
 Kept = Callable[[str], Artifact | None]
-"""By key, an artifact that is recorded and can be brought here as it is."""
+"""By key, an artifact that is recorded and can be restored unchanged."""
 NOT_HERE = "not here: lineal run --pull, or --remake"
-"""What a step says of itself that is up to date by its record, while its bytes are elsewhere."""
+"""The note on a step that is up to date by its record, while its bytes are elsewhere."""
 Alike = Callable[[Artifact], bool]
 Unchanged = Callable[[Step, Artifact, Path], bool]
-"""Whether a file that a step reads and that is not here is, by DVC's records, the one that an artifact was made from."""
+"""Tells for a missing file of a step whether, by DVC's records, it is the one that an artifact was made from."""
 
 
 class State(StrEnum):
-    """What a step's artifact is, against the plan."""
+    """The state of a step's artifact, compared with the plan."""
 
     DONE = "done"
     RECORDED = "recorded"
@@ -42,7 +42,7 @@ class State(StrEnum):
 
 
 class Act(StrEnum):
-    """What a run does about a step. Only `MAKE` is work."""
+    """The action of a run on a step. Only `MAKE` is work."""
 
     NONE = "nothing"
     RECORD = "record"
@@ -59,8 +59,8 @@ class StepStatus:
         state: done, stale or missing.
         reasons: for a stale step, which input or key changed, old -> new; for others, warnings.
         act: what brings it up to date.
-        unrecorded: of a finished step, why its record does not have it as it is; empty where it does.
-        outdated: why a stage of the user's own would make anew what the step reads; one of the reasons. Empty where none would.
+        unrecorded: of a finished step, how its record differs; empty where it does not.
+        outdated: why a stage of the user's own would rerun and change what the step reads; one of the reasons.
     """
 
     key: str
@@ -79,13 +79,13 @@ def status_of(
     known: Kept = lambda key: None,
     unchanged: Unchanged = lambda step, artifact, file: False,
 ) -> list[StepStatus]:
-    """The state of every step of the plan, in order.
+    """Returns the state of every step of the plan, in order.
 
     Args:
         plan: the plan.
-        damage: by artifact key, what the caller found wrong with its bytes; manifests are believed otherwise.
-        kept: where artifacts are that do not lie here, or not whole.
-        alike: of which artifacts with wrong bytes their manifests still say what they will be when made again.
+        damage: by artifact key, problems that the caller found in its bytes; manifests are believed otherwise.
+        kept: where artifacts are that are missing or damaged here.
+        alike: artifacts with wrong bytes whose manifests still say what a rerun will give.
         known: artifacts as they are here, or by their records (`Artifact.here` is false then): a step that is up to date by
             them is no work, unless something that is to be made reads it.
         unchanged: of files that steps read and that are not here.
@@ -106,14 +106,14 @@ def status_of_one(
     known: Kept = lambda key: None,
     unchanged: Unchanged = lambda step, artifact, file: False,
 ) -> StepStatus:
-    """The state of one step whose inputs are taken as they lie here, else by their records; see `status_of`."""
+    """Returns the state of one step, with its inputs taken as they are here, else by their records; see `status_of`."""
     look = _Look(plan, damage, kept, lambda one: False, lambda key: None, unchanged)
     look.take_inputs(step, known)
     return look.at(step)
 
 
 def _have_here_what_is_read(plan: Plan, found: dict[str, StepStatus]) -> None:
-    """Has made again what is known by its record alone and goes into a step that is made."""
+    """Reruns artifacts that are known by their record alone and that a step to be made reads."""
     for step in reversed(list(plan.steps.values())):
         if found[step.key].act is Act.MAKE:
             for maker in plan.upstream(step):
@@ -123,7 +123,7 @@ def _have_here_what_is_read(plan: Plan, found: dict[str, StepStatus]) -> None:
 
 
 class _Look:
-    """Goes through the plan in its order and remembers what each step's followers will find."""
+    """Goes through the plan in its order and remembers what each step's consumers will find."""
 
     def __init__(
         self, plan: Plan, damage: Mapping[str, Sequence[str]], kept: Kept, alike: Alike, known: Kept, unchanged: Unchanged
@@ -134,7 +134,7 @@ class _Look:
         self._standing: dict[str, Artifact] = {}
 
     def take_inputs(self, step: Step, known: Kept) -> None:
-        """Takes what lies here, or is recorded, for the step's inputs, whatever state it is in."""
+        """Takes the step's inputs from disk or their records, whatever state they are in."""
         self._states |= {maker.key: State.MISSING for maker in self._plan.upstream(step)}
         for key in {key: None for maker in self._plan.upstream(step) for key in maker.artifact_keys().values()}:
             try:
@@ -143,7 +143,7 @@ class _Look:
                 self._stand([one for one in (known(key),) if one is not None])
 
     def at(self, step: Step) -> StepStatus:
-        """A step's state; the steps that it is made from were looked at before."""
+        """Returns a step's state; its inputs must have been visited before."""
         found = self._at(step)
         self._states[step.key] = found.state
         return found
@@ -179,7 +179,7 @@ class _Look:
         return whole
 
     def _lying(self, step: Step) -> tuple[list[Artifact], tuple[str, ...]]:
-        """The artifacts here, and what is wrong with their bytes; none where one has no manifest."""
+        """Returns the artifacts here, and the problems of their bytes; none where one has no manifest."""
         keys = step.artifact_keys().values()
         try:
             made = [open_artifact(key, self._plan.project.directory(key)) for key in keys]
@@ -207,7 +207,7 @@ class _Look:
 def differences(
     plan: Plan, step: Step, made: Sequence[Artifact], opened: Mapping[str, Artifact], unchanged: Unchanged
 ) -> tuple[str, ...]:
-    """Why artifacts are not what a step would make now from these inputs; empty where they are.
+    """Lists why artifacts are not what a step would make now from these inputs; empty where they are.
 
     Args:
         plan: the plan.
@@ -234,7 +234,7 @@ def differences(
 
 
 def _is_accepted(plan: Plan, identity: Identity, manifest: Manifest) -> bool:
-    """Whether an artifact is what an older version of the component made of the same, and the project accepts that."""
+    """Tells whether an older component version made the artifact from the same inputs, and the project accepts that version."""
     older = manifest.version in plan.project.accepted.get(identity.component, {})
     return older and replace(identity, version=manifest.version).is_of(manifest)
 

@@ -1,4 +1,4 @@
-"""Checkpoints that were trained on retracted rows, or descend from such a one: tainted until they are made again."""
+"""Checkpoints that were trained on retracted rows, or descend from one that was: tainted until they are rerun."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lineal.step.identity import RETRACTIONS
 from lineal.step.retraction import ancestry, retracted_among
 
 Marks = dict[str, str]
-"""By retraction, why something is tainted by it."""
+"""The reason why something is tainted, by retraction."""
 
 
 def tainted_checkpoints(plan: Plan, steps: Iterable[Step] | None = None) -> dict[str, Marks]:
-    """By step key, why checkpoints are tainted; those that are not, or not made, are left out.
+    """Returns by step key why checkpoints are tainted; those that are not, or not made, are left out.
 
     A checkpoint is tainted when rows that it was trained on are retracted, or when it, or the rows, came from a tainted
     checkpoint. Where an input was made again since, and a retraction is in force on it or above it, the rows that the
@@ -69,9 +69,9 @@ def _trained_on(plan: Plan, step: Step, keys: list[str]) -> Marks:
 
 
 def _applied(plan: Plan, key: str, rule: Rule) -> bool:
-    """Whether a selection gave these rows without those that a retraction takes: then no row need be read.
+    """Tells whether a selection already dropped the rows of a retraction, so that no row need be read.
 
-    Its manifest names the retraction, or it is recorded as untouched: made again, it would have failed on the first such row.
+    Its manifest names the retraction, or it is recorded as untouched: a rerun would have failed on the first such row.
     """
     maker, made = plan.makers[key], _manifest(plan, key)
     if maker.component.role is not Role.SELECTOR or made is None:
@@ -81,7 +81,7 @@ def _applied(plan: Plan, key: str, rule: Rule) -> bool:
 
 
 def _passed_on(key: str, why: str) -> str:
-    """The reason for what was made from something tainted: it names where the retracted rows went in."""
+    """Returns the reason for a descendant of something tainted: it names where the retracted rows went in."""
     return why if why.startswith("descends ") else f"descends from {key}, which was {why}"
 
 
@@ -97,5 +97,5 @@ def _manifest(plan: Plan, key: str) -> Manifest | None:
 
 
 def why_tainted(marks: Mapping[str, str]) -> str:
-    """Why a checkpoint is tainted, in one line."""
+    """Says in one line why a checkpoint is tainted."""
     return "; ".join(f"tainted by {name!r}: {why}" for name, why in marks.items())

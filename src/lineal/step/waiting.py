@@ -1,4 +1,4 @@
-"""Steps whose file has not arrived yet, and what waits behind them."""
+"""Steps whose file has not arrived yet, and the steps that depend on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ARRIVED = "file_arrived"
 
 
 def why_waiting(step: Step) -> str:
-    """Which file a step waits for, and what to do; empty where it waits for none."""
+    """Says which file a step waits for, and what to do; empty where it waits for none."""
     awaited = step.component.awaited(step.key)
     return "" if awaited is None or awaited.here else f"{step.key} waits for {awaited.path}. {awaited.fix}"
 
@@ -29,7 +29,7 @@ def require_arrived(step: Step) -> None:
 
 
 def held_up(plan: Plan, steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
-    """Of some steps in the plan's order: those that can be made, and those that wait for a file or for a step that does."""
+    """Splits some steps in the plan's order into those that can be made, and those that wait for a file or a waiting step."""
     ready: list[Step] = []
     waiting: dict[str, Step] = {}
     for step in steps:
@@ -41,7 +41,7 @@ def held_up(plan: Plan, steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
 
 
 def waiting_for(steps: Iterable[Step]) -> Waiting:
-    """The end of a run whose steps wait: the files, and how many steps."""
+    """Makes the end of a run whose steps wait: the files, and how many steps."""
     steps = list(steps)
     reasons = [why for why in map(why_waiting, steps) if why]
     more = len(steps) - len(reasons)

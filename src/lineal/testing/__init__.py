@@ -1,1 +1,1 @@
-"""What packages that extend lineal test themselves with."""
+"""Checks for the tests of packages that extend lineal."""

@@ -1,4 +1,4 @@
-"""Checks that an environment can be played, replayed and trained on: `check_environment`, for a test of a package of your own."""
+"""Checks that an environment can be played, replayed and trained on: `check_environment`, for the tests of your own package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lineal.components.playing.settings import game_of
 from lineal.environments.registry import location_of
 
 UNREADABLE = ("", "\n", "no such move", "\x00", "💥", "x" * 10_000, "<action>")
-"""What a model may write; an environment answers it, and does not raise."""
+"""A model's possible output; an environment answers it, and does not raise."""
 
 
 def check_environment(
@@ -55,7 +55,7 @@ def check_environment(
 
 
 def check_episodes(turns: Iterable[Mapping[str, Any]], seconds: float = 10.0) -> int:
-    """Plays stored episodes again, move by move, and checks that the environments say what the rows say.
+    """Replays stored episodes move by move, and checks that the environments give the rows' answers.
 
     Args:
         turns: rows of turns as `rollout`, `demonstrations` or `grpo` write them, of games of one; whole episodes, in order.
@@ -79,7 +79,7 @@ def check_episodes(turns: Iterable[Mapping[str, Any]], seconds: float = 10.0) ->
 
 
 def _taken_up(arena: Arena, name: str, row: Mapping[str, Any], places: Mapping[str, str]) -> Game:
-    """The game of a stored episode, where its first row begins."""
+    """Starts the game of a stored episode, where its first row begins."""
     if row.get("seat") is not None:
         raise AssertionError(
             f"episode {name} is one side of a game of two, whose other moves are in other rows. Give games of one"
