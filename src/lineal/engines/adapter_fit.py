@@ -1,4 +1,4 @@
-"""Whether a LoRA adapter can sit on a base, told from the shapes of both, before either is loaded."""
+"""Checks that a LoRA adapter fits on a base, by the shapes of both, before either is loaded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lineal.errors import EngineError
 
 _PREFIX = "base_model.model."
 _OUTER = {".lora_A.weight": 1, ".lora_B.weight": 0}
-"""Which dimension of a factor is a width of the base's layer: the factors are (rank, in) and (out, rank)."""
+"""The dimension of a factor that is a width of the base's layer: the factors are (rank, in) and (out, rank)."""
 
 
 def require_fit(adapter: Path, base: Path) -> None:
     """Checks that the adapter's factors have the widths of the base's layers.
 
-    A layer that the base's files name otherwise, or hold quantized, is left to the engine.
+    A layer that the base's files name differently, or hold quantized, is left to the engine.
 
     Raises:
         EngineError: the adapter was made for another base.
@@ -34,7 +34,7 @@ def require_fit(adapter: Path, base: Path) -> None:
 
 
 def _shapes(directory: Path, pattern: str) -> dict[str, list[int]]:
-    """By name, the shapes of a directory's unquantized tensors."""
+    """Returns by name the shapes of a directory's unquantized tensors."""
     from safetensors import SafetensorError, safe_open
 
     found = {}

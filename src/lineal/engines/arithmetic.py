@@ -1,4 +1,4 @@
-"""How the processor computes: settings under which all x86-64 processors with AVX2 give the same bits.
+"""Processor arithmetic: settings under which all x86-64 processors with AVX2 give the same bits.
 
 torch, oneDNN and MKL choose kernels by the instruction sets that they find, and kernels for AVX2 and AVX-512 round
 differently. The choice is made when they are loaded, so it has to be pinned before torch is imported.
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 PORTABLE = {"MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-"""Environment variable to value. Measured to cost nothing on an AVX-512 machine (docs/reproducibility.md)."""
+"""Environment variables and values. Measured to cost nothing on an AVX-512 machine (docs/reproducibility.md)."""
 X86_64 = ("x86_64", "AMD64")
 
 
@@ -28,12 +28,12 @@ def pin_arithmetic() -> None:
 
 
 def chosen_kernels() -> dict[str, str]:
-    """What the environment of this process chooses, for processes that don't inherit it."""
+    """Returns the choices in this process's environment, for processes that don't inherit it."""
     return {name: os.environ[name] for name in PORTABLE if name in os.environ}
 
 
 def arithmetic(device: str) -> str | None:
-    """What a manifest says about how its bytes were computed; None for the portable way, whose bits any processor gives.
+    """Describes how bytes were computed, for a manifest; None for the portable way, whose bits any processor gives.
 
     Args:
         device: where the model ran, by torch's name, or 'auto'.
@@ -53,7 +53,7 @@ def _finds_gpu() -> bool:
 
 
 def _torch_agrees() -> bool:
-    """Whether torch, if it is loaded, was loaded under the setting."""
+    """Tells whether torch, if it is loaded, was loaded under the setting."""
     torch = sys.modules.get("torch")
     return torch is None or torch.backends.cpu.get_cpu_capability() == "AVX2"
 

@@ -19,7 +19,7 @@ NAME = "lineal_rows"
 
 
 def use_row_stable_attention(model: PreTrainedModel) -> None:
-    """Makes a model on the CPU that runs torch's fused attention attend in this way; others stay as they are."""
+    """Gives a model on the CPU that runs torch's fused attention this row-stable one; others stay unchanged."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -39,7 +39,7 @@ def _attend(
     scaling: float | None = None,
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as (rows, tokens, heads, size), from states (rows, heads, tokens, size) and a boolean or additive mask."""
+    """Computes attention as (rows, tokens, heads, size), from states (rows, heads, tokens, size) and a mask."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     per_head = attention_mask is not None and attention_mask.shape[1] != 1

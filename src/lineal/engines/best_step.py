@@ -1,6 +1,6 @@
-"""The best of a training's optimizer steps, by a figure that is known of each: its weights are kept, and the training may end.
+"""The best of a training's optimizer steps by a figure of each: its weights are kept, and the training may end early.
 
-The weights are held in memory and put back at the end. A save of the training holds them too, so that a killed one that goes on
+The weights are held in memory and put back at the end. A save of the training holds them too, so that a killed one that resumes
 ends with the same bytes.
 """
 
@@ -23,10 +23,10 @@ FILE, STATE = "best.safetensors", "state"
 
 @dataclass(frozen=True)
 class BestSettings:
-    """What the best step is.
+    """The rule for the best step.
 
     Attributes:
-        window: the figure of a step is the mean of its own and of those before it, so many in all: chance is no gain.
+        window: the figure of a step is the mean over so many steps, itself the last, so that chance is no gain.
         patience: after so many figures without a better one the training ends; None: it does not end early.
         figure: that of the step whose generation was judged last.
     """
@@ -52,7 +52,7 @@ class BestStep:
         self.step: int | None = None
 
     def judged(self, model: Any, step: int) -> None:
-        """Takes the figure of the weights that have just sampled."""
+        """Records the figure of the weights that have just sampled."""
         self._figures = [*self._figures, self._settings.figure()][-self._settings.window :]
         if len(self._figures) < self._settings.window:
             return
@@ -64,17 +64,17 @@ class BestStep:
 
     @property
     def ends(self) -> bool:
-        """Whether the training has gone on for long enough without a better step."""
+        """True if the training has run long enough without a better step."""
         return self._settings.patience is not None and self._waited >= self._settings.patience
 
     def callback(self, trainer: Any) -> Any:
-        """What a trainer of transformers is to call; before the one that names its saves."""
+        """Returns a callback for a trainer of transformers; to be added before the one that names its saves."""
         from transformers import TrainerCallback
 
         keeper = self
 
         class Keeper(TrainerCallback):
-            """Ends the training, and has the best weights in its saves and at its end."""
+            """Ends the training, and puts the best weights into its saves and its result."""
 
             def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 keeper._read(Path(args.output_dir) / f"{WHOLE}{state.global_step}" / FILE)
@@ -117,5 +117,5 @@ class BestStep:
 
 
 def _trained(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """The weights that a training moves; tied ones once."""
+    """Returns the weights that a training changes; tied ones once."""
     return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)

@@ -1,4 +1,4 @@
-"""What a chat template makes of conversations, and which part of that the model writes: one place for all engines and trainers.
+"""Chat templates: the rendering of conversations, and the part that the model writes, in one place for engines and trainers.
 
 A turn of the model begins where the rendered prompt ends, and ends with the first token that the template puts behind an
 answer. Sampling stops there and training teaches to stop there.
@@ -30,11 +30,11 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Frame:
-    """What a template puts around an answer.
+    """The text that a template puts around an answer.
 
     Attributes:
-        opening: what it writes between the prompt and the answer, such as an empty think block.
-        end: what follows the answer, up to and with the token that ends the turn.
+        opening: the text between the prompt and the answer, such as an empty think block.
+        end: the text after the answer, including the token that ends the turn.
         stop: that token; None where the template writes none, and only eos ends an answer.
     """
 
@@ -74,9 +74,9 @@ class ChatTemplate:
         return opening if opening.isspace() and spelling_of(self._tokenizer).moves else ""
 
     def prompt_texts(self, conversations: Sequence[Conversation]) -> list[str]:
-        """What the template makes of conversations that the model is to answer, spelled out control tokens masked.
+        """Renders conversations that the model is to answer, with spelled-out control tokens masked.
 
-        A last turn of the assistant is the beginning of an answer, and stays open.
+        A last turn of the assistant begins the answer, and stays open.
 
         Raises:
             EngineError: the template refuses a conversation, or the beginning of an answer calls tools.
@@ -91,15 +91,15 @@ class ChatTemplate:
         return texts
 
     def encode_prompts(self, conversations: Sequence[Conversation]) -> list[list[int]]:
-        """Token ids that an answer to each conversation follows."""
+        """Encodes conversations as token ids that an answer follows."""
         return self._tokens.encode(self.prompt_texts(conversations))
 
     def shown(self, text: str) -> str:
-        """A rendered text without masks."""
+        """Returns a rendered text without masks."""
         return self._tokens.unmasked(text)
 
     def encode_answers(self, asked: Sequence[tuple[Conversation, str, bool]]) -> list[tuple[list[int], list[int]]]:
-        """Token ids of conversations, and of what the model is to write: the answers, with the end of the turns that end.
+        """Encodes conversations, and what the model is to write: the answers, with the end of the turns that end.
 
         They meet as when the model samples: no token spans the border.
 
@@ -125,12 +125,12 @@ class ChatTemplate:
         return list(zip(self._tokens.encode(prompts), written, strict=True))
 
     def encode_whole(self, conversations: Sequence[Conversation]) -> list[tuple[list[int], list[bool]]]:
-        """Token ids of whole conversations, and which of these tokens the model writes.
+        """Encodes whole conversations, and returns which of their tokens the model writes.
 
         Where the template marks that itself (`{% generation %}`), its marks decide.
 
         Raises:
-            EngineError: a conversation has no turn of the assistant, or the template writes it otherwise than it was prompted.
+            EngineError: a conversation has no turn of the assistant, or the template writes it differently from the prompt.
         """
         texts, spans = self._with_spans(conversations)
         pieces = [_pieces(text, own) for text, own in zip(texts, spans, strict=True)]
@@ -144,7 +144,7 @@ class ChatTemplate:
 
     @cached_property
     def _frame(self) -> Frame:
-        """What surrounds an answer, read off the rendering of a word that stands nowhere else."""
+        """The text around an answer, read from the rendering of a word that occurs nowhere else."""
         asked = Conversation((Turn("user", "?"),))
         answer = self._tokens.probe()
         prompt, whole = self._rendered([asked], to_answer=True)[0], self._rendered([asked.answered(answer)])[0]
@@ -162,7 +162,7 @@ class ChatTemplate:
         return Frame(opening, tail[: stop.end()], stop[0])
 
     def _openings(self, pairs: Sequence[tuple[Conversation, str]], prompts: Sequence[str]) -> list[str]:
-        """What the template writes before each answer; nothing where the answer begins with it or with another of its kind."""
+        """Returns the template's text before each answer; nothing where the answer begins with it or with another of its kind."""
         opening = self._frame.opening
         if not opening:
             return [""] * len(pairs)
@@ -174,7 +174,7 @@ class ChatTemplate:
         ]
 
     def _with_spans(self, conversations: Sequence[Conversation]) -> tuple[list[str], list[list[Span]]]:
-        """Rendered conversations, and where in them the model writes."""
+        """Renders conversations, and returns the spans that the model writes."""
         for each in conversations:
             if not any(turn.role == "assistant" for turn in each.turns):
                 raise EngineError(f"conversation {short(each)}: got no turn of the assistant, expected at least 1 to learn.")
@@ -184,7 +184,7 @@ class ChatTemplate:
         return texts, [self._spans(each, text) for each, text in zip(conversations, texts, strict=True)]
 
     def _spans(self, conversation: Conversation, text: str) -> list[Span]:
-        """From the end of each prompt to the first token that ends a turn."""
+        """Returns the spans from the end of each prompt to the first token that ends a turn."""
         answers = [place for place, turn in enumerate(conversation.turns) if turn.role == "assistant"]
         starts = []
         for place in answers:
@@ -203,7 +203,7 @@ class ChatTemplate:
         ]
 
     def _end(self, conversation: Conversation, text: str, start: int, stop: int) -> int:
-        """Where a turn of the model that begins at `start` ends."""
+        """Returns the end of a model's turn that begins at `start`."""
         token = self._frame.stop
         place = -1 if token is None else text.find(token, start, stop)
         if token is None or place < 0:
@@ -217,12 +217,12 @@ class ChatTemplate:
     def _continued(
         self, pairs: Sequence[tuple[str, str]], keeps_spaces: bool = False, inside: Set[int] = frozenset()
     ) -> list[list[int]]:
-        """Token ids of texts as they go on behind others.
+        """Encodes texts as continuations of others.
 
         A text is encoded together with what precedes it, back to the last control token, since a tokenizer may write the
         beginning of a text in another way. Where a token spans the border, the text is encoded by itself, and with
         `keeps_spaces` also where the token before it swallows the spaces that it begins with, as Phi-3's do. At the places
-        `inside` a text goes on in the middle of another; a tokenizer must not begin it with a space then.
+        `inside` a text continues in the middle of another; a tokenizer must not begin it with a space then.
         """
         contexts = [before[self._tokens.last_start(before) :] for before, _ in pairs]
         known = dict.fromkeys(contexts)
@@ -238,7 +238,7 @@ class ChatTemplate:
         return found
 
     def _goes_on(self, before: Sequence[int]) -> bool:
-        """Whether a text behind these tokens is spelled as inside another, otherwise than by itself."""
+        """Tells whether a text after these tokens is spelled as inside another, and not as by itself."""
         spelling = spelling_of(self._tokenizer)
         control = bool(before) and before[-1] in self._tokenizer.all_special_ids
         return spelling.moves and not (control and spelling.begins_after_control)
@@ -247,7 +247,7 @@ class ChatTemplate:
         return self._tokens.encode([text])[0]
 
     def _inside(self, text: str) -> list[int]:
-        """Token ids of a text behind another, without those of the other: Llama 2's kind begins every text with a space."""
+        """Encodes a text after another, without the other's ids: Llama 2's kind begins every text with a space."""
         for anchor in spelling_of(self._tokenizer).anchors or (LINE_BREAK,):
             before, whole = self._tokens.encode([anchor, anchor + text])
             if whole[: len(before)] == before:
@@ -262,11 +262,11 @@ class ChatTemplate:
         return [text for text, _ in found], [spans for _, spans in found]
 
     def _text(self, tools: list[Any] | None) -> str:
-        """The template itself; a model may have another one for tools."""
+        """Returns the template itself; a model may have another one for tools."""
         return str(self._tokenizer.get_chat_template(None, cast(Any, tools)))
 
     def _render(self, conversations: Sequence[Conversation], to_answer: bool, marks: bool) -> list[tuple[str, list[Span]]]:
-        """The rendering of each conversation, and with `marks` where the template says that the model writes.
+        """Renders each conversation, and with `marks` returns the spans that the template marks as the model's.
 
         Raises:
             EngineError: the template refuses a conversation, is no template, or takes too long.
@@ -286,7 +286,7 @@ class ChatTemplate:
     def _render_alike(
         self, conversations: list[Conversation], tools: str | None, to_answer: bool, marks: bool
     ) -> list[tuple[str, list[Span]]]:
-        """The same for conversations with the same tools, in one call: 1,024 short ones take two thirds of the time."""
+        """Renders conversations with the same tools in one call: 1,024 short ones take two thirds of the time."""
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -311,7 +311,7 @@ class ChatTemplate:
 
 
 def _without_beginning(conversation: Conversation) -> Conversation:
-    """What the model was asked before it began to answer.
+    """Returns the model's input before it began to answer.
 
     Raises:
         EngineError: it began with a call of tools, or unasked.
@@ -325,7 +325,7 @@ def _without_beginning(conversation: Conversation) -> Conversation:
 
 
 def _begins_alike(answer: str, opening: str) -> bool:
-    """Whether an answer brings what the template would write before it: `<think>`, say, or the same space."""
+    """Tells whether an answer itself brings what the template would write before it: `<think>`, or the same space."""
     words = opening.split()
     return answer.lstrip().startswith(words[0]) if words else answer.startswith(opening)
 
@@ -344,7 +344,7 @@ def require_template(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _pieces(text: str, spans: Sequence[Span]) -> list[tuple[str, str, bool]]:
-    """A text cut at the spans: what is before each piece, the piece, and whether it is one of the spans."""
+    """Cuts a text at the spans: the text before each piece, the piece, and whether it is one of the spans."""
     borders = [0, *(border for span in spans for border in span), len(text)]
     cuts = [(start, stop, bool(place % 2)) for place, (start, stop) in enumerate(pairwise(borders))]
     return [(text[:start], text[start:stop], written) for start, stop, written in cuts if start < stop]

@@ -26,7 +26,7 @@ GENERATION_CONFIG = "generation_config.json"
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' progress bars off, since steps report their own, and two warnings that PEFT and TRL trigger."""
+    """Hides transformers' progress bars, since steps report their own, and two warnings that PEFT and TRL trigger."""
     from transformers.utils import logging as transformers_logging
 
     logging = cast(Any, transformers_logging)
@@ -43,19 +43,19 @@ def quiet() -> Iterator[None]:
 
 
 def is_adapter(checkpoint: Path) -> bool:
-    """Whether a checkpoint directory holds a PEFT adapter rather than a full model."""
+    """Tells whether a checkpoint directory holds a PEFT adapter rather than a full model."""
     return (checkpoint / ADAPTER_CONFIG).is_file()
 
 
 BASE_FIELDS = ("init_base", "model_base", "models_base", "init")
-"""Under which inputs a manifest has the full model of an adapter: of a trained one, of a copy, of one of several."""
+"""The inputs in a manifest that hold the full model of an adapter: of a trained one, of a copy, of one of several."""
 
 
 def stored_dtype(checkpoint: Path) -> torch.dtype:
-    """The floating-point type that a full model's config.json declares; fp32 where it declares none.
+    """Returns the floating-point type that a full model's config.json declares; fp32 where it declares none.
 
     Raises:
-        EngineError: it declares another thing.
+        EngineError: it declares something else.
     """
     import torch
 
@@ -70,7 +70,7 @@ def stored_dtype(checkpoint: Path) -> torch.dtype:
 
 
 def read_config(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint's config.json.
+    """Reads a checkpoint's config.json.
 
     Raises:
         EngineError: it cannot be read, or holds no object.
@@ -89,20 +89,20 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def positions_of(config: Any) -> int | None:
-    """How many tokens a model's configuration allows in a row; None where it sets no limit, as Bloom's doesn't."""
+    """Returns the longest input that a model's configuration allows, in tokens; None where it sets no limit, as Bloom's."""
     text = config.get_text_config()
     found = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
     return None if found is None else int(found)
 
 
 def vocabulary_of(config: Any) -> int | None:
-    """How many ids a model reads and writes, by its configuration; None where that doesn't say."""
+    """Returns how many ids a model reads and writes, by its configuration; None where that doesn't say."""
     found = getattr(config.get_text_config(), "vocab_size", None)
     return None if found is None else int(found)
 
 
 def load_full_model(checkpoint: Path, dtype: torch.dtype, quantize: bool = False) -> PreTrainedModel:
-    """Load a full causal language model from safetensors, without network, pickle or remote code.
+    """Loads a full causal language model from safetensors, without network, pickle or remote code.
 
     Args:
         checkpoint: its directory.
@@ -145,7 +145,7 @@ def require_sound(checkpoint: Path) -> None:
 def _require_language_model(checkpoint: Path) -> None:
     _require(checkpoint, "config.json", "*.safetensors")
     config = read_config(checkpoint)
-    if (checkpoint / GENERATION_CONFIG).is_file():  # transformers takes a damaged one for none
+    if (checkpoint / GENERATION_CONFIG).is_file():  # transformers treats a damaged one as missing
         _read_object(checkpoint / GENERATION_CONFIG)
     if is_reward_model(checkpoint):
         raise EngineError(
@@ -160,7 +160,7 @@ def _require_language_model(checkpoint: Path) -> None:
 
 
 def _loaded(auto: Any, checkpoint: Path, **settings: Any) -> tuple[PreTrainedModel, Mapping[str, Any]]:
-    """The model, and which of its tensors were not as in the files."""
+    """Loads a model; returns it and the tensors that differed from the files."""
     try:
         with quiet(), without_report():
             found: tuple[PreTrainedModel, Mapping[str, Any]] = auto.from_pretrained(
@@ -186,18 +186,18 @@ def _four_bits() -> dict[str, Any]:
 
 
 def is_reward_model(checkpoint: Path) -> bool:
-    """Whether a checkpoint directory holds a model with a head that gives one number for a text."""
+    """Tells whether a checkpoint directory holds a model with a head that gives one number for a text."""
     names = read_config(checkpoint).get("architectures") if (checkpoint / "config.json").is_file() else None
     return any(str(name).endswith("ForSequenceClassification") for name in names or [])
 
 
 def load_reward_model(checkpoint: Path, dtype: torch.dtype, pad_id: int) -> PreTrainedModel:
-    """Load a model that gives one number for a text; a language model gets a random head from torch's generator.
+    """Loads a model that gives one number for a text; a language model gets a random head from torch's generator.
 
     Args:
         checkpoint: directory of a full model.
         dtype: type of the weights.
-        pad_id: the token that padding is made of; the number is read off the last token that is another.
+        pad_id: the padding token; the number is read at the last token that is not padding.
 
     Raises:
         EngineError: an adapter, missing files, an architecture without such a head, or weights that aren't whole.
@@ -222,7 +222,7 @@ def _load_reward_model(checkpoint: Path, **settings: Any) -> PreTrainedModel:
 def load_adapted_model(
     adapter: Path, base: Path | None, dtype: torch.dtype, trainable: bool, quantize: bool = False
 ) -> PeftModel:
-    """Load the base model with the adapter on it, as two: nothing is merged.
+    """Loads the base model with the adapter on it, as two: nothing is merged.
 
     Args:
         adapter: directory of the PEFT adapter.
@@ -254,7 +254,7 @@ def load_adapted_model(
 
 
 def require_peft() -> None:
-    """Check that PEFT, which only adapters need, is installed.
+    """Checks that PEFT, which only adapters need, is installed.
 
     Raises:
         EngineError: it is not.
@@ -264,7 +264,7 @@ def require_peft() -> None:
 
 
 def require_base(adapter: Path, base: Path | None) -> Path:
-    """The base directory of an adapter, checked.
+    """Returns the checked base directory of an adapter.
 
     Raises:
         EngineError: there is none, or it is an adapter too.
@@ -282,7 +282,7 @@ def require_base(adapter: Path, base: Path | None) -> Path:
 
 
 def write_full_model(model: PreTrainedModel, output: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
-    """Write weights and config; the bytes depend on the model alone, not on paths or time.
+    """Writes weights and config; the bytes depend on the model alone, not on paths or time.
 
     The config gets `use_cache: true`, which training had switched off.
 
@@ -298,7 +298,7 @@ def write_full_model(model: PreTrainedModel, output: Path, state: Mapping[str, t
 
 
 def write_adapter(model: PeftModel, output: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
-    """Write an adapter's weights and config, and no model card.
+    """Writes an adapter's weights and config, and no model card.
 
     The config names no base model: a path would differ between machines, so the caller keeps track of it.
 

@@ -1,4 +1,4 @@
-"""Control tokens and texts that spell them out: what a person or a model wrote is text, and never becomes a control token.
+"""Control tokens, and texts that spell them: what a person or a model wrote is text, and never becomes a control token.
 
 A rendered conversation holds both, the control tokens of the chat template and the texts between them. Texts that spell a
 control token out are masked before they are rendered, and the mask is taken off when the rendering is encoded.
@@ -22,7 +22,7 @@ NONCE_DIGITS = 18
 
 
 class ControlTokens:
-    """The control tokens of a tokenizer: those that it calls special.
+    """The control tokens of a tokenizer: those that it marks as special.
 
     Args:
         tokenizer: a checkpoint's.
@@ -40,11 +40,11 @@ class ControlTokens:
         self._mask = re.compile(f"{EDGE}{self._nonce}:([0-9]+){EDGE}")
 
     def masked(self, text: str) -> str:
-        """The text with a mask in place of every control token that it spells out."""
+        """Masks every control token that the text spells."""
         return self._pattern.sub(lambda found: self._marked(self._places[found[0]]), text)
 
     def masked_values(self, value: Any) -> Any:
-        """The same for every text in a JSON value."""
+        """Masks every text in a JSON value."""
         if isinstance(value, str):
             return self.masked(value)
         if isinstance(value, list):
@@ -52,34 +52,34 @@ class ControlTokens:
         return {key: self.masked_values(item) for key, item in value.items()} if isinstance(value, dict) else value
 
     def unmasked(self, text: str) -> str:
-        """The text as it was written."""
+        """Restores the text as it was written."""
         contents = list(self._added)
         return self._mask.sub(lambda found: contents[int(found[1])], text)
 
     def search(self, text: str, start: int = 0, stop: int | None = None) -> re.Match[str] | None:
-        """The first control token in a rendered text."""
+        """Finds the first control token in a rendered text."""
         return self._pattern.search(text, start, len(text) if stop is None else stop)
 
     def search_added(self, text: str) -> re.Match[str] | None:
-        """The first token in a rendered text that was added to the vocabulary, special or not; a special one if there is one."""
+        """Finds the first added token in a rendered text, special or not; a special one if there is one."""
         added = sorted((token.content for token in self._tokenizer.added_tokens_decoder.values()), key=len, reverse=True)
         return self.search(text) or re.search("|".join(map(re.escape, filter(None, added))) or r"(?!)", text)
 
     def last_start(self, text: str) -> int:
-        """Where the last control token of a rendered text begins; 0 where it has none."""
+        """Returns where the last control token of a rendered text begins; 0 where it has none."""
         return max((found.start() for found in self._pattern.finditer(text)), default=0)
 
     def swallows_spaces(self, ids: Sequence[int]) -> bool:
-        """Whether the last of these tokens takes the spaces behind it away."""
+        """Tells whether the last of these tokens removes the spaces after it."""
         last = self._tokenizer.added_tokens_decoder.get(ids[-1]) if ids else None
         return last is not None and bool(last.rstrip)
 
     def probe(self) -> str:
-        """A word that nobody has written."""
+        """Returns a word that nobody has written."""
         return f"A{self._nonce}"
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of rendered texts, in which masks stand for texts; nothing is put before or after them.
+        """Encodes rendered texts, in which masks stand for texts; nothing is added before or after them.
 
         Raises:
             EngineError: a part of a text is unknown to the tokenizer.
@@ -99,7 +99,7 @@ class ControlTokens:
         return found
 
     def _encode_masked(self, text: str) -> list[int]:
-        """The control tokens go in under names that no text spells, with a tokenizer that takes their own names for text."""
+        """Encodes control tokens under names that no text spells, with a tokenizer that takes their own names for text."""
         encode, names = _literal_encoder(self._tokenizer)
         renamed = self._pattern.sub(lambda found: names[found[0]], text)
         return encode(self.unmasked(renamed))
@@ -128,7 +128,7 @@ def refuse_unknown(tokenizer: PreTrainedTokenizerBase, ids: list[int], text: str
 
 @lru_cache(maxsize=4)
 def _literal_encoder(tokenizer: PreTrainedTokenizerBase) -> tuple[Callable[[str], list[int]], dict[str, str]]:
-    """Encodes texts in which control tokens stand under other names, and these names.
+    """Makes an encoder of texts with control tokens under other names, and returns it with these names.
 
     The other names are added tokens with the flags of the control tokens, so that the text between them is cut, stripped and
     encoded just as between those.

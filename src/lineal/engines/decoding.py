@@ -23,7 +23,7 @@ TILE_ROWS = 128
 
 
 class DrawSettings(Protocol):
-    """The part of the sampling settings that decides which token is drawn."""
+    """The sampling settings that decide which token is drawn."""
 
     @property
     def temperature(self) -> float: ...
@@ -37,7 +37,7 @@ class DrawSettings(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """A row to decode: its place among the requests, its prompt's ids, the seed of its noise, how it stands behind its prompt."""
+    """A row to decode: its place among the requests, its prompt's ids, the seed of its noise, and its lead (`tokens.Lead`)."""
 
     index: int
     prompt_ids: tuple[int, ...]
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded row: drawn ids (what ended it included), whether something did, and the sum of their log-probabilities."""
+    """A decoded row: drawn ids (including the one that ended it), whether it ended, and the sum of their log-probabilities."""
 
     ids: list[int]
     stopped: bool
@@ -63,7 +63,7 @@ class TileDecoder:
         settings: how to draw.
         stop_ids: tokens that end a completion.
         pad_id: what fills prompts on the left; masked everywhere.
-        watch: makes what looks for stop texts in rows that stand behind their prompts in these ways; None: none end a completion.
+        watch: makes a watch for stop texts in rows with these leads; None: no stop texts.
         never: ids that are not drawn: a padded vocabulary has ids without a token.
     """
 
@@ -75,7 +75,7 @@ class TileDecoder:
     never: Sequence[int] = ()
 
     def decode(self, rows: Sequence[Row], length: int) -> Iterator[tuple[Sequence[Row], list[Decoded]]]:
-        """Decode rows whose prompts pad to `length` tokens, tile by tile: the tile's rows and a result for each.
+        """Decodes rows whose prompts pad to `length` tokens, tile by tile: yields the tile's rows and a result for each.
 
         The model reads the prompts once, whatever the number of rows that share them. Missing rows are filled with copies
         of the last one, so that every forward pass has `TILE_ROWS` rows, and the batch never shrinks: the kernels then do
@@ -95,7 +95,7 @@ class TileDecoder:
             yield tile, self._decode_tile(tile, read.rows([places[row.prompt_ids] for row in _filled(tile)]))
 
     def follow(self, prompt: tuple[int, ...], following: Sequence[int], length: int) -> torch.Tensor:
-        """What the model says next of a prompt, padded to `length`, and after each of the tokens that follow it.
+        """Returns the model's logits after a prompt, padded to `length`, and after each of the tokens that follow it.
 
         Returns:
             logits, fp32, (1 + number of tokens that follow, vocabulary).
@@ -116,7 +116,7 @@ class TileDecoder:
 
     @cached_property
     def _has_states(self) -> bool:
-        """Whether the model takes its memory as the states of Mamba and its kind, and then a mask of the new tokens alone."""
+        """True if the model's memory is the states of Mamba and its kind, and its mask covers the new tokens alone."""
         return "cache_params" in signature(self.model.forward).parameters
 
     def _read(self, prompts: Sequence[tuple[int, ...]], length: int) -> _Read:
@@ -139,7 +139,7 @@ class TileDecoder:
         return [_cut(ids, values, self.stop_ids, lengths.get(row)) for row, (ids, values) in enumerate(pairs)]
 
     def _loop(self, tile: list[Row], real: int, read: _Read, watch: TextWatch | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Drawn ids and their log-probabilities, both (rows, steps); what follows a row's stop is meaningless."""
+        """Draws ids and their log-probabilities, both (rows, steps); values after a row's stop are meaningless."""
         import torch
 
         device, max_tokens, logits = self.model.device, self.settings.max_tokens, read.logits
@@ -165,7 +165,7 @@ class TileDecoder:
         return torch.cat(drawn, dim=1), torch.cat(logprobs, dim=1)
 
     def _logits(self, ids: torch.Tensor, positions: torch.Tensor, read: _Read, step: int) -> torch.Tensor:
-        """What follows `ids`: fp32, (rows, vocabulary); the cache grows by them."""
+        """Returns the logits after `ids`: fp32, (rows, vocabulary); the cache grows by them."""
         seen = read.mask[:, : read.length + step]
         if self._has_states:
             memory = {"cache_params": read.cache, "attention_mask": seen[:, -ids.shape[1] :].long()}
@@ -184,7 +184,7 @@ class _Read:
         length: of a padded prompt, in tokens.
         mask: (rows, `length` and all that can follow), true where a token counts.
         cache: keys and values.
-        logits: what the model says next, fp32, (rows, vocabulary).
+        logits: logits of the next token, fp32, (rows, vocabulary).
     """
 
     length: int
@@ -193,7 +193,7 @@ class _Read:
     logits: torch.Tensor
 
     def rows(self, places: list[int]) -> _Read:
-        """The rows of some places, with keys and values in memory of their own."""
+        """Returns the rows at some places, with keys and values in memory of their own."""
         import torch
 
         index = torch.tensor(places, device=self.mask.device)
@@ -205,7 +205,7 @@ def _filled(rows: Sequence[T]) -> list[T]:
 
 
 def draw(logits: torch.Tensor, settings: DrawSettings, uniforms: torch.Tensor) -> torch.Tensor:
-    """Token ids (rows, 1) drawn from `logits` (rows, vocabulary) by inverting the cumulative distribution.
+    """Draws token ids (rows, 1) from `logits` (rows, vocabulary) by inverting the cumulative distribution.
 
     One uniform number per token suffices; Gumbel noise would take one per entry of the vocabulary, which is 19 million
     per step of a tile at 151,936 entries. Temperature 0 takes the first of the likeliest.
@@ -247,7 +247,7 @@ def _keep_top_p(scaled: torch.Tensor, top_p: float) -> torch.Tensor:
 def _left_padded(
     prompts: Sequence[tuple[int, ...]], length: int, max_tokens: int, pad_id: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids (rows, length) and the mask (rows, length + max_tokens) of prompts and of all that can follow."""
+    """Pads prompts on the left to ids (rows, length), with the mask (rows, length + max_tokens) of all that can follow."""
     import torch
 
     padding = [length - len(prompt) for prompt in prompts]
@@ -257,7 +257,7 @@ def _left_padded(
 
 
 def _uniforms(tile: Sequence[Row], count: int, device: torch.device) -> torch.Tensor:
-    """Noise (rows, count) in [0, 1), fp64: number i of a row is a function of its seed and i alone."""
+    """Returns noise (rows, count) in [0, 1), fp64: number i of a row is a function of its seed and i alone."""
     import numpy as np
     import torch
 
@@ -274,7 +274,7 @@ def _uniforms(tile: Sequence[Row], count: int, device: torch.device) -> torch.Te
 
 
 def _cut(ids: list[int], logprobs: list[float], stop_ids: Sequence[int], length: int | None) -> Decoded:
-    """What was drawn up to the first token that ends the row; `length` are those up to a stop text."""
+    """Truncates drawn ids after the first token that ends the row; `length` are those up to a stop text."""
     ends = [place for place, token in enumerate(ids, start=1) if token in stop_ids][:1]
     end = min([*ends, *([] if length is None else [length])], default=None)
     return Decoded(ids[:end], end is not None, math.fsum(logprobs[:end]))

@@ -37,9 +37,9 @@ def train_episodes(
     progress: Progress | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """Train `init` on the episodes that it plays itself and write the new checkpoint to `output`.
+    """Trains `init` on the episodes that it plays itself and writes the new checkpoint to `output`.
 
-    A group are the episodes of one task. The advantage of an episode is that of every token that the model wrote in it; what the
+    A group is the episodes of one task. The advantage of an episode is that of every token that the model wrote in it; what the
     environment said is read and not learnt.
 
     Args:
@@ -75,7 +75,7 @@ def _trainer(
     model: Any, tokenizer: Any, policy: LivePolicy, visits: Sequence[tuple[int, int]], judge: EpisodeJudge,
     settings: TrainingSettings, grpo: GrpoSettings, scratch: Path, execution: Execution,
 ) -> Any:  # fmt: skip
-    """A GRPO trainer whose rollouts the judge plays. The text of a prompt is the number of its visit."""
+    """Makes a GRPO trainer whose rollouts the judge plays. The text of a prompt is the number of its visit."""
     from datasets import Dataset
 
     played: list[list[Run]] = []
@@ -107,13 +107,13 @@ def _config(arguments: Mapping[str, Any]) -> Any:
 
 
 def _episode(visit: tuple[int, int], place: int, samples: int) -> tuple[int, int]:
-    """A task's place, and which of its episodes this is; TRL gives every prompt `samples` times in a row."""
+    """Returns a task's place, and which of its episodes this is; TRL gives every prompt `samples` times in a row."""
     task, number = visit
     return task, number * samples + place % samples
 
 
 def given_to_trl(runs: Sequence[Run]) -> dict[str, Any]:
-    """What `rollout_func` returns: one sequence for each prompt, and which of its tokens the model wrote."""
+    """Returns the result of `rollout_func`: one sequence for each prompt, and which of its tokens the model wrote."""
     return {
         "prompt_ids": [run.prompt_ids for run in runs], "completion_ids": [run.ids for run in runs],
         "logprobs": None, "env_mask": [run.learnt for run in runs],
@@ -121,7 +121,7 @@ def given_to_trl(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
-    """GRPO that learns all runs of every episode, where TRL's `rollout_func` takes one sequence for each."""
+    """Makes a GRPO trainer that learns all runs of every episode, where TRL's `rollout_func` takes one sequence for each."""
     base: Any = judged_trainer(judge)
 
     class PlayingGRPOTrainer(base):  # type: ignore[misc]
@@ -147,7 +147,7 @@ def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
             return {**made, **self._earlier_logprobs(scored, tensors)}
 
         def _earlier_logprobs(self, scored: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            """What the model said before its updates, and the reference, where TRL asks for them."""
+            """Returns the log-probabilities of the model before its updates and of the reference, where TRL asks for them."""
             found = {}
             if "old_per_token_logps" in scored:
                 found["old_per_token_logps"] = self._said_by(self.model, tensors)
@@ -162,7 +162,7 @@ def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
             return found
 
         def _said_by(self, model: Any, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-            """Log-probabilities of what follows the prompts, (runs, tokens)."""
+            """Returns the log-probabilities of what follows the prompts, (runs, tokens)."""
             import torch
 
             ids = torch.cat([tensors["prompt_ids"], tensors["completion_ids"]], dim=1)

@@ -1,4 +1,4 @@
-"""Which engine runs, for sampling and for scoring: the execution setting `engine`, resolved in one place."""
+"""Opens the engine for sampling and for scoring: the execution setting `engine`, resolved in one place."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from lineal.recipe.references import ArtifactKind
 
 
 class CompletionSource(Protocol):
-    """What every sampling engine offers."""
+    """The interface of sampling engines."""
 
     @property
     def in_flight(self) -> int:
-        """How many requests at once keep it busy; a step's rows are handed over in slices of at least so many samples."""
+        """How many requests at once keep it busy; a step's rows are passed in slices of at least so many samples."""
         ...
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
-        """Each request's place and its completion, in the order in which they are finished.
+        """Yields each request's place and its completion, in the order in which they are finished.
 
         Raises:
-            EngineError: a request cannot be answered, or the engine is gone; what was given before stays good.
+            EngineError: a request cannot be answered, or the engine is gone; earlier completions remain valid.
         """
         ...
 
 
 def open_sampler(step: Workspace, field: str) -> SavedSampler:
-    """Loads the model of an input field into the engine that `compute.engine` names; a served model is asked where it is.
+    """Loads the model of an input field into the engine that `compute.engine` names; a served model stays on its server.
 
     The manifest of the step names the engine, and says where the engine does not promise equal bytes.
 
@@ -56,14 +56,14 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
 
 
 def open_room(step: Workspace, field: str) -> Room:
-    """How long prompts may be for the model of an input field; where only a server knows, all fit until it says otherwise."""
+    """Returns the limit of prompt lengths of an input field's model; without a limit where only a server knows it."""
     if step.compute.engine == "fake" or step.model(field).manifest.kind is ArtifactKind.SERVED:
         return lambda prompts, settings: [True] * len(prompts)
     return room_of(step.model(field).directory, base_of(step, field))
 
 
 def _engine_of(step: Workspace, field: str) -> str:
-    """What draws; a model in training draws where it is, in this process, since no other engine has its weights."""
+    """Names the engine that samples; a model in training samples in this process, since no other engine has its weights."""
     return "transformers" if field in step.live and step.compute.engine != "fake" else step.compute.engine
 
 
@@ -81,7 +81,7 @@ def _replicated(step: Workspace, field: str) -> CompletionSource:
 
 
 def sampling_engine(step: Workspace, field: str) -> CompletionSource:
-    """The engine that `compute.engine` names, in this process, with the checkpoint of an input field."""
+    """Opens the engine that `compute.engine` names, in this process, with the checkpoint of an input field."""
     if step.compute.engine == "fake":
         from lineal.engines.fake import FakeSampler
 
@@ -127,15 +127,15 @@ def _endpoint(step: Workspace, field: str) -> CompletionSource:
 
 
 class RewardSource(Protocol):
-    """What scores given completions; see `lineal.engines.scoring.RewardScorer.score`."""
+    """The interface of reward models; see `lineal.engines.scoring.RewardScorer.score`."""
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
-        """One number per (prompt, completion), in order."""
+        """Returns one number per (prompt, completion), in order."""
         ...
 
 
 class StepScoreSource(Protocol):
-    """What scores the steps of given completions; see `lineal.engines.step_scoring.StepScorer.score_steps`."""
+    """The interface of process reward models; see `lineal.engines.step_scoring.StepScorer.score_steps`."""
 
     def score_steps(
         self,
@@ -144,31 +144,31 @@ class StepScoreSource(Protocol):
         chat: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[list[float]]:
-        """By (prompt, what is written behind it), a number from 0 to 1 for each step."""
+        """Returns by (prompt, text after it) a number from 0 to 1 for each step."""
         ...
 
 
 class LikelihoodSource(Protocol):
-    """What says how likely given completions are; see `lineal.engines.scoring.LikelihoodScorer.score`."""
+    """The interface of likelihood scorers; see `lineal.engines.scoring.LikelihoodScorer.score`."""
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
-        """One likelihood per (prompt, completion), in order."""
+        """Returns one likelihood per (prompt, completion), in order."""
         ...
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
     ) -> list[Certainty]:
-        """How sure the model is of each completion, in order."""
+        """Returns how sure the model is of each completion, in order."""
         ...
 
 
 class HiddenStateSource(Protocol):
-    """What looks at a model's hidden states; see `lineal.engines.scoring.LikelihoodScorer.angles`."""
+    """The interface for a model's hidden states; see `lineal.engines.scoring.LikelihoodScorer.angles`."""
 
     def angles(
         self, prompts: Sequence[Prompt], chat: bool = False, progress: Callable[[int], None] | None = None
     ) -> list[float | None]:
-        """How alike the directions of each prompt's tokens are, in order."""
+        """Returns how alike the directions of each prompt's tokens are, in order."""
         ...
 
 
@@ -199,7 +199,7 @@ def open_step_scorer(step: Workspace, field: str) -> StepScoreSource:
 
 
 def open_hidden_states(step: Workspace, field: str) -> HiddenStateSource:
-    """Loads the language model of an input field, to look at its hidden states."""
+    """Loads the language model of an input field, for its hidden states."""
     return cast("HiddenStateSource", open_likelihood(step, field))
 
 
@@ -219,12 +219,12 @@ def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
 
 
 def _name_scorer(step: Workspace) -> None:
-    """Names the engine that scores; where a step draws too, its sampler is the one that is named."""
+    """Names the engine that scores; where a step samples too, its sampler is named instead."""
     step.made_with = step.made_with or ("fake" if step.compute.engine == "fake" else "transformers")
 
 
 def base_of(step: Workspace, field: str) -> Path | None:
-    """The full model under an adapter that stands in a field; None for a full model.
+    """Returns the full model under an adapter in a field; None for a full model.
 
     Raises:
         EngineError: the adapter's manifest says that it was trained on another one.

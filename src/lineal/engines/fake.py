@@ -16,12 +16,12 @@ from lineal.engines.scoring import Certainty, Likelihood, Pair
 
 
 class FakeSampler:
-    """Answers a sorting prompt rightly in about half of the samples, by the seed."""
+    """Solves a sorting prompt in about half of the samples, by the seed."""
 
     in_flight = 1
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
-        """Each request's completion; the same (prompt, seed) gives the same completion."""
+        """Yields each request's completion; the same (prompt, seed) gives the same completion."""
         for index, request in enumerate(requests):
             yield index, self._complete(request, settings)
 
@@ -36,12 +36,12 @@ class FakeSampler:
 
 
 def text_of(prompt: Prompt) -> str:
-    """What a prompt asks: a text itself, of a conversation the last user turn."""
+    """Returns a prompt's question: a text itself, or the last user turn of a conversation."""
     return prompt if isinstance(prompt, str) else prompt.question
 
 
 def fake_generation(prompts: Sequence[Prompt], samples: int, max_tokens: int, seed: int) -> Generation:
-    """Stands for what an online training samples: each prompt once, before the first step."""
+    """Makes up what an online training samples: each prompt once, before the first step."""
     requests = [Request(prompt, seed + index) for prompt in prompts for index in range(samples)]
     drawn = FakeSampler().stream(requests, SamplingSettings(max_tokens=max_tokens))
     rollouts = [Rollout(place // samples, 0, one.text, one.tokens, one.finish_reason) for place, one in drawn]
@@ -49,10 +49,10 @@ def fake_generation(prompts: Sequence[Prompt], samples: int, max_tokens: int, se
 
 
 class FakeLikelihoods:
-    """Finds shorter texts likelier."""
+    """Makes shorter texts likelier."""
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
-        """One likelihood per pair: minus the completion's tokens, one per character and one for the end."""
+        """Returns one likelihood per pair: minus the completion's tokens, one per character and one for the end."""
         if progress is not None:
             progress(len(pairs))
         return [Likelihood(-float(len(text) + 1), len(text) + 1) for text in map(_written, pairs)]
@@ -75,17 +75,17 @@ class FakeLikelihoods:
 
 
 class FakeRewards:
-    """Rewards letters that stand in order."""
+    """Rewards letters that are in order."""
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
-        """One number per pair: how many neighbours in the completion stand in order."""
+        """Returns one number per pair: how many neighbours in the completion are in order."""
         if progress is not None:
             progress(len(pairs))
         return [float(sum(a < b for a, b in pairwise(text))) for text in map(_written, pairs)]
 
 
 class FakeStepScores:
-    """Finds shorter steps better."""
+    """Prefers shorter steps."""
 
     def score_steps(
         self,
@@ -94,7 +94,7 @@ class FakeStepScores:
         chat: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[list[float]]:
-        """For each step 1 divided by its letters and 1."""
+        """Returns for each step 1 divided by its letters and 1."""
         if progress is not None:
             progress(len(rows))
         return [[1 / (1 + len(step)) for step in steps_of(text, separator)] for _, text in rows]

@@ -1,4 +1,4 @@
-"""A training that diverged is an error: numbers that are not finite end it, and nothing is published."""
+"""Refuses a training that diverged: numbers that are not finite end it, and nothing is published."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 LOOKED_AT = {"loss": "loss", "grad_norm": "gradient's norm"}
-"""By the name of a step's figure, what it is."""
+"""Names of a step's figures in words."""
 FIX = "Lower learning_rate, or let it rise over more steps (warmup)"
 
 
@@ -22,7 +22,7 @@ def require_finite_step(step: int, steps: int, figures: Mapping[str, float]) -> 
     Args:
         step: its number, from 1.
         steps: how many the training has.
-        figures: what the trainer said of it.
+        figures: the trainer's figures of it.
 
     Raises:
         EngineError: its loss or its gradient is not finite.
@@ -36,10 +36,10 @@ def require_finite_step(step: int, steps: int, figures: Mapping[str, float]) -> 
 
 
 def require_finite_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-    """Checks weights as they are about to be stored.
+    """Checks weights before they are stored.
 
     Raises:
-        EngineError: some are not finite; says which.
+        EngineError: some are not finite; names them.
     """
     found = [name for name, weight in weights if weight.is_floating_point() and not weight.isfinite().all()]
     if found:

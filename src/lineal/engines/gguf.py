@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 FOREIGN = (
     OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, RuntimeError, struct.error
 )  # fmt: skip
-"""What the two readers raise on a file that is damaged or that they don't know."""
+"""Errors of the two readers on a file that is damaged or unknown to them."""
 SPLIT_LIKE_GPT2 = ("default", "gpt-2", "phi-2", "jina-es", "jina-de", "mpt", "olmo", "jais", "trillion")
 SPLIT_AT_EVERY_DIGIT = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")
-"""Values of `tokenizer.ggml.pre` that transformers doesn't know: GPT-2's rule, before which every digit stands alone."""
+"""Values of `tokenizer.ggml.pre` that transformers doesn't know: GPT-2's rule, before which every digit is a token of its own."""
 ORIGINAL = "Take the model's original checkpoint instead: {use: model, path: ...} or {use: hub_model, ...}."
 
 
 def convert(file: Path, output: Path, dtype: str = "float32") -> None:
-    """Write the model and the tokenizer of a GGUF file as a checkpoint; the bytes depend on the file and `dtype` alone.
+    """Writes the model and the tokenizer of a GGUF file as a checkpoint; the bytes depend on the file and `dtype` alone.
 
     Args:
         file: the GGUF file.
@@ -50,7 +50,7 @@ def convert(file: Path, output: Path, dtype: str = "float32") -> None:
     _refuse_rope_scaling(file, reader)
     _refuse_further_layers(file, reader)
     with tempfile.TemporaryDirectory() as directory:
-        # transformers also reads other files of the directory, which are none of the model's
+        # transformers also reads other files of the directory, which do not belong to the model
         (Path(directory) / "model.gguf").symlink_to(file.resolve())
         try:
             with quiet(), redirect_stderr(StringIO()):
@@ -95,7 +95,7 @@ def _described(file: Path, reader: GGUFReader) -> str:
 
 
 def _refuse_rope_scaling(file: Path, reader: GGUFReader) -> None:
-    """Transformers leaves it out for all architectures but gpt-oss: positions would turn at another rate than in training."""
+    """Refuses RoPE scaling, which transformers ignores except for gpt-oss: positions would rotate at a wrong rate."""
     architecture = _field(reader, "general.architecture")
     found = [tensor.name for tensor in reader.tensors if tensor.name.startswith(("rope_freqs", "rope_factors"))]
     scaling = _field(reader, f"{architecture}.rope.scaling.type", "none")
@@ -105,7 +105,7 @@ def _refuse_rope_scaling(file: Path, reader: GGUFReader) -> None:
 
 
 def _refuse_further_layers(file: Path, reader: GGUFReader) -> None:
-    """Transformers leaves out layers beyond the number that the file declares."""
+    """Refuses layers beyond the number that the file declares, which transformers leaves out."""
     layers = _field(reader, f"{_field(reader, 'general.architecture')}.block_count", None)
     numbers = {name: name.split(".")[1] for name in (tensor.name for tensor in reader.tensors) if name.startswith("blk.")}
     further = [name for name, number in numbers.items() if layers is not None and number.isdigit() and int(number) >= layers]
@@ -114,7 +114,7 @@ def _refuse_further_layers(file: Path, reader: GGUFReader) -> None:
 
 
 def _loaded(file: Path, directory: str, dtype: str) -> PreTrainedModel:
-    """The model with plain weights.
+    """Loads the model with plain weights.
 
     Raises:
         EngineError: the file lacks a tensor.
@@ -139,7 +139,7 @@ def _loaded(file: Path, directory: str, dtype: str) -> PreTrainedModel:
 
 
 def _tokenizer(file: Path, reader: GGUFReader, directory: str) -> PreTrainedTokenizerBase:
-    """The tokenizer, its text split as the model learned it.
+    """Loads the tokenizer, which splits text as the model learned it.
 
     Raises:
         EngineError: how it splits text is unknown.

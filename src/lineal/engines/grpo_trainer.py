@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer set up for equal bytes: our tokens, a judge's rewards, every sample handed over."""
+"""TRL's GRPOTrainer set up for equal bytes: lineal's tokens, a judge's rewards, every sample passed to the judge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 NOT_OF_GRPO = ("max_length",)
-"""Arguments of TRL's other configurations; nothing is cut here either, longer prompts are refused before."""
+"""Arguments of TRL's other configurations; nothing is truncated here either: longer prompts are refused before."""
 
 
 def grpo_trainer(
@@ -38,7 +38,7 @@ def grpo_trainer(
     execution: Execution = ALONE,
     hooks: Hooks | None = None,
 ) -> Any:
-    """A GRPO trainer whose only reward is the judge's.
+    """Makes a GRPO trainer whose only reward is the judge's.
 
     Args:
         model: the model to train.
@@ -89,18 +89,18 @@ def grpo_trainer(
 
 
 def grpo_arguments(settings: TrainingSettings, scratch: Path, execution: Execution) -> dict[str, Any]:
-    """Arguments of any training, as GRPO takes them."""
+    """Turns the arguments of any training into GRPO's."""
     return {name: value for name, value in trainer_arguments(settings, scratch, execution).items() if name not in NOT_OF_GRPO}
 
 
 def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:
-    """GRPO that hands every generation over."""
+    """Makes a GRPO trainer that passes every generation to the judge."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     base: Any = GRPOTrainer
 
     class JudgedGRPOTrainer(base):  # type: ignore[misc]
-        """GRPO with our judge."""
+        """GRPO with lineal's judge."""
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
             with self.drawing():
@@ -110,7 +110,7 @@ def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:
 
         @contextmanager
         def drawing(self) -> Iterator[None]:
-            """Draws as the step says, and says nothing."""
+            """Samples with the step's settings, without transformers' messages."""
             with quiet(), _plain_generation(self.accelerator.unwrap_model(self.model)):
                 yield
 
@@ -122,7 +122,7 @@ def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:
             return loss * self._share_of_tokens(inputs) if self.loss_type == "bnpo" else loss
 
         def _share_of_tokens(self, inputs: dict[str, Any]) -> Any:
-            """By what the mean over a forward pass's tokens is multiplied, so that all passes make the mean over the step's."""
+            """Returns the factor for the mean over a forward pass's tokens that makes all passes the mean over the step's."""
             passes = self.current_gradient_accumulation_steps
             first = self._step // passes * passes % self.args.steps_per_generation
             whole = sum(_learnt(part) for part in self._buffered_inputs[first : first + passes])
@@ -136,14 +136,14 @@ def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:
 
 
 def _learnt(inputs: Mapping[str, Any]) -> Any:
-    """How many tokens of some sequences are learnt."""
+    """Counts the learnt tokens of some sequences."""
     mask = inputs["completion_mask"]
     return (mask * inputs["tool_mask"] if "tool_mask" in inputs else mask).sum()
 
 
 @contextmanager
 def _plain_generation(model: Any) -> Iterator[None]:
-    """Lets a model draw as the step says: its generation_config.json is put aside, which transformers fills gaps from."""
+    """Puts the model's generation_config.json aside while it samples, since transformers fills gaps from it."""
     from transformers import GenerationConfig
 
     holder = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,4 +1,4 @@
-"""What a training asks of the machine, checked before a model is loaded."""
+"""Hardware that a training needs, checked before a model is loaded."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TrainingMemory:
 
 
 def training_memory(shapes: dict[str, tuple[int, ...]], settings: TrainingSettings) -> TrainingMemory:
-    """What training a model with weights of these shapes holds in memory, by name of the weight."""
+    """Returns the memory for training a model with weights of these shapes, by name of the weight."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     copy = BF16_COPY if settings.precision == "bf16" else 0
     if settings.lora is None:
@@ -53,7 +53,7 @@ def training_memory(shapes: dict[str, tuple[int, ...]], settings: TrainingSettin
 
 
 def require_hardware(weights: Path, settings: TrainingSettings, execution: Execution) -> None:
-    """Check that this machine can train the full model in the directory `weights`.
+    """Checks that this machine can train the full model in the directory `weights`.
 
     Raises:
         EngineError: bf16, 4-bit weights or memory that the GPU does not have, or more GPUs than processes.
@@ -84,7 +84,7 @@ def require_hardware(weights: Path, settings: TrainingSettings, execution: Execu
 
 
 def require_memory(weights: Path, needed: TrainingMemory, free: int) -> None:
-    """Compare what a training needs with the free bytes of the device.
+    """Compares the memory that a training needs with the free bytes of the device.
 
     Raises:
         EngineError: it needs more; says how much, and which settings change it.
@@ -99,7 +99,7 @@ def require_memory(weights: Path, needed: TrainingMemory, free: int) -> None:
 
 
 def weight_shapes(checkpoint: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a checkpoint's weights, read from the files' headers."""
+    """Reads the names and shapes of a checkpoint's weights from the files' headers."""
     from safetensors import safe_open
 
     for path in sorted(checkpoint.glob("*.safetensors")):

@@ -11,13 +11,13 @@ from lineal.data.workspace import Workspace
 from lineal.errors import DataError, EngineError
 
 BATCH_SIZE = 8
-"""Fixed, since the batch shows in the last bits of scores."""
+"""Fixed, since the batch size affects the last bits of scores."""
 
 
 def run_harness(
     step: Workspace, field: str, tasks: Sequence[str | dict[str, Any]], num_fewshot: int | None, limit: int | None
 ) -> Mapping[str, list[dict[str, Any]]]:
-    """By task, what the harness says of every document.
+    """Returns by task the harness's results for every document.
 
     Tasks that need code of a data set, or that run what the model writes, are refused by the harness.
 

@@ -1,4 +1,4 @@
-"""What takes part in an online training of completions beside its judge: the best step is kept, groups are replaced or joined."""
+"""Hooks of an online training of completions: the best step is kept, groups are replaced or joined."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What takes part in an online training beside its judge.
+    """The hooks of an online training besides its judge.
 
     Attributes:
         policy: gets the model in training, for a judge that asks it.
-        best: which step's weights are kept, and when the training may end; None: the last one's.
-        refill: how groups that teach nothing are replaced; None: they are not.
+        best: the rule for the best step, and for ending early; None: the last step's weights are kept.
+        refill: how groups without a learning signal are replaced; None: they are not.
         outside: by a prompt's place, token ids of completions of which one joins each of its groups, in the place of the last.
     """
 
@@ -32,17 +32,17 @@ class Hooks:
     outside: Mapping[int, Sequence[list[int]]] = field(default_factory=dict)
 
     def joined(self, turn: Visit) -> int | None:
-        """Which completion from outside joins a turn's group: the next one each time; None where there is none."""
+        """Returns which completion from outside joins a turn's group: the next one each time; None where there is none."""
         return turn.number % len(self.outside[turn.prompt]) if turn.prompt in self.outside else None
 
 
 def hooked_trainer(
     judged: Any, judge: RolloutJudge, turns: Turns, keeper: BestStep | None, filling: Refill | None, hooks: Hooks
 ) -> Any:
-    """A judged trainer (`judged_trainer`) that samples turns, and in which hooks take part."""
+    """Makes a judged trainer (`judged_trainer`) that samples turns, with hooks."""
 
     class HookedGRPOTrainer(judged):  # type: ignore[misc]
-        """What is drawn is put together anew before it is learned."""
+        """A trainer that recombines what was sampled before it is learned."""
 
         def _tokenize_prompts(self, asked: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
             return [turns.ids_of(prompt) for prompt in asked], None, {}
@@ -80,7 +80,7 @@ def hooked_trainer(
 
 
 def _with_outside(drawn: list[list[int]], asked: Sequence[Visit], hooks: Hooks, samples: int) -> list[list[int]]:
-    """The drawn completions of turns, the last of each group replaced by the one from outside that joins it."""
+    """Returns the samples of turns, the last of each group replaced by the completion from outside that joins it."""
     joined = [hooks.joined(turn) if place % samples == samples - 1 else None for place, turn in enumerate(asked)]
     return [
         ids if number is None else list(hooks.outside[turn.prompt][number])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lineal.engines.factory import CompletionSource
 
 FLUSH_SECONDS = 0.2
-"""How long a finished completion may wait until it is saved: what a kill costs is sampling these again."""
+"""How long a finished completion may wait until it is saved: after a kill these are sampled again."""
 
 
 class SavedSampler:
@@ -27,7 +27,7 @@ class SavedSampler:
     A request is identified by its prompt, seed and settings; the file belongs to one checkpoint in one step.
 
     Args:
-        engine: draws what isn't saved yet.
+        engine: draws the completions that aren't saved yet.
         path: the file, one JSON line for each completion; made when it is needed.
         facts: the step's facts; `resumed_completions` counts what was found in the file.
     """
@@ -37,12 +37,12 @@ class SavedSampler:
         self._path = path
         self._facts = facts
         self._earlier: dict[str, Completion] | None = None
-        """What the file held before this sampler drew anything, as far as it was not asked for again."""
+        """What the file held before this sampler drew anything, except completions that were already returned."""
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings, progress: Callable[[int], None] = lambda rows: None
     ) -> list[Completion]:
-        """One completion for each request, in the order of the requests.
+        """Returns one completion for each request, in the order of the requests.
 
         Args:
             requests: prompts with their seeds.
@@ -50,7 +50,7 @@ class SavedSampler:
             progress: told how many more are done.
 
         Raises:
-            EngineError: what the engine raises; the finished completions are saved.
+            EngineError: raised by the engine; the finished completions are saved.
         """
         keys = _keys(requests, settings)
         if self._earlier is None:
@@ -75,7 +75,7 @@ class SavedSampler:
 
 
 class _Lines:
-    """Lines that are added to a file within `FLUSH_SECONDS`, by a thread of its own while a `with` holds, and at its end.
+    """Appends lines to a file within `FLUSH_SECONDS`, in a thread of its own inside a `with` block, and at its end.
 
     A write for each takes as long as all else that is done for a short completion; and an engine may wait long before its next.
     """
@@ -93,7 +93,7 @@ class _Lines:
         return self
 
     def add(self, line: str) -> None:
-        """Has a line written soon.
+        """Queues a line for writing.
 
         Raises:
             OSError: an earlier one could not be.
@@ -116,7 +116,7 @@ class _Lines:
             self._failure = error
 
     def _write(self) -> None:
-        """Writes what waits; `add` may put lines behind it meanwhile."""
+        """Writes the queued lines; `add` may queue more meanwhile."""
         count = len(self._waiting)
         if count:
             self._stream.write(("\n".join(self._waiting[:count]) + "\n").encode())
@@ -125,7 +125,7 @@ class _Lines:
 
 
 def _line(key: str, completion: Completion) -> str:
-    """`json.dumps` of a list of the key and the completion's values, at a fifth of its time."""
+    """Writes `json.dumps` of a list of the key and the completion's values, in a fifth of its time."""
     reason, logprob = encode_basestring_ascii(completion.finish_reason), completion.logprob
     told = repr(logprob) if type(logprob) is float and math.isfinite(logprob) else json.dumps(logprob)
     ids = "null" if completion.token_ids is None else repr(completion.token_ids)
@@ -133,7 +133,7 @@ def _line(key: str, completion: Completion) -> str:
 
 
 def _keys(requests: Sequence[Request], settings: SamplingSettings) -> list[str]:
-    """What identifies each request: the digest of its prompt, seed and settings, of which the last is one for all."""
+    """Returns the key of each request: the digest of its prompt, seed and settings, of which the last is the same for all."""
     described, prompt, text = canonical_json(settings.described()), None, ""
     found = []
     for request in requests:
@@ -144,12 +144,12 @@ def _keys(requests: Sequence[Request], settings: SamplingSettings) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Completion]:
-    """What a file holds, by key."""
+    """Reads a file's completions by key."""
     return {key: Completion(*values) for key, *values in map(json.loads, whole_lines(path))}
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file that is appended to, none where it isn't there; a last line that a kill cut off is removed from it."""
+    """Reads the lines of a file that is appended to, none where it is missing; removes a last line that a kill truncated."""
     if not path.exists():
         return []
     lines = path.read_bytes().splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""The model in training, as verifiers that judge by it see it: its weights are those of the optimizer step it has reached."""
+"""The model in training, as verifiers that judge by it see it: with the weights of its present optimizer step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LivePolicy:
-    """Draws and scores with a model that is in training; it does what an engine does with a checkpoint.
+    """Samples and scores with a model that is in training, as an engine does with a checkpoint.
 
     Nothing of the training changes by it: no random number is drawn from torch's generator, and the model is in the mode in
     which it was.
@@ -49,31 +49,31 @@ class LivePolicy:
                 require_same_stepwise(read, TileDecoder(read, SamplingSettings(), (), 0).follow)
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
-        """As `Sampler.stream`."""
+        """Yields completions as `Sampler.stream`."""
         with self._reading() as (model, tokenizer):
             drawn = list(Sampler.around(model, tokenizer).stream(requests, settings))
         yield from drawn
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
-        """As `Sampler.sample`."""
+        """Returns completions as `Sampler.sample`."""
         with self._reading() as (model, tokenizer):
             return Sampler.around(model, tokenizer).sample(requests, settings)
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
-        """As `LikelihoodScorer.score`."""
+        """Scores as `LikelihoodScorer.score`."""
         with self._reading() as (model, tokenizer):
             return LikelihoodScorer.around(model, tokenizer).score(pairs, chat, progress)
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
     ) -> list[Certainty]:
-        """As `LikelihoodScorer.certainty`."""
+        """Scores as `LikelihoodScorer.certainty`."""
         with self._reading() as (model, tokenizer):
             return LikelihoodScorer.around(model, tokenizer).certainty(pairs, chat, progress)
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[Any, PreTrainedTokenizerBase]]:
-        """The model in evaluation mode, attending as it does in inference."""
+        """Puts the model into evaluation mode, with the attention of inference."""
         if self._held is None:
             raise EngineError("self: got no model in training, expected one: a verifier asked before the training began.")
         model, tokenizer = self._held

@@ -1,4 +1,4 @@
-"""Why a model or a tokenizer cannot be loaded, said in a line."""
+"""Errors of loading a model or a tokenizer, in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST = 300  # characters; PEFT names every tensor that does not fit
 
 
 def foreign_errors() -> tuple[type[Exception], ...]:
-    """What transformers, PEFT and safetensors raise on files that are damaged or that they do not know."""
+    """Returns the errors of transformers, PEFT and safetensors for files that are damaged or unknown."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
@@ -21,7 +21,7 @@ def foreign_errors() -> tuple[type[Exception], ...]:
 
 
 def loading_error(error: Exception) -> str:
-    """The reason in short, and without transformers' advice to trust code out of a checkpoint: none is run."""
+    """Shortens the reason, without transformers' advice to trust code in a checkpoint: none is run."""
     text = str(error)
     if "trust_remote_code" in text:
         return NO_REMOTE_CODE

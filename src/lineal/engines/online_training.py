@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GrpoSettings:
-    """What GRPO (arXiv:2402.03300) has beside any training's settings.
+    """The settings of GRPO (arXiv:2402.03300) besides those of any training.
 
     Attributes:
         samples: completions per prompt, the group G that advantages are relative to.
@@ -41,10 +41,10 @@ class GrpoSettings:
         iterations: passes over one generation, the paper's mu.
         beta: weight of the divergence from the initial checkpoint; 0 loads no reference.
         epsilon, epsilon_high: how far the ratio may fall and rise before it is clipped.
-        loss: how token losses are put together, by TRL's name.
+        loss: how token losses are aggregated, by TRL's name.
         scale_rewards: what advantages are divided by: the group's deviation, the batch's, or nothing.
         importance_sampling_level: ratios of tokens, or of whole completions (GSPO, arXiv:2507.18071).
-        mask_truncated: whether completions that were cut at `max_tokens` teach nothing.
+        mask_truncated: whether truncated completions are excluded from the loss.
     """
 
     samples: int
@@ -63,29 +63,29 @@ class GrpoSettings:
     mask_truncated: bool = False
 
     def completions_at_once(self, settings: TrainingSettings) -> int:
-        """How many completions one generation has."""
+        """Returns the number of completions of one generation."""
         return settings.batch_size * settings.gradient_accumulation * self.updates_per_generation
 
     def generations(self, settings: TrainingSettings, prompts: int) -> int:
-        """How often the training samples: enough for its steps, or to give every prompt its epochs."""
+        """Returns how often the training samples: enough for its steps, or to give every prompt its epochs."""
         if settings.steps is not None:
             return ceil(settings.steps / (self.updates_per_generation * self.iterations))
         assert settings.epochs is not None
         return ceil(settings.epochs * prompts * self.samples / self.completions_at_once(settings))
 
     def learned(self, settings: TrainingSettings, prompts: int) -> int:
-        """How many completions the training learns from."""
+        """Returns how many completions the training learns from."""
         return self.generations(settings, prompts) * self.completions_at_once(settings)
 
     def with_steps(self, settings: TrainingSettings, prompts: int) -> TrainingSettings:
-        """The settings with the number of steps that their epochs come to, where they have epochs."""
+        """Returns the settings with the number of steps for their epochs, where they have epochs."""
         if settings.steps is not None:
             return settings
         steps = self.generations(settings, prompts) * self.updates_per_generation * self.iterations
         return replace(settings, steps=steps, epochs=None)
 
     def arguments(self, gradient_accumulation: int) -> dict[str, Any]:
-        """By TRL's names, whose `steps_per_generation` counts forward passes."""
+        """Returns the arguments by TRL's names, whose `steps_per_generation` counts forward passes."""
         return {
             "num_generations": self.samples, "temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k,
             "max_completion_length": self.max_tokens, "num_iterations": self.iterations, "beta": self.beta,
@@ -109,7 +109,7 @@ class Vllm:
     server: str
 
     def arguments(self, stops: Sequence[int]) -> dict[str, Any]:
-        """By TRL's names; `stops` are the tokens that end a completion."""
+        """Returns the arguments by TRL's names; `stops` are the tokens that end a completion."""
         server = {"vllm_server_base_url": self.server} if self.mode == "server" else {}
         own = {"generation_kwargs": {"stop_token_ids": list(stops)}}
         return {"use_vllm": True, "vllm_mode": self.mode, **server, **own}
@@ -131,7 +131,7 @@ def train_grpo(
     hooks: Hooks = NO_HOOKS,
     beside: Mapping[int, Sequence[Answer]] | None = None,
 ) -> TrainingReport:
-    """Train `init` on what it samples itself and write the new checkpoint to `output`.
+    """Trains `init` on what it samples itself and writes the new checkpoint to `output`.
 
     Prompts come in shuffled order, and in another one every epoch. A generation may reach over an epoch's end, so none is
     left out; with `epochs` the last generation is filled up with prompts of a further one.
@@ -140,7 +140,7 @@ def train_grpo(
         init: where training starts, and the reference where `beta` is above 0.
         prompts: what to sample, in an order that is part of the identity.
         judge: rewards each generation, and then gets its advantages.
-        settings: hyperparameters; their `max_tokens` is not looked at.
+        settings: hyperparameters; their `max_tokens` is ignored.
         grpo: GRPO's own.
         output: directory to write; a temporary sibling is used and removed.
         progress: called after each optimizer step.
@@ -178,7 +178,7 @@ def train_grpo(
 def _turns(
     tokenizer: Any, prompts: Sequence[Prompt], settings: TrainingSettings, max_tokens: int, positions: int | None
 ) -> Turns:
-    """The order in which prompts are sampled, with their token ids.
+    """Returns the order in which prompts are sampled, with their token ids.
 
     Raises:
         EngineError: one is too long, or has unknown characters.
@@ -196,7 +196,7 @@ def _outside(
     settings: TrainingSettings,
     most: int,
 ) -> dict[int, list[list[int]]]:
-    """The token ids of completions from outside.
+    """Returns the token ids of completions from outside.
 
     Raises:
         EngineError: one is longer than what the model may sample.
@@ -215,13 +215,13 @@ def _outside(
 
 
 def lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings) -> None:
-    """Gives the model in training to who asks it."""
+    """Passes the model in training to a judge that needs it."""
     if policy is not None:
         policy.hold(model, tokenizer, settings.precision != "fp32")
 
 
 def without_lost_generations(execution: Execution, grpo: GrpoSettings) -> Execution:
-    """Without saves where several steps share a generation: the rest of it is in no save."""
+    """Disables saves where several steps share a generation, since a save would lose the rest of it."""
     shared = grpo.updates_per_generation * grpo.iterations > 1
     return replace(execution, saves=None) if shared else execution
 
@@ -246,7 +246,7 @@ def require_vllm(vllm: Vllm, beside: Mapping[int, Sequence[Answer]] | None = Non
 
 
 def _generating(arguments: Mapping[str, Any], never: Sequence[int], vllm: Vllm | None) -> dict[str, Any]:
-    """TRL's `generation_kwargs`, so that some ids are never drawn; a server of vLLM takes no such wish."""
+    """Returns TRL's `generation_kwargs` that exclude some ids from sampling; a vLLM server has no such option."""
     if not never or (vllm is not None and vllm.mode == "server"):
         return {}
     own = {"suppress_tokens": list(never)} if vllm is None else {"logit_bias": dict.fromkeys(never, -100.0)}
@@ -255,7 +255,7 @@ def _generating(arguments: Mapping[str, Any], never: Sequence[int], vllm: Vllm |
 
 @contextmanager
 def _stopping_at(model: Any, stops: Sequence[int]) -> Iterator[None]:
-    """Lets TRL read off the model that these tokens end a completion too; the model itself stays as it was."""
+    """Makes TRL find in the model that these tokens end a completion too; the model itself stays unchanged."""
     declared = model.generation_config.eos_token_id
     known = declared if isinstance(declared, list) else [] if declared is None else [declared]
     model.generation_config.eos_token_id = [*known, *(stop for stop in stops if stop not in known)]
@@ -267,7 +267,7 @@ def _stopping_at(model: Any, stops: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def _explained(vllm: Vllm | None) -> Iterator[None]:
-    """Says which setting asked for a vLLM that does not start."""
+    """Names the setting that asked for a vLLM that does not start."""
     try:
         yield
     except (ImportError, ValueError, OSError) as error:

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from lineal.engines.training import TrainingSettings
 
 ROUNDING = 1e-9
-"""What a product of floats may be above the whole number that it stands for: 0.07 * 100 is 7.000000000000001."""
+"""How far a product of floats may exceed the whole number that it stands for: 0.07 * 100 is 7.000000000000001."""
 
 
 def with_own_steps(trainer: Any, settings: TrainingSettings) -> Any:
-    """A class of TRL's trainers whose optimizer steps are as `settings` say."""
+    """Makes a class of TRL's trainers whose optimizer steps follow `settings`."""
 
     class OwnSteps(trainer):  # type: ignore[misc]
         """The learning rates are ours, the rest is TRL's."""
@@ -33,7 +33,7 @@ def with_own_steps(trainer: Any, settings: TrainingSettings) -> Any:
 
 
 def learning_rates(settings: TrainingSettings, steps: int) -> Callable[[int], float]:
-    """By an optimizer step's number from 0, its learning rate as a share of the highest.
+    """Returns the learning rate of each optimizer step from 0, as a share of the highest.
 
     It is the schedule of transformers, longer by its first step, which is left out: the rate of that step is 0. So the
     step k of w that rise has the share (k + 1) / (w + 1), and the steps after them have the shares of transformers.
@@ -48,7 +48,7 @@ def learning_rates(settings: TrainingSettings, steps: int) -> Callable[[int], fl
 
 
 def warmup_steps(settings: TrainingSettings, steps: int) -> int:
-    """Over how many optimizer steps of a training the rate rises."""
+    """Returns the number of optimizer steps over which the rate rises."""
     if settings.warmup_steps is not None:
         return settings.warmup_steps
     return ceil(settings.warmup * steps - ROUNDING)

@@ -22,7 +22,7 @@ class PairBatch:
         logps: of each token after the first, (2 * pairs, tokens - 1); 0 where a loss does not learn.
         completion: 1 at the completions' tokens, 0 elsewhere; (2 * pairs, tokens - 1).
         known: columns of the pairs by name, each (pairs,): the reference's log-probabilities, weights, margins.
-        evening: what a loss per token is multiplied by beside a loss per pair, so that all tokens of an optimizer step weigh
+        evening: the factor of a loss per token beside a loss per pair, so that all tokens of an optimizer step weigh
             the same, however it is cut into batches.
     """
 
@@ -32,15 +32,15 @@ class PairBatch:
     evening: float = 1.0
 
     def sums(self) -> Sequence[torch.Tensor]:
-        """Log-probabilities of the chosen and of the rejected completions, (pairs,) each."""
+        """Returns the log-probabilities of the chosen and of the rejected completions, (pairs,) each."""
         return self.logps.mul(self.completion).sum(1).chunk(2)
 
     def means(self) -> Sequence[torch.Tensor]:
-        """The same per token."""
+        """Returns the same per token."""
         return (self.logps.mul(self.completion).sum(1) / self.completion.sum(1)).chunk(2)
 
     def told(self, share: float) -> torch.Tensor:
-        """The chosen completions' log-probability per token, each pair's times its weight, all times `share`."""
+        """Returns the chosen completions' log-probability per token, each pair's times its weight, all times `share`."""
         return self.evening * share * (self.known.get("weight", 1.0) * self.sums()[0]).sum() / self.completion.chunk(2)[0].sum()
 
 
@@ -50,7 +50,7 @@ class PairLoss(Protocol):
     learns_prompts: ClassVar[bool]
 
     def __call__(self, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss, and by how much each pair's chosen completion leads, (pairs,)."""
+        """Returns the loss, and by how much each pair's chosen completion leads, (pairs,)."""
         ...
 
 
@@ -126,14 +126,14 @@ class OrpoLoss:
 
 
 def _log_of_rest(logp: torch.Tensor) -> torch.Tensor:
-    """log(1 - exp(logp)), exact near 0 and far below it."""
+    """Computes log(1 - exp(logp)), exact near 0 and far below it."""
     import torch
 
     return torch.where(logp > -0.6931, (-logp.expm1()).log(), (-logp.exp()).log1p())
 
 
 def pair_batch(model: Any, inputs: Mapping[str, Any], learns_prompts: bool, evening: float = 1.0) -> PairBatch:
-    """What a model says of a collated batch of TRL's DPO trainer."""
+    """Computes the log-probabilities of a collated batch of TRL's DPO trainer."""
     completion, attention = inputs["completion_mask"], inputs["attention_mask"]
     learnt = attention if learns_prompts else completion
     labels = inputs["input_ids"].masked_fill(learnt == 0, IGNORED_LABEL)

@@ -45,7 +45,7 @@ def dpo_trainer(
     execution: Execution = ALONE,
     own: PairLoss | None = None,
 ) -> Any:
-    """A DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, and what the loss knows of them.
+    """Makes a DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, and the further columns of the loss.
 
     That is `ref_chosen_logps` and `ref_rejected_logps` for TRL's losses. `losses` are the loss's own arguments of TRL's
     DPOConfig; `own` is a loss in place of TRL's, whose rows may have a `weight` and a `margin`.
@@ -81,10 +81,10 @@ def _pair_counts(own: PairLoss | None) -> Counts:
 
 
 def _even(base: Any) -> Any:
-    """A trainer whose loss per chosen token, beside TRL's loss per pair, weighs all tokens of a step the same."""
+    """Makes a trainer whose loss per chosen token, beside TRL's loss per pair, weighs all tokens of a step the same."""
 
     class EvenTrainer(base):  # type: ignore[misc]
-        """The weight of the loss per token changes with the forward pass."""
+        """A trainer in which the weight of the loss per token changes with the forward pass."""
 
         def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
             weights = zip(self.loss_types, self.args.loss_weights, strict=True)
@@ -95,10 +95,10 @@ def _even(base: Any) -> Any:
 
 
 def _with_loss(base: Any, own: PairLoss) -> Any:
-    """A trainer with a loss that TRL does not have."""
+    """Makes a trainer with a loss that TRL does not have."""
 
     class OwnLossTrainer(base):  # type: ignore[misc]
-        """The loss is ours, the rest is TRL's."""
+        """A trainer with a loss of lineal's."""
 
         def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
             loss, lead = own(pair_batch(model, inputs, own.learns_prompts, self.part.tokens))
@@ -121,7 +121,7 @@ def kto_trainer(
     scratch: Path,
     execution: Execution = ALONE,
 ) -> Any:
-    """A KTO trainer for rows of `prompt_ids`, `completion_ids`, `label`, `ref_logps`, in the order in which it takes them.
+    """Makes a KTO trainer for rows of `prompt_ids`, `completion_ids`, `label`, `ref_logps`, in the order in which it takes them.
 
     Rows that also have `KL_completion_ids` and `ref_KL_logps` give an estimate of the divergence. It is one for each optimizer
     step, over all its rows; TRL makes one for each forward pass, and refuses passes of one row.
@@ -147,11 +147,11 @@ def kto_trainer(
 
 
 def _with_divergence(base: Any) -> Any:
-    """A KTO trainer with one estimate of the divergence for each optimizer step."""
+    """Makes a KTO trainer with one estimate of the divergence for each optimizer step."""
     import torch
 
     class DivergenceTrainer(base):  # type: ignore[misc]
-        """The estimate is over all rows of the step, in all processes."""
+        """A trainer whose estimate is over all rows of the step, in all processes."""
 
         def get_batch_samples(self, *arguments: Any) -> Any:
             batches, items = super().get_batch_samples(*arguments)
@@ -186,7 +186,7 @@ def reward_trainer(
     scratch: Path,
     execution: Execution = ALONE,
 ) -> Any:
-    """A reward trainer for rows of `chosen_ids` and `rejected_ids`, prompt included; they may have a `margin`."""
+    """Makes a reward trainer for rows of `chosen_ids` and `rejected_ids`, prompt included; they may have a `margin`."""
     from datasets import Dataset
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer

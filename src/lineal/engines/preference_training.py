@@ -32,7 +32,7 @@ class Preference:
     margin: float | None = None
 
     def numbers(self) -> dict[str, float]:
-        """Weight and margin, as far as it has them."""
+        """Returns weight and margin, as far as it has them."""
         found = {"weight": self.weight, "margin": self.margin}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -59,7 +59,7 @@ class DpoLoss:
     """Direct preference optimization (arXiv:2305.18290).
 
     Attributes:
-        beta: how strongly the model is held to the reference.
+        beta: how strongly the model is kept near the reference.
         type: TRL's name of the loss; 'sigmoid' is the paper's, 'sigmoid_norm' divides log-ratios by the lengths.
         nll_weight: weight of the chosen completions' loss per token beside it (arXiv:2404.19733, equation 1).
         label_smoothing: share of pairs taken to be the wrong way round, for the losses that know it.
@@ -71,7 +71,7 @@ class DpoLoss:
     label_smoothing: float = 0.0
 
     def arguments(self) -> dict[str, Any]:
-        """As TRL's DPOConfig names them."""
+        """Returns the arguments by the names of TRL's DPOConfig."""
         types, weights = [self.type], [1.0]
         if self.nll_weight:
             types, weights = [*types, "sft"], [*weights, self.nll_weight]
@@ -80,7 +80,7 @@ class DpoLoss:
         }  # fmt: skip
 
     def own(self, rows: Sequence[Preference]) -> PairLoss | None:
-        """The loss in place of TRL's, for rows that weigh differently or have margins."""
+        """Returns the loss that replaces TRL's, for rows with weights or margins."""
         return SigmoidLoss(self.beta, self.nll_weight) if rows and rows[0].numbers() else None
 
 
@@ -89,7 +89,7 @@ class KtoLoss:
     """Kahneman-Tversky optimization (arXiv:2402.01306).
 
     Attributes:
-        beta: how strongly the model is held to the reference.
+        beta: how strongly the model is kept near the reference.
         type: TRL's name of the loss; 'kto' is the paper's, with its estimate of the divergence.
         desirable_weight, undesirable_weight: the paper's lambda_D and lambda_U.
     """
@@ -101,11 +101,11 @@ class KtoLoss:
 
     @property
     def estimates_divergence(self) -> bool:
-        """Whether it compares rewards with the model's divergence from the reference."""
+        """True if it compares rewards with the model's divergence from the reference."""
         return self.type == "kto"
 
     def arguments(self) -> dict[str, Any]:
-        """As TRL's KTOConfig names them."""
+        """Returns the arguments by the names of TRL's KTOConfig."""
         return {
             "beta": self.beta, "loss_type": self.type, "desirable_weight": self.desirable_weight,
             "undesirable_weight": self.undesirable_weight,
@@ -122,7 +122,7 @@ def train_dpo(
     progress: Progress | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """Train `init` to prefer the chosen completions more than `reference` does; writes the new checkpoint to `output`.
+    """Trains `init` to prefer the chosen completions more than `reference` does; writes the new checkpoint to `output`.
 
     Full models give full models, and with `settings.lora` an adapter, as in `train_sft`. Rows with weights or margins need
     the loss 'sigmoid'.
@@ -158,7 +158,7 @@ def train_without_reference(
     progress: Progress | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """Train `init` to prefer the chosen completions, by a loss that needs no reference; writes the checkpoint to `output`.
+    """Trains `init` to prefer the chosen completions, by a loss that needs no reference; writes the checkpoint to `output`.
 
     Raises:
         EngineError: as `train_dpo`.
@@ -188,7 +188,7 @@ def train_kto(
     progress: Progress | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """Train `init` towards desirable and away from undesirable completions, measured against `reference`.
+    """Trains `init` towards desirable and away from undesirable completions, measured against `reference`.
 
     The divergence in an optimizer step is estimated from its prompts, each with the completion of the row before it (section 4.1
     of the paper), so rows are shuffled once, by the seed, and taken in that order in every epoch.
@@ -230,9 +230,9 @@ def train_reward_model(
     center: float | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """Train a model that gives chosen completions more than rejected ones, by the Bradley-Terry likelihood.
+    """Trains a model that scores chosen completions higher than rejected ones, by the Bradley-Terry likelihood.
 
-    A language model gets a new head, a reward model is trained on.
+    A language model gets a new head, a reward model is trained further.
 
     Args:
         init: a full language model or reward model.
@@ -272,11 +272,11 @@ def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, mode
 
 
 def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded], execution: Execution) -> list[float]:
-    """Log-probabilities under the reference, which is freed before training begins."""
+    """Computes log-probabilities under the reference, which is freed before training begins."""
     scorer = LikelihoodScorer(reference.directory, "cpu" if execution.on_cpu else "auto", reference.base)
     return [found.logprob for found in scorer.score_ids(encoded)]
 
 
 def _crossed(encoded: Sequence[Encoded]) -> list[Encoded]:
-    """Each prompt with the completion of the row before it, the first with that of the last."""
+    """Pairs each prompt with the completion of the row before it, the first with that of the last."""
     return [(prompt, encoded[place - 1][1]) for place, (prompt, _) in enumerate(encoded)]

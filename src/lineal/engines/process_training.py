@@ -32,7 +32,7 @@ NO_LABEL = float("nan")
 
 @dataclass(frozen=True)
 class Rated:
-    """A prompt, what is written behind it up to the end of a step, and how good that step is, from 0 to 1."""
+    """A prompt, the text after it up to the end of a step, and how good that step is, from 0 to 1."""
 
     prompt: Prompt
     text: str
@@ -41,7 +41,7 @@ class Rated:
 
 @dataclass(frozen=True)
 class Chain:
-    """A text and what is known of its steps: by a step's place, its value."""
+    """A text and the known values of its steps, by the step's place."""
 
     prompt: Prompt
     text: str
@@ -49,7 +49,7 @@ class Chain:
 
 
 def chains_of(rows: Sequence[Rated], separator: str) -> list[Chain]:
-    """Rated steps as texts that hold as many of them as possible, so that a text is read once and not once for each step.
+    """Joins rated steps into texts that hold as many of them as possible, so that a text is read once and not once per step.
 
     A step counts once: where it stands in several texts, as in a tree, in the first of them; rated several times, by the mean.
     """
@@ -67,7 +67,7 @@ def chains_of(rows: Sequence[Rated], separator: str) -> list[Chain]:
 
 
 def _beginnings(text: str, separator: str) -> list[str]:
-    """The text up to the end of each of its steps."""
+    """Returns the text up to the end of each of its steps."""
     steps = steps_of(text, separator)
     return ["".join(steps[: place + 1]) for place in range(len(steps))]
 
@@ -81,7 +81,7 @@ def train_process_reward(
     progress: Progress | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """Train a model that says at each step's end how good the step is; a language model gets a new head.
+    """Trains a model that rates each step at its end; a language model gets a new head.
 
     Args:
         init: a full language model or reward model.
@@ -117,7 +117,7 @@ def train_process_reward(
 
 
 def _labels(tokens: int, ends: Sequence[int], values: Mapping[int, float]) -> list[float]:
-    """By token, the value of the step that ends there."""
+    """Returns by token the value of the step that ends there."""
     labels = [NO_LABEL] * tokens
     for place, value in values.items():
         labels[ends[place]] = value
@@ -125,7 +125,7 @@ def _labels(tokens: int, ends: Sequence[int], values: Mapping[int, float]) -> li
 
 
 def _collated(pad_id: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A batch, padded on the right."""
+    """Collates a batch, padded on the right."""
     import torch
 
     longest = max(len(row["input_ids"]) for row in rows)
@@ -143,14 +143,14 @@ def _collated(pad_id: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _trainer(
     model: Any, tokenizer: Any, rows: list[dict[str, Any]], settings: TrainingSettings, scratch: Path, execution: Execution
 ) -> Any:
-    """TRL's reward trainer with a loss at every step's end."""
+    """Makes TRL's reward trainer with a loss at every step's end."""
     from datasets import Dataset
     from torch.nn.functional import binary_cross_entropy_with_logits
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
 
     class ProcessRewardTrainer(PreparedRows, RewardTrainer):
-        """The loss is ours, the rest is TRL's."""
+        """A trainer with a loss of lineal's."""
 
         part: Any
 

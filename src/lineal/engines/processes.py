@@ -8,17 +8,17 @@ from lineal.errors import EngineError
 
 
 def process_count() -> int:
-    """How many processes share this training; 1 where none was launched."""
+    """Returns how many processes share this training; 1 where none was launched."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
 def process_index() -> int:
-    """Which of them this one is, from 0."""
+    """Returns this process's number among them, from 0."""
     return int(os.environ.get("RANK", "0")) if "LOCAL_RANK" in os.environ else 0
 
 
 def is_main_process() -> bool:
-    """Whether this process writes what the training makes."""
+    """Tells whether this process writes the training's results."""
     return process_index() == 0
 
 
@@ -31,7 +31,7 @@ def use_own_device() -> None:
 
 
 def shared_batch(batch_size: int, accumulation: int, processes: int) -> tuple[int, int]:
-    """Each process's batch size and accumulation, so that all together see the same examples in a step as one would.
+    """Returns each process's batch size and accumulation, so that together they see the same examples in a step as one would.
 
     Args:
         batch_size: examples per forward pass of one process alone; no process gets more.

@@ -1,4 +1,4 @@
-"""The Ray cluster that a step's replicas run on: joining or starting one, quietly, and noticing that it is gone."""
+"""The Ray cluster of a step's replicas: joins or starts one, quietly, and notices when it is gone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lineal.recipe.compute import Compute
 
 CONNECT_SECONDS = 5.0
 LOST_SECONDS = 20.0
-"""How long a head may not answer. Ray itself ends a process that has lost its cluster after 60 s, without a word to it."""
+"""How long a head may not answer. After 60 s Ray itself ends a process that has lost its cluster, without an error."""
 OBJECT_STORE_BYTES = 512 << 20
-"""For requests and answers in transit; what is more goes to disk. Ray would reserve a third of the machine's memory."""
+"""For requests and answers in transit; the rest goes to disk. Ray would reserve a third of the machine's memory."""
 
 
 HOW_TO_JOIN = (
@@ -41,7 +41,7 @@ class Cluster:
     head: tuple[str, int]
 
     def is_lost(self) -> bool:
-        """Whether its head gives no answer for `LOST_SECONDS`."""
+        """Tells whether its head gives no answer for `LOST_SECONDS`."""
         deadline = time.monotonic() + LOST_SECONDS
         while not _answers(self.head):
             if time.monotonic() > deadline:
@@ -51,7 +51,7 @@ class Cluster:
 
     @property
     def logs(self) -> str:
-        """Where Ray writes what happens."""
+        """The directory of Ray's logs."""
         return "the logs of Ray on the head, /tmp/ray/session_latest/logs unless it was given another directory"
 
 
@@ -60,7 +60,7 @@ def join(compute: Compute, gpus_per_replica: float) -> Cluster:
 
     Args:
         compute: the execution settings.
-        gpus_per_replica: what each replica will ask for, besides its cores.
+        gpus_per_replica: the GPUs that each replica reserves besides its cores.
 
     Raises:
         EngineError: Ray is not installed, the cluster cannot be reached, or is too small for the replicas.
@@ -75,7 +75,7 @@ def join(compute: Compute, gpus_per_replica: float) -> Cluster:
 
 
 def _load() -> Any:
-    """Ray, told to leave the terminal to us and to send nothing home."""
+    """Imports Ray with its terminal output and usage reports switched off."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # its default, 15, starves replicas beside any other load
@@ -88,7 +88,7 @@ def _load() -> Any:
         if "console" in str(handler.name):
             handler.setLevel(logging.CRITICAL + 1)
     worker: Any = import_module("ray._private.worker")
-    worker._worker_logs_enabled = False  # log_to_driver=False leaves what it says of processes that died
+    worker._worker_logs_enabled = False  # log_to_driver=False does not cover its messages about processes that died
     context = data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     return import_module("ray")
@@ -116,7 +116,7 @@ def _connect(ray: Any, address: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Takes the standard error stream from Ray's core while it starts: it writes there that it was told not to."""
+    """Silences the standard error stream while Ray's core starts, which writes there whatever it was told."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
@@ -137,7 +137,7 @@ def _explained(problem: str, hint: str = "") -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The first sentence of what Ray says; of a refused token it goes on for a page."""
+    """Returns the first sentence of Ray's message; about a refused token Ray writes a page."""
     return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
@@ -145,7 +145,7 @@ def _require_room(resources: Mapping[str, float], compute: Compute, gpus_per_rep
     """Raises where the whole cluster could not hold all replicas at once.
 
     Raises:
-        EngineError: says what is asked for and what is there.
+        EngineError: says what is requested and what there is.
     """
     wanted = {"CPU": (compute.ray.cpus_per_replica, "cpus_per_replica"), "GPU": (gpus_per_replica, "gpus_per_replica")}
     for resource, (each, setting) in wanted.items():

@@ -1,7 +1,7 @@
-"""Work on rows that fans out over replicas with Ray Data: blocks of rows go out, answers come back as blocks are finished.
+"""Fans work on rows out over replicas with Ray Data: blocks of rows go out, answers come back as blocks are finished.
 
 Rows and answers travel as JSON text in Arrow tables. A replica's own errors come back as values, so that the person reads
-them and not Ray's stack; only a process that died is for Ray to try again.
+them and not Ray's stack; Ray retries only after a process died.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_START = 1 << 15
-"""Rows per replica that are worth starting it for: Ray Data starts replicas anew for each call, a large model takes a minute."""
+"""Rows per replica that are worth its start: Ray Data starts replicas again for each call, a large model takes a minute."""
 WATCH_SECONDS = 5.0
 _PROBLEM = -1
 _STARTED_AGAIN = -2
-"""Places that are no row's: an error, and a replica that works in place of one that died."""
+"""Places that are no row's: an error, and a replica that replaces one that died."""
 
 Work = Callable[[list[Any]], Sequence[Any]]
-"""What a replica does with the rows of a block: one answer for each, in order; both are plain JSON values."""
+"""A replica's work on a block of rows: one answer for each, in order; both are plain JSON values."""
 
 
 def slice_rows(compute: Compute) -> int:
-    """How many rows a step should hand over at once, so that starting the replicas costs little."""
+    """Returns how many rows a step should pass at once, so that starting the replicas costs little."""
     return compute.replicas * ROWS_PER_START
 
 
@@ -44,19 +44,19 @@ def fan_out(
     compute: Compute, make: Callable[..., Work], arguments: Mapping[str, Any], rows: Sequence[Any], gpus: float = 0.0,
     log: Path | None = None,
 ) -> Iterator[tuple[int, Any]]:  # fmt: skip
-    """Each row's place and its answer, block by block as replicas finish them.
+    """Yields each row's place and its answer, block by block as replicas finish them.
 
     Args:
         compute: how many replicas, where, and how many rows they get at once.
-        make: makes, once in each replica, what works on blocks; an importable function.
+        make: makes the work on blocks, once in each replica; an importable function.
         arguments: plain values for `make`.
         rows: JSON values.
         gpus: what each replica reserves besides its cores.
-        log: the step's progress file, which is told of replicas that died.
+        log: the step's progress file, which gets a line for each replica that died.
 
     Raises:
-        EngineError: the cluster is gone, or replicas died again and again; answers that were given stay good.
-        LinealError: what `make` or the work raises, of its own type.
+        EngineError: the cluster is gone, or replicas died again and again; earlier answers remain valid.
+        LinealError: raised by `make` or the work, with its own type.
     """
     blocks = _blocks(rows, compute.ray.block_rows)
     cluster = join(compute, gpus)
@@ -83,7 +83,7 @@ def fan_out(
 
 
 class Replica:
-    """What runs in a process of the cluster: made there, for as long as one call of `fan_out` takes.
+    """A worker in a process of the cluster: made there, for as long as one call of `fan_out` takes.
 
     Args:
         make: makes the work, when the first block comes.
@@ -115,7 +115,7 @@ class Replica:
 
 
 def _stands_in() -> str:
-    """The name of this process of the cluster, if it stands in for one that died."""
+    """Returns the name of this process of the cluster, if it replaces one that died."""
     import ray
 
     context = ray.get_runtime_context()
@@ -151,7 +151,7 @@ def _dataset(
             fn_constructor_args=(make, dict(arguments)),
             batch_size=None,
             batch_format="pyarrow",
-            # a block that waited in the process of another one would share its death, and its retries
+            # a block that waits in another one's process would share its death, and its retries
             compute=data.ActorPoolStrategy(size=min(compute.replicas, len(blocks)), max_tasks_in_flight_per_actor=1),
             num_cpus=compute.ray.cpus_per_replica,
             num_gpus=gpus,
@@ -160,7 +160,7 @@ def _dataset(
 
 
 def _watched(dataset: Any, cluster: Cluster) -> Iterator[pa.Table | Exception]:
-    """The finished blocks as they come, and the exception that ended them.
+    """Yields the finished blocks as they come, and the exception that ended them.
 
     Raises:
         EngineError: the cluster is gone. Waiting for a block would not say so.
@@ -201,7 +201,7 @@ def _pump(dataset: Any, found: queue.SimpleQueue[Any], left: threading.Event) ->
 
 
 def _problem(text: str) -> LinealError:
-    """A replica's error, of the type that it had there."""
+    """Recreates a replica's error, with the type that it had there."""
     name, message = json.loads(text)
     kind = getattr(errors, name)
     problem: LinealError = kind(message)

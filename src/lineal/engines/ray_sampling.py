@@ -1,4 +1,4 @@
-"""Sampling on replicas: every one of them holds the engine that `compute.engine` names, on the same checkpoint."""
+"""Sampling on replicas: each holds the engine that `compute.engine` names, on the same checkpoint."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lineal.errors import ArtifactError, EngineError
 from lineal.recipe.compute import Compute
 
 OF_THE_MACHINE = {"gpus", "requests"}
-"""Settings of which a replica knows nothing: what it gets is what it reserves."""
+"""Settings that replicas ignore: a replica gets what it reserves."""
 
 
 class RaySampler:
     """A sampling engine on `compute.replicas` processes of a Ray cluster, which is joined at once.
 
-    A completion depends on weights, prompt, seed and settings alone, so it is what the engine gives in one process.
+    A completion depends on weights, prompt, seed and settings alone, so it equals the engine's in one process.
 
     Attributes:
         in_flight: so many that starting the replicas, which happens in each call of `stream`, costs little.
@@ -46,10 +46,10 @@ class RaySampler:
         join(step.compute, step.compute.ray.gpus_per_replica)
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
-        """Each request's place and its completion, block by block.
+        """Yields each request's place and its completion, block by block.
 
         Raises:
-            EngineError: what the engine raises, or replicas that cannot work.
+            EngineError: raised by the engine, or replicas cannot work.
         """
         # blocks of near prompt lengths, so that few of the engine's tiles are partly empty; the longest first
         order = sorted(range(len(requests)), key=lambda place: -size_of(requests[place].prompt))
@@ -61,7 +61,7 @@ class RaySampler:
 
 
 def sampling_work(step: dict[str, Any], field: str, settings: dict[str, Any]) -> Work:
-    """What a replica does: draws the completions of (prompt, seed) rows. Runs on the cluster.
+    """Makes a replica's work: it draws the completions of (prompt, seed) rows. Runs on the cluster.
 
     Its processes have their node's environment, so the kernels of the step's process are chosen there before torch is loaded.
     """
@@ -78,12 +78,12 @@ def sampling_work(step: dict[str, Any], field: str, settings: dict[str, Any]) ->
 
 
 def size_of(prompt: Prompt) -> int:
-    """How long a prompt is, in characters."""
+    """Returns the length of a prompt, in characters."""
     return len(prompt) if isinstance(prompt, str) else sum(len(turn.content) for turn in prompt.turns)
 
 
 def described(step: Workspace, field: str) -> dict[str, Any]:
-    """A step and one of its models in plain values, for a replica to open."""
+    """Describes a step and one of its models in plain values, for a replica to open."""
     inputs = {
         name: [(each.key, str(each.directory), each.digest) for each in step.inputs.get(name, ())]
         for name in (field, f"{field}_base")
@@ -95,10 +95,10 @@ def described(step: Workspace, field: str) -> dict[str, Any]:
 
 
 def opened(described: dict[str, Any]) -> Workspace:
-    """The step on a replica; its model lies on the file system that all nodes share.
+    """Opens the step on a replica; its model is on the file system that all nodes share.
 
     Raises:
-        EngineError: the model is not there, or another one is.
+        EngineError: the model is missing, or is another one.
     """
     compute = Compute.model_validate(described["compute"])
     device = compute.device if compute.device != "auto" or compute.ray.gpus_per_replica else "cpu"

@@ -1,4 +1,4 @@
-"""A generation whose groups all teach something: others are replaced by the next prompts' (DAPO, arXiv:2503.14476).
+"""Refills a generation until every group has a learning signal: others are replaced by later prompts' (DAPO, arXiv:2503.14476).
 
 Every completion that was sampled goes to the judge, in the order in which it was sampled; those of the groups that fill the
 generation then go to the trainer as if they alone had been.
@@ -14,18 +14,18 @@ from typing import Any
 from lineal.engines.turns import Turns
 
 Drawn = tuple[Any, ...]
-"""What TRL's `_generate` gives: prompt ids, completion ids, masks, texts, log-probabilities, further fields, two of images."""
+"""The result of TRL's `_generate`: prompt ids, completion ids, masks, texts, log-probabilities, further fields, two of images."""
 BY_ROW = (0, 1, 2, 3, 4)
 """The places in it of lists with an entry for each row; or of None."""
 
 
 @dataclass(frozen=True)
 class RefillSettings:
-    """What a generation is filled up with.
+    """The rule for refilling a generation.
 
     Attributes:
         attempts: how often a generation is sampled at most, the first time included.
-        fits: for each group of what was judged last, in order, whether it teaches.
+        fits: for each group of those judged last, in order, whether it has a learning signal.
         sampled_before: how many groups were sampled before the model had been trained so many steps.
     """
 
@@ -40,7 +40,7 @@ class Batch:
 
     Attributes:
         inputs: rows as TRL's dataset has them.
-        drawn: what was drawn for them.
+        drawn: the samples drawn for them.
         rewards: theirs.
         rows: their places among all rows that were sampled.
         sampled: how many rows were sampled.
@@ -53,7 +53,7 @@ class Batch:
     sampled: int
 
     def of_all(self, advantages: Sequence[float]) -> list[float | None]:
-        """The advantage of every row that was sampled; None where its group was replaced."""
+        """Returns the advantage of every row that was sampled; None where its group was replaced."""
         known = dict(zip(self.rows, advantages, strict=True))
         return [known.get(row) for row in range(self.sampled)]
 
@@ -74,7 +74,7 @@ class Refill:
         self.batch: Batch | None = None
 
     def fill(self, draw: Callable[[list[int]], Drawn], groups: int, samples: int, step: int) -> Batch:
-        """Samples until so many groups teach, at most `attempts` times; then the last ones that don't fill it up."""
+        """Samples until so many groups have a learning signal, at most `attempts` times; then adds the last ones without."""
         start, fits = self._settings.sampled_before(step), list[bool]()
         parts: list[tuple[Drawn, list[float | None]]] = []
         while sum(fits) < groups and len(parts) < self._settings.attempts:
@@ -88,7 +88,7 @@ class Refill:
 
     @staticmethod
     def _chosen(fits: list[bool], groups: int) -> list[int]:
-        """The places of the groups that are learned from, in the order in which they were sampled."""
+        """Returns the places of the groups that are learned from, in the order in which they were sampled."""
         good = [place for place, fit in enumerate(fits) if fit]
         bad = [place for place, fit in enumerate(fits) if not fit]
         missing = groups - len(good)
@@ -107,7 +107,7 @@ def _batch(parts: list[tuple[Drawn, list[float | None]]], chosen: list[int], sta
 
 
 def _of_rows(parts: list[Any], rows: list[int]) -> Any:
-    """Entries of lists that stand behind each other; None where there are none."""
+    """Concatenates lists of entries; None where there are none."""
     if parts[0] is None:
         return None
     whole = list(chain.from_iterable(parts))

@@ -19,7 +19,7 @@ PLACES = {
     "mlflow": ("MLFLOW_TRACKING_URI", "sqlite:///{}/mlflow.db"),
     "trackio": ("TRACKIO_DIR", "{}"),
 }
-"""By tracker: the variable that says where it writes, and how it spells the directory. One that is set already stays."""
+"""By tracker: the variable that holds its directory, and how it spells the directory. One that is already set is kept."""
 
 
 def require_trackers(names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a model in training samples, as an online trainer hands it to a judge."""
+"""Samples of a model in training, as an online trainer passes them to a judge."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Generation:
-    """What was sampled at once.
+    """The rollouts that were sampled at once.
 
     Attributes:
         optimizer_step: the optimizer steps that the model had taken.
         total: how many rollouts the whole training samples.
-        rollouts: one prompt's stand together, as many of each prompt.
+        rollouts: one prompt's are together, equally many of each prompt.
     """
 
     optimizer_step: int
@@ -51,36 +51,36 @@ class Generation:
 
 
 class RolloutJudge(Protocol):
-    """Says what rollouts are worth; asked for one generation after another."""
+    """Rewards rollouts, one generation after another."""
 
     def reward(self, generation: Generation) -> list[float | None]:
-        """One reward per rollout, in order; None where it cannot be told, and then the rollout teaches nothing."""
+        """Returns one reward per rollout, in order; None where there is none, and then the rollout teaches nothing."""
         ...
 
     def learned(self, advantages: Sequence[float | None]) -> None:
-        """Takes the advantages that the last generation's rewards became, in order; None: others took its place."""
+        """Receives the advantages of the last generation's rewards, in order; None for rollouts that were replaced."""
         ...
 
 
 @dataclass(frozen=True)
 class PlayedTurn:
-    """One turn of an episode: what the model was given, and what it wrote."""
+    """One turn of an episode: the model's input, and what it wrote."""
 
     given: Prompt
     completion: Completion
 
 
 class EpisodeJudge(Protocol):
-    """Plays a generation's episodes, and says what they are worth; asked for one generation after another."""
+    """Plays a generation's episodes, and rewards them; one generation after another."""
 
     def play(self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: LivePolicy) -> list[list[PlayedTurn]]:
-        """Has the policy play an episode for each (place of the task, which of its episodes); gives their turns."""
+        """Lets the policy play an episode for each (place of the task, which of its episodes); returns their turns."""
         ...
 
     def reward(self) -> list[float | None]:
-        """One reward for each episode of this generation; None where it cannot be told, and then the episode teaches nothing."""
+        """Returns one reward for each episode of this generation; None where there is none: the episode then teaches nothing."""
         ...
 
     def learned(self, advantages: Sequence[float]) -> None:
-        """Takes the advantages that the generation's rewards became, in order."""
+        """Receives the advantages of the generation's rewards, in order."""
         ...

@@ -1,4 +1,4 @@
-"""How much a model can read: prompts that leave too little of its positions for a completion."""
+"""The room in a model's positions: finds prompts that leave too little of it for a completion."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lineal.engines.sampling import SamplingSettings
 from lineal.engines.tokens import encode_prompts, load_tokenizer
 
 Room = Callable[[Sequence[Prompt], SamplingSettings], list[bool]]
-"""Whether each prompt, with `max_tokens` behind it, fits into a model's positions."""
+"""Tells for each prompt whether it fits into a model's positions with `max_tokens` after it."""
 
 
 def room_of(checkpoint: Path, base: Path | None) -> Room:
-    """Says of prompts whether each, with `max_tokens` behind it, fits into the checkpoint's positions.
+    """Makes a function that tells whether each prompt, with `max_tokens` after it, fits into the checkpoint's positions.
 
     Args:
         checkpoint: a full model, or an adapter.

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """What a model read and wrote, one after another: turns of which each continues exactly the tokens before it.
+    """A sequence that a model read and wrote: turns each of which exactly continues the tokens before it.
 
     Attributes:
-        prompt_ids: what it was given first.
-        ids: what follows: what it wrote, and between that what the environment said.
+        prompt_ids: the first input.
+        ids: what follows: the model's and the environment's texts in turn.
         learnt: 1 for tokens that it wrote, 0 for those of the environment.
     """
 
@@ -29,7 +29,7 @@ class Run:
     learnt: list[int] = field(default_factory=list)
 
     def goes_on_with(self, given: Sequence[int]) -> bool:
-        """Whether a prompt begins with all of this."""
+        """Tells whether a prompt begins with all of this."""
         whole = [*self.prompt_ids, *self.ids]
         return list(given[: len(whole)]) == whole
 
@@ -41,7 +41,7 @@ class Run:
 
 
 def runs_of(tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut_teach: bool = True) -> list[Run]:
-    """The runs of an episode.
+    """Splits an episode into runs.
 
     A conversation of which the model sees everything is one run. Where the history is cut, or a template writes earlier
     turns in another way, a turn begins a new one.
@@ -49,7 +49,7 @@ def runs_of(tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut
     Args:
         tokenizer: of the model that played.
         turns: of the episode.
-        cut_teach: whether a turn that was cut at its limit of tokens is learnt.
+        cut_teach: whether truncated turns are learnt.
     """
     runs: list[Run] = []
     for turn, given in zip(turns, encode_prompts(tokenizer, [turn.given for turn in turns], chat=False), strict=True):
@@ -61,12 +61,12 @@ def runs_of(tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut
 
 
 def nothing(eos: int) -> Run:
-    """A run that teaches nothing, where there must be one."""
+    """Returns a run that teaches nothing, where there must be one."""
     return Run([eos], [eos], [0])
 
 
 def tensors_of(runs: Iterable[Run], pad_id: int, device: Any) -> dict[str, torch.Tensor]:
-    """By TRL's names, runs as tensors (runs, tokens): prompts padded on the left, what follows on the right."""
+    """Returns runs as tensors (runs, tokens) by TRL's names: prompts padded on the left, the rest on the right."""
     own = list(runs)
     prompts, ids = [run.prompt_ids for run in own], [run.ids for run in own]
     made = {

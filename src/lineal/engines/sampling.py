@@ -44,7 +44,7 @@ SEED_LIMIT = 2**64
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How completions are drawn.
+    """Settings of sampling.
 
     Attributes:
         temperature: divides the logits; 0 takes the likeliest token, ties go to the lowest id.
@@ -66,7 +66,7 @@ class SamplingSettings:
     stop: StopTexts | None = None
 
     def described(self) -> dict[str, Any]:
-        """In plain values, as they enter ids; without stop texts nothing is said of them."""
+        """Returns plain values, as they enter ids; absent stop texts are left out."""
         values = {name: value for name, value in self.__dict__.items() if name != "stop"}
         return values if self.stop is None else {**values, "stop": self.stop.described()}
 
@@ -83,7 +83,7 @@ class SamplingSettings:
 
 
 def settings_from(described: Mapping[str, Any]) -> SamplingSettings:
-    """The settings of `SamplingSettings.described`."""
+    """Reads the settings from `SamplingSettings.described`."""
     return SamplingSettings(**{**described, "stop": stop_texts_from(described.get("stop"))})
 
 
@@ -150,7 +150,7 @@ class Sampler:
 
     @classmethod
     def around(cls, model: Any, tokenizer: PreTrainedTokenizerBase) -> Self:
-        """A sampler of a model that is in memory already, in evaluation mode."""
+        """Makes a sampler of a model that is in memory already, in evaluation mode."""
         made = cls.__new__(cls)
         made._hold(model, tokenizer, TILE_ROWS)
         return made
@@ -163,12 +163,12 @@ class Sampler:
         self._never = ids_without_token(self._tokenizer, vocabulary_of(self._model.config))
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
-        """One completion per request, in the order of the requests; raises as `stream` does."""
+        """Returns one completion per request, in the order of the requests; raises as `stream` does."""
         found = dict(self.stream(requests, settings))
         return [found[index] for index in range(len(requests))]
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
-        """Each request's place and its completion, tile by tile.
+        """Yields each request's place and its completion, tile by tile.
 
         Args:
             requests: prompts with their seeds.
@@ -219,7 +219,7 @@ class Sampler:
 def completions_of(
     tokenizer: PreTrainedTokenizerBase, drawn: Sequence[Decoded], leads: Sequence[Lead], settings: SamplingSettings
 ) -> Iterator[Completion]:
-    """What drawn rows say: texts, cut at the settings' stop texts; `leads` say how they stand behind their prompts.
+    """Yields the completions of drawn rows: texts, truncated at the settings' stop texts; `leads` are their leads.
 
     Raises:
         EngineError: the model gave a drawn token no number as its probability.
@@ -236,7 +236,7 @@ def completions_of(
 
 
 def require_number(logprob: float, checkpoint: str) -> None:
-    """Checks what a model said of a text.
+    """Checks that a model's number for a text is finite.
 
     Raises:
         EngineError: it is no finite number.
@@ -249,14 +249,14 @@ def require_number(logprob: float, checkpoint: str) -> None:
 
 
 def named_device(name: str) -> torch.device:
-    """The device of a name; 'auto' is the GPU if there is one."""
+    """Returns the device of a name; 'auto' is the GPU if there is one."""
     import torch
 
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device) -> PreTrainedModel:
-    """A language model in evaluation mode on a device, an adapter merged into its base.
+    """Loads a language model in evaluation mode on a device, an adapter merged into its base.
 
     Raises:
         EngineError: the checkpoint cannot be loaded, an adapter comes without `base`, or the model fails the self-test.
@@ -277,13 +277,13 @@ def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device
 
 
 def _declared(model: PreTrainedModel) -> list[int]:
-    """What ends a completion by the model's own word."""
+    """Returns the end tokens that the model declares."""
     declared = None if model.generation_config is None else model.generation_config.eos_token_id
     return declared if isinstance(declared, list) else [] if declared is None else [declared]
 
 
 def _groups(rows: Sequence[Row], window: int, shares_prompts: bool) -> Iterator[tuple[int, list[Row]]]:
-    """Padded prompt length and rows of that length, of up to `TILE_ROWS` prompts; rows of near lengths together.
+    """Yields a padded prompt length and rows of that length, of up to `TILE_ROWS` prompts; rows of near lengths together.
 
     Only the last group of a length ends in a tile that is partly empty. Where rows can't share a prompt, each counts as one.
     """

@@ -1,7 +1,7 @@
-"""Scores of given texts: their likelihood under a language model, or what a reward model says; bit for bit per row.
+"""Scores of given texts: their likelihood under a language model, or a reward model's number; bit for bit per row.
 
 As in sampling, batch size, order, neighbours and thread count change nothing: every forward pass has a shape that
-depends on the row alone, a fixed number of tokens cut into rows of one padded length. Padding stands on the right, where no
+depends on the row alone, a fixed number of tokens cut into rows of one padded length. Padding is on the right, where no
 token of a causal model sees it.
 """
 
@@ -33,7 +33,7 @@ Score = TypeVar("Score")
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A completion's log-probability under a model, summed over its tokens, what ends it included."""
+    """A completion's log-probability under a model, summed over its tokens, including the end token."""
 
     logprob: float
     tokens: int
@@ -41,11 +41,11 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure a model is while it reads a completion, as means over the completion's tokens, what ends it included.
+    """A model's certainty while it reads a completion, as means over the completion's tokens, including the end token.
 
     Attributes:
-        divergence: of what it says of the next token from knowing nothing, KL(uniform, model): self-certainty.
-        entropy: of what it says of the next token.
+        divergence: of its next-token distribution from the uniform one, KL(uniform, model): self-certainty.
+        entropy: of its next-token distribution.
     """
 
     divergence: float
@@ -53,7 +53,7 @@ class Certainty:
 
 
 class LikelihoodScorer:
-    """A language model held in memory to say how likely given completions are.
+    """A language model held in memory that scores the likelihood of given completions.
 
     Args:
         checkpoint: directory of a full model, or of a LoRA adapter.
@@ -73,13 +73,13 @@ class LikelihoodScorer:
 
     @classmethod
     def around(cls, model: Any, tokenizer: Any) -> Self:
-        """A scorer of a model that is in memory already, in evaluation mode."""
+        """Makes a scorer of a model that is in memory already, in evaluation mode."""
         made = cls.__new__(cls)
         made._hold(model, tokenizer)
         return made
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
-        """The likelihood of each (prompt, completion), in order; the prompt is given, the completion counts.
+        """Returns the likelihood of each (prompt, completion), in order; the prompt is given, the completion counts.
 
         Raises:
             EngineError: a text cannot be encoded or exceeds the model's positions.
@@ -87,20 +87,20 @@ class LikelihoodScorer:
         return self.score_ids(encode_pairs(self._tokenizer, pairs, chat), progress)
 
     def score_ids(self, encoded: Sequence[Encoded], progress: Callable[[int], None] | None = None) -> list[Likelihood]:
-        """As `score`, for token ids; every completion has one."""
+        """Scores token ids, otherwise as `score`; every completion has at least one id."""
 
         return self._read(encoded, _likelihood, lambda found: found.logprob, progress)
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
     ) -> list[Certainty]:
-        """How sure the model is of each completion; otherwise as `score`."""
+        """Returns how sure the model is of each completion; otherwise as `score`."""
         return self._read(encode_pairs(self._tokenizer, pairs, chat), _certainty, lambda found: found.divergence, progress)
 
     def angles(
         self, prompts: Sequence[Prompt], chat: bool = False, progress: Callable[[int], None] | None = None
     ) -> list[float | None]:
-        """How alike the directions of each prompt's tokens are, in order; None for a prompt of one token.
+        """Returns how alike the directions of each prompt's tokens are, in order; None for a prompt of one token.
 
         The mean cosine between any two tokens' last hidden states. Otherwise as `score`.
         """
@@ -157,7 +157,7 @@ class RewardScorer:
         require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
-        """The reward of each (prompt, completion), in order.
+        """Returns the reward of each (prompt, completion), in order.
 
         Raises:
             EngineError: a text cannot be encoded or exceeds the model's positions, or a reward is no finite number.
@@ -171,7 +171,7 @@ class RewardScorer:
 
 
 def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> Likelihood:
-    """From one row's logits (tokens, vocabulary)."""
+    """Computes a likelihood from one row's logits (tokens, vocabulary)."""
     import torch
 
     predicted = _predicted(logits, prompt, completion)
@@ -180,7 +180,7 @@ def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) 
 
 
 def _certainty(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> Certainty:
-    """From one row's logits (tokens, vocabulary)."""
+    """Computes a certainty from one row's logits (tokens, vocabulary)."""
     predicted = _predicted(logits, prompt, completion)
     divergences = (-predicted.mean(-1) - math.log(predicted.shape[-1])).tolist()
     entropies = (-(predicted.exp() * predicted).sum(-1)).tolist()
@@ -188,13 +188,13 @@ def _certainty(logits: torch.Tensor, prompt: list[int], completion: list[int]) -
 
 
 def _predicted(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> torch.Tensor:
-    """Log-probabilities (completion tokens, vocabulary) from one row's logits (tokens, vocabulary)."""
+    """Computes log-probabilities (completion tokens, vocabulary) from one row's logits (tokens, vocabulary)."""
     start = len(prompt) - 1
     return logits[start : start + len(completion)].float().log_softmax(-1)
 
 
 def _concentration(states: torch.Tensor) -> float | None:
-    """Mean cosine over all pairs of a prompt's tokens, whose states are (tokens, width)."""
+    """Computes the mean cosine over all pairs of a prompt's tokens, whose states are (tokens, width)."""
     from torch.nn.functional import normalize
 
     tokens = len(states)
@@ -205,7 +205,7 @@ def _concentration(states: torch.Tensor) -> float | None:
 
 
 def finite_reward(value: float, checkpoint: str) -> float:
-    """What a reward model gave.
+    """Checks a reward model's number.
 
     Raises:
         EngineError: it is no finite number.
@@ -223,13 +223,13 @@ def scored(
     progress: Callable[[int], None] | None,
     **wanted: bool,
 ) -> list[Score]:
-    """What `read` makes of the model's outputs for each row, in the order of the rows.
+    """Applies `read` to the model's outputs and returns its result for each row, in the order of the rows.
 
     Args:
         model: in evaluation mode.
-        pad_id: what rows are filled up with.
+        pad_id: the padding token.
         encoded: prompts and completions.
-        read: given a forward pass's outputs, and which rows stand in it, in its order.
+        read: gets a forward pass's outputs, and its rows in their order.
         progress: told how many more are done.
         wanted: further outputs of the model: `output_hidden_states=True`.
 
@@ -261,7 +261,7 @@ def _refuse_long(model: Any, encoded: Sequence[Encoded]) -> None:
 
 
 def _tiles(encoded: Sequence[Encoded]) -> Iterator[tuple[int, list[int]]]:
-    """Padded lengths, and up to a tile of the rows of each."""
+    """Yields padded lengths, and up to a tile of the rows of each."""
     by_length: dict[int, list[int]] = {}
     for index, (prompt, completion) in enumerate(encoded):
         by_length.setdefault(-(-(len(prompt) + len(completion)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, []).append(index)
@@ -275,7 +275,7 @@ def _tile_rows(length: int) -> int:
 
 
 def _forward(model: Any, tile: Sequence[Encoded], length: int, pad_id: int, **wanted: bool) -> Any:
-    """The model's outputs for the tile; missing rows are filled with copies of the last."""
+    """Returns the model's outputs for the tile; missing rows are filled with copies of the last."""
     import torch
 
     rows = [prompt + completion for prompt, completion in tile]

@@ -1,4 +1,4 @@
-"""A test of a model as it is loaded: whether it says the same of a text step by step, behind padding, as at once.
+"""A test of a loaded model: whether it gives the same logits for a text step by step, after padding, as at once.
 
 Sampling goes step by step, scoring and training read the text at once. Where the two differ, because a model's memory is not
 what it is taken for or because it looks ahead, samples are not the model's own and their likelihoods are wrong.
@@ -51,7 +51,7 @@ def require_same_stepwise(model: Any, stepwise: Callable[[tuple[int, ...], tuple
 
 
 def require_causal(model: Any) -> None:
-    """Checks that what a model says of a text does not depend on what follows.
+    """Checks that a model's output for a token does not depend on later tokens.
 
     Raises:
         EngineError: it does.
@@ -70,7 +70,7 @@ def require_causal(model: Any) -> None:
 
 
 def require_apart(model: Any, collate: Callable[[list[dict[str, Any]]], dict[str, Any]], rows: Iterable[dict[str, Any]]) -> None:
-    """Checks on two examples of a packed row that the model reads neither through the other.
+    """Checks that the model attends to neither of two examples of a packed row from the other.
 
     Args:
         model: on the device where it trains.
@@ -114,7 +114,7 @@ def _parts(row: dict[str, Any]) -> list[list[int]]:
 
 
 def at_once(model: Any, text: tuple[int, ...]) -> torch.Tensor:
-    """Logits (tokens, vocabulary) of one text, fp32."""
+    """Returns logits (tokens, vocabulary) of one text, fp32."""
     import torch
 
     ids = torch.tensor([text], device=model.device)
@@ -147,6 +147,6 @@ def _named(model: Any) -> str:
 
 
 def _text(model: Any, tokens: int) -> tuple[int, ...]:
-    """Ids from all over the vocabulary: the first and the last ones are often special."""
+    """Returns ids from all over the vocabulary: the first and the last ones are often special."""
     size = vocabulary_of(model.config) or 2
     return tuple(size * (place + 1) // (tokens + 1) for place in range(tokens))

@@ -1,4 +1,4 @@
-"""What supervised training learns from, as tokens in Arrow: in Python's lists a row of 13 characters takes 5 KB."""
+"""Rows of supervised training as tokens in Arrow: in Python's lists a row of 13 characters takes 5 KB."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TOKENISED_AT_ONCE = 1 << 12
 
 
 def tokenised(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], chat: bool, label: str) -> pa.Table:
-    """Rows of `input_ids` and `labels`, and `weight` where rows weigh differently; in order.
+    """Tokenises rows into `input_ids` and `labels`, and `weight` where rows weigh differently; in order.
 
     Args:
         tokenizer: the checkpoint's.
         examples: the rows; all have a weight, or none has.
         chat: whether texts pass through the chat template.
-        label: what the progress is called.
+        label: the label of the progress display.
     """
     import pyarrow as pa
 

@@ -27,7 +27,7 @@ JOINED_AT_ONCE = 1 << 12
 LENGTH = "row_tokens"
 """A column: how many tokens a row has."""
 SFT_ARGUMENTS: dict[str, Any] = {
-    "packing": False,  # rows come packed already where they shall be
+    "packing": False,  # rows that shall be packed already are
     "dataset_kwargs": {"skip_prepare_dataset": True},  # 0.02 s instead of 2-2.6 s before the first step
 }
 
@@ -40,7 +40,7 @@ def sft_trainer(
     scratch: Path,
     execution: Execution = ALONE,
 ) -> Any:
-    """A trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently.
+    """Makes a trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently.
 
     Packed rows also have `seq_lengths`, see `packed`.
 
@@ -74,7 +74,7 @@ def sft_trainer(
 
 
 def row_lengths(rows: pa.Table) -> list[int]:
-    """How many tokens each row has."""
+    """Returns the number of tokens of each row."""
     import pyarrow.compute as pc
 
     lengths: list[int] = pc.list_value_length(rows["input_ids"]).to_pylist()
@@ -82,7 +82,7 @@ def row_lengths(rows: pa.Table) -> list[int]:
 
 
 def packed(rows: pa.Table, length: int) -> pa.Table:
-    """Rows of up to `length` tokens made of several examples each, with the examples' lengths as `seq_lengths`.
+    """Packs several examples each into rows of up to `length` tokens, with the examples' lengths as `seq_lengths`.
 
     The longest example comes first, each goes to the fullest row that still has room (best fit decreasing, as in
     arXiv:2404.10830), and equal ones keep their order. The model attends within each example only.
@@ -104,7 +104,7 @@ def packed(rows: pa.Table, length: int) -> pa.Table:
 
 
 def _joined(rows: pa.Table, sizes: list[int], bins: list[list[int]]) -> pa.Table:
-    """One row for each bin: the tokens and labels of its examples one after another."""
+    """Joins the examples of each bin into one row: their tokens and labels one after another."""
     import pyarrow as pa
 
     lengths = [[sizes[index] for index in chosen] for chosen in bins]
@@ -115,10 +115,10 @@ def _joined(rows: pa.Table, sizes: list[int], bins: list[list[int]]) -> pa.Table
 
 
 def _shared_trainer(base: Any) -> Any:
-    """A trainer among several processes, whose rows have a `LENGTH`."""
+    """Makes a trainer for several processes, whose rows have a `LENGTH`."""
 
     class SharedSFTTrainer(base):  # type: ignore[misc]
-        """What fills up the last batches of an epoch is not learnt."""
+        """A trainer that does not learn the rows that fill up the last batches of an epoch."""
 
         def _get_num_items_in_batch(self, batches: list[dict[str, Any]], *arguments: Any) -> Any:
             lengths = [batch.pop(LENGTH).tolist() for batch in batches]
@@ -137,7 +137,7 @@ def _weighted_trainer() -> type[SFTTrainer]:
     from trl.trainer.sft_trainer import SFTTrainer
 
     class WeightedSFTTrainer(SFTTrainer):
-        """The loss of a row's tokens times the row's weight, divided by the batch's tokens as without weights."""
+        """A trainer whose loss is that of a row's tokens times the row's weight, divided by the batch's unweighted tokens."""
 
         def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **settings: Any) -> Any:
             weight = inputs.pop("weight")

@@ -1,4 +1,4 @@
-"""How a tokenizer spells a text that goes on behind another, and back.
+"""The spelling of a text by a tokenizer as the continuation of another, and back.
 
 SentencePiece's kind (Llama 2, Mistral, Phi-3) begins a text with a space that is not written and takes the first space of what
 it decodes away. A completion goes on behind its prompt, so it is encoded and decoded behind a short text, which is cut off
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ANCHORS = ("\n", "a", ".", "0", "=", " ")
-"""Texts to stand before another; where a token would span the border, the next one is tried."""
+"""Texts to put before another; where a token would span the border, the next one is tried."""
 PROBES = (
     "a", "b", " a", "  a", "    b", "\na", "\n    a", "\n", " ", "a b", "a  b", "a ", "A b", "B", "a.", " .", "a , b", "it's",
     "1", "12 3", " 1", "(a)", "don't", "=", "x = 1\n    y", "\n\n", "\ta",
 )  # fmt: skip
-"""Texts that tokenizers are known to change; those with a character that a tokenizer doesn't know at all say nothing."""
+"""Texts that tokenizers are known to change; one with a character that a tokenizer lacks proves nothing."""
 Encoded = Sequence[Sequence[int]]
 
 
 class Spelling:
-    """How a tokenizer spells what goes on behind a text.
+    """The spelling of continuations by a tokenizer.
 
     Attributes:
-        moves: whether a text is spelled otherwise behind another than by itself.
+        moves: whether a text is spelled differently after another than by itself.
         begins_after_control: whether a text behind a control token is spelled as one that begins.
 
     Args:
@@ -52,11 +52,11 @@ class Spelling:
 
     @property
     def anchors(self) -> tuple[str, ...]:
-        """Texts to stand before another; none where spelling does not move."""
+        """Texts to put before another; none where spelling does not depend on the place."""
         return tuple(text for text, _ in self._anchors)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of texts behind others; what spells a control token out is text.
+        """Encodes texts as continuations of others; text that spells a control token stays text.
 
         Raises:
             EngineError: a part of a text is unknown, or the ids would say another text.
@@ -64,7 +64,7 @@ class Spelling:
         return self._anchored(texts) if self.moves else self._known_ids(texts)
 
     def encode_begun(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of texts that begin.
+        """Encodes texts that begin.
 
         Raises:
             EngineError: as `encode`.
@@ -81,7 +81,7 @@ class Spelling:
         return usual
 
     def decode(self, rows: Encoded) -> list[str]:
-        """Texts of token ids behind others, control tokens left out.
+        """Decodes token ids that continue others, without control tokens.
 
         Raises:
             EngineError: the tokenizer changes every text that could stand before one.
@@ -139,7 +139,7 @@ class Spelling:
         )
 
     def _stays(self, probe: str, probes: Sequence[str]) -> bool:
-        """Whether a text is spelled the same by itself and behind others."""
+        """Tells whether a text is spelled the same by itself and after others."""
         ids = self._ids([probe])[0]
         others = self._ids(probes)
         joined = self._texts([[*other, *ids] for other in others])
@@ -171,7 +171,7 @@ class Spelling:
 
 @lru_cache(maxsize=8)
 def spelling_of(tokenizer: PreTrainedTokenizerBase) -> Spelling:
-    """The spelling of a tokenizer, found out once.
+    """Determines the spelling of a tokenizer, once.
 
     Raises:
         EngineError: the tokenizer does not give texts back as they are.

@@ -1,4 +1,4 @@
-"""What a reward model says at the end of every step of a completion, in one reading of it.
+"""A reward model's number at the end of every step of a completion, in one forward pass.
 
 A process reward model is a reward model (`checkpoints.load_reward_model`) whose head is read at each step's last token.
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Written = tuple[Prompt, str]
-"""A prompt, and what has been written behind it: a completion or the beginning of one."""
+"""A prompt, and the text after it: a completion or the beginning of one."""
 Marked = tuple[list[int], list[int], list[int]]
-"""Token ids of a prompt and of what is written behind it, and where in all of these each step ends."""
+"""Token ids of a prompt and of the text after it, and where in all of these each step ends."""
 
 
 def encode_steps(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Written], separator: str, chat: bool) -> list[Marked]:
-    """The tokens of texts step by step, and the place of each step's last token.
+    """Encodes texts step by step, and returns the place of each step's last token.
 
     Steps are encoded as they meet when the model samples them one after another: no token spans their border. An end follows
     a text that no separator ends, and belongs to its last step.
@@ -41,7 +41,7 @@ def encode_steps(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Written], se
 
 
 def _pairs(prompt: Prompt, text: str, separator: str) -> Iterator[tuple[Prompt, Open | str]]:
-    """Each step behind what stands before it."""
+    """Pairs each step with the text before it."""
     steps, begun = steps_of(text, separator), ""
     for place, step in enumerate(steps):
         ends = place == len(steps) - 1 and not is_open(text, separator)
@@ -65,10 +65,10 @@ def _marked(steps: Sequence[tuple[list[int], list[int]]]) -> Marked:
 
 @contextmanager
 def all_positions(model: Any) -> Iterator[Callable[[], torch.Tensor]]:
-    """Has a reward model's head tell what it gives at every token.
+    """Makes a reward model's head give its number at every token.
 
     Gives:
-        a function of what the last forward pass gave, (batch, tokens).
+        a function that returns the numbers of the last forward pass, (batch, tokens).
 
     Raises:
         EngineError: the model's head is not one that reads every token.
@@ -97,7 +97,7 @@ class StepScorer(RewardScorer):
         chat: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> list[list[float]]:
-        """For each row, how likely each of its steps is to be good, from 0 to 1.
+        """Returns for each row how likely each of its steps is to be good, from 0 to 1.
 
         Raises:
             EngineError: as `score`.
@@ -116,6 +116,6 @@ class StepScorer(RewardScorer):
 
 
 def _share(logit: float) -> float:
-    """The logistic function, without overflow."""
+    """Computes the logistic function, without overflow."""
     small = math.exp(-abs(logit))
     return 1 / (1 + small) if logit >= 0 else small / (1 + small)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What decoding gives for a part of a character."""
+"""The result of decoding a part of a character."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class StopTexts:
             raise EngineError(f"stop: got {list(self.texts)}, expected one or more texts that are not empty. Correct it.")
 
     def ended(self, text: str) -> str | None:
-        """The text up to the stop text that is complete first in it, and with it if that is kept; None where it has none."""
+        """Truncates the text at the stop text that is complete first, and keeps that text if `keep`; None where it has none."""
         places = [(place, place + len(stop)) for stop in self.texts if (place := text.find(stop)) >= 0]
         if not places:
             return None
@@ -45,12 +45,12 @@ class StopTexts:
         return text[: end if self.keep else start]
 
     def described(self) -> dict[str, Any]:
-        """In plain values."""
+        """Returns plain values."""
         return {"texts": list(self.texts), "keep": self.keep}
 
 
 def stop_texts_from(described: Mapping[str, Any] | None) -> StopTexts | None:
-    """The stop texts of `StopTexts.described`."""
+    """Reads the stop texts of `StopTexts.described`."""
     return None if described is None else StopTexts(tuple(described["texts"]), described["keep"])
 
 
@@ -59,8 +59,8 @@ class TextWatch:
 
     Args:
         tokenizer: decodes the tokens.
-        stop: what to look for.
-        leads: how each row stands behind its prompt.
+        stop: the texts to watch for.
+        leads: the lead of each row.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: StopTexts, leads: Sequence[Lead]) -> None:
@@ -69,7 +69,7 @@ class TextWatch:
         self.lengths: dict[int, int] = {}
 
     def add(self, drawn: Sequence[int]) -> list[int]:
-        """Takes the next token of each row; gives the rows that came to a stop text with it, whose lengths are kept."""
+        """Adds the next token of each row; returns the rows that reached a stop text with it, whose lengths are kept."""
         for own, token in zip(self._ids, drawn, strict=True):
             own.append(token)
         near = [row for row, token in enumerate(drawn) if row not in self.lengths and self._may_end(token)]
@@ -86,12 +86,12 @@ class TextWatch:
 
 @lru_cache(maxsize=2**18)
 def _spelled(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    """What a token may add to a text: it is decoded twice, since some tokenizers drop the first space of a text."""
+    """Returns what a token may add to a text: it is decoded twice, since some tokenizers drop the first space of a text."""
     return decode_completions(tokenizer, [[token, token]])[0]
 
 
 def ids_of_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str, lead: Lead) -> list[int] | None:
-    """The first of these ids that spell `text`, as many as do; None where the text ends inside a token."""
+    """Returns as many of these ids as spell `text`; None where the text ends inside a token."""
     kept = list(ids)
     while (said := decode_completions(tokenizer, [kept], [lead])[0]) != text:
         if not kept or len(said) < len(text):

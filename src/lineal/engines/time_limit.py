@@ -1,4 +1,4 @@
-"""A time limit for code that may never come to an end, such as a template that came with a model."""
+"""A time limit for code that may never end, such as a template that came with a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that a training starts from: full weights, a new adapter on them, or an adapter to train on."""
+"""The model that a training starts from: full weights, a new adapter on them, or an adapter to train further."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def trainable_model(init: Path, base: Path | None, settings: TrainingSettings) -> PreTrainedModel | PeftModel:
-    """Load the model to train, in fp32, or with its base in 4 bits where `settings.lora` says so.
+    """Loads the model to train, in fp32, or with its base in 4 bits where `settings.lora` says so.
 
     Raises:
         EngineError: `init` does not fit `settings`, files are missing, or the model looks ahead in a text.
@@ -83,7 +83,7 @@ def _require_same_layers(model: PeftModel, init: Path, lora: LoraSettings) -> No
 
 
 def _named(model: PeftModel, lora: LoraSettings) -> set[str]:
-    """The modules of an adapted model that `lora` names; modules inside an adapted one are not looked at."""
+    """Returns the modules of an adapted model that `lora` names, except modules inside an adapted one."""
     modules = {name: module for name, module in model.named_modules() if "lora_" not in name and not name.endswith("base_layer")}
     if not isinstance(lora.target_modules, str):
         return {name for name in modules if any(name == one or name.endswith(f".{one}") for one in lora.target_modules)}

@@ -1,4 +1,4 @@
-"""What all of TRL's trainers share here: arguments that make equal bytes, and the run that keeps each step's figures."""
+"""The common part of TRL's trainers: arguments that make equal bytes, and the run that keeps each step's figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def trainer_arguments(settings: TrainingSettings, scratch: Path, execution: Execution = ALONE) -> dict[str, Any]:
-    """Arguments for any of TRL's configurations.
+    """Makes the arguments for any of TRL's configurations.
 
     Args:
         settings: what decides the bytes.
@@ -66,7 +66,7 @@ Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 
 def with_numbers(collate: Collator, columns: Sequence[str]) -> Collator:
-    """A collator of TRL's that passes columns of numbers on, each a tensor (batch,)."""
+    """Extends a collator of TRL's to pass columns of numbers on, each a tensor (batch,)."""
     import torch
 
     def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def with_numbers(collate: Collator, columns: Sequence[str]) -> Collator:
 
 
 def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -> tuple[list[dict[str, float]], int]:
-    """Train to the end, from the last save where there is one.
+    """Trains to the end, from the last save where there is one.
 
     Returns:
         each step's figures (`loss`, `learning_rate`, `num_tokens` so far, ...), in order, those before the save included,

@@ -1,4 +1,4 @@
-"""Training with TRL: same data, settings and seed give the same bytes. Here the frame of all trainings, and supervised ones."""
+"""Training with TRL: same data, settings and seed give the same bytes. The frame of all trainings, and supervised ones."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerBase
 
 SHOWN = ("grad_norm", "learning_rate")
-"""Of a step's figures, what its training shows beside loss and tokens."""
+"""The figures of a step that its training shows beside loss and tokens."""
 IGNORED_LABEL = -100  # torch's cross entropy leaves these positions out
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """A low-rank adapter (arXiv:2106.09685): rank r, scaling alpha / r, and the layers it sits on.
+    """A low-rank adapter (arXiv:2106.09685): rank r, scaling alpha / r, and the adapted layers.
 
     With `quantize` the base under it is held in 4-bit NormalFloat while the adapter learns (QLoRA, arXiv:2305.14314).
     """
@@ -59,7 +59,7 @@ class TrainingSettings:
         gradient_accumulation: forward passes per optimizer step.
         schedule: learning-rate schedule by its transformers name ('cosine', 'linear', 'constant', ...).
         warmup: share of the steps over which the rate rises.
-        warmup_steps: how many steps that are, in place of the share; they may be more than the training has.
+        warmup_steps: the number of these steps, in place of the share; it may exceed the training's.
         max_tokens: longest example allowed; None takes the model's own limit.
         precision: 'bf16' is mixed precision, the weights stay fp32 while training.
         threads: CPU threads, pinned because 1 and 2 threads give different bytes.
@@ -125,7 +125,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training did.
+    """The result of a training.
 
     Attributes:
         steps: optimizer steps taken.
@@ -134,7 +134,7 @@ class TrainingReport:
         truncated: always 0; a longer example is an error, never cut.
         final_loss: the last step's loss per completion token.
         loss_curve: the loss of each step.
-        figures: what else the trainer said of its last step, such as the share of pairs that it ranks rightly.
+        figures: further figures of the last step, such as the share of pairs that it ranks correctly.
         resumed_at: the step after which this process continued from a killed one's checkpoint; 0 where there was none.
         curve: by 'loss', 'grad_norm', 'learning_rate' and 'tokens', the values of each step.
         unchanged: whether the weights are still those of the beginning: every gradient was 0, or no step was better.
@@ -155,7 +155,7 @@ class TrainingReport:
 
 
 def initialise(shape: ModelShape, seed: int, output: Path) -> None:
-    """Write a random Llama model with a character tokenizer; the bytes depend on `shape` and `seed` alone.
+    """Writes a random Llama model with a character tokenizer; the bytes depend on `shape` and `seed` alone.
 
     Raises:
         EngineError: the shape is impossible, or `characters` repeats one.
@@ -181,7 +181,7 @@ def train_sft(
     base: Path | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """Fine-tune `init` on the completions of `examples` and write the new checkpoint to `output`.
+    """Fine-tunes `init` on the completions of `examples` and writes the new checkpoint to `output`.
 
     A full model gives a full model in its own floating-point type. With `settings.lora` a full model gives an
     adapter, and an adapter is trained on. The loss is on completion tokens and their eos only.
@@ -224,7 +224,7 @@ def run_training(
     load: Callable[[Path, Path | None, TrainingSettings], Any] | None = None,
     execution: Execution = ALONE,
 ) -> TrainingReport:
-    """The frame of every training: pinned threads, one seed, a scratch directory, and the checkpoint at the end.
+    """Runs any training: pinned threads, one seed, a scratch directory, and the checkpoint at the end.
 
     Args:
         init: checkpoint to start from.
@@ -278,14 +278,14 @@ def _report(logs: Sequence[Mapping[str, float]], examples: int, resumed_at: int)
 
 
 def _per_step(logs: Sequence[Mapping[str, float]]) -> tuple[float, ...]:
-    """The tokens of each step; the trainer counts them from the first one on."""
+    """Returns the tokens of each step; the trainer counts them from the first one on."""
     until = [int(log["num_tokens"]) for log in logs]
     return tuple(now - before for before, now in pairwise([0, *until]))
 
 
 @contextmanager
 def _scratch(execution: Execution, output: Path) -> Iterator[Path]:
-    """The trainer's own directory: that of the saves, which outlives the process, or a temporary one."""
+    """Opens the trainer's own directory: that of the saves, which outlives the process, or a temporary one."""
     if execution.saves is not None:
         execution.saves.mkdir(parents=True, exist_ok=True)
         yield execution.saves
@@ -333,7 +333,7 @@ def _pinned_threads(threads: int) -> Iterator[None]:
 
 
 def longest_row(model: Any, settings: TrainingSettings) -> int | None:
-    """How many tokens an example may have: `max_tokens`, or the model's positions where those are fewer; None: any number."""
+    """Returns how many tokens an example may have: `max_tokens`, or the model's positions if fewer; None: any number."""
     limits = [limit for limit in (positions_of(model.config), settings.max_tokens) if limit]
     return min(limits, default=None)
 
@@ -362,7 +362,7 @@ def _packed_length(limit: int | None) -> int:
 
 
 def _write(model: Any, accelerator: Any, wrapped: Any, init: Path, adapted: bool, output: Path) -> None:
-    """Writes the checkpoint; where processes hold parts of the weights, all give theirs and the main one writes."""
+    """Writes the checkpoint; where processes hold parts of the weights, all send theirs and the main one writes."""
     sharded = accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")
     weights = accelerator.get_state_dict(wrapped) if sharded else None
     if not accelerator.is_main_process:

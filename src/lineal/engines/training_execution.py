@@ -1,4 +1,4 @@
-"""How a training runs, as opposed to what it learns. Nothing here enters a digest."""
+"""Execution settings of a training: they decide how it runs, not what it learns. Nothing here enters a digest."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Execution:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the training runs on the CPU."""
+        """True if the training runs on the CPU."""
         import torch
 
         return self.device == "cpu" or not torch.cuda.is_available()
 
 
 ALONE = Execution()
-"""One process that saves nothing on the way and reports to nobody."""
+"""One process that saves nothing during the training and reports to nobody."""

@@ -32,9 +32,9 @@ COST = 20
 
 
 def last_save(directory: Path, on_cpu: bool, processes: int) -> Path | None:
-    """The newest whole checkpoint in a directory; what another device, process count or package version left is swept away.
+    """Returns the newest whole checkpoint in a directory; those of another device, process count or package version are deleted.
 
-    The main process calls it before the others, for which there is nothing left to sweep.
+    The main process calls it before the others, for which nothing is left to delete.
     """
     made_with = {"device": "cpu" if on_cpu else "cuda", "processes": processes}
     text = json.dumps(made_with | {name: version(name) for name in PACKAGES}, sort_keys=True)
@@ -49,7 +49,7 @@ def last_save(directory: Path, on_cpu: bool, processes: int) -> Path | None:
 
 
 def saver(trainer: Any, execution: Execution) -> Any:
-    """A callback that saves every `save_seconds`, and restores on a resumed trainer what transformers does not."""
+    """Makes a callback that saves every `save_seconds`, and restores on a resumed trainer what transformers does not."""
     from transformers import TrainerCallback
 
     class Saver(TrainerCallback):
@@ -94,7 +94,7 @@ def resuming(save: Path | None) -> Iterator[None]:
 
 
 def _agreed(trainer: Any, due: bool) -> bool:
-    """The main process's answer: clocks differ, and all processes must save at the same step."""
+    """Returns the main process's answer: clocks differ, and all processes must save at the same step."""
     if trainer.accelerator.num_processes == 1:
         return due
     import torch
@@ -115,5 +115,5 @@ def _name(directory: Path, step: int) -> None:
 
 
 def step_of(save: Path) -> int:
-    """After which step a whole checkpoint was saved."""
+    """Returns the step after which a whole checkpoint was saved."""
     return int(save.name.removeprefix(WHOLE))

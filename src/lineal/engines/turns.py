@@ -51,17 +51,17 @@ class Turns:
         return self._made[number]
 
     def ids_of(self, text: str) -> list[int]:
-        """The token ids of a prompt that had a turn."""
+        """Returns the token ids of a prompt that had a turn."""
         return self._ids[text]
 
 
 def turns_of_prompts(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:
-    """The first `count` turns: each a prompt's place, and how many turns it had before."""
+    """Returns the first `count` turns: each a prompt's place, and how many turns it had before."""
     return list(islice(_endless(prompts, seed), count))
 
 
 def _endless(prompts: int, seed: int) -> Iterator[tuple[int, int]]:
-    """Turns: each a prompt's place, and how many turns it had before."""
+    """Yields turns: each a prompt's place, and how many turns it had before."""
     draw, number = random.Random(seed), 0  # noqa: S311 - reproducible on purpose
     while True:
         yield from ((place, number) for place in sorted(range(prompts), key=lambda _: draw.random()))

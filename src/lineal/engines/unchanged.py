@@ -1,4 +1,4 @@
-"""Whether a training changed its weights at all: one that did not is no training, whatever its loss curve says."""
+"""Checks that a training changed its weights at all: one that did not is no training, whatever its loss curve says."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ NEW_FACTOR = ".lora_B.weight"
 
 
 def unchanged(init: Path, output: Path, logs: Sequence[Mapping[str, float]]) -> bool:
-    """Whether a written checkpoint has the weights that its training started from, since every gradient was 0.
+    """Tells whether a written checkpoint still has the weights of its start, since every gradient was 0.
 
     Args:
         init: where it started.
-        output: what it wrote.
+        output: the written checkpoint.
         logs: the figures of its steps.
 
     Raises:
@@ -48,7 +48,7 @@ def _equal(pair: tuple[Any, Any]) -> bool:
 
 
 def _pairs(init: Path, output: Path) -> Iterator[tuple[Any, Any]]:
-    """The weights that both checkpoints have, before and after."""
+    """Yields the weights that both checkpoints have, before and after."""
     from safetensors import safe_open
 
     before = _places(init)
@@ -70,7 +70,7 @@ def _new_factors(output: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _places(checkpoint: Path) -> dict[str, Path]:
-    """By the name of a weight, the file that holds it."""
+    """Returns by the name of a weight the file that holds it."""
     from safetensors import safe_open
 
     found = {}

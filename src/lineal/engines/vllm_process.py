@@ -21,7 +21,7 @@ from lineal.errors import EngineError
 GRACE_SECONDS = 10.0
 _ERROR_LINE = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception|OutOfMemory\w*): .+)$")
 _POINTERS = re.compile("initialization failed|EngineCore encountered")
-"""What vLLM says of a process under the worker that failed: the reason is in its log alone."""
+"""vLLM's message about a process under the worker that failed: the reason is in its log alone."""
 _REFUSED = re.compile(r"^\w+: 1 validation error for \w+\s+Value error, (.*?)(?: \[type=\w+, input.*)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"(?:\w+: )?Model architectures \[(.*?)\] are not supported.*", re.DOTALL)
 """What follows is every architecture that vLLM knows."""
@@ -42,7 +42,7 @@ _HINTS = {
 
 
 def vllm_interpreter(python: str | None, project: Path) -> str:
-    """The interpreter that `compute.vllm.python` names. vLLM is not looked for in it, which takes seconds.
+    """Returns the interpreter that `compute.vllm.python` names. vLLM is not searched in it, which takes seconds.
 
     Raises:
         EngineError: there is none, or none is named and lineal's own has no vLLM.
@@ -68,9 +68,9 @@ class VllmProcess:
     It leads a process group of its own, so that nothing it started outlives it; it ends itself when this process is gone.
 
     Args:
-        command: interpreter and script; the numbers of two descriptors are put behind it.
+        command: interpreter and script; the numbers of two descriptors are appended.
         environment: the worker's environment.
-        log: where everything that vLLM says goes, written anew.
+        log: the file for vLLM's output, which is overwritten.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
@@ -91,13 +91,13 @@ class VllmProcess:
         self._finalizer = weakref.finalize(self, _end, self._process, self._requests, self._answers)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Hands a message over. That the worker is dead shows in the next `receive`."""
+        """Sends a message. A dead worker shows in the next `receive`."""
         with suppress(BrokenPipeError):
             self._requests.write(json.dumps(message).encode() + b"\n")
             self._requests.flush()
 
     def receive(self, expected: str) -> Any:
-        """The worker's next answer, under the name that it must have.
+        """Returns the worker's next answer, under the name that it must have.
 
         Raises:
             EngineError: it failed, died, or answered something else.
@@ -144,7 +144,7 @@ class VllmProcess:
 
 
 def _sentence(error: str) -> str:
-    """vLLM's words without the frame that pydantic puts around them and without its long lists; the log has all."""
+    """Returns vLLM's words without pydantic's frame and without long lists; the log has all."""
     text = _REFUSED.sub(r"\1", error.strip())
     text = _UNKNOWN.sub(lambda found: f"it does not know {found[1].replace(chr(39), '')}", text).strip()
     if len(text) > MOST_CHARACTERS:
@@ -153,7 +153,7 @@ def _sentence(error: str) -> str:
 
 
 def _pipe(mode: str) -> tuple[Any, Any]:
-    """A pipe as (read end, write end); the end of `mode` is a file, the other a descriptor."""
+    """Opens a pipe as (read end, write end); the end of `mode` is a file, the other a descriptor."""
     read, write = os.pipe()
     return (read, os.fdopen(write, mode)) if mode == "wb" else (os.fdopen(read, mode), write)
 

@@ -1,4 +1,4 @@
-"""Sampling with vLLM: lineal's tokens go in and come out, the drawing is done by a worker in vLLM's own interpreter.
+"""Sampling with vLLM: lineal's tokens go in and come out, a worker in vLLM's own interpreter draws them.
 
 All requests of a call are in flight at once, samples of one prompt share its prefix, and an adapter is served on its base
 without being merged. Equal bytes are vLLM's to promise: it does so in its batch-invariant mode only.
@@ -26,13 +26,13 @@ from lineal.errors import EngineError
 from lineal.recipe.compute import VllmCompute
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
-LOWEST_TEMPERATURE = 0.01  # vLLM raises what lies between 0 and this
+LOWEST_TEMPERATURE = 0.01  # vLLM raises values between 0 and this
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the sizes that vLLM can make room for
 GIB = 1024**3
 
 
 class VllmSampler:
-    """A checkpoint that vLLM draws from; loaded when the first completion is asked for.
+    """A checkpoint that vLLM samples from; loaded when the first completion is requested.
 
     Attributes:
         in_flight: requests handed over at once.
@@ -40,10 +40,10 @@ class VllmSampler:
     Args:
         checkpoint: directory of a full model, or of a LoRA adapter.
         settings: how vLLM runs.
-        log: where vLLM's own words go.
+        log: the file for vLLM's output.
         base: the full model under an adapter.
         project: where a relative path of `settings.python` starts.
-        loading: what the loading is timed and announced with.
+        loading: times and announces the loading.
         facts: the step's facts; the engine adds its version and what it took from the model.
 
     Raises:
@@ -77,7 +77,7 @@ class VllmSampler:
         self._reads_texts = False
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
-        """Each request's place and its completion, as they are finished.
+        """Yields each request's place and its completion, as they are finished.
 
         Args:
             requests: prompts with their seeds; a seed is vLLM's, so it draws another completion than transformers would.
@@ -104,11 +104,11 @@ class VllmSampler:
                     waiting.remove(place)
                     yield place, one
         finally:
-            if waiting:  # what the worker still has to say belongs to nobody
+            if waiting:  # the worker's remaining answers belong to nobody
                 self.close()
 
     def close(self) -> None:
-        """Ends the engine; the next request would load it again."""
+        """Stops the engine; the next request would load it again."""
         if self._process is not None:
             self._process.close()
             self._process = None
@@ -122,7 +122,7 @@ class VllmSampler:
                 raise EngineError(f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}")
 
     def _require_ended(self, one: Completion, settings: SamplingSettings) -> None:
-        """Checks that vLLM, which looks for stop texts itself, found what is there."""
+        """Checks that vLLM found the stop texts that lineal finds."""
         if one.finish_reason == "length" and one.tokens < settings.max_tokens:
             raise EngineError(
                 f"vLLM ended {one.text[-60:]!r} at a stop text after {one.tokens} of {settings.max_tokens} tokens, expected that "
@@ -167,7 +167,7 @@ class VllmSampler:
             )
 
     def _running(self, tokens: int, reads_texts: bool) -> VllmProcess:
-        """The worker with its checkpoint loaded, room for so many tokens, and a tokenizer where it is to read texts."""
+        """Starts the worker with its checkpoint loaded, room for so many tokens, and a tokenizer where it has to read texts."""
         if reads_texts and not self._reads_texts:
             self.close()
         if self._process is None:
@@ -217,7 +217,7 @@ class VllmSampler:
 
 
 def engine_seed(seed: int) -> int:
-    """A seed as vLLM takes it: the same 64 bits as a signed number.
+    """Returns a seed as vLLM takes it: the same 64 bits as a signed number.
 
     -1 means "no seed" there, so the highest seed is given as the second highest; they are the one pair that draws alike.
     """
@@ -232,7 +232,7 @@ def _read_config(directory: Path, name: str) -> dict[str, Any]:
 
 
 def _declared_stops(weights: Path) -> list[int]:
-    """What ends a completion beside the tokenizer's eos; the generation config says it, else the model's config."""
+    """Returns the end tokens besides the tokenizer's eos: from the generation config, else from the model's config."""
     config = _read_config(weights, "generation_config.json") or _read_config(weights, "config.json")
     declared = config.get("eos_token_id")
     return declared if isinstance(declared, list) else [] if declared is None else [declared]

@@ -1,4 +1,4 @@
-"""What runs in vLLM's own interpreter: holds one checkpoint and draws what lineal asks for. It imports nothing of lineal.
+"""The worker in vLLM's own interpreter: holds one checkpoint and samples for lineal. It imports nothing of lineal.
 
 Lines of JSON on two inherited descriptors, since vLLM itself writes to standard output:
 
@@ -38,7 +38,7 @@ class Requests:
         threading.Thread(target=self._read, args=(descriptor,), daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
-        """The next message; None when lineal wants no more."""
+        """Returns the next message; None when lineal has closed the pipe."""
         self._waiting = True
         line = self._lines.get()
         self._waiting = False
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _fit_to_cpu(arguments: dict[str, Any]) -> None:
-    """On a CPU the engine runs in this process: then its batches depend on the requests alone, not on when they arrive."""
+    """Runs the engine in this process on a CPU: then its batches depend on the requests alone, not on when they arrive."""
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
@@ -99,7 +99,7 @@ def _fit_to_cpu(arguments: dict[str, Any]) -> None:
 
 
 def _require_devices(arguments: dict[str, Any], weights_bytes: int) -> None:
-    """Refuses what cannot work before vLLM spends minutes on it."""
+    """Refuses impossible settings before vLLM spends minutes on them."""
     from vllm import envs
     from vllm.platforms import current_platform
 
@@ -124,7 +124,7 @@ def _require_devices(arguments: dict[str, Any], weights_bytes: int) -> None:
 
 
 def _device_count() -> int:
-    """Devices that tensor parallelism can use; on a CPU these are its memory nodes."""
+    """Counts the devices that tensor parallelism can use; on a CPU these are its memory nodes."""
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
@@ -135,7 +135,7 @@ def _device_count() -> int:
 
 
 def _load(arguments: dict[str, Any], adapter: str | None) -> tuple[Any, Any]:
-    """The engine, and how requests name the adapter."""
+    """Loads the engine, and returns how requests name the adapter."""
     from vllm import EngineArgs, LLMEngine
     from vllm.lora.request import LoRARequest
 
@@ -154,7 +154,7 @@ def _ready(engine: Any) -> dict[str, Any]:
 
 
 def _draw(engine: Any, adapter: Any, message: dict[str, Any]) -> Iterator[list[Any]]:
-    """Draws all of a message's requests at once; gives the finished ones after each step of the engine."""
+    """Draws all of a message's requests at once; yields the finished ones after each step of the engine."""
     from vllm import SamplingParams
     from vllm.inputs import tokens_input
     from vllm.sampling_params import RequestOutputKind

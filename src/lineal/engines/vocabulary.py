@@ -1,4 +1,4 @@
-"""Whether a tokenizer's ids are the model's: it may know fewer, and a padded vocabulary has ids without a token."""
+"""Compares a tokenizer's ids with the model's: it may have fewer, and a padded vocabulary has ids without a token."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def require_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int | None, che
 
 
 def ids_without_token(tokenizer: PreTrainedTokenizerBase, size: int | None) -> list[int]:
-    """Ids of the model that its tokenizer has no token for, in order: they would vanish from a text."""
+    """Returns the ids of the model that its tokenizer has no token for, in order: they would vanish from a text."""
     return [] if size is None else sorted({*range(size)} - {*tokenizer.get_vocab().values()})
 
 

@@ -1,4 +1,4 @@
-"""An optimizer step's update is the same however its examples are cut into forward passes and processes.
+"""Makes an optimizer step's update the same however its examples are cut into forward passes and processes.
 
 TRL's trainers on preferences take the mean over a forward pass, and then the mean of the means: examples of a smaller pass
 weigh more, and so do tokens of a pass with fewer of them. Here each pass counts by its share of the whole step.
@@ -16,7 +16,7 @@ Count = Callable[[Batch], int]
 
 @dataclass(frozen=True)
 class Counts:
-    """How many examples, and tokens that a loss per token divides by, a collated batch has."""
+    """The number of a collated batch's examples, and of the tokens that a loss per token divides by."""
 
     examples: Count
     tokens: Count = lambda batch: 0
@@ -28,8 +28,8 @@ class Part:
 
     Attributes:
         real: its examples that count; those behind them fill up the last pass of an epoch among several processes.
-        divisor: what its mean over its examples is divided by, so that the sum over all parts is the mean over the step.
-        tokens: what its loss per token is multiplied by besides, so that the step's tokens weigh the same.
+        divisor: the divisor of its mean over its examples, so that the sum over all parts is the mean over the step.
+        tokens: a further factor of its loss per token, so that the step's tokens weigh the same.
     """
 
     real: int
@@ -38,10 +38,10 @@ class Part:
 
 
 def with_whole_steps(trainer: Any, counts: Counts) -> Any:
-    """A class of TRL's trainers with a loss that is a mean over the examples of a forward pass, made a mean over the step's."""
+    """Makes a class of TRL's trainers whose loss, a mean over the examples of a forward pass, becomes a mean over the step's."""
 
     class WholeSteps(trainer):  # type: ignore[misc]
-        """Each forward pass counts by its share of the step."""
+        """Counts each forward pass by its share of the step."""
 
         loss_is_scaled_for_ga = True
         part: Part
@@ -61,7 +61,7 @@ def with_whole_steps(trainer: Any, counts: Counts) -> Any:
 
 
 def parts_of(batches: Sequence[Batch], counts: Counts, accelerator: Any) -> list[Part]:
-    """The parts of an optimizer step that this process has."""
+    """Returns the parts of an optimizer step that this process has."""
     examples, tokens = [counts.examples(batch) for batch in batches], [counts.tokens(batch) for batch in batches]
     real = real_examples(examples, accelerator)
     shares = zip(batches, examples, real, strict=True)
@@ -76,7 +76,7 @@ def parts_of(batches: Sequence[Batch], counts: Counts, accelerator: Any) -> list
 
 
 def real_examples(examples: Sequence[int], accelerator: Any) -> list[int]:
-    """How many of each batch's examples count: the last batches of an epoch are filled up from its beginning among processes."""
+    """Returns how many of each batch's examples count: the last batches of an epoch are filled up from its beginning."""
     state, last = accelerator.gradient_state, examples[-1]
     if accelerator.num_processes == 1 or not state.end_of_dataloader or state.remainder <= 0:
         return list(examples)
@@ -84,7 +84,7 @@ def real_examples(examples: Sequence[int], accelerator: Any) -> list[int]:
 
 
 def first(batch: Batch, kept: int, examples: int) -> dict[str, Any]:
-    """The first examples of a batch, whose tensors may hold them several times one below the other (chosen, rejected)."""
+    """Returns the first examples of a batch, whose tensors may hold them several times below each other (chosen, rejected)."""
     return {
         name: value.unflatten(0, (-1, examples))[:, :kept].flatten(0, 1) if hasattr(value, "unflatten") else value
         for name, value in batch.items()
@@ -100,7 +100,7 @@ def _over_processes(numbers: Sequence[int], accelerator: Any) -> Iterator[int]:
 
 
 def _deaf(model: Any, real: int, examples: int) -> Callable[..., Any]:
-    """The model, whose outputs for the examples behind the first ones give no gradient."""
+    """Wraps the model so that its outputs for examples after the first ones give no gradient."""
 
     def called(**call: Any) -> Any:
         outputs = model(**call)

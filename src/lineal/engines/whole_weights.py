@@ -1,4 +1,4 @@
-"""Whether a checkpoint is whole: its files give each tensor of the model, in the model's shape, and finite throughout.
+"""Checks that a checkpoint is whole: each tensor of the model is there, in the model's shape, and finite throughout.
 
 Transformers and PEFT fill what is missing with random numbers and leave out what they don't know; both only warn.
 """
@@ -39,12 +39,12 @@ def require_finite(directory: Path, pattern: str = "*.safetensors") -> None:
 
 
 def require_all_tensors(checkpoint: Path, report: Mapping[str, Collection[Any]], new_head: str | None = None) -> None:
-    """Checks what transformers says of a load (`output_loading_info`).
+    """Checks transformers' report of a load (`output_loading_info`).
 
     Args:
         checkpoint: the directory.
         report: `missing_keys`, `unexpected_keys` and `mismatched_keys`.
-        new_head: what the names of tensors begin with that are the same in any model of the architecture; the others are of
+        new_head: the prefix of the tensors that any model of the architecture has; the others are of
             its head, which may be another one. None: the head is the checkpoint's own.
 
     Raises:
@@ -79,7 +79,7 @@ def require_all_factors(adapter: Path, file: Path, model: PeftModel) -> None:
 
 @contextmanager
 def without_report() -> Iterator[None]:
-    """Keeps transformers from printing what `require_all_tensors` says."""
+    """Silences transformers' own report, which `require_all_tensors` replaces."""
     logger = logging.getLogger("transformers.modeling_utils")
     logger.addFilter(_is_no_report)
     try:
@@ -122,6 +122,6 @@ def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    """A finite sum has finite terms, and takes a thirtieth of the time of looking at each."""
+    """Tells whether all values are finite, by their sum: that takes a thirtieth of the time of checking each."""
     wide = tensor.float() if tensor.itemsize == 1 else tensor
     return bool(wide.sum().isfinite()) or bool(wide.isfinite().all())

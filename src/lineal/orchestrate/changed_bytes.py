@@ -1,4 +1,4 @@
-"""Work that was made again and came out with other bytes than `dvc.lock` records: the record is a claim, and stays."""
+"""Reruns that gave other bytes than `dvc.lock` records: the record is a claim, and is kept."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Recorded = Mapping[str, tuple[str, Manifest | None]]
 
 
 class ChangedBytes(StepFailure):
-    """A step was made again with other bytes than are recorded of the same work."""
+    """A rerun gave other bytes than are recorded for the same work."""
 
 
 def require_recorded_bytes(
     plan: Plan, step: Step, recorded: Recorded, md5_of: Callable[[str], str], log: Mapping[str, Any]
 ) -> None:
-    """Holds what a step made against the record of the same work.
+    """Compares a step's artifacts with the record of the same work.
 
     Args:
         plan: the plan.

@@ -1,4 +1,4 @@
-"""`lineal check`: everything that can be known of a project without an artifact, a model or a network."""
+"""`lineal check`: everything that can be checked in a project without an artifact, a model or a network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lineal.recipe.project import Project
 
 
 def problems(project: Project) -> tuple[list[str], int]:
-    """What is wrong with a project's declarations, and how many steps were looked at.
+    """Returns the problems of a project's declarations, and how many steps were checked.
 
     Every pipeline is planned, active or not, which reads its SQL files, templates and verifiers; each query is bound to the
-    columns that the plan gives it; and `dvc.yaml` and `dvc.lock` are held against the active pipelines.
+    columns that the plan gives it; and `dvc.yaml` and `dvc.lock` are compared with the active pipelines.
     """
     found: list[str] = []
     steps: dict[str, Step] = {}
@@ -36,7 +36,7 @@ def problems(project: Project) -> tuple[list[str], int]:
 
 
 def _unbound(plan: Plan, steps: list[Step]) -> Iterator[str]:
-    """Errors of queries; one that stands in several rounds is told once, by the first of them."""
+    """Yields the errors of queries; an error of several rounds is reported once, for the first of them."""
     bound: set[str] = set()
     for step in steps:
         component = step.component

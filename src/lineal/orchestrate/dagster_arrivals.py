@@ -1,4 +1,4 @@
-"""Files that steps wait for, in Dagster: a check that warns until the file is here, and a sensor that takes it up."""
+"""Files that steps wait for, in Dagster: a check that warns until the file is here, and a sensor that starts the step then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lineal.step.waiting import ARRIVED, held_up, why_waiting
 
 
 def report_waiting(plan: Plan) -> int:
-    """Reports to the current instance, for each step whose file is missing, a check that failed; says how many are new."""
+    """Reports to the current instance a failed check for each step whose file is missing; returns how many are new."""
     waiting = {
         dg.AssetCheckKey(asset_key(step.key), ARRIVED): (step, why) for step in plan.steps.values() if (why := why_waiting(step))
     }
@@ -34,7 +34,7 @@ def _said(record: object) -> str | None:
 
 
 def arrivals(plan: Plan) -> Iterator[dg.RunRequest]:
-    """A run for each file that has arrived and was not taken up: its step, and what follows as far as it doesn't wait."""
+    """Yields a run for each new file: its step, and the following steps that don't wait for another file."""
     ready, _ = held_up(plan, plan.steps.values())
     able = {step.key for step in ready}
     for step in ready:
@@ -52,7 +52,7 @@ def _inputs_are_here(plan: Plan, step: Step) -> bool:
 
 
 def _downstream(plan: Plan, step: Step) -> list[Step]:
-    """A step and all that is made from it, in the plan's order."""
+    """Returns a step and all that is made from it, in the plan's order."""
     found = {step.key}
     for each in plan.steps.values():
         if any(before.key in found for before in plan.upstream(each)):

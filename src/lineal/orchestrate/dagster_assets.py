@@ -1,4 +1,4 @@
-"""The plan as Dagster assets: each step is one op that brings its DVC stage up to date and tells what came of it.
+"""The plan as Dagster assets: each step is one op that brings its DVC stage up to date and reports the result.
 
 Dagster reads the annotation of `context` as an object, so this module can't postpone its annotations.
 """
@@ -41,9 +41,9 @@ POLL_SECONDS = 0.5
 PID = "lineal/pid"
 """The tag by which `lineal run` names its process on its runs."""
 LOOKED_AHEAD = "lineal/looked_ahead"
-"""The tag of a run whose steps were found to have what they need."""
+"""The tag of a run whose steps were checked before the first of them."""
 ACCEPTS = "lineal/accept_changes"
-"""The tag of a run in which other bytes than are recorded of the same work may replace the record."""
+"""The tag of a run in which other bytes may replace the record of the same work."""
 OWNER = "team:lineal"
 _FILE_KINDS = {
     ArtifactKind.ROWS: "parquet",
@@ -57,7 +57,7 @@ Event = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
 def step_assets(plan: Plan, steps: Iterable[Step]) -> list[dg.AssetsDefinition]:
-    """Some or all steps of a plan as assets."""
+    """Defines some or all steps of a plan as assets."""
     return [_step_asset(plan, step) for step in steps]
 
 
@@ -152,7 +152,7 @@ def _call_it_canceled(context: dg.AssetExecutionContext) -> None:
 
 
 def _reproduce(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> "Reproduction":
-    """Runs the stage in a thread, so that this one can log its progress and hear an interrupt."""
+    """Runs the stage in a thread, so that this one can log its progress and receive an interrupt."""
     progress = ProgressFile(progress_path(plan.project, step.key))
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(_dvc_project(plan.project.root).reproduce, plan, step, ACCEPTS in context.run.tags)
@@ -167,19 +167,19 @@ def _reproduce(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> "Re
 
 
 def _stop(step: Step, future: "Future[Reproduction]") -> None:
-    """Interrupts the step's process when we are leaving before it is done."""
+    """Interrupts the step's process when this process leaves before it is done."""
     import psutil  # type: ignore[import-untyped]
 
     if future.done():
         return
     for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it may have ended by itself: Ctrl-C reaches the whole group
+        with contextlib.suppress(psutil.Error):  # it may have ended already: Ctrl-C reaches the whole group
             if process.environ().get("DVC_STAGE") == stage_name(step.key):
                 process.send_signal(signal.SIGINT)
 
 
 def _results(context: dg.AssetExecutionContext, plan: Plan, step: Step, made: "Reproduction") -> Iterator[Event]:
-    """The selected outputs' results. The stage made the others as well, so their events are logged beside them."""
+    """Yields the selected outputs' results. The stage made the others as well, so their events are logged beside them."""
     recorded = recorded_digests(plan, step)
     for output, key in step.artifact_keys().items():
         artifact = open_artifact(key, plan.project.directory(key))

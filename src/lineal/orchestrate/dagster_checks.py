@@ -15,7 +15,7 @@ from lineal.step.waiting import ARRIVED
 
 
 def check_specs(plan: Plan, step: Step) -> list[dg.AssetCheckSpec]:
-    """The checks of a step, which stand at its main artifact."""
+    """Returns the checks of a step, which belong to its main artifact."""
     return [
         dg.AssetCheckSpec(
             name,
@@ -44,12 +44,12 @@ def _result(step: Step, result: CheckResult) -> dg.AssetCheckResult:
 
 
 def retraction_result(step: Step, marks: Mapping[str, str]) -> dg.AssetCheckResult:
-    """The result of the check on retracted rows for a checkpoint that is tainted for these reasons; see `step.tainted`."""
+    """Makes the result of the retraction check of a checkpoint that is tainted for these reasons; see `step.tainted`."""
     return _result(step, retraction_check(step, marks))
 
 
 def waiting_result(step: Step, why: str) -> dg.AssetCheckResult:
-    """The result of the check of a step whose file has not arrived: a warning, since nothing went wrong."""
+    """Makes the check result of a step whose file has not arrived: a warning, since nothing went wrong."""
     severity = dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         asset_key=asset_key(step.key), check_name=ARRIVED, passed=False, severity=severity, description=why
@@ -57,7 +57,7 @@ def waiting_result(step: Step, why: str) -> dg.AssetCheckResult:
 
 
 def evaluation(step: Step, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """A result as an event that no run reports."""
+    """Turns a result into an event without a run."""
     return dg.AssetCheckEvaluation(
         asset_key=asset_key(step.key), check_name=str(result.check_name), passed=result.passed,
         metadata=result.metadata, severity=result.severity, description=result.description,
@@ -65,7 +65,7 @@ def evaluation(step: Step, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluati
 
 
 def failed_check(step: Step, name: str, message: str) -> dg.AssetCheckResult:
-    """The result of the check that stopped a step before anything was published."""
+    """Makes the result of the check that stopped a step before anything was published."""
     severity = dg.AssetCheckSeverity.ERROR
     return dg.AssetCheckResult(
         asset_key=asset_key(step.key), check_name=name, passed=False, severity=severity, description=message

@@ -1,4 +1,4 @@
-"""What Dagster loads: the assets of the active pipelines, one job for each, and the sensor that watches `dvc.lock`."""
+"""The Dagster definitions: the assets of the active pipelines, one job for each, and the sensor that watches `dvc.lock`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SENSOR_SECONDS = 30
 
 
 def definitions(root: Path) -> dg.Definitions:
-    """The project's Dagster definitions.
+    """Builds the project's Dagster definitions.
 
     Raises:
         DeclarationError: a pipeline cannot be planned; names file, line and key.
@@ -56,7 +56,7 @@ def _sensor(root: Path) -> dg.SensorDefinition:
 
 
 def _arrivals(root: Path, plan: Plan) -> list[dg.SensorDefinition]:
-    """A sensor that goes on when an awaited file is here, for projects that wait for any; a person turns it on."""
+    """Makes a sensor that starts waiting steps when their file arrives, for projects with any; a person turns it on."""
     if not any(step.component.awaited(step.key) for step in plan.steps.values()):
         return []
 

@@ -15,7 +15,7 @@ DATA_VERSION = "dagster/data_version"
 
 
 def materialization(step: Step, key: str, recorded: Mapping[str, str], metadata: Metadata) -> dg.AssetMaterialization:
-    """The event of one of a step's artifacts.
+    """Makes the event of one of a step's artifacts.
 
     Args:
         step: the step that made it.
@@ -28,7 +28,7 @@ def materialization(step: Step, key: str, recorded: Mapping[str, str], metadata:
 
 
 def version_tags(step: Step, recorded: Mapping[str, str], key: str) -> dict[str, str]:
-    """The tags by which Dagster tells whether an asset is stale, as its own materializations carry them."""
+    """Returns the tags by which Dagster tells whether an asset is stale, as its own materializations carry them."""
     inputs = {f"dagster/input_data_version/{_name(needed)}": recorded.get(needed, "") for needed in step.all_inputs()}
     return {
         DATA_VERSION: recorded[key],

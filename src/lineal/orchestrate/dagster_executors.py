@@ -1,4 +1,4 @@
-"""Where Dagster runs steps: the executor that `compute.executor` names, and each step's request as the tags that it reads."""
+"""Executors: the one that `compute.executor` names, and each step's request as the tags that it reads."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lineal.step.gpus import pool_of
 from lineal.step.requests import Asked, asked_by
 
 GPUS = "lineal/gpus"
-"""The tag with the number of GPUs that a step asks for; steps that ask for none don't have it."""
+"""The tag with the number of GPUs that a step requests; steps without GPUs don't have it."""
 WORKER_IMPORTS = ("lineal.orchestrate.dagster_definitions", "lineal.orchestrate.dagster_run", "lineal.orchestrate.dvc_repo")
-"""What the multiprocess executor's workers need: imported once, then forked."""
+"""Modules that the multiprocess executor's workers need: imported once, then forked."""
 
 
 def executor_of(plan: Plan) -> dg.ExecutorDefinition:
-    """The executor that `compute.executor` names.
+    """Returns the executor that `compute.executor` names.
 
     Raises:
         MachineError: its package is not installed, or `compute.gpus` names a GPU that is not there.
@@ -39,7 +39,7 @@ def executor_of(plan: Plan) -> dg.ExecutorDefinition:
 
 
 def require_launcher(compute: Compute, instance: dg.DagsterInstance) -> None:
-    """The executor for Kubernetes takes image, volumes and namespace from the instance's run launcher.
+    """Checks the run launcher: the executor for Kubernetes takes image, volumes and namespace from it.
 
     Raises:
         MachineError: the instance has another one.
@@ -54,7 +54,7 @@ def require_launcher(compute: Compute, instance: dg.DagsterInstance) -> None:
 
 
 def _multiprocess(plan: Plan) -> dict[str, Any]:
-    """Workers as `compute.processes` says. Steps that would only wait for a GPU are not started."""
+    """Configures workers by `compute.processes`. Steps that would only wait for a GPU are not started."""
     compute = plan.project.params.compute
     wanting = any(asked_by(plan, step).gpus for step in plan.steps.values())
     pool = pool_of(compute) if wanting else []
@@ -64,7 +64,7 @@ def _multiprocess(plan: Plan) -> dict[str, Any]:
 
 
 def extra(module: str, compute: Compute) -> Any:
-    """A module of the package that `compute.executor` needs.
+    """Imports a module of the package that `compute.executor` needs.
 
     Raises:
         MachineError: it is not installed.
@@ -80,7 +80,7 @@ def extra(module: str, compute: Compute) -> Any:
 
 
 def op_tags(plan: Plan, step: Step) -> Mapping[str, Any]:
-    """A step's op tags: its role, its GPUs, and its request in the words of the cluster that runs it."""
+    """Returns a step's op tags: its role, its GPUs, and its request in the words of the cluster that runs it."""
     compute, asked = plan.project.params.compute, asked_by(plan, step)
     tags: dict[str, Any] = {"lineal/role": str(step.component.role)}
     if asked.gpus:
@@ -93,7 +93,7 @@ def op_tags(plan: Plan, step: Step) -> Mapping[str, Any]:
 
 
 def _ray(asked: Asked) -> dict[str, Any]:
-    """One core a step, since Ray starts what asks for none without end."""
+    """Requests one core a step, since Ray starts any number of steps that request none."""
     found: dict[str, Any] = {"num_cpus": 1}
     if asked.gpus:
         found["num_gpus"] = asked.gpus
@@ -103,7 +103,7 @@ def _ray(asked: Asked) -> dict[str, Any]:
 
 
 def _kubernetes(asked: Asked) -> dict[str, dict[str, str]]:
-    """Kubernetes takes GPUs as a limit, and memory as both: what is requested is reserved, what exceeds the limit is killed."""
+    """Requests GPUs as a limit, and memory as both: what is requested is reserved, what exceeds the limit is killed."""
     memory = {} if asked.memory_bytes is None else {"memory": str(asked.memory_bytes)}
     gpus = {"nvidia.com/gpu": str(asked.gpus)} if asked.gpus else {}
     return {name: values for name, values in (("requests", memory), ("limits", {**memory, **gpus})) if values}

@@ -11,30 +11,30 @@ from lineal.plan import Step
 
 
 def asset_key(artifact_key: str) -> dg.AssetKey:
-    """`rest_em/round_01/filtered.dropped` as `[rest_em, round_01, filtered, dropped]`: Dagster splits keys at dots."""
+    """Writes `rest_em/round_01/filtered.dropped` as `[rest_em, round_01, filtered, dropped]`: Dagster splits keys at dots."""
     return dg.AssetKey(artifact_key.replace(".", "/").split("/"))
 
 
 def op_name(step: Step) -> str:
-    """The name of a step's op: Dagster allows letters, digits and `_`."""
+    """Returns the name of a step's op: Dagster allows letters, digits and `_`."""
     return _word(step.key.replace("/", "__"))
 
 
 def group_name(step: Step) -> str:
-    """One group per round: `rest_em_round_01`."""
+    """Returns the group of a round: `rest_em_round_01`."""
     return _word(f"{step.pipeline}_{step.group}")
 
 
 def job_name(pipeline: str) -> str:
-    """The job that makes a pipeline."""
+    """Returns the name of the job that makes a pipeline."""
     return _word(pipeline)
 
 
 def _word(text: str) -> str:
-    """The text with everything that Dagster doesn't allow in a name as `_`."""
+    """Replaces everything that Dagster doesn't allow in a name by `_`."""
     return re.sub(r"[^A-Za-z0-9_]", "_", text)
 
 
 def asset_keys(steps: Iterable[Step]) -> list[dg.AssetKey]:
-    """The asset keys of the steps' artifacts."""
+    """Returns the asset keys of the steps' artifacts."""
     return [asset_key(key) for step in steps for key in step.artifact_keys().values()]

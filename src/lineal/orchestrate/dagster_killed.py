@@ -1,4 +1,4 @@
-"""Runs whose process was killed. Nobody is left to close them, so Dagster would show them as open for ever."""
+"""Runs whose process was killed. No process is left to close them, so Dagster would show them as open for ever."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Owner = tuple[int, float]
 
 
 def owner_tags() -> dict[str, str]:
-    """The tags of a run that this process executes."""
+    """Returns the tags of a run that this process executes."""
     return {PID: str(os.getpid()), HOST: platform.node()}
 
 
@@ -63,7 +63,7 @@ def close_killed_runs(instance: dg.DagsterInstance, abandoned_seconds: float = A
 
 
 def _why_killed(instance: dg.DagsterInstance, record: dg.RunRecord, abandoned_seconds: float) -> str | None:
-    """Why nothing will ever close the run; None while something may."""
+    """Says why nothing will ever close the run; None while something may."""
     run = record.dagster_run
     if PID in run.tags:
         here = run.tags.get(HOST) == platform.node()
@@ -81,16 +81,16 @@ def _why_killed(instance: dg.DagsterInstance, record: dg.RunRecord, abandoned_se
 
 
 def _on_this_host(instance: dg.DagsterInstance) -> bool:
-    """Whether all processes of the instance are on this machine: SQLite files cannot be shared by several."""
+    """Tells whether all processes of the instance are on this machine: SQLite files cannot be shared by several."""
     storage = instance.get_ref().storage_data
     return storage is not None and storage.class_name == DagsterSqliteStorage.__name__
 
 
 def _server_answers(run: dg.DagsterRun) -> bool:
-    """Whether the code server that Dagster launched the run in is there; it closes the runs of its dead processes itself."""
+    """Tells whether the code server that launched the run answers; it closes the runs of its dead processes itself."""
     info = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
     if "socket" not in info:
-        return "port" in info  # a server that somebody else looks after, perhaps on another host
+        return "port" in info  # a server of another owner, perhaps on another host
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(info["socket"])
@@ -100,7 +100,7 @@ def _server_answers(run: dg.DagsterRun) -> bool:
 
 
 def _processes_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[Owner]:
-    """The processes that have reported to work on the run."""
+    """Yields the processes that have reported to work on the run."""
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         metadata = entry.dagster_event.engine_event_data.metadata if entry.dagster_event else {}
         if "pid" in metadata:
@@ -108,7 +108,7 @@ def _processes_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[
 
 
 def _alive(owner: Owner) -> bool:
-    """Whether the process is still there; a later one with the same id is another."""
+    """Tells whether the process still exists; a later one with the same id is another."""
     process, seen = owner
     try:
         found = psutil.Process(process)

@@ -1,4 +1,4 @@
-"""What Dagster shows of an artifact: counts, columns, a sample of rows, timings, and the round's numbers."""
+"""The Dagster metadata of an artifact: counts, columns, a sample of rows, timings, and the round's numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Metadata = dict[str, Any]
 
 
 def artifact_metadata(step: Step, artifact: Artifact, log: Mapping[str, Any], outcome: str) -> Metadata:
-    """Everything that Dagster shows of one artifact of a step.
+    """Returns all metadata of one artifact of a step.
 
     Args:
         step: the step that made it.
@@ -66,7 +66,7 @@ def _rows(artifact: Artifact) -> Metadata:
 
 
 def _sample(artifact: Artifact) -> dg.TableMetadataValue:
-    """The first rows, their text columns first; long cells are cut and say so."""
+    """Shows the first rows, their text columns first; long cells are visibly truncated."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -85,7 +85,7 @@ def _sample(artifact: Artifact) -> dg.TableMetadataValue:
 
 
 def _cell(value: Any) -> str | int | float | bool:
-    """A value as the table shows it. Text of models is shown as it is, with what can't be printed escaped."""
+    """Formats a value for the table. Text of models is shown literally, with unprintable characters escaped."""
     if isinstance(value, bool | int | float):
         return value
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -108,7 +108,7 @@ def _counts(step: Step, artifact: Artifact) -> Metadata:
 
 
 def _metrics(path: Path) -> Metadata:
-    """The numbers of `metrics.json`, nested ones with a slash: `by_difficulty/12`."""
+    """Returns the numbers of `metrics.json`, nested ones with a slash: `by_difficulty/12`."""
     if not path.exists():
         return {}
     return dict(_numbers("", read_object(path)))
@@ -125,7 +125,7 @@ def _numbers(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, float | 
 
 
 def _training(log: Mapping[str, Any]) -> Metadata:
-    """A table of a training's optimizer steps: loss, gradient norm, rate and tokens."""
+    """Makes a table of a training's optimizer steps: loss, gradient norm, rate and tokens."""
     curve = shortened(curve_of(log.get("facts", {})), TRAINING_ROWS)
     if not curve:
         return {}
@@ -135,7 +135,7 @@ def _training(log: Mapping[str, Any]) -> Metadata:
 
 
 def _timings(log: Mapping[str, Any]) -> Metadata:
-    """Numbers of the run that made it, under the names that the run log gives them."""
+    """Returns numbers of the run that made it, under their names in the run log."""
     facts = log.get("facts", {})
     found: Metadata = {name: log[name] for name in ("seconds", "cpu_seconds", "peak_memory_bytes") if name in log}
     found |= {f"seconds/{phase}": seconds for phase, seconds in facts.get("seconds_by_phase", {}).items()}

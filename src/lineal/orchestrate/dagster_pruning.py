@@ -14,7 +14,7 @@ def clear(leftovers: Iterable[str]) -> tuple[int, int]:
     """Wipes the assets of leftovers, and deletes finished runs that made no asset's latest materialization.
 
     Returns:
-        how many assets, and how many runs, went.
+        how many assets, and how many runs, were deleted.
     """
     with dg.DagsterInstance.get() as instance:
         known = set(instance.all_asset_keys())

@@ -16,7 +16,7 @@ from lineal.step.tainted import tainted_checkpoints
 
 
 def report_tainted(plan: Plan) -> int:
-    """Reports changed outcomes of the check on retracted rows to the current instance; says how many."""
+    """Reports changed results of the check on retracted rows to the current instance; returns how many."""
     with dg.DagsterInstance.get() as instance:
         events = list(retraction_events(plan, instance))
         for event in events:
@@ -25,7 +25,7 @@ def report_tainted(plan: Plan) -> int:
 
 
 def retraction_events(plan: Plan, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckEvaluation]:
-    """An evaluation for each made checkpoint of which Dagster's latest says otherwise; a first one only if it fails."""
+    """Makes an evaluation for each checkpoint whose latest one in Dagster differs; a first one only if it fails."""
     checked = {_check_key(step): step for step in plan.steps.values() if CHECK in checks_of(plan, step)}
     if not checked:
         return

@@ -41,7 +41,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's own messages go to the instance, where the UI shows them, and not to the terminal."""
 _INTERRUPTS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
 _worker = ExitStack()
-"""What a worker process keeps open as long as it lives."""
+"""Resources that a worker process keeps open as long as it lives."""
 
 
 def materialize(plan: Plan, steps: Iterable[Step], accept: bool = False) -> dict[str, str]:
@@ -50,10 +50,10 @@ def materialize(plan: Plan, steps: Iterable[Step], accept: bool = False) -> dict
     Args:
         plan: the plan, as it is on disk.
         steps: the steps to run, with what is stale above them.
-        accept: whether other bytes than are recorded of the same work may replace the record.
+        accept: whether other bytes may replace the record of the same work.
 
     Returns:
-        by step key, what it came to.
+        by step key, the outcome.
 
     Raises:
         StepFailure: steps failed; each error was reported when it came, and the text has them all. What doesn't depend on
@@ -73,7 +73,7 @@ def materialize(plan: Plan, steps: Iterable[Step], accept: bool = False) -> dict
 
 
 def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance, accept: bool) -> Iterator[dg.DagsterEvent]:
-    """Executes a run of the chosen steps and gives its events as they come, whichever process they come from."""
+    """Executes a run of the chosen steps and yields its events as they come, whichever process they come from."""
     pointer = CustomPointer(
         ModuleCodePointer(__name__, run_definitions.__name__), [str(plan.project.root), [step.key for step in chosen]], []
     )
@@ -87,7 +87,7 @@ def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance, accept
 
 
 def run_definitions(root: str, keys: list[str]) -> dg.Definitions:
-    """The job of one `lineal run`; every process that works for the run makes it anew.
+    """Defines the job of one `lineal run`; every process that works for the run defines it again.
 
     Args:
         root: the project's root.
@@ -103,7 +103,7 @@ def run_definitions(root: str, keys: list[str]) -> dg.Definitions:
 
 
 def _run_name(chosen: list[Step]) -> str:
-    """The name of the pipeline's own job when the steps are of one pipeline."""
+    """Returns the name of the pipeline's own job when the steps are of one pipeline."""
     pipelines = {step.pipeline for step in chosen}
     return job_name(pipelines.pop()) if len(pipelines) == 1 else SEVERAL_PIPELINES
 
@@ -123,7 +123,7 @@ def _end_with_parent() -> None:
 
 
 def _open_instance() -> dg.DagsterInstance:
-    """The instance that `DAGSTER_HOME` names, without its capture of output.
+    """Opens the instance that `DAGSTER_HOME` names, without its capture of output.
 
     The terminal shows what steps write, and the processes that capture it would answer a Ctrl-C with a traceback. Workers
     announce themselves there at level DEBUG, whatever the run's own loggers are told.
@@ -135,10 +135,10 @@ def _open_instance() -> dg.DagsterInstance:
 
 
 def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> tuple[dict[str, str], BaseException | None]:
-    """Says what each step comes to.
+    """Reports each step's outcome.
 
     Returns:
-        by step key, what it came to; and the steps' own errors, in the order of their failure, as one error; an interrupt as
+        by step key, the outcome; and the steps' own errors, in the order of their failure, as one error; an interrupt as
         an interrupt; None if all went well.
     """
     from lineal.orchestrate.dvc_repo import Outcome
@@ -168,7 +168,7 @@ def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -
 
 
 def _cause(error: SerializableErrorInfo | None) -> str | None:
-    """The error that Dagster's own ones were raised for."""
+    """Returns the error that Dagster's own ones were raised for."""
     while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
         error = error.cause
     return None if error is None else error.message.strip()
@@ -181,7 +181,7 @@ def _is_interrupt(event: dg.DagsterEvent) -> bool:
 
 
 def _message(step: Step, event: dg.DagsterEvent) -> str:
-    """A step's own error; one that no component words is told with its type and the step's key."""
+    """Returns a step's own error; one that lineal does not word gets its type and the step's key."""
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description

@@ -1,4 +1,4 @@
-"""How this process connects to Dagster's SQLite files: cheaply, and so that a team can share them.
+"""Connections to Dagster's SQLite files: cheap, and with modes that let a team share the files.
 
 Cheap writes take 0.004 s per event instead of 0.05 s, of which a step has a dozen.
 
@@ -24,7 +24,7 @@ _shared: set[str] = set()
 
 
 def share_databases() -> None:
-    """Has the SQLite files that this process connects to take the modes that the umask leaves: SQLite makes them 0644.
+    """Gives SQLite files that this process connects to the umask's modes: SQLite makes them 0644.
 
     Dagster has one for every run. Those of other users stay as they are.
     """
@@ -41,7 +41,7 @@ def _share(connection: Any, record: Any) -> None:
 
 
 def _path_of(connection: Any) -> str:
-    """A connection's file; empty for other databases and those in memory."""
+    """Returns a connection's file; empty for other databases and those in memory."""
     return str(connection.execute("PRAGMA database_list").fetchone()[2]) if isinstance(connection, sqlite3.Connection) else ""
 
 

@@ -1,4 +1,4 @@
-"""Tells Dagster what DVC made, checked out or pulled outside it: `dvc.lock` is the record of what lies here."""
+"""Reports to Dagster what DVC made, checked out or pulled outside it: `dvc.lock` is the record of the artifacts here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OutsideEvent = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
 def sync(plan: Plan) -> list[str]:
-    """Reports to Dagster every artifact that `dvc.lock` records otherwise than Dagster's latest materialization.
+    """Reports to Dagster every artifact whose record in `dvc.lock` differs from Dagster's latest materialization.
 
     Runs that were killed are closed on the way.
 
@@ -51,9 +51,9 @@ def sync(plan: Plan) -> list[str]:
 
 
 def outside_events(plan: Plan, instance: dg.DagsterInstance) -> Iterator[OutsideEvent]:
-    """The events that Dagster has missed; one query for all assets, and one for all checks.
+    """Yields the events that Dagster has missed; one query for all assets, and one for all checks.
 
-    An artifact made again with the same bytes from other inputs is reported too, or Dagster would call it stale.
+    A rerun with the same bytes from other inputs is reported too, or Dagster would call the artifact stale.
     """
     recorded = recorded_digests(plan)
     latest = _latest_materializations(plan, instance)
@@ -68,7 +68,7 @@ def outside_events(plan: Plan, instance: dg.DagsterInstance) -> Iterator[Outside
 
 
 def known_tags(plan: Plan, instance: dg.DagsterInstance) -> dict[str, dict[str, str]]:
-    """By artifact key, the tags of the asset's latest materialization; its data version is among them."""
+    """Returns by artifact key the tags of the asset's latest materialization; its data version is among them."""
     return {key: _tags_of(entry) for key, entry in _latest_materializations(plan, instance).items()}
 
 
@@ -84,9 +84,9 @@ def _tags_of(entry: dg.EventLogEntry | None) -> dict[str, str]:
 
 
 def _unchecked(plan: Plan, instance: dg.DagsterInstance, latest: Mapping[str, dg.EventLogEntry]) -> set[str]:
-    """Steps of which Dagster knows the artifact and not all checks on it: a kill came between the two reports.
+    """Returns steps of which Dagster knows the artifact and not all checks on it: a kill came between the two reports.
 
-    The check on retracted rows is left out: it goes on changing after its step, and `retraction_events` follows it.
+    The check on retracted rows is left out: its result can change after its step, and `retraction_events` follows it.
     """
     made = (step for step in plan.steps.values() if step.key in latest)
     specs = {spec.key: step.key for step in made for spec in check_specs(plan, step) if spec.name != RETRACTED}
@@ -100,9 +100,9 @@ def _evaluated_since(record: AssetCheckExecutionRecord | None, made: float) -> b
 
 
 def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str]) -> list[OutsideEvent]:
-    """The events of a step's recorded artifacts and of its checks.
+    """Returns the events of a step's recorded artifacts and of its checks.
 
-    There are none while its artifacts don't lie here whole: `dvc pull` brings them, a run makes them.
+    There are none while its artifacts are not all here: `dvc pull` brings them, a run makes them.
     """
     log, digests = read_log(plan.project, step.key), Digests(plan.project.runs)
     events: list[OutsideEvent] = []

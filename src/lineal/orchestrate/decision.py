@@ -1,7 +1,8 @@
-"""What a run has to do about every step: `status`, `run --dry-run`, `run` and Dagster all ask here.
+"""Decides what a run does about every step: `status`, `run --dry-run`, `run` and Dagster all use it.
 
-A step is done when what lies here has its identity and its bytes, whatever DVC would say. DVC calls a stage stale whose YAML or
-SQL was written otherwise, whose entry `dvc.lock` lost, or whose bytes its cache lost: such work is recorded again and not made.
+A step is done when the artifacts here have its identity and its bytes, whatever DVC would say. DVC calls a stage stale when
+its YAML or SQL is formatted differently, or `dvc.lock` lost its entry, or the cache lost its bytes: such work is recorded
+again and not rerun.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from lineal.step.status import Act, Kept, State, StepStatus, status_of, status_o
 
 
 def decide(plan: Plan, accept: bool = False) -> dict[str, StepStatus]:
-    """By key, every step's state and what brings it up to date.
+    """Returns every step's state and what brings it up to date, by key.
 
     Args:
         plan: the plan.
-        accept: whether what lies here may replace what is recorded of the same work with other bytes.
+        accept: whether artifacts here may replace the record of the same work with other bytes.
 
     Raises:
         ProjectError: `dvc.lock` is not as DVC writes it.
@@ -42,15 +43,15 @@ def decide(plan: Plan, accept: bool = False) -> dict[str, StepStatus]:
 
 
 def to_do(plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step], remade: bool = False) -> dict[Act, list[Step]]:
-    """What brings the chosen steps up to date, they and what they are made from, by what is to be done.
+    """Lists what brings the chosen steps and those that they depend on up to date, by the action to take.
 
-    What is known by its record alone is made again only where one of them is made from it.
+    An artifact that is known by its record alone is rerun only where one of them is made from it.
 
     Args:
         plan: the plan.
-        decided: what is to be done about every step.
+        decided: the decision about every step.
         chosen: the steps.
-        remade: whether those of the chosen ones that are known by their records alone are to be made again.
+        remade: whether to rerun chosen steps that are known by their records alone.
     """
     asked = list(chosen)
     wanted = plan.with_upstream(asked)
@@ -64,7 +65,7 @@ def to_do(plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step],
 
 
 class Decisions:
-    """The decisions of one moment: `dvc.lock`, DVC's cache and the artifacts are looked at once.
+    """The decisions of one moment: `dvc.lock`, DVC's cache and the artifacts are read once.
 
     Args:
         plan: the plan.
@@ -80,7 +81,7 @@ class Decisions:
         self._loose: set[str] = set()
 
     def of_all(self) -> dict[str, StepStatus]:
-        """By key, every step's state and what brings it up to date."""
+        """Returns every step's state and what brings it up to date, by key."""
         damage = self._damage(self._plan.steps.values())
         found = status_of(
             self._plan,
@@ -97,15 +98,15 @@ class Decisions:
         return decided
 
     def of(self, step: Step) -> StepStatus:
-        """The same for one step, whose inputs are taken as they lie here."""
+        """Returns the same for one step, whose inputs are taken as they are here."""
         found = self._with_record(self._of_one(step, self._damage([step]), self._kept))
         self._digests.save()
         return found
 
     def recorded(self, step: Step) -> dict[str, tuple[str, Manifest | None]]:
-        """By artifact key, the MD5 that `dvc.lock` has of this very work, and the manifest where DVC's cache has it.
+        """Returns by artifact key the MD5 that `dvc.lock` has of this very work, and the manifest where DVC's cache has it.
 
-        Empty where it records none, or other work: another identity, or settings and inputs that were others.
+        Empty where it records none, or other work: another identity, or other settings and inputs.
         """
         keys = [key for key in step.artifact_keys().values() if key in self._record.recorded]
         found = {key: (self._record.recorded[key], self._record.manifest(key)) for key in keys}
@@ -125,7 +126,7 @@ class Decisions:
         return known_artifact(replace(self._plan.project, recorded=self._record.recorded), key)
 
     def _unchanged(self, step: Step, artifact: Artifact, file: Path) -> bool:
-        """Whether DVC keeps a file that is not here with the bytes that the step's entry in `dvc.lock` says it read."""
+        """Tells whether DVC keeps a file that is not here with the bytes that the step's entry in `dvc.lock` says it read."""
         root = self._root.absolute()
         found = tracked(root, file) if file.is_relative_to(root) else None
         deps = self._stages.get(stage_name(step.key), {}).get("deps") or []
@@ -158,7 +159,7 @@ class Decisions:
                     continue
 
     def _contradicted(self, step: Step, artifact: Artifact) -> Iterator[str]:
-        """The record has other bytes of the same work than lie here."""
+        """Yields a note where the record has other bytes of the same work than the artifacts here."""
         problem = None if self._accept else next(self._record.problems(artifact, self._digests), None)
         if problem is None:
             return
@@ -177,7 +178,7 @@ class Decisions:
         return entry if why is None else replace(entry, act=Act.RECORD, unrecorded=why)
 
     def _unrecorded(self, step: Step) -> Iterator[str]:
-        """Why DVC would not find a finished step up to date."""
+        """Yields the reasons why DVC would not find a finished step up to date."""
         for why in self._unrecorded_bytes(step):
             self._loose |= set(step.artifact_keys().values())
             yield why
@@ -199,7 +200,7 @@ class Decisions:
         yield from changed_parts(stage_of(self._plan, step), entry, self._md5, self._document)
 
     def _md5(self, path: str) -> str | None:
-        """The MD5 of a dependency: of an artifact what is recorded, unless that is about to change; of a file as it is."""
+        """Returns the MD5 of a dependency: an artifact's recorded one, unless that is about to change; a file's present one."""
         if path.startswith("artifacts/"):
             key = path.removeprefix("artifacts/")
             return None if key in self._loose else self._record.recorded.get(key)
@@ -224,13 +225,13 @@ class Decisions:
 def changed_parts(
     stage: Mapping[str, Any], entry: Mapping[str, Any], md5_of: Callable[[str], str | None], document: Callable[[str], Any]
 ) -> Iterator[str]:
-    """What of a stage's command, dependencies and params is not what an entry of `dvc.lock` has of them.
+    """Yields the parts of a stage's command, dependencies and params that differ from an entry of `dvc.lock`.
 
     Args:
         stage: the stage, as `stage_of` gives it.
         entry: the entry.
-        md5_of: by path, what a dependency is now.
-        document: by name, what a YAML file says now.
+        md5_of: by path, the present MD5 of a dependency.
+        document: by name, the present values of a YAML file.
     """
     if entry.get("cmd") != stage["cmd"]:
         yield "its command"
@@ -245,12 +246,12 @@ def changed_parts(
 
 
 def _same_work(recorded: Manifest, here: Manifest) -> bool:
-    """Whether two manifests are of one work."""
+    """Tells whether two manifests are of the same work."""
     return recorded.identity == here.identity and recorded.made_up == here.made_up
 
 
 def _at(value: Any, keys: list[str]) -> Any:
-    """The value under a path of keys, as DVC reads it: `seeds.0` is a list's first entry."""
+    """Returns the value under a path of keys, as DVC reads it: `seeds.0` is a list's first entry."""
     for key in keys:
         if isinstance(value, list) and key.isdecimal():
             value = value[int(key)] if int(key) < len(value) else None

@@ -30,7 +30,7 @@ LOCK_HEAD = "schema: '2.0'\nstages:\n"
 
 
 def read_text(path: Path) -> str:
-    """The file's text; empty when there is none.
+    """Reads the file's text; empty when there is none.
 
     Raises:
         ProjectError: it is not UTF-8.
@@ -45,13 +45,13 @@ def read_text(path: Path) -> str:
 
 
 def find_entry(text: str, name: str) -> tuple[int, int] | None:
-    """Where the entry of a stage begins and ends in the text of `dvc.yaml` or `dvc.lock`."""
+    """Returns the begin and end of a stage's entry in the text of `dvc.yaml` or `dvc.lock`."""
     match = re.search(rf"^  {re.escape(name)}:\n(?:   .*\n|\n)*", text, re.MULTILINE)
     return match.span() if match else None
 
 
 def entry_text(text: str, name: str) -> str | None:
-    """The entry of a stage in `dvc.lock`, as a YAML text of its own: `NAME: {...}`.
+    """Returns the entry of a stage in `dvc.lock`, as a YAML text of its own: `NAME: {...}`.
 
     Raises:
         ProjectError: the file is not laid out as DVC lays it out, and is not sound either.
@@ -65,7 +65,7 @@ def entry_text(text: str, name: str) -> str | None:
 
 
 def _is_dvcs_layout(text: str, name: str) -> bool:
-    """Whether a stage's entry can be found without a parser: the file is as DVC writes it, and has this key once at most."""
+    """Tells whether a stage's entry can be found without a parser: the file has DVC's layout, and this key at most once."""
     if not text.startswith(LOCK_HEAD) or not text.endswith("\n") or MARKER.search(text):
         return False
     keys = re.findall(rf"""^[ \t]+['"]?{re.escape(name)}['"]?[ \t]*:""", text, re.MULTILINE)
@@ -75,7 +75,7 @@ def _is_dvcs_layout(text: str, name: str) -> bool:
 
 
 def require_current(plan: Plan, step: Step) -> None:
-    """Holds one stage of `dvc.yaml` against the plan, so that `dvc.lock` can't record other inputs than the step reads.
+    """Compares one stage of `dvc.yaml` with the plan, so that `dvc.lock` can't record other inputs than the step reads.
 
     Raises:
         ProjectError: it is missing or stale.
@@ -95,7 +95,7 @@ def require_current(plan: Plan, step: Step) -> None:
 
 
 def replaced_entry(text: str, name: str, entry: str) -> str:
-    """The text of `dvc.lock` with a stage's entry replaced, or added at the end; everything else stays as it is.
+    """Returns the text of `dvc.lock` with a stage's entry replaced, or added at the end; all else is unchanged.
 
     Raises:
         ProjectError: it is not YAML, holds a merge conflict, or names a stage twice.
@@ -117,7 +117,7 @@ def replaced_entry(text: str, name: str, entry: str) -> str:
 
 
 def recorded_digests(plan: Plan, of: Step | None = None) -> dict[str, str]:
-    """By artifact key: the MD5 of its directory that `dvc.lock` records.
+    """Returns by artifact key the MD5 of its directory that `dvc.lock` records.
 
     Args:
         plan: the plan.
@@ -139,7 +139,7 @@ def recorded_digests(plan: Plan, of: Step | None = None) -> dict[str, str]:
 
 
 def locked_artifacts(root: Path) -> dict[str, str]:
-    """By artifact key: the MD5 of its directory, of every stage in `dvc.lock`, planned or not.
+    """Returns by artifact key the MD5 of its directory, for every stage in `dvc.lock`, planned or not.
 
     Raises:
         ProjectError: it is not as DVC writes it.
@@ -153,7 +153,7 @@ def locked_artifacts(root: Path) -> dict[str, str]:
 
 
 def named_files(root: Path) -> dict[str, str]:
-    """By path: the MD5 that `dvc.lock` has of each file or directory of the project that a step reads; empty where it has none.
+    """Returns by path the MD5 in `dvc.lock` of each file or directory of the project that a step reads; empty where it has none.
 
     Raises:
         ProjectError: `dvc.yaml` or `dvc.lock` is no YAML of stages.
@@ -174,7 +174,7 @@ def _is_file_inside(path: str) -> bool:
 
 
 def declared_stages(root: Path) -> Mapping[str, Any]:
-    """The stages of `dvc.yaml`.
+    """Reads the stages of `dvc.yaml`.
 
     Raises:
         ProjectError: it is not as lineal writes it.
@@ -189,7 +189,7 @@ def declared_stages(root: Path) -> Mapping[str, Any]:
 
 
 def locked_stages(root: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The stages of `dvc.lock`, as DVC writes them; none where there is no such file yet.
+    """Reads the stages of `dvc.lock`, as DVC writes them; none where there is no such file yet.
 
     Raises:
         ProjectError: somebody's edit or a merge left something else; says what restores it.
@@ -204,10 +204,10 @@ def locked_stages(root: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def locked_stage(text: str, name: str) -> Mapping[str, Any]:
-    """One stage's entry in the text of `dvc.lock`; empty where it has none.
+    """Reads one stage's entry in the text of `dvc.lock`; empty where it has none.
 
     Raises:
-        ProjectError: as `locked_stages` does; other entries are not looked at, except for conflict markers.
+        ProjectError: as `locked_stages` does; other entries are not read, except for conflict markers.
     """
     path = Path(DVC_LOCK)
     stage = load_plain(path, entry_text(text, name) or "").get(name, {})

@@ -1,4 +1,4 @@
-"""What `dvc.lock` and DVC's cache say of artifacts, without loading DVC: half a second less for every command that looks.
+"""The records of artifacts in `dvc.lock` and DVC's cache, read without loading DVC: half a second less for every command.
 
 A directory's MD5 in `dvc.lock` is that of a listing in DVC's cache: the MD5 of each file by name. The listing that has this MD5
 names the manifest's MD5, and the manifest the SHA-256 of every other file, so no large file is read for its MD5.
@@ -39,7 +39,7 @@ class DvcRecord:
         self._view: Path | None = None
 
     def manifest(self, key: str) -> Manifest | None:
-        """The manifest of an artifact as it is recorded; None where DVC's cache lacks it."""
+        """Returns the recorded manifest of an artifact; None where DVC's cache lacks it."""
         listing = self._listing(self.recorded[key]) if key in self.recorded else None
         if listing is None or MANIFEST not in listing:
             return None
@@ -49,7 +49,7 @@ class DvcRecord:
             return None
 
     def kept(self, key: str, digests: Digests) -> Artifact | None:
-        """An artifact as it is recorded, to be read from DVC's cache; None where the cache lacks a byte of it."""
+        """Opens a recorded artifact from DVC's cache; None where the cache lacks a byte of it."""
         if key not in self._kept:
             self._kept[key] = self._linked(key, digests)
         return self._kept[key]
@@ -67,14 +67,14 @@ class DvcRecord:
         return artifact
 
     def _directory_of_links(self) -> Path:
-        """A temporary directory that goes away with the record."""
+        """Makes a temporary directory that is removed with the record."""
         if self._view is None:
             self._view = Path(mkdtemp(prefix="lineal-kept-"))
             weakref.finalize(self, shutil.rmtree, self._view, ignore_errors=True)
         return self._view
 
     def problems(self, artifact: Artifact, digests: Digests) -> Iterator[str]:
-        """Why an artifact is not the one that `dvc.lock` records."""
+        """Yields the ways in which an artifact differs from the record in `dvc.lock`."""
         expected = self.recorded.get(artifact.key)
         if expected is None:
             return
@@ -89,7 +89,7 @@ class DvcRecord:
             yield f"dvc.lock records another directory under this key, with MD5 {expected}"
 
     def cache_problems(self, artifact: Artifact, digests: Digests) -> Iterator[str]:
-        """Why DVC's cache cannot give an artifact back."""
+        """Yields the reasons why DVC's cache cannot restore an artifact."""
         expected = self.recorded.get(artifact.key)
         if expected is None:
             return
@@ -106,7 +106,7 @@ class DvcRecord:
                 yield f"{name} is corrupted in DVC's cache ({cached})"
 
     def listing_text(self, md5: str, directory: Path, digests: Digests) -> bytes | None:
-        """DVC's list of a directory's files: from its cache, else made anew from the directory, if it still has this MD5."""
+        """Returns DVC's list of a directory's files: from its cache, else from the directory, if it still has this MD5."""
         cached = self._listing_bytes(md5)
         if cached is not None:
             return cached
@@ -114,19 +114,19 @@ class DvcRecord:
         return text if _named(text) == md5 else None
 
     def objects(self, md5: str) -> dict[str, Path]:
-        """By MD5, where the cache has (or would have) a directory's files, and the list of them."""
+        """Returns by MD5 where the cache has (or would have) a directory's files, and the list of them."""
         return {one: self._object(one) for one in (md5, *(self._listing(md5) or {}).values())}
 
     def _object(self, md5: str) -> Path:
         return self._cache / md5[:2] / md5[2:]
 
     def _listing(self, md5: str) -> dict[str, str] | None:
-        """By file name, its MD5 in a directory; None where the cache lacks the listing, or has another under its name."""
+        """Returns by file name its MD5 in a directory; None where the cache lacks the listing, or has another under its name."""
         text = self._listing_bytes(md5)
         return None if text is None else {entry["relpath"]: entry["md5"] for entry in json.loads(text)}
 
     def _listing_bytes(self, md5: str) -> bytes | None:
-        """The listing as DVC wrote it, which its MD5 says."""
+        """Returns the listing as DVC wrote it, checked against its MD5."""
         try:
             text = self._object(md5).read_bytes()
         except OSError:
@@ -135,7 +135,7 @@ class DvcRecord:
 
 
 def directory_md5(directory: Path, digests: Digests) -> str:
-    """The MD5 that DVC gives a directory: that of the list of its files' MD5s and names."""
+    """Computes the MD5 that DVC gives a directory: that of the list of its files' MD5s and names."""
     return _named(_listing_of(directory, digests))
 
 
@@ -151,7 +151,7 @@ def _listing_of(directory: Path, digests: Digests) -> bytes:
 
 
 def cache_directory(root: Path) -> Path:
-    """Where DVC's cache lies, as the project's configuration says; DVC is asked only where nothing lies there."""
+    """Returns the directory of DVC's cache by the project's configuration; DVC is asked only where nothing is there."""
     dvc = (root / ".dvc").resolve()
     for name in ("config.local", "config"):
         parser = configparser.ConfigParser(interpolation=None, strict=False)
@@ -167,7 +167,7 @@ def cache_directory(root: Path) -> Path:
 
 
 def _asked(dvc: Path, default: Path) -> Path:
-    """The cache directory of the user's or the machine's own configuration."""
+    """Returns the cache directory of the user's or the machine's own configuration."""
     from dvc.config import Config, ConfigError
 
     try:

@@ -54,7 +54,7 @@ LOCK_SECONDS = 60.0
 
 
 class Outcome(StrEnum):
-    """What making a stage came to."""
+    """The result of making a stage."""
 
     UP_TO_DATE = "up to date"
     RECORDED = "recorded again"
@@ -64,7 +64,7 @@ class Outcome(StrEnum):
 
     @property
     def ran(self) -> bool:
-        """Whether the step's own code ran, so that its run log is of now."""
+        """True if the step's own code ran, so that its run log is of this run."""
         return self in (Outcome.DONE, Outcome.REUSED)
 
 
@@ -143,17 +143,17 @@ class DvcProject:
     # -- one stage --------------------------------------------------------------------------------------------------
 
     def reproduce(self, plan: Plan, step: Step, accept: bool = False) -> Reproduction:
-        """Brings one stage up to date; its inputs are taken as they lie there. What has its identity is not made again.
+        """Brings one stage up to date from its inputs as they are on disk. Artifacts with its identity are not made again.
 
         Args:
             plan: the plan.
             step: the step.
-            accept: whether other bytes than are recorded of the same work may replace the record.
+            accept: whether other bytes may replace the record of the same work.
 
         Raises:
             StepBusy: another process is making it.
             StepFailure: its command failed; the text is the step's own error.
-            ChangedBytes: it was made again with other bytes than are recorded; the record stays.
+            ChangedBytes: a rerun gave other bytes than are recorded; the record is kept.
             ProjectError: `dvc.yaml` doesn't hold the step.
             KeyboardInterrupt: the step was interrupted.
         """
@@ -183,13 +183,13 @@ class DvcProject:
             stage.checkout(force=True)
         self._take_recorded_inputs(plan, step, stage)
         whole = all(dependency.exists for dependency in stage.deps)
-        stage.save(allow_missing=not whole, run_cache=whole)  # DVC's run cache hashes what lies here
+        stage.save(allow_missing=not whole, run_cache=whole)  # DVC's run cache hashes the artifacts here
         stage.commit()
         self._record(stage)
         return Outcome.RESTORED if act is Act.RESTORE else Outcome.RECORDED
 
     def _take_recorded_inputs(self, plan: Plan, step: Step, stage: PipelineStage) -> None:
-        """Has inputs that are not here be what `dvc.lock` records of them: the step is up to date by that."""
+        """Lets the record in `dvc.lock` stand in for inputs that are not here: the step is up to date by that."""
         absent = {dependency.def_path: dependency for dependency in stage.deps if not dependency.exists}
         made = (out for maker in (plan.upstream(step) if absent else ()) for out in self._stage(plan, maker).outs)
         for out in (one for one in made if one.def_path in absent and one.hash_info):
@@ -217,7 +217,7 @@ class DvcProject:
         return StageLoader.load_stage(self._file, name, stage_of(plan, step), recorded)
 
     def _recorded(self, text: str, name: str) -> dict[str, Any]:
-        """The stage's entry of `dvc.lock`, with the values' own types.
+        """Reads the stage's entry of `dvc.lock`, with the values' own types.
 
         Raises:
             ProjectError: it is not as DVC writes it.
@@ -270,7 +270,7 @@ def _modified(path: Path) -> int:
 
 
 def _chain(error: BaseException) -> str:
-    """The messages of an error and of its causes: DVC's own say little, their causes say what is wrong."""
+    """Joins the messages of an error and of its causes: DVC's own say little, their causes say what is wrong."""
     said: list[str] = []
     current: BaseException | None = error
     while current is not None:

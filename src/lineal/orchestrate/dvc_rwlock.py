@@ -36,7 +36,7 @@ def drop_dead_entries(repo: Repo) -> None:
 
 
 def _rewrite(repo: Repo, corrected: Callable[[bytes], str | None]) -> None:
-    """Writes what the file should hold, if it holds something else."""
+    """Writes the new content of the file, if it differs."""
     from dvc.lock import make_lock
     from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
 
@@ -66,7 +66,7 @@ def _without_dead(text: bytes) -> str | None:
 
 
 def _alive(paths: dict[str, Any]) -> dict[str, Any]:
-    """The entries whose processes are there: one per path in mode `write`, several in mode `read`."""
+    """Returns the entries whose processes still exist: one per path in mode `write`, several in mode `read`."""
     import psutil  # type: ignore[import-untyped]
 
     found: dict[str, Any] = {}

@@ -54,12 +54,12 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def stage_name(step_key: str) -> str:
-    """The DVC stage of a step: `rest_em-round_02-verified`, since DVC allows no other punctuation than `_` and `-`."""
+    """Returns the DVC stage of a step: `rest_em-round_02-verified`, since DVC allows no other punctuation than `_` and `-`."""
     return step_key.replace("/", "-")
 
 
 def dvc_yaml_text(plan: Plan) -> str:
-    """The text that `dvc.yaml` must have; the same plan gives the same text.
+    """Returns the text that `dvc.yaml` must have; the same plan gives the same text.
 
     Raises:
         DeclarationError: two steps, or a pipeline's name, don't make stage names.
@@ -76,7 +76,7 @@ def dvc_yaml_text(plan: Plan) -> str:
 
 
 def stage_text(plan: Plan, step: Step) -> str:
-    """One stage as it stands in `dvc.yaml`."""
+    """Returns one stage as it is written in `dvc.yaml`."""
     return _dumped({"stages": {stage_name(step.key): stage_of(plan, step)}}).removeprefix("stages:\n")
 
 
@@ -85,7 +85,7 @@ def _dumped(document: dict[str, Any]) -> str:
 
 
 def kept_text(plan: Plan, path: Path, found: str) -> str:
-    """The text that `dvc.yaml` must have beside what others wrote into it: their stages, plots, other keys and comments stay.
+    """Returns the text that `dvc.yaml` must have, with others' stages, plots, other keys and comments kept.
 
     Args:
         plan: the plan.
@@ -110,7 +110,7 @@ def kept_text(plan: Plan, path: Path, found: str) -> str:
 
 
 def _has_others(old: Entries) -> bool:
-    """Whether a file has anything that lineal did not write."""
+    """Tells whether a file has anything that lineal did not write."""
     lines = [line for one in old.sections for line in (*one.above, *(above for entry in one.entries for above in entry.above))]
     comments = [line for line in (*lines, *old.below) if line.strip() and line not in HEADER.splitlines(keepends=True)]
     entries = [not is_ours(one.name, entry) for one in old.sections for entry in one.entries]
@@ -135,7 +135,7 @@ def _merged(path: Path, name: str, old: Section | None, new: Section | None) -> 
 
 
 def is_ours(section: str, entry: Entry) -> bool:
-    """Whether lineal wrote an entry of `dvc.yaml`."""
+    """Tells whether lineal wrote an entry of `dvc.yaml`."""
     value = entry.value
     if section == "stages":
         return isinstance(value, dict) and str(value.get("cmd", "")).startswith("lineal step ")
@@ -150,7 +150,7 @@ def is_ours(section: str, entry: Entry) -> bool:
 
 
 def write_dvc_yaml(plan: Plan) -> bool:
-    """Writes `dvc.yaml` of the project; what lineal did not write into it stays as it is.
+    """Writes `dvc.yaml` of the project; what lineal did not write into it is kept.
 
     Returns:
         whether it had to be changed.
@@ -168,7 +168,7 @@ def write_dvc_yaml(plan: Plan) -> bool:
 
 
 def check_dvc_yaml(plan: Plan) -> None:
-    """Holds the project's `dvc.yaml` against the plan.
+    """Compares the project's `dvc.yaml` with the plan.
 
     Raises:
         ProjectError: it is missing or stale; shows the first lines that differ.
@@ -199,7 +199,7 @@ def _check_names(plan: Plan) -> None:
 
 
 def stage_of(plan: Plan, step: Step) -> dict[str, Any]:
-    """One stage as plain values."""
+    """Returns one stage as plain values."""
     dependencies = [f"artifacts/{key}" for key in step.all_inputs()]
     stage: dict[str, Any] = {
         "cmd": f"lineal step {step.key} --component {stage_tag(step)}",
@@ -211,14 +211,14 @@ def stage_of(plan: Plan, step: Step) -> dict[str, Any]:
 
 
 def _project_files(plan: Plan, step: Step) -> Iterator[str]:
-    """Files of the project that the step reads."""
+    """Yields the files of the project that the step reads."""
     for path in step.component.files().values():
         if belongs_to_project(path, plan.project.root, _INSTALLED):
             yield path.resolve().relative_to(plan.project.root).as_posix()
 
 
 def belongs_to_project(path: Path, root: Path, installed: Sequence[Path]) -> bool:
-    """Whether a file is the project's own; one of a package, whose environment may lie in the project, goes by its version."""
+    """Tells whether a file is the project's own; a package's file, although its environment may be here, goes by its version."""
     file = path.resolve()
     return file.is_relative_to(root) and not any(file.is_relative_to(directory) for directory in installed)
 
@@ -230,7 +230,7 @@ def _params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
 
 
 def _seed_key(plan: Plan, step: Step) -> str:
-    """The key of `params.yaml` that has the seed; empty where none has (DVC refuses a key that isn't there).
+    """Returns the key of `params.yaml` that has the seed; empty where none has (DVC refuses a key that doesn't exist).
 
     A further seed stands in the stage's command, so that another one beside it makes nothing stale.
     """
@@ -246,7 +246,7 @@ def _seed_key(plan: Plan, step: Step) -> str:
 
 
 def _retraction_params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
-    """What of its retractions decides a selection's bytes: their day is for people."""
+    """Returns the parts of a selection's retractions that decide its bytes: their date is for people."""
     retractions, declared, resolved = plan.project.retractions, [], []
     for rule in step.retractions:
         entry = retractions.declared[rule.name].as_yaml()
@@ -258,7 +258,7 @@ def _retraction_params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
 
 
 def _yaml_keys(plan: Plan, step: Step) -> Iterator[str]:
-    """The keys that declare the step; settings that DVC would overlook are named once more by themselves."""
+    """Yields the keys that declare the step; settings that DVC would miss are named separately."""
     lines = plan.pipelines[step.pipeline].document.lines
     for path in step.paths:
         yield dotted(path)
@@ -268,7 +268,7 @@ def _yaml_keys(plan: Plan, step: Step) -> Iterator[str]:
 
 
 def dotted(path: KeyPath) -> str:
-    """A YAML key as DVC writes it: `round.generated`."""
+    """Writes a YAML key as DVC does: `round.generated`."""
     return ".".join(str(part) for part in path)
 
 
@@ -282,7 +282,7 @@ def _metrics_keys(plan: Plan) -> list[str]:
 
 
 def _plots(plan: Plan) -> Iterator[dict[str, Any]]:
-    """One plot for each evaluation of a pipeline: its headline number over the rounds, the mean of all seeds."""
+    """Makes one plot for each evaluation of a pipeline: its headline number over the rounds, the mean of all seeds."""
     curves: dict[str, dict[str, Any]] = {}
     for step in plan.steps.values():
         if step.outputs[""].kind is ArtifactKind.METRICS and step.group not in ("finish", BEST):
@@ -297,7 +297,7 @@ def _plots(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _trainings(plan: Plan) -> Iterator[dict[str, Any]]:
-    """One plot for each trainer of a pipeline: the loss over optimizer steps, a line for each round."""
+    """Makes one plot for each trainer of a pipeline: the loss over optimizer steps, a line for each round."""
     curves: dict[str, dict[str, str]] = {}
     for step in plan.steps.values():
         if step.component.role is Role.TRAINER:

@@ -19,7 +19,7 @@ from lineal.recipe.document import read_document
 from lineal.recipe.project import OTHERS, PARAMS, PIPELINES, Params, open_project
 
 LINES = (".gitignore", ".gitattributes", ".dvcignore", ".env")
-"""Files of which lines are added that they lack."""
+"""Files that get the lines that they lack."""
 PYPROJECT = "pyproject.toml"
 _TABLES = "[tool.dagster]"
 """Where those tables of a new `pyproject.toml` begin that Dagster reads; they stand at its end."""
@@ -27,13 +27,13 @@ _TABLES = "[tool.dagster]"
 
 @dataclass(frozen=True)
 class Entered:
-    """What became of a directory.
+    """The outcome of `lineal init` in a directory with files.
 
     Attributes:
         stages: how many DVC stages the plan has.
         added: the files that are new.
-        extended: files of the user's that got further lines.
-        kept: files of the user's that stand in the place of a project's.
+        extended: files of the user's that got new lines.
+        kept: files of the user's that are used instead of a project's.
     """
 
     stages: int
@@ -43,7 +43,7 @@ class Entered:
 
 
 def enter(target: Path, pipeline: str | None = None) -> Entered:
-    """Makes a directory with files a project; all is as it was when that fails.
+    """Turns a directory with files into a project; a failure restores everything.
 
     Args:
         target: the directory, in a git repository or not.
@@ -94,7 +94,7 @@ def _require_enterable(target: Path) -> None:
 
 
 def _extended(file: str, theirs: Path, ours: Path) -> str:
-    """What is appended to a file of the user's; empty where it stays as it is."""
+    """Returns the text to append to a file of the user's; empty where it stays unchanged."""
     if file == PARAMS:
         return _further_params(theirs, ours)
     if file not in (*LINES, PYPROJECT):
@@ -107,13 +107,13 @@ def _extended(file: str, theirs: Path, ours: Path) -> str:
 
 
 def _has(text: str, line: str) -> bool:
-    """Whether a file has a line, or gives the line's variable another value."""
+    """Tells whether a file has a line, or gives the line's variable another value."""
     variable = f"{line.partition('=')[0]}=" if "=" in line and " " not in line else line
     return any(found == line or (variable != line and found.startswith(variable)) for found in text.splitlines())
 
 
 def _further_params(theirs: Path, ours: Path) -> str:
-    """The keys that their `params.yaml` lacks, and which of it are not lineal's."""
+    """Returns the keys that their `params.yaml` lacks, and those in it that are not lineal's."""
     found = read_document(theirs, PARAMS).value
     if not isinstance(found, dict):
         raise ProjectError(
@@ -142,20 +142,20 @@ def _extend(target: Path, texts: Mapping[str, str], undo: _Undo) -> None:
 
 
 class _Undo:
-    """What files and directories were before."""
+    """The previous state of files and directories."""
 
     def __init__(self) -> None:
         self.texts: dict[Path, bytes | None] = {}
         self.directories: list[Path] = []
 
     def keep(self, path: Path) -> None:
-        """Remembers a file as it is now, and which directories above it are not there."""
+        """Remembers a file's present content, and which directories above it do not exist."""
         if path not in self.texts:
             self.texts[path] = path.read_bytes() if path.exists() else None
             self.directories += [place for place in path.parents if not place.exists() and place not in self.directories]
 
     def put_back(self) -> None:
-        """Has everything as it was."""
+        """Restores everything."""
         for path, content in self.texts.items():
             if content is not None:
                 path.write_bytes(content)

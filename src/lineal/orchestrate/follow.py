@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class ProgressFile:
-    """A file that a step appends its progress to; what stood in it before is skipped."""
+    """A file that a step appends its progress to; earlier lines are skipped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,7 +21,7 @@ class ProgressFile:
         return stat.st_ino, stat.st_size
 
     def new_lines(self) -> list[str]:
-        """The whole lines since the last call; a file that was made anew is read from its beginning."""
+        """Returns the complete lines since the last call; a file that was replaced is read from its beginning."""
         inode, size = self._where()
         if inode != self._inode or size < self._offset:
             self._inode, self._offset, self._pending = inode, 0, ""

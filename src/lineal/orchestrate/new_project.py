@@ -18,15 +18,15 @@ CARRIED = (
     PIPELINES, "assets", PARAMS, ".env", ".gitattributes", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
     ".dvc/plots", ".dagster/dagster.yaml", ".dagster/.gitignore",
 )  # fmt: skip
-"""What a project has of this repository as it stands; the wheel carries it under `lineal/_project`."""
+"""Files that a project takes unchanged from this repository; the wheel carries them under `lineal/_project`."""
 STARTER = PACKAGE / "starter"
-"""What a project has of its own, under the name `NEW_NAME`."""
+"""Files of a project's own, under the name `NEW_NAME`."""
 NEW_NAME = "new-project"
 _ACTIVE = re.compile(r"^active:.*\n(?:[ \t]+.*\n|-.*\n)*", re.MULTILINE)
 
 
 def carried_files(package: Path = PACKAGE) -> Path:
-    """The directory that holds `CARRIED`: in an installed wheel beside the code, else the repository.
+    """Returns the directory that holds `CARRIED`: in an installed wheel beside the code, else the repository.
 
     Raises:
         ProjectError: neither holds all of it.
@@ -40,7 +40,7 @@ def carried_files(package: Path = PACKAGE) -> Path:
 def create_project(target: Path, pipeline: str | None = None) -> int:
     """Makes a project with its git and DVC repositories; nothing is left when that fails.
 
-    In a git repository it stands in that one. A directory that exists must be empty, and stays the same directory.
+    Inside a git repository it becomes part of that one. A directory that exists must be empty, and stays the same directory.
 
     Args:
         target: the new project's directory.
@@ -80,7 +80,7 @@ def _build(root: Path, name: str, pipeline: str | None) -> int:
 
 
 def needs_git(root: Path, target: Path) -> bool:
-    """Whether a directory is in no git repository, or in one that ignores what will be its place."""
+    """Tells whether a directory is in no git repository, or in one that ignores the new project's place."""
     try:
         git(root, "rev-parse", "--show-toplevel")
     except ProjectError as error:
@@ -100,7 +100,7 @@ def start_git(root: Path) -> None:
 
 
 def lay_out(root: Path, name: str, pipeline: str | None) -> None:
-    """Writes a project's files but for `dvc.yaml`.
+    """Writes a project's files except `dvc.yaml`.
 
     Raises:
         UsageError: there is no such pipeline.
@@ -124,7 +124,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _fill_in(root: Path, name: str) -> None:
-    """Writes the starter's files; the name is of letters, digits and dashes."""
+    """Writes the starter's files; the name consists of letters, digits and dashes."""
     for path in sorted(STARTER.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             text = path.read_text(encoding="utf-8").replace(NEW_NAME, name)

@@ -1,4 +1,4 @@
-"""Stages of the user's own that make data which steps read: whether DVC finds them out of date."""
+"""Stages of the user's own that make data for steps: whether DVC finds them out of date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lineal.plan import Plan
 
 
 def outdated_data(plan: Plan) -> dict[str, str]:
-    """By step key, what it reads although a stage of the user's own would make it anew, and the command that does.
+    """Returns by step key the data that a stage of the user's own would change, and the command that does.
 
     Raises:
         ProjectError: DVC cannot read the project.
@@ -29,7 +29,7 @@ def outdated_data(plan: Plan) -> dict[str, str]:
 
 
 def _has_own_stages(root: Path) -> bool:
-    """Whether a `dvc.yaml` has stages that lineal did not write; told by its text, since most projects have none."""
+    """Tells whether a `dvc.yaml` has stages that lineal did not write, by its text, since most projects have none."""
     path = root / DVC_YAML
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     return text.count("cmd:") > text.count("cmd: lineal step ")
@@ -45,12 +45,12 @@ def _made_files(plan: Plan) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def _changed_stages(root: Path, stages: Iterable[str]) -> dict[str, str]:
-    """By stage, what changed that it is made from, or that what it is made from is made from."""
+    """Returns by stage the changes in its own dependencies, or in those of stages that it depends on."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
-        with chdir(root), Repo() as repo:  # DVC looks for targets in the working directory
+        with chdir(root), Repo() as repo:  # DVC searches for targets in the working directory
             found = {stage: repo.status(targets=[stage], with_deps=True) for stage in stages}
     except DvcException as error:
         raise ProjectError(f"{root}: DVC: {error}") from error
@@ -59,7 +59,7 @@ def _changed_stages(root: Path, stages: Iterable[str]) -> dict[str, str]:
 
 
 def _words(told: dict[str, list[Any]]) -> Iterator[str]:
-    """What DVC's status says changed before a stage's outputs: a missing output is told of otherwise."""
+    """Yields the changes that DVC's status reports before a stage's outputs: missing outputs are reported elsewhere."""
     for entries in told.values():
         for entry in entries:
             if entry == "changed command":

@@ -1,4 +1,4 @@
-"""What `lineal run` looks at before its first step, for runs that others start: once for each Dagster run or `dvc repro`."""
+"""Checks before the first step of `lineal run`, also for runs that others start: once per Dagster run or `dvc repro`."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _SINGLE = {"-s", "--single-item"}
 
 
 def require_ready_run(plan: Plan, chosen: Iterable[Step], remade: bool = True) -> tuple[list[Step], list[str]]:
-    """Refuses what a run will need and is not here, as `lineal run` does: of the chosen steps, those that are not done.
+    """Refuses to run where something needed is missing, as `lineal run` does, for the chosen steps that are not done.
 
     Args:
         plan: the plan.
         chosen: the steps.
-        remade: whether it makes again what is recorded and not here.
+        remade: whether it reruns artifacts that are recorded and not here.
 
     Returns:
         the steps that will be made; and those of them that are up to date by their records.
 
     Raises:
-        LinealError: of the kind of what is missing; names the setting.
+        LinealError: the kind says what is missing; names the setting.
     """
     chosen, decided = list(chosen), decide(plan)
     again = [step for step in chosen if remade and decided[step.key].state is State.RECORDED]
@@ -51,7 +51,7 @@ def require_inputs(plan: Plan, steps: Iterable[Step], made: Collection[str] = ()
 
     Args:
         plan: the plan.
-        steps: what is to be made.
+        steps: the steps to run.
         made: artifacts that are made before, or brought from DVC's cache.
 
     Raises:
@@ -75,7 +75,7 @@ def _how_to_get(key: str, recorded: bool) -> str:
 
 
 def warn_of_again(keys: Sequence[str], others: str) -> str:
-    """What a run says that makes again what is recorded; empty where it makes nothing again."""
+    """Returns the warning of a run that reruns recorded work; empty where it does not."""
     if not keys:
         return ""
     rest = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
@@ -84,11 +84,11 @@ def warn_of_again(keys: Sequence[str], others: str) -> str:
 
 
 def start_server(plan: Plan, steps: Sequence[Step], process: int) -> str:
-    """Has steps of a run that others started find their imports done, as those of `lineal run` do.
+    """Starts a server that has the imports done for steps of a run that others started, like that of `lineal run`.
 
     Args:
         plan: the plan.
-        steps: what will be made.
+        steps: the steps that will run.
         process: the run's; the server ends with it.
 
     Returns:
@@ -101,7 +101,7 @@ def start_server(plan: Plan, steps: Sequence[Step], process: int) -> str:
 
 
 def require_ready_repro(plan: Plan) -> str:
-    """The same before the first step of a `dvc repro` or `dvc exp run`; its later steps find that it was done.
+    """Checks the same before the first step of a `dvc repro` or `dvc exp run`; its later steps skip the check.
 
     Args:
         plan: the plan of the active pipelines, as `dvc.yaml` holds it.
@@ -127,7 +127,7 @@ def require_ready_repro(plan: Plan) -> str:
 
 
 def asked_for(plan: Plan, words: Iterable[str]) -> list[Step]:
-    """The steps that a DVC command line will bring up to date: those that it names and what they are made from, or all."""
+    """Returns the steps that a DVC command line brings up to date: those that it names and what they depend on, or all."""
     words = list(words)
     stages = {stage_name(step.key): step for step in plan.steps.values()}
     targets = [word.removeprefix("dvc.yaml:") for word in words if not word.startswith("-")]
@@ -138,7 +138,7 @@ def asked_for(plan: Plan, words: Iterable[str]) -> list[Step]:
 
 
 def _dvc_above() -> tuple[str, list[str]] | None:
-    """The DVC command that started this step, through a shell or not: a name of its process, and the words after `dvc`."""
+    """Finds the DVC command that started this step, through a shell or not: its process's name, and the words after `dvc`."""
     process = os.getppid()
     for _ in range(3):
         try:

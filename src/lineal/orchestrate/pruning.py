@@ -1,4 +1,4 @@
-"""`lineal prune`: takes away what `retain:` doesn't keep of the rounds, and what no pipeline plans any more."""
+"""`lineal prune`: deletes what `retain:` doesn't keep of the rounds, and what no pipeline plans any more."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Lying:
         key: the artifact.
         kind: rows, model, metrics, ...; `leftover` where no pipeline plans it.
         size_bytes: of its files, once, wherever they are linked to.
-        goes: whether `prune` takes it away.
+        goes: whether `prune` deletes it.
     """
 
     key: str
@@ -47,12 +47,12 @@ class Lying:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What there is, and what goes.
+    """The artifacts on disk, and those to delete.
 
     Attributes:
         lying: every artifact on disk.
         leftovers: keys that are on disk, in `dvc.lock` or in `records/`, and that no pipeline plans.
-        held: by key, why something stays that `retain:` would let go.
+        held: by key, why something is kept that `retain:` would delete.
     """
 
     lying: tuple[Lying, ...]
@@ -61,12 +61,12 @@ class Pruning:
 
     @property
     def going(self) -> list[str]:
-        """The keys of the artifacts on disk that go."""
+        """The keys of the artifacts on disk that are to be deleted."""
         return [one.key for one in self.lying if one.goes]
 
 
 def pruning_of(project: Project) -> Pruning:
-    """What `prune` would take away.
+    """Determines what `prune` would delete.
 
     Raises:
         ProjectError: `dvc.lock` is not as DVC writes it.
@@ -99,7 +99,7 @@ def _on_disk(project: Project) -> list[str]:
 
 
 def _let_go(plan: Plan, decided: Mapping[str, StepStatus]) -> tuple[list[str], dict[str, str]]:
-    """The artifacts that `retain:` doesn't keep; and by key, why one of them stays all the same."""
+    """Returns the artifacts that `retain:` doesn't keep; and by key, why one of them is kept nevertheless."""
     going: list[str] = []
     held: dict[str, str] = {}
     keeping = _Keeping(plan)
@@ -114,7 +114,7 @@ def _let_go(plan: Plan, decided: Mapping[str, StepStatus]) -> tuple[list[str], d
 
 
 def _needed(plan: Plan, step: Step, decided: Mapping[str, StepStatus]) -> str:
-    """Why an artifact of a step is still needed here: it, or what is made from it, is not up to date or not recorded."""
+    """Says why an artifact is still needed here: it, or a descendant, is not up to date or not recorded."""
     for one in (step, *plan.consumers(step)):
         if decided[one.key].act is not Act.NONE or decided[one.key].state not in (State.DONE, State.RECORDED):
             return f"{one.key} is not up to date or not recorded yet: lineal run"
@@ -125,7 +125,7 @@ _ROUND = re.compile(r"round_\d+")
 
 
 class _Keeping:
-    """Which rounds keep what, by the rules of `retain:`."""
+    """The rules of `retain:`, applied to rounds."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -161,7 +161,7 @@ class _Keeping:
         return rule.best is None or self._best_round(step.pipeline, rule.best) not in (None, step.round)
 
     def _best_round(self, pipeline: str, name: str) -> int | None:
-        """The first round with the highest number; None where no round has one, so that nothing goes."""
+        """Returns the first round with the highest number; None where no round has one, so that nothing is deleted."""
         if (pipeline, name) not in self._best:
             found = dict(self._numbers(pipeline, *name.rpartition(".")[::2]))
             self._best[pipeline, name] = max(found, key=lambda number: (found[number], -number), default=None)
@@ -208,13 +208,13 @@ def _recorded_keys(project: Project) -> Iterator[str]:
 
 
 def prune(project: Project, pruning: Pruning) -> int:
-    """Takes away what goes: artifacts, their objects in the project's own cache, and of leftovers every trace.
+    """Deletes artifacts, their objects in the project's own cache, and every trace of leftovers.
 
     Returns:
-        how many bytes of artifacts went.
+        how many bytes of artifacts were deleted.
 
     Raises:
-        ProjectError: an artifact has no record, so that nobody would know what went.
+        ProjectError: an artifact has no record, so that nothing would be known of it.
     """
     recorded = locked_artifacts(project.root)
     write_records(project, recorded)
@@ -250,7 +250,7 @@ def _remove(project: Project, key: str) -> None:
 
 
 def _drop_entries(root: Path, keys: Iterable[str]) -> None:
-    """Removes the entries of `dvc.lock` all of whose artifacts go."""
+    """Removes the entries of `dvc.lock` whose artifacts are all deleted."""
     dropped = set(keys)
     stages = locked_stages(root)
     text = read_text(root / DVC_LOCK)
@@ -279,6 +279,6 @@ def _drop_objects(record: DvcRecord, root: Path, gone: set[str], kept: set[str])
 
 
 def _named(root: Path, pattern: str) -> set[str]:
-    """Every MD5 in DVC's files of one kind, in the project and below it."""
+    """Returns every MD5 in DVC's files of one kind, in the project and below it."""
     paths = [path for path in (*root.glob(pattern), *root.glob(f"[!.]*/**/{pattern}")) if path.is_file()]
     return {md5 for path in paths for md5 in _MD5.findall(read_text(path))}

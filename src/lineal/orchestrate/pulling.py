@@ -1,4 +1,4 @@
-"""`lineal run --pull`: what DVC's remote has of a selection.
+"""`lineal run --pull`: brings a selection from DVC's remote.
 
 Artifacts come into DVC's cache, from where a run puts them into place; data files that DVC keeps, to their paths.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def wanted_from_remote(
     plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step], making: Iterable[Step]
 ) -> dict[str, str]:
-    """By key, the MD5 in `dvc.lock` of artifacts that are not here: of the chosen steps, and of those that would be made."""
+    """Returns by key the MD5 of artifacts that are not here: of the chosen steps, and of those that would be made."""
     asked = {step.key: step for step in (*chosen, *making) if decided[step.key].state in (State.RECORDED, State.MISSING)}
     recorded = locked_artifacts(plan.project.root)
     keys = [key for step in asked.values() for key in step.artifact_keys().values()]
@@ -52,7 +52,7 @@ def pull(root: Path, wanted: Mapping[str, str]) -> list[str]:
 
 
 def wanted_data(plan: Plan, steps: Iterable[Step]) -> dict[Path, str]:
-    """Files that steps read, that are not here, and that DVC keeps: by file, what to do where no remote has it."""
+    """Returns files that steps read, that are missing, and that DVC keeps, with the fix where no remote has them."""
     root = plan.project.root.absolute()
     files = {file: None for step in steps for file in absent_files(step.component).values() if file.is_relative_to(root)}
     kept = {file: found for file in files if (found := tracked(root, file)) is not None}
@@ -78,7 +78,7 @@ def pull_data(root: Path, files: Iterable[Path]) -> list[Path]:
 
 @contextmanager
 def _remote_named(first: str) -> Iterator[None]:
-    """Tells of DVC's errors with its remotes in the words of `--pull`."""
+    """Reports DVC's errors with its remotes in the words of `--pull`."""
     from dvc.exceptions import DvcException
 
     try:
@@ -92,7 +92,7 @@ def _remote_named(first: str) -> Iterator[None]:
 
 
 def _files(repo: Repo, md5: str) -> Iterator[Any]:
-    """What a directory's list names; nothing where the cache lacks the list."""
+    """Yields the files in a directory's list; nothing where the cache lacks the list."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
 

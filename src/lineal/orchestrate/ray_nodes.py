@@ -1,4 +1,4 @@
-"""What the nodes of a Ray cluster have, asked before a run: a job that fits on none of them would wait there for ever."""
+"""The nodes of a Ray cluster, checked before a run: a job that fits on none of them would wait there for ever."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 SECONDS = 30
 Resources = dict[str, float]
-"""What a node has, in Ray's names: CPU, GPU, and memory in bytes."""
+"""A node's resources, in Ray's names: CPU, GPU, and memory in bytes."""
 
 
 def require_nodes(plan: Plan, steps: Iterable[Step], instance: dg.DagsterInstance) -> None:
-    """Holds what steps ask for against each node of the Ray cluster, where `compute.executor` is `ray`.
+    """Checks each node of the Ray cluster against the requests of steps, where `compute.executor` is `ray`.
 
-    An autoscaler may add a larger node, so that there a step which has to wait for one is only told of.
+    An autoscaler may add a larger node, so a step that has to wait for one there is only reported.
 
     Raises:
-        MachineError: the cluster doesn't answer or wants a token, or no node has what a step asks for.
+        MachineError: the cluster doesn't answer or needs a token, or no node has what a step requests.
     """
     compute = plan.project.params.compute
     if compute.executor != "ray":
@@ -48,7 +48,7 @@ def require_nodes(plan: Plan, steps: Iterable[Step], instance: dg.DagsterInstanc
 
 
 def _ask(address: str, instance: dg.DagsterInstance) -> tuple[list[Resources], bool]:
-    """What each living node has, and whether there may be others later: asked through the client that submits the jobs."""
+    """Returns the resources of each living node, and whether there may be others later, from the client that submits the jobs."""
     not_allowed = import_module("ray.exceptions").AuthenticationError
     try:
         with quiet():
@@ -71,14 +71,14 @@ def _ask(address: str, instance: dg.DagsterInstance) -> tuple[list[Resources], b
 
 
 def _client(instance: dg.DagsterInstance) -> Any:
-    """As dagster-ray's executor makes it."""
+    """Makes the client as dagster-ray's executor does."""
     if isinstance(instance.run_launcher, import_module("dagster_ray.core.run_launcher").RayRunLauncher):
         return instance.run_launcher.client
     return import_module("ray.job_submission").JobSubmissionClient()
 
 
 def _get(client: Any, path: str) -> Any:
-    """Ray has no public client for these two; this is the one way to send the token as it does."""
+    """Sends a request with the token as Ray's client does, which has no public method for these two."""
     answer = client._do_request("GET", path, timeout=SECONDS)
     answer.raise_for_status()
     return answer.json()["data"]
@@ -95,7 +95,7 @@ def _asked(asked: Asked) -> str:
 
 
 def _have(nodes: list[Resources]) -> str:
-    """The nodes in words, each kind once."""
+    """Describes the nodes in words, each kind once."""
     words = [
         f"{node.get('GPU', 0):g} GPUs, {node.get('memory', 0) / 1e9:.1f} GB of memory, {node.get('CPU', 0):g} cores"
         for node in nodes

@@ -1,4 +1,4 @@
-"""Writes `records/`: what git keeps of artifacts, so that a clone, and a project that was pruned, still know what was made."""
+"""Writes `records/`: what git keeps of artifacts, so that a clone and a pruned project still know what was made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ATTRIBUTES = f"{COST} merge=union\n"
 
 
 def with_records(project: Project) -> Project:
-    """The project with what `dvc.lock` records, so that `open_known` finds what is not here.
+    """Returns the project with the records of `dvc.lock`, so that `open_known` finds artifacts that are not here.
 
     Raises:
         ProjectError: `dvc.lock` is not as DVC writes it.
@@ -33,7 +33,7 @@ def with_records(project: Project) -> Project:
 
 
 def write_records(project: Project, recorded: Mapping[str, str]) -> int:
-    """Writes the records that are missing of artifacts that lie here; those of the same keys' earlier contents go.
+    """Writes missing records of artifacts that are here; those of the same keys' earlier contents are removed.
 
     Args:
         project: the project.
@@ -55,7 +55,7 @@ def write_records(project: Project, recorded: Mapping[str, str]) -> int:
 
 
 def _written(project: Project, key: str, md5: str, listing: bytes | None) -> bool:
-    """Writes one record; none where the artifact is not, or is no longer, the one that `dvc.lock` records."""
+    """Writes one record; none where the artifact is missing, or no longer the one that `dvc.lock` records."""
     source, target = project.directory(key), record_directory(project.root, key, md5)
     if listing is None or not _lists(listing, source / MANIFEST):
         return False
@@ -82,11 +82,11 @@ def _written(project: Project, key: str, md5: str, listing: bytes | None) -> boo
 def _put(building: Path, target: Path) -> None:
     try:
         building.rename(target)
-    except OSError:  # another process wrote the same
+    except OSError:  # another process wrote the same record
         shutil.rmtree(building, ignore_errors=True)
 
 
 def _lists(listing: bytes, manifest: Path) -> bool:
-    """Whether a manifest is the one in DVC's list."""
+    """Tells whether a manifest is the one in DVC's list."""
     md5s = {entry["relpath"]: entry["md5"] for entry in json.loads(listing)}
     return bool(md5s.get(manifest.name) == Digests(fresh=True).of(manifest, "md5"))

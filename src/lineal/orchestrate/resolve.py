@@ -1,4 +1,4 @@
-"""Merging two branches' `dvc.yaml` and `dvc.lock`: each entry is one side's, and the merged plan says whose record holds.
+"""Merges two branches' `dvc.yaml` and `dvc.lock`: each entry comes from one side, and the merged plan decides which.
 
 Lines are no unit of either file. An entry with one branch's dependencies and the other's outputs is a record of nothing, so each
 entry is taken whole: the one that records what the merged plan asks for, else the one that changed since the branches parted.
@@ -29,7 +29,7 @@ _STAGES = ("stages",)
 
 @dataclass(frozen=True)
 class Sides:
-    """One file on both branches, and where they parted (empty where that is not known)."""
+    """One file on both branches, and at their common ancestor (empty where that is not known)."""
 
     base: str
     ours: str
@@ -58,7 +58,7 @@ def resolve(plan: Plan) -> list[str]:
 
 
 def sides_of(root: Path, name: str) -> Sides | None:
-    """A file's sides: from git's index while it is unmerged there, else from conflict markers; None where it is merged."""
+    """Returns a file's sides: from git's index while it is unmerged, else from conflict markers; None where it is merged."""
     listed = git(root, "ls-files", "-u", "-z", "--", name).decode()
     stages = {entry.split("\t")[0].split(" ")[2]: entry.split(" ")[1] for entry in listed.split("\0") if entry}
     if stages:
@@ -68,7 +68,7 @@ def sides_of(root: Path, name: str) -> Sides | None:
 
 
 def sides_in(text: str) -> Sides:
-    """The sides that conflict markers stand between."""
+    """Returns the sides between conflict markers."""
     sides: dict[str, list[str]] = {"base": [], "ours": [], "theirs": []}
     part, has_base = "", False
     for line in text.splitlines(keepends=True):
@@ -83,7 +83,7 @@ def sides_in(text: str) -> Sides:
 
 
 def _twice(path: Path, text: str) -> Sides | None:
-    """The sides of a lock that names stages twice, as a merge by lines leaves it: the first ones, and the last ones."""
+    """Returns the sides of a lock that names stages twice, as a merge by lines leaves it: the first ones, and the last ones."""
     names = re.findall(r"^  (\S+):[ \t]*$", text, re.MULTILINE) if path.name == DVC_LOCK else []
     if len(names) == len(set(names)):
         return None
@@ -100,7 +100,7 @@ def _twice(path: Path, text: str) -> Sides | None:
 
 
 def merged_yaml(plan: Plan, sides: Sides) -> str:
-    """`dvc.yaml` of the merged plan, with both sides' own stages, keys and comments.
+    """Returns `dvc.yaml` of the merged plan, with both sides' own stages, keys and comments.
 
     Raises:
         ProjectError: both sides changed the same one of somebody's own.
@@ -154,7 +154,7 @@ def _chosen(
 
 
 def _both(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
-    """The comments of both sides; those that both have stand once."""
+    """Joins the comments of both sides; common ones are kept once."""
     known = {line.strip() for line in ours}
     return (*ours, *(line for line in theirs if line.strip() and line.strip() not in known))
 
@@ -163,7 +163,7 @@ def _both(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
 
 
 def merged_lock(plan: Plan, sides: Sides) -> str:
-    """`dvc.lock` with each entry of one side: the one that changed, or that records what the merged plan asks for."""
+    """Returns `dvc.lock` with each entry from one side: the one that changed, or that records what the merged plan asks for."""
     path = plan.project.root / DVC_LOCK
     base, ours, theirs = (read_entries(path, text, _STAGES) for text in (sides.base, sides.ours, sides.theirs))
     olds, mine, other = (_stages_of(side) for side in (base, ours, theirs))
@@ -197,7 +197,7 @@ class _Choice:
         self.taken: dict[str, Entry] = {}
 
     def take(self, name: str, step: Step | None = None) -> None:
-        """Takes the entry of a stage; of a step of the plan rather the one that records it."""
+        """Chooses the entry of a stage; for a step of the plan preferably the one that records it."""
         found = [(side[name], typed[name]) for side, typed in zip(self._sides, self._typed, strict=True) if name in side]
         if name in self.taken or not found:
             return
@@ -207,7 +207,7 @@ class _Choice:
         self.taken[name] = replace(chosen, above=_both(entries[0].above, entries[-1].above))
 
     def _records(self, step: Step, entry: Mapping[str, Any]) -> bool:
-        """Whether an entry records the step as the merged plan has it, made from what was chosen."""
+        """Tells whether an entry records the step as the merged plan has it, made from the chosen entries."""
         return not any(changed_parts(stage_of(self._plan, step), entry, self._md5, self._document))
 
     def _md5(self, path: str) -> str | None:

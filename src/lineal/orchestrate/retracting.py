@@ -1,4 +1,4 @@
-"""A new retraction, from the artifacts it touches to the stages that must be made again."""
+"""Retracts rows: from the artifacts affected to the stages that must be rerun."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def retract(project: Project, name: str, entry: Retraction, dry: bool) -> Effect
 
 
 def settled_plan(project: Project, write: bool = True) -> Plan:
-    """The plan of the active pipelines, after every retraction was held against what lies here.
+    """Returns the plan of the active pipelines, after comparing every retraction with the artifacts here.
 
     Args:
         project: the project.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 DECLARED = (PARAMS, DVC_YAML, DVC_LOCK, RETRACTIONS, RETRACTED, ACCEPTED)
-"""What a view always has from git, beside `pipelines/`."""
+"""Paths that a view always has from git, beside `pipelines/`."""
 _FILE_MODES = ("100644", "100755")
 
 
@@ -42,7 +42,7 @@ class View:
     """A project at a revision.
 
     Attributes:
-        project: the project, in a directory of its own that goes away with the view.
+        project: the project, in a directory of its own that is removed with the view.
         revision: the commit's full SHA.
         missing: by artifact key, why it is not in the view, but for its record; empty when everything is there.
         absent: files that steps read and that are nowhere with the bytes that `dvc.lock` recorded.
@@ -56,7 +56,7 @@ class View:
 
 @contextmanager
 def project_at(root: Path, revision: str, wanted: Collection[str] = ()) -> Iterator[View]:
-    """The project as a git revision declares it, with the artifacts that its `dvc.lock` records.
+    """Opens the project as a git revision declares it, with the artifacts that its `dvc.lock` records.
 
     Args:
         root: the project's root.
@@ -94,7 +94,7 @@ def project_at(root: Path, revision: str, wanted: Collection[str] = ()) -> Itera
 
 
 def _share_records(root: Path, view: Path) -> None:
-    """Lets a view find DVC's cache, and the digests of files that were read before."""
+    """Links DVC's cache and the digests of files that were already read into a view."""
     (view / ".dvc").symlink_to(root.resolve() / ".dvc")
     (root / "runs").mkdir(exist_ok=True)
     (view / "runs").mkdir()
@@ -102,13 +102,13 @@ def _share_records(root: Path, view: Path) -> None:
 
 
 def fetch_hint(keys: Collection[str]) -> str:
-    """What brings artifacts of any revision into the cache."""
+    """Returns the command that brings artifacts of any revision into the cache."""
     targets = " ".join(f"artifacts/{key}" for key in keys)
     return f"Bring it: dvc pull --all-commits {targets} (or `dvc fetch --all-commits`, which leaves the working tree alone)"
 
 
 def commit_of(root: Path, revision: str) -> str:
-    """The full SHA of a commit, branch or tag.
+    """Returns the full SHA of a commit, branch or tag.
 
     Raises:
         UsageError: there is no such revision.
@@ -141,7 +141,7 @@ def _write_from_git(root: Path, commit: str, revision: str, view: Path) -> dict[
 
 
 def _is_named(name: str, named: Collection[str]) -> bool:
-    """Whether steps read a file, or a directory that it lies in, or it says what DVC keeps."""
+    """Tells whether steps read a file or a directory that holds it, or whether it is one of DVC's own files."""
     path = PurePosixPath(name)
     return name.endswith(SUFFIX) or any(str(place) in named for place in (path, *path.parents))
 
@@ -158,7 +158,7 @@ def _declares(name: str) -> bool:
 
 
 def _tree(root: Path, commit: str) -> dict[str, str]:
-    """By name, the blobs of the project's regular files in a commit."""
+    """Returns by name the blobs of the project's regular files in a commit."""
     listed = git(root, "ls-tree", "-r", "-z", commit).decode(errors="surrogateescape")
     entries = [entry.split("\t", 1) for entry in listed.split("\0") if entry]
     return {name: meta.split(" ")[2] for meta, name in entries if meta.split(" ", 1)[0] in _FILE_MODES}
@@ -177,7 +177,7 @@ def _write_blobs(root: Path, view: Path, blobs: Mapping[str, str]) -> None:
 
 
 def _link_file(repo: Repo, root: Path, view: Path, path: str, digest: str) -> bool:
-    """Links a file or directory with this MD5 from the cache or the working tree; says whether there is one."""
+    """Links a file or directory with this MD5 from the cache or the working tree; returns whether there is one."""
     if digest.endswith(".dir"):
         return _link_directory(repo, root, view, path, digest)
     from dvc_data.hashfile.hash import hash_file
@@ -222,7 +222,7 @@ def _link_artifacts(repo: Repo, view: Path, recorded: Mapping[str, str], needed:
 
 
 def _lacking(repo: Repo, digest: str) -> str:
-    """Why the cache cannot give a directory; empty when it can."""
+    """Says why the cache cannot give a directory; empty when it can."""
     from dvc_objects.errors import ObjectFormatError
 
     try:
@@ -235,7 +235,7 @@ def _lacking(repo: Repo, digest: str) -> str:
 
 
 def _objects(repo: Repo, digest: str) -> list[tuple[str, Path]]:
-    """The files of a directory and where the cache has (or would have) them."""
+    """Returns the files of a directory and where the cache has (or would have) them."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
 
@@ -253,7 +253,7 @@ def _link(repo: Repo, digest: str, target: Path) -> None:
 
 
 def _fetch(repo: Repo, digest: str) -> str:
-    """Brings a directory from DVC's remote into the cache, the list of its files first; says why it could not."""
+    """Brings a directory from DVC's remote into the cache, the list of its files first; returns why it failed."""
     from dvc.exceptions import DvcException
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree

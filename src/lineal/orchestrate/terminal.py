@@ -27,12 +27,12 @@ class Terminal:
         self.failed = 0
 
     def report_failure(self, message: str) -> None:
-        """Says why a step failed, as soon as it did."""
+        """Prints why a step failed, as soon as it did."""
         self.failed += 1
         sys.stderr.write(f"error: {message}\n")
 
     def report(self, step: Step, outcome: Outcome) -> None:
-        """Says what a step came to: seconds where it ran, otherwise why it didn't have to, and its short counts."""
+        """Prints a step's outcome: seconds where it ran, otherwise why it didn't have to, and its short counts."""
         self._done += 1
         width = len(str(self._total))
         artifact = open_artifact(step.key, self._plan.project.directory(step.key))
@@ -45,7 +45,7 @@ class Terminal:
 
 
 def summary(artifact: Artifact) -> str:
-    """An artifact in a few words: rows kept, verdicts, or an evaluation's first numbers, the one that stands for it first."""
+    """Describes an artifact in a few words: rows kept, verdicts, or an evaluation's first numbers, its headline first."""
     if artifact.manifest.kind is ArtifactKind.METRICS:
         found = read_evaluation(artifact.directory)
         names = sorted(found.numbers, key=lambda name: name != found.headline)[:_NUMBERS_SHOWN]

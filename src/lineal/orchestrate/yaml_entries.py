@@ -1,6 +1,6 @@
 """`dvc.yaml` and `dvc.lock` as lines that belong to entries, so that some are replaced and all others stay byte for byte.
 
-A parser says where each entry begins and ends. Nothing is written out anew but what is replaced: comments, quotes, order and
+A parser says where each entry begins and ends. Only what is replaced is written: comments, quotes, order and
 spaces of the rest stay.
 """
 
@@ -33,7 +33,7 @@ class Entry:
         name: its key; of an item of a list, its text or its only key.
         above: the lines above it that belong to no entry: comments and blank lines.
         lines: its own lines.
-        value: what it says; every scalar is a string.
+        value: its value; every scalar is a string.
     """
 
     name: str
@@ -71,17 +71,17 @@ class Entries:
     below: tuple[str, ...] = ()
 
     def section(self, name: str) -> Section | None:
-        """The section with this name."""
+        """Returns the section with this name."""
         return next((section for section in self.sections if section.name == name), None)
 
     def with_section(self, section: Section) -> Entries:
-        """The same file with a section in the place of the one of its name, or as the last."""
+        """Returns the file with a section in the place of the one with its name, or as the last."""
         if self.section(section.name) is None:
             return replace(self, sections=(*self.sections, section))
         return replace(self, sections=tuple(section if one.name == section.name else one for one in self.sections))
 
     def text(self) -> str:
-        """The file's text."""
+        """Returns the file's text."""
         lines = [line for section in self.sections for line in _lines_of(section)]
         return "".join(line if line.endswith(_BREAKS) else f"{line}\n" for line in [*lines, *self.below])
 
@@ -121,7 +121,7 @@ def read_entries(path: Path, text: str, entry_sections: Sequence[str]) -> Entrie
 
 
 def conflict_message(path: Path) -> str:
-    """What to do about conflict markers, whatever state git is in."""
+    """Says what to do about conflict markers, whatever state git is in."""
     return (
         f"{path} holds a merge conflict. Merge params.yaml and pipelines/ first, then let lineal merge dvc.yaml and dvc.lock: "
         f"lineal resolve. Then: git add {path.name}"
@@ -129,12 +129,12 @@ def conflict_message(path: Path) -> str:
 
 
 def load_plain(path: Path, text: str) -> Any:
-    """What the file says, every scalar a string; see `read_entries` for errors."""
+    """Parses the file, every scalar a string; see `read_entries` for errors."""
     return _loaded(path, text)[1]
 
 
 def _loaded(path: Path, text: str) -> tuple[yaml.MappingNode | None, Any]:
-    """The file's root node, and what it says."""
+    """Returns the file's root node, and its value."""
     if MARKER.search(text):
         raise ProjectError(conflict_message(path))
     loader = _Loader(text)
@@ -151,7 +151,7 @@ def _loaded(path: Path, text: str) -> tuple[yaml.MappingNode | None, Any]:
 
 
 def restoring(path: Path) -> str:
-    """What brings a file back that somebody's edit spoiled."""
+    """Returns the command that restores a file after a bad edit."""
     restore = f"Restore it: git checkout HEAD -- {path.name}"
     if path.name == "dvc.lock":
         return f"{restore}; or delete it: lineal run takes what DVC's cache holds and makes the rest"
@@ -193,7 +193,7 @@ def _section(path: Path, lines: list[str], key: yaml.Node, value: yaml.Node, abo
 
 
 def _last_line(node: yaml.Node) -> int:
-    """The last line of a value; the parser ends a block where the next token begins, comments later."""
+    """Returns the last line of a value; the parser ends a block where the next token begins, comments later."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
         return max((_last_line(part) for part in parts), default=node.start_mark.line)
@@ -202,7 +202,7 @@ def _last_line(node: yaml.Node) -> int:
 
 
 def indented(lines: Sequence[str], indent: int, written: int) -> tuple[str, ...]:
-    """The lines of an entry that was written with `written` spaces before it, with `indent` spaces."""
+    """Re-indents the lines of an entry from `written` spaces to `indent`."""
     return tuple(" " * indent + line[written:] for line in lines)
 
 
@@ -215,7 +215,7 @@ class Woven:
     others: dict[str | None, list[Entry]] = field(default_factory=dict)
 
     def entries(self) -> Iterator[Entry]:
-        """All of them."""
+        """Yields all of them."""
         yield from self.others.get(None, [])
         for name, entry in self.ours.items():
             yield replace(entry, above=self.above.get(name, ()))
@@ -223,7 +223,7 @@ class Woven:
 
 
 def woven(old: Sequence[Entry], is_ours: Sequence[bool], ours: dict[str, Entry]) -> tuple[Entry, ...]:
-    """Old entries with ours replaced: those that are no more go, new ones come, and the comments above any of them stay."""
+    """Replaces our entries among others': old ones are removed, new ones added, and comments above any of them are kept."""
     result, last = Woven(ours), None
     for entry, own in zip(old, is_ours, strict=True):
         if not own:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Turn:
-    """What an evaluation of one round says of the prompts that the round before was asked too.
+    """The prompts that an evaluation solved in one round and not in the round before, or the other way round.
 
     Attributes:
         round: the later round.
@@ -44,13 +44,13 @@ class Turns:
 
     @property
     def scale(self) -> float:
-        """How many prompts a full bar stands for: the most that turned one way at once, but a tenth of them at least."""
+        """How many prompts a full bar stands for: the most that turned one way at once, but at least a tenth of all."""
         turned = [count for turn in self.rounds for count in (turn.lost, turn.gained)]
         return max(*turned, *(turn.compared / 10 for turn in self.rounds))
 
 
 def with_seen_before(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConnection) -> PipelineSummary:
-    """The pipeline whose samplers know `seen_before_share`: how many completions their prompt had in an earlier round.
+    """Adds `seen_before_share` to the pipeline's samplers: the share of completions that their prompt had in an earlier round.
 
     Raises:
         ArtifactError: rows cannot be read.
@@ -67,7 +67,7 @@ def with_seen_before(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckD
 
 
 def turns_of(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConnection) -> list[Turns]:
-    """The turns of every evaluation of a pipeline that has judged rows in two rounds on end.
+    """Returns the turns of every evaluation of a pipeline that has judged rows in two consecutive rounds.
 
     Raises:
         ArtifactError: rows cannot be read.
@@ -78,7 +78,7 @@ def turns_of(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConne
 
 
 def _sides(plan: Plan, pipeline: PipelineSummary, role: Role, columns: set[str]) -> Iterator[tuple[str, dict[int, Artifact]]]:
-    """By label, the artifacts that are here of the rounds that have these columns, where there are two."""
+    """Returns by label the existing artifacts of the rounds that have these columns, where there are two."""
     for label in pipeline.labels(role):
         nodes = [node for number in range(pipeline.rounds + 1) if (node := pipeline.node(number, label)) is not None]
         made = [node for node in nodes if node.digest is not None and node.trouble is None]
@@ -89,7 +89,7 @@ def _sides(plan: Plan, pipeline: PipelineSummary, role: Role, columns: set[str])
 
 
 def _numbered(rounds: Mapping[int, Artifact], columns: str) -> str:
-    """A query for (number, columns) of the rows of several rounds."""
+    """Writes a query for (number, columns) of the rows of several rounds."""
     return " UNION ALL ".join(
         f"SELECT {number}::SMALLINT AS number, {columns} FROM {parquet(artifact.parquet_files())}"
         for number, artifact in rounds.items()
@@ -97,7 +97,7 @@ def _numbered(rounds: Mapping[int, Artifact], columns: str) -> str:
 
 
 def _seen_before(rounds: Mapping[int, Artifact], opened: duckdb.DuckDBPyConnection) -> dict[int, float]:
-    """By round, the share of completions that are not new; the first round has none to look in."""
+    """Returns by round the share of completions that are not new; the first round has none to compare with."""
     sql = f"""
         WITH texts AS (SELECT number, text, count(*) AS rows FROM ({_numbered(rounds, "hash(prompt_id, completion) AS text")})
             GROUP BY ALL),

@@ -27,7 +27,7 @@ MOST_PARENTS = 6
 
 @dataclass(frozen=True)
 class Stage:
-    """What one artifact said of a row that it passed on."""
+    """One artifact's facts about a row that it passed on."""
 
     key: str
     component: str
@@ -36,7 +36,7 @@ class Stage:
 
 @dataclass
 class Ancestor:
-    """A row, where it began, and what was said of it on the way from there.
+    """A row, where it began, and the judgements on it since.
 
     Attributes:
         row_id: its id.
@@ -48,7 +48,7 @@ class Ancestor:
         parents: the rows that it was made from, `MOST_PARENTS` of them.
         parent_count: how many rows it was made from.
         checkpoint: digest of the model that sampled it.
-        stages: what was said of it, the first thing first.
+        stages: the judgements on it, the first one first.
     """
 
     row_id: str
@@ -92,7 +92,7 @@ class Ancestry:
 
 
 def ancestry_of(catalog: Catalog, opened: duckdb.DuckDBPyConnection, begun: Mapping[str, set[str]]) -> Ancestry:
-    """The ancestry of some rows, as far as the tasks and the base.
+    """Returns the ancestry of some rows, as far as the tasks and the base.
 
     Args:
         catalog: the project's artifacts.
@@ -126,7 +126,7 @@ class _Walk:
     _named: list[tuple[Artifact, Ancestor]] = field(default_factory=list)
 
     def ask(self, artifacts: Iterable[Artifact], wanted: Iterable[Ancestor]) -> None:
-        """Has rows looked for in some artifacts."""
+        """Queues rows to be searched for in some artifacts."""
         for artifact in artifacts:
             for row in wanted:
                 asking = self._waiting.setdefault(artifact.key, {}).setdefault(row.row_id, [])
@@ -134,7 +134,7 @@ class _Walk:
                     asking.append(row)
 
     def run(self) -> None:
-        """Fills in all rows that are waited for, and those that they were made from."""
+        """Fills in all queued rows, and those that they were made from."""
         self._through_inputs()
         while lost := [(artifact, row) for artifact, row in self._named if not row.made_in]:
             self._named = []
@@ -183,7 +183,7 @@ def _rows(artifact: Artifact, ids: list[str], opened: duckdb.DuckDBPyConnection)
 
 
 def _said(catalog: Catalog, artifact: Artifact, row: Row) -> Row:
-    """What an artifact that passes a row on said of it: the columns that its inputs lack, and a decision of its own."""
+    """Returns an artifact's facts about a row that it passes on: the columns that its inputs lack, and a decision of its own."""
     own = {*added_columns(catalog, artifact), *(DECISION_FACTS if "kept" in artifact.manifest.counts else ())}
     return {name: value for name, value in row.items() if value not in (None, "") and name in own}
 
@@ -194,14 +194,14 @@ def _component(artifact: Artifact) -> str:
 
 @dataclass
 class _Models:
-    """Models and what they were made from, each looked at once."""
+    """Models and what they were made from, each read once."""
 
     catalog: Catalog
     opened: duckdb.DuckDBPyConnection
     _known: dict[str, Model] = field(default_factory=dict)
 
     def chain(self, origin: Artifact, digest: str) -> tuple[Model, ...]:
-        """The model with a digest that sampled an artifact's rows, and all models that it came from; empty if it is not here."""
+        """Returns the model with a digest that sampled an artifact's rows, and its ancestors; empty if it is not here."""
         linked = next((link.artifact for link in self.catalog.links(origin) if link.digest == digest and link.artifact), None)
         artifact = linked or self.catalog.with_digest(digest, origin.key)
         upstream = self.catalog.upstream(artifact) if artifact else []

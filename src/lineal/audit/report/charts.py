@@ -39,12 +39,12 @@ class Line:
     estimates: tuple[Estimate | None, ...] = ()
 
     def estimate(self, number: int) -> Estimate | None:
-        """A round's value with its interval."""
+        """Returns a round's value with its interval."""
         return self.estimates[number] if number < len(self.estimates) else None
 
     @property
     def has_values(self) -> bool:
-        """Whether there is anything to draw."""
+        """True if there is anything to draw."""
         return any(value is not None for value in self.values)
 
 
@@ -66,7 +66,7 @@ class Chart:
 
     @property
     def has_values(self) -> bool:
-        """Whether there is anything to draw."""
+        """True if there is anything to draw."""
         return any(line.has_values for line in self.lines)
 
     @property
@@ -75,7 +75,7 @@ class Chart:
         return max(len(line.values) for line in self.lines) - 1
 
     def shown(self, value: float | None) -> str:
-        """A value as people read it."""
+        """Formats a value for people."""
         if value is None:
             return "-"
         if self.is_share:
@@ -83,7 +83,7 @@ class Chart:
         return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
     def told(self, line: Line, number: int) -> str:
-        """A line's value in a round, with its interval."""
+        """Formats a line's value in a round, with its interval."""
         value = line.values[number] if number < len(line.values) else None
         found = line.estimate(number)
         return self.shown(value) + (f" ({self.shown(found.low)} to {self.shown(found.high)})" if found else "")
@@ -107,7 +107,7 @@ class _Frame:
 
 
 def draw(chart: Chart, width: float, height: float, named: bool) -> str:
-    """The chart as an SVG element.
+    """Draws the chart as an SVG element.
 
     Args:
         chart: what to draw; it must have a value.
@@ -128,7 +128,7 @@ def _spoken(chart: Chart, line: Line) -> str:
 
 
 def _top(chart: Chart) -> float:
-    """The value at the top of the axis: the next round number."""
+    """Returns the value at the top of the axis: the next round number."""
     bounds = [found.high for line in chart.lines for found in line.estimates if found is not None]
     most = max([*bounds, *(value for line in chart.lines for value in line.values if value is not None)]) or 1.0
     if chart.is_share:
@@ -165,7 +165,7 @@ def _line(frame: _Frame, line: Line) -> Iterator[str]:
 
 
 def _bar(frame: _Frame, line: Line, number: int) -> Iterator[str]:
-    """The interval of one value as a bar with ends."""
+    """Draws the interval of one value as a bar with ends."""
     found = line.estimate(number)
     if found is not None and line.values[number] is not None:
         x, low, high = frame.x(number), frame.y(max(0.0, found.low)), frame.y(found.high)
@@ -174,7 +174,7 @@ def _bar(frame: _Frame, line: Line, number: int) -> Iterator[str]:
 
 
 def _runs(values: Sequence[float | None]) -> Iterator[list[int]]:
-    """Numbers of consecutive rounds that have a value."""
+    """Yields numbers of consecutive rounds that have a value."""
     run: list[int] = []
     for number, value in enumerate([*values, None]):
         if value is not None:
@@ -185,7 +185,7 @@ def _runs(values: Sequence[float | None]) -> Iterator[list[int]]:
 
 
 def marker(slot: int) -> str:
-    """A marker around the origin; shapes differ as colours do."""
+    """Draws a marker around the origin; shapes differ as colours do."""
     shapes = (
         '<circle r="4"/>', '<rect x="-3.6" y="-3.6" width="7.2" height="7.2"/>', '<path d="M0-4.8 4.4 3.4H-4.4Z"/>',
         '<path d="M0-5 5 0 0 5-5 0Z"/>', '<path d="M0 4.8 4.4-3.4H-4.4Z"/>', '<path d="M-4-4 4 4M-4 4 4-4" class="open"/>',
@@ -195,7 +195,7 @@ def marker(slot: int) -> str:
 
 
 def _labels(frame: _Frame, lines: list[Line], named: bool) -> Iterator[str]:
-    """At each line's end its last value (and name), moved apart where they would touch."""
+    """Draws each line's last value (and name) at its end, moved apart where they would touch."""
     ends = []
     for line in lines:
         number = max(number for number, value in enumerate(line.values) if value is not None)
@@ -209,7 +209,7 @@ def _labels(frame: _Frame, lines: list[Line], named: bool) -> Iterator[str]:
 
 
 def _apart(wanted: list[float], lowest: float) -> list[float]:
-    """Sorted heights, moved down until they are a line apart, then up again where they left the frame."""
+    """Moves sorted heights down until they are a line apart, then up again where they left the frame."""
     placed: list[float] = []
     for y in wanted:
         placed.append(max(y, placed[-1] + LINE_HEIGHT) if placed else y)

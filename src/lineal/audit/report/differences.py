@@ -1,4 +1,4 @@
-"""Whether a round, or another pipeline, is better than chance: evaluations compared prompt by prompt."""
+"""Comparisons of evaluations prompt by prompt: is a round, or another pipeline, better than chance?"""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Differences:
     rounds: tuple[Difference, ...]
 
     def shown(self, found: Comparison | None) -> str:
-        """A difference as people read it, with its interval."""
+        """Formats a difference for people, with its interval."""
         if found is None:
             return "-"
         factor, digits = (100.0, 1) if self.is_share else (1.0, 3)
@@ -62,7 +62,7 @@ class Differences:
         return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
     def word(self, found: Comparison | None) -> str:
-        """What a difference means: 'better', 'worse' or 'noise'."""
+        """Returns the verdict on a difference: 'better', 'worse' or 'noise'."""
         if found is None or found.is_noise:
             return "noise"
         return "better" if found.rose == self.higher_is_better else "worse"
@@ -93,7 +93,7 @@ class _Reader:
 
 
 def differences_of(plan: Plan, summary: Summary) -> list[Differences]:
-    """The differences of every evaluation of every pipeline; others are compared with the first that has it, seed by seed.
+    """Returns the differences of every evaluation of every pipeline; others are compared with the first that has it, by seed.
 
     Raises:
         ArtifactError: an evaluation cannot be read.
@@ -118,7 +118,7 @@ def _of_label(reader: _Reader, summary: Summary, label: str) -> Iterator[Differe
 
 
 def _counterpart(have: list[PipelineSummary], pipeline: PipelineSummary) -> PipelineSummary | None:
-    """The first pipeline that has an evaluation, with the same seed where it has that; None for this one itself."""
+    """Returns the first pipeline that has an evaluation, with the same seed where it has that; None for this one itself."""
     first = [one for one in have if declared_name(one.name) == declared_name(have[0].name)]
     if pipeline in first:
         return None

@@ -32,7 +32,7 @@ class Grid:
 
 
 def grids_of(summary: Summary) -> list[Grid]:
-    """A grid for every evaluation and every verifier, of each pipeline, whose prompts have several difficulties."""
+    """Returns a grid for every evaluation and every verifier, of each pipeline, whose prompts have several difficulties."""
     found = []
     for label in [*summary.labels(Role.EVALUATOR), *summary.labels(Role.VERIFIER)]:
         bands = _bands(_counts(summary, label), MOST_BANDS)
@@ -45,7 +45,7 @@ def grids_of(summary: Summary) -> list[Grid]:
 
 
 def thirds(summary: Summary, label: str) -> Iterator[tuple[str, str, Mapping[str, tuple[float | None, ...]]]]:
-    """An evaluation's easiest and hardest third of prompts: a name, a note, and by pipeline a value for round 0, 1, ..."""
+    """Returns an evaluation's easiest and hardest third of prompts: a name, a note, and by pipeline a value for round 0, 1, ..."""
     bands = _bands(_counts(summary, label), 3)
     for name, band in (("easiest prompts", bands[0]), ("hardest prompts", bands[-1])) if len(bands) > 1 else ():
         note = f"Of the prompts' {'easiest' if band is bands[0] else 'hardest'} third: difficulty {_named(band)}."
@@ -62,7 +62,7 @@ def _nodes(pipeline: PipelineSummary, label: str) -> list[NodeSummary]:
 
 
 def _parts(node: NodeSummary) -> dict[float, Part]:
-    """By difficulty, what the node's headline (for a verifier: prompts solved) is there."""
+    """Returns the node's headline (for a verifier: prompts solved) by difficulty."""
     name = "solved" if node.role is Role.VERIFIER else node.headline or ""
     found = {}
     for label, numbers in (node.breakdown or {}).get(BY_DIFFICULTY, {}).items():
@@ -80,7 +80,7 @@ def _is_number(label: str) -> bool:
 
 
 def _counts(summary: Summary, label: str) -> dict[float, float]:
-    """By difficulty, the prompts of all rounds and pipelines together, so that bands are the same everywhere."""
+    """Returns by difficulty the prompts of all rounds and pipelines together, so that bands are the same everywhere."""
     found: dict[float, float] = {}
     for pipeline in summary.pipelines:
         for node in _nodes(pipeline, label):
@@ -90,7 +90,7 @@ def _counts(summary: Summary, label: str) -> dict[float, float]:
 
 
 def _bands(counts: Mapping[float, float], most: int) -> list[list[float]]:
-    """Difficulties in at most so many neighbouring groups of about as many prompts."""
+    """Puts difficulties into at most so many neighbouring groups of about as many prompts."""
     total, below = sum(counts.values()), 0.0
     groups: dict[int, list[float]] = {}
     for difficulty in sorted(counts):

@@ -1,4 +1,4 @@
-"""How long steps took: from run logs and records, so it differs from run to run and stays apart from everything else."""
+"""Durations of steps: from run logs and records, so they differ from run to run and are kept apart from everything else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RunFact:
 
 @dataclass(frozen=True)
 class RoundCost:
-    """What making the artifacts of one round cost; steps whose work was there already cost nothing.
+    """The cost of making the artifacts of one round; steps whose work existed already cost nothing.
 
     Attributes:
         pipeline: the pipeline.
@@ -78,7 +78,7 @@ class RunFacts:
 
 
 def run_facts(plan: Plan, summary: Summary) -> RunFacts:
-    """What made a plan's artifacts, here or elsewhere, and runs that failed here; other steps are left out."""
+    """Returns the runs that made a plan's artifacts, here or elsewhere, and runs that failed here; other steps are left out."""
     logs = {key: log for key in plan.steps if (log := _log(plan, key))}
     newest: dict[str, Any] = max(logs.values(), key=lambda log: str(log.get("started")), default={})
     runs = {key: _fact(key, log) for key, log in logs.items()}
@@ -95,7 +95,7 @@ def _log(plan: Plan, key: str) -> dict[str, Any]:
 
 
 def _costs(pipeline: PipelineSummary, runs: Mapping[str, RunFact]) -> Iterator[RoundCost]:
-    """A pipeline's cost by round; rounds of which nothing ran here are left out."""
+    """Returns a pipeline's cost by round; rounds of which nothing ran here are left out."""
     for number in range(pipeline.rounds + 1):
         ran = [(node, runs[node.key]) for node in pipeline.nodes if node.round == number and node.key in runs]
         made = [(node, run) for node, run in ran if node.role is Role.GENERATOR and run.status == "done"]

@@ -1,4 +1,4 @@
-"""What the report draws: a chart per number that some pipeline has, put together by theme."""
+"""The charts of the report: one per number that some pipeline has, grouped by theme."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AT_K = "_at_"
 
 
 def charts_of(summary: Summary) -> dict[str, list[Chart]]:
-    """Charts by theme, evaluations first; numbers that no pipeline has are left out, and so are themes without charts."""
+    """Returns charts by theme, evaluations first; numbers that no pipeline has are left out, and so are themes without charts."""
     found: dict[str, list[Chart]] = {EVALUATION: list(_evaluations(summary)), SAMPLING: [], SELECTION: []}
     for theme, role, name, title, note, is_share in _NODE_CHARTS:
         for label in summary.labels(role):
@@ -43,7 +43,7 @@ def charts_of(summary: Summary) -> dict[str, list[Chart]]:
 
 
 def _evaluations(summary: Summary) -> Iterator[Chart]:
-    """Every score of every evaluation, its headline first; of the first one also its easiest and its hardest prompts."""
+    """Yields every score of every evaluation, its headline first; of the first one also its easiest and its hardest prompts."""
     labels = summary.labels(Role.EVALUATOR)
     for label in labels[:1]:
         yield from _scores(summary, label)
@@ -69,17 +69,17 @@ def _scores(summary: Summary, label: str) -> Iterator[Chart]:
 
 
 def titled(label: str) -> str:
-    """A node's name as a heading."""
+    """Formats a node's name as a heading."""
     return label.replace("_", " ").capitalize()
 
 
 def spoken(name: str) -> str:
-    """A metric's name as people write it: `pass_at_4` is `pass@4`."""
+    """Formats a metric's name as people write it: `pass_at_4` is `pass@4`."""
     return name.replace(AT_K, "@").replace("_", " ")
 
 
 def _lines(summary: Summary, label: str, name: str) -> tuple[Line, ...]:
-    """A line per pipeline; of several seeds their mean, with a bar from the lowest to the highest."""
+    """Returns a line per pipeline; of several seeds their mean, with a bar from the lowest to the highest."""
     lines = []
     for slot, seeds in enumerate(summary.by_declaration.values()):
         values, estimates = over_seeds(seeds, label, name)

@@ -23,7 +23,7 @@ LETTERS, SMALL_LETTERS = 18, 21
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a step's box stands."""
+    """The position of a step's box."""
 
     node: NodeSummary
     column: int
@@ -43,7 +43,7 @@ class _Place:
 
 
 def draw_lineage(pipeline: PipelineSummary) -> str:
-    """The pipeline's steps as an SVG element that keeps its natural size. Each box links to `#KEY`.
+    """Draws the pipeline's steps as an SVG element that keeps its natural size. Each box links to `#KEY`.
 
     A step is drawn together with the lines to what it was made from, so that a page can highlight both.
     """
@@ -84,12 +84,12 @@ def _step(place: _Place, places: Mapping[str, _Place]) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Text with its line ends, all other control characters spelled out."""
+    """Returns text with its line ends, all other control characters spelled out."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def told(node: NodeSummary) -> str:
-    """A step's most telling number, in a few words."""
+    """Returns a step's most important number, in a few words."""
     if node.digest is None or node.trouble:
         return "cannot be read" if node.trouble else "not made yet"
     counts, score = node.counts or {}, node.value(node.headline or "") if node.role is Role.EVALUATOR else None
@@ -105,7 +105,7 @@ def told(node: NodeSummary) -> str:
 
 
 def _line(source: _Place, target: _Place) -> str:
-    """The way from a box to one that was made from it."""
+    """Draws the way from a box to one that was made from it."""
     if source.column == target.column:
         if target.row == source.row + 1:
             x = target.x + WIDTH / 2
@@ -123,12 +123,12 @@ def _line(source: _Place, target: _Place) -> str:
 
 
 def _gutter(source: _Place, begin: float) -> float:
-    """Where a line from a row goes up or down in the room between two columns, which begins there: a place for each row."""
+    """Returns where a line from a row goes up or down in the gap between two columns: a place for each row."""
     return begin + 6 + (source.row * 5) % (ACROSS - 24)
 
 
 def _rounded(points: list[tuple[float, float]]) -> str:
-    """A path along right-angled corners, rounded, that ends in an arrow to the right."""
+    """Draws a path along right-angled corners, rounded, that ends in an arrow to the right."""
     return f"M{points[0][0]:g} {points[0][1]:g}{''.join(_bends(points))}m-4-3.5l4 3.5l-4 3.5"
 
 
@@ -145,6 +145,6 @@ def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 def _towards(corner: tuple[float, float], other: tuple[float, float], reach: float) -> tuple[float, float]:
-    """The point so far from a corner on the straight line to another."""
+    """Returns the point so far from a corner on the straight line to another."""
     part = reach / (_distance(corner, other) or 1.0)
     return corner[0] + (other[0] - corner[0]) * part, corner[1] + (other[1] - corner[1]) * part

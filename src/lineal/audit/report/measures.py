@@ -1,4 +1,4 @@
-"""Numbers that the rows of one artifact say: how samples are, how verifiers judged them. One pass over the rows each."""
+"""Numbers from the rows of one artifact: how samples are, how verifiers judged them. One pass over the rows each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MILLIONTHS = 1_000_000
 
 @dataclass(frozen=True)
 class Measured:
-    """What the rows of one artifact say."""
+    """The measurements of one artifact's rows."""
 
     values: Mapping[str, float]
     breakdown: Breakdown = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Measurer:
     _known: dict[tuple[str, str], Measured] = field(default_factory=dict)
 
     def pipeline(self, pipeline: PipelineSummary) -> PipelineSummary:
-        """The pipeline with the numbers that its rows say; rows that cannot be read are their node's trouble."""
+        """Adds to the pipeline the numbers of its rows; rows that cannot be read are their node's trouble."""
         return replace(pipeline, nodes=tuple(self._node(node) for node in pipeline.nodes))
 
     def _node(self, node: NodeSummary) -> NodeSummary:
@@ -101,7 +101,7 @@ def _generation(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[s
 
 
 def _ngrams(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str, float]:
-    """distinct-n (arXiv:1510.03055, section 5.2): different n-grams divided by all, here over a fixed number of rows."""
+    """Computes distinct-n (arXiv:1510.03055, section 5.2): different n-grams divided by all, here over a fixed number of rows."""
     row_id = "sample_id" if "sample_id" in artifact.manifest.columns else "prompt_id"
     ((distinct, total),) = fetched(
         opened,
@@ -117,7 +117,7 @@ def _ngrams(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str, 
 
 
 def _verdicts(verifier: Verifier, artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> Measured:
-    """Verdicts and votes of all rows, and how many prompts have a sample that passes, by difficulty."""
+    """Counts verdicts and votes of all rows, and the prompts with a sample that passes, by difficulty."""
     has = artifact.manifest.columns
     margin, voted = (quoted(name) if (name := verifier.column(wanted)) in has else "NULL" for wanted in ("vote_margin", "voted"))
     verdict = quoted(verifier.column("verdict"))

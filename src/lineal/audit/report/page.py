@@ -1,4 +1,4 @@
-"""What the report says, put together from a plan's artifacts."""
+"""The content of the report, collected from a plan's artifacts."""
 
 from __future__ import annotations
 
@@ -125,14 +125,14 @@ def gather(plan: Plan) -> Page:
 
 
 def _by_label(summary: Summary, turns: list[Turns]) -> tuple[Turns, ...]:
-    """The same evaluation of all pipelines side by side."""
+    """Puts the same evaluation of all pipelines side by side."""
     labels = summary.labels(Role.EVALUATOR)
     return tuple(sorted(turns, key=lambda one: labels.index(one.label)))
 
 
 @contextmanager
 def _noting(troubles: dict[str, None]) -> Iterator[None]:
-    """Notes what cannot be read, so that the rest is told all the same."""
+    """Notes what cannot be read, so that the rest is reported all the same."""
     try:
         yield
     except (ArtifactError, DataError) as error:
@@ -143,7 +143,7 @@ def _samples(
     plan: Plan, pipeline: PipelineSummary, per_verdict: int, catalog: Catalog, opened: duckdb.DuckDBPyConnection,
     troubles: dict[str, None],
 ) -> PipelineSamples:  # fmt: skip
-    """A pipeline's sample rows with their ancestry."""
+    """Returns a pipeline's sample rows with their ancestry."""
     found: list[RoundSamples] = []
     begun: dict[str, set[str]] = {}
     for number in range(1, pipeline.rounds + 1):

@@ -35,7 +35,7 @@ TEMPLATES = ("page", "samples", "trees", "ancestry", "lineage", "run")
 
 
 def render(page: Page, facts: RunFacts, revision: tuple[str, bool] | None = None) -> str:
-    """The page as HTML; from the same artifacts the same text, but for the section of run facts."""
+    """Renders the page as HTML; from the same artifacts the same text, except for the section of run facts."""
     return _environment().get_template("page").render(
         page=page, summary=page.summary, facts=facts, revision=revision, table=accuracy_table(page.summary),
         rounds=page.summary.rounds,
@@ -49,7 +49,7 @@ def render(page: Page, facts: RunFacts, revision: tuple[str, bool] | None = None
 
 
 def _claim(pipeline: PipelineSummary) -> tuple[PipelineSummary, float, float, int] | None:
-    """A pipeline's first evaluation: its first and its last value, and the rounds between them."""
+    """Describes a pipeline's first evaluation: its first and its last value, and the rounds between them."""
     for label in pipeline.labels(Role.EVALUATOR)[:1]:
         made = [(number, value) for number, value in enumerate(pipeline.series(label)) if value is not None]
         if len(made) > 1:
@@ -58,7 +58,7 @@ def _claim(pipeline: PipelineSummary) -> tuple[PipelineSummary, float, float, in
 
 
 def _roles(page: Page) -> list[Role]:
-    """The roles of the steps on the page."""
+    """Returns the roles of the steps on the page."""
     found = {node.role for pipeline in page.summary.pipelines for node in pipeline.nodes}
     return [role for role in Role if role in found]
 
@@ -107,7 +107,7 @@ def _filters() -> dict[str, Callable[..., object]]:
 
 
 def _bounds(estimate: Estimate | None) -> str:
-    """An interval of a share in percent; nothing where there is none."""
+    """Formats an interval of a share in percent; nothing where there is none."""
     return "" if estimate is None else f"{100 * estimate.low:.1f}-{100 * estimate.high:.1f}"
 
 
@@ -123,13 +123,13 @@ def _markup(svg: str) -> Markup:
 
 
 def visible(text: Any) -> str:
-    """Text with its line ends, but with control characters spelled out, and cut at a length that it says."""
+    """Returns text with its line ends, but with control characters spelled out, and cut at a length that it says."""
     rest = len(str(text)) - LONGEST_TEXT
     shown = printable_lines(str(text)[:LONGEST_TEXT])
     return f"{shown} … ({rest:,} more letters)" if rest > 0 else shown
 
 
 def short(text: Any) -> str:
-    """The beginning of a text, on one line."""
+    """Returns the beginning of a text, on one line."""
     beginning = " ".join(printable_lines(str(text)[: SHORT_TEXT + 1]).split())
     return beginning[:SHORT_TEXT] + "…" if len(beginning) > SHORT_TEXT else beginning

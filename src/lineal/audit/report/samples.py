@@ -24,7 +24,7 @@ VERDICT_FACTS = ("verdict", "detail")
 
 @dataclass(frozen=True)
 class Decision:
-    """What one selector did with a row."""
+    """The decision of one selector on a row."""
 
     label: str
     decision: str
@@ -56,7 +56,7 @@ class SampleRow:
 def round_samples(
     plan: Plan, pipeline: str, round_number: int, per_verdict: int, opened: duckdb.DuckDBPyConnection
 ) -> list[SampleRow]:
-    """Of each verdict in a round, the rows with the lowest ids; where nothing is judged, as many of the generated rows.
+    """Returns the rows with the lowest ids of each verdict in a round; where nothing is judged, as many generated rows.
 
     Ids are hashes, so these are drawn evenly and are the same whenever the round is the same.
 
@@ -86,7 +86,7 @@ def _judged(plan: Plan, steps: Sequence[Step]) -> list[tuple[Step, Artifact]]:
 
 
 def _artifacts(plan: Plan, step: Step, column: str) -> Iterable[Artifact]:
-    """A step's artifacts that are there and have a column."""
+    """Returns a step's existing artifacts that have a column."""
     for key in step.artifact_keys().values():
         directory = plan.project.directory(key)
         if (directory / MANIFEST).exists():
@@ -100,7 +100,7 @@ def _verdict_columns(step: Step) -> dict[str, str]:
 
 
 def _lowest(step: Step, artifact: Artifact, per_verdict: int, opened: duckdb.DuckDBPyConnection) -> list[str]:
-    """The lowest ids of every verdict."""
+    """Returns the lowest ids of every verdict."""
     verdict = _verdict_columns(step)["verdict"]
     groups = f"GROUP BY {quoted(verdict)}" if verdict in artifact.manifest.columns else ""
     sql = f"SELECT unnest(min(sample_id, {per_verdict})) FROM {parquet(artifact.parquet_files())} {groups}"
@@ -116,7 +116,7 @@ def _rows(step: Step, artifact: Artifact, ids: list[str]) -> str:
 
 
 def _decisions(plan: Plan, steps: list[Step], ids: list[str], opened: duckdb.DuckDBPyConnection) -> dict[str, list[Decision]]:
-    """By row, what the round's selectors decided."""
+    """Returns by row what the round's selectors decided."""
     found: dict[str, list[Decision]] = {row_id: [] for row_id in ids}
     if not ids:
         return found

@@ -9,7 +9,7 @@ WIDTH, HEIGHT, EDGE = 190.0, 40.0, 2.0
 
 
 def sparkline(values: Sequence[float], name: str) -> str:
-    """A line from the lowest to the highest value; what it is, its first and its last value stand in the label.
+    """Draws a line from the lowest to the highest value; its label holds the name, the first and the last value.
 
     Args:
         values: one for each step shown.

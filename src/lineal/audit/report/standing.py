@@ -1,4 +1,4 @@
-"""What the page's numbers stand on: steps that are stale, retracted rows, and the look for evaluation prompts."""
+"""The reliability of the page's numbers: stale steps, retracted rows, and the search for evaluation prompts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Standing:
-    """What the numbers stand on.
+    """Facts on which the numbers' reliability depends.
 
     Attributes:
         states: how many steps are done, stale or missing.
@@ -44,7 +44,7 @@ class Standing:
 
 
 def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
-    """Puts it together.
+    """Collects the facts.
 
     Args:
         plan: the plan.

@@ -53,7 +53,7 @@ class PromptTree:
 
 
 def trees_of(plan: Plan, pipeline: str, opened: duckdb.DuckDBPyConnection) -> list[PromptTree]:
-    """Of each search in the latest round that has one, the trees of the prompts with the lowest ids.
+    """Returns the trees of the prompts with the lowest ids, for each search in the latest round that has one.
 
     Raises:
         ArtifactError: rows cannot be read.

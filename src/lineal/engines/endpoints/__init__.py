@@ -1,1 +1,1 @@
-"""Models behind servers that speak the OpenAI API: who is asked, what is sent, what comes back, what it costs."""
+"""Models behind servers that speak the OpenAI API: addresses, requests, answers and costs."""

@@ -1,4 +1,4 @@
-"""Who is asked: which server, under which name, with which key."""
+"""Addresses of models: which server, under which name, with which key."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Address:
 
 
 def address_of_served(compute: Compute, served: Served) -> Address:
-    """Where a served model is.
+    """Returns the address of a served model.
 
     Raises:
         EngineError: `params.yaml` names no server for it.
@@ -56,7 +56,7 @@ def address_of_served(compute: Compute, served: Served) -> Address:
 
 
 def address_of_checkpoints(compute: Compute) -> Address:
-    """Where the plan's own checkpoints are served, whichever they are.
+    """Returns the address of the plan's own checkpoints, whichever they are.
 
     Raises:
         EngineError: `params.yaml` names no server.
@@ -66,7 +66,7 @@ def address_of_checkpoints(compute: Compute) -> Address:
 
 
 def address_of_checkpoint(compute: Compute, checkpoint: Artifact, base: Path | None) -> Address:
-    """Where a checkpoint of the plan must be served; its name holds its digest.
+    """Returns the address where a checkpoint of the plan must be served; the model name holds its digest.
 
     Args:
         compute: execution settings.
@@ -95,7 +95,7 @@ def _endpoint(compute: Compute, name: str, who: str, expected: str) -> Endpoint:
 
 
 def key_of(address: Address) -> str | None:
-    """The key that the server wants, from the environment; it goes nowhere but into requests.
+    """Reads the server's key from the environment; it goes nowhere except into requests.
 
     Raises:
         EngineError: the variable is not set, or holds what can't be a key.

@@ -1,4 +1,4 @@
-"""The token budget of a step: no request goes that could exceed it."""
+"""The token budget of a step: no request is sent that could exceed it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lineal.errors import EngineError
 
 
 class Budget:
-    """Sets tokens aside for requests in flight.
+    """Reserves tokens for requests in flight.
 
     Args:
         address: the server, for its budget.
@@ -23,7 +23,7 @@ class Budget:
         self._turn, self._settled = asyncio.Lock(), asyncio.Event()
 
     async def reserve(self, tokens: int) -> None:
-        """Sets tokens aside for a request; waits while what is in flight may turn out to need less.
+        """Reserves tokens for a request; waits while requests in flight may turn out to need less.
 
         Raises:
             EngineError: the request could exceed the budget.
@@ -40,6 +40,6 @@ class Budget:
             self._reserved += tokens
 
     def settle(self, tokens: int) -> None:
-        """Ends a reservation; what was spent of it is counted by now."""
+        """Ends a reservation; the tokens spent are counted by now."""
         self._reserved -= tokens
         self._settled.set()

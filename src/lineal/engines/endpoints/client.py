@@ -1,4 +1,4 @@
-"""One server: requests with retries. Nothing is sent twice that was answered."""
+"""One server: requests with retries. An answered request is never sent twice."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from lineal.errors import EngineError, did_you_mean
 
 LONGEST_BACKOFF = 60.0
 LISTING_SECONDS = 30.0
-"""For a list of models, where an answer has longer."""
+"""For a list of models; a completion has longer."""
 QUIET_SECONDS = 5.0
-"""How long a request waits for the rates before somebody is told."""
+"""How long a request waits for the rates before the user is told."""
 NOT_OFFERED = (404, 405, 501)
 """Statuses of a server that doesn't list its models."""
 _JITTER = SystemRandom()
 
 Say = Callable[[str], None]
-"""Takes a line about what goes on."""
+"""Takes a line about the progress."""
 T = TypeVar("T")
 
 
@@ -43,7 +43,7 @@ class _Models(BaseModel):
 
 
 class Client:
-    """Asks one server; an asynchronous context manager that holds its connections.
+    """Sends requests to one server; an asynchronous context manager that holds its connections.
 
     Attributes:
         patient: whether failed requests are sent again.
@@ -51,8 +51,8 @@ class Client:
     Args:
         address: the server and the model.
         key: its key.
-        rates: how fast it may be asked.
-        say: is told why it takes long.
+        rates: its rate limits.
+        say: called with the reason when it takes long.
     """
 
     def __init__(self, address: Address, key: str | None, rates: Rates, say: Say) -> None:
@@ -62,7 +62,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         endpoint = self._address.endpoint
-        # trust_env would look into .netrc for every request; proxies are looked up once below.
+        # trust_env would read .netrc for every request; proxies are looked up once below.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
@@ -74,7 +74,7 @@ class Client:
         await self._session.close()
 
     async def require_model(self) -> None:
-        """Asks the server whether it has the model; one that doesn't list its models is taken at its word, but for checkpoints.
+        """Asks the server whether it has the model; one that doesn't list its models is trusted, except for checkpoints.
 
         Raises:
             EngineError: nothing answers, the key is refused, or it has other models.
@@ -88,7 +88,7 @@ class Client:
             raise EngineError(f"{server} lists no models, and {wanted!r} must be listed. {self._address.fix}")
 
     async def models(self) -> list[str] | None:
-        """The models that the server lists; None where it knows no such request.
+        """Returns the models that the server lists; None where it knows no such request.
 
         Raises:
             EngineError: nothing answers, or the key is refused.
@@ -97,10 +97,10 @@ class Client:
         return listed
 
     async def complete(self, path: str, body: dict[str, Any], tokens: int) -> tuple[Answer, int]:
-        """One completion, and how many tries it took.
+        """Returns one completion, and how many tries it took.
 
         Args:
-            path: behind the server's url.
+            path: after the server's url.
             body: the request.
             tokens: what it can cost at most.
 
@@ -131,7 +131,7 @@ class Client:
             raise Passing(f"answers what is no list of models (its url usually ends in /v1): {said}") from error
 
     async def _persistently(self, attempt: Callable[[], Awaitable[T]], tokens: int, at_start: bool = False) -> tuple[T, int]:
-        """What an attempt gives, and the number of attempts."""
+        """Retries an attempt; returns its result and the number of attempts."""
         tries = 0
         while True:
             tries += 1
@@ -148,7 +148,7 @@ class Client:
                     raise EngineError(self._given_up(failure, tries)) from failure
 
     async def _may_go(self, tokens: int) -> None:
-        """Waits until the rates allow a request; first come, first served. Tokens that others give back shorten the wait."""
+        """Waits until the rates allow a request, in order of arrival. Tokens that others give back shorten the wait."""
         async with self._turn:
             since = time.monotonic()
             while (wait := self._rates.wait()) > 0:
@@ -173,7 +173,7 @@ class Client:
         await asyncio.sleep(longest * _JITTER.uniform(0.5, 1.0))
 
     async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, limit: float) -> tuple[int, str, bytes]:
-        """Status, the header Retry-After, and content; `limit` in seconds."""
+        """Sends a request; returns status, the header Retry-After, and content; `limit` in seconds."""
         endpoint = self._address.endpoint
         whole = aiohttp.ClientTimeout(total=limit, sock_connect=endpoint.connect_seconds)
         try:
@@ -201,6 +201,6 @@ class Client:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for a server."""
+    """Returns the proxy that the environment names for a server."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)

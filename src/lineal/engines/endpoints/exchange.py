@@ -1,4 +1,4 @@
-"""Many requests to one server at once, their answers as they come."""
+"""Many requests to one server at once, with answers as they come."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lineal.engines.endpoints.messages import Answer
 from lineal.engines.endpoints.spending import Spending
 
 Job = tuple[int, str, dict[str, Any], int]
-"""A request's place, the path behind the server's url, its body, and what it can cost at most."""
+"""A request's place, the path after the server's url, its body, and its maximum cost in tokens."""
 
 
 class Exchange:
@@ -20,10 +20,10 @@ class Exchange:
     since it will be paid for.
 
     Args:
-        client: whom to ask.
+        client: the server.
         budget: keeps to the token budget.
         spending: where answers are counted.
-        jobs: what to ask.
+        jobs: the requests.
     """
 
     def __init__(self, client: Client, budget: Budget, spending: Spending, jobs: Iterator[Job]) -> None:
@@ -35,13 +35,13 @@ class Exchange:
         self._working = 0
 
     async def start(self, workers: int) -> None:
-        """Begins to ask."""
+        """Starts the workers."""
         await self._client.__aenter__()
         self._working = workers
         self._workers = [asyncio.create_task(self._work()) for _ in range(workers)]
 
     async def answered(self) -> list[tuple[int, Answer]]:
-        """Places and answers that have come in, at least one; none when all jobs are done.
+        """Returns new answers with their places, at least one; none when all jobs are done.
 
         Raises:
             EngineError: a request failed for good; every other answer was given before.
@@ -58,7 +58,7 @@ class Exchange:
         return found
 
     async def close(self) -> None:
-        """Ends what is still under way."""
+        """Stops the requests in flight."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What can go wrong with a request: what heals by waiting, and what ends the step."""
+"""Failures of requests: those that waiting cures, and those that end the step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lineal.engines.endpoints.address import Address
 from lineal.errors import EngineError
 
 HEALING = frozenset({408, 409, 425, 429})
-"""Statuses under 500 that are worth another try."""
+"""Statuses under 500 that are worth a retry."""
 HOPELESS = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-"""Error codes that stand under status 429 but don't heal by waiting."""
+"""Error codes that come with status 429 but that waiting does not cure."""
 LONGEST_WAIT = 600.0
 MOST_LETTERS = 300
 OK = HTTPStatus.OK
 
 
 class Passing(Exception):
-    """A request failed in a way that may heal.
+    """A request failed in a way that a retry may cure.
 
     Attributes:
         words: what happened.
-        wait: for how many seconds the server asked to be left alone.
+        wait: for how many seconds the server asked to wait.
         unreachable: nothing answers at the address.
     """
 
@@ -35,10 +35,10 @@ class Passing(Exception):
 
 
 def require_ok(address: Address, status: int, retry_after: str, content: bytes, key: str | None) -> None:
-    """Looks at an answer's status.
+    """Checks an answer's status.
 
     Raises:
-        Passing: it may heal.
+        Passing: a retry may succeed.
         EngineError: it will not.
     """
     if status == OK:
@@ -55,13 +55,13 @@ def require_ok(address: Address, status: int, retry_after: str, content: bytes, 
 
 
 def shown(text: str, key: str | None) -> str:
-    """A server's words in a message: short, what can't be printed escaped, and without the key."""
+    """Formats a server's words for a message: short, unprintable characters escaped, and without the key."""
     safe = text.replace(key, "[key]") if key else text
     return f"{safe[:MOST_LETTERS]!a}" + (" ..." if len(safe) > MOST_LETTERS else "")
 
 
 def _words(content: bytes, key: str | None) -> tuple[str, str]:
-    """The message and the code in an error's body, as the different servers write them."""
+    """Returns the message and the code in an error's body, as the different servers write them."""
     text = content.decode("utf-8", "replace").strip()
     try:
         body: Any = json.loads(text)
@@ -74,7 +74,7 @@ def _words(content: bytes, key: str | None) -> tuple[str, str]:
 
 
 def _seconds(text: str) -> float | None:
-    """Seconds in a Retry-After header, which holds a number or a date."""
+    """Returns the seconds in a Retry-After header, which holds a number or a date."""
     try:
         return max(0.0, float(text))
     except ValueError:

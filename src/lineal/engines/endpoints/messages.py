@@ -1,4 +1,4 @@
-"""What is sent for a completion, and what an answer says: pure functions over JSON."""
+"""Request and answer bodies of completions: pure functions over JSON."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OWN = frozenset({
     "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "seed", "logprobs",
     "top_logprobs", "n", "stop", "stream", "include_stop_str_in_output",
 })  # fmt: skip
-"""What requests say themselves; a served model's parameters may not."""
+"""Keys that requests set themselves; a served model's parameters may not."""
 FINISHED = frozenset({"stop", "length", "content_filter"})
 BROKEN_OFF = frozenset({None, "abort", "error"})
 TEMPLATE_TOKENS = 64
-"""More than a chat template adds to a message."""
+"""More tokens than a chat template adds to a message."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Body(BaseModel):
 
 
 def require_sayable(address: Address, requests: Sequence[Request], settings: SamplingSettings) -> None:
-    """Whether the server can be told these settings and prompts.
+    """Checks that the API can express these settings and prompts.
 
     Raises:
         EngineError: it can't.
@@ -96,14 +96,14 @@ def require_sayable(address: Address, requests: Sequence[Request], settings: Sam
 
 
 def path_of(request: Request, settings: SamplingSettings) -> str:
-    """Where a completion with these settings is asked for."""
+    """Returns the path of requests with these settings."""
     return "chat/completions" if is_chat(request.prompt, settings.chat) else "completions"
 
 
 def body_of(address: Address, request: Request, settings: SamplingSettings) -> dict[str, Any]:
-    """The body of one request.
+    """Returns the body of one request.
 
-    `top_p`, and `top_k` where it is known, are always said: servers take a model's own defaults for what isn't. A seed has 63
+    `top_p`, and `top_k` where it is known, are always sent: servers use a model's own defaults otherwise. A seed has 63
     bits, since servers hold it in a signed integer.
     """
     endpoint = address.endpoint
@@ -129,7 +129,7 @@ def body_of(address: Address, request: Request, settings: SamplingSettings) -> d
 
 
 def _messages(address: Address, conversation: Conversation) -> list[dict[str, Any]]:
-    """The turns as the API takes them, behind the model's own system prompt: calls have ids, and tools answer them in order."""
+    """Returns the turns as the API takes them, after the model's own system prompt: calls have ids, tools answer in order."""
     turns, open_calls = conversation.for_template(), list[str]()
     for place, message in enumerate(turns):
         if "tool_calls" in message:
@@ -148,7 +148,7 @@ def _call(name: str, call: dict[str, Any]) -> dict[str, Any]:
 
 
 def most_tokens(address: Address, request: Request, settings: SamplingSettings) -> int:
-    """What a request can cost at most: a token has at least one byte of UTF-8."""
+    """Returns an upper bound of a request's tokens: a token has at least one byte of UTF-8."""
     asked = as_asked(request.prompt, settings.chat)
     given = asked if isinstance(asked, str) else json.dumps(_messages(address, asked), ensure_ascii=False) + (asked.tools or "")
     texts = (given, address.system or "")
@@ -159,8 +159,8 @@ def read_answer(address: Address, content: bytes, key: str | None) -> Answer:
     """Reads an answer's body.
 
     Raises:
-        Passing: it is cut off or an error, or the server broke the completion off.
-        EngineError: it is no completion that a row can hold.
+        Passing: it is incomplete or an error, or the server broke off the completion.
+        EngineError: a row cannot hold the completion.
     """
     said = shown(content.decode("utf-8", "replace"), key)
     try:
@@ -191,12 +191,12 @@ def _completion(address: Address, choice: _Choice, usage: _Usage) -> Completion:
 
 
 def _encodable(text: str) -> str:
-    """The text with halves of characters, which JSON can hold and UTF-8 cannot, replaced."""
+    """Replaces surrogate halves, which JSON can hold and UTF-8 cannot."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _logprob(logprobs: dict[str, Any] | None) -> float | None:
-    """The sum over the tokens; None where one is missing."""
+    """Returns the sum over the tokens; None where one is missing."""
     told = logprobs or {}
     tokens = told.get("token_logprobs") or [entry.get("logprob") for entry in told.get("content") or []]
     told_all = bool(tokens) and all(isinstance(value, int | float) and isfinite(value) for value in tokens)

@@ -1,4 +1,4 @@
-"""How fast a server may be asked."""
+"""Rate limits of a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Pace:
         self._free_at = 0.0
 
     def wait(self) -> float:
-        """Seconds until the next unit may pass; none or less: now."""
+        """Returns the seconds until the next unit may pass; none or less: now."""
         return self._free_at - time.monotonic()
 
     def take(self, units: int) -> None:
@@ -27,7 +27,7 @@ class Pace:
         self._free_at = max(self._free_at, time.monotonic()) + units * self._seconds
 
     def give_back(self, units: int) -> None:
-        """Units that were taken and not needed."""
+        """Gives back units that were not needed."""
         self._free_at -= units * self._seconds
 
     def rest(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class Rates:
     """A server's limits for requests and tokens, over all slices of a step.
 
     Attributes:
-        told: whether somebody has been told that requests wait for them.
+        told: whether the user was told that requests wait for them.
 
     Args:
         endpoint: the server.
@@ -51,11 +51,11 @@ class Rates:
         self.told = False
 
     def wait(self) -> float:
-        """Seconds until the next request may go; none or less: now."""
+        """Returns the seconds until the next request may go; none or less: now."""
         return max(self._waits().values())
 
     def holding_back(self) -> str:
-        """Which of the limits the next request waits for."""
+        """Names the limit that the next request waits for."""
         waits = self._waits()
         return max(waits, key=waits.__getitem__)
 
@@ -71,9 +71,9 @@ class Rates:
         self._tokens.take(tokens)
 
     def unneeded(self, tokens: int) -> None:
-        """Tokens that a request was let go with and did not use."""
+        """Gives back tokens that a request did not use."""
         self._tokens.give_back(tokens)
 
     def rest(self, seconds: float) -> None:
-        """Lets nothing go for a while, since the server asked for it."""
+        """Lets nothing pass for a while, as the server asked."""
         self._rest.rest(seconds)

@@ -1,11 +1,11 @@
-"""Whether a server samples at all: one that ignores the temperature gives a prompt the same answer every time."""
+"""Detects a server that does not sample: one that ignores the temperature gives a prompt the same answer every time."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
 MANY = 32
-"""Prompts with several answers each. A model so sure that 9 of 10 prompts get answers alike does that for 32 once in 30 times."""
+"""Prompts with several answers each. A model that answers 9 of 10 prompts alike does so for 32 prompts once in 30 times."""
 
 
 class Sameness:
@@ -17,7 +17,7 @@ class Sameness:
         self._settled = False
 
     def is_plain(self, prompt: Hashable, text: str) -> bool:
-        """Takes one more answer; True once, when it is plain that a prompt's answers are all alike."""
+        """Adds an answer; returns True once, when the answers to each prompt are evidently all equal."""
         if self._settled:
             return False
         if prompt in self._first:

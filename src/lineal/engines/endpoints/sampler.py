@@ -19,7 +19,7 @@ from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.stop_texts import StopTexts
 
 WAVES = 8
-"""A slice holds this many times the requests in flight, so that little of it is the tail in which fewer are."""
+"""A slice holds this many times the requests in flight, so that its end, where fewer are in flight, is a small part."""
 
 
 def require_reachable(address: Address, say: Say) -> None:
@@ -27,7 +27,7 @@ def require_reachable(address: Address, say: Say) -> None:
 
     Args:
         address: the server and the model.
-        say: is told why it takes long.
+        say: called with the reason when it takes long.
 
     Raises:
         EngineError: nothing answers, the key is missing or refused, or it has other models.
@@ -36,7 +36,7 @@ def require_reachable(address: Address, say: Say) -> None:
 
 
 def require_answering(address: Address, say: Say) -> None:
-    """Asks the server for its models, whichever they are; else as `require_reachable`."""
+    """Asks the server for its models, whichever they are; otherwise as `require_reachable`."""
     asyncio.run(_at_start(address, say, Client.models))
 
 
@@ -46,16 +46,16 @@ async def _at_start(address: Address, say: Say, ask: Callable[[Client], Awaitabl
 
 
 class EndpointSampler:
-    """A model behind an endpoint, asked for completions.
+    """A model behind an endpoint, as a sampling engine.
 
     Attributes:
         in_flight: how many requests a slice should hold.
 
     Args:
         address: the model.
-        spending: where what is spent is counted.
-        facts: the step's facts; told what was spent.
-        say: is told why it takes long, and when the server doesn't seem to sample.
+        spending: counts what is spent.
+        facts: the step's facts, which get what was spent.
+        say: called when it takes long, and when the server doesn't seem to sample.
 
     Raises:
         EngineError: as `require_reachable` does.
@@ -70,11 +70,11 @@ class EndpointSampler:
         require_reachable(address, say)
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
-        """Each request's place and its completion, as the server finishes them.
+        """Yields each request's place and its completion, as the server finishes them.
 
         Raises:
-            EngineError: the server can't be told the settings, refuses a request or fails too often, or the token budget is
-                spent; what was given before stays good.
+            EngineError: the API can't express the settings, refuses a request or fails too often, or the token budget is
+                spent; earlier completions remain valid.
         """
         require_sayable(self._address, requests, settings)
         with asyncio.Runner() as runner:
@@ -110,6 +110,6 @@ class EndpointSampler:
 
 
 def stopped(one: Completion, stop: StopTexts | None) -> Completion:
-    """A server's completion, cut here too: servers differ in what they leave behind a stop text."""
+    """Truncates a server's completion at a stop text: servers differ in what they leave after it."""
     ended = None if stop is None else stop.ended(one.text)
     return one if ended is None else replace(one, text=ended, finish_reason="stop")

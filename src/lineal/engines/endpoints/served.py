@@ -1,4 +1,4 @@
-"""A model that only a server has: one small file says which, and stands for its weights."""
+"""A model that only a server has: one small file names it, and stands for its weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FILE = "served.json"
 
 @dataclass(frozen=True)
 class Served:
-    """What decides the answers of a served model, as far as anybody here can say.
+    """The known facts that decide the answers of a served model.
 
     Attributes:
         name: the model.
-        revision: which state of it, in its provider's words.
+        revision: its revision, in its provider's words.
         system: the system prompt of chats.
-        parameters: what every request says besides what lineal says itself.
+        parameters: what every request holds besides lineal's own keys.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a step spends at an endpoint: tokens, requests, money. A resumed step knows what it spent before."""
+"""Spending of a step at an endpoint: tokens, requests, money. A resumed step includes what it spent before."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Spending:
         return self.prompt_tokens + self.completion_tokens
 
     def record(self, answer: Answer, tries: int) -> None:
-        """Writes an answer down; the line is in the kernel's hands when this returns, so that no kill of the process loses it."""
+        """Records an answer; the line is in the kernel's hands when this returns, so that a kill of the process can't lose it."""
         if self._stream is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._path.open("a", encoding="utf-8", buffering=1)
@@ -47,7 +47,7 @@ class Spending:
         self.answers += 1
 
     def facts(self) -> dict[str, Any]:
-        """For the run log."""
+        """Returns the facts for the run log."""
         found: dict[str, Any] = {
             "endpoint_requests": self.tries, "endpoint_retries": self.tries - self.answers,
             "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
