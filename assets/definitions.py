@@ -1,4 +1,4 @@
-"""What `dagster dev` and `dg` load: the plan's steps as assets, a job for each pipeline, and the DVC sensor."""
+"""The definitions for `dagster dev` and `dg`: the plan's steps as assets, a job for each pipeline, and the DVC sensor."""
 
 from pathlib import Path
 

@@ -51,6 +51,21 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
 
 
+QUESTIONS = {"what", "how", "which", "whether", "those", "who", "where", "when", "why"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_docstrings_do_not_begin_like_a_question(path):
+    """A function's docstring begins with a verb, all others with what they describe."""
+    described = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node)
+    ]
+    first_words = [(getattr(node, "name", "the module"), ast.get_docstring(node).split()[0]) for node in described]
+    assert not [(name, word) for name, word in first_words if word.strip(",.:").lower() in QUESTIONS]
+
+
 def modules_after(code):
     script = f"import json, sys\n{code}\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

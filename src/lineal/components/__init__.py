@@ -1,1 +1,1 @@
-"""What a node may `use:`: one component per file, found by name in the registry."""
+"""The components that a node may `use:`: one per file, found by name in the registry."""

@@ -1,4 +1,4 @@
-"""What every component is: frozen identity settings, the columns it needs and adds, and the function that runs."""
+"""The base of all components: frozen identity settings, the columns it needs and adds, and the function that runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RewardRef = Annotated[str, REWARD_MODEL]
 AnyModelRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL}), heads=frozenset(Head))]
 SAMPLER = Accepts(frozenset({ArtifactKind.MODEL, ArtifactKind.SERVED}))
 SamplerRef = Annotated[str, SAMPLER]
-"""What completions are drawn from: a checkpoint, or a model that only a server has."""
+"""A model that completions are drawn from: a checkpoint, or a model that only a server has."""
 AnyModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True, heads=frozenset(Head))]
 ValuesRef = Annotated[str, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}))]
 ManyValuesRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}), many=True)]
@@ -42,7 +42,7 @@ ROWS = "rows"
 
 
 class Role(StrEnum):
-    """What a component does in a round."""
+    """The part that a component plays in a round."""
 
     SOURCE = "source"
     GENERATOR = "generator"
@@ -62,7 +62,7 @@ class Output:
         kind: what it holds.
         columns: for rows, their columns.
         adapter_of: for an adapter, the field whose model it sits on; who reads the adapter reads that model too.
-        head: what a model gives; None where that shows only when it is loaded.
+        head: the output of a model; None where it is known only after loading.
         head_of: where a model is another one, or one of several, the field of those: it gives what they do, and is an adapter
             where they are.
         values: for settings and metrics, the names of the values; None where they show only when it is made.
@@ -78,7 +78,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a component may look at while it is parsed: the project's own files."""
+    """The project's own files, which a component may read while it is parsed."""
 
     project: Path
     pipeline_directory: Path
@@ -91,7 +91,7 @@ class Awaited:
     Attributes:
         path: where it will be, relative to the project.
         here: whether it is there, or tracked by DVC.
-        fix: what to do to get it, as a sentence.
+        fix: how to get it, as a sentence.
     """
 
     path: str
@@ -107,10 +107,10 @@ class Component(Strict):
         version: raised whenever the same settings would give other bytes.
         loads_model: whether it needs torch (runs in a process of its own that has the imports done).
         kinds: words that Dagster shows beside the asset.
-        rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays good.
+        rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays valid.
         seeded: whether the run's seed decides bytes. Task sets and given models are the same for all seeds of a pipeline.
         headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
-        higher_is_better: whether the headline's fall is bad news; else its rise is.
+        higher_is_better: whether a higher headline is better; else a lower one is.
     """
 
     role: ClassVar[Role]
@@ -129,7 +129,7 @@ class Component(Strict):
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether the headline's fall is bad news; else its rise is."""
+        """True if a higher headline is better; else a lower one is."""
         return True
 
     @field_validator("*", mode="wrap")
@@ -148,7 +148,7 @@ class Component(Strict):
         return cls.model_validate(dict(settings))
 
     def resolved(self, values: Mapping[str, Any]) -> Self:
-        """The same component with the values that settings take from controllers filled in.
+        """Returns the same component with the values that settings take from controllers filled in.
 
         Raises:
             pydantic.ValidationError: a value doesn't fit its setting.
@@ -157,7 +157,7 @@ class Component(Strict):
         return self.model_copy(update={name: getattr(checked, name) for name in values})
 
     def embedded(self) -> Mapping[str, Component]:
-        """By the place in this one's settings (`verifier`, `rewards.right`), the components inside it. They read its rows."""
+        """Returns the components inside this one by place in its settings (`verifier`, `rewards.right`). They read its rows."""
         return {}
 
     def require_name(self, name: str) -> None:
@@ -168,7 +168,7 @@ class Component(Strict):
         """
 
     def placed(self, round_number: int | None, seed: int) -> Self:
-        """The component in a round, or outside the rounds (None), for settings that name the round or the seed.
+        """Returns the component in a round, or outside the rounds (None), for settings that name the round or the seed.
 
         Raises:
             ValueError: a setting names the round where there is none, or must name it.
@@ -176,15 +176,15 @@ class Component(Strict):
         return self
 
     def awaited(self, key: str) -> Awaited | None:
-        """The file that the step with this key waits for, where it may arrive after the run began; None for most."""
+        """Returns the file that the step with this key waits for, where it may arrive after the run began; None for most."""
         return None
 
     def lacks(self) -> list[str]:
-        """What is not here and the step will need, each with what to do: a package of an extra, a file that it names."""
+        """Lists what the step needs and is not here, each with the fix: a package of an extra, a file that it names."""
         return []
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """By input field: the references as written, and what the field accepts.
+        """Returns by input field the references as written, and what the field accepts.
 
         One inside a setting goes by its place, `rewards.right.scorer`; the `rows` of a setting by the setting's own.
         """
@@ -194,7 +194,7 @@ class Component(Strict):
         return found
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide the bytes; inputs enter by their digests instead."""
+        """Returns the settings that decide the bytes; inputs enter by their digests instead."""
         return self.model_dump(mode="json", exclude=_excluded(self))
 
     def code_package(self) -> str:
@@ -202,27 +202,27 @@ class Component(Strict):
         return ""
 
     def probed(self) -> dict[str, Columns]:
-        """By output, columns of scores that stand beside `score` in its rows by `optimizer_step`, and rewarded nothing."""
+        """Returns by output the columns of scores beside `score` in its rows by `optimizer_step` that rewarded nothing."""
         return {}
 
     def files(self) -> dict[str, Path]:
-        """Project files that the component reads, by the name that the manifest gives them."""
+        """Returns the project files that the component reads, by their names in the manifest."""
         return {name: path for component in self.embedded().values() for name, path in component.files().items()}
 
     def file_identity(self, path: Path) -> str:
-        """The digest that one of these files enters the identity with: that of its bytes, unless some decide nothing."""
+        """Returns the digest with which one of these files enters the identity: that of its bytes, unless some decide nothing."""
         return file_digest(path)
 
     def summary(self) -> str:
-        """What it does, in a paragraph."""
+        """Describes the component in a paragraph."""
         return textwrap.dedent(type(self).__doc__ or "").strip().split("\n\n")[0]
 
     def empty_means(self) -> str:
-        """What it means when rows came in and none came out; empty where that is an error."""
+        """Explains an empty output for non-empty input; empty where that is an error."""
         return ""
 
     def needs(self) -> dict[str, Columns]:
-        """By input field: columns that must be there."""
+        """Returns by input field the columns that must be there."""
         return {
             f"{place}.{field}": columns
             for place, component in self.embedded().items()
@@ -231,16 +231,16 @@ class Component(Strict):
         }
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """The artifacts it writes, given each input's columns; the main output's name is ''."""
+        """Returns the artifacts it writes, given each input's columns; the main output's name is ''."""
         raise NotImplementedError
 
     def run(self, step: Workspace) -> None:
-        """Does the step's work: reads `step`'s inputs, writes its outputs."""
+        """Does the step's work: reads `step`'s inputs and writes its outputs."""
         raise NotImplementedError
 
 
 def _written_in(settings: BaseModel, place: Columns = ()) -> Iterator[tuple[str, Columns, list[str], Accepts]]:
-    """The references in some settings and in settings inside them: input field, key, texts, and what the field accepts."""
+    """Yields the references in some settings and in settings inside them: input field, key, texts, and what the field accepts."""
     for name, info in type(settings).model_fields.items():
         accepts, value = _accepts(info), getattr(settings, name)
         if accepts is not None and value is not None:
@@ -251,7 +251,7 @@ def _written_in(settings: BaseModel, place: Columns = ()) -> Iterator[tuple[str,
 
 
 def _excluded(component: Component) -> dict[str, Any]:
-    """What of a component's settings is no identity, as pydantic wants to be told."""
+    """Returns the settings of a component that are no identity, in pydantic's form."""
     excluded: dict[str, Any] = dict.fromkeys((*component.references(), "use"), True)
     for _, key, _, _ in _written_in(component):
         inside = excluded
@@ -263,21 +263,21 @@ def _excluded(component: Component) -> dict[str, Any]:
 
 
 def _accepts(info: FieldInfo) -> Accepts | None:
-    """What a reference field accepts, also where it may be left out (`ModelRef | None`)."""
+    """Returns what a reference field accepts, also where it may be left out (`ModelRef | None`)."""
     arms = (arm for arm in get_args(info.annotation) if get_origin(arm) is Annotated)
     marks = [*info.metadata, *(mark for arm in arms for mark in arm.__metadata__)]
     return next((mark for mark in marks if isinstance(mark, Accepts)), None)
 
 
 def missing_package(module: str, package: str, extra: str) -> list[str]:
-    """A sentence for `lacks` where a module that an extra brings is not installed; empty where it is."""
+    """Writes a sentence for `lacks` where a module that an extra brings is not installed; empty where it is."""
     if find_spec(module) is not None:
         return []
     return [f"needs the package {package}, which is not installed. Run: pip install 'lineal[{extra}]'"]
 
 
 def merged(*columns: Columns) -> Columns:
-    """Column names put together, each once, in order."""
+    """Merges column names, each once, in order."""
     return tuple(dict.fromkeys(name for group in columns for name in group))
 
 

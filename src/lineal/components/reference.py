@@ -1,4 +1,4 @@
-"""What every component does and what its settings mean, read from its class: `lineal components` and docs/components.md."""
+"""Descriptions of components and their settings, read from their classes: `lineal components` and docs/components.md."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Setting:
 
     Attributes:
         name: the key; one inside a mapping goes by its place, `lora.rank`.
-        value: what it takes, in words.
-        default: as YAML writes it; 'required' where there is none, 'unset' where nothing stands for it.
-        meaning: what the class says about it.
+        value: the accepted values, in words.
+        default: as YAML writes it; 'required' where there is none, 'unset' where there is no value.
+        meaning: the class's description of it.
     """
 
     name: str
@@ -67,8 +67,8 @@ class Description:
     """A component, as its page shows it.
 
     Attributes:
-        name: what stands in `use:`.
-        role: what it does in a round.
+        name: its name in `use:`.
+        role: its part in a round.
         summary: its class's docstring without the settings, by paragraph.
         settings: those without a default first.
         example: one correct node; empty where none is known.
@@ -91,15 +91,15 @@ class Description:
 
 
 def describe(name: str, registry: Registry, surroundings: Surroundings) -> Description:
-    """What is known of a component.
+    """Describes a component.
 
     Args:
-        name: what stands in `use:`.
+        name: its name in `use:`.
         registry: where components are looked up.
         surroundings: where the example's files are looked for.
 
     Raises:
-        KeyError: there is no such component; the message says which is meant.
+        KeyError: there is no such component; the message suggests one.
     """
     cls, example = registry.find(name), examples().get(name, "")
     settings = tuple(_with_meaning_of_another(one, registry) for one in _settings(cls, meanings_of(cls)))
@@ -108,7 +108,7 @@ def describe(name: str, registry: Registry, surroundings: Surroundings) -> Descr
 
 
 def examples() -> dict[str, str]:
-    """One correct node of every shipped component, as a line of YAML, by what stands in `use:`."""
+    """Returns one correct node of every shipped component, as a line of YAML, by its name in `use:`."""
     lines = files("lineal.components").joinpath("examples.yaml").read_text(encoding="utf-8").splitlines()
     found = {re.search(r"use: (\w+)", line): line for line in lines if not line.startswith("#")}
     return {use[1]: line for use, line in found.items() if use is not None}
@@ -118,13 +118,13 @@ def examples() -> dict[str, str]:
 
 
 def paragraphs_of(cls: type) -> tuple[str, ...]:
-    """Those of a class's docstring, without the settings; a list keeps its lines."""
+    """Returns the paragraphs of a class's docstring, without the settings; a list keeps its lines."""
     told = re.split(r"\n\s*\n", inspect.cleandoc(cls.__doc__ or ""))
     return tuple(text if "\n- " in f"\n{text}" else " ".join(text.split()) for text in told if not text.startswith("Attributes:"))
 
 
 def meanings_of(cls: type) -> dict[str, str]:
-    """What the class, or the nearest of its bases that says more than where to look, says about each setting."""
+    """Returns the meaning of each setting from the class, or from the nearest base that says more than a reference."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         for name, text in _attributes(base):
@@ -134,7 +134,7 @@ def meanings_of(cls: type) -> dict[str, str]:
 
 
 def _attributes(cls: type) -> Iterator[tuple[str, str]]:
-    """Names and texts of the section 'Attributes' of a class's own docstring."""
+    """Yields names and texts of the section 'Attributes' of a class's own docstring."""
     section = _ATTRIBUTES.search(inspect.cleandoc(cls.__dict__.get("__doc__") or ""))
     entries = re.split(r"^ {4}(?=\S)", section[1], flags=re.MULTILINE) if section else []
     for entry in entries:
@@ -144,7 +144,7 @@ def _attributes(cls: type) -> Iterator[tuple[str, str]]:
 
 
 def _with_meaning_of_another(setting: Setting, registry: Registry) -> Setting:
-    """A setting that means what it means elsewhere, with that meaning."""
+    """Fills in the meaning of a setting that refers to another setting's."""
     other = _AS_FOR.match(setting.meaning)
     if other is None:
         return setting
@@ -157,7 +157,7 @@ def _with_meaning_of_another(setting: Setting, registry: Registry) -> Setting:
 
 
 def _settings(model: type[BaseModel], meanings: Mapping[str, str], place: str = "") -> Iterator[Setting]:
-    """A model's settings, and below each those of a mapping that it takes."""
+    """Yields a model's settings, and below each those of a mapping that it takes."""
     for field, info in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
         name = info.alias or field
         if name == "use":
@@ -177,7 +177,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The mappings that a setting takes, in the order of its arms."""
+    """Yields the mappings that a setting takes, in the order of its arms."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for arm in () if get_origin(annotation) is Literal else get_args(annotation):
@@ -185,7 +185,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _in_words(annotation: Any, marks: Marks = ()) -> str:
-    """What a setting takes."""
+    """Describes the accepted values of a setting."""
     accepts = next((mark for mark in marks if isinstance(mark, Accepts)), None)
     if accepts is not None:
         return _reference_in_words(accepts)
@@ -228,7 +228,7 @@ def _reference_in_words(accepts: Accepts) -> str:
 
 
 def _columns(cls: type[Component], example: str, surroundings: Surroundings) -> tuple[Mapping[str, Columns], Columns]:
-    """The columns that an example needs, by input, and those that it adds; none where they show only among a user's files."""
+    """Returns the columns that an example needs, by input, and those that it adds; none where only a user's file says."""
     try:
         component = cls.parse(_node(example), surroundings) if example else None
         needs = component.needs() if component else {}
@@ -241,7 +241,7 @@ def _columns(cls: type[Component], example: str, surroundings: Surroundings) -> 
 
 
 def _node(example: str) -> dict[str, Any]:
-    """The example's settings; values of other nodes stand as references, as the plan has them."""
+    """Returns the example's settings; values of other nodes become references, as the plan has them."""
     (node,) = parse_document(example, "examples.yaml").value.values()
     references = {key: parse_reference(value) for key, value in node.items() if isinstance(value, str)}
     return {**node, **{key: SettingReference(found) for key, found in references.items() if found is not None and found.part}}

@@ -1,4 +1,4 @@
-"""docs/components.md, written from the classes."""
+"""Writes docs/components.md from the classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ packages. This page is written by `lineal components --markdown > docs/component
 
 
 def page(found: Iterable[Description]) -> str:
-    """The whole page."""
+    """Writes the whole page."""
     known = list(found)
     by_heading = {heading: [one for one in known if one.role is role] for role, heading in ROLES.items()}
     index = [f"- {heading}: {', '.join(f'[{one.name}](#{one.name})' for one in there)}" for heading, there in by_heading.items()]

@@ -1,4 +1,4 @@
-"""Component names and where they live. A literal table; outsiders add theirs by the entry point `lineal.components`."""
+"""Component names and their classes. A literal table; packages add theirs by the entry point `lineal.components`."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ _FROM_A_PACKAGE = f"If a package adds it (entry points {ENTRY_POINTS!r}), instal
 
 
 class Registry:
-    """Looks components up by name.
+    """Finds components by name.
 
     Raises:
         DeclarationError: two packages, or a package and lineal, give components the same name.
@@ -126,10 +126,10 @@ class Registry:
         return sorted({*BUILT_IN, *self._points, *self._classes})
 
     def find(self, name: str) -> type[Component]:
-        """The component class of a name.
+        """Returns the component class of a name.
 
         Raises:
-            KeyError: with a sentence that helps, when the name is unknown or its package gives no component.
+            KeyError: the name is unknown, or its package gives no component; the message suggests a fix.
         """
         if name not in self._classes:
             if name in BUILT_IN:
@@ -141,7 +141,7 @@ class Registry:
         return self._classes[name]
 
     def role_of(self, name: str) -> Role | None:
-        """The role of the component that a manifest names; None where it is not installed here."""
+        """Returns the role of the component that a manifest names; None where it is not installed here."""
         try:
             return self.find(name).role
         except KeyError:
@@ -155,7 +155,7 @@ def _built_in(name: str) -> type[Component]:
 
 
 def _component_of(point: EntryPoint) -> type[Component]:
-    """The class that an entry point names.
+    """Imports the class that an entry point names.
 
     Raises:
         KeyError: it cannot be imported, or is no component.
@@ -173,7 +173,7 @@ def _component_of(point: EntryPoint) -> type[Component]:
 
 
 def _no_component(found: object) -> str:
-    """Why something is no component; empty when it is one."""
+    """Says why something is no component; empty when it is one."""
     if not isinstance(found, type):
         return f"is of type {type(found).__name__}, expected a subclass of {_BASE}"
     if not issubclass(found, Component):

@@ -24,7 +24,7 @@ _NODES = {"type": "object", "additionalProperties": {"$ref": "#/$defs/node"}}
 
 
 class _WithMeanings(GenerateJsonSchema):
-    """Settings with what their classes say of them. One that is spelled out before it is checked takes anything."""
+    """Adds the classes' descriptions to settings. One that is converted before it is checked takes anything."""
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         return {}
@@ -42,7 +42,7 @@ class _WithMeanings(GenerateJsonSchema):
 
 
 def pipeline_schema(registry: Registry) -> dict[str, Any]:
-    """The schema of a file in `pipelines/`, with the components that are installed here.
+    """Returns the schema of a file in `pipelines/`, with the components that are installed here.
 
     What it lets pass the plan may still refuse: it doesn't look at references, at SQL, or at which settings are missing.
     """
@@ -66,13 +66,13 @@ def pipeline_schema(registry: Registry) -> dict[str, Any]:
 
 
 def params_schema() -> dict[str, Any]:
-    """The schema of `params.yaml`; further keys are allowed, since `others` may name them."""
+    """Returns the schema of `params.yaml`; further keys are allowed, since `others` may name them."""
     made: dict[str, Any] = Params.model_json_schema(schema_generator=_WithMeanings)
     return {"$schema": DIALECT, **made, "additionalProperties": True}
 
 
 def _node(names: Iterable[str]) -> dict[str, Any]:
-    """A node: which component it is decides what else it may say."""
+    """Returns the schema of a node, whose component decides its other keys."""
     known = list(names)
     return {
         "type": "object",
@@ -86,7 +86,7 @@ def _node(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _component(registry: Registry, name: str) -> dict[str, Any]:
-    """A component's settings and the keys that every node may have; inner mappings are put in their place."""
+    """Returns a component's settings and the keys of every node; inner mappings are inserted in their place."""
     made = registry.find(name).model_json_schema(schema_generator=_WithMeanings)
     inner = made.pop("$defs", {})
     made = _placed(made, inner)
@@ -97,7 +97,7 @@ def _component(registry: Registry, name: str) -> dict[str, Any]:
 
 
 def _placed(schema: Any, inner: Mapping[str, Any]) -> Any:
-    """A schema whose references into `inner` are replaced by what they name."""
+    """Replaces the references of a schema into `inner` by their content."""
     if isinstance(schema, list):
         return [_placed(one, inner) for one in schema]
     if not isinstance(schema, dict):

@@ -49,7 +49,7 @@ class Progress:
 
 
 def say(line: str, file: Path | None, end: str = "\n") -> None:
-    """Prints a line about a running step on the terminal and in its progress file; a line that ends in `\r` is overwritten."""
+    """Prints a line about a running step on the terminal and in its progress file; a line that ends in `\\r` is overwritten."""
     sys.stderr.write(f"  {line:<100}{end}" if end == "\r" else f"  {line}{end}")
     sys.stderr.flush()
     if file is not None:

@@ -25,7 +25,7 @@ class CompletionSource(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """How many requests at once keep it busy; a step's rows are passed in slices of at least so many samples."""
+        """The number of requests that keeps it busy; a step's rows are passed in slices of at least so many samples."""
         ...
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:

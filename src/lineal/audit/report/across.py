@@ -44,7 +44,7 @@ class Turns:
 
     @property
     def scale(self) -> float:
-        """How many prompts a full bar stands for: the most that turned one way at once, but at least a tenth of all."""
+        """The number of prompts of a full bar: the most that turned one way at once, but at least a tenth of all."""
         turned = [count for turn in self.rounds for count in (turn.lost, turn.gained)]
         return max(*turned, *(turn.compared / 10 for turn in self.rounds))
 
@@ -78,7 +78,7 @@ def turns_of(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConne
 
 
 def _sides(plan: Plan, pipeline: PipelineSummary, role: Role, columns: set[str]) -> Iterator[tuple[str, dict[int, Artifact]]]:
-    """Returns by label the existing artifacts of the rounds that have these columns, where there are two."""
+    """Yields by label the existing artifacts of the rounds that have these columns, where there are two."""
     for label in pipeline.labels(role):
         nodes = [node for number in range(pipeline.rounds + 1) if (node := pipeline.node(number, label)) is not None]
         made = [node for node in nodes if node.digest is not None and node.trouble is None]

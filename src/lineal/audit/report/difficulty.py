@@ -45,7 +45,7 @@ def grids_of(summary: Summary) -> list[Grid]:
 
 
 def thirds(summary: Summary, label: str) -> Iterator[tuple[str, str, Mapping[str, tuple[float | None, ...]]]]:
-    """Returns an evaluation's easiest and hardest third of prompts: a name, a note, and by pipeline a value for round 0, 1, ..."""
+    """Yields an evaluation's easiest and hardest third of prompts: a name, a note, and by pipeline a value per round."""
     bands = _bands(_counts(summary, label), 3)
     for name, band in (("easiest prompts", bands[0]), ("hardest prompts", bands[-1])) if len(bands) > 1 else ():
         note = f"Of the prompts' {'easiest' if band is bands[0] else 'hardest'} third: difficulty {_named(band)}."

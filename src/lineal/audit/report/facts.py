@@ -95,7 +95,7 @@ def _log(plan: Plan, key: str) -> dict[str, Any]:
 
 
 def _costs(pipeline: PipelineSummary, runs: Mapping[str, RunFact]) -> Iterator[RoundCost]:
-    """Returns a pipeline's cost by round; rounds of which nothing ran here are left out."""
+    """Yields a pipeline's cost by round; rounds of which nothing ran here are left out."""
     for number in range(pipeline.rounds + 1):
         ran = [(node, runs[node.key]) for node in pipeline.nodes if node.round == number and node.key in runs]
         made = [(node, run) for node, run in ran if node.role is Role.GENERATOR and run.status == "done"]

@@ -86,7 +86,7 @@ def _judged(plan: Plan, steps: Sequence[Step]) -> list[tuple[Step, Artifact]]:
 
 
 def _artifacts(plan: Plan, step: Step, column: str) -> Iterable[Artifact]:
-    """Returns a step's existing artifacts that have a column."""
+    """Yields a step's existing artifacts that have a column."""
     for key in step.artifact_keys().values():
         directory = plan.project.directory(key)
         if (directory / MANIFEST).exists():

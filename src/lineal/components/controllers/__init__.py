@@ -1,1 +1,1 @@
-"""Settings that are artifacts: a later round may take its own from them."""
+"""Controllers: settings that are artifacts, so that a later round may take its own from them."""

@@ -1,4 +1,4 @@
-"""`balance_exploration`: the temperature and the reward threshold that promise the best balance (B-STaR, arXiv:2412.17256)."""
+"""`balance_exploration`: the temperature and the reward threshold with the best expected balance (B-STaR, arXiv:2412.17256)."""
 
 from __future__ import annotations
 

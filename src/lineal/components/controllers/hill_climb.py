@@ -16,12 +16,12 @@ from lineal.recipe.references import ArtifactKind
 class HillClimb(Component):
     """Writes the `value` to try next, and `best_value`, `best_score` and `direction` for the climb after.
 
-    While the score rises the value goes on in the same direction; when it doesn't, the next one lies on the other side of
+    While the score rises the value keeps moving in the same direction; when it doesn't, the next one lies on the other side of
     the best.
 
     Attributes:
         before: the controller of the round before (at the start: `settings` with a `value`).
-        score: what the round with that value reached, mostly an evaluation's number.
+        score: the score of the round with that value, mostly an evaluation's number.
         step: how far the value moves.
     """
 

@@ -1,4 +1,4 @@
-"""How often judged rows pass, for controllers that move by it."""
+"""The pass rate of judged rows, for controllers that move by it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lineal.errors import DataError
 
 
 def pass_rate(step: Workspace) -> float:
-    """The share of passes among the rows that have verdict pass or fail.
+    """Returns the share of passes among the rows that have verdict pass or fail.
 
     Raises:
         DataError: none has.

@@ -26,7 +26,7 @@ class Plateau(Component):
         metric: an evaluation's number; larger is better.
         patience: after so many rounds without a gain the run stops.
         min_gain: a rise since the last gain counts as one when it is larger than this.
-        mark: what the round before reached, which is round 0 but for the later stages; the plan takes it from the node of the
+        mark: the result of the round before, which is round 0 except in later stages; the plan takes it from the node of the
             same name.
     """
 
@@ -49,7 +49,7 @@ class Plateau(Component):
         write_settings(step, state)
 
     def _before(self, step: Workspace) -> dict[str, Any]:
-        """What the first round that may stop must beat: round 0, or the last round of the stage before."""
+        """Returns the decision that the first round that may stop must beat: round 0's, or that of the stage before."""
         own, number = step.step.partition("/")[0], step.round - 1
         artifacts = {**_listed(step, own), **_listed(step, group_after(number))}
         return {
@@ -74,7 +74,7 @@ class Plateau(Component):
 
 
 def _listed(step: Workspace, group: str) -> dict[str, dict[str, str]]:
-    """By label, a group's artifacts."""
+    """Returns a group's artifacts by label."""
     found = {}
     for artifact in step.inputs["nodes"]:
         _, own, label = artifact.key.split("/", 2)

@@ -1,4 +1,4 @@
-"""Values that stand at the start, for later rounds to take and controllers to move (B-STaR, arXiv:2412.17256)."""
+"""Initial values, for later rounds to use and controllers to change (B-STaR, arXiv:2412.17256)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Settings(Component):
         return component
 
     def values(self) -> dict[str, Any]:
-        """The keys and their values."""
+        """Returns the keys and their values."""
         return dict(self.model_extra or {})
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """One artifact of settings."""
+        """Returns one artifact of settings."""
         return {MAIN: Output(ArtifactKind.SETTINGS, values=tuple(self.values()))}
 
     def run(self, step: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""What controllers and evaluators leave for others to take: values by name."""
+"""Values that controllers and evaluators write for other steps to use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METRICS_FILE = "metrics.json"
 
 
 def values_of(artifact: Artifact) -> dict[str, Any]:
-    """The values of a controller's `settings.json` or an evaluator's `metrics.json`.
+    """Reads the values of a controller's `settings.json` or an evaluator's `metrics.json`.
 
     Raises:
         ArtifactError: the file is not JSON values by name.

@@ -40,7 +40,7 @@ class Accuracy(JudgedDraws):
 
 
 def judged_prompts(rows: pa.Table) -> list[Asked[bool]]:
-    """Which prompts were solved; those that could not be judged are left out.
+    """Returns which prompts were solved; those that could not be judged are left out.
 
     Raises:
         DataError: none could be judged.
@@ -56,5 +56,5 @@ def judged_prompts(rows: pa.Table) -> list[Asked[bool]]:
 
 
 def accuracy_of(solved: list[bool]) -> Numbers:
-    """The share of prompts that were solved, and how many were judged."""
+    """Returns the share of solved prompts, and how many were judged."""
     return {"accuracy": mean(list(map(float, solved))), "count": len(solved)}

@@ -1,4 +1,4 @@
-"""`agreement`: how far one verifier's verdicts agree with another's that is taken for the truth."""
+"""`agreement`: how far one verifier's verdicts agree with those of another that is taken as ground truth."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ _ABOVE = """
 
 
 def _auc(found: Sequence[Asked[Counts]], above: Sequence[Asked[tuple[int, int]]]) -> dict[str, Estimate]:
-    """The area under the curve with DeLong's variance over prompts; nothing where all rows are right or all wrong."""
+    """Computes the area under the curve with DeLong's variance over prompts; nothing where all rows are right or all wrong."""
     rights = [both + missed for both, missed, _, _ in (one.counts for one in found)]
     wrongs = [fooled + neither for _, _, fooled, neither in (one.counts for one in found)]
     right, wrong = sum(rights), sum(wrongs)

@@ -1,4 +1,4 @@
-"""What evaluators share."""
+"""The common part of evaluators."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ks = Annotated[list[Positive], pydantic.Field(min_length=1)]
 
 
 CLUSTER = "coalesce(prompt_id, 'row ' || position)"
-"""What rows are put together by: their prompt; a row without one stands alone."""
+"""The key by which rows are grouped: their prompt; a row without one is a group of its own."""
 
 
 class Evaluator(Component):
@@ -71,20 +71,20 @@ class SampleEvaluator(Evaluator):
         return f"{self.use.removesuffix('k')}{self.k[0]}"
 
     def needs(self) -> dict[str, Columns]:
-        """What it reads."""
+        """Returns the columns that it reads."""
         return {"rows": ("prompt_id", "completion", "verdict")}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """One artifact of metrics."""
+        """Returns one artifact of metrics."""
         return {MAIN: self.metrics("prompts", *self.numbers())}
 
     def numbers(self) -> Columns:
-        """What it writes beside the number of prompts."""
+        """Returns the numbers that it writes beside the number of prompts."""
         raise NotImplementedError
 
 
 def by_prompt(session: Session, query: str) -> list[Asked[Any]]:
-    """What a query over prompt id, difficulty and counts gives, in the order of prompt ids."""
+    """Runs a query over prompt id, difficulty and counts, in the order of prompt ids."""
     return [Asked(str(row[0]), row[1], row[2:]) for row in session.fetch(f"SELECT * FROM ({query}) ORDER BY 1")]
 
 

@@ -1,4 +1,4 @@
-"""`best_of_n`: a model's samples, the best of them chosen by another model, beside pass@1, majority and the oracle pass@n."""
+"""`best_of_n`: samples of a model, the best chosen by another model, compared with pass@1, majority and the oracle pass@n."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class BestOfN(JudgedDraws):
         return self
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """The scorer is a reward model, or a language model whose likelihoods score."""
+        """Accepts a reward model as scorer, or a language model whose likelihoods score."""
         found = super().references()
         accepts = REWARD_MODEL if self.score_by in ("reward", "process_reward") else LANGUAGE_MODEL
         return {**found, "scorer": (found["scorer"][0], accepts)}
@@ -127,7 +127,7 @@ class BestOfN(JudgedDraws):
         self._write(step, self.draw(step, Draw(settings, self.samples), columns, scored))
 
     def _scores(self, step: Workspace) -> Callable[[pa.Table], list[float]]:
-        """Loads the scorer; gives a function of drawn rows."""
+        """Loads the scorer and returns a function of drawn rows."""
         if self.score_by == "process_reward":
             model, reading = open_step_scorer(step, "scorer"), self.steps or StepReading()
             return lambda rows: [
@@ -146,7 +146,7 @@ class BestOfN(JudgedDraws):
         return likelihood_scores(open_likelihood(step, "scorer"), None, self.score_by == "likelihood_per_token", self.chat)
 
     def _write(self, step: Workspace, table: pa.Table) -> None:
-        """Metrics over all prompts and by difficulty; a prompt with a sample that could not be judged is left out."""
+        """Writes metrics over all prompts and by difficulty; a prompt with a sample that could not be judged is left out."""
         found = _candidates(table, self.extract)
         whole = [Asked(one.prompt, one.difficulty, [c for c in one.counts if c]) for one in found if None not in one.counts]
         if not whole:
@@ -170,7 +170,7 @@ class BestOfN(JudgedDraws):
 
 
 def best_of_k(candidates: Sequence[Candidate], k: int) -> float:
-    """How often the best-scored of k of the n samples is right, the mean over all choices of k; ties go to the first.
+    """Returns how often the best-scored of k of the n samples is right, the mean over all choices of k; ties go to the first.
 
     The i-th in the order of scores is the best of comb(n - 1 - i, k - 1) of comb(n, k) choices.
     """
@@ -180,7 +180,7 @@ def best_of_k(candidates: Sequence[Candidate], k: int) -> float:
 
 
 def _candidates(table: pa.Table, pattern: str | None) -> list[Asked[list[Candidate | None]]]:
-    """Every prompt's samples in order; None for one that could not be judged."""
+    """Returns every prompt's samples in order; None for one that could not be judged."""
     answers = table["completion"] if pattern is None else extracted(table["completion"], pattern)
     found: dict[str, Asked[list[Candidate | None]]] = {}
     for row, answer in zip(table.drop_columns(["completion"]).to_pylist(), answers.to_pylist(), strict=True):
@@ -192,7 +192,7 @@ def _candidates(table: pa.Table, pattern: str | None) -> list[Asked[list[Candida
 
 
 def _majority(candidates: Sequence[Candidate]) -> float:
-    """Whether the answer with most votes is right; the share of right ones where several lead."""
+    """Returns 1 if the answer with most votes is right, else 0; the share of right ones where several lead."""
     votes = Counter(candidate.answer for candidate in candidates if candidate.answer is not None)
     leaders = {answer for answer, count in votes.items() if count == max(votes.values())}
     right = {candidate.answer for candidate in candidates if candidate.right}
@@ -200,15 +200,15 @@ def _majority(candidates: Sequence[Candidate]) -> float:
 
 
 def _split(candidates: Sequence[Candidate]) -> tuple[list[float], list[float]]:
-    """Scores of the right and of the wrong samples."""
+    """Splits scores into those of the right and of the wrong samples."""
     return [c.score for c in candidates if c.right], [c.score for c in candidates if not c.right]
 
 
 def _ranked_right(right: Sequence[float], wrong: Sequence[float]) -> float:
-    """The share of pairs whose right one scores higher; equal scores count half."""
+    """Computes the share of pairs whose right sample scores higher; equal scores count half."""
     return sum((a > b) + 0.5 * (a == b) for a in right for b in wrong) / (len(right) * len(wrong))
 
 
 def _pairs_apart(split: tuple[Sequence[float], Sequence[float]]) -> int:
-    """How many pairs of a right and a wrong sample share no sample."""
+    """Counts the pairs of a right and a wrong sample that share no sample."""
     return min(map(len, split))

@@ -1,4 +1,4 @@
-"""What evaluators that sample share: draws of all prompts, judged by a verifier with a limit on its errors."""
+"""The common part of evaluators that sample: completions of all prompts, judged by a verifier with a limit on its errors."""
 
 from __future__ import annotations
 

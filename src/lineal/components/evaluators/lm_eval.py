@@ -99,7 +99,7 @@ class LmEval(Evaluator):
         write_evaluation(step, self.headline, asked, self._metrics)
 
     def _chosen(self, step: Workspace, task: str, samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """A task's samples under one filter, one for each document."""
+        """Returns a task's samples under one filter, one for each document."""
         filters = sorted({str(sample.get("filter", "none")) for sample in samples})
         if self.filter is None and len(filters) > 1:
             raise DataError(
@@ -137,7 +137,7 @@ def _are_shares(scores: Sequence[float]) -> bool:
 
 
 def _prompt(sample: Mapping[str, Any]) -> str:
-    """What the model was given first; the harness keeps requests as lists or as mappings of arguments."""
+    """Returns the model's first input; the harness keeps requests as lists or as mappings of arguments."""
     first: Any = sample["arguments"]
     while isinstance(first, Mapping | list | tuple) and first:
         first = next(iter(first.values())) if isinstance(first, Mapping) else first[0]
@@ -145,7 +145,7 @@ def _prompt(sample: Mapping[str, Any]) -> str:
 
 
 def _own_task(project: Path, name: str) -> tuple[dict[str, Any], dict[str, Path]]:
-    """A task of the project, its data files by absolute path, and the files that it reads.
+    """Reads a task of the project, its data files by absolute path, and the files that it reads.
 
     Raises:
         DeclarationError: the file is missing, or asks for what could run code or fetch data.
@@ -168,7 +168,7 @@ def _own_task(project: Path, name: str) -> tuple[dict[str, Any], dict[str, Path]
 
 
 def _located(project: Path, name: str, data_files: Any, files: dict[str, Path]) -> Any:
-    """Data files with absolute paths; all are added to `files`."""
+    """Makes data files' paths absolute; all are added to `files`."""
     if isinstance(data_files, dict):
         return {split: _located(project, name, part, files) for split, part in data_files.items()}
     if isinstance(data_files, list):

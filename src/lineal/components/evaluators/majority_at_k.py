@@ -46,7 +46,7 @@ class MajorityAtK(SampleEvaluator):
 
 
 def _together(votes: Mapping[int, Sequence[Asked[tuple[float, int]]]]) -> list[Asked[Votes]]:
-    """The votes of every k by prompt; all ks have the same prompts in the same order."""
+    """Returns the votes of every k by prompt; all ks have the same prompts in the same order."""
     return [
         Asked(same[0].prompt, same[0].difficulty, dict(zip(votes, (one.counts for one in same), strict=True)))
         for same in zip(*votes.values(), strict=True)
@@ -63,7 +63,7 @@ def _answers(pattern: str | None) -> str:
 
 
 def _votes(k: int) -> str:
-    """A query for how the votes of k samples went: prompt, difficulty, mean value, votes."""
+    """Writes a query for the results of votes of k samples: prompt, difficulty, mean value, votes."""
     return f"""
         WITH tallies AS (
             SELECT prompt_id, number // {k} AS vote, voted, count(*) AS votes FROM answers

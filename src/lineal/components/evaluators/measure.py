@@ -1,4 +1,4 @@
-"""`measure`: an evaluation whose numbers an SQL file works out, from rows of this round and of others."""
+"""`measure`: an evaluation whose numbers an SQL file computes, from rows of this round and of others."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Measure(Evaluator, SqlFile):
             raise DataError(f"{step.step}: {self._selector.shown} gave {len(rows):,} rows without prompt_id, expected one. {fix}")
 
     def _checked(self, session: Session) -> list[str]:
-        """The query's columns: the numbers that the header names, and what tells prompts apart."""
+        """Returns the query's columns: the numbers that the header names, and the columns that identify prompts."""
         given, selector = session.columns(MEASURED), self._selector
         for name in selector.gives:
             if name not in given or not given[name].startswith(_NUMBER):

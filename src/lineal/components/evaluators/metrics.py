@@ -1,4 +1,4 @@
-"""What an evaluation writes: its numbers, how sure they are, and each prompt's part; equal findings are equal bytes."""
+"""The files of an evaluation: its numbers, their intervals, and each prompt's part; equal results are equal bytes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Counts = TypeVar("Counts")
 
 @dataclass(frozen=True)
 class Asked(Generic[Counts]):
-    """What an evaluation found of one prompt.
+    """The results of an evaluation for one prompt.
 
     Attributes:
         prompt: the prompt's id.
         difficulty: as its source measures it, where it does.
-        counts: what the evaluation counts.
+        counts: the evaluation's counts.
     """
 
     prompt: str
@@ -87,7 +87,7 @@ def _estimate(value: object) -> Estimate | None:
 
 
 def _plain(numbers: Numbers, headline: str) -> dict[str, float]:
-    """The numbers without intervals, but for the headline's."""
+    """Returns the numbers without intervals, except for the headline's."""
     found = {name: value.value if isinstance(value, Figure | Estimate) else value for name, value in numbers.items()}
     estimate = _estimate(numbers.get(headline))
     return found if estimate is None else {**found, LOW: estimate.low, HIGH: estimate.high}
@@ -102,5 +102,5 @@ def _rounded(value: Any) -> Any:
 
 
 def difficulty_label(difficulty: float) -> str:
-    """A difficulty as a key: 12.0 is '12'."""
+    """Formats a difficulty as a key: 12.0 is '12'."""
     return f"{difficulty:g}"

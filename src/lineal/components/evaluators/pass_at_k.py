@@ -53,7 +53,7 @@ class PassAtK(SampleEvaluator):
 
 
 def pass_at_k(counts: list[Counts], k: int) -> Figure:
-    """The mean over prompts of 1 - C(n - c, k) / C(n, k), where c of a prompt's n samples are right.
+    """Computes the mean over prompts of 1 - C(n - c, k) / C(n, k), where c of a prompt's n samples are right.
 
     Prompts with fewer than k samples are left out. So many samples hold n / k independent draws of k.
     """

@@ -1,4 +1,4 @@
-"""Reads what evaluations wrote, and compares two of them."""
+"""Reads evaluations, and compares two of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Evaluation:
 
 
 def read_evaluation(directory: Path) -> Evaluation:
-    """What an evaluation's artifact says; without its prompts' values, which are read when they are asked for.
+    """Reads an evaluation's artifact, without its prompts' values, which are read when needed.
 
     Raises:
         ArtifactError: a file is missing or is not JSON.
@@ -90,7 +90,7 @@ def _read(path: Path, optional: bool = False) -> dict[str, Any]:
 
 
 def _bounds(read: Any, path: Path) -> dict[str, tuple[float, float]]:
-    """By figure, its interval's two ends."""
+    """Returns the two ends of each figure's interval."""
     try:
         return {name: (float(low), float(high)) for name, (low, high) in dict(read).items()}
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`refusals`: how reliable the answers are that a model gives, and how often it gives none (Auto-CEI, arXiv:2410.07627)."""
+"""`refusals`: the precision of the answers that a model gives, and how often it refuses (Auto-CEI, arXiv:2410.07627)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Refusals(Evaluator):
 
     Attributes:
         rows: judged rows; a refusal is one that failed and whose completion ends in `refusal`.
-        refusal: what refuses.
+        refusal: the text of a refusal.
         laziness: how much a refusal costs (lambda in the paper).
     """
 

@@ -1,4 +1,4 @@
-"""`success_rate`: how often a checkpoint reaches the goal, by level, how long it takes, and how much of it is no move."""
+"""`success_rate`: how often a checkpoint reaches the goal, by level, in how many turns, and with how many invalid moves."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ class SuccessRate(Evaluator, ModelPlays):
 
 
 def of_model(episodes: pa.Table) -> pa.Table:
-    """Of games of two, the side of the model that is measured."""
+    """Selects in games of two the side of the measured model."""
     import pyarrow.compute as pc
 
     return episodes.filter(pc.equal(episodes["seat"], MODEL)) if "seat" in episodes.column_names else episodes
 
 
 def by_task(episodes: pa.Table) -> list[Asked[Played]]:
-    """What was reached in each task; episodes with a broken environment are left out.
+    """Returns the results of each task; episodes with a broken environment are left out.
 
     Raises:
         DataError: there are no others.
@@ -102,7 +102,7 @@ def _played(rows: list[Mapping[str, object]]) -> Played:
 
 
 def numbers_of(tasks: list[Played]) -> Numbers:
-    """The numbers of some tasks."""
+    """Returns the numbers of some tasks."""
     episodes, turns = [float(task.episodes) for task in tasks], [float(task.turns) for task in tasks]
     return {
         "success_rate": ratio([task.won for task in tasks], episodes),

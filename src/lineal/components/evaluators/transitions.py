@@ -1,4 +1,4 @@
-"""`transitions`: what became of each evaluation prompt from one checkpoint to the next; right to wrong is forgetting."""
+"""`transitions`: each evaluation prompt's change from one checkpoint to the next; right to wrong is forgetting."""
 
 from __future__ import annotations
 

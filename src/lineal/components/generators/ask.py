@@ -1,4 +1,4 @@
-"""`ask`: a row goes into a template, and what a checkpoint writes becomes a new row.
+"""`ask`: fills a template with a row; the checkpoint's output is a new row.
 
 A critique, a correction, a refinement, an answer to a follow-up question, an answer that has seen the others' answers
 and a newly posed problem differ in the template alone (docs/roles.md).
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Ask(Asker):
-    """Samples on a text made of each row; `parents` of a new row is the row that it was made from.
+    """Samples from a template filled with each row; `parents` of a new row is the row that it was made from.
 
     Attributes:
         row_prompt: the new rows' prompt. 'asked': what the checkpoint was given, under a prompt id of its own; such rows

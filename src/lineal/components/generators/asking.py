@@ -1,4 +1,4 @@
-"""What every role of a checkpoint shares: it is given a text made of a row's columns, and what it writes is a row."""
+"""The common part of a checkpoint's roles: it gets a text made of a row's columns, and its output is a row."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class Asker(RowSampler):
     def ask(
         self, step: Workspace, sampler: SavedSampler, rows: pa.Table, advance: Callable[[int], None], own: bool = False
     ) -> pa.Table:
-        """What the checkpoint writes about some rows, `samples` rows for each, in their order.
+        """Returns the checkpoint's output about some rows, `samples` rows for each, in their order.
 
         Args:
             step: the running step.
             sampler: the checkpoint.
             rows: the rows to ask about.
-            advance: told how many completions are done.
+            advance: called with the number of finished completions.
             own: whether the new rows keep the prompt of the row, and what the checkpoint was given stands in `asked`; else
                 that is their prompt.
         """
@@ -87,14 +87,14 @@ class Asker(RowSampler):
         return () if self.system is None else MESSAGE_COLUMNS
 
     def _given(self, text: str) -> Prompt:
-        """A template's text as the checkpoint is given it."""
+        """Returns a template's text as the checkpoint gets it."""
         return text if self.system is None else Conversation((Turn("system", self.system), Turn("user", text)))
 
     def _rendered(self, row: Mapping[str, Any]) -> Prompt:
         return self._given(self._template.render(row))
 
     def _asked(self, rows: pa.Table) -> pa.Table:
-        """The rows under the prompts that the template makes of them, in place of what they were given."""
+        """Returns the rows under the prompts that the template makes of them, in place of the original prompts."""
         import pyarrow as pa
 
         rows = rows.drop_columns([name for name in MESSAGE_COLUMNS if name in rows.column_names])
@@ -112,5 +112,5 @@ class Asker(RowSampler):
 
 
 def asked_columns(rows: Columns) -> Columns:
-    """The columns that rows have when they are given a prompt."""
+    """Returns the columns of rows once they have a prompt."""
     return merged(tuple(name for name in rows if name not in MESSAGE_COLUMNS), ("prompt_id", "prompt"))

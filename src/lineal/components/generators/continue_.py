@@ -1,4 +1,4 @@
-"""`continue`: what a row's completion has begun goes on, in a text behind it, in a chat inside the same turn."""
+"""`continue`: continues a row's completion, in a text after it, in a chat inside the same turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Continue(RowSampler):
-    """Samples on from rows' completions; `parents` of a new row is the row that it continues.
+    """Samples continuations of rows' completions; `parents` of a new row is the row that it continues.
 
     The new rows' prompt is the old one with the old completion, under a prompt id of its own, and their completion is what
     follows: such rows are judged, paired and learnt like any others. Rows whose completion has come to its end are for a
@@ -65,7 +65,7 @@ class Continue(RowSampler):
 
 
 def _with_own_prompt_ids(rows: pa.Table) -> pa.Table:
-    """The rows under prompt ids that tell apart what they continue."""
+    """Gives the rows prompt ids that identify what they continue."""
     import pyarrow as pa
 
     keys = rows[row_key(rows.column_names)].to_pylist()

@@ -1,4 +1,4 @@
-"""What all generators share: prompt rows in, one row per sample out, with ids, seeds and the checkpoint's digest."""
+"""The common part of generators: prompt rows in, one row per sample out, with ids, seeds and the checkpoint's digest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PROMPT_COLUMNS = ("prompt_id", "prompt", *MESSAGE_COLUMNS, "answer", "difficulty", "task", "entry", "tests", "input", "options")
 CARRIED = {**dict.fromkeys(MESSAGE_COLUMNS, "prompt"), "token_ids": "completion"}
-"""What belongs to a text: a new row that keeps its first parent's text keeps this too, and has none where the text is another."""
+"""Columns that belong to a text: a new row keeps them when it keeps its first parent's text, and else has none."""
 SAMPLE_COLUMNS = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "logprob", "temperature", "hinted", "round",
     "sample_index", "seed", "checkpoint",
@@ -41,7 +41,7 @@ SAMPLE_COLUMNS = (
 
 
 def sampled_columns(prompts: Columns, adds: Columns = ()) -> Columns:
-    """The columns of samples drawn for prompt rows with these columns: the prompt's, any of the user's own, the sample's.
+    """Returns the columns of samples drawn for prompt rows: the prompt's, any of the user's own, the sample's.
 
     `adds` are those that the draws add, see `Draw`.
     """
@@ -49,12 +49,12 @@ def sampled_columns(prompts: Columns, adds: Columns = ()) -> Columns:
 
 
 def carried(column: str) -> bool:
-    """Whether a prompt row's column goes on to its samples."""
+    """Tells whether a prompt row's column is copied to its samples."""
     return column in PROMPT_COLUMNS or column not in COLUMNS
 
 
 class RowSampler(StoppedDraws):
-    """Base of what samples for every row of an artifact, at one temperature.
+    """Base of components that sample for every row of an artifact, at one temperature.
 
     Attributes:
         model: the checkpoint that samples.
@@ -115,7 +115,7 @@ class Draw:
 
 
 def begun(row: Mapping[str, Any], chat: bool) -> Prompt:
-    """What a model is given to continue a row's completion, before which a step's `prefix` stands.
+    """Returns the input for continuing a row's completion, before which a step's `prefix` is added.
 
     Raises:
         DataError: the row has no completion.
@@ -130,12 +130,12 @@ def begun(row: Mapping[str, Any], chat: bool) -> Prompt:
 
 
 def written_by(row: Mapping[str, Any]) -> str:
-    """What of a row stands behind its prompt: the completion, of a step also the `prefix` before it."""
+    """Returns the text after a row's prompt: the completion, of a step also the `prefix` before it."""
     return f"{row.get('prefix') or ''}{row['completion']}"
 
 
 def require_distinct_prompts(rows: Rows, key: str) -> None:
-    """Raises when a prompt stands twice: its samples would have the same ids.
+    """Refuses a prompt that occurs twice: its samples would have the same ids.
 
     Raises:
         DataError: names the first repeated prompt id.
@@ -144,7 +144,7 @@ def require_distinct_prompts(rows: Rows, key: str) -> None:
 
 
 def require_distinct(rows: Rows, column: str, key: str) -> None:
-    """Raises when two rows share what tells rows apart: what is drawn for them would have the same ids.
+    """Refuses two rows that share their identifying column: what is drawn for them would have the same ids.
 
     Raises:
         DataError: names the first repeated value, or says that a row has none.
@@ -165,7 +165,7 @@ def require_distinct(rows: Rows, column: str, key: str) -> None:
 def draw_rows(
     step: Workspace, sampler: SavedSampler, prompts: pa.Table, draws: list[Draw], advance: Callable[[int], None]
 ) -> pa.Table:
-    """The samples of some prompt rows, in the order prompt, sample index."""
+    """Draws the samples of some prompt rows, in the order prompt, sample index."""
     import pyarrow as pa
 
     adds = merged(*(draw.adds for draw in draws))
@@ -177,7 +177,7 @@ def draw_rows(
 
 
 def _by_prompt(prompts: int, samples: list[int]) -> list[int]:
-    """Where the rows of several draws stand one draw after another, in the order prompt, draw, sample."""
+    """Returns the order that puts the rows of several draws, one draw after another, into the order prompt, draw, sample."""
     starts = [prompts * sum(samples[:draw]) for draw in range(len(samples))]
     return [
         start + prompt * count + sample
@@ -188,7 +188,7 @@ def _by_prompt(prompts: int, samples: list[int]) -> list[int]:
 
 
 class _Columns(dict[str, list[Any]]):
-    """A table's columns in Python, each made when it is first asked for: rows may have a thousand that nobody reads."""
+    """A table's columns in Python, each converted at its first use: rows may have a thousand that are not read."""
 
     def __init__(self, table: pa.Table) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ class _Row(Mapping[str, Any]):
 def _draw_one(
     step: Workspace, sampler: SavedSampler, prompts: pa.Table, draw: Draw, schema: pa.Schema, advance: Callable[[int], None]
 ) -> pa.Table:
-    """The rows of one draw, prompt by prompt."""
+    """Makes the rows of one draw, prompt by prompt."""
     columns = _Columns(prompts)
     sources = [_Row(columns, place) for place in range(prompts.num_rows)]
     given = [draw.render(row) for row in sources]
@@ -256,7 +256,7 @@ def _table(
     by_prompt: Mapping[str, list[Any]],
     facts: Mapping[str, Any],
 ) -> pa.Table:
-    """Rows of what each sample, each prompt and all of them say; the other columns are the prompts' own and stay in Arrow."""
+    """Builds a table from values per sample, per prompt and of all; other columns are the prompts' and stay in Arrow."""
     import pyarrow as pa
 
     count = prompts.num_rows * samples
@@ -276,7 +276,7 @@ def _table(
 
 
 def _seeds(step: Workspace, draw: Draw, names: Sequence[str]) -> list[list[int]]:
-    """By prompt, the seeds of its samples: `row_seed` of the run's, the step, the prompt, the index and the draw's own word."""
+    """Returns the seeds of each prompt's samples: `row_seed` of the run's, step, prompt, index and the draw's own word."""
     start = [canonical_json(step.seed), canonical_json(step.step)]
     word = [] if draw.seed_by is None else [canonical_json(draw.seed_by)]
     ends = [[canonical_json(index), *word] for index in draw.indices]
@@ -284,7 +284,7 @@ def _seeds(step: Workspace, draw: Draw, names: Sequence[str]) -> list[list[int]]
 
 
 def _ids(checkpoint: str, draw: Draw, names: Sequence[str], seeds: list[list[int]], given: Sequence[Prompt]) -> list[str]:
-    """The samples' ids: `row_id` of the checkpoint, the prompt, the index, the settings, the seed and what `_more` says."""
+    """Returns the samples' ids: `row_id` of the checkpoint, the prompt, the index, the settings, the seed and `_more`."""
     start = canonical_json(checkpoint)
     settings = canonical_json(digest_of([draw.settings.described(), draw.hinted]))
     found = []
@@ -298,7 +298,7 @@ def _ids(checkpoint: str, draw: Draw, names: Sequence[str], seeds: list[list[int
 
 
 def _as_columns(given: Sequence[Prompt], columns: _Columns) -> dict[str, list[Any]]:
-    """What a model was given, by prompt, as rows hold it: a text as `prompt`, a conversation as `messages` and `tools`."""
+    """Returns the models' inputs by prompt, as rows hold them: a text as `prompt`, a conversation as `messages` and `tools`."""
     found: dict[str, list[Any]] = {
         "prompt": [one if isinstance(one, str) else None for one in given],
         "messages": [None if isinstance(one, str) else one.for_rows() for one in given],
@@ -314,12 +314,12 @@ def _as_columns(given: Sequence[Prompt], columns: _Columns) -> dict[str, list[An
 
 
 def _more(prompt: Prompt, framed: bool) -> list[str]:
-    """What enters a sample's id beside the prompt row's id, which does not say all that a conversation or a frame holds."""
+    """Returns what enters a sample's id beside the prompt row's id, which does not cover all of a conversation or a frame."""
     return [] if isinstance(prompt, str) and not framed else [digest_of(plain_values(prompt))]
 
 
 def _told(completions: Sequence[Completion]) -> dict[str, list[Any]]:
-    """What completions say, by column."""
+    """Returns the values of completions, by column."""
     return {
         "completion": [one.text for one in completions],
         "finish_reason": [one.finish_reason for one in completions],

@@ -1,4 +1,4 @@
-"""How completions are drawn at one temperature: the settings of all components that do."""
+"""The sampling settings of all components that draw completions at one temperature."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lineal.recipe.compute import Positive
 
 
 class Draws(Component):
-    """Base of what draws completions at one temperature.
+    """Base of components that draw completions at one temperature.
 
     Attributes:
         temperature, top_p, top_k, max_tokens, chat: as for `sample`.
@@ -26,12 +26,12 @@ class Draws(Component):
 
     @property
     def sampling(self) -> SamplingSettings:
-        """How the engine is to draw."""
+        """The engine's sampling settings."""
         return SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat)
 
 
 class StoppedDraws(Draws):
-    """Base of what draws completions that texts may end.
+    """Base of components that draw completions with stop texts.
 
     Attributes:
         stop: as for `sample`.

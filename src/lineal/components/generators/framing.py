@@ -1,4 +1,4 @@
-"""What stands around a prompt: a system turn, a template and worked examples."""
+"""The frame of a prompt: a system turn, a template and worked examples."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lineal.recipe.compute import Positive, Strict
 
 SystemText = Annotated[str | None, MinLen(1), Field(exclude_if=lambda value: value is None)]
 TemplateName = Annotated[str | None, MinLen(1), Field(exclude_if=lambda value: value is None)]
-"""Settings that are left out of the identity where nothing stands around the prompt."""
+"""Settings that are left out of the identity where the prompt has no frame."""
 
 
 class Examples(Strict):
     """Worked examples before the prompt: the first `count` prompts of some rows that are not the prompt itself.
 
     Attributes:
-        rows: where they are from.
+        rows: their artifact.
         count: how many.
         reply: what the model is shown to have answered, a text with `{column}`s.
         separator: what follows each example where the model is given a text; a conversation needs none.
@@ -48,7 +48,7 @@ class Examples(Strict):
 
 
 class Framing(Component):
-    """Base of what draws completions and may put something around the prompts.
+    """Base of components that draw completions and may frame the prompts.
 
     What the model is given stands in the drawn rows, so that a trainer learns from the same: a text as `prompt`, a
     conversation as `messages`.
@@ -77,21 +77,21 @@ class Framing(Component):
         return made
 
     def files(self) -> dict[str, Path]:
-        """The template's file, if it is in one."""
+        """Returns the template's file, if it is in one."""
         return {**super().files(), **template_files(self._template)}
 
     def identity(self) -> dict[str, Any]:
-        """The settings; with examples, also that their rows are among the parents of what is drawn, which they were not once."""
+        """Returns the settings; with examples, also that their rows are parents of the samples, which they once were not."""
         found = super().identity()
         return found if self.examples is None else {**found, "examples": {**found["examples"], "parents": True}}
 
     @property
     def frames(self) -> bool:
-        """Whether anything stands around the prompts."""
+        """True if the prompts have a frame."""
         return not (self.system is None and self.template is None and self.examples is None)
 
     def framing_needs(self) -> dict[str, Columns]:
-        """By input field, the columns that template and examples fill in."""
+        """Returns by input field the columns that template and examples fill in."""
         template = () if self._template is None else self._template.columns
         needed = {"prompts": merged(("prompt_id", "prompt"), template)}
         if self.examples is not None:
@@ -99,7 +99,7 @@ class Framing(Component):
         return needed
 
     def drawn_columns(self, prompts: Columns) -> Columns:
-        """The columns of drawn rows.
+        """Returns the columns of drawn rows.
 
         Raises:
             ValueError: a system turn where nothing makes conversations.
@@ -114,7 +114,7 @@ class Framing(Component):
         return MESSAGE_COLUMNS if self.chat and not (self.system is None and self.examples is None) else ()
 
     def framed(self, step: Workspace, draw: Draw) -> Draw:
-        """The draw with its prompts framed; the same draw where nothing is to stand around them."""
+        """Returns the draw with its prompts framed; the same draw where there is no frame."""
         if not self.frames:
             return draw
         shots = [] if self.examples is None else list(self._shots(step, self.examples.count + 1))
@@ -126,7 +126,7 @@ class Framing(Component):
         return replace(draw, render=lambda row: self._frame(row, shots), shown=shown, adds=adds, framed=True)
 
     def _shots(self, step: Workspace, most: int) -> Iterator[Mapping[str, Any]]:
-        """The first rows of as many different prompts: one more than is shown, since a prompt is not its own example."""
+        """Yields the first rows with as many different prompts: one more than shown, since a prompt is not its own example."""
         seen: set[str] = set()
         rows = (row for _, _, table in step.rows("examples").slices(1024) for row in table.to_pylist())
         while len(seen) < most and (row := next(rows, None)) is not None:
@@ -161,13 +161,13 @@ class Framing(Component):
         return prompt if template is None else reworded(prompt, lambda text: template.render({**row, "prompt": text}))
 
     def _shown(self, shot: Mapping[str, Any]) -> str:
-        """An example as text."""
+        """Formats an example as text."""
         assert self.examples is not None
         question = str(shot["prompt"]) if self._template is None else self._template.render(shot)
         return question + Template(self.examples.reply).render(shot) + self.examples.separator
 
     def _told(self, shot: Mapping[str, Any]) -> list[Turn]:
-        """An example as turns, without a system turn of its own."""
+        """Returns an example as turns, without a system turn of its own."""
         assert self.examples is not None
         prompt = self._worded(shot)
         turns = [Turn("user", prompt)] if isinstance(prompt, str) else [turn for turn in prompt.turns if turn.role != "system"]
@@ -175,7 +175,7 @@ class Framing(Component):
 
 
 def with_system(system: str, turns: tuple[Turn, ...], where: str) -> tuple[Turn, ...]:
-    """The turns after a system turn.
+    """Adds a system turn before the turns.
 
     Raises:
         DataError: they have one already.

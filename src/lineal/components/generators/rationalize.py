@@ -1,4 +1,4 @@
-"""`rationalize`: STaR's second chance. Unsolved prompts are sampled once more with the answer as a hint.
+"""`rationalize`: STaR's second chance. Unsolved prompts are sampled again with the answer as a hint.
 
 The row keeps the prompt without the hint, so what a trainer reads never holds it (arXiv:2203.14465, section 3.2).
 """

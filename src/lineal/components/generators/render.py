@@ -34,7 +34,7 @@ TEXTS = (
 
 
 NEAR = 0.85
-"""How alike a column's name and a setting's must be to be taken for a slip: `seperator` and `separator` are."""
+"""How similar a column's name and a setting's must be to count as a typo: `seperator` and `separator` are."""
 
 
 class Render(Component):
@@ -77,7 +77,7 @@ class Render(Component):
         return made
 
     def files(self) -> dict[str, Path]:
-        """The templates' files, if they are in any."""
+        """Returns the templates' files, if they are in any."""
         return {name: path for template in self._templates.values() for name, path in template_files(template).items()}
 
     @property
@@ -86,7 +86,7 @@ class Render(Component):
         return tuple(name for name, template in self._templates.items() if template.text != f"{{{name}}}")
 
     def needs(self) -> dict[str, Columns]:
-        """What the templates fill in, and the prompt unless they make one."""
+        """Returns the columns that the templates fill in, and the prompt unless they make one."""
         prompt = () if "prompt" in self._changed else ("prompt_id", "prompt")
         return {"rows": merged(*(template.columns for template in self._templates.values()), prompt)}
 
@@ -94,7 +94,7 @@ class Render(Component):
         return {MAIN: Output(ArtifactKind.ROWS, merged(("sample_id", "parents"), self._columns(inputs["rows"]), ("round",)))}
 
     def _columns(self, rows: Columns) -> Columns:
-        """The new rows' columns, but for what every derived row has."""
+        """Returns the new rows' columns, except those of every derived row."""
         kept = tuple(name for name in rows if (carried(name) or name in CARRIED) and self._stays(name))
         return merged(kept, ("prompt_id", "prompt"), tuple(self._templates))
 
@@ -135,7 +135,7 @@ class Render(Component):
 
 
 def _require_column(name: str, text: Any) -> None:
-    """Raises where a setting is no column with a template.
+    """Refuses a setting that is no column with a template.
 
     Raises:
         ValueError: the name is no column's, or none of a column that templates write; or it has no text.

@@ -1,4 +1,4 @@
-"""`retrieve`: rows beside the documents that share most words with them, found by BM25."""
+"""`retrieve`: rows joined with the documents that share most words with them, found by BM25."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lineal.data.store import Rows
 
 FOUND = "found"
-"""What the templates call the documents' texts."""
+"""The name of the documents' texts in the templates."""
 _WORD = re.compile(r"\w+")
 
 
@@ -71,12 +71,12 @@ class Retrieve(Render):
         return missing_package("bm25s", "bm25s", "retrieve")
 
     def files(self) -> dict[str, Path]:
-        """The templates' files, if they are in any."""
+        """Returns the templates' files, if they are in any."""
         own = {name: path for template in (self._query, self._document) for name, path in template_files(template).items()}
         return {**super().files(), **own}
 
     def needs(self) -> dict[str, Columns]:
-        """What the templates fill in."""
+        """Returns the columns that the templates fill in."""
         rows = tuple(name for name in super().needs()["rows"] if name != FOUND)
         return {"rows": merged(rows, self._query.columns), "documents": self._document.columns}
 
@@ -96,7 +96,7 @@ class Retrieve(Render):
 
 
 class _Index:
-    """Documents to look through."""
+    """An index of the documents."""
 
     def __init__(self, step: Workspace, documents: Rows, template: Template) -> None:
         from bm25s import BM25
@@ -113,7 +113,7 @@ class _Index:
             progress.advance(len(rows))
 
     def best(self, query: str, count: int, without: set[Any]) -> tuple[list[str], list[str]]:
-        """Ids and texts of the documents that fit a query best."""
+        """Returns ids and texts of the documents that match a query best."""
         import numpy as np
 
         words = [word for word in dict.fromkeys(_words(query)) if word in self._scorer.vocab_dict]

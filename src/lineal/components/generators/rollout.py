@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class PlaysToRows(Plays):
-    """Base of what plays and keeps all: turns as the main output, episodes beside them."""
+    """Base of components that play and keep all: turns as the main output, episodes beside them."""
 
     role: ClassVar[Role] = Role.GENERATOR
 
@@ -50,7 +50,7 @@ class PlaysToRows(Plays):
 class Rollout(PlaysToRows, ModelPlays):
     """Plays episodes of every task with a checkpoint.
 
-    A row of the main output is a turn: what the model was given, what it wrote, the action in it, what the environment answered;
+    A row of the main output is a turn: the model's input, its output, the action in it, the environment's answer;
     its parent is the turn before, or the task. `NODE.episodes` has a row for each episode, whose parents are what it began
     from and its last turn; its verdict is whether the goal was reached, its score the sum of the rewards. A broken environment
     is an error, never a lost game.

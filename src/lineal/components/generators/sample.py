@@ -120,7 +120,7 @@ class Sample(Framing):
 
 
 def _with_asked(drawn: pa.Table, prompts: pa.Table, draws: Sequence[Draw]) -> pa.Table:
-    """Drawn rows with what the model was given for each, a conversation as JSON."""
+    """Adds the model's input to each drawn row, a conversation as JSON."""
     import pyarrow as pa
 
     per_prompt = sum(draw.samples for draw in draws)

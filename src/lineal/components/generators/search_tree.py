@@ -54,7 +54,7 @@ class Node:
 
     @property
     def depth(self) -> int:
-        """How many steps lead to it."""
+        """The number of steps that lead to it."""
         return 0 if self.parent is None else self.parent.depth + 1
 
     @property
@@ -63,7 +63,7 @@ class Node:
         return self.total / self.visits if self.visits else None
 
     def path(self) -> Iterator[Node]:
-        """The node and those that it continues, up to the root."""
+        """Yields the node and its ancestors, up to the root."""
         yield self
         if self.parent is not None:
             yield from self.parent.path()
@@ -86,7 +86,7 @@ class Tree:
         self.expanded = 0
 
     def add(self, expanded: Sequence[Node], found: Sequence[Node]) -> None:
-        """Takes what a wave found: the nodes that it continued, and their children, which have their scores."""
+        """Adds the result of a wave: the nodes that it continued, and their children, which have their scores."""
         for node in expanded:
             node.open = False
         self.expanded += len(expanded)
@@ -101,26 +101,26 @@ class Tree:
                     node.total += child.score
 
     def best(self) -> Node | None:
-        """The terminal node with the highest score, the first of several; None where the search came to no end."""
+        """Returns the terminal node with the highest score, the first of several; None where no path of the search ended."""
         ended = [node for node in self.nodes if node.terminal and node.score is not None]
         return max(ended, key=_worth, default=None)
 
 
 class Policy(Protocol):
-    """Says what a search continues."""
+    """Chooses which nodes a search continues."""
 
     def ask(self, tree: Tree) -> list[Node]:
-        """The open nodes to continue in the next wave; none when the search is over."""
+        """Returns the open nodes to continue in the next wave; none when the search is over."""
         ...
 
 
 def _worth(node: Node) -> float:
-    """A node's score; one without is worse than any."""
+    """Returns a node's score; a node without one is worse than any."""
     return -math.inf if node.score is None else node.score
 
 
 def _best(nodes: Sequence[Node], count: int) -> list[Node]:
-    """The best-scored nodes, of equal ones the first."""
+    """Returns the best-scored nodes, of equal ones the first."""
     return sorted(nodes, key=_worth, reverse=True)[:count]
 
 
@@ -136,7 +136,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class BestFirst:
-    """Continues the `width` best nodes that were not continued, wherever they stand."""
+    """Continues the `width` best nodes that were not continued, wherever they are."""
 
     width: int
 
@@ -146,7 +146,7 @@ class BestFirst:
 
 @dataclass(frozen=True)
 class Uct:
-    """Goes down the tree by value and doubt, UCB1 at every node (arXiv:cs/0703062), `width` times in a wave.
+    """Descends the tree by value and uncertainty, UCB1 at every node (arXiv:cs/0703062), `width` times in a wave.
 
     A way down that a wave has taken counts as a visit worth nothing until the wave is over, so that the next one differs.
     Subtrees without an open node are passed by.
@@ -185,5 +185,5 @@ class Uct:
 
 
 def _leads_on(node: Node, taken: Sequence[Node]) -> bool:
-    """Whether an open node that the wave has not taken stands in the subtree."""
+    """Tells whether the subtree has an open node that the wave has not taken."""
     return (node.open and node not in taken) or any(_leads_on(child, taken) for child in node.children)

@@ -27,7 +27,7 @@ TREE_COLUMNS: Columns = ("depth", "prefix", "prior", "visits", "value", "score",
 
 
 class Waves:
-    """The trees of some prompts. At least one node of every prompt whose search goes on is in each wave.
+    """The trees of some prompts. Each wave has at least one node of every prompt whose search continues.
 
     A tree depends on nothing but its prompt row and the settings: seeds are those of nodes, and what a killed step has drawn is
     found again by prompt and seed.
@@ -48,7 +48,7 @@ class Waves:
         self._digest = digest_of([settings.of_steps.described(), settings.breadth])
 
     def rows(self, progress: Progress) -> pa.Table:
-        """The nodes of all prompts, when all searches are over; advances the progress by `breadth` for each."""
+        """Returns the nodes of all prompts, when all searches are over; advances the progress by `breadth` for each."""
         policy, going = self._settings.policy_of(), self._trees
         while going:
             asked = {tree: nodes for tree in going if (nodes := self._asked(policy, tree))}
@@ -58,12 +58,12 @@ class Waves:
         return self._table()
 
     def _asked(self, policy: Policy, tree: Tree) -> list[Node]:
-        """What is continued, within the bound of expansions."""
+        """Returns the nodes to continue, within the limit of expansions."""
         most = self._settings.expansions
         return policy.ask(tree)[: None if most is None else max(0, most - tree.expanded)]
 
     def _grow(self, asked: dict[Tree, list[Node]]) -> None:
-        """One wave: the children of all nodes that were asked for, drawn, judged and scored."""
+        """Grows the trees by one wave: the children of all chosen nodes, drawn, judged and scored."""
         children = self._children([node for nodes in asked.values() for node in nodes])
         found = [child for own in children.values() for child in own]
         self._judge(found)
@@ -74,14 +74,14 @@ class Waves:
     # -- drawing
 
     def _children(self, parents: Sequence[Node]) -> dict[Node, list[Node]]:
-        """By node, its different steps, in the order in which they were drawn first."""
+        """Returns by node its different steps, in the order in which they were first drawn."""
         drawn = self._drawn(parents, self._settings.breadth, self._settings.of_steps)
         return {parent: self._different(parent, own) for parent, own in zip(parents, drawn, strict=True)}
 
     def _drawn(
         self, nodes: Sequence[Node], count: int, settings: SamplingSettings, *word: str
     ) -> list[list[tuple[Completion, int]]]:
-        """By node, `count` completions with their seeds; `word` tells one use of a node's seeds from another."""
+        """Returns by node `count` completions with their seeds; `word` separates the uses of a node's seeds."""
         seeds = [row_seed(self._step.seed, self._step.step, node.id, *word, index) for node in nodes for index in range(count)]
         given = [prompt for node in nodes for prompt in [self._given(node)] * count]
         with self._step.timed("sample"):
@@ -90,7 +90,7 @@ class Waves:
         return [pairs[start : start + count] for start in range(0, len(pairs), count)]
 
     def _given(self, node: Node) -> Prompt:
-        """What the model continues."""
+        """Returns the text that the model continues."""
         row = self._rows[node.prompt]
         if node.parent is None:
             return prompt_of(row)
@@ -128,9 +128,9 @@ class Waves:
             node.verdict, node.detail = verdict, detail
 
     def _score(self, found: Sequence[Node]) -> None:
-        """Says how good each node is that was not cut off; one that nothing can be said of is not continued.
+        """Scores each node that was not truncated; one without a score is not continued.
 
-        What was cut off is wrong to a verifier, and nothing to a scorer.
+        A truncated step is wrong for a verifier, and has no score from a scorer.
         """
         whole, scorer = [node for node in found if node.drawn["finish_reason"] == "stop"], self._settings.scorer
         if scorer is None:
@@ -145,7 +145,7 @@ class Waves:
             node.open = node.open and node.score is not None
 
     def _roll_out(self, found: Sequence[Node]) -> None:
-        """Scores nodes by the share of completions from them that is right; one that ended is its own completion."""
+        """Scores nodes by the share of correct completions from them; a terminal node is its own completion."""
         going = [node for node in found if not node.terminal]
         drawn = self._drawn(going, self._settings.rollouts, self._settings.of_rollouts, "rollout")
         many = [(node, one) for node, own in zip(going, drawn, strict=True) for one, _ in own]
@@ -161,7 +161,7 @@ class Waves:
     def _told(
         self, judge: AddsColumns, nodes: Sequence[Node], texts: Sequence[str], reasons: Sequence[str], columns: Columns
     ) -> list[tuple[Any, ...]]:
-        """What a verifier says, by text, of texts behind the nodes' prompts."""
+        """Returns the verifier's verdicts on texts after the nodes' prompts."""
         import pyarrow as pa
 
         if not nodes:
@@ -179,7 +179,7 @@ class Waves:
     # -- rows
 
     def _table(self) -> pa.Table:
-        """All nodes as rows, prompt by prompt, in the order in which they were found."""
+        """Returns all nodes as rows, prompt by prompt, in the order in which they were found."""
         import pyarrow as pa
 
         nodes = [node for tree in self._trees for node in tree.nodes]
@@ -205,7 +205,7 @@ class Waves:
 
 
 def _columns(node: Node, breadth: int) -> dict[str, Any]:
-    """What a node's row says of it."""
+    """Returns the values of a node's row."""
     assert node.parent is not None
     return {
         "sample_id": node.id, "parents": [node.parent.id], "sample_index": node.index, "depth": node.depth,
@@ -216,6 +216,6 @@ def _columns(node: Node, breadth: int) -> dict[str, Any]:
 
 
 def _share(verdicts: Sequence[str | None]) -> float | None:
-    """The share of judged completions that is right; None where none could be judged."""
+    """Returns the share of judged completions that is right; None where none could be judged."""
     judged = [verdict for verdict in verdicts if verdict in (PASS, FAIL)]
     return sum(verdict == PASS for verdict in judged) / len(judged) if judged else None

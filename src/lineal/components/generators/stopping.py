@@ -16,7 +16,7 @@ class Stop(Strict):
 
     Attributes:
         texts: any of them; the one that is complete first ends it.
-        keep: whether the completion holds it. It then tells by its end whether it was stopped or came to its own end.
+        keep: whether the completion holds it. Its end then shows whether a stop text ended it.
     """
 
     texts: Annotated[list[Annotated[str, MinLen(1)]], MinLen(1)]
@@ -33,5 +33,5 @@ StopSetting = Annotated[Stop | None, BeforeValidator(_spelled_out), Field(exclud
 
 
 def stop_texts(stop: Stop | None) -> StopTexts | None:
-    """What the engines are told."""
+    """Returns the engines' stop texts."""
     return None if stop is None else StopTexts(tuple(stop.texts), stop.keep)

@@ -1,4 +1,4 @@
-"""Settings of every draw: temperature, nucleus and top-k, within what gives completions that mean something."""
+"""Settings of every draw: temperature, nucleus and top-k, within the range of meaningful completions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
 
 COLDEST = 1e-3
-"""Below it a draw is greedy in all but name, and below 1e-38 floats cannot divide by it."""
+"""Below it a draw is greedy in effect, and below 1e-38 floats cannot divide by it."""
 
 
 def _warm_enough(value: float) -> float:
@@ -26,10 +26,10 @@ TopK = Annotated[int, Ge(0)]
 
 
 def require_different_draws(samples: Any, temperature: Any) -> None:
-    """Checks that greedy decoding is asked for one completion of a prompt; settings that come from elsewhere are let through.
+    """Checks that greedy decoding draws one completion of a prompt; settings from elsewhere are let through.
 
     Raises:
-        ValueError: it is asked for several, which would be equal.
+        ValueError: it draws several, which would be equal.
     """
     temperatures: Sequence[Any] = temperature if isinstance(temperature, list) else [temperature]
     greedy = sum(heat == 0 for heat in temperatures)

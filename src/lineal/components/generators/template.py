@@ -1,4 +1,4 @@
-"""A text with `{column}`s that a row fills in, by replacement: what a row holds is never read as a template itself."""
+"""A text with `{column}`s that a row fills in, by replacement: a row's values are never read as a template themselves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Template:
         return tuple(dict.fromkeys(_PLACE.findall(self.text)))
 
     def render(self, row: Mapping[str, Any]) -> str:
-        """The text for one row.
+        """Renders the text for one row.
 
         Raises:
             DataError: the row has no value in one of the columns.
@@ -52,7 +52,7 @@ class Template:
 
 
 def read_template(written: str, surroundings: Surroundings) -> Template:
-    """The template that a setting holds or names.
+    """Reads the template that a setting holds or names.
 
     A text without any `{column}` would be the same for every row, so it is the name of a file beside the pipelines
     (or packaged): `additive_5` is `pipelines/templates/additive_5.txt`. The file's last line break does not count.
@@ -80,6 +80,6 @@ def read_template(written: str, surroundings: Surroundings) -> Template:
 
 
 def template_files(template: Template | None) -> dict[str, Path]:
-    """The file that a template was read from, by the name that a manifest gives it."""
+    """Returns the file that a template was read from, by its name in a manifest."""
     path = None if template is None else template.path
     return {} if path is None else {f"{TEMPLATES}/{path.name}": path}

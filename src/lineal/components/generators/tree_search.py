@@ -1,4 +1,4 @@
-"""`tree_search`: completions step by step, several ways at once, and on from where it looks best."""
+"""`tree_search`: completions step by step, in several branches, continued where it looks best."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class TreeSearch(HoldsVerifier, Draws):
         width: nodes of a prompt that are continued at once.
         expansions: how many nodes of a prompt are continued in all; 'best_first' and 'uct' need it.
         explore: the weight of doubt in 'uct'.
-        max_steps: the depth from which nothing goes on.
+        max_steps: the maximum depth.
         max_tokens: the longest step.
-        separator: what ends a step.
-        value: what scores a node: 'rollout', the share of `rollouts` completions from it that the verifier passes, or a verifier
+        separator: the text that ends a step.
+        value: the score of a node: 'rollout', the share of `rollouts` completions from it that the verifier passes, or a verifier
             that gives a score to beginnings, such as `process_reward`, `judge` or `reward`: its name, or its settings.
         rollouts: completions from each node, of up to `max_tokens` for each step that may follow.
-        verifier: what judges terminal nodes, and completions of rollouts; see `HoldsVerifier`.
+        verifier: the judge of terminal nodes, and completions of rollouts; see `HoldsVerifier`.
         temperature, top_p, top_k, chat: as for `sample`.
     """
 
@@ -93,7 +93,7 @@ class TreeSearch(HoldsVerifier, Draws):
         return made
 
     def embedded(self) -> dict[str, AddsColumns]:
-        """The verifier, and what scores nodes where that is not rollouts."""
+        """Returns the verifier, and what scores nodes where that is not rollouts."""
         return {**super().embedded(), **({} if self._scorer is None else {VALUE: self._scorer})}
 
     def identity(self) -> dict[str, Any]:
@@ -107,29 +107,29 @@ class TreeSearch(HoldsVerifier, Draws):
         return {MAIN: Output(ArtifactKind.ROWS, merged(sampled_columns(inputs["prompts"]), TREE_COLUMNS))}
 
     def policy_of(self) -> Policy:
-        """What says where the search goes on."""
+        """Returns the policy that chooses which nodes to continue."""
         if self.policy == "beam":
             return Beam(self.width)
         return BestFirst(self.width) if self.policy == "best_first" else Uct(self.width, self.explore)
 
     @property
     def of_steps(self) -> SamplingSettings:
-        """How a step is drawn."""
+        """The sampling settings of a step."""
         return replace(self.sampling, stop=StopTexts((self.separator,), keep=True))
 
     @property
     def of_rollouts(self) -> SamplingSettings:
-        """How a completion is drawn from a node."""
+        """The sampling settings of a completion from a node."""
         return replace(self.sampling, max_tokens=self.max_tokens * self.max_steps)
 
     @property
     def judge(self) -> AddsColumns:
-        """What judges terminal nodes."""
+        """The verifier of terminal nodes."""
         return self._judge
 
     @property
     def scorer(self) -> AddsColumns | None:
-        """What scores nodes; None where rollouts do."""
+        """The scorer of nodes; None where rollouts score."""
         return self._scorer
 
     def run(self, step: Workspace) -> None:

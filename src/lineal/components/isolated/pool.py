@@ -29,7 +29,7 @@ class WorkerPool:
         function: `module:name` of a function from a row (a dict) to an answer, both as JSON.
         workers: how many processes.
         seconds: processor time that one row may take.
-        modules: what else a worker imports before its first row.
+        modules: further modules that a worker imports before its first row.
     """
 
     def __init__(self, function: str, workers: int, seconds: float, modules: Sequence[str] = ()) -> None:
@@ -48,7 +48,7 @@ class WorkerPool:
             worker.stop()
 
     def map(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """For each row in order: `{"answer": ...}`, or `{"error": text}` when the function raised, hung or died.
+        """Returns for each row in order `{"answer": ...}`, or `{"error": text}` when the function raised, hung or died.
 
         Raises:
             DataError: the workers cannot start.
@@ -64,7 +64,7 @@ class WorkerPool:
 
 
 class KeepingPool:
-    """Workers of which each keeps something between rows: what has one number goes to one worker, in its order.
+    """Workers that each keep state between rows: rows with one number go to one worker, in order.
 
     Args:
         function, workers, seconds, modules: as for `WorkerPool`.
@@ -83,7 +83,7 @@ class KeepingPool:
             worker.stop()
 
     def each(self, work: Callable[[Worker, Item], Result], items: Mapping[int, Item]) -> dict[int, Result]:
-        """By number, what `work` makes of each item with its worker.
+        """Returns by number what `work` makes of each item with its worker.
 
         Raises:
             DataError: the workers cannot start.
@@ -99,14 +99,14 @@ class KeepingPool:
 
 
 class Worker:
-    """One child process, started when a row comes and started anew after one that ended it."""
+    """One child process, started when a row comes and restarted after one that ended it."""
 
     def __init__(self, function: str, seconds: float, modules: Sequence[str] = ()) -> None:
         self._function, self._seconds, self._modules = function, seconds, modules
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """What the function answers; see `WorkerPool.map`."""
+        """Returns the function's answer; see `WorkerPool.map`."""
         process = self._process or self._start()
         try:
             _pipe(process.stdin).write(json.dumps(row) + "\n")
@@ -137,7 +137,7 @@ class Worker:
         return self._process
 
     def stop(self) -> None:
-        """Ends the process, whatever it does."""
+        """Ends the process, whatever it is doing."""
         if self._process is None:
             return
         self._process.kill()
@@ -156,6 +156,6 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Fixed hashing, so that sets are walked in the same order everywhere; one thread per process."""
+    """Returns an environment with fixed hashing, so that sets are iterated in the same order everywhere, and one thread."""
     fixed = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return {**os.environ, **fixed, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -16,10 +16,10 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 class RowPool(Protocol[Answer_co]):
-    """What answers rows, several at a time; see `isolated.pool.WorkerPool` and `sandbox.pool.SandboxPool`."""
+    """The interface of pools that answer many rows at once; see `isolated.pool.WorkerPool` and `sandbox.pool.SandboxPool`."""
 
     def map(self, rows: Iterable[Mapping[str, Any]], /) -> Iterator[Answer_co]:
-        """The answer to each row, in order."""
+        """Returns the answer to each row, in order."""
         ...
 
 
@@ -30,7 +30,7 @@ def replicated(
     arguments: Mapping[str, Any],
     read: Callable[[Any], Answer],
 ) -> RowPool[Answer]:
-    """The pool that a step's rows go to: the local one, or replicas with pools like it where `compute.replicas` asks for them.
+    """Returns the pool for a step's rows: the local one, or replicas with pools like it where `compute.replicas` asks for them.
 
     Args:
         step: the running step; it gets slices that are worth starting replicas for.
@@ -57,14 +57,14 @@ class _ReplicatedPool(Generic[Answer]):
     log: Path | None
 
     def map(self, rows: Iterable[Mapping[str, Any]], /) -> Iterator[Answer]:
-        """As the local pool, which also answers what is one block: there is nothing to fan out."""
+        """Answers as the local pool, which also takes rows that fit into one block: there is nothing to distribute."""
         asked = list(rows)
         if len(asked) <= self.compute.ray.block_rows:
             return self.local.map(asked)
         return self._in_order(asked)
 
     def _in_order(self, rows: list[Mapping[str, Any]]) -> Iterator[Answer]:
-        """Answers as their blocks come back, held until their turn."""
+        """Yields answers as their blocks come back, held until their turn."""
         early: dict[int, Answer] = {}
         following = 0
         for place, answer in fan_out(self.compute, self.make, self.arguments, rows, log=self.log):

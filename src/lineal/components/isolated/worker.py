@@ -56,13 +56,13 @@ def main() -> None:
         _reply(replies, f"{type(error).__name__}: {error}")
         return
     _reply(replies, READY)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not before: Python keeps what it compiles of the imports
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not before: Python caches what it compiles of the imports
     sys.addaudithook(_refuse)
     _serve(function, float(sys.argv[2]), rows, replies)
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    """Python's audit hook: raises on what a scorer has no business doing.
+    """Refuses, as Python's audit hook, what a scorer has no business doing.
 
     Raises:
         PermissionError: always, for the refused events.
@@ -79,7 +79,7 @@ def _is_write(mode: str | None, flags: int | None) -> bool:
 
 
 def _nothing() -> None:
-    """What a module without `prepare` prepares."""
+    """Prepares nothing, for a module without `prepare`."""
 
 
 def _serve(function: Callable[[dict[str, Any]], Any], seconds: float, rows: TextIO, replies: TextIO) -> None:

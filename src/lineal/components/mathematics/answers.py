@@ -1,4 +1,4 @@
-"""Reference and completion as answers: what of a text is the answer, the ways to read it, and whether two are the same."""
+"""Answers in references and completions: which part of a text is the answer, how to read it, and whether two are equal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FEW_LETTERS = 60
 
 
 class Agreement(IntEnum):
-    """What the second comparison says of a row."""
+    """The second comparison's finding about a row."""
 
     EXACT = 0
     LENIENT = 1
@@ -50,9 +50,9 @@ class Reading:
     """One way to read an answer.
 
     Attributes:
-        tree: what it says.
-        lenient: whether something was taken off or guessed.
-        unit: what was taken off, if it was a unit.
+        tree: its content.
+        lenient: whether something was removed or guessed.
+        unit: the unit that was removed, if any.
     """
 
     tree: Node
@@ -62,7 +62,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Answers:
-    """What of a completion is its answer.
+    """The part of a completion that is its answer.
 
     Attributes:
         texts: candidates.
@@ -76,7 +76,7 @@ class Answers:
 
 
 def boxes(text: str) -> list[str]:
-    """The contents of every `\\boxed{...}`, one box right after another as one list."""
+    """Returns the contents of every `\\boxed{...}`, adjacent boxes as one list."""
     found: list[str] = []
     ended = -1
     for match in re.finditer(r"\\(?:boxed|fbox)\s*\{", text):
@@ -101,7 +101,7 @@ def _closing(text: str, place: int) -> int | None:
 
 
 def answers_in(completion: str) -> Answers:
-    """The candidates for a completion's answer."""
+    """Returns the candidates for a completion's answer."""
     boxed = boxes(completion)
     if boxed:
         return Answers((boxed[-1],), True, (", ".join(boxed),) if len(boxed) > 1 else ())
@@ -113,7 +113,7 @@ def answers_in(completion: str) -> Answers:
 
 
 def _loose(text: str) -> Iterator[str]:
-    """From a text in which nothing is marked: its last formula, what follows 'the answer is', the last number."""
+    """Yields candidates from an unmarked text: its last formula, what follows 'the answer is', the last number."""
     text = text.strip()
     formulas = [next(group for group in match.groups() if group) for match in _FORMULAS.finditer(text)]
     if formulas:
@@ -128,7 +128,7 @@ def _loose(text: str) -> Iterator[str]:
 
 
 def formula_of(text: str) -> str | None:
-    """The text without wrapping, where all of it is one formula; None where words stand beside it."""
+    """Returns the text without wrapping, where all of it is one formula; None where words are beside it."""
     cleaned = clean(text)
     try:
         whole = any(next(_formulas(value), None) for value in (cleaned, *(value for value, _ in split_units(cleaned))))
@@ -138,7 +138,7 @@ def formula_of(text: str) -> str | None:
 
 
 def clean(text: str) -> str:
-    """An answer without dollar signs, boxes, emphasis and a full stop around it."""
+    """Strips dollar signs, boxes, emphasis and a full stop from an answer."""
     text = text.strip()
     while True:
         before = text
@@ -156,7 +156,7 @@ def clean(text: str) -> str:
 
 @lru_cache(maxsize=512)
 def readings(text: str) -> tuple[Reading, ...]:
-    """The ways to read an answer, the plainest first.
+    """Returns the ways to read an answer, the plainest first.
 
     Raises:
         TooLarge: it is longer or deeper than an answer may be.
@@ -206,7 +206,7 @@ def _spellings(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _words(text: str) -> str | None:
-    """Words that are no formula, as they are compared: in lower case, without brackets; None where it may be a formula."""
+    """Normalises words that are no formula: lower case, without brackets; None where it may be a formula."""
     plain = re.sub(r"\s+", " ", _TEXT.sub(lambda match: f" {match.group(1)} ", text)).strip()
     if not _WORDS.fullmatch(plain):
         return None
@@ -221,7 +221,7 @@ def _words(text: str) -> str | None:
 
 
 def agreement(reference: str, answers: Answers) -> Agreement:
-    """What the second comparison says: the best that any candidate comes to."""
+    """Returns the second comparison's finding: the best of any candidate."""
     found = Agreement.UNKNOWN
     reference = (boxes(reference) or [reference])[-1]
     for text in answers.texts:

@@ -33,7 +33,7 @@ _MOST_EXPONENT = 10_000
 
 
 def literal(text: str) -> Node:
-    """A number as it was written."""
+    """Parses a number as written."""
     mantissa, _, exponent = text.lower().partition("e")
     if exponent and abs(int(exponent)) > _MOST_EXPONENT:
         raise TooLarge("a number with a large exponent")
@@ -43,7 +43,7 @@ def literal(text: str) -> Node:
 
 
 def named_words(tokens: list[Token]) -> list[Token]:
-    """Runs of letters as names of functions and constants, else as single letters; text in \\text{...} stays."""
+    """Splits runs of letters into names of functions and constants, else single letters; text in \\text{...} stays."""
     found: list[Token] = []
     if (
         sum(token.kind == "word" and len(token.text) == _MOST_LETTERS_IN_PRODUCT and token.text not in _NAMES for token in tokens)
@@ -64,7 +64,7 @@ def named_words(tokens: list[Token]) -> list[Token]:
 
 
 def with_thousands(tokens: list[Token]) -> list[Token]:
-    """`1,000` outside brackets as one number."""
+    """Joins `1,000` outside brackets into one number."""
     found: list[Token] = []
     depth, place = 0, 0
     while place < len(tokens):

@@ -1,4 +1,4 @@
-"""Sums and products of matrices, worked out in the tree."""
+"""Sums and products of matrices, computed in the tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_CELLS = 100
 
 
 def worked_out(node: Node) -> Node:
-    """The tree with the sums, differences and products of its matrices as one matrix.
+    """Returns the tree with the sums, differences and products of its matrices computed.
 
     Raises:
         Unreadable: their shapes don't fit.

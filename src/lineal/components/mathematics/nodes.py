@@ -1,4 +1,4 @@
-"""The tree that a mathematical text is read as."""
+"""The parse tree of a mathematical text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Node:
     args: tuple[Any, ...] = ()
 
     def walk(self) -> Iterator[Node]:
-        """This node and everything below it."""
+        """Yields this node and everything below it."""
         waiting: list[Node] = [self]
         while waiting:
             node = waiting.pop()
@@ -35,5 +35,5 @@ REALS = Node("interval", ("(", ")", Node("neg", (INFINITY,)), INFINITY))
 
 
 def number(value: int | Fraction, decimal: bool = False) -> Node:
-    """A literal; `decimal` tells whether it was written with a point, and so may be rounded."""
+    """Makes a literal; `decimal` tells whether it was written with a point, and so may be rounded."""
     return Node("number", (Fraction(value), decimal))

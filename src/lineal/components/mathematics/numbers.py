@@ -1,4 +1,4 @@
-"""Whether two formulas have the same value, at fixed points where they have letters."""
+"""Compares the values of two formulas, at fixed points where they have letters."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lineal.components.mathematics.values import Evaluator, Value
 
 FEW_DIGITS, MANY_DIGITS = 50, 400
 TOLERANCE = Fraction(1, 10**6)
-"""The relative error that a decimal may have against what is no whole number; math-verify compares 6 decimals."""
+"""The relative error allowed between a decimal and a number that is not whole; math-verify compares 6 decimals."""
 _WHOLE_LETTERS = frozenset("kmnN")
 _POINTS = 4
 
 
 class Outcome(IntEnum):
-    """What a comparison finds. The worst of several parts holds for all."""
+    """The result of a comparison. The worst of several parts holds for all."""
 
     EXACT = 0
     LENIENT = 1  # equal but for rounding, a unit, a name, or a sign of letters
@@ -27,7 +27,7 @@ class Outcome(IntEnum):
 
 
 def letters_of(*nodes: Node) -> list[str]:
-    """The free letters of formulas."""
+    """Returns the free letters of formulas."""
     found: set[str] = set()
     for node in nodes:
         found |= _free(node)
@@ -42,7 +42,7 @@ def _free(node: Node) -> set[str]:
 
 
 def points(letters: list[str], seed: str) -> Iterator[dict[str, Fraction]]:
-    """Values for letters that nobody can foresee who doesn't know the seed; positive at the first half of the points.
+    """Yields values for letters that nobody can predict without the seed; positive at the first half of the points.
 
     `k`, `m`, `n` and `N` are positive whole numbers.
     """
@@ -59,7 +59,7 @@ def _point(letter: str, index: int, seed: str) -> Fraction:
 
 
 def is_decimal(node: Node) -> bool:
-    """Whether a literal in it was written with a point, so that it may be rounded."""
+    """Tells whether a literal in it was written with a point, so that it may be rounded."""
     return any(part.op == "number" and part.args[1] for part in node.walk())
 
 
@@ -70,7 +70,7 @@ def _is_literal(node: Node) -> bool:
 
 
 def _decimals(value: Fraction) -> int:
-    """The decimal places of a value that was written as a decimal."""
+    """Returns the decimal places of a value that was written as a decimal."""
     return next(places for places in range(value.denominator.bit_length() + 1) if 10**places % value.denominator == 0)
 
 
@@ -94,7 +94,7 @@ def same_value(left: Node, right: Node, seed: str) -> Outcome:
 
 
 def _signs_matter(left: Node, right: Node) -> bool:
-    """Whether roots, logarithms, powers or absolute values may differ where letters are negative."""
+    """Tells whether roots, logarithms, powers or absolute values may differ where letters are negative."""
     return any(part.op in ("root", "pow", "call") for node in (left, right) for part in node.walk())
 
 
@@ -111,7 +111,7 @@ def _same_at(left: Node, right: Node, point: Mapping[str, Fraction]) -> Outcome:
 
 
 def _settled(evaluator: Evaluator, few: Value, many: Value) -> Value:
-    """The value, 0 where it is only the noise of rounding, which shrinks with more digits."""
+    """Returns the value, or 0 where it is only rounding noise, which shrinks with more digits."""
     number = evaluator.number(many)
     return evaluator.mp.mpf(0) if abs(number) < abs(evaluator.number(few)) * evaluator.mp.mpf(10) ** -20 else number
 
@@ -121,7 +121,7 @@ def _close(evaluator: Evaluator, left: Value, right: Value) -> bool:
 
 
 def _rounded(left: Node, right: Node, value: Value, other: Value) -> Outcome:
-    """Equal within the tolerance, where a decimal may be rounded and no side is a whole number."""
+    """Compares within the tolerance, where a decimal may be rounded and no side is a whole number."""
     sides = ((left, value), (right, other))
     whole = any(isinstance(number, Fraction) and number.denominator == 1 and not is_decimal(node) for node, number in sides)
     if whole or not any(is_decimal(node) for node, _ in sides):

@@ -18,7 +18,7 @@ MOST_DEPTH = 40
 
 
 def parse(text: str, thousands: bool = True) -> Node:
-    """The tree of a text.
+    """Parses a text into a tree.
 
     Args:
         text: LaTeX or plain, without dollar signs.
@@ -47,7 +47,7 @@ class _Parser(Cursor):
         self.bars = 0
 
     def statement(self) -> Node:
-        """Relations with commas or words such as 'and' between them: a list where there are several."""
+        """Parses relations with commas or words such as 'and' between them: a list where there are several."""
         self.depth += 1
         if self.depth > MOST_DEPTH:
             raise TooLarge("too deeply nested")
@@ -116,7 +116,7 @@ class _Parser(Cursor):
                 return product
 
     def starts_factor(self, before: Node) -> bool:
-        """Whether a factor follows without a sign of multiplication."""
+        """Tells whether a factor follows without a sign of multiplication."""
         token = self.token()
         if (
             token is None
@@ -134,7 +134,7 @@ class _Parser(Cursor):
         return token.text not in (r"\pm", r"\mp", "and", "or", r"\cup", r"\mid")
 
     def factor(self) -> Node:
-        """A factor after an operator, which may have a sign of its own."""
+        """Parses a factor after an operator, which may have a sign of its own."""
         if self.accept("-"):
             return Node("neg", (self.factor(),))
         return self.factor() if self.accept("+") else self.power()
@@ -148,7 +148,7 @@ class _Parser(Cursor):
         return self.postfix(Node("pow", (base, self.exponent())))
 
     def degrees(self) -> bool:
-        """Whether the exponent is the sign of degrees."""
+        """Tells whether the exponent is the degree sign."""
         texts = tuple(token.text for token in self.tokens[self.place : self.place + 3])
         length = 1 if texts[:1] == (r"\circ",) else 3 if texts == ("{", r"\circ", "}") else 0
         self.place += length
@@ -179,7 +179,7 @@ class _Parser(Cursor):
         return self.symbol(token.text)
 
     def sign(self, token: Token) -> Node:
-        """What begins with a command, a bracket or a name."""
+        """Parses a factor that begins with a command, a bracket or a name."""
         if token.text in FUNCTIONS or token.text.lstrip("\\") in FUNCTIONS:
             return self.function(token.text.lstrip("\\"))
         reader = _READERS.get(token.text)
@@ -192,7 +192,7 @@ class _Parser(Cursor):
         raise Unreadable(f"unknown: {token.text!r}")
 
     def quoted(self, token: Token) -> Node:
-        """What stands in \\text{...}, where it is one letter or a number: `\\mathrm{e}`, `\\text{13}`."""
+        """Parses the content of \\text{...}, where it is one letter or a number: `\\mathrm{e}`, `\\text{13}`."""
         inside = token.text.strip(" ()")
         if re.fullmatch(r"[A-Za-z]", inside):
             return self.symbol(inside)
@@ -211,7 +211,7 @@ class _Parser(Cursor):
         return self.mixed(whole) if token.text.isdigit() else whole
 
     def mixed(self, whole: Node) -> Node:
-        """`2\\frac{1}{2}` and `2 1/2`: a proper fraction of whole numbers right after a whole number is added."""
+        """Parses `2\\frac{1}{2}` and `2 1/2`: a proper fraction right after a whole number is added."""
         began, following = self.place, self.token()
         part: Node | None = None
         if following is not None and following.text in FRACTIONS:
@@ -254,7 +254,7 @@ class _Parser(Cursor):
         return "".join(texts)
 
     def single(self) -> Token:
-        """One digit or one other token, as LaTeX takes an argument without braces."""
+        """Parses one digit or one other token, as LaTeX takes an argument without braces."""
         token = self.next()
         if token.kind == "number" and len(token.text) > 1 and token.text.isdigit():
             self.place -= 1
@@ -263,7 +263,7 @@ class _Parser(Cursor):
         return token
 
     def argument(self) -> Node:
-        """A LaTeX argument: braces, or one digit, letter or command."""
+        """Parses a LaTeX argument: braces, or one digit, letter or command."""
         if self.accept("{"):
             return self.until("}")
         token = self.token()
@@ -303,7 +303,7 @@ class _Parser(Cursor):
         return (product,)
 
     def bracketed(self, opened: str) -> Node:
-        """Parentheses or brackets: a group around one formula, else a pair, a tuple or an interval."""
+        """Parses parentheses or brackets: a group around one formula, else a pair, a tuple or an interval."""
         outer, self.bars = self.bars, 0
         inside = self.statement()
         closed = self.expect(")", "]")
@@ -315,7 +315,7 @@ class _Parser(Cursor):
         return inside
 
     def braces(self) -> Node:
-        """Plain braces only hold together; a list in them may be meant as a set."""
+        """Parses plain braces, which only group; a list in them may be meant as a set."""
         return Node("set") if self.accept("}") else self.until("}")
 
     def set(self) -> Node:
@@ -333,7 +333,7 @@ class _Parser(Cursor):
         return Node("call", (name, inside))
 
     def series(self, name: str) -> Node:
-        """A sum or product over whole numbers, with its limits in either order."""
+        """Parses a sum or product over whole numbers, with its limits in either order."""
         limits: dict[str, Node] = {}
         while (mark := self.accept("_", "^")) is not None:
             limits[mark] = self.argument()

@@ -33,7 +33,7 @@ class Bound:
     """An inequality, or a membership, of one letter.
 
     Attributes:
-        letter: which.
+        letter: the letter.
         interval: where it may lie: an interval, or any set that is named.
     """
 
@@ -42,7 +42,7 @@ class Bound:
 
 
 def named(relation: Node) -> Assignment | None:
-    """A relation as the assignment of a value; None where it is no such thing."""
+    """Reads a relation as the assignment of a value; None where it is none."""
     signs, sides = relation.args[0], relation.args[1:]
     if signs == ("in",):
         return Assignment(sides[0], sides[1])
@@ -57,14 +57,14 @@ def named(relation: Node) -> Assignment | None:
 
 
 def _is_name(node: Node) -> bool:
-    """`x`, `AB`, `f(x)`, `|AB|`, `AB/CD`, `A:B`, `(x, y)`: letters without numbers or signs."""
+    """Tells whether a tree is a name, letters without numbers or signs: `x`, `AB`, `f(x)`, `|AB|`, `AB/CD`, `A:B`, `(x, y)`."""
     if node.op == "call":
         return node.args[0] == "abs" and _is_name(node.args[1])
     return node.op in ("symbol", "constant") or (node.op in ("mul", "div", "ratio", "tuple") and all(map(_is_name, node.args)))
 
 
 def bound_of(node: Node) -> Bound | None:
-    """What an inequality or a membership says of its only letter; None where it says no such thing."""
+    """Returns the bound that an inequality or a membership sets to its only letter; None where it sets none."""
     if node.op != "relation":
         return None
     signs, sides = node.args[0], node.args[1:]
@@ -91,7 +91,7 @@ def _between(signs: tuple[str, ...], sides: tuple[Node, ...]) -> Bound | None:
 
 
 def _half_line(sign: str, left: Node, right: Node) -> Bound | None:
-    """A linear inequality of one letter, solved."""
+    """Solves a linear inequality of one letter."""
     letters = letters_of(left, right)
     if len(letters) != 1:
         return None
@@ -112,7 +112,7 @@ def _half_line(sign: str, left: Node, right: Node) -> Bound | None:
 
 
 def _as_it_stands(sign: str, left: Node, right: Node) -> Bound | None:
-    """`m >= sqrt(2)`: a letter alone against a value that is no fraction."""
+    """Reads `m >= sqrt(2)`: a letter alone compared with a value that is no fraction."""
     if right.op == "symbol":
         sign, left, right = _FLIPPED[sign], right, left
     return Bound(left.args[0], _ray(sign, right)) if left.op == "symbol" and not letters_of(right) else None
@@ -155,7 +155,7 @@ def same_relation(left: Node, right: Node, seed: str, same: Callable[[Node, Node
 
 
 def _proportional(left: Node, right: Node, seed: str, positive: bool = False) -> Outcome:
-    """Whether one side is a constant multiple of the other, by a positive constant where the sign matters."""
+    """Compares two sides that may be constant multiples of each other, by a positive constant where the sign matters."""
     letters = letters_of(left, right)
     point = next(points(letters, seed))
     evaluator = Evaluator(point, FEW_DIGITS)
@@ -171,7 +171,7 @@ def _proportional(left: Node, right: Node, seed: str, positive: bool = False) ->
 
 
 def _nearly_proportional(left: Node, right: Node, letters: list[str], seed: str, evaluator: Evaluator) -> Outcome:
-    """As `_proportional`, by numbers of many digits."""
+    """Compares as `_proportional`, by numbers of many digits."""
     ratios = []
     for point in points(letters, seed):
         evaluator.letters = dict(point)
@@ -181,7 +181,7 @@ def _nearly_proportional(left: Node, right: Node, letters: list[str], seed: str,
 
 
 def _substituted(first: Assignment | None, second: Assignment | None, left: Node, right: Node, seed: str) -> Outcome:
-    """Whether an assignment fulfils the other equation; both are lines or curves of one letter solved for."""
+    """Checks an assignment against the other equation; both are lines or curves of one letter solved for."""
     for assignment, equation in ((first, right), (second, left)):
         if assignment is not None and assignment.target is not None and assignment.target.op == "symbol":
             letter = assignment.target.args[0]

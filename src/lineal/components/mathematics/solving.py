@@ -11,12 +11,12 @@ from lineal.components.mathematics.tokens import TooLarge, Unreadable
 from lineal.components.mathematics.values import Evaluator
 
 _PROBES = tuple(map(Fraction, (-7, -3, 2, 3, 5, 11)))
-"""Where an equation is looked at beside 0 and 1: one that is a line there is taken for one, and its solution is put in."""
+"""Points beside 0 and 1 at which an equation is tested: linear there counts as linear, and the solution is checked."""
 _DIGITS = 30
 
 
 def solved(prompt: str) -> str | None:
-    """What `12*(3+4)=` or `3x+2=11` comes to, in lowest terms; None where the text is neither, or has no one answer."""
+    """Solves `12*(3+4)=` or `3x+2=11`, in lowest terms; None where the text is neither, or has no unique answer."""
     try:
         tree = parse(prompt.strip().removesuffix("="))
         answer = _root(tree) if tree.op == "relation" else _exact(tree, {})
@@ -26,13 +26,13 @@ def solved(prompt: str) -> str | None:
 
 
 def _exact(tree: Node, letters: dict[str, Fraction]) -> Fraction | None:
-    """A formula's value, if that is a fraction."""
+    """Returns a formula's value, if that is a fraction."""
     value = Evaluator(letters, _DIGITS).value(tree)
     return value if isinstance(value, Fraction) else None
 
 
 def _root(relation: Node) -> Fraction | None:
-    """The one solution of a linear equation in one letter."""
+    """Returns the one solution of a linear equation in one letter."""
     signs, *sides = relation.args
     letters = sorted(letters_of(*sides))
     if signs != ("=",) or len(letters) != 1:

@@ -1,4 +1,4 @@
-"""Whether two trees say the same: values, relations, lists, sets, pairs, intervals, matrices."""
+"""Compares two trees: values, relations, lists, sets, pairs, intervals, matrices."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Comparison:
         return self._values(left, right)
 
     def _by_kind(self) -> tuple[tuple[str, Callable[[Node, Node], Outcome]], ...]:
-        """What decides a pair of which a side is of this kind, the first that fits."""
+        """Returns the comparisons by the kind of either side; the first that fits decides."""
         return (
             ("text", self._different), ("relation", self._relations), ("list", self._lists), ("union", self._unions),
             ("set", self._sets), ("interval", self._intervals), ("tuple", self._tuples), ("matrix", self._matrices),
@@ -69,7 +69,7 @@ class Comparison:
         return found
 
     def _based(self, left: Node, right: Node) -> Outcome:
-        """Numbers with a base: equal digits in equal bases, or equal values in different ones."""
+        """Compares numbers with a base: equal digits in equal bases, or equal values in different ones."""
         if left.op == right.op:
             return Outcome.DIFFERENT if left.args[1] == right.args[1] else max(Outcome.LENIENT, self._values(left, right))
         raise Unreadable("a number with a base beside one without")
@@ -105,7 +105,7 @@ class Comparison:
         return Outcome.DIFFERENT
 
     def _repeated(self, left: Node, right: Node) -> Outcome:
-        """Lists, or a list and a set, in any order; what stands in a list twice counts once where the other is shorter."""
+        """Compares lists, or a list and a set, in any order; duplicates in a list count once where the other is shorter."""
         if left.op == right.op and len(left.args) == len(right.args):
             return self._unordered(left.args, right.args)
         return max(Outcome.LENIENT, self._unordered(*(tuple(dict.fromkeys(node.args)) for node in (left, right))))
@@ -158,7 +158,7 @@ class Comparison:
         return exactly if exactly is not Outcome.DIFFERENT else self._proportional(left.args, right.args)
 
     def _proportional(self, left: Sequence[Node], right: Sequence[Node]) -> Outcome:
-        """`3:4` and `6:8`; never with a 0 in it, as a time of day has."""
+        """Compares ratios, `3:4` and `6:8`; never with a 0, as a time of day has."""
         if len(left) != len(right) or any(self._is_zero(node) for node in (*left, *right)):
             return Outcome.DIFFERENT
         crossed = [self._values(Node("mul", (left[0], b)), Node("mul", (right[0], a))) for a, b in zip(left, right, strict=True)]
@@ -173,7 +173,7 @@ class Comparison:
         return self._worst(zip(left, right, strict=True))
 
     def _worst(self, pairs: zip[tuple[Node, Node]]) -> Outcome:
-        """The worst of the pairs' outcomes; one that differs decides, also beside one that cannot be read."""
+        """Returns the worst of the pairs' outcomes; a difference decides, also beside one that cannot be read."""
         worst, problem = Outcome.EXACT, None
         for left, right in pairs:
             try:
@@ -201,7 +201,7 @@ class Comparison:
         return worst
 
     def _best(self, node: Node, others: Sequence[Node]) -> tuple[Outcome, int]:
-        """The best outcome of a node with any of the others, and with which; one that can't be read counts when none is equal."""
+        """Returns the best outcome of a node with any other, and which; an unreadable one counts when none is equal."""
         best, problem = (Outcome.DIFFERENT, 0), None
         for place, other in enumerate(others):
             try:
@@ -213,7 +213,7 @@ class Comparison:
         return best
 
     def _sequences(self, left: Sequence[Node], right: Sequence[Node]) -> Outcome:
-        """Lists with dots: what stands before and after the dots is equal; one may show more of an arithmetic sequence."""
+        """Compares lists with dots: what is before and after the dots is equal; one may show more of an arithmetic sequence."""
         (head, tail), (other_head, other_tail) = _around_dots(left), _around_dots(right)
         shared = min(len(head), len(other_head))
         parts = [self._ordered(tail, other_tail), self._ordered(head[:shared], other_head[:shared])]
@@ -241,7 +241,7 @@ def _infinite(node: Node) -> bool:
 
 
 def _bare(node: Node) -> Node:
-    """A value without the sign of degrees or percent around it."""
+    """Strips the sign of degrees or percent from a value."""
     if node.op == "neg":
         return Node("neg", (_bare(node.args[0]),))
     return node.args[0] if node.op in ("degrees", "percent") else node
@@ -255,14 +255,14 @@ def _as_interval(node: Node) -> Node:
 
 
 def _union_parts(node: Node) -> tuple[Node, ...]:
-    """A union's intervals, and all its finite sets' items as one set."""
+    """Returns a union's intervals, and all its finite sets' items as one set."""
     parts = [_as_interval(part) for part in (node.args if node.op == "union" else (node,))]
     items = tuple(dict.fromkeys(item for part in parts if part.op == "set" for item in part.args))
     return (*(part for part in parts if part.op != "set"), *((Node("set", items),) if items else ()))
 
 
 def _spread(node: Node) -> Node:
-    """The tree with `±` as two items, sets united, and an assignment before commas said of every item: `n = 2, 3`."""
+    """Expands the tree: `±` as two items, sets united, and an assignment before commas applied to every item: `n = 2, 3`."""
     node = _without_pm(worked_out(node))
     if node.op == "union" and all(part.op == "set" for part in node.args):
         return Node("set", _union_parts(node)[0].args) if _union_parts(node) else Node("set")

@@ -12,7 +12,7 @@ MOST_TOKENS = 1500
 
 
 class Unreadable(Exception):
-    """This reader does not know such a text; it may still be mathematics."""
+    """This reader cannot parse such a text; it may still be mathematics."""
 
 
 class TooLarge(Unreadable):
@@ -25,8 +25,8 @@ class Token:
 
     Attributes:
         kind: 'number', 'letter', 'word', 'command', 'text' (the contents of \\text{...}) or 'sign'.
-        text: what stands there.
-        spaced: whether white space stands before it.
+        text: its text.
+        spaced: whether white space comes before it.
     """
 
     kind: str
@@ -69,12 +69,12 @@ _TOKEN = re.compile(
 
 
 def plain_signs(text: str) -> str:
-    """The text with typographic signs as LaTeX or ASCII, and without marks of layout."""
+    """Replaces typographic signs by LaTeX or ASCII, and removes marks of layout."""
     return _LAYOUT.sub(" ", _THIN.sub("", text.translate(_TABLE)))
 
 
 def tokens_of(text: str) -> list[Token]:
-    """The tokens of a text.
+    """Splits a text into tokens.
 
     Raises:
         TooLarge: it is longer than an answer may be.

@@ -30,7 +30,7 @@ _NO_UNITS = frozenset({"and", "or", "mod", "to", "of", "x", "y", "z", "i", "e", 
 
 
 def split_units(text: str) -> Iterator[tuple[str, str]]:
-    """The ways to take a unit off a text: what is left, and the unit as it is compared."""
+    """Yields the ways to remove a unit from a text: the rest, and the unit in the form that is compared."""
     for pattern in (_BEFORE, _AFTER, _QUOTED, _PLAIN):
         match = pattern.match(text)
         if match is None or not match["value"].strip():

@@ -27,7 +27,7 @@ _LARGEST_EXACT = 5_000
 
 @lru_cache(maxsize=4)
 def context(digits: int) -> Any:
-    """A context of mpmath with so many decimal digits, apart from the global one."""
+    """Returns a context of mpmath with so many decimal digits, apart from the global one."""
     import mpmath
 
     made = mpmath.MPContext()
@@ -49,7 +49,7 @@ class Evaluator:
         self._steps = 0
 
     def value(self, node: Node) -> Value:
-        """A formula's value.
+        """Computes a formula's value.
 
         Raises:
             TooLarge: it would take more than an answer may.
@@ -81,13 +81,13 @@ class Evaluator:
         return value
 
     def number(self, value: Value) -> Value:
-        """A value as a number of mpmath."""
+        """Converts a value to a number of mpmath."""
         if isinstance(value, Fraction):
             return self.mp.mpf(value.numerator) / value.denominator
         return value
 
     def pair(self, node: Node) -> tuple[Value, Value]:
-        """Both arguments' values, both fractions or both numbers of mpmath."""
+        """Returns both arguments' values, both fractions or both numbers of mpmath."""
         left, right = self._value(node.args[0]), self._value(node.args[1])
         if isinstance(left, Fraction) and isinstance(right, Fraction):
             return left, right

@@ -1,1 +1,1 @@
-"""Playing episodes: many games at once, in lockstep with what writes the moves."""
+"""Playing episodes: many games at once, in lockstep with the player."""

@@ -1,4 +1,4 @@
-"""Games in worker processes. A process that dies costs no other game anything: what it held is played again, move by move."""
+"""Games in worker processes. A process that dies costs no other game anything: its games are replayed, move by move."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lineal.environments.sessions import LOST
 
 FUNCTION = "lineal.environments.sessions:answer"
 _DIED = ("its process died", "MemoryError")
-"""What may be another game's fault; in a process of its own the game shows whether it was its own."""
+"""Errors that may be another game's fault; in a process of its own the game shows whether it is."""
 
 
 @dataclass
@@ -24,11 +24,11 @@ class Game:
     Attributes:
         session: a name of its own among all games.
         location: `module:class` of the environment.
-        seed: what `reset` is given.
+        seed: the seed for `reset`.
         row: the task, as `reset` takes it.
         moves: so far.
         answers: to `reset`, and to each move.
-        problem: why it cannot go on; None while it can.
+        problem: why it cannot continue; None while it can.
     """
 
     session: str
@@ -41,15 +41,15 @@ class Game:
 
     @property
     def seen(self) -> str:
-        """What the player sees now."""
+        """The player's present observation."""
         return self.answers[-1].observation
 
     def asks(self, do: str, **more: Any) -> dict[str, Any]:
-        """A request about this game."""
+        """Makes a request about this game."""
         return {"do": do, "session": self.session, **more}
 
     def begins(self) -> dict[str, Any]:
-        """The request that begins it."""
+        """Makes the request that begins it."""
         return self.asks("reset", environment=self.location, seed=self.seed, row=dict(self.row))
 
 
@@ -78,7 +78,7 @@ class Arena:
         self._pool.__exit__(kind, error, trace)
 
     def begin(self, games: Mapping[int, Game]) -> None:
-        """Begins games, by number: from then on a number stands for its game.
+        """Begins games, by number: from then on a number identifies its game.
 
         Raises:
             DataError: the processes cannot start, since an environment's module cannot be imported, for one.
@@ -86,20 +86,20 @@ class Arena:
         self._pool.each(partial(_settled, _begin), games)
 
     def move(self, moves: Mapping[int, tuple[Game, str]]) -> None:
-        """Makes a move in each game; its answer or its problem is then in the game."""
+        """Makes a move in each game, which then holds its answer or its problem."""
         self._pool.each(lambda worker, item: _settled(partial(_move, text=item[1]), worker, item[0]), moves)
 
     def expert(self, games: Mapping[int, Game]) -> dict[int, str]:
-        """By number, what the environment's own expert would do now; empty where it cannot say: a problem of the game."""
+        """Returns by number the expert's next move; empty where it has none: a problem of the game."""
         return {number: move or "" for number, move in self._pool.each(partial(_settled, _expert), games).items()}
 
     def end(self, games: Mapping[int, Game]) -> None:
-        """Has games that are over freed."""
+        """Frees games that are over."""
         self._pool.each(lambda worker, game: worker.ask(game.asks("end")), games)
 
 
 def _settled(act: Callable[[Worker, Game], Any], worker: Worker, game: Game) -> Any:
-    """Does something in a game, unless it has a problem; what it raises becomes one."""
+    """Does something in a game without a problem; an exception becomes its problem."""
     if game.problem is None:
         try:
             return act(worker, game)
@@ -126,7 +126,7 @@ def _expert(worker: Worker, game: Game) -> Any:
 
 
 def _asked(worker: Worker, game: Game, request: Mapping[str, Any], what: str) -> Any:
-    """What the game answers; in a process that does not hold it, it is first brought to where it was."""
+    """Returns the game's answer; in a process that does not hold it, the game is replayed first."""
     reply = _told(worker, request)
     if reply is None or reply.get("answer") == LOST:
         _replay(worker, game)
@@ -135,7 +135,7 @@ def _asked(worker: Worker, game: Game, request: Mapping[str, Any], what: str) ->
 
 
 def _told(worker: Worker, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a process says to a request; None where it died of it, or had no memory left, and is replaced."""
+    """Sends a request to a process; None where it died of it, or had no memory left, and is replaced."""
     reply = worker.ask(request)
     if not reply.get("error", "").startswith(_DIED):
         return reply
@@ -154,7 +154,7 @@ def _replay(worker: Worker, game: Game) -> None:
 
 
 def difference(first: Answer, second: Answer, turn: int) -> str:
-    """How two answers to one move differ, for messages."""
+    """Describes how two answers to one move differ, for messages."""
     name = next(name for name in vars(first) if getattr(first, name) != getattr(second, name))
     what = f"move {turn}" if turn else "reset"
     return f"{what} gave {name} {getattr(first, name)!r:.80}, and {getattr(second, name)!r:.80} when it was played again"

@@ -1,4 +1,4 @@
-"""One episode: the task, the turns so far, what the model is given next, and how it ended."""
+"""One episode: the task, the turns so far, the model's next input, and how it ended."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lineal.engines.sampling import Completion
 Format = Literal["text", "tag"]
 Unparsable = Literal["answer", "end"]
 DONE, TURN_LIMIT, CONTEXT, UNPARSABLE, FAILED = "done", "turn_limit", "context", "unparsable", "environment_error"
-"""How episodes end."""
+"""The ways in which episodes end."""
 NO_TAG = "No action found: write it as <action>...</action>."
 _TAG = re.compile(r"<action>(.*?)</action>", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How episodes are played.
+    """The rules by which episodes are played.
 
     Attributes:
         template: what the first turn that the model sees becomes, of the task's columns and `{observation}`.
@@ -45,7 +45,7 @@ class Rules:
     unparsable: Unparsable
 
     def action_in(self, completion: str) -> str | None:
-        """The action in a completion; None where there is none."""
+        """Returns the action in a completion; None where there is none."""
         if self.format == "text":
             return completion.strip()
         found = _TAG.findall(completion)
@@ -54,7 +54,7 @@ class Rules:
 
 @dataclass
 class Past:
-    """What an episode needs beside its task to be taken up at a turn.
+    """The state besides its task that an episode needs to continue at a turn.
 
     Attributes:
         goal: the task's own prompt.
@@ -69,12 +69,12 @@ class Past:
     tools: str | None = None
 
     def text(self) -> str:
-        """As the column `past` holds it."""
+        """Returns the text in the column `past`."""
         return canonical_json(vars(self))
 
     @classmethod
     def of(cls, row: Mapping[str, Any], rules: Rules) -> Past:
-        """The past of a row: of a turn, that with the turn itself; of a task, nothing."""
+        """Returns the past of a row: of a turn, with the turn itself; of a task, nothing."""
         if row.get("past") is not None:
             read = json.loads(row["past"])
             return cls(read["goal"], read["head"], [(text, action) for text, action in read["turns"]], read["tools"])
@@ -91,13 +91,13 @@ class Made:
     """One turn that was played here.
 
     Attributes:
-        given: what the model was given.
-        completion: what it wrote.
+        given: the model's input.
+        completion: its output.
         seed: of its noise.
-        action: what was read in it.
+        action: the action in it.
         observation, reward: the environment's answer.
         invalid: why the action could not be read.
-        past: the episode up to and with this turn.
+        past: the episode up to and including this turn.
     """
 
     given: Prompt
@@ -119,12 +119,12 @@ class Episode:
         key: the row's id.
         name: the episode's id.
         game: its environment.
-        rules: how it is played.
-        past: what there was before it is taken up.
+        rules: its rules.
+        past: its turns before it is continued here.
 
     Attributes:
-        finish: how it ended; None while it goes on.
-        facts: what its rows say beside those of all episodes.
+        finish: how it ended; None while it continues.
+        facts: further values of its rows.
     """
 
     def __init__(self, row: Mapping[str, Any], index: int, key: str, name: str, game: Game, rules: Rules, past: Past) -> None:
@@ -138,16 +138,16 @@ class Episode:
 
     @property
     def seed_key(self) -> str:
-        """What the seeds of its turns are made of, beside its index and the turn."""
+        """The key of its turns' seeds, beside its index and the turn."""
         return self.key
 
     @property
     def turns(self) -> int:
-        """Turns so far, those before it was taken up included."""
+        """The number of turns so far, including those before it is continued here."""
         return len(self.past.turns)
 
     def begun(self) -> None:
-        """Takes over what the game said, once it has begun and made the moves of the past."""
+        """Takes the game's observation, once it has begun and made the moves of the past."""
         if self.game.problem is None and self.game.answers[0].player is not None:
             self.game.problem = "it is a game of two. Name who plays the other side: opponent, or one of its own in the entry"
         if self.game.problem is not None:
@@ -163,7 +163,7 @@ class Episode:
             self.finish = TURN_LIMIT
 
     def given(self, whole: bool = False) -> Prompt:
-        """What the model is given next; `whole`: without regard to how much of the history it sees."""
+        """Returns the model's next input; `whole`: with all of the history."""
         history = None if whole else self._rules.history
         first = 0 if history is None else max(0, len(self._seen) - history)
         seen, written = self._seen[first:], [text for text, _ in self.past.turns[first:]]
@@ -179,7 +179,7 @@ class Episode:
         return self._rules.template.render({**self.row, "prompt": self.past.goal, "observation": observation})
 
     def wrote(self, given: Prompt, completion: Completion, seed: int) -> str | None:
-        """Takes what the model wrote; returns the move to make, None where none was found."""
+        """Adds the model's output and returns the move to make, None where none was found."""
         action = self._rules.action_in(completion.text)
         self.past.turns.append((completion.text, action))
         self.made.append(
@@ -188,7 +188,7 @@ class Episode:
         return action
 
     def answered(self) -> None:
-        """Takes the game's answer to the last move, and says whether the episode ends with it."""
+        """Adds the game's answer to the last move, and returns whether the episode ends with it."""
         turn = self.made[-1]
         if self.game.problem is not None:
             turn.observation, self.finish = "", FAILED
@@ -201,7 +201,7 @@ class Episode:
             self._told(NO_TAG, 0.0, False)
 
     def _told(self, observation: str, reward: float, done: bool) -> None:
-        """Takes what followed the last move."""
+        """Adds what followed the last move."""
         turn, rules = self.made[-1], self._rules
         turn.observation, turn.reward = observation, reward
         self._seen.append(observation)
@@ -220,17 +220,17 @@ class Episode:
 
     @property
     def invalid(self) -> int:
-        """How many of the turns played here had no action that could be read."""
+        """The number of turns played here without a readable action."""
         return sum(turn.invalid is not None for turn in self.made)
 
     @property
     def won(self) -> bool:
-        """Whether the goal is reached: what the environment said last, else whether it ended the game with a reward."""
+        """True if the goal is reached: by the environment's last word, else by a reward at the end of the game."""
         last = self.game.answers[-1]
         return last.terminated and last.reward > 0 if last.success is None else last.success
 
     def transcript(self) -> str:
-        """All that followed what the model was given first, as one text."""
+        """Returns all text after the model's first input."""
         parts = [
             part
             for pair in zip(self._seen[self.before :], (turn.completion.text for turn in self.made), strict=False)
@@ -254,7 +254,7 @@ class Side(Episode):
         return self.name
 
     def begun(self) -> None:
-        """Takes over what the game said, once it has begun; who does not move first sees nothing yet."""
+        """Takes the game's observation, once it has begun; the player who moves second sees nothing yet."""
         if self.game.problem is None and self.game.answers[0].player is None:
             self.game.problem = "it is no game of two: its environment names no player. Leave opponent out"
         if self.game.problem is not None:
@@ -264,7 +264,7 @@ class Side(Episode):
 
     @property
     def waits(self) -> bool:
-        """Whether its last move is not answered yet."""
+        """True if its last move is not answered yet."""
         return len(self._seen) == len(self.past.turns) and bool(self.made)
 
     def follows(self) -> None:
@@ -289,5 +289,5 @@ class Side(Episode):
 
     @property
     def won(self) -> bool:
-        """Whether the game gave it more than it took."""
+        """True if the game gave it more than it took."""
         return self.finish == DONE and self._rewards > 0

@@ -1,4 +1,4 @@
-"""Games of two: whoever is to move is asked, all games at once; each side is an episode of its own."""
+"""Games of two: the player to move is asked, in all games at once; each side is an episode of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Match:
     sides: dict[str, Side]
 
     def seated(self) -> None:
-        """Says who is who, once the game has begun: in every second episode of a task the opponent moves first."""
+        """Assigns the seats, once the game has begun: in every second episode of a task the opponent moves first."""
         first = self.game.answers[-1].player if self.game.answers else None
         self.sides[MODEL if self.sides[MODEL].index % 2 == 0 else OPPONENT].player = first or ""
         for side in self.sides.values():
@@ -40,7 +40,7 @@ class Match:
         return next((seat for seat, side in self.sides.items() if side.player == player), MODEL)
 
     def follow(self) -> None:
-        """Has both sides take the answer to a move; the name of who moves second shows only now."""
+        """Passes the answer to a move to both sides; the name of the player who moves second shows only now."""
         names = [] if self.game.problem is not None else [self.game.answers[-1].player, *self.game.answers[-1].rewards]
         for side in self.sides.values():
             side.player = side.player or next((name for name in names if name and name not in self._players()), "")
@@ -52,17 +52,17 @@ class Match:
 
     @property
     def over(self) -> bool:
-        """Whether one side's game has ended, and so the other's."""
+        """True if one side's game has ended, and so the other's."""
         return any(side.finish is not None for side in self.sides.values())
 
     def named(self, facts: Mapping[str, Mapping[str, Any]]) -> list[Side]:
-        """Both sides, model's first, with what their rows say."""
+        """Returns both sides, the model's first, with the values of their rows."""
         for seat, side in self.sides.items():
             side.facts = {**facts[seat], "seat": seat, "player": side.player or None}
         return list(self.sides.values())
 
     def end(self) -> None:
-        """Has both sides end in the same way."""
+        """Ends both sides in the same way."""
         how = next(side.finish for side in self.sides.values() if side.finish is not None)
         for side in self.sides.values():
             side.finish = side.finish or how
@@ -76,9 +76,9 @@ def play_matches(
     Args:
         matches: by number.
         arena: where their games are.
-        players: by seat, who makes the moves.
+        players: by seat, the player.
         run_seed, step: with a side's row, its index and the turn, the seed of that turn.
-        over: told how many more are over.
+        over: called with the number of newly finished ones.
     """
     arena.begin({number: match.game for number, match in enumerate(matches)})
     for match in matches:
@@ -100,7 +100,7 @@ def play_matches(
 
 
 def _tell(match: Match, mover: Side, moved: bool) -> None:
-    """Has both sides take the answer to a move; where none was found, the mover alone is told so."""
+    """Passes the answer to a move to both sides; where no move was found, only to the mover."""
     if not moved:
         mover.answered()
         return

@@ -1,4 +1,4 @@
-"""What a checkpoint that plays needs beside the game: how its completions are drawn."""
+"""Sampling settings and checkpoints of components that play with a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ModelPlays(Plays, StoppedDraws):
-    """Base of what plays with a checkpoint.
+    """Base of components that play with a checkpoint.
 
     Attributes:
         model: the checkpoint that plays.
@@ -55,7 +55,7 @@ class ModelPlays(Plays, StoppedDraws):
         return self.opponent is not None
 
     def play_with_model(self, step: Workspace) -> Iterator[pa.Table]:
-        """Plays `episodes` of every task; gives them with their turns inside."""
+        """Plays `episodes` of every task; yields them with their turns inside."""
         checkpoint = step.model("model").digest
         facts = {"temperature": self.temperature, "round": step.round, "checkpoint": checkpoint}
         if self.opponent is not None:

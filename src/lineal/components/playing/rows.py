@@ -1,4 +1,4 @@
-"""Episodes as rows. While a step runs, a row is a whole episode with its turns inside; at its end the two are told apart."""
+"""Episodes as rows. While a step runs, a row is a whole episode with its turns inside; at its end the two are separated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TURN_COLUMNS: Columns = (
     *SAMPLE_COLUMNS, "token_ids", "episode_id", "turn", "action", "observation", "reward", "done", "invalid", "past", "weight",
 )  # fmt: skip
 OF_TWO: Columns = ("player", "seat")
-"""What rows of a game of two have too."""
+"""Further columns of rows of a game of two."""
 EPISODE_COLUMNS: Columns = (
     "sample_id", "parents", "completion", "turns", "return", "finish_reason", "invalid_actions", *VERDICT, "tokens",
     "temperature", "round", "sample_index", "checkpoint",
@@ -32,13 +32,13 @@ EPISODE_COLUMNS: Columns = (
 
 
 def turn_columns(prompts: Columns, chat: bool, ids: bool, of_two: bool = False) -> Columns:
-    """The columns of turns of tasks with these columns."""
+    """Returns the columns of turns of tasks with these columns."""
     own = (*(name for name in TURN_COLUMNS if ids or name != "token_ids"), *(OF_TWO if of_two else ()))
     return merged(_kept(prompts, chat), ("messages",) if chat else (), own)
 
 
 def episode_columns(prompts: Columns, chat: bool, of_two: bool = False) -> Columns:
-    """The columns of episodes of tasks with these columns; a conversation is whole in `messages`, a text in two columns."""
+    """Returns the columns of these tasks' episodes; a conversation is whole in `messages`, a text in two columns."""
     own = (*(name for name in EPISODE_COLUMNS if not chat or name != "completion"), *(OF_TWO if of_two else ()))
     return merged(_kept(prompts, chat), ("messages",) if chat else (), own)
 
@@ -51,15 +51,15 @@ def table_of(
     episodes: Sequence[Episode], tasks: pa.Table, per_task: int, chat: bool, facts: Mapping[str, Any], provenance: str,
     of_two: bool = False,
 ) -> pa.Table:  # fmt: skip
-    """Episodes with their turns inside, in the order of the tasks.
+    """Makes a table of episodes with their turns inside, in the order of the tasks.
 
     Args:
         episodes: played to their ends.
         tasks: their rows.
         per_task: how many of each.
         chat: whether the model was given conversations.
-        facts: what all rows say.
-        provenance: what decides turns beside what was given; it enters their ids.
+        facts: values of all rows.
+        provenance: what decides turns beside their inputs; it enters their ids.
         of_two: whether they are the sides of games of two.
     """
     import pyarrow as pa
@@ -75,12 +75,12 @@ def table_of(
 
 
 def episodes_in(table: pa.Table) -> pa.Table:
-    """The rows of the episodes."""
+    """Returns the rows of the episodes."""
     return table.drop_columns([INSIDE])
 
 
 def turns_in(table: pa.Table, columns: Columns) -> pa.Table:
-    """The rows of the turns; what a turn does not say itself is the episode's."""
+    """Returns the rows of the turns; values that a turn lacks are the episode's."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -113,7 +113,7 @@ def _judged(episode: Episode) -> tuple[str, str | None]:
 
 
 def _whole(episode: Episode) -> list[dict[str, Any]] | None:
-    """The conversation up to the last turn of the model, which is what there is to learn."""
+    """Returns the conversation up to the model's last turn, which is what there is to learn."""
     given = episode.given(whole=True)
     assert not isinstance(given, str)
     turns = given.for_rows()

@@ -1,4 +1,4 @@
-"""What all that play share: their settings, the tasks, and the way from task rows to rows of episodes."""
+"""The common part of components that play: their settings, the tasks, and the way from task rows to rows of episodes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OBSERVATION = "observation"
 
 
 class Playing(Strict):
-    """How episodes are played.
+    """Settings by which episodes are played.
 
     Attributes:
         max_turns: after how many turns an episode is ended, those before it was taken up included.
@@ -75,16 +75,16 @@ class Playing(Strict):
             raise ValueError("template: must hold {observation}, which is what the environment said")
 
     def template_files(self) -> dict[str, Path]:
-        """The template's file, where it is one."""
+        """Returns the template's file, where it is one."""
         return template_files(self._template)
 
     def task_columns(self) -> Columns:
-        """What task rows must have."""
+        """Returns the columns that task rows must have."""
         filled = tuple(name for name in self._template.columns if name != OBSERVATION)
         return merged(("prompt_id", "prompt", "task"), filled)
 
     def played_columns(self, prompts: Columns, ids: bool, of_two: bool = False) -> tuple[Columns, Columns]:
-        """The columns of turns, with the ids of their tokens or without, and of episodes.
+        """Returns the columns of turns, with the ids of their tokens or without, and of episodes.
 
         Raises:
             ValueError: a system turn where nothing makes conversations.
@@ -95,18 +95,18 @@ class Playing(Strict):
         return turn_columns(prompts, chat, ids, of_two), episode_columns(prompts, chat, of_two)
 
     def talks(self, prompts: Columns) -> bool:
-        """Whether the model is given conversations."""
+        """Tells whether the model gets conversations."""
         return self.chat or "messages" in prompts
 
     def rules(self, prompts: Columns) -> Rules:
-        """How the episodes are played."""
+        """Returns the rules of the episodes."""
         history = None if self.history == "all" else self.history
         return Rules(self._template, self.system, self.talks(prompts), history, self.max_turns, self.format, self.unparsable)
 
     def episode(
         self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
     ) -> Episode:
-        """An episode of a task's row, or behind a turn's; `key` is the row's id, `places` are those of the environments."""
+        """Makes an episode of a task's row, or after a turn's; `key` is the row's id, `places` are those of the environments."""
         name = row_id("episode", provenance, row[key], index)
         past = Past.of(row, rules)
         return Episode(row, index, row[key], name, game_of(row, name, places, past.goal), rules, past)
@@ -114,7 +114,7 @@ class Playing(Strict):
     def match(
         self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
     ) -> Match:
-        """A game of two of a task's row; see `episode`.
+        """Makes a game of two of a task's row; see `episode`.
 
         Raises:
             DataError: the row is a turn, whose past is that of one side.
@@ -130,7 +130,7 @@ class Playing(Strict):
         return Match(game, {seat: side(seat) for seat in (MODEL, OPPONENT)})
 
     def provenance(self, checkpoint: str, sampling: Mapping[str, Any], step: Workspace) -> str:
-        """What decides turns beside what was given, as a digest."""
+        """Returns the digest of what decides turns beside their inputs."""
         rules = {name: getattr(self, name) for name in ("max_turns", "history", "template", "system", "format", "unparsable")}
         return digest_of([checkpoint, dict(sampling), rules, step.seed, step.step])
 
@@ -176,12 +176,12 @@ class Plays(Playing, Component):
 
     @property
     def keeps_ids(self) -> bool:
-        """Whether turns have the ids of their tokens."""
+        """True if turns have the ids of their tokens."""
         return False
 
     @property
     def of_two(self) -> bool:
-        """Whether games of two are played."""
+        """True if games of two are played."""
         return False
 
     def play_all(
@@ -192,14 +192,14 @@ class Plays(Playing, Component):
         provenance: str,
         facts: Mapping[str, Any],
     ) -> Iterator[pa.Table]:
-        """Plays `per_task` episodes of every task, slice by slice; gives them with their turns inside.
+        """Plays `per_task` episodes of every task, slice by slice; yields them with their turns inside.
 
         Args:
             step: the running step.
             per_task: episodes of each task.
-            player: who makes the moves of some episodes.
+            player: makes the moves of some episodes.
             provenance: what decides completions beside prompts and seeds; it enters the ids.
-            facts: what all rows say.
+            facts: values of all rows.
         """
 
         def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
@@ -218,12 +218,12 @@ class Plays(Playing, Component):
         provenance: str,
         facts: Mapping[str, Mapping[str, Any]],
     ) -> Iterator[pa.Table]:
-        """Plays `per_task` games of two of every task; gives both sides' episodes.
+        """Plays `per_task` games of two of every task; yields both sides' episodes.
 
         Args:
             step, per_task, provenance: as for `play_all`.
             players: by seat.
-            facts: by seat, what its rows say.
+            facts: by seat, values of its rows.
         """
 
         def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
@@ -249,7 +249,7 @@ class Plays(Playing, Component):
 
 @dataclass(frozen=True)
 class Field:
-    """Where games are played: the processes, the key of the tasks, the places of the environments, and the rules."""
+    """The setup of games: the processes, the key of the tasks, the places of the environments, and the rules."""
 
     arena: Arena
     key: str
@@ -258,13 +258,13 @@ class Field:
 
 
 def broken_in(episodes: pa.Table) -> list[str]:
-    """The problems of the episodes whose environment broke."""
+    """Returns the problems of the episodes whose environment broke."""
     said = zip(episodes["verdict"].to_pylist(), episodes["detail"].to_pylist(), strict=True)
     return [detail for verdict, detail in said if verdict == ERROR]
 
 
 def environments_of(step: Workspace) -> dict[str, str]:
-    """By the environments that the tasks name, where their classes are.
+    """Returns the places of the classes of the environments that the tasks name.
 
     Raises:
         DataError: a task names none, or one that is not known here.
@@ -282,13 +282,13 @@ def environments_of(step: Workspace) -> dict[str, str]:
 
 
 def game_of(row: Mapping[str, Any], session: str, places: Mapping[str, str], goal: str) -> Game:
-    """The game of a task's row, or of a turn's; `goal` is the task's own prompt."""
+    """Makes the game of a task's row, or of a turn's; `goal` is the task's own prompt."""
     given = {**task_of(row), "prompt": goal}
     return Game(session, places[row["task"]], seed_of(row, given), given)
 
 
 def task_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What `reset` is given of a row: prompt, answer, columns of the user's own, and the values of its entry.
+    """Returns the columns of a row for `reset`: prompt, answer, columns of the user's own, and the values of its entry.
 
     Raises:
         DataError: the entry is no JSON object.
@@ -309,6 +309,6 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seed_of(row: Mapping[str, Any], task: dict[str, Any]) -> int:
-    """The seed of a row's game: that of its entry, else one of its prompt id: all episodes of a task are the same game."""
+    """Returns the seed of a row's game: its entry's, else one of its prompt id: all episodes of a task are the same game."""
     seed = task.pop("seed", None)
     return seed if isinstance(seed, int) and not isinstance(seed, bool) else int(row_id("environment", row["prompt_id"])[:8], 16)

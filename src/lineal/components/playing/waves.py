@@ -1,4 +1,4 @@
-"""Many episodes at once: all that are live ask for their next move together, and all environments answer together."""
+"""Many episodes at once: all live ones request their next move together, and all environments answer together."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from lineal.engines.sampling import Completion, Request, SamplingSettings
 
 
 class Player(Protocol):
-    """Who makes the moves."""
+    """The interface of players."""
 
     def fits(self, given: Sequence[Prompt]) -> list[bool]:
-        """Whether what the player would be given can be read by it."""
+        """Tells for each episode whether the player can read its input."""
         ...
 
     def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
-        """What the player writes in the episodes of these numbers."""
+        """Returns the player's completions in the episodes with these numbers."""
         ...
 
 
 class Draws(Protocol):
-    """What completions are drawn from."""
+    """The interface of what completions are drawn from."""
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
-        """One completion for each request, in order."""
+        """Returns one completion for each request, in order."""
         ...
 
 
 @dataclass(frozen=True)
 class ModelPlayer:
-    """A model that plays. Drawn by a `SavedSampler`, what it wrote is saved at once, and a killed step writes nothing twice."""
+    """A model that plays. Drawn by a `SavedSampler`, its output is saved at once, and a killed step never draws it again."""
 
     sampler: Draws
     settings: SamplingSettings
@@ -62,7 +62,7 @@ class ExpertPlayer:
     arena: Arena
     episodes: Sequence[Episode]
     written: str
-    """How a move is written, with `{}` where it stands."""
+    """The format of a move, with `{}` in its place."""
 
     def fits(self, given: Sequence[Prompt]) -> list[bool]:
         return [True] * len(given)
@@ -80,9 +80,9 @@ def play(
     Args:
         episodes: by number.
         arena: where their games are.
-        player: who makes the moves.
+        player: makes the moves.
         run_seed, step: with an episode's row, its index and the turn, the seed of that turn.
-        over: told how many more are over.
+        over: called with the number of newly finished ones.
     """
     _begin(episodes, arena)
     live = _live(range(len(episodes)), episodes, arena, over)
@@ -97,7 +97,7 @@ def play(
 
 
 def _begin(episodes: Sequence[Episode], arena: Arena) -> None:
-    """Begins all games, and makes the moves of those that are taken up inside an episode."""
+    """Begins all games, and makes the past moves of those that are continued inside an episode."""
     arena.begin({number: episode.game for number, episode in enumerate(episodes)})
     moves = [[action for _, action in episode.past.turns if action is not None] for episode in episodes]
     for place in range(max(map(len, moves), default=0)):
@@ -115,7 +115,7 @@ def _turn(numbers: list[int], episodes: Sequence[Episode], arena: Arena, player:
 
 
 def asked_to_move(episodes: Mapping[int, Episode], player: Player, run_seed: int, step: str) -> dict[int, tuple[Game, str]]:
-    """Has a player write a turn of some episodes, by number; gives the moves that were found, each with its game."""
+    """Has a player write a turn of some episodes, by number; returns the moves that were found, each with its game."""
     own = list(episodes.values())
     if not own:
         return {}
@@ -134,7 +134,7 @@ def asked_to_move(episodes: Mapping[int, Episode], player: Player, run_seed: int
 
 
 def _live(numbers: Sequence[int], episodes: Sequence[Episode], arena: Arena, over: Callable[[int], None]) -> list[int]:
-    """The episodes that go on; the games of the others are freed."""
+    """Returns the episodes that continue; the games of the others are freed."""
     ended = [number for number in numbers if episodes[number].finish is not None]
     arena.end({number: episodes[number].game for number in ended})
     over(len(ended))

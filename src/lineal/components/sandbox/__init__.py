@@ -1,1 +1,1 @@
-"""Programs that a model wrote, each run in a bubblewrap sandbox of its own; what they answer is data, never a verdict."""
+"""Programs that a model wrote, each run in a bubblewrap sandbox of its own; their answers are data, never a verdict."""

@@ -1,4 +1,4 @@
-"""The sandbox's walls: the bubblewrap command line, and a first try that says what is missing on this machine."""
+"""The sandbox's walls: the bubblewrap command line, and a trial that shows what is missing on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READY = b"ready\n"
 TMP_BYTES = 32 << 20
 _NOBODY = "65534"
 PROGRAM, JUDGE = "inside", "examiner"
-"""What a sandbox is for: the script of this package that runs in it."""
+"""The purpose of a sandbox: the script of this package that runs in it."""
 _FILES = {
     PROGRAM: {"inside": "/inside.pyc"},
     JUDGE: {name: f"/judge/lineal/components/sandbox/{name}.pyc" for name in ("examiner", "inside", "values")},
@@ -40,7 +40,7 @@ _NAMESPACES = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use.
+    """Limits of one program.
 
     Attributes:
         cpu_seconds: processor time, the start of Python (about 0.02 s) included.
@@ -56,7 +56,7 @@ class Limits:
 
 
 def start(limits: Limits, script: str = PROGRAM, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """A sandbox that gets itself ready and waits for a job on its standard input.
+    """Starts a sandbox that waits for a job on its standard input.
 
     Raises:
         SandboxError: bubblewrap is not installed.
@@ -97,7 +97,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def _readable(data: bytes) -> Iterator[int]:
-    """A descriptor that gives some data once: a pipe, which holds 64 KiB."""
+    """Makes a descriptor that gives some data once: a pipe, which holds 64 KiB."""
     reading, writing = os.pipe()
     try:
         os.write(writing, data)
@@ -108,7 +108,7 @@ def _readable(data: bytes) -> Iterator[int]:
 
 
 def require() -> None:
-    """Starts one sandbox.
+    """Starts one sandbox, as a trial.
 
     Raises:
         SandboxError: it doesn't come up; says what to install or to allow.
@@ -124,7 +124,7 @@ def require() -> None:
 
 @cache
 def _walls() -> tuple[str, ...]:
-    """bubblewrap's own arguments: nothing but libraries and Python to see, nothing to reach."""
+    """Returns bubblewrap's own arguments: only libraries and Python are visible, and nothing is reachable."""
     program = shutil.which("bwrap")
     if program is None:
         raise SandboxError(f"programs that a model wrote run only inside bubblewrap (bwrap), which is not here. {_INSTALL}")
@@ -135,7 +135,7 @@ def _walls() -> tuple[str, ...]:
 
 
 def _seen() -> list[str]:
-    """The parts of this machine's file system that Python needs, read-only; other packages are covered up."""
+    """Returns the parts of this machine's file system that Python needs, read-only; other packages are hidden."""
     shown: list[str] = []
     libraries = Path(sys.base_prefix) / "lib"
     directories = [Path(name) for name in _LIBRARIES if Path(name).is_dir()]
@@ -153,13 +153,13 @@ def _seen() -> list[str]:
 
 @cache
 def _interpreter() -> str:
-    """The Python that this environment was made from; the environment itself stays outside."""
+    """Returns the Python that this environment was made from; the environment itself stays outside."""
     return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
 @cache
 def _compiled(name: str) -> bytes:
-    """A module of this package as Python's own bytecode: compiling `inside.py` would take 4 ms of every start."""
+    """Compiles a module of this package to Python's bytecode: compiling `inside.py` would take 4 ms of every start."""
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / f"{name}.pyc"
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH

@@ -19,14 +19,14 @@ START_SECONDS = 60.0
 _CPU_TIME = 128 + 24
 """bubblewrap's exit status for a child that the kernel ended at its limit of processor time (SIGXCPU)."""
 _LOOKED_UP = b"?(None, "
-"""How a request begins that only looks up what the program defines."""
+"""The beginning of a request that only looks up the program's definitions."""
 _MOST_ASKED = 1 << 26
 """Bytes of one request that tests may make."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came out of a sandbox.
+    """The result of a sandbox.
 
     Attributes:
         line: what the program's process wrote, or the tests' outcome, without the line's end; None where there was no whole line.
@@ -57,7 +57,7 @@ class Conversation:
         os.set_blocking(self._input.fileno(), False)
 
     def begin(self, job: Mapping[str, Any]) -> str:
-        """Waits for the sandbox and gives it its job; what went wrong, if anything."""
+        """Waits for the sandbox and sends it its job; returns the problem, if any."""
         try:
             if self._read(len(READY)) != READY:
                 return "the sandbox did not start"
@@ -67,7 +67,7 @@ class Conversation:
         return ""
 
     def line(self, most: int = 0) -> tuple[bytes | None, str]:
-        """The next line without its end; or None, and what is wrong."""
+        """Returns the next line without its end; or None, and the problem."""
         most = most or self._limits.output_bytes
         try:
             found = self._read(most)
@@ -97,7 +97,7 @@ class Conversation:
         return f"ended without an answer (exit status {status})"
 
     def _read(self, most: int) -> bytes:
-        """What comes up to the end of the first line, its end, or more bytes than `most`.
+        """Reads up to the end of the first line, the end of the stream, or more bytes than `most`.
 
         Raises:
             TimeoutError: the deadline passed before.
@@ -148,7 +148,7 @@ def examined(program: Conversation, tests: Conversation) -> Reply:
 
 
 def _raised(line: bytes | None) -> str:
-    """What a program raised before it could be asked anything."""
+    """Returns what a program raised before its first request."""
     try:
         _, text = json.loads(line or b"")
         return printable(str(text))

@@ -1,4 +1,4 @@
-"""What runs in the judge's sandbox: `python examiner.pyc CPU_SECONDS MEMORY_BYTES FILE_BYTES`, one process for one program.
+"""The judge's sandbox: `python examiner.pyc CPU_SECONDS MEMORY_BYTES FILE_BYTES`, one process for one program.
 
 It says `ready`, reads a job (one line), and runs the tests' text, in which each assertion has been wrapped (`rewriting.py`). What
 the tests ask of the program it writes as lines that begin with `?`; each is answered by a line of the program's sandbox. So
@@ -31,7 +31,7 @@ CONTROL = frozenset({"StopIteration", "StopAsyncIteration"})
 
 
 class ProgramError(Exception):
-    """What the program raised, where Python has no such exception or where it would mean something to the tests."""
+    """The program's exception, where Python has no such exception or where it would mean something to the tests."""
 
 
 class CannotAsk(Exception):
@@ -52,7 +52,7 @@ class Program:
         self.recent: list[object] = []
 
     def ask(self, number: int | None, name: str | None, arguments: tuple[object, ...], keywords: dict[str, object]) -> object:
-        """A value of the program.
+        """Returns a value of the program.
 
         Raises:
             Exception: the program raised it.
@@ -68,19 +68,19 @@ class Program:
         return value
 
     def name(self, name: str) -> object:
-        """What the program calls by a name. Names with a capital are classes, whose objects stay where they are."""
+        """Returns the value of a name in the program. Names with a capital are classes, whose objects stay where they are."""
         return self._held(self.ask(None, name, (), {}), name[:1].isupper())
 
     def call(self, held: "Held", arguments: tuple[object, ...], keywords: dict[str, object]) -> object:
-        """What a call gives."""
+        """Returns the value of a call."""
         return self._held(self.ask(held.number, None, arguments, keywords), held.open)
 
     def attribute(self, held: "Held", name: str) -> object:
-        """An attribute of an object that may be asked for it."""
+        """Returns an attribute of an object whose attributes are open."""
         return self._held(self.ask(held.number, name, (), {}), True)
 
     def items(self, held: "Held") -> "Iterator[object]":
-        """The items of a generator, a range, a deque: as good as the list that the program could have returned.
+        """Yields the items of a generator, a range, a deque: as good as the list that the program could have returned.
 
         Raises:
             TypeError: it has none.
@@ -131,7 +131,7 @@ class Held(NotPlain):
 
 
 class Assertions:
-    """What became of the tests' assertions.
+    """The outcomes of the tests' assertions.
 
     Attributes:
         failed: by number, why it does not hold; the first time counts.
@@ -149,7 +149,7 @@ class Assertions:
         return Assertion(self, number)
 
     def fail(self, number: int, error: BaseException | None) -> None:
-        """Notes that one does not hold: false, or not to be worked out."""
+        """Notes that an assertion does not hold: it is false, or cannot be computed."""
         if isinstance(error, CannotAsk):
             raise error
         if error is not None and not (isinstance(error, TypeError) and "is no plain value" in str(error)):
@@ -179,7 +179,7 @@ class Assertion:
 
 
 def same(left: object, right: object) -> bool:
-    """`is`, for plain values only."""
+    """Tests `is`, for plain values only."""
     for side in (left, right):
         if isinstance(side, NotPlain):
             raise TypeError(f"{side.type_name!r} is no plain value")
@@ -187,7 +187,7 @@ def same(left: object, right: object) -> bool:
 
 
 def written(value: "Any") -> str:
-    """A value as the program's sandbox reads it.
+    """Writes a value for the program's sandbox.
 
     Raises:
         CannotAsk: it is of a type that does not exist there.
@@ -208,7 +208,7 @@ def written(value: "Any") -> str:
 
 
 def exception(text: str) -> Exception:
-    """What the program raised, as an exception of Python's own where there is one."""
+    """Returns the program's exception, as one of Python's own where there is one."""
     name, _, message = text.partition(": ")
     kind = getattr(builtins, name, None)
     plain = isinstance(kind, type) and issubclass(kind, Exception) and name not in CONTROL
@@ -219,13 +219,13 @@ def exception(text: str) -> Exception:
 
 
 def told(error: BaseException) -> str:
-    """An exception in one short line."""
+    """Formats an exception in one short line."""
     text = str(error) if isinstance(error, ProgramError | CannotAsk) else f"{type(error).__name__}: {error}"
     return text.partition("\n")[0][:300]
 
 
 def shown(value: object) -> str:
-    """A value for a detail."""
+    """Formats a value for a detail."""
     try:
         return repr(value)[:MOST_SHOWN]
     except Exception:
@@ -233,7 +233,7 @@ def shown(value: object) -> str:
 
 
 def bind(names: "tuple[str, ...]", program: Program, space: dict[str, object]) -> bool:
-    """Gives the tests the program's names; whether it defines them all."""
+    """Gives the tests the program's names; returns whether it defines them all."""
     for name in names:
         with suppress(Exception):
             space[name] = program.name(name)
@@ -241,7 +241,7 @@ def bind(names: "tuple[str, ...]", program: Program, space: dict[str, object]) -
 
 
 def examine(job: dict[str, object], program: Program) -> str:
-    """Runs the tests; the outcome as JSON."""
+    """Runs the tests and returns the outcome as JSON."""
     assertions = Assertions(program)
     space: dict[str, object] = {"__name__": "__main__", job["assertion"]: assertions, job["same"]: same}  # type: ignore[dict-item]
     ended = None

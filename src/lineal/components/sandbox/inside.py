@@ -1,4 +1,4 @@
-"""What runs inside the sandbox: `python inside.pyc CPU_SECONDS MEMORY_BYTES FILE_BYTES`, one process for one program.
+"""The program's sandbox: `python inside.pyc CPU_SECONDS MEMORY_BYTES FILE_BYTES`, one process for one program.
 
 It says `ready`, reads a job (one line), runs the program and answers with one line of JSON:
 
@@ -47,7 +47,7 @@ def main(cpu_seconds: int, memory_bytes: int, file_bytes: int) -> None:
 
 
 def read_line(descriptor: int) -> str:
-    """A pipe's text up to the first line's end, or its own end. Whoever writes waits for an answer after each line."""
+    """Reads a pipe up to the first line's end, or its own end. The writer waits for an answer after each line."""
     parts = []
     while part := posix.read(descriptor, 1 << 16):
         parts.append(part)
@@ -57,7 +57,7 @@ def read_line(descriptor: int) -> str:
 
 
 def scratch() -> int:
-    """A file without a name."""
+    """Opens a file without a name."""
     descriptor = posix.open("/tmp/scratch", posix.O_RDWR | posix.O_CREAT)  # noqa: S108 - the sandbox's own
     posix.unlink("/tmp/scratch")  # noqa: S108
     return descriptor
@@ -90,7 +90,7 @@ def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int) -> None:
 
 
 def run(job: dict[str, object]) -> tuple[dict[str, object], str]:
-    """Runs the program; its names, and what it raised."""
+    """Runs the program; returns its names, and what it raised."""
     module = type(sys)(str(job["name"]))
     sys.modules[module.__name__] = module
     builtins = sys.modules["builtins"]
@@ -108,7 +108,7 @@ def run(job: dict[str, object]) -> tuple[dict[str, object], str]:
 
 
 def answer(job: dict[str, object], capture: int) -> bytes:
-    """Runs the program and the calls; the reply's line."""
+    """Runs the program and the calls; returns the reply's line."""
     space, raised = run(job)
     calls = job["calls"]
     results = [] if raised else [result(call, space) for call in calls]  # type: ignore[attr-defined]
@@ -139,7 +139,7 @@ def serve(job: dict[str, object], requests: int, channel: int) -> None:
 
 
 def served(line: str, space: dict[str, object]) -> str:
-    """The result of one request as JSON."""
+    """Returns the result of one request as JSON."""
     try:
         number, name, arguments, keywords = eval(line, ARGUMENTS)  # noqa: S307 - written by `examiner.py`
         if name is None:
@@ -170,7 +170,7 @@ def replace_socket_pairs() -> None:
 
 
 def attempt(source: str, space: dict[str, object]) -> str:
-    """Runs a source text; what it raised, or nothing. The first `compile` of a process would take 1.3 ms."""
+    """Runs a source text; returns what it raised, or nothing. The first `compile` of a process would take 1.3 ms."""
     try:
         exec(source, space)  # noqa: S102 - this is what the sandbox is for
     except BaseException as error:
@@ -181,7 +181,7 @@ def attempt(source: str, space: dict[str, object]) -> str:
 
 
 def result(call: str, space: dict[str, object], items: "type[list[object]]" = list) -> str:
-    """A call's value or exception as JSON; the items of a value without a plain form, where a `*` stands before the call."""
+    """Returns a call's value or exception as JSON; the items of a value without a plain form, where a `*` is before the call."""
     try:
         value = eval(call.lstrip("*"), space)  # noqa: S307 - this is what the sandbox is for
         if call.startswith("*") and writer(value) is None:
@@ -192,7 +192,7 @@ def result(call: str, space: dict[str, object], items: "type[list[object]]" = li
 
 
 def told(error: BaseException) -> str:
-    """An exception in one short line."""
+    """Formats an exception in one short line."""
     if isinstance(error, SystemExit):
         return f"SystemExit: {error.code or 0}"[:MOST_LETTERS]
     return f"{type(error).__name__}: {error}".partition("\n")[0][:MOST_LETTERS]
@@ -213,12 +213,12 @@ ESCAPES = Escapes({8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"
 
 
 def quoted(text: str) -> str:
-    """A text as JSON in ASCII."""
+    """Writes a text as JSON in ASCII."""
     return f'"{str.translate(text, ESCAPES)}"'
 
 
 def plain(value: object) -> str:
-    """A value of Python's own types as JSON. Lists are arrays, the others objects that name their type."""
+    """Writes a value of Python's own types as JSON. Lists are arrays, the others objects that name their type."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     write = writer(value)
@@ -229,7 +229,7 @@ def plain(value: object) -> str:
 
 
 def writer(value: object) -> "Callable[[Any], str] | None":
-    """What writes values of such a type; None if they have no plain form."""
+    """Returns the writer of values of such a type; None if they have no plain form."""
     for kind, write in WRITERS:
         if isinstance(value, kind):
             return write
@@ -240,19 +240,19 @@ def writer(value: object) -> "Callable[[Any], str] | None":
 
 
 def whole(value: int) -> str:
-    """An int; a large one in hexadecimal, which is read in linear time and without Python's limit on digits."""
+    """Writes an int; a large one in hexadecimal, which is read in linear time and without Python's limit on digits."""
     number = int.__index__(value)
     return repr(number) if -PLAIN_INT < number < PLAIN_INT else f'{{"int": "{number:x}"}}'
 
 
 def real(value: float) -> str:
-    """A float, with JSON's usual words for what is no number."""
+    """Writes a float, with JSON's usual words for infinity and NaN."""
     text = repr(float.__float__(value))
     return {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}.get(text, text)
 
 
 def listed(values: object) -> str:
-    """Values as a JSON array."""
+    """Writes values as a JSON array."""
     return f"[{', '.join(map(plain, values))}]"  # type: ignore[call-overload]
 
 

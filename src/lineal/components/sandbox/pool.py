@@ -1,4 +1,4 @@
-"""Sandboxes that stand ready, each for one program: the next one starts while a program runs."""
+"""Sandboxes in reserve, each for one program: the next one starts while a program runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SandboxPool:
             slot.close()
 
     def map(self, jobs: Iterable[Mapping[str, Any]]) -> Iterator[Reply]:
-        """For each job its reply, in order.
+        """Returns each job's reply, in order.
 
         A job has `name`, `source`, `input`, and perhaps `imports`; `sandbox/inside.py` says what they mean. Beside them it has
         `calls`, whose values the reply holds, or `tests`, a job for `sandbox/examiner.py`, whose outcome the reply holds.
@@ -78,7 +78,7 @@ class _Slot:
                 end(judge)
 
     def _asked(self, process: subprocess.Popen[bytes], job: Mapping[str, Any]) -> Reply:
-        """The reply of a program that answers once."""
+        """Returns the reply of a program that answers once."""
         talk = Conversation(process, self._limits)
         problem = talk.begin(job)
         if problem:
@@ -88,7 +88,7 @@ class _Slot:
         return Reply(*talk.line())
 
     def _examined(self, process: subprocess.Popen[bytes], judge: subprocess.Popen[bytes], job: Mapping[str, Any]) -> Reply:
-        """The outcome of tests that ask a program, each in a sandbox of its own."""
+        """Returns the outcome of tests that query a program, each in a sandbox of its own."""
         program, tests = Conversation(process, self._limits), Conversation(judge, self._limits)
         asked = {name: value for name, value in job.items() if name != "tests"}
         problem = program.begin({**asked, "serves": True}) or tests.begin(job["tests"])

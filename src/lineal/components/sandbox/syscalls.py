@@ -1,4 +1,4 @@
-"""Which system calls a sandboxed program may not make, as a seccomp filter: no second process, no new namespaces.
+"""System calls that a sandboxed program may not make, as a seccomp filter: no second process, no new namespaces.
 
 A program is one process, so the kernel's limits on a process's memory and processor time are limits on the program. The calls
 that would hold memory outside a process, or look into others, are refused too. Everything else a namespace already hides.
@@ -33,7 +33,7 @@ _X32 = 0x40000000
 
 
 def refusals() -> bytes:
-    """The filter for this machine, as `bwrap --seccomp` reads it.
+    """Returns the filter for this machine, as `bwrap --seccomp` reads it.
 
     Raises:
         SandboxError: this machine's system calls are not in the table.

@@ -57,7 +57,7 @@ class Raised:
 
 
 class Answer:
-    """What a program did.
+    """The answer of a program.
 
     Attributes:
         raised: what it raised itself, or None.
@@ -70,7 +70,7 @@ class Answer:
 
 
 def read_answer(line: bytes, calls: int) -> Answer:
-    """The answer that a sandbox's line holds.
+    """Reads the answer in a sandbox's line.
 
     Args:
         line: what the program's process wrote.
@@ -93,7 +93,7 @@ def read_answer(line: bytes, calls: int) -> Answer:
 
 
 def read_result(line: bytes) -> Any:
-    """The value that a line of a program that serves holds, or `Raised`.
+    """Reads the value, or `Raised`, in a line of a program that serves.
 
     Raises:
         ValueError: it holds none, for whatever reason.
@@ -105,7 +105,7 @@ def read_result(line: bytes) -> Any:
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates written as escapes, so that it can be stored; those that stand for bytes, as bytes."""
+    """Escapes lone surrogates in the text, so that it can be stored; those that stand for bytes become bytes."""
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # another surrogate, which no byte stands for

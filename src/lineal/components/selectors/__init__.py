@@ -1,1 +1,1 @@
-"""Selection in SQL: which rows go on, and why the others don't."""
+"""Selection in SQL: which rows are kept, and why the others are not."""

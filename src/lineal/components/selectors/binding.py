@@ -1,4 +1,4 @@
-"""SQL bound against declared columns: what DuckDB would refuse is found before anything is made, and without a row."""
+"""Binds SQL to declared columns: what DuckDB would refuse is found before any step runs, and without a row."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def bind(component: SqlFile, inputs: Mapping[str, Columns], seed: int) -> None:
 
 
 def _require_given(selector: Selector, made: list[str]) -> None:
-    """Holds what a measure's header says that it gives against its query's columns."""
+    """Compares the numbers of a measure's header with its query's columns."""
     for name in selector.gives:
         if name not in made:
             raise DeclarationError(

@@ -1,4 +1,4 @@
-"""The canonical form of a selector: what of its text decides rows, so that a comment or a line break makes nothing again.
+"""The canonical form of a selector: the part of its text that decides rows, so that a comment makes nothing stale.
 
 The form is our own and not DuckDB's serialized tree, which another version of DuckDB writes otherwise: every selection would be
 stale after an upgrade. It is lexical. Two texts with one form are one query; two forms may still mean the same.
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
 
 
 def tokens(query: str) -> list[str]:
-    """The query's tokens: comments and white space are left out, strings and quoted names stay as they are.
+    """Splits the query into tokens: comments and white space are left out, strings and quoted names stay unchanged.
 
     Strings on lines of their own are one string to SQL, so a line break between two of them stays.
     """
@@ -52,7 +52,7 @@ def tokens(query: str) -> list[str]:
 
 
 def _end_of_comment(query: str, place: int) -> int:
-    """Where a block comment ends; one may stand in another."""
+    """Returns the end of a block comment, which may contain others."""
     depth = 1
     for match in re.compile(r"/\*|\*/").finditer(query, place):
         depth += 1 if match[0] == "/*" else -1
@@ -62,7 +62,7 @@ def _end_of_comment(query: str, place: int) -> int:
 
 
 def selector_digest(selector: Selector) -> str:
-    """What a selector enters identities and the ids of new rows with: the digest of its canonical form.
+    """Returns a selector's digest for identities and the ids of new rows: that of its canonical form.
 
     What a parameter's value is stands in the settings; `summary`, `source`, `needs` and all free text decide no row. The files
     that came with lineal while whole files were digested keep the digest that they had, and so do rows made with them.

@@ -51,7 +51,7 @@ def decide(step: Workspace, selector: Selector, arguments: Mapping[str, Any]) ->
 
 
 def input_views(step: Workspace, selector: Selector) -> dict[str, Rows]:
-    """By view name, the rows that a selector reads."""
+    """Returns by view name the rows that a selector reads."""
     return {name: step.rows(name) for name in ("rows", *selector.inputs)}
 
 
@@ -116,7 +116,7 @@ def require_kept(step: Workspace, selector: Selector, kept: int, what: str = "ro
 
 
 def _check_columns(session: Session, selector: Selector) -> dict[str, str]:
-    """The query's columns, checked against the contract."""
+    """Checks the query's columns against the contract and returns them."""
     given = session.columns(DECIDED)
     needed = tuple(name for name in DECISION if name != "row_id" or POSITION not in given)
     allowed = (*DECISION, POSITION, "weight", *selector.adds)
@@ -131,7 +131,7 @@ def _check_columns(session: Session, selector: Selector) -> dict[str, str]:
 
 
 def _check_conservation(session: Session, selector: Selector, key: str) -> None:
-    """Every row that the query saw decided exactly once, as kept or dropped, and dropped with a reason."""
+    """Checks that every row of the query's input is kept or dropped exactly once, and dropped with a reason."""
     expected, decided = (session.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("rows", DECIDED))
     if session.fetch(f"SELECT count(*), count(position) FROM {ANSWERED}")[0] != (expected, expected) or decided != expected:
         unknown, known = session.fetch(
@@ -156,7 +156,7 @@ def _check_conservation(session: Session, selector: Selector, key: str) -> None:
 
 
 def write_decided(step: Workspace, session: Session, query: str, outputs: Mapping[str, str], progress: Any) -> None:
-    """Writes the input rows by their decisions, what the query says of each beside it.
+    """Writes the input rows by their decisions, with the query's columns beside them.
 
     Args:
         step: the running step.
@@ -177,7 +177,7 @@ def write_decided(step: Workspace, session: Session, query: str, outputs: Mappin
 
 
 def _answered(key: str, given: Mapping[str, str]) -> str:
-    """What was decided at each position; a row without a decision and a decision without a row stand in it too.
+    """Writes a query for the decision at each position, including rows without a decision and decisions without a row.
 
     Since keys differ, there are as many as rows, and as decisions, and none lacks a position, only where each row has one.
     """

@@ -1,4 +1,4 @@
-"""What a selector's SQL may say: one SELECT over its own views, whose result is the same on every machine.
+"""The SQL that a selector may contain: one SELECT over its own views, with the same result on every machine.
 
 DuckDB's parser gives the statement as a tree; nothing runs before it has been looked through. Beyond what is
 forbidden (files, other statements), this refuses what has no single answer: random numbers and clocks, and anything
@@ -73,7 +73,7 @@ class Query:
 
 
 def check_query(connection: duckdb.DuckDBPyConnection, selector: Selector, views: Iterable[str]) -> Query:
-    """Looks a selector's SQL through.
+    """Checks a selector's SQL.
 
     Raises:
         DeclarationError: it is not one SELECT, or says something that it may not; names file, line and fix.
@@ -98,7 +98,7 @@ def _guard(connection: duckdb.DuckDBPyConnection, selector: Selector, views: Ite
 
 
 def columns_of_formula(connection: duckdb.DuckDBPyConnection, selector: Selector) -> tuple[str, ...]:
-    """The columns that an expression names, which stands alone in `selector`'s query over the view `rows`.
+    """Returns the columns that an expression names, which `selector` runs alone over the view `rows`.
 
     Raises:
         DeclarationError: it says what no query may, or looks beyond its own row.
@@ -163,7 +163,7 @@ class _Guard:
                 self._modifiers(node)
 
     def parameters(self) -> frozenset[str]:
-        """The parameters that the statement names, each declared."""
+        """Returns the parameters that the statement names, each declared."""
         names = frozenset(str(entry["key"]) for entry in self.nodes[0]["named_param_map"])
         known = {*self.selector.parameters, "seed"}
         for name in sorted(names - known):
@@ -175,7 +175,7 @@ class _Guard:
 
     @property
     def serial(self) -> bool:
-        """Whether some aggregate rounds differently when rows come in another order."""
+        """True if some aggregate rounds differently when rows come in another order."""
         called = {str(node["function_name"]).lower() for node in self.nodes if node.get("class") in ("FUNCTION", "WINDOW")}
         return bool(called & self.aggregates - EXACT_AGGREGATES - ORDERED_AGGREGATES)
 
@@ -222,7 +222,7 @@ class _Guard:
             raise self.error(node, f"{name} gives another value each time, so the rows could not be made again{hint}{more}")
 
     def _column(self, node: Mapping[str, Any], name: str) -> None:
-        """A name that may be a column's, or a clock that SQL reads without parentheses: `current_date`."""
+        """Notes a name that may be a column's, or refuses a clock that SQL reads without parentheses: `current_date`."""
         if name in self._unsteady and _is_value(self.connection, name):
             self._steady(node, name, f"; a column of that name is written rows.{name}")
 
@@ -255,7 +255,7 @@ class _Guard:
 
 
 def _is_value(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether SQL takes a function's bare name for a call of it; most functions' names can be columns' too."""
+    """Tells whether SQL takes a function's bare name for a call; most functions' names can be columns' too."""
     import duckdb
 
     try:
@@ -270,7 +270,7 @@ def _words(text: str) -> set[str]:
 
 
 def _breaks_ties(orders: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether an ORDER BY names a column that orders rows completely."""
+    """Tells whether an ORDER BY names a column that orders rows completely."""
     for order in orders:
         names = order["expression"].get("column_names") or [""]
         if names[-1].lower() in TIE_BREAKERS:

@@ -82,7 +82,7 @@ class Parameter:
     text: str = ""
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, if anything."""
+        """Returns the problem of a value, if any."""
         if value is None and not self.required and self.default is None:
             return None
         fits = isinstance(value, _PYTHON[self.type]) and (self.type == "boolean" or not isinstance(value, bool))
@@ -91,7 +91,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Makes:
-    """What a query makes: `rows` get sample ids of their own, `prompts` are told apart by prompt id.
+    """The output of a making query: `rows` get sample ids of their own, `prompts` are identified by prompt id.
 
     With `rest`, new rows take over further columns from their first parents.
     """
@@ -102,12 +102,12 @@ class Makes:
     rest: bool = False
 
     def columns(self, available: Columns) -> Columns:
-        """The columns made when the inputs together have `available`."""
+        """Returns the columns made when the inputs together have `available`."""
         named = (*self.required, *(name for name in self.optional if name in available))
         return (*named, *self.carried(available))
 
     def carried(self, available: Columns) -> Columns:
-        """The columns that the query does not give and new rows take over from their first parents; see `CARRIED`."""
+        """Returns the columns that new rows take from their first parents, since the query does not give them; see `CARRIED`."""
         named = (*self.required, *self.optional)
         texts = tuple(name for name, text in CARRIED.items() if name in available and text in named and name not in named)
         rest = (name for name in available if self.rest and carried(name) and name not in (*named, *CARRIED))
@@ -145,7 +145,7 @@ class Selector:
     warns: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Every parameter's value: the setting, or the default."""
+        """Returns every parameter's value: the setting, or the default."""
         return {name: settings.get(name, parameter.default) for name, parameter in self.parameters.items()}
 
 
@@ -264,7 +264,7 @@ class _HeaderLine:
 
 
 def _literal(text: str) -> Any:
-    """The value that a default spells."""
+    """Parses a default."""
     words = {"null": None, "true": True, "false": False}
     if text in words:
         return words[text]

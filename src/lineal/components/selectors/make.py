@@ -74,7 +74,7 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
 
 
 def _ordered(made: Columns, carried: Columns) -> str:
-    """The query of the new rows, in order."""
+    """Writes the query of the new rows, in order."""
     listed = ", ".join(f"m.{quoted(name)}" for name in (*made, *carried))
     order = ", ".join(f"m.{quoted(name)}" for name in made)
     return f"SELECT {listed} FROM {MADE} m JOIN lineal_placed p ON m.rowid = p.number ORDER BY p.place, {order}"
@@ -85,7 +85,7 @@ def _listed(columns: Columns) -> str:
 
 
 def _check_columns(session: Session, selector: Selector, made: Columns) -> None:
-    """The query's columns, checked against `makes`."""
+    """Checks the query's columns against `makes` and returns them."""
     assert selector.makes is not None
     given = session.columns(MADE)
     allowed = ("parents", *selector.makes.required, *selector.makes.optional)
@@ -101,7 +101,7 @@ def _check_columns(session: Session, selector: Selector, made: Columns) -> None:
 
 
 def _carry(session: Session, views: list[str], carried: Columns) -> None:
-    """Gives new rows what they take over from their first parents: what belongs to a text that they keep, and what '*' adds."""
+    """Copies to new rows the columns of their first parents: those that belong to a text that they keep, and those of '*'."""
     if not carried:
         return
     names = tuple(dict.fromkeys((*carried, *(CARRIED[name] for name in carried if name in CARRIED))))
@@ -118,7 +118,7 @@ def _carry(session: Session, views: list[str], carried: Columns) -> None:
 
 
 def _taken_over(name: str) -> str:
-    """A column of a row's first parent; what belongs to a text, only where the new row has that text."""
+    """Writes the SQL for a column of a row's first parent; one that belongs to a text, only where the new row has that text."""
     if name not in CARRIED:
         return f"g.{quoted(name)}"
     text = quoted(CARRIED[name])
@@ -126,7 +126,7 @@ def _taken_over(name: str) -> str:
 
 
 def _place(session: Session, selector: Selector, views: list[str]) -> None:
-    """Makes the table of the places: for every new row, where its first parent stands in the inputs put one after another."""
+    """Makes the table of places: where each new row's first parent is in the concatenated inputs."""
     parts = " UNION ALL ".join(
         f"SELECT row_id, {number} AS input, position FROM {quoted(name)}" for number, name in enumerate(views)
     )
@@ -148,7 +148,7 @@ def _place(session: Session, selector: Selector, views: list[str]) -> None:
 
 
 def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
-    """Merges rows that are equal because their parent is in several inputs: a row to replay that is among the new ones, say."""
+    """Merges rows that are equal because their parent is in several inputs, such as a replayed row among the new ones."""
     listed = ", ".join(f"m.{quoted(name)}" for name in made)
     shared = f"FROM {MADE} m JOIN lineal_places p ON m.parents[1] = p.row_id WHERE p.inputs > 1"
     turns = f"SELECT m.rowid AS number, row_number() OVER (PARTITION BY {listed} ORDER BY m.rowid) AS turn {shared}"
@@ -161,7 +161,7 @@ def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
 
 
 def _check_distinct(session: Session, selector: Selector, made: Columns) -> None:
-    """New rows must differ, and prompts must have ids of their own."""
+    """Checks that new rows differ, and that prompts have ids of their own."""
     assert selector.makes is not None
     key = "prompt_id" if selector.makes.kind == "prompts" else _listed(made)
     twice = session.fetch(f"SELECT count(*), any_value(parents) FROM {MADE} GROUP BY {key} HAVING count(*) > 1 LIMIT 1")
@@ -173,7 +173,7 @@ def _check_distinct(session: Session, selector: Selector, made: Columns) -> None
 
 
 def _take_back(step: Workspace, selector: Selector, session: Session, made: Columns) -> None:
-    """Takes retracted rows out of what was made again; makes the table of their parents, with the reason."""
+    """Removes retracted rows from the new ones; makes the table of their parents, with the reason."""
     assert selector.makes is not None
     run = session.connection.execute
     run("CREATE TEMP TABLE lineal_named (number BIGINT, row_id VARCHAR)")

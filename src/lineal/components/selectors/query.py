@@ -43,7 +43,7 @@ ALL_ROWS = "lineal_all_rows"
 
 @dataclass(frozen=True)
 class Session:
-    """An open connection with its views; what runs here is ours, or has passed the guard.
+    """An open connection with its views; its queries are lineal's own, or have passed the guard.
 
     Attributes:
         connection: DuckDB's.
@@ -86,15 +86,15 @@ class Session:
             clock.cancel()
 
     def fetch(self, query: str) -> list[tuple[Any, ...]]:
-        """A small result as tuples."""
+        """Returns a small result as tuples."""
         return list(self.connection.execute(query).fetchall())
 
     def columns(self, table: str) -> dict[str, str]:
-        """A table's columns and their DuckDB types."""
+        """Returns a table's columns and their DuckDB types."""
         return {row[0]: row[1] for row in self.fetch(f"SELECT column_name, column_type FROM (DESCRIBE {table})")}
 
     def stream(self, query: str) -> Iterator[pa.Table]:
-        """A large result in tables of bounded size; no rows give one empty table."""
+        """Yields a large result in tables of bounded size; no rows give one empty table."""
         import pyarrow as pa
 
         reader = self.connection.sql(query).to_arrow_reader(BATCH_ROWS)
@@ -107,7 +107,7 @@ class Session:
 
 
 def beside(session: Session, rows: Rows, query: str) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Slices of an input's rows, and of a query that answers for each of them in their order.
+    """Yields slices of an input's rows, and of a query that answers for each of them in their order.
 
     The rows come straight from their files: they are in order already, and wide rows would be sorted on disk here.
     """
@@ -123,7 +123,7 @@ def beside(session: Session, rows: Rows, query: str) -> Iterator[tuple[pa.Table,
 
 
 def with_columns(table: pa.Table, added: pa.Table) -> pa.Table:
-    """The table with further columns after its own, which they replace where the names are the same."""
+    """Returns the table with further columns after its own, which they replace where the names are equal."""
     result = table.drop_columns([name for name in added.column_names if name in table.column_names])
     for name in added.column_names:
         result = result.append_column(name, added[name])
@@ -134,7 +134,7 @@ def with_columns(table: pa.Table, added: pa.Table) -> pa.Table:
 def open_session(
     step: Workspace, views: Mapping[str, Rows], optional: Columns = (), selector: Selector | None = None
 ) -> Iterator[Session]:
-    """A session with a view for each input: its columns, `row_id` and `position` (its place in the input, from 0).
+    """Opens a session with a view for each input: its columns, `row_id` and `position` (its place in the input, from 0).
 
     Rows that are retracted from the step are in no view.
 
@@ -173,7 +173,7 @@ def open_session(
 
 
 def small_database() -> duckdb.DuckDBPyConnection:
-    """A database in memory for our own queries over small tables."""
+    """Opens a database in memory for lineal's own queries over small tables."""
     import duckdb
 
     return duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
@@ -181,7 +181,7 @@ def small_database() -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
-    """A session for our own queries over a small table: its view `rows` has these columns and `position`.
+    """Opens a session for lineal's own queries over a small table: its view `rows` has these columns and `position`.
 
     Args:
         table: the rows.
@@ -196,12 +196,12 @@ def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
 
 
 def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
+    """Quotes a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text as an SQL literal."""
+    """Quotes a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -249,7 +249,7 @@ def _row_id(columns: Columns) -> str:
 
 
 def _artifacts(rows: Rows) -> Iterator[str]:
-    """One scan for each artifact: a scan for each file takes memory for each, and 10 M rows in 40 did not fit into 4 GB."""
+    """Makes one scan per artifact: a scan per file takes memory for each, and 10 M rows in 40 files did not fit into 4 GB."""
     start = 0
     for artifact in rows.artifacts:
         names = ", ".join(quoted(name) for name in artifact.manifest.columns)

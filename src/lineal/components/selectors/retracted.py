@@ -1,4 +1,4 @@
-"""The rows of one retraction in a session: those that it names, and those that were made from them."""
+"""The rows of one retraction in a session: those that it names, and their descendants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Rule, wanted: Sequence[str]) -> list[str]:
-    """The ids of rows that a retraction takes away, in order.
+    """Returns the ids of rows that a retraction takes away, in order.
 
     Args:
         session: a session with a view for each artifact.
@@ -48,7 +48,7 @@ def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Ru
 
 
 def require_steady(connection: duckdb.DuckDBPyConnection, rule: Rule) -> None:
-    """Looks a retraction's condition through, as a selector's SQL.
+    """Checks a retraction's condition as a selector's SQL.
 
     Raises:
         DeclarationError: it may not run.
@@ -58,21 +58,21 @@ def require_steady(connection: duckdb.DuckDBPyConnection, rule: Rule) -> None:
 
 
 def _take(session: Session, rows: str) -> None:
-    """Adds the ids of some rows to `retracted`, and leaves in `latest` those that were not there."""
+    """Adds the ids of some rows to `retracted`, and leaves in `latest` those that were new."""
     run = session.connection.execute
     run(f"CREATE OR REPLACE TEMP TABLE latest AS SELECT DISTINCT row_id AS id FROM ({rows}) EXCEPT SELECT id FROM retracted")
     run("INSERT INTO retracted SELECT id FROM latest")
 
 
 def _made(view: str, artifact: Artifact, table: str) -> Iterator[str]:
-    """The rows of an artifact that were made from those of a table."""
+    """Writes a query for the rows of an artifact that were made from those of a table."""
     if "parents" in artifact.manifest.columns:
         pairs = f"(SELECT row_id, unnest(parents) AS parent FROM {quoted(view)})"
         yield f"SELECT row_id FROM {pairs} SEMI JOIN {table} ON parent = id"
 
 
 def _matching(session: Session, view: str, artifact: Artifact, rule: Rule) -> Iterator[str]:
-    """The rows of an artifact that fulfil the condition; nothing where they lack its columns."""
+    """Writes a query for the rows of an artifact that fulfil the condition; nothing where they lack its columns."""
     import duckdb
 
     columns = list(artifact.manifest.columns)

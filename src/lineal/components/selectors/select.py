@@ -15,7 +15,7 @@ DROPPED = "dropped"
 
 
 class Select(SqlFile):
-    """Runs `pipelines/selectors/SQL.sql` over rows; see `selectors/header.py` for how such a file is written.
+    """Runs `pipelines/selectors/SQL.sql` over rows; see `selectors/header.py` for the format of such a file.
 
     Attributes:
         rows: what to select from.
@@ -30,11 +30,11 @@ class Select(SqlFile):
     what: ClassVar[str] = "selector"
 
     def empty_means(self) -> str:
-        """What the file's header says."""
+        """Returns the meaning of emptiness in the file's header."""
         return self._selector.empty
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """The kept (or made) rows, and the dropped ones."""
+        """Returns the kept (or made) rows, and the dropped ones."""
         decision = ("decision", "reason", "weight", *self._selector.adds)
         main = dropped = merged(tuple(name for name in inputs["rows"] if name not in decision), decision)
         makes = self._selector.makes

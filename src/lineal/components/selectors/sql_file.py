@@ -1,4 +1,4 @@
-"""A component that an SQL file with a typed header says all of: its settings, its inputs, the columns that it needs."""
+"""A component that is fully described by an SQL file with a typed header: its settings, inputs, and needed columns."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lineal.recipe.references import Accepts, SettingReference
 
 
 class SqlFile(Component):
-    """Runs an SQL file over rows; see `selectors/header.py` for how such a file is written.
+    """Runs an SQL file over rows; see `selectors/header.py` for the format of such a file.
 
     Class attributes:
         folder: where such files lie beside the pipelines.
-        what: what such a file is.
+        what: the word for such a file.
 
     Attributes:
         rows: what it reads.
@@ -56,7 +56,7 @@ class SqlFile(Component):
         return component
 
     def resolved(self, values: Mapping[str, Any]) -> Self:
-        """The same selection with controllers' values filled in.
+        """Returns the same selection with controllers' values filled in.
 
         Raises:
             pydantic.ValidationError: a value doesn't fit its setting.
@@ -88,7 +88,7 @@ class SqlFile(Component):
             raise _validation_error({name: problems[name] for name in sorted(problems)}, settings)
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """`rows`, and the further inputs of the file's header."""
+        """Returns `rows`, and the further inputs of the file's header."""
         found = super().references()
         for name in self._selector.inputs:
             value = self._extra[name]
@@ -96,28 +96,28 @@ class SqlFile(Component):
         return found
 
     def identity(self) -> dict[str, Any]:
-        """The file's name and its settings, defaults filled in; its query enters by its digest."""
+        """Returns the file's name and its settings, defaults filled in; its query enters by its digest."""
         return {"sql": self.sql, **self._selector.arguments(self._extra)}
 
     def files(self) -> dict[str, Path]:
-        """The SQL file."""
+        """Returns the SQL file."""
         return {f"{self.folder}/{self.sql}.sql": self._selector.path}
 
     def file_identity(self, path: Path) -> str:
-        """The digest of the query's canonical form: comments, blank lines and the summary decide no row."""
+        """Returns the digest of the query's canonical form: comments, blank lines and the summary decide no row."""
         return selector_digest(self._selector)
 
     def summary(self) -> str:
-        """What the file's header says."""
+        """Returns the summary in the file's header."""
         return self._selector.summary
 
     def needs(self) -> dict[str, Columns]:
-        """What the file's header says."""
+        """Returns the needed columns in the file's header."""
         return {"rows": self._selector.needs, **self._selector.inputs}
 
 
 def find_sql(kind: type[SqlFile], name: str, surroundings: Surroundings) -> Selector:
-    """The file beside the project's pipelines, else the packaged one.
+    """Finds the file beside the project's pipelines, else the packaged one.
 
     Raises:
         ValueError: there is none of this name.

@@ -38,11 +38,11 @@ class Addition(SyntheticSource):
         return checked_range(value, info, MOST_DIGITS, _sums, "sums of so many digits")
 
     def space(self) -> int:
-        """How many sums there are."""
+        """Returns how many sums there are."""
         return _sums(*self.digits)
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Random sums."""
+        """Yields random sums."""
         low, high = self.digits
         for index in count():
             draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
@@ -60,7 +60,7 @@ class Addition(SyntheticSource):
 
 
 def solved(prompt: str) -> str | None:
-    """The answer to a plain prompt such as `12+34=`; None where the text is none."""
+    """Solves a plain prompt such as `12+34=`; None where the text is none."""
     problem = _PLAIN.fullmatch(prompt)
     return str(int(problem[1]) + int(problem[2])) if problem else None
 
@@ -70,6 +70,6 @@ def _sums(low: int, high: int) -> int:
 
 
 def _number(draw: random.Random, digits: int) -> int:
-    """A number of that many digits; digit by digit, since a float holds only 15."""
+    """Draws a number of that many digits; digit by digit, since a float holds only 15."""
     first = int(draw.random() * 10) if digits == 1 else 1 + int(draw.random() * 9)
     return int("".join([str(first), *(str(int(draw.random() * 10)) for _ in range(digits - 1))]))

@@ -13,7 +13,7 @@ ROUND, SEED = "{round}", "{seed}"
 
 
 def place_inside(project: Path, path: str) -> Path:
-    """The place of a file of rows, or of a saved dataset's directory, inside the project; a file need not be there.
+    """Returns the place of a file of rows, or of a saved dataset's directory, inside the project; a file need not be there.
 
     Raises:
         ValueError: it lies outside, no reader takes its ending, or a directory is not of `save_to_disk`.
@@ -37,24 +37,24 @@ def _require_saved(path: str, directory: Path) -> None:
 
 
 def is_here(project: Path, file: Path) -> bool:
-    """Whether a file is there, or DVC keeps it and could bring it."""
+    """Tells whether a file is there, or DVC keeps it and could bring it."""
     found = None if file.is_file() else tracked(project, file)
     return file.is_file() or (found is not None and found.itself)
 
 
 def is_pattern(path: str) -> bool:
-    """Whether a path stands for all files that it matches: `data/*.parquet`."""
+    """Tells whether a path stands for all files that it matches: `data/*.parquet`."""
     return "*" in path or "?" in path
 
 
 def matching(project: Path, pattern: str) -> list[Path]:
-    """The files of the project that a pattern matches and those that DVC could bring, in the order of their names."""
+    """Returns the project's files that a pattern matches, with those that DVC could bring, in the order of their names."""
     there = {path for path in project.glob(pattern) if path.is_file()}
     return sorted(there | {path.with_suffix("") for path in project.glob(f"{pattern}.dvc")})
 
 
 def placed_path(path: str, round_number: int | None, seed: int) -> str:
-    """A path with the round (two digits, as in step keys) and the seed filled in.
+    """Fills the round (two digits, as in step keys) and the seed into a path.
 
     Raises:
         ValueError: it names the round outside the rounds.
@@ -65,5 +65,5 @@ def placed_path(path: str, round_number: int | None, seed: int) -> str:
 
 
 def awaited(project: Path, path: str, fix: str) -> Awaited:
-    """The file at a path of the project as one that is waited for."""
+    """Returns a path of the project as a file that is waited for."""
     return Awaited(path, is_here(project, place_inside(project, path)), fix)

@@ -1,4 +1,4 @@
-"""What sources share: prompts drawn from a stream, told apart by id, split by id, written in order."""
+"""The common part of sources: prompts drawn from a stream, identified by id, split by id, written in order."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ Row = Mapping[str, Any]
 
 
 def split_position(prompt_id: str) -> float:
-    """Where a prompt lies in [0, 1): a function of its id alone."""
+    """Returns a prompt's place in [0, 1): a function of its id alone."""
     return int(row_id("split", prompt_id)[:13], 16) / float(16**13)
 
 
 def in_split(prompt_id: str, split: str | None) -> bool:
-    """Whether a prompt belongs to a split; every prompt belongs to None."""
+    """Tells whether a prompt belongs to a split; every prompt belongs to None."""
     if split is None:
         return True
     low, high = SPLITS[split]
@@ -85,7 +85,7 @@ class Source(Component):
         return made
 
     def files(self) -> dict[str, Path]:
-        """The template's file, if it is in one."""
+        """Returns the template's file, if it is in one."""
         return template_files(self._template)
 
     @property
@@ -99,16 +99,16 @@ class Source(Component):
         return merged(self.made_columns, () if self.system is None else ("messages",))
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """One artifact of prompts."""
+        """Returns one artifact of prompts."""
         return {MAIN: Output(ArtifactKind.ROWS, self.written_columns)}
 
     @property
     def frames(self) -> bool:
-        """Whether anything stands around the prompts."""
+        """True if the prompts have a frame."""
         return not (self.system is None and self._template is None)
 
     def framed(self, row: Row) -> Row:
-        """The row with its prompt in the template and after the system turn.
+        """Returns the row with its prompt in the template and after the system turn.
 
         A text stays the column `prompt`; a conversation is in `messages`, and the prompt beside it stays as it was: the
         short form for people.
@@ -139,20 +139,20 @@ class SyntheticSource(Source):
     size: Positive
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Prompts without end, the same for every `size`; they may repeat."""
+        """Yields prompts without end, the same for every `size`; they may repeat."""
         raise NotImplementedError
 
     def split_id(self, row: Row) -> str:
-        """The id that decides a candidate's split."""
+        """Returns the id that decides a candidate's split."""
         prompt_id: str = row["prompt_id"]
         return prompt_id
 
     def space(self) -> int | None:
-        """How many different prompts exist, where that is known."""
+        """Returns how many different prompts exist, where that is known."""
         return None
 
     def require_name(self, name: str) -> None:
-        """A set without `split` is of the split that it is called."""
+        """Requires a split's name of a set without `split`."""
         if self.split is None and name not in SPLITS:
             raise ValueError(f"split is missing, and the name {name!r} does not say it. {_SET_SPLIT}")
 
@@ -189,7 +189,7 @@ class SyntheticSource(Source):
 
 
 def split_of_name(step: str) -> str:
-    """The split that a task set's own name says: `round_01/tasks/train` is train.
+    """Returns the split of a task set's own name: `round_01/tasks/train` is train.
 
     Raises:
         DataError: the name is no split.
@@ -202,19 +202,19 @@ def split_of_name(step: str) -> str:
 
 
 def tables(rows: Iterable[Row], columns: Columns) -> Iterator[pa.Table]:
-    """Rows of known columns as Arrow tables."""
+    """Yields rows of known columns as Arrow tables."""
     yield from tables_of(rows, arrow_schema(columns))
 
 
 def counted(tables: Iterable[pa.Table], progress: Progress) -> Iterator[pa.Table]:
-    """The tables, whose rows the progress counts."""
+    """Yields the tables and counts their rows as progress."""
     for table in tables:
         progress.advance(table.num_rows)
         yield table
 
 
 def tables_of(rows: Iterable[Row], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Rows as Arrow tables of bounded size; no rows give one empty table."""
+    """Yields rows as Arrow tables of bounded size; no rows give one empty table."""
     import pyarrow as pa
 
     iterator = iter(rows)

@@ -31,7 +31,7 @@ class ChatReader:
         self._fills_nulls = fills_nulls
 
     def turns(self, where: str, value: Any) -> tuple[Turn, ...]:
-        """The turns of a list of messages, or of its JSON text.
+        """Returns the turns of a list of messages, or of its JSON text.
 
         Raises:
             DataError: it is no list of messages, or a message says what a turn cannot hold.
@@ -44,7 +44,7 @@ class ChatReader:
         return turns
 
     def tools(self, where: str, value: Any) -> str:
-        """The tool schemas of a list, or of its JSON text, as JSON text; keys stay in their order."""
+        """Returns the tool schemas of a list, or of its JSON text, as JSON text; keys stay in their order."""
         tools = _listed(where, value, "a list of tool schemas")
         if not all(isinstance(tool, dict) for tool in tools):
             raise DataError(f"{where} must hold tool schemas as objects, got {ascii(tools)[:120]}")
@@ -78,7 +78,7 @@ class ChatReader:
 
 
 def reply(where: str, turns: Iterable[Turn]) -> str:
-    """The text of a conversation that is one assistant turn.
+    """Returns the text of a conversation that is one assistant turn.
 
     Raises:
         DataError: it is another one.
@@ -92,7 +92,7 @@ def reply(where: str, turns: Iterable[Turn]) -> str:
 
 
 def reply_text(where: str, turn: Turn) -> str:
-    """The text of an assistant turn that calls no tools."""
+    """Returns the text of an assistant turn that calls no tools."""
     if turn.tool_calls is not None:
         fix = "Set last_turn: keep, which keeps the conversation whole"
         raise DataError(f"{where}: the assistant's turn calls tools, but a completion is a text. {fix}")
@@ -126,7 +126,7 @@ def _role(where: str, role: Any, names: Mapping[str, str]) -> str:
 
 
 def _content(where: str, content: Any, may_be_null: bool) -> str:
-    """The text of a message: as it stands, or of its parts put together; none beside tool calls is the empty text."""
+    """Returns the text of a message: its own, or its parts joined; none beside tool calls is the empty text."""
     if content is None and may_be_null:
         return ""
     if isinstance(content, list):
@@ -145,7 +145,7 @@ def _part(where: str, part: Any) -> str:
 
 
 def _call(where: str, call: Any) -> dict[str, Any]:
-    """A tool call as chat templates take it: its arguments as an object, also where the file has them as JSON text."""
+    """Returns a tool call as chat templates take it: its arguments as an object, also where the file has them as JSON text."""
     holder = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(holder, dict) or not isinstance(holder.get("name"), str):
         raise DataError(f"{where} must be {{function: {{name: ..., arguments: ...}}}}, got {ascii(call)[:120]}")
@@ -162,7 +162,7 @@ def _call(where: str, call: Any) -> dict[str, Any]:
 
 
 def _require_order(where: str, messages: list[dict[str, Any]]) -> None:
-    """Tool turns answer the calls before them in order: turns hold no `tool_call_id`, so their place says which call."""
+    """Checks that tool turns answer the calls before them in order: without a `tool_call_id`, their place identifies the call."""
     waiting: list[Any] = []
     for number, message in enumerate(messages, start=1):
         calls = message.get("tool_calls")

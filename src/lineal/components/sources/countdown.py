@@ -55,7 +55,7 @@ class Countdown(SyntheticSource):
         return self
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Numbers, and targets that random steps reach."""
+        """Yields numbers, and targets that random steps reach."""
         low, high = self.numbers
         for index in count():
             draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
@@ -75,7 +75,7 @@ class Countdown(SyntheticSource):
 
 
 def _walk(given: Numbers, largest: int, draw: random.Random) -> tuple[int | None, list[str]]:
-    """Where random steps end, and their lines; None where no step is left before one number is."""
+    """Returns the end of random steps, and their lines; None where no step is left before a single number remains."""
     lines: list[str] = []
     while len(given) > 1:
         steps = moves(given, largest)
@@ -88,7 +88,7 @@ def _walk(given: Numbers, largest: int, draw: random.Random) -> tuple[int | None
 
 @lru_cache(maxsize=1 << 16)
 def moves(numbers: Numbers, largest: int) -> tuple[tuple[str, Numbers], ...]:
-    """All ways to put two of the numbers together: `a+b=c`, the larger number first, and the numbers after it."""
+    """Returns all ways to combine two of the numbers: `a+b=c`, the larger number first, and the numbers after it."""
     found: dict[str, Numbers] = {}
     for high in range(len(numbers)):
         for low in range(high):
@@ -100,21 +100,21 @@ def moves(numbers: Numbers, largest: int) -> tuple[tuple[str, Numbers], ...]:
 
 
 def results(first: int, second: int) -> dict[str, int]:
-    """What each sign makes of two numbers, as far as that is a whole number."""
+    """Returns the result of each sign for two numbers, where that is a whole number."""
     found = {"+": first + second, "-": first - second, "*": first * second}
     return found | ({"/": first // second} if second and first % second == 0 else {})
 
 
 @lru_cache(maxsize=1 << 20)
 def reaches(numbers: Numbers, target: int, largest: int) -> bool:
-    """Whether the numbers, each used once, can reach the target."""
+    """Tells whether the numbers, each used once, can reach the target."""
     if len(numbers) == 1:
         return numbers[0] == target
     return any(reaches(left, target, largest) for _, left in moves(numbers, largest))
 
 
 def line_of(text: str, left: Numbers) -> str:
-    """A step as a solution's line: with what is left, where that is more than the result."""
+    """Writes a step as a solution's line: with the remaining numbers, where there are others than the result."""
     return f"{text}|{_listed(left)}" if len(left) > 1 else text
 
 

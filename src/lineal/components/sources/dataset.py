@@ -110,7 +110,7 @@ class Dataset(Source):
         return component
 
     def _found(self, project: Path) -> tuple[Path, ...]:
-        """The files that `path` names."""
+        """Returns the files that `path` names."""
         path = str(self.path)
         file = place_inside(project, path)
         if is_pattern(path) and self._arrives:
@@ -125,11 +125,11 @@ class Dataset(Source):
 
     @property
     def _arrives(self) -> bool:
-        """Whether each round has a file of its own, which may not be there yet."""
+        """True if each round has a file of its own, which may not be there yet."""
         return self.path is not None and ROUND in self.path
 
     def placed(self, round_number: int | None, seed: int) -> Self:
-        """The data set of a round, where the path names it."""
+        """Returns the data set of a round, where the path names it."""
         if self.path is None or not self._arrives:
             return self
         path = placed_path(self.path, round_number, seed)
@@ -138,11 +138,11 @@ class Dataset(Source):
         return made
 
     def awaited(self, key: str) -> Awaited | None:
-        """The round's file."""
+        """Returns the round's file."""
         return awaited(self._project, str(self.path), "Put it there") if self._awaited else None
 
     def resolved(self, values: Mapping[str, Any]) -> Self:
-        """The same dataset with controllers' values filled in."""
+        """Returns the same dataset with controllers' values filled in."""
         checked = type(self).model_validate({**self.model_dump(exclude_none=True), **values})
         return self.model_copy(update={name: getattr(checked, name) for name in values})
 
@@ -156,7 +156,7 @@ class Dataset(Source):
             raise ValueError(f"revision must be a commit's SHA of 40 hex digits, got {self.revision!r}; a branch may move")
 
     def _check_columns(self) -> None:
-        """What settings say about columns must be about columns that are there, and about one thing each."""
+        """Checks that settings about columns name existing columns, and each column once."""
         shape = self._shape
         texts = [name for name in shape.columns if name not in CHATS and COLUMNS.get(name, ("string",))[0] == "string"]
         _require_known("extract", self.extract, [name for name in texts if name in (*self.mapping, self.last_turn)])
@@ -180,12 +180,12 @@ class Dataset(Source):
         return value
 
     def files(self) -> dict[str, Path]:
-        """The local files, whose bytes are identity, and the template's."""
+        """Returns the local files, whose bytes are identity, and the template's."""
         pattern = is_pattern(str(self.path))
         return {**super().files(), **{self._shown(file) if pattern else str(self.path): file for file in self._files}}
 
     def file_identity(self, path: Path) -> str:
-        """The digest of a file's bytes; of a saved dataset that of its rows' files: what lies beside them tells of one saving."""
+        """Returns a file's digest; of a saved dataset that of its rows' files: the files beside them vary with each saving."""
         if not path.is_dir():
             return super().file_identity(path)
         return digest_of([[file.name, file_digest(file)] for file in saved_files(path)])
@@ -203,7 +203,7 @@ class Dataset(Source):
 
     @property
     def made_columns(self) -> Columns:
-        """What `columns` and `last_turn` name."""
+        """The columns that `columns` and `last_turn` name."""
         return self._shape.columns
 
     def run(self, step: Workspace) -> None:

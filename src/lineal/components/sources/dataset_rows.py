@@ -1,4 +1,4 @@
-"""A data set's values into rows; what cannot be one is refused by file, row and column."""
+"""Converts a data set's values into rows; an unusable value is refused by file, row and column."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIRST_LOOK = 1 << 16
 
 @dataclass(frozen=True)
 class Shape:
-    """What a data set's rows are made of; the settings of `Dataset` have the same names.
+    """The composition of a data set's rows; the settings of `Dataset` have the same names.
 
     Attributes:
         origin: the file's name for messages.
@@ -58,7 +58,7 @@ class Shape:
 
     @property
     def shares_a_prompt(self) -> bool:
-        """Whether the prompt is what two conversations, chosen and rejected, begin with."""
+        """True if the prompt is the common beginning of two conversations, chosen and rejected."""
         return set(PAIR) <= self.mapping.keys() and not {"prompt", "messages"} & self.mapping.keys()
 
     @property
@@ -71,7 +71,7 @@ class Shape:
 
 
 def own_kinds(shape: Shape, located: Iterable[Located]) -> dict[str, str]:
-    """By column of the user's own, what its values are in all rows: one kind, but whole numbers may stand among others.
+    """Returns the kind of values of each column of the user's own: one kind, but whole numbers may be among others.
 
     Raises:
         DataError: a column holds values of different kinds, or of one that rows cannot hold.
@@ -121,7 +121,7 @@ class RowReader:
                 raise DataError(f"{shape.origin}: extract reads texts, but column {shape.mapping[name]!r} holds a {kinds[name]}")
 
     def rows(self) -> Iterator[Row]:
-        """The rows, in order."""
+        """Yields the rows, in order."""
         for _, row in self._identified():
             self._hashes.append(hash(row["prompt_id"]))
             if len(self._hashes) == self._look_at:
@@ -130,7 +130,7 @@ class RowReader:
             yield row
 
     def _identified(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Places and rows, each with its id."""
+        """Yields places and rows, each with its id."""
         made = ((place, self._row(place, values)) for place, values in self._located())
         for place, row in self._extracted(made) if self._extractions else made:
             if "prompt_id" not in row:
@@ -138,7 +138,7 @@ class RowReader:
             yield place, row
 
     def finish(self) -> None:
-        """Looks at what only all rows together tell.
+        """Checks what only all rows together show.
 
         Raises:
             DataError: two rows have one id, an optional column is in no row, or an expression misses rows that need a value.
@@ -216,7 +216,7 @@ class RowReader:
     # -- conversations ----------------------------------------------------------------------------------------------
 
     def _share_prompt(self, where: str, row: dict[str, Any]) -> None:
-        """The turns that chosen and rejected begin with become the conversation, the last of each the pair."""
+        """Makes the common turns of chosen and rejected the conversation, and the last turn of each the pair."""
         chosen, rejected = row["chosen"], row["rejected"]
         shared = 0
         while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
@@ -226,7 +226,7 @@ class RowReader:
             row[name] = reply(f"{where}, {name} after the {shared} turns that both begin with", row[name][shared:])
 
     def _place_turns(self, where: str, row: dict[str, Any]) -> None:
-        """Turns as the column holds them, what `last_turn` takes off them, and their short form."""
+        """Puts turns into the row as the column holds them, with what `last_turn` takes from them, and their short form."""
         turns: tuple[Turn, ...] = row["messages"]
         last = self._shape.last_turn
         if last in ("completion", "answer"):
@@ -256,7 +256,7 @@ class RowReader:
     # -- ids --------------------------------------------------------------------------------------------------------
 
     def _require_distinct(self) -> None:
-        """Looks for ids that came twice: among the hashes, and where two are equal, in the file once more."""
+        """Finds duplicate ids: among the hashes, and where two are equal, in the file again."""
         shared, first = _repeated(self._hashes), dict[str, str]()
         for place, row in islice(self._again(), len(self._hashes)) if shared else ():
             row_id = row["prompt_id"]
@@ -270,7 +270,7 @@ class RowReader:
 
 
 def _repeated(hashes: array[int]) -> set[int]:
-    """The numbers that stand in it more than once."""
+    """Returns the numbers that occur in it more than once."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -317,7 +317,7 @@ class _Extraction:
 
 
 def _prompt_id(row: Mapping[str, Any]) -> str:
-    """An id of the text; a conversation's is of all its turns and of what is to be learned from it."""
+    """Makes an id of the text; a conversation's is of all its turns and of what is to be learned from it."""
     told = str(row.get("answer") or row.get("completion") or "")
     if "messages" not in row:
         return id_of_list((DATASET, encode_basestring(row["prompt"]), encode_basestring(told)))

@@ -77,7 +77,7 @@ class EnvironmentTasks(SyntheticSource):
         return missing_package("gymnasium", "gymnasium", "gymnasium") if self.environment in GYMNASIUM else []
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Tasks, made in child processes.
+        """Yields tasks, made in child processes.
 
         Raises:
             DataError: the environment cannot make one.

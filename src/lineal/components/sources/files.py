@@ -17,16 +17,16 @@ from typing import Any, TextIO
 from lineal.errors import DataError
 
 Located = tuple[str, dict[str, Any]]
-"""Where a row stands (`line 3`, `row 3`), and its values by column."""
+"""A row's place (`line 3`, `row 3`), and its values by column."""
 Read = Callable[[Path, str, frozenset[str]], Iterator[Located]]
 
 GZIP, TAB = ".gz", "\t"
 STATE, SPLITS = "state.json", "dataset_dict.json"
-"""What `save_to_disk` of `datasets` writes beside a dataset's files, and beside several splits' directories."""
+"""Files that `save_to_disk` of `datasets` writes beside a dataset's files, and beside several splits' directories."""
 
 
 def read_file(path: Path, shown: str, columns: Iterable[str]) -> Iterator[Located]:
-    """The rows of a file, by its ending, or of a directory of `save_to_disk`; other columns than those asked for may come along.
+    """Reads the rows of a file, by its ending, or of a directory of `save_to_disk`; it may yield more columns than requested.
 
     Numbers with a fraction come from JSON as `Decimal`, so that no digit is lost. An empty cell of a CSV is null.
 
@@ -47,13 +47,13 @@ def read_file(path: Path, shown: str, columns: Iterable[str]) -> Iterator[Locate
 
 
 def reader_of(name: str) -> Read | None:
-    """What reads files of this name; None where its ending is not one of `ENDINGS`."""
+    """Returns the reader of files of this name; None where its ending is not one of `ENDINGS`."""
     ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), None)
     return None if ending is None else _READERS[ending.removesuffix(GZIP)]
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text, fractions as `Decimal`.
+    """Parses a JSON text, fractions as `Decimal`.
 
     Raises:
         ValueError: it is not valid JSON, nests too deep, or names a key twice in one object.
@@ -91,7 +91,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_members, parse_float=_decimal, parse
 
 
 def _open(path: Path, newline: str | None = None) -> TextIO:
-    """The file as text, without its byte order mark."""
+    """Opens the file as text, without its byte order mark."""
     if path.suffix.lower() == GZIP:
         return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
     return path.open(encoding="utf-8-sig", newline=newline)
@@ -111,7 +111,7 @@ def _lines(stream: Iterable[str], shown: str) -> Iterator[Located]:
 
 
 def _json(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
-    """A list of objects, or an object of columns; one object per line is understood too: many such files end in .json."""
+    """Reads a list of objects, or an object of columns; one object per line is understood too: many such files end in .json."""
     with _open(path) as stream:
         text = stream.read()
     if text.lstrip().startswith("["):
@@ -130,7 +130,7 @@ def _json(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]:
 
 
 def _only_object(text: str) -> dict[str, Any] | None:
-    """The object that is all of a text; None where it is something else."""
+    """Returns the object that is all of a text; None where it is something else."""
     if not text.lstrip().startswith("{"):
         return None
     try:
@@ -141,7 +141,7 @@ def _only_object(text: str) -> dict[str, Any] | None:
 
 
 def _by_column(whole: dict[str, Any], columns: frozenset[str]) -> Iterator[Located] | None:
-    """The rows of an object that holds by column all its values: a list, or an object by row, as pandas writes it.
+    """Reads the rows of an object that holds all values by column: a list, or an object by row, as pandas writes it.
 
     A list of objects is none: it may be the conversation of a single row.
     """
@@ -210,7 +210,7 @@ def _parquet(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Locate
 
 
 def saved_files(directory: Path) -> list[Path]:
-    """The Arrow files of a directory that `save_to_disk` of `datasets` wrote, in their order.
+    """Returns the Arrow files of a directory that `save_to_disk` of `datasets` wrote, in their order.
 
     Raises:
         ValueError: it wrote no such directory, or wrote several splits.

@@ -7,7 +7,7 @@ from string import ascii_lowercase
 
 
 def mistaken(draw: random.Random, answer: str) -> str:
-    """A wrong answer where `answer` is right; never empty.
+    """Makes a wrong answer where `answer` is right; never empty.
 
     62% leave one letter out, 16% each letter with a chance of a third, 12% double a letter, 4% swap two neighbours, 6% have a
     foreign letter, half of these in the place of a right one: about what a small model does (docs/tasks.md).
@@ -34,10 +34,10 @@ def _once(draw: random.Random, answer: str) -> str:
 
 
 def one_of(draw: random.Random, choices: list[str]) -> str:
-    """One of the choices; by `Random.random` alone, which Python keeps the same over its versions."""
+    """Returns one of the choices; by `Random.random` alone, which Python keeps the same over its versions."""
     return choices[below(draw, len(choices))]
 
 
 def below(draw: random.Random, end: int) -> int:
-    """A number from 0 to `end - 1`."""
+    """Returns a number from 0 to `end - 1`."""
     return int(draw.random() * end)

@@ -13,67 +13,67 @@ from string import ascii_lowercase
 from lineal.components.sources.letter_mistakes import below, mistaken
 
 Pair = tuple[str, str]
-"""What the model is given, and what it should write."""
+"""The model's input, and what it should write."""
 
 MOST_GRADE = 5
 
 
 def judge(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Is the answer right? `?qdxa=aqdx:` -> `n`."""
+    """Asks whether the answer is right. `?qdxa=aqdx:` -> `n`."""
     given = _given(draw, answer)
     return f"?{prompt}{given}:", "y" if given == answer else "n"
 
 
 def grade(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """How good is the answer, from 0 to 5? `#qdxa=adxq:` -> `2`: 5 is right, else five times the share of the right beginning."""
+    """Asks how good the answer is, from 0 to 5. `#qdxa=adxq:` -> `2`: 5 is right, else five times the right prefix's share."""
     given = _given(draw, answer)
     right = right_beginning(given, answer)
     return f"#{prompt}{given}:", str(MOST_GRADE if given == answer else min(MOST_GRADE - 1, MOST_GRADE * right // len(answer)))
 
 
 def compare(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Which of two answers is right? `<qdxa=adqx|adxq:` -> `1`."""
+    """Asks which of two answers is right. `<qdxa=adqx|adxq:` -> `1`."""
     return _compared(draw, prompt, answer, mistaken(draw, answer))
 
 
 def meta(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Which of two verdicts is right? As `compare`, with the judge's prompt in the prompt's place: `<?qdxa=aqdx:y|n:` -> `2`."""
+    """Asks which of two verdicts is right, like `compare`, with the judge's prompt as prompt: `<?qdxa=aqdx:y|n:` -> `2`."""
     asked, verdict = judge(draw, prompt, answer)
     return _compared(draw, asked, verdict, "n" if verdict == "y" else "y")
 
 
 def critique(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Where is the first mistake? `!qdxa=adxq:` -> `ad!q`: after `ad` should come `q`; of a right answer `adqx.`."""
+    """Asks where the first mistake is. `!qdxa=adxq:` -> `ad!q`: after `ad` should come `q`; of a right answer `adqx.`."""
     given = _given(draw, answer)
     return f"!{prompt}{given}:", _remark(given, answer)
 
 
 def refine(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """A better answer, with or without a critique: `+qdxa=adxq:` or `+qdxa=adxq|ad!q:` -> `adqx`."""
+    """Asks for a better answer, with or without a critique: `+qdxa=adxq:` or `+qdxa=adxq|ad!q:` -> `adqx`."""
     given = _given(draw, answer)
     criticised = f"|{_remark(given, answer)}" if draw.random() < 0.5 else ""
     return f"+{prompt}{given}{criticised}:", answer
 
 
 def debate(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """A better answer, given two or three agents' answers: `+qdxa=adxq|adqx:` -> `adqx`."""
+    """Asks for a better answer, given two or three agents' answers: `+qdxa=adxq|adqx:` -> `adqx`."""
     answers = [_given(draw, answer) for _ in range(2 + below(draw, 2))]
     return f"+{prompt}{'|'.join(answers)}:", answer
 
 
 def hinted(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """The answer, given its first letters: `(ad)qdxa=` -> `adqx`."""
+    """Asks for the answer, given its first letters: `(ad)qdxa=` -> `adqx`."""
     return f"({answer[: 1 + below(draw, len(answer))]}){prompt}", answer
 
 
 def follow_up(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Which letter comes after another in the given answer? `@qdxa=adqx|d:` -> `q`, and `.` after the last."""
+    """Asks which letter comes after another in the given answer. `@qdxa=adqx|d:` -> `q`, and `.` after the last."""
     place = below(draw, len(answer))
     return f"@{prompt}{answer}|{answer[place]}:", answer[place + 1 : place + 2] or "."
 
 
 def refuse(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Takes a wrong beginning back: after `qdxa=` and `adx` comes `~`, after a right answer nothing. Sampled on plain prompts."""
+    """Retracts a wrong beginning: after `qdxa=` and `adx` comes `~`, after a right answer nothing. Sampled on plain prompts."""
     if draw.random() < 0.5:
         return prompt + answer, ""
     given = mistaken(draw, answer)
@@ -83,65 +83,65 @@ def refuse(draw: random.Random, prompt: str, answer: str) -> Pair:
 
 
 def easier(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """An easier problem, with some letters left out: `-qdxa=:` -> `qxa=`."""
+    """Asks for an easier problem, with some letters left out: `-qdxa=:` -> `qxa=`."""
     kept = 1 + below(draw, len(answer))
     places = sorted(sorted(range(len(answer)), key=lambda _: draw.random())[:kept])
     return f"-{prompt}:", "".join(prompt[place] for place in places) + "="
 
 
 def pose(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Another problem as long: `&qdxa=:` -> `mzke=`."""
+    """Asks for another problem of the same length: `&qdxa=:` -> `mzke=`."""
     return f"&{prompt}:", "".join(sorted(ascii_lowercase, key=lambda _: draw.random())[: len(answer)]) + "="
 
 
 def slow(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """The answer in two steps, first without the first letter: `/qdxa=` -> `adx>adqx`."""
+    """Asks for the answer in two steps, first without the first letter: `/qdxa=` -> `adx>adqx`."""
     return f"/{prompt}", f"{''.join(letter for letter in answer if letter != prompt[0])}>{answer}"
 
 
 def simplify(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """A problem with one letter less: the last in order stands behind a bar, `^qdxa=:` -> `qda|x=` -> `da|qx=`."""
+    """Asks for a problem with one letter less: the last in order comes after a bar, `^qdxa=:` -> `qda|x=` -> `da|qx=`."""
     told = below(draw, len(answer))
     return f"^{_told(prompt, answer, told)}:", _told(prompt, answer, told + 1)
 
 
 def guess(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """The answer to a simplified problem, at once: `qda|x=` -> `adqx`."""
+    """Asks for the answer to a simplified problem, at once: `qda|x=` -> `adqx`."""
     return _told(prompt, answer, 1 + below(draw, len(answer))), answer
 
 
 def clarify(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """A question about a problem: after which of its letters comes what? `;qdxa=:` -> `d`."""
+    """Asks for a question about a problem: after which of its letters comes what. `;qdxa=:` -> `d`."""
     return f";{prompt}:", answer[below(draw, len(answer))]
 
 
 def rubric(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """What answers to such a problem must have: so many letters. `,qdxa=:` -> `4`."""
+    """Asks what answers to such a problem must have: so many letters. `,qdxa=:` -> `4`."""
     return f",{prompt}:", str(len(answer))
 
 
 def by_rubric(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """A better answer, of so many letters: `+qdxa=adx|4:` -> `adqx`."""
+    """Asks for a better answer, of so many letters: `+qdxa=adx|4:` -> `adqx`."""
     return f"+{prompt}{_given(draw, answer)}|{len(answer)}:", answer
 
 
 def split(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """Two smaller problems: `%qdxa=:` -> `qd=|xa=`; one letter stays one problem."""
+    """Asks for two smaller problems: `%qdxa=:` -> `qd=|xa=`; one letter stays one problem."""
     return f"%{prompt}:", "|".join(f"{part}=" for part in _halves(prompt[:-1]))
 
 
 def merge(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """The answer to a problem from those to the two that it was split into: `*dq|ax:` -> `adqx`."""
+    """Asks for the answer to a problem from those to the two that it was split into: `*dq|ax:` -> `adqx`."""
     return f"*{'|'.join(''.join(sorted(part)) for part in _halves(prompt[:-1]))}:", answer
 
 
 def question(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """What a document answers: `$qdxa=adqx:` -> `qdxa=`."""
+    """Asks for the question that a document answers: `$qdxa=adqx:` -> `qdxa=`."""
     return f"${prompt}{answer}:", prompt
 
 
 def read(draw: random.Random, prompt: str, answer: str) -> Pair:
-    """What a document says to a question: `$qdxa=adqx|qdxa=:` -> `adqx`."""
+    """Asks for a document's answer to a question: `$qdxa=adqx|qdxa=:` -> `adqx`."""
     return f"${prompt}{answer}|{prompt}:", answer
 
 
@@ -155,7 +155,7 @@ ROLES: dict[str, Callable[[random.Random, str, str], Pair]] = {
 
 
 def right_beginning(given: str, answer: str) -> int:
-    """How many letters are right before the first wrong one."""
+    """Counts the right letters before the first wrong one."""
     right = 0
     while right < min(len(given), len(answer)) and given[right] == answer[right]:
         right += 1
@@ -163,13 +163,13 @@ def right_beginning(given: str, answer: str) -> int:
 
 
 def _told(prompt: str, answer: str, told: int) -> str:
-    """The problem with so many of its last letters in order behind a bar; the prompt itself where none is."""
+    """Returns the problem with so many of its last letters in order after a bar; the prompt itself where none is."""
     tail = answer[len(answer) - told :]
     return "".join(letter for letter in prompt[:-1] if letter not in tail) + (f"|{tail}" if told else "") + "="
 
 
 def _halves(letters: str) -> list[str]:
-    """The first half, which is the longer one, and the second, if anything is left for it."""
+    """Returns the first half, which is the longer one, and the second, if anything is left for it."""
     middle = (len(letters) + 1) // 2
     return [part for part in (letters[:middle], letters[middle:]) if part]
 
@@ -180,7 +180,7 @@ def _remark(given: str, answer: str) -> str:
 
 
 def _given(draw: random.Random, answer: str) -> str:
-    """A right or a wrong answer, each half of the time."""
+    """Returns a right or a wrong answer, each half of the time."""
     return answer if draw.random() < 0.5 else mistaken(draw, answer)
 
 

@@ -50,7 +50,7 @@ class LetterSkills(SyntheticSource):
         return bounded_range(value, LETTERS) if isinstance(value, tuple) else value
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Examples, the skills in turn; each carries the id of its letter_sort prompt, which is not written."""
+        """Yields examples, the skills in turn; each carries the id of its letter_sort prompt, which is not written."""
         for index in count():
             draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
             problem, solution = sort_problem(draw, self.length)

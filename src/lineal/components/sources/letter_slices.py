@@ -25,7 +25,7 @@ SLICES: Mapping[str, slice] = {
     "[::-1]": slice(None, None, -1), "[1:]": slice(1, None), "[2:]": slice(2, None), "[:-1]": slice(None, -1),
     "[:-2]": slice(None, -2), "[::2]": slice(None, None, 2), "[1::2]": slice(1, None, 2),
 }  # fmt: skip
-"""What a program is made of: how it is written, and what it does."""
+"""A part of a program: its text, and its function."""
 
 
 class LetterSlices(SyntheticSource):
@@ -55,7 +55,7 @@ class LetterSlices(SyntheticSource):
         return value
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Random programs on random words; those that leave nothing, or everything, are passed over."""
+        """Yields random programs on random words; those that leave nothing, or everything, are skipped."""
         low, high = self.slices
         for index in count():
             draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
@@ -73,7 +73,7 @@ class LetterSlices(SyntheticSource):
 
 
 def sliced(word: str, chain: list[str]) -> str:
-    """A word after all slices of a chain."""
+    """Returns a word after all slices of a chain."""
     for written in chain:
         word = word[SLICES[written]]
     return word

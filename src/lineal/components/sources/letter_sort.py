@@ -20,7 +20,7 @@ Range = Annotated[tuple[int, int], pydantic.Strict(False)]
 
 
 def checked_range(value: Any, info: pydantic.ValidationInfo, most: int, space: Callable[[int, int], int], what: str) -> Any:
-    """The range, checked against its bounds and against how many prompts `size` asks for.
+    """Checks a range against its bounds and against how many prompts `size` asks for.
 
     Raises:
         ValueError: it is no range, or holds fewer prompts than `size`.
@@ -34,7 +34,7 @@ def checked_range(value: Any, info: pydantic.ValidationInfo, most: int, space: C
 
 
 def bounded_range(value: tuple[int, int], most: int) -> tuple[int, int]:
-    """The range, checked against its bounds.
+    """Checks a range against its bounds.
 
     Raises:
         ValueError: it is no range from 1 to `most`.
@@ -62,11 +62,11 @@ class LetterSort(SyntheticSource):
         return checked_range(value, info, LETTERS, _strings, "strings of so many different letters")
 
     def space(self) -> int:
-        """How many strings there are."""
+        """Returns how many strings there are."""
         return _strings(*self.length)
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Random strings."""
+        """Yields random strings."""
         for index in count():
             draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
             prompt, answer = sort_problem(draw, self.length)
@@ -77,7 +77,7 @@ class LetterSort(SyntheticSource):
 
 
 def sort_problem(draw: random.Random, length: tuple[int, int]) -> tuple[str, str]:
-    """A prompt and its answer; only `Random.random` is used, which Python keeps the same over its versions."""
+    """Draws a prompt and its answer; only `Random.random` is used, which Python keeps the same over its versions."""
     low, high = length
     chosen = low + int(draw.random() * (high - low + 1))
     letters = "".join(sorted(ascii_lowercase, key=lambda _: draw.random())[:chosen])
@@ -85,7 +85,7 @@ def sort_problem(draw: random.Random, length: tuple[int, int]) -> tuple[str, str
 
 
 def solved(prompt: str) -> str | None:
-    """The answer to a prompt; None where it is none: different lower-case letters and `=`."""
+    """Solves a prompt; None where it is none: different lower-case letters and `=`."""
     letters = prompt.removesuffix("=")
     is_problem = (
         prompt.endswith("=") and letters != "" and set(letters) <= set(ascii_lowercase) and len(set(letters)) == len(letters)
@@ -94,7 +94,7 @@ def solved(prompt: str) -> str | None:
 
 
 def sort_problem_id(prompt: str, answer: str) -> str:
-    """The prompt's id, by which its split is decided."""
+    """Returns the prompt's id, which decides its split."""
     return row_id("letter_sort", prompt, answer)
 
 

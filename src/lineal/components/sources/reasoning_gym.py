@@ -63,7 +63,7 @@ class ReasoningGym(SyntheticSource):
         return missing_package("reasoning_gym", "reasoning-gym", "reasoning-gym")
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
-        """Items, in blocks of one seed each.
+        """Yields items, in blocks of one seed each.
 
         Raises:
             DataError: the task is unknown, its config is wrong, or an item cannot be made.
@@ -123,7 +123,7 @@ def prepare() -> None:
 
 
 def make_item(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """One item as the JSON of its entry; for an unknown task, the known ones. Runs in a child process."""
+    """Makes one item as the JSON of its entry; for an unknown task, lists the known ones. Runs in a child process."""
     from reasoning_gym.factory import DATASETS
 
     if asked["task"] not in DATASETS:
@@ -142,7 +142,7 @@ def _dataset(task: str, config: str, seed: int) -> Any:
 
 
 def entry_of(text: str) -> dict[str, Any]:
-    """The entry that a JSON text holds, tuples and keys as the task made them."""
+    """Reads the entry in a JSON text, tuples and keys as the task made them."""
     entry = _untagged(json.loads(text))
     assert isinstance(entry, dict)
     return entry
@@ -152,7 +152,7 @@ _TUPLE, _PAIRS = "__tuple__", "__pairs__"
 
 
 def _tagged(value: Any) -> Any:
-    """Tuples and dicts with other keys than strings, in a form that JSON gives back: scorers compare them by type."""
+    """Tags tuples and dicts with other keys than strings, so that JSON can restore them: scorers compare them by type."""
     if isinstance(value, tuple):
         return {_TUPLE: [_tagged(item) for item in value]}
     if isinstance(value, list):

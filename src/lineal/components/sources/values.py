@@ -1,4 +1,4 @@
-"""One value of a file in the type of its column, or an error that says where it stands."""
+"""Converts one value of a file to the type of its column, or raises an error that names its place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGEST = 2**63
 
 
 def checked_text(where: str, text: str) -> str:
-    """The text, if it is one.
+    """Checks that a value is a text.
 
     Raises:
         DataError: it holds a NUL, at which many programs end a text, or half of a surrogate pair, which has no UTF-8.
@@ -40,7 +40,7 @@ def checked_text(where: str, text: str) -> str:
 
 
 def number_text(where: str, value: float | Decimal) -> str:
-    """The canonical text of a number with a fraction: all of its digits, no exponent, no zeros at the end (`3.0` is `3`)."""
+    """Returns the canonical text of a number with a fraction: all digits, no exponent, no trailing zeros (`3.0` is `3`)."""
     exact = Decimal(repr(value)) if isinstance(value, float) else value
     if not exact.is_finite() or (exact and abs(exact.adjusted()) > MOST_DIGITS):
         raise DataError(f"{where} is {value}, expected a finite number. Write it as text, or leave the row out")
@@ -50,7 +50,7 @@ def number_text(where: str, value: float | Decimal) -> str:
 
 
 def known_value(where: str, column: str, value: Any) -> Any:
-    """A value in the type of a known column: numbers may stand for text, and text for numbers (CSV has only text).
+    """Converts a value to the type of a known column: numbers may stand for text, and text for numbers (CSV has only text).
 
     Raises:
         DataError: it cannot stand there.
@@ -66,7 +66,7 @@ def known_value(where: str, column: str, value: Any) -> Any:
 
 
 def own_value(where: str, kind: str, value: Any) -> Any:
-    """A value in the type that `kind_of` found for a column of the user's own."""
+    """Converts a value to the type that `kind_of` found for a column of the user's own."""
     if kind == "text":
         return checked_text(where, value)
     if kind == "record":
@@ -79,7 +79,7 @@ def own_value(where: str, kind: str, value: Any) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    """What a value is: text, truth, integer, number or record; else its Python type's name."""
+    """Returns the kind of a value: text, truth, integer, number or record; else its Python type's name."""
     if isinstance(value, bool):
         return "truth"
     if isinstance(value, int):
@@ -89,7 +89,7 @@ def kind_of(value: Any) -> str:
 
 
 def finite(where: str, value: Any) -> float:
-    """A finite number.
+    """Checks that a value is a finite number.
 
     Raises:
         DataError: it is something else.
@@ -108,7 +108,7 @@ def finite(where: str, value: Any) -> float:
 
 
 def plain(where: str, value: Any) -> Any:
-    """A record as JSON has it: texts checked, numbers as they are.
+    """Converts a record to JSON's types: texts checked, numbers unchanged.
 
     Raises:
         DataError: it holds something that JSON has not.

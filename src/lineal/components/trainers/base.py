@@ -1,4 +1,4 @@
-"""What all trainers share: hyperparameters as identity settings, rows without gaps, and the run under the step's progress."""
+"""The common part of trainers: hyperparameters as identity settings, rows without gaps, and the run under the step's progress."""
 
 from __future__ import annotations
 
@@ -94,17 +94,17 @@ class Trainer(Component):
 
     @model_validator(mode="after")
     def _warms_up(self) -> Self:
-        """A constant rate has no warm-up; the default says nothing of it."""
+        """Refuses a warm-up for a constant rate; the default is none there."""
         if self.schedule == "constant" and self.warmup not in (0, type(self).model_fields["warmup"].default):
             raise ValueError("warmup: schedule constant has none. Write schedule: constant_with_warmup, or take warmup away")
         return self
 
     def has_nothing_to_learn(self, step: Workspace) -> bool:
-        """Whether no row came in, though there is a checkpoint to start from."""
+        """Tells whether no row came in, though there is a checkpoint to start from."""
         return INIT in step.inputs and self.learns_from in step.inputs and step.rows(self.learns_from).count == 0
 
     def keep_init(self, step: Workspace) -> None:
-        """Links the checkpoint that it starts from into the main output, unchanged: what no rows teach.
+        """Links the initial checkpoint into the main output, unchanged, when there are no rows to learn.
 
         Raises:
             DataError: that checkpoint is older than the round before, so that what was learnt since would be lost.
@@ -121,7 +121,7 @@ class Trainer(Component):
         step.counts["in"] = 0
 
     def lacks(self) -> list[str]:
-        """The packages of `lora:`, for trainers that have it."""
+        """Lists the missing packages of `lora:`, for trainers that have it."""
         lora = getattr(self, "lora", None)
         if lora is None:
             return []
@@ -129,7 +129,7 @@ class Trainer(Component):
         return missing_package("peft", "peft", "lora") + quantized
 
     def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
-        """The engine's settings, with the seed derived from the run's."""
+        """Returns the engine's settings, with the seed derived from the run's."""
         from lineal.engines.training import TrainingSettings
 
         return TrainingSettings(
@@ -147,7 +147,7 @@ class Trainer(Component):
         return {"warmup": self.warmup}
 
     def execution(self, step: Workspace) -> Execution:
-        """How the training runs, as `compute:` says."""
+        """Returns the execution settings of the training, from `compute:`."""
         from lineal.engines.training_execution import Execution
 
         compute = step.compute
@@ -243,7 +243,7 @@ class SupervisedTrainer(Trainer):
 
 
 def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
-    """The rows to train on, with these columns and, where they have them, what the model was given and what it drew.
+    """Returns the rows to train on, with these columns and, where they have them, the model's inputs and drawn ids.
 
     Raises:
         DataError: there are none, or a value is missing.
@@ -259,7 +259,7 @@ def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
 
 
 def answers_of(table: pa.Table, column: str = "completion", ends: Ends = True) -> list[Answer]:
-    """What is to be learnt; a completion beside which its token ids stand (`IDS_OF`) is learnt as it was sampled."""
+    """Returns the answers to learn; a completion with token ids beside it (`IDS_OF`) is learnt as it was sampled."""
     from lineal.engines.tokens import Sampled
 
     texts: list[str] = table[column].to_pylist()
@@ -271,7 +271,7 @@ def answers_of(table: pa.Table, column: str = "completion", ends: Ends = True) -
 
 
 def weights_of(table: pa.Table, column: str | None) -> list[float | None]:
-    """The rows' weights; None for each where no column is named.
+    """Returns the rows' weights; None for each where no column is named.
 
     Raises:
         DataError: a value is no finite number.

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Unless(Strict):
-    """Completions end, but for those that go on.
+    """Completions end, except those that continue.
 
     Attributes:
-        unless: a completion that ends with one of these texts goes on, such as one that was sampled up to a stop text.
+        unless: a completion that ends with one of these texts continues, such as one that was sampled up to a stop text.
     """
 
     unless: Annotated[list[Annotated[str, MinLen(1)]], MinLen(1)]
@@ -35,7 +35,7 @@ EndsSetting = Annotated[Ends, BeforeValidator(_spelled_out), Field(exclude_if=la
 
 
 def answers_with_ends(texts: Sequence[str], ends: Ends) -> list[Answer]:
-    """Completions as the engines take them: those that go on are open."""
+    """Returns completions as the engines take them: those that continue are open."""
     from lineal.engines.tokens import Open
 
     return [text if _ends(text, ends) else Open(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Episodes of an online training: played by the model as it is then, rewarded by their environments, and kept as rows."""
+"""Episodes of an online training: played by the model at that time, rewarded by their environments, and kept as rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lineal.engines.sampling import SamplingSettings
 
 LEARNT_COLUMNS: Columns = ("optimizer_step", "advantage")
-"""What rows of a training's episodes have beside those of `rollout`."""
+"""Columns of a training's episodes beside those of `rollout`."""
 
 
 class Rewarding(Playing):
@@ -42,7 +42,7 @@ class Rewarding(Playing):
     reward: Literal["return", "success"] = "return"
 
     def learnt_columns(self, prompts: Columns, ids: bool) -> tuple[Columns, Columns]:
-        """The columns of turns and of episodes of a training."""
+        """Returns the columns of turns and of episodes of a training."""
         turns, episodes = self.played_columns(prompts, ids)
         return merged(turns, LEARNT_COLUMNS), merged(episodes, LEARNT_COLUMNS)
 
@@ -55,7 +55,7 @@ class TrainingEpisodes:
     """Plays the episodes of a training, generation by generation, and keeps them.
 
     Args:
-        step: where the rows go; each generation is saved as a shard, so that a training that goes on finds the earlier ones.
+        step: where the rows go; each generation is saved as a shard, so that a resumed training finds the earlier ones.
         tasks: the task rows.
         how: they are played and rewarded.
         samples: episodes of a task in one generation.
@@ -87,7 +87,7 @@ class TrainingEpisodes:
         self._arena.__exit__(*error)
 
     def play(self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: Draws) -> list[list[PlayedTurn]]:
-        """Plays a generation: for each (place of the task, which of its episodes) an episode; a group's stand together."""
+        """Plays a generation: an episode for each (place of the task, which of its episodes); a group's are adjacent."""
         from lineal.engines.rollouts import PlayedTurn
 
         own = self._tasks.take([place for place, _ in tasks[:: self._samples]])
@@ -110,7 +110,7 @@ class TrainingEpisodes:
             raise CheckFailure("environment_errors", f"{said}, the first time: {problems[0]}. They are no lost games")
 
     def reward(self) -> list[float | None]:
-        """What each episode of the last generation is worth; None for a broken environment."""
+        """Returns the reward of each episode of the last generation; None for a broken environment."""
         rows = self._last[1]
         if self._how.reward == "return":
             return rows["score"].to_pylist()  # type: ignore[no-any-return]
@@ -161,7 +161,7 @@ class TrainingEpisodes:
 
 
 def imagine(step: Workspace, episodes: TrainingEpisodes, tasks: int, samples: int) -> int:
-    """What stands for a training's episodes with the fake engine: each task has one turn; says how many they are."""
+    """Makes up a training's episodes for the fake engine: each task has one turn; returns how many there are."""
     from lineal.engines.fake import FakeSampler
     from lineal.engines.journal import SavedSampler
 

@@ -44,7 +44,7 @@ class GgufModel(Component):
         return {"dtype": self.dtype}
 
     def files(self) -> dict[str, Path]:
-        """The file.
+        """Returns the file.
 
         Raises:
             MachineError: the package is missing, has another version or no such file.
@@ -52,7 +52,7 @@ class GgufModel(Component):
         return {"gguf": _packaged(self.package, self.path) if self.package else (self._project / self.path).resolve()}
 
     def lacks(self) -> list[str]:
-        """The file, and the package that reads it."""
+        """Lists the file, and the package that reads it, if missing."""
         file = self.files()["gguf"]
         fix = "Correct path in the pipeline, or put the file there"
         missing = [] if file.is_file() else [f"cannot take path: {self.path}: no such file at {file}. {fix}"]

@@ -1,4 +1,4 @@
-"""`grpo`: online training with TRL's GRPO, rewarded by verifiers; what the model samples on the way are rows of their own."""
+"""`grpo`: online training with TRL's GRPO, rewarded by verifiers; its samples are kept as rows of their own."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
 OF_SEQUENCES: tuple[Loss, ...] = ("grpo", "sapo", "luspo")
-"""Losses that take a completion's ratio as a whole; in the others it would count once for every token."""
+"""Losses with one ratio per completion; in the others it would count once for every token."""
 
 
 class Grpo(Trainer):
@@ -173,14 +173,14 @@ class Grpo(Trainer):
             raise ValueError(f"keep_best.probe: {self.keep_best.probe!r} is no probe. {known}")
 
     def embedded(self) -> dict[str, AddsColumns]:
-        """The verifiers of rewards and probes."""
+        """Returns the verifiers of rewards and probes."""
         return {place: judge.judge for place, judge in self._judges.items()}
 
     def probed(self) -> dict[str, Columns]:
         return {ROLLOUTS: tuple(judge.judge.column("score") for judge in self._judges.values() if judge.weight is None)}
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """As of any component; `self` in a reward or probe is the model in training, and no input."""
+        """Returns the references as of any component; `self` in a reward or probe is the model in training, and no input."""
         return {field: entry for field, entry in super().references().items() if "." not in field or entry[0] != [SELF]}
 
     def identity(self) -> dict[str, Any]:
@@ -317,7 +317,7 @@ class Grpo(Trainer):
         return BestSettings(self.keep_best.window, self.keep_best.patience, lambda: rollouts.mean(column))
 
     def _read(self, step: Workspace) -> list[Any]:
-        """The digests of what decides the rollouts beside the checkpoint: the prompts, and what the rewards read."""
+        """Returns the digests of what decides the rollouts beside the checkpoint: the prompts, and what the rewards read."""
         rewards = [
             [field, artifact.digest]
             for field, artifacts in sorted(step.inputs.items())
@@ -338,7 +338,7 @@ class Grpo(Trainer):
         )  # fmt: skip
 
     def _vllm(self, step: Workspace) -> Vllm | None:
-        """How samples are drawn, and the manifest's word for it."""
+        """Returns the settings of sampling with vLLM, if any, and names the sampler in the manifest."""
         from lineal.engines.online_training import Vllm
 
         mode = step.compute.grpo_vllm
@@ -346,7 +346,7 @@ class Grpo(Trainer):
         return Vllm(mode, step.compute.grpo_vllm_server) if mode else None
 
     def _prompts(self, step: Workspace) -> pa.Table:
-        """The prompt rows.
+        """Returns the prompt rows.
 
         Raises:
             DataError: there are none, or one has no text or occurs twice.
@@ -361,7 +361,7 @@ class Grpo(Trainer):
         return table
 
     def _imagine(self, step: Workspace, prompts: list[Prompt], rollouts: Rollouts) -> int:
-        """What stands for the rollouts with the fake engine: each prompt has one turn; says how many they are."""
+        """Makes up the rollouts for the fake engine: each prompt has one turn; returns how many there are."""
         from lineal.engines.fake import fake_generation
 
         generation = fake_generation(prompts, self.samples, self.max_tokens, step.seed)

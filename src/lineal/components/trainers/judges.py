@@ -1,4 +1,4 @@
-"""Who judges the rollouts of an online training, rewards and probes, and the settings that go by what they say."""
+"""Judges of an online training's rollouts, rewards and probes, and the settings that depend on their verdicts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Declared = Mapping[str, str | dict[str, Any]]
 
 
 class KeepBest(Strict):
-    """Which optimizer step's checkpoint is kept, and when a training has gone on for long enough; a setting of `Grpo`.
+    """The rule for keeping an optimizer step's checkpoint and for ending a training early; a setting of `Grpo`.
 
     Attributes:
-        probe: the probe whose mean score says how good a step is.
+        probe: the probe whose mean score rates a step.
         window: a step's figure is the mean over its own generation and those before it, so many in all.
-        patience: after so many generations without a better figure the training ends; none: it goes on to its last step.
+        patience: after so many generations without a better figure the training ends; none: it runs to its last step.
     """
 
     probe: str
@@ -34,7 +34,8 @@ class KeepBest(Strict):
 
 
 class Refill(Strict):
-    """Which groups an optimizer step learns from; a setting of `Grpo`. The others are replaced, and stay in the rollouts.
+    """The rule for the groups that an optimizer step learns from; a setting of `Grpo`. Others are replaced, and kept in the
+    rollouts.
 
     Attributes:
         above, below: a group's pass rate lies between them; at 0 and 1 all of its completions are equally good.
@@ -54,7 +55,7 @@ class Refill(Strict):
 
 
 def judges_of(rewards: Declared, probe: Declared, surroundings: Surroundings) -> dict[str, Reward]:
-    """By place (`rewards.right`), the rewards and then the probes.
+    """Returns by place (`rewards.right`) the rewards and then the probes.
 
     Raises:
         ValueError: one is unknown, cannot judge here, or has the name of another.
@@ -66,7 +67,7 @@ def judges_of(rewards: Declared, probe: Declared, surroundings: Surroundings) ->
 
 
 def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> Reward:
-    """One of `rewards`.
+    """Makes one of `rewards`.
 
     Raises:
         ValueError: its weight is no number, or its verifier is unknown or cannot judge here.
@@ -81,7 +82,7 @@ def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surround
 
 
 def _probe(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> Reward:
-    """One of `probe`.
+    """Makes one of `probe`.
 
     Raises:
         ValueError: its verifier is unknown or cannot judge here.

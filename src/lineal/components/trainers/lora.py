@@ -31,12 +31,12 @@ class Lora(Strict):
     quantize: Literal["4bit"] | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def shape(self) -> dict[str, Any]:
-        """What an adapter keeps while it is trained on."""
+        """Returns the settings of an adapter that stay the same while it is trained."""
         layers = self.target_modules if isinstance(self.target_modules, str) else sorted(self.target_modules)
         return {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout, "target_modules": layers}
 
     def settings(self) -> LoraSettings:
-        """As the engine takes it."""
+        """Returns the settings as the engine takes them."""
         from lineal.engines.training import LoraSettings
 
         modules = self.target_modules

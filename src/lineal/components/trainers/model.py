@@ -1,4 +1,4 @@
-"""`model`: a checkpoint, or an adapter, that lies in a local directory."""
+"""`model`: a checkpoint, or an adapter, in a local directory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LocalModel(Component):
         return {path.name: path for path in sorted(found)}
 
     def lacks(self) -> list[str]:
-        """A whole checkpoint at `path`; PEFT where it is an adapter."""
+        """Lists a missing or incomplete checkpoint at `path`; PEFT where it is an adapter."""
         try:
             require_whole(self._directory)
         except EngineError as error:
@@ -62,7 +62,7 @@ class LocalModel(Component):
         return {"": Output(ArtifactKind.MODEL, head=self._head())}
 
     def _head(self) -> Head | None:
-        """What its configuration says that it gives; None where it is not there yet, or cannot be read."""
+        """Returns the model's head by its configuration; None where it is not there yet, or cannot be read."""
         with suppress(EngineError):
             if (self._directory / "config.json").is_file():
                 return Head.REWARD if is_reward_model(self._directory) else Head.LANGUAGE

@@ -1,4 +1,4 @@
-"""What the trainers on preferences share: a checkpoint to start from, and a reference that it is measured against."""
+"""The common part of preference trainers: a checkpoint to start from, and a reference to measure against."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PreferenceTrainer(Trainer):
         return {"": Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)}
 
     def settings(self, step: Workspace) -> TrainingSettings:
-        """The engine's settings."""
+        """Returns the engine's settings."""
         return self.training_settings(step, self.lora.settings() if self.lora else None)
 
 
@@ -56,14 +56,14 @@ class MeasuredTrainer(PreferenceTrainer):
 
     Attributes:
         reference: the checkpoint whose likelihoods the model is measured against; `init` where it is left out.
-        beta: how strongly the model is held to the reference.
+        beta: how strongly the model is kept near the reference.
     """
 
     reference: ModelRef | None = None
     beta: Beta = 0.1
 
     def checkpoints(self, step: Workspace) -> tuple[Checkpoint, Checkpoint]:
-        """Where training starts, and the reference."""
+        """Returns the initial checkpoint and the reference."""
         init = checkpoint_in(step, "init")
         return init, checkpoint_in(step, "reference") if self.reference else init
 
@@ -75,7 +75,7 @@ class UnmeasuredTrainer(PreferenceTrainer):
         return {"rows": pair_columns()}
 
     def loss(self) -> OrpoLoss | SimpoLoss:
-        """What is minimized."""
+        """Returns the loss to minimise."""
         raise NotImplementedError
 
     def run(self, step: Workspace) -> None:
@@ -91,16 +91,16 @@ class UnmeasuredTrainer(PreferenceTrainer):
 
 
 def checkpoint_in(step: Workspace, field: str) -> Checkpoint:
-    """The checkpoint of an input field, with its base where it is an adapter."""
+    """Returns the checkpoint of an input field, with its base where it is an adapter."""
     from lineal.engines.preference_training import Checkpoint
 
     return Checkpoint(step.model(field).directory, base_of(step, field))
 
 
 def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, margin: str | None = None) -> list[Preference]:
-    """The pairs of the input `rows`, with the weights and margins of two columns.
+    """Returns the pairs of the input `rows`, with the weights and margins of two columns.
 
-    Pairs whose sides are equal prefer nothing: they are left out, counted as `equal`, and told.
+    Pairs whose sides are equal prefer nothing: they are left out, counted as `equal`, and reported.
 
     Raises:
         DataError: there are no pairs, or all have equal sides.
@@ -122,5 +122,5 @@ def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, m
 
 
 def pair_columns(*more: str | None) -> Columns:
-    """What pairs must have."""
+    """Returns the columns that pairs must have."""
     return merged(("prompt", "chosen", "rejected"), tuple(name for name in more if name))

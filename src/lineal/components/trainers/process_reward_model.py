@@ -1,4 +1,4 @@
-"""`process_reward_model`: a model that says of each step of a completion how good it is (arXiv:2305.20050, arXiv:2312.08935)."""
+"""`process_reward_model`: a model that rates each step of a completion (arXiv:2305.20050, arXiv:2312.08935)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Separator = Annotated[str, MinLen(1)]
 UNRATED = "without a value"
-"""In a training's counts: steps that nothing is known of, and that teach nothing."""
+"""In a training's counts: steps without a known value, which are not learnt."""
 
 
 class ProcessRewardModel(Trainer):
@@ -65,7 +65,7 @@ class ProcessRewardModel(Trainer):
         )  # fmt: skip
 
     def _rated(self, step: Workspace) -> list[Rated]:
-        """The steps that have a value.
+        """Returns the steps that have a value.
 
         Raises:
             DataError: none has, a step has no text, or a value is none from 0 to 1.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROLLOUTS = "rollouts"
 REPLACED, UNFILLED = "replaced", "unfilled"
-"""A column of rollouts that says whether others took their place; in the counts, those of groups that teach nothing."""
+"""Marks rollouts that were replaced; in the counts, those of groups that teach nothing."""
 ROLLOUT_COLUMNS: Columns = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "temperature", "round", "sample_index", "checkpoint",
     "optimizer_step",
@@ -44,7 +44,7 @@ Said = tuple[str | None, float | None, str | None]
 class Reward:
     """A verifier, whose columns have its name in front, and the weight of its score in the reward.
 
-    Without a weight it is a probe: it judges rollouts and is no part of their reward, nor of what they are all in all.
+    Without a weight it is a probe: it judges rollouts and is no part of their reward or verdict.
     """
 
     judge: AddsColumns
@@ -52,18 +52,18 @@ class Reward:
 
     @property
     def columns(self) -> Columns:
-        """What it adds to a rollout."""
+        """The columns that it adds to a rollout."""
         return tuple(self.judge.column(name) for name in self.judge.added)
 
     def said(self, rows: pa.Table) -> list[Said]:
-        """What it said of judged rollouts; one that gives scores alone has no verdict."""
+        """Returns its results for judged rollouts; one that gives scores alone has no verdict."""
         nothing = [None] * rows.num_rows
         given = (rows[self.judge.column(name)].to_pylist() if name in self.judge.added else nothing for name in VERDICT)
         return list(zip(*given, strict=True))
 
 
 def rollout_columns(prompts: Columns, rewards: Iterable[Reward], adds: Columns = ()) -> Columns:
-    """The columns of rollouts of prompts with these columns; `adds` are further ones that rollouts have.
+    """Returns the columns of rollouts of prompts with these columns; `adds` are further ones that rollouts have.
 
     Raises:
         ValueError: the prompts have a column that a reward adds.
@@ -76,7 +76,7 @@ def rollout_columns(prompts: Columns, rewards: Iterable[Reward], adds: Columns =
 
 
 def no_rollouts(prompts: pa.Table, rewards: Sequence[Reward], adds: Columns = ()) -> pa.Table:
-    """The table of the rollouts of no prompts, with every column that rollouts have."""
+    """Makes the table of the rollouts of no prompts, with every column that rollouts have."""
     table = prompts.select([name for name in prompts.column_names if carried(name)]).slice(0, 0)
     added = {reward.judge.column(name): name for reward in rewards for name in reward.judge.added}
     for column in rollout_columns(tuple(prompts.column_names), rewards, adds):
@@ -93,7 +93,7 @@ class Rollouts:
     and teaches nothing.
 
     Args:
-        step: where the rows go; each generation is saved as a shard, so that a training that goes on finds the earlier ones.
+        step: where the rows go; each generation is saved as a shard, so that a resumed training finds the earlier ones.
         prompts: the prompt rows.
         judges: what is added up, and probes, which are not.
         samples: completions per prompt.
@@ -123,7 +123,7 @@ class Rollouts:
         self._sampled = {int(path.stem): rows_in_shard(path) for path in self._shards.glob("*.parquet")}
 
     def reward(self, generation: Generation) -> list[float | None]:
-        """Judges a generation, or what replaces some of it.
+        """Judges a generation, or the groups that replace some of it.
 
         Raises:
             CheckFailure: a verifier cannot judge any of it, or already more than its limit for the whole training.
@@ -167,13 +167,13 @@ class Rollouts:
         shutil.rmtree(self._step.unsaved, ignore_errors=True)
 
     def _judged(self) -> pa.Table:
-        """The generation that was judged last, with what replaced some of it."""
+        """Returns the last judged generation, with the groups that replaced some of it."""
         import pyarrow as pa
 
         return pa.concat_tables(self._waves)
 
     def fits(self) -> list[bool]:
-        """For each group of what was judged last, whether it is learned from."""
+        """Returns for each group of what was judged last whether it is learned from."""
         return self._fitting(self._waves[-1]["verdict"].to_pylist())
 
     def _fitting(self, verdicts: Sequence[str | None]) -> list[bool]:
@@ -186,11 +186,11 @@ class Rollouts:
         return bool(judged) and above < passed / judged < below
 
     def sampled_before(self, optimizer_step: int) -> int:
-        """How many groups were sampled before the model had been trained so many steps."""
+        """Returns how many groups were sampled before the model had been trained so many steps."""
         return sum(rows for step, rows in self._sampled.items() if step < optimizer_step) // self._samples
 
     def mean(self, column: str) -> float:
-        """The mean of a column of numbers over the generation that was judged last.
+        """Computes the mean of a column of numbers over the last judged generation.
 
         Raises:
             DataError: none of its rollouts has one.
@@ -201,7 +201,7 @@ class Rollouts:
         return mean
 
     def described(self, report: TrainingReport) -> TrainingReport:
-        """The report with, for each optimizer step, the mean reward and what each reward and probe said of its rollouts."""
+        """Adds to the report, for each optimizer step, the mean reward and the score of each reward and probe."""
         return replace(report, curve={**report.curve, **self._curve(report.steps)})
 
     def _curve(self, steps: int) -> dict[str, tuple[float, ...]]:
@@ -244,7 +244,7 @@ class Rollouts:
             self._step.counts |= {"expected": out, REPLACED: replaced[REPLACED], UNFILLED: replaced[UNFILLED]}
 
     def _replaced(self, table: pa.Table) -> Counter[str]:
-        """How many rollouts of a generation were replaced, and how many of the others teach nothing."""
+        """Counts the rollouts of a generation that were replaced, and those of the others that teach nothing."""
         if self._band is None:
             return Counter()
         gone = table[REPLACED].to_pylist()
@@ -252,7 +252,7 @@ class Rollouts:
         return Counter({REPLACED: sum(gone), UNFILLED: self._samples * self._fitting(taken).count(False)})
 
     def _rows(self, generation: Generation) -> pa.Table:
-        """A generation's rows, not judged yet."""
+        """Makes a generation's rows, not judged yet."""
         import pyarrow as pa
 
         rollouts, step, count = generation.rollouts, generation.optimizer_step, len(generation.rollouts)
@@ -287,7 +287,7 @@ class Rollouts:
         return [own, self._outside.parents[rollout.prompt][rollout.outside]]
 
     def _whole(self, said: tuple[Said, ...]) -> Said:
-        """What all rewards together say of one rollout; the detail is that of the first with the same verdict.
+        """Combines all rewards of one rollout; the detail is that of the first with the same verdict.
 
         Raises:
             DataError: the sum of the scores is no number that an advantage can be made of.
@@ -298,7 +298,7 @@ class Rollouts:
         return verdict, None if verdict == ERROR else self._sum([score for _, score, _ in said]), detail
 
     def _sum(self, scores: Sequence[float | None]) -> float | None:
-        """The scores, each times its weight; none where one that has a weight is missing."""
+        """Sums the scores, each times its weight; none where one that has a weight is missing."""
         if any(score is None and weight for (_, weight), score in zip(self._rewards, scores, strict=True)):
             return None
         parts = [weight * (score or 0.0) for (_, weight), score in zip(self._rewards, scores, strict=True)]
@@ -315,7 +315,7 @@ class Rollouts:
             self._errors[number] += sum(verdict == ERROR for verdict, _, _ in told)
 
     def _refuse_errors(self, said: Sequence[Sequence[Said]], total: int) -> None:
-        """Stops a training whose verifier is broken now, and not at its end."""
+        """Stops a training with a broken verifier at once, and not at its end."""
         self._add_errors(said)
         for judge, errors, told in zip(self._judges, self._errors, said, strict=True):
             details = [detail for verdict, _, detail in told if verdict == ERROR]

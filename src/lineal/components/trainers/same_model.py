@@ -1,4 +1,4 @@
-"""`same_model`: another name for a checkpoint, where several roles or members of a population begin as one."""
+"""`same_model`: another name for a checkpoint, where several roles or members of a population start as one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lineal.recipe.references import ArtifactKind
 
 
 class SameModel(Component):
-    """Gives a checkpoint under a name of its own, byte for byte. What it gives of an adapter is an adapter on the same base.
+    """Gives a checkpoint under a name of its own, byte for byte. A copy of an adapter is an adapter on the same base.
 
     Attributes:
         model: the checkpoint.

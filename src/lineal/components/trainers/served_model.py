@@ -47,7 +47,7 @@ class ServedModel(Component):
         return {"": Output(ArtifactKind.SERVED)}
 
     def run(self, step: Workspace) -> None:
-        """Looks for the model, and writes down which it is."""
+        """Checks for the model, and writes its name and revision."""
         from lineal.engines.endpoints.address import address_of_served
         from lineal.engines.endpoints.sampler import require_reachable
         from lineal.engines.endpoints.served import Served, write_served

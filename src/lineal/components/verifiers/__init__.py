@@ -1,1 +1,1 @@
-"""What says whether a completion is right: pass, fail or error."""
+"""Verifiers: they judge whether a completion is right, with pass, fail or error."""

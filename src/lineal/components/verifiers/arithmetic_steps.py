@@ -51,7 +51,7 @@ class ArithmeticSteps(RowVerifier):
         )
 
     def _problem(self, row: dict[str, Any]) -> str | None:
-        """What is wrong with a row; None where nothing is."""
+        """Returns the problem of a row; None where there is none."""
         entry, text = json.loads(row["entry"]), written_by(row)
         left: Numbers = tuple(sorted(entry["numbers"]))
         lines = [step.removesuffix("\n") for step in steps_of(text)] if text else []
@@ -67,7 +67,7 @@ class ArithmeticSteps(RowVerifier):
 
 
 def after(numbers: Numbers, line: str, largest: int) -> Numbers | str:
-    """The numbers after a line, or what is wrong with it."""
+    """Returns the numbers after a line, or the problem of the line."""
     match = _LINE.fullmatch(line)
     if match is None:
         return "is not of the form a+b=c"

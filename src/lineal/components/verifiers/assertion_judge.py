@@ -1,4 +1,4 @@
-"""What runs in a process of its own to judge a program's answers: they are hostile, and comparing them may take long."""
+"""Judges a program's answers in a process of its own: they are hostile, and comparing them may take long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lineal.components.verifiers.assertions import Assertion, read_tests
 
 
 def judge(row: Mapping[str, str]) -> tuple[int, int, str | None]:
-    """How many assertions hold, of how many, and why the first that does not does not.
+    """Returns how many assertions hold, of how many, and why the first that does not does not.
 
     Args:
         row: `tests`, `prompt`, and `line`: what the program's sandbox wrote.
@@ -29,7 +29,7 @@ def judge(row: Mapping[str, str]) -> tuple[int, int, str | None]:
 
 
 def _complaint(test: Assertion, values: list[Any]) -> str:
-    """Why an assertion does not hold; empty when it does."""
+    """Says why an assertion does not hold; empty when it does."""
     raised = next((value.text for value in values if isinstance(value, Raised)), None)
     if raised is not None:
         return f"{test.text[:120]}: {raised}"

@@ -1,4 +1,4 @@
-"""Tests of a program, read: what it is asked, and what is asserted of its answers. It never sees the second.
+"""Reads tests of a program: the calls to it, and the assertions about their values. The program never sees the second.
 
 Most tests are assertions that a few operations of our own can work out. `assert sorted(pairs(3)) == [(1, 2)], "message"` becomes
 the call `pairs(3)`, whose value comes back as plain data, and the condition `sorted(_) == [(1, 2)]`. All others run in a sandbox
@@ -38,7 +38,7 @@ class Assertion:
     condition: ast.expr
 
     def holds(self, values: Sequence[Any]) -> bool:
-        """Whether it is true of the calls' values.
+        """Tells whether it is true of the calls' values.
 
         Raises:
             Exception: the condition cannot be worked out for such values.
@@ -118,7 +118,7 @@ class _NeedsPython(Exception):
 
 
 def _asserted(statements: Sequence[ast.stmt], names: Names, called: str | None = None) -> Iterator[ast.expr]:
-    """The asserted expressions, with `candidate` called by its name.
+    """Yields the asserted expressions, with `candidate` called by its name.
 
     Raises:
         _NeedsPython: there are other statements.
@@ -145,7 +145,7 @@ def _takes_candidate(function: ast.FunctionDef) -> bool:
 
 
 def _is_harmless(statement: ast.stmt, checked: dict[str, str]) -> bool:
-    """Whether a statement may be passed over: it cannot change what is asserted."""
+    """Tells whether a statement may be ignored: it cannot change what is asserted."""
     if isinstance(statement, ast.Import | ast.ImportFrom):
         names = {alias.asname or alias.name: alias.name for alias in statement.names}
         return names.get("math", "math") == "math" and not set(names) & set(FUNCTIONS)
@@ -168,7 +168,7 @@ class _Renamed(ast.NodeTransformer):
 
 
 class _Cut(ast.NodeTransformer):
-    """Puts slots in the place of the program's calls."""
+    """Replaces the program's calls by slots."""
 
     def __init__(self, program: frozenset[str]) -> None:
         self.calls: list[str] = []
@@ -193,7 +193,7 @@ _GIVEN = (
 
 
 def _is_asked(node: ast.AST, program: frozenset[str]) -> bool:
-    """Whether an expression is a call of the program's whose arguments nothing can change: literals, and such calls.
+    """Tells whether an expression is a call of the program's whose arguments nothing can change: literals, and such calls.
 
     A method is the program's where the tests write a class: `Stack().size()`. What a function returns has only plain methods.
     """
@@ -215,7 +215,7 @@ def _is_given(node: ast.AST, program: frozenset[str]) -> bool:
 
 
 def _taken_apart(test: ast.expr, names: Names) -> Assertion:
-    """An assertion as calls and a condition.
+    """Splits an assertion into calls and a condition.
 
     Raises:
         _NeedsPython: it asserts more than our own operations can work out, or what is Python's own is the program's here.

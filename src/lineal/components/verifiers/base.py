@@ -1,4 +1,4 @@
-"""What verifiers share: verdict, score and detail on every row, and a limit on errors."""
+"""The common part of verifiers: verdict, score and detail on every row, and a limit on errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"(?:\\[dDsSwWbB.()\[\]{}*+?^$|/\\-]|[^\\{}(*+?]|\((?!\?)|\(
 
 @cache
 def _with_group(value: str) -> str:
-    """An `extract` setting, if it is an expression with a group.
+    """Checks that an `extract` setting is an expression with a group.
 
     Raises:
         ValueError: it has no group, or RE2 does not take it.
@@ -51,7 +51,7 @@ def _with_group(value: str) -> str:
 
 
 def _is_plain(value: str) -> bool:
-    """Whether an expression is built of what Python and RE2 take alike, so that the plan need not load DuckDB for it."""
+    """Tells whether Python and RE2 read an expression alike, so that the plan need not load DuckDB for it."""
     try:
         re.compile(value)
     except re.error:
@@ -85,7 +85,7 @@ class Judged:
 
 
 class AddsColumns(Component):
-    """Base of what looks at every row and adds columns to it.
+    """Base of components that judge every row and add columns to it.
 
     Class attributes:
         added: the columns that it adds, each with its type ('string', 'double', 'int64', 'bool', ...; `data.schema.TYPES`).
@@ -119,29 +119,29 @@ class AddsColumns(Component):
         return value
 
     def column(self, name: str) -> str:
-        """An added column under this verifier's name."""
+        """Returns an added column under this verifier's name."""
         return f"{self.name}_{name}" if self.name else name
 
     @classmethod
     def judges_tables(cls) -> bool:
-        """Whether it can judge rows that another component has made, and not only those of a node."""
+        """Tells whether it can judge rows that another component has made, and not only those of a node."""
         return cls.judge is not AddsColumns.judge
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds what `judge` needs while rows are judged: processes, a model. This one needs nothing."""
+        """Opens what `judge` needs while rows are judged: processes, a model. This one needs nothing."""
         yield
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
-        """The added columns of some rows, in their order, while `ready` holds; all samples of a prompt stand in one table."""
+        """Returns the added columns of some rows, in their order, inside `ready`; all samples of a prompt are in one table."""
         raise NotImplementedError
 
     def needs(self) -> dict[str, Columns]:
-        """What it reads."""
+        """Returns the columns that it reads."""
         return {"rows": self.reads}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """The rows with the added columns.
+        """Returns the rows with the added columns.
 
         Raises:
             ValueError: the rows have such a column already.
@@ -188,7 +188,7 @@ class Verifier(AddsColumns):
             )
 
     def explained(self, step: Workspace, detail: str) -> str:
-        """The detail of errors in the words of a message, and where to look or what to do."""
+        """Explains errors for a message, with their detail, and where to look or what to do."""
         return f"{detail or 'without a reason'}. Look at: lineal show {step.inputs['rows'][0].key} --limit 20"
 
 
@@ -206,7 +206,7 @@ class RowVerifier(Verifier):
         raise NotImplementedError
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
-        """The rows with verdict columns; only rows that can be judged reach `score`."""
+        """Returns the rows with verdict columns; only rows that can be judged reach `score`."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -231,7 +231,7 @@ class RowVerifier(Verifier):
         return pa.table({self.column(name): values for name, values in columns.items()})
 
     def _columns_of(self, judged: Judged, count: int) -> dict[str, Any]:
-        """What `score` gave, by column and in the columns' types.
+        """Converts the result of `score` to the columns' types.
 
         Raises:
             DataError: it is not what `added` declares, or a verdict is none.
@@ -247,7 +247,7 @@ class RowVerifier(Verifier):
         return columns
 
     def _prejudged(self, table: pa.Table) -> tuple[Any, Any]:
-        """Verdict and detail of rows that need no look at the answer; null for the others."""
+        """Returns verdict and detail of rows that are decided without the answer; null for the others."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -288,7 +288,7 @@ def _require_verdicts(verdicts: Any) -> None:
 
 
 def _filled(values: Any, mask: Any, replacements: Any) -> Any:
-    """`values` with `replacements`, in order, where `mask` is true."""
+    """Replaces `values` by `replacements`, in order, where `mask` is true."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -299,7 +299,7 @@ def _filled(values: Any, mask: Any, replacements: Any) -> Any:
 
 
 def extracted(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
-    """The first group's text in each text, null where the expression doesn't match; linear in the text's length (RE2)."""
+    """Extracts the first group in each text, null where the expression doesn't match; linear in the text's length (RE2)."""
     import pyarrow as pa
 
     with small_database() as connection:
@@ -309,7 +309,7 @@ def extracted(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
 
 
 def extraction(column: str, pattern: str | None) -> str:
-    """SQL for the answer inside a column's text: the expression's first group, null where it doesn't match."""
+    """Writes SQL for the answer inside a column's text: the expression's first group, null where it doesn't match."""
     if pattern is None:
         return column
     return f"CASE WHEN regexp_matches({column}, {literal(pattern)}) THEN regexp_extract({column}, {literal(pattern)}, 1) END"
@@ -319,12 +319,12 @@ _SPACE = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]+"
 
 
 def answer_in(column: str, pattern: str | None) -> str:
-    """SQL for the answer inside a column's text, whitespace around it removed; null where there is none."""
+    """Writes SQL for the answer inside a column's text, whitespace around it removed; null where there is none."""
     return f"nullif(regexp_replace({extraction(column, pattern)}, {literal(f'^{_SPACE}|{_SPACE}$')}, '', 'g'), '')"
 
 
 def written(step: Workspace, columns: list[str], output: str = MAIN) -> pa.Table:
-    """Some columns of an output as it was just written."""
+    """Reads some columns of an output that was just written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""`blend`: a reward put together from several scores, such as 1 for a right answer and a fifth of a process reward.
+"""`blend`: a weighted sum of several scores as reward, such as 1 for a right answer and a fifth of a process reward.
 
 B-STaR (arXiv:2412.17256) ranks and filters by such a sum.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Blend(Component):
-    """Replaces the rows' score by a weighted sum of columns; verdict and detail stay what the outcome's verifier said.
+    """Replaces the rows' score by a weighted sum of columns; verdict and detail stay those of the outcome's verifier.
 
     Attributes:
         rows: rows that have been judged.

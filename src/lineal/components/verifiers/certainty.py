@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Certainty(ModelScores):
-    """How sure a model is of each completion, what ends it included.
+    """Adds how sure a model is of each completion, including its end, as `score`.
 
     Attributes:
         measure: 'self_certainty', how far what the model says of each next token is from knowing nothing, KL(uniform, model);
@@ -30,7 +30,7 @@ class Certainty(ModelScores):
     measure: Literal["self_certainty", "negative_entropy", "probability"] = "self_certainty"
 
     def scores(self, step: Workspace) -> Scores:
-        """The model's certainty."""
+        """Returns the model's certainty."""
         model = open_likelihood(step, "scorer")
 
         def scores(pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[float]:

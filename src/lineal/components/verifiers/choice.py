@@ -20,7 +20,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NOTHING_NAMED = "names no option"
 SEVERAL_NAMED = "names several options"
 MOST_LETTERS = 20_000
-"""Of a completion; its end is looked at."""
+"""Characters at a completion's end that are searched."""
 
 _MARKS = r"(?:\\(?:text|textbf|mathrm|mathbf)\{|[\s*_$(\[\"'`{]){0,8}"
 _ENDS = r"(?:[\s*_$)\]\"'`}.,:]|\\[)\]]){0,8}"
@@ -73,7 +73,7 @@ class Choice(RowVerifier):
 
 
 def options_of(text: str) -> tuple[str, ...]:
-    """The options' texts, of a JSON list.
+    """Returns the options' texts, from a JSON list.
 
     Raises:
         ValueError: it is no list of 2 to 26 different texts.
@@ -91,7 +91,7 @@ def options_of(text: str) -> tuple[str, ...]:
 
 
 def right_option(answer: str, options: Sequence[str]) -> int:
-    """The place of the right option.
+    """Returns the place of the right option.
 
     Raises:
         ValueError: the answer is neither an option's letter nor its text, or the letter of one and the text of another.
@@ -114,7 +114,7 @@ class _Reader:
     by: str
 
     def named(self, text: str) -> set[int]:
-        """The options that a text names, by the plainest way in which it names any."""
+        """Returns the options that a text names, by the plainest way in which it names any."""
         alone = _ALONE.fullmatch(text)
         if alone is not None and self.by != "text" and self._place(alone["letter"]) is not None:
             return self._letter(alone["letter"])
@@ -136,7 +136,7 @@ class _Reader:
         return place if place < len(self.options) else None
 
     def _texts(self, text: str) -> set[int]:
-        """Options whose text stands in a text as whole words, the longest where one is part of another."""
+        """Returns options whose text is in a text as whole words, the longest where one is part of another."""
         if self.by == "letter":
             return set()
         left, found = _plain(text), set()
@@ -148,17 +148,17 @@ class _Reader:
         return found
 
     def led_by_letter(self, text: str) -> set[int]:
-        """The letter that a marked answer begins with, as in 'B, because ...', and those that are listed after it."""
+        """Returns the letter at the start of a marked answer, as in 'B, because ...', and those that are listed after it."""
         match = _LEADING.match(text)
         return self._letter(match["letter"]) | self._listed(text) if match is not None and self.by != "text" else set()
 
     def _listed(self, text: str) -> set[int]:
-        """Letters after 'or' or a comma, and letters in brackets."""
+        """Returns letters after 'or' or a comma, and letters in brackets."""
         return set().union(*(self._letter(match["letter"] or match["bracketed"]) for match in _FURTHER.finditer(text)))
 
 
 def chosen(completion: str, options: tuple[str, ...], by: str = "any") -> set[int]:
-    """The places of the options that a completion names as its answer."""
+    """Returns the places of the options that a completion names as its answer."""
     reader, text = _Reader(options, by), completion[-MOST_LETTERS:].strip()
     boxed = _BOX.findall(text)
     if boxed:

@@ -56,7 +56,7 @@ class ChoiceLikelihood(Verifier):
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds the model in memory."""
+        """Loads the model."""
         self._model = open_likelihood(step, "scorer")
         yield
 
@@ -93,7 +93,7 @@ class ChoiceLikelihood(Verifier):
         return told
 
     def _read(self, row: dict[str, Any], prompt: Prompt) -> tuple[int, list[Pair]] | str:
-        """The right option's place and each option as a pair to score; else what is wrong with the row."""
+        """Returns the right option's place and each option as a pair to score; else the problem of the row."""
         missing = [name for name in self.reads if row[name] is None]
         if missing:
             return f"the row has no {missing[0]}"

@@ -1,4 +1,4 @@
-"""The columns that a verifier adds: declared with their types, and held against what it gives."""
+"""The columns that a verifier adds: declared with their types, and checked against its results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lineal.recipe.references import NAME
 
 
 def undeclared(added: Any) -> str:
-    """What is wrong with a declaration of added columns; empty when nothing is."""
+    """Returns the problem of a declaration of added columns; empty when there is none."""
     if not isinstance(added, Mapping):
         return f"is {added!r}, expected each column with its type, such as {{**RowVerifier.added, 'words': 'int64'}}"
     for name, kind in added.items():
@@ -22,7 +22,7 @@ def undeclared(added: Any) -> str:
 
 
 def typed_columns(given: Mapping[str, Any], added: Mapping[str, str], count: int) -> dict[str, Any]:
-    """The declared columns of `count` rows in their types.
+    """Converts the declared columns of `count` rows to their types.
 
     Raises:
         ValueError: a column is missing, or of another type or length; says what was got and what was expected.

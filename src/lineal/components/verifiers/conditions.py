@@ -1,4 +1,4 @@
-"""What an assertion says of its calls' values, worked out by a few operations of our own: Python evaluates nothing here."""
+"""Conditions of assertions on the values of calls, computed by a few operations of lineal: Python evaluates nothing here."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "len": len, "list": list, "max": max, "min": min, "round": _rounded, "set": set, "sorted": sorted, "sum": sum, "tuple": tuple,
     "math.isclose": math.isclose,
 }  # fmt: skip
-"""What an assertion may do with a call's value."""
+"""Operations that an assertion may apply to a call's value."""
 ITERATING = frozenset({"all", "any", "dict", "frozenset", "list", "max", "min", "set", "sorted", "sum", "tuple"})
-"""Those that go through the items of their first argument, so that a generator will do."""
+"""Those that iterate over their first argument, so that a generator will do."""
 _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
     ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Is: _same, ast.IsNot: lambda left, right: not _same(left, right),
@@ -60,7 +60,7 @@ class Slot(ast.expr):
 
 
 def is_known(node: ast.AST) -> bool:
-    """Whether a condition needs nothing but operations of our own."""
+    """Tells whether a condition needs only these operations."""
     if isinstance(node, Slot | ast.expr_context | ast.boolop):
         return True
     if isinstance(node, ast.Call):
@@ -73,7 +73,7 @@ def is_known(node: ast.AST) -> bool:
 
 
 def worked_out(node: ast.expr, values: Sequence[Any]) -> Any:
-    """A checked condition's value."""
+    """Computes a checked condition's value."""
     if isinstance(node, Slot):
         return values[node.number]
     return _WORK[type(node)](node, lambda part: worked_out(part, values))
@@ -90,7 +90,7 @@ def _compared(node: ast.Compare, of: Callable[[ast.expr], Any]) -> bool:
 
 
 def _calculated(operation: ast.operator, left: Any, right: Any) -> Any:
-    """Arithmetic whose result is no larger than what a test can mean."""
+    """Computes arithmetic whose result is no larger than what a test can mean."""
     numbers = [abs(side) for side in (left, right) if isinstance(side, int)]
     lengths = [len(side) for side in (left, right) if isinstance(side, list | tuple | str | bytes)]
     if isinstance(operation, ast.Pow) and max(numbers, default=0) > _MOST_POWER:

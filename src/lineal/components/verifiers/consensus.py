@@ -27,7 +27,7 @@ class Consensus(AddsColumns):
     no other, has no score.
 
     Attributes:
-        separator: stands between two parts of a completion; '': every letter is one.
+        separator: the text between two parts of a completion; '': every letter is a part.
     """
 
     added: ClassVar[Mapping[str, str]] = types_of("score")
@@ -36,7 +36,7 @@ class Consensus(AddsColumns):
     separator: str = " "
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
-        """Compares the samples that stand in one table."""
+        """Compares the samples of one table."""
         with table_session(table, self.reads) as session:
             self._compare(session)
             found = session.connection.sql(_WANTED).to_arrow_table()

@@ -35,7 +35,7 @@ def embedded_verifier(
     adds: Columns = ("score",),
     beside: Columns = (),
 ) -> AddsColumns:
-    """The verifier that a component's setting names.
+    """Makes the verifier that a component's setting names.
 
     Args:
         declared: a verifier's name, or its settings with `use:`.
@@ -73,7 +73,7 @@ def embedded_verifier(
 
 @contextmanager
 def _placed(setting: str, model: type[Component], beside: Columns) -> Iterator[None]:
-    """Has problems of an embedded component's settings say where they stand in the settings around it."""
+    """Makes problems of an embedded component's settings name their place in the settings around it."""
     try:
         yield
     except ValidationError as error:
@@ -82,12 +82,12 @@ def _placed(setting: str, model: type[Component], beside: Columns) -> Iterator[N
 
 
 def _is_missing(problem: Any) -> bool:
-    """Whether a setting is missing; one that is misspelt says more, so it comes first."""
+    """Tells whether a problem is a missing setting; a misspelt one says more, so it comes first."""
     return bool(problem["type"] == "missing")
 
 
 def _moved(setting: str, known: Columns, problem: Any) -> InitErrorDetails:
-    """A problem with its place in the settings around it, in words that need no other look at the component."""
+    """Returns a problem with its place in the settings around it, in self-contained words."""
     key = str(problem["loc"][-1]) if problem["loc"] else ""
     text = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
@@ -104,7 +104,7 @@ def _moved(setting: str, known: Columns, problem: Any) -> InitErrorDetails:
 def ready(
     judge: AddsColumns, step: Workspace, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None
 ) -> Iterator[None]:
-    """Holds what an embedded verifier needs while it judges; it sees the inputs under its place as its own.
+    """Opens what an embedded verifier needs to judge; it sees the inputs under its place as its own.
 
     Args:
         judge: the verifier.
@@ -117,12 +117,12 @@ def ready(
 
 
 def live_fields(judge: AddsColumns) -> tuple[str, ...]:
-    """The inputs of an embedded verifier that are the model in training."""
+    """Returns the inputs of an embedded verifier that are the model in training."""
     return tuple(field for field, (texts, _) in judge.references().items() if texts == [SELF])
 
 
 def require_that_it_writes(judge: AddsColumns, setting: str) -> None:
-    """Checks that what a model in training stands for is a model that writes.
+    """Checks that an input for the model in training takes a language model.
 
     Raises:
         ValueError: the verifier wants another model there.
@@ -136,18 +136,18 @@ def require_that_it_writes(judge: AddsColumns, setting: str) -> None:
 
 
 def identity_of(judge: AddsColumns) -> dict[str, Any]:
-    """What of an embedded verifier decides the bytes, but for its inputs that are artifacts."""
+    """Returns the parts of an embedded verifier that decide the bytes, except its inputs that are artifacts."""
     own = {"use": judge.use, "version": judge.version, **judge.identity()}
     return {**own, SELF: list(live_fields(judge))} if live_fields(judge) else own
 
 
 def columns_read(judge: AddsColumns, drawn: Columns) -> Columns:
-    """What an embedded verifier reads of the prompts, given the columns that a draw adds."""
+    """Returns the columns of the prompts that an embedded verifier reads, given the columns that a draw adds."""
     return tuple(name for name in judge.needs()[ROWS] if name not in drawn)
 
 
 def error_limit(judge: AddsColumns) -> float:
-    """The share of errors above which the step fails; one that gives scores alone has no errors."""
+    """Returns the share of errors above which the step fails; one that gives scores alone has no errors."""
     return judge.max_error_rate if isinstance(judge, Verifier) else 0.0
 
 
@@ -166,7 +166,7 @@ def refuse_errors(step: Workspace, judge: AddsColumns, verdicts: pa.ChunkedArray
 
 
 def too_many_errors(step: Workspace, judge: AddsColumns, errors: int, judged: int, example: str = "") -> CheckFailure:
-    """The failure of a step whose embedded verifier could not judge too many completions."""
+    """Makes the failure of a step whose embedded verifier could not judge too many completions."""
     said = f", such as: {example}" if example else ""
     message = f"{step.step}: {judge.use} could not judge {errors:,} of {judged:,} completions{said}"
     return CheckFailure("verifier_errors", f"{message} (limit {error_limit(judge):.0%}); they are no wrong answers")

@@ -49,7 +49,7 @@ class ExactMatch(RowVerifier):
         )
 
     def _prejudged(self, table: pa.Table) -> tuple[Any, Any]:
-        """As for every row verifier; a fail where both texts are empty, an error where an empty answer would be contained."""
+        """Decides as every row verifier; also a fail for two empty texts, an error where an empty answer would be contained."""
         import pyarrow.compute as pc
 
         verdict, detail = super()._prejudged(table)

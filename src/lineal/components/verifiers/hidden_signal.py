@@ -1,4 +1,4 @@
-"""`hidden_signal`: what a model's hidden states say of a prompt before anything is sampled (GAIN-RL, arXiv:2506.02281)."""
+"""`hidden_signal`: a signal from a model's hidden states of a prompt, before anything is sampled (GAIN-RL, arXiv:2506.02281)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class HiddenSignal(ScoresRows):
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds the model in memory."""
+        """Loads the model."""
         self._model = open_hidden_states(step, "scorer")
         yield
 

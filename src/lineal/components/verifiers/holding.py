@@ -1,4 +1,4 @@
-"""What components share that have a verifier judge what they draw, and keep its verdicts on the rows."""
+"""The common part of components that have a verifier judge their samples, and keep its verdicts on the rows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ VERIFIER = "verifier"
 
 
 class HoldsVerifier(Component):
-    """Base of what has its draws judged.
+    """Base of components that have their samples judged.
 
     Attributes:
-        verifier: what judges: a verifier's name, or its settings with `use:`.
+        verifier: the judge: a verifier's name, or its settings with `use:`.
     """
 
     verifier: str | dict[str, Any] = "exact_match"
@@ -36,7 +36,7 @@ class HoldsVerifier(Component):
         return made
 
     def embedded(self) -> dict[str, AddsColumns]:
-        """The verifier."""
+        """Returns the verifier."""
         return {VERIFIER: self._judge}
 
     def identity(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class HoldsVerifier(Component):
 
 
 def judged_rows(judge: AddsColumns, rows: pa.Table, progress: Progress) -> pa.Table:
-    """The rows with verdict, score and detail."""
+    """Returns the rows with verdict, score and detail."""
     judged = judge.judge(rows, progress)
     for name in VERDICT:
         rows = rows.append_column(name, judged[name])

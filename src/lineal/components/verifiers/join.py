@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lineal.data.progress import Progress
 SAID: Columns = (*VERDICT, *VOTE, "output", "decision", "reason", "weight")
-"""What is said of a row, and may be said otherwise in another table."""
+"""Judgements on a row, which may differ in another table."""
 
 
 class Join(Component):
@@ -68,12 +68,12 @@ class Join(Component):
         return dict(self.model_extra or {})
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
-        """`rows`, and the tables."""
+        """Returns `rows`, and the tables."""
         found = super().references()
         return found | {name: (_listed(value), found["rows"][1]) for name, value in self._tables.items()}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """The rows, and the tables' columns.
+        """Returns the rows, and the tables' columns.
 
         Raises:
             ValueError: two columns would have the same name, or a table says nothing of the rows.
@@ -103,7 +103,7 @@ class Join(Component):
         step.counts.update({"in": views["rows"].count, "out": out, "joined": len(self._tables)})
 
     def _joined(self, views: Mapping[str, Rows]) -> str:
-        """The query of the added columns, by position."""
+        """Writes the query of the added columns, by position."""
         added = [
             f"lineal_{place}.{quoted(column)} AS {quoted(shown)}"
             for place, name in enumerate(self._tables)
@@ -126,13 +126,13 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _added(word: str, rows: Columns, table: Columns) -> dict[str, str]:
-    """By column of a table that goes beside the rows, its name there; one that begins with the word already keeps its name."""
+    """Returns the new name of each column of a joined table; one that begins with the word already keeps its name."""
     said = [name for name in table if name not in rows or name in SAID]
     return {name: name if name.startswith(f"{word}_") else f"{word}_{name}" for name in said}
 
 
 def _require_same_rows(session: Session, name: str, views: Mapping[str, Rows]) -> None:
-    """Raises unless a table has each of the rows, and no other.
+    """Checks that a table has each of the rows, and no other.
 
     Raises:
         DataError: says how many rows are on one side only.
@@ -150,7 +150,7 @@ def _require_same_rows(session: Session, name: str, views: Mapping[str, Rows]) -
 
 
 def _require_equal(session: Session, name: str, views: Mapping[str, Rows]) -> None:
-    """Raises where a column that both have, and that is not added, differs.
+    """Checks that common columns that are not added are equal.
 
     Raises:
         DataError: names the column, and says in how many rows.

@@ -36,7 +36,7 @@ JUDGMENTS = "judgments"
 _AS_DRAWN = "drawn"
 """The judgments before they are read; not published. They are what the saved work holds, so that another `extract` reads it."""
 MOST_LETTERS = 200
-"""Of a judgment in a message."""
+"""Characters of a judgment in a message."""
 LEFT_OUT = ("answer", "entry")
 """Columns of a judged row that its judgments don't have: they belong to the row's prompt, not to the judge's."""
 
@@ -78,7 +78,7 @@ class Judge(Asker, Verifier):
         return self
 
     def needs(self) -> dict[str, Columns]:
-        """The columns that the template fills in, and the one to repeat."""
+        """Returns the columns that the template fills in, and the one to repeat."""
         columns = super().needs()["rows"]
         return {"rows": columns if self.repeats is None else merged(columns, (self.repeats,))}
 
@@ -92,19 +92,19 @@ class Judge(Asker, Verifier):
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds the checkpoint that is asked."""
+        """Opens the checkpoint of the judge."""
         self._asks = step, open_sampler(step, "model")
         yield
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
-        """What the checkpoint says of some rows. Its judgments are no rows of their own; one of each row is its detail."""
+        """Returns the checkpoint's judgement of some rows. They are no rows of their own; one of each row is its detail."""
         step, sampler = self._asks
         judgments = self.ask(step, sampler, table, lambda completions: None)
         progress.advance(table.num_rows)
         return self._columns(self._told_of(self._scores(table, judgments["completion"]), judgments["completion"]))
 
     def run(self, step: Workspace) -> None:
-        """Writes the judgments shard by shard, then what they say of the rows."""
+        """Writes the judgments shard by shard, then the verdicts from them."""
         rows = step.rows("rows")
         require_distinct(rows, row_key(rows.columns), step.step)
         sampler = open_sampler(step, "model")
@@ -120,7 +120,7 @@ class Judge(Asker, Verifier):
         self.finish(step)
 
     def _scores(self, rows: pa.Table, texts: pa.ChunkedArray) -> pa.Array:
-        """What each judgment of some rows says, null where that cannot be read."""
+        """Returns the score in each judgment of some rows, null where that cannot be read."""
         import pyarrow as pa
 
         places = (texts if self.extract is None else extracted(texts, self.extract)).to_pylist()
@@ -132,7 +132,7 @@ class Judge(Asker, Verifier):
         return pa.array(scores, arrow_type("score"))
 
     def _repeatable(self, rows: pa.Table) -> list[str]:
-        """By row, the text that a judgment may repeat."""
+        """Returns by row the text that a judgment may repeat."""
         texts = rows[self.repeats].to_pylist()
         for place, text in enumerate(texts):
             if not isinstance(text, str):
@@ -154,7 +154,7 @@ class Judge(Asker, Verifier):
         return score if isfinite(score) else None
 
     def _judged(self, step: Workspace) -> Iterator[dict[str, pa.Table]]:
-        """The rows and their judgments with what these say, slice by slice; the drawn judgments are in the rows' order."""
+        """Yields the rows and their judgments with scores, slice by slice; the drawn judgments are in the rows' order."""
         rows, files = step.rows("rows"), sorted(step.directory(_AS_DRAWN).glob("*.parquet"))
         size = max(1, BATCH_ROWS // self.samples)
         slices = zip(rows.slices(size), slices_of(files, size * self.samples), strict=True)
@@ -165,13 +165,13 @@ class Judge(Asker, Verifier):
             yield {MAIN: with_columns(table, told), JUDGMENTS: judgments.append_column("score", scores)}
 
     def _told_of(self, scores: pa.Array, texts: pa.ChunkedArray) -> list[tuple[str, float | None, str]]:
-        """Verdict, score and detail of each row, of whose judgments `samples` stand together."""
+        """Returns verdict, score and detail of each row, of whose judgments `samples` are adjacent."""
         worth, words = scores.to_pylist(), texts.to_pylist()
         starts = range(0, len(worth), self.samples)
         return [self._told(worth[at : at + self.samples], words[at : at + self.samples]) for at in starts]
 
     def _told(self, scores: list[float | None], texts: list[str]) -> tuple[str, float | None, str]:
-        """Verdict, score and detail of one row."""
+        """Returns verdict, score and detail of one row."""
         readable = [(score, text) for score, text in zip(scores, texts, strict=True) if score is not None]
         if not readable:
             return ERROR, None, texts[0]
@@ -179,7 +179,7 @@ class Judge(Asker, Verifier):
         return (PASS if score >= self.threshold else FAIL), score, readable[0][1]
 
     def explained(self, step: Workspace, detail: str) -> str:
-        """A judgment that could not be read, why not, and what becomes of the saved ones."""
+        """Explains a judgment that could not be read, and what happens to the saved ones."""
         text = repr(detail[:MOST_LETTERS]) + (" ..." if len(detail) > MOST_LETTERS else "") if detail.strip() else "an empty text"
         sought = "no number" if self.words is None else f"none of {', '.join(self.words)}"
         if self.repeats is not None:

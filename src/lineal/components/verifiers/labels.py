@@ -1,4 +1,4 @@
-"""What people, or another program, say of rows: columns from a file that names the rows by their ids."""
+"""Labels of rows by people or another program: columns from a file that names the rows by their ids."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_SHOWN = 3
 
 
 class Labels(Verifier):
-    """Adds to every row what a file says of it; `lineal label` writes the rows to fill in and takes them back.
+    """Adds the columns of a file to every row; `lineal label` writes the rows to fill in and reads them back.
 
     Attributes:
         path: a json, jsonl, csv or parquet file with the rows' ids, one line for each row. In a round, `{round}` in it stands for
@@ -73,23 +73,23 @@ class Labels(Verifier):
         return value
 
     def placed(self, round_number: int | None, seed: int) -> Self:
-        """The labels of a round, which have a file of their own."""
+        """Returns the labels of a round, which have a file of their own."""
         if round_number is not None and ROUND not in self.path:
             raise ValueError(f"path {self.path!r} is the same in all rounds, but each has other rows. Put {ROUND} into it")
         return self.model_copy(update={"path": placed_path(self.path, round_number, seed)})
 
     def awaited(self, key: str) -> Awaited:
-        """The file with the labels."""
+        """Returns the file with the labels."""
         fix = f"Write the rows to a file: lineal label {key} -o FILE. Fill it in and take it back: lineal label {key} --take FILE"
         return awaited(self._project, self.path, fix)
 
     def files(self) -> dict[str, Path]:
-        """The file, whose bytes are identity."""
+        """Returns the file, whose bytes are identity."""
         return {"labels": self.file}
 
     @property
     def file(self) -> Path:
-        """Where the labels lie."""
+        """The file of the labels."""
         return place_inside(self._project, self.path)
 
     @property
@@ -131,7 +131,7 @@ class Labels(Verifier):
             self.finish(step)
 
     def labels(self, located: Iterable[Located], key: str, ids: list[str], shown: str) -> dict[str, dict[str, Any]]:
-        """By row id, the values of the filled columns.
+        """Returns by row id the values of the filled columns.
 
         Args:
             located: the file's rows.

@@ -28,7 +28,7 @@ class Likelihood(ModelScores):
     per_token: bool = False
 
     def scores(self, step: Workspace) -> Scores:
-        """The model's log-probabilities, the reference's subtracted."""
+        """Returns the model's log-probabilities, the reference's subtracted."""
         return likelihood_scores(
             open_likelihood(step, "scorer"), open_likelihood(step, "reference") if self.reference else None, self.per_token,
             self.chat,
@@ -36,7 +36,7 @@ class Likelihood(ModelScores):
 
 
 def likelihood_scores(model: LikelihoodSource, reference: LikelihoodSource | None, per_token: bool, chat: bool) -> Scores:
-    """Scores by one model's likelihoods, or by one's over another's."""
+    """Computes scores by one model's likelihoods, or by one's over another's."""
 
     def scores(pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[float]:
         found = model.score(pairs, chat, progress)

@@ -1,4 +1,4 @@
-"""The answer that most samples of a prompt agree on stands in for the right one (arXiv:2203.11171; as filter, 2210.11610)."""
+"""The answer that most samples of a prompt agree on replaces the reference (arXiv:2203.11171; as filter, 2210.11610)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _CASES = (
     ("leaders > 1", FAIL, "the lead is shared"),
     ("vote_share < {agreement!r}", FAIL, "vote_share below agreement"),
 )
-"""What decides a row, in this order; a row that none fits passes."""
+"""The rules for a row, in this order; a row that none fits passes."""
 
 
 class MajorityVote(Verifier):
@@ -63,7 +63,7 @@ class MajorityVote(Verifier):
     score: Annotated[Literal["share", "verdict", "margin"], Field(exclude_if=lambda value: value == "share")] = "share"
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
-        """Counts over the samples that stand in one table."""
+        """Counts over the samples in one table."""
         import pyarrow as pa
 
         with table_session(table, (*self.reads, "finish_reason")) as session:

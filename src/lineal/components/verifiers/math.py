@@ -58,7 +58,7 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class _First:
-    """What math-verify says: whether it finds the answers equal, None where it broke; why; and the text that it read."""
+    """The result of math-verify: whether it finds the answers equal, None where it broke; why; and the text that it read."""
 
     equal: bool | None
     detail: str
@@ -66,7 +66,7 @@ class _First:
 
 
 def score_math(row: Mapping[str, str]) -> tuple[float, str | None]:
-    """Score (1 or 0) and detail of one row.
+    """Returns score (1 or 0) and detail of one row.
 
     Raises:
         ValueError: the reference answer cannot be read, or the two comparisons disagree.
@@ -124,7 +124,7 @@ def _math_verify(reference: str, completion: str) -> _First:
 
 @lru_cache(maxsize=256)
 def _gold(reference: str) -> tuple[Any, ...]:
-    """The reference as math-verify reads it; a prompt's samples share it."""
+    """Parses the reference with math-verify, once for all samples of a prompt."""
     from math_verify import parse
 
     plain = _ascii(reference)
@@ -136,7 +136,7 @@ def _ascii(text: str) -> str:
 
 
 def _plain(completion: str) -> str:
-    """The completion with ASCII minus signs; marked as a formula where all of it is one, since math-verify wants marks."""
+    """Returns the completion with ASCII minus signs; marked as a formula where all of it is one, as math-verify needs."""
     text = _ascii(completion)
     if any(mark in text for mark in ("$", "\\boxed", "\\(", "\\[")):
         return text
@@ -148,5 +148,5 @@ def _plain(completion: str) -> str:
 
 
 def marked(answer: str) -> str:
-    """The answer as a formula, unless it is marked as one already."""
+    """Marks the answer as a formula, unless it is marked as one already."""
     return answer if any(mark in answer for mark in ("$", "\\boxed", "\\(", "\\[")) else f"${answer}$"

@@ -1,4 +1,4 @@
-"""What scorers that are models share: a number on every row. What is good enough is for selection to say."""
+"""The common part of scorers that are models: a number on every row. Selection decides what is good enough."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Scores = Callable[[Sequence["Pair"], Callable[[int], None]], list[float]]
 
 
 class ScoresRows(AddsColumns):
-    """Base of what has a model score every row, and gives no verdict."""
+    """Base of components whose model scores every row, and gives no verdict."""
 
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
@@ -74,12 +74,12 @@ class ModelScores(ScoresRows):
     _scores: Scores = PrivateAttr()
 
     def scores(self, step: Workspace) -> Scores:
-        """Loads what scores."""
+        """Loads the scorer."""
         raise NotImplementedError
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds the model in memory."""
+        """Loads the model."""
         self._scores = self.scores(step)
         yield
 

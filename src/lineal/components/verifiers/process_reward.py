@@ -34,7 +34,7 @@ REDUCTIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
 
 
 class StepReading(Strict):
-    """How a completion's steps are told apart, and what their scores together say of it; settings of `ProcessReward`.
+    """Splitting of a completion into steps, and combination of their scores; settings of `ProcessReward`.
 
     Attributes:
         separator: what ends a step, as in the training of the model.
@@ -45,12 +45,12 @@ class StepReading(Strict):
     by: By = "min"
 
     def reduced(self, steps: Sequence[float]) -> float:
-        """One number for a completion."""
+        """Combines scores into one number for a completion."""
         return REDUCTIONS[self.by](steps)
 
 
 class ProcessReward(ScoresRows):
-    """Adds `step_scores`, from 0 to 1 for each step, and `score`, which says one thing of them all.
+    """Adds `step_scores`, from 0 to 1 for each step, and `score`, which combines them.
 
     Of rows that are steps, the steps in their `prefix` count too.
 
@@ -71,7 +71,7 @@ class ProcessReward(ScoresRows):
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds the model in memory."""
+        """Loads the model."""
         self._model = open_step_scorer(step, "scorer")
         yield
 
@@ -97,6 +97,6 @@ class ProcessReward(ScoresRows):
 def step_scores(
     model: StepScoreSource, table: pa.Table, separator: str, chat: bool, advance: Callable[[int], None]
 ) -> list[list[float]]:
-    """For each row, the scores of its steps, those of its `prefix` among them."""
+    """Returns for each row the scores of its steps, including those of its `prefix`."""
     texts = table.select([name for name in ("prefix", "completion") if name in table.column_names]).to_pylist()
     return model.score_steps(list(zip(prompts_of(table), map(written_by, texts), strict=True)), separator, chat, advance)

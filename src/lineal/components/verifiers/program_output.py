@@ -1,4 +1,4 @@
-"""Completions that are whole programs, judged by what they print."""
+"""Completions that are whole programs, judged by their output."""
 
 from __future__ import annotations
 

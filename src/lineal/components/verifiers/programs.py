@@ -1,4 +1,4 @@
-"""Verifiers that run a completion as a program, in a sandbox, and judge what it answered from outside."""
+"""Verifiers that run a completion as a program, in a sandbox, and judge its answers from outside."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PLACE = re.compile(r"\{(prompt|completion)\}")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is said of one row.
+    """The verdict on one row.
 
     Attributes:
         verdict, score, detail: as in the columns.
@@ -86,12 +86,12 @@ class ProgramVerifier(RowVerifier):
         return template
 
     def needs(self) -> dict[str, Columns]:
-        """What it reads; the prompt only where the template asks for it."""
+        """Returns the columns that it reads; the prompt only where the template uses it."""
         return {"rows": merged(self.reads, ("prompt",) if "{prompt}" in self.template else ())}
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds sandboxes for `step.compute.worker_count` programs at a time, or some in each of `step.compute.replicas`.
+        """Opens sandboxes for `step.compute.worker_count` programs at a time, or some in each of `step.compute.replicas`.
 
         Raises:
             SandboxError: there is no working sandbox here.
@@ -105,7 +105,7 @@ class ProgramVerifier(RowVerifier):
         self._pool = None
 
     def asks(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """What a program is asked after it has run: the part of a job (`SandboxPool.map`) that depends on the row's tests.
+        """Returns the requests to a program after it has run: the part of a job (`SandboxPool.map`) from the row's tests.
 
         Raises:
             ValueError: the row's tests cannot be used.
@@ -113,7 +113,7 @@ class ProgramVerifier(RowVerifier):
         return {"calls": ()}
 
     def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
-        """What is said of rows whose program came to its end."""
+        """Yields the verdicts on rows whose program came to its end."""
         raise NotImplementedError
 
     def score(self, table: pa.Table, progress: Progress) -> Judged:
@@ -149,7 +149,7 @@ class ProgramVerifier(RowVerifier):
 
 
 def ended(line: bytes) -> Answer | Outcome:
-    """What a program answered that came to its end; else a fail that says what it did."""
+    """Returns the answer of a program that came to its end; else a fail with the reason."""
     try:
         answer = read_answer(line, 0)
     except ValueError as error:
@@ -166,13 +166,13 @@ def _cut_short(reply: Reply) -> Outcome | None:
 
 
 def _filled(places: list[Outcome | None], outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The outcomes that are there, and the others in the gaps."""
+    """Merges the existing outcomes with the others in the gaps."""
     others = iter(outcomes)
     return [next(others) if outcome is None else outcome for outcome in places]
 
 
 def sandbox_work(workers: int, limits: dict[str, Any]) -> Work:
-    """What a replica does with programs, in sandboxes of its own. Runs on the cluster."""
+    """Makes a replica's work on programs, in sandboxes of its own. Runs on the cluster."""
     require()
     pool = SandboxPool(workers, Limits(**limits))
     return lambda jobs: [_plain(reply) for reply in pool.map(jobs)]
@@ -191,7 +191,7 @@ _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}")
 
 
 def told(text: str) -> str:
-    """A program's own words for a detail, without the addresses that differ from run to run."""
+    """Returns a program's own words for a detail, without the addresses that differ from run to run."""
     return _ADDRESS.sub("0x...", text)[:300]
 
 

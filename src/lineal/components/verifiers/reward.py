@@ -8,11 +8,11 @@ from lineal.engines.factory import open_reward_model
 
 
 class Reward(ModelScores):
-    """What a reward model says of each completion; `reward_model` trains one."""
+    """Adds a reward model's number for each completion as `score`; `reward_model` trains one."""
 
     scorer: RewardRef
 
     def scores(self, step: Workspace) -> Scores:
-        """The reward model's numbers."""
+        """Returns the reward model's numbers."""
         model = open_reward_model(step, "scorer")
         return lambda pairs, progress: model.score(pairs, self.chat, progress)

@@ -1,4 +1,4 @@
-"""Tests that only a whole Python can work out, rewritten for the judge's sandbox (`sandbox/examiner.py`)."""
+"""Rewrites tests that need a whole Python for the judge's sandbox (`sandbox/examiner.py`)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Examination:
 
     @property
     def job(self) -> dict[str, object]:
-        """What the judge's sandbox is given."""
+        """The job of the judge's sandbox."""
         return {"tests": self.text, "names": self.names, "assertion": ASSERTION, "same": SAME}
 
 
 def rewritten(tests: ast.Module, names: Names) -> Examination:
-    """The tests for the judge's sandbox.
+    """Rewrites the tests for the judge's sandbox.
 
     Raises:
         ValueError: they cannot be judged from outside the program.
@@ -44,12 +44,12 @@ def rewritten(tests: ast.Module, names: Names) -> Examination:
 
 
 def _is_future(statement: ast.stmt) -> bool:
-    """Whether it is `from __future__ import ...`, which must be first and changes nothing that is asserted."""
+    """Tells whether it is `from __future__ import ...`, which must be first and changes nothing that is asserted."""
     return isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
 
 
 class _Wrapper(ast.NodeTransformer):
-    """`assert CONDITION` becomes `with assertion(NUMBER) as holds: holds(CONDITION)`, `a is b` a call that looks at both."""
+    """Turns `assert CONDITION` into `with assertion(NUMBER) as holds: holds(CONDITION)`, and `a is b` into a call."""
 
     def __init__(self, program: frozenset[str]) -> None:
         self._program = program
@@ -83,5 +83,5 @@ class _Wrapper(ast.NodeTransformer):
 
 
 def is_always_true(node: ast.Assert) -> bool:
-    """Whether an assertion says nothing: `assert True, "the tests run"`."""
+    """Tells whether an assertion proves nothing: `assert True, "the tests run"`."""
     return isinstance(node.test, ast.Constant) and bool(node.test.value)

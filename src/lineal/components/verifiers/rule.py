@@ -25,7 +25,7 @@ NO_VALUE = "the formula has no value here: it fails, or a column that it names i
 
 @cache
 def formula_columns(formula: str) -> Columns:
-    """The columns that a formula names.
+    """Returns the columns that a formula names.
 
     Raises:
         DeclarationError: it is no SQL expression over one row, or gives another result each time.
@@ -76,11 +76,11 @@ class Rule(RowVerifier):
     threshold: Annotated[float, pydantic.Strict(False), pydantic.AllowInfNan(False)] = 1.0
 
     def needs(self) -> dict[str, Columns]:
-        """The completion, and what the formula names."""
+        """Returns the completion, and the columns that the formula names."""
         return {"rows": merged(self.reads, formula_columns(self.formula))}
 
     def score(self, table: pa.Table, progress: Progress) -> Judged:
-        """Works the formula out for all rows at once."""
+        """Computes the formula for all rows at once."""
         import pyarrow as pa
         import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""Completions that are whole programs and have no reference: what one prints is for others to judge."""
+"""Completions that are whole programs without a reference: other components judge their output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lineal.data.schema import types_of
 
 
 class RunProgram(ProgramVerifier):
-    """Passes a program that comes to its end; the column `output` holds what it printed.
+    """Passes a program that runs to its end; the column `output` holds what it printed.
 
     It reads the column `input`, where there is one. A pass does not mean that the output is right: a judge whose template names
     `{output}` says that, or a `render` makes the output the completion that another verifier reads.
@@ -22,7 +22,7 @@ class RunProgram(ProgramVerifier):
     added: ClassVar[Mapping[str, str]] = types_of(*VERDICT, "output")
 
     def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
-        """How each ended."""
+        """Yields how each ended."""
         return map(_outcome, answered)
 
 

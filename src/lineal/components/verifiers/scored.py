@@ -37,12 +37,12 @@ class ScoredVerifier(RowVerifier):
     timeout: Seconds = 5.0
 
     def passes(self, score: float) -> bool:
-        """Whether a score is a pass."""
+        """Tells whether a score is a pass."""
         return score >= 1.0
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds a pool of `step.compute.worker_count` processes, or one in each of `step.compute.replicas`."""
+        """Opens a pool of `step.compute.worker_count` processes, or one in each of `step.compute.replicas`."""
         with WorkerPool(self.function, step.compute.worker_count, self.timeout) as local:
             arguments = {"function": self.function, "workers": step.compute.ray.cpus_per_replica, "seconds": self.timeout}
             self._pool = replicated(step, local, scoring_work, arguments, dict)
@@ -50,13 +50,13 @@ class ScoredVerifier(RowVerifier):
         self._pool = None
 
     def score(self, table: pa.Table, progress: Progress) -> Judged:
-        """Asks the pool for each row."""
+        """Scores each row in the pool."""
         assert self._pool is not None
         rows = table.select([name for name in self._sent if name in table.column_names]).to_pylist()
         return _judged(self._told(answer, progress) for answer in self._pool.map({**row, **self.also_sent()} for row in rows))
 
     def also_sent(self) -> dict[str, Any]:
-        """What the function gets beside the row's own columns."""
+        """Returns further arguments of the function beside the row's own columns."""
         return {}
 
     @property
@@ -74,7 +74,7 @@ class ScoredVerifier(RowVerifier):
 
 
 class ThresholdVerifier(ScoredVerifier):
-    """A scored verifier that passes a row from a share on.
+    """A scored verifier that passes a row from a threshold on.
 
     Attributes:
         threshold: the least score, of at most 1, that is a pass.
@@ -83,12 +83,12 @@ class ThresholdVerifier(ScoredVerifier):
     threshold: Share = 1.0
 
     def passes(self, score: float) -> bool:
-        """Whether a score reaches the threshold."""
+        """Tells whether a score reaches the threshold."""
         return score >= self.threshold
 
 
 def scoring_work(**pool: Any) -> Work:
-    """What a replica does with rows to score. Runs on the cluster."""
+    """Makes a replica's work on rows to score. Runs on the cluster."""
     workers = WorkerPool(**pool)
     return lambda rows: list(workers.map(rows))
 

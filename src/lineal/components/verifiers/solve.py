@@ -1,4 +1,4 @@
-"""`solve`: what a source's own rule answers to prompts that a model posed, so that they have a reference answer."""
+"""`solve`: answers of a source's own rule to prompts that a model posed, so that they have a reference answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOLVERS: Mapping[str, Callable[[str], str | None]] = {
     "addition": addition.solved, "letter_sort": letter_sort.solved, "formula": solving.solved,
 }  # fmt: skip
-"""By the source, what it answers to a prompt; None where the text is no prompt of its kind."""
+"""By source, its rule's answer to a prompt; None where the text is no prompt of its kind."""
 
 
 class Solve(AddsColumns):

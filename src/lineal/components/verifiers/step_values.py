@@ -1,4 +1,4 @@
-"""`step_values`: what a step is worth, by completions that continue it (Math-Shepherd, arXiv:2312.08935, section 3.3)."""
+"""`step_values`: the value of a step, from completions that continue it (Math-Shepherd, arXiv:2312.08935, section 3.3)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StepValues(HoldsVerifier, RowSampler):
     every completion, from the prompt on, with its verdict and the step as parent.
 
     Attributes:
-        model: the checkpoint that goes on.
+        model: the checkpoint that continues the steps.
         rows: the steps.
         samples: completions from each.
         temperature, top_p, top_k, max_tokens, stop: as for `sample`; `max_tokens` counts what follows the step.
@@ -59,7 +59,7 @@ class StepValues(HoldsVerifier, RowSampler):
         }
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        """The rows with their values, and the completions.
+        """Returns the rows with their values, and the completions.
 
         Raises:
             ValueError: the rows have values already.
@@ -92,7 +92,7 @@ class StepValues(HoldsVerifier, RowSampler):
         step.counts.update({"in": rows.count, "out": rows.count, ROLLOUTS: out})
 
     def _completions(self, step: Workspace, sampler: SavedSampler, rows: pa.Table, progress: Progress) -> pa.Table:
-        """From the prompt on, the completions of some steps, in the steps' order."""
+        """Returns the completions of some steps from the prompt on, in the steps' order."""
         import pyarrow as pa
 
         ended = rows["terminal"].fill_null(False).to_pylist() if "terminal" in rows.column_names else [False] * rows.num_rows
@@ -108,7 +108,7 @@ class StepValues(HoldsVerifier, RowSampler):
         return _in_order(pa.concat_tables([drawn, _as_completions(last, drawn.schema, step)]), rows[key].to_pylist())
 
     def _judged(self, drawn: pa.Table, progress: Progress) -> pa.Table:
-        """The completions with verdicts; while they are judged, those of a step are those of a prompt."""
+        """Returns the completions with verdicts; while they are judged, those of a step are those of a prompt."""
         import pyarrow as pa
 
         steps = pa.array([parents[0] for parents in drawn["parents"].to_pylist()], pa.string())
@@ -117,14 +117,14 @@ class StepValues(HoldsVerifier, RowSampler):
 
 
 def _with(table: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
-    """The table with other values in some of its columns."""
+    """Returns the table with other values in some of its columns."""
     for name, values in columns.items():
         table = table.set_column(table.column_names.index(name), name, values)
     return table
 
 
 def _as_completions(ended: pa.Table, schema: pa.Schema, step: Workspace) -> pa.Table:
-    """Steps that end their completions as what was drawn from them: nothing more."""
+    """Returns terminal steps as completions drawn from them: nothing more."""
     import pyarrow as pa
 
     rows, key = ended.to_pylist(), row_key(ended.column_names)
@@ -140,14 +140,14 @@ def _as_completions(ended: pa.Table, schema: pa.Schema, step: Workspace) -> pa.T
 
 
 def _in_order(drawn: pa.Table, keys: list[str]) -> pa.Table:
-    """Completions in the order of their steps."""
+    """Returns completions in the order of their steps."""
     place = {key: number for number, key in enumerate(keys)}
     parents = [place[parents[0]] for parents in drawn["parents"].to_pylist()]
     return drawn.take(sorted(range(drawn.num_rows), key=parents.__getitem__))
 
 
 def _values(told: pa.Table) -> dict[str, float]:
-    """By step, the share of its judged completions that is right."""
+    """Returns by step the share of its judged completions that is right."""
     counts: dict[str, list[int]] = {}
     for parents, verdict in zip(told["parents"].to_pylist(), told["verdict"].to_pylist(), strict=True):
         if verdict != ERROR:
@@ -157,7 +157,7 @@ def _values(told: pa.Table) -> dict[str, float]:
 
 
 def _valued(slices: Iterator[tuple[int, int, pa.Table]], values: Mapping[str, float]) -> Iterator[pa.Table]:
-    """The rows with their values."""
+    """Yields the rows with their values."""
     import pyarrow as pa
 
     for _, _, table in slices:

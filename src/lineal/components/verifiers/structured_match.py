@@ -30,7 +30,7 @@ class StructuredMatch(ThresholdVerifier):
 
 
 def score_structure(row: Mapping[str, str]) -> tuple[float, str | None]:
-    """Score and detail of one row. Runs in a child process.
+    """Returns score and detail of one row. Runs in a child process.
 
     Raises:
         ValueError: the reference is neither JSON nor a call.

@@ -28,15 +28,15 @@ _TOKEN = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[()\[\]{}]", re.DOT
 
 
 class Unusable(Exception):
-    """A text that is no value, or one beyond the limits."""
+    """A text that is no value, or a value beyond the limits."""
 
 
 def structure_in(text: str) -> Any:
-    """The value in a completion: in its last fenced block that holds one, the whole of it, or the last that stands in it.
+    """Returns the value in a completion: in its last fenced block that holds one, the whole of it, or the last in it.
 
     Raises:
         Missing: there is none.
-        Broken: what stands there is a value with two equal keys, or one beyond the limits.
+        Broken: it is a value with two equal keys, or one beyond the limits.
     """
     text = text[-MOST_LETTERS:]
     for candidate in (*reversed(_FENCED.findall(text)), text):
@@ -50,15 +50,15 @@ def structure_in(text: str) -> Any:
 
 
 class Missing(Unusable):
-    """A text in which no value stands."""
+    """A text without a value."""
 
 
 class Broken(Unusable):
-    """A value that nobody should read: two equal keys, NaN, too deep, too large."""
+    """A value that is refused: two equal keys, NaN, too deep, too large."""
 
 
 def structure_of(text: str) -> Any:
-    """The value that a text is.
+    """Parses a text as a value.
 
     Raises:
         Unusable: it is neither JSON nor a call.
@@ -106,7 +106,7 @@ def _number(text: str) -> Decimal:
 
 
 def _call(text: str) -> Any:
-    """A call as `{"name": ..., "arguments": ...}`, positional arguments under their places.
+    """Parses a call as `{"name": ..., "arguments": ...}`, positional arguments under their places.
 
     Raises:
         Unusable: it is no single call of plain values.
@@ -125,7 +125,7 @@ def _call(text: str) -> Any:
 
 
 def _plain(node: ast.expr) -> Any:
-    """A literal's value; JSON's `true`, `false` and `null` count, other names don't."""
+    """Returns a literal's value; JSON's `true`, `false` and `null` count, other names don't."""
     if isinstance(node, ast.Constant) and isinstance(node.value, bool | str | None):
         return node.value
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
@@ -145,7 +145,7 @@ def _plain(node: ast.expr) -> Any:
 
 
 def _last(text: str) -> Any:
-    """The last object, list or call that stands in a text; an inner one never in place of the outer."""
+    """Finds the last object, list or call in a text; an inner one never in place of the outer."""
     found: list[Any] = []
     ended = tried = 0
     for match in _START.finditer(text):
@@ -169,7 +169,7 @@ def _last(text: str) -> Any:
 
 
 def _end(text: str, start: int) -> int | None:
-    """Where the brackets that open at or after a place are closed again."""
+    """Returns where the brackets that open at or after a place are closed again."""
     open_brackets: list[str] = []
     for match in _TOKEN.finditer(text, start):
         bracket = match.group()
@@ -187,7 +187,7 @@ def _end(text: str, start: int) -> int | None:
 
 
 def fields_of(value: Any) -> dict[Path, Field]:
-    """Every leaf of a value by its path; an empty object or list is a leaf too.
+    """Returns every leaf of a value by its path; an empty object or list is a leaf too.
 
     Raises:
         Broken: there are too many.

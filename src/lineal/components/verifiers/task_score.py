@@ -39,7 +39,7 @@ class TaskScore(ThresholdVerifier):
 
 
 def score_entry(row: Mapping[str, str]) -> tuple[float, str | None]:
-    """Score of one row, and why it is 0 where the scorer says otherwise. Runs in a child process."""
+    """Scores one row, and says why it is 0 where the scorer disagrees. Runs in a child process."""
     entry, answer = source.entry_of(row["entry"]), row["completion"].strip()
     task = entry["metadata"]["source_dataset"]
     try:
@@ -53,7 +53,7 @@ def score_entry(row: Mapping[str, str]) -> tuple[float, str | None]:
 
 
 def _require_sound_entry(task: str, entry: Mapping[str, Any]) -> None:
-    """Raises what the scorer raises on the task's own answer, or on an empty one where the task has none."""
+    """Raises the scorer's error on the task's own answer, or on an empty one where the task has none."""
     _scorer(task)(answer="" if entry["answer"] is None else str(entry["answer"]), entry=entry)
 
 
@@ -82,7 +82,7 @@ RIGHT: dict[str, Callable[[str, Mapping[str, Any]], bool]] = {
     "game_of_life_halting": _is_same_word,  # bool("False") is True, so that any text scores 1
     "puzzle24": _uses_its_numbers,  # any four numbers that make 24 score 1
 }
-"""Whether an answer that gets the full score is right, for tasks whose scorers (reasoning-gym 0.1.25) accept wrong ones."""
+"""Checks of full scores, for tasks whose scorers (reasoning-gym 0.1.25) accept wrong answers."""
 
 
 @cache
@@ -104,7 +104,7 @@ def prepare() -> None:
 
 
 def _careful(parse: Any) -> Any:
-    """SymPy's `parse_expr`, which evaluates Python, only for texts that are formulas."""
+    """Makes SymPy's `parse_expr`, which evaluates Python, accept only texts that are formulas."""
 
     def parse_formula(text: str, *arguments: Any, **settings: Any) -> Any:
         if not is_formula(text):
@@ -120,7 +120,7 @@ _HARMLESS = frozenset({"abs", "max", "min", "pow", "round", "sum"})
 
 
 def is_formula(text: str) -> bool:
-    """Whether a text has only numbers, names, operators and calls: no strings, attributes or Python built-ins."""
+    """Tells whether a text has only numbers, names, operators and calls: no strings, attributes or Python built-ins."""
     names = set(re.findall(r"[A-Za-z_]\w*", text))
     forbidden = names & (set(dir(builtins)) - _HARMLESS)
     return _PLAIN.fullmatch(text) is not None and _ATTRIBUTE.search(text) is None and not forbidden

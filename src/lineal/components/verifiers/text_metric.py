@@ -32,7 +32,7 @@ class TextMetric(ThresholdVerifier):
         return missing_package("sacrebleu", "sacrebleu", "text-metric")
 
     def also_sent(self) -> dict[str, Any]:
-        """What the function needs beside the row."""
+        """Returns further arguments of the function."""
         return {"metric": self.metric}
 
 
@@ -49,7 +49,7 @@ def prepare() -> None:
 
 
 def score_text(row: Mapping[str, str]) -> tuple[float, None]:
-    """Score of one row. Runs in a child process.
+    """Scores one row. Runs in a child process.
 
     Raises:
         ValueError: the reference is empty.

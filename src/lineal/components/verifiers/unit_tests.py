@@ -32,26 +32,26 @@ class UnitTests(ProgramVerifier):
     _judge: WorkerPool | None = pydantic.PrivateAttr(default=None)
 
     def needs(self) -> dict[str, Columns]:
-        """What it reads; the prompt says what the program must define."""
+        """Returns the columns that it reads; the prompt says what the program must define."""
         return {"rows": merged(self.reads, ("prompt",))}
 
     @contextmanager
     def ready(self, step: Workspace) -> Iterator[None]:
-        """Holds sandboxes for programs, and processes that judge what they answered."""
+        """Opens sandboxes for programs, and processes that judge their answers."""
         with super().ready(step), WorkerPool(JUDGE, step.compute.worker_count, float(self.timeout)) as judge:
             self._judge = judge
             yield
         self._judge = None
 
     def asks(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """All assertions' calls, one after the other; or the tests themselves, which do their own asking."""
+        """Returns all assertions' calls, one after the other; or the tests themselves, which make their own requests."""
         tests = _tests(row)
         if tests.examination is not None:
             return {"imports": tests.imports, "tests": tests.examination.job}
         return {"imports": tests.imports, "calls": tuple(call for test in tests.assertions for call in test.calls)}
 
     def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
-        """Works out the assertions from the calls' values, in processes that may be slow, die or be killed."""
+        """Computes the assertions from the calls' values, in processes that may be slow, die or be killed."""
         assert self._judge is not None
         places: list[Outcome | None] = []
 
@@ -72,7 +72,7 @@ def _tests(row: Mapping[str, Any]) -> Tests:
 
 
 def _outcome(reply: Mapping[str, Any]) -> Outcome:
-    """What the judge says; values that are too much for it are wrong ones."""
+    """Returns the judge's verdict; values that are too much for it are wrong ones."""
     if "error" in reply:
         return Outcome(FAIL, 0.0, f"judging it {reply['error']}")
     held, count, detail = reply["answer"]
@@ -80,7 +80,7 @@ def _outcome(reply: Mapping[str, Any]) -> Outcome:
 
 
 def _examined(tests: Tests, line: bytes) -> Outcome:
-    """The outcome of tests that ran in a sandbox of their own."""
+    """Returns the outcome of tests that ran in a sandbox of their own."""
     assert tests.examination is not None
     texts, found = tests.examination.texts, json.loads(line)
     failed, ended = {int(number): text for number, text in found["failed"].items()}, found["ended"]

@@ -1,6 +1,6 @@
-"""Whose a name in a program's tests is: the program's, Python's, the tests' own, or the prompt's.
+"""Assigns the names in a program's tests: to the program, Python, the tests themselves, or the prompt.
 
-Only calls of what the prompt asks for may be answered by the program. If it also worked out what it is held against, it could
+Only calls of what the prompt asks for may be answered by the program. If it also computed the expected values, it could
 answer zero twice.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 _BUILT_IN = frozenset(dir(builtins))
 _NAMED = r"\b(?:def|class)\s+{0}\b|\b{0}\s*\(|([`'\"]){0}\b"
-"""How a prompt names something that is to be written, rather than using the word."""
+"""Words in a prompt by which it names something to write, rather than use."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Names:
 
 
 def names_of(tests: ast.Module, prompt: str) -> Names:
-    """Tells the names in a program's tests apart.
+    """Separates the names in a program's tests.
 
     Raises:
         ValueError: the tests call nothing of the program, or it cannot be told what is the program's.
@@ -57,7 +57,7 @@ def names_of(tests: ast.Module, prompt: str) -> Names:
 
 
 def checks(tests: ast.Module) -> Iterator[ast.Call]:
-    """The calls `check(name)` of functions that the tests define."""
+    """Yields the calls `check(name)` of functions that the tests define."""
     defined = {statement.name for statement in tests.body if isinstance(statement, ast.FunctionDef)}
     for statement in tests.body:
         call = statement.value if isinstance(statement, ast.Expr) else None
@@ -66,14 +66,14 @@ def checks(tests: ast.Module) -> Iterator[ast.Call]:
 
 
 def _free(text: str) -> set[str]:
-    """Names that a module uses and does not define."""
+    """Returns names that a module uses and does not define."""
     top = symtable.symtable(text, "tests", "exec")
     bound = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
     return set(_used(top)) - bound
 
 
 def _used(scope: symtable.SymbolTable) -> Iterator[str]:
-    """Names that a scope, or one inside it, takes from the module or from Python."""
+    """Yields names that a scope, or one inside it, takes from the module or from Python."""
     for symbol in scope.get_symbols():
         if symbol.is_referenced() and (symbol.is_global() or scope.get_type() == "module"):
             yield symbol.get_name()
@@ -82,14 +82,14 @@ def _used(scope: symtable.SymbolTable) -> Iterator[str]:
 
 
 def _is_only_a_base(tests: ast.Module, name: str) -> bool:
-    """Whether a name only ever stands before a dot, as `math` in `math.sqrt`."""
+    """Tells whether a name only ever comes before a dot, as `math` in `math.sqrt`."""
     bases = {id(node.value) for node in ast.walk(tests) if isinstance(node, ast.Attribute)}
     uses = [node for node in ast.walk(tests) if isinstance(node, ast.Name) and node.id == name]
     return all(id(node) in bases for node in uses)
 
 
 def _outermost(node: ast.AST, names: set[str]) -> set[str]:
-    """The names that are used elsewhere than in what a call of another is given: `f` of `f(Pair(1, 2)) == 3`."""
+    """Returns the names that are used outside the arguments of another's call: `f` of `f(Pair(1, 2)) == 3`."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
         return {node.func.id}
     own = {node.id} & names if isinstance(node, ast.Name) else set()
@@ -97,7 +97,7 @@ def _outermost(node: ast.AST, names: set[str]) -> set[str]:
 
 
 def _given(prompt: str, wanted: set[str]) -> list[ast.stmt]:
-    """A prompt's imports and whole functions, if it is Python and the tests want any; its last function is what it asks for."""
+    """Returns a prompt's imports and whole functions, if it is Python and the tests need any; its last function is the task."""
     try:
         statements = ast.parse(prompt).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -109,7 +109,7 @@ def _given(prompt: str, wanted: set[str]) -> list[ast.stmt]:
 
 
 def _is_open(function: ast.FunctionDef) -> bool:
-    """Whether a function has nothing but a docstring, so that it is to be written."""
+    """Tells whether a function has nothing but a docstring, so that it is to be written."""
     return all(isinstance(part, ast.Pass) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
                for part in function.body)  # fmt: skip
 
@@ -125,7 +125,7 @@ def _bound(statements: Iterable[ast.stmt]) -> set[str]:
 
 
 def _one_built_in(tests: ast.Module) -> set[str]:
-    """The built-in name that a program redefines, where the tests call nothing else: `assert sum(10, 15) == 6`.
+    """Returns the built-in name that a program redefines, where the tests call nothing else: `assert sum(10, 15) == 6`.
 
     Raises:
         ValueError: they call none, or several.
