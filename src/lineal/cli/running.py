@@ -246,7 +246,7 @@ def _tell_dagster(project: Project, plan: Plan) -> None:
 
 
 def _say_what_came_out(plan: Plan, ran: list[Step]) -> None:
-    """The accuracy of every round, what got worse, and where to go from here."""
+    """Prints the accuracy of every round and what got worse, and suggests what to do next."""
     from lineal.audit.summary import render_accuracy_table, summarise
     from lineal.components.base import Role
     from lineal.data.manifest import MADE_UP

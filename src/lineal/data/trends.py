@@ -1,4 +1,4 @@
-"""Whether a series rises or falls: the test of Mann (1945) and Kendall, which asks nothing of how its values are spread.
+"""Tests whether a series rises or falls, by the test of Mann (1945) and Kendall, which assumes nothing about its values.
 
 A short series is compared with all of its orders; a longer one by the normal approximation.
 """
@@ -27,7 +27,7 @@ class Trend:
 
 
 def trend_of(values: Sequence[float]) -> Trend:
-    """The trend of a series in the order of time; one of fewer than `FEWEST` values has none."""
+    """Computes the trend of a series in the order of time; one of fewer than `FEWEST` values has none."""
     series = _means(values)
     if len(series) < FEWEST:
         return Trend(1.0, 1.0)

@@ -45,7 +45,7 @@ DECLARED = "what `warnings:` of the evaluation says of this number is not so"
 SERIOUS = {
     CHECK: "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
 }
-"""Checks of severity error that stop nothing: they are about what lies here already."""
+"""Checks of severity error that stop nothing: they are about existing artifacts."""
 NUMBERS = ("accuracy_held", "diversity_held", "reward_held")
 """The checks of what numbers say over rounds or optimizer steps."""
 DIVERSITY_FALL = 0.25
@@ -209,7 +209,7 @@ def _in_round(plan: Plan, step: Step, number: int) -> Step | None:
 
 
 def _earlier_artifacts(plan: Plan, step: Step, artifact: Artifact) -> list[Artifact]:
-    """The same node's of the previous round and of the first, as far as they are here: small falls add up to a large one."""
+    """Returns the same node's artifacts of the previous and the first round: small falls add up to a large one."""
     first = next((number for number in range(step.round) if _in_round(plan, step, number) is not None), step.round)
     return _of_rounds(plan, step, dict.fromkeys((step.round - 1, first)), artifact.manifest.kind)
 
@@ -244,7 +244,7 @@ def _watched(plan: Plan, step: Step, artifact: Artifact) -> Iterator[CheckResult
 
 
 def warnings_of(plan: Plan, steps: Iterable[Step]) -> list[CheckResult]:
-    """What evaluations, generations and trainings that are here say got worse: the checks of their numbers that failed.
+    """Returns the failed checks of numbers of existing evaluations, generations and trainings: what got worse.
 
     Raises:
         ArtifactError: an artifact cannot be read.

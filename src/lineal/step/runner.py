@@ -99,7 +99,7 @@ def component_tag(component: Component) -> str:
 
 
 def stage_tag(step: Step) -> str:
-    """The component's tag with a digest of what else decides its bytes and is in no file: `select@1+5f3c9a01`.
+    """Returns the component's tag with a digest of what else decides its bytes and is in no file: `select@1+5f3c9a01`.
 
     That is the retractions in force, and the version of another's package. They are in the stage's command, since DVC calls a
     stage stale whose command changed, but not one that no longer names a param: a retraction taken back would stay.

@@ -1,4 +1,4 @@
-"""Whether a number of an evaluation gets worse over the rounds: by noise and by trend, not by a threshold alone.
+"""Checks whether a number of an evaluation gets worse over the rounds: by noise and by trend, not by a threshold alone.
 
 A round is compared with every round before it, so that neither a loss at once, nor one that adds up, nor one after a peak is
 missed; the level is divided by the number of comparisons. Numbers that have no interval, and falls that are too slow for any
@@ -90,7 +90,7 @@ def watched(step: Step, number: str, watch: Watch, artifact: Artifact, earlier: 
 
 @dataclass(frozen=True)
 class Found:
-    """Whether a number held, what is to be said, and the numbers of that."""
+    """The result for one number: whether it held, the message, and the figures in it."""
 
     held: bool
     message: str
@@ -108,7 +108,7 @@ def _levels(number: str, watch: Watch, found: Estimate) -> Iterator[Found]:
 
 
 def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: int, share: float = 0.0) -> Found:
-    """Whether a number moved the wrong way.
+    """Checks whether a number moved the wrong way.
 
     Args:
         number: the number.
@@ -143,12 +143,12 @@ def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: i
 
 
 def _allowed(before: float, direction: int, share: float) -> float:
-    """What it is compared with, as a factor of what it was; a negative number rises towards 0."""
+    """Returns the allowed value as a factor of the earlier one; a negative number rises towards 0."""
     return max(0.0, 1 + direction * share * (1 if before >= 0 else -1))
 
 
 def worse_by(found: Comparison, direction: int, level: float) -> bool:
-    """Whether a difference is in this direction and more than noise at a level."""
+    """Tells whether a difference is in this direction and more than noise at a level."""
     return found.difference.value * direction > 0 and found.chance < level
 
 
@@ -183,7 +183,7 @@ def comparison_values(found: Comparison) -> dict[str, float]:
 def _trend(
     number: str, value: float, known: Sequence[Earlier], allowed: Sequence[float], direction: int
 ) -> tuple[str, dict[str, float]]:
-    """What is to be said of a trend in the wrong direction, empty where there is none; its p-value."""
+    """Returns the message about a trend in the wrong direction, empty where there is none, and its p-value."""
     series = [direction * one.evaluation.numbers[number] for one in known]
     limits = [factor * one for factor, one in zip(allowed, series, strict=True)]
     series.append(direction * value)

@@ -44,7 +44,7 @@ class Evaluator(Component):
         return {name: value for name, value in super().identity().items() if name != "warnings"}
 
     def metrics(self, *names: str, columns: Columns = ()) -> Output:
-        """The artifact of these numbers, with the bounds of the headline's interval; `columns` where it has rows too.
+        """Declares the artifact of these numbers, with the bounds of the headline's interval; `columns` where it has rows too.
 
         Raises:
             ValueError: a warning is about a number that is not among them.

@@ -133,7 +133,7 @@ class Measure(Evaluator, SqlFile):
 
 
 def _watches(selector: Selector) -> dict[str, Watch]:
-    """What the file's header says would be bad news of its numbers.
+    """Returns the warnings that the file's header declares for its numbers.
 
     Raises:
         DeclarationError: a line is about no number of the file, or says something else.

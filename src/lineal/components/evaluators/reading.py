@@ -65,10 +65,10 @@ def read_evaluation(directory: Path) -> Evaluation:
 
 
 def compare(before: Evaluation, now: Evaluation, number: str = "", factor: float = 1.0) -> Comparison | None:
-    """How a figure of an evaluation differs from an earlier one's.
+    """Compares a figure of an evaluation with an earlier one's.
 
     A headline is compared prompt by prompt where both were asked the same prompts, all else by the two intervals; None where
-    the two have different headlines, or say nothing of how sure they are.
+    the two have different headlines, or have no intervals.
 
     Args:
         before, now: the evaluations.

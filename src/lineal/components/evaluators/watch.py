@@ -1,4 +1,4 @@
-"""What would be bad news of one of an evaluation's numbers, as `warnings:` declares it."""
+"""Warnings about an evaluation's numbers, as `warnings:` declares them."""
 
 from __future__ import annotations
 

@@ -63,14 +63,14 @@ class EnvironmentTasks(SyntheticSource):
 
     @property
     def made_columns(self) -> Columns:
-        """With the package of another's environment: what is played on its tasks is made anew with another version."""
+        """The columns, with the package of another's environment: what is played on its tasks is rerun with another version."""
         return merged(self.columns, (PACKAGE,) if self.code_package() else ())
 
     def code_package(self) -> str:
         return package_of(self.environment)
 
     def identity(self) -> dict[str, Any]:
-        """The settings, and another's package with its version."""
+        """Returns the settings, and another's package with its version."""
         return {**super().identity(), **({"package": self.code_package()} if self.code_package() else {})}
 
     def lacks(self) -> list[str]:
