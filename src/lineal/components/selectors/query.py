@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +181,20 @@ def small_database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
 
 
+def small_cursor() -> duckdb.DuckDBPyConnection:
+    """A connection for our own queries over registered tables, to a database that the process opens once.
+
+    Opening a database takes 20 ms, and an online training asks its verifiers at every step.
+    """
+    return _database_of(os.getpid()).cursor()
+
+
+@cache
+def _database_of(process: int) -> duckdb.DuckDBPyConnection:
+    """One database for each process: after a fork, the parent's is not used."""
+    return small_database()
+
+
 @contextmanager
 def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
     """Opens a session for lineal's own queries over a small table: its view `rows` has these columns and `position`.
@@ -190,7 +206,7 @@ def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
     import pyarrow as pa
 
     shown = {name: table[name] if name in table.column_names else pa.nulls(table.num_rows, arrow_type(name)) for name in columns}
-    with small_database() as connection:
+    with small_cursor() as connection:
         connection.register("rows", pa.table({**shown, "position": pa.array(range(table.num_rows), pa.int64())}))
         yield Session(connection, float("inf"))
 

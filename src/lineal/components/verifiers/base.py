@@ -13,7 +13,7 @@ import pydantic
 from annotated_types import Ge, Le
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace, merged
-from lineal.components.selectors.query import literal, small_database, with_columns
+from lineal.components.selectors.query import literal, small_cursor, with_columns
 from lineal.components.verifiers.columns import typed_columns, undeclared
 from lineal.data.schema import arrow_types, types_of
 from lineal.errors import CheckFailure, DataError
@@ -302,7 +302,7 @@ def extracted(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
     """Extracts the first group in each text, null where the expression doesn't match; linear in the text's length (RE2)."""
     import pyarrow as pa
 
-    with small_database() as connection:
+    with small_cursor() as connection:
         connection.register("texts", pa.table({"text": texts}))
         found: pa.Table = connection.sql(f"SELECT {extraction('text', pattern)} AS answer FROM texts").to_arrow_table()
         return found["answer"].cast(pa.string())

@@ -11,7 +11,7 @@ import pydantic
 from lineal.components.base import Columns, merged
 from lineal.components.selectors.guard import FORMULA, columns_of_formula
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import quoted, small_database
+from lineal.components.selectors.query import quoted, small_cursor, small_database
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier
 from lineal.errors import DeclarationError
 
@@ -84,7 +84,7 @@ class Rule(RowVerifier):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        with small_database() as connection:
+        with small_cursor() as connection:
             connection.register("rows", table.append_column("lineal_place", pa.array(range(table.num_rows))))
             value = f"TRY(CAST((\n{self.formula}\n) AS DOUBLE))"
             query = f"SELECT {value} AS score FROM rows ORDER BY {quoted('lineal_place')}"
