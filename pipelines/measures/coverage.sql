@@ -1,4 +1,4 @@
--- summary: What a round's samples reach: prompts solved by one sample in the mean, by any, and by the vote, and the gap that selection may close.
+-- summary: The coverage of a round's samples: prompts solved by one sample on average, by any, and by the vote, and the gap that selection may close.
 -- source: generation-verification gap, arXiv:2412.02674, section 3 (here the gap to a perfect verifier)
 -- needs: prompt_id, completion, verdict
 -- optional: difficulty

@@ -1,4 +1,4 @@
--- summary: The share of prompts that an earlier evaluation solved or failed and this one does otherwise.
+-- summary: The share of prompts whose result differs from an earlier evaluation's.
 -- needs: prompt_id, verdict
 -- optional: difficulty
 -- input before: prompt_id, verdict  -- an earlier evaluation of the same prompts

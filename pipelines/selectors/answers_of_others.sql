@@ -1,9 +1,9 @@
--- summary: Each answer of one agent beside what the other agents answered to the same prompt: one turn of a debate.
+-- summary: Each answer of one agent beside the other agents' answers to the same prompt: one turn of a debate.
 -- source: multiagent debate, arXiv:2305.14325; as a way to make data, arXiv:2501.05707
 -- needs: prompt_id, prompt, completion
 -- optional: answer, difficulty, task, entry
--- input own: prompt_id, completion  -- the agent's own rows, which may stand among `rows` too
--- param separator: text = ' '  -- stands between the others' answers in the column `others`
+-- input own: prompt_id, completion  -- the agent's own rows, which may be among `rows` too
+-- param separator: text = ' '  -- text between the others' answers in the column `others`
 -- makes rows: prompt_id, prompt, completion, others, answer?, difficulty?, task?, entry?
 -- dropped: the agent has no answer to its prompt
 WITH others AS (SELECT * FROM rows ANTI JOIN own USING (row_id))

@@ -1,9 +1,9 @@
--- summary: What a right answer, a wrong one and a refusal are worth: a refusal the more the farther its effort lies beyond a boundary.
+-- summary: The worth of right answers, wrong ones and refusals: a refusal's grows with the distance of its effort from a boundary.
 -- source: Auto-CEI, arXiv:2410.07627, and its code (src/utils/utils.py)
 -- A right answer is worth 1, a wrong one -1, a refusal 2 * sigmoid(sharpness * (effort - boundary)) - 1.
 -- needs: completion, verdict
 -- optional: difficulty
--- param refusal: text  -- what refuses: a completion that ends in it
+-- param refusal: text  -- a completion that ends in this text is a refusal
 -- param boundary: number  -- the effort from which refusing is worth more than nothing, often a controller's value
 -- param steps_by: text = null  -- the effort is the completion's parts between these marks; null: the prompt's difficulty
 -- param sharpness: number = 1.0  -- how fast the worth changes there

@@ -1,4 +1,4 @@
--- summary: Each task as an arm of a bandit: what its rollouts have taught so far (mean absolute advantage), and how many there were.
+-- summary: Each task as an arm of a bandit: how much its rollouts have taught so far (mean absolute advantage), and how many there were.
 -- source: SEC, arXiv:2505.14970 (with rate: TD(0) from 0); DUMP, arXiv:2504.09710 (the mean, there over a window)
 -- needs: task, round
 -- optional: advantage

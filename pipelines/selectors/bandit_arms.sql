@@ -1,4 +1,4 @@
--- summary: Each task as an arm of a bandit: what its rollouts are worth to learn from, by one of three measures, and how many there were.
+-- summary: Each task as an arm of a bandit: how much its rollouts teach, by one of three measures, and how many there were.
 -- source: SEC, arXiv:2505.14970 (advantage, rate); learning progress: arXiv:1707.00183; EXP3: Auer et al., SIAM J. Comput. 32 (2002)
 -- needs: task, round, prompt_id, verdict
 -- optional: advantage

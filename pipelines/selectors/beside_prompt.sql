@@ -1,4 +1,4 @@
--- summary: Rows beside the completion that another model wrote to their prompt, in {other}: what an oracle said, a reference.
+-- summary: Rows beside the completion that another model wrote to their prompt, in {other}: an oracle's answer, a reference.
 -- source: STaR-GATE, arXiv:2403.19154 (how likely the oracle's response is after a question and its reply)
 -- needs: prompt_id
 -- input others: prompt_id, completion  -- one row for each prompt; of several, the first counts

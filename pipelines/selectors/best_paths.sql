@@ -1,4 +1,4 @@
--- summary: The completions that searches came to, each prompt's best first.
+-- summary: The completions that searches found, each prompt's best first.
 -- source: what is learnt of a tree, ReST-MCTS*, arXiv:2406.03816, section 3.3
 -- needs: prompt_id, prompt, prefix, completion, terminal, score, verdict
 -- param per_prompt: integer = 1  -- so many different completions of a prompt

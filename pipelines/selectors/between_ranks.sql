@@ -1,5 +1,5 @@
 -- summary: The rows between two shares of the order by difficulty, the easiest first: a stage of a curriculum.
--- source: ADCL, arXiv:2505.08364 (batches of an order by difficulty, each put in order anew before it is trained on)
+-- source: ADCL, arXiv:2505.08364 (batches of an order by difficulty, each reordered before it is trained on)
 -- needs: difficulty
 -- param above: number = 0.0  -- share of the rows that are easier than the kept ones
 -- param up_to: number = 1.0  -- share of the rows that are no harder

@@ -1,8 +1,8 @@
--- summary: Every prompt as it is and with its parts in another order: right answers to the two agree.
+-- summary: Every prompt unchanged and with its parts in another order: right answers to the two agree.
 -- source: SECToR, arXiv:2309.08589 (commutativity: a + b beside b + a)
 -- needs: prompt_id, prompt
--- param pattern: text  -- RE2; what of a prompt is put in another order
--- param reordered: text  -- what stands in its place: \1 is the first group
+-- param pattern: text  -- RE2; the part of a prompt that is reordered
+-- param reordered: text  -- the replacement: \1 is the first group
 -- makes prompts: prompt_id, prompt, question, *
 -- dropped: nothing; every prompt is asked as it is
 WITH once AS (

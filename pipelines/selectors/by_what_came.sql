@@ -1,4 +1,4 @@
--- summary: Rows labelled by what came of them in the end, over any number of steps: right ends are the only supervision.
+-- summary: Rows labelled by the end that they led to, over any number of steps: right ends are the only supervision.
 -- source: MATATA, arXiv:2411.18915 (the final outcome of a chain supervises every agent in it)
 -- input ends: parents, verdict  -- judged rows
 -- input steps: parents  -- the rows of the steps between

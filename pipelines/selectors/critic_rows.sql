@@ -1,4 +1,4 @@
--- summary: An agent's last answers that won the vote, as what to say when the others' answers were heard.
+-- summary: An agent's last answers that won the vote, as targets for answering after the others' answers.
 -- source: Multiagent finetuning, arXiv:2501.05707 (critic agents)
 -- needs: parents, asked, completion, verdict, voted
 -- optional: prompt_id, answer, difficulty

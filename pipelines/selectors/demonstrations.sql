@@ -1,11 +1,11 @@
--- summary: Prompts put together as examples for whoever poses another one; which ones is drawn by seed.
+-- summary: Prompts joined as examples for posing another one; drawn by seed.
 -- source: Self-Instruct, arXiv:2212.10560, section 2.2 (of eight shots, two are the model's own once there are some)
 -- needs: prompt_id, prompt
 -- optional: parents
 -- param count: integer  -- how many sets
 -- param shots: integer = 8  -- prompts in each
 -- param posed: integer = 0  -- so many of them are posed ones, which have parents; fewer where there are fewer
--- param separator: text = ' | '  -- stands between them
+-- param separator: text = ' | '  -- text between them
 -- makes rows: prompt_id, prompt
 -- dropped: not drawn
 WITH pools AS (

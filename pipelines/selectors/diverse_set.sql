@@ -1,5 +1,5 @@
--- summary: Keep of each prompt's right, and of its wrong, completions some that lie as far from each other as can be.
--- source: DIVE, arXiv:2501.00747 (data selection); here first without outliers, then greedy: next comes what is farthest, in letters to edit, from all picked
+-- summary: Keep of each prompt's right, and of its wrong, completions some that are as different from each other as possible.
+-- source: DIVE, arXiv:2501.00747 (data selection); here first without outliers, then greedy: next comes the one farthest from all picked, in edit distance
 -- needs: prompt_id, completion, verdict
 -- param outliers: number = 0.0  -- share of the different ones, rounded down, that lie farthest from all others and are left out first
 -- param per_verdict: integer = 2  -- at most so many right and so many wrong completions of one prompt

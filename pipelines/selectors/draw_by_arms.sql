@@ -1,4 +1,4 @@
--- summary: Draws prompts from tasks with the chances of their arms: a softmax of what they teach, and of how seldom they were tried.
+-- summary: Draws prompts from tasks with the chances of their arms: a softmax of how much they teach, and of how seldom they were tried.
 -- source: SEC, arXiv:2505.14970 (Boltzmann); DUMP, arXiv:2504.09710 (bonus: 1, UCB); the draw is Efraimidis and Spirakis (2006), A-ES
 -- needs: task
 -- input arms: task, value, pulls  -- rows of `arms`; of a task's several, the last counts

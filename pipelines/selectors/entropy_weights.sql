@@ -1,7 +1,7 @@
--- summary: Keep right completions, weighted by how much the prompt's answers differ: what the model is unsure of counts more.
+-- summary: Keep right completions, weighted by how much the prompt's answers differ: answers that the model is unsure of count more.
 -- source: EAST, arXiv:2503.23913: entropy H over clusters of equal answers, weight H^exponent scaled to a mean of 1
 -- needs: prompt_id, completion, verdict
--- param exponent: number = 1.0  -- below 0 it favours what the model is sure of
+-- param exponent: number = 1.0  -- below 0 it favours answers that the model is sure of
 -- param extract: text = null  -- RE2 expression whose first group is the answer; null: the whole completion. A prompt needs a wrong
 --     completion in which it finds one, and right ones in which it doesn't are left out
 -- param max_per_prompt: integer = 1  -- at most so many rows of one prompt, drawn by seed

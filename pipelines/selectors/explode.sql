@@ -2,7 +2,7 @@
 -- source: Iterated Amplification, arXiv:1810.08575 (a question is decomposed, the learner answers the parts)
 -- needs: completion
 -- optional: finish_reason
--- param mark: text  -- stands between two parts
+-- param mark: text  -- text between two parts
 -- makes prompts: prompt_id, prompt, part
 -- dropped: no part in it
 -- empty: nothing was taken apart

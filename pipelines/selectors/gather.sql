@@ -1,10 +1,10 @@
--- summary: Rows beside what was answered to the prompts that were made from them, in order, where all were answered.
+-- summary: Rows beside the answers to the prompts that were made from them, in order, where all were answered.
 -- source: Iterated Amplification, arXiv:1810.08575 (the answers to the parts are combined)
 -- needs: prompt_id, prompt
 -- optional: answer, difficulty
 -- input made: parents, part                  -- prompts that `explode` made from `rows`
 -- input answers: prompt_id, completion       -- one for each of them
--- param separator: text = ' '                -- stands between the answers, in the column `gathered`
+-- param separator: text = ' '                -- text between the answers, in the column `gathered`
 -- makes rows: prompt_id, prompt, gathered, answer?, difficulty?
 -- dropped: nothing was made from it, or a part has no answer
 -- empty: no row has answers to all of its parts

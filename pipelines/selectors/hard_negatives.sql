@@ -1,4 +1,4 @@
--- summary: Pairs of the right and the wrong completion of each prompt that a reward model likes best: what it still takes for right.
+-- summary: Pairs of the right and the wrong completion of each prompt that a reward model scores highest: mistakes that it still takes for right.
 -- source: reinforced re-ranking, arXiv:2504.09643 (high-scoring negative examples go back into training)
 -- needs: prompt_id, prompt, completion, verdict, rm_score
 -- optional: answer, difficulty

@@ -1,4 +1,4 @@
--- summary: The answers whose question helps least to foresee them: what an instruction has yet to teach (instruction-following difficulty).
+-- summary: The answers that their question helps least to predict: what an instruction has yet to teach (instruction-following difficulty).
 -- source: Self-Evolution, arXiv:2408.12247 (IFD: the loss of the answer after its question over that of the answer alone)
 -- needs: score
 -- input alone: parents, score  -- the same answers scored without their question, made from `rows`; scores are log-probabilities per token

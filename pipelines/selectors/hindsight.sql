@@ -2,7 +2,7 @@
 -- source: hindsight relabelling, CodeIt, arXiv:2402.04858
 -- needs: input, completion, output, score
 -- optional: difficulty
--- param goal: text = {input}>{output}=  -- how a task is put to the model
+-- param goal: text = {input}>{output}=  -- the form of a task's prompt
 -- makes rows: prompt_id, prompt, completion, answer, input, score, difficulty?
 -- dropped: its program did not run, printed nothing, or the same was made of another row
 WITH ran AS (

@@ -2,7 +2,7 @@
 -- source: STaSC, arXiv:2503.08681, section 2.2 (filtering corrections)
 -- needs: parents, verdict, score
 -- input first: score  -- judged first tries, the parents of `rows`
--- param keep_equal_from: number = null  -- a second try that is only as good as the first is kept from this score on; null: never
+-- param keep_equal_from: number = null  -- a second try that is only equally good is kept from this score on; null: never
 -- param max_per_first: integer = null  -- at most so many of one first try's, drawn by seed; null: all
 -- empty: no second try is better than its first
 WITH compared AS (

@@ -1,7 +1,7 @@
 -- summary: Keep the rows that others were made from, over any number of steps.
 -- source: STaR-GATE, arXiv:2403.19154 (the questions of the dialogues that were chosen)
 -- needs: parents
--- input others: parents  -- what was made in the end
+-- input others: parents  -- the rows at the end
 -- input steps: parents  -- the rows of the steps between
 -- empty: nothing was made of any of them
 WITH RECURSIVE links AS (

@@ -1,7 +1,7 @@
--- summary: Keep rewritten completions that are longer by some share than what they were made from.
+-- summary: Keep rewritten completions that are longer than their originals by some factor.
 -- source: Self-Lengthen, arXiv:2410.23933, and its code (an extension counts when it has over 1.2 times the words)
 -- needs: parents, completion
--- input first: completion  -- what was rewritten, the parents of `rows`
+-- input first: completion  -- the originals, the parents of `rows`
 -- param factor: number = 1.2  -- more than so many times as long, in characters
 -- empty: no rewriting is longer
 WITH compared AS (

@@ -1,7 +1,7 @@
 -- summary: Rows scored by how much their completion agrees with the other completions of the prompt (minimum Bayes risk).
 -- source: MBR self-training, arXiv:2410.02902; here agreement is Dice's share of common parts, for a judge's see score_of_children
 -- needs: prompt_id, completion
--- param separator: text = ' '  -- stands between two parts of a completion; '': every letter is one
+-- param separator: text = ' '  -- text between two parts of a completion; '': every letter is a part
 -- adds: score
 -- empty: no prompt has two completions
 WITH split AS (

@@ -1,8 +1,8 @@
--- summary: Prompts that a checkpoint posed, taken out of what it wrote; what is known already, or posed twice, is left out.
--- source: Self-Instruct, arXiv:2212.10560, section 2.2 (there what is near to a known prompt is left out too)
+-- summary: Prompts that a checkpoint posed, extracted from its completions, without known ones and duplicates.
+-- source: Self-Instruct, arXiv:2212.10560, section 2.2 (there prompts similar to a known one are left out too)
 -- needs: completion
 -- optional: finish_reason, difficulty
--- input known: prompt  -- prompts that are there already
+-- input known: prompt  -- existing prompts
 -- param pattern: text = '^\s*(.*\S)\s*$'  -- RE2; its first group is the prompt
 -- param count: integer = null  -- at most so many, drawn by seed; null: all
 -- makes prompts: prompt_id, prompt, difficulty?

@@ -1,4 +1,4 @@
--- summary: What each node of a tree led to: the share of the ends behind it that the verifier passes.
+-- summary: The value of each node of a tree: the share of terminal nodes below it that the verifier passes.
 -- source: process rewards inferred from a tree, ReST-MCTS*, arXiv:2406.03816, abstract
 -- needs: parents, terminal, verdict
 -- adds: reached

@@ -1,4 +1,4 @@
--- summary: Keep the rows of the prompts that stand among other rows.
+-- summary: Keep the rows whose prompts occur in other rows.
 -- source: SECToR, arXiv:2309.08589 (the simplifications of problems whose guesses agree)
 -- needs: prompt_id
 -- input others: prompt_id  -- rows of the prompts to keep

@@ -2,7 +2,7 @@
 -- source: SPIN, arXiv:2401.01335, section 4 (own samples are the opponent's; those of the last rounds may be pooled)
 -- needs: prompt_id, prompt, completion, round
 -- optional: completion, answer, difficulty
--- input data: prompt_id, prompt  -- what the model should write; a row without a completion teaches its answer
+-- input data: prompt_id, prompt  -- the target completions; a row without a completion teaches its answer
 -- param latest: integer = 1  -- samples of so many of the latest rounds
 -- makes rows: prompt_id, prompt, chosen, rejected, answer?, difficulty?
 -- dropped: of an earlier round, without data for its prompt, or the data's own completion

@@ -1,4 +1,4 @@
--- summary: Draws rows without replacement, each with a chance in proportion to how well it did.
+-- summary: Draws rows without replacement, each with a chance in proportion to its score.
 -- source: prioritized replay, CodeIt, arXiv:2402.04858; the draw is Efraimidis and Spirakis (2006), A-ES
 -- needs: score
 -- param count: integer            -- rows to draw

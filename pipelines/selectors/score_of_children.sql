@@ -1,4 +1,4 @@
--- summary: Rows with the mean score of what was made from each: a question by the answers it led to, a candidate by its duels.
+-- summary: Rows with the mean score of their children: a question by the answers it led to, a candidate by its duels.
 -- source: STaR-GATE, arXiv:2403.19154; MBR self-training, arXiv:2410.02902 (children: judged `duels`, whose first parent is the candidate)
 -- input children: parents, score  -- scored rows whose first parents are `rows`
 -- adds: score

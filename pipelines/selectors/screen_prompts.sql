@@ -1,10 +1,10 @@
--- summary: Keep posed prompts of a fitting length, without unwanted words, and unlike what is known or was posed before them.
+-- summary: Keep posed prompts of a fitting length, without unwanted words, and different from known ones and those posed before them.
 -- source: Self-Instruct, arXiv:2212.10560, section 2.2 and bootstrap_instructions.py; likeness is ROUGE-L, over lower-case words.
 --         Here an earlier prompt that was left out itself counts among those posed before.
 -- needs: prompt_id, prompt
--- input known: prompt  -- prompts that are there already
+-- input known: prompt  -- existing prompts
 -- param max_likeness: number = 0.7  -- a prompt with a higher ROUGE-L to another one is left out
--- param min_words: integer = 4  -- parted by white space
+-- param min_words: integer = 4  -- separated by white space
 -- param max_words: integer = 150  -- likewise
 -- param unwanted: text = null  -- RE2 expression; a prompt in which it finds something is left out
 -- empty: nothing new was posed

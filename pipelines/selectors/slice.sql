@@ -1,4 +1,4 @@
--- summary: One part of the rows after another, in an order drawn by seed: fresh prompts for each round.
+-- summary: Consecutive parts of the rows, in an order drawn by seed: fresh prompts for each round.
 -- param count: integer  -- rows of a part
 -- param part: integer   -- which one, from 1 on: `per_round: {part: 1, step: 1}`; after the last part nothing is left, which is an error
 WITH placed AS (SELECT row_id, row_number() OVER (ORDER BY uniform(row_id, $seed), position) - 1 AS place FROM rows)

@@ -1,4 +1,4 @@
--- summary: What slow answers agree on becomes the target of the plain prompt, without the slow steps.
+-- summary: The answer that slow answers agree on becomes the target of the plain prompt, without the slow steps.
 -- source: SECToR, arXiv:2309.08589 (chain of thought as policy improvement); the votes are self-consistency over the slow answers
 -- needs: prompt_id, prompt, verdict, voted
 -- optional: answer, difficulty

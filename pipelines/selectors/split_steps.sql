@@ -1,8 +1,8 @@
--- summary: The steps of each completion as rows: `prefix` is what stands before the step, and the step keeps what ends it.
+-- summary: The steps of each completion as rows: `prefix` is the text before the step, and the step keeps its separator.
 -- source: lines of a solution as steps, Let's Verify Step by Step, arXiv:2305.20050, section 2
 -- needs: prompt_id, prompt, completion
 -- optional: finish_reason
--- param separator: text = null  -- what ends a step; null: a line break
+-- param separator: text = null  -- the end of a step; null: a line break
 -- makes rows: prompt_id, prompt, step_index, prefix, completion, terminal, *
 -- dropped: no completion
 WITH given AS (

@@ -1,4 +1,4 @@
--- summary: The response in a completion that also holds a thought: a judge sees {response} alone, a trainer the whole.
+-- summary: The response in a completion that also holds a thought: a judge sees {response} alone, a trainer the whole completion.
 -- source: Thinking LLMs (TPO), arXiv:2410.10630
 -- needs: completion
 -- param pattern: text = '<R>\s*(.*)$'  -- RE2 over all lines; its first group is the response

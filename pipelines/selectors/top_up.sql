@@ -1,4 +1,4 @@
--- summary: Every right completion, and of a guided second pass the first right ones until each prompt has enough.
+-- summary: Every right completion, and the first right ones of a guided second pass until each prompt has enough.
 -- source: Guided Self-Improvement, arXiv:2411.00750, and its code (inference_answer_driven.py)
 -- needs: prompt_id, verdict
 -- optional: hinted

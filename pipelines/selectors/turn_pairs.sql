@@ -1,4 +1,4 @@
--- summary: Preference pairs of two turns that were given the same: a best-scored move against a worst-scored one.
+-- summary: Preference pairs of two turns with the same input: a best-scored move against a worst-scored one.
 -- source: IPR, arXiv:2406.11176 (contrastive steps from one history); step-level DPO
 -- needs: prompt_id, prompt, completion, score
 -- optional: messages, invalid

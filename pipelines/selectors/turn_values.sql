@@ -1,8 +1,8 @@
--- summary: Turns with the mean score of the episodes in which the model wrote the same, given the same, and with their episode's verdict.
+-- summary: Turns with the mean score of the episodes that have the same output for the same input, and with their episode's verdict.
 -- source: Monte Carlo values of steps, as in IPR, arXiv:2406.11176, without rollouts of their own
 -- needs: episode_id, prompt_id, prompt, completion
 -- optional: messages
--- input episodes: sample_id, score, verdict  -- the turns' episodes, with what they are worth
+-- input episodes: sample_id, score, verdict  -- the turns' episodes, with their scores
 -- adds: score, verdict
 -- empty: no turn is of an episode with a score
 WITH told AS (
