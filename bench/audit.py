@@ -165,7 +165,7 @@ def cases(root: Path, rounds: int) -> list[Case]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took: wall and processor seconds, and the peak resident MB that it tells of itself."""
+    """The cost of a process: wall and processor seconds, and the peak resident MB that it reports."""
 
     seconds: float
     cpu: float
@@ -173,7 +173,7 @@ class Cost:
 
 
 def timed(command: list[str], directory: Path, text: str = "") -> Cost:
-    """What a command takes; it must succeed."""
+    """Measures a command, which must succeed."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     before, began = os.times(), time.perf_counter()
     done = subprocess.run(command, cwd=directory, env=environment, input=text, text=True, capture_output=True, check=False)
@@ -253,7 +253,7 @@ def report(arguments: argparse.Namespace, root: Path) -> int:
 
 
 def retracts_slowly(lines: list[list[str]]) -> bool:
-    """Whether a retraction takes too long beside taint; says how long."""
+    """Tells whether a retraction takes too long compared with taint; prints how long."""
     cpu = {line[0]: float(line[4]) for line in lines if line[0] in (TAINT, RETRACT)}
     if len(cpu) < 2:
         return False

@@ -36,7 +36,7 @@ SMOOTH = 5
 
 
 def measure(seed: int, directory: Path) -> dict[str, Any]:
-    """What both trainings came to."""
+    """Measures both trainings."""
     if not directory.exists():
         scratch_project(directory, seed=seed, rounds=1, profile="paper", active=f"[{NAME}]")
         shutil.copy(HERE / NAME / f"{NAME}.yaml", directory / "pipelines")
@@ -65,7 +65,7 @@ def _curve(place: Path) -> dict[str, list[float]]:
 
 
 def holds(result: Mapping[str, Any]) -> bool:
-    """Whether the collapse is there, is said, and is escaped."""
+    """Tells whether the collapse is there, is reported, and is escaped."""
     accuracy = result["accuracy"]
     escaped = accuracy["kept"][1] > accuracy["whole"][2] and accuracy["kept"][2] >= accuracy["start"][0]
     return bool(result["p_value"] < LEVEL and escaped)

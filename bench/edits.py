@@ -313,7 +313,7 @@ def check(root: Path, dvc_too: bool) -> Counter[str]:
 
 
 def told_stale(entry: Any) -> bool:
-    """Whether `status` says that a step needs something: what is recorded and elsewhere does only where a stale step reads it."""
+    """Tells whether `status` lists a step as work: a recorded one elsewhere only where a stale step reads it."""
     from lineal.step.status import NOT_HERE, State
 
     if entry.state is State.RECORDED:
@@ -328,7 +328,7 @@ def require(holds: bool, said: str) -> None:
 
 
 def command(root: Path, *arguments: str) -> str:
-    """What an installed command prints."""
+    """Returns the output of an installed command."""
     program = Path(sys.executable).with_name(arguments[0])
     return subprocess.run([program, *arguments[1:]], cwd=root, text=True, check=True, stdout=subprocess.PIPE).stdout
 

@@ -82,7 +82,7 @@ def _of_trainer(trainer: str, directory: Path) -> dict[str, float]:
 
 
 def shared_figures(trainer: str, directory: Path, whole: tuple[int, int], expected: dict[str, Any]) -> dict[str, float]:
-    """How far the updates of two processes are from that of one, for steps of the same size."""
+    """Measures how far the updates of two processes are from that of one, for steps of the same size."""
     cuts = [cut for cut in SHARED if math.prod(cut) == math.prod(whole)]
     return {
         f"{_shown(cut)}, {PROCESSES}": apart(expected, _moved(_place(directory, trainer, cut, "shared"), directory))

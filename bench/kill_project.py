@@ -66,7 +66,7 @@ def copy_project(source: Path, target: Path) -> Path:
 
 
 def state_of(root: Path) -> dict[str, Any]:
-    """What an undisturbed project and a killed one must have in common: digests and rows by artifact."""
+    """Returns what an undisturbed project and a killed one must have in common: digests and rows by artifact."""
     from lineal.orchestrate.dvc_lock import recorded_digests
     from lineal.plan import make_plan
     from lineal.recipe.project import open_project
@@ -76,7 +76,7 @@ def state_of(root: Path) -> dict[str, Any]:
 
 
 def _rows(directory: Path) -> list[int]:
-    """How many rows an artifact has, and how many different ids."""
+    """Counts an artifact's rows, and their different ids."""
     import pyarrow.parquet as pq
 
     from lineal.data.schema import row_key
@@ -90,7 +90,7 @@ def _rows(directory: Path) -> list[int]:
 
 
 def faults(root: Path, expected: dict[str, Any]) -> list[str]:
-    """What is wrong with a project in which everything is made; `lineal sync` must have run."""
+    """Lists the faults of a project in which everything is made; `lineal sync` must have run."""
     found = state_of(root)
     wrong = [f"{what} of {key}" for what in expected for key in expected[what] if found[what].get(key) != expected[what][key]]
     wrong += [f"rows doubled in {key}" for key, (rows, ids) in found["rows"].items() if rows != ids]
@@ -133,7 +133,7 @@ def _stale_locks(root: Path) -> list[str]:
 
 
 def dead_entries(root: Path) -> str:
-    """What stands in DVC's list of paths in use, when nothing runs."""
+    """Returns the entries of DVC's list of paths in use, when nothing runs."""
     rwlock = root / ".dvc" / "tmp" / "rwlock"
     text = rwlock.read_text(encoding="utf-8") if rwlock.exists() else ""
     return text if text.strip() and any(json.loads(text).values()) else ""
@@ -179,7 +179,7 @@ def reported_twice(root: Path) -> list[str]:
 
 
 def remote_faults(remote: Path, cache: Path) -> list[str]:
-    """What a DVC remote lacks of a cache, and objects whose bytes are not what their name says."""
+    """Lists the objects of a cache that a DVC remote lacks, and those whose bytes don't match their name."""
 
     def objects(root: Path) -> dict[str, Path]:
         return {f"{path.parent.name}{path.name}": path for path in (root / "files" / "md5").rglob("*") if path.is_file()}

@@ -54,7 +54,7 @@ LAUNCH = ("dagster", "job", "launch", "-m", "assets.definitions", "-j", "kills")
 
 @dataclass
 class Tally:
-    """What one kind of series came to."""
+    """The results of one kind of series."""
 
     kills: int = 0
     series: int = 0
@@ -75,7 +75,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Campaign:
-    """What all series share."""
+    """The common state of all series."""
 
     directory: Path
     moments: random.Random
@@ -146,7 +146,7 @@ def _write(output: Path | None, tallies: dict[str, Tally]) -> None:
 
 
 def _import_everything() -> None:
-    """What the commands need, so that forked ones begin to work at once."""
+    """Imports what the commands need, so that forked ones begin to work at once."""
     import dagster._cli  # noqa: F401
     import dvc.cli
     import dvc.commands.data_sync
@@ -207,7 +207,7 @@ def _commands() -> dict[str, Callable[[list[str]], int | None]]:
 
 
 def in_child(root: Path, ask: Callable[[], Any]) -> Any:
-    """What a function answers in a forked child, so that this process opens no database of a project."""
+    """Runs a function in a forked child, so that this process opens no database of a project."""
     answer = root.with_suffix(".answer")
     log = root.with_suffix(".check.log")
     process = forked(root, lambda: answer.write_text(json.dumps(ask()), encoding="utf-8") and 0, log)

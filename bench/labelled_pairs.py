@@ -210,7 +210,7 @@ FILES: dict[str, Callable[[], Iterator[Pair]]] = {
 
 
 def text_of(name: str) -> str:
-    """What a file must hold."""
+    """Returns the content that a file must have."""
     return "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in FILES[name]())
 
 

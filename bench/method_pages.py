@@ -93,7 +93,7 @@ def method_page(name: str) -> str:
 
 
 def difference(name: str) -> str:
-    """What the comment over a pipeline says of how it differs from its paper."""
+    """Returns the difference from the paper in the comment at a pipeline's top."""
     lines = (PIPELINES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     comment = " ".join(line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
     return comment.partition(DIFFERS)[2].strip() or NOT_COMPARED

@@ -68,7 +68,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def holds(results: dict[str, Any]) -> bool:
-    """Whether every seed's gain is large enough, sure, and more than the control's."""
+    """Tells whether every seed's gain is large enough, certain, and more than the control's."""
     gains = [(result[PLAY]["gain"], result[CONTROL]["gain"]) for result in results.values()]
     return all(own[0] >= LEAST_GAIN and own[1] > 0 and own[0] > control[0] for own, control in gains)
 

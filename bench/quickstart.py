@@ -148,7 +148,7 @@ START_STEP, START_TIMES = "rest_em/tasks/train", 2.5
 
 
 def start(directory: Path) -> bool:
-    """Whether `lineal run` of one step without a model takes few times as long as the step by itself; best of three turns.
+    """Checks how many times as long as the step alone `lineal run` of one step without a model takes; best of three turns.
 
     By wall seconds, since the imports of Dagster and of the step's server go on beside each other; processor time is told too.
     """
@@ -197,7 +197,7 @@ MOST_TIMES = {"Dagster": 1.3, "dvc repro": 2.0}
 
 
 def views(directory: Path, turns: int = 2) -> bool:
-    """Whether Dagster and DVC take about as long for the same 15 steps as `lineal run`; the best of some turns."""
+    """Checks that Dagster and DVC take about as long for the same 15 steps as `lineal run`; the best of some turns."""
     best = dict.fromkeys(VIEWS, float("inf"))
     for turn in range(turns):
         for name, command in VIEWS.items():

@@ -70,7 +70,7 @@ def _shares(verified: Path) -> float:
 
 
 def _trained(group: Path) -> int:
-    """How many rows, or pairs, the round trained on."""
+    """Counts the rows, or pairs, that the round trained on."""
     (manifest,) = [path for path in (group / "filtered" / "manifest.json", group / "pairs" / "manifest.json") if path.exists()]
     return sum(file["rows"] or 0 for file in json.loads(manifest.read_text())["files"].values())
 

@@ -24,12 +24,12 @@ def accuracy(solved: str) -> Estimate:
 
 
 def gain(figures: dict[str, Any]) -> Comparison:
-    """What the last round solves more than round 0, on the same prompts."""
+    """Returns the gain of the last round over round 0, on the same prompts."""
     return difference(figures["solved"][0], figures["solved"][-1])
 
 
 def difference(before: str, now: str) -> Comparison:
-    """What `now` solves more than `before`, prompt by prompt."""
+    """Returns the gain of `now` over `before`, prompt by prompt."""
     earlier, later = ({str(index): float(mark) for index, mark in enumerate(solved)} for solved in (before, now))
     found = compared(earlier, later)
     assert found is not None
@@ -51,7 +51,7 @@ def claims(results: Results) -> dict[str, bool]:
 
 
 def holds(results: Results) -> bool:
-    """Whether all claims hold."""
+    """Tells whether all claims hold."""
     return all(claims(results).values())
 
 

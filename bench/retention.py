@@ -59,7 +59,7 @@ def set_rounds(root: Path, rounds: int) -> None:
 
 
 def checkpoints(root: Path) -> int:
-    """How many checkpoints lie in `artifacts/`, or in the cache if it has more; where the disk can link, the two share bytes."""
+    """Counts the checkpoints in `artifacts/`, or in the cache if it has more; where the disk can link, the two share bytes."""
     here = list(root.glob("artifacts/*/*/checkpoint/model.safetensors"))
     cached = [
         path for path in (root / ".dvc/cache/files").rglob("*") if path.is_file() and path.stat().st_size == size_of(here[0])
@@ -78,7 +78,7 @@ def require(claim: bool, what: str) -> None:
 
 
 def told(root: Path, rounds: int) -> tuple[str, ...]:
-    """What audits say, as far as it does not depend on where bytes are."""
+    """Returns the parts of audits that do not depend on where bytes are."""
     last, before = f"letters/round_{rounds:02d}", f"letters/round_{rounds - 1:02d}"
     proof = json.loads(lineal(root, "round", last, "--verify", "--json"))
     require(proof["verified"]["problems"] == {}, f"round --verify of {last}: {proof['verified']['artifacts']} artifacts")

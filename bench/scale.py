@@ -103,7 +103,7 @@ def record(directory: Path) -> int:
 
 
 def load_in_dagster(directory: Path) -> int:
-    """What `dagster dev` loads; asset keys."""
+    """Loads what `dagster dev` loads; returns asset keys."""
     from lineal.orchestrate.dagster_definitions import definitions
 
     return len(definitions(directory).resolve_asset_graph().get_all_asset_keys())

@@ -70,7 +70,7 @@ def by_prompt(rows: Rows) -> ByPrompt:
 
 
 def majority(rows: Rows, k: int) -> float:
-    """Whether the commonest of k completions is right, the mean over as many disjoint choices as there are."""
+    """Returns the share of disjoint choices of k completions whose commonest is right."""
     groups = [rows[start : start + k] for start in range(0, len(rows) - k + 1, k)]
     return fmean(_majority(group) for group in groups)
 
@@ -158,7 +158,7 @@ def _difference(first: Sequence[float], second: Sequence[float]) -> list[float]:
 
 
 def auc(scores: Sequence[float], truths: Sequence[bool]) -> float:
-    """How often a step from which the target can be reached is scored above one from which it cannot; equal scores count half."""
+    """Returns how often a solvable step is scored above an unsolvable one; equal scores count half."""
     ordered = sorted(zip(scores, truths, strict=True))
     rank_sum, place = 0.0, 0
     while place < len(ordered):
@@ -172,7 +172,7 @@ def auc(scores: Sequence[float], truths: Sequence[bool]) -> float:
 
 
 def labels(directory: Path) -> dict[str, Any]:
-    """How the labels, and what was learnt from them, agree with the truth: by step, each different beginning once."""
+    """Compares the labels, and what was learnt from them, with the truth: by step, each different beginning once."""
     names = ("prompt_id", "prefix", "completion", "step_index", "terminal")
     marked = rows_of(directory, "labels/round_01/truth", (*names, "value", "verdict"))
     learnt = [
@@ -199,7 +199,7 @@ def _agreement(scores: Sequence[float], truths: Sequence[bool]) -> dict[str, Any
 
 
 def curve(directory: Path, most: int = 24) -> dict[str, Any]:
-    """What sampling comes to at each number of samples: tokens, and the mean over prompts and seeds."""
+    """Returns the result of sampling at each number of samples: tokens, and the mean over prompts and seeds."""
     found: dict[str, list[Any]] = {"tokens": [], "best of n": [], "majority": [], "any of n": []}
     drawn = [sampling(directory, pipeline) for pipeline in PIPELINES]
     for k in (1, 2, 4, 8, 12, 16, 20, most):

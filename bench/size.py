@@ -133,7 +133,7 @@ def show(directory: Path, target: Path) -> None:
 
 
 def tokenise(directory: Path, target: Path) -> None:
-    """What `sft` holds of its rows: 13 characters each, one token a character."""
+    """Measures what `sft` holds of its rows: 13 characters each, one token a character."""
     from lineal.engines.sft_rows import tokenised
     from lineal.engines.tokens import character_tokenizer
     from lineal.engines.training import Example
@@ -276,7 +276,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def profile(arguments: argparse.Namespace) -> int:
-    """Where a kind's time goes."""
+    """Profiles one kind."""
     with tempfile.TemporaryDirectory() as scratch:
         directory = (arguments.directory or Path(scratch)) / str(arguments.rows)
         inputs(directory, arguments.rows)

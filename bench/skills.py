@@ -98,7 +98,7 @@ def examples(checkpoint: Checkpoint, skills: list[str], length: int, count: int)
 
 
 def own_samples(checkpoint: Checkpoint, skills: list[str], length: int, count: int) -> dict[str, float]:
-    """What the taught roles make of the checkpoint's own samples, `count` prompts with two samples each."""
+    """Applies the taught roles to the checkpoint's own samples, `count` prompts with two samples each."""
     asked = problems(length, count)
     prompts, truth = [prompt for prompt, _ in asked], [answer for _, answer in asked]
     pairs = checkpoint.answers([prompt for prompt in prompts for _ in range(2)], temperature=1.0)

@@ -34,7 +34,7 @@ Pair = dict[str, Any]
 
 
 def math_verify_alone(row: dict[str, str]) -> float:
-    """What math-verify says without the second comparison. Runs in a child process."""
+    """Returns math-verify's verdict without the second comparison. Runs in a child process."""
     from math_verify import parse, verify
 
     gold = parse(marked(row["answer"]), parsing_timeout=0) or parse(row["answer"], parsing_timeout=0)
@@ -113,7 +113,7 @@ def pairs_of(verifier: str) -> list[Pair]:
 
 
 def verdicts(verifier: str, pairs: list[Pair], workers: int, seconds: float) -> list[str]:
-    """What a verifier says of its pairs."""
+    """Returns a verifier's verdicts on its pairs."""
     import pyarrow as pa
 
     component = Registry().find(verifier).model_validate({"use": verifier, "rows": "pairs"})

@@ -126,7 +126,7 @@ def measure_start(turns: int, count: int) -> bool:
 
 
 def measure_hang(cores: int, count: int) -> bool:
-    """What one endless program adds to many others."""
+    """Measures the cost of one endless program among many others."""
     with SandboxPool(cores, LIMITS) as pool:
         began = time.perf_counter()
         list(pool.map([JOB] * count))

@@ -132,7 +132,7 @@ def auto_cei(plan: Plan) -> None:
 
 
 def sector(plan: Plan) -> None:
-    """What guesses after each simplification say most often, in both orders, is learned as a fast answer, at growing lengths."""
+    """Checks that the commonest guess after each simplification in both orders is learned as a fast answer at growing lengths."""
     for number in (1, 2):
         group = f"sector/round_{number:02d}"
         turns = [rows_of(plan, f"{group}/simplified/turn_{turn}") for turn in (1, 2, 3, 4)]

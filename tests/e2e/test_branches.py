@@ -50,7 +50,7 @@ def on(project, edits, rounds):
 
 
 def entries(plan, project):
-    """What `dvc.lock` would record, with digests that are a function of what each step is made from."""
+    """Returns the entries of `dvc.lock`, with digests that are a function of what each step is made from."""
     document = {name: yaml.safe_load((project / name).read_text()) for name in ("pipelines/toy.yaml", "params.yaml")}
     found, md5s = {}, {}
     for step in plan.steps.values():

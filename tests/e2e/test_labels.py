@@ -101,7 +101,7 @@ def _commands():
 
 
 def _dagster_knows_that_it_waits(root):
-    """What Dagster's latest evaluation of the check says; `lineal run` has reported it, so nothing is new."""
+    """Checks Dagster's latest evaluation of the check; `lineal run` has reported it, so nothing is new."""
     use_project_instance(root)
     assert report_waiting(plan_of(root)) == 0
     check = dg.AssetCheckKey(asset_key("corrected/round_02/labelled"), ARRIVED)
@@ -114,7 +114,7 @@ def _dagster_knows_that_it_waits(root):
 
 
 def _arrival_of_the_second_file(root):
-    """What the sensor asks for before and after the file has come."""
+    """Checks what the sensor requests before and after the file has arrived."""
     assert "awaited_files" in {sensor.name for sensor in definitions(root).sensors}
     assert list(arrivals(plan_of(root))) == []
     (root / "labels" / "round_02.csv").write_text("sample_id,verdict,correction\n")

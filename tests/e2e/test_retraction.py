@@ -28,7 +28,7 @@ STALE = [f"toy/round_02/{name}" for name in ("filtered", "checkpoint", "evaluati
 
 
 def outcome(key):
-    """What Dagster last heard of the check of a checkpoint."""
+    """Returns Dagster's latest result of the check of a checkpoint."""
     check = dg.AssetCheckKey(asset_key(key), CHECK)
     with dg.DagsterInstance.get() as instance:
         record = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)

@@ -39,7 +39,7 @@ PARAMS = "rounds: 1\nactive: [small]\ncompute: {workers: 1, device: cpu}\n"
 
 
 def requirements_of(name: str, extras: set[str]) -> list[Requirement]:
-    """What a distribution needs here with some of its extras."""
+    """Returns the requirements of a distribution here with some of its extras."""
     wanted = [Requirement(text) for text in distribution(name).requires or []]
     asked = [{"extra": extra} for extra in ("", *extras)]
     return [one for one in wanted if one.marker is None or any(one.marker.evaluate(extra) for extra in asked)]
@@ -92,7 +92,7 @@ def installed(tmp_path_factory) -> Path:
 
 
 def run(bin_: Path, *command: str, at: Path, status: int = 0) -> str:
-    """What a command of the environment prints, with nothing of this process's environment but PATH and HOME."""
+    """Returns the output of a command of the environment, with only PATH and HOME of this process's environment."""
     kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "LANG") if name in os.environ}
     environment = {**kept, "PATH": f"{bin_}:{os.environ['PATH']}", "PWD": str(at)}
     done = subprocess.run(

@@ -90,7 +90,7 @@ def rows_of(artifact):
 
 
 def evaluated(artifact):
-    """What an evaluation wrote: its numbers, and the rest under the names that the files have for it."""
+    """Reads an evaluation: its numbers, and the rest under the names in its files."""
     return {
         **json.loads((artifact.directory / "metrics.json").read_text()),
         **json.loads((artifact.directory / "details.json").read_text()),

@@ -196,7 +196,7 @@ def swapped(first, second):
 
 
 def cached(root, path):
-    """Where DVC's cache has the bytes of a file."""
+    """Returns the path of a file's bytes in DVC's cache."""
     digest = file_digest(path)
     return next(one for one in (root / ".dvc/cache").rglob("*") if one.is_file() and file_digest(one) == digest)
 

@@ -26,7 +26,7 @@ def test_page_about_the_pretrained_model_is_current(page):
 
 
 def figures(*solved):
-    """What a run gives, with these held-out prompts solved of 40 in each round."""
+    """Returns a run's figures, with these held-out prompts solved of 40 in each round."""
     marks = ["1" * count + "0" * (40 - count) for count in solved]
     return {
         "solved": marks,

@@ -73,7 +73,7 @@ def test_no_disguised_copy_is_missed(case, n):
 
 
 def holds(words, copy):
-    """Whether some words hold others in a row: the first may have punctuation before it, the last behind it."""
+    """Tells whether some words contain others consecutively: the first may have punctuation before it, the last after it."""
     for run in (words[i : i + len(copy)] for i in range(len(words) - len(copy) + 1)):
         first, last = run[0], run[-1]
         if has_core(copy[0]):

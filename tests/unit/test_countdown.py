@@ -18,7 +18,7 @@ def lab(tmp_path):
 
 
 def verdicts(lab, completions, prompt=None, **settings):
-    """What the verifier says of completions of 3, 5 and 20, which are to give 35."""
+    """Returns the verdicts on completions of 3, 5 and 20, which are to give 35."""
     entry = json.dumps({"numbers": [3, 5, 20], "target": 35, "largest": 99})
     rows = [
         {"sample_id": f"s{place}", "prompt_id": "p", "prompt": "3,5,20>35:", "entry": entry, **one}

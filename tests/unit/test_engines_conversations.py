@@ -41,7 +41,7 @@ def conversation(name: str, turns: int = 1) -> Conversation:
 
 
 def rendered(name: str, talk: Conversation, **how: Any) -> Any:
-    """What transformers makes of it by itself."""
+    """Renders it with transformers alone."""
     return tokenizer_of(name).apply_chat_template(talk.for_template(), tokenize=True, return_dict=True, **how)
 
 

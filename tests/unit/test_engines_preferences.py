@@ -52,7 +52,7 @@ def dpo(init: Checkpoint, tmp_path: Path) -> Any:
 
 
 def log_ratio(model: Path, base: Path | None = None) -> float:
-    """How much likelier chosen completions are than rejected ones, in all."""
+    """Returns how much likelier chosen completions are than rejected ones, in all."""
     scorer = LikelihoodScorer(model, "cpu", base)
     chosen = scorer.score([(pair.prompt, pair.chosen) for pair in PAIRS])
     rejected = scorer.score([(pair.prompt, pair.rejected) for pair in PAIRS])

@@ -146,7 +146,7 @@ def artifact(tmp_path_factory):
 
 
 def read_everything(root: Path) -> None:
-    """What commands read of an artifact beside its rows: manifest, values, run log, and whether it is what it says."""
+    """Reads all of an artifact except its rows: manifest, values, run log, and its verification."""
     project, directory = open_project(root), root / "artifacts/p/round_01/x"
     read_log(project, "p/round_01/x").get("facts", {}).get("tokens")
     assert isinstance(read_evaluation(directory).by_prompt, dict)

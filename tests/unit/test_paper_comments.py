@@ -54,14 +54,14 @@ def nodes(text: str) -> list[tuple[int, int, Mapping[str, Any]]]:
 
 
 def is_set(node: Mapping[str, Any], key: str, value: float) -> bool:
-    """Whether the node gives the setting this value, in all rounds or in some."""
+    """Tells whether the node gives the setting this value, in all rounds or in some."""
     moves = [node.get(moving, {}).get(key) for moving in ("per_round", "per_turn")]
     given = [node.get(key), *(item for move in moves for item in (move if isinstance(move, list) else [move]))]
     return any(number(str(item)) == value for item in given if re.fullmatch(NUMBER, str(item)))
 
 
 def false_comments(text: str) -> list[str]:
-    """What comments say that the nodes don't: of the node in whose lines a comment stands, or of none, of any."""
+    """Lists values in comments that the nodes don't have: the node whose lines hold the comment, or if none, any node."""
     found = []
     declared = nodes(text)
     for line, before, comment in comments(text):

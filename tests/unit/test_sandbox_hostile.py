@@ -42,7 +42,7 @@ def judged(tmp_path, programs, tests=TESTS, **settings):
 
 
 def reached(tmp_path, program):
-    """What a program's own report says: it defines `report`, whose value must be 'nothing'."""
+    """Returns a program's own report: it defines `report`, whose value must be 'nothing'."""
     lab = Lab(tmp_path, Compute(workers=1))
     row = {"sample_id": "s", "prompt_id": "p", "prompt": "?", "completion": program, "answer": "nothing"}
     made = rows_of(lab.run("program_output", "round_01/verified", {"rows": lab.put("round_01/generated", [row])})[""])

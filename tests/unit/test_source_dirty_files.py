@@ -63,7 +63,7 @@ def attempt(lab: Lab, name: str, data: bytes, **settings: Any) -> list[dict[str,
 
 
 def same(got: Any, given: Any) -> bool:
-    """Whether a value arrived as it was given, told by other means than the reader's."""
+    """Tells whether a value arrived unchanged, by other means than the reader's."""
     if isinstance(given, list | dict):
         return json.loads(got) == given
     if isinstance(given, bool):

@@ -233,7 +233,7 @@ DAMAGED: list[tuple[str, Damage, str]] = [
 
 
 def run(kind: str, directory: Path, base: Path) -> str:
-    """What one completion, or one reward, says."""
+    """Returns one completion, or one reward."""
     if kind == "reward":
         return str(RewardScorer(directory, "cpu").score([("ab=", "ba")]))
     sampler = Sampler(directory, "cpu", base=base if kind == "adapter" else None)

@@ -27,7 +27,7 @@ def words(count: int, seed: int = 0) -> list[str]:
 
 
 def in_order(word: str) -> str:
-    """What the task wants."""
+    """Returns the right answer."""
     return "".join(sorted(word))
 
 
