@@ -1,8 +1,11 @@
 -- summary: The coverage of a round's samples: prompts solved by one sample on average, by any, and by the vote, and the gap that selection may close.
--- source: generation-verification gap, arXiv:2412.02674, section 3 (here the gap to a perfect verifier)
+-- source: generation-verification gap, arXiv:2412.02674, section 3 (here the gap to a perfect verifier); coverage and sharpening, arXiv:2412.01951
 -- needs: prompt_id, completion, verdict
 -- optional: difficulty
--- gives: any_right, one_right, vote_right, gap
+-- gives: any_right, one_right, vote_right, gap, sharpness
+-- warns any_right: falls, below 0.05
+-- warns gap: below 0.05
+-- `sharpness`: of the samples of prompts that any sample solves, the share that is right; 1: nothing is left to sharpen.
 WITH judged AS (SELECT * FROM rows WHERE verdict IN ('pass', 'fail')), votes AS (
     SELECT prompt_id, completion, verdict, count(*) AS votes, min(position) AS position FROM judged GROUP BY ALL
 ), winners AS (
@@ -12,4 +15,6 @@ WITH judged AS (SELECT * FROM rows WHERE verdict IN ('pass', 'fail')), votes AS 
     SELECT prompt_id, min(difficulty) AS difficulty, count(*) FILTER (verdict = 'pass') / count(*) AS one_right,
         count(*) FILTER (verdict = 'pass') > 0 AS any_right FROM judged GROUP BY prompt_id
 )
-SELECT prompt_id, difficulty, any_right, one_right, vote_right, any_right::INT - one_right AS gap FROM counted JOIN winners USING (prompt_id)
+SELECT prompt_id, difficulty, any_right, one_right, vote_right, any_right::INT - one_right AS gap,
+    CASE WHEN any_right THEN one_right END AS sharpness
+FROM counted JOIN winners USING (prompt_id)

@@ -1,4 +1,4 @@
-"""Solved by difficulty: the easy head and the hard tail of the prompts, and a grid of all bands, over the rounds."""
+"""Solved by difficulty and by task: the easy head and the hard tail of the prompts, and grids over the rounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lineal.audit.summary import NodeSummary, PipelineSummary, Summary
 from lineal.components.base import Role
-from lineal.components.evaluators.reading import BY_DIFFICULTY
+from lineal.components.evaluators.reading import BY_DIFFICULTY, BY_TASK
 
 MOST_BANDS = 8
 Part = tuple[float, float]
@@ -16,23 +16,45 @@ Part = tuple[float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """One node's values by difficulty and round.
+    """One node's values by difficulty, or by task, and round.
 
     Attributes:
         pipeline: whose they are.
         label: the node.
         rounds: the rounds that have values.
-        bands: what stands in a row: the difficulties, and a value per round (None where the round has none).
+        bands: what stands in a row: the difficulties or the task, and a value per round (None where the round has none).
+        by: 'difficulty' or 'task'.
     """
 
     pipeline: PipelineSummary
     label: str
     rounds: tuple[int, ...]
     bands: tuple[tuple[str, tuple[float | None, ...]], ...]
+    by: str = "difficulty"
 
 
 def grids_of(summary: Summary) -> list[Grid]:
-    """Returns a grid for every evaluation and every verifier, of each pipeline, whose prompts have several difficulties."""
+    """Returns a grid for every evaluation and verifier, of each pipeline, whose prompts have several difficulties, or tasks."""
+    return [*_by_difficulty(summary), *_by_task(summary)]
+
+
+def _by_task(summary: Summary) -> Iterator[Grid]:
+    for label in summary.labels(Role.EVALUATOR):
+        for pipeline in summary.pipelines:
+            nodes = [node for node in _nodes(pipeline, label) if _tasks(node)]
+            names = dict.fromkeys(name for node in nodes for name in _tasks(node))
+            rows = tuple((name, tuple(_tasks(node).get(name) for node in nodes)) for name in names)
+            if len(rows) > 1:
+                yield Grid(pipeline, label, tuple(node.round for node in nodes), rows, "task")
+
+
+def _tasks(node: NodeSummary) -> dict[str, float]:
+    """Returns an evaluation's headline by task."""
+    found = (node.breakdown or {}).get(BY_TASK, {})
+    return {task: numbers[node.headline] for task, numbers in found.items() if node.headline in numbers}
+
+
+def _by_difficulty(summary: Summary) -> list[Grid]:
     found = []
     for label in [*summary.labels(Role.EVALUATOR), *summary.labels(Role.VERIFIER)]:
         bands = _bands(_counts(summary, label), MOST_BANDS)

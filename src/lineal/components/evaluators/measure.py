@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, ClassVar, Self
 
@@ -12,6 +12,7 @@ from lineal.components.base import MAIN, Columns, Output, Surroundings, Workspac
 from lineal.components.evaluators.base import Evaluator
 from lineal.components.evaluators.metrics import Numbers, difficulty_label, write_metrics
 from lineal.components.evaluators.watch import Watch, parse_watch
+from lineal.components.selectors.binding import BESIDE_NUMBERS
 from lineal.components.selectors.decide import input_views
 from lineal.components.selectors.header import Selector
 from lineal.components.selectors.query import Session, open_session, quoted
@@ -20,7 +21,7 @@ from lineal.data.estimates import Figure, mean
 from lineal.errors import DataError, DeclarationError, did_you_mean
 
 MEASURED = "lineal_measured"
-PROMPT, DIFFICULTY, PROMPTS = "prompt_id", "difficulty", "prompts"
+PROMPT, DIFFICULTY, TASK, PROMPTS = "prompt_id", "difficulty", "task", "prompts"
 _NUMBER = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 
 
@@ -28,8 +29,8 @@ class Measure(Evaluator, SqlFile):
     """Runs `pipelines/measures/SQL.sql`, whose header names the numbers that it `gives`; the first is the headline.
 
     A query that gives `prompt_id` has one row for each prompt: each number is the mean over the prompts that have a value, with
-    its 95% interval, and by `difficulty` where the query gives that too. Any other query gives one row: the numbers, as they
-    are. A number that is null is left out.
+    its 95% interval, and by `difficulty` and `task` where the query gives them too. Any other query gives one row: the numbers,
+    as they are. A number that is null is left out.
 
     Attributes:
         rows: what it reads.
@@ -86,7 +87,7 @@ class Measure(Evaluator, SqlFile):
             rows = [dict(zip(columns, row, strict=True)) for row in session.fetch(f"SELECT {listed} FROM {MEASURED}{order}")]
         self._require_finite(step, rows)
         if PROMPT in columns:
-            self._write_means(step, rows, DIFFICULTY in columns)
+            self._write_means(step, rows)
         elif len(rows) == 1:
             numbers = {name: _number(rows[0][name]) for name in self._selector.gives if rows[0][name] is not None}
             write_metrics(step, self.headline, numbers, {}, {})
@@ -101,7 +102,7 @@ class Measure(Evaluator, SqlFile):
             if name not in given or not given[name].startswith(_NUMBER):
                 got = given.get(name, f"no such column, only {', '.join(given)}")
                 raise DeclarationError(f"{selector.shown}: {name!r} must be a number, got {got}")
-        other = [name for name in given if name not in (*selector.gives, PROMPT, DIFFICULTY)]
+        other = [name for name in given if name not in (*selector.gives, *BESIDE_NUMBERS)]
         if other:
             raise DeclarationError(f"{selector.shown}: the query gives a column {other[0]!r} that '-- gives' doesn't name")
         return list(given)
@@ -113,18 +114,22 @@ class Measure(Evaluator, SqlFile):
                     where = f" of prompt {row[PROMPT]}" if PROMPT in row else ""
                     raise DataError(f"{step.step}: {self._selector.shown} gave {row[name]} as {name!r}{where}, expected a number")
 
-    def _write_means(self, step: Workspace, rows: list[dict[str, Any]], by_difficulty: bool) -> None:
+    def _write_means(self, step: Workspace, rows: list[dict[str, Any]]) -> None:
         found = {str(row[PROMPT]): float(row[self.headline]) for row in rows if row[self.headline] is not None}
         if len({row[PROMPT] for row in rows}) < len(rows) or any(row[PROMPT] is None for row in rows):
             raise DataError(f"{step.step}: {self._selector.shown} gave two rows of one prompt, or one without prompt_id")
         if not found:
             raise DataError(f"{step.step}: {self._selector.shown} gave no prompt a value of {self.headline!r}")
+        split = self._split(rows, DIFFICULTY, difficulty_label), self._split(rows, TASK, str)
+        write_metrics(step, self.headline, self._means(rows), found, *split)
+
+    def _split(self, rows: list[dict[str, Any]], column: str, named: Callable[[Any], str]) -> dict[str, dict[str, float]]:
+        """The numbers of the rows with the same value in a column; nothing where the query doesn't give it."""
         groups: dict[str, list[dict[str, Any]]] = {}
-        for row in rows if by_difficulty else ():
-            if row[DIFFICULTY] is not None:
-                groups.setdefault(difficulty_label(row[DIFFICULTY]), []).append(row)
-        parts = {label: {name: _plain(value) for name, value in self._means(part).items()} for label, part in groups.items()}
-        write_metrics(step, self.headline, self._means(rows), found, parts)
+        for row in rows:
+            if row.get(column) is not None:
+                groups.setdefault(named(row[column]), []).append(row)
+        return {label: {name: _plain(value) for name, value in self._means(part).items()} for label, part in groups.items()}
 
     def _means(self, rows: list[dict[str, Any]]) -> Numbers:
         values = {name: [float(row[name]) for row in rows if row[name] is not None] for name in self._selector.gives}

@@ -70,11 +70,13 @@ def write_metrics(
     numbers: Numbers,
     prompts: Mapping[str, float],
     by_difficulty: Mapping[str, Mapping[str, float]],
+    by_task: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Writes numbers by name as the step's main output, with the interval of every figure among them."""
     intervals = {name: [found.low, found.high] for name, value in numbers.items() if (found := _estimate(value)) is not None}
     metrics = _rounded(_plain(numbers, headline))
     details = {"headline": headline, "intervals": intervals, "by_difficulty": by_difficulty}
+    details |= {"by_task": by_task} if by_task else {}
     files = {
         METRICS_FILE: metrics, CURVE_FILE: [{"round": step.round, **metrics}], DETAILS_FILE: details, PROMPTS_FILE: prompts,
     }  # fmt: skip

@@ -12,7 +12,7 @@ from lineal.data.estimates import Comparison, Estimate, compared, unpaired
 from lineal.data.values import read_object
 from lineal.errors import ArtifactError
 
-BY_DIFFICULTY = "by_difficulty"
+BY_DIFFICULTY, BY_TASK = "by_difficulty", "by_task"
 Breakdown = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Numbers that are split by something: `by_difficulty`, then the part's label, then the number's name."""
 

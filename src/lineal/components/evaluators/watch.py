@@ -43,15 +43,19 @@ Watched = Annotated[Watch, pydantic.BeforeValidator(_spelled)]
 
 
 def parse_watch(text: str) -> Watch:
-    """A watch of a measure's header: `falls`, `falls 0.25`, `below 0.05`.
+    """A watch of a measure's header: `falls`, `falls 0.25`, `below 0.05`, or several, separated by commas.
 
     Raises:
         ValueError: it is none; the message says what is.
     """
-    word, *numbers = text.split()
     try:
-        if word not in (*MOVES, *LEVELS) or len(numbers) > 1 or (word in LEVELS and not numbers):
-            raise ValueError
-        return Watch.model_validate({word: float(numbers[0]) if numbers else 0.0})
+        return Watch.model_validate(dict(map(_parsed, text.split(","))))
     except ValueError:
         raise ValueError(f"expected falls, rises, falls SHARE, rises SHARE, below LEVEL or above LEVEL, got {text!r}") from None
+
+
+def _parsed(text: str) -> tuple[str, float]:
+    word, *numbers = text.split()
+    if word not in (*MOVES, *LEVELS) or len(numbers) > 1 or (word in LEVELS and not numbers):
+        raise ValueError(text)
+    return word, float(numbers[0]) if numbers else 0.0

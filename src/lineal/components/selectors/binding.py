@@ -13,7 +13,7 @@ from lineal.data.schema import COLUMNS
 from lineal.errors import DeclarationError, did_you_mean
 from lineal.recipe.references import SettingReference
 
-BESIDE_NUMBERS = ("prompt_id", "difficulty")
+BESIDE_NUMBERS = ("prompt_id", "difficulty", "task")
 """What a measure's query may give beside its numbers."""
 OWN = ("NULL::VARCHAR AS row_id", "NULL::BIGINT AS position")
 

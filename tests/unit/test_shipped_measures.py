@@ -1,0 +1,387 @@
+"""The shipped measures: their numbers on tables worked out by hand, and for each warning a case with it and one without."""
+
+import random
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from lineal.components.evaluators.reading import read_evaluation
+from lineal.errors import DataError, DeclarationError
+from lineal.orchestrate.checking import problems
+from lineal.orchestrate.dvc_yaml import write_dvc_yaml
+from lineal.plan import make_plan
+from lineal.recipe.project import open_project
+from lineal.step.watching import read_earlier, watched
+from tests.unit.lab import ROOT, Lab
+
+PROMPTS = 60
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+def rows(count=PROMPTS, samples=1, **columns):
+    """Rows of prompts; a column is a value, or is made of the prompt's number and the sample's."""
+    return [
+        {"sample_id": f"s{place}-{index}", "prompt_id": f"p{place}", "prompt": f"{place}=", "completion": f"{place}"}
+        | {name: made(place, index) if callable(made) else made for name, made in columns.items()}
+        for place in range(count)
+        for index in range(samples)
+    ]
+
+
+def verdicts(solved, samples=1):
+    """Of this number of prompts all samples pass."""
+    return rows(samples=samples, verdict=lambda place, _: "pass" if place < solved else "fail")
+
+
+def measured(lab, sql, number, inputs, **settings):
+    """A measure of one round."""
+    put = {
+        name: tuple(lab.put(f"round_{number:02}/{name}_{place}", table) for place, table in enumerate(tables))
+        for name, tables in ((name, tables if isinstance(tables, tuple) else (tables,)) for name, tables in inputs.items())
+    }
+    return lab.run("measure", f"round_{number:02}/measured", put, number, sql=sql, **settings)[""]
+
+
+def warned(lab, sql, rounds, **settings):
+    """Which of a measure's own warnings the last of some rounds has; a round is its inputs, or rows."""
+    told = [one if isinstance(one, dict) else {"rows": one} for one in rounds]
+    *earlier, last = [measured(lab, sql, number, inputs, **settings) for number, inputs in enumerate(told, start=1)]
+    component = lab.parse("measure", dict.fromkeys(told[0], ()), sql=sql, **settings)
+    step = SimpleNamespace(key="p/measured", component=component, outputs={"": SimpleNamespace(values=())})
+    found = [watched(step, name, watch, last, read_earlier(earlier)) for name, watch in component.watched().items()]
+    return {result.name.removeprefix("warning_") for result in found if not result.passed}
+
+
+def numbers(artifact):
+    return read_evaluation(artifact.directory).numbers
+
+
+def of_round(table, number, **columns):
+    return [{**row, "round": number, **columns} for row in table]
+
+
+def evaluated(*solved):
+    """`rows` of an evaluation in rounds 0, 1, ..., as tables."""
+    return tuple(of_round(verdicts(count), number) for number, count in enumerate(solved))
+
+
+def test_every_warning_of_a_shipped_measure_has_its_two_cases():
+    declared = {
+        (path.stem, line.split()[2].rstrip(":"))
+        for path in (ROOT / "pipelines" / "measures").glob("*.sql")
+        for line in path.read_text().splitlines()
+        if line.startswith("-- warns ")
+    }
+    shown = {(case[0], name) for case in CASES for name in case[3]}
+    assert declared == shown
+
+
+# -- tasks over rounds --------------------------------------------------------------------------------------------------
+
+
+def learned(first, second):
+    """Two tasks of 30 prompts in rounds 0 to 2; the first is taught in round 1 and the second in round 2."""
+    tables = []
+    for number, solved in enumerate(zip(first, second, strict=True)):
+        tables.append([
+            {**row, "task": "ab"[place // 30], "round": number, "verdict": "pass" if place % 30 < solved[place // 30] else "fail"}
+            for place, row in enumerate(rows())
+        ])  # fmt: skip
+    trained = [{**row, "task": task, "round": number} for number, task in ((1, "a"), (2, "b")) for row in rows(3)]
+    return {"rows": tuple(tables), "trained": trained}
+
+
+def test_matrix_of_tasks_and_rounds_gives_forgetting_and_transfer(lab):
+    artifact = measured(lab, "lifelong", 2, learned([3, 27, 15], [6, 12, 24]))
+    found = numbers(artifact)
+    assert found["forgetting"] == pytest.approx((12 - 12) / 60)  # a: from 27 to 15; b: from 12 to 24
+    assert found["backward_transfer"] == pytest.approx(-12 / 30) and found["forward_transfer"] == pytest.approx(6 / 30)
+    assert found["learned"] == pytest.approx((24 + 12) / 60) and found["area"] == pytest.approx((3 + 27 + 15 + 6 + 12 + 24) / 180)
+    assert found["kept"] == pytest.approx((15 + 12) / (27 + 12))
+    by_task = read_evaluation(artifact.directory).breakdown["by_task"]
+    assert (by_task["a"]["solved"], by_task["b"]["solved"]) == (0.5, 0.8)  # a row of the matrix
+    assert by_task["a"]["forgetting"] == pytest.approx(0.4) and by_task["b"]["forgetting"] == pytest.approx(-0.4)
+
+
+# -- the cases: measure, rounds with the warning, rounds without, the numbers that are warned of --------------------------
+
+
+def sampled(right, samples=4, count=PROMPTS):
+    texts = lambda place, index: f"{place}:{index}"  # noqa: E731
+    return rows(count, samples, completion=texts, verdict=lambda place, index: "pass" if right(place, index) else "fail")
+
+
+def judged(liked, right, samples=4):
+    """A judge that likes samples, and the truth; right samples say the same, wrong ones are all different."""
+    return rows(
+        samples=samples,
+        completion=lambda place, index: "right" if right(place, index) else f"wrong {index}",
+        score=lambda place, index: float(liked(place, index)),
+        verdict=lambda place, index: "pass" if liked(place, index) else "fail",
+        truth_verdict=lambda place, index: "pass" if right(place, index) else "fail",
+    )
+
+
+def refined(was, became):
+    before = rows(verdict=lambda place, _: "pass" if place < was else "fail")
+    after = [
+        {**row, "sample_id": f"r{place}", "parents": [row["sample_id"]], "verdict": "pass" if became(place) else "fail",
+         "completion": f"new {place}" if place % 2 else row["completion"]}
+        for place, row in enumerate(before)
+    ]  # fmt: skip
+    return {"rows": after, "before": before}
+
+
+def confident(sure, right):
+    return rows(score=lambda place, _: sure, truth_verdict=lambda place, _: "pass" if place < right else "fail")
+
+
+def abstained(count):
+    return rows(
+        answer=lambda place, _: "unknown" if place < 30 else "4",
+        completion=lambda place, _: "it is unknown" if place < count else "4",
+    )
+
+
+def texts(text, reason="stop"):
+    return rows(samples=4, completion=text, finish_reason=reason)
+
+
+def posed(*tasks):
+    return {
+        "rows": rows(task=lambda place, _: tasks[place % len(tasks)]),
+        "syllabus": [{"prompt_id": t, "task": t} for t in "abcd"],
+    }
+
+
+def composed(wrong):
+    parts = [{**row, "prompt_id": f"part {place}", "whole": row["prompt_id"]} for place, row in enumerate(verdicts(40))]
+    return {"rows": rows(verdict=lambda place, _: "fail" if place < wrong or place >= 50 else "pass"), "parts": parts}
+
+
+def word(place, index):
+    return f"letters {place} sorted way {index} are {place * 7}"
+
+
+def noisy(share, seed):
+    """What a draw of this share of the prompts solves; rounds of equal share differ by noise alone."""
+    draw = random.Random(seed)  # noqa: S311 - reproducible on purpose
+    return sampled(lambda place, index, seen={}: seen.setdefault((place, index), draw.random() < share))
+
+
+FALLS = tuple(round(0.9 - 0.1 * place, 1) for place in range(5))
+CASES = [
+    ("coverage", [noisy(0.5, 0), noisy(0.03, 1), noisy(0.005, 2)], [noisy(0.5, seed) for seed in range(3)], {"any_right"}),
+    ("coverage", [sampled(lambda place, _: place < 50, count=100)], [noisy(0.5, 3)], {"gap"}),
+    ("lifelong", [learned([3, 27, 15], [6, 12, 12])], [learned([3, 20, 24], [6, 12, 24])], {"forgetting"}),
+    ("lifelong", [learned([3, 20, 24], [20, 4, 24])], [learned([3, 20, 24], [6, 12, 24])], {"forward_transfer"}),
+    (
+        "judge_card", [judged(lambda place, index: index == 3, lambda place, index: index < 2)],
+        [judged(lambda place, index: index == 0, lambda place, index: index < 2)], {"lead"},
+    ),
+    (
+        "judge_card", [judged(lambda p, i, n=n: i < n, lambda place, index: index < 2) for n in (2, 4)],
+        [judged(lambda p, i, n=n: i < n, lambda p, i, n=n: i < n) for n in (2, 4)], {"inflation"},
+    ),
+    (
+        "two_judges", [{"rows": verdicts(50), "other": verdicts(10)}],
+        [{"rows": verdicts(50), "other": verdicts(count)} for count in (50, 49)], {"same"},
+    ),
+    ("refined", [refined(40, lambda place: place < 20)], [refined(40, lambda place: place < 50)], {"net_gain"}),
+    (
+        "refined", [refined(40, lambda place: place < 50), refined(40, lambda place: 15 < place < 60)],
+        [refined(40, lambda place: place < 50), refined(40, lambda place: place < 49)], {"kept"},
+    ),
+    ("calibration", [confident(0.9, 54), confident(0.9, 18)], [confident(0.9, 54), confident(0.3, 18)], {"calibration_error"}),
+    ("calibration", [confident(0.3, 30), confident(0.9, 30)], [confident(0.9, 30), confident(0.5, 30)], {"overconfidence"}),
+    ("abstention", [abstained(count) for count in (30, 24, 18, 12, 6)], [abstained(30 - n % 2) for n in range(5)], {"f1"}),
+    (
+        "texts", [texts(word), texts(lambda place, index: word(place, 0))],
+        [texts(word), texts(lambda place, index: word(place, index + 4))], {"entropy", "duplicates"},
+    ),
+    ("texts", [texts(word), texts(lambda place, index: f"all say {index}")], [texts(word), texts(word)], {"elsewhere"}),
+    (
+        "texts", [texts(word), texts(lambda place, index: f"{place} {index} no no no no")],
+        [texts(word), texts(lambda place, index: word(place, index) + " then")], {"variety"},
+    ),
+    (
+        "texts", [texts(word), texts(lambda place, index: word(place, index) * 3, "length")],
+        [texts(word), texts(lambda place, index: word(place, index) + " then")], {"characters", "cut"},
+    ),
+    ("texts", [texts(word), texts(lambda place, index: "")], [texts(word), texts(word)], {"empty"}),
+    ("gain", [{"rows": evaluated(6, 30, 36, 37)}], [{"rows": evaluated(6, 18, 28, 37)}], {"next_gain"}),
+    (
+        "wrong_way", [judged(lambda place, index: place > 30, lambda place, index: index < 2)],
+        [judged(lambda place, index: place > 1, lambda place, index: index < 2)] * 2, {"wrong_way"},
+    ),
+    ("composition", [composed(4), composed(24)], [composed(8), composed(7)], {"gap"}),
+    (
+        "habits", [texts(lambda *_: "let me check, wait, instead 4"), texts(lambda *_: "4")],
+        [texts(lambda *_: "let me check, wait, instead 4"), texts(lambda *_: "wait, instead verify 5")],
+        {"verification", "backtracking"},
+    ),
+    (
+        "topics", [posed(*"abcd"[: max(1, 4 - n)], "z") for n in range(4)] + [posed("z")], [posed(*"abcd")] * 5,
+        {"covered", "largest"},
+    ),
+]  # fmt: skip
+SETTINGS = {"abstention": {"refusal": "unknown"}}
+
+
+@pytest.mark.parametrize(("sql", "bad", "good", "expected"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+def test_warning_of_a_measure_comes_where_it_must_and_nowhere_else(lab, sql, bad, good, expected):
+    assert expected <= warned(lab, sql, bad, **SETTINGS.get(sql, {}))
+    assert not warned(lab, sql, good, **SETTINGS.get(sql, {}))
+
+
+# -- numbers by hand ----------------------------------------------------------------------------------------------------
+
+
+def test_coverage_tells_sharpness_apart_from_coverage(lab):
+    table = sampled(lambda place, index: place < 30 and index < 3)
+    found = numbers(measured(lab, "coverage", 1, {"rows": table}))
+    assert (found["any_right"], found["one_right"], found["gap"], found["sharpness"]) == (0.5, 0.375, 0.125, 0.75)
+
+
+def test_judge_is_held_against_the_vote(lab):
+    found = numbers(measured(lab, "judge_card", 1, {"rows": judged(lambda p, i: i in (1, 2), lambda p, i: i < 2)}))
+    assert found == pytest.approx(
+        {
+            "prompts": 60,
+            "lead": 0,
+            "judge_right": 1,
+            "vote_right": 1,
+            "one_right": 0.5,
+            "precision": 0.5,
+            "missed": 0.5,
+            "inflation": 0,
+        }
+    )
+
+
+def test_refinement_is_told_as_confidence_and_critique(lab):
+    found = numbers(measured(lab, "refined", 1, refined(40, lambda place: 10 <= place < 45)))
+    assert found["kept"] == 0.75 and found["mended"] == 0.25 and found["uptake"] == 0.5
+    assert found["net_gain"] == pytest.approx(-5 / 60)
+
+
+def test_calibration_error_is_that_of_the_bins(lab):
+    table = [{**row, "score": 0.95 if place < 40 else 0.25} for place, row in enumerate(confident(0.0, 30))]
+    found = numbers(measured(lab, "calibration", 1, {"rows": table}))
+    assert found["calibration_error"] == pytest.approx((40 * abs(0.95 - 0.75) + 20 * 0.25) / 60)
+    assert found["brier"] == pytest.approx((30 * 0.05**2 + 10 * 0.95**2 + 20 * 0.25**2) / 60)
+    assert found["overconfidence"] == pytest.approx((40 * 0.2 + 20 * 0.25) / 60)
+    with pytest.raises((DataError, DeclarationError), match="a confidence is not between 0 and 1"):
+        measured(lab, "calibration", 1, {"rows": confident(1.5, 3)})
+    with pytest.raises((DataError, DeclarationError), match="confidence must be score, vote_share or value"):
+        measured(lab, "calibration", 1, {"rows": confident(0.5, 3)}, confidence="scores")
+
+
+def test_abstention_has_its_f1(lab):
+    found = numbers(measured(lab, "abstention", 1, {"rows": abstained(20)}, refusal="unknown"))
+    assert found == pytest.approx({"f1": 0.8, "precision": 1, "recall": 2 / 3, "abstained": 1 / 3, "unanswerable": 0.5})
+
+
+def test_texts_have_an_entropy_and_repeat_themselves_or_each_other(lab):
+    table = rows(2, 4, completion=lambda place, index: f"a a {'b' if index < 2 else place}", finish_reason="stop")
+    found = numbers(measured(lab, "texts", 1, {"rows": table}))
+    assert (found["entropy"], found["duplicates"], found["elsewhere"], found["cut"]) == (1.0, 0.5, 0.5, 0.0)
+    assert found["variety"] == pytest.approx(2 / 3) and found["characters"] == 5
+
+
+def test_gains_are_fitted_and_foretold(lab):
+    halves = numbers(measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}))  # of 60: gains of 32, 16, 8 and 4
+    assert halves["gain"] == pytest.approx(4 / 60) and halves["rate"] == pytest.approx(0.5)
+    assert halves["next_gain"] == pytest.approx(2 / 60) and halves["limit_reached"] == pytest.approx(64 / 60)
+    assert halves["rounds_left"] == 4 and halves["exponent"] < -1
+    assert numbers(measured(lab, "gain", 1, {"rows": evaluated(5)})) == {}
+
+
+def test_wrong_way_is_counted_among_right_answers(lab):
+    found = numbers(measured(lab, "wrong_way", 1, {"rows": judged(lambda p, i: i == 0, lambda p, i: i < 2)}))
+    assert (found["wrong_way"], found["right"]) == (0.5, 0.5)
+
+
+def test_compositionality_gap_looks_at_questions_whose_parts_are_right(lab):
+    found = numbers(measured(lab, "composition", 1, composed(10)))
+    assert (
+        found["gap"] == 0.25 and found["parts_right"] == pytest.approx(2 / 3) and found["whole_right"] == pytest.approx(40 / 60)
+    )
+
+
+def test_habits_are_counted_by_words(lab):
+    text = "First, check 4 + 4. Wait, that's wrong: work backwards from 8. Then verify"
+    found = numbers(measured(lab, "habits", 1, {"rows": rows(1, completion=text)}))
+    assert found == {"prompts": 1, "verification": 2, "backtracking": 2, "subgoal": 2, "backward": 1}
+
+
+def test_topics_are_held_against_a_list(lab):
+    found = numbers(measured(lab, "topics", 1, posed("a", "a", "b", "z")))
+    assert (found["covered"], found["largest"], found["outside"]) == (0.5, 0.5, 0.25) and found["evenness"] == pytest.approx(0.75)
+
+
+def test_two_judges_agree_on_so_many(lab):
+    found = numbers(measured(lab, "two_judges", 1, {"rows": verdicts(30), "other": verdicts(45)}))
+    assert (found["same"], found["stricter"]) == (0.75, 0.25)
+
+
+PIPELINE = """\
+method: Measured
+summary: Every shipped measure in a round.
+tasks:
+  base: {use: letter_sort, length: [2, 4], size: 24, split: train}
+  train: {use: letter_sort, length: [5, 7], size: 6}
+  test: {use: letter_sort, length: [8, 9], size: 4}
+start:
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 1}
+  evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test}
+  filtered: {use: select, rows: tasks.base, sql: keep_all}
+round:
+  generated: {use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 4}
+  true_ones: {use: exact_match, rows: generated, name: truth}
+  judged: {use: judge, rows: true_ones, model: previous.checkpoint, template: "{completion}", repeats: prompt, threshold: 0.5}
+  strict: {use: judge, rows: true_ones, model: previous.checkpoint, template: "-{completion}", repeats: prompt, threshold: 0.5}
+  tried_again: {use: ask, model: previous.checkpoint, rows: judged, template: "{prompt}{completion}>"}
+  again: {use: exact_match, rows: tried_again}
+  filtered: {use: select, rows: again, sql: keep_correct}
+  checkpoint: {use: sft, init: previous.checkpoint, rows: filtered, steps: 1}
+  evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test}
+  parts: {use: select, rows: again, sql: as_parts}
+"""
+AS_PARTS = "-- summary: Parts.\n-- adds: whole\nSELECT row_id, 'kept' AS decision, '' AS reason, prompt_id AS whole FROM rows"
+NODES = {
+    "abstention": "rows: evaluation, refusal: no",
+    "calibration": "rows: judged",
+    "characters": "rows: generated",
+    "composition": "rows: again, parts: parts",
+    "coverage": "rows: again",
+    "gain": "rows: [history.evaluation, evaluation]",
+    "gained": "rows: evaluation, before: start.evaluation",
+    "habits": "rows: generated",
+    "judge_card": "rows: judged",
+    "lifelong": "rows: [history.evaluation, evaluation], trained: [history.filtered, filtered]",
+    "refined": "rows: again, before: judged",
+    "texts": "rows: generated",
+    "topics": "rows: generated, syllabus: tasks.train",
+    "two_judges": "rows: judged, other: strict",
+    "wrong_way": "rows: judged",
+}
+
+
+def test_every_shipped_measure_stands_in_a_round(tmp_path):
+    """The plan takes it, and DuckDB binds its query to the columns that are planned."""
+    assert NODES.keys() == {path.stem for path in (ROOT / "pipelines" / "measures").glob("*.sql")}
+    for folder in ("selectors", "measures", "templates"):
+        shutil.copytree(ROOT / "pipelines" / folder, tmp_path / "pipelines" / folder)
+    (tmp_path / "pipelines" / "selectors" / "as_parts.sql").write_text(AS_PARTS)
+    nodes = "".join(f"  {name}_measured: {{use: measure, sql: {name}, {rows}}}\n" for name, rows in NODES.items())
+    (tmp_path / "pipelines" / "mine.yaml").write_text(PIPELINE + nodes)
+    (tmp_path / "params.yaml").write_text("rounds: 2\nactive: [mine]\ncompute: {engine: fake, workers: 1}\n")
+    project = open_project(tmp_path)
+    write_dvc_yaml(make_plan(project))
+    assert problems(project)[0] == []
