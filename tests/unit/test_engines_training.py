@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import json
 import random
+import shutil
 import socket
 import string
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 from lineal.engines.optimizer_steps import learning_rates, warmup_steps
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.training import Example, LoraSettings, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.training_execution import Execution
 from lineal.errors import EngineError
 
 pytestmark = pytest.mark.model
@@ -287,6 +289,48 @@ def test_weights_of_either_sign_are_an_offline_policy_gradient(init: Path, tmp_p
     )
     assert all(now > was for was, now in zip(before[:2], after[:2], strict=True))
     assert all(now < was for was, now in zip(before[2:], after[2:], strict=True))
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+def test_trainings_that_keep_the_optimizer_are_one_long_training(lora: LoraSettings | None, init: Path, tmp_path: Path) -> None:
+    same = words(1) * 8  # so that the order in which a training sees them does not matter
+    steady = replace(SETTINGS, schedule="constant", warmup=0.0, lora=lora)
+    base = None if lora is None else init
+    train_sft(init, same, replace(steady, steps=8, keep_optimizer=True), tmp_path / "long")
+    for name, kept in (("continued", True), ("begun_again", False)):
+        half = replace(steady, keep_optimizer=kept)
+        train_sft(init, same, half, tmp_path / name / "1")
+        train_sft(tmp_path / name / "1", same, half, tmp_path / name / "2", base=base)
+    long = digests(tmp_path / "long")
+    assert "optimizer/state.safetensors" in long
+    assert digests(tmp_path / "continued" / "2") == long
+    assert digests(tmp_path / "begun_again" / "2") != {name: digest for name, digest in long.items() if "/" not in name}
+
+
+def test_training_killed_inside_a_round_keeps_the_later_state(init: Path, tmp_path: Path) -> None:
+    kept = replace(SETTINGS, keep_optimizer=True)
+    train_sft(init, words(32), kept, tmp_path / "1")
+    train_sft(tmp_path / "1", words(32, seed=1), kept, tmp_path / "undisturbed")
+
+    def stop(done: int, total: int, figures: dict[str, float]) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    saving = Execution(saves=tmp_path / "saves", save_seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        train_sft(tmp_path / "1", words(32, seed=1), kept, tmp_path / "out", stop, execution=saving)
+    report = train_sft(tmp_path / "1", words(32, seed=1), kept, tmp_path / "out", execution=saving)
+    assert report.resumed_at
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+
+
+def test_optimizer_state_of_other_weights_is_an_error(init: Path, tmp_path: Path) -> None:
+    train_sft(init, words(8), replace(SETTINGS, keep_optimizer=True, lora=LORA), tmp_path / "adapter")
+    mixed = tmp_path / "mixed"
+    shutil.copytree(init, mixed)
+    shutil.copytree(tmp_path / "adapter" / "optimizer", mixed / "optimizer")
+    with pytest.raises(EngineError, match=r"state for base_model\..*expected no such weight.*Set keep_optimizer: false"):
+        train_sft(mixed, words(8), replace(SETTINGS, keep_optimizer=True), tmp_path / "out")
 
 
 def test_examples_too_long_are_an_error_never_cut(init: Path, tmp_path: Path) -> None:

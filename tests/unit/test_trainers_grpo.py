@@ -691,6 +691,10 @@ MISTAKES = [
     ({"probe": {"truth": {"use": "exact_match", "weight": 1.0}}}, "probe.truth.weight\n *unknown key 'weight'"),
     ({"keep_best": {"probe": "truth"}}, "keep_best.probe: 'truth' is no probe. There is none: declare one under probe"),
     (
+        {"probe": {"truth": "exact_match"}, "keep_best": {"probe": "truth"}, "keep_optimizer": True},
+        "keep_optimizer: keep_best may write earlier weights",
+    ),
+    (
         {"probe": {"truth": "exact_match"}, "keep_best": {"probe": "truht"}},
         "keep_best.probe: 'truht' is no probe. Did you mean 'truth'",
     ),

@@ -14,6 +14,7 @@ from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
 from lineal.engines.finite import require_finite_weights
 from lineal.engines.hardware import require_hardware
+from lineal.engines.optimizer_state import optimizer_restorer, write_optimizer
 from lineal.engines.processes import use_own_device
 from lineal.engines.reporting import reporting
 from lineal.engines.sft_rows import tokenised
@@ -66,6 +67,7 @@ class TrainingSettings:
         lora: trains an adapter instead of the full model.
         chat: examples pass through the tokenizer's chat template.
         packing: supervised examples are put together into rows of `max_tokens`, and `batch_size` counts such rows.
+        keep_optimizer: the optimizer's state is written beside the checkpoint, and continued where `init` has one.
 
     Raises:
         EngineError: not exactly one of `steps` and `epochs`.
@@ -89,6 +91,7 @@ class TrainingSettings:
     lora: LoraSettings | None = None
     chat: bool = False
     packing: bool = False
+    keep_optimizer: bool = False
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -251,8 +254,12 @@ def run_training(
         require_vocabulary(load_tokenizer(init), vocabulary_of(model.config), init)
         with _scratch(execution, output) as scratch:
             trainer = prepare(model, scratch)
+            if settings.keep_optimizer:
+                trainer.add_callback(optimizer_restorer(trainer, init))
             logs, resumed_at = run_trainer(trainer, progress, execution)
         _write(model, trainer.accelerator, trainer.model_wrapped, init, settings.lora is not None, output)
+        if settings.keep_optimizer:
+            write_optimizer(trainer, output)
     kept = getattr(trainer, "kept_step", None)
     same = trainer.accelerator.is_main_process and unchanged(init, output, logs[:kept])
     return replace(_report(logs, examples, resumed_at), unchanged=same, kept_step=kept)

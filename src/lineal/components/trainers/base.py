@@ -43,6 +43,8 @@ Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
 Target = Literal["completion", "answer", "messages"]
 Packing = Annotated[bool, Field(exclude_if=lambda value: not value)]
 """Left out of the identity where nothing is packed."""
+KeepOptimizer = Annotated[bool, Field(exclude_if=lambda value: not value)]
+"""Left out of the identity where it is not kept."""
 
 
 class Trainer(Component):
@@ -62,6 +64,8 @@ class Trainer(Component):
         precision: 'fp32' or mixed 'bf16'.
         threads: CPU threads, pinned, since another number gives other bytes.
         chat: whether examples pass through the tokenizer's chat template.
+        keep_optimizer: whether AdamW's state is kept beside the checkpoint, and continued where `init` has one. Otherwise every
+            training begins with none.
     """
 
     role: ClassVar[Role] = Role.TRAINER
@@ -85,6 +89,7 @@ class Trainer(Component):
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Positive = 2
     chat: bool = False
+    keep_optimizer: KeepOptimizer = False
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -138,7 +143,7 @@ class Trainer(Component):
             **self._warmup(), weight_decay=self.weight_decay, beta2=self.beta2, max_grad_norm=self.max_grad_norm,
             max_tokens=self.max_tokens, precision=self.precision, threads=self.threads,
             seed=row_seed(step.seed, step.step, "train") % 2**32, lora=lora, chat=self.chat,
-            packing=packing,
+            packing=packing, keep_optimizer=self.keep_optimizer,
         )  # fmt: skip
 
     def _warmup(self) -> dict[str, Any]:

@@ -171,6 +171,8 @@ class Grpo(Trainer):
         if self.keep_best is not None and self.keep_best.probe not in self.probe:
             known = did_you_mean(self.keep_best.probe, self.probe) if self.probe else "There is none: declare one under probe"
             raise ValueError(f"keep_best.probe: {self.keep_best.probe!r} is no probe. {known}")
+        if self.keep_best is not None and self.keep_optimizer:
+            raise ValueError("keep_optimizer: keep_best may write earlier weights than the state is of; drop one")
 
     def embedded(self) -> dict[str, AddsColumns]:
         """Returns the verifiers of rewards and probes."""
