@@ -100,10 +100,11 @@ def faults(root: Path, expected: dict[str, Any]) -> list[str]:
 
 
 def _wrong_bytes(root: Path) -> list[str]:
+    from dvc.repo import Repo
+
     from lineal.data.manifest import verify_files
     from lineal.data.store import open_artifact
     from lineal.errors import ArtifactError
-    from lineal.orchestrate.dvc_repo import DvcProject
     from lineal.plan import make_plan
     from lineal.recipe.project import open_project
 
@@ -114,7 +115,8 @@ def _wrong_bytes(root: Path) -> list[str]:
             verify_files(artifact.directory, artifact.manifest, key)
         except ArtifactError as error:
             wrong.append(str(error))
-    return wrong + [f"stale: {key}: {why}" for key, why in DvcProject(root).status(plan.steps.values()).items()]
+    with Repo(root) as repo:
+        return wrong + [f"stale: {stage}: {why}" for stage, why in repo.status().items()]
 
 
 def _stale_locks(root: Path) -> list[str]:
