@@ -22,8 +22,8 @@ from typing import Any
 
 from tiny import SHAPE
 
-from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings
+from lineal.engines.saved_completions import SavedSampler
 from lineal.engines.training import Example, TrainingSettings, initialise, train_sft
 from lineal.engines.vllm_process import VllmProcess
 from lineal.engines.vllm_sampler import VllmSampler, engine_seed

@@ -19,10 +19,10 @@ from lineal.components.isolated.replicated import replicated
 from lineal.components.verifiers.scored import scoring_work
 from lineal.engines import ray_cluster
 from lineal.engines.fake import FakeSampler
-from lineal.engines.journal import SavedSampler
 from lineal.engines.ray_fan_out import fan_out
 from lineal.engines.ray_sampling import RaySampler, described, opened, sampling_work
 from lineal.engines.sampling import Request, SamplingSettings
+from lineal.engines.saved_completions import SavedSampler
 from lineal.errors import DataError, EngineError
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute, RayCompute

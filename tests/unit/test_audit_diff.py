@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.diff import Asked, Side, compare, find_sides
+from lineal.audit.diff import NamedSide, Side, compare, find_sides
 from lineal.audit.diff_text import as_text
 from lineal.cli.prove import diff
 from lineal.errors import ArtifactError, UsageError
@@ -31,7 +31,7 @@ def root(tmp_path_factory):
 def found_in(root, before, after):
     project = open_project(root)
     catalog = read_catalog(project)
-    return compare(*find_sides(*(Asked(name, name.strip("/"), project, catalog) for name in (before, after))), COMPUTE)
+    return compare(*find_sides(*(NamedSide(name, name.strip("/"), project, catalog) for name in (before, after))), COMPUTE)
 
 
 def rows_in(root, key):

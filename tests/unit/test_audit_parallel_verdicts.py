@@ -6,7 +6,6 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 
-from lineal.audit.backward import trace_back
 from lineal.audit.catalog import read_catalog
 from lineal.audit.diff import Side, compare
 from lineal.audit.prompt_samples import prompt_samples, samples_text
@@ -16,6 +15,7 @@ from lineal.audit.show import as_text as show_text
 from lineal.audit.show import look_at
 from lineal.audit.taint import taint
 from lineal.audit.target import Target, TargetKind
+from lineal.audit.trace_back import trace_back
 from lineal.audit.verify import problems_of
 from lineal.recipe.compute import Compute
 from tests.unit.audit_project import METHOD, run_all, write_project

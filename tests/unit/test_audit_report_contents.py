@@ -7,7 +7,6 @@ from fractions import Fraction
 import pyarrow.parquet as pq
 import pytest
 
-from lineal.audit.backward import trace_back
 from lineal.audit.catalog import read_catalog
 from lineal.audit.query import connection
 from lineal.audit.report.across import _seen_before
@@ -20,6 +19,7 @@ from lineal.audit.report.page import gather
 from lineal.audit.report.render import render
 from lineal.audit.summary import accuracy_table
 from lineal.audit.target import Target, TargetKind
+from lineal.audit.trace_back import trace_back
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project

@@ -6,11 +6,11 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from lineal.audit.backward import trace_back
 from lineal.audit.catalog import read_catalog
-from lineal.audit.forward import forward_json, forward_text, trace_forward
 from lineal.audit.prompt_samples import prompt_samples
 from lineal.audit.target import Target, TargetKind, find_target
+from lineal.audit.trace_back import trace_back
+from lineal.audit.trace_forward import forward_json, forward_text, trace_forward
 from lineal.errors import ArtifactError, UsageError
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from lineal.engines.checkpoints import ADAPTER_CONFIG
 from lineal.engines.factory import open_likelihood, open_sampler
-from lineal.engines.journal import SavedSampler
 from lineal.engines.sampling import Request, SamplingSettings
+from lineal.engines.saved_completions import SavedSampler
 from lineal.engines.training import Example, LoraSettings, TrainingSettings, initialise, train_sft
 from lineal.engines.vllm_sampler import VllmSampler, engine_seed
 from lineal.errors import EngineError

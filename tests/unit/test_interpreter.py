@@ -10,7 +10,7 @@ from lineal.errors import EngineError
 from lineal.step.preflight import require_interpreter
 from tests.e2e.toy_project import command, make_project, plan_of
 
-from .test_requests import JUDGED, PARAMS, under
+from .test_resources import JUDGED, PARAMS, under
 
 
 @pytest.fixture(scope="module")

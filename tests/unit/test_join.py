@@ -7,7 +7,7 @@ import random
 import pytest
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.whereabouts import carries
+from lineal.audit.row_location import repeats_input
 from lineal.data.manifest import InputEntry
 from lineal.data.store import Artifact
 from lineal.errors import DataError
@@ -102,4 +102,4 @@ def test_who_judged_is_known_of_each_joined_score(lab):
     found = judges_of(panel, lambda artifact: given.get(artifact.key, []))
     assert found == {"score": frozenset({Judge("exact_match", 1)}), "strict_score": frozenset({Judge("reward", 1)})}
     catalog = Catalog({artifact.key: artifact for artifact in (rows, strict, panel)})
-    assert carries(catalog, panel)
+    assert repeats_input(catalog, panel)

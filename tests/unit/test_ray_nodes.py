@@ -12,7 +12,7 @@ import pytest
 from lineal.errors import MachineError
 from tests.e2e.toy_project import make_project, plan_of
 
-from .test_requests import PARAMS, under
+from .test_resources import PARAMS, under
 
 pytest.importorskip("dagster_ray", reason="needs dagster-ray: pip install 'lineal[ray]'")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lineal.audit.backward import trace_back
 from lineal.audit.catalog import read_catalog
 from lineal.audit.show import as_text, look_at
 from lineal.audit.target import Target, TargetKind
+from lineal.audit.trace_back import trace_back
 from lineal.data.store import Rows, open_artifact
 from lineal.engines.endpoints.served import Served, read_served
 from lineal.errors import CheckFailure, DeclarationError, EngineError
@@ -24,9 +24,9 @@ from lineal.plan import Plan, make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
 from lineal.recipe.references import ArtifactKind
+from lineal.step.endpoint_check import require_servers
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
-from lineal.step.servers import require_servers
 from tests.e2e.toy_project import TOY, make_project
 from tests.unit.endpoint_server import endpoint_server
 from tests.unit.lab import Lab
@@ -238,7 +238,7 @@ def test_steps_without_a_server_load_no_client(project):
     under(project)
     code = (
         "import sys\nfrom pathlib import Path\nfrom lineal.plan import make_plan\n"
-        "from lineal.recipe.project import open_project\nfrom lineal.step.servers import require_servers\n"
+        "from lineal.recipe.project import open_project\nfrom lineal.step.endpoint_check import require_servers\n"
         "plan = make_plan(open_project(Path('.')))\n"
         "require_servers(plan, [plan.step('toy/round_01/generated')])\nassert 'aiohttp' not in sys.modules"
     )

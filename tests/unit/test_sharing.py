@@ -9,7 +9,7 @@ import pytest
 from lineal.errors import DeclarationError, EngineError, ProjectError
 from lineal.plan import Plan
 from lineal.recipe.compute import Compute
-from lineal.step.requests import asked_by
+from lineal.step.resources import resources_of
 from lineal.step.sharing import require_trainings, sharing_of
 from tests.e2e.toy_project import PARAMS, TOY, make_project, plan_of
 
@@ -68,8 +68,8 @@ def test_configuration_that_fits_says_how_many_processes_run_on_this_machine(pla
     require_trainings(found, [found.step(CHECKPOINT)])
     sharing = sharing_of(found.project.root, found.project.params.compute)
     assert (sharing.processes, sharing.here) == (6, 2)
-    assert asked_by(found, found.step(CHECKPOINT)).gpus == 2
-    assert asked_by(under(plan, accelerate=3), plan.step(CHECKPOINT)).gpus == 3
+    assert resources_of(found, found.step(CHECKPOINT)).gpus == 2
+    assert resources_of(under(plan, accelerate=3), plan.step(CHECKPOINT)).gpus == 3
 
 
 def test_tracker_that_is_not_installed_is_refused_before_anything_runs(plan: Plan) -> None:

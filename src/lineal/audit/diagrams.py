@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lineal.audit.descendants import Touched
 from lineal.audit.lineage import Edge, Graph, Node
-from lineal.audit.spread import Touched
 from lineal.audit.terminal import cut, printable, show_value
 
 LABEL_CELLS = 60

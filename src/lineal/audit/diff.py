@@ -128,7 +128,7 @@ class Diff:
 
 
 @dataclass(frozen=True)
-class Asked:
+class NamedSide:
     """One side of a comparison, as a user named it.
 
     Attributes:
@@ -143,7 +143,7 @@ class Asked:
     catalog: Catalog
 
 
-def find_sides(before: Asked, after: Asked) -> tuple[Side, Side]:
+def find_sides(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
     """Resolves two keys: two rounds (`star/round_01`), two artifacts, or everything that two revisions hold.
 
     Raises:
@@ -173,14 +173,14 @@ def find_sides(before: Asked, after: Asked) -> tuple[Side, Side]:
     return next(sides), next(sides)
 
 
-def _group(asked: Asked) -> dict[str, Artifact]:
+def _group(asked: NamedSide) -> dict[str, Artifact]:
     """Returns the artifacts under a key, in the order in which they were made."""
     prefix, catalog = f"{asked.key}/" if asked.key else "", asked.catalog
     keys = sorted((key for key in catalog.artifacts if key.startswith(prefix)), key=lambda key: (catalog.order[key], key))
     return {key.removeprefix(prefix): catalog.artifacts[key] for key in keys}
 
 
-def _unknown(asked: Asked) -> frozenset[str]:
+def _unknown(asked: NamedSide) -> frozenset[str]:
     prefix = f"{asked.key}/" if asked.key else ""
     return frozenset(key.removeprefix(prefix) for key in asked.catalog.unknown if key.startswith(prefix))
 

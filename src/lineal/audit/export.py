@@ -12,8 +12,8 @@ from lineal.audit.croissant import croissant
 from lineal.audit.keys import require_here
 from lineal.audit.provenance import Provenance, provenance_of
 from lineal.audit.verify import require_whole
+from lineal.data.atomic_directory import new_directory, require_room
 from lineal.data.manifest import MANIFEST
-from lineal.data.placing import new_directory, require_room
 from lineal.data.store import Artifact
 from lineal.errors import ProjectError, UsageError
 from lineal.recipe.project import Project

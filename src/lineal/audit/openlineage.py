@@ -15,9 +15,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from lineal import __version__
-from lineal.audit.backward import DECISION_FACTS
 from lineal.audit.catalog import Catalog, main_key
-from lineal.audit.whereabouts import carries
+from lineal.audit.row_location import repeats_input
+from lineal.audit.trace_back import DECISION_FACTS
 from lineal.components.base import Role
 from lineal.components.registry import Registry
 from lineal.data.schema import COLUMNS
@@ -169,7 +169,7 @@ def _column_lineage(namespace: str, catalog: Catalog, artifact: Artifact, source
     """Maps each column to the columns that it came from: those of the same name in the inputs."""
     from openlineage.client.facet_v2 import column_lineage_dataset as facet
 
-    unchanged = carries(catalog, artifact) or _is_sampled(artifact)
+    unchanged = repeats_input(catalog, artifact) or _is_sampled(artifact)
     fields = {}
     for name in artifact.manifest.columns:
         how = facet.Transformation("DIRECT", "IDENTITY" if unchanged and name not in DECISION_FACTS else "TRANSFORMATION")

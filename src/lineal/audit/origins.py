@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
 from lineal.audit.query import UNITED, fetched, parquet
-from lineal.audit.whereabouts import id_column, row_inputs
+from lineal.audit.row_location import id_column, row_inputs
 from lineal.components.selectors.query import quoted
 from lineal.data.store import Artifact, Rows
 

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from lineal.audit.backward import DECISION_FACTS, SAMPLE_FACTS
 from lineal.audit.catalog import Catalog, pipeline_of, step_name
 from lineal.audit.query import Row, connection, fetched_records, parquet
+from lineal.audit.row_location import (
+    added_columns,
+    holders,
+    holding,
+    id_column,
+    repeats_input,
+    repetitions,
+    row_artifacts,
+    sources,
+)
 from lineal.audit.target import Target, TargetKind
 from lineal.audit.terminal import cut, show_value, shown, table
-from lineal.audit.whereabouts import added_columns, carries, holders, holding, id_column, retold, row_artifacts, sources
+from lineal.audit.trace_back import DECISION_FACTS, SAMPLE_FACTS
 from lineal.components.base import merged
 from lineal.components.selectors.query import literal, quoted
 from lineal.data.store import Artifact
@@ -102,7 +111,7 @@ def _rows_of(
     """
     ordered = sorted(artifacts, key=lambda one: (catalog.order[one.key], one.key))
     said: dict[str, dict[str, Row]] = {one.key: {} for one in ordered}
-    source_of = {key: source for key, source in retold(catalog, ordered).items() if source.key in said}
+    source_of = {key: source for key, source in repetitions(catalog, ordered).items() if source.key in said}
     unread = {source.key for source in source_of.values()}
     together: dict[tuple[str, ...], dict[str, dict[str, tuple[str, ...]]]] = {}
     for artifact in (one for one in ordered if one.key not in unread):
@@ -131,7 +140,7 @@ def _prompt_rows(
 def _news(catalog: Catalog, artifact: Artifact) -> tuple[str, ...]:
     """Returns the columns that are new in an artifact: for rows that are passed on, only the judgements on them."""
     columns = artifact.manifest.columns
-    facts = () if carries(catalog, artifact) else ("parents", "checkpoint", *SAMPLE_FACTS, *TEXTS)
+    facts = () if repeats_input(catalog, artifact) else ("parents", "checkpoint", *SAMPLE_FACTS, *TEXTS)
     judged = [name for name in columns if name.endswith(tuple(f"_{fact}" for fact in VERDICT_FACTS))]
     wanted = ("sample_id", *facts, *VERDICT_FACTS, *DECISION_FACTS)
     return merged(tuple(name for name in wanted if name in columns), tuple(judged))

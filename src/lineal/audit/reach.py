@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog
+from lineal.audit.descendants import BORN, HELD, Walk, number
 from lineal.audit.query import connection, fetched
-from lineal.audit.spread import BORN, HELD, Walk, number
+from lineal.audit.row_location import ids_sql, row_artifacts, sources
 from lineal.audit.taint import Matches, Tainted, walked
-from lineal.audit.whereabouts import ids_sql, row_artifacts, sources
 from lineal.components.selectors.retracted import require_steady
 from lineal.data.store import Artifact
 from lineal.recipe.compute import Compute

@@ -11,8 +11,8 @@ from lineal.audit.catalog import Catalog, read_catalog
 from lineal.audit.keys import nearest_key
 from lineal.audit.query import connection, fetched
 from lineal.audit.reach import Reach, reach_of
+from lineal.audit.row_location import ids_sql, row_artifacts
 from lineal.audit.taint import Matches, Tainted, matching
-from lineal.audit.whereabouts import ids_sql, row_artifacts
 from lineal.components.base import Role
 from lineal.data.records import lies_here
 from lineal.data.store import Artifact

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.forward import forward_json, forward_text
+from lineal.audit.descendants import Touched, Walk, number
 from lineal.audit.keys import NOTHING, require_here
 from lineal.audit.query import LOCKS, connection, fetched, first_lines, of_its_files, parquet, require_condition, unreadable
-from lineal.audit.spread import Touched, Walk, number
+from lineal.audit.row_location import has_ids, id_column, row_artifacts, row_inputs, twins
 from lineal.audit.terminal import cut
-from lineal.audit.whereabouts import has_ids, id_column, row_artifacts, row_inputs, twins
+from lineal.audit.trace_forward import forward_json, forward_text
 from lineal.components.selectors.query import literal, quoted
 from lineal.data.store import Artifact
 from lineal.errors import UsageError

@@ -10,7 +10,7 @@ from typing import Any
 from lineal.audit.catalog import Catalog
 from lineal.audit.keys import NOTHING, nearest_key, not_here
 from lineal.audit.query import connection, fetched
-from lineal.audit.whereabouts import id_column, ids_sql, sources
+from lineal.audit.row_location import id_column, ids_sql, sources
 from lineal.components.selectors.query import literal
 from lineal.data.store import Artifact
 from lineal.errors import UsageError

@@ -66,7 +66,7 @@ def prepare_torch() -> None:
 def _hand_over() -> None:
     """Runs `lineal step` in the fork server and exits with its status; returns when there is no server."""
     from lineal.step.handover import find_server_of_dvc, run_in_server
-    from lineal.step.orphan import stop_when_orphaned
+    from lineal.step.parent_watch import stop_when_orphaned
 
     if "DVC_STAGE" in os.environ:
         stop_when_orphaned()

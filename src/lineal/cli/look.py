@@ -97,7 +97,7 @@ def trace(
 
 
 def _back(form: str, catalog: Catalog, target: Target, compute: Compute, pipeline: str | None) -> str:
-    from lineal.audit.backward import trace_back
+    from lineal.audit.trace_back import trace_back
 
     graph = trace_back(catalog, target, compute, pipeline)
     if form == "json":
@@ -107,7 +107,7 @@ def _back(form: str, catalog: Catalog, target: Target, compute: Compute, pipelin
 
 def _forward(form: str, catalog: Catalog, target: Target, compute: Compute, pipeline: str | None) -> str:
     from lineal.audit.diagrams import forward_graph
-    from lineal.audit.forward import forward_json, forward_text, trace_forward
+    from lineal.audit.trace_forward import forward_json, forward_text, trace_forward
 
     touched = trace_forward(catalog, target, compute, pipeline)
     if form == "json":

@@ -14,7 +14,7 @@ from lineal.cli.revision import opened_project, rev_option, revision_of, warn_of
 from lineal.errors import LinealError, UsageError
 
 if TYPE_CHECKING:
-    from lineal.audit.diff import Asked
+    from lineal.audit.diff import NamedSide
 
 
 @click.command()
@@ -58,10 +58,10 @@ def diff(directory: Path, before: str, after: str, as_json: bool, rev: str | Non
     click.echo(json.dumps(diff_text.as_json(found), indent=2) if as_json else diff_text.as_text(found, output_width()))
 
 
-def _asked(directory: Path, word: str, rev: str | None) -> Asked:
+def _asked(directory: Path, word: str, rev: str | None) -> NamedSide:
     """Resolves one word of `diff` and opens its project; a word that is no artifact's key may be a revision."""
     from lineal.audit.catalog import read_catalog
-    from lineal.audit.diff import Asked
+    from lineal.audit.diff import NamedSide
 
     named, colon, key = word.rpartition(":")
     at, key = (named or None) if colon else rev, key.strip("/")
@@ -70,7 +70,7 @@ def _asked(directory: Path, word: str, rev: str | None) -> Asked:
     project = opened_project(directory, at, (key,))
     catalog = read_catalog(project)
     warn_of_missing(project, catalog, at)
-    return Asked(word, key, project, catalog)
+    return NamedSide(word, key, project, catalog)
 
 
 def _is_revision(directory: Path, word: str) -> bool:

@@ -12,9 +12,9 @@ from lineal.data.conversations import Prompt
 from lineal.data.progress import say
 from lineal.data.workspace import Workspace
 from lineal.engines.checkpoints import BASE_FIELDS
-from lineal.engines.journal import SavedSampler
 from lineal.engines.room import Room, room_of
 from lineal.engines.sampling import Completion, Request, SamplingSettings
+from lineal.engines.saved_completions import SavedSampler
 from lineal.engines.scoring import Certainty, Likelihood, Pair
 from lineal.errors import EngineError
 from lineal.recipe.references import ArtifactKind

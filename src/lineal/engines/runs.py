@@ -28,7 +28,7 @@ class Run:
     ids: list[int] = field(default_factory=list)
     learnt: list[int] = field(default_factory=list)
 
-    def goes_on_with(self, given: Sequence[int]) -> bool:
+    def is_continued_by(self, given: Sequence[int]) -> bool:
         """Tells whether a prompt begins with all of this."""
         whole = [*self.prompt_ids, *self.ids]
         return list(given[: len(whole)]) == whole
@@ -53,7 +53,7 @@ def runs_of(tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut
     """
     runs: list[Run] = []
     for turn, given in zip(turns, encode_prompts(tokenizer, [turn.given for turn in turns], chat=False), strict=True):
-        if not runs or not runs[-1].goes_on_with(given):
+        if not runs or not runs[-1].is_continued_by(given):
             runs.append(Run(given))
         assert turn.completion.token_ids is not None
         runs[-1].add(given, turn.completion.token_ids, cut_teach or turn.completion.finish_reason == "stop")

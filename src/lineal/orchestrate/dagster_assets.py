@@ -24,8 +24,8 @@ from lineal.orchestrate.dagster_keys import asset_key, group_name, op_name
 from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_yaml import stage_name
-from lineal.orchestrate.follow import ProgressFile
 from lineal.orchestrate.preflight import require_ready_run, start_server, warn_of_again
+from lineal.orchestrate.tail import ProgressFile
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.seeds import declared_name

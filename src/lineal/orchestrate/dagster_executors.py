@@ -12,7 +12,7 @@ from lineal.errors import MachineError
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import Compute
 from lineal.step.gpus import pool_of
-from lineal.step.requests import Asked, asked_by
+from lineal.step.resources import StepResources, resources_of
 
 GPUS = "lineal/gpus"
 """The tag with the number of GPUs that a step requests; steps without GPUs don't have it."""
@@ -56,7 +56,7 @@ def require_launcher(compute: Compute, instance: dg.DagsterInstance) -> None:
 def _multiprocess(plan: Plan) -> dict[str, Any]:
     """Configures workers by `compute.processes`. Steps that would only wait for a GPU are not started."""
     compute = plan.project.params.compute
-    wanting = any(asked_by(plan, step).gpus for step in plan.steps.values())
+    wanting = any(resources_of(plan, step).gpus for step in plan.steps.values())
     pool = pool_of(compute) if wanting else []
     start = {"forkserver": {"preload_modules": list(WORKER_IMPORTS)}} if compute.processes == "fork" else {"spawn": {}}
     limits = [{"key": GPUS, "limit": len(pool)}] if pool else []
@@ -81,7 +81,7 @@ def extra(module: str, compute: Compute) -> Any:
 
 def op_tags(plan: Plan, step: Step) -> Mapping[str, Any]:
     """Returns a step's op tags: its role, its GPUs, and its request in the words of the cluster that runs it."""
-    compute, asked = plan.project.params.compute, asked_by(plan, step)
+    compute, asked = plan.project.params.compute, resources_of(plan, step)
     tags: dict[str, Any] = {"lineal/role": str(step.component.role)}
     if asked.gpus:
         tags[GPUS] = str(asked.gpus)
@@ -92,7 +92,7 @@ def op_tags(plan: Plan, step: Step) -> Mapping[str, Any]:
     return tags
 
 
-def _ray(asked: Asked) -> dict[str, Any]:
+def _ray(asked: StepResources) -> dict[str, Any]:
     """Requests one core a step, since Ray starts any number of steps that request none."""
     found: dict[str, Any] = {"num_cpus": 1}
     if asked.gpus:
@@ -102,7 +102,7 @@ def _ray(asked: Asked) -> dict[str, Any]:
     return found
 
 
-def _kubernetes(asked: Asked) -> dict[str, dict[str, str]]:
+def _kubernetes(asked: StepResources) -> dict[str, dict[str, str]]:
     """Requests GPUs as a limit, and memory as both: what is requested is reserved, what exceeds the limit is killed."""
     memory = {} if asked.memory_bytes is None else {"memory": str(asked.memory_bytes)}
     gpus = {"nvidia.com/gpu": str(asked.gpus)} if asked.gpus else {}

@@ -6,8 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+from lineal.data.atomic_directory import new_directory, require_room
 from lineal.data.git import git
-from lineal.data.placing import new_directory, require_room
 from lineal.errors import ProjectError, UsageError, did_you_mean
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.plan import make_plan

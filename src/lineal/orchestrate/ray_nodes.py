@@ -12,7 +12,7 @@ from lineal.engines.ray_cluster import HOW_TO_JOIN, quiet, reason
 from lineal.errors import MachineError
 from lineal.orchestrate.dagster_executors import extra
 from lineal.plan import Plan, Step
-from lineal.step.requests import Asked, asked_by
+from lineal.step.resources import StepResources, resources_of
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -37,7 +37,7 @@ def require_nodes(plan: Plan, steps: Iterable[Step], instance: dg.DagsterInstanc
     address = os.environ.get("RAY_ADDRESS", "http://127.0.0.1:8265")
     nodes, grows = _ask(address, instance)
     for step in steps:
-        asked = asked_by(plan, step)
+        asked = resources_of(plan, step)
         if not any(_fits(asked, node) for node in nodes):
             problem = (
                 f"{step.key} asks for {_asked(asked)}, and no node of the Ray cluster at {address} has that ({_have(nodes)})"
@@ -84,11 +84,11 @@ def _get(client: Any, path: str) -> Any:
     return answer.json()["data"]
 
 
-def _fits(asked: Asked, node: Resources) -> bool:
+def _fits(asked: StepResources, node: Resources) -> bool:
     return asked.gpus <= node.get("GPU", 0) and (asked.memory_bytes or 0) <= node.get("memory", 0) and node.get("CPU", 0) >= 1
 
 
-def _asked(asked: Asked) -> str:
+def _asked(asked: StepResources) -> str:
     gpus = [f"{asked.gpus} GPU{'s' if asked.gpus > 1 else ''}"] if asked.gpus else []
     memory = [] if asked.memory_bytes is None else [f"{asked.memory_bytes / 1e9:.1f} GB of memory"]
     return " and ".join(["a core", *gpus, *memory])

@@ -1,7 +1,7 @@
 """Runs that may end early: the deciding step of each round, and the group of the best round.
 
 A plan is static, so a stopped run has all its rounds. From round 2 on every step waits for the decision of the round before;
-once that says stop, a step's artifact is the best round's (`step/stand_in.py`). After the last round the group `best`
+once that says stop, a step's artifact is the best round's (`step/stopped_run.py`). After the last round the group `best`
 holds the best round's nodes, whether or not the run stopped.
 """
 

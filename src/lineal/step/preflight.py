@@ -8,9 +8,9 @@ from lineal.engines.vllm_process import vllm_interpreter
 from lineal.errors import MachineError
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
+from lineal.step.endpoint_check import require_servers
 from lineal.step.files import why_absent
-from lineal.step.requests import drawn_from, require_machine
-from lineal.step.servers import require_servers
+from lineal.step.resources import drawn_from, require_machine
 from lineal.step.sharing import require_trainings
 
 

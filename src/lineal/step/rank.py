@@ -15,7 +15,7 @@ from lineal.plan import make_plan
 from lineal.recipe.project import open_project
 from lineal.step.identity import identify
 from lineal.step.launch import DIRECTORY, RESULT
-from lineal.step.orphan import stop_with_launcher
+from lineal.step.parent_watch import stop_with_launcher
 from lineal.step.runner import open_inputs, partial_of, resolved, workspace_of
 from lineal.step.sharing import SETTING, sharing_of
 

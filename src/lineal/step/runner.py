@@ -27,10 +27,10 @@ from lineal.step.checks import require_blocking, run_checks
 from lineal.step.files import require_files
 from lineal.step.identity import Identity, identify, made_by, read_value
 from lineal.step.launch import launch
-from lineal.step.requests import take_machine
+from lineal.step.resources import take_gpus
 from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
-from lineal.step.stand_in import StandIn, stand_in
+from lineal.step.stopped_run import StandIn, stand_in
 from lineal.step.waiting import require_arrived
 
 ELSEWHERE = (MADE_UP, "openai")
@@ -129,7 +129,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     progress = progress_path(plan.project, step.key)
     progress.parent.mkdir(parents=True, exist_ok=True)
     progress.unlink(missing_ok=True)
-    gpus = take_machine(plan, step, lambda line: say(line, progress))
+    gpus = take_gpus(plan, step, lambda line: say(line, progress))
     if gpus:
         workspace.facts["gpus"] = gpus
     _run(plan, step, component, identity, workspace)

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lineal.audit.backward import DECISION_FACTS, SAMPLE_FACTS, TEXTS
 from lineal.audit.catalog import Catalog, Link
 from lineal.audit.lineage import mix_lines
 from lineal.audit.origins import origins
 from lineal.audit.query import Row, fetched_records, parquet
-from lineal.audit.whereabouts import added_columns, carries, id_column, row_inputs
+from lineal.audit.row_location import added_columns, id_column, repeats_input, row_inputs
+from lineal.audit.trace_back import DECISION_FACTS, SAMPLE_FACTS, TEXTS
 from lineal.components.selectors.query import literal, quoted
 from lineal.data.store import Artifact
 
@@ -146,7 +146,7 @@ class _Walk:
         while self._waiting:
             artifact = self.catalog.artifacts[max(self._waiting, key=lambda key: (self.catalog.order[key], key))]
             asking = self._waiting.pop(artifact.key)
-            passes_on = carries(self.catalog, artifact)
+            passes_on = repeats_input(self.catalog, artifact)
             for row in _rows(artifact, sorted(asking), self.opened):
                 own = asking[row[id_column(artifact)]]
                 if passes_on:

@@ -163,7 +163,7 @@ class TrainingEpisodes:
 def imagine(step: Workspace, episodes: TrainingEpisodes, tasks: int, samples: int) -> int:
     """Makes up a training's episodes for the fake engine: each task has one turn; returns how many there are."""
     from lineal.engines.fake import FakeSampler
-    from lineal.engines.journal import SavedSampler
+    from lineal.engines.saved_completions import SavedSampler
 
     played = [(place, index) for place in range(tasks) for index in range(samples)]
     episodes.play(played, 0, SavedSampler(FakeSampler(), step.unsaved / "init.jsonl", {}))

@@ -10,10 +10,10 @@ from typing import Any
 from lineal.engines.endpoints.address import Address, key_of
 from lineal.engines.endpoints.budget import Budget
 from lineal.engines.endpoints.client import Client, Say
-from lineal.engines.endpoints.exchange import Exchange, Job
+from lineal.engines.endpoints.greedy_detector import MANY, GreedyDetector
 from lineal.engines.endpoints.messages import body_of, most_tokens, path_of, require_sayable
 from lineal.engines.endpoints.rates import Rates
-from lineal.engines.endpoints.sameness import MANY, Sameness
+from lineal.engines.endpoints.request_pool import Job, RequestPool
 from lineal.engines.endpoints.spending import Spending
 from lineal.engines.sampling import Completion, Request, SamplingSettings
 from lineal.engines.stop_texts import StopTexts
@@ -64,7 +64,7 @@ class EndpointSampler:
     def __init__(self, address: Address, spending: Spending, facts: dict[str, Any], say: Say) -> None:
         self._address, self._spending, self._facts, self._say = address, spending, facts, say
         self._key, self._rates = key_of(address), Rates(address.endpoint)
-        self._sameness = Sameness()
+        self._greedy = GreedyDetector()
         self.in_flight = WAVES * address.endpoint.concurrency
         facts.update(spending.facts())
         require_reachable(address, say)
@@ -78,24 +78,24 @@ class EndpointSampler:
         """
         require_sayable(self._address, requests, settings)
         with asyncio.Runner() as runner:
-            exchange = runner.run(self._begin(requests, settings))
+            pool = runner.run(self._begin(requests, settings))
             try:
-                while answers := runner.run(exchange.answered()):
+                while answers := runner.run(pool.answered()):
                     for place, answer in answers:
-                        if settings.temperature and self._sameness.is_plain(requests[place].prompt, answer.completion.text):
+                        if settings.temperature and self._greedy.is_greedy(requests[place].prompt, answer.completion.text):
                             self._say_it_does_not_sample(settings)
                         yield place, stopped(answer.completion, settings.stop)
             finally:
-                runner.run(exchange.close())
+                runner.run(pool.close())
                 self._spending.close()
                 self._facts.update(self._spending.facts())
 
-    async def _begin(self, requests: Sequence[Request], settings: SamplingSettings) -> Exchange:
+    async def _begin(self, requests: Sequence[Request], settings: SamplingSettings) -> RequestPool:
         client = Client(self._address, self._key, self._rates, self._say)
         budget = Budget(self._address, self._spending)
-        exchange = Exchange(client, budget, self._spending, self._jobs(requests, settings))
-        await exchange.start(min(self._address.endpoint.concurrency, len(requests)))
-        return exchange
+        pool = RequestPool(client, budget, self._spending, self._jobs(requests, settings))
+        await pool.start(min(self._address.endpoint.concurrency, len(requests)))
+        return pool
 
     def _say_it_does_not_sample(self, settings: SamplingSettings) -> None:
         self._say(

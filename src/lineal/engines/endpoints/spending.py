@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lineal.engines.endpoints.messages import Answer
-from lineal.engines.journal import whole_lines
+from lineal.engines.saved_completions import whole_lines
 from lineal.recipe.compute import Price
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, Link, pipeline_of
 from lineal.audit.query import fetched, parquet
-from lineal.audit.whereabouts import carries, has_ids, id_column, row_inputs
+from lineal.audit.row_location import has_ids, id_column, repeats_input, row_inputs
 from lineal.components.selectors.query import quoted
 from lineal.data.progress import progress_of
 from lineal.data.store import Artifact, Rows
@@ -225,7 +225,7 @@ class Walk:
 
     def _rows_of(self, ids: _Ids, artifact: Artifact, inputs: list[Artifact]) -> int:
         """Touches the rows that are, or were made from, touched ones; what only passes rows on makes none."""
-        passes = carries(self._catalog, artifact)
+        passes = repeats_input(self._catalog, artifact)
         shares = any(id_column(one) == id_column(artifact) for one in inputs)
         by_parents = "parents" in artifact.manifest.columns and not passes
         by_id = not by_parents or shares or not inputs or artifact.key in self._starts

@@ -15,7 +15,7 @@ Job = tuple[int, str, dict[str, Any], int]
 """A request's place, the path after the server's url, its body, and its maximum cost in tokens."""
 
 
-class Exchange:
+class RequestPool:
     """Works jobs off with a number of workers. After the first failure nothing new is sent, and what is in flight is awaited,
     since it will be paid for.
 

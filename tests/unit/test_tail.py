@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lineal.orchestrate.follow import ProgressFile
+from lineal.orchestrate.tail import ProgressFile
 
 
 def test_new_lines_skip_what_stood_there_and_wait_for_whole_lines(tmp_path):

@@ -9,8 +9,8 @@ from lineal.audit.catalog import Catalog, Link, pipeline_of
 from lineal.audit.lineage import Graph, Node
 from lineal.audit.origins import origins
 from lineal.audit.query import Row, connection
+from lineal.audit.row_location import holders, holding, id_column, not_here_before, passes_on, row_inputs, sources, twins
 from lineal.audit.target import Target, TargetKind
-from lineal.audit.whereabouts import holders, holding, id_column, not_here_before, passes_on, row_inputs, sources, twins
 from lineal.data.store import Artifact, Rows
 from lineal.recipe.compute import Compute
 

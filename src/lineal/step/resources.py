@@ -16,7 +16,7 @@ from lineal.step.sharing import sharing_of
 
 
 @dataclass(frozen=True)
-class Asked:
+class StepResources:
     """A step's request, resolved.
 
     Attributes:
@@ -30,7 +30,7 @@ class Asked:
     memory_bytes: int | None
 
 
-def asked_by(plan: Plan, step: Step) -> Asked:
+def resources_of(plan: Plan, step: Step) -> StepResources:
     """Returns a step's request: that of `compute.requests`, otherwise a GPU for each process that loads its model.
 
     Raises:
@@ -40,9 +40,9 @@ def asked_by(plan: Plan, step: Step) -> Asked:
     matching = [request for glob, request in compute.requests.items() if fnmatchcase(step.key, glob)]
     own = matching[-1] if matching else Request()
     if own.gpus is not None:
-        return Asked(own.gpus, False, own.memory)
+        return StepResources(own.gpus, False, own.memory)
     wants = step.component.loads_model and compute.device in ("auto", "cuda")
-    return Asked(_model_processes(plan, step) if wants else 0, compute.device == "auto", own.memory)
+    return StepResources(_model_processes(plan, step) if wants else 0, compute.device == "auto", own.memory)
 
 
 def _model_processes(plan: Plan, step: Step) -> int:
@@ -87,13 +87,13 @@ def require_machine(plan: Plan, steps: Iterable[Step]) -> None:
             )
     if compute.executor in CLUSTERS:
         return
-    asking = {step.key: asked_by(plan, step) for step in steps}
+    asking = {step.key: resources_of(plan, step) for step in steps}
     pool = pool_of(compute) if any(asked.gpus for asked in asking.values()) else []
     for key, asked in asking.items():
         _require_room(compute, key, asked, pool)
 
 
-def take_machine(plan: Plan, step: Step, say: Callable[[str], None]) -> list[str]:
+def take_gpus(plan: Plan, step: Step, say: Callable[[str], None]) -> list[str]:
     """Gives this process the devices that its step requests, before it loads a model; waits while other steps hold the GPUs.
 
     Args:
@@ -108,7 +108,7 @@ def take_machine(plan: Plan, step: Step, say: Callable[[str], None]) -> list[str
         MachineError: the machine is too small for the step.
     """
     release_gpus()
-    compute, asked = plan.project.params.compute, asked_by(plan, step)
+    compute, asked = plan.project.params.compute, resources_of(plan, step)
     pool = pool_of(compute) if asked.gpus else []
     _require_room(compute, step.key, asked, pool)
     if pool:
@@ -118,7 +118,7 @@ def take_machine(plan: Plan, step: Step, say: Callable[[str], None]) -> list[str
     return []
 
 
-def _require_room(compute: Compute, key: str, asked: Asked, pool: Sequence[Gpu]) -> None:
+def _require_room(compute: Compute, key: str, asked: StepResources, pool: Sequence[Gpu]) -> None:
     if asked.gpus > len(pool) and (pool or not asked.or_none):
         raise MachineError(_too_few(compute, key, asked.gpus, pool))
     if asked.memory_bytes is not None:

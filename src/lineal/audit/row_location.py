@@ -63,7 +63,7 @@ def not_here_before(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
     return [found for one in absent for found in (one, *not_here_before(catalog, one))]
 
 
-def carries(catalog: Catalog, artifact: Artifact) -> bool:
+def repeats_input(catalog: Catalog, artifact: Artifact) -> bool:
     """Tells whether all of an artifact's rows are, with their ids, rows of its input `rows` that is here too."""
     own = id_column(artifact)
     links = [link for link in catalog.links(artifact) if link.field == "rows"]
@@ -79,7 +79,7 @@ def repeated(catalog: Catalog, artifact: Artifact) -> Artifact | None:
         ArtifactError: a row file cannot be read.
     """
     links = [link.artifact for link in catalog.links(artifact) if link.field == "rows"]
-    if len(links) != 1 or links[0] is None or not carries(catalog, artifact) or "decision" in links[0].manifest.columns:
+    if len(links) != 1 or links[0] is None or not repeats_input(catalog, artifact) or "decision" in links[0].manifest.columns:
         return None
     before = _columns_in_order(links[0])
     return links[0] if _columns_in_order(artifact)[: len(before)] == before else None
@@ -96,7 +96,7 @@ def _columns_in_order(artifact: Artifact) -> list[str]:
         raise unreadable(artifact, error) from error
 
 
-def retold(catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, Artifact]:
+def repetitions(catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, Artifact]:
     """Maps an artifact that repeats all rows of another (or does so with its fellow output) to that one; it need not be read.
 
     Whether it is all of them, the row counts of the manifests say.
@@ -115,7 +115,7 @@ def sources(catalog: Catalog) -> list[Artifact]:
     """Returns the artifacts in which rows begin; equal ones once."""
     distinct: dict[str, Artifact] = {}
     for artifact in row_artifacts(catalog.artifacts.values()):
-        if not carries(catalog, artifact):
+        if not repeats_input(catalog, artifact):
             distinct.setdefault(artifact.digest, artifact)
     return list(distinct.values())
 

@@ -10,7 +10,7 @@ from lineal.components.trainers.served_model import ServedModel
 from lineal.data.progress import say
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
-from lineal.step.requests import drawn_from
+from lineal.step.resources import drawn_from
 
 if TYPE_CHECKING:
     from lineal.engines.endpoints.address import Address

@@ -10,7 +10,7 @@ import pytest
 from lineal.errors import DeclarationError, MachineError
 from lineal.recipe.compute import Compute
 from lineal.step.gpus import release_gpus
-from lineal.step.requests import Asked, asked_by, require_machine, take_machine
+from lineal.step.resources import StepResources, require_machine, resources_of, take_gpus
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
 from tests.e2e.toy_project import make_project, plan_of
@@ -48,20 +48,20 @@ def under(plan, **compute):
 @pytest.mark.parametrize(
     ("compute", "step", "expected"),
     [
-        ({}, MODEL, Asked(1, True, None)),
-        ({}, ROWS, Asked(0, True, None)),
-        ({"device": "cuda"}, MODEL, Asked(1, False, None)),
-        ({"device": "cuda"}, ROWS, Asked(0, False, None)),
-        ({"device": "cpu"}, MODEL, Asked(0, False, None)),
-        ({"requests": {"*/checkpoint": {"gpus": 4, "memory": "60GB"}}}, MODEL, Asked(4, False, 60_000_000_000)),
-        ({"requests": {"*/checkpoint": {"memory": "1GiB"}}}, MODEL, Asked(1, True, 2**30)),
-        ({"requests": {"*": {"gpus": 2}, "toy/*/checkpoint": {"gpus": 0}}}, MODEL, Asked(0, False, None)),
-        ({"requests": {"*/checkpoint": {"gpus": 4}}}, ROWS, Asked(0, True, None)),
+        ({}, MODEL, StepResources(1, True, None)),
+        ({}, ROWS, StepResources(0, True, None)),
+        ({"device": "cuda"}, MODEL, StepResources(1, False, None)),
+        ({"device": "cuda"}, ROWS, StepResources(0, False, None)),
+        ({"device": "cpu"}, MODEL, StepResources(0, False, None)),
+        ({"requests": {"*/checkpoint": {"gpus": 4, "memory": "60GB"}}}, MODEL, StepResources(4, False, 60_000_000_000)),
+        ({"requests": {"*/checkpoint": {"memory": "1GiB"}}}, MODEL, StepResources(1, True, 2**30)),
+        ({"requests": {"*": {"gpus": 2}, "toy/*/checkpoint": {"gpus": 0}}}, MODEL, StepResources(0, False, None)),
+        ({"requests": {"*/checkpoint": {"gpus": 4}}}, ROWS, StepResources(0, True, None)),
     ],
 )
 def test_asked_by_follows_component_device_and_the_last_matching_request(project, compute, step, expected):
     plan = under(with_compute(project), **compute)
-    assert asked_by(plan, plan.step(step)) == expected
+    assert resources_of(plan, plan.step(step)) == expected
 
 
 JUDGED = """\
@@ -96,7 +96,7 @@ def judged(tmp_path_factory):
 def test_asked_by_counts_only_models_that_the_steps_machine_loads(judged, compute, expected):
     """A server and replicas have GPUs of their own; what scores given rows stays in the step whatever samples."""
     plan = under(judged, **compute)
-    assert {name: asked_by(plan, plan.step(f"toy/round_01/{name}")).gpus for name in expected} == expected
+    assert {name: resources_of(plan, plan.step(f"toy/round_01/{name}")).gpus for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_compute_with_a_setting_that_cannot_be_names_file_line_and_key(project, 
 def test_take_machine_shows_a_step_only_what_it_asked_for(project):
     plan = with_compute(project)
     named = {"device": "cpu", "gpus": ["a", "b", "c"], "requests": {"*/checkpoint": {"gpus": 2}}}
-    assert take_machine(under(plan, **named), plan.step(MODEL), pytest.fail) == ["a", "b"]
+    assert take_gpus(under(plan, **named), plan.step(MODEL), pytest.fail) == ["a", "b"]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "a,b"
     for hidden in ({"requests": {"*": {"gpus": 0}}}, {"gpus": []}):
-        assert take_machine(under(plan, **hidden), plan.step(MODEL), pytest.fail) == []
+        assert take_gpus(under(plan, **hidden), plan.step(MODEL), pytest.fail) == []
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
-    assert take_machine(under(plan), plan.step(MODEL), pytest.fail) == []
+    assert take_gpus(under(plan), plan.step(MODEL), pytest.fail) == []
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 

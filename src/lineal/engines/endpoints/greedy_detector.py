@@ -8,7 +8,7 @@ MANY = 32
 """Prompts with several answers each. A model that answers 9 of 10 prompts alike does so for 32 prompts once in 30 times."""
 
 
-class Sameness:
+class GreedyDetector:
     """Compares the answers to equal prompts, until two differ or enough are alike."""
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Sameness:
         self._alike: set[Hashable] = set()
         self._settled = False
 
-    def is_plain(self, prompt: Hashable, text: str) -> bool:
+    def is_greedy(self, prompt: Hashable, text: str) -> bool:
         """Adds an answer; returns True once, when the answers to each prompt are evidently all equal."""
         if self._settled:
             return False

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from lineal.audit.catalog import Catalog, pipeline_of, step_name
+from lineal.audit.descendants import Touched, Walk
 from lineal.audit.query import connection
-from lineal.audit.spread import Touched, Walk
+from lineal.audit.row_location import holding, sources, twins
 from lineal.audit.target import Target, TargetKind
 from lineal.audit.terminal import cut, printable
-from lineal.audit.whereabouts import holding, sources, twins
 from lineal.components.selectors.query import literal
 from lineal.recipe.compute import Compute
 from lineal.recipe.references import ArtifactKind
