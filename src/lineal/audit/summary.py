@@ -43,6 +43,7 @@ class NodeSummary:
         estimates: the figures among them that have an interval.
         breakdown: the numbers that are split, their parts in order.
         trouble: why a made artifact could not be read.
+        oracle: of an evaluation, why its rows were written with the truth in sight; empty for most.
     """
 
     key: str
@@ -60,6 +61,7 @@ class NodeSummary:
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     breakdown: Breakdown | None = None
     trouble: str | None = None
+    oracle: str = ""
 
     def value(self, name: str) -> float | None:
         """Returns one of its numbers."""
@@ -100,6 +102,10 @@ class PipelineSummary:
         """Returns the names of its nodes of a role, in declared order; those of start and of the rounds."""
         found = [node.label for node in self.nodes if node.role is role and node.group != "finish"]
         return list(dict.fromkeys(found))
+
+    def shown(self, label: str) -> str:
+        """Returns an evaluation's name, marked where an oracle helped it."""
+        return f"{label} (oracle)" if any(node.oracle for node in self.nodes if node.label == label) else label
 
     def node(self, round_number: int, label: str) -> NodeSummary | None:
         """Returns a node of a round; round 0 is start."""
@@ -172,7 +178,7 @@ def accuracy_table(summary: Summary) -> list[AccuracyColumn]:
     """Returns every evaluation of every pipeline, methods before controls."""
     ordered = sorted(summary.by_declaration.values(), key=lambda seeds: seeds[0].is_control)
     return [
-        AccuracyColumn(named(seeds), label, seeds[0].is_control, *over_seeds(seeds, label))
+        AccuracyColumn(named(seeds), seeds[0].shown(label), seeds[0].is_control, *over_seeds(seeds, label))
         for seeds in ordered
         for label in seeds[0].labels(Role.EVALUATOR)
     ]
@@ -258,6 +264,7 @@ def _node(plan: Plan, step: Step) -> NodeSummary:
     base: dict[str, Any] = {
         "key": step.key, "label": step.label, "round": step.round, "group": step.group, "role": component.role,
         "component": f"{component.use}@{component.version}", "inputs": step.all_inputs(),
+        "oracle": plan.oracles.get(step.key, ""),
     }  # fmt: skip
     if not is_known(plan.project, step.key):
         return NodeSummary(**base)

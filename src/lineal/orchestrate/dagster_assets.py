@@ -98,6 +98,8 @@ def _description(plan: Plan, step: Step, output: str) -> str:
     header = plan.pipelines[step.pipeline].header
     part = f"Output `{output}` of `{step.key}`. " if output else ""
     paper = f" ({header.paper})" if header.paper else ""
+    oracle = plan.oracles.get(step.key, "")
+    part += f"Measures rows that were written with the truth in sight: {oracle}. " if oracle else ""
     return f"{part}{step.component.summary()}\n\n{header.method}{paper}: {header.summary}"
 
 

@@ -11,6 +11,7 @@ from lineal.components.base import Output, Role
 from lineal.components.registry import Registry
 from lineal.errors import DeclarationError, UsageError, did_you_mean
 from lineal.plan.compile import Compiler
+from lineal.plan.oracle import oracles_of
 from lineal.plan.steps import Step
 from lineal.plan.unroll import unroll
 from lineal.recipe.pipeline import Pipeline
@@ -36,6 +37,11 @@ class Plan:
     def makers(self) -> dict[str, Step]:
         """By artifact key, the step that makes it."""
         return {key: step for step in self.steps.values() for key in step.artifact_keys().values()}
+
+    @cached_property
+    def oracles(self) -> dict[str, str]:
+        """By evaluation, why its rows were written with the truth in sight; those without an oracle are left out."""
+        return oracles_of(self)
 
     def step(self, key: str) -> Step:
         """Returns the step with this key, or that makes the artifact with this key.

@@ -29,6 +29,7 @@ class Standing:
         retractions: by name, the reason of every retraction that the project declares.
         tainted: by checkpoint that descends from retracted rows, why.
         warned: what got worse over the rounds by more than noise, as the checks of evaluations say.
+        oracles: by evaluation of the first round that has it, why its rows were written with the truth in sight.
         checked: how many artifacts that trainers read were looked through for evaluation prompts before they were published.
         rule: how: words in a row, and what stops a step.
     """
@@ -39,6 +40,7 @@ class Standing:
     retractions: Mapping[str, str]
     tainted: Mapping[str, str]
     warned: Sequence[str]
+    oracles: Mapping[str, str]
     checked: int
     rule: str
 
@@ -60,8 +62,17 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
         {name: entry.reason for name, entry in plan.project.retractions.declared.items()},
         {key: why_tainted(marks) for key, marks in tainted_checkpoints(plan).items()},
         [found.message for found in warnings_of(plan, plan.steps.values())],
+        _oracles(plan),
         sum(len(training_outputs(plan, plan.steps[key])) for key in done), f"{look.n} words in a row; {look.stops} stop a step",
     )  # fmt: skip
+
+
+def _oracles(plan: Plan) -> dict[str, str]:
+    """Names an evaluation of several rounds once."""
+    first: dict[tuple[str, str], str] = {}
+    for key in plan.oracles:
+        first.setdefault((plan.steps[key].pipeline, plan.steps[key].label), key)
+    return {key: plan.oracles[key] for key in first.values()}
 
 
 def _unlearned(plan: Plan, done: Collection[str]) -> dict[str, str]:

@@ -1,0 +1,70 @@
+"""Evaluations whose rows were written with the truth in sight, such as second tries at answers that were known to be wrong.
+
+A column tells the truth where it is a reference, or what a verifier added that read one. Rows that a selection chose by such a
+column, and what is generated from them or from a template that holds one, owe their numbers to an oracle. Models that were
+trained on such rows do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lineal.components.base import Role
+from lineal.plan.steps import Step, artifact_key
+
+if TYPE_CHECKING:
+    from lineal.plan.plan import Plan
+
+REFERENCES = frozenset({"answer", "tests", "entry"})
+CONTINUED = ("rows", "prompts")
+"""The fields whose rows a generation continues; examples and documents are of other prompts."""
+JUDGING = (Role.VERIFIER, Role.EVALUATOR, Role.TRAINER)
+"""Roles whose further columns tell the truth where they read it."""
+
+
+@dataclass
+class _Found:
+    """Columns of artifacts that tell the truth, and why their rows were chosen or written by it."""
+
+    truths: dict[str, frozenset[str]] = field(default_factory=dict)
+    chosen: dict[str, str] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+
+
+def oracles_of(plan: Plan) -> dict[str, str]:
+    """Returns, by evaluation, why its rows were written with the truth in sight; evaluations without an oracle are left out."""
+    found, evaluations = _Found(), dict[str, str]()
+    for step in plan.steps.values():
+        if step.component.role is Role.EVALUATOR:
+            why = _first(found.written, step, CONTINUED)
+            evaluations |= {step.key: why} if why else {}
+        _add(plan, found, step)
+    return evaluations
+
+
+def _add(plan: Plan, found: _Found, step: Step) -> None:
+    role, inputs = step.component.role, [key for keys in step.inputs.values() for key in keys]
+    reads = next(_reads(found, step, CONTINUED if role is Role.GENERATOR else tuple(step.inputs)), "")
+    chosen = _first(found.chosen, step, CONTINUED) or (reads if role in (Role.SELECTOR, Role.GENERATOR) else "")
+    written = _first(found.written, step, CONTINUED) or (chosen if role is Role.GENERATOR else "")
+    inherited = REFERENCES.union(*(found.truths.get(key, ()) for key in inputs))
+    known = frozenset(column for key in inputs for column in plan.output(key).columns)
+    for output, made in step.outputs.items():
+        key, columns = artifact_key(step.key, output), frozenset(made.columns)
+        if columns:
+            found.truths[key] = columns & inherited | (columns - known if reads and role in JUDGING else frozenset())
+            found.chosen |= {key: chosen} if chosen else {}
+            found.written |= {key: written} if written else {}
+
+
+def _reads(found: _Found, step: Step, fields: tuple[str, ...]) -> Iterator[str]:
+    """Yields the columns that tell the truth and that a step reads, with whose they are."""
+    for name, columns in step.component.needs().items():
+        for key in step.inputs.get(name, ()) if name in fields else ():
+            yield from (f"{step.key} reads {column!r} of {key}" for column in columns if column in found.truths.get(key, ()))
+
+
+def _first(marks: dict[str, str], step: Step, fields: tuple[str, ...]) -> str:
+    return next((marks[key] for name in fields for key in step.inputs.get(name, ()) if key in marks), "")
