@@ -159,7 +159,7 @@ def cases(root: Path, rounds: int) -> list[Case]:
              f"SELECT filename, count(*) FROM {every} WHERE {condition} GROUP BY ALL; {forward}", 5.0),
         Case(RETRACT, ["retract", "--dry-run", "--reason", "x", "--id", prompt], None, 7.5),
         Case("diff of two rounds", ["diff", f"bench/{earlier}", f"bench/{last}"], diff_sql(root, earlier, last), 5.0),
-        Case("round --verify of the last", ["round", f"bench/{last}", "--verify"], verify_sql(root), math.inf, files),
+        Case("show ROUND --verify of the last", ["show", f"bench/{last}", "--verify"], verify_sql(root), math.inf, files),
         Case("report", ["report"], None, 30.0),
     ]  # fmt: skip
 

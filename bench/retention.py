@@ -80,7 +80,7 @@ def require(claim: bool, what: str) -> None:
 def told(root: Path, rounds: int) -> tuple[str, ...]:
     """Returns the parts of audits that do not depend on where bytes are."""
     last, before = f"letters/round_{rounds:02d}", f"letters/round_{rounds - 1:02d}"
-    proof = json.loads(lineal(root, "round", last, "--verify", "--json"))
+    proof = json.loads(lineal(root, "show", last, "--verify", "--json"))
     require(proof["verified"]["problems"] == {}, f"round --verify of {last}: {proof['verified']['artifacts']} artifacts")
     chain = {node["id"] for node in json.loads(lineal(root, "trace", f"{last}/checkpoint", "--json"))["nodes"]}
     expected = {f"letters/round_{number:02d}/checkpoint" for number in range(1, rounds)}

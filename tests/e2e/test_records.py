@@ -59,11 +59,11 @@ def test_every_recorded_artifact_has_one_record_and_a_second_writing_writes_none
 
 
 def test_clone_proves_a_round_by_manifests_and_says_so(clone, capsys):
-    told = told_as_json(capsys, clone, "round", "toy/round_02", "--verify")
+    told = told_as_json(capsys, clone, "show", "toy/round_02", "--verify")
     assert told["checkpoints"][0]["base"]["key"] == "toy/start/checkpoint"
     assert told["verified"] == {"artifacts": 14, "by_record": 14, "problems": {}}
     assert told["checkpoints"][0]["mix"]["rows"][0]["unknown"] is True
-    assert "of unknown origin" in said(capsys, clone, "round", "toy/round_02")
+    assert "of unknown origin" in said(capsys, clone, "show", "toy/round_02")
 
 
 def test_clone_compares_rounds_by_numbers_and_calls_rows_unknown(clone, finished, capsys):
@@ -144,13 +144,13 @@ def test_cost_of_another_branchs_run_is_not_taken_for_this_artifacts(finished, c
 def test_record_that_was_edited_is_told_and_not_believed(clone, capsys):
     (record,) = records_of(clone, "toy/round_01/evaluation")
     (record / "manifest.json").write_text((record / "manifest.json").read_text().replace('"seed": 0', '"seed": 1'))
-    assert "is not of the directory with MD5" in said(capsys, clone, "round", "toy/round_02")
+    assert "is not of the directory with MD5" in said(capsys, clone, "show", "toy/round_02")
 
 
 def test_project_without_records_says_unknown_where_it_knows_nothing(clone, finished, capsys):
     shutil.rmtree(clone / "records/toy/start")
     shutil.rmtree(clone / "records/toy/round_01")
-    told = said(capsys, clone, "round", "toy/round_02")
+    told = said(capsys, clone, "show", "toy/round_02")
     assert "base        unknown: it comes from round_01/checkpoint" in told
     told = said(capsys, clone, "trace", "toy/round_01/checkpoint", status=2)
     assert "toy/round_01/checkpoint is recorded, but not here" in told
@@ -176,7 +176,7 @@ def test_round_at_a_revision_whose_cache_is_gone_is_told_by_the_records(finished
     git(finished, "add", ".")
     git(finished, "commit", "-qm", "Two rounds")
     shutil.rmtree(finished / ".dvc/cache")
-    told = said(capsys, finished, "round", "toy/round_02", "--rev", "HEAD", "--verify")
+    told = said(capsys, finished, "show", "toy/round_02", "--rev", "HEAD", "--verify")
     assert "by their records: 14 artifacts" in told
     assert "WRONG" not in told and "are what they say" not in told
     traced = told_as_json(capsys, finished, "trace", "toy/round_01/checkpoint", "--rev", "HEAD")

@@ -45,8 +45,8 @@ def said(capsys, root, *arguments):
         (["taint", "--where", "true", "--in", "tiny/round_01/mixd"], "Did you mean 'tiny/round_01/mixed'?"),
         (["diff", "tiny/round_0", "tiny/round_02"], "tiny/round_0 is none. Did you mean 'tiny/round_0"),
         (["diff", "tiny/round_01/mixd", "tiny/round_01/mixed"], "Did you mean 'tiny/round_01/mixed'?"),
-        (["round", "tiny/round_9"], "no round 'tiny/round_9' here. Did you mean 'tiny/round_0"),
-        (["round", "tiny"], "Known: control/round_01"),
+        (["show", "tiny/round_9", "--verify"], "no round 'tiny/round_9' here. Did you mean 'tiny/round_0"),
+        (["show", "tiny", "--verify"], "Known: control/round_01"),
         (["contamination", "tiny/round_01/mixd"], "Did you mean 'tiny/round_01/mixed'?"),
         (["status", "tiny/round_01/mixd"], "Did you mean 'tiny/round_01/mixed'?"),
     ],
@@ -95,7 +95,7 @@ def test_missing_artifact_names_the_pull_that_brings_it(root, capsys, tmp_path, 
         ["trace", "tiny/round_02/checkpoint"],
         ["taint", "--where", "verdict = 'fail'"],
         ["diff", "tiny/round_01", "tiny/round_02"],
-        ["round", "tiny/round_02"],
+        ["show", "tiny/round_02"],
     ],
 )
 def test_answers_that_miss_recorded_artifacts_say_so(root, capsys, arguments):
@@ -133,7 +133,7 @@ def test_project_without_artifacts_is_no_clean_answer(root, capsys, arguments):
         ["taint", "--where", "verdict = 'fail'"],
         ["diff", "tiny/round_01", "tiny/round_02"],
         ["export", "tiny/round_01/verified", "out"],
-        ["round", "tiny/round_01", "--verify"],
+        ["show", "tiny/round_01", "--verify"],
     ],
 )
 def test_artifact_that_was_edited_by_hand_is_named(root, capsys, monkeypatch, tmp_path, arguments):

@@ -109,3 +109,11 @@ def test_no_color_is_obeyed_on_a_terminal(root):
 
     assert on_terminal(NO_COLOR="") == (0, True)
     assert on_terminal(NO_COLOR="1") == (0, False)
+
+
+def test_the_shell_completes_commands_but_not_hidden_ones():
+    asked = {"_LINEAL_COMPLETE": "bash_complete", "COMP_WORDS": "lineal ", "COMP_CWORD": "1"}
+    code = "from lineal.cli.main import run_command; run_command()"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True)
+    offered = {line.partition(",")[2] for line in done.stdout.splitlines()}
+    assert {"show", "trace", "run"} <= offered and not {"step", "round"} & offered

@@ -1,4 +1,4 @@
-"""`lineal round`: the page says what made a round, and `--verify` names whatever was edited by hand."""
+"""`lineal show ROUND`: the page says what made a round, and `--verify` names whatever was edited by hand."""
 
 import json
 import shutil
@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lineal.cli.prove import round_
+from lineal.cli.look import show
+from lineal.cli.main import lineal
 from lineal.data.ids import file_digest
 from lineal.data.manifest import FileEntry, content_digest, read_manifest
 from lineal.errors import CheckFailure, UsageError
@@ -28,7 +29,7 @@ def root(clean, tmp_path):
 
 
 def run(root, *arguments):
-    return CliRunner().invoke(round_, arguments, obj=root)
+    return CliRunner().invoke(show, arguments, obj=root)
 
 
 def page(root, *arguments):
@@ -179,4 +180,21 @@ def test_more_reasons_than_a_manifest_counts_are_no_edit(tmp_path):
 @pytest.mark.parametrize("key", ["tiny/round_2", "tiny", "tiny/round_02/filtered", "/", "nothing/round_01"])
 def test_what_is_no_round_is_refused_with_a_suggestion(root, key):
     with pytest.raises(UsageError, match=f"no round '{key.strip('/')}' here. (Did you mean 'tiny/round_02'|)"):
-        CliRunner().invoke(round_, [key], obj=root, catch_exceptions=False)
+        CliRunner().invoke(show, [key, "--verify"], obj=root, catch_exceptions=False)
+
+
+def test_round_is_the_former_name_of_show_and_says_so_on_stderr(clean):
+    former = CliRunner().invoke(lineal, ["-C", str(clean), "round", "tiny/round_01", "--json"])
+    assert former.exit_code == 0 and json.loads(former.stdout) == page(clean, "tiny/round_01")
+    assert former.stderr.startswith("hint: `lineal round` goes away in the next release; use: lineal show tiny/round_01\n")
+    assert " round " not in CliRunner().invoke(lineal, ["--help"]).output
+
+
+def test_options_for_rows_are_refused_for_a_round(clean):
+    result = run(clean, "tiny/round_01", "--where", "true")
+    assert result.exit_code == 2 and "--where and --rendered go with an artifact" in result.output
+
+
+def test_verify_of_an_artifact_names_its_round(clean):
+    result = run(clean, "tiny/round_01/filtered", "--verify")
+    assert isinstance(result.exception, UsageError) and "Did you mean 'tiny/round_01'" in str(result.exception)

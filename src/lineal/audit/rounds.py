@@ -79,6 +79,11 @@ class RoundProof:
     mixtures: tuple[Mixture, ...] = ()
 
 
+def is_round(catalog: Catalog, key: str) -> bool:
+    """Tells whether a key is a round's, or `star/start`, `star/tasks`, ...: the first two parts of artifacts' keys."""
+    return key.strip("/") in _rounds(catalog)
+
+
 def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revision: tuple[str, bool] | None) -> RoundProof:
     """Collects what made a round.
 
@@ -140,9 +145,13 @@ def _tainted(project: Project, pipeline: str) -> Mapping[str, Mapping[str, str]]
     return tainted_checkpoints(make_plan(project, [pipeline]))
 
 
+def _rounds(catalog: Catalog) -> set[str]:
+    return {"/".join(key.split("/")[:2]) for key in catalog.artifacts}
+
+
 def _round_artifacts(catalog: Catalog, key: str) -> list[Artifact]:
     found = [one for one in catalog.artifacts.values() if one.key.startswith(f"{key}/")]
-    groups = {"/".join(known.split("/")[:2]) for known in catalog.artifacts}
+    groups = _rounds(catalog)
     if key not in groups or not found:
         raise UsageError(f"no round {key!r} here. {did_you_mean(key, groups)}")
     return sorted(found, key=lambda one: (catalog.order[one.key], one.key))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lineal.audit.target import Target
     from lineal.data.store import Artifact
     from lineal.recipe.compute import Compute
+    from lineal.recipe.project import Project
 
 FORMATS = ("tree", "json", "dot", "mermaid")
 UNCUT = 1_000_000
@@ -36,18 +37,32 @@ UNCUT = 1_000_000
 @click.argument("key")
 @click.option("--where", metavar="SQL", help="Only rows that fulfil this condition, as after WHERE: \"verdict = 'error'\".")
 @click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column and every digest in full.")
 @click.option("--rendered", "as_given", is_flag=True, help="Of samples: exactly what the model was given, and how many tokens.")
+@click.option("--verify", is_flag=True, help="Of a round: recompute digests and counts from the files; fail when one differs.")
 @rev_option
 @click.pass_obj
-def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, rev: str | None) -> None:
-    """Show an artifact: its manifest in short, and its rows, values or files."""
+def show(
+    directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, verify: bool, rev: str | None
+) -> None:
+    """Show an artifact: its manifest in short, and its rows, values or files. Or a round: everything that made it.
+
+    KEY is an artifact's (star/round_02/filtered) or a round's (star/round_02): base, init, data mix, seeds, verifiers,
+    versions, counts and digests.
+    """
     from lineal.audit import show as showing
     from lineal.audit.catalog import read_catalog
     from lineal.audit.keys import find_artifact
+    from lineal.audit.rounds import is_round
 
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
+    if verify or is_round(catalog, key):
+        if where is not None or as_given:
+            raise click.UsageError(f"--where and --rendered go with an artifact, such as {key}/NODE, and not with a round")
+        warn_of_missing(project, catalog, rev)
+        print_round(project, catalog, key, verify, revision_of(directory, rev), as_json)
+        return
     artifact = find_artifact(project, catalog, key)
     warn_of_damage(project, [artifact])
     shown = showing.look_at(catalog, artifact, where, limit, project.params.compute)
@@ -55,6 +70,22 @@ def show(directory: Path, key: str, where: str | None, limit: int, as_json: bool
         click.echo(_rendered(catalog, artifact, shown.rows, as_json))
         return
     click.echo(json.dumps(showing.as_json(shown), indent=2) if as_json else showing.as_text(shown, output_width()))
+
+
+def print_round(
+    project: Project, catalog: Catalog, key: str, verify: bool, revision: tuple[str, bool] | None, as_json: bool
+) -> None:
+    """Prints everything that made a round.
+
+    Raises:
+        CheckFailure: it was verified, and an artifact is not what it says.
+    """
+    from lineal.audit import rounds_text
+    from lineal.audit.rounds import prove_round, require_verified
+
+    proof = prove_round(project, catalog, key, verify, revision)
+    click.echo(json.dumps(rounds_text.as_json(proof), indent=2) if as_json else rounds_text.as_text(proof, output_width()))
+    require_verified(proof)
 
 
 def _rendered(catalog: Catalog, artifact: Artifact, rows: list[Row], as_json: bool) -> str:

@@ -61,8 +61,7 @@ _BY_TASK: dict[str, tuple[click.Command, ...]] = {
     ),
     "Run": (planning.status, running.run, labelling.label, running.sync, running.ui),
     "Ask about results": (
-        look.show, look.trace, look.taint, prove.round_, prove.diff, prove.contamination, look.report,
-        sharing.export, sharing.openlineage,
+        look.show, look.trace, look.taint, prove.diff, prove.contamination, look.report, sharing.export, sharing.openlineage,
     ),
     "Maintain": (retracting.retract, accepting.accept, pruning.prune, merging.resolve),
 }  # fmt: skip
@@ -70,7 +69,8 @@ _BY_TASK: dict[str, tuple[click.Command, ...]] = {
 for _command in (command for commands in _BY_TASK.values() for command in commands):
     _command.short_help = " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")  # click would truncate it
     lineal.add_command(_command)
-lineal.add_command(running.step)
+for _hidden in (running.step, prove.round_):
+    lineal.add_command(_hidden)
 
 
 _ROOM = "Free some space, then run again: finished work is kept"

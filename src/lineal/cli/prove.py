@@ -1,4 +1,4 @@
-"""`lineal contamination`, `lineal diff` and `lineal round`: checks of what was made."""
+"""`lineal contamination` and `lineal diff`: checks of what was made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineal.cli.look import output_width
+from lineal.cli.look import output_width, print_round
 from lineal.cli.revision import opened_project, rev_option, revision_of, warn_of_missing
 from lineal.errors import LinealError, UsageError
 
@@ -95,21 +95,18 @@ def _is_revision(directory: Path, word: str) -> bool:
         raise UsageError(f"{word!r} is no round, artifact or pipeline. {meant}As a revision: {error}") from error
 
 
-@click.command("round")
+@click.command("round", hidden=True)
 @click.argument("key", metavar="PIPELINE/round_02")
 @click.option("--verify", is_flag=True, help="Recompute digests and counts from the files; fail when one differs.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every digest in full.")
 @rev_option
 @click.pass_obj
 def round_(directory: Path, key: str, verify: bool, as_json: bool, rev: str | None) -> None:
-    """Show everything that made a round: base, init, data mix, seeds, verifiers, versions, counts, digests."""
-    from lineal.audit import rounds_text
+    """Show a round: the former name of `lineal show KEY`."""
     from lineal.audit.catalog import read_catalog
-    from lineal.audit.rounds import prove_round, require_verified
 
+    click.echo(f"hint: `lineal round` goes away in the next release; use: lineal show {key}{' --verify' * verify}", err=True)
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
     warn_of_missing(project, catalog, rev)
-    proof = prove_round(project, catalog, key, verify, revision_of(directory, rev))
-    click.echo(json.dumps(rounds_text.as_json(proof), indent=2) if as_json else rounds_text.as_text(proof, output_width()))
-    require_verified(proof)
+    print_round(project, catalog, key, verify, revision_of(directory, rev), as_json)
