@@ -15,8 +15,13 @@ from typing import Any
 
 import pytest
 
+from lineal.engines.example_order import Pace
 from lineal.engines.optimizer_steps import learning_rates, warmup_steps
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
+from lineal.engines.sft_rows import tokenised
+from lineal.engines.sft_trainer import sft_trainer
+from lineal.engines.tokens import load_tokenizer
+from lineal.engines.trainable_model import trainable_model
 from lineal.engines.training import Example, LoraSettings, ModelShape, TrainingSettings, initialise, train_sft
 from lineal.engines.training_execution import Execution
 from lineal.errors import EngineError
@@ -352,3 +357,33 @@ def test_examples_missing_or_unknown_are_an_error(init: Path, tmp_path: Path) ->
 def test_settings_need_exactly_one_length(steps: int | None, epochs: float | None) -> None:
     with pytest.raises(EngineError, match="exactly one"):
         replace(SETTINGS, steps=steps, epochs=epochs)
+
+
+def seen(init: Path, scratch: Path, examples: list[Example], **changes: object) -> list[str]:
+    """Reads the prompts of all batches of an epoch as the trainer draws them."""
+    settings, tokenizer = replace(SETTINGS, **changes), load_tokenizer(init)
+    model = trainable_model(init, None, settings)
+    trainer = sft_trainer(model, tokenizer, tokenised(tokenizer, examples, False, "training"), settings, scratch)
+    batches = [batch["input_ids"] for batch in trainer.get_train_dataloader()]
+    return [tokenizer.decode(row, skip_special_tokens=True) for ids in batches for row in ids]
+
+
+def test_examples_are_learnt_in_order_or_at_a_pace(init: Path, tmp_path: Path):
+    examples = words(40)
+    told = [f"{one.prompt}{one.completion}" for one in examples]
+    assert seen(init, tmp_path / "a", examples, in_order=True) == told
+    shuffled = seen(init, tmp_path / "b", examples)
+    assert shuffled != told and sorted(shuffled) == sorted(told)
+    paced = seen(init, tmp_path / "c", examples, in_order=True, pace=Pace(0.1, 0.5))
+    assert len(paced) == SETTINGS.steps * SETTINGS.batch_size == 32
+    assert set(paced[:8]) <= set(told[:4]) and set(paced[8:16]) <= set(told[:29])  # sqrt(0.5 * 0.99 + 0.01) of 40 is 28.4
+    assert set(paced[16:]) - set(told[:29])
+    assert paced == seen(init, tmp_path / "d", examples, in_order=True, pace=Pace(0.1, 0.5))
+
+
+def test_training_in_order_is_another_one_with_equal_bytes(init: Path, tmp_path: Path):
+    settings = replace(SETTINGS, in_order=True, pace=Pace(0.2, 1.0))
+    for name, own in (("a", settings), ("b", settings), ("shuffled", SETTINGS)):
+        train_sft(init, words(32), own, tmp_path / name)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b", "shuffled")]
+    assert weights[0] == weights[1] != weights[2]

@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.engines.example_order import in_this_order, places
 from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.preference_losses import IGNORED_LABEL
 from lineal.engines.processes import process_count
@@ -58,6 +59,7 @@ def sft_trainer(
     numbers = [name for name in ("weight", LENGTH) if name in rows.column_names]
     arguments = trainer_arguments(settings, scratch, execution) | SFT_ARGUMENTS
     own = _weighted_trainer() if "weight" in numbers else SFTTrainer
+    own = in_this_order(own, places(rows.num_rows, settings)) if settings.in_order else own
     examples = Dataset(InMemoryTable(rows))
     trainer = with_own_steps(_shared_trainer(own) if shared else own, settings)(
         model=model,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.data.conversations import Prompt
 from lineal.engines.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
+from lineal.engines.example_order import Pace
 from lineal.engines.finite import require_finite_weights
 from lineal.engines.hardware import require_hardware
 from lineal.engines.optimizer_state import optimizer_restorer, write_optimizer
@@ -68,6 +69,8 @@ class TrainingSettings:
         chat: examples pass through the tokenizer's chat template.
         packing: supervised examples are put together into rows of `max_tokens`, and `batch_size` counts such rows.
         keep_optimizer: the optimizer's state is written beside the checkpoint, and continued where `init` has one.
+        in_order: supervised examples are learnt in the order given, in every epoch; otherwise they are shuffled.
+        pace: how much of them, from the first on, each optimizer step draws from; with `in_order` and `steps`.
 
     Raises:
         EngineError: not exactly one of `steps` and `epochs`.
@@ -92,6 +95,8 @@ class TrainingSettings:
     chat: bool = False
     packing: bool = False
     keep_optimizer: bool = False
+    in_order: bool = False
+    pace: Pace | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):

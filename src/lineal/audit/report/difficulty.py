@@ -50,8 +50,8 @@ def _by_task(summary: Summary) -> Iterator[Grid]:
 
 def _tasks(node: NodeSummary) -> dict[str, float]:
     """Returns an evaluation's headline by task."""
-    found = (node.breakdown or {}).get(BY_TASK, {})
-    return {task: numbers[node.headline] for task, numbers in found.items() if node.headline in numbers}
+    found, headline = (node.breakdown or {}).get(BY_TASK, {}), node.headline or ""
+    return {task: numbers[headline] for task, numbers in found.items() if headline in numbers}
 
 
 def _by_difficulty(summary: Summary) -> list[Grid]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -20,7 +21,7 @@ from lineal.data.links import link_file
 from lineal.data.manifest import INIT, TAUGHT
 from lineal.data.progress import say
 from lineal.errors import DataError
-from lineal.recipe.compute import Positive
+from lineal.recipe.compute import Positive, Strict
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,8 +44,22 @@ Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
 Target = Literal["completion", "answer", "messages"]
 Packing = Annotated[bool, Field(exclude_if=lambda value: not value)]
 """Left out of the identity where nothing is packed."""
+Order = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
+"""A column of numbers; left out of the identity where examples are shuffled."""
 KeepOptimizer = Annotated[bool, Field(exclude_if=lambda value: not value)]
 """Left out of the identity where it is not kept."""
+
+
+class Pacing(Strict):
+    """A competence-based curriculum (arXiv:1903.09848): the share grows with the root of the steps.
+
+    Attributes:
+        start: the share of the examples, the smallest in `order` first, that the first optimizer step draws from.
+        full: the share of the steps after which all examples are drawn from.
+    """
+
+    start: Annotated[float, Gt(0), Le(1)] = 0.1
+    full: Annotated[float, Gt(0), Le(1)] = 0.5
 
 
 class Trainer(Component):
@@ -205,6 +220,8 @@ class SupervisedTrainer(Trainer):
             bytes, so identity.
         ends: whether an end follows each completion: true, false, or `{unless: TEXTS}`, see `Unless`. Completions with
             `token_ids` are learnt as they were sampled.
+        order: a column of numbers; every epoch learns the smallest first. Null: shuffled, in another order every epoch.
+        pace: every optimizer step draws its examples evenly from a growing share of them, the smallest in `order` first.
     """
 
     rows: RowsRef
@@ -212,6 +229,16 @@ class SupervisedTrainer(Trainer):
     weight: Weight = None
     packing: Packing = False
     ends: EndsSetting = True
+    order: Order = None
+    pace: Annotated[Pacing | None, Field(exclude_if=lambda value: value is None)] = None
+
+    @model_validator(mode="after")
+    def _order_fits(self) -> Self:
+        if self.order and self.packing:
+            raise ValueError("packing and order exclude each other: a packed row holds examples from all over the order")
+        if self.pace and not (self.order and self.steps):
+            raise ValueError("pace needs order, the column that says which examples come first, and steps in place of epochs")
+        return self
 
     @model_validator(mode="after")
     def _packed_rows_weigh_the_same(self) -> Self:
@@ -227,7 +254,13 @@ class SupervisedTrainer(Trainer):
 
     def needs(self) -> dict[str, Columns]:
         learnt = ("messages",) if self.target == "messages" else ("prompt", self.target)
-        return {"rows": (*learnt, *([self.weight] if self.weight else []))}
+        return {"rows": (*learnt, *(name for name in (self.weight, self.order) if name))}
+
+    def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
+        from lineal.engines.example_order import Pace
+
+        pace = Pace(self.pace.start, self.pace.full) if self.pace else None
+        return replace(super().training_settings(step, lora, packing), in_order=self.order is not None, pace=pace)
 
     def train(self, step: Workspace, init: Path, settings: TrainingSettings, base: Path | None = None) -> None:
         """Trains `init` on the rows and writes the checkpoint as the main output."""
@@ -244,7 +277,11 @@ class SupervisedTrainer(Trainer):
         table = complete_rows(step, self.needs()["rows"])
         targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target, self.ends)
         rows = zip(prompts_of(table), targets, weights_of(table, self.weight), strict=True)
-        return [Example(prompt, target, weight) for prompt, target, weight in rows]
+        examples = [Example(prompt, target, weight) for prompt, target, weight in rows]
+        if self.order is None:
+            return examples
+        ranks = weights_of(table, self.order)
+        return [examples[place] for place in sorted(range(len(examples)), key=lambda place: ranks[place] or 0.0)]
 
 
 def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
