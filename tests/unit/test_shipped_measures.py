@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from lineal.audit.report.difficulty import grids_of
+from lineal.audit.summary import NodeSummary, PipelineSummary, Summary
+from lineal.components.base import Role
 from lineal.components.evaluators.reading import read_evaluation
 from lineal.errors import DataError, DeclarationError
 from lineal.orchestrate.checking import problems
@@ -106,6 +109,19 @@ def test_matrix_of_tasks_and_rounds_gives_forgetting_and_transfer(lab):
     by_task = read_evaluation(artifact.directory).breakdown["by_task"]
     assert (by_task["a"]["solved"], by_task["b"]["solved"]) == (0.5, 0.8)  # a row of the matrix
     assert by_task["a"]["forgetting"] == pytest.approx(0.4) and by_task["b"]["forgetting"] == pytest.approx(-0.4)
+
+
+def test_report_draws_the_matrix_of_tasks_and_rounds(lab):
+    nodes = []
+    for number in (1, 2):
+        told = learned([3, 27, 15][: number + 1], [6, 12, 24][: number + 1])
+        found = read_evaluation(measured(lab, "lifelong", number, told).directory)
+        shown = {"headline": found.headline, "values": found.numbers, "breakdown": found.breakdown}
+        group = f"round_0{number}"
+        nodes.append(NodeSummary(f"p/{group}/tasks", "tasks", number, group, Role.EVALUATOR, "measure@1", (), **shown))
+    pipeline = PipelineSummary("p", "", None, "", "paper", 0, 2, tuple(nodes))
+    (grid,) = grids_of(Summary((pipeline,)))
+    assert (grid.by, grid.rounds) == ("task", (1, 2)) and grid.bands == (("a", (0.9, 0.5)), ("b", (0.4, 0.8)))
 
 
 # -- the cases: measure, rounds with the warning, rounds without, the numbers that are warned of --------------------------
