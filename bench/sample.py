@@ -24,7 +24,8 @@ from tiny import SHAPE
 
 from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings
 from lineal.engines.saved_completions import SavedSampler
-from lineal.engines.training import Example, TrainingSettings, initialise, train_sft
+from lineal.engines.training import initialise, train_sft
+from lineal.engines.training_settings import Example, TrainingSettings
 from lineal.engines.vllm_process import VllmProcess
 from lineal.engines.vllm_sampler import VllmSampler, engine_seed
 from lineal.recipe.compute import VllmCompute

@@ -136,7 +136,7 @@ def tokenise(directory: Path, target: Path) -> None:
     """Measures what `sft` holds of its rows: 13 characters each, one token a character."""
     from lineal.engines.sft_rows import tokenised
     from lineal.engines.tokens import character_tokenizer
-    from lineal.engines.training import Example
+    from lineal.engines.training_settings import Example
 
     rows = int(directory.name)
     examples = [Example(f"{number:08d}=", f"{number % 1000:03d}") for number in range(rows)]

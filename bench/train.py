@@ -28,8 +28,9 @@ from typing import Any
 
 from tiny import SHAPE
 
-from lineal.engines.training import Example, TrainingSettings, initialise, train_sft
+from lineal.engines.training import initialise, train_sft
 from lineal.engines.training_execution import Execution
+from lineal.engines.training_settings import Example, TrainingSettings
 
 MOST = 1.03
 SAMPLES, MOST_TOKENS = 8, 24

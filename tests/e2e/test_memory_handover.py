@@ -119,7 +119,7 @@ def test_gpu_memory_of_a_model_step_is_free_before_the_next_starts(tmp_path):
 
 def server_of_models():
     """The process that forks steps with a model, once the one that forks the others has started it."""
-    (server,) = [one for one in psutil.Process().children() if "lineal.step.forkserver" in one.cmdline()]
+    (server,) = [one for one in psutil.Process().children() if "lineal.cli.fork_server" in one.cmdline()]
     while not server.children():
         time.sleep(0.05)
     return server.children()[0]

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from lineal.engines.preference_training import Checkpoint, DpoLoss, Preference, train_dpo
-from lineal.engines.training import Example, LoraSettings, train_sft
+from lineal.engines.training import train_sft
 from lineal.engines.training_execution import Execution
+from lineal.engines.training_settings import Example, LoraSettings
 from lineal.errors import EngineError
 from tests.unit.tiny_models import SETTINGS, in_order, tiny_model, words
 

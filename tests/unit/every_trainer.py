@@ -29,7 +29,8 @@ from lineal.engines.preference_training import (
 )
 from lineal.engines.process_training import Rated, train_process_reward
 from lineal.engines.rollouts import Generation
-from lineal.engines.training import Example, LoraSettings, TrainingReport, TrainingSettings, train_sft
+from lineal.engines.training import TrainingReport, train_sft
+from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
 from tests.unit.tiny_models import in_order, tiny_model, words
 
 ROWS = 10

@@ -18,7 +18,8 @@ from lineal.engines.endpoints.messages import body_of, path_of, require_sayable
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.scoring import LikelihoodScorer
 from lineal.engines.tokens import Sampled, encode_conversations, encode_pair, encode_prompt, load_tokenizer
-from lineal.engines.training import Example, TrainingSettings, train_sft
+from lineal.engines.training import train_sft
+from lineal.engines.training_settings import Example, TrainingSettings
 from lineal.engines.vllm_sampler import VllmSampler
 from lineal.errors import DataError, EngineError, UsageError
 from lineal.recipe.compute import Compute, Endpoint, VllmCompute

@@ -23,7 +23,8 @@ from lineal.engines.preference_training import (
     train_without_reference,
 )
 from lineal.engines.scoring import LikelihoodScorer, RewardScorer
-from lineal.engines.training import Example, LoraSettings, train_sft
+from lineal.engines.training import train_sft
+from lineal.engines.training_settings import Example, LoraSettings
 from lineal.errors import EngineError
 from tests.unit.tiny_models import SETTINGS, in_order, tiny_model, weights, words
 

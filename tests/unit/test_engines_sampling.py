@@ -19,7 +19,8 @@ from lineal.engines.attention import _attend
 from lineal.engines.cache import explicit_mask, new_cache, takes_explicit_masks
 from lineal.engines.decoding import TILE_ROWS, Row, draw
 from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings, _groups
-from lineal.engines.training import Example, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.training import ModelShape, initialise, train_sft
+from lineal.engines.training_settings import Example, TrainingSettings
 from lineal.errors import EngineError
 
 pytestmark = pytest.mark.model

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.example_order import Pace
 from lineal.engines.optimizer_steps import learning_rates, warmup_steps
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.sft_rows import tokenised
 from lineal.engines.sft_trainer import sft_trainer
 from lineal.engines.tokens import load_tokenizer
 from lineal.engines.trainable_model import trainable_model
-from lineal.engines.training import Example, LoraSettings, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.training import ModelShape, initialise, train_sft
 from lineal.engines.training_execution import Execution
+from lineal.engines.training_settings import Example, LoraSettings, Pace, TrainingSettings
 from lineal.errors import EngineError
 
 pytestmark = pytest.mark.model

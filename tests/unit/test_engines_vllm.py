@@ -15,7 +15,8 @@ from lineal.engines.checkpoints import ADAPTER_CONFIG
 from lineal.engines.factory import open_likelihood, open_sampler
 from lineal.engines.sampling import Request, SamplingSettings
 from lineal.engines.saved_completions import SavedSampler
-from lineal.engines.training import Example, LoraSettings, TrainingSettings, initialise, train_sft
+from lineal.engines.training import initialise, train_sft
+from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
 from lineal.engines.vllm_sampler import VllmSampler, engine_seed
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute, VllmCompute

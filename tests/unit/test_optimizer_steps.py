@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.training import Example, train_sft
+from lineal.engines.training import train_sft
+from lineal.engines.training_settings import Example
 from lineal.errors import EngineError
 from tests.unit.every_trainer import TRAINERS
 from tests.unit.tiny_models import SETTINGS, tiny_model, weights

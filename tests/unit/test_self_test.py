@@ -14,7 +14,8 @@ import pytest
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.scoring import LikelihoodScorer
 from lineal.engines.tokens import encode_prompt
-from lineal.engines.training import Example, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.training import ModelShape, initialise, train_sft
+from lineal.engines.training_settings import Example, TrainingSettings
 from lineal.errors import EngineError
 from tests.unit.test_whole_checkpoints import TOKENIZER, architecture
 

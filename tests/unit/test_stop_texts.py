@@ -16,7 +16,8 @@ from lineal.engines.fake import FakeSampler
 from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings, settings_from
 from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text
 from lineal.engines.tokens import decode_completions
-from lineal.engines.training import Example, TrainingSettings, initialise, train_sft
+from lineal.engines.training import initialise, train_sft
+from lineal.engines.training_settings import Example, TrainingSettings
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.chat_models import tokenizer_of

@@ -14,8 +14,9 @@ import pytest
 
 from lineal.engines.preference_training import Checkpoint, DpoLoss, KtoLoss, Labelled, Preference, train_dpo, train_kto
 from lineal.engines.preference_training import train_reward_model as train_reward
-from lineal.engines.training import Example, LoraSettings, TrainingReport, train_sft
+from lineal.engines.training import TrainingReport, train_sft
 from lineal.engines.training_execution import Execution
+from lineal.engines.training_settings import Example, LoraSettings
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab
 from tests.unit.tiny_models import SETTINGS, in_order, put_model, tiny_model, weights, words

@@ -15,7 +15,8 @@ from lineal.engines.decoding import Decoded
 from lineal.engines.sampling import Request, Sampler, SamplingSettings, completions_of
 from lineal.engines.scoring import LikelihoodScorer, RewardScorer
 from lineal.engines.tokens import character_tokenizer
-from lineal.engines.training import Example, LoraSettings, ModelShape, TrainingSettings, initialise, train_sft
+from lineal.engines.training import ModelShape, initialise, train_sft
+from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
 from lineal.engines.vocabulary import ids_without_token
 from lineal.errors import EngineError
 from tests.unit.lab import Lab

@@ -9,7 +9,8 @@ import string
 from pathlib import Path
 
 from lineal.data.store import Artifact
-from lineal.engines.training import ModelShape, TrainingSettings, initialise
+from lineal.engines.training import ModelShape, initialise
+from lineal.engines.training_settings import TrainingSettings
 from lineal.recipe.references import ArtifactKind
 from tests.unit.lab import Lab
 

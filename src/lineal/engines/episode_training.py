@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from lineal.engines.online_training import GrpoSettings
     from lineal.engines.preference_training import Checkpoint
     from lineal.engines.trainer_run import Progress
-    from lineal.engines.training import TrainingReport, TrainingSettings
+    from lineal.engines.training import TrainingReport
+    from lineal.engines.training_settings import TrainingSettings
 
 
 def train_episodes(

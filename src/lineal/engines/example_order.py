@@ -4,30 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lineal.engines.training import TrainingSettings
-
-
-@dataclass(frozen=True)
-class Pace:
-    """The share of the examples that a training draws from: competence-based (Platanios et al., 2019, arXiv:1903.09848).
-
-    Attributes:
-        start: the share at the first optimizer step.
-        full: the share of the steps after which it is all of them.
-    """
-
-    start: float
-    full: float
-
-    def share(self, step: int, steps: int) -> float:
-        """Returns the share that an optimizer step, from 0, draws from."""
-        reached = min(1.0, step / (self.full * steps))
-        return min(1.0, sqrt(reached * (1 - self.start**2) + self.start**2))
+    from lineal.engines.training_settings import Pace, TrainingSettings
 
 
 def places(examples: int, settings: TrainingSettings) -> list[int]:

@@ -19,7 +19,7 @@ from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.turns import Turns
 
 if TYPE_CHECKING:
-    from lineal.engines.training import TrainingSettings
+    from lineal.engines.training_settings import TrainingSettings
 
 
 NOT_OF_GRPO = ("max_length",)

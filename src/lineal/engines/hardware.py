@@ -14,8 +14,8 @@ from lineal.engines.processes import process_count
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
-    from lineal.engines.training import LoraSettings, TrainingSettings
     from lineal.engines.training_execution import Execution
+    from lineal.engines.training_settings import LoraSettings, TrainingSettings
 
 GIB = 2**30
 FP32, ADAM = 4, 8  # bytes of a weight or a gradient, and of Adam's two moments

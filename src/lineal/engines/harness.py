@@ -59,7 +59,7 @@ def run_harness(
 def _model(step: Workspace, field: str) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    from lineal.engines.factory import base_of
+    from lineal.engines.in_process import base_of
     from lineal.engines.sampling import load_for_inference, named_device
     from lineal.engines.tokens import load_tokenizer
 

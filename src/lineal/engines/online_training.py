@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from lineal.engines.preference_training import Checkpoint
     from lineal.engines.rollouts import RolloutJudge
     from lineal.engines.trainer_run import Progress
-    from lineal.engines.training import TrainingReport, TrainingSettings
+    from lineal.engines.training import TrainingReport
+    from lineal.engines.training_settings import TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)

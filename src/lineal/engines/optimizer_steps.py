@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lineal.engines.training import TrainingSettings
+    from lineal.engines.training_settings import TrainingSettings
 
 ROUNDING = 1e-9
 """How far a product of floats may exceed the whole number that it stands for: 0.07 * 100 is 7.000000000000001."""

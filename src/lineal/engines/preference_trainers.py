@@ -13,7 +13,7 @@ from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.whole_steps import Batch, Counts, real_examples, with_whole_steps
 
 if TYPE_CHECKING:
-    from lineal.engines.training import TrainingSettings
+    from lineal.engines.training_settings import TrainingSettings
 
 NUMBERS = ("weight", "margin")
 """Columns of pairs that TRL's collator does not pass on."""

@@ -14,8 +14,9 @@ from lineal.engines.preference_losses import OrpoLoss, PairLoss, SigmoidLoss, Si
 from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_trainer
 from lineal.engines.scoring import Encoded, LikelihoodScorer
 from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
-from lineal.engines.training import TrainingReport, TrainingSettings, longest_row, refuse_lengths, run_training
+from lineal.engines.training import TrainingReport, longest_row, refuse_lengths, run_training
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.training_settings import TrainingSettings
 
 if TYPE_CHECKING:
     from lineal.engines.trainer_run import Progress

@@ -20,8 +20,9 @@ from lineal.engines.preference_trainers import PreparedRows
 from lineal.engines.step_scoring import all_positions, encode_steps
 from lineal.engines.tokens import load_tokenizer
 from lineal.engines.trainer_run import trainer_arguments
-from lineal.engines.training import TrainingReport, TrainingSettings, longest_row, refuse_lengths, run_training
+from lineal.engines.training import TrainingReport, longest_row, refuse_lengths, run_training
 from lineal.engines.training_execution import ALONE, Execution
+from lineal.engines.training_settings import TrainingSettings
 from lineal.engines.whole_steps import Counts, with_whole_steps
 
 if TYPE_CHECKING:

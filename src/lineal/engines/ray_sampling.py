@@ -66,7 +66,7 @@ def sampling_work(step: dict[str, Any], field: str, settings: dict[str, Any]) ->
     Its processes have their node's environment, so the kernels of the step's process are chosen there before torch is loaded.
     """
     os.environ.update(step["kernels"])
-    from lineal.engines.factory import sampling_engine
+    from lineal.engines.in_process import sampling_engine
 
     engine, drawn_with = sampling_engine(opened(step), field), settings_from(settings)
 

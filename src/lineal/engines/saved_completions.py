@@ -8,14 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from lineal.data.conversations import plain_values
 from lineal.data.ids import canonical_json, digest_of_list
+from lineal.data.whole_lines import whole_lines
+from lineal.engines.protocols import CompletionSource
 from lineal.engines.sampling import Completion, Request, SamplingSettings
-
-if TYPE_CHECKING:
-    from lineal.engines.factory import CompletionSource
 
 FLUSH_SECONDS = 0.2
 """How long a finished completion may wait until it is saved: after a kill these are sampled again."""
@@ -146,15 +145,3 @@ def _keys(requests: Sequence[Request], settings: SamplingSettings) -> list[str]:
 def _read(path: Path) -> dict[str, Completion]:
     """Reads a file's completions by key."""
     return {key: Completion(*values) for key, *values in map(json.loads, whole_lines(path))}
-
-
-def whole_lines(path: Path) -> list[bytes]:
-    """Reads the lines of a file that is appended to, none where it is missing; removes a last line that a kill truncated."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        with path.open("r+b") as stream:
-            stream.truncate(sum(map(len, lines[:-1])))
-        del lines[-1]
-    return lines

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
-    from lineal.engines.training import Example
+    from lineal.engines.training_settings import Example
 
 TOKENISED_AT_ONCE = 1 << 12
 """A tokenizer's own account of a text takes some KB."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from lineal.engines.training import TrainingSettings
+    from lineal.engines.training_settings import TrainingSettings
 
 JOINED_AT_ONCE = 1 << 12
 LENGTH = "row_tokens"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from lineal.engines.training import LoraSettings, TrainingSettings
+    from lineal.engines.training_settings import LoraSettings, TrainingSettings
 
 
 def trainable_model(init: Path, base: Path | None, settings: TrainingSettings) -> PreTrainedModel | PeftModel:

@@ -13,7 +13,7 @@ from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.training_saves import last_save, resuming, saver, step_of
 
 if TYPE_CHECKING:
-    from lineal.engines.training import TrainingSettings
+    from lineal.engines.training_settings import TrainingSettings
 
 FIXED_ARGUMENTS: dict[str, Any] = {
     "max_length": None,

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
 PRELOADED = ("duckdb", "pyarrow.compute", "pyarrow.parquet", "lineal.orchestrate.dvc_lock", "lineal.step.runner")
 MODELS = ("transformers.models.llama.modeling_llama", "lineal.engines.sampling")
+SERVER = "lineal.cli.fork_server"
+"""The module that the server runs: commands are a layer above, so this one names it only."""
 STARTED_SECONDS = 20.0
 """How long to wait for a server's socket; a step that finds none runs by itself."""
 TRAININGS = ("trl.trainer.sft_trainer", "lineal.engines.training")
@@ -88,7 +89,7 @@ def _command(address: str, steps: Iterable[Step], engine: str) -> list[str]:
     """Writes the list of steps with a model beside the socket, and returns the server's command line."""
     modelled = [step for step in steps if step.component.loads_model and engine != "fake"]
     Path(address).with_name(KEYS).write_text("\n".join(step.key for step in modelled), encoding="utf-8")
-    return [sys.executable, "-m", "lineal.step.forkserver", address, *modules_for(modelled)]
+    return [sys.executable, "-m", SERVER, address, *modules_for(modelled)]
 
 
 def modules_for(modelled: Sequence[Step]) -> tuple[str, ...]:
@@ -177,15 +178,3 @@ def _receive(connection: socket.socket) -> dict[str, Any]:
 def _die_with_client(connection: socket.socket) -> None:
     if connection.recv(1) == b"":
         os._exit(1)
-
-
-def main() -> None:
-    """Serves at the address given as the first argument, with the modules that follow."""
-    from lineal.cli.main import run_command
-
-    serve(sys.argv[1], sys.argv[2:], run_command)
-    shutil.rmtree(Path(sys.argv[1]).parent, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from lineal.engines.tokens import Answer
     from lineal.engines.trainer_run import Progress
-    from lineal.engines.training import Example, LoraSettings, TrainingReport, TrainingSettings
+    from lineal.engines.training import TrainingReport
     from lineal.engines.training_execution import Execution
+    from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
 
 START = "start"
 EQUAL = "equal"
@@ -150,7 +151,7 @@ class Trainer(Component):
 
     def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
         """Returns the engine's settings, with the seed derived from the run's."""
-        from lineal.engines.training import TrainingSettings
+        from lineal.engines.training_settings import TrainingSettings
 
         return TrainingSettings(
             steps=self.steps, epochs=self.epochs, batch_size=self.batch_size,
@@ -257,7 +258,7 @@ class SupervisedTrainer(Trainer):
         return {"rows": (*learnt, *(name for name in (self.weight, self.order) if name))}
 
     def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
-        from lineal.engines.example_order import Pace
+        from lineal.engines.training_settings import Pace
 
         pace = Pace(self.pace.start, self.pace.full) if self.pace else None
         return replace(super().training_settings(step, lora, packing), in_order=self.order is not None, pace=pace)
@@ -272,7 +273,7 @@ class SupervisedTrainer(Trainer):
         )
 
     def _examples(self, step: Workspace) -> list[Example]:
-        from lineal.engines.training import Example
+        from lineal.engines.training_settings import Example
 
         table = complete_rows(step, self.needs()["rows"])
         targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target, self.ends)

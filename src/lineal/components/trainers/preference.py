@@ -14,14 +14,14 @@ from lineal.components.trainers.ends import Ends, EndsSetting
 from lineal.components.trainers.lora import Lora
 from lineal.data.conversations import prompts_of
 from lineal.data.progress import say
-from lineal.engines.factory import base_of
+from lineal.engines.in_process import base_of
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
     from lineal.engines.preference_losses import OrpoLoss, SimpoLoss
     from lineal.engines.preference_training import Checkpoint, Preference
-    from lineal.engines.training import TrainingSettings
+    from lineal.engines.training_settings import TrainingSettings
 
 Factor = Annotated[float, Ge(0)]
 Beta = Annotated[float, Gt(0)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lineal.components.base import Columns, ModelRef, Output, Workspace
 from lineal.components.trainers.base import SupervisedTrainer
 from lineal.components.trainers.lora import Lora
-from lineal.engines.factory import base_of
+from lineal.engines.in_process import base_of
 from lineal.recipe.references import ArtifactKind
 
 

@@ -16,7 +16,8 @@ from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Verifie
 from lineal.components.verifiers.choice import LETTERS, options_of, right_option
 from lineal.data.conversations import Prompt, prompts_of
 from lineal.data.schema import arrow_type
-from lineal.engines.factory import LikelihoodSource, open_likelihood
+from lineal.engines.factory import open_likelihood
+from lineal.engines.protocols import LikelihoodSource
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from lineal.components.base import ModelRef, Workspace
 from lineal.components.verifiers.model_scores import ModelScores, Scores
-from lineal.engines.factory import LikelihoodSource, open_likelihood
+from lineal.engines.factory import open_likelihood
+from lineal.engines.protocols import LikelihoodSource
 
 if TYPE_CHECKING:
     from lineal.engines.scoring import Pair

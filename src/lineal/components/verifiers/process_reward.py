@@ -16,7 +16,8 @@ from lineal.components.verifiers.model_scores import ScoresRows
 from lineal.data.conversations import prompts_of
 from lineal.data.schema import types_of
 from lineal.data.steps import LINE_BREAK
-from lineal.engines.factory import StepScoreSource, open_step_scorer
+from lineal.engines.factory import open_step_scorer
+from lineal.engines.protocols import StepScoreSource
 from lineal.recipe.compute import Strict
 
 if TYPE_CHECKING:

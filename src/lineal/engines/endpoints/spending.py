@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, TextIO
 
+from lineal.data.whole_lines import whole_lines
 from lineal.engines.endpoints.messages import Answer
-from lineal.engines.saved_completions import whole_lines
 from lineal.recipe.compute import Price
 
 
