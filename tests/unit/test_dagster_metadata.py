@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lineal.components.base import Role
-from lineal.orchestrate.dagster_assets import _description
+from lineal.orchestrate.dagster_assets import _description, _shown_file
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.orchestrate.dagster_metadata import CELL_CHARACTERS, artifact_metadata
 from lineal.plan import make_plan
@@ -33,3 +33,12 @@ def test_description_of_a_selection_is_its_selectors_summary():
     (step,) = [step for step in plan.steps.values() if step.key == "rest_em/round_01/filtered"]
     text = _description(plan, step, "")
     assert text.startswith("Keep completions that the verifier accepts") and "ReST-EM" in text
+    assert "`keep_correct.sql`:\n\n```sql\n-- summary: Keep completions" in text and text.endswith("\n```")
+
+
+def test_description_holds_the_template_and_no_data(tmp_path):
+    template, data = tmp_path / "judge.txt", tmp_path / "rows.jsonl"
+    template.write_text("Is it ```right```? {completion}\n")
+    data.write_text("{}")
+    assert _shown_file(template) == "\n\n`judge.txt`:\n\n```txt\nIs it '''right'''? {completion}\n```"
+    assert _shown_file(data) == _shown_file(tmp_path / "gone.sql") == ""

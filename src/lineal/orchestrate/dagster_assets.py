@@ -45,6 +45,7 @@ LOOKED_AHEAD = "lineal/looked_ahead"
 ACCEPTS = "lineal/accept_changes"
 """The tag of a run in which other bytes may replace the record of the same work."""
 OWNER = "team:lineal"
+_SHOWN_FILES = {".sql", ".txt"}
 _FILE_KINDS = {
     ArtifactKind.ROWS: "parquet",
     ArtifactKind.MODEL: "huggingface",
@@ -100,7 +101,16 @@ def _description(plan: Plan, step: Step, output: str) -> str:
     paper = f" ({header.paper})" if header.paper else ""
     oracle = plan.oracles.get(step.key, "")
     part += f"Measures rows that were written with the truth in sight: {oracle}. " if oracle else ""
-    return f"{part}{step.component.summary()}\n\n{header.method}{paper}: {header.summary}"
+    texts = "".join(map(_shown_file, step.component.files().values()))
+    return f"{part}{step.component.summary()}\n\n{header.method}{paper}: {header.summary}{texts}"
+
+
+def _shown_file(path: Path) -> str:
+    """Returns an SQL file or a template as a block of Markdown; nothing for other files, such as data."""
+    if path.suffix not in _SHOWN_FILES or not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8", errors="replace").replace("```", "'''")
+    return f"\n\n`{path.name}`:\n\n```{path.suffix[1:]}\n{text.rstrip()}\n```"
 
 
 @cache
