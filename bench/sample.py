@@ -31,6 +31,8 @@ from lineal.engines.vllm_sampler import VllmSampler, engine_seed
 from lineal.recipe.compute import VllmCompute
 
 SETTINGS = SamplingSettings(max_tokens=24)
+MOST_ALONE = 128
+"""Rows of a larger model, or on a GPU, that are sampled one by one too, each of which takes as long as a batch."""
 
 
 def main() -> None:
@@ -45,9 +47,8 @@ def main() -> None:
         requests = _requests(arguments.rows, arguments.samples, seed=1)
         if not arguments.only_vllm:
             sampler = Sampler(checkpoint, device=arguments.device, batch_size=arguments.batch_size)
-            some = (
-                requests if arguments.device == "cpu" else requests[:512]
-            )  # one by one, a GPU takes as long as for a whole tile
+            tiny = arguments.checkpoint is None and arguments.device == "cpu"
+            some = requests if tiny else requests[:MOST_ALONE]
             differing = _compare_bits(checkpoint, sampler, some, arguments.device)
             figures = {**_compare_speed(checkpoint, sampler, requests, arguments), "differing_completions": differing}
             if arguments.json and not arguments.vllm:
