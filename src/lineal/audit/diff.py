@@ -151,26 +151,42 @@ def find_sides(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
         ArtifactError: an artifact is planned but not made.
     """
     if bool(before.key) != bool(after.key):
-        whole, other = (after, before) if before.key else (before, after)
-        raise UsageError(
-            f"{whole.name} is a whole revision and {other.name} is not. Compare {whole.name.rstrip(':')}:{other.key}"
-        )
-    groups = _group(before), _group(after)
-    if not before.key and not any(groups):
+        raise _unlike_revisions(before, after)
+    first, second = _group(before), _group(after)
+    whole_revisions = not before.key
+    if whole_revisions and not first and not second:
         raise ArtifactError(
             f"{before.name} and {after.name}: none of their artifacts is here. Bring them: dvc fetch --all-commits"
         )
-    if not before.key or (groups[0] and groups[1]):
-        return tuple(Side(one.name, group, _unknown(one)) for one, group in zip((before, after), groups, strict=True))  # type: ignore[return-value]
-    if groups[0] or groups[1]:
-        whole, other = (before, after) if groups[0] else (after, before)
-        rounds = {"/".join(key.split("/")[:2]) for key in other.catalog.artifacts}
-        fix = f"{did_you_mean(other.key, rounds)} Compare two rounds, two artifacts' keys, or two git revisions"
-        raise UsageError(f"{whole.name} is a round and {other.name} is none. {fix}")
-    first, second = (find_artifact(one.project, one.catalog, one.key) for one in (before, after))
+    if whole_revisions or (first and second):
+        return Side(before.name, first, _unknown(before)), Side(after.name, second, _unknown(after))
+    if first:
+        raise _no_round(before, after)
+    if second:
+        raise _no_round(after, before)
+    return _two_artifacts(before, after)
+
+
+def _two_artifacts(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
+    """Finds two artifacts, whose keys may be shortened; their common label says both keys where they differ."""
+    first = find_artifact(before.project, before.catalog, before.key)
+    second = find_artifact(after.project, after.catalog, after.key)
     label = first.key if first.key == second.key else f"{first.key} -> {second.key}"
-    sides = (Side(asked.name, _with_dropped(asked.catalog, label, one)) for asked, one in ((before, first), (after, second)))
-    return next(sides), next(sides)
+    return (
+        Side(before.name, _with_dropped(before.catalog, label, first)),
+        Side(after.name, _with_dropped(after.catalog, label, second)),
+    )
+
+
+def _unlike_revisions(before: NamedSide, after: NamedSide) -> UsageError:
+    whole, other = (after, before) if before.key else (before, after)
+    return UsageError(f"{whole.name} is a whole revision and {other.name} is not. Compare {whole.name.rstrip(':')}:{other.key}")
+
+
+def _no_round(whole: NamedSide, other: NamedSide) -> UsageError:
+    rounds = {"/".join(key.split("/")[:2]) for key in other.catalog.artifacts}
+    fix = f"{did_you_mean(other.key, rounds)} Compare two rounds, two artifacts' keys, or two git revisions"
+    return UsageError(f"{whole.name} is a round and {other.name} is none. {fix}")
 
 
 def _group(asked: NamedSide) -> dict[str, Artifact]:
