@@ -1,29 +1,51 @@
 from __future__ import annotations
 
-import fcntl
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lineal.orchestrate.dagster_run import materialize, use_project_instance
+from lineal.orchestrate.dagster_run import use_project_instance
 
-from .pipelines_project import make_pipelines_project
-from .toy_project import make_project, plan_of
+from .pipelines_project import make_pipelines_project, taking_turns
+from .toy_project import make_project, make_steps, plan_of
 
 
 @pytest.fixture(scope="session")
-def finished_once(tmp_path_factory) -> Path:
-    root = make_project(tmp_path_factory.mktemp("finished") / "project")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Gives a project that all workers of this session share; the first to ask makes it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def project(name: str, make: Callable[[Path], object]) -> Path:
+        root = shared / name / "project"
+        with taking_turns(shared / f"{name}.lock"):
+            if not (shared / name / "made").exists():
+                make(root)
+                (shared / name / "made").touch()
+        return root
+
+    return project
+
+
+def make_finished(root: Path) -> None:
+    make_project(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", "")
         use_project_instance(root)
         plan = plan_of(root)
-        materialize(plan, plan.steps.values())
-    return root
+        make_steps(plan, plan.steps.values())
+
+
+@pytest.fixture(scope="session")
+def finished_once(made_once) -> Path:
+    """A project that Dagster has materialized; to be copied."""
+    return made_once("finished", make_finished)
 
 
 @pytest.fixture
@@ -46,9 +68,9 @@ def fresh(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_pipelines(tmp_path_factory) -> Path:
+def tiny_pipelines(made_once) -> Path:
     """All shipped pipelines, tiny, in one project; tests make what they need and share it."""
-    return make_pipelines_project(tmp_path_factory.mktemp("pipelines") / "project")
+    return made_once("pipelines", make_pipelines_project)
 
 
 @pytest.fixture
@@ -64,6 +86,5 @@ def run_python():
 @pytest.fixture(scope="module")
 def ray_alone():
     """One Ray cluster of the tests at a time: each starts a dozen processes, and the machine may have two cores."""
-    with (Path(tempfile.gettempdir()) / "lineal-ray-tests.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with taking_turns(Path(tempfile.gettempdir()) / "lineal-ray-tests.lock"):
         yield

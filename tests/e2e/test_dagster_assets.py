@@ -10,13 +10,13 @@ import pytest
 from lineal.errors import StepFailure
 from lineal.orchestrate.dagster_definitions import definitions
 from lineal.orchestrate.dagster_keys import asset_key
-from lineal.orchestrate.dagster_run import _message, materialize
+from lineal.orchestrate.dagster_run import _message
 from lineal.orchestrate.dagster_sync import known_tags, outside_events, sync
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.orchestrate.preflight import asked_for, require_ready_run
 
-from .toy_project import BIN, UP_TO_DATE, command, edit, plan_of, run_logs, to_make
+from .toy_project import BIN, UP_TO_DATE, command, edit, make_steps, plan_of, run_logs, to_make
 
 
 def data_versions(plan):
@@ -116,7 +116,7 @@ def test_materialize_after_a_selector_setting_changed_never_samples_in_that_roun
     edit(finished / "pipelines" / "toy.yaml", "max_per_prompt: 1", "max_per_prompt: 2")
     plan, before = plan_of(finished), run_logs(finished)
     chosen = [plan.step("toy/round_01/evaluation")]
-    materialize(plan, to_make(plan, *chosen))
+    make_steps(plan, to_make(plan, *chosen))
     after = run_logs(finished)
     assert {key for key in after if after[key] != before[key]} == {
         f"toy/round_01/{name}" for name in ("filtered", "checkpoint", "evaluation")
@@ -154,7 +154,7 @@ def test_blocking_check_that_fails_stops_what_follows_and_shows_in_dagster(fresh
     plan = plan_of(fresh)
     write_dvc_yaml(plan)
     with pytest.raises(StepFailure, match=r"toy/round_01/filtered: \d+ rows with a prompt of an evaluation set"):
-        materialize(plan, plan.steps.values())
+        make_steps(plan, plan.steps.values())
     failed = checks_of_last_run()["filtered", "no_test_prompt_in_training"]
     assert not failed.passed and failed.blocking and "evaluation set" in failed.description
     assert not (fresh / "artifacts/toy/round_01/filtered").exists()
@@ -183,7 +183,7 @@ def test_step_that_fails_lets_independent_ones_finish(fresh):
     plan = plan_of(fresh)
     write_dvc_yaml(plan)
     with pytest.raises(StepFailure, match="tasks/base: found .* but size is 26"):
-        materialize(plan, plan.steps.values())
+        make_steps(plan, plan.steps.values())
     assert (fresh / "artifacts/toy/tasks/train/manifest.json").exists()
 
 
@@ -209,7 +209,7 @@ def test_run_that_was_killed_is_closed_by_the_next_one(fresh):
             assert running.poll() is None
         os.killpg(running.pid, signal.SIGKILL)
     plan = plan_of(fresh)
-    materialize(plan, plan.select(["toy/tasks"]))
+    make_steps(plan, plan.select(["toy/tasks"]))
     with dg.DagsterInstance.get() as instance:
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
     assert to_make(plan, *plan.select(["toy/tasks"])) == []
@@ -223,5 +223,5 @@ def test_run_that_is_interrupted_stops_its_step_and_goes_on_later(fresh):
         said = running.communicate()[1]
     assert running.returncode == 130, said
     plan = plan_of(fresh)
-    materialize(plan, to_make(plan))
+    make_steps(plan, to_make(plan))
     assert UP_TO_DATE in command(fresh, "dvc", "status")

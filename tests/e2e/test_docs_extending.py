@@ -33,9 +33,7 @@ def page(tmp_path_factory):
             place = directory / name if name.startswith("my-package/") else root / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text, encoding="utf-8")
-    (root / "params.yaml").write_text(
-        (root / "params.yaml").read_text() + "compute: {engine: fake, processes: spawn, workers: 1}\n"
-    )
+    (root / "params.yaml").write_text((root / "params.yaml").read_text() + "compute: {engine: fake, workers: 1}\n")
     tiny_model(root / "models" / "mine")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory / "dist"]
     subprocess.run(build, cwd=package, check=True, stdout=subprocess.DEVNULL)

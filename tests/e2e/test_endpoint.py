@@ -42,7 +42,7 @@ tasks:
   train: {use: letter_sort, length: [3, 4], size: 24}
 start:
   judge: {use: served_model, name: judge, revision: "2026-11"}
-  checkpoint: {use: pretrain, rows: tasks.base, steps: 60, hidden_size: 64}
+  checkpoint: {use: pretrain, rows: tasks.base, steps: 60, batch_size: 16, hidden_size: 64}
 round:
   generated:  {use: sample, model: previous.checkpoint, prompts: tasks.train, temperature: 0.0, max_tokens: 8}
   verified:   {use: exact_match, rows: generated}
@@ -55,8 +55,8 @@ round:
 )
 
 
-def params(engine, processes="spawn", **endpoints):
-    compute = {"engine": engine, "workers": 1, "processes": processes, "endpoints": endpoints}
+def params(engine, **endpoints):
+    compute = {"engine": engine, "workers": 1, "endpoints": endpoints}
     return json.dumps({"seed": 0, "rounds": 1, "active": ["toy"], "compute": compute}) + "\n"
 
 
@@ -202,31 +202,22 @@ def serve(hub, port, log):
     not SERVES, reason="transformers serve needs fastapi, uvicorn and openai: pip install 'transformers[serving]'"
 )
 def test_transformers_serve_samples_the_plans_checkpoint_and_judges_as_the_error_says(tmp_path):
-    with endpoint_server() as unused:
-        port = unused.server_address[1]
-    url = f"http://127.0.0.1:{port}/v1"
-    root = make_project(tmp_path / "project", PIPELINE, params("transformers", "fork", default={"url": url, "concurrency": 4}))
-    plan = plan_of(root)
-    for key in ("toy/tasks/base", "toy/tasks/train", "toy/start/checkpoint", "toy/round_01/generated"):
-        run_step(plan, key)
-    local = {row["prompt"]: row["completion"] for row in rows(plan, "toy/round_01/generated")}
-    judge = shutil.copytree(root / "artifacts/toy/start/checkpoint", tmp_path / "judge")
-    shutil.rmtree(root / "artifacts/toy/round_01")
-    edit(root / "params.yaml", '"transformers"', '"openai"')
-
+    with endpoint_server() as before:  # it lists the judge alone
+        root = make_project(tmp_path / "project", PIPELINE, params("transformers", default={"url": before.url, "concurrency": 4}))
+        plan = plan_of(root)
+        for key in ("toy/tasks/base", "toy/tasks/train", "toy/start/checkpoint", "toy/round_01/generated"):
+            run_step(plan, key)
+        local = {row["prompt"]: row["completion"] for row in rows(plan, "toy/round_01/generated")}
+        judge = shutil.copytree(root / "artifacts/toy/start/checkpoint", tmp_path / "judge")
+        shutil.rmtree(root / "artifacts/toy/round_01")
+        edit(root / "params.yaml", '"transformers"', '"openai"')
+        refused = command(root, "lineal", "run", status=1)
+    named = re.search(r"has no model '(lineal-[0-9a-f]{12})'.*vllm serve (\S+) --served-model-name \1 ", refused)
+    assert named, refused
     hub = tmp_path / "hub"
     offer(hub, "judge", judge)
-    server = serve(hub, port, tmp_path / "serve.log")
-    try:
-        refused = command(root, "lineal", "run", status=1)
-    finally:
-        server.terminate()
-        server.wait()
-    (name, checkpoint) = re.search(
-        r"has no model '(lineal-[0-9a-f]{12})'.*vllm serve (\S+) --served-model-name \1 ", refused
-    ).groups()
-    offer(hub, name, checkpoint)
-    server = serve(hub, port, tmp_path / "serve.log")
+    offer(hub, named[1], named[2])
+    server = serve(hub, before.server_address[1], tmp_path / "serve.log")
     try:
         command(root, "lineal", "run")
     finally:

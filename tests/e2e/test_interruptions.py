@@ -22,7 +22,7 @@ from lineal.step.runlog import read_log
 from .toy_project import PARAMS, UP_TO_DATE, command, make_project, plan_of
 
 LINEAL = Path(sys.executable).with_name("lineal")
-KILLS = 20
+KILLS = 10
 WORKERS = "seed: 0\nrounds: 2\nactive: [toy]\ncompute: {engine: fake, workers: 1, processes: fork, executor: multiprocess}\n"
 
 
@@ -114,7 +114,7 @@ def test_run_interrupted_says_so_and_goes_on(finished, tmp_path, params):
 @pytest.mark.parametrize(
     "compute",
     [
-        "{engine: fake, processes: spawn, workers: 1, shard_rows: 1}",
+        "{engine: fake, workers: 1, shard_rows: 1}",
         "{engine: fake, processes: spawn, workers: 4, shard_rows: 7, batch_size: 3, memory_limit: 1GB}",
         "{engine: fake, processes: fork, workers: 2, executor: multiprocess, device: cpu, gpus: [toy-a, toy-b], "
         "requests: {'*': {gpus: 1}}}",

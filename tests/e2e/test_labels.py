@@ -37,7 +37,7 @@ def root(tmp_path):
         if name:
             (project / name).write_text(text, encoding="utf-8")
     with (project / "params.yaml").open("a") as stream:
-        stream.write("compute: {engine: fake, processes: spawn, workers: 1}\n")
+        stream.write("compute: {engine: fake, workers: 1}\n")
     tiny_model(project / "models" / "mine")
     return project
 

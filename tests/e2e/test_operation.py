@@ -46,7 +46,6 @@ def test_run_on_a_full_disk_says_so_and_the_next_one_goes_on(finished):
 
 def test_steps_of_dvc_repro_share_a_warm_process_that_ends_with_it(finished):
     edit(finished / "pipelines/toy.yaml", OLD, OLD.replace("16", "17"))
-    edit(finished / "params.yaml", "processes: spawn", "processes: fork")
     command(finished, "dvc", "repro")
     _, address = (finished / "runs" / MARK).read_text().split("\n")
     assert json.loads((finished / "runs/toy/round_02/evaluation.json").read_text())["status"] == "done"

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lineal.orchestrate.dagster_run import materialize
 from lineal.orchestrate.decision import decide, to_do
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
+from lineal.step.forkserver import fork_server
 from lineal.step.status import Act
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +26,6 @@ rounds: 2
 active: [toy]
 compute:
   engine: fake
-  processes: spawn
   workers: 1
 """
 PYPROJECT = """\
@@ -81,6 +82,12 @@ def plan_of(root: Path):
 def to_make(plan, *chosen):
     """The steps that a run would make to bring the chosen ones (default: all) up to date."""
     return to_do(plan, decide(plan), chosen or plan.steps.values())[Act.MAKE]
+
+
+def make_steps(plan, steps):
+    """Has Dagster make steps, as `lineal run` does: in children of a process that has the imports done."""
+    with fork_server(steps, plan.project.params.compute.engine):
+        return materialize(plan, steps)
 
 
 def edit(path: Path, old: str, new: str) -> None:
