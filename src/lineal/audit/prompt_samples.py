@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -110,21 +110,28 @@ def _rows_of(
     An artifact whose rows another repeats is not read. This leaves a third to half of the rows to read.
     """
     ordered = sorted(artifacts, key=lambda one: (catalog.order[one.key], one.key))
-    said: dict[str, dict[str, Row]] = {one.key: {} for one in ordered}
-    source_of = {key: source for key, source in repetitions(catalog, ordered).items() if source.key in said}
-    unread = {source.key for source in source_of.values()}
-    together: dict[tuple[str, ...], dict[str, dict[str, tuple[str, ...]]]] = {}
-    for artifact in (one for one in ordered if one.key not in unread):
-        chain = [artifact]
-        while chain[-1].key in source_of:
-            chain.append(source_of[chain[-1].key])
-        news = {one.key: _news(catalog, one) for one in chain}
-        together.setdefault(merged(*news.values()), {})[artifact.key] = news
-    for names, read in together.items():
-        for key, row in _prompt_rows(opened, [catalog.artifacts[key] for key in read], names, prompt_id):
-            for told, own in read[key].items():
-                said[told][row["sample_id"]] = {name: row[name] for name in own}
-    return ((one, said[one.key].values()) for one in ordered)
+    found: dict[str, dict[str, Row]] = {one.key: {} for one in ordered}
+    source_of = {key: source for key, source in repetitions(catalog, ordered).items() if source.key in found}
+    repeated = {source.key for source in source_of.values()}
+    # Artifacts with the same columns are read by one query. By columns and the key of what is read: what each artifact of
+    # the chain that it repeats (itself first) says that is new.
+    queries: dict[tuple[str, ...], dict[str, dict[str, tuple[str, ...]]]] = {}
+    for artifact in (one for one in ordered if one.key not in repeated):
+        news = {one.key: _news(catalog, one) for one in _chain(artifact, source_of)}
+        queries.setdefault(merged(*news.values()), {})[artifact.key] = news
+    for columns, read in queries.items():
+        for key, row in _prompt_rows(opened, [catalog.artifacts[key] for key in read], columns, prompt_id):
+            for described, own in read[key].items():
+                found[described][row["sample_id"]] = {name: row[name] for name in own}
+    return ((one, found[one.key].values()) for one in ordered)
+
+
+def _chain(artifact: Artifact, source_of: Mapping[str, Artifact]) -> list[Artifact]:
+    """Returns an artifact, the one whose rows it repeats, the one whose rows that repeats, and so on."""
+    chain = [artifact]
+    while chain[-1].key in source_of:
+        chain.append(source_of[chain[-1].key])
+    return chain
 
 
 def _prompt_rows(
