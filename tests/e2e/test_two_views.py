@@ -17,14 +17,26 @@ from .toy_project import ROOT, make_project, plan_of
 PIPELINES = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    root = make_project(tmp_path_factory.mktemp("views") / "project")
+def all_pipelines(root: Path, rounds: int) -> Path:
+    """A project with every shipped pipeline."""
+    make_project(root)
     for name in PIPELINES:
         shutil.copy(ROOT / "pipelines" / f"{name}.yaml", root / "pipelines")
-    (root / "params.yaml").write_text(f"rounds: 3\nprofile: laptop\nactive: [{', '.join(PIPELINES)}]\n")
+    (root / "params.yaml").write_text(f"rounds: {rounds}\nprofile: laptop\nactive: [{', '.join(PIPELINES)}]\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    root = all_pipelines(tmp_path_factory.mktemp("views") / "project", rounds=3)
     write_dvc_yaml(plan_of(root))
     return root
+
+
+@pytest.fixture(scope="module")
+def repository(project):
+    """What Dagster makes of the project."""
+    return definitions(project).get_repository_def()
 
 
 def dvc_edges(root):
@@ -37,33 +49,32 @@ def dvc_edges(root):
     return found
 
 
-def dagster_edges(root):
+def dagster_edges(graph):
     """By artifact: the artifacts that go in, as Dagster has them."""
-    graph = definitions(root).get_repository_def().asset_graph
     return {key: set(graph.get(key).parent_keys) for key in graph.materializable_asset_keys}
 
 
-def test_both_views_of_all_pipelines_have_the_same_nodes_and_edges(project):
-    edges = dagster_edges(project)
+def test_both_views_of_all_pipelines_have_the_same_nodes_and_edges(project, repository):
+    edges = dagster_edges(repository.asset_graph)
     assert edges == dvc_edges(project)
     assert len(edges) == len(plan_of(project).makers)
     assert {key.path[0] for key in edges} == set(PIPELINES) and len(PIPELINES) >= 6
 
 
-def test_definitions_have_a_job_for_each_pipeline_and_a_group_for_each_round(project):
-    repository = definitions(project).get_repository_def()
+def test_definitions_have_a_job_for_each_pipeline_and_a_group_for_each_round(repository):
     assert set(PIPELINES) <= set(repository.job_names)
     groups = {repository.asset_graph.get(key).group_name for key in repository.asset_graph.materializable_asset_keys}
     assert {f"{name}_round_01" for name in PIPELINES} <= groups
 
 
-def test_definitions_import_neither_torch_nor_dvc(project, run_python):
+def test_definitions_import_neither_torch_nor_dvc(tmp_path, run_python):
     """DuckDB is there: it is what reads the formula of a `rule`."""
+    root = all_pipelines(tmp_path / "project", rounds=1)
     code = f"""
 import sys
 from pathlib import Path
 from lineal.orchestrate.dagster_definitions import definitions
-definitions(Path({str(project)!r})).get_repository_def()
+definitions(Path({str(root)!r})).get_repository_def()
 print(sorted({{'torch', 'transformers', 'dvc', 'pyarrow'}} & set(sys.modules)))
 """
     assert run_python(code) == "[]"
