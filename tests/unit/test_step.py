@@ -19,6 +19,7 @@ from lineal.errors import ArtifactError, CheckFailure, DeclarationError, Project
 from lineal.step.checks import run_checks
 from lineal.step.runlog import read_log
 from lineal.step.runner import run_step
+from lineal.step.source import code_digest
 from lineal.step.status import State, status_of
 from tests.e2e.toy_project import TOY, edit, make_project, plan_of
 
@@ -134,6 +135,12 @@ def test_manifest_holds_no_path_time_or_pipeline(made):
 
 def test_status_of_a_finished_project_is_done(made):
     assert {entry.state for entry in status_of(plan_of(made))} == {State.DONE}
+
+
+def test_source_digest_is_of_the_code_without_comments_and_docstrings():
+    plain = 'def f(x: int) -> int:\n    """One."""\n    return x  # that is all\n'
+    assert code_digest(plain) == code_digest("def f(x: int) -> int:\n    'Another.'\n\n    return x\n")
+    assert code_digest(plain) != code_digest(plain.replace("return x", "return x + 1"))
 
 
 def test_status_tells_what_several_finished_steps_share_once(made):

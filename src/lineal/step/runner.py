@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +28,7 @@ from lineal.step.launch import launch
 from lineal.step.resources import take_gpus
 from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
+from lineal.step.source import source_digest
 from lineal.step.stopped_run import StandIn, stand_in
 from lineal.step.waiting import require_arrived
 
@@ -292,10 +291,3 @@ def _is_whole(directory: Path, identity: Identity, fake: bool) -> bool:
         return artifact.digest == content_digest(artifact.manifest.files)
     except ArtifactError:
         return False
-
-
-def source_digest(component: Component) -> str:
-    """Returns the digest of the component's module text; a change without a new version is worth a warning."""
-    module = inspect.getmodule(type(component))
-    text = inspect.getsource(module) if module else ""
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -18,7 +18,8 @@ from lineal.plan import Plan, Step
 from lineal.step.files import absent_files, why_absent
 from lineal.step.identity import Identity, identify
 from lineal.step.runlog import read_log
-from lineal.step.runner import by_field, resolved, source_digest
+from lineal.step.runner import by_field, resolved
+from lineal.step.source import source_digest
 from lineal.step.stopped_run import stand_in
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 from lineal.step.waiting import why_waiting
