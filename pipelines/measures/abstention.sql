@@ -1,4 +1,4 @@
--- summary: Whether a model says that it doesn't know where nobody can: F1 on prompts without an answer.
+-- summary: Whether a model says that it doesn't know what nobody can know: F1 on prompts without an answer.
 -- source: arXiv:2305.18153, section 4
 -- needs: prompt_id, completion
 -- optional: answer

@@ -1,4 +1,4 @@
--- summary: Whether what is said with confidence c is right in a share c of the cases: expected calibration error, Brier score, overconfidence.
+-- summary: Whether answers given with confidence c are right in a share c of cases: expected calibration error, Brier score, overconfidence.
 -- source: arXiv:1706.04599 (expected calibration error)
 -- needs: prompt_id, truth_verdict
 -- optional: score, vote_share, value

@@ -1,4 +1,4 @@
--- summary: The compositionality gap: questions that are answered wrong though all of their parts are answered right.
+-- summary: The compositionality gap: questions that are answered wrong although all of their parts are answered right.
 -- source: arXiv:2210.03350, section 2
 -- needs: prompt_id, verdict
 -- input parts: verdict, whole  -- the answered parts; `whole` is the prompt_id of the question that a part belongs to

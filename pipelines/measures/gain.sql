@@ -5,8 +5,8 @@
 -- gives: gain, rate, next_gain, limit_reached, rounds_left, exponent
 -- warns next_gain: below 0.005
 -- `rows` holds several rounds: [history.evaluation, evaluation]. Gains are taken to shrink by `rate` a round (least squares over pairs of
--- gains that follow each other): `next_gain` is the last one times it, `limit_reached` where that ends, `rounds_left` until a gain is
--- not `worth` a round. `exponent`: of the power of the round's number that rising gains follow (-2: they shrink as 1 / round^2).
+-- consecutive gains). `next_gain` is the last one times `rate`, `limit_reached` the score that such gains lead to, `rounds_left` the
+-- rounds until a gain is not `worth` a round. `exponent`: positive gains follow this power of the round's number (-2: 1 / round^2).
 WITH scores AS (
     SELECT round, count(*) FILTER (verdict = 'pass') / count(*) AS score FROM rows WHERE verdict IN ('pass', 'fail') GROUP BY round
 ), gains AS (

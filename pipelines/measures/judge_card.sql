@@ -1,5 +1,5 @@
--- summary: A judge against the truth, beside what it must beat: its choice of a sample against the vote's, and by how much it praises too much.
--- source: majority baseline: Is PRM Necessary?; judge and truth that part: Spontaneous Reward Hacking in Iterative Self-Refinement
+-- summary: A judge against the truth, beside what it must beat: its choice against the vote's, and how many more samples it accepts than are right.
+-- source: majority baseline: Is PRM Necessary?; judge and truth that diverge: Spontaneous Reward Hacking in Iterative Self-Refinement
 -- needs: prompt_id, completion, score, verdict, truth_verdict
 -- optional: difficulty
 -- gives: lead, judge_right, vote_right, one_right, precision, missed, inflation

@@ -9,7 +9,7 @@
 -- `rows` holds the same prompts in several rounds: [history.evaluation, evaluation]. A task is learned in the first round that trains on
 -- it. `forgetting`: in the best round before this, less now. `kept`: of the prompts right in the round before, the share right now.
 -- `backward_transfer`: now, less when the task was learned. `forward_transfer`: before the task was learned, less in the first round
--- here. `learned`: when the task was learned, less in the round before that. `area`: the mean over all rounds, the higher the sooner.
+-- here. `learned`: when the task was learned, less in the round before that. `area`: the mean over all rounds; high if learned early.
 WITH told AS (
     SELECT prompt_id, coalesce(task, '') AS task, round, (verdict = 'pass')::INT AS solved FROM rows WHERE verdict IN ('pass', 'fail')
 ), ends AS (SELECT min(round) AS first, max(round) AS last FROM told), scores AS (

@@ -10,8 +10,8 @@
 -- warns characters: rises 0.5, falls 0.5
 -- warns cut: rises
 -- warns empty: rises
--- `entropy`: of a prompt's samples, in bits. `duplicates`: samples that say what another of the prompt's says. `elsewhere`: samples whose
--- text stands under another prompt too. `variety`: different words of a completion among its words.
+-- `entropy`: of a prompt's samples, in bits. `duplicates`: of a prompt's samples, those that repeat another. `elsewhere`: samples whose
+-- text also occurs under another prompt. `variety`: different words of a completion among its words.
 WITH told AS (
     SELECT prompt_id, completion, finish_reason, list_filter(string_split_regex(trim(completion), '\s+'), lambda word: word <> '') AS words
     FROM rows WHERE completion IS NOT NULL

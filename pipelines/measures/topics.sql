@@ -1,7 +1,7 @@
 -- summary: Which of a list of topics posed prompts are about, and how evenly.
 -- source: ChatGPT as a Math Questioner?; coverage as a condition of closed loops: Boundless Socratic Learning with Language Games
 -- needs: task
--- input syllabus: task  -- a row for each topic that there should be
+-- input syllabus: task  -- a row for each wanted topic
 -- gives: covered, evenness, largest, outside
 -- warns covered: falls
 -- warns largest: above 0.5, rises 0.25

@@ -1,4 +1,4 @@
--- summary: Right answers that were reached by a wrong way: what rows chosen by their answer teach beside.
+-- summary: Right answers that were reached by a wrong way: what rows chosen by their answer teach as well.
 -- source: CHAMP: A Competition-level Dataset for Fine-Grained Analyses of LLMs' Mathematical Reasoning Capabilities
 -- needs: prompt_id, verdict, truth_verdict
 -- optional: difficulty

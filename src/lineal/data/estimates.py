@@ -41,7 +41,7 @@ class Estimate:
     high: float
 
     def times(self, factor: float) -> Estimate:
-        """So much of it; the factor is not negative."""
+        """Returns the estimate times a factor that is not negative."""
         return Estimate(factor * self.value, factor * self.low, factor * self.high)
 
 

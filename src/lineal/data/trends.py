@@ -38,7 +38,7 @@ def trend_of(values: Sequence[float]) -> Trend:
 
 
 def short_trend_of(values: Sequence[float]) -> Trend:
-    """The trend of a series of any length: with fewer than `FEWEST` values, by the share of its orders that rise as much."""
+    """Computes the trend of a series of any length; below `FEWEST` values, by the share of its orders that rise as much."""
     if len(values) >= FEWEST:
         return trend_of(values)
     ranks = {value: rank for rank, value in enumerate(sorted(set(values)))}
@@ -48,7 +48,7 @@ def short_trend_of(values: Sequence[float]) -> Trend:
 
 @lru_cache(maxsize=64)
 def _ups_of_orders(ranks: tuple[int, ...]) -> tuple[int, ...]:
-    """By order of these values, pairs that rise less those that fall."""
+    """Counts, for each order of these values, the pairs that rise less those that fall."""
     return tuple(_ups(order) for order in permutations(ranks))
 
 
@@ -57,7 +57,7 @@ def _share(orders: Sequence[int], least: int) -> float:
 
 
 def _ups(series: Sequence[float]) -> int:
-    """Pairs that rise less those that fall."""
+    """Counts the pairs that rise less those that fall."""
     return sum((after > before) - (after < before) for before, after in combinations(series, 2))
 
 

@@ -44,7 +44,7 @@ def optimizer_restorer(trainer: Any, init: Path) -> Any:
     from transformers import TrainerCallback
 
     class Restorer(TrainerCallback):
-        """Restores when a training begins; one that continues from a save inside it has a later state already."""
+        """Restores when a training begins; one that resumes from a save has a later state already."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step == 0 and (init / FILE).exists():

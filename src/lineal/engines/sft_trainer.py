@@ -28,7 +28,7 @@ JOINED_AT_ONCE = 1 << 12
 LENGTH = "row_tokens"
 """A column: how many tokens a row has."""
 SFT_ARGUMENTS: dict[str, Any] = {
-    "packing": False,  # rows that shall be packed already are
+    "packing": False,  # rows to be packed were packed before
     "dataset_kwargs": {"skip_prepare_dataset": True},  # 0.02 s instead of 2-2.6 s before the first step
 }
 

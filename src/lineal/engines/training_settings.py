@@ -17,7 +17,7 @@ class Pace:
 
     Attributes:
         start: the share at the first optimizer step.
-        full: the share of the steps after which it is all of them.
+        full: the share of the steps after which it is 1.
     """
 
     start: float
@@ -63,7 +63,7 @@ class TrainingSettings:
         packing: supervised examples are put together into rows of `max_tokens`, and `batch_size` counts such rows.
         keep_optimizer: the optimizer's state is written beside the checkpoint, and continued where `init` has one.
         in_order: supervised examples are learnt in the order given, in every epoch; otherwise they are shuffled.
-        pace: how much of them, from the first on, each optimizer step draws from; with `in_order` and `steps`.
+        pace: the growing share of them, from the first on, that each optimizer step draws from; with `in_order` and `steps`.
 
     Raises:
         EngineError: not exactly one of `steps` and `epochs`.

@@ -40,14 +40,14 @@ WARNING = {
     "reward_held": "no probe falls over an online training while the reward does not, by Mann and Kendall's test at the 1% level",
     "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
 }
-DECLARED = "what `warnings:` of the evaluation says of this number is not so"
-"""Of a check that a declaration asks for."""
+DECLARED = "no warning that the evaluation declares for this number applies"
+"""The description of a check that `warnings:` or a measure's file asks for."""
 SERIOUS = {
     CHECK: "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
 }
 """Checks of severity error that stop nothing: they are about existing artifacts."""
 NUMBERS = ("accuracy_held", "diversity_held", "reward_held")
-"""The checks of what numbers say over rounds or optimizer steps."""
+"""The checks that compare numbers over rounds or optimizer steps."""
 DIVERSITY_FALL = 0.25
 LOOKS = 2
 """Rounds that a generation's diversity is compared with: the one before, and the first."""
@@ -215,7 +215,7 @@ def _earlier_artifacts(plan: Plan, step: Step, artifact: Artifact) -> list[Artif
 
 
 def _of_rounds(plan: Plan, step: Step, numbers: Iterable[int], kind: ArtifactKind) -> list[Artifact]:
-    """The same node's artifacts of these rounds, as far as they are here.
+    """Opens the same node's artifacts of these rounds, as far as they are here.
 
     A node may be of another kind at the start, such as settings where the rounds have an evaluation: that is left out.
     """

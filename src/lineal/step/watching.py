@@ -1,8 +1,8 @@
 """Checks whether a number of an evaluation gets worse over the rounds: by noise and by trend, not by a threshold alone.
 
 A round is compared with every round before it, so that neither a loss at once, nor one that adds up, nor one after a peak is
-missed; the level is divided by the number of comparisons. Numbers that have no interval, and falls that are too slow for any
-two rounds, are left to the trend over all rounds and over the later half of them.
+missed; the level is divided by the number of comparisons. Numbers without an interval, and changes too slow to show
+between any two rounds, are left to the trend over all rounds and over the later half of them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from lineal.plan import Step
 from lineal.step.check_result import CheckResult
 
 LEVEL = 0.05
-"""How often a round that changed nothing differs from one of those before it."""
+"""The chance that a round that changed nothing differs from any earlier one."""
 TREND = 0.01
-"""How often rounds without a trend have one."""
+"""The chance that a series without a trend shows one."""
 FEWEST = 5
 """Rounds that can have a trend at this level: all of 4 rise by chance in 1 of 24 orders."""
 HALVED = 10
-"""With so many rounds the later half is looked at by itself, for a trend that turned."""
+"""From so many rounds on, the later half is tested separately, for a trend that turned."""
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """The same evaluation of a round before.
+    """The same evaluation of an earlier round.
 
     Attributes:
         key: its artifact.
@@ -45,29 +45,29 @@ class Earlier:
 
 
 def watches(step: Step) -> dict[str, Watch]:
-    """By number, what would be bad news of a step's evaluation."""
+    """Returns the warnings of a step's evaluation, by number."""
     return step.component.watched() if isinstance(step.component, Evaluator) else {}
 
 
 def check_name(number: str) -> str:
-    """The check of a number: `warning_gap`."""
+    """Names the check of a number: `warning_gap`."""
     return "warning_" + re.sub(r"\W+", "_", number)
 
 
 def read_earlier(artifacts: Sequence[Artifact]) -> list[Earlier]:
-    """The evaluations of rounds before, in their order."""
+    """Reads the evaluations of earlier rounds, in their order."""
     return [Earlier(artifact.key, read_evaluation(artifact.directory)) for artifact in artifacts]
 
 
 def watched(step: Step, number: str, watch: Watch, artifact: Artifact, earlier: Sequence[Earlier]) -> CheckResult:
-    """The check of one number.
+    """Checks one number.
 
     Args:
         step: the evaluation's step.
         number: the number.
-        watch: what would be bad news of it.
+        watch: when to warn about it.
         artifact: the evaluation.
-        earlier: those of the rounds before that are here, in their order.
+        earlier: those of earlier rounds that are here, in their order.
     """
     name, now = check_name(number), read_evaluation(artifact.directory)
     value = now.numbers.get(number)
@@ -115,7 +115,7 @@ def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: i
         now: the evaluation.
         earlier: those before it.
         direction: -1 where a fall is bad news, 1 where a rise is.
-        share: so much of what it was may be lost or gained.
+        share: the share of its earlier value that it may lose or gain.
     """
     value, known = now.numbers[number], [one for one in earlier if number in one.evaluation.numbers]
     if not known:
@@ -134,7 +134,7 @@ def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: i
     texts = [f"{number} {_told(number, one, now, found, level)}{limit}" for one, found in shown]
     if not compared:
         change = f"{number} {known[-1].evaluation.numbers[number]:.4g} -> {value:.4g} since {known[-1].key}"
-        texts = [f"{change}; without intervals of both, a trend over at least {FEWEST} rounds can tell alone"]
+        texts = [f"{change}; without intervals of both, only a trend over at least {FEWEST} rounds can tell"]
     first = clearest or (shown[0] if shown else None)
     numbers = {"now": value, **drift, **(comparison_values(first[1]) if first else {})}
     before = first[0] if first else known[-1]
@@ -155,7 +155,7 @@ def worse_by(found: Comparison, direction: int, level: float) -> bool:
 def _shown(
     known: Sequence[Earlier], compared: Sequence[tuple[Earlier, Comparison]], clearest: tuple[Earlier, Comparison] | None
 ) -> list[tuple[Earlier, Comparison]]:
-    """The comparisons with the round before and with the first, and the clearest of those that are worse."""
+    """Returns the comparisons with the round before and with the first, and the clearest of those that are worse."""
     ends = [pair for end in (known[-1], known[0]) for pair in compared if pair[0] is end]
     return list({id(pair[0]): pair for pair in [*ends, *([clearest] if clearest else [])]}.values())
 
@@ -166,7 +166,7 @@ def _told(number: str, one: Earlier, now: Evaluation, found: Comparison, level: 
 
 
 def difference_told(found: Comparison, level: float) -> str:
-    """A difference, and whether it is more than noise at a level."""
+    """Describes a difference, and whether it is more than noise at a level."""
     change = found.difference
     word = "more than noise" if found.chance < level else "within noise"
     pairing = f"{found.prompts:,} prompts compared" if found.prompts else "not the same prompts"
@@ -174,7 +174,7 @@ def difference_told(found: Comparison, level: float) -> str:
 
 
 def comparison_values(found: Comparison) -> dict[str, float]:
-    """A comparison's numbers, as a check shows them."""
+    """Returns a comparison's numbers, as a check shows them."""
     change = found.difference
     values = {"difference": change.value, "low": change.low, "high": change.high, "prompts": found.prompts}
     return values if found.p_value is None else {**values, "p_value": found.p_value}

@@ -26,8 +26,8 @@ class Evaluator(Component):
     """Base of all evaluators. `headline` names the figure that stands for one in plots, reports and checks.
 
     Attributes:
-        warnings: by number, what would be bad news of it: `{gap: {below: 0.05}, characters: {rises: 0.5}, tail_share: falls}`.
-            Each is a check that warns and stops nothing; it is no part of the step's identity. Null: no warning.
+        warnings: by number, when to warn: `{gap: {below: 0.05}, characters: {rises: 0.5}, tail_share: falls}`.
+            Each is a check that warns and stops nothing, and is not part of the step's identity. Null: no warning.
     """
 
     role: ClassVar[Role] = Role.EVALUATOR
@@ -36,11 +36,11 @@ class Evaluator(Component):
     warnings: dict[str, Watched | None] = {}
 
     def watched(self) -> dict[str, Watch]:
-        """By number, what would be bad news of it."""
+        """Returns the warnings by number."""
         return {name: watch for name, watch in self.warnings.items() if watch is not None}
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide the bytes; a warning decides none."""
+        """Returns the settings that decide the bytes; warnings are not among them."""
         return {name: value for name, value in super().identity().items() if name != "warnings"}
 
     def metrics(self, *names: str, columns: Columns = ()) -> Output:

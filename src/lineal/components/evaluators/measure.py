@@ -38,7 +38,7 @@ class Measure(Evaluator, SqlFile):
 
     The file's own settings and further inputs stand beside these:
     `{use: measure, rows: evaluation, sql: gained, before: start.evaluation}`. A file may have warnings of its own; `warnings:`
-    goes before them.
+    overrides them.
     """
 
     folder: ClassVar[str] = "measures"
@@ -124,7 +124,7 @@ class Measure(Evaluator, SqlFile):
         write_metrics(step, self.headline, self._means(rows), found, *split)
 
     def _split(self, rows: list[dict[str, Any]], column: str, named: Callable[[Any], str]) -> dict[str, dict[str, float]]:
-        """The numbers of the rows with the same value in a column; nothing where the query doesn't give it."""
+        """Computes the numbers of the rows with the same value in a column; nothing where the query doesn't give it."""
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             if row.get(column) is not None:
@@ -155,7 +155,7 @@ def _watches(selector: Selector) -> dict[str, Watch]:
 
 
 def _number(value: Any) -> int | float:
-    """DuckDB's booleans and decimals as JSON's numbers."""
+    """Converts DuckDB's booleans and decimals to JSON's numbers."""
     return value if type(value) in (int, float) else int(value) if isinstance(value, bool) else float(value)
 
 

@@ -14,7 +14,7 @@ LEVELS = ("below", "above")
 
 
 class Watch(Strict):
-    """One word or more.
+    """The warnings about one number: at least one.
 
     Attributes:
         falls, rises: a warning when the number fell (rose) since an earlier round by more than this share of what it was, and by
@@ -35,7 +35,7 @@ class Watch(Strict):
 
 
 def _spelled(value: Any) -> Any:
-    """`falls` is `{falls: 0}`."""
+    """Writes `falls` as `{falls: 0}`."""
     return {value: 0.0} if value in MOVES else value
 
 
@@ -43,10 +43,10 @@ Watched = Annotated[Watch, pydantic.BeforeValidator(_spelled)]
 
 
 def parse_watch(text: str) -> Watch:
-    """A watch of a measure's header: `falls`, `falls 0.25`, `below 0.05`, or several, separated by commas.
+    """Parses the warnings of a measure's header: `falls`, `falls 0.25`, `below 0.05`, or several, separated by commas.
 
     Raises:
-        ValueError: it is none; the message says what is.
+        ValueError: the text is something else; the message says what is expected.
     """
     try:
         return Watch.model_validate(dict(map(_parsed, text.split(","))))

@@ -22,7 +22,7 @@
 | `empty:` | what it means when no row comes out; without this line that is an error |
 | `gives:` | of a measure (`pipelines/measures/`): the numbers that the query gives, first the one that stands for it |
 | `better:` | of a measure: `higher` (where the line is missing) or `lower` |
-| `warns NUMBER:` | of a measure: what would be bad news of a number: `falls`, `falls 0.25`, `rises`, `below 0.05`, `above 1` |
+| `warns NUMBER:` | of a measure: when to warn about a number: `falls`, `falls 0.25`, `rises`, `below 0.05`, `above 1` |
 
 A `*` among the columns that are made has new rows take over, from their first parents, what generators take over from a
 prompt: its answer, difficulty, task and the like, and all columns of the user's own, as far as the query does not give them.
