@@ -19,16 +19,7 @@ PARTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def write_optimizer(trainer: Any, output: Path) -> None:
-    """Writes the state of a finished training into its checkpoint; where several processes trained, the main one does.
-
-    Raises:
-        EngineError: the processes hold parts of the weights each.
-    """
-    if trainer.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED"):
-        raise EngineError(
-            "keep_optimizer: got weights that are shared out among processes, expected each process to hold them all. "
-            "Train without sharding, or set keep_optimizer: false."
-        )
+    """Writes the state of a finished training into its checkpoint; where several processes trained, the main one does."""
     if not trainer.accelerator.is_main_process:
         return
     from safetensors.torch import save_file
@@ -40,7 +31,16 @@ def write_optimizer(trainer: Any, output: Path) -> None:
 
 
 def optimizer_restorer(trainer: Any, init: Path) -> Any:
-    """Makes a callback that gives the optimizer the state beside `init`; without one there it begins with none."""
+    """Makes a callback that gives the optimizer the state beside `init`; without one there it begins with none.
+
+    Raises:
+        EngineError: the processes hold parts of the weights each.
+    """
+    if trainer.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED"):
+        raise EngineError(
+            "keep_optimizer: got weights that are shared out among processes, expected each process to hold them all. "
+            "Train without sharding, or set keep_optimizer: false."
+        )
     from transformers import TrainerCallback
 
     class Restorer(TrainerCallback):
