@@ -3,6 +3,7 @@
 -- needs: prompt_id, completion, score, verdict, truth_verdict
 -- optional: difficulty
 -- gives: lead, judge_right, vote_right, one_right, precision, missed, inflation
+-- better: neither
 -- warns lead: below 0
 -- warns inflation: rises
 -- The judge has no name, the truth is called `truth`. `judge_right`: the sample with the highest score is right. `precision`: of the

@@ -4,6 +4,7 @@
 -- optional: difficulty
 -- input before: completion, verdict  -- the answers that were refined; they are the parents of `rows`
 -- gives: net_gain, mended, kept, uptake
+-- better: neither
 -- warns net_gain: below 0
 -- warns kept: falls
 -- `mended`: of the wrong answers, those that became right (critique). `kept`: of the right ones, those that stayed right (confidence).

@@ -60,11 +60,24 @@ def test_one_row_without_prompts_is_taken_as_it_is_and_null_is_left_out(lab):
     assert not lab.parse("measure", {"rows": ()}, sql=sql).higher_is_better
 
 
+def test_headline_that_is_null_for_every_prompt_is_left_out_and_counted(lab):
+    sql = written(lab, "SELECT prompt_id, NULL::DOUBLE AS number, 1 AS other FROM rows", "-- gives: number, other\n")
+    artifact = measured(lab, samples({"a": "p", "b": "p"}), sql)
+    found = read_evaluation(artifact.directory)
+    assert found.numbers == {"prompts": 2, "other": 1} and found.headline == "number" and found.by_prompt == {}
+    assert artifact.manifest.counts == {"without number": 2}
+
+
 @pytest.mark.parametrize(
     ("query", "header", "error", "message"),
     [
         ("SELECT 1 AS number", "", DeclarationError, r"own\.sql:1: the header has no '-- gives: NAME, \.\.\.' line"),
-        ("SELECT 1 AS number", "-- gives: number\n-- better: more\n", DeclarationError, "write '-- better: higher' or"),
+        (
+            "SELECT 1 AS number",
+            "-- gives: number\n-- better: more\n",
+            DeclarationError,
+            "'-- better: higher', lower or neither, got 'more'",
+        ),
         ("SELECT 'x' AS number", "-- gives: number\n", DeclarationError, "'number' must be a number, got VARCHAR"),
         (
             "SELECT 1 AS numbr",
@@ -76,7 +89,7 @@ def test_one_row_without_prompts_is_taken_as_it_is_and_null_is_left_out(lab):
         ("SELECT position AS number FROM rows", "-- gives: number\n", DataError, "gave 2 rows without prompt_id, expected one"),
         ("SELECT 1e300 * 1e300 AS number", "-- gives: number\n", DataError, "gave inf as 'number', expected a number"),
         ("SELECT prompt_id, 1 AS number FROM rows", "-- gives: number\n", DataError, "gave two rows of one prompt"),
-        ("SELECT prompt_id, 1 AS number FROM rows WHERE false", "-- gives: number\n", DataError, "gave no prompt a value"),
+        ("SELECT prompt_id, 1 AS number FROM rows WHERE false", "-- gives: number\n", DataError, "gave no row, so there"),
     ],
 )
 def test_what_a_measure_may_not_do_is_named(lab, query, header, error, message):

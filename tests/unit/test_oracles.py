@@ -29,6 +29,16 @@ round:
   checkpoint: {use: sft, init: start.checkpoint, rows: trained, steps: 1}
   at_k:      {use: pass_at_k, rows: again, k: [1]}
   first:     {use: pass_at_k, rows: verified, k: [1]}
+  change:    {use: transitions, before: verified, after: again}
+  shares:    {use: measure, sql: refined, rows: again, before: verified}
+  lasting:   {use: measure, sql: lifelong, rows: verified, trained: trained}
+  mixed:     {use: select, rows: generated, sql: with_replay, replay: refined}
+  remixed:   {use: exact_match, rows: mixed}
+  mixed_at_k: {use: pass_at_k, rows: remixed, k: [1]}
+  like_it:   {use: select, rows: judged, sql: of_prompts, others: chosen}
+  third:     {use: ask, model: start.checkpoint, rows: like_it, template: "{prompt}{completion}"}
+  tried:     {use: exact_match, rows: third}
+  third_at_k: {use: pass_at_k, rows: tried, k: [1]}
   evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test}
 """
 ALL = "chosen: {use: select, rows: judged, sql: keep_all}"
@@ -36,7 +46,8 @@ WRONG = "chosen: {use: select, rows: judged, sql: by_verdict, passed: false, fai
 
 
 def plan_of(root, chosen, template):
-    shutil.copytree(ROOT / "pipelines" / "selectors", root / "pipelines" / "selectors", dirs_exist_ok=True)
+    for folder in ("selectors", "measures"):
+        shutil.copytree(ROOT / "pipelines" / folder, root / "pipelines" / folder, dirs_exist_ok=True)
     (root / "pipelines" / "mine.yaml").write_text(PIPELINE.replace("CHOSEN", chosen).replace("TEMPLATE", template))
     (root / "params.yaml").write_text("rounds: 1\nactive: [mine]\ncompute: {engine: fake, workers: 1}\n")
     return make_plan(open_project(root))
@@ -54,9 +65,10 @@ def plan_of(root, chosen, template):
 )
 def test_refinement_that_used_the_truth_is_marked_where_it_is_measured(tmp_path, chosen, template, why):
     plan = plan_of(tmp_path, chosen, template)
-    assert plan.oracles == ({"mine/round_01/at_k": why} if why else {})
-    labels = [column.label for column in accuracy_table(summarise(plan))]
-    assert labels == [f"at_k{' (oracle)' if why else ''}", "first", "evaluation"]
+    marked = ["at_k", "change", "shares", "mixed_at_k", *(["third_at_k"] if chosen == WRONG else [])] if why else []
+    assert plan.oracles == dict.fromkeys((f"mine/round_01/{label}" for label in marked), why)
+    labels = {column.label for column in accuracy_table(summarise(plan))}
+    assert {f"at_k{' (oracle)' if why else ''}", "first", "lasting", "evaluation"} <= labels
     assert ("(oracle)" in render_accuracy_table(summarise(plan))) is bool(why)
 
 

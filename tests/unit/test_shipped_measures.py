@@ -15,7 +15,7 @@ from lineal.orchestrate.checking import problems
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
-from lineal.step.watching import read_earlier, watched
+from lineal.step.watching import headline_held, is_held, read_earlier, watched
 from tests.unit.lab import ROOT, Lab
 
 PROMPTS = 60
@@ -57,6 +57,7 @@ def warned(lab, sql, rounds, **settings):
     component = lab.parse("measure", dict.fromkeys(told[0], ()), sql=sql, **settings)
     step = SimpleNamespace(key="p/measured", component=component, outputs={"": SimpleNamespace(values=())})
     found = [watched(step, name, watch, last, read_earlier(earlier)) for name, watch in component.watched().items()]
+    found += [headline_held(step, last, read_earlier(earlier))] if is_held(step) else []
     return {result.name.removeprefix("warning_") for result in found if not result.passed}
 
 
@@ -191,6 +192,8 @@ def noisy(share, seed):
 
 
 FALLS = tuple(round(0.9 - 0.1 * place, 1) for place in range(5))
+FEWER_WRONG = [refined(count, lambda place: place < 56) for count in (20, 28, 36, 44, 52)]
+SHRINKING = [{"rows": evaluated(*(6, 18, 28, 37, 45, 52, 58)[: last + 1])} for last in range(1, 7)]
 CASES = [
     ("coverage", [noisy(0.5, 0), noisy(0.03, 1), noisy(0.005, 2)], [noisy(0.5, seed) for seed in range(3)], {"any_right"}),
     ("coverage", [sampled(lambda place, _: place < 50, count=100)], [noisy(0.5, 3)], {"gap"}),
@@ -208,7 +211,7 @@ CASES = [
         "two_judges", [{"rows": verdicts(50), "other": verdicts(10)}],
         [{"rows": verdicts(50), "other": verdicts(count)} for count in (50, 49)], {"same"},
     ),
-    ("refined", [refined(40, lambda place: place < 20)], [refined(40, lambda place: place < 50)], {"net_gain"}),
+    ("refined", [refined(40, lambda place: place < 20)], FEWER_WRONG, {"net_gain"}),
     (
         "refined", [refined(40, lambda place: place < 50), refined(40, lambda place: 15 < place < 60)],
         [refined(40, lambda place: place < 50), refined(40, lambda place: place < 49)], {"kept"},
@@ -230,7 +233,7 @@ CASES = [
         [texts(word), texts(lambda place, index: word(place, index) + " then")], {"characters", "cut"},
     ),
     ("texts", [texts(word), texts(lambda place, index: "")], [texts(word), texts(word)], {"empty"}),
-    ("gain", [{"rows": evaluated(6, 30, 36, 37)}], [{"rows": evaluated(6, 18, 28, 37)}], {"next_gain"}),
+    ("gain", [{"rows": evaluated(6, 30, 36, 37)}], SHRINKING, {"rounds_left"}),
     (
         "wrong_way", [judged(lambda place, index: place > 30, lambda place, index: index < 2)],
         [judged(lambda place, index: place > 1, lambda place, index: index < 2)] * 2, {"wrong_way"},
@@ -251,8 +254,20 @@ SETTINGS = {"abstention": {"refusal": "unknown"}}
 
 @pytest.mark.parametrize(("sql", "bad", "good", "expected"), CASES, ids=lambda value: value if isinstance(value, str) else "")
 def test_warning_of_a_measure_comes_where_it_must_and_nowhere_else(lab, sql, bad, good, expected):
-    assert expected <= warned(lab, sql, bad, **SETTINGS.get(sql, {}))
+    found = warned(lab, sql, bad, **SETTINGS.get(sql, {}))
+    assert expected <= found and not ("accuracy_held" in found and lab.parse("measure", sql=sql).headline in expected)
     assert not warned(lab, sql, good, **SETTINGS.get(sql, {}))
+
+
+@pytest.mark.parametrize("sql", ["characters", "gain", "gained", "judge_card", "refined"])
+def test_headline_without_a_good_direction_is_not_held(lab, sql):
+    component = lab.parse("measure", {"rows": (), "before": ()} if sql in ("gained", "refined") else {"rows": ()}, sql=sql)
+    assert component.higher_is_better is None and not is_held(SimpleNamespace(component=component))
+
+
+def test_headline_is_warned_of_once(lab):
+    for warnings, held in (({}, True), ({"distinct_share": "falls"}, False), ({"distinct_share": {"below": 0.1}}, True)):
+        assert is_held(SimpleNamespace(component=lab.parse("diversity", {"rows": ()}, warnings=warnings))) is held
 
 
 # -- numbers by hand ----------------------------------------------------------------------------------------------------
@@ -314,7 +329,12 @@ def test_gains_are_fitted_and_foretold(lab):
     halves = numbers(measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}))  # of 60: gains of 32, 16, 8 and 4
     assert halves["gain"] == pytest.approx(4 / 60) and halves["rate"] == pytest.approx(0.5)
     assert halves["next_gain"] == pytest.approx(2 / 60) and halves["limit_reached"] == pytest.approx(64 / 60)
-    assert halves["rounds_left"] == 4 and halves["exponent"] < -1
+    assert halves["rounds_left"] == 3 and halves["exponent"] < -1  # 2, 1 and 1/2 of 60 are worth a round, 1/4 of 60 is not
+    for worth, left in ((1 / 60, 2), (2 / 60, 1), (0.04, 0), (0.1, 0)):
+        assert numbers(measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}, worth=worth))["rounds_left"] == left
+    with pytest.raises((DataError, DeclarationError), match="worth must be above 0"):
+        measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}, worth=0)
+    assert numbers(measured(lab, "gain", 1, {"rows": evaluated(5, 6)})) == {"gain": pytest.approx(1 / 60)}
     assert numbers(measured(lab, "gain", 1, {"rows": evaluated(5)})) == {}
 
 

@@ -215,7 +215,7 @@ def test_accuracy_held_warns_of_a_fall_that_is_more_than_noise(made, now, passed
 def test_accuracy_held_says_what_it_cannot_compare(made):
     (made / "artifacts/toy/round_01/evaluation/details.json").unlink()
     found = checked(made, "toy/round_02/evaluation", "accuracy_held")
-    assert found.passed and "since toy/round_01/evaluation; without intervals of both, a trend over" in found.message
+    assert found.passed and "since toy/round_01/evaluation; without intervals of both, only a trend over" in found.message
 
 
 def test_declared_warning_changes_no_step_and_is_a_check_of_each_round(made):

@@ -76,8 +76,10 @@ def test_number_without_an_interval_warns_by_its_trend(tmp_path):
     assert told(tmp_path / "c", [0.9, 0.8, 0.7, 0.65, 0.6], share=0.5).held
     assert not told(tmp_path / "d", [0.9, 0.8, 0.7, 0.65, 0.4], share=0.5).held
     assert told(tmp_path / "e", [0.9, 0.8, 0.7, 0.65, 0.6], direction=1).held
-    turned = [0.1 * place for place in range(6)] + [0.55 - 0.01 * place for place in range(8)]
-    assert not told(tmp_path / "f", turned).held
+    turned = [0.1, 0.2, 0.3, 0.4, 0.5, 0.58, 0.56, 0.54, 0.52, 0.5, 0.48]
+    found = told(tmp_path / "f", turned)
+    assert not found.held and "accuracy falls over the later 6 of 11 rounds (p = 0.0028)" in found.message
+    assert told(tmp_path / "g", turned[1:]).held  # of 10 rounds, no order of the later 5 is rare enough
 
 
 def test_share_that_may_be_lost_is_not_warned_of(tmp_path):
@@ -98,6 +100,13 @@ def test_level_is_held_against_the_whole_interval(tmp_path, watch, held, word):
     step = SimpleNamespace(key="p/round_01/e", component=None, outputs={"": SimpleNamespace(values=("accuracy",))})
     found = watched(step, "accuracy", Watch(**watch), SimpleNamespace(directory=tmp_path / "e"), [])
     assert found.passed is held and word in found.message and found.name == "warning_accuracy" and not found.blocking
+
+
+def test_values_of_a_check_are_those_of_what_failed(tmp_path):
+    evaluation(tmp_path / "e", solved(50))
+    step = SimpleNamespace(key="p/round_01/e", component=None, outputs={"": SimpleNamespace(values=("accuracy",))})
+    found = watched(step, "accuracy", Watch(below=0.1, above=0.5), SimpleNamespace(directory=tmp_path / "e"), [])
+    assert not found.passed and found.values["level"] == 0.5
 
 
 def test_short_series_is_compared_with_all_of_its_orders():

@@ -110,7 +110,7 @@ class Component(Strict):
         rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays valid.
         seeded: whether the run's seed decides bytes. Task sets and given models are the same for all seeds of a pipeline.
         headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
-        higher_is_better: whether a higher headline is better; else a lower one is.
+        higher_is_better: whether a higher headline is better, or a lower one (False); None: neither.
     """
 
     role: ClassVar[Role]
@@ -128,8 +128,8 @@ class Component(Strict):
         return ""
 
     @property
-    def higher_is_better(self) -> bool:
-        """True if a higher headline is better; else a lower one is."""
+    def higher_is_better(self) -> bool | None:
+        """True if a higher headline is better, False if a lower one is; None if neither says anything."""
         return True
 
     @field_validator("*", mode="wrap")

@@ -7,7 +7,7 @@ trained on such rows do not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 REFERENCES = frozenset({"answer", "tests", "entry"})
 CONTINUED = ("rows", "prompts")
 """The fields whose rows a generation continues; examples and documents are of other prompts."""
+GOING_ON = {Role.SELECTOR: frozenset({"prompt", "completion"}), Role.EVALUATOR: frozenset({"completion", "verdict", "score"})}
+"""Columns that tell that an input's rows go on in a selection's, or in an evaluation's numbers: rows to mix in, or an evaluation
+before. Rows that a model was trained on, and lists of topics, need none of them."""
 JUDGING = (Role.VERIFIER, Role.EVALUATOR, Role.TRAINER)
 """Roles whose further columns tell the truth where they read it."""
 
@@ -38,7 +41,7 @@ def oracles_of(plan: Plan) -> dict[str, str]:
     found, evaluations = _Found(), dict[str, str]()
     for step in plan.steps.values():
         if step.component.role is Role.EVALUATOR:
-            why = _first(found.written, step, CONTINUED)
+            why = _first(found.written, step, _going_on(step))
             evaluations |= {step.key: why} if why else {}
         _add(plan, found, step)
     return evaluations
@@ -47,8 +50,9 @@ def oracles_of(plan: Plan) -> dict[str, str]:
 def _add(plan: Plan, found: _Found, step: Step) -> None:
     role, inputs = step.component.role, [key for keys in step.inputs.values() for key in keys]
     reads = next(_reads(found, step, CONTINUED if role is Role.GENERATOR else tuple(step.inputs)), "")
-    chosen = _first(found.chosen, step, CONTINUED) or (reads if role in (Role.SELECTOR, Role.GENERATOR) else "")
-    written = _first(found.written, step, CONTINUED) or (chosen if role is Role.GENERATOR else "")
+    choosing = step.inputs if role is Role.SELECTOR else CONTINUED
+    chosen = _first(found.chosen, step, choosing) or (reads if role in (Role.SELECTOR, Role.GENERATOR) else "")
+    written = _first(found.written, step, _going_on(step)) or (chosen if role is Role.GENERATOR else "")
     inherited = REFERENCES.union(*(found.truths.get(key, ()) for key in inputs))
     known = frozenset(column for key in inputs for column in plan.output(key).columns)
     for output, made in step.outputs.items():
@@ -59,6 +63,12 @@ def _add(plan: Plan, found: _Found, step: Step) -> None:
             found.written |= {key: written} if written else {}
 
 
+def _going_on(step: Step) -> list[str]:
+    """Returns the fields whose rows go on in what the step makes; a selection is chosen by all of its inputs."""
+    needs, columns = step.component.needs(), GOING_ON.get(step.component.role, frozenset())
+    return [name for name in step.inputs if name in CONTINUED or columns & set(needs.get(name, ()))]
+
+
 def _reads(found: _Found, step: Step, fields: tuple[str, ...]) -> Iterator[str]:
     """Yields the columns that tell the truth and that a step reads, with whose they are."""
     for name, columns in step.component.needs().items():
@@ -66,5 +76,5 @@ def _reads(found: _Found, step: Step, fields: tuple[str, ...]) -> Iterator[str]:
             yield from (f"{step.key} reads {column!r} of {key}" for column in columns if column in found.truths.get(key, ()))
 
 
-def _first(marks: dict[str, str], step: Step, fields: tuple[str, ...]) -> str:
+def _first(marks: dict[str, str], step: Step, fields: Iterable[str]) -> str:
     return next((marks[key] for name in fields for key in step.inputs.get(name, ()) if key in marks), "")

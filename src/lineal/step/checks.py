@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from lineal.components.base import Role
-from lineal.components.evaluators.reading import read_evaluation
 from lineal.data.estimates import Figure, compared, ratio, unpaired
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
@@ -22,12 +21,14 @@ from lineal.step.rewards import reward_held
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 from lineal.step.waiting import ARRIVED
 from lineal.step.watching import (
+    HELD,
     LEVEL,
     Earlier,
     check_name,
     comparison_values,
     difference_told,
-    moved,
+    headline_held,
+    is_held,
     read_earlier,
     watched,
     watches,
@@ -35,7 +36,7 @@ from lineal.step.watching import (
 )
 
 WARNING = {
-    "accuracy_held": "the evaluation's headline is not worse than any earlier round's by more than noise, and has no such trend",
+    HELD: "the evaluation's headline is not worse than any earlier round's by more than noise, and has no such trend",
     "diversity_held": "distinct completions per sample are not down by over a quarter, and noise, on the previous or first round",
     "reward_held": "no probe falls over an online training while the reward does not, by Mann and Kendall's test at the 1% level",
     "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
@@ -46,7 +47,7 @@ SERIOUS = {
     CHECK: "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
 }
 """Checks of severity error that stop nothing: they are about existing artifacts."""
-NUMBERS = ("accuracy_held", "diversity_held", "reward_held")
+NUMBERS = (HELD, "diversity_held", "reward_held")
 """The checks that compare numbers over rounds or optimizer steps."""
 DIVERSITY_FALL = 0.25
 LOOKS = 2
@@ -71,8 +72,8 @@ def checks_of(plan: Plan, step: Step) -> list[str]:
         names.append("no_test_prompt_in_training")
     if role is Role.SELECTOR and any(len(keys) > 1 for keys in step.inputs.values()):
         names.append("one_judge")
-    if role is Role.EVALUATOR and _predecessor(plan, step) is not None:
-        names.append("accuracy_held")
+    if is_held(step) and _predecessor(plan, step) is not None:
+        names.append(HELD)
     names += map(check_name, watches(step))
     if role is Role.GENERATOR and "completion" in step.outputs[""].columns and _predecessor(plan, step) is not None:
         names.append("diversity_held")
@@ -100,7 +101,7 @@ def run_checks(
         "rows_conserved": _rows_conserved,
         "verifier_errors": _verifier_errors,
         "no_test_prompt_in_training": lambda plan, step, _: _no_test_prompt(plan, step, artifacts),
-        "accuracy_held": _accuracy_held,
+        HELD: lambda plan, step, artifact: headline_held(step, artifact, _earlier_evaluations(plan, step)),
         "diversity_held": _diversity_held,
         "one_judge": _one_judge,
         "reward_held": lambda plan, step, _: reward_held(step, artifacts),
@@ -223,14 +224,6 @@ def _of_rounds(plan: Plan, step: Step, numbers: Iterable[int], kind: ArtifactKin
     places = [(one.key, plan.project.directory(one.key)) for one in planned]
     found = [open_artifact(key, place) for key, place in places if (place / MANIFEST).exists()]
     return [one for one in found if one.manifest.kind is kind]
-
-
-def _accuracy_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    name, now = "accuracy_held", read_evaluation(artifact.directory)
-    if step.component.headline not in now.numbers:
-        return CheckResult(name, True, f"{step.key} gives no {step.component.headline} in this round", {})
-    found = moved(step.component.headline, now, _earlier_evaluations(plan, step), -1 if step.component.higher_is_better else 1)
-    return CheckResult(name, found.held, f"{step.key}: {found.message}", {"headline": step.component.headline, **found.values})
 
 
 def _earlier_evaluations(plan: Plan, step: Step) -> list[Earlier]:

@@ -40,7 +40,7 @@ class Differences:
         label: the evaluation.
         headline: the figure that is compared.
         is_share: whether differences are points of percent.
-        higher_is_better: whether a rise is good news.
+        higher_is_better: whether a rise is good news; None: neither a rise nor a fall is.
         other: the pipeline that it is compared with; empty for that one itself.
         rounds: the rounds that have something to compare with.
     """
@@ -49,7 +49,7 @@ class Differences:
     label: str
     headline: str
     is_share: bool
-    higher_is_better: bool
+    higher_is_better: bool | None
     other: str
     rounds: tuple[Difference, ...]
 
@@ -62,9 +62,11 @@ class Differences:
         return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
     def word(self, found: Comparison | None) -> str:
-        """Returns the verdict on a difference: 'better', 'worse' or 'noise'."""
+        """Returns the verdict on a difference: 'better', 'worse' or 'noise'; 'other' where no direction is good."""
         if found is None or found.is_noise:
             return "noise"
+        if self.higher_is_better is None:
+            return "other"
         return "better" if found.rose == self.higher_is_better else "worse"
 
 

@@ -30,7 +30,8 @@ class Measure(Evaluator, SqlFile):
 
     A query that gives `prompt_id` has one row for each prompt: each number is the mean over the prompts that have a value, with
     its 95% interval, and by `difficulty` and `task` where the query gives them too. Any other query gives one row: the numbers,
-    as they are. A number that is null is left out.
+    as they are. A number that is null is left out, for all prompts too; where the headline is, the manifest counts them as
+    `without NAME`.
 
     Attributes:
         rows: what it reads.
@@ -70,8 +71,8 @@ class Measure(Evaluator, SqlFile):
         return self._selector.gives[0]
 
     @property
-    def higher_is_better(self) -> bool:
-        return self._selector.better == "higher"
+    def higher_is_better(self) -> bool | None:
+        return {"higher": True, "lower": False}.get(self._selector.better)
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: self.metrics(*self._selector.gives, PROMPTS)}
@@ -115,11 +116,12 @@ class Measure(Evaluator, SqlFile):
                     raise DataError(f"{step.step}: {self._selector.shown} gave {row[name]} as {name!r}{where}, expected a number")
 
     def _write_means(self, step: Workspace, rows: list[dict[str, Any]]) -> None:
-        found = {str(row[PROMPT]): float(row[self.headline]) for row in rows if row[self.headline] is not None}
         if len({row[PROMPT] for row in rows}) < len(rows) or any(row[PROMPT] is None for row in rows):
             raise DataError(f"{step.step}: {self._selector.shown} gave two rows of one prompt, or one without prompt_id")
-        if not found:
-            raise DataError(f"{step.step}: {self._selector.shown} gave no prompt a value of {self.headline!r}")
+        if not rows:
+            raise DataError(f"{step.step}: {self._selector.shown} gave no row, so there is nothing to evaluate; see its WHERE")
+        found = {str(row[PROMPT]): float(row[self.headline]) for row in rows if row[self.headline] is not None}
+        step.counts.update({} if found else {f"without {self.headline}": len(rows)})
         split = self._split(rows, DIFFICULTY, difficulty_label), self._split(rows, TASK, str)
         write_metrics(step, self.headline, self._means(rows), found, *split)
 

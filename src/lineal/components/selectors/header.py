@@ -21,7 +21,7 @@
 | `dropped:` | with `makes`: the reason of input rows that no new row was made from |
 | `empty:` | what it means when no row comes out; without this line that is an error |
 | `gives:` | of a measure (`pipelines/measures/`): the numbers that the query gives, first the one that stands for it |
-| `better:` | of a measure: `higher` (where the line is missing) or `lower` |
+| `better:` | of a measure: `higher` (where the line is missing), `lower`, or `neither` |
 | `warns NUMBER:` | of a measure: when to warn about a number: `falls`, `falls 0.25`, `rises`, `below 0.05`, `above 1` |
 
 A `*` among the columns that are made has new rows take over, from their first parents, what generators take over from a
@@ -63,6 +63,7 @@ _KEYS = (
     "better",
     "warns",
 )
+BETTER = ("higher", "lower", "neither")
 _NAMED = ("param", "input", "makes", "warns")
 RESERVED = frozenset({"use", "rows", "sql", "each", "repeat", "per_round", "per_turn", "seed", "retractions", "warnings"})
 OWN = frozenset({"row_id", "position"})
@@ -200,8 +201,8 @@ class _HeaderLine:
             parts[key] = value if key in ("summary", "source", "dropped", "empty", "better") else self._columns(value)
             if key == "optional":
                 self._require_known(parts[key])
-            if key == "better" and value not in ("higher", "lower"):
-                raise self.error(f"write '-- better: higher' or '-- better: lower', got {value!r}")
+            if key == "better" and value not in BETTER:
+                raise self.error(f"write '-- better: {BETTER[0]}', {BETTER[1]} or {BETTER[2]}, got {value!r}")
 
     def error(self, message: str) -> DeclarationError:
         return DeclarationError(f"{self.where}: {message}")
