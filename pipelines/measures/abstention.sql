@@ -1,7 +1,6 @@
 -- summary: Whether a model says that it doesn't know what nobody can know: F1 on prompts without an answer.
 -- source: arXiv:2305.18153, section 4
--- needs: prompt_id, completion
--- optional: answer
+-- needs: prompt_id, completion, answer
 -- param refusal: text  -- what a completion that abstains contains; a prompt has no answer where `answer` is null or contains it
 -- gives: f1, precision, recall, abstained, unanswerable
 -- warns f1: falls

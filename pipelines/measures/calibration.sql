@@ -3,7 +3,7 @@
 -- needs: prompt_id, truth_verdict
 -- optional: score, vote_share, value
 -- param confidence: text = 'score'  -- score, vote_share or value: a number from 0 to 1
--- param bins: integer = 10  -- equally wide bins of confidence
+-- param bins: integer = 10  -- equally wide bins of confidence; at least 1
 -- gives: calibration_error, brier, overconfidence, confidence
 -- better: lower
 -- warns calibration_error: rises
@@ -14,7 +14,7 @@ WITH said AS (
             ELSE error('calibration: confidence must be score, vote_share or value') END AS sure
     FROM rows WHERE truth_verdict IN ('pass', 'fail')
 ), told AS (
-    SELECT *, CASE WHEN sure BETWEEN 0 AND 1 THEN least(floor(sure * $bins), $bins - 1)
+    SELECT *, CASE WHEN $bins < 1 THEN error('calibration: bins must be at least 1') WHEN sure BETWEEN 0 AND 1 THEN least(floor(sure * $bins), $bins - 1)
         ELSE error('calibration: a confidence is not between 0 and 1: ' || sure::VARCHAR) END AS bin
     FROM said WHERE sure IS NOT NULL
 ), bins AS (SELECT bin, sign(sum(is_right - sure)) AS side FROM told GROUP BY bin), counted AS (

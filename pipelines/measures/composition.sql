@@ -5,7 +5,10 @@
 -- gives: gap, parts_right, whole_right
 -- better: lower
 -- warns gap: rises
-WITH known AS (SELECT whole, bool_and(verdict = 'pass') AS all_right FROM parts WHERE verdict IN ('pass', 'fail') GROUP BY whole)
+-- A question with a part that could not be judged is left out.
+WITH known AS (
+    SELECT whole, bool_and(verdict = 'pass') AS all_right FROM parts GROUP BY whole HAVING bool_and(coalesce(verdict, '') IN ('pass', 'fail'))
+)
 SELECT r.prompt_id, CASE WHEN bool_and(all_right) THEN count(*) FILTER (verdict = 'fail') / count(*) END AS gap,
     bool_and(all_right) AS parts_right, count(*) FILTER (verdict = 'pass') / count(*) AS whole_right
 FROM rows r JOIN known k ON k.whole = r.prompt_id WHERE verdict IN ('pass', 'fail') GROUP BY r.prompt_id

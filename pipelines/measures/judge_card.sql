@@ -1,20 +1,22 @@
 -- summary: A judge against the truth, beside what it must beat: its choice against the vote's, and how many more samples it accepts than are right.
 -- source: majority baseline: Is PRM Necessary?; judge and truth that diverge: Spontaneous Reward Hacking in Iterative Self-Refinement
 -- needs: prompt_id, completion, score, verdict, truth_verdict
--- optional: difficulty
+-- optional: difficulty, voted
 -- gives: lead, judge_right, vote_right, one_right, precision, missed, inflation
 -- better: neither
 -- warns lead: below 0
 -- warns inflation: rises
 -- The judge has no name, the truth is called `truth`. `judge_right`: the sample with the highest score is right. `precision`: of the
 -- samples that the judge accepts. `missed`: of the right samples, those that it rejects. `inflation`: share accepted less share right.
+-- The vote is by `voted`, the answer that `majority_vote` found; in rows without that column by the whole completion, which must then be
+-- a bare answer: no two reasonings are the same.
 WITH told AS (
-    SELECT *, truth_verdict = 'pass' AS is_right FROM rows WHERE verdict IN ('pass', 'fail') AND truth_verdict IN ('pass', 'fail')
+    SELECT *, coalesce(voted, completion) AS said, truth_verdict = 'pass' AS is_right FROM rows WHERE verdict IN ('pass', 'fail') AND truth_verdict IN ('pass', 'fail')
 ), chosen AS (
     SELECT prompt_id, is_right::INT AS judge_right FROM told WHERE score IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY prompt_id ORDER BY score DESC, position) = 1
 ), votes AS (
-    SELECT prompt_id, completion, bool_or(is_right) AS is_right, count(*) AS votes, min(position) AS position FROM told GROUP BY ALL
+    SELECT prompt_id, said, bool_or(is_right) AS is_right, count(*) AS votes, min(position) AS position FROM told GROUP BY ALL
 ), voted AS (
     SELECT prompt_id, is_right::INT AS vote_right FROM votes
     QUALIFY row_number() OVER (PARTITION BY prompt_id ORDER BY votes DESC, position) = 1

@@ -26,7 +26,7 @@ WITH told AS (
         min(taught) AS taught, min(first) AS first, min(last) AS last, count(*) FILTER (solved = 1) / count(*) AS area
     FROM told JOIN ends ON true LEFT JOIN best USING (task) LEFT JOIN seen USING (task) GROUP BY ALL
 )
-SELECT prompt_id, task, now AS solved, top - now AS forgetting, CASE WHEN before = 1 THEN now END AS kept,
+SELECT prompt_id, nullif(task, '') AS task, now AS solved, top - now AS forgetting, CASE WHEN before = 1 THEN now END AS kept,
     CASE WHEN taught < last THEN now - at_teaching END AS backward_transfer,
     CASE WHEN taught - 1 > first THEN untaught - start END AS forward_transfer,
     at_teaching - untaught AS learned, area

@@ -1,5 +1,6 @@
 """The shipped measures: their numbers on tables worked out by hand, and for each warning a case with it and one without."""
 
+import math
 import random
 import shutil
 from types import SimpleNamespace
@@ -309,6 +310,9 @@ def test_calibration_error_is_that_of_the_bins(lab):
     assert found["overconfidence"] == pytest.approx((40 * 0.2 + 20 * 0.25) / 60)
     with pytest.raises((DataError, DeclarationError), match="a confidence is not between 0 and 1"):
         measured(lab, "calibration", 1, {"rows": confident(1.5, 3)})
+    for bins in (0, -3):
+        with pytest.raises((DataError, DeclarationError), match="bins must be at least 1"):
+            measured(lab, "calibration", 1, {"rows": confident(0.5, 3)}, bins=bins)
     with pytest.raises((DataError, DeclarationError), match="confidence must be score, vote_share or value"):
         measured(lab, "calibration", 1, {"rows": confident(0.5, 3)}, confidence="scores")
 
@@ -316,6 +320,7 @@ def test_calibration_error_is_that_of_the_bins(lab):
 def test_abstention_has_its_f1(lab):
     found = numbers(measured(lab, "abstention", 1, {"rows": abstained(20)}, refusal="unknown"))
     assert found == pytest.approx({"f1": 0.8, "precision": 1, "recall": 2 / 3, "abstained": 1 / 3, "unanswerable": 0.5})
+    assert "answer" in lab.parse("measure", {"rows": ()}, sql="abstention", refusal="x").needs()["rows"]
 
 
 def test_texts_have_an_entropy_and_repeat_themselves_or_each_other(lab):
@@ -350,6 +355,38 @@ def test_compositionality_gap_looks_at_questions_whose_parts_are_right(lab):
     )
 
 
+def test_question_with_a_part_that_could_not_be_judged_is_left_out(lab):
+    inputs = composed(10)
+    inputs["parts"] += [{**inputs["parts"][place], "sample_id": f"e{place}", "verdict": "error"} for place in range(20)]
+    found = numbers(measured(lab, "composition", 1, inputs))
+    assert (found["prompts"], found["gap"], found["parts_right"]) == (40, 0.0, 0.5)
+
+
+def test_round_without_a_headline_stops_nothing_and_is_not_warned_of(lab):
+    none_right = judged(lambda place, index: index == 0, lambda place, index: False)
+    assert numbers(measured(lab, "wrong_way", 1, {"rows": none_right})) == {"prompts": 60, "right": 0}
+    assert not warned(lab, "wrong_way", [judged(lambda *_: True, lambda place, index: index < 2), none_right])
+    assert not warned(lab, "wrong_way", [none_right, judged(lambda *_: True, lambda place, index: index < 2)])
+    no_part = {"rows": verdicts(10), "parts": [{**row, "whole": row["prompt_id"]} for row in verdicts(0)]}
+    assert "gap" not in numbers(measured(lab, "composition", 1, no_part))
+
+
+@pytest.mark.parametrize("sql", ["coverage", "judge_card"])
+def test_vote_is_by_the_answer_where_it_was_extracted(lab, sql):
+    right = lambda place, index: index in (1, 2)  # noqa: E731
+    table = [{**row, "completion": f"way {place}: {row['completion']}"} for place, row in enumerate(judged(right, right, 3))]
+    assert numbers(measured(lab, sql, 1, {"rows": table}))["vote_right"] == 0
+    extracted = [{**row, "voted": row["completion"].split(": ")[1]} for row in table]
+    assert numbers(measured(lab, sql, 1, {"rows": extracted}))["vote_right"] == 1
+
+
+def test_tasks_without_a_name_are_no_task(lab):
+    inputs = {"rows": evaluated(6, 30), "trained": of_round(rows(3), 1)}
+    artifact = measured(lab, "lifelong", 1, inputs)
+    assert numbers(artifact)["solved"] == 0.5 and numbers(artifact)["learned"] == pytest.approx(24 / 60)
+    assert "by_task" not in read_evaluation(artifact.directory).breakdown
+
+
 def test_habits_are_counted_by_words(lab):
     text = "First, check 4 + 4. Wait, that's wrong: work backwards from 8. Then verify"
     found = numbers(measured(lab, "habits", 1, {"rows": rows(1, completion=text)}))
@@ -358,7 +395,11 @@ def test_habits_are_counted_by_words(lab):
 
 def test_topics_are_held_against_a_list(lab):
     found = numbers(measured(lab, "topics", 1, posed("a", "a", "b", "z")))
-    assert (found["covered"], found["largest"], found["outside"]) == (0.5, 0.5, 0.25) and found["evenness"] == pytest.approx(0.75)
+    assert (found["covered"], found["largest"], found["outside"]) == (0.5, 0.5, 0.25)
+    assert found["evenness"] == pytest.approx((2 * math.log2(1.5) + math.log2(3)) / 3 / 2)  # of a, a and b among four
+    even = numbers(measured(lab, "topics", 1, posed(*"abcd", "y", "z", None, None, None, None)))
+    assert (even["evenness"], even["covered"], even["outside"], even["largest"]) == (1, 1, pytest.approx(0.6), pytest.approx(0.1))
+    assert "evenness" not in numbers(measured(lab, "topics", 1, posed("z")))
 
 
 def test_two_judges_agree_on_so_many(lab):

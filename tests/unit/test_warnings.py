@@ -126,9 +126,13 @@ def test_declared_warnings_are_checked_and_no_part_of_the_identity(tmp_path):
     wrong = lab.parse("diversity", inputs, warnings={"distinct_shares": "falls"})
     with pytest.raises(ValueError, match="diversity gives no number 'distinct_shares'. Did you mean 'distinct_share'"):
         wrong.outputs({"rows": ("prompt_id", "completion", "verdict")})
-    for bad in ({"distinct_share": "sinks"}, {"distinct_share": {}}, {"distinct_share": {"falls": 2}}):
+    nan = float("nan")
+    for bad in ("sinks", {}, {"falls": 2}, {"falls": nan}, {"rises": float("inf")}, {"below": nan}, {"above": nan}):
         with pytest.raises(pydantic.ValidationError):
-            lab.parse("diversity", inputs, warnings=bad)
+            lab.parse("diversity", inputs, warnings={"distinct_share": bad})
+    with pytest.raises(pydantic.ValidationError, match="'a/b' and 'a_b' would both be the check warning_a_b"):
+        lab.parse("diversity", inputs, warnings={"a/b": "falls", "a_b": "falls"})
+    assert lab.parse("diversity", inputs, warnings={"a/b": "falls", "a_b": None}).watched() == {"a/b": Watch(falls=0.0)}
 
 
 def test_measure_has_the_warnings_of_its_file_and_the_node_goes_before_them(tmp_path):
@@ -141,7 +145,8 @@ def test_measure_has_the_warnings_of_its_file_and_the_node_goes_before_them(tmp_
     assert lab.parse("measure", {"rows": ()}, sql="own", warnings={"gap": None}).watched() == {}
     assert lab.parse("measure", {"rows": ()}, sql="own", warnings={"gap": "falls"}).watched() == {"gap": Watch(falls=0.0)}
     lab.run("measure", "round_01/own", {"rows": lab.put("round_01/rows", samples({"a": "p"}))}, sql="own")
-    for line, message in (("gaps: falls", "Did you mean 'gap'"), ("gap: sinks", "expected falls, rises"), ("gap: below", "exp")):
+    wrong = ("sinks", "below", "falls, falls 0.25", "below 0.1, below 0.2", "below nan", "above inf")
+    for line, message in (("gaps: falls", "Did you mean 'gap'"), *((f"gap: {one}", "expected falls, rises") for one in wrong)):
         path.write_text(f"-- summary: A test.\n-- gives: gap\n-- warns {line}\nSELECT 0.01 AS gap FROM rows")
         with pytest.raises(DeclarationError, match=message):
             lab.parse("measure", {"rows": ()}, sql="own")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from lineal.components.base import Role
+from lineal.components.evaluators.watch import check_name
 from lineal.data.estimates import Figure, compared, ratio, unpaired
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
@@ -24,7 +25,6 @@ from lineal.step.watching import (
     HELD,
     LEVEL,
     Earlier,
-    check_name,
     comparison_values,
     difference_told,
     headline_held,

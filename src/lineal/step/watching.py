@@ -7,7 +7,6 @@ between any two rounds, are left to the trend over all rounds and over the later
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from lineal.components.base import Role
 from lineal.components.evaluators.base import Evaluator
 from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
-from lineal.components.evaluators.watch import Watch
+from lineal.components.evaluators.watch import Watch, check_name
 from lineal.data.estimates import Comparison, Estimate
 from lineal.data.store import Artifact
 from lineal.data.trends import short_trend_of
@@ -51,11 +50,6 @@ class Earlier:
 def watches(step: Step) -> dict[str, Watch]:
     """Returns the warnings of a step's evaluation, by number."""
     return step.component.watched() if isinstance(step.component, Evaluator) else {}
-
-
-def check_name(number: str) -> str:
-    """Names the check of a number: `warning_gap`."""
-    return "warning_" + re.sub(r"\W+", "_", number)
 
 
 def is_held(step: Step) -> bool:

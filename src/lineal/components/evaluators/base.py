@@ -9,7 +9,7 @@ import pydantic
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace
 from lineal.components.evaluators.metrics import HIGH, LOW, Asked
-from lineal.components.evaluators.watch import Watch, Watched
+from lineal.components.evaluators.watch import Watch, Watched, require_own_checks
 from lineal.components.selectors.query import Session
 from lineal.errors import DataError, did_you_mean
 from lineal.recipe.compute import Positive
@@ -34,6 +34,12 @@ class Evaluator(Component):
     version: ClassVar[int] = 2
 
     warnings: dict[str, Watched | None] = {}
+
+    @pydantic.field_validator("warnings")
+    @classmethod
+    def _with_checks_of_their_own(cls, value: dict[str, Watch | None]) -> dict[str, Watch | None]:
+        require_own_checks(name for name, watch in value.items() if watch is not None)
+        return value
 
     def watched(self) -> dict[str, Watch]:
         """Returns the warnings by number."""

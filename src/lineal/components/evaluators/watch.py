@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -22,10 +24,10 @@ class Watch(Strict):
         below, above: a warning when the whole interval of the number is below (above) this level.
     """
 
-    falls: Annotated[float, Ge(0), Le(1)] | None = None
-    rises: Annotated[float, Ge(0)] | None = None
-    below: float | None = None
-    above: float | None = None
+    falls: Annotated[pydantic.FiniteFloat, Ge(0), Le(1)] | None = None
+    rises: Annotated[pydantic.FiniteFloat, Ge(0)] | None = None
+    below: pydantic.FiniteFloat | None = None
+    above: pydantic.FiniteFloat | None = None
 
     @pydantic.model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -49,9 +51,31 @@ def parse_watch(text: str) -> Watch:
         ValueError: the text is something else; the message says what is expected.
     """
     try:
-        return Watch.model_validate(dict(map(_parsed, text.split(","))))
+        parsed = [_parsed(part) for part in text.split(",")]
+        if len(dict(parsed)) < len(parsed):
+            raise ValueError(text)
+        return Watch.model_validate(dict(parsed))
     except ValueError:
-        raise ValueError(f"expected falls, rises, falls SHARE, rises SHARE, below LEVEL or above LEVEL, got {text!r}") from None
+        forms = "falls, rises, falls SHARE, rises SHARE, below LEVEL or above LEVEL"
+        raise ValueError(f"expected {forms}, each once and with finite numbers, got {text!r}") from None
+
+
+def check_name(number: str) -> str:
+    """Names the check of a number: `warning_gap`."""
+    return "warning_" + re.sub(r"\W+", "_", number)
+
+
+def require_own_checks(numbers: Iterable[str]) -> None:
+    """Refuses numbers whose checks would have one name, such as `a/b` and `a_b`.
+
+    Raises:
+        ValueError: names the two numbers and the check.
+    """
+    named: dict[str, str] = {}
+    for number in numbers:
+        other = named.setdefault(check_name(number), number)
+        if other != number:
+            raise ValueError(f"{other!r} and {number!r} would both be the check {check_name(number)}; warn about one of them")
 
 
 def _parsed(text: str) -> tuple[str, float]:
