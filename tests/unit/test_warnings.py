@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pydantic
 import pytest
 
-from lineal.components.evaluators.reading import read_evaluation
+from lineal.components.evaluators.reading import change_of, compare, read_evaluation
 from lineal.components.evaluators.watch import Watch
-from lineal.data.estimates import mean
+from lineal.data.estimates import _bootstrapped, mean
 from lineal.data.trends import short_trend_of
 from lineal.errors import DeclarationError
 from lineal.step.watching import Earlier, moved, watched
@@ -67,6 +67,29 @@ def test_unchanged_rounds_are_seldom_said_to_fall(tmp_path):
         rounds = [[float(draw.random() < 0.6) for _ in range(PROMPTS)] for _ in range(8)]
         alarms += not told(tmp_path / str(trial), rounds).held
     assert alarms <= 10
+
+
+def test_rounds_that_are_not_worse_cost_no_bootstrap(tmp_path):
+    """Of 12 rounds that rise, the last is compared with the first and the one before; asked again, with none."""
+    rounds = [[(place % 7 + step / 3) / 12 for place in range(PROMPTS)] for step in range(12)]
+    rounds = [[value + (place * step % 5) / 50 for place, value in enumerate(one)] for step, one in enumerate(rounds)]
+    before = _bootstrapped.cache_info()
+    found = told(tmp_path / "a", rounds)
+    assert found.held and _bootstrapped.cache_info().misses - before.misses == 2
+    assert told(tmp_path / "b", rounds) == found and _bootstrapped.cache_info().misses - before.misses == 2
+    assert not told(tmp_path / "c", rounds, direction=1).held and _bootstrapped.cache_info().misses - before.misses == 11
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.75])
+def test_change_is_the_difference_that_a_comparison_finds(tmp_path, factor):
+    graded = [(place % 7) / 7 for place in range(PROMPTS)]
+    old, new, fewer, plain = (
+        evaluation(tmp_path / str(place), values) for place, values in enumerate((solved(30), solved(40), graded[:20], 0.5))
+    )
+    for before, now in ((old, new), (new, fewer), (fewer, old)):
+        found = compare(before, now, "accuracy", factor)
+        assert change_of(before, now, "accuracy", factor) == pytest.approx(found.difference.value)
+    assert change_of(old, plain, "accuracy") is compare(old, plain, "accuracy") is None
 
 
 def test_number_without_an_interval_warns_by_its_trend(tmp_path):

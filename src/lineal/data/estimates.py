@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb, erfc, fsum, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ RESAMPLES = 4000
 BOOTSTRAP_SEED = 20240229
 FEWEST = 5
 """With fewer prompts a bootstrap says nothing; the difference is then within noise."""
+REMEMBERED = 1024
+"""Bootstraps that a process remembers."""
 CHUNK = 1 << 22
 """Numbers that a bootstrap holds at once."""
 DECIMALS = 12
@@ -208,8 +211,18 @@ def bootstrapped(differences: Sequence[float]) -> Comparison:
     """Compares by the prompts' differences: their mean, and a studentised bootstrap over prompts; the same each time."""
     import numpy as np
 
-    count, value = len(differences), fsum(differences) / len(differences)
     values, weights = np.unique(np.round(np.asarray(differences, np.float64), DECIMALS), return_counts=True)
+    return _bootstrapped(
+        values.tobytes(), weights.astype(np.int64).tobytes(), len(differences), fsum(differences) / len(differences)
+    )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _bootstrapped(values_given: bytes, weights_given: bytes, count: int, value: float) -> Comparison:
+    """Compares by different values and how often each occurs; a check and a report ask for the same comparison."""
+    import numpy as np
+
+    values, weights = np.frombuffer(values_given, np.float64), np.frombuffer(weights_given, np.int64)
     error = float(_standard_error(values, weights, count))
     if count < FEWEST or len(values) == 1:
         certain = count >= FEWEST and len(values) == 1

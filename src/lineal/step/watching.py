@@ -13,7 +13,7 @@ from typing import Any
 
 from lineal.components.base import Role
 from lineal.components.evaluators.base import Evaluator
-from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
+from lineal.components.evaluators.reading import Evaluation, change_of, compare, read_evaluation
 from lineal.components.evaluators.watch import Watch, check_name
 from lineal.data.estimates import Comparison, Estimate
 from lineal.data.store import Artifact
@@ -142,11 +142,13 @@ def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: i
     if not known:
         return Found(True, f"{number} {value:.4g}: no earlier round's is here to compare with", {"now": value})
     allowed = [_allowed(one.evaluation.numbers[number], direction, share) for one in known]
+    changes = [change_of(one.evaluation, now, number, factor) for one, factor in zip(known, allowed, strict=True)]
     compared = [
-        (one, found) for one, factor in zip(known, allowed, strict=True)
-        if (found := compare(one.evaluation, now, number, factor)) is not None
+        (one, found) for one, factor, change in zip(known, allowed, changes, strict=True)
+        if (one is known[0] or one is known[-1] or (change or 0) * direction > 0)  # the others cannot be worse
+        and (found := compare(one.evaluation, now, number, factor)) is not None
     ]  # fmt: skip
-    level = LEVEL / max(1, len(compared))
+    level = LEVEL / max(1, sum(change is not None for change in changes))
     worse = [found for found in compared if worse_by(found[1], direction, level)]
     trend, drift = _trend(number, value, known, allowed, direction)
     clearest = min(worse, key=lambda pair: pair[1].chance, default=None)
