@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from lineal.audit.report.differences import Differences
 from lineal.audit.report.difficulty import grids_of
 from lineal.audit.summary import NodeSummary, PipelineSummary, Summary
 from lineal.components.base import Role
 from lineal.components.evaluators.reading import read_evaluation
+from lineal.data.estimates import Comparison, Estimate
 from lineal.errors import DataError, DeclarationError
 from lineal.orchestrate.checking import problems
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
@@ -264,6 +266,12 @@ def test_warning_of_a_measure_comes_where_it_must_and_nowhere_else(lab, sql, bad
 def test_headline_without_a_good_direction_is_not_held(lab, sql):
     component = lab.parse("measure", {"rows": (), "before": ()} if sql in ("gained", "refined") else {"rows": ()}, sql=sql)
     assert component.higher_is_better is None and not is_held(SimpleNamespace(component=component))
+
+
+def test_report_calls_a_change_without_a_good_direction_neither_better_nor_worse():
+    fell = Comparison(Estimate(-0.2, -0.3, -0.1), 0.01, 60)
+    shown = [Differences(None, "e", "gain", True, better, "", ()).word(fell) for better in (True, False, None)]
+    assert shown == ["worse", "better", "other"]
 
 
 def test_headline_is_warned_of_once(lab):

@@ -169,7 +169,11 @@ def test_measure_has_the_warnings_of_its_file_and_the_node_goes_before_them(tmp_
     assert lab.parse("measure", {"rows": ()}, sql="own", warnings={"gap": "falls"}).watched() == {"gap": Watch(falls=0.0)}
     lab.run("measure", "round_01/own", {"rows": lab.put("round_01/rows", samples({"a": "p"}))}, sql="own")
     wrong = ("sinks", "below", "falls, falls 0.25", "below 0.1, below 0.2", "below nan", "above inf")
-    for line, message in (("gaps: falls", "Did you mean 'gap'"), *((f"gap: {one}", "expected falls, rises") for one in wrong)):
+    for line, message in (
+        ("gaps: falls", "Did you mean 'gap'"),
+        *((f"gap: {one}", "expected falls, rises") for one in wrong),
+        ("gap: falls\n-- warns gap: below 0", r"own\.sql:4: 'warns gap' occurs twice"),
+    ):
         path.write_text(f"-- summary: A test.\n-- gives: gap\n-- warns {line}\nSELECT 0.01 AS gap FROM rows")
         with pytest.raises(DeclarationError, match=message):
             lab.parse("measure", {"rows": ()}, sql="own")

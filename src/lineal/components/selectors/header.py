@@ -192,6 +192,8 @@ class _HeaderLine:
             self._claim(parts, name)
             parts["inputs"][name] = self._columns(value)
         elif key == "warns":
+            if name in parts["warns"]:
+                raise self.error(f"'warns {name}' occurs twice; put both into one line, separated by commas")
             parts["warns"][name] = value
         elif key in parts:
             raise self.error(f"{key!r} occurs twice; put both into one line")
