@@ -91,13 +91,15 @@ def taking_turns(lock: Path) -> Iterator[None]:
 def made(root: Path, name: str) -> Plan:
     """The plan of a pipeline that has run; what an earlier test made is found again, whichever worker it ran in.
 
-    Checkpoints of one name that pipelines start with are made one after another, so that the later ones find an equal one.
+    A pipeline is made by one worker at a time. Checkpoints of one name that pipelines start with are made one after another, so
+    that the later ones find an equal one.
     """
     plan = make_plan(open_project(root), [name])
-    for key, step in plan.steps.items():
-        shared = step.component.use == "pretrain"
-        with taking_turns(root / f".{step.name.replace('/', '-')}.lock") if shared else nullcontext():
-            run_step(plan, key)
+    with taking_turns(root / f".pipeline-{name}.lock"):
+        for key, step in plan.steps.items():
+            shared = step.component.use == "pretrain"
+            with taking_turns(root / f".{step.name.replace('/', '-')}.lock") if shared else nullcontext():
+                run_step(plan, key)
     return plan
 
 
