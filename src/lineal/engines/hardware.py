@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineal.engines.processes import process_count
+from lineal.engines.processes import SHARDED, process_count
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def require_hardware(weights: Path, settings: TrainingSettings, execution: Execu
             f"compute.accelerate: got none with {torch.cuda.device_count()} GPUs visible, expected a process for each. "
             f"Set compute.accelerate: {torch.cuda.device_count()}, or let the step ask for one GPU (compute.requests)"
         )
-    if not any(os.environ.get(f"ACCELERATE_USE_{sharding}") == "true" for sharding in ("FSDP", "DEEPSPEED")):
+    if not any(os.environ.get(f"ACCELERATE_USE_{sharding}") == "true" for sharding in SHARDED):
         free, _ = torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))
         require_memory(weights, training_memory(dict(weight_shapes(weights)), settings), free)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lineal.engines.processes import is_sharded
 from lineal.errors import EngineError
 
 FILE = Path("optimizer") / "state.safetensors"
@@ -36,7 +37,7 @@ def optimizer_restorer(trainer: Any, init: Path) -> Any:
     Raises:
         EngineError: the processes hold parts of the weights each.
     """
-    if trainer.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED"):
+    if is_sharded(trainer.accelerator):
         raise EngineError(
             "keep_optimizer: got weights that are shared out among processes, expected each process to hold them all. "
             "Train without sharding, or set keep_optimizer: false."

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from lineal.errors import EngineError
+
+SHARDED = ("FSDP", "DEEPSPEED")
+"""accelerate's names of the ways in which each process holds a part of the weights."""
 
 
 def process_count() -> int:
@@ -20,6 +24,11 @@ def process_index() -> int:
 def is_main_process() -> bool:
     """Tells whether this process writes the training's results."""
     return process_index() == 0
+
+
+def is_sharded(accelerator: Any) -> bool:
+    """Tells whether each process of a training holds a part of the weights."""
+    return accelerator.distributed_type.value in SHARDED
 
 
 def use_own_device() -> None:

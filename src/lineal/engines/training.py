@@ -14,7 +14,7 @@ from lineal.engines.checkpoints import positions_of, stored_dtype, vocabulary_of
 from lineal.engines.finite import require_finite_weights
 from lineal.engines.hardware import require_hardware
 from lineal.engines.optimizer_state import optimizer_restorer, write_optimizer
-from lineal.engines.processes import use_own_device
+from lineal.engines.processes import is_sharded, use_own_device
 from lineal.engines.reporting import reporting
 from lineal.engines.sft_rows import tokenised
 from lineal.engines.sft_trainer import packed, row_lengths, sft_trainer
@@ -293,8 +293,7 @@ def _packed_length(limit: int | None) -> int:
 
 def _write(model: Any, accelerator: Any, wrapped: Any, init: Path, adapted: bool, output: Path) -> None:
     """Writes the checkpoint; where processes hold parts of the weights, all send theirs and the main one writes."""
-    sharded = accelerator.distributed_type.value in ("FSDP", "DEEPSPEED")
-    weights = accelerator.get_state_dict(wrapped) if sharded else None
+    weights = accelerator.get_state_dict(wrapped) if is_sharded(accelerator) else None
     if not accelerator.is_main_process:
         return
     if adapted:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache, partial
 
 from lineal.components.base import Role
-from lineal.components.evaluators.watch import check_name
+from lineal.components.evaluators.watch import Watch, check_name
 from lineal.data.estimates import Figure, compared, ratio, unpaired
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
@@ -95,22 +96,23 @@ def run_checks(
         artifacts: by output name, what it made.
         chosen: the checks to run; None: all.
     """
+    earlier = cache(partial(_earlier_evaluations, plan, step))
     runners: dict[str, Callable[[Plan, Step, Artifact], CheckResult]] = {
         ARRIVED: _arrived,
         "not_empty": _not_empty,
         "rows_conserved": _rows_conserved,
         "verifier_errors": _verifier_errors,
         "no_test_prompt_in_training": lambda plan, step, _: _no_test_prompt(plan, step, artifacts),
-        HELD: lambda plan, step, artifact: headline_held(step, artifact, _earlier_evaluations(plan, step)),
+        HELD: lambda _, step, artifact: headline_held(step, artifact, earlier()),
         "diversity_held": _diversity_held,
         "one_judge": _one_judge,
         "reward_held": lambda plan, step, _: reward_held(step, artifacts),
         CHECK: _no_retracted_rows,
     }
+    for number, watch in watches(step).items():
+        runners[check_name(number)] = partial(_watched, number, watch, earlier)
     names = [name for name in checks_of(plan, step) if chosen is None or name in chosen]
-    found = {name: runners[name](plan, step, artifacts[MAIN]) for name in names if name in runners}
-    found |= {result.name: result for result in _watched(plan, step, artifacts[MAIN]) if result.name in names}
-    return [found[name] for name in names]
+    return [runners[name](plan, step, artifacts[MAIN]) for name in names]
 
 
 def require_blocking(results: list[CheckResult]) -> None:
@@ -227,13 +229,15 @@ def _of_rounds(plan: Plan, step: Step, numbers: Iterable[int], kind: ArtifactKin
 
 
 def _earlier_evaluations(plan: Plan, step: Step) -> list[Earlier]:
+    if _predecessor(plan, step) is None:
+        return []
     return read_earlier(_of_rounds(plan, step, range(step.round), ArtifactKind.METRICS))
 
 
-def _watched(plan: Plan, step: Step, artifact: Artifact) -> Iterator[CheckResult]:
-    watching = watches(step)
-    earlier = _earlier_evaluations(plan, step) if watching and _predecessor(plan, step) is not None else []
-    yield from (watched(step, number, watch, artifact, earlier) for number, watch in watching.items())
+def _watched(
+    number: str, watch: Watch, earlier: Callable[[], list[Earlier]], plan: Plan, step: Step, artifact: Artifact
+) -> CheckResult:
+    return watched(step, number, watch, artifact, earlier())
 
 
 def warnings_of(plan: Plan, steps: Iterable[Step]) -> list[CheckResult]:
