@@ -214,7 +214,7 @@ def prune(project: Project, pruning: Pruning) -> int:
         how many bytes of artifacts were deleted.
 
     Raises:
-        ProjectError: an artifact has no record, so that nothing would be known of it.
+        ProjectError: an artifact has no record, so nothing about it would be kept.
     """
     recorded = locked_artifacts(project.root)
     write_records(project, recorded)

@@ -26,7 +26,7 @@ TopK = Annotated[int, Ge(0)]
 
 
 def require_different_draws(samples: Any, temperature: Any) -> None:
-    """Checks that greedy decoding draws one completion of a prompt; settings from elsewhere are let through.
+    """Checks that greedy decoding draws one completion per prompt; settings that come from another step are not checked here.
 
     Raises:
         ValueError: it draws several, which would be equal.

@@ -24,7 +24,7 @@ LONGEST_BACKOFF = 60.0
 LISTING_SECONDS = 30.0
 """For a list of models; a completion has longer."""
 QUIET_SECONDS = 5.0
-"""How long a request waits for the rates before the user is told."""
+"""How long a request waits for the rate limits before the user is told."""
 NOT_OFFERED = (404, 405, 501)
 """Statuses of a server that doesn't list its models."""
 _JITTER = SystemRandom()
