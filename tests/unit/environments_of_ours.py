@@ -7,6 +7,8 @@ import random
 import sys
 import time
 
+from lineal.environments.grid_maze import GridMaze
+
 
 class Counting:
     """Count up to `goal`; `+` adds one, `-` takes one away."""
@@ -144,3 +146,12 @@ class Two(Counting):
         self.player = "black" if mover == "white" else "white"
         rewards = {mover: 1.0, self.player: -1.0} if over else {}
         return f"{self.player} {self.count}", reward, over, cut, {"rewards": rewards}
+
+
+class ShortSighted(GridMaze):
+    """A maze of another version: from the second move on nothing is seen."""
+
+    def step(self, text):
+        seen, *rest = super().step(text)
+        self.moves = getattr(self, "moves", 0) + 1
+        return seen if self.moves < 2 else "?", *rest

@@ -13,6 +13,7 @@ from lineal.engines.training import ModelShape, initialise
 from lineal.environments.nim import allowed, best_move
 from lineal.errors import DataError
 from lineal.recipe.compute import Compute
+from lineal.testing.environment import check_episodes
 from tests.unit.lab import Lab, evaluated, rows_of
 from tests.unit.test_rollout import counting, ours  # noqa: F401
 from tests.unit.tiny_models import put_model
@@ -112,6 +113,24 @@ def test_game_of_two_needs_an_opponent_and_one_of_one_has_none(lab: Lab, ours) -
     assert {row["detail"] for row in rows_of(made["episodes"])} == {
         "it is no game of two: its environment names no player. Leave opponent out"
     }
+
+
+def test_stored_games_of_two_are_played_again_from_both_sides(lab: Lab, ours) -> None:  # noqa: F811
+    ours("Two")
+    model = checkpoint(lab)
+    given = {"prompts": lab.put("tasks/train", counting(goal=2, count=4)), "model": model, "opponent": model}
+    turns = rows_of(lab.run("rollout", "round_01/played", given, episodes=3, max_turns=6, **SEES)[""])
+    assert check_episodes(turns) == 4 * 3
+    unanswered = [row for row in turns if row["action"] is not None and row["observation"] == ""]
+    assert unanswered and all(row["done"] and row["reward"] == 0 for row in unanswered), "the other side had its last turn"
+    answered = next(row for row in turns if row["seat"] == "opponent" and row["observation"])
+    for changed in (answered, unanswered[0]):
+        wrong = [{**row, "reward": 0.5} if row is changed else row for row in turns]
+        told = rf"^episode {changed['episode_id']}, turn {changed['turn']}: stored reward 0.5, now 0.0"
+        with pytest.raises(AssertionError, match=told):
+            check_episodes(wrong)
+    with pytest.raises(DataError, match="is one side of a game of two, and '(white|black)', the other one, has no turns"):
+        check_episodes([row for row in turns if row["seat"] == "model"])
 
 
 def test_game_of_two_is_not_taken_up_inside(lab: Lab) -> None:

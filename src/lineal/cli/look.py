@@ -40,11 +40,13 @@ UNCUT = 1_000_000
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column and every digest in full.")
 @click.option("--rendered", "as_given", is_flag=True, help="Of samples: exactly what the model was given, and how many tokens.")
 @click.option("--verify", is_flag=True, help="Of a round: recompute digests and counts from the files; fail when one differs.")
+@click.option("--replay", is_flag=True, help="Of episodes: play them again; fail when an environment answers differently.")
 @rev_option
 @click.pass_obj
 def show(
-    directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, verify: bool, rev: str | None
-) -> None:
+    directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, verify: bool, replay: bool,
+    rev: str | None,
+) -> None:  # fmt: skip
     """Show an artifact: its manifest in short, and its rows, values or files. Or a round: everything that made it.
 
     KEY is an artifact's (star/round_02/filtered) or a round's (star/round_02): base, init, data mix, seeds, verifiers,
@@ -57,6 +59,11 @@ def show(
 
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
+    if replay:
+        if verify or as_given or where is not None:
+            raise click.UsageError("--replay plays every episode of KEY: leave out --where, --rendered and --verify")
+        _print_replay(project, catalog, key, as_json)
+        return
     if verify or is_round(catalog, key):
         if where is not None or as_given:
             raise click.UsageError(f"--where and --rendered go with an artifact, such as {key}/NODE, and not with a round")
@@ -70,6 +77,14 @@ def show(
         click.echo(_rendered(catalog, artifact, shown.rows, as_json))
         return
     click.echo(json.dumps(showing.as_json(shown), indent=2) if as_json else showing.as_text(shown, output_width()))
+
+
+def _print_replay(project: Project, catalog: Catalog, key: str, as_json: bool) -> None:
+    from lineal.audit import replay
+
+    found = replay.replay(project, catalog, key)
+    click.echo(json.dumps(replay.as_json(found), indent=2) if as_json else replay.as_text(found))
+    replay.require_same(found)
 
 
 def print_round(

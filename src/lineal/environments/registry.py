@@ -15,6 +15,8 @@ BUILT_IN: dict[str, str] = {
 """The name in a row's `task` to `module:class`; they are imported in worker processes only."""
 
 ENTRY_POINTS = "lineal.environments"
+PACKAGE = "environment_package"
+"""The column of tasks with the package of their environment, and its version."""
 GYMNASIUM = frozenset({"frozen_lake", "taxi", "cliff_walking"})
 """Those that need the package gymnasium."""
 

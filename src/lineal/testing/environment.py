@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from lineal.components.playing.arena import Arena, Game, difference
-from lineal.components.playing.settings import game_of
+from lineal.components.playing.replay import game_key, replayed
 from lineal.environments.registry import location_of
 
 UNREADABLE = ("", "\n", "no such move", "\x00", "💥", "x" * 10_000, "<action>")
@@ -58,52 +57,25 @@ def check_episodes(turns: Iterable[Mapping[str, Any]], seconds: float = 10.0) ->
     """Replays stored episodes move by move, and checks that the environments give the rows' answers.
 
     Args:
-        turns: rows of turns as `rollout`, `demonstrations` or `grpo` write them, of games of one; whole episodes, in order.
+        turns: rows of turns as `rollout`, `demonstrations` or `grpo` write them, each episode's in order; of games of two, both
+            sides'.
         seconds: processor time for one answer.
 
     Returns:
-        how many episodes there are.
+        how many games there are.
 
     Raises:
         AssertionError: an observation or a reward is another one; says the episode, the turn and both.
-        KeyError: no environment has the name that a row says.
+        DataError: no environment has the name that a row says, or a game of two lacks one side.
     """
-    episodes: dict[str, list[Mapping[str, Any]]] = {}
+    games: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in turns:
-        episodes.setdefault(row["episode_id"], []).append(row)
-    places = {name: location_of(name) for name in {rows[0]["task"] for rows in episodes.values()}}
-    with Arena(places.values(), 1, seconds) as arena:
-        for name, rows in episodes.items():
-            _play_again(arena, _taken_up(arena, name, rows[0], places), rows)
-    return len(episodes)
-
-
-def _taken_up(arena: Arena, name: str, row: Mapping[str, Any], places: Mapping[str, str]) -> Game:
-    """Starts the game of a stored episode, where its first row begins."""
-    if row.get("seat") is not None:
-        raise AssertionError(
-            f"episode {name} is one side of a game of two, whose other moves are in other rows. Give games of one"
-        )
-    past = json.loads(row["past"])
-    game = game_of(row, name, places, past["goal"])
-    arena.begin({0: game})
-    for _, action in past["turns"][:-1]:
-        if action is not None:
-            arena.move({0: (game, action)})
-    return game
-
-
-def _play_again(arena: Arena, game: Game, rows: Sequence[Mapping[str, Any]]) -> None:
-    for row in rows:
-        if row["action"] is None:  # the environment was not asked
-            continue
-        arena.move({0: (game, row["action"])})
-        said = ("", 0.0) if game.problem is not None else (game.seen, game.answers[-1].reward)
-        if said != (row["observation"], row["reward"]):
-            stored = (row["observation"], row["reward"])
-            why = f" ({game.problem})" if game.problem else ""
-            raise AssertionError(f"episode {game.session}, turn {row['turn']}: stored {stored!r:.200}, now {said!r:.200}{why}")
-    arena.end({0: game})
+        games.setdefault(game_key(row), []).append(row)
+    tasks = sorted({rows[0]["task"] for rows in games.values()})
+    for found in replayed(games.values(), tasks, 1, seconds):
+        if found is not None:
+            raise AssertionError(str(found))
+    return len(games)
 
 
 def _play(arena: Arena, game: Game, moves: Sequence[str] | None, most_turns: int) -> list[str]:

@@ -182,9 +182,8 @@ class Episode:
         """Adds the model's output and returns the move to make, None where none was found."""
         action = self._rules.action_in(completion.text)
         self.past.turns.append((completion.text, action))
-        self.made.append(
-            Made(given, completion, seed, action, NO_TAG, 0.0, None if action is not None else NO_TAG, self.past.text())
-        )
+        told = NO_TAG if action is None else None
+        self.made.append(Made(given, completion, seed, action, told or "", 0.0, told, self.past.text()))
         return action
 
     def answered(self) -> None:

@@ -15,10 +15,9 @@ from lineal.components.playing.arena import FUNCTION
 from lineal.components.sources.base import Row, SyntheticSource
 from lineal.components.sources.letter_sort import Range
 from lineal.data.ids import canonical_json, row_id, row_seed
-from lineal.environments.registry import GYMNASIUM, location_of, package_of
+from lineal.environments.registry import GYMNASIUM, PACKAGE, location_of, package_of
 from lineal.errors import DataError
 
-PACKAGE = "environment_package"
 BLOCK = 64
 """Tasks that are asked for together."""
 TASK_SECONDS = 60.0
