@@ -7,6 +7,7 @@ import pytest
 from lineal.audit.report import write_report
 from tests.e2e.browser import CHROMIUM, Browser
 from tests.unit.audit_project import made_project
+from tests.unit.test_stored_episodes import made_project as played_project
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
 MEASURE = """(() => {
@@ -129,3 +130,18 @@ def test_report_picture_is_not_blank(browser, report, tmp_path, width):
     browser.show(report, width)
     browser.picture(tmp_path / "shot.png")
     assert len((tmp_path / "shot.png").read_bytes()) > 20_000
+
+
+def test_turn_of_a_training_example_is_a_click_away_though_it_is_folded_away(browser, tmp_path):
+    write_report(played_project(tmp_path / "played"), tmp_path / "report.html")
+    for width in (390, 1280):
+        browser.show(tmp_path / "report.html", width)
+        link = "document.querySelector('#episodes .examples a').getAttribute('href').slice(1)"
+        assert not browser.ask(f"document.getElementById({link}).checkVisibility()")
+        browser.click("#episodes .examples a")
+        assert browser.ask("document.querySelector('#episodes li:target').checkVisibility()")
+        top, head = browser.ask("[document.querySelector('li:target'), document.querySelector('nav')]"
+                                ".map((e, i) => e.getBoundingClientRect()[i ? 'bottom' : 'top'])")  # fmt: skip
+        assert top >= head, "the turn is not behind the navigation"
+        found = browser.ask(MEASURE.replace("OPEN", "true"))
+        assert found["scroll"] <= found["client"] == width

@@ -14,6 +14,7 @@ from lineal.audit.report.ancestry import Ancestry, ancestry_of
 from lineal.audit.report.charts import Chart
 from lineal.audit.report.differences import Differences, differences_of
 from lineal.audit.report.difficulty import Grid, grids_of
+from lineal.audit.report.episodes import Played, played_in
 from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import Measurer
 from lineal.audit.report.samples import SampleRow, round_samples
@@ -67,6 +68,7 @@ class Page:
         standing: what the numbers stand on; None where that could not be read.
         made_up: artifacts that the fake engine made up.
         trees: by pipeline, a few trees of its searches.
+        episodes: by pipeline, a few episodes of what it plays.
     """
 
     summary: Summary
@@ -82,6 +84,7 @@ class Page:
     made_up: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     trees: Mapping[str, list[PromptTree]] = field(default_factory=dict)
+    episodes: Mapping[str, list[Played]] = field(default_factory=dict)
 
 
 def gather(plan: Plan) -> Page:
@@ -108,9 +111,12 @@ def gather(plan: Plan) -> Page:
         count = max(1, min(MOST_PER_VERDICT, MOST_ROWS // max(1, VERDICTS * verifiers)))
         samples = {one.name: _samples(plan, one, count, catalog, opened, troubles) for one in pipelines}
         trees: dict[str, list[PromptTree]] = {}
+        episodes: dict[str, list[Played]] = {}
         for one in pipelines:
             with _noting(troubles):
                 trees[one.name] = trees_of(plan, one.name, opened)
+            with _noting(troubles):
+                episodes[one.name] = played_in(plan, one.name, opened)
     differences: list[Differences] = []
     with _noting(troubles):
         differences = differences_of(plan, summary)
@@ -120,7 +126,7 @@ def gather(plan: Plan) -> Page:
         summary, charts_of(summary), tuple(grids_of(summary)), tuple(differences), _by_label(summary, turns), count, samples,
         _twins(summary), tuple(told | troubles), standing,
         tuple(key for key, artifact in planned.items() if artifact.manifest.made_up),
-        tuple(key for key, artifact in planned.items() if not artifact.here), trees,
+        tuple(key for key, artifact in planned.items() if not artifact.here), trees, episodes,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ MOST_MODELS = 12
 """Models that a row's ancestry names, the latest first; the page says how many more there are."""
 MOST_DEPTH = 6
 """Generations of rows that an ancestry goes back."""
-TEMPLATES = ("page", "samples", "trees", "ancestry", "lineage", "run")
+TEMPLATES = ("page", "samples", "trees", "episodes", "ancestry", "lineage", "run")
 
 
 def render(page: Page, facts: RunFacts, revision: tuple[str, bool] | None = None) -> str:
