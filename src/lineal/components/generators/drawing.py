@@ -277,10 +277,10 @@ def _table(
 
 def _seeds(step: Workspace, draw: Draw, names: Sequence[str]) -> list[list[int]]:
     """Returns the seeds of each prompt's samples: `row_seed` of the run's, step, prompt, index and the draw's own word."""
-    start = [canonical_json(step.seed), canonical_json(step.step)]
-    word = [] if draw.seed_by is None else [canonical_json(draw.seed_by)]
-    ends = [[canonical_json(index), *word] for index in draw.indices]
-    return [[seed_of_list([*start, name, *end]) for end in ends] for name in map(canonical_json, names)]
+    start = f"{canonical_json(step.seed)},{canonical_json(step.step)}"
+    word = "" if draw.seed_by is None else f",{canonical_json(draw.seed_by)}"
+    ends = [f"{index}{word}" for index in draw.indices]
+    return [[seed_of_list((start, name, end)) for end in ends] for name in map(canonical_json, names)]
 
 
 def _ids(checkpoint: str, draw: Draw, names: Sequence[str], seeds: list[list[int]], given: Sequence[Prompt]) -> list[str]:
@@ -289,11 +289,9 @@ def _ids(checkpoint: str, draw: Draw, names: Sequence[str], seeds: list[list[int
     settings = canonical_json(digest_of([draw.settings.described(), draw.hinted]))
     found = []
     for name, own, prompt in zip(map(canonical_json, names), seeds, given, strict=True):
-        more = [canonical_json(part) for part in _more(prompt, draw.framed)]
-        found += [
-            id_of_list([start, name, str(index), settings, str(seed), *more])
-            for index, seed in zip(draw.indices, own, strict=True)
-        ]
+        front, more = f"{start},{name}", [canonical_json(part) for part in _more(prompt, draw.framed)]
+        for index, seed in zip(draw.indices, own, strict=True):
+            found.append(id_of_list((front, f"{index},{settings},{seed}", *more)))
     return found
 
 
