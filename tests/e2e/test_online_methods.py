@@ -24,7 +24,9 @@ from lineal.recipe.compute import Compute
 from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
-ONLINE = ("adarft", "adcl", "dump", "exit", "gain_rl", "ladder", "online_difficulty", "sec", "serl", "srt")
+ONLINE = (
+    "adarft", "adcl", "dump", "exit", "gain_rl", "ladder", "online_difficulty", "rlsr", "sec", "serl", "sirlc", "srt", "ssr_zero",
+)  # fmt: skip
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
 
@@ -187,6 +189,32 @@ def test_serl_trains_by_the_vote_on_posed_prompts_of_middle_difficulty(tiny_pipe
         known |= prompts
         for row in rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist():
             assert row["score"] == float(row["agreed_verdict"] == "pass")
+
+
+def test_rlsr_judges_its_own_answers_to_problems_of_a_growing_pool(tiny_pipelines):
+    plan = made(tiny_pipelines, "rlsr")
+    known = {row["prompt"] for row in rows(plan, "rlsr/tasks/seed").read().to_pylist()}
+    for number, before in ROUNDS:
+        group = f"rlsr/round_{number:02d}"
+        assert plan.step(f"{group}/posed").inputs["model"] == (f"rlsr/{before}/checkpoint",)
+        posed = {row["prompt"] for row in rows(plan, f"{group}/prompts").read().to_pylist()}
+        assert posed and not posed & known
+        known |= posed
+        rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
+        for row in rollouts:
+            judgment = row["judged_detail"]
+            assert row["score"] == float(judgment.strip() == row["completion"].strip())
+        assert {row["prompt"] for row in rollouts} & posed
+
+
+@pytest.mark.parametrize(("name", "samples"), [("sirlc", 1), ("ssr_zero", 5)])
+def test_model_in_training_is_its_own_judge_and_the_truth_only_watches(tiny_pipelines, name, samples):
+    plan = made(tiny_pipelines, name)
+    trained = plan.step(f"{name}/round_02/checkpoint")
+    assert trained.component.rewards["judged"]["model"] == "self" and trained.inputs["init"] == (f"{name}/round_01/checkpoint",)
+    for row in rows(plan, f"{name}/round_02/checkpoint.rollouts").read().to_pylist():
+        assert row["score"] == row["judged_score"] and (row["score"] * samples).is_integer()
+        assert row["verdict"] == row["judged_verdict"] and row["truth_verdict"] in ("pass", "fail")
 
 
 def test_exit_goes_on_from_answers_of_groups_whose_returns_differ(tiny_pipelines):

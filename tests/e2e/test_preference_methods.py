@@ -17,7 +17,7 @@ pytestmark = pytest.mark.model
 PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
     "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
-    "preflexor", "matata", "start",
+    "preflexor", "matata", "start", "spc",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
@@ -37,6 +37,23 @@ def by_id(plan, key):
 @pytest.mark.parametrize("name", PREFERENCES)
 def test_pipeline_runs_two_rounds(tiny_pipelines, name):
     check_two_rounds(made(tiny_pipelines, name))
+
+
+def test_spc_rewards_the_winner_of_every_judgment_and_both_sides_learn(tiny_pipelines):
+    plan = made(tiny_pipelines, "spc")
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"spc/round_{number:02d}"
+        wrong, right = (by_id(plan, f"{group}/{name}") for name in ("wrong", "right"))
+        assert {row["verdict"] for row in wrong.values()} == {"fail"} and {row["verdict"] for row in right.values()} == {"pass"}
+        said = {row["sample_id"]: row for row in rows_of(plan, f"{group}/accused.judgments")}
+        reply = {row["parents"][0]: row["completion"].strip() for row in said.values()}
+        for row in rows_of(plan, f"{group}/played"):
+            assert row["label"] == (reply[row["parents"][0]] == "y")
+        for row in rows_of(plan, f"{group}/answered"):
+            wins = "n" if row["parents"][0] in said else "y"
+            assert row["label"] == (row["completion"].strip() == wins)
+        for side in ("sneaky", "critic"):
+            assert plan.step(f"{group}/{side}").inputs["init"] == (f"spc/{before}/{side}",)
 
 
 def test_v_star_verifier_learns_from_wrong_samples_of_all_rounds_and_the_generator_from_the_base(tiny_pipelines):
