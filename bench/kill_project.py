@@ -182,17 +182,21 @@ def reported_twice(root: Path) -> list[str]:
 
 def remote_faults(remote: Path, cache: Path) -> list[str]:
     """Lists the objects of a cache that a DVC remote lacks, and those whose bytes don't match their name."""
+    missing = [f"not pushed: {name}" for name in _objects(cache).keys() - _objects(remote).keys()]
+    return missing + [f"remote object {name} holds other bytes" for name in half_written(remote)]
 
-    def objects(root: Path) -> dict[str, Path]:
-        return {f"{path.parent.name}{path.name}": path for path in (root / "files" / "md5").rglob("*") if path.is_file()}
 
-    there, here = objects(remote), objects(cache)
-    wrong = [f"not pushed: {name}" for name in here.keys() - there.keys()]
-    for name, path in there.items():
-        digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        if digest != name.removesuffix(".dir"):
-            wrong.append(f"remote object {name} holds other bytes")
-    return wrong
+def half_written(remote: Path) -> dict[str, Path]:
+    """The objects of a DVC remote whose bytes don't match their name, by name."""
+
+    def digest(path: Path) -> str:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+    return {name: path for name, path in _objects(remote).items() if digest(path) != name.removesuffix(".dir")}
+
+
+def _objects(root: Path) -> dict[str, Path]:
+    return {f"{path.parent.name}{path.name}": path for path in (root / "files" / "md5").rglob("*") if path.is_file()}
 
 
 def drop_push_index(root: Path) -> None:

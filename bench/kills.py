@@ -34,6 +34,7 @@ from kill_project import (
     dead_entries,
     drop_push_index,
     faults,
+    half_written,
     kind_of_step,
     make_project,
     most_common,
@@ -465,7 +466,15 @@ def _push(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["finished"], root)
     remote = root.with_suffix(".remote")
     subprocess.run([sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", str(remote)], cwd=root, check=True)
-    until_it_ends(campaign, root, ("dvc", "push"), tally, (0.0, 0.8))
+    while True:
+        try:
+            until_it_ends(campaign, root, ("dvc", "push"), tally, (0.0, 0.8))
+            break
+        except RuntimeError as error:  # DVC copies into place: a half-written object of a directory stops every later push
+            if " is corrupted" not in str(error):
+                raise
+            _remove_half_written(remote, tally)
+    _remove_half_written(remote, tally)
     if remote_faults(remote, root / ".dvc" / "cache"):  # killed while it collects, DVC takes the part for the whole from then on
         tally.dvc_stopped["push left objects out"] += 1
         in_child(root, lambda: drop_push_index(root))
@@ -473,6 +482,12 @@ def _push(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     found = remote_faults(remote, root / ".dvc" / "cache")
     shutil.rmtree(remote)
     return [*found, *_checked(root, campaign.expected["finished"])]
+
+
+def _remove_half_written(remote: Path, tally: Tally) -> None:
+    for path in half_written(remote).values():
+        path.unlink()
+        tally.dvc_stopped["half-written object in the remote"] += 1
 
 
 def _checked(root: Path, expected: dict[str, Any]) -> list[str]:
