@@ -11,7 +11,7 @@ from lineal.components.trainers.pretrain import PRINTABLE
 from lineal.engines.training import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
-from lineal.environments.registry import BUILT_IN, GYMNASIUM, location_of
+from lineal.environments.registry import BUILT_IN, NEEDS, location_of
 from lineal.environments.sessions import make_task
 from lineal.errors import DeclarationError
 from lineal.plan import make_plan
@@ -23,24 +23,63 @@ from tests.unit import environments_of_ours as ours
 from tests.unit.lab import ROOT, Lab, rows_of
 from tests.unit.tiny_models import SHAPE, put_model
 
-LEVELS = {"grid_maze": (2, 5), "nim": (5, 14), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12)}
+LEVELS = {
+    "grid_maze": (2, 5), "nim": (5, 14), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12), "minigrid": (5, 2),
+    "textarena": (1, 1),
+}  # fmt: skip
+GAMES = {
+    "minigrid": ({"game": "door_key"}, {"game": "multi_room"}),
+    "textarena": ({"game": "GuessTheNumber-v0"}, {"game": "TicTacToe-v0", "players": 2}),
+}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("place", [0, 1])
 def test_shipped_environment_is_deterministic_and_its_expert_reaches_the_goal(name, place):
-    if name in GYMNASIUM:
-        pytest.importorskip("gymnasium")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     level = LEVELS[name][place]
     task = make_task({"environment": BUILT_IN[name], "seed": 7 + place, "level": level})
     assert make_task({"environment": BUILT_IN[name], "seed": 7 + place, "level": level}) == task
-    check_environment(name, task["entry"], most_turns=40)
+    seed = task["entry"].pop("seed", 0)
+    check_environment(name, {**task["entry"], **GAMES.get(name, ({}, {}))[place]}, seed=seed, most_turns=60)
 
 
 def test_slippery_lake_is_the_same_for_the_same_seed():
     pytest.importorskip("gymnasium")
     task = make_task({"environment": BUILT_IN["frozen_lake"], "seed": 3, "level": 4})
     check_environment("frozen_lake", {**task["entry"], "slippery": True}, most_turns=300)
+
+
+def test_minigrid_shows_what_its_agent_sees_and_opens_doors_by_their_keys():
+    pytest.importorskip("minigrid")
+    from lineal.environments.minigrid_text import GAMES, MiniGrid
+
+    grid = MiniGrid()
+    assert grid.reset(seed=3, level=6, game="door_key") == "???????/???????/???????/???????/?####??/?#..#??/?#.A#??"
+    seen = [grid.step(move)[0] for move in "LLPFFRFT"]
+    assert seen[1].endswith("??#K.#?/??#A.#?") and seen[2].endswith("??#..#?/??#A.#? K"), "it turns to the key and takes it"
+    assert seen[-2].endswith("??#X###/??#A... K") and seen[-1].endswith("??#...G/??#O###/??#A... K"), "the door opens"
+    with pytest.raises(ValueError, match=f"game 'maze', expected one of {', '.join(GAMES)}"):
+        grid.reset(seed=3, level=6, game="maze")
+
+
+def test_textarena_says_what_was_said_since_the_players_own_move():
+    pytest.importorskip("textarena")
+    from lineal.environments.text_arena import TextArena
+
+    game = TextArena()
+    assert game.reset(seed=1, game="TicTacToe-v0", players=2).startswith("You are Player 0") and game.player == "player 0"
+    seen, _, over, _, info = game.step("[9]")
+    assert "attempted an invalid move" in seen and info["invalid"] and not over and game.player == "player 0"
+    assert game.step("[4]")[0].startswith("You are Player 1") and game.player == "player 1"
+    seen = game.step("[0]")[0]
+    assert "\n[0]\nPlayer 1 placed their symbol (X) in cell 0." in seen and "[4]" not in seen and "You are Player" not in seen
+    for move in ("[2]", "[1]"):
+        game.step(move)
+    seen, reward, over, _, info = game.step("[6]")
+    assert (reward, over, info["success"], info["rewards"]) == (1.0, True, True, {"player 0": 1.0, "player 1": -1.0})
+    assert seen.endswith("Player 0 has won!")
 
 
 def test_level_of_taxi_is_the_number_of_moves_of_its_shortest_way():

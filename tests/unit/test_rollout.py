@@ -17,7 +17,7 @@ import pytest
 from lineal.components.trainers.pretrain import PRINTABLE
 from lineal.data.store import Rows, open_artifact
 from lineal.engines.training import ModelShape, initialise
-from lineal.environments.registry import GYMNASIUM
+from lineal.environments.registry import NEEDS
 from lineal.errors import CheckFailure, DataError
 from lineal.recipe.compute import Compute
 from lineal.testing.environment import check_episodes
@@ -341,8 +341,8 @@ def test_whole_conversations_are_learnt_and_a_chat_model_plays(lab: Lab, ours):
 
 @pytest.mark.parametrize("name", ["grid_maze", "nim", "frozen_lake", "taxi", "cliff_walking"])
 def test_stored_episodes_of_every_environment_are_played_again_and_say_the_same(lab: Lab, name: str):
-    if name in GYMNASIUM:
-        pytest.importorskip("gymnasium")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     level = {"frozen_lake": 4, "taxi": 7}.get(name, 5)
     how = {"entry": {"opponent": "random"}} if name == "nim" else {}
     tasks = lab.run("environment_tasks", "tasks/train", {}, environment=name, level=[level, level], size=1, **how)[""]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from importlib.util import find_spec
+
 from lineal.data.plugins import named_once
 from lineal.errors import did_you_mean
 
@@ -11,14 +14,21 @@ BUILT_IN: dict[str, str] = {
     "frozen_lake": "lineal.environments.toy_text:FrozenLake",
     "taxi": "lineal.environments.toy_text:Taxi",
     "cliff_walking": "lineal.environments.toy_text:CliffWalking",
+    "minigrid": "lineal.environments.minigrid_text:MiniGrid",
+    "textarena": "lineal.environments.text_arena:TextArena",
 }
 """The name in a row's `task` to `module:class`; they are imported in worker processes only."""
 
 ENTRY_POINTS = "lineal.environments"
 PACKAGE = "environment_package"
 """The column of tasks with the package of their environment, and its version."""
-GYMNASIUM = frozenset({"frozen_lake", "taxi", "cliff_walking"})
-"""Those that need the package gymnasium."""
+NEEDS = {
+    **dict.fromkeys(("frozen_lake", "taxi", "cliff_walking"), "gymnasium"),
+    **{name: name for name in ("minigrid", "textarena")},
+}
+"""By environment the package that it needs, which is an extra of lineal too."""
+_MADE_BY_IT = frozenset({"minigrid", "textarena"})
+"""Those whose games are made by their package, so that its version decides them."""
 
 
 def locations() -> dict[str, str]:
@@ -32,7 +42,9 @@ def locations() -> dict[str, str]:
 
 
 def package_of(name: str) -> str:
-    """Returns the package of an environment, and its version; empty for lineal's own."""
+    """Returns the package that makes an environment's games, and its version; empty for lineal's own, and where it is missing."""
+    if name in _MADE_BY_IT:
+        return f"{name} {version(name)}" if find_spec(name) is not None else ""
     point = named_once(ENTRY_POINTS, "environment", BUILT_IN).get(name)
     return "" if point is None or point.dist is None else f"{point.dist.name} {point.dist.version}"
 

@@ -15,7 +15,7 @@ from lineal.components.playing.arena import FUNCTION
 from lineal.components.sources.base import Row, SyntheticSource
 from lineal.components.sources.letter_sort import Range
 from lineal.data.ids import canonical_json, row_id, row_seed
-from lineal.environments.registry import GYMNASIUM, PACKAGE, location_of, package_of
+from lineal.environments.registry import NEEDS, PACKAGE, location_of, package_of
 from lineal.errors import DataError
 
 BLOCK = 64
@@ -73,7 +73,8 @@ class EnvironmentTasks(SyntheticSource):
         return {**super().identity(), **({"package": self.code_package()} if self.code_package() else {})}
 
     def lacks(self) -> list[str]:
-        return missing_package("gymnasium", "gymnasium", "gymnasium") if self.environment in GYMNASIUM else []
+        package = NEEDS.get(self.environment)
+        return [] if package is None else missing_package(package, package, package)
 
     def candidates(self, step: Workspace) -> Iterator[Row]:
         """Yields tasks, made in child processes.
