@@ -1,5 +1,5 @@
--- summary: Each task as an arm of a bandit: how much its rollouts teach, by one of three measures, and how many there were.
--- source: SEC, arXiv:2505.14970 (advantage, rate); learning progress: arXiv:1707.00183; EXP3: Auer et al., SIAM J. Comput. 32 (2002)
+-- summary: Each task as an arm of a bandit: how much its rollouts teach, by one of three measures, and how many of them told that.
+-- source: SEC, arXiv:2505.14970 (advantage, rate: TD(0) from 0); DUMP, arXiv:2504.09710 (the mean, there over a window); learning progress: arXiv:1707.00183; EXP3: Auer et al., SIAM J. Comput. 32 (2002)
 -- needs: task, round, prompt_id, verdict
 -- optional: advantage
 -- param worth: text = 'advantage'  -- of a round: the mean absolute advantage; 'variance' p (1 - p) of the prompts' pass rates, their mean; 'progress', how far the task's pass rate moved since the round before
@@ -11,8 +11,8 @@ WITH told AS (
 ), prompts AS (SELECT task, round, prompt_id, avg(passed) AS rate FROM told GROUP BY ALL), variances AS (
     SELECT task, round, avg(rate * (1 - rate) ORDER BY prompt_id) AS variance FROM prompts GROUP BY ALL
 ), rounds AS (
-    SELECT task, round, list(row_id ORDER BY position) AS ids, min(position) AS position, count(*) AS pulls, avg(passed) AS solved,
-        avg(abs(advantage) ORDER BY position) AS advantage
+    SELECT task, round, list(row_id ORDER BY position) AS ids, min(position) AS position, avg(passed) AS solved,
+        avg(abs(advantage) ORDER BY position) AS advantage, count(CASE WHEN $worth = 'advantage' THEN advantage ELSE passed END) AS pulls
     FROM told GROUP BY task, round
 ), worths AS (
     SELECT *, CASE $worth WHEN 'advantage' THEN advantage WHEN 'variance' THEN variance

@@ -336,48 +336,6 @@ def test_rate_prompts_makes_the_share_of_failures_the_difficulty_and_keeps_the_r
     assert [row["prompt_id"] for row in near] == ["a"]
 
 
-# -- bandits over tasks -------------------------------------------------------------------------------------------------
-
-
-def rollouts(*told):
-    return [
-        {"sample_id": f"s{place}", "prompt_id": "p", "prompt": "p", "task": task, "round": number, "advantage": advantage}
-        for place, (task, number, advantage) in enumerate(told)
-    ]
-
-
-LEARNED = rollouts(("sums", 1, 1.0), ("sums", 1, -3.0), ("sums", 3, 1.0), ("sums", 4, None), ("words", 2, 0.5), ("new", 2, None))
-
-
-@pytest.mark.parametrize(("rate", "sums", "words"), [(0.25, 0.25 * 0.75 * 2.0 + 0.25 * 1.0, 0.125), (None, 5 / 3, 0.5)])
-def test_arms_hold_the_moving_or_plain_mean_of_absolute_advantages(lab, rate, sums, words):
-    made, _ = select(lab, LEARNED, "arms", rate=rate)
-    found = {row["task"]: (row["value"], row["pulls"]) for row in made}
-    assert found == {"sums": (pytest.approx(sums), 3), "words": (pytest.approx(words), 1), "new": (0.0, 0)}
-    assert made[0]["parents"] == ["s0", "s1", "s2", "s3"] and made[0]["prompt_id"] == "arm/sums"
-
-
-def test_draw_by_arms_draws_each_task_with_its_chance(lab):
-    tasks = [{"prompt_id": f"{task}{place}", "prompt": task, "task": task} for task in ("a", "b", "c") for place in range(1000)]
-    arms = [{"prompt_id": f"arm/{task}", "prompt": task, "task": task, "value": value, "pulls": 10} for task, value in
-            (("a", math.log(3)), ("b", 0.0))]  # fmt: skip
-    made = lab.run("select", "round_01/x", {"rows": lab.put("tasks/t", tasks), "arms": lab.put("round_01/arms", arms)},
-                   sql="draw_by_arms", count=200)  # fmt: skip
-    drawn = [row["task"] for row in rows_of(made[""])]
-    assert len(drawn) == 200 and "c" not in drawn and 130 <= drawn.count("a") <= 170, "three quarters, 6 standard errors off"
-    dropped = {(row["task"], row["reason"]) for row in rows_of(made["dropped"])}
-    assert dropped == {("a", "not drawn"), ("b", "not drawn"), ("c", "no arm")}
-
-
-def test_draw_by_arms_with_a_bonus_tries_what_was_seldom_tried(lab):
-    tasks = [{"prompt_id": f"{task}{place}", "prompt": task, "task": task} for task in ("a", "b") for place in range(50)]
-    arms = [{"prompt_id": f"arm/{task}", "prompt": task, "task": task, "value": 1.0, "pulls": pulls} for task, pulls in
-            (("a", 100_000), ("b", 0))]  # fmt: skip
-    made = lab.run("select", "round_01/x", {"rows": lab.put("tasks/t", tasks), "arms": lab.put("round_01/arms", arms)},
-                   sql="draw_by_arms", count=10, bonus=10.0)  # fmt: skip
-    assert {row["task"] for row in rows_of(made[""])} == {"b"}
-
-
 # -- slice, draw --------------------------------------------------------------------------------------------------------
 
 

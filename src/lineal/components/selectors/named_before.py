@@ -11,7 +11,6 @@ NAMED_BEFORE = {
     "728f42bd48a08c41": "e55bf28f83c7d86429cc74e77af2fb11610a36a62eb8591c6e194627bcd9d6a8",  # agrees_with_vote
     "943cd744cad314d6": "660ad94f8a432d704ae4e75a0e61f9e30be6a5a4404def2ab75bcd0c3c0d98af",  # answers_of_others
     "c645899cf904da67": "8eb2fafd9b9d250941aef2e1ec855391849e69db2b09972b7b163f3209fe883d",  # apt_refusals
-    "4c61111a0aab53a1": "a53c681dff2c573cde6a098364e9778a3f50edb5baffa29b2354204db841642e",  # arms
     "5dc79c6963a15bfd": "cd648a789f836f77dc77f4b8b888e65e10e851432e83c60575cb977760d6e3cf",  # as_asked
     "48ae4b49c0983e04": "3bbddee0a92589b51b71b7cb223218ab6508c646ee25559bfb35b78401e895ae",  # balance_head_and_tail
     "6e1e8ed57ed8fd9d": "ebbd2ced3a03e028c2f875c60a2aee6fd62d161fc2133405040787bac8efe6ef",  # balance_tasks
@@ -25,7 +24,6 @@ NAMED_BEFORE = {
     "491083208af9988d": "882426d286102a3da5220c3b743e0203f7551efc3ee738783e2fb16d899dec28",  # deduplicate
     "20506a9c60abf680": "c049726ea19b200b8e028304797c61ddc2f2bfe45d5784217b199fe2d69790ca",  # demonstrations
     "efe231f6e30759ed": "071084308b3afa63ea6aaec0363bd55f9edd6a17f4d6b3706e81a24a5087e0d0",  # diverse_set
-    "aca07f24f8788461": "77432e6305fd24c264fc8f0400d284e2e57b5b8e0ac0ccd8125524bf305ae45a",  # draw_by_arms
     "43deff1a0a97f97d": "9c69b8b06403ffc0155621d1c0321e39c64c0a87e37e5dee399295ab34ca79f4",  # duel_winner_against_loser
     "d60704f4af67cf3a": "57b32a981dee08d7dfe9f7b3dac3c6be5fd9c052046500f3ef9b2167235606d0",  # duels
     "6b41ff5e9c37e207": "a2192d727e2a63622b5926040132884b99f2f34c57467eff83bd8f30ed6fb339",  # entropy_weights
