@@ -17,7 +17,7 @@ LAYERS = [
     {"cli", "testing"},
 ]  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "dagster", "dvc"}
+HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "dagster", "dvc", "PIL"}
 
 
 def imports_of(path):

@@ -24,6 +24,8 @@ CONTEXT: dict[str, Any] = {
 }  # fmt: skip
 _LIST = re.compile(r"^(?:large_)?list<\w+: (.*)>$")
 _STRUCT = re.compile(r"^struct<((?:\w+: \w+)(?:, \w+: \w+)*)>$")
+_PICTURE = {"bytes": "binary", "path": "string"}
+"""The parts of a picture as `datasets` has it."""
 _TYPES = (
     (r"(large_)?string|large_utf8|utf8", "sc:Text"), (r"u?int\d+", "sc:Integer"), (r"double|float|half_?float", "sc:Float"),
     (r"decimal\d*\(.*\)", "sc:Float"), (r"bool", "sc:Boolean"), (r"date\d+\[.*\]", "sc:Date"),
@@ -95,6 +97,9 @@ def _field(artifact: Artifact, name: str, kind: str) -> dict[str, Any]:
     field = {"@type": "cr:Field", "@id": place, "name": name, "description": described}
     repeated, of = ({"repeated": True}, listed[1]) if listed else ({}, kind)
     parts = _parts(of)
+    if parts == _PICTURE:
+        source = where | {"extract": {"column": name}, "transform": {"jsonPath": "$[*].bytes"}}
+        return field | {"dataType": "sc:ImageObject"} | repeated | {"source": source}
     if not parts:
         return field | {"dataType": data_type(of)} | repeated | {"source": source}
     path = "$[*]" if listed else "$"

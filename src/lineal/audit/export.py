@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from lineal.audit.cards import dataset_card, description_of, model_card
 from lineal.audit.catalog import Catalog
 from lineal.audit.croissant import croissant
+from lineal.audit.embedding import EMBEDDED, write_embedded
 from lineal.audit.keys import require_here
+from lineal.audit.media import media_of, pictures_of
 from lineal.audit.provenance import Provenance, provenance_of
 from lineal.audit.verify import require_whole
 from lineal.data.atomic_directory import new_directory, require_room
-from lineal.data.manifest import MANIFEST
+from lineal.data.manifest import MANIFEST, list_files
+from lineal.data.media import IMAGES, Pictures
 from lineal.data.store import Artifact
 from lineal.errors import ProjectError, UsageError
 from lineal.recipe.project import Project
@@ -39,27 +43,38 @@ def export_artifact(project: Project, catalog: Catalog, artifact: Artifact, targ
         raise UsageError(f"{artifact.key} holds {artifact.manifest.kind}, and only rows and models can be exported. "
                          f"See it: lineal show {artifact.key} --json")  # fmt: skip
     require_room(target)
-    told = provenance_of(project, catalog, artifact)
-    require_whole(project, [artifact, *(evaluation.artifact for evaluation in told.evaluations)])
+    told, media = provenance_of(project, catalog, artifact), media_of(catalog, artifact)
+    require_whole(project, [artifact, *media, *(evaluation.artifact for evaluation in told.evaluations)])
     try:
         with new_directory(target, last=CARD) as building:
             if is_model:
                 _write_model(told, building)
             else:
-                _write_rows(told, building)
+                _write_rows(told, building, pictures_of(catalog, artifact) if IMAGES in artifact.manifest.columns else None)
             artifact.manifest.write(building)
     except OSError as error:
         raise ProjectError(f"{target} cannot be written: {error}. Choose a directory that you may write") from error
 
 
-def _write_rows(told: Provenance, root: Path) -> None:
+def _write_rows(told: Provenance, root: Path, pictures: Pictures | None) -> None:
     (root / "data").mkdir()
-    for path in told.artifact.parquet_files():
+    for path in told.artifact.parquet_files() if pictures is None else ():
         shutil.copyfile(path, root / "data" / path.name)
+    if pictures is not None:
+        write_embedded(told.artifact, pictures, root / "data")
     paper = told.header.paper if told.header else None
-    text = json.dumps(croissant(told.artifact, description_of(told), paper), indent=2)
+    text = json.dumps(croissant(_as_written(told.artifact, root / "data"), description_of(told), paper), indent=2)
     (root / CROISSANT).write_text(text + "\n", encoding="utf-8")
     (root / CARD).write_text(dataset_card(told), encoding="utf-8")
+
+
+def _as_written(artifact: Artifact, data: Path) -> Artifact:
+    """Returns the artifact as its rows were written: those with pictures have other files than it."""
+    if IMAGES not in artifact.manifest.columns:
+        return artifact
+    rows = {path.name: artifact.manifest.files[path.name].rows or 0 for path in artifact.parquet_files()}
+    columns = {**artifact.manifest.columns, IMAGES: EMBEDDED}
+    return replace(artifact, manifest=artifact.manifest.model_copy(update={"files": list_files(data, rows), "columns": columns}))
 
 
 def _write_model(told: Provenance, root: Path) -> None:

@@ -139,7 +139,7 @@ def records(result: duckdb.DuckDBPyConnection) -> list[Row]:
 
 
 def plain(value: Any) -> Any:
-    """Converts a value to JSON's types; infinities and NaN become null."""
+    """Converts a value to JSON's types; infinities and NaN become null, bytes their number."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -148,6 +148,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return f"<{len(value):,} bytes>"
     return str(value)
 
 

@@ -17,6 +17,8 @@ BUILT_IN: dict[str, str] = {
     "letter_slices": "lineal.components.sources.letter_slices:LetterSlices",
     "countdown": "lineal.components.sources.countdown:Countdown",
     "addition": "lineal.components.sources.addition:Addition",
+    "drawn_shapes": "lineal.components.sources.drawn_shapes:DrawnShapes",
+    "drawn_letters": "lineal.components.sources.drawn_letters:DrawnLetters",
     "reasoning_gym": "lineal.components.sources.reasoning_gym:ReasoningGym",
     "dataset": "lineal.components.sources.dataset:Dataset",
     "environment_tasks": "lineal.components.sources.environment_tasks:EnvironmentTasks",

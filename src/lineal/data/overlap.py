@@ -28,6 +28,7 @@ class Rule(StrEnum):
     """The kinds of overlap with an evaluation prompt, the plainest first."""
 
     PROMPT_ID = "prompt_id"
+    PICTURE = "picture"
     EXACT = "exact"
     EMBEDDED = "embedded"
     NGRAM = "ngram"
@@ -35,11 +36,15 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class EvaluationPrompt:
-    """One prompt of an evaluation: the key of its artifact, its id, its text."""
+    """One prompt of an evaluation: the key of its artifact, its id, its text, and the digests of the pictures it is about.
+
+    One with pictures is found by these: many pictures are asked about in the same words.
+    """
 
     key: str
     prompt_id: str
     text: str
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

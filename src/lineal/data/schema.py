@@ -16,6 +16,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "prompt": ("string", "what the model is given"),
     "messages": (MESSAGES_TYPE, "the conversation that the model is given; `prompt` is then its short form for people and ids"),
     "tools": ("string", "the tool schemas that the chat template is given, as JSON"),
+    "images": (
+        "list<string>",
+        "SHA-256 of the pictures that the prompt is about, in order; the source's `media` has their bytes",
+    ),
     "asked": ("string", "what the model was given, where that is not the prompt"),
     "answer": ("string", "the reference answer"),
     "difficulty": ("double", "the source's own measure of difficulty"),

@@ -22,7 +22,8 @@ ROWS_PER_GROUP = 1 << 15
 CELLS_AT_ONCE = 1 << 22
 _GROUPS_AHEAD = 3  # queued row groups: with one, two outputs of a selection would wait for each other
 _BYTES_AHEAD = 1 << 27  # of all queued groups; one group of rows with a thousand columns has more
-_WRITER = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_statistics": True}
+WRITER = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_statistics": True}
+"""The settings that every Parquet file of an artifact is written with."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     for path in paths:
-        with _parquet(path) as file:
+        with parquet_file(path) as file:
             size = rows_at_once(len(file.schema_arrow.names))
             for group in range(file.num_row_groups):
                 if size >= file.metadata.row_group(group).num_rows:
@@ -158,22 +159,27 @@ def _schema_of_all(paths: Sequence[Path]) -> pa.Schema:
 
 
 def _schema(path: Path) -> pa.Schema:
-    with _parquet(path) as file:
+    with parquet_file(path) as file:
         return file.schema_arrow
 
 
 def _read_file(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    with _parquet(path) as file:
+    with parquet_file(path) as file:
         return file.read(columns=None if columns is None else [name for name in columns if name in file.schema_arrow.names])
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
+def parquet_file(path: Path, known: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
+    """Opens one file of an artifact; its metadata, where they are `known`, are not read again.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, memory_map=False) as file:
+        with pq.ParquetFile(path, memory_map=False, metadata=known) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise ArtifactError(f"{path} cannot be read as Parquet ({error}). Delete its directory and remake it") from error
@@ -254,7 +260,7 @@ class RowWriter:
             if self._writer is not None:
                 self._writer.close()
             name = f"part-{len(self._counts):05d}.parquet"
-            self._writer = pq.ParquetWriter(self._directory / name, group.schema, **_WRITER)
+            self._writer = pq.ParquetWriter(self._directory / name, group.schema, **WRITER)
             self._counts[name] = 0
         self._writer.write_table(group.combine_chunks(), row_group_size=ROWS_PER_GROUP)
         self._counts[name] += group.num_rows

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.data.manifest import Manifest, content_digest, list_files
+from lineal.data.media import MEDIA, PACK, PackWriter
 from lineal.data.modes import open_to_group
 from lineal.data.progress import Progress, progress_of
 from lineal.data.schema import COLUMNS, arrow_type
@@ -153,6 +154,14 @@ class Workspace:
                     writers[output].add(table)
             self._row_counts.update({output: writer.close() for output, writer in writers.items()})
         return {output: sum(self._row_counts[output].values()) for output in names}
+
+    @contextmanager
+    def packs(self) -> Iterator[PackWriter]:
+        """Gives the writer of the pictures that the step's rows name; they become its output `media`."""
+        with PackWriter(self._emptied(MEDIA)) as writer:
+            yield writer
+            self._row_counts[MEDIA] = writer.close()
+            self._columns[MEDIA] = dict(PACK)
 
     def _emptied(self, output: str) -> Path:
         path = self.partial / "out" / (output or "main")

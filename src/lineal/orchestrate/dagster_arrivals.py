@@ -7,7 +7,6 @@ from hashlib import sha256
 
 import dagster as dg
 
-from lineal.data.ids import file_digest
 from lineal.orchestrate.dagster_checks import evaluation, waiting_result
 from lineal.orchestrate.dagster_keys import asset_key, job_name
 from lineal.plan import Plan, Step
@@ -43,7 +42,7 @@ def arrivals(plan: Plan) -> Iterator[dg.RunRequest]:
             continue
         following = [each for each in _downstream(plan, step) if each.key in able]
         keys = [asset_key(key) for each in following for key in each.artifact_keys().values()]
-        digest = sha256("".join(map(file_digest, step.component.files().values())).encode()).hexdigest()
+        digest = sha256("".join(map(step.component.file_identity, step.component.files().values())).encode()).hexdigest()
         yield dg.RunRequest(run_key=f"{step.key}@{digest[:16]}", job_name=job_name(step.pipeline), asset_selection=keys)
 
 

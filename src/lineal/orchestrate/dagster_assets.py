@@ -48,6 +48,7 @@ OWNER = "team:lineal"
 _SHOWN_FILES = {".sql", ".txt"}
 _FILE_KINDS = {
     ArtifactKind.ROWS: "parquet",
+    ArtifactKind.MEDIA: "parquet",
     ArtifactKind.MODEL: "huggingface",
     ArtifactKind.SERVED: "json",
     ArtifactKind.METRICS: "json",

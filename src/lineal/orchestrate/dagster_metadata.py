@@ -71,7 +71,7 @@ def _sample(artifact: Artifact) -> dg.TableMetadataValue:
     import pyarrow.parquet as pq
 
     names = [name for name in _FIRST_COLUMNS if name in artifact.manifest.columns]
-    names += [name for name in artifact.manifest.columns if name not in names]
+    names += [name for name, kind in artifact.manifest.columns.items() if name not in names and kind != "binary"]
     rows: list[dict[str, Any]] = []
     for path in artifact.parquet_files()[:1]:
         try:

@@ -14,6 +14,7 @@ from lineal.plan.elsewhere import Unrolled, steps_elsewhere
 from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, turn_label
 from lineal.plan.messages import other_lora, start_without, unlike_models, wrong_head
 from lineal.plan.order import Made, NotPlanned, Order, order_of, way
+from lineal.plan.sights import blind, unseen
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
 from lineal.recipe.groups import round_group
@@ -165,7 +166,7 @@ class Unroller:
         if len(keys) != 1 and not accepts.many:
             raise self._error(item, field, f"{str(reference)!r} names {len(keys)} artifacts, but {field} takes one")
         for key in keys:
-            kind = self._kind(key)
+            kind = self._output(key).kind
             if kind not in accepts.kinds:
                 wanted = " or ".join(sorted(accepts.kinds))
                 raise self._error(item, field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}")
@@ -334,9 +335,6 @@ class Unroller:
 
     # -- kinds and columns ------------------------------------------------------------------------------------------
 
-    def _kind(self, key: str) -> ArtifactKind:
-        return self._output(key).kind
-
     def _with_head(self, output: Output, inputs: Mapping[str, tuple[str, ...]]) -> Output:
         """Completes an output that names itself its model's head, and whether it is an adapter."""
         field = output.head_of
@@ -377,11 +375,13 @@ class Unroller:
     def _check_columns(
         self, item: CompiledNode, place: Place, inputs: Mapping[str, tuple[str, ...]], columns: Mapping[str, Columns]
     ) -> None:
+        step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
+        for field in unseen(item.component, columns):
+            raise self._error(item, field, blind(step, item.component))
         for field, needed in item.component.needs().items():
             for key in inputs.get(field, ()):
                 there = self._columns((key,))
                 for column in (column for column in needed if column not in there):
-                    step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
                     message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
                     raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
 

@@ -15,6 +15,7 @@ class ArtifactKind(StrEnum):
     SERVED = "served"
     SETTINGS = "settings"
     METRICS = "metrics"
+    MEDIA = "media"
 
     @property
     def is_model(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Role
 from lineal.data.manifest import MANIFEST
+from lineal.data.media import IMAGES
 from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
 from lineal.data.schema import row_key
 from lineal.data.store import Artifact, Rows, open_artifact
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("prompt", "completion", "chosen", "rejected", "messages")
 """The columns that are searched. Of `messages` it is all turns' contents: their `prompt` is only a short form."""
+SEARCHED = (*TEXTS, IMAGES)
 BATCH_ROWS = 1 << 14
 
 
@@ -57,7 +59,8 @@ class HeldOut:
     def __init__(self, prompts: Iterable[EvaluationPrompt], n: int) -> None:
         self.n, self.prompts = n, list(prompts)
         self._by_id = {prompt.prompt_id: prompt for prompt in reversed(self.prompts)}
-        self._index = OverlapIndex(self.prompts, n)
+        self._by_picture = {picture: prompt for prompt in reversed(self.prompts) for picture in prompt.pictures}
+        self._index = OverlapIndex([prompt for prompt in self.prompts if not prompt.pictures], n)
 
     def matches(self, artifact: Artifact) -> Iterator[Match]:
         """Yields every overlap of an artifact's rows, in the rows' order; reads a bounded number of rows at a time.
@@ -69,8 +72,8 @@ class HeldOut:
             return
         start = 0
         for table in _batches(artifact):
-            found = [*self._by_ids(table, start), *self._by_texts(table, start)]
-            yield from sorted(found, key=lambda match: (match.position, TEXTS.index(match.column)))
+            found = [*self._by_ids(table, start), *self._by_pictures(table, start), *self._by_texts(table, start)]
+            yield from sorted(found, key=lambda match: (match.position, SEARCHED.index(match.column)))
             start += table.num_rows
 
     def _by_ids(self, table: pa.Table, start: int) -> Iterator[Match]:
@@ -83,6 +86,14 @@ class HeldOut:
         for place in pc.indices_nonzero(pc.is_in(table["prompt_id"], known)).to_pylist():
             asked = self._by_id[table["prompt_id"][place].as_py()]
             yield Match(start + place, _row_id(table, place), "prompt", Rule.PROMPT_ID, "", asked.key, asked.prompt_id)
+
+    def _by_pictures(self, table: pa.Table, start: int) -> Iterator[Match]:
+        """Finds rows that show a picture of an evaluation prompt, whatever they ask about it."""
+        shown = table[IMAGES].to_pylist() if self._by_picture and IMAGES in table.column_names else []
+        for place, pictures in enumerate(shown):
+            asked = next((self._by_picture[one] for one in pictures or () if one in self._by_picture), None)
+            if asked is not None:
+                yield Match(start + place, _row_id(table, place), IMAGES, Rule.PICTURE, "", asked.key, asked.prompt_id)
 
     def _by_texts(self, table: pa.Table, start: int) -> Iterator[Match]:
         """Groups rows by text, so that equal texts (the prompt of many samples) are searched once."""
@@ -108,7 +119,7 @@ def _batches(artifact: Artifact) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = {"sample_id", "prompt_id", *TEXTS}
+    wanted = {"sample_id", "prompt_id", *SEARCHED}
     for path in artifact.parquet_files():
         try:
             with pq.ParquetFile(path) as file:
@@ -145,8 +156,11 @@ def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut
     prompts: list[EvaluationPrompt] = []
     for step in evaluation_sets(plan, pipeline):
         if (plan.project.directory(step.key) / MANIFEST).exists():
-            rows = Rows((open_artifact(step.key, plan.project.directory(step.key)),)).read(["prompt_id", "prompt"])
-            prompts += [EvaluationPrompt(step.key, row["prompt_id"], row["prompt"]) for row in rows.to_pylist()]
+            rows = Rows((open_artifact(step.key, plan.project.directory(step.key)),)).read(["prompt_id", "prompt", IMAGES])
+            prompts += [
+                EvaluationPrompt(step.key, row["prompt_id"], row["prompt"], tuple(row.get(IMAGES) or ()))
+                for row in rows.to_pylist()
+            ]
     return HeldOut(prompts, n or plan.project.params.contamination.n)
 
 

@@ -21,6 +21,7 @@ from lineal.data.conversations import (
     require_answerable,
 )
 from lineal.data.ids import canonical_json, digest_of, id_of_list, seed_of_list
+from lineal.data.media import IMAGES
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.data.store import Rows
 from lineal.engines.sampling import Completion, Request, SamplingSettings
@@ -31,8 +32,10 @@ from lineal.recipe.compute import Positive
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PROMPT_COLUMNS = ("prompt_id", "prompt", *MESSAGE_COLUMNS, "answer", "difficulty", "task", "entry", "tests", "input", "options")
-CARRIED = {**dict.fromkeys(MESSAGE_COLUMNS, "prompt"), "token_ids": "completion"}
+PROMPT_COLUMNS = (
+    "prompt_id", "prompt", *MESSAGE_COLUMNS, IMAGES, "answer", "difficulty", "task", "entry", "tests", "input", "options",
+)  # fmt: skip
+CARRIED = {**dict.fromkeys((*MESSAGE_COLUMNS, IMAGES), "prompt"), "token_ids": "completion"}
 """Columns that belong to a text: a new row keeps them when it keeps its first parent's text, and else has none."""
 SAMPLE_COLUMNS = (
     "sample_id", "parents", "completion", "finish_reason", "tokens", "logprob", "temperature", "hinted", "round",

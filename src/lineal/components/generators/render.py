@@ -18,6 +18,7 @@ from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsR
 from lineal.components.generators.drawing import CARRIED, carried, require_distinct
 from lineal.components.generators.template import Template, read_template, template_files
 from lineal.data.ids import canonical_json, row_id
+from lineal.data.media import IMAGES
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.errors import did_you_mean
 from lineal.recipe.references import NAME, ArtifactKind
@@ -41,7 +42,7 @@ class Render(Component):
     """Makes one new row of each row: by column, a template of the old row's columns.
 
     A new row also has what its row says of the prompt, and columns of the user's own. A prompt that a template makes gets an
-    id made of its text alone, so equal prompts have equal ids.
+    id made of its text and its pictures alone, so equal prompts have equal ids.
 
     Attributes:
         rows: what to make rows of.
@@ -99,7 +100,7 @@ class Render(Component):
         return merged(kept, ("prompt_id", "prompt"), tuple(self._templates))
 
     def _stays(self, name: str) -> bool:
-        text = CARRIED.get(name)
+        text = CARRIED.get(name) if name != IMAGES else None  # another question about the same pictures
         there = text == "prompt" or text in self._templates
         return text is None or (there and text not in self._changed)
 
@@ -129,7 +130,7 @@ class Render(Component):
 
     def _row(self, step: Workspace, row: Mapping[str, Any], key: str) -> dict[str, Any]:
         texts = {name: template.render(row) for name, template in self._templates.items()}
-        prompt = {"prompt_id": row_id("rendered", texts["prompt"])} if "prompt" in self._changed else {}
+        prompt = {"prompt_id": row_id("rendered", texts["prompt"], *(row.get(IMAGES) or ()))} if "prompt" in self._changed else {}
         made = {"sample_id": row_id("rendered", step.step, row[key], canonical_json(texts)), "parents": [row[key]]}
         return {**row, **prompt, **texts, **made, "round": step.round}
 

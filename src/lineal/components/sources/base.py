@@ -159,7 +159,11 @@ class SyntheticSource(Source):
     def run(self, step: Workspace) -> None:
         """Writes the prompts."""
         with step.progress(self.size, "prompts") as progress:
-            step.counts.update(out=step.write_rows(tables(map(self.framed, self._rows(step, progress)), self.written_columns)))
+            self.write(step, self._rows(step, progress))
+
+    def write(self, step: Workspace, rows: Iterable[Row]) -> None:
+        """Writes the chosen prompts."""
+        step.counts.update(out=step.write_rows(tables(map(self.framed, rows), self.written_columns)))
 
     def _rows(self, step: Workspace, progress: Any) -> Iterator[Row]:
         split = self.split or split_of_name(step.step)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
 
-from lineal.components.base import Awaited, Columns, Surroundings, Workspace
+from lineal.components.base import Awaited, Columns, Output, Surroundings, Workspace, missing_package
 from lineal.components.sources.arriving import ROUND, awaited, is_pattern, matching, place_inside, placed_path
 from lineal.components.sources.base import Row, Source, counted, in_split, tables_of
 from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
 from lineal.components.sources.files import GZIP, Located, read_file, saved_files
+from lineal.components.sources.picture_files import PictureFiles, digest_of_directory, directory_inside
+from lineal.components.sources.pictured import PACKS, packed
 from lineal.components.verifiers.base import Pattern
 from lineal.data.ids import digest_of, file_digest
+from lineal.data.media import IMAGES, MEDIA
 from lineal.data.schema import COLUMNS, arrow_type
 from lineal.data.tracked import tracked
 from lineal.errors import DataError, MissingFile, did_you_mean
@@ -33,6 +37,7 @@ LOADABLE = frozenset(
         "prompt",
         "messages",
         "tools",
+        "images",
         "answer",
         "difficulty",
         "task",
@@ -65,12 +70,13 @@ class Dataset(Source):
         name: the Hub dataset's configuration.
         hub_split: the Hub dataset's split.
         columns: our name to the file's name. It says what the prompt is: `prompt` a text, `messages` a conversation, or
-            `chosen` and `rejected` alone two conversations that begin alike. Names that lineal doesn't know are columns of
-            the user's own. Without `prompt_id`, ids are made from the text.
+            `chosen` and `rejected` alone two conversations that begin alike. `images` are pictures: docs/media.md. Names that
+            lineal doesn't know are columns of the user's own. Without `prompt_id`, ids are made from the text.
         last_turn: for conversations that end with the assistant: its last turn becomes `completion` or `answer`, or the
             conversation is kept whole ('keep').
         extract: by column, an RE2 regular expression; its first group is the value.
         optional: columns that may have no value in some rows.
+        pictures: the directory inside the project that paths of pictures start from; the bytes of its files are identity.
         size: how many rows, from the beginning; None: all.
         split: keeps only the prompts that hash to this split; None: all.
         system, template: as for every source.
@@ -85,9 +91,11 @@ class Dataset(Source):
     last_turn: Annotated[LastTurn | None, pydantic.Field(exclude_if=lambda value: value is None)] = None
     extract: Annotated[dict[str, Pattern], pydantic.Field(exclude_if=lambda value: not value)] = {}
     optional: Annotated[list[str], pydantic.Field(exclude_if=lambda value: not value)] = []
+    pictures: Annotated[str | None, pydantic.Field(exclude_if=lambda value: value is None)] = None
     size: Positive | None = None
     _files: tuple[Path, ...] = pydantic.PrivateAttr(default=())
     _project: Path = pydantic.PrivateAttr(default=Path())
+    _pictures: Path | None = pydantic.PrivateAttr(default=None)
     _awaited: bool = pydantic.PrivateAttr(default=False)
 
     model_config = pydantic.ConfigDict(serialize_by_alias=True)
@@ -105,6 +113,8 @@ class Dataset(Source):
         component._check_origin()
         component._check_columns()
         component._project = surroundings.project
+        if component.pictures is not None:
+            component._pictures = directory_inside(surroundings.project, component.pictures)
         if component.path is not None:
             component._files = component._found(surroundings.project)
         return component
@@ -165,6 +175,8 @@ class Dataset(Source):
             raise ValueError("last_turn is about conversations: columns: {messages: ...}")
         if self.last_turn in self.mapping:
             raise ValueError(f"both last_turn and columns say what becomes {self.last_turn}; leave one out")
+        if self.pictures is not None and IMAGES not in self.mapping:
+            raise ValueError("pictures is about a column of pictures: columns: {images: ...}")
 
     @pydantic.field_validator("mapping")
     @classmethod
@@ -179,15 +191,26 @@ class Dataset(Source):
                 raise ValueError("columns must say what the prompt is: {prompt: question}, or {messages: conversations}")
         return value
 
+    def lacks(self) -> list[str]:
+        return missing_package("PIL", "pillow", "vision") if IMAGES in self.mapping else []
+
+    def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
+        """Returns the rows, and where they have pictures these."""
+        return {**super().outputs(inputs), **({MEDIA: PACKS} if IMAGES in self.mapping else {})}
+
     def files(self) -> dict[str, Path]:
         """Returns the local files, whose bytes are identity, and the template's."""
         pattern = is_pattern(str(self.path))
-        return {**super().files(), **{self._shown(file) if pattern else str(self.path): file for file in self._files}}
+        pictures = {str(self.pictures): self._pictures} if self._pictures is not None else {}
+        rows = {self._shown(file) if pattern else str(self.path): file for file in self._files}
+        return {**super().files(), **rows, **pictures}
 
     def file_identity(self, path: Path) -> str:
         """Returns a file's digest; of a saved dataset that of its rows' files: the files beside them vary with each saving."""
         if not path.is_dir():
             return super().file_identity(path)
+        if path == self._pictures:
+            return digest_of_directory(path)
         return digest_of([[file.name, file_digest(file)] for file in saved_files(path)])
 
     def _shown(self, file: Path) -> str:
@@ -213,11 +236,15 @@ class Dataset(Source):
             DataError: a column is missing, a value is null or of a wrong type, an id comes twice, or there are no rows.
         """
         kinds = own_kinds(self._shape, self._located(step)) if self._shape.own else {}
-        reader = RowReader(self._shape, kinds, lambda: self._located(step))
+        reader = RowReader(self._shape, kinds, lambda: self._located(step), PictureFiles(self._pictures))
         rows = reader.rows() if self.split is None else self._own(reader.rows())
-        framed = map(self.framed, rows) if self.frames else rows
-        with step.progress(self.size or 0, "rows") as progress:
-            count = step.write_rows(counted(tables_of(islice(framed, self.size), self._schema(kinds)), progress))
+        framed = islice(map(self.framed, rows) if self.frames else rows, self.size)
+        with (
+            step.progress(self.size or 0, "rows") as progress,
+            step.packs() if IMAGES in self.mapping else nullcontext() as packs,
+        ):
+            shown = framed if packs is None else packed(packs, framed)
+            count = step.write_rows(counted(tables_of(shown, self._schema(kinds)), progress))
         reader.finish()
         if count == 0:
             among = "" if self.split is None else f" of split {self.split!r}"
@@ -258,8 +285,18 @@ class Dataset(Source):
             loaded = load_dataset(str(self.id), self.name, split=self.hub_split, revision=self.revision)
         except (DatasetsError, OSError, ValueError) as error:
             raise DataError(f"{step.step}: cannot load {self._origin} from the Hub: {error}") from error
-        for number, values in enumerate(loaded, start=1):
+        for number, values in enumerate(_undecoded(loaded, self.mapping.get(IMAGES)), start=1):
             yield f"row {number}", values
+
+
+def _undecoded(loaded: Any, column: str | None) -> Any:
+    """Returns a Hub dataset whose pictures come as the bytes of their files."""
+    from datasets import Image, List
+
+    if column is None or column not in loaded.features:
+        return loaded
+    several = isinstance(loaded.features[column], List)
+    return loaded.cast_column(column, List(Image(decode=False)) if several else Image(decode=False))
 
 
 def _require_known(setting: str, names: Iterable[str], known: list[str]) -> None:

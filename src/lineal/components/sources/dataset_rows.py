@@ -13,10 +13,14 @@ from lineal.components.base import Columns
 from lineal.components.sources.base import Row
 from lineal.components.sources.chats import ChatReader, reply, reply_text
 from lineal.components.sources.files import Located
+from lineal.components.sources.picture_files import PictureFiles
+from lineal.components.sources.pictured import PICTURES
 from lineal.components.sources.values import RECORDS, checked_text, kind_of, known_value, own_value
 from lineal.components.verifiers.base import extracted
 from lineal.data.conversations import Conversation, Turn
 from lineal.data.ids import canonical_json, id_of_list, row_id
+from lineal.data.media import IMAGES
+from lineal.data.pictures import Picture
 from lineal.data.schema import COLUMNS
 from lineal.errors import DataError, did_you_mean
 
@@ -102,10 +106,18 @@ class RowReader:
         shape: what the rows are made of.
         kinds: by column of the user's own, what its values are.
         located: reads the values, from the beginning each time.
+        pictures: reads pictures.
     """
 
-    def __init__(self, shape: Shape, kinds: Mapping[str, str], located: Callable[[], Iterable[Located]]) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        kinds: Mapping[str, str],
+        located: Callable[[], Iterable[Located]],
+        pictures: PictureFiles | None = None,
+    ) -> None:
         self._shape, self._kinds, self._located = shape, kinds, located
+        self._pictures = pictures or PictureFiles(None)
         self._chats = ChatReader(shape.fills_nulls)
         self._types: dict[str, tuple[str, str]] = {}
         self._texts: set[str] = set()
@@ -121,7 +133,7 @@ class RowReader:
                 raise DataError(f"{shape.origin}: extract reads texts, but column {shape.mapping[name]!r} holds a {kinds[name]}")
 
     def rows(self) -> Iterator[Row]:
-        """Yields the rows, in order."""
+        """Yields the rows, in order; those with pictures hold them as `PICTURES`, and their digests as the column `images`."""
         for _, row in self._identified():
             self._hashes.append(hash(row["prompt_id"]))
             if len(self._hashes) == self._look_at:
@@ -153,11 +165,14 @@ class RowReader:
 
     def _row(self, place: str, values: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            row = {}
+            row: dict[str, Any] = {}
             for name, theirs in self._mapping:
                 value = values.get(theirs)
                 plain = type(value) is str and name in self._texts and value.isascii() and "\0" not in value
                 row[name] = value if plain else self._value(place, name, theirs, values)
+            if row.get(IMAGES):
+                pictures: list[Picture] = row[IMAGES]
+                row |= {PICTURES: pictures, IMAGES: [picture.sha256 for picture in pictures]}
             if self._shares_a_prompt:
                 self._share_prompt(f"{self._shape.origin}: {place}", row)
             if "messages" in row:
@@ -199,6 +214,8 @@ class RowReader:
         return self._known(where, name, value)
 
     def _known(self, where: str, name: str, value: Any) -> Any:
+        if name == IMAGES:
+            return self._pictures.read(where, value)
         if name == "tools":
             return self._chats.tools(where, value)
         if name == "messages" or (name in PAIR and self._shares_a_prompt):
@@ -210,7 +227,7 @@ class RowReader:
     def _require_one_type(self, where: str, place: str, name: str, value: Any) -> None:
         kind = "number" if kind_of(value) == "integer" else kind_of(value)
         first, there = self._types.setdefault(name, (kind, place))
-        if kind != first and name not in (*CHATS, *RECORDS):
+        if kind != first and name not in (*CHATS, *RECORDS, IMAGES):
             raise DataError(f"{where} is a {kind} here but a {first} in {there}; make all of one type")
 
     # -- conversations ----------------------------------------------------------------------------------------------
@@ -266,7 +283,7 @@ class RowReader:
                 raise DataError(f"{self._shape.origin}: {place} has the same prompt id as {first[row_id]} ({row_id!r}). {fix}")
 
     def _again(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        return RowReader(self._shape, self._kinds, self._located)._identified()
+        return RowReader(self._shape, self._kinds, self._located, self._pictures)._identified()
 
 
 def _repeated(hashes: array[int]) -> set[int]:
@@ -317,12 +334,15 @@ class _Extraction:
 
 
 def _prompt_id(row: Mapping[str, Any]) -> str:
-    """Makes an id of the text; a conversation's is of all its turns and of what is to be learned from it."""
+    """Makes an id of the text and the pictures; a conversation's is of all its turns and of what is to be learned from it."""
     told = str(row.get("answer") or row.get("completion") or "")
+    pictures: list[str] = row.get(IMAGES) or []
+    if "messages" not in row and pictures:
+        return row_id("dataset", row["prompt"], told, pictures)
     if "messages" not in row:
         return id_of_list((DATASET, encode_basestring(row["prompt"]), encode_basestring(told)))
     pair = [row.get(name) or "" for name in PAIR]
-    return row_id("dataset", canonical_json(row["messages"]), row.get("tools") or "", told, *pair)
+    return row_id("dataset", canonical_json(row["messages"]), row.get("tools") or "", told, *pair, *pictures)
 
 
 def _no_prompt(turns: tuple[Turn, ...]) -> str:
