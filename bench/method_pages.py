@@ -11,7 +11,9 @@ from typing import Any
 from scratch import ROOT
 
 from lineal.recipe.document import read_document
-from lineal.recipe.pipeline import PAPER, Section, read_pipeline
+from lineal.recipe.nodes import Section
+from lineal.recipe.pipeline import PAPER, read_pipeline
+from lineal.recipe.policies import Policies
 
 PIPELINES, RESULTS = ROOT / "pipelines", ROOT / "docs" / "methods"
 INDEX, PAGE, PLOT = PIPELINES / "README.md", ROOT / "docs" / "methods.md", ROOT / "docs" / "methods.svg"
@@ -58,7 +60,7 @@ def index() -> str:
     """The table of papers: one line for each pipeline, its parts in the order of the round."""
     lines = ["| pipeline | method | paper | parts | on the laptop |", "|---|---|---|---|---|"]
     for path in sorted(PIPELINES.glob("*.yaml")):
-        pipeline = read_pipeline(path.stem, read_document(path, f"pipelines/{path.name}"), PAPER)
+        pipeline = read_pipeline(path.stem, read_document(path, f"pipelines/{path.name}"), PAPER, Policies.of(ROOT))
         header = pipeline.header
         nodes = [node for part, own in pipeline.parts.items() if part.section is Section.ROUND for node in own.values()]
         parts = dict.fromkeys(str(node.settings.get("sql")) if node.use == "select" else node.use for node in nodes)
@@ -76,7 +78,7 @@ def index() -> str:
 
 def method_page(name: str) -> str:
     """A method's own page: what differs from the paper, what it does, and what was measured."""
-    pipeline = read_pipeline(name, read_document(PIPELINES / f"{name}.yaml", f"pipelines/{name}.yaml"), PAPER)
+    pipeline = read_pipeline(name, read_document(PIPELINES / f"{name}.yaml", f"pipelines/{name}.yaml"), PAPER, Policies.of(ROOT))
     header = pipeline.header
     found = curves(name, "evaluation")
     number = (header.paper or "").removeprefix("arXiv:")

@@ -15,6 +15,7 @@ PROJECT_FILES = (
     "params.yaml",
     "dvc.yaml",
     "pipelines",
+    "policies",
     "assets",
     ".dvc",
     ".dagster",

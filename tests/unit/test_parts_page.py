@@ -17,7 +17,7 @@ LANGUAGE = {"repeat:", "each:", "previous.", "stop", *WARNING}
 """Words of the language and checks that the page names."""
 FILES = {
     path.stem
-    for folder in ("selectors", "measures", "templates", ".")
+    for folder in ("selectors", "measures", "templates", ".", "../policies")
     for path in (ROOT / "pipelines" / folder).iterdir()
     if path.is_file()
 }

@@ -103,7 +103,7 @@ def test_components_of_other_packages_are_in_it():
         often: int
 
     found = pipeline_schema(Registry({"mine": Mine}))
-    assert "mine" in found["$defs"]["node"]["properties"]["use"]["enum"]
+    assert "mine" in found["$defs"]["node"]["properties"]["use"]["anyOf"][0]["enum"]
     assert found["$defs"]["mine"]["properties"]["often"]["description"] == "how often."
 
 

@@ -451,6 +451,7 @@ NODES = {
     "judge_card": "rows: judged",
     "lifelong": "rows: [history.evaluation, evaluation], trained: [history.filtered, filtered]",
     "refined": "rows: again, before: judged",
+    "spent": "rows: tasks.train, drawn: [generated, judged.judgments]",
     "texts": "rows: generated",
     "topics": "rows: generated, syllabus: tasks.train",
     "two_judges": "rows: judged, other: strict",

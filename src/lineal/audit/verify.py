@@ -14,7 +14,7 @@ from lineal.data.manifest import Manifest, content_digest, verify_files
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.orchestrate.dvc_record import DvcRecord
-from lineal.recipe.pipeline import STOP
+from lineal.recipe.nodes import STOP
 from lineal.recipe.project import Project
 from lineal.step.identity import Identity, made_by
 

@@ -10,7 +10,9 @@ from pydantic_core import core_schema
 
 from lineal.components.reference import meanings_of, paragraphs_of
 from lineal.components.registry import Registry
-from lineal.recipe.pipeline import NODE_KEYS, PER_ROUND, PROFILES, STOP, Header, Section
+from lineal.recipe.nodes import NODE_KEYS, PER_ROUND, STOP, Section
+from lineal.recipe.pipeline import PROFILES, Header
+from lineal.recipe.policies import POLICIES
 from lineal.recipe.project import Params
 from lineal.recipe.repeat import PER_TURN, REPEAT
 from lineal.recipe.stages import ROUNDS, STAGES
@@ -72,12 +74,12 @@ def params_schema() -> dict[str, Any]:
 
 
 def _node(names: Iterable[str]) -> dict[str, Any]:
-    """Returns the schema of a node, whose component decides its other keys."""
+    """Returns the schema of a node, whose component decides its other keys, or whose policy's file does."""
     known = list(names)
     return {
         "type": "object",
         "required": ["use"],
-        "properties": {"use": {"enum": known}},
+        "properties": {"use": {"anyOf": [{"enum": known}, {"type": "string", "pattern": rf"^{POLICIES}\."}]}},
         "allOf": [
             {"if": {"properties": {"use": {"const": name}}, "required": ["use"]}, "then": {"$ref": f"#/$defs/{name}"}}
             for name in known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from sysconfig import get_path
@@ -17,8 +17,9 @@ from lineal.data.curves import STEP, TABLE
 from lineal.errors import DeclarationError, ProjectError
 from lineal.orchestrate.yaml_entries import Entries, Entry, Section, indented, read_entries, woven
 from lineal.plan import Plan, Step
-from lineal.recipe.document import KeyPath
-from lineal.recipe.pipeline import BEST
+from lineal.recipe.document import Document, KeyPath
+from lineal.recipe.nodes import BEST
+from lineal.recipe.policies import SETTINGS
 from lineal.recipe.project import PARAMS, PIPELINES
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS
@@ -224,7 +225,11 @@ def belongs_to_project(path: Path, root: Path, installed: Sequence[Path]) -> boo
 
 
 def _params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
-    keys: list[dict[str, list[str]]] = [{f"{PIPELINES}/{declared_name(step.pipeline)}.yaml": list(_yaml_keys(plan, step))}]
+    pipeline = plan.pipelines[step.pipeline]
+    keys = [{f"{PIPELINES}/{declared_name(step.pipeline)}.yaml": list(_yaml_keys(pipeline.document, step.paths))}]
+    if step.policy is not None and (plan.project.root / step.policy.document.name).is_file():
+        paths = [*step.policy.paths, *([(SETTINGS,)] if (SETTINGS,) in step.policy.document.lines else [])]
+        keys.append({step.policy.document.name: list(_yaml_keys(step.policy.document, paths))})
     seed = _seed_key(plan, step)
     return keys + ([{PARAMS: [seed]}] if seed else []) + _retraction_params(plan, step)
 
@@ -257,12 +262,11 @@ def _retraction_params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
     return [{file: keys} for file, keys in ((RETRACTIONS, declared), (RETRACTED, resolved)) if keys]
 
 
-def _yaml_keys(plan: Plan, step: Step) -> Iterator[str]:
-    """Yields the keys that declare the step; settings that DVC would miss are named separately."""
-    lines = plan.pipelines[step.pipeline].document.lines
-    for path in step.paths:
+def _yaml_keys(document: Document, paths: Iterable[KeyPath]) -> Iterator[str]:
+    """Yields the keys of a file that declare a step; settings that DVC would miss are named separately."""
+    for path in paths:
         yield dotted(path)
-        for key in lines:
+        for key in document.lines:
             if len(key) > len(path) and key[: len(path)] == path and key[-1] in _OVERLOOKED:
                 yield dotted(key)
 

@@ -11,11 +11,12 @@ from lineal.data.git import git
 from lineal.errors import ProjectError, UsageError, did_you_mean
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.plan import make_plan
+from lineal.recipe.policies import POLICIES
 from lineal.recipe.project import PARAMS, PIPELINES, open_project
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CARRIED = (
-    PIPELINES, "assets", PARAMS, ".env", ".gitattributes", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    PIPELINES, POLICIES, "assets", PARAMS, ".env", ".gitattributes", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
     ".dvc/plots", ".dagster/dagster.yaml", ".dagster/.gitignore",
 )  # fmt: skip
 """Files that a project takes unchanged from this repository; the wheel carries them under `lineal/_project`."""

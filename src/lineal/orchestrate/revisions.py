@@ -26,6 +26,7 @@ from lineal.orchestrate.dvc_lock import DVC_LOCK, locked_artifacts, named_files
 from lineal.orchestrate.dvc_record import directory_md5
 from lineal.orchestrate.dvc_yaml import DVC_YAML
 from lineal.recipe.accepted import ACCEPTED
+from lineal.recipe.policies import POLICIES
 from lineal.recipe.project import PARAMS, PIPELINES, Project, open_project
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 DECLARED = (PARAMS, DVC_YAML, DVC_LOCK, RETRACTIONS, RETRACTED, ACCEPTED)
-"""Paths that a view always has from git, beside `pipelines/`."""
+"""Paths that a view always has from git, beside `pipelines/` and `policies/`."""
 _FILE_MODES = ("100644", "100755")
 
 
@@ -154,7 +155,7 @@ def _write_records(root: Path, commit: str, view: Path, missing: Mapping[str, st
 
 
 def _declares(name: str) -> bool:
-    return name in DECLARED or name.startswith(f"{PIPELINES}/")
+    return name in DECLARED or name.startswith((f"{PIPELINES}/", f"{POLICIES}/"))
 
 
 def _tree(root: Path, commit: str) -> dict[str, str]:

@@ -13,9 +13,10 @@ from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import BUILT_IN, Registry
 from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
 from lineal.plan.elsewhere import role_elsewhere
-from lineal.recipe.document import KeyPath, declaration_error
+from lineal.recipe.document import declaration_error
+from lineal.recipe.nodes import NODE_KEYS, STOP, Node, Part, Section, settings_at
 from lineal.recipe.per_round import values_listed
-from lineal.recipe.pipeline import NODE_KEYS, STOP, Node, Part, Pipeline, Section, settings_at
+from lineal.recipe.pipeline import Pipeline
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
 
@@ -69,17 +70,17 @@ class Compiler:
         try:
             found = self.registry.find(node.use)
         except KeyError as error:
-            raise self.pipeline.document.error(self.pipeline.path_of(node, "use"), str(error.args[0])) from None
+            raise node.error("use", str(error.args[0])) from None
         if found.role is Role.EVALUATOR and found.headline is Component.headline:
             message = f"{node.use!r} names no headline: the figure that stands for it in plots, reports and checks. Declare one"
-            raise self.pipeline.document.error(self.pipeline.path_of(node, "use"), message)
+            raise node.error("use", message)
         for fits, wanted in (
             (node.section is not Section.TASKS or found.role is Role.SOURCE, "tasks need sources"),
             (node.name != STOP or found.role is Role.CONTROLLER, "stop needs a controller such as 'plateau'"),
         ):
             if not fits:
                 message = f"{node.use!r} is {'an' if str(found.role)[0] in 'aeiou' else 'a'} {found.role}, but {wanted}"
-                raise self.pipeline.document.error(self.pipeline.path_of(node, "use"), message)
+                raise node.error("use", message)
         return found
 
     def check_settings(self) -> None:
@@ -116,7 +117,7 @@ class Compiler:
 
     def compile(self, node: Node, round_number: int = 1, turn: int = 1) -> list[CompiledNode]:
         """Compiles the node for a round and turn, once for each value of its `each` variable."""
-        settings = settings_at(self.pipeline.document, node, round_number, turn)
+        settings = settings_at(node, round_number, turn)
         if node.each is None:
             return [self._compile_instance(node, settings, None)]
         return [self._compile_instance(node, dict(settings), value) for value in self.pipeline.each[node.each]]
@@ -141,19 +142,18 @@ class Compiler:
 
     def _parse(self, node: Node, settings: dict[str, Any], name: str) -> Component:
         cls = self.classes[(node.part, node.name)]
-        document = self.pipeline.document
         try:
             made = cls.parse(settings, self.surroundings)
             made.require_name(name)
             return made
         except ValidationError as error:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
-            path = self.pipeline.path_of(node, first)[:-1]
-            refused = declaration_error(document, path, error, cls, NODE_KEYS)
+            path = node.path_of(first)[:-1]
+            refused = declaration_error(node.document, path, error, cls, NODE_KEYS)
             shown = f" (`lineal components {node.use}` shows a correct one)" if node.use in BUILT_IN else ""
             raise DeclarationError(f"{refused}{shown}") from error
         except ValueError as error:
-            raise document.error(self.pipeline.path_of(node, "use")[:-1], str(error)) from error
+            raise node.document.error(node.path_of("use")[:-1], str(error)) from error
 
     def _setting_reference(self, node: Node, key: str, value: Any) -> Reference | None:
         """Parses the reference when `value` names a controller's or an evaluator's value."""
@@ -163,7 +163,7 @@ class Compiler:
         try:
             role = self._role_of(reference, node.part)
         except ValueError as error:
-            raise self.pipeline.document.error(self.pipeline.path_of(node, key), str(error)) from error
+            raise node.error(key, str(error)) from error
         return reference if role in VALUE_ROLES else None
 
     def _role_of(self, reference: Reference, part: Part) -> Role | None:
@@ -191,7 +191,7 @@ class Compiler:
                 "NODE, previous.NODE, history.NODE, before.NODE, turns.NODE, start.NODE, tasks.NAME or pipelines.NAME.finish.NODE"
             )
             message = f"{text!r} is no reference; write {forms}"
-            raise self.pipeline.document.error(self.pipeline.path_of(node, field), message)
+            raise node.error(field, message)
         return reference
 
 
@@ -205,12 +205,9 @@ def _substituted(value: Any, variable: str, instance: str) -> Any:
     return value.replace(f"[{variable}]", f"[{instance}]") if isinstance(value, str) else value
 
 
-def unknown_node(
-    pipeline: Pipeline, node: Node, field: str, reference: Reference, known: Mapping[str, Any], why: str
-) -> Exception:
+def unknown_node(node: Node, field: str, reference: Reference, known: Mapping[str, Any], why: str) -> Exception:
     """Makes the error for a reference to a node that does not exist."""
     scope = next(iter(get_close_matches(reference.node, list(Scope), n=1)), None) if reference.scope is Scope.HERE else None
     meant = f"Did you mean '{scope}.{reference.part}'?" if scope and reference.part else ""
     hint = meant or did_you_mean(reference.node, known)
-    path: KeyPath = pipeline.path_of(node, field)
-    return pipeline.document.error(path, f"{str(reference)!r} {why}. {hint}")
+    return node.error(field, f"{str(reference)!r} {why}. {hint}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lineal.plan.compile import CompiledNode
 from lineal.recipe.groups import round_group
-from lineal.recipe.pipeline import Node, Part, Pipeline, Section
+from lineal.recipe.nodes import Node, Part, Section
+from lineal.recipe.pipeline import Pipeline
 
 TASKS, START, FINISH = Part(Section.TASKS), Part(Section.START), Part(Section.FINISH)
 

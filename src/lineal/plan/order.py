@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lineal.plan.compile import CompiledNode, unknown_node
 from lineal.plan.steps import Step
-from lineal.recipe.pipeline import Part, Pipeline, Section
+from lineal.recipe.nodes import Part, Section
+from lineal.recipe.pipeline import Pipeline
 from lineal.recipe.references import Reference, Scope
 from lineal.recipe.repeat import REPEAT
 
@@ -84,7 +85,7 @@ def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[
             named = " and ".join(unit)
             what = f"no turn of {named} reads the one before, so that all would do the same"
             fix = f"Let one read it: per_turn: {{rows: [FIRST, before.{unit[-1]}]}}; for several at once use each:"
-            raise pipeline.document.error(pipeline.path_of(node, REPEAT), f"{what}. {fix}")
+            raise node.error(REPEAT, f"{what}. {fix}")
 
 
 def _require_known_turns(pipeline: Pipeline, part: Part, item: CompiledNode, unit: Mapping[str, None]) -> None:
@@ -92,7 +93,7 @@ def _require_known_turns(pipeline: Pipeline, part: Part, item: CompiledNode, uni
     for field, (references, _) in item.inputs.items():
         for reference in references:
             if reference.scope in (Scope.BEFORE, Scope.TURNS) and reference.node not in pipeline.parts[part]:
-                raise unknown_node(pipeline, item.node, field, reference, unit, "names no node that is repeated together with it")
+                raise unknown_node(item.node, field, reference, unit, "names no node that is repeated together with it")
 
 
 def _sorted(pipeline: Pipeline, part: Part, names: list[str], needs: Mapping[str, list[str]]) -> list[str]:
@@ -121,7 +122,7 @@ def _cycle(pipeline: Pipeline, part: Part, names: list[str]) -> Exception:
     fix = "Let one of them read previous.NODE, the last round's"
     if any(node.group for node in nodes):
         fix = f"{fix}, or before.NODE, the last turn's; what stands between nodes of one repeat needs the same repeat"
-    return pipeline.document.error(nodes[-1].paths[0], f"the nodes need each other: {' -> '.join(names)}. {fix}")
+    return nodes[-1].document.error(nodes[-1].paths[0], f"the nodes need each other: {' -> '.join(names)}. {fix}")
 
 
 def _dependencies(

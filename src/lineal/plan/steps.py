@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lineal.components.base import Component, Output
 from lineal.recipe.document import KeyPath
+from lineal.recipe.nodes import Node
 from lineal.recipe.retractions import Rule
 
 
@@ -23,7 +24,8 @@ class Step:
         inputs: by field, the artifact keys that go in.
         settings_from: by setting, the artifact and the value in it that the setting takes.
         outputs: by output name ('' is the main one), what it writes.
-        paths: the YAML keys that declare it.
+        paths: the pipeline's YAML keys that declare it.
+        policy: the node of a policy's file that it is; None for a node of the pipeline's own.
         retractions: for a selection, the retractions that are in force on it.
         stopped_by: the artifact that says whether the run has stopped before this round; None where nothing stops it.
     """
@@ -39,6 +41,7 @@ class Step:
     paths: tuple[KeyPath, ...]
     retractions: tuple[Rule, ...] = ()
     stopped_by: str | None = None
+    policy: Node | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:

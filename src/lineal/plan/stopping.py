@@ -13,7 +13,7 @@ from dataclasses import replace
 from lineal.plan.compile import CompiledNode
 from lineal.plan.steps import Step
 from lineal.recipe.groups import group_after, round_group
-from lineal.recipe.pipeline import BEST, STOP
+from lineal.recipe.nodes import BEST, STOP
 
 BEFORE, NODES, MARK = "before", "nodes", "mark"
 """Further inputs of the deciding step: the decision before, all nodes of its round, and round 0's metric."""

@@ -18,7 +18,8 @@ from lineal.plan.sights import blind, unseen
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
 from lineal.recipe.groups import round_group
-from lineal.recipe.pipeline import BEST, STOP, Node, Part, Pipeline, Section
+from lineal.recipe.nodes import BEST, STOP, Node, Part, Section
+from lineal.recipe.pipeline import Pipeline
 from lineal.recipe.project import Project
 from lineal.recipe.references import Accepts, ArtifactKind, Reference, Scope
 
@@ -132,14 +133,14 @@ class Unroller:
             component = item.component.placed(in_round, self._compiler.project.seed_of(self._pipeline.name))
             outputs = component.outputs(columns)
         except ValueError as error:
-            raise self._pipeline.document.error(item.node.paths[-1], str(error)) from error
+            raise item.node.document.error(item.node.paths[-1], str(error)) from error
         outputs = {name: self._with_head(output, inputs) for name, output in outputs.items()}
         self._check_adapter(item, inputs)
         label = f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else place.label(item)
         return Step(
             pipeline=self._pipeline.name, group=place.group, label=label, round=place.round, component=component,
-            inputs=inputs, settings_from=settings_from, outputs=outputs, paths=item.node.paths,
-            stopped_by=self._stopped_by(place),
+            inputs=inputs, settings_from=settings_from, outputs=outputs, paths=item.node.used_by or item.node.paths,
+            stopped_by=self._stopped_by(place), policy=item.node if item.node.used_by else None,
         )  # fmt: skip
 
     def _inputs(self, item: CompiledNode, place: Place) -> dict[str, tuple[str, ...]]:
@@ -259,7 +260,7 @@ class Unroller:
         else:
             self._require_in_rounds(item, field, reference)
             why = f"in round {place.round} means start.{reference.node}, which is not declared; add it under start"
-            raise unknown_node(self._pipeline, item.node, field, reference, self._pipeline.parts[START], why)
+            raise unknown_node(item.node, field, reference, self._pipeline.parts[START], why)
         steps = self._in_group(item, field, reference, part, group, before=part != here)
         return steps * self._population(reference, here) if len(steps) == 1 and part != here else steps
 
@@ -288,14 +289,13 @@ class Unroller:
         return found
 
     def _require_in_rounds(self, item: CompiledNode, field: str, reference: Reference) -> None:
-        known = self._kinds.names()
-        if reference.node not in known:
-            raise unknown_node(self._pipeline, item.node, field, reference, known, f"names no node of {Section.ROUND}")
+        if reference.node not in self._kinds.names():
+            raise unknown_node(item.node, field, reference, self._kinds.names(), f"names no node of {Section.ROUND}")
 
     def _require(self, item: CompiledNode, field: str, reference: Reference, part: Part) -> None:
         known = self._pipeline.parts[part]
         if reference.node not in known:
-            raise unknown_node(self._pipeline, item.node, field, reference, known, f"names no node of {part}")
+            raise unknown_node(item.node, field, reference, known, f"names no node of {part}")
 
     def _in_group(
         self,
@@ -397,4 +397,4 @@ class Unroller:
             raise self._error(item, "lora", other_lora(inputs["init"][0], made, own))
 
     def _error(self, item: CompiledNode, field: str, message: str) -> Exception:
-        return self._pipeline.document.error(self._pipeline.path_of(item.node, field), message)
+        return item.node.error(field, message)

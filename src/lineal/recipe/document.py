@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -62,14 +62,23 @@ class Document:
         name: the file's path as messages show it.
         value: plain dicts, lists and scalars.
         lines: the 1-based line of every key and list item, by key path.
+        places: of a policy's file in use, the pipeline's keys that give the values of some of its keys.
+        used_by: of a policy's file in use, the pipeline's node that uses it.
     """
 
     name: str
     value: Any
     lines: Mapping[KeyPath, int]
+    places: Mapping[KeyPath, tuple[Document, KeyPath]] = field(default_factory=dict)
+    used_by: str = ""
 
     def error(self, path: KeyPath, message: str) -> DeclarationError:
         """Makes an error that names file, line and key; the line is that of the nearest key that exists."""
+        for stop in range(len(path), 0, -1):
+            if path[:stop] in self.places:
+                document, start = self.places[path[:stop]]
+                return document.error((*start, *path[stop:]), f"{message} (it is {'.'.join(map(str, path))} of {self.name})")
+        message = f"{message} (used by {self.used_by})" if self.used_by else message
         known = path
         while known and known not in self.lines:
             known = known[:-1]

@@ -4,52 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from lineal.errors import Problems, did_you_mean
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown
-from lineal.recipe.per_round import STEP, check_moves, moved_settings
-from lineal.recipe.references import NAME, SELF, Scope
-from lineal.recipe.repeat import PER_TURN, REPEAT, read_repeats, repeat_of
+from lineal.recipe.nodes import EACH, NODE_KEYS, PER_ROUND, RESERVED, STOP, Node, Part, Section, node_of
+from lineal.recipe.policies import Policies, expand, is_policy, require_free
+from lineal.recipe.references import NAME
+from lineal.recipe.repeat import PER_TURN, REPEAT, read_repeats
 from lineal.recipe.stages import ROUNDS, STAGES, Layer, Stage, read_stages, stage_layers
 
 PAPER = "paper"
 """The profile that is the declaration as written."""
 
 
-class Section(StrEnum):
-    """The parts of a pipeline that hold nodes."""
-
-    TASKS = "tasks"
-    START = "start"
-    ROUND = "round"
-    FINISH = "finish"
-
-
-class Part(NamedTuple):
-    """Nodes that are declared together: a section, or the round of one stage."""
-
-    section: Section
-    stage: str = ""
-
-    def __str__(self) -> str:
-        return f"{STAGES}.{self.stage}" if self.stage else str(self.section)
-
-
 _HEADER = ("method", "paper", "summary")
-STOP = "stop"
-"""The key at the top that ends a run early; its node is at the end of every round under this name."""
-BEST = "best"
-"""The group with the best round's nodes, after the last round of a pipeline with `stop`."""
 PROFILES = "profiles"
-_KEYS = (*_HEADER, "each", *(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP, PROFILES)
-PER_ROUND = "per_round"
-NODE_KEYS = ("use", "each", REPEAT, PER_ROUND, PER_TURN)
-_RESERVED = {str(scope) for scope in Scope} | {str(section) for section in Section} | {STOP, BEST, SELF}
+_KEYS = (*_HEADER, EACH, *(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP, PROFILES)
 
 
 class Header(Strict):
@@ -67,45 +41,6 @@ class Header(Strict):
 
 
 @dataclass(frozen=True)
-class Node:
-    """One declared node, profile applied.
-
-    Attributes:
-        name: its name in the section.
-        section: where it stands.
-        use: the component's name.
-        settings: what is the component's own.
-        each: the variable that it is made for each value of.
-        stage: of a round's node, the stage; empty where there is one kind of rounds.
-        per_round: settings that move with the round: lists of values, or first values and `step` to add.
-        repeat: how many turns it has, or the group that it is repeated with; None for a node that is made once in its place.
-        per_turn: settings that move with the turn.
-        paths: the YAML keys that declare it (its own, and the profile's if that changes it).
-    """
-
-    name: str
-    section: Section
-    use: str
-    settings: Mapping[str, Any]
-    each: str | None
-    per_round: Mapping[str, Any] | None
-    paths: tuple[KeyPath, ...]
-    stage: str = ""
-    repeat: int | str | None = None
-    per_turn: Mapping[str, Any] | None = None
-
-    @property
-    def group(self) -> str | None:
-        """The group that it is repeated with, or one of its own; None where it is not repeated."""
-        return f"{REPEAT} {self.name}" if isinstance(self.repeat, int) else self.repeat
-
-    @property
-    def part(self) -> Part:
-        """The part that declares it."""
-        return Part(self.section, self.stage)
-
-
-@dataclass(frozen=True)
 class Pipeline:
     """One parsed pipeline file under one profile.
 
@@ -115,6 +50,7 @@ class Pipeline:
         parts: the nodes of each section; with stages, each stage's in place of the round's.
         repeat: by group of nodes, how many turns it has.
         own_rounds: how many rounds the method has; None where it doesn't say.
+        policies: where the policies that its nodes name are looked for.
         stages: the kinds of rounds in their order; one without a name where no stages are declared.
     """
 
@@ -126,6 +62,7 @@ class Pipeline:
     parts: Mapping[Part, Mapping[str, Node]]
     stages: tuple[Stage, ...]
     repeat: Mapping[str, int]
+    policies: Policies
     own_rounds: int | None = None
 
     def rounds(self, rounds: int) -> int:
@@ -139,7 +76,7 @@ class Pipeline:
             DeclarationError: as `read_pipeline` does.
         """
         names = dict.fromkeys([PAPER, *(self.document.value.get("profiles") or {})])
-        return [read_pipeline(self.name, self.document, name) for name in names if name != self.profile]
+        return [read_pipeline(self.name, self.document, name, self.policies) for name in names if name != self.profile]
 
     def turns(self, node: Node) -> int:
         """Returns how many turns a node has; 0 where it is not repeated."""
@@ -147,22 +84,18 @@ class Pipeline:
 
     def counts_in_stage(self, node: Node) -> bool:
         """Tells whether `per_round` is written in a stage, so that it counts the rounds of that stage and not all."""
-        path = self.path_of(node, PER_ROUND)
+        path = node.path_of(PER_ROUND)
         return STAGES in (path[0], path[2])
 
-    def path_of(self, node: Node, key: str) -> KeyPath:
-        """Returns the YAML key that sets `key` on the node, such as `rewards.right.scorer`: the profile's where it overrides."""
-        inside = tuple(key.split("."))
-        for path in reversed(node.paths):
-            for owner in ((*path, PER_ROUND), (*path, PER_TURN), path):
-                if (*owner, inside[0]) in self.document.lines:
-                    rows = (*owner, *inside, "rows")  # of a setting that is about rows, which goes by the setting's own name
-                    return rows if rows in self.document.lines else (*owner, *inside)
-        return (*node.paths[0], *inside)
 
-
-def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
+def read_pipeline(name: str, document: Document, profile: str, policies: Policies) -> Pipeline:
     """Types one pipeline document.
+
+    Args:
+        name: the pipeline's name, with its seed.
+        document: its file.
+        profile: the profile in force.
+        policies: where the policies that its nodes name are looked for.
 
     Raises:
         DeclarationError: an unknown key, a missing section, a malformed node; names file, line and key.
@@ -193,7 +126,8 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
         layers = [*_layers(value, profile, overrides, str(part.section))]
         if part.stage:
             layers += stage_layers(value, profile, overrides, part.stage)
-        parts[part] = _nodes(document, part, layers, each, repeat, problems)
+        parts[part], turns = _nodes(document, part, layers, each, repeat, policies, problems)
+        repeat = None if repeat is None else {**repeat, **turns}
         if part.section in (Section.TASKS, Section.ROUND) and not parts[part] and not problems.found:
             where = (STAGES, part.stage) if part.stage else (str(part),)
             raise document.error(where, "is missing or empty; a pipeline needs tasks and a round")
@@ -202,7 +136,7 @@ def read_pipeline(name: str, document: Document, profile: str) -> Pipeline:
         parts[last].update(_stop(document, value, overrides, profile, last))
     problems.raise_all()
     assert each is not None and repeat is not None
-    return Pipeline(name, document, header, profile, each, parts, stages, repeat, own_rounds)
+    return Pipeline(name, document, header, profile, each, parts, stages, repeat, policies, own_rounds)
 
 
 def _parts(stages: tuple[Stage, ...]) -> Iterator[Part]:
@@ -269,21 +203,34 @@ def _nodes(
     layers: Sequence[Layer],
     each: Mapping[str, list[str]] | None,
     repeat: Mapping[str, int] | None,
+    policies: Policies,
     problems: Problems,
-) -> dict[str, Node]:
-    """Reads a part's nodes, each layer over the ones before; a wrong node is noted, and the others are read."""
+) -> tuple[dict[str, Node], dict[str, int]]:
+    """Reads a part's nodes, each layer over the ones before; a wrong node is noted, and the others are read.
+
+    Returns:
+        the nodes, those of policies among them, and the turns of the policies' groups.
+    """
     declared: list[tuple[KeyPath, Mapping[str, Any]]] = []
     for path, value in layers:
         with problems.noted():
             declared.append((path, mapping_at(document, path, value)))
-    nodes = {}
+    nodes: dict[str, Node] = {}
+    turns: dict[str, int] = {}
     for name in dict.fromkeys(name for _, mapping in declared for name in mapping):
         with problems.noted():
             found = _layered(document, declared, name)
-            if found is not None:
-                laid, paths = found
-                nodes[name] = _node(document, part, name, laid, paths, each, repeat)
-    return nodes
+            if found is None:
+                continue
+            laid, paths = found
+            if is_policy(laid.get("use")):
+                made, groups = expand(policies, document, part, name, laid, paths, each)
+                turns |= groups
+            else:
+                made = {name: node_of(document, part, name, laid, paths, each, repeat)}
+            require_free(document, paths[0], made, nodes)
+            nodes |= made
+    return nodes, turns
 
 
 def _layered(
@@ -296,8 +243,8 @@ def _layered(
         if name not in mapping:
             continue
         path = (*above, name)
-        if not NAME.match(name) or name in _RESERVED:
-            raise document.error(path, f"a node's name is a lower-case word that is not {', '.join(sorted(_RESERVED))}")
+        if not NAME.match(name) or name in RESERVED:
+            raise document.error(path, f"a node's name is a lower-case word that is not {', '.join(sorted(RESERVED))}")
         if mapping[name] is None and index > 0:
             if not paths:
                 known = [other for _, earlier in layers[:index] for other in earlier]
@@ -341,59 +288,4 @@ def _stop(
     laid: Mapping[str, Any] = {}
     for path, layer in there:
         laid = _laid_over(document, laid, path, layer)
-    return {STOP: _node(document, part, STOP, laid, tuple(path for path, _ in there), {}, {})}
-
-
-def _node(
-    document: Document,
-    part: Part,
-    name: str,
-    value: Mapping[str, Any],
-    paths: tuple[KeyPath, ...],
-    each: Mapping[str, list[str]] | None,
-    groups: Mapping[str, int] | None,
-) -> Node:
-    path = paths[-1]
-    use = value.get("use")
-    if not isinstance(use, str):
-        raise document.error((*path, "use"), f"every node says which component it uses, got {use!r}")
-    variable = value.get("each")
-    if variable is not None and not isinstance(variable, str):
-        fix = "List the values at the top of the file, each: {agent: [a, b]}, and name the variable here: each: agent"
-        raise document.error((*path, "each"), f"expected the name of a variable, got {variable!r}. {fix}")
-    if variable is not None and each is not None and variable not in each:
-        raise document.error((*path, "each"), f"unknown variable {variable!r}. {did_you_mean(variable, each)}")
-    repeat = repeat_of(document, (*path, REPEAT), value.get(REPEAT), groups)
-    if repeat is not None and (part.section is Section.TASKS or name == STOP):
-        raise document.error((*path, REPEAT), f"{name!r} is made once; only nodes of start, round and finish have turns")
-    moves = {key: _moves(document, (*path, key), value[key]) for key in (PER_ROUND, PER_TURN) if value.get(key) is not None}
-    if PER_ROUND in moves and part.section not in (Section.TASKS, Section.ROUND):
-        raise document.error((*path, PER_ROUND), f"only tasks and round nodes have rounds; this one stands in {part}")
-    if PER_TURN in moves and repeat is None and groups is not None:
-        raise document.error((*path, PER_TURN), "this node has one turn. Give it repeat: N too")
-    for key in moves.get(PER_ROUND, {}).keys() & moves.get(PER_TURN, {}).keys() - {STEP}:
-        raise document.error((*path, PER_TURN, key), f"{key!r} moves with the round already; let it move with one of the two")
-    settings = {key: item for key, item in value.items() if key not in NODE_KEYS}
-    return Node(
-        name, part.section, use, settings, variable, moves.get(PER_ROUND), paths, part.stage, repeat, moves.get(PER_TURN)
-    )  # fmt: skip
-
-
-def _moves(document: Document, path: KeyPath, value: Any) -> Mapping[str, Any]:
-    moves = mapping_at(document, path, value)
-    check_moves(document, path, moves, NODE_KEYS)
-    return moves
-
-
-def settings_at(document: Document, node: Node, round_number: int, turn: int) -> dict[str, Any]:
-    """Returns the node's settings in a round and turn, also those that change with it; null is the setting's default.
-
-    Raises:
-        DeclarationError: value and step don't fit each other.
-    """
-    settings = dict(node.settings)
-    for key, moves, number in ((PER_ROUND, node.per_round, round_number), (PER_TURN, node.per_turn, turn)):
-        if moves is not None:
-            moved = moved_settings(document, (*node.paths[-1], key), moves, number)
-            settings = {name: value for name, value in {**settings, **moved}.items() if value is not None or name not in moved}
-    return settings
+    return {STOP: node_of(document, part, STOP, laid, tuple(path for path, _ in there), {}, {})}

@@ -15,6 +15,7 @@ from lineal.recipe.accepted import Accepted, read_accepted
 from lineal.recipe.compute import Compute, Positive, Strict
 from lineal.recipe.document import Document, declaration_error, read_document
 from lineal.recipe.pipeline import PAPER, Pipeline, read_pipeline
+from lineal.recipe.policies import Policies
 from lineal.recipe.retain import Retain
 from lineal.recipe.retraction_files import read_retractions
 from lineal.recipe.retractions import Retractions
@@ -171,7 +172,8 @@ class Project:
         if name not in self.pipeline_names():
             raise UsageError(f"no pipeline {name!r} in {path.parent}. {did_you_mean(name, self.pipeline_names())}")
         profile = self._own(name).profile or self.params.profile
-        return read_pipeline(name, read_document(path, f"{PIPELINES}/{declared}.yaml", dvc_reads=True), profile)
+        document = read_document(path, f"{PIPELINES}/{declared}.yaml", dvc_reads=True)
+        return read_pipeline(name, document, profile, Policies.of(self.root))
 
 
 def find_root(start: Path) -> Path:

@@ -12,7 +12,7 @@ from lineal.components.controllers.values import values_of
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
-from lineal.recipe.pipeline import BEST
+from lineal.recipe.nodes import BEST
 
 
 @dataclass(frozen=True)
