@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from lineal.data.manifest import read_manifest
 from lineal.data.store import Rows, open_artifact
 from tests.unit.tiny_models import tiny_model
 
@@ -66,3 +67,28 @@ def test_pipeline_of_the_page_runs_with_the_packages_components(page):
     assert {row["prompt_id"] for row in kept} == right and len(kept) == len(right)
     assert all(row["words"] == len(row["completion"].split()) for row in verified)
     assert verified[0]["prompt"].startswith("WRITE THE LETTERS OF THIS WORD IN ALPHABETICAL ORDER:\n")
+
+
+LETTERS = """\
+method: Letters
+summary: A few short samples.
+tasks:
+  train: {use: letter_sort, length: [2, 4], size: 6}
+start:
+  checkpoint: {use: model, path: models/mine}
+round:
+  generated: {use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 2, max_tokens: 6}
+  checkpoint: {use: same_model, model: previous.checkpoint}
+"""
+OWN = "compute: {engine: generate, engine_options: {dtype: float32}, workers: 1}\n"
+
+
+def test_pages_engine_samples_and_its_promise_is_in_the_manifest(page):
+    root, _ = page
+    (root / "pipelines" / "letters.yaml").write_text(LETTERS)
+    (root / "params.yaml").write_text(f"seed: 0\nrounds: 1\nactive: [letters]\n{OWN}")
+    key = "letters/round_01/generated"
+    command(root, "lineal", "run", key)
+    made = read_manifest(root / "artifacts" / key, key)
+    assert (made.made_with, made.equal_bytes, made.counts["out"]) == ("generate", None, 12)
+    assert all(1 <= row["tokens"] <= 6 and row["logprob"] < 0 for row in rows_at(root, key))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lineal.data.plugins import outside
+from lineal.recipe.plugins import outside
 
 Install = Callable[..., None]
 

@@ -7,8 +7,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint
 
 from lineal.components.base import Component, Role
-from lineal.data.plugins import named_once, shown
 from lineal.errors import DeclarationError, did_you_mean
+from lineal.recipe.plugins import named_once, shown
 
 BUILT_IN: dict[str, str] = {
     # sources

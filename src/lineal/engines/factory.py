@@ -10,6 +10,7 @@ from lineal.engines.in_process import base_of, sampling_engine
 from lineal.engines.protocols import CompletionSource, HiddenStateSource, LikelihoodSource, RewardSource, StepScoreSource
 from lineal.engines.room import Room, room_of
 from lineal.engines.saved_completions import SavedSampler
+from lineal.recipe.compute import ENGINES, Compute
 from lineal.recipe.references import ArtifactKind
 
 
@@ -23,8 +24,7 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     """
     served = step.model(field).manifest.kind is ArtifactKind.SERVED
     step.made_with = "openai" if served else _engine_of(step, field)
-    promised = step.compute.vllm.batch_invariant if step.made_with == "vllm" else step.made_with != "openai"
-    step.equal_bytes = None if promised else False
+    step.equal_bytes = None if _promises_equal_bytes(step.made_with, step.compute) else False
     with step.timed("load"):
         engine = _sampler_of(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
@@ -41,6 +41,15 @@ def open_room(step: Workspace, field: str) -> Room:
 def _engine_of(step: Workspace, field: str) -> str:
     """Names the engine that samples; a model in training samples in this process, since no other engine has its weights."""
     return "transformers" if field in step.live and step.compute.engine != "fake" else step.compute.engine
+
+
+def _promises_equal_bytes(engine: str, compute: Compute) -> bool:
+    """Tells whether an engine draws the same bytes again: one of a package says so itself."""
+    if engine not in ENGINES:
+        from lineal.engines.token_engine import engine_class
+
+        return engine_class(engine).equal_bytes
+    return compute.vllm.batch_invariant if engine == "vllm" else engine != "openai"
 
 
 def _sampler_of(step: Workspace, field: str) -> CompletionSource:

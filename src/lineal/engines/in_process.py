@@ -13,6 +13,7 @@ from lineal.data.workspace import Workspace
 from lineal.engines.checkpoints import BASE_FIELDS
 from lineal.engines.protocols import CompletionSource
 from lineal.errors import EngineError
+from lineal.recipe.compute import ENGINES
 
 
 def sampling_engine(step: Workspace, field: str) -> CompletionSource:
@@ -26,6 +27,11 @@ def sampling_engine(step: Workspace, field: str) -> CompletionSource:
     checkpoint = step.model(field).directory
     if step.compute.engine == "vllm":
         return _vllm(step, field, checkpoint)
+    if step.compute.engine not in ENGINES:
+        from lineal.engines.token_engine import engine_class
+
+        made = engine_class(step.compute.engine)
+        return made(checkpoint, base_of(step, field), step.compute.device, step.compute.engine_options)
     from lineal.engines.sampling import Sampler
 
     return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field))

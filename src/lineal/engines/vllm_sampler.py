@@ -6,7 +6,6 @@ without being merged. Equal bytes are vLLM's to promise: it does so in its batch
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +14,7 @@ from typing import Any, cast
 
 from lineal.engines.adapter_fit import require_fit
 from lineal.engines.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, require_sound, stored_dtype
+from lineal.engines.declared import config_of, declared_positions, declared_stops, declared_vocabulary
 from lineal.engines.decoding import Decoded
 from lineal.engines.sampling import SEED_LIMIT, Completion, Request, SamplingSettings, completions_of
 from lineal.engines.spelling import spelling_of
@@ -67,11 +67,11 @@ class VllmSampler:
         self._tokenizer = load_tokenizer(checkpoint)
         spelling_of(self._tokenizer)
         require_sound(self._weights)
-        size = _vocabulary(self._weights)
+        size = declared_vocabulary(self._weights)
         require_vocabulary(self._tokenizer, size, checkpoint)
         self._never = ids_without_token(self._tokenizer, size)
         self._stops: dict[bool, list[int]] = {}
-        self._positions = settings.max_model_len or _positions(self._weights)
+        self._positions = settings.max_model_len or declared_positions(self._weights)
         self._tokenizer_files = checkpoint
         self._process: VllmProcess | None = None
         self._reads_texts = False
@@ -143,7 +143,7 @@ class VllmSampler:
         encoded = encode_prompts(self._tokenizer, list(places), settings.chat)
         self._require_room(max(map(len, encoded), default=0) + settings.max_tokens, self._positions)
         for chat in {is_chat(prompt, settings.chat) for prompt in places} - self._stops.keys():
-            self._stops[chat] = stop_ids(self._tokenizer, _declared_stops(self._weights), chat)
+            self._stops[chat] = stop_ids(self._tokenizer, declared_stops(self._weights), chat)
         texts = {} if settings.stop is None else {"stop": list(settings.stop.texts), "detokenize": True}
         return {
             "prompts": encoded,
@@ -225,33 +225,8 @@ def engine_seed(seed: int) -> int:
     return min(signed, -2) if signed == -1 else signed
 
 
-def _read_config(directory: Path, name: str) -> dict[str, Any]:
-    path = directory / name
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
-
-
-def _declared_stops(weights: Path) -> list[int]:
-    """Returns the end tokens besides the tokenizer's eos: from the generation config, else from the model's config."""
-    config = _read_config(weights, "generation_config.json") or _read_config(weights, "config.json")
-    declared = config.get("eos_token_id")
-    return declared if isinstance(declared, list) else [] if declared is None else [declared]
-
-
-def _positions(weights: Path) -> int | None:
-    config = _read_config(weights, "config.json")
-    found: int | None = (config.get("text_config") or config).get("max_position_embeddings")
-    return found
-
-
-def _vocabulary(weights: Path) -> int | None:
-    config = _read_config(weights, "config.json")
-    found: int | None = (config.get("text_config") or config).get("vocab_size")
-    return found
-
-
 def _lora_room(adapter: Path) -> int:
-    rank = _read_config(adapter, ADAPTER_CONFIG)["r"]
+    rank = config_of(adapter, ADAPTER_CONFIG)["r"]
     room = next((size for size in LORA_RANKS if size >= rank), None)
     if room is None:
         raise EngineError(f"{adapter}: rank {rank}, vLLM serves ranks up to {LORA_RANKS[-1]}. Set compute.engine: transformers.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from lineal.data.plugins import named_once
 from lineal.errors import did_you_mean
+from lineal.recipe.plugins import named_once
 
 BUILT_IN: dict[str, str] = {
     "grid_maze": "lineal.environments.grid_maze:GridMaze",

@@ -12,7 +12,10 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from lineal.errors import did_you_mean
+from lineal.recipe.plugins import named_once
 
 Positive = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0)]
@@ -20,6 +23,10 @@ Amount = Annotated[float, Ge(0)]
 DEVICES = ("auto", "cpu", "cuda")
 CLUSTERS = ("ray", "k8s")
 """Executors whose cluster hands out devices and memory itself."""
+ENGINES = ("transformers", "vllm", "openai", "fake")
+"""lineal's own engines."""
+ENGINE_POINTS = "lineal.engines"
+"""The entry points under which packages add engines."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
@@ -42,6 +49,19 @@ def _pool(value: Any) -> tuple[str, ...] | None:
             f"expected 'auto', or a list of indices or UUIDs as `nvidia-smi -L` shows them, each once; got {value!r}"
         )
     return tuple(names)
+
+
+def _engine(name: str) -> str:
+    """Checks that an engine is one of lineal's, or of an installed package.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    known = (*ENGINES, *named_once(ENGINE_POINTS, "engine", ENGINES)) if name not in ENGINES else ENGINES
+    if name not in known:
+        fix = f"If a package adds it (entry points {ENGINE_POINTS!r}), install that package here"
+        raise ValueError(f"unknown engine {name!r}. {did_you_mean(name, known)} {fix}")
+    return name
 
 
 def _cluster_address(value: str) -> str:
@@ -211,7 +231,9 @@ class Compute(Strict):
     Attributes:
         executor: which Dagster executor schedules steps; order between independent steps carries no state.
         engine: which sampler runs; the manifest names it, and says where it does not promise equal bytes
-            ('fake' is for tests of the plan's shape and says so in its manifests).
+            ('fake' is for tests of the plan's shape and says so in its manifests). A package may add one.
+        engine_options: keyword arguments of a package's engine; lineal's own have settings of their own. What an engine is told
+            here must not change what it draws by more than its `equal_bytes` says.
         device: where models run; one architecture's bytes are promised, another's may differ in floating point.
         gpus: the GPUs that steps on this machine share, as `nvidia-smi -L` names them; None, written 'auto', takes all that
             are visible. Which of them a step gets is not in its bytes, as long as they are of one architecture.
@@ -245,7 +267,8 @@ class Compute(Strict):
     """
 
     executor: Literal["in_process", "multiprocess", "ray", "k8s"] = "in_process"
-    engine: Literal["transformers", "vllm", "openai", "fake"] = "transformers"
+    engine: Annotated[str, AfterValidator(_engine), Field(examples=ENGINES)] = "transformers"
+    engine_options: dict[str, Any] = {}
     device: str = "auto"
     gpus: Annotated[tuple[str, ...] | None, BeforeValidator(_pool)] = None
     requests: dict[str, Request] = {}
@@ -285,6 +308,13 @@ class Compute(Strict):
         if device not in DEVICES:
             raise ValueError(f"expected one of {', '.join(DEVICES)}, got {device!r}")
         return device
+
+    @model_validator(mode="after")
+    def _options_have_an_engine(self) -> Self:
+        if self.engine_options and self.engine in ENGINES:
+            own = {"vllm": "write compute.vllm", "openai": "write compute.endpoints"}.get(self.engine, "remove them")
+            raise ValueError(f"engine_options are for engines of packages; for engine: {self.engine} {own}")
+        return self
 
     @model_validator(mode="after")
     def _cluster_hands_out_devices(self) -> Self:
