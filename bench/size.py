@@ -116,12 +116,12 @@ def model_artifact(directory: Path) -> None:
 # -- the kinds ----------------------------------------------------------------------------------------------------------
 
 
-def step(directory: Path, target: Path, settings: dict[str, Any], given: dict[str, str]) -> None:
-    """Runs one component over artifacts of the directory."""
+def step(directory: Path, target: Path, settings: dict[str, Any], given: dict[str, str], limit: str = "4GB") -> None:
+    """Runs one component over artifacts of the directory; `limit` is `compute.memory_limit`."""
     surroundings = Surroundings(directory, SELECTORS.parent)
     component = Registry().find(settings["use"]).parse({**settings, **given}, surroundings)
     opened = {field: (open_artifact(f"bench/round_01/{name}", directory / name),) for field, name in given.items()}
-    compute = Compute(engine="fake", workers=2)
+    compute = Compute(engine="fake", workers=2, memory_limit=limit)
     component.run(Workspace(directory, "round_01/made", 1, 0, compute, opened, target))
 
 
@@ -219,6 +219,19 @@ KINDS: dict[str, tuple[Work, Work | None, float]] = {
         lambda d, t: select_bare(
             d, t, "correct_against_incorrect", opened(d, rows="verified"), IN_ORDER
         ), 3,
+    ),
+    "majority_vote, memory_limit 300MB": (
+        lambda d, t: step(d, t, {"use": "majority_vote", "name": "own"}, {"rows": "verified"}, "300MB"), None, 0,
+    ),
+    "select: keep_correct, memory_limit 300MB": (
+        lambda d, t: step(d, t, {"use": "select", "sql": "keep_correct"}, {"rows": "verified"}, "300MB"), None, 0,
+    ),
+    "select: with_replay, memory_limit 1GB": (
+        lambda d, t: step(d, t, {"use": "select", "sql": "with_replay"}, {"rows": "verified", "replay": "replay"}, "1GB"),
+        None, 0,
+    ),
+    "select: correct_against_incorrect, memory_limit 300MB": (
+        lambda d, t: step(d, t, {"use": "select", "sql": "correct_against_incorrect"}, {"rows": "verified"}, "300MB"), None, 0,
     ),
     "sft's rows as tokens": (tokenise, None, 0),
     "show": (show, None, 0),

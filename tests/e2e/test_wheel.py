@@ -151,7 +151,7 @@ def test_wheel_makes_a_project_runs_a_small_pipeline_and_reports_it(installed, t
     assert "dvc.yaml is current" in run(installed, "lineal", "plan", "--check", at=root)
     (root / "pipelines" / "small.yaml").write_text(PIPELINE)
     (root / "params.yaml").write_text(PARAMS)
-    assert "accuracy per round" in run(installed, "lineal", "run", at=root)
+    assert "evaluations per round" in run(installed, "lineal", "run", at=root)
     assert "9 steps: 9 done, 0 stale, 0 missing" in run(installed, "lineal", "status", at=root)
     assert "up to date" in run(installed, "python", "-m", "dvc", "status", at=root)
     assert "<html" in (root / run(installed, "lineal", "report", at=root).strip()).read_text()[:200]

@@ -255,7 +255,7 @@ def _say_what_came_out(plan: Plan, ran: list[Step]) -> None:
     table = render_accuracy_table(summarise(plan))
     if table:
         made_up = ", made up by engine: fake" if plan.project.params.compute.engine == MADE_UP else ""
-        click.echo(f"\naccuracy per round (round 0 is before the first){made_up}\n{table}")
+        click.echo(f"\nevaluations per round (round 0 is before the first){made_up}\n{table}")
     for found in warnings_of(plan, ran):
         click.echo(f"warning: {found.message}", err=True)
     first = next(iter(plan.pipelines))
