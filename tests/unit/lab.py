@@ -38,8 +38,8 @@ class Lab:
 
     def parse(self, use, inputs=None, **settings):
         """A component from its settings; inputs get made-up references."""
-        told = [name for name in inputs or {} if "." not in name and not name.endswith("_base")]
-        references = dict.fromkeys(told, "node")  # the settings speak of those with a dot, the plan finds an adapter's base
+        told = [name for name in inputs or {} if "." not in name and not name.endswith(("_base", "_media"))]
+        references = dict.fromkeys(told, "node")  # the settings speak of those with a dot, the plan finds bases and media
         return Registry().find(use).parse({"use": use, **references, **settings}, self.surroundings)
 
     def put(self, step, *tables):

@@ -379,10 +379,10 @@ def test_dataset_rows_without_a_picture_may_stand_beside_others(lab):
 
 
 def test_a_step_whose_model_would_not_see_the_pictures_is_refused_in_the_plan(tmp_path):
-    sampled = "  generated: {use: sample, model: start.checkpoint, prompts: tasks.train}\n"
-    project = write_project(tmp_path, METHOD + sampled)
+    scored = "  likely: {use: likelihood, rows: pairs, scorer: start.checkpoint}\n"
+    project = write_project(tmp_path, METHOD + scored)
     with pytest.raises(
-        DeclarationError, match=r"seen\.yaml:\d+: .*prompts.*the rows have pictures .* sample gives a model texts alone"
+        DeclarationError, match=r"seen\.yaml:\d+: .*rows.*the rows have pictures .* likelihood gives a model texts alone"
     ):
         make_plan(project)
 

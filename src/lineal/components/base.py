@@ -109,6 +109,7 @@ class Component(Strict):
         kinds: words that Dagster shows beside the asset.
         rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays valid.
         seeded: whether the run's seed decides bytes. Task sets and given models are the same for all seeds of a pipeline.
+        sees: input fields whose rows' pictures its model is shown; the plan adds the artifacts that hold them.
         headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
         higher_is_better: whether a higher headline is better, or a lower one (False); None: neither.
     """
@@ -119,6 +120,7 @@ class Component(Strict):
     kinds: ClassVar[tuple[str, ...]] = ()
     rereads: ClassVar[frozenset[str]] = frozenset()
     seeded: ClassVar[bool] = True
+    sees: ClassVar[Columns] = ()
 
     use: str
 

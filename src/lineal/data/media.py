@@ -189,6 +189,13 @@ class Pictures:
         return table
 
 
+def images_of(table: pa.Table) -> list[tuple[str, ...]]:
+    """Returns the digests of each row's pictures."""
+    if IMAGES not in table.column_names:
+        return [()] * table.num_rows
+    return [tuple(images or ()) for images in table[IMAGES].to_pylist()]
+
+
 def _key(digest: str) -> int:
     try:
         return int(digest[:_KEY_DIGITS], 16)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.data.manifest import Manifest, content_digest, list_files
-from lineal.data.media import MEDIA, PACK, PackWriter
+from lineal.data.media import MEDIA, PACK, PackWriter, Pictures, images_of
 from lineal.data.modes import open_to_group
 from lineal.data.progress import Progress, progress_of
 from lineal.data.schema import COLUMNS, arrow_type
@@ -116,6 +116,31 @@ class Workspace:
         """Returns the checkpoint of an input field that takes one model."""
         (artifact,) = self.inputs[field_name]
         return artifact
+
+    @property
+    def shows_pictures(self) -> bool:
+        """True if its model is shown pictures of its rows."""
+        return bool(self._media)
+
+    @property
+    def _media(self) -> list[Artifact]:
+        own = (artifacts for field_name, artifacts in self.inputs.items() if field_name.endswith(f"_{MEDIA}"))
+        return list({one.digest: one for artifacts in own for one in artifacts}.values())
+
+    def shown(self, table: pa.Table) -> list[tuple[str, ...]]:
+        """Returns by row the digests of the pictures that its model is shown.
+
+        Raises:
+            DataError: rows have pictures, and the plan gave the step none.
+        """
+        images = images_of(table)
+        if any(images) and not self.shows_pictures:
+            raise DataError(f"{self.step}: its rows have pictures, which its model would not see. Give it rows without them")
+        return images
+
+    def pictures(self) -> Pictures | None:
+        """Opens the pictures that it shows its model; None where there are none."""
+        return Pictures(self._media) if self._media else None
 
     def progress(self, total: int, unit: str) -> Any:
         """Returns a context manager that gives a `Progress` over `total` units."""

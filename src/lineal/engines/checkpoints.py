@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 GENERATION_CONFIG = "generation_config.json"
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+"""The files of a model that sees pictures that say how one becomes pixels."""
 
 
 @contextmanager
@@ -45,6 +47,11 @@ def quiet() -> Iterator[None]:
 def is_adapter(checkpoint: Path) -> bool:
     """Tells whether a checkpoint directory holds a PEFT adapter rather than a full model."""
     return (checkpoint / ADAPTER_CONFIG).is_file()
+
+
+def sees_pictures(checkpoint: Path) -> bool:
+    """Tells whether a checkpoint directory holds a vision-language model."""
+    return (checkpoint / "config.json").is_file() and "vision_config" in read_config(checkpoint)
 
 
 BASE_FIELDS = ("init_base", "model_base", "models_base", "init")
@@ -112,11 +119,9 @@ def load_full_model(checkpoint: Path, dtype: torch.dtype, quantize: bool = False
     Raises:
         EngineError: files are missing, of another format, or not a causal language model, or the weights aren't whole.
     """
-    from transformers import AutoModelForCausalLM
-
     _require_language_model(checkpoint)
     require_finite(checkpoint)
-    model, report = _loaded(AutoModelForCausalLM, checkpoint, dtype=dtype, **(_four_bits() if quantize else {}))
+    model, report = _loaded(_class_of(checkpoint), checkpoint, dtype=dtype, **(_four_bits() if quantize else {}))
     require_all_tensors(checkpoint, report)
     return model
 
@@ -129,8 +134,6 @@ def require_sound(checkpoint: Path) -> None:
     Raises:
         EngineError: as `load_full_model` and `load_reward_model`.
     """
-    from transformers import AutoModelForCausalLM
-
     require_finite(checkpoint)
     if "quantization_config" in read_config(checkpoint):
         return
@@ -138,7 +141,7 @@ def require_sound(checkpoint: Path) -> None:
         _load_reward_model(checkpoint, device_map={"": "meta"})
         return
     _require_language_model(checkpoint)
-    _, report = _loaded(AutoModelForCausalLM, checkpoint, device_map={"": "meta"})
+    _, report = _loaded(_class_of(checkpoint), checkpoint, device_map={"": "meta"})
     require_all_tensors(checkpoint, report)
 
 
@@ -157,6 +160,16 @@ def _require_language_model(checkpoint: Path) -> None:
             f"{checkpoint}: got an encoder-decoder ({config.get('model_type')}), expected a decoder that continues its prompt, "
             "such as Llama. Take one of that kind."
         )
+
+
+def _class_of(checkpoint: Path) -> Any:
+    """Returns the class that loads a language model: one of texts alone where there is one, else one that sees pictures."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as TEXTS
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as PICTURES
+
+    kind = read_config(checkpoint).get("model_type")
+    return AutoModelForImageTextToText if kind in PICTURES and kind not in TEXTS else AutoModelForCausalLM
 
 
 def _loaded(auto: Any, checkpoint: Path, **settings: Any) -> tuple[PreTrainedModel, Mapping[str, Any]]:

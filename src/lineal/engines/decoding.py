@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from lineal.engines.cache import explicit_mask, new_cache, rows_of_cache, takes_explicit_masks
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lineal.engines.tokens import Lead
 
 T = TypeVar("T")
+Given = tuple[tuple[int, ...], tuple[str, ...]]
+"""A prompt's ids, and the digests of its pictures."""
 TILE_ROWS = 128
 
 
@@ -37,12 +40,21 @@ class DrawSettings(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """A row to decode: its place among the requests, its prompt's ids, the seed of its noise, and its lead (`tokens.Lead`)."""
+    """A row to decode: its place among the requests, its prompt's ids, the seed of its noise, and its lead (`tokens.Lead`).
+
+    `images` are the digests of the pictures that the prompt shows.
+    """
 
     index: int
     prompt_ids: tuple[int, ...]
     seed: int
     lead: Lead = None
+    images: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> Given:
+        """The ids and pictures that the model reads before it writes."""
+        return self.prompt_ids, self.images
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class TileDecoder:
         pad_id: what fills prompts on the left; masked everywhere.
         watch: makes a watch for stop texts in rows with these leads; None: no stop texts.
         never: ids that are not drawn: a padded vocabulary has ids without a token.
+        pixels: what the model is given of the pictures of some rows; all rows of one reading have the same number of them.
     """
 
     model: PreTrainedModel
@@ -73,6 +86,7 @@ class TileDecoder:
     pad_id: int
     watch: Callable[[Sequence[Lead]], TextWatch] | None = None
     never: Sequence[int] = ()
+    pixels: Callable[[Sequence[tuple[str, ...]]], Mapping[str, torch.Tensor]] | None = None
 
     def decode(self, rows: Sequence[Row], length: int) -> Iterator[tuple[Sequence[Row], list[Decoded]]]:
         """Decodes rows whose prompts pad to `length` tokens, tile by tile: yields the tile's rows and a result for each.
@@ -87,12 +101,12 @@ class TileDecoder:
         """
         tiles = [rows[start : start + TILE_ROWS] for start in range(0, len(rows), TILE_ROWS)]
         if len(tiles) == 1:
-            yield rows, self._decode_tile(rows, self._read(_filled([row.prompt_ids for row in rows]), length))
+            yield rows, self._decode_tile(rows, self._read(_filled([row.given for row in rows]), length))
             return
-        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(row.prompt_ids for row in rows))}
+        places = {given: place for place, given in enumerate(dict.fromkeys(row.given for row in rows))}
         read = self._read(_filled(list(places)), length)
         for tile in tiles:
-            yield tile, self._decode_tile(tile, read.rows([places[row.prompt_ids] for row in _filled(tile)]))
+            yield tile, self._decode_tile(tile, read.rows([places[row.given] for row in _filled(tile)]))
 
     def follow(self, prompt: tuple[int, ...], following: Sequence[int], length: int) -> torch.Tensor:
         """Returns the model's logits after a prompt, padded to `length`, and after each of the tokens that follow it.
@@ -102,7 +116,7 @@ class TileDecoder:
         """
         import torch
 
-        read = self._read([prompt], length)
+        read = self._read([(prompt, ())], length)
         said = [read.logits]
         with torch.inference_mode():
             for step, token in enumerate(following, start=1):
@@ -119,13 +133,15 @@ class TileDecoder:
         """True if the model's memory is the states of Mamba and its kind, and its mask covers the new tokens alone."""
         return "cache_params" in signature(self.model.forward).parameters
 
-    def _read(self, prompts: Sequence[tuple[int, ...]], length: int) -> _Read:
+    def _read(self, prompts: Sequence[Given], length: int) -> _Read:
         import torch
 
-        ids, mask = _left_padded(prompts, length, self.settings.max_tokens, self.pad_id, self.model.device)
+        shown = {} if self.pixels is None else self.pixels([images for _, images in prompts])
+        pixels = {name: value.to(self.model.device) for name, value in shown.items()}
+        ids, mask = _left_padded([own for own, _ in prompts], length, self.settings.max_tokens, self.pad_id, self.model.device)
         read = _Read(length, mask, new_cache(self.model), torch.empty(0))
         with torch.inference_mode():
-            read.logits = self._logits(ids, (mask[:, :length].cumsum(-1) - 1).clamp(min=0), read, 0)
+            read.logits = self._logits(ids, (mask[:, :length].cumsum(-1) - 1).clamp(min=0), read, 0, pixels)
         return read
 
     def _decode_tile(self, tile: Sequence[Row], read: _Read) -> list[Decoded]:
@@ -164,7 +180,14 @@ class TileDecoder:
                 break
         return torch.cat(drawn, dim=1), torch.cat(logprobs, dim=1)
 
-    def _logits(self, ids: torch.Tensor, positions: torch.Tensor, read: _Read, step: int) -> torch.Tensor:
+    def _logits(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        read: _Read,
+        step: int,
+        pixels: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    ) -> torch.Tensor:
         """Returns the logits after `ids`: fp32, (rows, vocabulary); the cache grows by them."""
         seen = read.mask[:, : read.length + step]
         if self._has_states:
@@ -172,7 +195,7 @@ class TileDecoder:
         else:
             mask = explicit_mask(read.mask, read.length, step) if self._explicit else seen.long()
             memory = {"past_key_values": read.cache, "attention_mask": mask}
-        output = self.model(input_ids=ids, position_ids=positions, use_cache=True, logits_to_keep=1, **memory)
+        output = self.model(input_ids=ids, position_ids=positions, use_cache=True, logits_to_keep=1, **memory, **pixels)
         return cast("torch.Tensor", output.logits[:, -1].float())
 
 

@@ -10,6 +10,7 @@ from lineal.engines.in_process import base_of, sampling_engine
 from lineal.engines.protocols import CompletionSource, HiddenStateSource, LikelihoodSource, RewardSource, StepScoreSource
 from lineal.engines.room import Room, room_of
 from lineal.engines.saved_completions import SavedSampler
+from lineal.errors import EngineError
 from lineal.recipe.compute import ENGINES, Compute
 from lineal.recipe.references import ArtifactKind
 
@@ -24,11 +25,26 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     """
     served = step.model(field).manifest.kind is ArtifactKind.SERVED
     step.made_with = "openai" if served else _engine_of(step, field)
+    _require_showing(step)
     step.equal_bytes = None if _promises_equal_bytes(step.made_with, step.compute) else False
     with step.timed("load"):
         engine = _sampler_of(step, field)
     step.slice_rows = max(step.slice_rows, engine.in_flight)
     return SavedSampler(engine, step.unsaved / f"{step.place}{field}.jsonl", step.facts)
+
+
+def _require_showing(step: Workspace) -> None:
+    """Refuses prompts with pictures in an engine that would not show them.
+
+    Raises:
+        EngineError: names the engine.
+    """
+    engine = f"{step.made_with} on replicas" if step.compute.replicas else str(step.made_with)
+    if engine not in ("transformers", "fake") and step.shows_pictures:
+        raise EngineError(
+            f"{step.step}: got prompts with pictures for the engine {engine}, which would not show them, expected transformers. "
+            "Set compute: {engine: transformers} for this step"
+        )
 
 
 def open_room(step: Workspace, field: str) -> Room:

@@ -34,7 +34,7 @@ def sampling_engine(step: Workspace, field: str) -> CompletionSource:
         return made(checkpoint, base_of(step, field), step.compute.device, step.compute.engine_options)
     from lineal.engines.sampling import Sampler
 
-    return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field))
+    return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field), step.pictures())
 
 
 def _vllm(step: Workspace, field: str, checkpoint: Path) -> CompletionSource:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from lineal.data.conversations import Prompt, short
+from lineal.data.media import Pictures
 from lineal.engines.attention import use_row_stable_attention
 from lineal.engines.cache import has_full_attention
 from lineal.engines.checkpoints import (
@@ -27,6 +28,7 @@ from lineal.engines.checkpoints import (
 )
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
 from lineal.engines.self_test import require_same_stepwise
+from lineal.engines.sight import Sight
 from lineal.engines.spelling import spelling_of
 from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text, stop_texts_from
 from lineal.engines.tokens import Lead, decode_completions, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
@@ -94,10 +96,12 @@ class Request:
     Attributes:
         prompt: a text, or a conversation, which the tokenizer's chat template renders whatever the settings say of `chat`.
         seed: of its noise, an unsigned 64-bit number.
+        images: digests of the pictures that stand before the text.
     """
 
     prompt: Prompt
     seed: int
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,18 +137,29 @@ class Sampler:
         device: 'auto' (the GPU if there is one), or a torch device name.
         batch_size: tiles are formed from 8 times as many rows at once; no effect on results.
         base: the full model under an adapter.
+        pictures: those that prompts show; None where there are none.
 
     Raises:
-        EngineError: the checkpoint cannot be loaded, or an adapter comes without `base`.
+        EngineError: the checkpoint cannot be loaded or sees no pictures, or an adapter comes without `base`.
     """
 
     in_flight = TILE_ROWS
 
-    def __init__(self, checkpoint: Path, device: str = "auto", batch_size: int = 256, base: Path | None = None) -> None:
+    _sight: Sight | None = None
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        device: str = "auto",
+        batch_size: int = 256,
+        base: Path | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
         if batch_size < 1:
             raise EngineError(f"batch_size: got {batch_size}, expected at least 1. Correct it.")
         tokenizer = load_tokenizer(checkpoint)
         spelling_of(tokenizer)
+        self._sight = None if pictures is None else Sight(base or checkpoint, pictures)
         self._hold(load_for_inference(checkpoint, base, named_device(device)), tokenizer, batch_size)
         require_vocabulary(tokenizer, vocabulary_of(self._model.config), checkpoint)
 
@@ -186,7 +201,8 @@ class Sampler:
 
     def _decoded(self, rows: list[Row], settings: SamplingSettings, stops: Sequence[int]) -> Iterator[tuple[int, Completion]]:
         watch = None if settings.stop is None else partial(TextWatch, self._tokenizer, settings.stop)
-        decoder = TileDecoder(self._model, settings, stops, self._pad_id, watch, self._never)
+        pixels = None if self._sight is None else self._sight.pixels
+        decoder = TileDecoder(self._model, settings, stops, self._pad_id, watch, self._never, pixels)
         for length, group in _groups(rows, self._window, self._shares_prompts):
             for tile, drawn in decoder.decode(group, length):
                 said = completions_of(self._tokenizer, drawn, [row.lead for row in tile], settings)
@@ -201,9 +217,19 @@ class Sampler:
         for request in requests:
             if not 0 <= request.seed < SEED_LIMIT:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
-        return [
+        rows = [
             Row(index, encoded[request.prompt], request.seed, leads[request.prompt]) for index, request in enumerate(requests)
         ]
+        return rows if self._sight is None else self._shown(self._sight, rows, requests, settings)
+
+    def _shown(self, sight: Sight, rows: Sequence[Row], requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:
+        """Returns the rows with their pictures before the texts."""
+        shown: list[Row] = []
+        for row, request in zip(rows, requests, strict=True):
+            ids = tuple(sight.placed(request.prompt, row.prompt_ids, request.images, settings.chat))
+            shown.append(replace(row, prompt_ids=ids, images=request.images))
+        self._refuse_long({requests[row.index].prompt: row.prompt_ids for row in shown}, settings.max_tokens)
+        return shown
 
     def _refuse_long(self, encoded: dict[Prompt, tuple[int, ...]], max_tokens: int) -> None:
         positions = positions_of(self._model.config)
@@ -285,18 +311,21 @@ def _declared(model: PreTrainedModel) -> list[int]:
 def _groups(rows: Sequence[Row], window: int, shares_prompts: bool) -> Iterator[tuple[int, list[Row]]]:
     """Yields a padded prompt length and rows of that length, of up to `TILE_ROWS` prompts; rows of near lengths together.
 
+    The rows of a group show the same number of pictures.
+
     Only the last group of a length ends in a tile that is partly empty. Where rows can't share a prompt, each counts as one.
     """
 
     def prompt(row: Row) -> object:
-        return row.prompt_ids if shares_prompts else row.index
+        return row.given if shares_prompts else row.index
 
-    waiting: dict[int, list[Row]] = {}
-    seen: dict[int, set[object]] = {}
+    waiting: dict[tuple[int, int], list[Row]] = {}
+    seen: dict[tuple[int, int], set[object]] = {}
     for start in range(0, len(rows), window):
-        for row in sorted(rows[start : start + window], key=lambda row: (len(row.prompt_ids), row.prompt_ids)):
+        for row in sorted(rows[start : start + window], key=lambda row: (len(row.prompt_ids), *row.given)):
             length = -(-len(row.prompt_ids) // PROMPT_MULTIPLE) * PROMPT_MULTIPLE
-            group, prompts = waiting.setdefault(length, []), seen.setdefault(length, set())
+            kind = (length, len(row.images))
+            group, prompts = waiting.setdefault(kind, []), seen.setdefault(kind, set())
             if len(prompts) == TILE_ROWS and prompt(row) not in prompts:
                 whole = len(group) // TILE_ROWS * TILE_ROWS
                 yield length, group[:whole]
@@ -305,4 +334,5 @@ def _groups(rows: Sequence[Row], window: int, shares_prompts: bool) -> Iterator[
                 prompts.update(map(prompt, group))
             group.append(row)
             prompts.add(prompt(row))
-    yield from waiting.items()
+    for (length, _), group in waiting.items():
+        yield length, group

@@ -138,7 +138,8 @@ def _keys(requests: Sequence[Request], settings: SamplingSettings) -> list[str]:
     for request in requests:
         if request.prompt is not prompt:  # all samples of a prompt follow each other
             prompt, text = request.prompt, canonical_json(plain_values(request.prompt))
-        found.append(digest_of_list((text, str(request.seed), described)))
+        shown = (canonical_json(request.images),) if request.images else ()
+        found.append(digest_of_list((text, str(request.seed), described, *shown)))
     return found
 
 

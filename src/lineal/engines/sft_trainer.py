@@ -12,7 +12,8 @@ from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.preference_losses import IGNORED_LABEL
 from lineal.engines.processes import process_count
 from lineal.engines.self_test import require_apart
-from lineal.engines.trainer_run import trainer_arguments, with_numbers
+from lineal.engines.sft_rows import SHOWN
+from lineal.engines.trainer_run import Collator, trainer_arguments, with_numbers
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.whole_steps import real_examples
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl.trainer.sft_trainer import SFTTrainer
 
+    from lineal.engines.sight import Sight
     from lineal.engines.training_settings import TrainingSettings
 
 JOINED_AT_ONCE = 1 << 12
@@ -40,10 +42,11 @@ def sft_trainer(
     settings: TrainingSettings,
     scratch: Path,
     execution: Execution = ALONE,
+    sight: Sight | None = None,
 ) -> Any:
     """Makes a trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently.
 
-    Packed rows also have `seq_lengths`, see `packed`.
+    Packed rows also have `seq_lengths`, see `packed`; with `sight`, rows name their pictures in `SHOWN`.
 
     Raises:
         EngineError: the rows are packed, and the model does not keep their examples apart.
@@ -63,7 +66,7 @@ def sft_trainer(
     examples = Dataset(InMemoryTable(rows))
     trainer = with_own_steps(_shared_trainer(own) if shared else own, settings)(
         model=model,
-        args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not numbers),
+        args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not (numbers or sight)),
         train_dataset=examples,
         processing_class=tokenizer,
     )
@@ -72,7 +75,19 @@ def sft_trainer(
         require_apart(model, trainer.data_collator, examples)
     if numbers:
         trainer.data_collator = with_numbers(trainer.data_collator, numbers)
+    if sight is not None:
+        trainer.data_collator = _with_pictures(trainer.data_collator, sight)
     return trainer
+
+
+def _with_pictures(collate: Collator, sight: Sight) -> Collator:
+    """Extends a collator to show the pictures that the examples name."""
+
+    def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
+        bare = [{name: value for name, value in example.items() if name != SHOWN} for example in examples]
+        return collate(bare) | sight.pixels([tuple(example[SHOWN]) for example in examples])
+
+    return collated
 
 
 def row_lengths(rows: pa.Table) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lineal.data.conversations import Conversation, Prompt, Turn
 from lineal.engines.chat_templates import ChatTemplate, require_template
-from lineal.engines.checkpoints import stored_dtype
+from lineal.engines.checkpoints import PROCESSOR_FILES, sees_pictures, stored_dtype
 from lineal.engines.control_tokens import refuse_unknown
 from lineal.engines.loading_errors import foreign_errors, loading_error
 from lineal.engines.spelling import spelling_of
@@ -269,10 +269,13 @@ def decode_completions(
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copies a checkpoint's tokenizer files byte for byte; saving them would add versions and paths."""
+    """Copies a checkpoint's tokenizer files byte for byte, since saving them would add versions and paths.
+
+    Of a model that sees pictures, those that say how are copied too.
+    """
     import shutil
 
-    for pattern in TOKENIZER_FILES:
+    for pattern in (*TOKENIZER_FILES, *(PROCESSOR_FILES if sees_pictures(source) else ())):
         for path in sorted(source.glob(pattern)):
             if path.is_dir():
                 shutil.copytree(path, target / path.name, dirs_exist_ok=True)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineal.data.media import Pictures
 from lineal.engines.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
 from lineal.engines.finite import require_finite_weights
 from lineal.engines.hardware import require_hardware
@@ -18,12 +19,14 @@ from lineal.engines.processes import is_sharded, use_own_device
 from lineal.engines.reporting import reporting
 from lineal.engines.sft_rows import tokenised
 from lineal.engines.sft_trainer import packed, row_lengths, sft_trainer
+from lineal.engines.sight import Sight
 from lineal.engines.tokens import character_tokenizer, copy_tokenizer, load_tokenizer
 from lineal.engines.trainable_model import trainable_model
 from lineal.engines.trainer_run import Progress, run_trainer
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.training_settings import Example, TrainingSettings
 from lineal.engines.unchanged import unchanged
+from lineal.engines.vision_model import VisionShape, processor_of, vision_language_model, with_picture_tokens
 from lineal.engines.vocabulary import require_vocabulary
 from lineal.errors import EngineError
 
@@ -37,7 +40,7 @@ IGNORED_LABEL = -100  # torch's cross entropy leaves these positions out
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The shape of a Llama model with one token per character of `characters`."""
+    """The shape of a Llama model with one token per character of `characters`; with `vision` it sees pictures (Idefics3)."""
 
     hidden_size: int
     layers: int
@@ -47,6 +50,7 @@ class ModelShape:
     tie_embeddings: bool
     characters: str
     max_positions: int
+    vision: VisionShape | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class TrainingReport:
 
 
 def initialise(shape: ModelShape, seed: int, output: Path) -> None:
-    """Writes a random Llama model with a character tokenizer; the bytes depend on `shape` and `seed` alone.
+    """Writes a random model with a character tokenizer; the bytes depend on `shape` and `seed` alone.
 
     Raises:
         EngineError: the shape is impossible, or `characters` repeats one.
@@ -90,11 +94,15 @@ def initialise(shape: ModelShape, seed: int, output: Path) -> None:
     from transformers import LlamaForCausalLM
 
     tokenizer = character_tokenizer(shape.characters)
+    if shape.vision is not None:
+        tokenizer = with_picture_tokens(tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(_llama_config(shape, tokenizer))
+        config = _llama_config(shape, tokenizer)
+        sees = shape.vision
+        model = LlamaForCausalLM(config) if sees is None else vision_language_model(config, tokenizer, sees)
     output.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(str(output))
+    (tokenizer if sees is None else processor_of(tokenizer, sees)).save_pretrained(str(output))
     write_full_model(model, output)
 
 
@@ -106,6 +114,7 @@ def train_sft(
     progress: Progress | None = None,
     base: Path | None = None,
     execution: Execution = ALONE,
+    pictures: Pictures | None = None,
 ) -> TrainingReport:
     """Fine-tunes `init` on the completions of `examples` and writes the new checkpoint to `output`.
 
@@ -120,21 +129,24 @@ def train_sft(
         progress: called after each optimizer step with the step, all steps, and the step's figures.
         base: the full model under `init`, if that is an adapter.
         execution: how it runs.
+        pictures: those that examples show; None where there are none.
 
     Raises:
         EngineError: no examples, examples too long or with unknown characters, or `init` does not fit `settings`.
     """
     if settings.packing and any(row.weight is not None for row in examples):
         raise EngineError("packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight.")
-    tokenizer = load_tokenizer(init, settings.chat)
+    tokenizer, sight = load_tokenizer(init, settings.chat), None if pictures is None else Sight(base or init, pictures)
+    if settings.packing and sight is not None:
+        raise EngineError("packing: got rows with pictures, expected texts: a packed row cannot show them. Remove packing.")
 
     def prepare(model: Any, scratch: Path) -> Any:
         limit = longest_row(model, settings)
-        rows = tokenised(tokenizer, examples, settings.chat, execution.run_name or "training")
+        rows = tokenised(tokenizer, examples, settings.chat, execution.run_name or "training", sight)
         refuse_lengths(row_lengths(rows), limit)
         if settings.packing:
             rows = packed(rows, _packed_length(limit))
-        return sft_trainer(model, tokenizer, rows, settings, scratch, execution)
+        return sft_trainer(model, tokenizer, rows, settings, scratch, execution, sight)
 
     return run_training(init, base, settings, output, prepare, progress, len(examples), execution=execution)
 

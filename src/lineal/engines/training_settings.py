@@ -102,9 +102,11 @@ class TrainingSettings:
 class Example:
     """One row to learn: the completion, given the prompt; all rows have a weight, or none has.
 
-    Without a completion the prompt is a whole conversation, and every turn of the assistant is learnt.
+    Without a completion the prompt is a whole conversation, and every turn of the assistant is learnt. `images` are digests of
+    the pictures that stand before the text.
     """
 
     prompt: Prompt
     completion: Answer | None
     weight: float | None = None
+    images: tuple[str, ...] = ()

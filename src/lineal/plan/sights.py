@@ -1,20 +1,49 @@
-"""Pictures in the plan: which steps would give a model rows with pictures that it cannot see."""
+"""Pictures in the plan: the artifacts that hold those that a step's model is shown, and steps whose model would not see them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lineal.components.base import Columns, Component
-from lineal.data.media import IMAGES
+from lineal.data.media import IMAGES, MEDIA
+from lineal.plan.steps import Step, artifact_key
+
+Split = Callable[[str], tuple[Step, str, str]]
+"""Finds the step, its key and the output of an artifact's key."""
+
+
+def media_inputs(component: Component, inputs: Mapping[str, tuple[str, ...]], split: Split) -> dict[str, tuple[str, ...]]:
+    """Returns the further inputs of a step: by `prompts_media`, the artifacts that hold the pictures of its prompts' rows."""
+    found = {field: _media_of(inputs.get(field, ()), split, {}) for field in component.sees}
+    return {f"{field}_{MEDIA}": tuple(keys) for field, keys in found.items() if keys}
+
+
+def _media_of(keys: Iterable[str], split: Split, seen: dict[str, list[str]]) -> list[str]:
+    """Returns the media of the sources that some rows come from, each once, in order."""
+    for key in keys:
+        if key in seen:
+            continue
+        step, step_key, output = split(key)
+        seen[key] = []
+        if IMAGES in step.outputs[output].columns:
+            here = MEDIA in step.outputs
+            before = [one for names in step.inputs.values() for one in names]
+            seen[key] = [artifact_key(step_key, MEDIA)] if here else _media_of(before, split, seen)
+    return list(dict.fromkeys(one for key in keys for one in seen[key]))
 
 
 def unseen(component: Component, columns: Mapping[str, Columns]) -> Iterator[str]:
-    """Yields the input fields whose rows have pictures, of a component that gives a model their texts alone."""
+    """Yields the input fields whose rows have pictures, of a component that gives a model their texts alone.
+
+    So does one inside another: it reads that one's rows.
+    """
+    inside = any(one.loads_model for one in component.embedded().values())
     if component.loads_model:
-        yield from (field for field, names in columns.items() if IMAGES in names)
+        yield from (field for field, names in columns.items() if IMAGES in names and (inside or field not in component.sees))
 
 
 def blind(step: str, component: Component) -> str:
     """Says that a step's model would not see the pictures."""
-    got = f"{step}: the rows have pictures (column {IMAGES!r}), and {component.use} gives a model texts alone"
-    return f"{got}: it would answer without seeing them. No component shows a model pictures yet (docs/media.md)"
+    used = next((one.use for one in component.embedded().values() if one.loads_model), component.use)
+    got = f"{step}: the rows have pictures (column {IMAGES!r}), and {used} gives a model texts alone"
+    return f"{got}: it would answer without seeing them. What shows pictures: docs/media.md"

@@ -14,7 +14,7 @@ from lineal.plan.elsewhere import Unrolled, steps_elsewhere
 from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, turn_label
 from lineal.plan.messages import other_lora, start_without, unlike_models, wrong_head
 from lineal.plan.order import Made, NotPlanned, Order, order_of, way
-from lineal.plan.sights import blind, unseen
+from lineal.plan.sights import blind, media_inputs, unseen
 from lineal.plan.steps import Step, artifact_key
 from lineal.plan.stopping import best_steps, stop_step
 from lineal.recipe.groups import round_group
@@ -128,6 +128,7 @@ class Unroller:
         }
         columns = {field: self._columns(keys) for field, keys in inputs.items()}
         self._check_columns(item, place, inputs, columns)
+        inputs |= media_inputs(item.component, inputs, self._split)
         in_round = place.round if place.section is Section.ROUND else None
         try:
             component = item.component.placed(in_round, self._compiler.project.seed_of(self._pipeline.name))
@@ -337,8 +338,7 @@ class Unroller:
 
     def _with_head(self, output: Output, inputs: Mapping[str, tuple[str, ...]]) -> Output:
         """Completes an output that names itself its model's head, and whether it is an adapter."""
-        field = output.head_of
-        if field is None:
+        if (field := output.head_of) is None:
             return output
         head, on_base = self._output(inputs[field][0]).head, f"{field}_base" in inputs
         return replace(output, head=head, adapter_of=field if on_base else output.adapter_of)

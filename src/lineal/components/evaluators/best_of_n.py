@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -67,6 +67,8 @@ class BestOfN(JudgedDraws):
         extract: RE2 regular expression; its first group is the answer that the majority counts. None takes all of it.
         ends: whether an end follows each completion that the scorer is given, as for `likelihood`.
     """
+
+    sees: ClassVar[Columns] = ()  # the scorer is given texts alone
 
     scorer: AnyModelRef
     score_by: Literal["likelihood", "likelihood_per_token", "reward", "process_reward"] = "likelihood"

@@ -34,6 +34,7 @@ class JudgedDraws(Framing, HoldsVerifier, Evaluator):
 
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+    sees: ClassVar[Columns] = ("prompts",)
 
     model: SamplerRef
     prompts: RowsRef

@@ -234,13 +234,15 @@ def _draw_one(
         require_answerable(prompt)
     names = columns[draw.by] if sources else []
     seeds = _seeds(step, draw, names)
-    requests = [Request(prompt, seed) for prompt, own in zip(given, seeds, strict=True) for seed in own]
+    images = step.shown(prompts)
+    asked = zip(given, seeds, images, strict=True)
+    requests = [Request(prompt, seed, shown) for prompt, own, shown in asked for seed in own]
     with step.timed("sample"):
         completions = sampler.sample(requests, draw.settings, advance)
     step.facts["tokens"] = step.facts.get("tokens", 0) + sum(completion.tokens for completion in completions)
     checkpoint = step.model("model").digest
     values = _told(completions) | {
-        "sample_id": _ids(checkpoint, draw, names, seeds, given),
+        "sample_id": _ids(checkpoint, draw, names, seeds, given, images),
         "sample_index": list(draw.indices) * len(sources),
         "seed": [seed for own in seeds for seed in own],
     }
@@ -286,13 +288,20 @@ def _seeds(step: Workspace, draw: Draw, names: Sequence[str]) -> list[list[int]]
     return [[seed_of_list((start, name, end)) for end in ends] for name in map(canonical_json, names)]
 
 
-def _ids(checkpoint: str, draw: Draw, names: Sequence[str], seeds: list[list[int]], given: Sequence[Prompt]) -> list[str]:
-    """Returns the samples' ids: `row_id` of the checkpoint, the prompt, the index, the settings, the seed and `_more`."""
+def _ids(
+    checkpoint: str,
+    draw: Draw,
+    names: Sequence[str],
+    seeds: list[list[int]],
+    given: Sequence[Prompt],
+    images: Sequence[tuple[str, ...]],
+) -> list[str]:
+    """Returns the samples' ids: `row_id` of checkpoint, prompt, index, settings, seed, `_more`, and digests of pictures."""
     start = canonical_json(checkpoint)
     settings = canonical_json(digest_of([draw.settings.described(), draw.hinted]))
     found = []
-    for name, own, prompt in zip(map(canonical_json, names), seeds, given, strict=True):
-        front, more = f"{start},{name}", [canonical_json(part) for part in _more(prompt, draw.framed)]
+    for name, own, prompt, shown in zip(map(canonical_json, names), seeds, given, images, strict=True):
+        front, more = f"{start},{name}", [canonical_json(part) for part in (*_more(prompt, draw.framed), *shown)]
         for index, seed in zip(draw.indices, own, strict=True):
             found.append(id_of_list((front, f"{index},{settings},{seed}", *more)))
     return found

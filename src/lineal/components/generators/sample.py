@@ -51,6 +51,7 @@ class Sample(Framing):
     role: ClassVar[Role] = Role.GENERATOR
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+    sees: ClassVar[Columns] = ("prompts",)
 
     model: SamplerRef
     prompts: RowsRef

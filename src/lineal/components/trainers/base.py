@@ -19,6 +19,7 @@ from lineal.data.curves import thinned, write_curve
 from lineal.data.ids import row_seed
 from lineal.data.links import link_file
 from lineal.data.manifest import INIT, TAUGHT
+from lineal.data.media import IMAGES
 from lineal.data.progress import say
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive, Strict
@@ -37,7 +38,7 @@ EQUAL = "equal"
 """In a training's counts: pairs that were left out, since their sides are equal."""
 IDS_OF = {"completion": "token_ids", "chosen": "chosen_token_ids", "rejected": "rejected_token_ids"}
 """By a column of texts, the ids that it was sampled as."""
-AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, *IDS_OF.values())
+AS_SAMPLED: Columns = (*MESSAGE_COLUMNS, IMAGES, *IDS_OF.values())
 LearningRate = Annotated[float, Gt(0), Le(1)]
 """AdamW moves a weight by about this much a step."""
 Weight = Annotated[str | None, Field(exclude_if=lambda value: value is None)]
@@ -225,6 +226,8 @@ class SupervisedTrainer(Trainer):
         pace: every optimizer step draws its examples evenly from a growing share of them, the smallest in `order` first.
     """
 
+    sees: ClassVar[Columns] = ("rows",)
+
     rows: RowsRef
     target: Target = "completion"
     weight: Weight = None
@@ -269,7 +272,9 @@ class SupervisedTrainer(Trainer):
 
         examples, execution = self._examples(step), self.execution(step)
         self.learn(
-            step, len(examples), lambda output, advance: train_sft(init, examples, settings, output, advance, base, execution)
+            step,
+            len(examples),
+            lambda output, advance: train_sft(init, examples, settings, output, advance, base, execution, step.pictures()),
         )
 
     def _examples(self, step: Workspace) -> list[Example]:
@@ -277,8 +282,8 @@ class SupervisedTrainer(Trainer):
 
         table = complete_rows(step, self.needs()["rows"])
         targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target, self.ends)
-        rows = zip(prompts_of(table), targets, weights_of(table, self.weight), strict=True)
-        examples = [Example(prompt, target, weight) for prompt, target, weight in rows]
+        rows = zip(prompts_of(table), targets, weights_of(table, self.weight), step.shown(table), strict=True)
+        examples = [Example(prompt, target, weight, images) for prompt, target, weight, images in rows]
         if self.order is None:
             return examples
         ranks = weights_of(table, self.order)

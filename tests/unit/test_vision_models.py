@@ -1,0 +1,194 @@
+"""A tiny model that sees: pretrained, sampled and trained further on pictures; same bytes whatever stands beside a row."""
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from lineal.data.media import Pictures
+from lineal.engines.checkpoints import read_config
+from lineal.engines.sampling import Request, Sampler, SamplingSettings
+from lineal.engines.sight import Sight
+from lineal.engines.training import train_sft
+from lineal.engines.training_settings import Example, TrainingSettings
+from lineal.errors import DeclarationError, EngineError
+from lineal.orchestrate.dvc_yaml import stage_of
+from lineal.plan import make_plan
+from lineal.recipe.compute import Compute
+from lineal.recipe.project import open_project
+from tests.unit.lab import Lab, rows_of
+
+pytestmark = pytest.mark.model
+VISION = {"pixels": 16, "patch": 4, "merge": 2, "hidden_size": 16, "layers": 1, "heads": 1, "intermediate_size": 16}
+TINY = {"hidden_size": 16, "heads": 1, "layers": 1, "intermediate_size": 16, "max_positions": 64, "batch_size": 16, "threads": 1}
+SHAPES = {"grid": 2, "shapes": [1, 2], "questions": ["count", "colour"]}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return Lab(tmp_path_factory.mktemp("vision"), Compute(engine="transformers", device="cpu", workers=1))
+
+
+@pytest.fixture(scope="module")
+def tasks(lab):
+    return lab.run("drawn_shapes", "tasks/train", size=40, **SHAPES)
+
+
+@pytest.fixture(scope="module")
+def model(lab, tasks):
+    inputs = {"rows": tasks[""], "rows_media": tasks["media"]}
+    return lab.run("pretrain", "start/checkpoint", inputs, steps=6, vision=VISION, **TINY)[""]
+
+
+def requests_of(tasks, rows=None):
+    chosen = rows_of(tasks[""])[: rows or None]
+    return [Request(row["prompt"], seed, tuple(row["images"])) for row in chosen for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def sampler(model, tasks):
+    return Sampler(model.directory, "cpu", 256, None, Pictures([tasks["media"]]))
+
+
+@pytest.fixture(scope="module")
+def drawn(sampler, tasks):
+    return sampler.sample(requests_of(tasks), SamplingSettings(max_tokens=6))
+
+
+def test_samples_are_the_same_whatever_stands_beside_them(sampler, drawn, tasks):
+    requests = requests_of(tasks)
+    text = [Request("How many circles?", seed) for seed in range(5)]
+    two = [Request("Which?", 3, requests[0].images + requests[9].images)]
+    mixed = sampler.sample([*two, *requests[50:][::-1], *text], SamplingSettings(max_tokens=6))
+    assert mixed[1:-5] == drawn[50:][::-1]
+    assert [one.text for one in sampler.sample(two, SamplingSettings(max_tokens=6))] == [mixed[0].text]
+
+
+def test_log_probabilities_are_those_of_transformers_with_the_models_own_processor(model, drawn, tasks):
+    pictures = Pictures([tasks["media"]])
+    reader = AutoModelForImageTextToText.from_pretrained(str(model.directory)).eval()
+    processor = AutoProcessor.from_pretrained(str(model.directory))
+    requests = requests_of(tasks)
+    for request, completion in list(zip(requests, drawn, strict=True))[:9]:
+        image = pictures.decoded(request.images[0])
+        given = processor(text=[f"<bos><image>{request.prompt}"], images=[[image]], add_special_tokens=False, return_tensors="pt")
+        ids = torch.cat([given["input_ids"], torch.tensor([completion.token_ids])], dim=1)
+        with torch.no_grad():
+            logits = reader(input_ids=ids, pixel_values=given["pixel_values"]).logits[0]
+        said = logits.log_softmax(-1)[-len(completion.token_ids) - 1 : -1]
+        assert said.gather(1, ids[0, -len(completion.token_ids) :, None]).sum().item() == pytest.approx(
+            completion.logprob, abs=1e-4
+        )
+
+
+def test_another_picture_gives_other_probabilities(sampler, drawn, tasks):
+    requests = requests_of(tasks)
+    swapped = [Request(one.prompt, one.seed, other.images) for one, other in zip(requests, requests[::-1], strict=True)]
+    again = sampler.sample(swapped, SamplingSettings(max_tokens=6))
+    assert sum(one.logprob != other.logprob for one, other in zip(drawn, again, strict=True)) > len(drawn) * 0.9
+
+
+def test_sample_and_accuracy_rows_keep_digests_and_their_ids_name_the_pictures(lab, model, tasks):
+    inputs = {"model": model, "prompts": tasks[""], "prompts_media": tasks["media"]}
+    rows = rows_of(lab.run("sample", "round_01/generated", inputs, samples=2, max_tokens=6)[""])
+    prompts = {row["prompt_id"]: row for row in rows_of(tasks[""])}
+    assert len(rows) == 80 and all(row["images"] == prompts[row["prompt_id"]]["images"] for row in rows)
+    judged = rows_of(lab.run("accuracy", "round_01/evaluation", inputs, max_tokens=6)[""])
+    assert {row["verdict"] for row in judged} <= {"pass", "fail"} and all(row["images"] for row in judged)
+
+
+def test_sft_learns_through_the_eyes_and_gives_the_same_bytes_again(lab, model, tasks):
+    rows = {"rows": tasks[""], "rows_media": tasks["media"], "init": model}
+    made = [lab.run("sft", f"round_0{n}/checkpoint", rows, steps=2, target="answer", batch_size=8, threads=1)[""] for n in (1, 1)]
+    assert made[0].digest == made[1].digest
+    before, after = (
+        AutoModelForImageTextToText.from_pretrained(str(one.directory)).model.vision_model.state_dict()
+        for one in (model, made[0])
+    )
+    assert all(not torch.equal(before[name], after[name]) for name in before if "embedding" in name)
+    assert (made[0].directory / "processor_config.json").read_bytes() == (model.directory / "processor_config.json").read_bytes()
+
+
+def settings(**more):
+    return TrainingSettings(steps=1, epochs=None, batch_size=2, learning_rate=1e-3, seed=0, threads=1, **more)
+
+
+def test_pictures_and_questions_that_cannot_go_together_are_refused(lab, model, tasks, sampler, tmp_path):
+    from lineal.data.conversations import Conversation, Turn
+
+    pictures, images = Pictures([tasks["media"]]), requests_of(tasks)[0].images
+    talk = Conversation((Turn("user", "hi"),))
+    with pytest.raises(EngineError, match=r"prompt 'hi': got pictures in a conversation, expected a text.* chat: false"):
+        Sight(model.directory, pictures).placed(talk, [1], images, False)
+    with pytest.raises(EngineError, match=r"has \d+ tokens, with max_tokens 50 that is more than the 64 positions"):
+        sampler.sample(requests_of(tasks), SamplingSettings(max_tokens=50))
+    with pytest.raises(EngineError, match="packing: got rows with pictures"):
+        train_sft(model.directory, [Example("a", "b", None, images)], settings(packing=True), tmp_path / "o", pictures=pictures)
+    texts = lab.run("letter_sort", "tasks/base", size=20, length=[2, 3], split="train")[""]
+    reader = lab.run("pretrain", "start/reader", {"rows": texts}, steps=1, **TINY)[""]
+    with pytest.raises(EngineError, match=r"got prompts with pictures for a model of texts \(llama\), expected one that sees"):
+        Sampler(reader.directory, "cpu", 256, None, pictures)
+    with pytest.raises(ValueError, match=r"the rows have pictures, which a model of texts does not see. Set vision"):
+        lab.run("pretrain", "start/blind", {"rows": tasks[""], "rows_media": tasks["media"]}, steps=1, **TINY)
+    with pytest.raises(ValueError, match="don't fit: patches must fill the picture"):
+        lab.parse("pretrain", steps=1, rows="tasks.train", vision={"pixels": 16, "patch": 5})
+
+
+@pytest.mark.parametrize("engine", ["vllm", "openai"])
+def test_engines_that_would_not_show_pictures_are_refused(lab, model, tasks, engine):
+    compute = Compute(engine=engine, device="cpu", workers=1, endpoints={"default": {"url": "http://localhost:1/v1"}})
+    blind = Lab(lab.path, compute)
+    inputs = {"model": model, "prompts": tasks[""], "prompts_media": tasks["media"]}
+    with pytest.raises(EngineError, match=rf"pictures for the engine {engine}, which would not show them, expected transformers"):
+        blind.run("sample", "round_01/generated", inputs)
+
+
+METHOD = """
+method: Seen
+summary: Questions about drawn shapes.
+tasks:
+  train: {use: drawn_shapes, size: 12}
+  test:  {use: drawn_shapes, size: 6}
+start:
+  checkpoint: {use: pretrain, rows: tasks.train, steps: 1, vision: {pixels: 32}}
+round:
+  generated:  {use: sample, model: previous.checkpoint, prompts: tasks.train, samples: 2}
+  verified:   {use: exact_match, rows: generated}
+  checkpoint: {use: sft, init: start.checkpoint, rows: history.verified, steps: 1}
+  evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test%s}
+"""
+
+
+def planned(root, more=""):
+    (root / "pipelines").mkdir(parents=True)
+    (root / "pipelines" / "seen.yaml").write_text(METHOD % more)
+    (root / "params.yaml").write_text("active: [seen]\nrounds: 2\nseed: 0\ncompute: {engine: fake}\n")
+    return make_plan(open_project(root))
+
+
+def test_steps_that_show_pictures_depend_on_them_and_others_do_not(tmp_path):
+    plan = planned(tmp_path / "a")
+    media = {"train": "seen/tasks/train.media", "test": "seen/tasks/test.media"}
+    shown = {
+        key: inputs for key, step in plan.steps.items() if (inputs := [one for one in step.all_inputs() if one in media.values()])
+    }
+    rounds = [f"seen/round_0{number}" for number in (1, 2)]
+    assert shown == {
+        "seen/start/checkpoint": [media["train"]],
+        **{f"{one}/generated": [media["train"]] for one in rounds},
+        **{f"{one}/checkpoint": [media["train"]] for one in rounds},
+        **{f"{one}/evaluation": [media["test"]] for one in rounds},
+    }
+    stage = stage_of(plan, plan.step("seen/round_02/generated"))
+    assert "artifacts/seen/tasks/train.media" in stage["deps"]
+    assert stage_of(plan, plan.step("seen/tasks/train"))["outs"] == [
+        "artifacts/seen/tasks/train",
+        "artifacts/seen/tasks/train.media",
+    ]
+    judge = ', verifier: {use: judge, model: checkpoint, template: "{completion}", repeats: completion, threshold: 0.5}'
+    with pytest.raises(DeclarationError, match=r"evaluation: the rows have pictures .* judge gives a model texts alone"):
+        planned(tmp_path / "b", judge)
+
+
+def test_the_embedded_models_configuration_names_no_machine(model):
+    assert read_config(model.directory)["model_type"] == "idefics3"
+    assert not [one for one in model.directory.iterdir() if str(model.directory) in one.read_bytes().decode("latin-1")]
