@@ -200,7 +200,71 @@ def play(plan: Plan) -> None:
     assert plan.step("play/round_02/checkpoint").inputs["rows"] == ("play/round_01/moves", "play/round_02/moves")
 
 
+def spiral(plan: Plan) -> None:
+    """One checkpoint plays both seats; a turn counts by its side's return above its role's, losses with negative weights."""
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"spiral/round_{number:02d}"
+        inputs = plan.step(f"{group}/played").inputs
+        assert inputs["model"] == inputs["opponent"] == (f"spiral/{before}/checkpoint",)
+        assert plan.step(f"{group}/evaluation").inputs["opponent"] == ("spiral/start/checkpoint",)
+        episodes = {row["sample_id"]: row for row in rows_of(plan, f"{group}/played.episodes")}
+        roles: dict[str, list[float]] = {}
+        for row in episodes.values():
+            roles.setdefault(row["player"], []).append(row["score"])
+        moves = rows_of(plan, f"{group}/moves")
+        for row in moves:
+            own = roles[row["player"]]
+            assert row["weight"] == pytest.approx(episodes[row["episode_id"]]["score"] - sum(own) / len(own))
+        assert {row["seat"] for row in moves} == {"model", "opponent"} and min(row["weight"] for row in moves) < 0
+
+
+def agent_r(plan: Plan) -> None:
+    """A revision is a failed episode up to where it leaves a successful one of its game, and then that one."""
+    for number in (1, 2):
+        group = f"agent_r/round_{number:02d}"
+        turns = {row["sample_id"]: row for name in ("played", "onward") for row in rows_of(plan, f"{group}/{name}")}
+        ends = {row["sample_id"]: row for name in ("played", "onward") for row in rows_of(plan, f"{group}/{name}.episodes")}
+        revised = rows_of(plan, f"{group}/revised")
+        assert revised
+        for row in revised:
+            wrong, after = (turns[parent] for parent in row["parents"])
+            assert (ends[wrong["episode_id"]]["verdict"], ends[after["episode_id"]]["verdict"]) == ("fail", "pass")
+            assert wrong["prompt_id"] == after["prompt_id"] == row["prompt_id"] and row["completion"] == after["completion"]
+            rest = after["prompt"].removeprefix(wrong["prompt"])
+            assert row["prompt"] == "\n".join((wrong["prompt"], wrong["completion"], wrong["observation"])) + rest
+        assert plan.step(f"{group}/checkpoint").inputs["rows"] == (f"{group}/revised", f"{group}/moves")
+
+
+def exit_play(plan: Plan) -> None:
+    """Training plays the games and goes on inside episodes of groups whose returns differed."""
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"exit_play/round_{number:02d}"
+        source = "start/probed" if number == 1 else f"{before}/checkpoint.rollouts"
+        turns = {row["sample_id"]: row for row in rows_of(plan, f"exit_play/{source}")}
+        histories = rows_of(plan, f"exit_play/{before}/histories")
+        inside = {row["sample_id"]: turns[row["parents"][0]] for row in histories if row["past"] is not None}
+        assert inside and len(histories) - len(inside) == len(rows_of(plan, "exit_play/tasks/train"))
+        first = [row for row in rows_of(plan, f"{group}/checkpoint.rollouts") if row["parents"][0] in inside]
+        assert first, "episodes were taken up inside"
+        for row in first:
+            begun = inside[row["parents"][0]]
+            assert row["turn"] == begun["turn"] + 1 and row["prompt"].endswith(begun["observation"])
+
+
+def rest_react(plan: Plan) -> None:
+    """The best episodes of all rounds teach the policy and a smaller student, whose success is measured too."""
+    for number in (1, 2):
+        group = f"rest_react/round_{number:02d}"
+        kept = {row["sample_id"] for row in rows_of(plan, f"{group}/kept")}
+        assert {row["episode_id"] for row in rows_of(plan, f"{group}/moves")} <= kept
+        rows = tuple(f"rest_react/round_{before:02d}/moves" for before in range(1, number + 1))
+        assert plan.step(f"{group}/checkpoint").inputs["rows"] == plan.step(f"{group}/student").inputs["rows"] == rows
+        assert plan.step(f"{group}/student").inputs["init"] == ("rest_react/start/small",)
+        assert plan.step(f"{group}/distilled").inputs["model"] == (f"{group}/student",)
+
+
 CHARACTERISTICS = {
-    "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east, "play": play, "rlsc": rlsc,
-    "sector": sector, "self_improving_transformers": self_improving_transformers, "socratic": socratic, "still_2": still_2,
+    "agent_r": agent_r, "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east,
+    "exit_play": exit_play, "play": play, "rest_react": rest_react, "rlsc": rlsc, "sector": sector,
+    "self_improving_transformers": self_improving_transformers, "socratic": socratic, "spiral": spiral, "still_2": still_2,
 }  # fmt: skip

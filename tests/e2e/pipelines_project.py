@@ -64,8 +64,13 @@ TINY = (
     (r"level: \[4, 8\], size: \d+", "level: [1, 3], size: 24"),
     (r"min_gap: 0.2", "min_gap: 0.0"),
     (r"batch_size: 128", "batch_size: 32"),
-    (r"size: 100", "size: 24"),
+    (r"(?<!null, )size: 100", "size: 24"),
     (r"count: 160", "count: 12"),
+    (r"count: 400", "count: 24"),
+    (r"max_turns: 12", "max_turns: 5"),
+    (r"level: \[6, 24\], entry: null, size: 100", "level: [4, 14], entry: null, size: 24"),
+    (r"size: 12}", "size: 8}"),
+    (r"episodes: 16", "episodes: 4"),
 )
 
 
@@ -119,6 +124,10 @@ HOLDS_OTHER_TEXT = {
     "play_online",
     "tti",
     "ipr",
+    "spiral",
+    "agent_r",
+    "exit_play",
+    "rest_react",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
 

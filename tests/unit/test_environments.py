@@ -13,6 +13,7 @@ from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, NEEDS, location_of
 from lineal.environments.sessions import make_task
+from lineal.environments.tools import Tools, calculated
 from lineal.errors import DeclarationError
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
@@ -25,7 +26,7 @@ from tests.unit.tiny_models import SHAPE, put_model
 
 LEVELS = {
     "grid_maze": (2, 5), "nim": (5, 14), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12), "minigrid": (5, 2),
-    "textarena": (1, 1),
+    "textarena": (1, 1), "tools": (1, 3),
 }  # fmt: skip
 GAMES = {
     "minigrid": ({"game": "door_key"}, {"game": "multi_room"}),
@@ -49,6 +50,34 @@ def test_slippery_lake_is_the_same_for_the_same_seed():
     pytest.importorskip("gymnasium")
     task = make_task({"environment": BUILT_IN["frozen_lake"], "seed": 3, "level": 4})
     check_environment("frozen_lake", {**task["entry"], "slippery": True}, most_turns=300)
+
+
+def test_tools_search_compute_and_take_the_answer():
+    tools = Tools()
+    documents = ["The cat sat.", "A dog barked at the cat.", "The dog slept."]
+    tools.reset(seed=0, answer="The Cat", documents=documents)
+    assert tools.step("I look for it. search[dog cat]")[0] == documents[1], "it holds both"
+    assert [tools.step("search[Dog]")[0] for _ in range(3)] == [documents[1], documents[2], "Nothing more found."]
+    assert tools.step("search[horse]")[0] == "Nothing more found."
+    seen, reward, over, _, info = tools.step("the cat")
+    assert seen.startswith("Write search[words]") and (reward, over) == (0.0, False) and "calls no tool" in info["invalid"]
+    assert tools.step("finish[the  cat.]") == ("Right.", 1.0, True, False, {"success": True})
+    tools.reset(seed=0, answer="7")
+    assert tools.step("finish[8]") == ("Wrong.", 0.0, True, False, {"success": False})
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("2 * (3 + 4)", "14"), ("-7 / 2", "-3.5"), ("0.1 + 0.2", "0.3"), ("1 / 3", "0.3333333333"),
+        ("1 / (2 - 2)", "Division by zero."), ("2 ** 9", "Not arithmetic: write numbers, +, -, *, / and brackets."),
+        ("__import__('os')", "Not arithmetic: "), ("9" * 99 + " * " + "9" * 98, "9"), ("1 +", "Not arithmetic: "),
+        ("1" * 201, "Too long: at most 200 letters."), ("1e300 * 1e300", "Too large: at most 200 digits."),
+        ("True + 1", "Not arithmetic: "), ("(" * 150, "Not arithmetic: "), ("1e999999 + 1", "Not arithmetic: "),
+    ],
+)  # fmt: skip
+def test_calculator_is_exact_and_answers_what_it_cannot_compute(expression, said):
+    assert calculated(expression).startswith(said)
 
 
 def test_minigrid_shows_what_its_agent_sees_and_opens_doors_by_their_keys():

@@ -39,7 +39,8 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         entry=lambda p, i: '{"options": ["a", "b"], "correct": 1}', task=lambda p, i: "talk", logprob=lambda p, i: -1.0,
         advantage=lambda p, i: 0.5, chosen=lambda p, i: p, rejected=lambda p, i: str(i), step_index=lambda p, i: 0,
         prefix=lambda p, i: "", terminal=lambda p, i: True, value=lambda p, i: i / 4, turns=lambda p, i: 1,
-        episode_id=lambda p, i: f"further-{p}",
+        episode_id=lambda p, i: f"further-{p}", turn=lambda p, i: i + 1, observation=lambda p, i: p, done=lambda p, i: False,
+        past=lambda p, i: "{}", player=lambda p, i: "white",
         passage=lambda p, i: f"{p}{i}", question=lambda p, i: p, rm_score=lambda p, i: float(i),
     )  # fmt: skip
     further = samples(
@@ -54,6 +55,8 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         pulls=lambda p, i: 2,
         earned=lambda p, i: 0.5,
         part=lambda p, i: 1,
+        entry=lambda p, i: "{}",
+        player=lambda p, i: "white",
     )
     inputs = {
         "rows": lab.put("round_01/rows", rows),

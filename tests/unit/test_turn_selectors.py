@@ -93,3 +93,102 @@ def test_conversations_are_paired_by_all_that_the_model_was_given(tmp_path: Path
     ]  # fmt: skip
     (pair,) = rows_of(lab.run("select", "round_01/pairs", {"rows": lab.put("round_01/turns", rows)}, sql="turn_pairs")[""])
     assert pair["parents"] == ["a", "b"] and [turn["content"] for turn in pair["messages"]] == ["0/2"]
+
+
+def turns_of(name: str, moves: str, seen: str, chat: bool = False) -> list[dict[str, Any]]:
+    """An episode's turns, each given all before it: one letter of `moves` and of `seen` each, `seen` one longer."""
+    rows = []
+    for turn, move in enumerate(moves, 1):
+        shown = [part for pair in zip(seen, moves, strict=False) for part in pair][: 2 * turn - 1]
+        talk = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(shown)]
+        given = {"prompt": "count", "messages": talk} if chat else {"prompt": "\n".join(shown)}
+        own = {
+            "sample_id": f"{name}{turn}",
+            "episode_id": name,
+            "turn": turn,
+            "done": turn == len(moves),
+            "past": f"{name} {turn}",
+        }
+        said = {"completion": move, "observation": seen[turn], "prompt_id": "p", "parents": ["p"], "task": "game"}
+        rows.append({**own, **given, **said})
+    return rows
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_failed_episode_is_spliced_to_the_rest_of_the_one_it_left(tmp_path: Path, chat: bool) -> None:
+    lab = Lab(tmp_path)
+    turns = [
+        *turns_of("good", "abc", "0123", chat=chat),
+        *turns_of("late", "abx", "0128", chat=chat),  # leaves it at turn 3
+        *turns_of("early", "yz", "075", chat=chat),  # leaves it at turn 1
+    ]
+    episodes = [
+        {"sample_id": name, "parents": ["p"], "prompt_id": "p", "prompt": "count", "verdict": verdict}
+        for name, verdict in (("good", "pass"), ("late", "fail"), ("early", "fail"))
+    ]
+    given = {"rows": lab.put("round_01/played", turns), "episodes": lab.put("round_01/episodes", episodes)}
+    made = rows_of(lab.run("select", "round_01/spliced", given, sql="spliced_turns", revision="no: ")[""])
+    by_parents = {tuple(row["parents"]): row for row in made}
+    assert set(by_parents) == {("late3", "good3"), ("early1", "good1"), ("early1", "good2"), ("early1", "good3")}
+    assert {parents: row["weight"] for parents, row in by_parents.items() if row["weight"] < 1} == {
+        parents: pytest.approx(1 / 3) for parents in by_parents if parents[0] == "early1"
+    }
+
+    def shown(*parents: str) -> str:
+        row = by_parents[parents]
+        return " ".join(turn["content"] for turn in row["messages"]) if chat else row["prompt"].replace("\n", " ")
+
+    assert shown("late3", "good3") == "0 a 1 b 2 x 8" and by_parents["late3", "good3"]["completion"] == "no: c"
+    assert shown("early1", "good1") == "0 y 7" and by_parents["early1", "good1"]["completion"] == "no: a"
+    assert shown("early1", "good3") == "0 y 7 no: a 1 b 2" and by_parents["early1", "good3"]["completion"] == "c"
+    if chat:
+        roles = [turn["role"] for turn in by_parents["early1", "good3"]["messages"]]
+        assert roles == ["user", "assistant"] * 3 + ["user"]
+    few = rows_of(lab.run("select", "round_01/few", given, sql="spliced_turns", max_per_prompt=1)[""])
+    assert len({row["parents"][0] for row in few}) == 1
+
+
+def test_turns_of_a_game_of_two_count_by_the_mean_of_their_role(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    white = {"w1": 1.0, "w2": 1.0, "w3": -1.0, "w4": None}
+    scores = {(name, "white"): score for name, score in white.items()}
+    scores |= {(name.replace("w", "b"), "black"): -score for name, score in white.items() if score is not None}
+    episodes = [
+        {"sample_id": name, "parents": ["p"], "task": "game", "entry": "{}", "player": player, "score": score}
+        for (name, player), score in scores.items()
+    ]
+    turns = [{**turn, "entry": "{}", "player": player} for name, player in scores for turn in turns_of(name, "ab", "012")]
+    given = {"rows": lab.put("round_01/played", turns), "episodes": lab.put("round_01/episodes", episodes)}
+    made = lab.run("select", "round_01/moves", given, sql="role_advantage")
+    found = {row["episode_id"]: row["weight"] for row in rows_of(made[""])}
+    win, loss = pytest.approx(2 / 3), pytest.approx(-2 / 3)
+    rare_win, rare_loss = pytest.approx(4 / 3), pytest.approx(-4 / 3)
+    assert found == {"w1": win, "w2": win, "w3": rare_loss, "b1": loss, "b2": loss, "b3": rare_win}
+    assert {row["reason"] for row in rows_of(made["dropped"])} == {"of no episode with a score"} and len(rows_of(made[""])) == 12
+
+
+def test_turns_are_drawn_from_groups_whose_returns_differ_beside_all_tasks(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    scores = {"even": (1.0, 1.0), "split": (0.0, 1.0), "near": (0.5, 0.6)}
+    episodes = [
+        {"sample_id": f"{origin}{place}", "parents": [origin, "last"], "score": score}
+        for origin, pair in scores.items() for place, score in enumerate(pair)
+    ]  # fmt: skip
+    turns = [
+        {**turn, "prompt_id": row["parents"][0], "entry": "{}"}
+        for row in episodes
+        for turn in turns_of(row["sample_id"], "abc", "0123")
+    ]
+    tasks = [{"prompt_id": origin, "prompt": f"task {origin}", "task": "game", "entry": "{}"} for origin in scores]
+    given = {
+        "rows": lab.put("round_01/played", turns), "episodes": lab.put("round_01/episodes", episodes),
+        "tasks": lab.put("tasks/train", tasks),
+    }  # fmt: skip
+    for count, drawn in ((1, {"split"}), (5, {"split", "near"})):
+        made = rows_of(lab.run("select", f"round_0{count}/histories", given, sql="partial_episodes", count=count)[""])
+        inside = [row for row in made if row["past"] is not None]
+        assert {row["prompt_id"] for row in inside} == drawn and len(inside) == len(drawn)
+        assert all(row["past"] == f"{row['parents'][0][:-1]} {row['parents'][0][-1]}" for row in inside)
+        assert all(row["parents"][0][-1] in "12" and row["task"] == "game" for row in inside), "nothing follows a last turn"
+        assert {row["prompt"] for row in made if row["past"] is None} == {f"task {origin}" for origin in scores}
+        assert len({row["sample_id"] for row in made}) == len(made)

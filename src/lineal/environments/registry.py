@@ -11,6 +11,7 @@ from lineal.recipe.plugins import named_once
 BUILT_IN: dict[str, str] = {
     "grid_maze": "lineal.environments.grid_maze:GridMaze",
     "nim": "lineal.environments.nim:Nim",
+    "tools": "lineal.environments.tools:Tools",
     "frozen_lake": "lineal.environments.toy_text:FrozenLake",
     "taxi": "lineal.environments.toy_text:Taxi",
     "cliff_walking": "lineal.environments.toy_text:CliffWalking",

@@ -140,7 +140,7 @@ class TrainingEpisodes:
             for table in saved_shards(self._shards):
                 verdicts.update(table["verdict"].to_pylist())
                 errors.update(broken_in(table))
-                played.update(table["prompt_id"].to_pylist())
+                played.update(parents[0] for parents in table["parents"].to_pylist())
                 yield {ROLLOUTS: turns_in(table, columns), EPISODES: episodes_in(table)}
 
         out = self._step.write_outputs(parts(), [ROLLOUTS, EPISODES])

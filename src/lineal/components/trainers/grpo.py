@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 from pydantic import Field, PrivateAttr, model_validator
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Surroundings, Workspace, merged
-from lineal.components.generators.drawing import require_distinct_prompts
+from lineal.components.generators.drawing import require_distinct
 from lineal.components.generators.sample import KeepsIds
 from lineal.components.generators.temperatures import TopK, TopP, Warm
 from lineal.components.playing.rows import EPISODES
@@ -41,6 +41,7 @@ from lineal.components.verifiers.embedded import (
 )
 from lineal.data.conversations import Prompt, prompts_of, require_answerable
 from lineal.data.ids import digest_of
+from lineal.data.schema import row_key
 from lineal.errors import DataError, EngineError, did_you_mean
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import SELF, Accepts, ArtifactKind
@@ -354,7 +355,7 @@ class Grpo(Trainer):
             DataError: there are none, or one has no text or occurs twice.
         """
         rows = step.rows("prompts")
-        require_distinct_prompts(rows, step.step)
+        require_distinct(rows, row_key(rows.columns) if self.environment is not None else "prompt_id", step.step)
         table = rows.read()
         if table["prompt"].null_count:
             raise DataError(f"{step.step}: {table['prompt'].null_count:,} of {table.num_rows:,} prompts have no text")
