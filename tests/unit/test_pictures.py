@@ -1,5 +1,6 @@
 """Pictures as rows: digests in rows, bytes in packs, once; drawn truth; what is refused; export, audit and contamination."""
 
+import base64
 import collections
 import hashlib
 import io
@@ -17,12 +18,17 @@ from PIL import Image
 from lineal.audit.catalog import read_catalog
 from lineal.audit.export import export_artifact
 from lineal.audit.media import media_of, pictures_of
+from lineal.audit.report.facts import run_facts
+from lineal.audit.report.page import gather
+from lineal.audit.report.render import render
+from lineal.audit.report.thumbnails import _thumbnail
+from lineal.audit.target import find_target
 from lineal.components.sources.bitmaps import COLOURS, SHAPES
 from lineal.data import media
 from lineal.data.media import PackWriter, Pictures
 from lineal.data.pictures import Picture
 from lineal.data.schema import arrow_schema
-from lineal.errors import ArtifactError, DataError, DeclarationError
+from lineal.errors import ArtifactError, DataError, DeclarationError, UsageError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
 from lineal.step.contamination import HeldOut, held_out_prompts
@@ -35,6 +41,7 @@ summary: Questions about drawn shapes.
 tasks:
   train: {use: drawn_shapes, size: 12, grid: 2, shapes: [2, 3]}
   test:  {use: drawn_shapes, size: 6, grid: 2, shapes: [2, 3]}
+  many:  {use: drawn_shapes, size: 30, grid: 1, shapes: [1, 1], questions: [count], split: train}
 start:
   checkpoint: {use: model, path: models/base}
 round:
@@ -182,7 +189,7 @@ def test_packs_are_few_files_and_hold_each_picture_once(tmp_path, monkeypatch):
 
 def test_rounds_copy_no_picture(plan):
     root = plan.project.artifacts / "seen"
-    assert {path.name for path in root.rglob("*.media")} == {"train.media", "test.media"}
+    assert {path.name for path in root.rglob("*.media")} == {"train.media", "test.media", "many.media"}
     train, pairs, packs = (
         pq.read_table(root / name / "part-00000.parquet") for name in ("tasks/train", "round_02/pairs", "tasks/train.media")
     )
@@ -406,6 +413,34 @@ def test_exported_pictures_are_decoded_by_datasets(plan, tmp_path):
         True,
         {"jsonPath": "$[*].bytes"},
     )
+
+
+def test_a_pictures_digest_is_traced_to_the_prompt_that_shows_it(plan):
+    catalog, compute = read_catalog(plan.project), plan.project.params.compute
+    row = rows_of(catalog.artifacts["seen/tasks/train"])[3]
+    found = find_target(catalog, row["images"][0][:20], compute)
+    assert (found.kind, found.name, found.held_in) == ("row", row["prompt_id"], ("seen/tasks/train",))
+    shown = collections.Counter(one["images"][0] for one in rows_of(catalog.artifacts["seen/tasks/many"]))
+    digest, count = shown.most_common(1)[0]
+    with pytest.raises(UsageError, match=rf"picture {digest[:12]} is in {count} prompts: .*list_contains\(images, '{digest}'\)"):
+        find_target(catalog, digest, compute)
+    with pytest.raises(UsageError, match="no row, prompt, artifact or digest begins with"):
+        find_target(catalog, "0123456789abcdef", compute)
+
+
+def test_the_report_shows_the_pictures_of_its_rows(plan):
+    page = gather(plan)
+    (thumbnails,) = (one.thumbnails for one in page.samples.values())
+    rows = [row for one in page.samples["seen"].rounds for row in one.rows]
+    assert rows and {digest for row in rows for digest in row.images} == thumbnails.keys()
+    html = render(page, run_facts(plan, page.summary))
+    catalog = read_catalog(plan.project)
+    pictures = pictures_of(catalog, catalog.artifacts["seen/tasks/train"])
+    for digest in thumbnails:
+        assert f'src="data:image/png;base64,{base64.b64encode(pictures[digest].data).decode()}"' in html
+    large = Picture("0" * 64, "image/png", 600, 300, png(size=(600, 300)) + b" " * (1 << 14))
+    smaller = _thumbnail(large).source.removeprefix("data:image/png;base64,")
+    assert Image.open(io.BytesIO(base64.b64decode(smaller))).size == (160, 80)
 
 
 def test_media_are_found_through_what_rows_were_made_from(plan):

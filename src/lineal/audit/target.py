@@ -9,6 +9,7 @@ from typing import Any
 
 from lineal.audit.catalog import Catalog
 from lineal.audit.keys import NOTHING, nearest_key, not_here
+from lineal.audit.pictured import prompt_with_picture
 from lineal.audit.query import connection, fetched
 from lineal.audit.row_location import id_column, ids_sql, sources
 from lineal.components.selectors.query import literal
@@ -45,6 +46,8 @@ class Target:
 def find_target(catalog: Catalog, text: str, compute: Compute) -> Target:
     """Resolves `text`: an artifact's key, a row's id, a digest, or the only one of these that begins so.
 
+    The digest of a picture stands for the prompt that shows it.
+
     Raises:
         UsageError: nothing, or several things, begin so; names them or the nearest.
         ArtifactError: rows cannot be read.
@@ -64,6 +67,9 @@ def find_target(catalog: Catalog, text: str, compute: Compute) -> Target:
         candidates = [*(f"{artifact.key} @{artifact.digest[:16]}" for artifact in digests), *ids]
         shown = ", ".join(candidates[:MOST_CANDIDATES]) + (", ..." if len(candidates) > MOST_CANDIDATES else "")
         raise UsageError(f"{text!r} is ambiguous; it begins {shown}. Give more letters")
+    pictured = prompt_with_picture(catalog, text, compute) if len(text) >= SHORTEST_PREFIX else None
+    if pictured is not None:
+        return Target(TargetKind.ROW, *pictured)
     raise UsageError(_nothing(catalog, text, compute))
 
 

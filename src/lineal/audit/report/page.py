@@ -19,6 +19,7 @@ from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import Measurer
 from lineal.audit.report.samples import SampleRow, round_samples
 from lineal.audit.report.standing import Standing, standing_of
+from lineal.audit.report.thumbnails import Thumbnail, thumbnails_of
 from lineal.audit.report.trees import PromptTree, trees_of
 from lineal.audit.summary import PipelineSummary, Summary, summarise
 from lineal.audit.verify import damage_of
@@ -44,10 +45,11 @@ class RoundSamples:
 
 @dataclass(frozen=True)
 class PipelineSamples:
-    """A pipeline's sample rows, and where they came from."""
+    """A pipeline's sample rows, and where they came from; by digest, thumbnails of the pictures that they show."""
 
     rounds: tuple[RoundSamples, ...]
     ancestry: Ancestry
+    thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,11 @@ def _samples(
     ancestry = Ancestry()
     with _noting(troubles):
         ancestry = ancestry_of(catalog, opened, begun)
-    return PipelineSamples(tuple(found), ancestry)
+    rows = [row for one in found for row in one.rows if row.images]
+    shown = {
+        key: [digest for row in rows if key in row.held_in for digest in row.images or ()] for row in rows for key in row.held_in
+    }
+    return PipelineSamples(tuple(found), ancestry, thumbnails_of(catalog, shown.items()))
 
 
 def _twins(summary: Summary) -> dict[str, str]:

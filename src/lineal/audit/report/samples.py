@@ -11,6 +11,7 @@ from lineal.components.base import Role
 from lineal.components.selectors.query import literal, quoted
 from lineal.components.verifiers.base import Verifier
 from lineal.data.manifest import MANIFEST
+from lineal.data.media import IMAGES
 from lineal.data.store import Artifact, open_artifact
 from lineal.plan import Plan, Step
 from lineal.recipe.groups import round_group
@@ -40,6 +41,7 @@ class SampleRow:
         held_in: keys of the artifacts of its round's verifiers that hold it.
         verdict, detail: what the last of them said.
         decisions: what the round's selectors did with it.
+        images: digests of the pictures that its prompt shows.
     """
 
     sample_id: str
@@ -51,6 +53,7 @@ class SampleRow:
     verdict: str | None
     detail: str | None
     decisions: tuple[Decision, ...]
+    images: list[str] | None = None
 
 
 def round_samples(
@@ -108,7 +111,7 @@ def _lowest(step: Step, artifact: Artifact, per_verdict: int, opened: duckdb.Duc
 
 
 def _rows(step: Step, artifact: Artifact, ids: list[str]) -> str:
-    columns = {name: name for name in TEXTS} | _verdict_columns(step)
+    columns = {name: name for name in (*TEXTS, IMAGES)} | _verdict_columns(step)
     has = artifact.manifest.columns
     listed = ", ".join(f"{quoted(column) if column in has else 'NULL'} AS {name}" for name, column in columns.items())
     wanted = ", ".join(map(literal, ids))
