@@ -62,7 +62,8 @@ class MiniGrid:
             LookupError: there is no way.
         """
         game = self._game
-        start = (*map(int, game.agent_pos), int(game.agent_dir), game.carrying is not None, frozenset[tuple[int, int]]())
+        column, row = map(int, game.agent_pos)
+        start: State = (column, row, int(game.agent_dir), game.carrying is not None, frozenset())
         first: dict[State, str] = {start: ""}
         for state in (waiting := [start]):
             if self._type(state[0], state[1]) == "goal":

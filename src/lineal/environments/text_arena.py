@@ -40,12 +40,12 @@ class TextArena:
         mover, errors = self._mover, self._errors()
         over, _ = self._game.step(text)
         if not over:
-            info = {"invalid": f"{text!r:.20} is no move of the game"} if self._errors() > errors else {}
-            return self._seen(), 0.0, False, False, info
+            invalid = {"invalid": f"{text!r:.20} is no move of the game"} if self._errors() > errors else {}
+            return self._seen(), 0.0, False, False, invalid
         given, told = self._game.close()
         rewards = {player: float((given or {}).get(player, 0.0)) for player in range(self._players)}
         seen = "\n".join(filter(None, (self._seen(), str(told[mover].get("reason") or ""))))
-        info = {"success": rewards[mover] >= 1}
+        info: dict[str, Any] = {"success": rewards[mover] >= 1}
         if told[mover].get("invalid_move"):
             info["invalid"] = f"{text!r:.20} is no move of the game, for the second time"
         if self._players > 1:

@@ -62,7 +62,7 @@ class ShownEpisode:
     @property
     def before(self) -> int:
         """Turns of the episode that it was taken up behind."""
-        return self.facts["turns"] - len(self.turns) - self.left_out
+        return int(self.facts["turns"]) - len(self.turns) - self.left_out
 
 
 @dataclass(frozen=True)

@@ -143,20 +143,32 @@ class _Again:
             self._end()
         if left is None or self.difference is not None:
             return None
-        if self.game.problem is not None:
-            return self._differs(left, "observation", "")
-        answer = self.game.answers[-1]
-        if answer.done:
-            return self._differs(left, "done", True)
-        if answer.player in self._sides:
-            move = self._sides[answer.player].next_move()
-            return self._differs(left, "player", answer.player) if move is None else move
+        move = self._stored_move(left)
+        if move is None and self.game.problem is not None:
+            self._differs(left, "observation", "")
+        elif move is None and self.game.answers[-1].done:
+            self._differs(left, "done", True)
+        elif move is None:
+            self._differs(left, "player", self.game.answers[-1].player)
+        return move
+
+    def _stored_move(self, left: StoredTurn) -> str | None:
+        """Returns the stored move of the player who is to move; None where there is none, or where the game takes none.
+
+        Raises:
+            DataError: the player to move is the other one of a game of two, and has no turns here.
+        """
+        if self.game.problem is not None or self.game.answers[-1].done:
+            return None
+        player = self.game.answers[-1].player
+        if player in self._sides:
+            return self._sides[player].next_move()
         if None not in self._sides and len(self._sides) == 1:
             raise DataError(
-                f"episode {left['episode_id']} is one side of a game of two, and {answer.player!r}, the other one, has no turns "
+                f"episode {left['episode_id']} is one side of a game of two, and {player!r}, the other one, has no turns "
                 "among these rows. Replay the artifact that has both"
             )
-        return self._differs(left, "player", answer.player)
+        return None
 
     def answered(self) -> None:
         """Compares the answer to a move with the turns of all who see it."""
