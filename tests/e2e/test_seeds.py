@@ -53,7 +53,7 @@ def test_seeds_that_make_no_sense_are_refused(tmp_path, params, said):
 def test_a_file_that_reads_like_a_further_seed_is_refused(tmp_path):
     root = make_project(tmp_path / "p", params=PARAMS)
     (root / "pipelines" / "toy__seed_1.yaml").write_text((root / "pipelines" / "toy.yaml").read_text())
-    with pytest.raises(ProjectError, match="'toy__seed_1' reads like a further seed of 'toy'; rename the file"):
+    with pytest.raises(ProjectError, match="'toy__seed_1' reads like a variant of 'toy'; rename the file"):
         open_project(root)
 
 

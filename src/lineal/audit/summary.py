@@ -17,7 +17,7 @@ from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
 from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
-from lineal.recipe.seeds import declared_name
+from lineal.recipe.seeds import series_name
 
 COUNTED = ("count", "error", "prompts", "left_out_at_")
 """Numbers of an evaluation, by the start of their names, that say how many it asked rather than how good it was."""
@@ -139,10 +139,10 @@ class Summary:
 
     @property
     def by_declaration(self) -> dict[str, list[PipelineSummary]]:
-        """By the name of a pipeline's file, the summaries of all its seeds."""
+        """By a pipeline's name, the summaries of all its seeds."""
         found: dict[str, list[PipelineSummary]] = {}
         for pipeline in self.pipelines:
-            found.setdefault(declared_name(pipeline.name), []).append(pipeline)
+            found.setdefault(series_name(pipeline.name), []).append(pipeline)
         return found
 
     def labels(self, role: Role) -> list[str]:

@@ -12,6 +12,7 @@ import click
 
 from lineal import __version__
 from lineal.cli import (
+    ablating,
     accepting,
     checking,
     components,
@@ -61,7 +62,8 @@ _BY_TASK: dict[str, tuple[click.Command, ...]] = {
     ),
     "Run": (planning.status, running.run, labelling.label, running.sync, running.ui),
     "Ask about results": (
-        look.show, look.trace, look.taint, prove.diff, prove.contamination, look.report, sharing.export, sharing.openlineage,
+        look.show, look.trace, look.taint, prove.diff, prove.contamination, ablating.ablate, look.report,
+        sharing.export, sharing.openlineage,
     ),
     "Maintain": (retracting.retract, accepting.accept, pruning.prune, merging.resolve),
 }  # fmt: skip

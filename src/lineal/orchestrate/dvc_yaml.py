@@ -23,7 +23,7 @@ from lineal.recipe.policies import SETTINGS
 from lineal.recipe.project import PARAMS, PIPELINES
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retractions import RETRACTED, RETRACTIONS
-from lineal.recipe.seeds import declared_name
+from lineal.recipe.seeds import SEED_MARK, declared_name, series_name
 from lineal.recipe.whole_files import write_whole
 from lineal.step.runner import stage_tag
 
@@ -241,7 +241,7 @@ def _seed_key(plan: Plan, step: Step) -> str:
     """
     params, declared = plan.project.params, declared_name(step.pipeline)
     own = params.pipelines.get(declared)
-    if step.pipeline != declared and plan.seed_of(step) == plan.project.seed_of(step.pipeline):
+    if SEED_MARK in step.pipeline and plan.seed_of(step) == plan.project.seed_of(step.pipeline):
         return ""
     if own is not None and (own.seed is not None or own.seeds):
         return f"pipelines.{declared}.{'seed' if own.seed is not None else 'seeds.0'}"
@@ -291,7 +291,7 @@ def _plots(plan: Plan) -> Iterator[dict[str, Any]]:
     for step in plan.steps.values():
         if step.outputs[""].kind is ArtifactKind.METRICS and step.group not in ("finish", BEST):
             headline = step.component.headline
-            title = f"{declared_name(step.pipeline)} {step.label.replace('/', ' ')} {headline}"
+            title = f"{series_name(step.pipeline)} {step.label.replace('/', ' ')} {headline}"
             curves.setdefault(title, {})[f"artifacts/{step.key}/{CURVE_FILE}"] = headline
     for title, files in curves.items():
         headline = next(iter(files.values()))

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import BUILT_IN, Registry
 from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
+from lineal.plan.ablation import StandIns, inputs_of, nodes_to_take, remaining, without_setting
 from lineal.plan.elsewhere import role_elsewhere
 from lineal.recipe.document import declaration_error
 from lineal.recipe.nodes import NODE_KEYS, STOP, Node, Part, Section, settings_at
 from lineal.recipe.per_round import values_listed
-from lineal.recipe.pipeline import Pipeline
+from lineal.recipe.pipeline import Ablation, Pipeline
 from lineal.recipe.project import PIPELINES, Project
 from lineal.recipe.references import Accepts, Reference, Scope, SettingReference, parse_reference
 
@@ -62,6 +63,20 @@ class Compiler:
             with problems.noted():
                 self.classes[part, name] = self._class_of(node)
         problems.raise_all()
+        self.stand_ins: StandIns | None = None
+        if pipeline.without is not None:
+            self._take_away(pipeline.without)
+
+    def _take_away(self, ablation: Ablation) -> None:
+        if "." in ablation.part:
+            self.pipeline = without_setting(self.pipeline, ablation)
+            return
+        taken = nodes_to_take(self.pipeline, ablation)
+        inputs = {}
+        for part, node in taken:
+            forms = [(item.instance, item.inputs) for form in self.forms(node) for item in form]
+            inputs[part, node.name] = inputs_of(ablation, node, self.classes[part, node.name].role, forms)
+        self.pipeline, self.stand_ins = remaining(self.pipeline, inputs), StandIns(ablation, inputs)
 
     def _nodes(self) -> list[tuple[Part, str, Node]]:
         return [(part, name, node) for part, nodes in self.pipeline.parts.items() for name, node in nodes.items()]
@@ -130,12 +145,14 @@ class Compiler:
         for key, value in settings.items():
             reference = self._setting_reference(node, key, value)
             if reference is not None:
+                if self.stand_ins is not None:
+                    self.stand_ins.require_unread(node, key, reference)
                 settings_from[key] = reference
                 settings[key] = SettingReference(reference)
         named = node.name if instance is None or node.section is Section.TASKS else instance
         component = self._parse(node, {"use": node.use, **settings}, named)
         inputs = {
-            field: (tuple(self._reference(node, field, text) for text in texts), accepts)
+            field: (tuple(one for text in texts for one in self._references(node, field, text)), accepts)
             for field, (texts, accepts) in component.references().items()
         }
         return CompiledNode(node, instance, component, inputs, settings_from)
@@ -183,6 +200,10 @@ class Compiler:
             if (place, reference.node) in self.classes:
                 return self.classes[(place, reference.node)].role
         return None
+
+    def _references(self, node: Node, field: str, text: str) -> tuple[Reference, ...]:
+        reference = self._reference(node, field, text)
+        return (reference,) if self.stand_ins is None else self.stand_ins.of(node, field, reference)
 
     def _reference(self, node: Node, field: str, text: str) -> Reference:
         reference = parse_reference(text)

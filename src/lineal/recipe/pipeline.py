@@ -41,6 +41,24 @@ class Header(Strict):
 
 
 @dataclass(frozen=True)
+class Ablation:
+    """A part that a variant of a pipeline is made without.
+
+    Attributes:
+        part: a node, or a node's setting: `filtered`, `generated.hint`.
+        document, path: the key that asks for the variant.
+    """
+
+    part: str
+    document: Document
+    path: KeyPath
+
+    def error(self, message: str) -> Exception:
+        """Makes an error that names file, line and key."""
+        return self.document.error(self.path, f"{self.part!r} {message}")
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """One parsed pipeline file under one profile.
 
@@ -51,6 +69,7 @@ class Pipeline:
         repeat: by group of nodes, how many turns it has.
         own_rounds: how many rounds the method has; None where it doesn't say.
         policies: where the policies that its nodes name are looked for.
+        without: the part that this variant of it is made without; None for the pipeline itself.
         stages: the kinds of rounds in their order; one without a name where no stages are declared.
     """
 
@@ -64,6 +83,7 @@ class Pipeline:
     repeat: Mapping[str, int]
     policies: Policies
     own_rounds: int | None = None
+    without: Ablation | None = None
 
     def rounds(self, rounds: int) -> int:
         """Returns the total number of rounds when the stage that doesn't say how many has `rounds`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -14,12 +14,12 @@ from lineal.errors import ProjectError, UsageError, did_you_mean
 from lineal.recipe.accepted import Accepted, read_accepted
 from lineal.recipe.compute import Compute, Positive, Strict
 from lineal.recipe.document import Document, declaration_error, read_document
-from lineal.recipe.pipeline import PAPER, Pipeline, read_pipeline
+from lineal.recipe.pipeline import PAPER, Ablation, Pipeline, read_pipeline
 from lineal.recipe.policies import Policies
 from lineal.recipe.retain import Retain
 from lineal.recipe.retraction_files import read_retractions
 from lineal.recipe.retractions import Retractions
-from lineal.recipe.seeds import SEED_MARK, declared_name
+from lineal.recipe.seeds import SEED_MARK, WITHOUT_MARK, declared_name, name_without, series_name
 
 PARAMS = "params.yaml"
 PIPELINES = "pipelines"
@@ -40,12 +40,23 @@ def _one_kind_of_seed(params: Any) -> Any:
 
 
 class PipelineParams(Strict):
-    """Parameters of one pipeline in `params.yaml`; None takes the project's value."""
+    """Parameters of one pipeline in `params.yaml`; None takes the project's value.
+
+    Attributes:
+        ablate: parts, nodes or their settings (`filtered`, `generated.hint`): the pipeline is unrolled once more without each.
+    """
 
     rounds: Positive | None = None
     profile: str | None = None
     seed: Seed | None = None
     seeds: Seeds | None = None
+    ablate: list[str] = []
+
+    @model_validator(mode="after")
+    def _parts_are_named_once(self) -> PipelineParams:
+        if len({name_without("", part) for part in self.ablate}) < len(self.ablate):
+            raise ValueError(f"ablate must name different parts, got {self.ablate}")
+        return self
 
     @model_validator(mode="after")
     def _one_kind_of_seed(self) -> PipelineParams:
@@ -128,18 +139,27 @@ class Project:
 
     @property
     def active(self) -> list[str]:
-        """The active pipelines, each followed by its further seeds."""
-        return [name for declared in self.params.active for name in self._with_seeds(declared)]
+        """The active pipelines, each followed by its further seeds and its variants without a part."""
+        return [name for declared in self.params.active for name in self._variants(declared)]
 
     def pipeline_names(self) -> list[str]:
-        """Returns the pipelines that the project has files for, each followed by its further seeds."""
-        return [name for declared in self._declared() for name in self._with_seeds(declared)]
+        """Returns the pipelines that the project has files for, each followed by its further seeds and variants."""
+        return [name for declared in self._declared() for name in self._variants(declared)]
 
     def _declared(self) -> list[str]:
         return sorted(path.stem for path in (self.root / PIPELINES).glob("*.yaml"))
 
-    def _with_seeds(self, declared: str) -> list[str]:
-        return [declared, *(f"{declared}{SEED_MARK}{seed}" for seed in self.seeds_of(declared)[1:])]
+    def _variants(self, declared: str) -> list[str]:
+        series = [declared, *(name_without(declared, part) for part in self._own(declared).ablate)]
+        return [name for one in series for name in [one, *(f"{one}{SEED_MARK}{seed}" for seed in self.seeds_of(declared)[1:])]]
+
+    def ablation_of(self, name: str) -> Ablation | None:
+        """Returns the part that a variant of a pipeline is made without; None for the pipeline itself."""
+        declared = declared_name(name)
+        for place, part in enumerate(self._own(declared).ablate):
+            if name_without(declared, part) == series_name(name):
+                return Ablation(part, self.document, (PIPELINES, declared, "ablate", place))
+        return None
 
     def seeds_of(self, pipeline: str) -> list[int]:
         """Returns all seeds of a pipeline."""
@@ -173,7 +193,7 @@ class Project:
             raise UsageError(f"no pipeline {name!r} in {path.parent}. {did_you_mean(name, self.pipeline_names())}")
         profile = self._own(name).profile or self.params.profile
         document = read_document(path, f"{PIPELINES}/{declared}.yaml", dvc_reads=True)
-        return read_pipeline(name, document, profile, Policies.of(self.root))
+        return replace(read_pipeline(name, document, profile, Policies.of(self.root)), without=self.ablation_of(name))
 
 
 def find_root(start: Path) -> Path:
@@ -218,9 +238,9 @@ def open_project(root: Path) -> Project:
     except ValidationError as error:
         raise declaration_error(document, (), error, Params) from error
     project = Project(root.resolve(), params, document, read_retractions(root), accepted=read_accepted(root))
-    for name in project.pipeline_names():
-        if name.count(SEED_MARK) > 1 or ((root / PIPELINES / f"{name}.yaml").is_file() and SEED_MARK in name):
-            raise ProjectError(f"{PIPELINES}/: {name!r} reads like a further seed of {declared_name(name)!r}; rename the file")
+    for name in (path.stem for path in (root / PIPELINES).glob("*.yaml")):
+        if SEED_MARK in name or WITHOUT_MARK in name:
+            raise ProjectError(f"{PIPELINES}/: {name!r} reads like a variant of {declared_name(name)!r}; rename the file")
     for key, names in (("active", params.active), ("pipelines", list(params.pipelines))):
         for name in names:
             if not (root / PIPELINES / f"{name}.yaml").is_file():

@@ -11,7 +11,7 @@ from lineal.components.evaluators.reading import Evaluation, compare, read_evalu
 from lineal.data.estimates import Comparison
 from lineal.data.records import open_known
 from lineal.plan import Plan
-from lineal.recipe.seeds import declared_name
+from lineal.recipe.seeds import series_name
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _of_label(reader: _Reader, summary: Summary, label: str) -> Iterator[Differe
 
 def _counterpart(have: list[PipelineSummary], pipeline: PipelineSummary) -> PipelineSummary | None:
     """Returns the first pipeline that has an evaluation, with the same seed where it has that; None for this one itself."""
-    first = [one for one in have if declared_name(one.name) == declared_name(have[0].name)]
+    first = [one for one in have if series_name(one.name) == series_name(have[0].name)]
     if pipeline in first:
         return None
     return next((one for one in first if one.seed == pipeline.seed), first[0])
