@@ -2,6 +2,7 @@
 -- source: SPIRAL, arXiv:2506.24119 (role-conditioned advantage; here the mean of these episodes in the place of a moving one)
 -- needs: episode_id, task, entry, player
 -- input episodes: sample_id, task, entry, player, score  -- both sides' episodes
+-- param losses: boolean = true  -- whether turns of sides worse than their role are kept, with negative weights
 -- adds: score
 -- empty: in no game and role have two episodes different returns
 WITH each AS (
@@ -12,7 +13,7 @@ WITH each AS (
     SELECT r.row_id, e.score - roles.mean AS advantage
     FROM rows r LEFT JOIN each e ON e.row_id = r.episode_id LEFT JOIN roles ON roles.game = e.game AND roles.player = e.player
 )
-SELECT row_id, CASE WHEN coalesce(advantage, 0) = 0 THEN 'dropped' ELSE 'kept' END AS decision,
+SELECT row_id, CASE WHEN advantage > 0 OR ($losses AND advantage < 0) THEN 'kept' ELSE 'dropped' END AS decision,
     CASE WHEN advantage IS NULL THEN 'of no episode with a score' WHEN advantage = 0 THEN 'as good as its role'
          WHEN advantage > 0 THEN 'better than its role' ELSE 'worse than its role' END AS reason,
     advantage AS score, advantage AS weight

@@ -201,7 +201,7 @@ def play(plan: Plan) -> None:
 
 
 def spiral(plan: Plan) -> None:
-    """One checkpoint plays both seats; a turn counts by its side's return above its role's, losses with negative weights."""
+    """One checkpoint plays both seats; a turn counts by its side's return above its role's, of those that are better."""
     for number, before in ((1, "start"), (2, "round_01")):
         group = f"spiral/round_{number:02d}"
         inputs = plan.step(f"{group}/played").inputs
@@ -215,7 +215,7 @@ def spiral(plan: Plan) -> None:
         for row in moves:
             own = roles[row["player"]]
             assert row["weight"] == pytest.approx(episodes[row["episode_id"]]["score"] - sum(own) / len(own))
-        assert {row["seat"] for row in moves} == {"model", "opponent"} and min(row["weight"] for row in moves) < 0
+        assert {row["seat"] for row in moves} == {"model", "opponent"} and min(row["weight"] for row in moves) > 0
 
 
 def agent_r(plan: Plan) -> None:

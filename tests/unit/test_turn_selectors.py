@@ -164,6 +164,8 @@ def test_turns_of_a_game_of_two_count_by_the_mean_of_their_role(tmp_path: Path) 
     win, loss = pytest.approx(2 / 3), pytest.approx(-2 / 3)
     rare_win, rare_loss = pytest.approx(4 / 3), pytest.approx(-4 / 3)
     assert found == {"w1": win, "w2": win, "w3": rare_loss, "b1": loss, "b2": loss, "b3": rare_win}
+    better = rows_of(lab.run("select", "round_01/better", given, sql="role_advantage", losses=False)[""])
+    assert {row["episode_id"]: row["weight"] for row in better} == {name: found[name] for name in ("w1", "w2", "b3")}
     assert {row["reason"] for row in rows_of(made["dropped"])} == {"of no episode with a score"} and len(rows_of(made[""])) == 12
 
 
