@@ -130,7 +130,7 @@ def write_page(results: dict[str, Any]) -> None:
     """Writes the plot, and each model's table between its marks on the page."""
     text = PAGE.read_text(encoding="utf-8")
     for model, result in results.items():
-        mark = re.compile(rf"(<!-- {model} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        mark = re.compile(rf"(<!-- {model} -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
         text = mark.sub(lambda found, result=result: f"{found[1]}{table(result)}{found[2]}", text)
     PAGE.write_text(text, encoding="utf-8")
     _draw(results)

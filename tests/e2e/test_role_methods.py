@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from typing import Any
 
@@ -53,6 +54,19 @@ def test_stasc_learns_corrections_of_the_first_answers_in_their_prompts(tiny_pip
         assert row["verdict"] == "pass" and first[parent]["verdict"] == "fail"
         assert row["prompt"] == f"+{first[parent]['prompt']}{first[parent]['completion']}:" and row["completion"] == row["answer"]
     assert model_of(plan, "stasc/round_02/second") == model_of(plan, "stasc/round_02/first") == ("stasc/round_01/checkpoint",)
+
+
+def test_stasc_measures_what_each_round_did(tiny_pipelines):
+    plan = made(tiny_pipelines, "stasc")
+    for name in ("refinement", "coverage", "texts", "progress", "gain", "lifelong"):
+        step = plan.step(f"stasc/round_02/{name}")
+        numbers = json.loads((plan.project.directory(step.key) / "metrics.json").read_text())
+        assert step.component.headline in numbers or name == "gain"  # a gain from 0 to 0 has no rate
+    told = rows(plan, "stasc/round_02/corrected")
+    before = by_id(rows(plan, "stasc/round_02/judged"))
+    mended = [row["verdict"] == "pass" for row in told if before[row["parents"][0]]["verdict"] == "fail"]
+    shown = json.loads((plan.project.directory("stasc/round_02/refinement") / "metrics.json").read_text())
+    assert 0 <= shown.get("mended", 0) <= 1 and bool(mended) == ("mended" in shown)
 
 
 def test_self_rewarding_policy_judge_and_reference_are_one_checkpoint(tiny_pipelines):
