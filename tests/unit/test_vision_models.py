@@ -1,15 +1,22 @@
 """A tiny model that sees: pretrained, sampled and trained further on pictures; same bytes whatever stands beside a row."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from lineal.audit.catalog import Catalog
+from lineal.audit.rendered import rendered
+from lineal.data.manifest import InputEntry
 from lineal.data.media import Pictures
 from lineal.engines.checkpoints import read_config
 from lineal.engines.sampling import Request, Sampler, SamplingSettings
 from lineal.engines.sight import Sight
+from lineal.engines.tokens import encode_prompt, load_tokenizer
 from lineal.engines.training import train_sft
 from lineal.engines.training_settings import Example, TrainingSettings
+from lineal.engines.vision_model import PICTURE_TOKENS
 from lineal.errors import DeclarationError, EngineError
 from lineal.orchestrate.dvc_yaml import stage_of
 from lineal.plan import make_plan
@@ -94,6 +101,24 @@ def test_sample_and_accuracy_rows_keep_digests_and_their_ids_name_the_pictures(l
     assert len(rows) == 80 and all(row["images"] == prompts[row["prompt_id"]]["images"] for row in rows)
     judged = rows_of(lab.run("accuracy", "round_01/evaluation", inputs, max_tokens=6)[""])
     assert {row["verdict"] for row in judged} <= {"pass", "fail"} and all(row["images"] for row in judged)
+
+
+def test_rendered_rows_show_where_the_pictures_stand(lab, model, tasks):
+    inputs = {"model": model, "prompts": tasks[""], "prompts_media": tasks["media"]}
+    made = lab.run("sample", "round_01/generated", inputs, max_tokens=4)[""]
+    entries = {"prompts": [InputEntry(step="tasks/train", digest=tasks[""].digest)]}
+    made = replace(made, manifest=made.manifest.model_copy(update={"inputs": entries}))
+    catalog = Catalog({one.key: one for one in (tasks[""], tasks["media"], model, made)})
+    (shown,) = rendered(catalog, made, rows_of(made)[:1])
+    marks = ["<bos>", "<fake_token_around_image>", "<global-img>", *["<image>"] * 4, "<fake_token_around_image>"]
+    assert shown.text == "".join(f"⟦{mark}⟧" for mark in marks) + rows_of(made)[0]["prompt"]
+    assert shown.tokens == len(marks) + len(rows_of(made)[0]["prompt"])
+
+
+@pytest.mark.parametrize("token", PICTURE_TOKENS)
+def test_a_control_token_of_pictures_that_a_prompt_spells_out_is_text(model, token):
+    tokenizer = load_tokenizer(model.directory)
+    assert tokenizer.convert_tokens_to_ids(token) not in encode_prompt(tokenizer, f"a {token}", False)
 
 
 def test_sft_learns_through_the_eyes_and_gives_the_same_bytes_again(lab, model, tasks):

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
+from lineal.audit.media import pictures_of
 from lineal.audit.query import Row
 from lineal.audit.terminal import printable
 from lineal.data.conversations import Prompt, prompt_of
+from lineal.data.media import IMAGES
 from lineal.data.schema import row_key
 from lineal.data.store import Artifact
 from lineal.errors import UsageError
@@ -18,6 +21,8 @@ from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from lineal.engines.sight import Sight
 
 OPEN, CLOSE = "⟦", "⟧"
 
@@ -29,7 +34,7 @@ class Rendered:
     Attributes:
         row: the row's id.
         model: the key of the checkpoint that drew the row's completion.
-        tokens: how many tokens the prompt has.
+        tokens: how many tokens the prompt has, those in place of its pictures included.
         text: these tokens; each control token between `OPEN` and `CLOSE`.
         hinted: whether the model was given a hint besides, which the row does not keep.
     """
@@ -67,10 +72,18 @@ def rendered(catalog: Catalog, artifact: Artifact, rows: Iterable[Row]) -> list[
         model = _checkpoint(catalog, artifact, digest)
         return model, load_tokenizer(model.directory), _is_chat(catalog, artifact, digest)
 
+    @cache
+    def sight(checkpoint: Path) -> Sight:
+        from lineal.engines.sight import Sight
+
+        return Sight(checkpoint, pictures_of(catalog, artifact))
+
     found = []
     for row in rows:
         model, tokenizer, chat = reader(_digest(artifact, row))
         ids = encode_prompt(tokenizer, _given(row), chat)
+        if row.get(IMAGES):
+            ids = sight(model.directory).placed(_given(row), ids, tuple(row[IMAGES]), chat)
         asked = row.get("asked") is not None
         found.append(
             Rendered(

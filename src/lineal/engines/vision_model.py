@@ -50,7 +50,11 @@ def processor_of(tokenizer: PreTrainedTokenizerFast, shape: VisionShape) -> Any:
 
     side = {"longest_edge": shape.pixels}
     images = cast(Any, Idefics3ImageProcessorPil)(do_image_splitting=False, size=side, max_image_size=side)
-    return cast(Any, Idefics3Processor)(images, tokenizer, image_seq_len=shape.tokens)
+    made = cast(Any, Idefics3Processor)(images, tokenizer, image_seq_len=shape.tokens)
+    with_picture_tokens(
+        made.tokenizer
+    )  # the processor's own list of control tokens, which replaced this one, lacks `<global-img>`
+    return made
 
 
 def vision_language_model(text: LlamaConfig, tokenizer: PreTrainedTokenizerFast, shape: VisionShape) -> PreTrainedModel:
