@@ -9,6 +9,7 @@ import yaml
 
 from lineal.cli.main import lineal
 from lineal.components.registry import Registry
+from lineal.recipe.policies import read_policy
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -42,6 +43,7 @@ def test_navigation_has_every_page_once():
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|[`\s;&])lineal ((?:--?\w\S* )*)(\w+)((?: [^`\n;&|#]*)?)", re.MULTILINE)
+POLICIES = {f"policies.{path.stem}": path for path in (ROOT / "policies").glob("*.yaml")}
 ON_EVERY_NODE = {"use", "each", "repeat", "per_round", "per_turn"}
 WORDS = sorted({ROOT / "README.md", *DOCS.glob("*.md")} - {DOCS / "components.md"})
 """Pages that people write; what writes components.md has tests of its own."""
@@ -66,7 +68,9 @@ def blocks(page, language):
 
 
 def unknown_settings(node, registry):
-    """The keys of a node that its component does not have; none for a component of the page's own package."""
+    """The keys of a node that its component, or its policy, does not have; none for a component of the page's own package."""
+    if node["use"] in POLICIES:
+        return set(node) - set(read_policy(POLICIES[node["use"]]).known) - ON_EVERY_NODE
     if node["use"] not in registry.names:
         return set()
     component = registry.find(node["use"])
@@ -80,7 +84,7 @@ def test_yaml_blocks_name_components_and_settings_that_exist(page):
     own = set(re.findall(r"^(\w+) = \"my_package", page.read_text(), re.MULTILINE))
     for text in blocks(page, "yaml"):
         for node in nodes_in(yaml.safe_load(text)):
-            assert node["use"] in {*registry.names, *own}, f"{page.name}: no component {node['use']!r}"
+            assert node["use"] in {*registry.names, *POLICIES, *own}, f"{page.name}: no component {node['use']!r}"
             assert not unknown_settings(node, registry), f"{page.name}: {node['use']} has no such setting"
 
 
