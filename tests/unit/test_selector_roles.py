@@ -266,3 +266,21 @@ def test_screen_prompts_drops_by_length_and_by_words(lab):
         "short": "too short", "long": "too long", "picture": "unwanted words", "program": "unwanted words",
         "mark": "unwanted words",
     }  # fmt: skip
+
+
+def test_a_named_number_chooses_among_the_completions_as_they_are_listed(lab):
+    entries = [("p1", "p", "a"), ("q1", "q", "c"), ("p2", "p", "b"), ("q2", "q", "d"), ("r1", "r", "e"), ("r2", "r", "f")]
+    drawn = lab.put("drawn", rows(*entries))
+    listed = rows_of(lab.run("select", "listed", {"rows": drawn}, sql="numbered")[""])
+    assert {row["prompt_id"]: row["candidates"] for row in listed}["p"] == "Response 1: a\nResponse 2: b"
+    said = lab.put("said", rows(("x", "p", "Of 3 I take number 2."), ("y", "q", "neither"), ("z", "r", "number 7")))
+    kept = rows_of(lab.run("select", "kept", {"rows": drawn, "choice": said}, sql="by_number")[""])
+    assert [(row["completion"], row["reason"]) for row in kept] == [
+        ("c", "no number of a completion is named"), ("b", "its number is named"), ("e", "no number of a completion is named"),
+    ]  # fmt: skip
+
+
+def test_best_of_each_prompt_keeps_the_first_of_the_highest_scores(lab):
+    drawn = rows(("p1", "p", "a"), ("p2", "p", "b"), ("p3", "p", "c"), ("q1", "q", "d"), score=[0.2, 0.6, 0.6, None])
+    kept = rows_of(lab.run("select", "kept", {"rows": lab.put("drawn", drawn)}, sql="best_of_each_prompt")[""])
+    assert [row["completion"] for row in kept] == ["b", "d"]
