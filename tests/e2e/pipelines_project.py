@@ -71,6 +71,8 @@ TINY = (
     (r"level: \[6, 24\], entry: null, size: 100", "level: [4, 14], entry: null, size: 24"),
     (r"size: 12}", "size: 8}"),
     (r"episodes: 16", "episodes: 4"),
+    (r"shapes: \[1, 2\], size: \d+", "shapes: [1, 2], size: 24"),
+    (r"epochs: null, steps: 150", "epochs: null, steps: 3"),
 )
 
 
@@ -128,8 +130,9 @@ HOLDS_OTHER_TEXT = {
     "agent_r",
     "exit_play",
     "rest_react",
+    "rest_em_pictures",
 }
-"""Methods whose prompts hold a model's own text, which an untaught model may fill with anything, or what a game says."""
+"""Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 
 
 def check_two_rounds(plan: Plan) -> None:
