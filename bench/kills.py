@@ -398,7 +398,7 @@ def _run(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
 
 def _cold(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["cold"], root)
-    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.5, 25.0), cold=True)
+    until_it_ends(campaign, root, ("lineal", "run"), tally, (0.5, 8.0), cold=True)
     return _checked(root, campaign.expected["finished"])
 
 
@@ -431,7 +431,7 @@ def _launched(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["fresh"], root)
     with (root / ".dagster" / "dagster.yaml").open("a", encoding="utf-8") as settings:
         settings.write(AT_ONCE)
-    until_it_ends(campaign, root, LAUNCH, tally, (0.0, 25.0))
+    until_it_ends(campaign, root, LAUNCH, tally, (0.0, 8.0))
     return _checked(root, campaign.expected["finished"])
 
 
