@@ -163,6 +163,9 @@ def test_command_names_the_line_for_a_part_that_is_not_declared(ran, capsys):
     assert "not made: rewritten. Write into params.yaml: pipelines: {mine: {ablate: [rewritten]}}, then run" in told
     assert run_command(["-C", root, "ablate", "main"]) == 2
     assert "no pipeline 'main'" in capsys.readouterr().err
+    variant = next(name for name in ran[0].pipelines if name.startswith("mine__without_"))
+    assert run_command(["-C", root, "ablate", variant, "rewritten"]) == 2
+    assert "Name the pipeline: lineal ablate mine" in capsys.readouterr().err
 
 
 def test_other_pipelines_have_no_variants(tmp_path):

@@ -112,7 +112,8 @@ def test_verify_files_names_missing_and_extra_files(tmp_path):
     (tmp_path / "x" / "notes.txt").write_text("mine")
     with pytest.raises(ArtifactError, match="does not name: notes.txt"):
         verify_files(tmp_path / "x", manifest, "x")
-    (tmp_path / "x" / "notes.txt").unlink()
+    (tmp_path / "x" / "notes.txt").rename(tmp_path / "x" / ".turn_1.lock")  # of another plan, in which x has turns
+    verify_files(tmp_path / "x", manifest, "x")
     (tmp_path / "x" / "part-00000.parquet").unlink()
     with pytest.raises(ArtifactError, match="file part-00000.parquet is missing"):
         verify_files(tmp_path / "x", manifest, "x")

@@ -89,10 +89,11 @@ def test_engine_that_misbehaves_is_named(checkpoint, answers, message):
         list(engine.stream(REQUESTS, SamplingSettings(max_tokens=4)))
 
 
-def test_id_without_a_token_is_refused(checkpoint):
+@pytest.mark.parametrize("number", [1, -1, 1_000_000])
+def test_id_without_a_token_is_refused(checkpoint, number):
     engine = Broken(checkpoint, None, "cpu", {})
-    engine.never_ids, engine.answers = [1], ((0, [1], 0.0),)
-    with pytest.raises(EngineError, match="drew id 1 for request 0, which no token has"):
+    engine.never_ids, engine.answers = [1], ((0, [number], 0.0),)
+    with pytest.raises(EngineError, match=f"drew id {number} for request 0, which no token has"):
         list(engine.stream(REQUESTS, SamplingSettings(max_tokens=4)))
 
 
@@ -122,3 +123,10 @@ def test_entry_point_that_is_no_engine_is_told(monkeypatch, value, message):
     assert Compute(engine="odd").engine == "odd"
     with pytest.raises(EngineError, match=f"engine 'odd' .*{message}"):
         engine_class("odd")
+
+
+def test_what_an_engine_raises_names_it(checkpoint):
+    engine = Broken(checkpoint, None, "cpu", {})
+    engine.answers = None
+    with pytest.raises(EngineError, match="the engine Broken failed: TypeError: 'NoneType' object is not iterable"):
+        list(engine.stream(REQUESTS, SamplingSettings(max_tokens=4)))

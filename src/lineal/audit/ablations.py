@@ -15,7 +15,7 @@ from lineal.plan import Plan, Step, make_plan
 from lineal.recipe.groups import round_group
 from lineal.recipe.nodes import Section
 from lineal.recipe.project import PipelineParams, Project
-from lineal.recipe.seeds import name_without
+from lineal.recipe.seeds import declared_name, name_without
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,12 @@ def with_parts(project: Project, pipeline: str, parts: Sequence[str]) -> Project
     """Returns a project whose pipeline is ablated by these parts; without any, by those that `params.yaml` names.
 
     Raises:
-        UsageError: nobody names a part.
+        UsageError: nobody names a part, or the pipeline is itself one without a part.
     """
-    project.pipeline(pipeline)
+    without = project.pipeline(pipeline).without
+    if without is not None:
+        own_name = declared_name(pipeline)
+        raise UsageError(f"{pipeline} is {own_name} without {without.part}. Name the pipeline: lineal ablate {own_name}")
     own = project.params.pipelines.get(pipeline, PipelineParams())
     if not parts and not own.ablate:
         declared = f"pipelines: {{{pipeline}: {{ablate: [NODE, NODE.SETTING]}}}}"

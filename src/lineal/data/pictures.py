@@ -62,10 +62,9 @@ def checked_picture(where: str, data: bytes) -> Picture:
     except DataError:
         raise
     except Exception as error:  # whatever the decoders raise, or warn of
+        told = "its format is none of these" if type(error).__name__ == "UnidentifiedImageError" else error
         expected = f"expected one of {', '.join(MIMES)}"
-        raise DataError(
-            f"{where} is no picture that can be read ({error}), {expected}. Save it again, or leave it out"
-        ) from error
+        raise DataError(f"{where} is no picture that can be read ({told}), {expected}. Save it again, or leave it out") from error
     return Picture(hashlib.sha256(data).hexdigest(), mime, *size, data)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -69,9 +70,11 @@ class TokenEngine(ABC):
         size = declared_vocabulary(weights)
         require_vocabulary(self._tokenizer, size, checkpoint)
         self.never_ids = ids_without_token(self._tokenizer, size)
+        self._size = len(self._tokenizer) if size is None else size
         self._declared, self._positions = declared_stops(weights), declared_positions(weights)
         self._require_known(options)
-        self.load(checkpoint, base, device, **options)
+        with self._named():
+            self.load(checkpoint, base, device, **options)
 
     @abstractmethod
     def load(self, checkpoint: Path, base: Path | None, device: str) -> None:
@@ -100,7 +103,7 @@ class TokenEngine(ABC):
         """
         asked = self._asked(requests, settings)
         waiting = set(range(len(asked)))
-        for place, drawn, logprob in self.draw([request for request, _ in asked], settings):
+        for place, drawn, logprob in self._drawn([request for request, _ in asked], settings):
             self._check(place, drawn, settings, waiting)
             waiting.remove(place)
             request, lead = asked[place]
@@ -109,6 +112,20 @@ class TokenEngine(ABC):
             yield place, completion
         if waiting:
             raise self._wrong(f"left {len(waiting):,} of {len(requests):,} requests unanswered")
+
+    def _drawn(self, requests: Sequence[TokenRequest], settings: SamplingSettings) -> Iterator[tuple[int, Sequence[int], float]]:
+        with self._named():
+            yield from self.draw(requests, settings)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Names the engine in whatever it raises."""
+        try:
+            yield
+        except EngineError:
+            raise
+        except Exception as error:
+            raise self._wrong(f"failed: {type(error).__name__}: {error}") from error
 
     def _asked(self, requests: Sequence[Request], settings: SamplingSettings) -> list[tuple[TokenRequest, Lead]]:
         """Returns each request as token ids, with the lead of its completion."""
@@ -145,7 +162,7 @@ class TokenEngine(ABC):
             raise self._wrong(f"answered request {place}, which was not asked or is answered already")
         if not 1 <= len(drawn) <= settings.max_tokens:
             raise self._wrong(f"drew {len(drawn)} tokens for request {place}, expected 1 to {settings.max_tokens}")
-        unknown = sorted({*drawn} & {*self.never_ids})
+        unknown = sorted({*drawn} & {*self.never_ids} | {number for number in drawn if not 0 <= number < self._size})
         if unknown:
             raise self._wrong(f"drew id {unknown[0]} for request {place}, which no token has. Leave out `never_ids`")
 
