@@ -14,11 +14,12 @@ from lineal.data.conversations import Conversation, Turn
 from lineal.data.normal_text import LEADING, TRAILING, has_core, normalised
 from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
 from lineal.data.store import open_artifact
-from lineal.errors import ArtifactError, CheckFailure, UsageError
+from lineal.errors import ArtifactError, CheckFailure, DataError, UsageError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
 from lineal.step.checks import run_checks
 from lineal.step.contamination import HeldOut
+from lineal.step.runner import run_step
 from tests.unit.audit_project import made_project
 from tests.unit.lab import Lab
 
@@ -299,6 +300,16 @@ def test_check_tells_the_evidence(root):
     assert "1 rows with a prompt of an evaluation set" in result.message
     assert result.values["evidence"][0]["prompt"] == test["prompt_id"] in result.message
     assert "\x1b" not in result.message
+
+
+def test_trainer_looks_again_since_the_evaluation_set_may_have_changed(root):
+    plan = make_plan(open_project(root))
+    run_step(plan, "tiny/round_02/checkpoint")
+    trained = prompts_of(root, "tiny/round_02/mixed")[2]
+    plant(root, "tiny/tasks/test", lambda rows: rows[0].update(prompt=trained["prompt"]))
+    with pytest.raises(DataError, match=r"tiny/round_02/mixed: \d+ rows with a prompt of an evaluation set\n") as error:
+        run_step(plan, "tiny/round_02/checkpoint")
+    assert trained["sample_id"] in str(error.value) and "The set has changed since these rows were made" in str(error.value)
 
 
 def test_nothing_to_look_through_is_said(root):

@@ -11,7 +11,7 @@ from lineal.data.estimates import Figure, compared, ratio, unpaired
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import MAIN
-from lineal.errors import CheckFailure
+from lineal.errors import CheckFailure, DataError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
@@ -168,6 +168,27 @@ def _no_test_prompt(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -
     message = f"{where}: {len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, shown))}"
     values = {"rows": len(found), "n": plan.project.params.contamination.n, "evidence": [described(match) for match in shown]}
     return CheckResult("no_test_prompt_in_training", not found, message, values)
+
+
+def require_no_test_prompt(plan: Plan, step: Step, inputs: Mapping[str, tuple[Artifact, ...]]) -> None:
+    """Refuses rows to train on that hold a prompt of an evaluation set.
+
+    The step that made them has looked too, but an evaluation set may have changed since.
+
+    Raises:
+        DataError: names the rows, and what they share with which prompt.
+    """
+    if step.component.role is not Role.TRAINER:
+        return
+    held_out = held_out_prompts(plan, step.pipeline)
+    read = {one.key: one for artifacts in inputs.values() for one in artifacts}
+    for artifact in read.values():
+        if artifact.manifest.kind is ArtifactKind.ROWS:
+            found = {match.position: match for match in held_out.matches(artifact) if stops(plan, match)}
+            if found:
+                shown = "".join(map(_evidence, list(found.values())[:MOST_SHOWN]))
+                fix = "The set has changed since these rows were made. Correct it, or leave the rows out with a selector"
+                raise DataError(f"{artifact.key}: {len(found):,} rows with a prompt of an evaluation set{shown}\n{fix}")
 
 
 def _evidence(match: Match) -> str:

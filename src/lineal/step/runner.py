@@ -21,7 +21,7 @@ from lineal.data.workspace import Workspace, open_partial, step_lock
 from lineal.engines.arithmetic import arithmetic
 from lineal.errors import ArtifactError, CheckFailure, DataError, DeclarationError, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
-from lineal.step.checks import require_blocking, run_checks
+from lineal.step.checks import require_blocking, require_no_test_prompt, run_checks
 from lineal.step.files import require_files
 from lineal.step.identity import Identity, identify, made_by, read_value
 from lineal.step.launch import launch
@@ -116,6 +116,7 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
     require_arrived(step)
     require_files(plan, step)
     inputs = open_inputs(plan, step, verify=True)
+    require_no_test_prompt(plan, step, inputs)
     component = resolved(plan, step)
     identity = identify(step, component, plan.seed_of(step), inputs)
     retracted = retracted_inputs(plan, step)
