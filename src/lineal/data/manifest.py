@@ -199,6 +199,11 @@ def verify_files(directory: Path, manifest: Manifest, key: str, digests: Digests
         raise ArtifactError(f"{key}: {directory} holds files that its manifest does not name: {', '.join(sorted(extra))}")
 
 
+def lock_of(directory: Path) -> Path:
+    """Returns the file beside an artifact's directory that a step holds while it makes the artifact."""
+    return directory.with_name(f".{directory.name}.lock")
+
+
 def _is_lock(name: str) -> bool:
     """Tells whether a file is the lock of a deeper key's step: a node that takes turns in another plan leaves it in here."""
     return name.startswith(".") and name.endswith(".lock") and "/" not in name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineal.components.controllers.values import values_of
-from lineal.data.manifest import MANIFEST
+from lineal.data.manifest import MANIFEST, lock_of
 from lineal.data.records import RECORDS, lies_here, open_known, record_directory, records_of
 from lineal.data.store import open_artifact
 from lineal.errors import ArtifactError, DeclarationError, ProjectError, did_you_mean
@@ -242,7 +242,7 @@ def _remove(project: Project, key: str) -> None:
     """Removes an artifact and the directories that it leaves empty."""
     directory = project.directory(key)
     shutil.rmtree(directory, ignore_errors=True)
-    directory.with_name(f".{directory.name}.lock").unlink(missing_ok=True)
+    lock_of(directory).unlink(missing_ok=True)
     for parent in directory.parents:
         if parent == project.artifacts or not parent.is_dir() or any(parent.iterdir()):
             return

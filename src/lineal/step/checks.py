@@ -16,7 +16,7 @@ from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
 from lineal.step.check_result import CheckResult
-from lineal.step.contamination import Match, described, held_out_prompts, stops, training_outputs
+from lineal.step.contamination import HeldOut, Match, described, held_out_prompts, stops, training_outputs
 from lineal.step.judges import mixtures
 from lineal.step.retraction import CHECK
 from lineal.step.rewards import reward_held
@@ -158,13 +158,11 @@ def _verifier_errors(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
 
 
 def _no_test_prompt(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> CheckResult:
-    held_out, found = held_out_prompts(plan, step.pipeline), dict[tuple[str, int], Match]()
-    for output in training_outputs(plan, step):
-        for match in held_out.matches(artifacts[output]):
-            if stops(plan, match):
-                found.setdefault((output, match.position), match)
-    shown = list(found.values())[:MOST_SHOWN]
-    where = ", ".join(artifact_key(step.key, output) for output in dict.fromkeys(output for output, _ in found)) or step.key
+    held_out = held_out_prompts(plan, step.pipeline)
+    by_output = {output: _first_matches(plan, held_out, artifacts[output]) for output in training_outputs(plan, step)}
+    found = [match for matches in by_output.values() for match in matches]
+    shown = found[:MOST_SHOWN]
+    where = ", ".join(artifact_key(step.key, output) for output, matches in by_output.items() if matches) or step.key
     message = f"{where}: {len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, shown))}"
     values = {"rows": len(found), "n": plan.project.params.contamination.n, "evidence": [described(match) for match in shown]}
     return CheckResult("no_test_prompt_in_training", not found, message, values)
@@ -184,11 +182,20 @@ def require_no_test_prompt(plan: Plan, step: Step, inputs: Mapping[str, tuple[Ar
     read = {one.key: one for artifacts in inputs.values() for one in artifacts}
     for artifact in read.values():
         if artifact.manifest.kind is ArtifactKind.ROWS:
-            found = {match.position: match for match in held_out.matches(artifact) if stops(plan, match)}
+            found = _first_matches(plan, held_out, artifact)
             if found:
-                shown = "".join(map(_evidence, list(found.values())[:MOST_SHOWN]))
+                shown = "".join(map(_evidence, found[:MOST_SHOWN]))
                 fix = "The set has changed since these rows were made. Correct it, or leave the rows out with a selector"
                 raise DataError(f"{artifact.key}: {len(found):,} rows with a prompt of an evaluation set{shown}\n{fix}")
+
+
+def _first_matches(plan: Plan, held_out: HeldOut, artifact: Artifact) -> list[Match]:
+    """Returns the first overlap of each row of an artifact that has one which stops training."""
+    found: dict[int, Match] = {}
+    for match in held_out.matches(artifact):
+        if stops(plan, match):
+            found.setdefault(match.position, match)
+    return list(found.values())
 
 
 def _evidence(match: Match) -> str:

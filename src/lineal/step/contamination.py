@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Role
 from lineal.data.manifest import MANIFEST
-from lineal.data.media import IMAGES
+from lineal.data.media import IMAGES, images_of
 from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
 from lineal.data.schema import row_key
 from lineal.data.store import Artifact, Rows, open_artifact
@@ -89,9 +89,8 @@ class HeldOut:
 
     def _by_pictures(self, table: pa.Table, start: int) -> Iterator[Match]:
         """Finds rows that show a picture of an evaluation prompt, whatever they ask about it."""
-        shown = table[IMAGES].to_pylist() if self._by_picture and IMAGES in table.column_names else []
-        for place, pictures in enumerate(shown):
-            asked = next((self._by_picture[one] for one in pictures or () if one in self._by_picture), None)
+        for place, pictures in enumerate(images_of(table) if self._by_picture else ()):
+            asked = next((self._by_picture[one] for one in pictures if one in self._by_picture), None)
             if asked is not None:
                 yield Match(start + place, _row_id(table, place), IMAGES, Rule.PICTURE, "", asked.key, asked.prompt_id)
 

@@ -14,7 +14,7 @@ from lineal.components.trainers.base import Trainer
 from lineal.data.digests import Digests
 from lineal.data.ids import digest_of
 from lineal.data.links import link_directory
-from lineal.data.manifest import MADE_UP, MANIFEST, Manifest, content_digest, verify_files
+from lineal.data.manifest import MADE_UP, MANIFEST, Manifest, content_digest, lock_of, verify_files
 from lineal.data.progress import say
 from lineal.data.store import Artifact, open_artifact
 from lineal.data.workspace import Workspace, open_partial, step_lock
@@ -54,7 +54,7 @@ def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str
     _require_fresh(step, expected_component)
     target = plan.project.directory(step.key)
     log = RunLog(plan.project, step.key)
-    with step_lock(target.with_name(f".{target.name}.lock"), step.key):
+    with step_lock(lock_of(target), step.key):
         try:
             status, facts = _make(plan, step)
         except LinealError as error:
