@@ -28,6 +28,20 @@ class Counting:
         return "+"
 
 
+class Early:
+    """Two moves, one reward: `+` first brings it at once, everything else at the second move. All returns are equal."""
+
+    def reset(self, *, seed, goal):
+        self.moves, self.early = 0, 0.0
+        return "1"
+
+    def step(self, text):
+        self.moves += 1
+        if self.moves == 1:
+            self.early = float(text == "+")
+        return "2", self.early if self.moves == 1 else 1.0 - self.early, self.moves == 2, False, {"success": True}
+
+
 class Dice(Counting):
     """Draws from Python's global generator: good, since each game has its own."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lineal.components.trainers.turn_advantages import Followed, returns_from, turn_advantages
 from lineal.engines.checkpoints import quiet
 from lineal.engines.rollouts import PlayedTurn
 from lineal.engines.runs import nothing, runs_of, tensors_of
@@ -89,6 +90,48 @@ def test_grpo_learns_to_win(lab: Lab, more: dict[str, Any]) -> None:
     made = lab.run("grpo", "round_01/checkpoint", inputs_of(lab), **{**SHORT, "steps": 24, "environment": environment})
     won = [row["verdict"] == "pass" for row in rows_of(made["episodes"])]
     assert mean(won[:16]) < 0.4 and mean(won[-32:]) > 0.8
+
+
+@pytest.mark.parametrize(("beside", "scale"), [("input", "group"), ("turn", "batch"), ("turn", "none")])
+def test_turns_advantage_is_that_of_what_followed_it_over_the_turns_beside_it(beside: str, scale: str) -> None:
+    seen = ["s", "s", "t", "u"] if beside == "input" else ["s", "s", "s", "s"]
+    returns = [returns_from(rewards, 0.5) for rewards in ([0.0, 1.0], [1.0, 0.0], [0.0, 4.0], [2.0])]
+    assert returns == [[0.5, 1.0], [1.0, 0.0], [2.0, 4.0], [2.0]]
+    places = [[("g", name), ("g", "later")] for name in seen]
+    episodes = [[*map(Followed, names, own)] for names, own in zip(places, returns, strict=False)]
+    broken = [Followed(("g", "s"), None)]
+    found = turn_advantages([*episodes, broken], scale)  # type: ignore[arg-type]
+    every = [value for own in returns for value in own]
+    first = [0.5, 1.0] if beside == "input" else [0.5, 1.0, 2.0, 2.0]
+    later = [1.0, 0.0, 4.0]
+    for row, own in zip(found, returns, strict=False):
+        for place, (value, followed) in enumerate(zip(row, own, strict=True)):
+            beside_it = later if place else first if followed in first else [followed]
+            divisor = {"none": 1.0, "batch": stdev(every) + 1e-4}.get(scale)
+            divisor = divisor or (stdev(beside_it) if len(beside_it) > 1 else 0.0) + 1e-4
+            assert value == pytest.approx((followed - mean(beside_it)) / divisor)
+    assert found[-1] == [0.0]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("history", [1, "all"])
+def test_turns_with_their_own_advantage_learn_what_episodes_cannot_tell(lab: Lab, ours, history: Any) -> None:  # noqa: F811
+    ours("Early")
+    inputs = inputs_of(lab)
+    environment = {**SHORT["environment"], "history": history}
+    plain = lab.run("grpo", "round_01/checkpoint", inputs, **{**SHORT, "steps": 1, "environment": environment})
+    assert {row["advantage"] for row in (*rows_of(plain["episodes"]), *rows_of(plain["rollouts"]))} == {0.0}
+    how = {"beside": "turn", "discount": 0.0, "weight": 0.5}
+    settings = {**SHORT, "steps": 24, "environment": {**environment, "turn_advantage": how}}
+    made = lab.run("grpo", "round_01/checkpoint", inputs, **settings)
+    turns = rows_of(made["rollouts"])
+    for start in range(0, 24, 8):
+        group = [row for row in turns if row["turn"] == 1][start : start + 8]
+        rewards = [row["reward"] for row in group]
+        own = [0.5 * (one - mean(rewards)) / (stdev(rewards) + 1e-4) for one in rewards]
+        assert [row["advantage"] for row in group] == pytest.approx(own, abs=1e-4)
+    first = [row["completion"] == "+" for row in turns if row["turn"] == 1]
+    assert mean(first[:32]) < 0.5 and mean(first[-32:]) > 0.8
 
 
 @pytest.mark.model

@@ -12,7 +12,7 @@ from lineal.engines.live_policy import LivePolicy
 from lineal.engines.online_training import lend, require_one_process, without_lost_generations
 from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.rollouts import EpisodeJudge
-from lineal.engines.runs import Run, nothing, runs_of, tensors_of
+from lineal.engines.runs import Run, advantages_of, nothing, padded, runs_of, tensors_of
 from lineal.engines.tokens import load_tokenizer
 from lineal.engines.training import run_training
 from lineal.engines.training_execution import ALONE, Execution
@@ -40,8 +40,8 @@ def train_episodes(
 ) -> TrainingReport:
     """Trains `init` on the episodes that it plays itself and writes the new checkpoint to `output`.
 
-    A group is the episodes of one task. The advantage of an episode is that of every token that the model wrote in it; what the
-    environment said is read and not learnt.
+    A group is the episodes of one task. The advantage of an episode is that of every token that the model wrote in it, unless the
+    judge gives its turns their own; what the environment said is read and not learnt.
 
     Args:
         init: where training starts, and the reference where `beta` is above 0.
@@ -137,12 +137,11 @@ def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
             return self._of_runs(scored, runs)
 
         def _of_runs(self, scored: Mapping[str, Any], runs: list[Run]) -> dict[str, Any]:
-            advantages = [value for value, own in zip(scored["advantages"].tolist(), played, strict=True) for _ in own]
             missing = -len(runs) % self.args.steps_per_generation or (0 if runs else self.args.steps_per_generation)
             device, rows = self.accelerator.device, [*runs, *[nothing(self._tokenizer.eos_token_id)] * missing]
             tensors = tensors_of(rows, self._tokenizer.pad_token_id, device)
             made = {
-                **tensors, "advantages": scored["advantages"].new_tensor([*advantages, *[0.0] * missing]),
+                **tensors, "advantages": _advantages(judge, scored["advantages"], played, missing).to(device),
                 "num_items_in_batch": tensors["tool_mask"].sum(),
             }  # fmt: skip
             return {**made, **self._earlier_logprobs(scored, tensors)}
@@ -176,6 +175,16 @@ def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
             return said  # type: ignore[no-any-return]
 
     return PlayingGRPOTrainer
+
+
+def _advantages(judge: EpisodeJudge, of_episodes: torch.Tensor, played: Sequence[Sequence[Run]], missing: int) -> torch.Tensor:
+    """Returns the advantages of the runs, (runs), or of their tokens, (runs, tokens), where turns have their own."""
+    by_turn = judge.by_turn(of_episodes.tolist())
+    if by_turn is None:
+        runs = [value for value, own in zip(of_episodes.tolist(), played, strict=True) for _ in own]
+        return of_episodes.new_tensor([*runs, *[0.0] * missing])
+    tokens = [advantages_of(run, turns) for turns, own in zip(by_turn, played, strict=True) for run in own]
+    return padded([*tokens, *[[0.0]] * missing], 0.0, "right").to(of_episodes.dtype)
 
 
 def _written(run: Run) -> int:

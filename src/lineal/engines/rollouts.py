@@ -84,3 +84,7 @@ class EpisodeJudge(Protocol):
     def learned(self, advantages: Sequence[float]) -> None:
         """Receives the advantages of the generation's rewards, in order."""
         ...
+
+    def by_turn(self, advantages: Sequence[float]) -> list[list[float]] | None:
+        """Returns the advantages of each episode's turns, given those of the episodes; None where they are their episode's."""
+        ...

@@ -90,6 +90,19 @@ def turns_in(table: pa.Table, columns: Columns) -> pa.Table:
     return pa.table({name: own[name] if name in own else table[name].take(places) for name in columns})
 
 
+def with_values_of_turns(table: pa.Table, name: str, values: Sequence[Sequence[Any]]) -> pa.Table:
+    """Adds a column to the turns inside a table of episodes; `values` are those of each episode's turns."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    inside = table[INSIDE].combine_chunks()
+    turns = pc.list_flatten(inside)
+    fields = {field.name: pc.struct_field(turns, field.name) for field in turns.type}
+    fields[name] = pa.array([value for own in values for value in own], arrow_type(name))
+    made = pa.ListArray.from_arrays(inside.offsets, pa.StructArray.from_arrays([*fields.values()], names=[*fields]))
+    return table.set_column(table.column_names.index(INSIDE), INSIDE, made)
+
+
 def _episode_row(episode: Episode, chat: bool, facts: Mapping[str, Any], provenance: str) -> dict[str, Any]:
     turns = _turn_rows(episode, chat, facts, provenance)
     verdict, detail = _judged(episode)

@@ -11,11 +11,14 @@ from pydantic import Field
 from lineal.components.base import Columns, Workspace, merged
 from lineal.components.playing.arena import Arena
 from lineal.components.playing.episode import Episode
-from lineal.components.playing.rows import EPISODES, episodes_in, table_of, turns_in
+from lineal.components.playing.rows import EPISODES, episodes_in, table_of, turns_in, with_values_of_turns
 from lineal.components.playing.settings import Playing, broken_in, environments_of
 from lineal.components.playing.waves import Draws, ModelPlayer, play
 from lineal.components.trainers.rollouts import ROLLOUTS
+from lineal.components.trainers.turn_advantages import Followed, Scale, TurnAdvantage, returns_from, turn_advantages
 from lineal.components.verifiers.base import ERROR, FAIL, PASS
+from lineal.data.conversations import plain_values
+from lineal.data.ids import digest_of
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.shards import save_shard, saved_shards
 from lineal.errors import CheckFailure, DataError
@@ -36,10 +39,12 @@ class Rewarding(Playing):
 
     Attributes:
         reward: what an episode is worth: the sum of its rewards ('return'), or 1 if the goal is reached, else 0 ('success').
+        turn_advantage: a turn's own advantage beside its episode's, see `TurnAdvantage`; without it, a turn has its episode's.
         max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Playing`.
     """
 
     reward: Literal["return", "success"] = "return"
+    turn_advantage: Annotated[TurnAdvantage | None, Field(exclude_if=lambda value: value is None)] = None
 
     def learnt_columns(self, prompts: Columns, ids: bool) -> tuple[Columns, Columns]:
         """Returns the columns of turns and of episodes of a training."""
@@ -63,12 +68,15 @@ class TrainingEpisodes:
         room: what fits into the model.
         provenance: what decides the turns beside the checkpoint; it enters their ids.
         ids: whether turns keep the ids of their tokens.
+        scale: what advantages of turns are divided by.
     """
 
     def __init__(
         self, step: Workspace, tasks: pa.Table, how: Rewarding, samples: int, drawing: SamplingSettings, room: Room,
-        provenance: str, ids: bool,
+        provenance: str, ids: bool, scale: Scale = "group",
     ) -> None:  # fmt: skip
+        self._scale: Scale = scale
+        self._followed: list[list[Followed]] = []
         self._step, self._tasks, self._how, self._samples = step, tasks, how, samples
         self._drawing, self._room, self._provenance, self._ids = drawing, room, provenance, ids
         self._rules, self._key = how.rules(tuple(tasks.column_names)), row_key(tasks.column_names)
@@ -100,8 +108,33 @@ class TrainingEpisodes:
         with self._step.timed("play"):
             play(episodes, self._arena, player, self._step.seed, self._step.step, lambda over: None)
         self._refuse_all_broken(episodes)
+        self._followed = self._what_followed(episodes)
         self._last = optimizer_step, table_of(episodes, own, self._samples, self._rules.chat, self._facts, self._provenance)
         return [[PlayedTurn(turn.given, turn.completion) for turn in episode.made] for episode in episodes]
+
+    def _what_followed(self, episodes: Sequence[Episode]) -> list[list[Followed]]:
+        """Returns the turns of a generation's episodes with what followed them; none where turns have no advantages."""
+        how = self._how.turn_advantage
+        return [] if how is None else [self._turns(place // self._samples, own, how) for place, own in enumerate(episodes)]
+
+    def _turns(self, group: int, episode: Episode, how: TurnAdvantage) -> list[Followed]:
+        inputs = [digest_of(plain_values(turn.given)) for turn in episode.made] if how.beside == "input" else []
+        names: Sequence[object] = inputs or range(len(episode.made))
+        broken, returns = episode.game.problem is not None, returns_from(self._rewards(episode), how.discount)
+        return [Followed((group, name), None if broken else value) for name, value in zip(names, returns, strict=True)]
+
+    def _rewards(self, episode: Episode) -> list[float]:
+        if self._how.reward == "return":
+            return [turn.reward for turn in episode.made]
+        return [0.0] * len(episode.made[1:]) + [float(episode.won)] * len(episode.made[:1])
+
+    def by_turn(self, advantages: Sequence[float]) -> list[list[float]] | None:
+        """Returns the advantages of each episode's turns: its own, and what the turn adds; None where turns have no own."""
+        how = self._how.turn_advantage
+        if how is None:
+            return None
+        own = turn_advantages(self._followed, self._scale)
+        return [[one + how.weight * value for value in turns] for one, turns in zip(advantages, own, strict=True)]
 
     def _refuse_all_broken(self, episodes: Sequence[Episode]) -> None:
         problems = [episode.game.problem for episode in episodes if episode.game.problem is not None]
@@ -124,6 +157,8 @@ class TrainingEpisodes:
         steps = pa.array([optimizer_step] * rows.num_rows, arrow_type("optimizer_step"))
         rows = rows.append_column("optimizer_step", steps)
         rows = rows.append_column("advantage", pa.array(advantages, arrow_type("advantage")))
+        by_turn = self.by_turn(advantages)
+        rows = rows if by_turn is None else with_values_of_turns(rows, "advantage", by_turn)
         save_shard(self._shards / f"{optimizer_step:012d}.parquet", rows)
 
     def write(self, expected: int) -> None:
@@ -155,7 +190,7 @@ class TrainingEpisodes:
     def write_none(self) -> None:
         """Writes both outputs without a row, with every column."""
         none = table_of([], self._tasks.slice(0, 0), self._samples, self._rules.chat, self._facts, self._provenance)
-        self._last = 0, none
+        self._last, self._followed = (0, none), []
         self.learned([])
         self.write(0)
 

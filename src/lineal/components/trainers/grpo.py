@@ -148,6 +148,8 @@ class Grpo(Trainer):
             raise ValueError(f"give exactly one of {REWARDS} (of single completions) and environment (of episodes)")
         if self.environment is not None and (self.probe or self.keep_best or self.refill or self.beside):
             raise ValueError("environment: probe, keep_best, refill and beside are about single completions; leave them out")
+        if self.environment is not None and self.environment.turn_advantage is not None and self.loss == "vespo":
+            raise ValueError("environment.turn_advantage: the loss vespo has one weight for a whole completion; take another")
         if self.environment is not None and self.chat:
             raise ValueError("chat: with an environment, write it there, as environment.chat")
         return self
@@ -299,7 +301,8 @@ class Grpo(Trainer):
         drawing = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens)
         provenance = digest_of([self.identity(), self._read(step), step.seed, step.step, step.model("init").digest])
         room = open_room(step, "init")
-        return TrainingEpisodes(step, tasks, environment, self.samples, drawing, room, provenance, self.token_ids)
+        ids, scale = self.token_ids, self.scale_rewards
+        return TrainingEpisodes(step, tasks, environment, self.samples, drawing, room, provenance, ids, scale)
 
     def _refilled(self, rollouts: Rollouts) -> RefillSettings | None:
         from lineal.engines.refill import RefillSettings
