@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -30,6 +31,7 @@ class Lab:
             if not (path / "pipelines" / folder).exists():
                 shutil.copytree(ROOT / "pipelines" / folder, path / "pipelines" / folder)
         self.counts: dict[str, int] = {}
+        self.facts: dict[str, Any] = {}
         self.retracted: dict[str, str] = {}
 
     def selector(self, name, text):
@@ -54,7 +56,7 @@ class Lab:
         fields = {name: value if isinstance(value, tuple) else (value,) for name, value in (inputs or {}).items()}
         planned = component.outputs({name: Rows(artifacts).columns for name, artifacts in fields.items()})
         workspace = self._workspace(step, fields, round_number)
-        self.counts = workspace.counts
+        self.counts, self.facts = workspace.counts, workspace.facts
         component.run(workspace)
         made = {name: self._publish(workspace, name, output.kind) for name, output in planned.items()}
         for name, output in planned.items():

@@ -1,6 +1,7 @@
 """A tiny model that sees: pretrained, sampled and trained further on pictures; same bytes whatever stands beside a row."""
 
 from dataclasses import replace
+from math import log
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def tasks(lab):
 @pytest.fixture(scope="module")
 def model(lab, tasks):
     inputs = {"rows": tasks[""], "rows_media": tasks["media"]}
-    return lab.run("pretrain", "start/checkpoint", inputs, steps=6, vision=VISION, **TINY)[""]
+    return lab.run("pretrain", "start/checkpoint", inputs, steps=15, learning_rate=1e-2, vision=VISION, **TINY)[""]
 
 
 def requests_of(tasks, rows=None):
@@ -133,6 +134,90 @@ def test_sft_learns_through_the_eyes_and_gives_the_same_bytes_again(lab, model, 
     assert (made[0].directory / "processor_config.json").read_bytes() == (model.directory / "processor_config.json").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def samples(lab, model, tasks):
+    inputs = {"model": model, "prompts": tasks[""], "prompts_media": tasks["media"]}
+    rows = rows_of(lab.run("sample", "round_01/sampled", inputs, samples=2, max_tokens=4)[""])
+    return [{name: value for name, value in row.items() if name != "seed"} for row in rows]
+
+
+def exchanged(rows):
+    """The rows, each with another one's picture."""
+    return [{**row, "images": other["images"]} for row, other in zip(rows, rows[::-1], strict=True)]
+
+
+PREFERENCES = {
+    "dpo": ({}, log(2)),  # equation 7 where the model is the reference: no pair leads
+    "kto": ({}, 0.5),  # equation 8 there: 1 - sigmoid(0)
+    "simpo": ({}, None),
+}
+
+
+@pytest.mark.parametrize("trainer", PREFERENCES)
+def test_preferences_are_about_pictures_that_model_and_reference_see(lab, model, tasks, samples, trainer):
+    pairs = [
+        {**one, "chosen": one["answer"], "rejected": f"{two['completion']}.", "label": place % 2 == 0}
+        for place, (one, two) in enumerate(zip(samples[::2], samples[1::2], strict=True))
+    ]
+    two = [{**pairs[0], "images": pairs[0]["images"] + pairs[9]["images"]}, {**pairs[1], "images": []}]
+
+    def trained(rows):
+        inputs = {"rows": lab.put("round_01/pairs", [*rows, *two]), "rows_media": tasks["media"], "init": model}
+        more, _ = PREFERENCES[trainer]
+        return lab.run(trainer, "round_01/checkpoint", inputs, steps=1, batch_size=42, threads=1, **more)[""], lab.facts["loss"]
+
+    made, loss = trained(pairs)
+    assert trained(pairs)[0].digest == made.digest
+    other, _ = trained(exchanged(pairs))
+    assert other.digest != made.digest
+    if PREFERENCES[trainer][1] is not None:
+        assert loss == pytest.approx(PREFERENCES[trainer][1], abs=1e-5)
+
+
+ENDS = {"use": "exact_match", "extract": "^()"}
+"""Passes whatever ends before the limit, where the answer is empty."""
+ONLINE = {
+    "rewards": {"vote": "majority_vote", "ends": ENDS}, "steps": 1, "samples": 4, "batch_size": 16, "max_tokens": 6, "threads": 1,
+    "beta": 0.5, "learning_rate": 1e-2,
+}  # fmt: skip
+
+
+def test_grpo_samples_votes_and_learns_about_pictures(lab, model, tasks):
+    def trained(rows, **more):
+        inputs = {"prompts": lab.put("tasks/own", rows), "prompts_media": tasks["media"], "init": model}
+        return lab.run("grpo", "round_01/checkpoint", inputs, **{**ONLINE, **more})
+
+    prompts = [{**row, "answer": ""} for row in rows_of(tasks[""])[:6]]
+    made = trained(prompts)
+    images = {row["prompt_id"]: row["images"] for row in prompts}
+    rollouts = rows_of(made["rollouts"])
+    assert len(rollouts) == 16 and all(row["images"] == images[row["prompt_id"]] for row in rollouts)
+    assert len({row["score"] for row in rollouts}) > 1
+    assert lab.facts["figures"]["kl"] == pytest.approx(0, abs=1e-6)  # before the first update model and reference agree
+    assert trained(prompts)[""].digest == made[""].digest
+    swapped = trained(exchanged(prompts))
+    assert swapped[""].digest != made[""].digest
+
+
+def test_policy_judges_pictures_while_it_trains(lab, model, tasks, sampler):
+    inputs = {"prompts": tasks[""], "prompts_media": tasks["media"], "init": model}
+    asked = {"use": "judge", "model": "self", "template": "{prompt}{completion}", "max_tokens": 3, "threshold": 0.5}
+    rewards = {"vote": "majority_vote", "asked": {**asked, "repeats": "completion", "max_error_rate": 1.0, "weight": 0}}
+    rows = rows_of(lab.run("grpo", "round_01/checkpoint", inputs, **{**ONLINE, "rewards": rewards})["rollouts"])
+    assert len({row["asked_detail"] for row in rows}) > 4
+
+
+def test_a_checkpoint_is_asked_and_judges_with_the_pictures_of_the_rows(lab, model, tasks, samples, sampler):
+    inputs = {"model": model, "rows": lab.put("round_01/rows", samples[:12]), "rows_media": tasks["media"]}
+    judging = {"template": "{prompt}{completion}?", "threshold": 0.5, "repeats": "completion", "max_error_rate": 1.0}
+    drawn = SamplingSettings(max_tokens=3, temperature=0.0)
+    for use, output, more in (("ask", "", {"template": "{prompt}?"}), ("judge", "judgments", judging)):
+        rows = rows_of(lab.run(use, f"round_01/{use}", inputs, max_tokens=3, temperature=0.0, **more)[output])
+        again = sampler.sample([Request(row["prompt"], row["seed"], tuple(row["images"])) for row in rows], drawn)
+        assert [(row["completion"], row["logprob"]) for row in rows] == [(one.text, one.logprob) for one in again]
+        assert [row["images"] for row in rows] == [row["images"] for row in samples[:12]]
+
+
 def settings(**more):
     return TrainingSettings(steps=1, epochs=None, batch_size=2, learning_rate=1e-3, seed=0, threads=1, **more)
 
@@ -210,8 +295,10 @@ def test_steps_that_show_pictures_depend_on_them_and_others_do_not(tmp_path):
         "artifacts/seen/tasks/train.media",
     ]
     judge = ', verifier: {use: judge, model: checkpoint, template: "{completion}", repeats: completion, threshold: 0.5}'
-    with pytest.raises(DeclarationError, match=r"evaluation: the rows have pictures .* judge gives a model texts alone"):
-        planned(tmp_path / "b", judge)
+    assert planned(tmp_path / "b", judge).step("seen/round_01/evaluation").inputs["prompts_media"] == (media["test"],)
+    blind = ", verifier: {use: choice_likelihood, scorer: checkpoint}"
+    with pytest.raises(DeclarationError, match=r"evaluation: the rows have pictures .* choice_likelihood gives a model texts"):
+        planned(tmp_path / "c", blind)
 
 
 def test_the_embedded_models_configuration_names_no_machine(model):

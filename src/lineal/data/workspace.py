@@ -92,7 +92,7 @@ class Workspace:
 
     @contextmanager
     def inside(self, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None) -> Iterator[Workspace]:
-        """Opens the step as a component inside this one's sees it: the inputs under its place are its own.
+        """Opens the step as a component inside this one's sees it: the inputs under its place are its own, and so are pictures.
 
         The step's manifest names its engine, unless the step's own component names another.
 
@@ -103,6 +103,7 @@ class Workspace:
         prefix = f"{place}."
         own = {name.removeprefix(prefix): given for name, given in self.inputs.items() if name.startswith(prefix)}
         own |= {name: (artifact,) for name, (artifact, _) in (live or {}).items()}
+        own |= {name: given for name, given in self.inputs.items() if name.endswith(f"_{MEDIA}")}
         inner = replace(self, inputs=own, place=prefix, live={name: model for name, (_, model) in (live or {}).items()})
         yield inner
         self.made_with = self.made_with or inner.made_with

@@ -76,7 +76,7 @@ class TileDecoder:
         stop_ids: tokens that end a completion.
         pad_id: what fills prompts on the left; masked everywhere.
         watch: makes a watch for stop texts in rows with these leads; None: no stop texts.
-        never: ids that are not drawn: a padded vocabulary has ids without a token.
+        never: ids that are not drawn: a padded vocabulary has ids without a token, and a completion holds no pictures.
         pixels: what the model is given of the pictures of some rows; all rows of one reading have the same number of them.
     """
 

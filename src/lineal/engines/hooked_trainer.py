@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.engines.best_step import BestSettings, BestStep
 from lineal.engines.refill import Batch, Refill, RefillSettings
 from lineal.engines.rollouts import RolloutJudge
+from lineal.engines.sight import PIXELS, Sight
 from lineal.engines.turns import Turns, Visit
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ class Hooks:
         best: the rule for the best step, and for ending early; None: the last step's weights are kept.
         refill: how groups without a learning signal are replaced; None: they are not.
         outside: by a prompt's place, token ids of completions of which one joins each of its groups, in the place of the last.
+        sight: shows the model the pictures of its prompts; None: they have none.
     """
 
     policy: LivePolicy | None = None
     best: BestSettings | None = None
     refill: RefillSettings | None = None
     outside: Mapping[int, Sequence[list[int]]] = field(default_factory=dict)
+    sight: Sight | None = None
 
     def joined(self, turn: Visit) -> int | None:
         """Returns which completion from outside joins a turn's group: the next one each time; None where there is none."""
@@ -40,20 +43,38 @@ def hooked_trainer(
     judged: Any, judge: RolloutJudge, turns: Turns, keeper: BestStep | None, filling: Refill | None, hooks: Hooks
 ) -> Any:
     """Makes a judged trainer (`judged_trainer`) that samples turns, with hooks."""
+    sight = hooks.sight
 
     class HookedGRPOTrainer(judged):  # type: ignore[misc]
         """A trainer that recombines what was sampled before it is learned."""
 
-        def _tokenize_prompts(self, asked: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-            return [turns.ids_of(prompt) for prompt in asked], None, {}
+        def _tokenize_prompts(self, _: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+            return [turn.ids for turn in self._asked], None, self._seen()
+
+        def _seen(self) -> dict[str, Any]:
+            """Returns what the model is given of the pictures of the prompts that are asked."""
+            return {} if sight is None else sight.pixels([turn.images for turn in self._asked])
 
         def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-            self._asked = [turns[row["visit"]] for row in inputs]
             batch = None if filling is None else self._filled(filling, len(inputs))
-            scored: dict[str, Any] = super()._generate_and_score_completions(inputs if batch is None else batch.inputs)
+            learnt = inputs if batch is None else batch.inputs
+            self._asked = [turns[row["visit"]] for row in learnt]
+            scored: dict[str, Any] = super()._generate_and_score_completions(learnt)
+            scored |= {name: value.to(self.accelerator.device) for name, value in self._seen().items()}
             if keeper is not None:
                 keeper.judged(self.accelerator.unwrap_model(self.model), self.state.global_step)
             return scored
+
+        def _get_per_token_logps_and_entropies(self, model: Any, input_ids: Any, *arguments: Any, **settings: Any) -> Any:
+            if sight is not None:
+                settings |= self._shown_beside(input_ids, settings)
+            return super()._get_per_token_logps_and_entropies(model, input_ids, *arguments, **settings)
+
+        def _shown_beside(self, input_ids: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+            """Returns the pixels of some rows: those given, which have been shuffled, or those of the prompts that are asked."""
+            given = {name: settings[name] for name in PIXELS if settings.get(name) is not None} or self._seen()
+            shown = {name: value.to(input_ids.device) for name, value in given.items()}
+            return {**shown, "num_images": [1] * len(input_ids)} if shown else {}  # a row of pixels for each row of ids
 
         def _hand_over(self, advantages: list[float]) -> None:
             batch = None if filling is None else filling.batch

@@ -16,6 +16,8 @@ from lineal.errors import EngineError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from lineal.engines.sight import Sight
+
 
 class LivePolicy:
     """Samples and scores with a model that is in training, as an engine does with a checkpoint.
@@ -31,19 +33,21 @@ class LivePolicy:
 
     def __init__(self) -> None:
         self._held: tuple[Any, PreTrainedTokenizerBase] | None = None
+        self._sight: Sight | None = None
 
-    def hold(self, model: Any, tokenizer: PreTrainedTokenizerBase, mixed: bool) -> None:
+    def hold(self, model: Any, tokenizer: PreTrainedTokenizerBase, mixed: bool, sight: Sight | None = None) -> None:
         """Takes the model that a training is about to train.
 
         Args:
             model: on the device where it trains.
             tokenizer: its tokenizer.
             mixed: whether it trains in mixed precision, which rounds more than the self-test of a model in fp32 allows.
+            sight: shows it pictures.
 
         Raises:
             EngineError: the model does not say the same token by token as at once, so that it cannot sample here.
         """
-        self._held = model, tokenizer
+        self._held, self._sight = (model, tokenizer), sight
         if not mixed:
             with self._reading() as (read, _):
                 require_same_stepwise(read, TileDecoder(read, SamplingSettings(), (), 0).follow)
@@ -51,13 +55,13 @@ class LivePolicy:
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
         """Yields completions as `Sampler.stream`."""
         with self._reading() as (model, tokenizer):
-            drawn = list(Sampler.around(model, tokenizer).stream(requests, settings))
+            drawn = list(Sampler.around(model, tokenizer, self._sight).stream(requests, settings))
         yield from drawn
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
         """Returns completions as `Sampler.sample`."""
         with self._reading() as (model, tokenizer):
-            return Sampler.around(model, tokenizer).sample(requests, settings)
+            return Sampler.around(model, tokenizer, self._sight).sample(requests, settings)
 
     def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
         """Scores as `LikelihoodScorer.score`."""

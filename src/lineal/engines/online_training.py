@@ -14,6 +14,7 @@ from lineal.data.conversations import Prompt, short, shown_prompt
 from lineal.engines.checkpoints import positions_of, quiet, vocabulary_of
 from lineal.engines.grpo_trainer import grpo_trainer
 from lineal.engines.hooked_trainer import Hooks
+from lineal.engines.sight import Images, Sight
 from lineal.engines.tokens import Answer, encode_pairs, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
 from lineal.engines.training import run_training
 from lineal.engines.training_execution import ALONE, Execution
@@ -22,6 +23,7 @@ from lineal.engines.vocabulary import ids_without_token
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
+    from lineal.data.media import Pictures
     from lineal.engines.live_policy import LivePolicy
     from lineal.engines.preference_training import Checkpoint
     from lineal.engines.rollouts import RolloutJudge
@@ -116,6 +118,14 @@ class Vllm:
         return {"use_vllm": True, "vllm_mode": self.mode, **server, **own}
 
 
+@dataclass(frozen=True)
+class Pictured:
+    """The pictures of an online training's prompts: by prompt their digests, and where those are looked up."""
+
+    images: Sequence[Images]
+    pictures: Pictures
+
+
 NO_HOOKS = Hooks()
 
 
@@ -131,6 +141,7 @@ def train_grpo(
     execution: Execution = ALONE,
     hooks: Hooks = NO_HOOKS,
     beside: Mapping[int, Sequence[Answer]] | None = None,
+    seen: Pictured | None = None,
 ) -> TrainingReport:
     """Trains `init` on what it samples itself and writes the new checkpoint to `output`.
 
@@ -149,13 +160,14 @@ def train_grpo(
         execution: how the training runs; it saves only where every step has a generation of its own.
         hooks: what takes part beside the judge.
         beside: by a prompt's place, completions from outside; one joins each of its groups, in the place of the last sample.
+        seen: the prompts' pictures; None: they have none.
 
     Raises:
         EngineError: a prompt or a completion from outside is too long or has unknown characters, `init` does not fit the
             settings, or vLLM does not run.
     """
     if vllm is not None:
-        require_vllm(vllm, beside)
+        require_vllm(vllm, beside, seen)
     tokenizer = load_tokenizer(init.directory)
     stops = stop_ids(tokenizer, [], any(is_chat(prompt, settings.chat) for prompt in prompts))
     arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments(stops) if vllm else {})
@@ -163,31 +175,42 @@ def train_grpo(
     execution = without_lost_generations(execution, grpo)
 
     def prepare(model: Any, scratch: Path) -> Any:
-        turns = _turns(tokenizer, prompts, settings, grpo.max_tokens, positions_of(model.config))
-        taking_part = replace(hooks, outside=_outside(tokenizer, prompts, beside, settings, grpo.max_tokens))
-        never = ids_without_token(tokenizer, vocabulary_of(model.config))
+        sight = None if seen is None else init.sight(seen.pictures)
+        shown = [()] * len(prompts) if seen is None else seen.images
+        turns = _turns(tokenizer, prompts, settings, grpo.max_tokens, positions_of(model.config), sight, shown)
+        taking_part = replace(hooks, outside=_outside(tokenizer, prompts, beside, settings, grpo.max_tokens), sight=sight)
+        never = [*ids_without_token(tokenizer, vocabulary_of(model.config)), *([] if sight is None else sight.never)]
         how = arguments | _generating(arguments, never, vllm)
         with quiet(), _explained(vllm), _stopping_at(model, stops):
             trainer = grpo_trainer(model, tokenizer, turns, total, judge, settings, how, scratch, execution, taking_part)
         require_one_process(trainer.accelerator.num_processes)
-        lend(hooks.policy, model, tokenizer, settings)
+        lend(hooks.policy, model, tokenizer, settings, sight)
         return trainer
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
 
 
 def _turns(
-    tokenizer: Any, prompts: Sequence[Prompt], settings: TrainingSettings, max_tokens: int, positions: int | None
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    settings: TrainingSettings,
+    max_tokens: int,
+    positions: int | None,
+    sight: Sight | None,
+    images: Sequence[Images],
 ) -> Turns:
-    """Returns the order in which prompts are sampled, with their token ids.
+    """Returns the order in which prompts are sampled, with their pictures and token ids.
 
     Raises:
         EngineError: one is too long, or has unknown characters.
     """
     ids = encode_prompts(tokenizer, prompts, settings.chat)
-    _refuse_long(prompts, ids, max_tokens, positions)
     leads = leads_of(tokenizer, prompts, ids, settings.chat)
-    return Turns(len(prompts), settings.seed, lambda at, number: Visit(at, number, shown_prompt(prompts[at]), ids[at], leads[at]))
+    if sight is not None:
+        ids = [sight.placed(*row, settings.chat) for row in zip(prompts, ids, images, strict=True)]
+    _refuse_long(prompts, ids, max_tokens, positions)
+    texts = [shown_prompt(prompt) for prompt in prompts]
+    return Turns(len(ids), settings.seed, lambda at, number: Visit(at, number, texts[at], ids[at], leads[at], images[at]))
 
 
 def _outside(
@@ -215,10 +238,10 @@ def _outside(
     return found
 
 
-def lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings) -> None:
+def lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings, sight: Sight | None = None) -> None:
     """Passes the model in training to a judge that needs it."""
     if policy is not None:
-        policy.hold(model, tokenizer, settings.precision != "fp32")
+        policy.hold(model, tokenizer, settings.precision != "fp32", sight)
 
 
 def without_lost_generations(execution: Execution, grpo: GrpoSettings) -> Execution:
@@ -227,7 +250,7 @@ def without_lost_generations(execution: Execution, grpo: GrpoSettings) -> Execut
     return replace(execution, saves=None) if shared else execution
 
 
-def require_vllm(vllm: Vllm, beside: Mapping[int, Sequence[Answer]] | None = None) -> None:
+def require_vllm(vllm: Vllm, beside: Mapping[int, Sequence[Answer]] | None = None, seen: Pictured | None = None) -> None:
     """Checks that vLLM can sample for a training in this process.
 
     Raises:
@@ -236,6 +259,8 @@ def require_vllm(vllm: Vllm, beside: Mapping[int, Sequence[Answer]] | None = Non
     import torch
 
     setting = f"compute.grpo_vllm: {vllm.mode}"
+    if seen is not None:
+        raise EngineError(f"{setting}: the prompts have pictures, which vLLM is not shown. Leave grpo_vllm out for this step")
     if beside:
         fix = "Leave grpo_vllm out to sample with transformers"
         raise EngineError(f"{setting}: vLLM says how likely its own samples are and not those of beside. {fix}")

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from lineal.engines.sight import PIXELS
+
 if TYPE_CHECKING:
     import torch
 
@@ -137,7 +139,7 @@ def pair_batch(model: Any, inputs: Mapping[str, Any], learns_prompts: bool, even
     completion, attention = inputs["completion_mask"], inputs["attention_mask"]
     learnt = attention if learns_prompts else completion
     labels = inputs["input_ids"].masked_fill(learnt == 0, IGNORED_LABEL)
-    call = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    call = {name: inputs[name] for name in ("input_ids", "attention_mask", *PIXELS) if name in inputs}
     logps = model(**call, use_cache=False, labels=labels, fused_lm_head=True).log_probs
     known = {name: inputs[name] for name in ("ref_chosen_logps", "ref_rejected_logps", "weight", "margin") if name in inputs}
     return PairBatch(logps, completion[:, 1:], {**known, "learnt": learnt[:, 1:]}, evening)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.preference_losses import PairLoss, pair_batch
-from lineal.engines.trainer_run import trainer_arguments, with_numbers
+from lineal.engines.trainer_run import trainer_arguments, with_numbers, with_pictures
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.whole_steps import Batch, Counts, real_examples, with_whole_steps
 
 if TYPE_CHECKING:
+    from lineal.engines.sight import Sight
     from lineal.engines.training_settings import TrainingSettings
 
 NUMBERS = ("weight", "margin")
@@ -44,11 +45,13 @@ def dpo_trainer(
     scratch: Path,
     execution: Execution = ALONE,
     own: PairLoss | None = None,
+    sight: Sight | None = None,
 ) -> Any:
     """Makes a DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, and the further columns of the loss.
 
     That is `ref_chosen_logps` and `ref_rejected_logps` for TRL's losses. `losses` are the loss's own arguments of TRL's
-    DPOConfig; `own` is a loss in place of TRL's, whose rows may have a `weight` and a `margin`.
+    DPOConfig; `own` is a loss in place of TRL's, whose rows may have a `weight` and a `margin`. With `sight` the rows name
+    their pictures in `SHOWN`.
     """
     from datasets import Dataset
     from trl.trainer.dpo_config import DPOConfig
@@ -67,6 +70,8 @@ def dpo_trainer(
     numbers = tuple(name for name in NUMBERS if name in rows[0])
     if numbers:
         trainer.data_collator = with_numbers(trainer.data_collator, numbers)
+    if sight is not None:
+        trainer.data_collator = with_pictures(trainer.data_collator, sight, copies=2)
     return trainer
 
 
@@ -120,11 +125,13 @@ def kto_trainer(
     losses: Mapping[str, Any],
     scratch: Path,
     execution: Execution = ALONE,
+    sight: Sight | None = None,
 ) -> Any:
     """Makes a KTO trainer for rows of `prompt_ids`, `completion_ids`, `label`, `ref_logps`, in the order in which it takes them.
 
     Rows that also have `KL_completion_ids` and `ref_KL_logps` give an estimate of the divergence. It is one for each optimizer
-    step, over all its rows; TRL makes one for each forward pass, and refuses passes of one row.
+    step, over all its rows; TRL makes one for each forward pass, and refuses passes of one row. With `sight` the
+    rows name their pictures in `SHOWN`.
     """
     from datasets import Dataset
     from trl.trainer.kto_config import KTOConfig
@@ -143,6 +150,8 @@ def kto_trainer(
         processing_class=tokenizer,
     )
     trainer.loss_type, trainer.calculate_KL = losses["loss_type"], "KL_completion_ids" in rows[0]
+    if sight is not None:
+        trainer.data_collator = with_pictures(trainer.data_collator, sight)
     return trainer
 
 

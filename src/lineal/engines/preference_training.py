@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.data.conversations import Prompt
+from lineal.data.media import Pictures
 from lineal.engines.checkpoints import load_reward_model
 from lineal.engines.preference_losses import OrpoLoss, PairLoss, SigmoidLoss, SimpoLoss
 from lineal.engines.preference_trainers import dpo_trainer, kto_trainer, reward_trainer
-from lineal.engines.scoring import Encoded, LikelihoodScorer
+from lineal.engines.scoring import LikelihoodScorer
+from lineal.engines.sight import SHOWN, Encoded, Images, Showing, Sight, sight_of
 from lineal.engines.tokens import Answer, encode_pairs, load_tokenizer
 from lineal.engines.training import TrainingReport, longest_row, refuse_lengths, run_training
 from lineal.engines.training_execution import ALONE, Execution
@@ -24,13 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preference:
-    """Two completions of one prompt, the first the better one; all rows have a weight, or none has, and so with margins."""
+    """Two completions of one prompt, the first the better one; all rows have a weight, or none has, and so with margins.
+
+    `images` are digests of the pictures that stand before the prompt.
+    """
 
     prompt: Prompt
     chosen: Answer
     rejected: Answer
     weight: float | None = None
     margin: float | None = None
+    images: Images = ()
 
     def numbers(self) -> dict[str, float]:
         """Returns weight and margin, as far as it has them."""
@@ -40,11 +46,12 @@ class Preference:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A completion and whether it is desirable."""
+    """A completion and whether it is desirable; `images` are digests of the pictures that stand before the prompt."""
 
     prompt: Prompt
     completion: Answer
     desirable: bool
+    images: Images = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,10 @@ class Checkpoint:
 
     directory: Path
     base: Path | None = None
+
+    def sight(self, pictures: Pictures | None) -> Sight | None:
+        """Returns what shows it pictures; None where there are none."""
+        return sight_of(self.directory, self.base, pictures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +133,7 @@ def train_dpo(
     output: Path,
     progress: Progress | None = None,
     execution: Execution = ALONE,
+    pictures: Pictures | None = None,
 ) -> TrainingReport:
     """Trains `init` to prefer the chosen completions more than `reference` does; writes the new checkpoint to `output`.
 
@@ -131,21 +143,20 @@ def train_dpo(
     Raises:
         EngineError: no rows, rows too long or with unknown characters, or a checkpoint that does not fit.
     """
-    tokenizer = load_tokenizer(init.directory, settings.chat)
+    tokenizer, sight = load_tokenizer(init.directory, settings.chat), init.sight(pictures)
 
     def prepare(model: Any, scratch: Path) -> Any:
-        chosen = encode_pairs(tokenizer, [(row.prompt, row.chosen) for row in rows], settings.chat)
-        rejected = encode_pairs(tokenizer, [(row.prompt, row.rejected) for row in rows], settings.chat)
-        _refuse_lengths([*chosen, *rejected], settings, model)
-        known = _reference_logps(reference, [*chosen, *rejected], execution)
+        chosen, rejected = _sides(tokenizer, rows, settings, model, sight)
+        known = _reference_logps(reference, [*chosen, *rejected], [*rows, *rows], execution, pictures)
         prepared = [
             {
                 "prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1],
                 "ref_chosen_logps": known[index], "ref_rejected_logps": known[len(rows) + index], **row.numbers(),
+                SHOWN: list(row.images),
             }
             for index, (won, lost, row) in enumerate(zip(chosen, rejected, rows, strict=True))
         ]  # fmt: skip
-        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution, loss.own(rows))
+        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution, loss.own(rows), sight)
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
@@ -158,23 +169,21 @@ def train_without_reference(
     output: Path,
     progress: Progress | None = None,
     execution: Execution = ALONE,
+    pictures: Pictures | None = None,
 ) -> TrainingReport:
     """Trains `init` to prefer the chosen completions, by a loss that needs no reference; writes the checkpoint to `output`.
 
     Raises:
         EngineError: as `train_dpo`.
     """
-    tokenizer = load_tokenizer(init.directory, settings.chat)
+    tokenizer, sight = load_tokenizer(init.directory, settings.chat), init.sight(pictures)
 
     def prepare(model: Any, scratch: Path) -> Any:
-        chosen = encode_pairs(tokenizer, [(row.prompt, row.chosen) for row in rows], settings.chat)
-        rejected = encode_pairs(tokenizer, [(row.prompt, row.rejected) for row in rows], settings.chat)
-        _refuse_lengths([*chosen, *rejected], settings, model)
         prepared = [
-            {"prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1]}
-            for won, lost in zip(chosen, rejected, strict=True)
+            {"prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1], SHOWN: list(row.images)}
+            for won, lost, row in zip(*_sides(tokenizer, rows, settings, model, sight), rows, strict=True)
         ]
-        return dpo_trainer(model, tokenizer, prepared, settings, {"beta": loss.beta}, scratch, execution, loss)
+        return dpo_trainer(model, tokenizer, prepared, settings, {"beta": loss.beta}, scratch, execution, loss, sight)
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
@@ -188,6 +197,7 @@ def train_kto(
     output: Path,
     progress: Progress | None = None,
     execution: Execution = ALONE,
+    pictures: Pictures | None = None,
 ) -> TrainingReport:
     """Trains `init` towards desirable and away from undesirable completions, measured against `reference`.
 
@@ -197,27 +207,28 @@ def train_kto(
     Raises:
         EngineError: as `train_dpo`.
     """
-    tokenizer = load_tokenizer(init.directory, settings.chat)
+    tokenizer, sight = load_tokenizer(init.directory, settings.chat), init.sight(pictures)
     draw = random.Random(settings.seed)  # noqa: S311 - reproducible on purpose
     shuffled = sorted(rows, key=lambda _: draw.random())
 
     def prepare(model: Any, scratch: Path) -> Any:
-        matched = encode_pairs(tokenizer, [(row.prompt, row.completion) for row in shuffled], settings.chat)
+        matched = _encoded(tokenizer, shuffled, [row.completion for row in shuffled], settings, sight)
         _refuse_lengths(matched, settings, model)
+        known = _reference_logps(reference, matched, shuffled, execution, pictures)
         prepared: list[dict[str, Any]] = [
-            {"prompt_ids": prompt, "completion_ids": completion, "label": row.desirable, "ref_logps": logp}
-            for (prompt, completion), row, logp in zip(
-                matched, shuffled, _reference_logps(reference, matched, execution), strict=True
-            )
-        ]
+            {
+                "prompt_ids": prompt, "completion_ids": completion, "label": row.desirable, "ref_logps": logp,
+                SHOWN: list(row.images),
+            }
+            for (prompt, completion), row, logp in zip(matched, shuffled, known, strict=True)
+        ]  # fmt: skip
         if loss.estimates_divergence:
             crossed = _crossed(matched)
             _refuse_lengths(crossed, settings, model)
-            for row, (_, completion), logp in zip(
-                prepared, crossed, _reference_logps(reference, crossed, execution), strict=True
-            ):
+            known = _reference_logps(reference, crossed, shuffled, execution, pictures)
+            for row, (_, completion), logp in zip(prepared, crossed, known, strict=True):
                 row |= {"KL_completion_ids": completion, "ref_KL_logps": logp}
-        return kto_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution)
+        return kto_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution, sight)
 
     return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
 
@@ -255,16 +266,31 @@ def train_reward_model(
         return load_reward_model(checkpoint, torch.float32, int(tokenizer.pad_token_id or 0))
 
     def prepare(model: Any, scratch: Path) -> Any:
-        chosen = encode_pairs(tokenizer, [(row.prompt, row.chosen) for row in rows], settings.chat)
-        rejected = encode_pairs(tokenizer, [(row.prompt, row.rejected) for row in rows], settings.chat)
-        _refuse_lengths([*chosen, *rejected], settings, model)
         prepared = [
             {"chosen_ids": won[0] + won[1], "rejected_ids": lost[0] + lost[1], **row.numbers()}
-            for won, lost, row in zip(chosen, rejected, rows, strict=True)
+            for won, lost, row in zip(*_sides(tokenizer, rows, settings, model), rows, strict=True)
         ]
         return reward_trainer(model, tokenizer, prepared, settings, center, scratch, execution)
 
     return run_training(init, None, settings, output, prepare, progress, len(rows), load, execution)
+
+
+def _sides(
+    tokenizer: Any, rows: Sequence[Preference], settings: TrainingSettings, model: Any, sight: Sight | None = None
+) -> tuple[list[Encoded], list[Encoded]]:
+    """Encodes the chosen and the rejected sides of pairs, none longer than the model or the settings allow."""
+    chosen = _encoded(tokenizer, rows, [row.chosen for row in rows], settings, sight)
+    rejected = _encoded(tokenizer, rows, [row.rejected for row in rows], settings, sight)
+    _refuse_lengths([*chosen, *rejected], settings, model)
+    return chosen, rejected
+
+
+def _encoded(
+    tokenizer: Any, rows: Sequence[Showing], answers: Sequence[Answer], settings: TrainingSettings, sight: Sight | None
+) -> list[Encoded]:
+    """Encodes answers to the prompts of some rows, behind the rows' pictures."""
+    pairs = encode_pairs(tokenizer, [(row.prompt, answer) for row, answer in zip(rows, answers, strict=True)], settings.chat)
+    return pairs if sight is None else sight.placed_pairs(rows, pairs, settings.chat)
 
 
 def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, model: Any) -> None:
@@ -272,10 +298,13 @@ def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, mode
     refuse_lengths(lengths, longest_row(model, settings))
 
 
-def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded], execution: Execution) -> list[float]:
+def _reference_logps(
+    reference: Checkpoint, encoded: Sequence[Encoded], rows: Sequence[Showing], execution: Execution, pictures: Pictures | None
+) -> list[float]:
     """Computes log-probabilities under the reference, which is freed before training begins."""
-    scorer = LikelihoodScorer(reference.directory, "cpu" if execution.on_cpu else "auto", reference.base)
-    return [found.logprob for found in scorer.score_ids(encoded)]
+    scorer = LikelihoodScorer(reference.directory, "cpu" if execution.on_cpu else "auto", reference.base, pictures)
+    images = () if pictures is None else [row.images for row in rows]
+    return [found.logprob for found in scorer.score_ids(encoded, images=images)]
 
 
 def _crossed(encoded: Sequence[Encoded]) -> list[Encoded]:

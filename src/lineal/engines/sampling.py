@@ -28,7 +28,7 @@ from lineal.engines.checkpoints import (
 )
 from lineal.engines.decoding import TILE_ROWS, Decoded, Row, TileDecoder
 from lineal.engines.self_test import require_same_stepwise
-from lineal.engines.sight import Sight
+from lineal.engines.sight import Sight, sight_of
 from lineal.engines.spelling import spelling_of
 from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text, stop_texts_from
 from lineal.engines.tokens import Lead, decode_completions, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
@@ -159,14 +159,15 @@ class Sampler:
             raise EngineError(f"batch_size: got {batch_size}, expected at least 1. Correct it.")
         tokenizer = load_tokenizer(checkpoint)
         spelling_of(tokenizer)
-        self._sight = None if pictures is None else Sight(base or checkpoint, pictures)
+        self._sight = sight_of(checkpoint, base, pictures)
         self._hold(load_for_inference(checkpoint, base, named_device(device)), tokenizer, batch_size)
         require_vocabulary(tokenizer, vocabulary_of(self._model.config), checkpoint)
 
     @classmethod
-    def around(cls, model: Any, tokenizer: PreTrainedTokenizerBase) -> Self:
-        """Makes a sampler of a model that is in memory already, in evaluation mode."""
+    def around(cls, model: Any, tokenizer: PreTrainedTokenizerBase, sight: Sight | None = None) -> Self:
+        """Makes a sampler of a model that is in memory already, in evaluation mode; `sight` shows it pictures."""
         made = cls.__new__(cls)
+        made._sight = sight
         made._hold(model, tokenizer, TILE_ROWS)
         return made
 
@@ -175,7 +176,8 @@ class Sampler:
         self._window = -(-LOOKAHEAD * batch_size // TILE_ROWS) * TILE_ROWS
         self._shares_prompts = has_full_attention(self._model)
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
-        self._never = ids_without_token(self._tokenizer, vocabulary_of(self._model.config))
+        unnamed = ids_without_token(self._tokenizer, vocabulary_of(self._model.config))
+        self._never = [*unnamed, *([] if self._sight is None else self._sight.never)]
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
         """Returns one completion per request, in the order of the requests; raises as `stream` does."""

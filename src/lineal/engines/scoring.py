@@ -8,14 +8,16 @@ token of a causal model sees it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from lineal.data.conversations import Prompt
+from lineal.data.media import Pictures
 from lineal.engines.checkpoints import is_reward_model, load_reward_model, positions_of, vocabulary_of
 from lineal.engines.sampling import load_for_inference, named_device, require_number
+from lineal.engines.sight import Encoded, Images, Sight, sight_of
 from lineal.engines.tokens import Answer, encode_pairs, encode_prompts, load_tokenizer
 from lineal.engines.vocabulary import require_vocabulary
 from lineal.errors import EngineError
@@ -27,7 +29,6 @@ TILE_TOKENS = 2048  # with LENGTH_MULTIPLE part of the engine's version: another
 LENGTH_MULTIPLE = 8
 Pair = tuple[Prompt, Answer]
 """A prompt and a completion; a conversation goes through the chat template in any case."""
-Encoded = tuple[list[int], list[int]]
 Score = TypeVar("Score")
 
 
@@ -59,12 +60,16 @@ class LikelihoodScorer:
         checkpoint: directory of a full model, or of a LoRA adapter.
         device: 'auto' (the GPU if there is one), or a torch device name.
         base: the full model under an adapter.
+        pictures: those that prompts show; None where there are none.
 
     Raises:
-        EngineError: the checkpoint cannot be loaded, or an adapter comes without `base`.
+        EngineError: the checkpoint cannot be loaded or sees no pictures, or an adapter comes without `base`.
     """
 
-    def __init__(self, checkpoint: Path, device: str = "auto", base: Path | None = None) -> None:
+    def __init__(
+        self, checkpoint: Path, device: str = "auto", base: Path | None = None, pictures: Pictures | None = None
+    ) -> None:
+        self._sight = sight_of(checkpoint, base, pictures)
         self._hold(load_for_inference(checkpoint, base, named_device(device)), load_tokenizer(checkpoint))
         require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
 
@@ -75,6 +80,7 @@ class LikelihoodScorer:
     def around(cls, model: Any, tokenizer: Any) -> Self:
         """Makes a scorer of a model that is in memory already, in evaluation mode."""
         made = cls.__new__(cls)
+        made._sight = None
         made._hold(model, tokenizer)
         return made
 
@@ -86,10 +92,14 @@ class LikelihoodScorer:
         """
         return self.score_ids(encode_pairs(self._tokenizer, pairs, chat), progress)
 
-    def score_ids(self, encoded: Sequence[Encoded], progress: Callable[[int], None] | None = None) -> list[Likelihood]:
-        """Scores token ids, otherwise as `score`; every completion has at least one id."""
+    def score_ids(
+        self, encoded: Sequence[Encoded], progress: Callable[[int], None] | None = None, images: Sequence[Images] = ()
+    ) -> list[Likelihood]:
+        """Scores token ids, otherwise as `score`; every completion has at least one id.
 
-        return self._read(encoded, _likelihood, lambda found: found.logprob, progress)
+        With `images` the prompts show pictures, whose tokens are among the ids.
+        """
+        return self._read(encoded, _likelihood, lambda found: found.logprob, progress, images)
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
@@ -122,6 +132,7 @@ class LikelihoodScorer:
         of: Callable[[torch.Tensor, list[int], list[int]], Score],
         number: Callable[[Score], float],
         progress: Callable[[int], None] | None,
+        images: Sequence[Images] = (),
     ) -> list[Score]:
         def read(outputs: Any, indices: Sequence[int]) -> list[Score]:
             found = [of(logits, *encoded[index]) for logits, index in zip(outputs.logits, indices, strict=False)]
@@ -129,7 +140,8 @@ class LikelihoodScorer:
                 require_number(number(one), str(self._model.name_or_path))
             return found
 
-        return scored(self._model, cast(int, self._tokenizer.pad_token_id), encoded, read, progress)
+        pad_id = cast(int, self._tokenizer.pad_token_id)
+        return scored(self._model, pad_id, encoded, read, progress, self._sight, images)
 
 
 class RewardScorer:
@@ -221,6 +233,8 @@ def scored(
     encoded: Sequence[Encoded],
     read: Callable[[Any, Sequence[int]], list[Score]],
     progress: Callable[[int], None] | None,
+    sight: Sight | None = None,
+    images: Sequence[Images] = (),
     **wanted: bool,
 ) -> list[Score]:
     """Applies `read` to the model's outputs and returns its result for each row, in the order of the rows.
@@ -229,8 +243,10 @@ def scored(
         model: in evaluation mode.
         pad_id: the padding token.
         encoded: prompts and completions.
-        read: gets a forward pass's outputs, and its rows in their order.
+        read: gets a forward pass's outputs, and its rows in their order; missing rows are filled with copies of the last.
         progress: told how many more are done.
+        sight: shows the rows' pictures.
+        images: by row, its pictures; empty where no row has one.
         wanted: further outputs of the model: `output_hidden_states=True`.
 
     Raises:
@@ -241,8 +257,10 @@ def scored(
     _refuse_long(model, encoded)
     scores: list[Score | None] = [None] * len(encoded)
     with torch.inference_mode():
-        for length, indices in _tiles(encoded):
-            outputs = _forward(model, [encoded[index] for index in indices], length, pad_id, **wanted)
+        for length, indices in _tiles(encoded, images):
+            filled = [*indices, *[indices[-1]] * (_tile_rows(length) - len(indices))]
+            pixels = {} if sight is None or not images else sight.pixels([images[index] for index in filled])
+            outputs = _forward(model, [encoded[index] for index in filled], length, pad_id, pixels, **wanted)
             for index, score in zip(indices, read(outputs, indices), strict=True):
                 scores[index] = score
             if progress is not None:
@@ -260,12 +278,13 @@ def _refuse_long(model: Any, encoded: Sequence[Encoded]) -> None:
         )
 
 
-def _tiles(encoded: Sequence[Encoded]) -> Iterator[tuple[int, list[int]]]:
-    """Yields padded lengths, and up to a tile of the rows of each."""
-    by_length: dict[int, list[int]] = {}
+def _tiles(encoded: Sequence[Encoded], images: Sequence[Images]) -> Iterator[tuple[int, list[int]]]:
+    """Yields padded lengths, and up to a tile of the rows of each; rows of a tile show the same number of pictures."""
+    alike: dict[tuple[int, int], list[int]] = {}
     for index, (prompt, completion) in enumerate(encoded):
-        by_length.setdefault(-(-(len(prompt) + len(completion)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, []).append(index)
-    for length, indices in sorted(by_length.items()):
+        length = -(-(len(prompt) + len(completion)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        alike.setdefault((length, len(images[index]) if images else 0), []).append(index)
+    for (length, _), indices in sorted(alike.items()):
         rows = _tile_rows(length)
         yield from ((length, indices[start : start + rows]) for start in range(0, len(indices), rows))
 
@@ -274,11 +293,13 @@ def _tile_rows(length: int) -> int:
     return max(1, TILE_TOKENS // length)
 
 
-def _forward(model: Any, tile: Sequence[Encoded], length: int, pad_id: int, **wanted: bool) -> Any:
-    """Returns the model's outputs for the tile; missing rows are filled with copies of the last."""
+def _forward(
+    model: Any, tile: Sequence[Encoded], length: int, pad_id: int, pixels: Mapping[str, torch.Tensor], **wanted: bool
+) -> Any:
+    """Returns the model's outputs for a whole tile."""
     import torch
 
     rows = [prompt + completion for prompt, completion in tile]
-    rows += [rows[-1]] * (_tile_rows(length) - len(rows))
     ids = torch.tensor([row + [pad_id] * (length - len(row)) for row in rows], device=model.device)
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **wanted)
+    shown = {name: value.to(model.device) for name, value in pixels.items()}
+    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **shown, **wanted)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lineal.data.conversations import Conversation
 from lineal.data.progress import progress_of
 from lineal.engines.preference_losses import IGNORED_LABEL
+from lineal.engines.sight import SHOWN
 from lineal.engines.tokens import encode_conversations, encode_pairs
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from lineal.engines.sight import Sight
     from lineal.engines.training_settings import Example
 
-SHOWN = "shown"
-"""A column: the digests of a row's pictures. Not `images`, which TRL would take for pictures to prepare."""
 TOKENISED_AT_ONCE = 1 << 12
 """A tokenizer's own account of a text takes some KB."""
 

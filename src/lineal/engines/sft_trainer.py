@@ -12,8 +12,7 @@ from lineal.engines.optimizer_steps import with_own_steps
 from lineal.engines.preference_losses import IGNORED_LABEL
 from lineal.engines.processes import process_count
 from lineal.engines.self_test import require_apart
-from lineal.engines.sft_rows import SHOWN
-from lineal.engines.trainer_run import Collator, trainer_arguments, with_numbers
+from lineal.engines.trainer_run import trainer_arguments, with_numbers, with_pictures
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.whole_steps import real_examples
 
@@ -76,18 +75,8 @@ def sft_trainer(
     if numbers:
         trainer.data_collator = with_numbers(trainer.data_collator, numbers)
     if sight is not None:
-        trainer.data_collator = _with_pictures(trainer.data_collator, sight)
+        trainer.data_collator = with_pictures(trainer.data_collator, sight)
     return trainer
-
-
-def _with_pictures(collate: Collator, sight: Sight) -> Collator:
-    """Extends a collator to show the pictures that the examples name."""
-
-    def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        bare = [{name: value for name, value in example.items() if name != SHOWN} for example in examples]
-        return collate(bare) | sight.pixels([tuple(example[SHOWN]) for example in examples])
-
-    return collated
 
 
 def row_lengths(rows: pa.Table) -> list[int]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lineal.data.conversations import Prompt, short
 from lineal.data.media import Pictures
@@ -17,6 +17,10 @@ from lineal.errors import EngineError
 if TYPE_CHECKING:
     import torch
 
+SHOWN = "shown"
+"""A column of prepared rows: the digests of a row's pictures. Not `images`, which TRL would take for pictures to prepare."""
+PIXELS = ("pixel_values", "pixel_attention_mask")
+"""The values that a model is given of pictures, beside the ids."""
 CACHED = 1 << 12
 """Pictures whose pixels stay in memory."""
 BACKEND = "pil"
@@ -24,10 +28,24 @@ BACKEND = "pil"
 
 Images = tuple[str, ...]
 """The digests of the pictures of one prompt, in order."""
+Encoded = tuple[list[int], list[int]]
+"""The ids of a prompt, and those of a completion."""
+
+
+class Showing(Protocol):
+    """A training row: its prompt, and the pictures that stand before it."""
+
+    @property
+    def prompt(self) -> Prompt: ...
+    @property
+    def images(self) -> Images: ...
 
 
 class Sight:
     """Shows a model the pictures of its prompts. They stand before the text, after the token that begins one.
+
+    Attributes:
+        never: ids that stand for pictures, which a completion cannot hold.
 
     Args:
         checkpoint: directory of a full vision-language model.
@@ -43,6 +61,7 @@ class Sight:
         self._processor = _processor(checkpoint)
         self._block = self._ids_of_a_picture()
         self._begins = self._processor.tokenizer.bos_token_id
+        self.never = [int(self._processor.image_token_id)]
         self._seen: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
 
     def placed(self, prompt: Prompt, ids: Sequence[int], images: Images, chat: bool) -> list[int]:
@@ -58,6 +77,11 @@ class Sight:
             )
         begins = 1 if ids and ids[0] == self._begins else 0
         return [*ids[:begins], *self._block * len(images), *ids[begins:]]
+
+    def placed_pairs(self, rows: Sequence[Showing], encoded: Sequence[Encoded], chat: bool) -> list[Encoded]:
+        """Returns the pairs of ids of some rows with those of their pictures before the prompts' texts."""
+        pairs = zip(rows, encoded, strict=True)
+        return [(self.placed(row.prompt, ids, row.images, chat), answer) for row, (ids, answer) in pairs]
 
     def pixels(self, rows: Sequence[Images]) -> dict[str, torch.Tensor]:
         """Returns what the model is given beside the ids of some rows; a row with fewer pictures than another is padded.
@@ -79,7 +103,7 @@ class Sight:
         """Returns the pixels of one picture, made for it alone, whatever pictures are beside it."""
         if digest not in self._seen:
             found = self._processor.image_processor([[self._pictures.decoded(digest)]], return_tensors="pt")
-            self._seen[digest] = {name: found[name][0, 0] for name in ("pixel_values", "pixel_attention_mask")}
+            self._seen[digest] = {name: found[name][0, 0] for name in PIXELS}
             if len(self._seen) > CACHED:
                 self._seen.popitem(last=False)
         return self._seen[digest]
@@ -90,6 +114,11 @@ class Sight:
         blank, token = Image.new("RGB", (8, 8)), self._processor.image_token
         found = self._processor(text=[token], images=[[blank]], add_special_tokens=False)["input_ids"][0]
         return list(cast("list[int]", found))
+
+
+def sight_of(checkpoint: Path, base: Path | None, pictures: Pictures | None) -> Sight | None:
+    """Returns what shows a checkpoint its pictures; None where there are none. `base` is the full model under an adapter."""
+    return None if pictures is None else Sight(base or checkpoint, pictures)
 
 
 def _require_eyes(checkpoint: Path) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from lineal.engines.checkpoints import quiet
 from lineal.engines.finite import require_finite_step
 from lineal.engines.processes import process_count, shared_batch
+from lineal.engines.sight import SHOWN
 from lineal.engines.training_execution import ALONE, Execution
 from lineal.engines.training_saves import last_save, resuming, saver, step_of
 
 if TYPE_CHECKING:
+    from lineal.engines.sight import Sight
     from lineal.engines.training_settings import TrainingSettings
 
 FIXED_ARGUMENTS: dict[str, Any] = {
@@ -72,6 +74,22 @@ def with_numbers(collate: Collator, columns: Sequence[str]) -> Collator:
     def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
         bare = [{name: value for name, value in example.items() if name not in columns} for example in examples]
         return collate(bare) | {name: torch.tensor([example[name] for example in examples]) for name in columns}
+
+    return collated
+
+
+def with_pictures(collate: Collator, sight: Sight, copies: int = 1) -> Collator:
+    """Extends a collator of TRL's to show the pictures that the examples name.
+
+    Args:
+        collate: makes a batch of examples that name none.
+        sight: what shows them.
+        copies: how often the batch holds the examples, one copy below the other; 2 for pairs.
+    """
+
+    def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
+        bare = [{name: value for name, value in example.items() if name != SHOWN} for example in examples]
+        return collate(bare) | sight.pixels([tuple(example[SHOWN]) for example in examples] * copies)
 
     return collated
 

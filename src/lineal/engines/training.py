@@ -19,7 +19,7 @@ from lineal.engines.processes import is_sharded, use_own_device
 from lineal.engines.reporting import reporting
 from lineal.engines.sft_rows import tokenised
 from lineal.engines.sft_trainer import packed, row_lengths, sft_trainer
-from lineal.engines.sight import Sight
+from lineal.engines.sight import sight_of
 from lineal.engines.tokens import character_tokenizer, copy_tokenizer, load_tokenizer
 from lineal.engines.trainable_model import trainable_model
 from lineal.engines.trainer_run import Progress, run_trainer
@@ -136,7 +136,7 @@ def train_sft(
     """
     if settings.packing and any(row.weight is not None for row in examples):
         raise EngineError("packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight.")
-    tokenizer, sight = load_tokenizer(init, settings.chat), None if pictures is None else Sight(base or init, pictures)
+    tokenizer, sight = load_tokenizer(init, settings.chat), sight_of(init, base, pictures)
     if settings.packing and sight is not None:
         raise EngineError("packing: got rows with pictures, expected texts: a packed row cannot show them. Remove packing.")
 

@@ -20,6 +20,7 @@ class Visit:
         text: the prompt.
         ids: its token ids.
         lead: how completions stand behind it.
+        images: digests of the pictures that stand before it.
     """
 
     prompt: int
@@ -27,6 +28,7 @@ class Visit:
     text: str
     ids: list[int]
     lead: Lead = None
+    images: tuple[str, ...] = ()
 
 
 class Turns:
@@ -41,18 +43,11 @@ class Turns:
     def __init__(self, prompts: int, seed: int, visit: Callable[[int, int], Visit]) -> None:
         self._next, self._visit = _endless(prompts, seed), visit
         self._made: list[Visit] = []
-        self._ids: dict[str, list[int]] = {}
 
     def __getitem__(self, number: int) -> Visit:
         while len(self._made) <= number:
-            visit = self._visit(*next(self._next))
-            self._made.append(visit)
-            self._ids[visit.text] = visit.ids
+            self._made.append(self._visit(*next(self._next)))
         return self._made[number]
-
-    def ids_of(self, text: str) -> list[int]:
-        """Returns the token ids of a prompt that had a turn."""
-        return self._ids[text]
 
 
 def turns_of_prompts(prompts: int, count: int, seed: int) -> list[tuple[int, int]]:

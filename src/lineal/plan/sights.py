@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from lineal.components.base import Columns, Component
+from lineal.components.base import ROWS, Columns, Component
 from lineal.data.media import IMAGES, MEDIA
 from lineal.plan.steps import Step, artifact_key
 
@@ -35,15 +35,21 @@ def _media_of(keys: Iterable[str], split: Split, seen: dict[str, list[str]]) -> 
 def unseen(component: Component, columns: Mapping[str, Columns]) -> Iterator[str]:
     """Yields the input fields whose rows have pictures, of a component that gives a model their texts alone.
 
-    So does one inside another: it reads that one's rows.
+    So may one inside another: it reads that one's rows.
     """
-    inside = any(one.loads_model for one in component.embedded().values())
+    blind_inside = bool(_blind(component))
     if component.loads_model:
-        yield from (field for field, names in columns.items() if IMAGES in names and (inside or field not in component.sees))
+        pictured = (field for field, names in columns.items() if IMAGES in names)
+        yield from (field for field in pictured if blind_inside or field not in component.sees)
+
+
+def _blind(component: Component) -> list[str]:
+    """Returns the components inside one that give a model the texts of its rows alone."""
+    return [one.use for one in component.embedded().values() if one.loads_model and ROWS not in one.sees]
 
 
 def blind(step: str, component: Component) -> str:
     """Says that a step's model would not see the pictures."""
-    used = next((one.use for one in component.embedded().values() if one.loads_model), component.use)
+    used = next(iter(_blind(component)), component.use)
     got = f"{step}: the rows have pictures (column {IMAGES!r}), and {used} gives a model texts alone"
     return f"{got}: it would answer without seeing them. What shows pictures: docs/media.md"

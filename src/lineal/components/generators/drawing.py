@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from lineal.components.base import Columns, RowsRef, SamplerRef, Workspace, merged
+from lineal.components.base import ROWS, Columns, RowsRef, SamplerRef, Workspace, merged
 from lineal.components.generators.draws import StoppedDraws
 from lineal.components.generators.temperatures import require_different_draws
 from lineal.data.conversations import (
@@ -68,6 +68,7 @@ class RowSampler(StoppedDraws):
 
     loads_model: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("huggingface",)
+    sees: ClassVar[Columns] = (ROWS,)
 
     model: SamplerRef
     rows: RowsRef

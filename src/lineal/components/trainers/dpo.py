@@ -57,5 +57,7 @@ class Dpo(MeasuredTrainer):
         execution = self.execution(step)
         self.learn(
             step, len(rows),
-            lambda output, advance: train_dpo(init, reference, rows, settings, loss, output, advance, execution),
+            lambda output, advance: train_dpo(
+                init, reference, rows, settings, loss, output, advance, execution, step.pictures()
+            ),
         )  # fmt: skip

@@ -41,6 +41,7 @@ from lineal.components.verifiers.embedded import (
 )
 from lineal.data.conversations import Prompt, prompts_of, require_answerable
 from lineal.data.ids import digest_of
+from lineal.data.media import IMAGES
 from lineal.data.schema import row_key
 from lineal.errors import DataError, EngineError, did_you_mean
 from lineal.recipe.compute import Positive
@@ -97,6 +98,7 @@ class Grpo(Trainer):
 
     shares_training: ClassVar[bool] = False  # its rollouts are in the one process that samples them
     learns_from: ClassVar[str] = "prompts"
+    sees: ClassVar[Columns] = ("prompts", BESIDE)
 
     prompts: RowsRef
     init: ModelRef
@@ -209,6 +211,8 @@ class Grpo(Trainer):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         model = Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)
         if self.environment is not None:
+            if IMAGES in inputs["prompts"]:
+                raise ValueError("environment: the tasks have pictures, which the model would not see; it plays by texts")
             turns, episodes = self.environment.learnt_columns(inputs["prompts"], self.token_ids)
             return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, turns), EPISODES: Output(ArtifactKind.ROWS, episodes)}
         rollouts = rollout_columns(inputs["prompts"], self._judges.values(), self._adds)
@@ -245,7 +249,7 @@ class Grpo(Trainer):
         """Trains from `init`; verifiers' processes stay open all the while."""
         from lineal.engines.hooked_trainer import Hooks
         from lineal.engines.live_policy import LivePolicy
-        from lineal.engines.online_training import train_grpo
+        from lineal.engines.online_training import Pictured, train_grpo
 
         prompts = self._prompts(step)
         settings = self.training_settings(step, self.lora.settings() if self.lora else None)
@@ -254,6 +258,8 @@ class Grpo(Trainer):
         outside = Outside(step, prompts["prompt_id"].to_pylist()) if self.beside else None
         rollouts = Rollouts(step, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band, outside)
         given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
+        pictures = step.pictures()
+        seen = None if pictures is None else Pictured(step.shown(prompts), pictures)
         for prompt in given:
             require_answerable(prompt)
         execution, policy = self.execution(step), LivePolicy() if self._judges_itself else None
@@ -266,6 +272,7 @@ class Grpo(Trainer):
                 lambda output, advance: rollouts.described(train_grpo(
                     checkpoint_in(step, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution,
                     Hooks(policy, self._best(rollouts), self._refilled(rollouts)), None if outside is None else outside.answers,
+                    seen,
                 )),
             )  # fmt: skip
             if step.made_with == "fake":

@@ -35,10 +35,8 @@ class Kto(MeasuredTrainer):
         from lineal.engines.preference_training import KtoLoss, Labelled, train_kto
 
         table = complete_rows(step, self.needs()["rows"])
-        rows = [
-            Labelled(*row)
-            for row in zip(prompts_of(table), answers_of(table, ends=self.ends), table["label"].to_pylist(), strict=True)
-        ]
+        answers, labels = answers_of(table, ends=self.ends), table["label"].to_pylist()
+        rows = [Labelled(*row) for row in zip(prompts_of(table), answers, labels, step.shown(table), strict=True)]
         desirable = sum(row.desirable for row in rows)
         if desirable in (0, len(rows)):
             message = f"{step.step}: {desirable:,} of {len(rows):,} rows are desirable, expected some of both kinds"
@@ -51,5 +49,7 @@ class Kto(MeasuredTrainer):
         execution = self.execution(step)
         self.learn(
             step, len(rows),
-            lambda output, advance: train_kto(init, reference, rows, settings, loss, output, advance, execution),
+            lambda output, advance: train_kto(
+                init, reference, rows, settings, loss, output, advance, execution, step.pictures()
+            ),
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge, Gt
 from pydantic import Field
@@ -36,6 +36,8 @@ class PreferenceTrainer(Trainer):
         ends: whether an end follows each completion: true, false, or `{unless: TEXTS}`, see `Unless`.
         lora: trains an adapter instead of the full weights.
     """
+
+    sees: ClassVar[Columns] = ("rows",)
 
     rows: RowsRef
     init: ModelRef
@@ -86,7 +88,9 @@ class UnmeasuredTrainer(PreferenceTrainer):
         init, execution = checkpoint_in(step, "init"), self.execution(step)
         self.learn(
             step, len(rows),
-            lambda output, advance: train_without_reference(init, rows, settings, loss, output, advance, execution),
+            lambda output, advance: train_without_reference(
+                init, rows, settings, loss, output, advance, execution, step.pictures()
+            ),
         )  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, m
     table = complete_rows(step, pair_columns(weight, margin))
     columns = [answers_of(table, name, ends) for name in ("chosen", "rejected")]
     numbers = [weights_of(table, column) for column in (weight, margin)]
-    pairs = [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, strict=True)]
+    pairs = [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, step.shown(table), strict=True)]
     different = [pair for pair in pairs if pair.chosen != pair.rejected]
     equal = len(pairs) - len(different)
     if not different:
