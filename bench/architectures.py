@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from lineal.engines.arithmetic import pin_arithmetic
-from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings
-from lineal.engines.scoring import LikelihoodScorer
-from lineal.engines.tokens import encode_pairs, encode_prompts, load_tokenizer
-from lineal.engines.training import train_sft
-from lineal.engines.training_settings import Example, TrainingSettings
+from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings
+from lineal.engines.sampling.scoring import LikelihoodScorer
+from lineal.engines.text.tokens import encode_pairs, encode_prompts, load_tokenizer
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
 
 ROOT = Path(__file__).resolve().parents[1]

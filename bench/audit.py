@@ -36,8 +36,8 @@ sys.exit(status)
 """
 START = (
     "import pydantic, yaml, duckdb, pyarrow; from pathlib import Path; from lineal.audit.catalog import read_catalog; "
-    "from lineal.recipe.project import open_project; import lineal.audit.target; "
-    "import lineal.audit.trace_forward, lineal.audit.trace_back; "
+    "from lineal.recipe.project import open_project; import lineal.audit.trace.target; "
+    "import lineal.audit.trace.forward, lineal.audit.trace.backward; "
     "read_catalog(open_project(Path('.'))).consumers"
 )
 SQL_START = "import duckdb"

@@ -155,7 +155,7 @@ def _import_everything() -> None:
     import dvc.repo.reproduce  # noqa: F401
 
     import lineal.audit.catalog
-    import lineal.audit.retraction
+    import lineal.audit.trace.retraction
     import lineal.cli.main
     import lineal.orchestrate.dagster_run
     import lineal.orchestrate.dagster_sync

@@ -21,8 +21,8 @@ from lineal.components.playing.arena import Arena, Game
 from lineal.components.playing.episode import Episode, Past, Rules
 from lineal.components.playing.waves import ModelPlayer, play
 from lineal.data.workspace import Workspace
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.training import ModelShape, initialise
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.training.train import ModelShape, initialise
 from lineal.environments.grid_maze import GridMaze
 from lineal.environments.registry import location_of
 from lineal.recipe.compute import Compute

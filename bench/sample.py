@@ -1,4 +1,4 @@
-"""Throughput of `lineal.engines.sampling` against plain batched `generate`, on a model trained here in seconds.
+"""Throughput of `lineal.engines.sampling.sampler` against plain batched `generate`, on a model trained here in seconds.
 
 Both get the same prompts, tokenise and decode them, and are timed in turns. `generate` gets its prompts sorted by
 length, which is its best case. Run: python bench/sample.py
@@ -22,12 +22,12 @@ from typing import Any
 
 from tiny import SHAPE
 
-from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings
-from lineal.engines.saved_completions import SavedSampler
-from lineal.engines.training import initialise, train_sft
-from lineal.engines.training_settings import Example, TrainingSettings
-from lineal.engines.vllm_process import VllmProcess
-from lineal.engines.vllm_sampler import VllmSampler, engine_seed
+from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings
+from lineal.engines.sampling.saved_completions import SavedSampler
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import initialise, train_sft
+from lineal.engines.vllm.process import VllmProcess
+from lineal.engines.vllm.sampler import VllmSampler, engine_seed
 from lineal.recipe.compute import VllmCompute
 
 SETTINGS = SamplingSettings(max_tokens=24)

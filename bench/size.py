@@ -134,9 +134,9 @@ def show(directory: Path, target: Path) -> None:
 
 def tokenise(directory: Path, target: Path) -> None:
     """Measures what `sft` holds of its rows: 13 characters each, one token a character."""
-    from lineal.engines.sft_rows import tokenised
-    from lineal.engines.tokens import character_tokenizer
-    from lineal.engines.training_settings import Example
+    from lineal.engines.text.tokens import character_tokenizer
+    from lineal.engines.training.settings import Example
+    from lineal.engines.training.sft_rows import tokenised
 
     rows = int(directory.name)
     examples = [Example(f"{number:08d}=", f"{number % 1000:03d}") for number in range(rows)]
@@ -173,7 +173,7 @@ def sample_loop(directory: Path, target: Path) -> None:
     import pyarrow.parquet as pq
 
     from lineal.engines.fake import FakeSampler
-    from lineal.engines.sampling import Request, SamplingSettings
+    from lineal.engines.sampling.sampler import Request, SamplingSettings
 
     engine, settings, writer = FakeSampler(), SamplingSettings(), None
     for path in sorted((directory / "prompts").glob("*.parquet")):

@@ -25,7 +25,7 @@ from scratch import ROOT, lineal, scratch_project
 from lineal.components.sources.base import in_split
 from lineal.components.sources.letter_roles import ROLES
 from lineal.components.sources.letter_sort import sort_problem, sort_problem_id
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 
 NAME = "skills_base"
 HEAD = f"method: {NAME}\nsummary: The recipe of docs/tasks.md.\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 
-from lineal.engines.training import ModelShape
+from lineal.engines.training.train import ModelShape
 
 SHAPE = ModelShape(
     hidden_size=128,

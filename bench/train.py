@@ -28,9 +28,9 @@ from typing import Any
 
 from tiny import SHAPE
 
-from lineal.engines.training import initialise, train_sft
-from lineal.engines.training_execution import Execution
-from lineal.engines.training_settings import Example, TrainingSettings
+from lineal.engines.training.execution import Execution
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import initialise, train_sft
 
 MOST = 1.03
 SAMPLES, MOST_TOKENS = 8, 24
@@ -156,8 +156,8 @@ def _plain_grpo(checkpoint: Path, arguments: argparse.Namespace, directory: Path
 
 
 def _lineal_grpo(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
-    from lineal.engines.online_training import GrpoSettings, train_grpo
-    from lineal.engines.preference_training import Checkpoint
+    from lineal.engines.training.online_training import GrpoSettings, train_grpo
+    from lineal.engines.training.preference_training import Checkpoint
 
     report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
     own = GrpoSettings(samples=SAMPLES, max_tokens=MOST_TOKENS)

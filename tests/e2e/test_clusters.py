@@ -175,7 +175,7 @@ def test_run_on_a_ray_cluster_that_is_not_there_names_its_address(tmp_path, monk
 def test_joining_a_ray_cluster_without_its_token_names_the_variables(joined, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE")
     code = (
-        "from lineal.engines.ray_cluster import join\nfrom lineal.recipe.compute import Compute, RayCompute\n"
+        "from lineal.engines.ray.cluster import join\nfrom lineal.recipe.compute import Compute, RayCompute\n"
         f"join(Compute(replicas=1, ray=RayCompute(address={joined!r})), 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

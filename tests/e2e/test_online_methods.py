@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.target import find_target
-from lineal.audit.trace_back import trace_back
-from lineal.audit.trace_forward import trace_forward
+from lineal.audit.trace.backward import trace_back
+from lineal.audit.trace.forward import trace_forward
+from lineal.audit.trace.target import find_target
 from lineal.components.base import Surroundings
 from lineal.components.verifiers.embedded import embedded_verifier
 from lineal.data.progress import Progress

@@ -17,12 +17,12 @@ import pytest
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.isolated.replicated import replicated
 from lineal.components.verifiers.scored import scoring_work
-from lineal.engines import ray_cluster
 from lineal.engines.fake import FakeSampler
-from lineal.engines.ray_fan_out import fan_out
-from lineal.engines.ray_sampling import RaySampler, described, opened, sampling_work
-from lineal.engines.sampling import Request, SamplingSettings
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.ray import cluster as ray_cluster
+from lineal.engines.ray.fan_out import fan_out
+from lineal.engines.ray.replicas import RaySampler, described, opened, sampling_work
+from lineal.engines.sampling.sampler import Request, SamplingSettings
+from lineal.engines.sampling.saved_completions import SavedSampler
 from lineal.errors import DataError, EngineError
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute, RayCompute
@@ -254,7 +254,7 @@ def test_unit_tests_on_replicas_judge_as_one_process_does(cluster, tmp_path):
 
 LOSING = """
 import os, psutil, sys
-from lineal.engines import ray_cluster, ray_fan_out
+from lineal.engines.ray import cluster as ray_cluster, fan_out as ray_fan_out
 from lineal.errors import EngineError
 from tests.e2e.test_ray import compute, double
 
@@ -284,7 +284,7 @@ def test_fan_out_on_a_cluster_that_disappears_ends_with_an_error_and_leaves_noth
 
 WAITING = """
 import sys
-from lineal.engines.ray_fan_out import fan_out
+from lineal.engines.ray.fan_out import fan_out
 from tests.e2e.test_ray import compute, double
 
 if __name__ == "__main__":
@@ -328,7 +328,7 @@ def test_cluster_that_does_not_answer_is_an_error(tmp_path):
         taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         code = (
-            "from lineal.engines.ray_cluster import join\nfrom lineal.recipe.compute import Compute, RayCompute\n"
+            "from lineal.engines.ray.cluster import join\nfrom lineal.recipe.compute import Compute, RayCompute\n"
             f"join(Compute(replicas=1, ray=RayCompute(address={address!r})), 0)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

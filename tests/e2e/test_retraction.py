@@ -8,9 +8,9 @@ import yaml
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.rounds import prove_round
-from lineal.audit.rounds_text import as_text
-from lineal.audit.taint import taint
+from lineal.audit.show.rounds import prove_round
+from lineal.audit.show.rounds_text import as_text
+from lineal.audit.trace.taint import taint
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.orchestrate.dagster_sync import sync
 from lineal.orchestrate.dvc_lock import recorded_digests

@@ -26,11 +26,11 @@ from lineal.data.store import open_artifact
 from lineal.engines.endpoints.address import address_of_checkpoint
 from lineal.engines.endpoints.sampler import EndpointSampler
 from lineal.engines.endpoints.spending import Spending
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.scoring import LikelihoodScorer
-from lineal.engines.stop_texts import StopTexts
-from lineal.engines.tokens import encode_prompt, load_tokenizer
-from lineal.engines.vllm_sampler import VllmSampler
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.sampling.scoring import LikelihoodScorer
+from lineal.engines.text.stop_texts import StopTexts
+from lineal.engines.text.tokens import encode_prompt, load_tokenizer
+from lineal.engines.vllm.sampler import VllmSampler
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute, VllmCompute
 from tests.unit.chat_models import chat_model

@@ -113,10 +113,10 @@ def test_environment_of_the_wheel_holds_the_core_and_nothing_of_the_extras(insta
 
 ASK_FOR_EXTRAS = """\
 from pathlib import Path
-from lineal.audit.openlineage import _require_client
+from lineal.audit.export.openlineage import _require_client
 from lineal.components.isolated.pool import WorkerPool
-from lineal.engines.checkpoints import require_peft
-from lineal.engines.ray_cluster import _load as load_ray
+from lineal.engines.models.checkpoints import require_peft
+from lineal.engines.ray.cluster import _load as load_ray
 from lineal.orchestrate.dagster_executors import extra
 from lineal.recipe.compute import Compute
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lineal.engines.preference_training import Checkpoint, DpoLoss, Preference, train_dpo
-from lineal.engines.training import train_sft
-from lineal.engines.training_execution import Execution
-from lineal.engines.training_settings import Example, LoraSettings
+from lineal.engines.training.execution import Execution
+from lineal.engines.training.preference_training import Checkpoint, DpoLoss, Preference, train_dpo
+from lineal.engines.training.settings import Example, LoraSettings
+from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
 from tests.unit.tiny_models import SETTINGS, in_order, tiny_model, words
 

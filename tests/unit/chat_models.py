@@ -138,7 +138,7 @@ def chat_model(directory: Path, name: str, heads: int = 2) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from lineal.engines.checkpoints import write_full_model
+    from lineal.engines.models.checkpoints import write_full_model
 
     tokenizer = tokenizer_of(name)
     directory.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,10 @@ from lineal.components.trainers.dpo import Loss as PairLossName
 from lineal.components.trainers.grpo import OF_SEQUENCES
 from lineal.components.trainers.grpo import Loss as OnlineLossName
 from lineal.data.steps import steps_of
-from lineal.engines.online_training import GrpoSettings, train_grpo
-from lineal.engines.preference_losses import OrpoLoss, SimpoLoss
-from lineal.engines.preference_training import (
+from lineal.engines.sampling.rollouts import Generation
+from lineal.engines.training.online_training import GrpoSettings, train_grpo
+from lineal.engines.training.preference_losses import OrpoLoss, SimpoLoss
+from lineal.engines.training.preference_training import (
     Checkpoint,
     DpoLoss,
     KtoLoss,
@@ -27,10 +28,9 @@ from lineal.engines.preference_training import (
     train_reward_model,
     train_without_reference,
 )
-from lineal.engines.process_training import Rated, train_process_reward
-from lineal.engines.rollouts import Generation
-from lineal.engines.training import TrainingReport, train_sft
-from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
+from lineal.engines.training.process_training import Rated, train_process_reward
+from lineal.engines.training.settings import Example, LoraSettings, TrainingSettings
+from lineal.engines.training.train import TrainingReport, train_sft
 from tests.unit.tiny_models import in_order, tiny_model, words
 
 ROWS = 10

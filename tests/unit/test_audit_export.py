@@ -13,10 +13,10 @@ import yaml
 from click.testing import CliRunner
 from huggingface_hub import DatasetCard, ModelCard
 
-from lineal.audit import export as exporting
 from lineal.audit.catalog import read_catalog
-from lineal.audit.croissant import croissant, data_type
-from lineal.audit.export import export_artifact
+from lineal.audit.export import write as exporting
+from lineal.audit.export.croissant import croissant, data_type
+from lineal.audit.export.write import export_artifact
 from lineal.audit.markdown import code, prose
 from lineal.cli.sharing import export
 from lineal.data.ids import file_digest
@@ -147,7 +147,7 @@ def test_model_card_names_dataset_versions_base_and_metrics(plan, tmp_path):
 def test_exported_checkpoint_loads_with_transformers(plan, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lineal.engines.training import ModelShape, initialise
+    from lineal.engines.training.train import ModelShape, initialise
 
     root = shutil.copytree(plan.project.root, tmp_path / "copy")
     directory = root / "artifacts/tiny/round_02/checkpoint"

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.export import export_artifact
+from lineal.audit.export.write import export_artifact
 from lineal.data.store import Rows, open_artifact
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.training import ModelShape, initialise
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.training.train import ModelShape, initialise
 from lineal.errors import DeclarationError, EngineError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lineal.audit.diagrams import as_dot, as_mermaid
-from lineal.audit.lineage import Graph, Node
+from lineal.audit.trace.diagrams import as_dot, as_mermaid
+from lineal.audit.trace.lineage import Graph, Node
 from lineal.cli.look import trace
 from lineal.errors import UsageError
 from tests.unit.audit_project import made_project

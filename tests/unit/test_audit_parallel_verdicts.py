@@ -8,14 +8,14 @@ import pytest
 
 from lineal.audit.catalog import read_catalog
 from lineal.audit.diff import Side, compare
-from lineal.audit.prompt_samples import prompt_samples, samples_text
-from lineal.audit.rounds import prove_round
-from lineal.audit.rounds_text import as_text
-from lineal.audit.show import as_text as show_text
-from lineal.audit.show import look_at
-from lineal.audit.taint import taint
-from lineal.audit.target import Target, TargetKind
-from lineal.audit.trace_back import trace_back
+from lineal.audit.show.artifact import as_text as show_text
+from lineal.audit.show.artifact import look_at
+from lineal.audit.show.prompt_samples import prompt_samples, samples_text
+from lineal.audit.show.rounds import prove_round
+from lineal.audit.show.rounds_text import as_text
+from lineal.audit.trace.backward import trace_back
+from lineal.audit.trace.taint import taint
+from lineal.audit.trace.target import Target, TargetKind
 from lineal.audit.verify import problems_of
 from lineal.recipe.compute import Compute
 from tests.unit.audit_project import METHOD, run_all, write_project

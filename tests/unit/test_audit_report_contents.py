@@ -18,8 +18,8 @@ from lineal.audit.report.measures import WORDS, _generation, _ngrams
 from lineal.audit.report.page import gather
 from lineal.audit.report.render import render
 from lineal.audit.summary import accuracy_table
-from lineal.audit.target import Target, TargetKind
-from lineal.audit.trace_back import trace_back
+from lineal.audit.trace.backward import trace_back
+from lineal.audit.trace.target import Target, TargetKind
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lineal.audit.catalog import Catalog, read_catalog
 from lineal.audit.keys import find_artifact
 from lineal.audit.query import matching_rows
-from lineal.audit.show import as_json, as_text, look_at
+from lineal.audit.show.artifact import as_json, as_text, look_at
 from lineal.audit.terminal import CUT, cut, display_width, printable, show_value, shown, table
 from lineal.data.manifest import FileEntry, Manifest
 from lineal.data.store import Artifact, write_rows

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.taint import taint, taint_text
-from lineal.audit.target import Target, TargetKind
-from lineal.audit.trace_forward import forward_json, trace_forward
+from lineal.audit.trace.forward import forward_json, trace_forward
+from lineal.audit.trace.taint import taint, taint_text
+from lineal.audit.trace.target import Target, TargetKind
 from lineal.cli.look import taint as command
 from lineal.errors import UsageError
 from lineal.recipe.compute import Compute

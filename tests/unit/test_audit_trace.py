@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.prompt_samples import prompt_samples
-from lineal.audit.target import Target, TargetKind, find_target
-from lineal.audit.trace_back import trace_back
-from lineal.audit.trace_forward import forward_json, forward_text, trace_forward
+from lineal.audit.show.prompt_samples import prompt_samples
+from lineal.audit.trace.backward import trace_back
+from lineal.audit.trace.forward import forward_json, forward_text, trace_forward
+from lineal.audit.trace.target import Target, TargetKind, find_target
 from lineal.errors import ArtifactError, UsageError
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineal.audit.catalog import Catalog, step_name
-from lineal.audit.prompt_samples import prompt_samples
-from lineal.audit.taint import taint
-from lineal.audit.target import SHORTEST_PREFIX, Target, TargetKind, find_target
-from lineal.audit.trace_back import trace_back
-from lineal.audit.trace_forward import trace_forward
+from lineal.audit.show.prompt_samples import prompt_samples
+from lineal.audit.trace.backward import trace_back
+from lineal.audit.trace.forward import trace_forward
+from lineal.audit.trace.taint import taint
+from lineal.audit.trace.target import SHORTEST_PREFIX, Target, TargetKind, find_target
 from lineal.data.manifest import FileEntry, InputEntry, Manifest
 from lineal.data.store import Artifact, write_rows
 from lineal.recipe.compute import Compute

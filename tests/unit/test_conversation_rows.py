@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.rendered import rendered
+from lineal.audit.show.rendered import rendered
 from lineal.data.conversations import Conversation, Turn, conversation_of, prompt_of
 from lineal.data.store import Rows
 from lineal.engines.endpoints.address import Address
 from lineal.engines.endpoints.messages import body_of, path_of, require_sayable
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.scoring import LikelihoodScorer
-from lineal.engines.tokens import Sampled, encode_conversations, encode_pair, encode_prompt, load_tokenizer
-from lineal.engines.training import train_sft
-from lineal.engines.training_settings import Example, TrainingSettings
-from lineal.engines.vllm_sampler import VllmSampler
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.sampling.scoring import LikelihoodScorer
+from lineal.engines.text.tokens import Sampled, encode_conversations, encode_pair, encode_prompt, load_tokenizer
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import train_sft
+from lineal.engines.vllm.sampler import VllmSampler
 from lineal.errors import DataError, EngineError, UsageError
 from lineal.recipe.compute import Compute, Endpoint, VllmCompute
 from tests.unit.chat_models import chat_model, tokenizer_of

@@ -18,9 +18,9 @@ from lineal.engines.endpoints.rates import Pace
 from lineal.engines.endpoints.sampler import EndpointSampler
 from lineal.engines.endpoints.served import Served
 from lineal.engines.endpoints.spending import Spending
-from lineal.engines.sampling import Request, SamplingSettings
-from lineal.engines.saved_completions import SavedSampler
-from lineal.engines.stop_texts import StopTexts
+from lineal.engines.sampling.sampler import Request, SamplingSettings
+from lineal.engines.sampling.saved_completions import SavedSampler
+from lineal.engines.text.stop_texts import StopTexts
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.endpoint_server import completion, endpoint_server

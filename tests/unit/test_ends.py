@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from lineal.components.trainers.ends import answers_with_ends
-from lineal.engines.scoring import LikelihoodScorer
-from lineal.engines.tokens import Open, Sampled, character_tokenizer, encode_pair, encode_prompt
-from lineal.engines.training import train_sft
-from lineal.engines.training_settings import Example
+from lineal.engines.sampling.scoring import LikelihoodScorer
+from lineal.engines.text.tokens import Open, Sampled, character_tokenizer, encode_pair, encode_prompt
+from lineal.engines.training.settings import Example
+from lineal.engines.training.train import train_sft
 from lineal.errors import DataError, EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.chat_models import FAMILIES, tokenizer_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lineal.data.conversations import Conversation, Turn
-from lineal.engines.tokens import (
+from lineal.engines.text.tokens import (
     Sampled,
     decode_completions,
     encode_conversations,
@@ -144,7 +144,7 @@ def test_what_stands_for_a_control_token_inside_is_text_from_outside() -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_texts_beside_a_spelled_out_control_token_are_encoded_as_ever(name: str) -> None:
     """The way of encoding that keeps such texts apart gives the tokens of the usual one."""
-    from lineal.engines.control_tokens import ControlTokens, _literal_encoder
+    from lineal.engines.text.control_tokens import ControlTokens, _literal_encoder
 
     tokenizer = tokenizer_of(name)
     text = tokenizer.apply_chat_template(conversation(name, 3).answered(ANSWER).for_template(), tokenize=False)
@@ -244,7 +244,7 @@ def test_broken_templates_are_errors(template: str, words: str) -> None:
 
 
 def test_template_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lineal.engines.chat_templates.SECONDS", 0.2)
+    monkeypatch.setattr("lineal.engines.text.chat_templates.SECONDS", 0.2)
     endless = (
         "{% for i in range(99999) %}{% for j in range(99999) %}{% for k in range(99999) %}{% endfor %}{% endfor %}{% endfor %}"
     )

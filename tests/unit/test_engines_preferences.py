@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.preference_losses import OrpoLoss, PairBatch, SimpoLoss
-from lineal.engines.preference_training import (
+from lineal.engines.sampling.scoring import LikelihoodScorer, RewardScorer
+from lineal.engines.training.preference_losses import OrpoLoss, PairBatch, SimpoLoss
+from lineal.engines.training.preference_training import (
     Checkpoint,
     DpoLoss,
     KtoLoss,
@@ -22,9 +23,8 @@ from lineal.engines.preference_training import (
     train_reward_model,
     train_without_reference,
 )
-from lineal.engines.scoring import LikelihoodScorer, RewardScorer
-from lineal.engines.training import train_sft
-from lineal.engines.training_settings import Example, LoraSettings
+from lineal.engines.training.settings import Example, LoraSettings
+from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
 from tests.unit.tiny_models import SETTINGS, in_order, tiny_model, weights, words
 

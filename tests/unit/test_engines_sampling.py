@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.attention import _attend
-from lineal.engines.cache import explicit_mask, new_cache, takes_explicit_masks
-from lineal.engines.decoding import TILE_ROWS, Row, draw
-from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings, _groups
-from lineal.engines.training import ModelShape, initialise, train_sft
-from lineal.engines.training_settings import Example, TrainingSettings
+from lineal.engines.models.attention import _attend
+from lineal.engines.sampling.cache import explicit_mask, new_cache, takes_explicit_masks
+from lineal.engines.sampling.decoding import TILE_ROWS, Row, draw
+from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings, _groups
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import ModelShape, initialise, train_sft
 from lineal.errors import EngineError
 
 pytestmark = pytest.mark.model

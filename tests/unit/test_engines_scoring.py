@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lineal.engines.preference_training import Checkpoint, DpoLoss, Preference, train_dpo, train_reward_model
-from lineal.engines.sampling import Sampler
-from lineal.engines.scoring import LikelihoodScorer, RewardScorer
-from lineal.engines.training_settings import LoraSettings
+from lineal.engines.sampling.sampler import Sampler
+from lineal.engines.sampling.scoring import LikelihoodScorer, RewardScorer
+from lineal.engines.training.preference_training import Checkpoint, DpoLoss, Preference, train_dpo, train_reward_model
+from lineal.engines.training.settings import LoraSettings
 from lineal.errors import EngineError
 from tests.unit.tiny_models import SETTINGS, in_order, tiny_model, words
 

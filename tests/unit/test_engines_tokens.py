@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineal.engines.tokens import (
+from lineal.engines.text.tokens import (
     SPECIAL_TOKENS,
     character_tokenizer,
     copy_tokenizer,

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.optimizer_steps import learning_rates, warmup_steps
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.sft_rows import tokenised
-from lineal.engines.sft_trainer import sft_trainer
-from lineal.engines.tokens import load_tokenizer
-from lineal.engines.trainable_model import trainable_model
-from lineal.engines.training import ModelShape, initialise, train_sft
-from lineal.engines.training_execution import Execution
-from lineal.engines.training_settings import Example, LoraSettings, Pace, TrainingSettings
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.text.tokens import load_tokenizer
+from lineal.engines.training.execution import Execution
+from lineal.engines.training.optimizer_steps import learning_rates, warmup_steps
+from lineal.engines.training.settings import Example, LoraSettings, Pace, TrainingSettings
+from lineal.engines.training.sft_rows import tokenised
+from lineal.engines.training.sft_trainer import sft_trainer
+from lineal.engines.training.train import ModelShape, initialise, train_sft
+from lineal.engines.training.trainable_model import trainable_model
 from lineal.errors import EngineError
 
 pytestmark = pytest.mark.model
@@ -284,7 +284,7 @@ def test_training_without_a_gradient_says_so(init: Path, tmp_path: Path) -> None
 
 
 def test_weights_of_either_sign_are_an_offline_policy_gradient(init: Path, tmp_path: Path) -> None:
-    from lineal.engines.scoring import LikelihoodScorer
+    from lineal.engines.sampling.scoring import LikelihoodScorer
 
     won, lost = [("ab=", "ab"), ("cd=", "cd")], [("ab=", "ba"), ("cd=", "dc")]
     games = [*(Example(*pair, 1.0) for pair in won), *(Example(*pair, -1.0) for pair in lost)]

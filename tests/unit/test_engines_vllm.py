@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lineal.engines.checkpoints import ADAPTER_CONFIG
 from lineal.engines.factory import open_likelihood, open_sampler
-from lineal.engines.sampling import Request, SamplingSettings
-from lineal.engines.saved_completions import SavedSampler
-from lineal.engines.training import initialise, train_sft
-from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
-from lineal.engines.vllm_sampler import VllmSampler, engine_seed
+from lineal.engines.models.checkpoints import ADAPTER_CONFIG
+from lineal.engines.sampling.sampler import Request, SamplingSettings
+from lineal.engines.sampling.saved_completions import SavedSampler
+from lineal.engines.training.settings import Example, LoraSettings, TrainingSettings
+from lineal.engines.training.train import initialise, train_sft
+from lineal.engines.vllm.sampler import VllmSampler, engine_seed
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute, VllmCompute
 

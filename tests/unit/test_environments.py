@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from lineal.components.trainers.pretrain import PRINTABLE
-from lineal.engines.training import initialise
+from lineal.engines.training.train import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, NEEDS, location_of

@@ -3,7 +3,7 @@
 import pydantic
 import pytest
 
-from lineal.engines.training_settings import Pace
+from lineal.engines.training.settings import Pace
 from lineal.errors import DataError
 from tests.unit.lab import Lab, samples
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.taint import taint
-from lineal.audit.target import Target, TargetKind
-from lineal.audit.trace_back import trace_back
+from lineal.audit.trace.backward import trace_back
+from lineal.audit.trace.taint import taint
+from lineal.audit.trace.target import Target, TargetKind
 from lineal.data.manifest import InputEntry
 from lineal.data.store import Artifact
 from lineal.engines.fake import write_fake_checkpoint

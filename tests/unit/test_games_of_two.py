@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.training import ModelShape, initialise
+from lineal.engines.training.train import ModelShape, initialise
 from lineal.environments.nim import allowed, best_move
 from lineal.errors import DataError
 from lineal.recipe.compute import Compute

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from lineal.components.trainers.turn_advantages import Followed, returns_from, turn_advantages
-from lineal.engines.checkpoints import quiet
-from lineal.engines.rollouts import PlayedTurn
-from lineal.engines.runs import nothing, runs_of, tensors_of
-from lineal.engines.sampling import Completion
-from lineal.engines.tokens import encode_prompt, load_tokenizer
-from lineal.engines.training import ModelShape, initialise
+from lineal.engines.models.checkpoints import quiet
+from lineal.engines.sampling.rollouts import PlayedTurn
+from lineal.engines.sampling.sampler import Completion
+from lineal.engines.text.tokens import encode_prompt, load_tokenizer
+from lineal.engines.training.runs import nothing, runs_of, tensors_of
+from lineal.engines.training.train import ModelShape, initialise
 from lineal.errors import CheckFailure
 from lineal.recipe.compute import Compute
 from tests.unit.chat_models import tokenizer_of
@@ -274,8 +274,8 @@ def test_contract_of_trls_rollout_func(tmp_path: Path) -> None:
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    from lineal.engines.episode_training import given_to_trl
-    from lineal.engines.runs import Run
+    from lineal.engines.training.episode_training import given_to_trl
+    from lineal.engines.training.runs import Run
 
     initialise(SHAPE, 0, tmp_path / "model")
     tokenizer, asked, scored = load_tokenizer(tmp_path / "model"), [], []

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.row_location import repeats_input
+from lineal.audit.trace.row_location import repeats_input
 from lineal.data.manifest import InputEntry
 from lineal.data.store import Artifact
 from lineal.errors import DataError

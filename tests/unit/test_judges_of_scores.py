@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.rounds import prove_round
-from lineal.audit.rounds_text import as_json, as_text
+from lineal.audit.show.rounds import prove_round
+from lineal.audit.show.rounds_text import as_json, as_text
 from lineal.data.store import open_artifact
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project

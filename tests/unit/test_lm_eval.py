@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from lineal.engines.checkpoints import is_adapter
-from lineal.engines.sampling import load_for_inference
-from lineal.engines.tokens import load_tokenizer
+from lineal.engines.models.checkpoints import is_adapter
+from lineal.engines.sampling.sampler import load_for_inference
+from lineal.engines.text.tokens import load_tokenizer
 from lineal.errors import DataError, DeclarationError
 from tests.unit.lab import Lab, evaluated, rows, rows_of
 from tests.unit.tiny_models import put_model, tiny_model

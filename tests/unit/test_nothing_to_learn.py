@@ -9,7 +9,7 @@ from lineal.cli.prove import round_
 from lineal.components.evaluators.reading import read_evaluation
 from lineal.data.manifest import TAUGHT
 from lineal.data.store import open_artifact
-from lineal.engines.checkpoints import is_adapter
+from lineal.engines.models.checkpoints import is_adapter
 from lineal.errors import DataError
 from lineal.orchestrate.dagster_metadata import artifact_metadata
 from lineal.orchestrate.terminal import summary

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.training import train_sft
-from lineal.engines.training_settings import Example
+from lineal.engines.training.settings import Example
+from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
 from tests.unit.every_trainer import TRAINERS
 from tests.unit.tiny_models import SETTINGS, tiny_model, weights

@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.export import export_artifact
+from lineal.audit.export.write import export_artifact
 from lineal.audit.media import media_of, pictures_of
 from lineal.audit.report.facts import run_facts
 from lineal.audit.report.page import gather
 from lineal.audit.report.render import render
 from lineal.audit.report.thumbnails import _thumbnail
-from lineal.audit.target import find_target
+from lineal.audit.trace.target import find_target
 from lineal.components.sources.bitmaps import COLOURS, SHAPES
 from lineal.data import media
 from lineal.data.media import PackWriter, Pictures

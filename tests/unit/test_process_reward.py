@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lineal.data.steps import steps_of
-from lineal.engines.process_training import Chain, Rated, chains_of, train_process_reward
-from lineal.engines.scoring import RewardScorer
-from lineal.engines.step_scoring import StepScorer, encode_steps
-from lineal.engines.tokens import Open, encode_pair, load_tokenizer
+from lineal.engines.sampling.scoring import RewardScorer
+from lineal.engines.sampling.step_scoring import StepScorer, encode_steps
+from lineal.engines.text.tokens import Open, encode_pair, load_tokenizer
+from lineal.engines.training.process_training import Chain, Rated, chains_of, train_process_reward
 from lineal.errors import DataError
 from lineal.recipe.compute import Compute
 from tests.unit.chat_models import FAMILIES, tokenizer_of

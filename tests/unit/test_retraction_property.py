@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.taint import taint
+from lineal.audit.trace.taint import taint
 from lineal.components.base import Role
 from lineal.components.selectors.query import open_session
 from lineal.components.selectors.retracted import retracted_rows

@@ -16,7 +16,7 @@ import pytest
 
 from lineal.components.trainers.pretrain import PRINTABLE
 from lineal.data.store import Rows, open_artifact
-from lineal.engines.training import ModelShape, initialise
+from lineal.engines.training.train import ModelShape, initialise
 from lineal.environments.registry import NEEDS
 from lineal.errors import CheckFailure, DataError
 from lineal.recipe.compute import Compute

@@ -9,8 +9,8 @@ from lineal.data.conversations import conversation_of, plain_values
 from lineal.data.ids import digest_of
 from lineal.data.whole_lines import whole_lines
 from lineal.engines.fake import FakeSampler
-from lineal.engines.sampling import Request, SamplingSettings
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.sampling.sampler import Request, SamplingSettings
+from lineal.engines.sampling.saved_completions import SavedSampler
 
 SETTINGS = SamplingSettings(max_tokens=8)
 REQUESTS = [Request(f"{letters}=", seed) for letters in ("cab", "zyx", "bd") for seed in range(4)]

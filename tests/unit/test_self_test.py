@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.scoring import LikelihoodScorer
-from lineal.engines.tokens import encode_prompt
-from lineal.engines.training import ModelShape, initialise, train_sft
-from lineal.engines.training_settings import Example, TrainingSettings
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.sampling.scoring import LikelihoodScorer
+from lineal.engines.text.tokens import encode_prompt
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import ModelShape, initialise, train_sft
 from lineal.errors import EngineError
 from tests.unit.test_whole_checkpoints import TOKENIZER, architecture
 
@@ -118,9 +118,9 @@ def test_a_model_without_a_limit_of_positions_packs_rows_of_max_tokens_only(tmp_
 def test_the_self_test_draws_no_random_number_and_takes_a_blink(tmp_path: Path) -> None:
     import torch
 
-    from lineal.engines.decoding import TileDecoder
-    from lineal.engines.sampling import load_for_inference, named_device
-    from lineal.engines.self_test import require_same_stepwise
+    from lineal.engines.models.self_test import require_same_stepwise
+    from lineal.engines.sampling.decoding import TileDecoder
+    from lineal.engines.sampling.sampler import load_for_inference, named_device
 
     shape = ModelShape(
         hidden_size=128, layers=2, heads=4, intermediate_size=320, rope_theta=1e4, tie_embeddings=True, characters="abc=",

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.show import as_text, look_at
-from lineal.audit.target import Target, TargetKind
-from lineal.audit.trace_back import trace_back
+from lineal.audit.show.artifact import as_text, look_at
+from lineal.audit.trace.backward import trace_back
+from lineal.audit.trace.target import Target, TargetKind
 from lineal.data.store import Rows, open_artifact
 from lineal.engines.endpoints.served import Served, read_served
 from lineal.errors import CheckFailure, DeclarationError, EngineError

@@ -11,11 +11,11 @@ import pytest
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lineal.data.conversations import Conversation, Turn
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.scoring import LikelihoodScorer
-from lineal.engines.spelling import Spelling, spelling_of
-from lineal.engines.stop_texts import StopTexts
-from lineal.engines.tokens import Sampled, character_tokenizer, decode_completions, encode_pair, encode_pairs, leads_of
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.sampling.scoring import LikelihoodScorer
+from lineal.engines.text.spelling import Spelling, spelling_of
+from lineal.engines.text.stop_texts import StopTexts
+from lineal.engines.text.tokens import Sampled, character_tokenizer, decode_completions, encode_pair, encode_pairs, leads_of
 from lineal.errors import EngineError
 from tests.unit.chat_models import CORPUS, FAMILIES, chat_model, tokenizer_of
 

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from lineal.components.generators.stopping import stop_texts
 from lineal.data.ids import digest_of
 from lineal.engines.fake import FakeSampler
-from lineal.engines.sampling import Completion, Request, Sampler, SamplingSettings, settings_from
-from lineal.engines.stop_texts import StopTexts, TextWatch, ids_of_text
-from lineal.engines.tokens import decode_completions
-from lineal.engines.training import initialise, train_sft
-from lineal.engines.training_settings import Example, TrainingSettings
+from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings, settings_from
+from lineal.engines.text.stop_texts import StopTexts, TextWatch, ids_of_text
+from lineal.engines.text.tokens import decode_completions
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import initialise, train_sft
 from lineal.errors import EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.chat_models import tokenizer_of

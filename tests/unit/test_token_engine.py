@@ -9,9 +9,9 @@ import pydantic
 import pytest
 import torch
 
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.stop_texts import StopTexts
-from lineal.engines.token_engine import TokenEngine, engine_class
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.sampling.token_engine import TokenEngine, engine_class
+from lineal.engines.text.stop_texts import StopTexts
 from lineal.errors import EngineError
 from lineal.recipe import plugins
 from lineal.recipe.compute import Compute

@@ -18,7 +18,7 @@ from lineal.components.trainers.rollouts import Rollouts
 from lineal.components.verifiers.embedded import embedded_verifier
 from lineal.data.progress import Progress
 from lineal.data.store import Artifact, Rows
-from lineal.engines.tokens import decode_completions, load_tokenizer
+from lineal.engines.text.tokens import decode_completions, load_tokenizer
 from lineal.errors import CheckFailure, DataError, EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.lab import ROOT, Lab, rows_of
@@ -346,7 +346,7 @@ def test_self_is_no_input_but_enters_the_identity(lab: Lab) -> None:
 def test_policy_judges_itself_whatever_engine_the_other_steps_have(tmp_path: Path) -> None:
     from lineal.data.workspace import Workspace
     from lineal.engines.factory import open_likelihood, open_sampler
-    from lineal.engines.live_policy import LivePolicy
+    from lineal.engines.sampling.live_policy import LivePolicy
 
     lab, policy = Lab(tmp_path), LivePolicy()
     model, compute = lab.put("start/checkpoint", PROMPTS), Compute(engine="vllm", workers=1)
@@ -468,7 +468,7 @@ def test_vllm_that_is_not_here_is_an_error_before_the_model_is_loaded(tmp_path: 
 
 
 def test_vllm_settings_reach_trl_by_its_names() -> None:
-    from lineal.engines.online_training import Vllm, require_vllm
+    from lineal.engines.training.online_training import Vllm, require_vllm
 
     with pytest.raises(
         EngineError, match="grpo_vllm: colocate: vLLM says how likely its own samples are and not those of beside"

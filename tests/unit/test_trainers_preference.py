@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 from lineal.data.store import Rows
-from lineal.engines.tokens import encode_pair, load_tokenizer
+from lineal.engines.text.tokens import encode_pair, load_tokenizer
 from lineal.errors import DataError, EngineError
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.sft import Sft
 from lineal.data.manifest import InputEntry
-from lineal.engines.hardware import require_memory, training_memory, weight_shapes
 from lineal.engines.in_process import base_of
-from lineal.engines.processes import shared_batch
-from lineal.engines.reporting import PLACES, reporting
-from lineal.engines.sft_trainer import packed
-from lineal.engines.training import train_sft
-from lineal.engines.training_execution import Execution
-from lineal.engines.training_settings import Example, LoraSettings
+from lineal.engines.training.execution import Execution
+from lineal.engines.training.hardware import require_memory, training_memory, weight_shapes
+from lineal.engines.training.processes import shared_batch
+from lineal.engines.training.reporting import PLACES, reporting
+from lineal.engines.training.settings import Example, LoraSettings
+from lineal.engines.training.sft_trainer import packed
+from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
 from tests.unit.lab import Lab
 from tests.unit.tiny_models import SETTINGS, in_order, put_model, tiny_model, weights, words

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lineal.engines.preference_training import Checkpoint, DpoLoss, KtoLoss, Labelled, Preference, train_dpo, train_kto
-from lineal.engines.preference_training import train_reward_model as train_reward
-from lineal.engines.training import TrainingReport, train_sft
-from lineal.engines.training_execution import Execution
-from lineal.engines.training_settings import Example, LoraSettings
+from lineal.engines.training.execution import Execution
+from lineal.engines.training.preference_training import Checkpoint, DpoLoss, KtoLoss, Labelled, Preference, train_dpo, train_kto
+from lineal.engines.training.preference_training import train_reward_model as train_reward
+from lineal.engines.training.settings import Example, LoraSettings
+from lineal.engines.training.train import TrainingReport, train_sft
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab
 from tests.unit.tiny_models import SETTINGS, in_order, put_model, tiny_model, weights, words

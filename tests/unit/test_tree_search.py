@@ -10,8 +10,8 @@ import pytest
 from lineal.components.generators.search_tree import Beam, BestFirst, Node, Policy, Tree, Uct
 from lineal.components.generators.search_waves import Waves
 from lineal.components.verifiers.embedded import ready
-from lineal.engines.sampling import Sampler
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.sampling.sampler import Sampler
+from lineal.engines.sampling.saved_completions import SavedSampler
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of
 from tests.unit.test_selector_decide import select

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.training import ModelShape, initialise
+from lineal.engines.training.train import ModelShape, initialise
 from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of
 from tests.unit.test_rollout import counting, ours  # noqa: F401

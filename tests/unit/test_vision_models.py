@@ -8,16 +8,16 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.rendered import rendered
+from lineal.audit.show.rendered import rendered
 from lineal.data.manifest import InputEntry
 from lineal.data.media import Pictures
-from lineal.engines.checkpoints import read_config
-from lineal.engines.sampling import Request, Sampler, SamplingSettings
-from lineal.engines.sight import Sight
-from lineal.engines.tokens import encode_prompt, load_tokenizer
-from lineal.engines.training import train_sft
-from lineal.engines.training_settings import Example, TrainingSettings
-from lineal.engines.vision_model import PICTURE_TOKENS
+from lineal.engines.models.checkpoints import read_config
+from lineal.engines.models.sight import Sight
+from lineal.engines.models.vision_model import PICTURE_TOKENS
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
+from lineal.engines.text.tokens import encode_prompt, load_tokenizer
+from lineal.engines.training.settings import Example, TrainingSettings
+from lineal.engines.training.train import train_sft
 from lineal.errors import DeclarationError, EngineError
 from lineal.orchestrate.dvc_yaml import stage_of
 from lineal.plan import make_plan

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.checkpoints import load_reward_model, require_sound, write_full_model
-from lineal.engines.decoding import Decoded
-from lineal.engines.sampling import Request, Sampler, SamplingSettings, completions_of
-from lineal.engines.scoring import LikelihoodScorer, RewardScorer
-from lineal.engines.tokens import character_tokenizer
-from lineal.engines.training import ModelShape, initialise, train_sft
-from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
-from lineal.engines.vocabulary import ids_without_token
+from lineal.engines.models.checkpoints import load_reward_model, require_sound, write_full_model
+from lineal.engines.sampling.decoding import Decoded
+from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings, completions_of
+from lineal.engines.sampling.scoring import LikelihoodScorer, RewardScorer
+from lineal.engines.text.tokens import character_tokenizer
+from lineal.engines.text.vocabulary import ids_without_token
+from lineal.engines.training.settings import Example, LoraSettings, TrainingSettings
+from lineal.engines.training.train import ModelShape, initialise, train_sft
 from lineal.errors import EngineError
 from tests.unit.lab import Lab
 

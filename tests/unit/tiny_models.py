@@ -9,8 +9,8 @@ import string
 from pathlib import Path
 
 from lineal.data.store import Artifact
-from lineal.engines.training import ModelShape, initialise
-from lineal.engines.training_settings import TrainingSettings
+from lineal.engines.training.settings import TrainingSettings
+from lineal.engines.training.train import ModelShape, initialise
 from lineal.recipe.references import ArtifactKind
 from tests.unit.lab import Lab
 

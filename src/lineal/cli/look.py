@@ -21,9 +21,9 @@ from lineal.cli.revision import (
 
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
-    from lineal.audit.lineage import Graph
     from lineal.audit.query import Row
-    from lineal.audit.target import Target
+    from lineal.audit.trace.lineage import Graph
+    from lineal.audit.trace.target import Target
     from lineal.data.store import Artifact
     from lineal.recipe.compute import Compute
     from lineal.recipe.project import Project
@@ -52,10 +52,10 @@ def show(
     KEY is an artifact's (star/round_02/filtered) or a round's (star/round_02): base, init, data mix, seeds, verifiers,
     versions, counts and digests.
     """
-    from lineal.audit import show as showing
     from lineal.audit.catalog import read_catalog
     from lineal.audit.keys import find_artifact
-    from lineal.audit.rounds import is_round
+    from lineal.audit.show import artifact as showing
+    from lineal.audit.show.rounds import is_round
 
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
@@ -80,7 +80,7 @@ def show(
 
 
 def _print_replay(project: Project, catalog: Catalog, key: str, as_json: bool) -> None:
-    from lineal.audit import replay
+    from lineal.audit.show import replay
 
     found = replay.replay(project, catalog, key)
     click.echo(json.dumps(replay.as_json(found), indent=2) if as_json else replay.as_text(found))
@@ -95,8 +95,8 @@ def print_round(
     Raises:
         CheckFailure: it was verified, and an artifact is not what it says.
     """
-    from lineal.audit import rounds_text
-    from lineal.audit.rounds import prove_round, require_verified
+    from lineal.audit.show import rounds_text
+    from lineal.audit.show.rounds import prove_round, require_verified
 
     proof = prove_round(project, catalog, key, verify, revision)
     click.echo(json.dumps(rounds_text.as_json(proof), indent=2) if as_json else rounds_text.as_text(proof, output_width()))
@@ -104,7 +104,7 @@ def print_round(
 
 
 def _rendered(catalog: Catalog, artifact: Artifact, rows: list[Row], as_json: bool) -> str:
-    from lineal.audit.rendered import rendered
+    from lineal.audit.show.rendered import rendered
 
     found = rendered(catalog, artifact, rows)
     if as_json:
@@ -129,7 +129,7 @@ def trace(
     Ids and digests may be shortened to their first letters.
     """
     from lineal.audit.catalog import read_catalog
-    from lineal.audit.target import find_prompt, find_target
+    from lineal.audit.trace.target import find_prompt, find_target
 
     form = "json" if as_json else form
     if samples and (forward or form not in ("tree", "json")):
@@ -143,7 +143,7 @@ def trace(
 
 
 def _back(form: str, catalog: Catalog, target: Target, compute: Compute, pipeline: str | None) -> str:
-    from lineal.audit.trace_back import trace_back
+    from lineal.audit.trace.backward import trace_back
 
     graph = trace_back(catalog, target, compute, pipeline)
     if form == "json":
@@ -152,8 +152,8 @@ def _back(form: str, catalog: Catalog, target: Target, compute: Compute, pipelin
 
 
 def _forward(form: str, catalog: Catalog, target: Target, compute: Compute, pipeline: str | None) -> str:
-    from lineal.audit.diagrams import forward_graph
-    from lineal.audit.trace_forward import forward_json, forward_text, trace_forward
+    from lineal.audit.trace.diagrams import forward_graph
+    from lineal.audit.trace.forward import forward_json, forward_text, trace_forward
 
     touched = trace_forward(catalog, target, compute, pipeline)
     if form == "json":
@@ -162,14 +162,14 @@ def _forward(form: str, catalog: Catalog, target: Target, compute: Compute, pipe
 
 
 def _samples(form: str, catalog: Catalog, target: Target, compute: Compute, pipeline: str | None) -> str:
-    from lineal.audit.prompt_samples import prompt_samples, samples_json, samples_text
+    from lineal.audit.show.prompt_samples import prompt_samples, samples_json, samples_text
 
     found = prompt_samples(catalog, target, compute, pipeline)
     return json.dumps(samples_json(found), indent=2) if form == "json" else samples_text(found, output_width())
 
 
 def _drawn(form: str, graph: Graph) -> str:
-    from lineal.audit.diagrams import as_dot, as_mermaid
+    from lineal.audit.trace.diagrams import as_dot, as_mermaid
 
     return as_dot(graph) if form == "dot" else as_mermaid(graph)
 
@@ -182,9 +182,9 @@ def _drawn(form: str, graph: Graph) -> str:
 @click.pass_obj
 def taint(directory: Path, where: str, key: str | None, as_json: bool, rev: str | None) -> None:
     """Find every row and every checkpoint that descends from the rows that fulfil a condition."""
-    from lineal.audit import taint as tainting
     from lineal.audit.catalog import read_catalog
     from lineal.audit.keys import find_artifact
+    from lineal.audit.trace import taint as tainting
 
     project = opened_project(directory, rev)
     catalog = read_catalog(project)

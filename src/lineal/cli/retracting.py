@@ -12,7 +12,7 @@ import click
 from lineal.cli.revision import warn_of_missing
 
 if TYPE_CHECKING:
-    from lineal.audit.retraction import Effect
+    from lineal.audit.trace.retraction import Effect
     from lineal.recipe.retractions import Retraction
 
 MOST_SHOWN = 10
@@ -35,7 +35,7 @@ def retract(
     from datetime import date
 
     from lineal.audit.catalog import read_catalog
-    from lineal.audit.retraction import effect_json
+    from lineal.audit.trace.retraction import effect_json
     from lineal.orchestrate.recording import with_records
     from lineal.orchestrate.retracting import retract as add
     from lineal.recipe.project import find_root, open_project

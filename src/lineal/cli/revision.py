@@ -119,7 +119,7 @@ def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None
 
 def revision_of(directory: Path, rev: str | None) -> tuple[str, bool] | None:
     """Returns the commit that a command reads, and whether tracked files differ from it; None outside a repository."""
-    from lineal.audit.rounds import git_revision
+    from lineal.audit.show.rounds import git_revision
     from lineal.recipe.project import find_root
 
     if rev is None:

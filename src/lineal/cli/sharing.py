@@ -57,7 +57,7 @@ def export(directory: Path, key: str, target: Path, rev: str | None) -> None:
     AutoModelForCausalLM and have a model card.
     """
     from lineal.audit.catalog import read_catalog
-    from lineal.audit.export import export_artifact
+    from lineal.audit.export.write import export_artifact
     from lineal.audit.keys import find_artifact
 
     project = opened_project(directory, rev, (key.strip("/"),))
@@ -77,7 +77,7 @@ def export(directory: Path, key: str, target: Path, rev: str | None) -> None:
 def openlineage(directory: Path, output: Path | None, url: str | None, namespace: str, rev: str | None) -> None:
     """Send what was made as OpenLineage events, to a file or to an endpoint."""
     from lineal.audit.catalog import read_catalog
-    from lineal.audit.openlineage import send_events, to_endpoint, to_file
+    from lineal.audit.export.openlineage import send_events, to_endpoint, to_file
 
     if (output is None) == (url is None):
         raise click.UsageError("give one of -o FILE and --url URL")

@@ -22,7 +22,7 @@ def try_(directory: Path, name: str, files: tuple[str, ...], settings: tuple[str
 
     Nothing is written, and no pipeline or model is needed.
     """
-    from lineal.audit.trying import tried
+    from lineal.audit.show.trying import tried
     from lineal.recipe.project import find_root, open_project
 
     with tried(open_project(find_root(directory)), name, _by_input(files), _settings(settings)) as found:

@@ -7,9 +7,9 @@ from typing import cast
 from lineal.data.progress import say
 from lineal.data.workspace import Workspace
 from lineal.engines.in_process import base_of, sampling_engine
-from lineal.engines.protocols import CompletionSource, HiddenStateSource, LikelihoodSource, RewardSource, StepScoreSource
-from lineal.engines.room import Room, room_of
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.sampling.protocols import CompletionSource, HiddenStateSource, LikelihoodSource, RewardSource, StepScoreSource
+from lineal.engines.sampling.room import Room, room_of
+from lineal.engines.sampling.saved_completions import SavedSampler
 from lineal.errors import EngineError
 from lineal.recipe.compute import ENGINES, Compute
 from lineal.recipe.references import ArtifactKind
@@ -62,7 +62,7 @@ def _engine_of(step: Workspace, field: str) -> str:
 def _promises_equal_bytes(engine: str, compute: Compute) -> bool:
     """Tells whether an engine draws the same bytes again: one of a package says so itself."""
     if engine not in ENGINES:
-        from lineal.engines.token_engine import engine_class
+        from lineal.engines.sampling.token_engine import engine_class
 
         return engine_class(engine).equal_bytes
     return compute.vllm.batch_invariant if engine == "vllm" else engine != "openai"
@@ -76,7 +76,7 @@ def _sampler_of(step: Workspace, field: str) -> CompletionSource:
 
 
 def _replicated(step: Workspace, field: str) -> CompletionSource:
-    from lineal.engines.ray_sampling import RaySampler
+    from lineal.engines.ray.replicas import RaySampler
 
     return RaySampler(step, field)
 
@@ -103,7 +103,7 @@ def open_reward_model(step: Workspace, field: str) -> RewardSource:
         from lineal.engines.fake import FakeRewards
 
         return FakeRewards()
-    from lineal.engines.scoring import RewardScorer
+    from lineal.engines.sampling.scoring import RewardScorer
 
     with step.timed("load"):
         return RewardScorer(step.model(field).directory, step.compute.device)
@@ -116,7 +116,7 @@ def open_step_scorer(step: Workspace, field: str) -> StepScoreSource:
         from lineal.engines.fake import FakeStepScores
 
         return FakeStepScores()
-    from lineal.engines.step_scoring import StepScorer
+    from lineal.engines.sampling.step_scoring import StepScorer
 
     with step.timed("load"):
         return StepScorer(step.model(field).directory, step.compute.device)
@@ -136,7 +136,7 @@ def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
         return FakeLikelihoods()
     if field in step.live:
         return cast("LikelihoodSource", step.live[field])
-    from lineal.engines.scoring import LikelihoodScorer
+    from lineal.engines.sampling.scoring import LikelihoodScorer
 
     with step.timed("load"):
         return LikelihoodScorer(step.model(field).directory, step.compute.device, base_of(step, field))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lineal.data.conversations import Prompt
 from lineal.data.steps import steps_of
-from lineal.engines.rollouts import Generation, Rollout
-from lineal.engines.sampling import Completion, Request, SamplingSettings
-from lineal.engines.scoring import Certainty, Likelihood, Pair
+from lineal.engines.sampling.rollouts import Generation, Rollout
+from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
+from lineal.engines.sampling.scoring import Certainty, Likelihood, Pair
 
 
 class FakeSampler:

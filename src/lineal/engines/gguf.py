@@ -13,9 +13,9 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lineal.engines.checkpoints import quiet, write_full_model
-from lineal.engines.tokens import load_tokenizer
-from lineal.engines.whole_weights import require_finite
+from lineal.engines.models.checkpoints import quiet, write_full_model
+from lineal.engines.models.whole_weights import require_finite
+from lineal.engines.text.tokens import load_tokenizer
 from lineal.errors import EngineError, MachineError
 
 if TYPE_CHECKING:

@@ -60,8 +60,8 @@ def _model(step: Workspace, field: str) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     from lineal.engines.in_process import base_of
-    from lineal.engines.sampling import load_for_inference, named_device
-    from lineal.engines.tokens import load_tokenizer
+    from lineal.engines.sampling.sampler import load_for_inference, named_device
+    from lineal.engines.text.tokens import load_tokenizer
 
     checkpoint, device = step.model(field).directory, named_device(step.compute.device)
     with step.timed("load"):

@@ -10,8 +10,8 @@ from typing import cast
 
 from lineal.data.progress import say
 from lineal.data.workspace import Workspace
-from lineal.engines.checkpoints import BASE_FIELDS
-from lineal.engines.protocols import CompletionSource
+from lineal.engines.models.checkpoints import BASE_FIELDS
+from lineal.engines.sampling.protocols import CompletionSource
 from lineal.errors import EngineError
 from lineal.recipe.compute import ENGINES
 
@@ -28,17 +28,17 @@ def sampling_engine(step: Workspace, field: str) -> CompletionSource:
     if step.compute.engine == "vllm":
         return _vllm(step, field, checkpoint)
     if step.compute.engine not in ENGINES:
-        from lineal.engines.token_engine import engine_class
+        from lineal.engines.sampling.token_engine import engine_class
 
         made = engine_class(step.compute.engine)
         return made(checkpoint, base_of(step, field), step.compute.device, step.compute.engine_options)
-    from lineal.engines.sampling import Sampler
+    from lineal.engines.sampling.sampler import Sampler
 
     return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field), step.pictures())
 
 
 def _vllm(step: Workspace, field: str, checkpoint: Path) -> CompletionSource:
-    from lineal.engines.vllm_sampler import VllmSampler
+    from lineal.engines.vllm.sampler import VllmSampler
 
     own = f".{os.getpid()}" if step.compute.replicas else ""
     log = (step.progress_file or step.partial / "step").with_suffix(f".{step.place}{field}{own}.vllm.log")

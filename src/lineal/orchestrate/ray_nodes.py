@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lineal.data.progress import say
-from lineal.engines.ray_cluster import HOW_TO_JOIN, quiet, reason
+from lineal.engines.ray.cluster import HOW_TO_JOIN, quiet, reason
 from lineal.errors import MachineError
 from lineal.orchestrate.dagster_executors import extra
 from lineal.plan import Plan, Step

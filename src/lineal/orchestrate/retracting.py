@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.retraction import Effect, find_rows, resolve
+from lineal.audit.trace.retraction import Effect, find_rows, resolve
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.plan import Plan, make_plan
 from lineal.recipe.document import parse_document

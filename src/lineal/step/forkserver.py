@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from lineal.plan import Step
 
 PRELOADED = ("duckdb", "pyarrow.compute", "pyarrow.parquet", "lineal.orchestrate.dvc_lock", "lineal.step.runner")
-MODELS = ("transformers.models.llama.modeling_llama", "lineal.engines.sampling")
+MODELS = ("transformers.models.llama.modeling_llama", "lineal.engines.sampling.sampler")
 SERVER = "lineal.cli.fork_server"
 """The module that the server runs: commands are a layer above, so this one names it only."""
 STARTED_SECONDS = 20.0
 """How long to wait for a server's socket; a step that finds none runs by itself."""
-TRAININGS = ("trl.trainer.sft_trainer", "lineal.engines.training")
+TRAININGS = ("trl.trainer.sft_trainer", "lineal.engines.training.train")
 
 
 @contextlib.contextmanager

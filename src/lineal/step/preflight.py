@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lineal.engines.vllm_process import vllm_interpreter
+from lineal.engines.vllm.process import vllm_interpreter
 from lineal.errors import MachineError
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS

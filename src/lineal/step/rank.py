@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from lineal.engines.processes import is_main_process, process_count, process_index
+from lineal.engines.training.processes import is_main_process, process_count, process_index
 from lineal.errors import LinealError, ProjectError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lineal.components.trainers.base import Trainer
-from lineal.engines.processes import shared_batch
-from lineal.engines.reporting import require_trackers
+from lineal.engines.training.processes import shared_batch
+from lineal.engines.training.reporting import require_trackers
 from lineal.errors import ProjectError
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import Compute

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, Link
-from lineal.audit.lineage import mix_lines
-from lineal.audit.origins import origins
 from lineal.audit.query import Row, fetched_records, parquet
-from lineal.audit.row_location import added_columns, id_column, repeats_input, row_inputs
-from lineal.audit.trace_back import DECISION_FACTS, SAMPLE_FACTS, TEXTS
+from lineal.audit.trace.backward import DECISION_FACTS, SAMPLE_FACTS, TEXTS
+from lineal.audit.trace.lineage import mix_lines
+from lineal.audit.trace.origins import origins
+from lineal.audit.trace.row_location import added_columns, id_column, repeats_input, row_inputs
 from lineal.components.selectors.query import literal, quoted
 from lineal.data.store import Artifact
 

@@ -12,7 +12,7 @@ from lineal.components.generators.drawing import Draw
 from lineal.components.generators.stopping import stop_texts
 from lineal.components.verifiers.base import ERROR, PASS, VERDICT
 from lineal.data.estimates import mean
-from lineal.engines.sampling import SamplingSettings
+from lineal.engines.sampling.sampler import SamplingSettings
 from lineal.errors import DataError
 
 if TYPE_CHECKING:

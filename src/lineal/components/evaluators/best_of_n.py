@@ -26,7 +26,7 @@ from lineal.components.verifiers.process_reward import StepReading, step_scores
 from lineal.data.conversations import prompts_of
 from lineal.data.estimates import Estimate, Figure, mean, ratio
 from lineal.engines.factory import open_likelihood, open_reward_model, open_step_scorer
-from lineal.engines.sampling import SamplingSettings
+from lineal.engines.sampling.sampler import SamplingSettings
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import Accepts
@@ -34,7 +34,7 @@ from lineal.recipe.references import Accepts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lineal.engines.tokens import Answer
+    from lineal.engines.text.tokens import Answer
 
 
 RANKING = "scorer_score"

@@ -16,7 +16,7 @@ from lineal.components.generators.template import TEMPLATES, Template, read_temp
 from lineal.data.conversations import MESSAGE_COLUMNS, Conversation, Prompt, Turn, shown_prompt
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.sampling.saved_completions import SavedSampler
 
 if TYPE_CHECKING:
     import pyarrow as pa

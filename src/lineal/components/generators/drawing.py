@@ -24,8 +24,8 @@ from lineal.data.ids import canonical_json, digest_of, id_of_list, seed_of_list
 from lineal.data.media import IMAGES
 from lineal.data.schema import COLUMNS, arrow_schema, row_key
 from lineal.data.store import Rows
-from lineal.engines.sampling import Completion, Request, SamplingSettings
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
+from lineal.engines.sampling.saved_completions import SavedSampler
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lineal.components.base import Component
 from lineal.components.generators.stopping import StopSetting, stop_texts
 from lineal.components.generators.temperatures import Temperature, TopK, TopP
-from lineal.engines.sampling import SamplingSettings
+from lineal.engines.sampling.sampler import SamplingSettings
 from lineal.recipe.compute import Positive
 
 

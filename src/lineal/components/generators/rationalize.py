@@ -17,7 +17,7 @@ from lineal.components.generators.temperatures import Temperature, require_diffe
 from lineal.components.generators.template import Template
 from lineal.data.conversations import Prompt, prompt_of, reworded
 from lineal.engines.factory import open_sampler
-from lineal.engines.sampling import SamplingSettings
+from lineal.engines.sampling.sampler import SamplingSettings
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
 

@@ -15,7 +15,7 @@ from lineal.components.generators.stopping import stop_texts
 from lineal.components.generators.temperatures import Temperatures, TopK, TopP, require_different_draws
 from lineal.data.conversations import Prompt, prompt_of, reworded, shown_prompt
 from lineal.engines.factory import open_sampler
-from lineal.engines.sampling import SamplingSettings
+from lineal.engines.sampling.sampler import SamplingSettings
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
 

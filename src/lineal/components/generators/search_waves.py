@@ -14,8 +14,8 @@ from lineal.data.ids import digest_of, row_id, row_seed
 from lineal.data.progress import progress_of
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.steps import is_open
-from lineal.engines.sampling import Completion, Request, SamplingSettings
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
+from lineal.engines.sampling.saved_completions import SavedSampler
 
 if TYPE_CHECKING:
     import pyarrow as pa

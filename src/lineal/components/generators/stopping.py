@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import MinLen
 from pydantic import BeforeValidator, Field
 
-from lineal.engines.stop_texts import StopTexts
+from lineal.engines.text.stop_texts import StopTexts
 from lineal.recipe.compute import Strict
 
 

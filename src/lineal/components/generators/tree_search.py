@@ -22,8 +22,8 @@ from lineal.components.verifiers.embedded import columns_read, embedded_verifier
 from lineal.components.verifiers.holding import VERIFIER, HoldsVerifier
 from lineal.data.steps import LINE_BREAK
 from lineal.engines.factory import open_sampler
-from lineal.engines.sampling import SamplingSettings
-from lineal.engines.stop_texts import StopTexts
+from lineal.engines.sampling.sampler import SamplingSettings
+from lineal.engines.text.stop_texts import StopTexts
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
 

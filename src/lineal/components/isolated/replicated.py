@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from lineal.data.workspace import Workspace
-from lineal.engines.ray_fan_out import Work, fan_out, slice_rows
+from lineal.engines.ray.fan_out import Work, fan_out, slice_rows
 from lineal.recipe.compute import Compute
 
 Answer = TypeVar("Answer")

@@ -12,7 +12,7 @@ from lineal.components.generators.template import Template
 from lineal.components.playing.arena import Game
 from lineal.data.conversations import Conversation, Prompt, Turn, conversation_of
 from lineal.data.ids import canonical_json
-from lineal.engines.sampling import Completion
+from lineal.engines.sampling.sampler import Completion
 
 Format = Literal["text", "tag"]
 Unparsable = Literal["answer", "end"]

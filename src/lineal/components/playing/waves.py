@@ -11,8 +11,8 @@ from lineal.components.playing.episode import CONTEXT, FAILED, Episode
 from lineal.data.conversations import Prompt
 from lineal.data.ids import row_seed
 from lineal.data.workspace import Workspace
-from lineal.engines.room import Room
-from lineal.engines.sampling import Completion, Request, SamplingSettings
+from lineal.engines.sampling.room import Room
+from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
 
 
 class Player(Protocol):

@@ -27,11 +27,11 @@ from lineal.recipe.compute import Positive, Strict
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lineal.engines.tokens import Answer
-    from lineal.engines.trainer_run import Progress
-    from lineal.engines.training import TrainingReport
-    from lineal.engines.training_execution import Execution
-    from lineal.engines.training_settings import Example, LoraSettings, TrainingSettings
+    from lineal.engines.text.tokens import Answer
+    from lineal.engines.training.execution import Execution
+    from lineal.engines.training.settings import Example, LoraSettings, TrainingSettings
+    from lineal.engines.training.train import TrainingReport
+    from lineal.engines.training.trainer_run import Progress
 
 START = "start"
 EQUAL = "equal"
@@ -152,7 +152,7 @@ class Trainer(Component):
 
     def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
         """Returns the engine's settings, with the seed derived from the run's."""
-        from lineal.engines.training_settings import TrainingSettings
+        from lineal.engines.training.settings import TrainingSettings
 
         return TrainingSettings(
             steps=self.steps, epochs=self.epochs, batch_size=self.batch_size,
@@ -170,7 +170,7 @@ class Trainer(Component):
 
     def execution(self, step: Workspace) -> Execution:
         """Returns the execution settings of the training, from `compute:`."""
-        from lineal.engines.training_execution import Execution
+        from lineal.engines.training.execution import Execution
 
         compute = step.compute
         return Execution(
@@ -261,14 +261,14 @@ class SupervisedTrainer(Trainer):
         return {"rows": (*learnt, *(name for name in (self.weight, self.order) if name))}
 
     def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
-        from lineal.engines.training_settings import Pace
+        from lineal.engines.training.settings import Pace
 
         pace = Pace(self.pace.start, self.pace.full) if self.pace else None
         return replace(super().training_settings(step, lora, packing), in_order=self.order is not None, pace=pace)
 
     def train(self, step: Workspace, init: Path, settings: TrainingSettings, base: Path | None = None) -> None:
         """Trains `init` on the rows and writes the checkpoint as the main output."""
-        from lineal.engines.training import train_sft
+        from lineal.engines.training.train import train_sft
 
         examples, execution = self._examples(step), self.execution(step)
         self.learn(
@@ -278,7 +278,7 @@ class SupervisedTrainer(Trainer):
         )
 
     def _examples(self, step: Workspace) -> list[Example]:
-        from lineal.engines.training_settings import Example
+        from lineal.engines.training.settings import Example
 
         table = complete_rows(step, self.needs()["rows"])
         targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target, self.ends)
@@ -308,7 +308,7 @@ def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
 
 def answers_of(table: pa.Table, column: str = "completion", ends: Ends = True) -> list[Answer]:
     """Returns the answers to learn; a completion with token ids beside it (`IDS_OF`) is learnt as it was sampled."""
-    from lineal.engines.tokens import Sampled
+    from lineal.engines.text.tokens import Sampled
 
     texts: list[str] = table[column].to_pylist()
     answers = answers_with_ends(texts, ends)

@@ -49,7 +49,7 @@ class Dpo(MeasuredTrainer):
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`."""
-        from lineal.engines.preference_training import DpoLoss, train_dpo
+        from lineal.engines.training.preference_training import DpoLoss, train_dpo
 
         rows, settings = preferences(step, self.weight, self.ends, self.margin), self.settings(step)
         init, reference = self.checkpoints(step)

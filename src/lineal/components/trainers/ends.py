@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from lineal.recipe.compute import Strict
 
 if TYPE_CHECKING:
-    from lineal.engines.tokens import Answer
+    from lineal.engines.text.tokens import Answer
 
 
 class Unless(Strict):
@@ -36,7 +36,7 @@ EndsSetting = Annotated[Ends, BeforeValidator(_spelled_out), Field(exclude_if=la
 
 def answers_with_ends(texts: Sequence[str], ends: Ends) -> list[Answer]:
     """Returns completions as the engines take them: those that continue are open."""
-    from lineal.engines.tokens import Open
+    from lineal.engines.text.tokens import Open
 
     return [text if _ends(text, ends) else Open(text) for text in texts]
 

@@ -26,9 +26,9 @@ from lineal.errors import CheckFailure, DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lineal.engines.rollouts import PlayedTurn
-    from lineal.engines.room import Room
-    from lineal.engines.sampling import SamplingSettings
+    from lineal.engines.sampling.rollouts import PlayedTurn
+    from lineal.engines.sampling.room import Room
+    from lineal.engines.sampling.sampler import SamplingSettings
 
 LEARNT_COLUMNS: Columns = ("optimizer_step", "advantage")
 """Columns of a training's episodes beside those of `rollout`."""
@@ -96,7 +96,7 @@ class TrainingEpisodes:
 
     def play(self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: Draws) -> list[list[PlayedTurn]]:
         """Plays a generation: an episode for each (place of the task, which of its episodes); a group's are adjacent."""
-        from lineal.engines.rollouts import PlayedTurn
+        from lineal.engines.sampling.rollouts import PlayedTurn
 
         own = self._tasks.take([place for place, _ in tasks[:: self._samples]])
         rows = [row for row in own.to_pylist() for _ in range(self._samples)]
@@ -198,7 +198,7 @@ class TrainingEpisodes:
 def imagine(step: Workspace, episodes: TrainingEpisodes, tasks: int, samples: int) -> int:
     """Makes up a training's episodes for the fake engine: each task has one turn; returns how many there are."""
     from lineal.engines.fake import FakeSampler
-    from lineal.engines.saved_completions import SavedSampler
+    from lineal.engines.sampling.saved_completions import SavedSampler
 
     played = [(place, index) for place in range(tasks) for index in range(samples)]
     episodes.play(played, 0, SavedSampler(FakeSampler(), step.unsaved / "init.jsonl", {}))

@@ -50,9 +50,9 @@ from lineal.recipe.references import SELF, Accepts, ArtifactKind
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lineal.engines.best_step import BestSettings
-    from lineal.engines.online_training import GrpoSettings, Vllm
-    from lineal.engines.refill import RefillSettings
+    from lineal.engines.training.best_step import BestSettings
+    from lineal.engines.training.online_training import GrpoSettings, Vllm
+    from lineal.engines.training.refill import RefillSettings
 
 Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"]
 OF_SEQUENCES: tuple[Loss, ...] = ("grpo", "sapo", "luspo")
@@ -247,9 +247,9 @@ class Grpo(Trainer):
 
     def _learn_by_answering(self, step: Workspace) -> None:
         """Trains from `init`; verifiers' processes stay open all the while."""
-        from lineal.engines.hooked_trainer import Hooks
-        from lineal.engines.live_policy import LivePolicy
-        from lineal.engines.online_training import Pictured, train_grpo
+        from lineal.engines.sampling.live_policy import LivePolicy
+        from lineal.engines.training.hooked_trainer import Hooks
+        from lineal.engines.training.online_training import Pictured, train_grpo
 
         prompts = self._prompts(step)
         settings = self.training_settings(step, self.lora.settings() if self.lora else None)
@@ -283,7 +283,7 @@ class Grpo(Trainer):
 
     def _learn_by_playing(self, step: Workspace, environment: Rewarding) -> None:
         """Trains from `init` on the episodes that it plays."""
-        from lineal.engines.episode_training import train_episodes
+        from lineal.engines.training.episode_training import train_episodes
 
         if step.compute.grpo_vllm:
             raise EngineError("compute.grpo_vllm: episodes are played by transformers. Leave it out for this step")
@@ -303,7 +303,7 @@ class Grpo(Trainer):
 
     def _episodes(self, step: Workspace, tasks: pa.Table, environment: Rewarding) -> TrainingEpisodes:
         from lineal.engines.factory import open_room
-        from lineal.engines.sampling import SamplingSettings
+        from lineal.engines.sampling.sampler import SamplingSettings
 
         drawing = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens)
         provenance = digest_of([self.identity(), self._read(step), step.seed, step.step, step.model("init").digest])
@@ -312,7 +312,7 @@ class Grpo(Trainer):
         return TrainingEpisodes(step, tasks, environment, self.samples, drawing, room, provenance, ids, scale)
 
     def _refilled(self, rollouts: Rollouts) -> RefillSettings | None:
-        from lineal.engines.refill import RefillSettings
+        from lineal.engines.training.refill import RefillSettings
 
         refill = self.refill
         return None if refill is None else RefillSettings(refill.attempts, rollouts.fits, rollouts.sampled_before)
@@ -322,7 +322,7 @@ class Grpo(Trainer):
         return None if self.refill is None else (self.refill.above, self.refill.below)
 
     def _best(self, rollouts: Rollouts) -> BestSettings | None:
-        from lineal.engines.best_step import BestSettings
+        from lineal.engines.training.best_step import BestSettings
 
         if self.keep_best is None:
             return None
@@ -341,7 +341,7 @@ class Grpo(Trainer):
         return [*(artifact.digest for artifact in step.inputs["prompts"]), *rewards, *beside]
 
     def _settings(self) -> GrpoSettings:
-        from lineal.engines.online_training import GrpoSettings
+        from lineal.engines.training.online_training import GrpoSettings
 
         return GrpoSettings(
             samples=self.samples, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k, max_tokens=self.max_tokens,
@@ -352,7 +352,7 @@ class Grpo(Trainer):
 
     def _vllm(self, step: Workspace) -> Vllm | None:
         """Returns the settings of sampling with vLLM, if any, and names the sampler in the manifest."""
-        from lineal.engines.online_training import Vllm
+        from lineal.engines.training.online_training import Vllm
 
         mode = step.compute.grpo_vllm
         step.made_with, step.equal_bytes = (f"vllm {mode}", False) if mode else ("transformers", None)

@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 
 from lineal.components.base import Columns, Component, Output, Role, Workspace
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
-from lineal.engines.checkpoints import require_sound
+from lineal.engines.models.checkpoints import require_sound
 from lineal.errors import EngineError
 from lineal.recipe.references import ArtifactKind
 

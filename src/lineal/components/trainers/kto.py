@@ -32,7 +32,7 @@ class Kto(MeasuredTrainer):
         Raises:
             DataError: all rows have the same label.
         """
-        from lineal.engines.preference_training import KtoLoss, Labelled, train_kto
+        from lineal.engines.training.preference_training import KtoLoss, Labelled, train_kto
 
         table = complete_rows(step, self.needs()["rows"])
         answers, labels = answers_of(table, ends=self.ends), table["label"].to_pylist()

@@ -10,7 +10,7 @@ from pydantic import Field
 from lineal.recipe.compute import Positive, Strict
 
 if TYPE_CHECKING:
-    from lineal.engines.training_settings import LoraSettings
+    from lineal.engines.training.settings import LoraSettings
 
 
 class Lora(Strict):
@@ -37,7 +37,7 @@ class Lora(Strict):
 
     def settings(self) -> LoraSettings:
         """Returns the settings as the engine takes them."""
-        from lineal.engines.training_settings import LoraSettings
+        from lineal.engines.training.settings import LoraSettings
 
         modules = self.target_modules
         named = modules if isinstance(modules, str) else tuple(modules)

@@ -12,9 +12,9 @@ from pydantic import PrivateAttr
 
 from lineal.components.base import Columns, Component, ModelRef, Output, Role, Surroundings, Workspace, missing_package
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
-from lineal.engines.adapter_fit import require_fit
-from lineal.engines.checkpoints import is_adapter, is_reward_model, require_sound
-from lineal.engines.whole_weights import require_finite
+from lineal.engines.models.adapter_fit import require_fit
+from lineal.engines.models.checkpoints import is_adapter, is_reward_model, require_sound
+from lineal.engines.models.whole_weights import require_finite
 from lineal.errors import EngineError
 from lineal.recipe.references import ArtifactKind, Head
 

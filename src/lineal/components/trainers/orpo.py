@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lineal.components.trainers.preference import Beta, UnmeasuredTrainer
 
 if TYPE_CHECKING:
-    from lineal.engines.preference_losses import OrpoLoss
+    from lineal.engines.training.preference_losses import OrpoLoss
 
 
 class Orpo(UnmeasuredTrainer):
@@ -20,6 +20,6 @@ class Orpo(UnmeasuredTrainer):
     beta: Beta = 0.1
 
     def loss(self) -> OrpoLoss:
-        from lineal.engines.preference_losses import OrpoLoss
+        from lineal.engines.training.preference_losses import OrpoLoss
 
         return OrpoLoss(self.beta)

@@ -11,7 +11,7 @@ from lineal.data.schema import row_key
 from lineal.errors import DataError
 
 if TYPE_CHECKING:
-    from lineal.engines.tokens import Answer
+    from lineal.engines.text.tokens import Answer
 
 BESIDE = "beside"
 OUTSIDE = "outside"

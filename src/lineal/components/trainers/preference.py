@@ -19,9 +19,9 @@ from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
-    from lineal.engines.preference_losses import OrpoLoss, SimpoLoss
-    from lineal.engines.preference_training import Checkpoint, Preference
-    from lineal.engines.training_settings import TrainingSettings
+    from lineal.engines.training.preference_losses import OrpoLoss, SimpoLoss
+    from lineal.engines.training.preference_training import Checkpoint, Preference
+    from lineal.engines.training.settings import TrainingSettings
 
 Factor = Annotated[float, Ge(0)]
 Beta = Annotated[float, Gt(0)]
@@ -82,7 +82,7 @@ class UnmeasuredTrainer(PreferenceTrainer):
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`."""
-        from lineal.engines.preference_training import train_without_reference
+        from lineal.engines.training.preference_training import train_without_reference
 
         rows, settings, loss = preferences(step, ends=self.ends), self.settings(step), self.loss()
         init, execution = checkpoint_in(step, "init"), self.execution(step)
@@ -96,7 +96,7 @@ class UnmeasuredTrainer(PreferenceTrainer):
 
 def checkpoint_in(step: Workspace, field: str) -> Checkpoint:
     """Returns the checkpoint of an input field, with its base where it is an adapter."""
-    from lineal.engines.preference_training import Checkpoint
+    from lineal.engines.training.preference_training import Checkpoint
 
     return Checkpoint(step.model(field).directory, base_of(step, field))
 
@@ -109,7 +109,7 @@ def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, m
     Raises:
         DataError: there are no pairs, or all have equal sides.
     """
-    from lineal.engines.preference_training import Preference
+    from lineal.engines.training.preference_training import Preference
 
     table = complete_rows(step, pair_columns(weight, margin))
     columns = [answers_of(table, name, ends) for name in ("chosen", "rejected")]

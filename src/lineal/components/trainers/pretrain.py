@@ -12,15 +12,15 @@ from lineal.components.base import Columns, Output, Workspace, missing_package
 from lineal.components.trainers.base import LearningRate, SupervisedTrainer, Target
 from lineal.data.ids import row_seed
 from lineal.data.media import IMAGES
-from lineal.engines.processes import process_index
+from lineal.engines.training.processes import process_index
 from lineal.recipe.compute import Positive, Strict
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
-    from lineal.engines.vision_model import VisionShape
+    from lineal.engines.models.vision_model import VisionShape
 
 PATCHES = 8
-"""Attention over a multiple of so many has the same bits for a row, whoever its neighbours are (`engines/attention.py`)."""
+"""Attention over a multiple of so many gives a row the same bits whatever its neighbours are (`engines/models/attention.py`)."""
 PRINTABLE = "".join(chr(code) for code in range(32, 127))
 
 
@@ -56,7 +56,7 @@ class Vision(Strict):
 
     def shape(self) -> VisionShape:
         """Returns the engine's form of it."""
-        from lineal.engines.vision_model import VisionShape
+        from lineal.engines.models.vision_model import VisionShape
 
         return VisionShape(**self.model_dump())
 
@@ -100,7 +100,7 @@ class Pretrain(SupervisedTrainer):
 
     def run(self, step: Workspace) -> None:
         """Initialises the model, then trains it on the rows."""
-        from lineal.engines.training import ModelShape, initialise
+        from lineal.engines.training.train import ModelShape, initialise
 
         init = step.partial / f"init-{process_index()}"
         if step.compute.engine != "fake":

@@ -20,7 +20,7 @@ from lineal.recipe.references import ArtifactKind, Head
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lineal.engines.process_training import Rated
+    from lineal.engines.training.process_training import Rated
 
 Separator = Annotated[str, MinLen(1)]
 UNRATED = "without a value"
@@ -55,7 +55,7 @@ class ProcessRewardModel(Trainer):
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`."""
-        from lineal.engines.process_training import train_process_reward
+        from lineal.engines.training.process_training import train_process_reward
 
         rows, settings, init = self._rated(step), self.training_settings(step), step.model("init").directory
         execution = self.execution(step)
@@ -70,7 +70,7 @@ class ProcessRewardModel(Trainer):
         Raises:
             DataError: none has, a step has no text, or a value is none from 0 to 1.
         """
-        from lineal.engines.process_training import Rated
+        from lineal.engines.training.process_training import Rated
 
         table = step.rows("rows").read()
         known = table.filter(table[self.label].is_valid())

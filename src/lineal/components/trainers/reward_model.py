@@ -39,7 +39,7 @@ class RewardModel(Trainer):
 
     def run(self, step: Workspace) -> None:
         """Trains from `init`."""
-        from lineal.engines.preference_training import train_reward_model
+        from lineal.engines.training.preference_training import train_reward_model
 
         rows, settings, init = (
             preferences(step, ends=self.ends, margin=self.margin),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lineal.components.trainers.outside import Outside
-    from lineal.engines.rollouts import Generation, Rollout
-    from lineal.engines.training import TrainingReport
+    from lineal.engines.sampling.rollouts import Generation, Rollout
+    from lineal.engines.training.train import TrainingReport
 
 ROLLOUTS = "rollouts"
 REPLACED, UNFILLED = "replaced", "unfilled"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lineal.components.trainers.preference import Beta, Factor, UnmeasuredTrainer
 
 if TYPE_CHECKING:
-    from lineal.engines.preference_losses import SimpoLoss
+    from lineal.engines.training.preference_losses import SimpoLoss
 
 
 class Simpo(UnmeasuredTrainer):
@@ -24,6 +24,6 @@ class Simpo(UnmeasuredTrainer):
     nll_weight: Factor = 0.0
 
     def loss(self) -> SimpoLoss:
-        from lineal.engines.preference_losses import SimpoLoss
+        from lineal.engines.training.preference_losses import SimpoLoss
 
         return SimpoLoss(self.beta, self.gamma, self.nll_weight)

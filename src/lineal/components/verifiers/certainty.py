@@ -15,7 +15,7 @@ from lineal.components.verifiers.model_scores import ModelScores, Scores
 from lineal.engines.factory import open_likelihood
 
 if TYPE_CHECKING:
-    from lineal.engines.scoring import Pair
+    from lineal.engines.sampling.scoring import Pair
 
 
 class Certainty(ModelScores):

@@ -17,13 +17,13 @@ from lineal.components.verifiers.choice import LETTERS, options_of, right_option
 from lineal.data.conversations import Prompt, prompts_of
 from lineal.data.schema import arrow_type
 from lineal.engines.factory import open_likelihood
-from lineal.engines.protocols import LikelihoodSource
+from lineal.engines.sampling.protocols import LikelihoodSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lineal.data.progress import Progress
-    from lineal.engines.scoring import Pair
+    from lineal.engines.sampling.scoring import Pair
 
 Told = tuple[str, float | None, str | None]
 

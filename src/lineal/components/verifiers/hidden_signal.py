@@ -13,7 +13,7 @@ from lineal.components.verifiers.model_scores import ScoresRows
 from lineal.data.conversations import prompts_of
 from lineal.data.schema import types_of
 from lineal.engines.factory import open_hidden_states
-from lineal.engines.protocols import HiddenStateSource
+from lineal.engines.sampling.protocols import HiddenStateSource
 
 if TYPE_CHECKING:
     import pyarrow as pa

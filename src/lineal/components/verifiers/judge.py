@@ -23,7 +23,7 @@ from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, Pattern
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.store import slices_of
 from lineal.engines.factory import open_sampler
-from lineal.engines.saved_completions import SavedSampler
+from lineal.engines.sampling.saved_completions import SavedSampler
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 

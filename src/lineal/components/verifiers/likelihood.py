@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from lineal.components.base import ModelRef, Workspace
 from lineal.components.verifiers.model_scores import ModelScores, Scores
 from lineal.engines.factory import open_likelihood
-from lineal.engines.protocols import LikelihoodSource
+from lineal.engines.sampling.protocols import LikelihoodSource
 
 if TYPE_CHECKING:
-    from lineal.engines.scoring import Pair
+    from lineal.engines.sampling.scoring import Pair
 
 
 class Likelihood(ModelScores):

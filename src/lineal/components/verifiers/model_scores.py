@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lineal.data.progress import Progress
-    from lineal.engines.scoring import Pair
+    from lineal.engines.sampling.scoring import Pair
 
 Scores = Callable[[Sequence["Pair"], Callable[[int], None]], list[float]]
 """Numbers for (prompt, completion) pairs, in order; advances the progress."""

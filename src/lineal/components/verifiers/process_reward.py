@@ -17,7 +17,7 @@ from lineal.data.conversations import prompts_of
 from lineal.data.schema import types_of
 from lineal.data.steps import LINE_BREAK
 from lineal.engines.factory import open_step_scorer
-from lineal.engines.protocols import StepScoreSource
+from lineal.engines.sampling.protocols import StepScoreSource
 from lineal.recipe.compute import Strict
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from lineal.components.sandbox.pool import SandboxPool
 from lineal.components.sandbox.values import Answer, read_answer
 from lineal.components.verifiers.base import ERROR, FAIL, VERDICT, Judged, RowVerifier
 from lineal.data.schema import arrow_type
-from lineal.engines.ray_fan_out import Work
+from lineal.engines.ray.fan_out import Work
 from lineal.recipe.compute import Positive
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from lineal.components.base import Columns, Workspace
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.isolated.replicated import RowPool, replicated
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier, Share
-from lineal.engines.ray_fan_out import Work
+from lineal.engines.ray.fan_out import Work
 
 if TYPE_CHECKING:
     import pyarrow as pa

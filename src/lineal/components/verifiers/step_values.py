@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lineal.data.progress import Progress
-    from lineal.engines.saved_completions import SavedSampler
+    from lineal.engines.sampling.saved_completions import SavedSampler
 
 ROLLOUTS = "rollouts"
 

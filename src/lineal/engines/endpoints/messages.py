@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from lineal.data.conversations import Conversation, short
 from lineal.engines.endpoints.address import Address
 from lineal.engines.endpoints.failures import Passing, shown
-from lineal.engines.sampling import Completion, Request, SamplingSettings
-from lineal.engines.tokens import as_asked, is_chat
+from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
+from lineal.engines.text.tokens import as_asked, is_chat
 from lineal.errors import EngineError
 
 OWN = frozenset({

@@ -15,8 +15,8 @@ from lineal.engines.endpoints.messages import body_of, most_tokens, path_of, req
 from lineal.engines.endpoints.rates import Rates
 from lineal.engines.endpoints.request_pool import Job, RequestPool
 from lineal.engines.endpoints.spending import Spending
-from lineal.engines.sampling import Completion, Request, SamplingSettings
-from lineal.engines.stop_texts import StopTexts
+from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
+from lineal.engines.text.stop_texts import StopTexts
 
 WAVES = 8
 """A slice holds this many times the requests in flight, so that its end, where fewer are in flight, is a small part."""

@@ -1,0 +1,1 @@
+"""The files that leave a project: checkpoints and rows with their cards, Croissant, OpenLineage."""

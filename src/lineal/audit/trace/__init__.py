@@ -1,0 +1,1 @@
+"""The ancestors and descendants of rows and checkpoints: traces, taint, retraction."""

@@ -1,0 +1,1 @@
+"""Checkpoints on disk and the models that are loaded from them."""

@@ -1,0 +1,1 @@
+"""Sampling and scoring on the workers of a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Sampling by vLLM, in a process and an interpreter of its own."""
