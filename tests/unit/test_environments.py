@@ -7,14 +7,17 @@ from functools import partial
 
 import pytest
 
+from lineal.components.playing import programs
+from lineal.components.playing.arena import Arena, Game
+from lineal.components.sandbox.bubblewrap import require
 from lineal.components.trainers.pretrain import PRINTABLE
 from lineal.engines.training.train import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, NEEDS, location_of
-from lineal.environments.sessions import make_task
+from lineal.environments.sessions import answer, make_task, program_in
 from lineal.environments.tools import Tools, calculated
-from lineal.errors import DeclarationError
+from lineal.errors import DeclarationError, SandboxError
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
@@ -64,6 +67,63 @@ def test_tools_search_compute_and_take_the_answer():
     assert tools.step("finish[the  cat.]") == ("Right.", 1.0, True, False, {"success": True})
     tools.reset(seed=0, answer="7")
     assert tools.step("finish[8]") == ("Wrong.", 0.0, True, False, {"success": False})
+
+
+PROGRAMS = {
+    "I compute. python[print([1, 2][1] * 21)]": "42",
+    "python[\nfor number in [1, 2]:\n    print(number)\n]": "1\n2",
+    "python[print('before'); 1 / 0]": "before\nZeroDivisionError: division by zero",
+    "python[def]": "SyntaxError: invalid syntax",
+    "python[value = 1]": "It printed nothing.",
+    "python[while True: pass]": "It took more than 1 s of processor time.",
+    "python[print('a' * 1500)]": "a" * 1000 + "... (500 letters more)",
+    "python[open('/tmp/x/y', 'w')]": "FileNotFoundError: ",
+    "python[import socket; socket.create_connection(('127.0.0.1', 1))]": "PermissionError: ",
+    "python[import os; os.fork()]": "PermissionError: ",
+}
+"""What the tool is told, and how the observation begins."""
+
+
+def test_python_tool_runs_programs_in_the_sandbox_and_shows_their_limits_and_errors(monkeypatch):
+    try:
+        require()
+    except SandboxError as error:
+        pytest.skip(f"no sandbox here: {error}")
+    monkeypatch.setattr(programs, "LIMITS", replace(programs.LIMITS, cpu_seconds=1))
+    row, place = {"answer": "42", "documents": [], "python": True}, BUILT_IN["tools"]
+    game = Game("game", place, 0, row)
+    with Arena([place], 1, 10.0) as arena:
+        arena.begin({0: game})
+        for text in PROGRAMS:
+            arena.move({0: (game, text)})
+    assert game.problem is None and "python[program]" in game.answers[0].observation
+    for told, said in zip(game.answers[1:], PROGRAMS.values(), strict=True):
+        assert told.observation.startswith(said) and (told.reward, told.done, told.invalid) == (0.0, False, None)
+    with Arena([place], 1, 10.0) as arena:  # whose process does not hold the game: it is replayed, and no program runs again
+        arena.move({0: (game, "finish[42]")})
+    assert game.problem is None and game.answers[-1].success is True
+    check_environment("tools", row, ["python[print(6 * 7)]", "python[1 +]", "finish[42]"])
+
+
+def test_python_tool_is_there_where_the_task_says_so_and_a_move_of_a_lost_process_is_made_again():
+    tools = Tools()
+    assert "python" not in tools.reset(seed=0, answer="7")
+    assert "calls no tool" in tools.step("python[print(7)]")[4]["invalid"]
+    begin = {
+        "do": "reset",
+        "session": "lost",
+        "environment": BUILT_IN["tools"],
+        "seed": 0,
+        "row": {"answer": "7", "python": True},
+    }
+    answer(begin)
+    assert answer({"do": "step", "session": "lost", "text": "python[print(7)]"}) == {"program": "print(7)"}
+    answer(begin)
+    ran = {"do": "ran", "session": "lost", "text": "python[print(7)]", "output": "7"}
+    assert answer(ran)["observation"] == "7"
+    answer({"do": "end", "session": "lost"})
+    with pytest.raises(TypeError, match=r"step gave 3 \(a int\) as info\['program'\], expected a text"):
+        program_in(("", 0.0, False, False, {"program": 3}))
 
 
 @pytest.mark.parametrize(

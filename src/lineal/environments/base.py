@@ -18,6 +18,8 @@ class TextEnvironment(Protocol):
     - `task(seed, level) -> {"prompt": text, "entry": {...}}` (a static method): a task of a level, for `environment_tasks`.
       `entry` holds what `reset` needs to set up the same game for ever.
     - `close(self)`: frees what it holds.
+    - `ran(self, output)`: where `step` put a Python program into `info["program"]`. It is run in the sandbox of model-written
+      programs, and what it wrote, or why it was ended, is `output`. What this method returns, as `step` does, is the answer.
     - `player: str`: in a game of two, the name of who moves next. What `reset` and `step` return is then what that player
       sees, and `info["rewards"]` holds each player's reward for the move, by name.
 

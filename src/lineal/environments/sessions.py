@@ -16,6 +16,8 @@ from typing import Any
 
 from lineal.environments.base import read_reset, read_step
 
+PROGRAM = "program"
+"""The key of `info`, and of an answer, with a program that the environment wants run before it answers."""
 LOST = {"lost": True}
 """The answer for a session that is not in this process."""
 _sessions: dict[str, _Session] = {}
@@ -24,8 +26,8 @@ _sessions: dict[str, _Session] = {}
 def answer(request: Mapping[str, Any]) -> Any:
     """Answers a request.
 
-    `reset` (session, environment, seed, row), `step` (session, text), `expert` (session), `end` (session), and `task`
-    (environment, seed, level), which needs no session.
+    `reset` (session, environment, seed, row), `step` (session, text), `ran` (session, text, output), `expert` (session), `end`
+    (session), and `task` (environment, seed, level), which needs no session.
     """
     do = request["do"]
     if do == "task":
@@ -47,6 +49,7 @@ class _Session:
         environment = class_at(location)
         _seed_generators(seed)
         self._environment = environment()
+        self._waits = False
         self._keep()
 
     def answers(self, do: str, request: Mapping[str, Any]) -> Any:
@@ -55,12 +58,27 @@ class _Session:
                 seen = self._environment.reset(seed=request["seed"], **self._named(request["row"]))
                 return read_reset(seen, self._player()).plain()
             if do == "step":
-                given = self._environment.step(request["text"])
-                return read_step(given, self._player()).plain()
+                return self._stepped(request["text"])
+            if do == "ran":
+                return self._ran(request["text"], request["output"])
             if do == "expert":
                 return self._expert()
             getattr(self._environment, "close", _nothing)()
             return None
+
+    def _stepped(self, text: str) -> dict[str, Any]:
+        """Makes a move; returns the answer, or the program that is to be run before there is one."""
+        given = self._environment.step(text)
+        program = program_in(given)
+        self._waits = program is not None
+        return read_step(given, self._player()).plain() if program is None else {PROGRAM: program}
+
+    def _ran(self, text: str, output: str) -> dict[str, Any]:
+        """Answers a move, now that its program has run; the move itself may have been made in a process that is lost."""
+        if not self._waits:
+            self._environment.step(text)
+        self._waits = False
+        return read_step(self._environment.ran(output), self._player()).plain()
 
     def _named(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the columns of a row that `reset` takes."""
@@ -97,6 +115,19 @@ class _Session:
         self._generators: list[Any] = [random.getstate()]
         if "numpy" in sys.modules:
             self._generators.append(sys.modules["numpy"].random.get_state())
+
+
+def program_in(given: Any) -> str | None:
+    """Returns the program that what `step` returned asks for; None where it asks for none.
+
+    Raises:
+        TypeError: it is no text.
+    """
+    info = given[4] if isinstance(given, tuple) and len(given) == 5 else None
+    program = info.get(PROGRAM) if isinstance(info, Mapping) else None
+    if program is not None and not isinstance(program, str):
+        raise TypeError(f"step gave {program!r:.60} (a {type(program).__name__}) as info['program'], expected a text")
+    return program
 
 
 def _seed_generators(seed: int) -> None:

@@ -1,4 +1,4 @@
-"""`tools`: a question that is answered with a search over documents and a calculator, in ReAct's notation. Needs no package."""
+"""`tools`: a question that is answered with a search over documents, a calculator and Python, in ReAct's notation."""
 
 from __future__ import annotations
 
@@ -18,27 +18,37 @@ SYLLABLES = [f"{first}{second}" for first in "bdfgklmnprstvz" for second in "aei
 MORE = 4
 """Documents of a made task beside those that its answer needs."""
 _CALL = re.compile(r"(search|calculate|finish)\[([^\[\]]*)\]", re.IGNORECASE)
+_PYTHON = re.compile(r"python\[(.*)\]\s*$", re.IGNORECASE | re.DOTALL)
+"""A program has brackets and lines of its own, so it is the end of a text."""
 _WORD = re.compile(r"\w+")
 _DO: dict[type[ast.AST], Any] = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv, ast.UAdd: pos, ast.USub: neg}
 
 
 class Tools:
     """`search[words]` shows the document that fits best, the same words again the next one; `calculate[2 * (3 + 4)]` computes;
-    `finish[answer]` answers, and ends the episode.
+    `finish[answer]` answers, and ends the episode. Where the task has `python: true`, a text may end with `python[program]`: what
+    the program prints is shown, or why it failed.
 
     The last such call in a text counts, so that a thought may stand before it. `documents` are the task's own, a list of texts in
     its entry or in a column.
     """
 
-    def reset(self, *, seed: int, answer: str, documents: Sequence[str] = (), steps: Sequence[str] = ()) -> str:
-        """Takes the documents and the right answer; `steps` are the expert's moves."""
+    def reset(
+        self, *, seed: int, answer: str, documents: Sequence[str] = (), steps: Sequence[str] = (), python: bool = False
+    ) -> str:
+        """Takes the documents and the right answer; `steps` are the expert's moves, `python` whether programs may be run."""
         self._answer, self._documents, self._steps = str(answer), list(documents or ()), list(steps or ())
         self._asked: Counter[str] = Counter()
         self._done: set[str] = set()
-        return "Tools: search[words], calculate[2 * (3 + 4)], finish[answer]."
+        self._python = python is True
+        return f"Tools: search[words], calculate[2 * (3 + 4)], {'python[program], ' if self._python else ''}finish[answer]."
 
     def step(self, text: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Calls a tool, or takes the answer."""
+        program = _PYTHON.search(text) if self._python else None
+        if program is not None:
+            self._done.add(program[0].strip())
+            return "", 0.0, False, False, {"program": program[1]}
         calls = _CALL.findall(text)
         if not calls:
             return (
@@ -54,6 +64,10 @@ class Tools:
             right = _plain(given) == _plain(self._answer)
             return "Right." if right else "Wrong.", float(right), True, False, {"success": right}
         return (self._found(given) if tool == "search" else calculated(given)), 0.0, False, False, {}
+
+    def ran(self, output: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Shows what a program printed."""
+        return output, 0.0, False, False, {}
 
     def expert(self) -> str:
         """Returns the first of the task's steps that was not made yet.

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from lineal.components.isolated.pool import KeepingPool, Worker
+from lineal.components.playing.programs import Programs
 from lineal.environments.base import Answer
-from lineal.environments.sessions import LOST
+from lineal.environments.sessions import LOST, PROGRAM
 
 FUNCTION = "lineal.environments.sessions:answer"
 _DIED = ("its process died", "MemoryError")
@@ -28,6 +29,7 @@ class Game:
         row: the task, as `reset` takes it.
         moves: so far.
         answers: to `reset`, and to each move.
+        outputs: by the number of a move, from 0, what the program wrote that the environment asked for.
         problem: why it cannot continue; None while it can.
     """
 
@@ -37,6 +39,7 @@ class Game:
     row: Mapping[str, Any]
     moves: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    outputs: dict[int, str] = field(default_factory=dict)
     problem: str | None = None
 
     @property
@@ -68,7 +71,7 @@ class Arena:
 
     def __init__(self, locations: Iterable[str], workers: int, seconds: float) -> None:
         modules = sorted({location.partition(":")[0] for location in locations})
-        self._pool = KeepingPool(FUNCTION, workers, seconds, modules)
+        self._pool, self._programs = KeepingPool(FUNCTION, workers, seconds, modules), Programs(workers)
 
     def __enter__(self) -> Self:
         self._pool.__enter__()
@@ -76,6 +79,7 @@ class Arena:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._pool.__exit__(kind, error, trace)
+        self._programs.close()
 
     def begin(self, games: Mapping[int, Game]) -> None:
         """Begins games, by number: from then on a number identifies its game.
@@ -86,8 +90,14 @@ class Arena:
         self._pool.each(partial(_settled, _begin), games)
 
     def move(self, moves: Mapping[int, tuple[Game, str]]) -> None:
-        """Makes a move in each game, which then holds its answer or its problem."""
-        self._pool.each(lambda worker, item: _settled(partial(_move, text=item[1]), worker, item[0]), moves)
+        """Makes a move in each game, which then holds its answer or its problem.
+
+        Raises:
+            SandboxError: an environment asked for a program to be run, and there is no working sandbox here.
+        """
+        self._pool.each(
+            lambda worker, item: _settled(partial(_move, text=item[1], programs=self._programs), worker, item[0]), moves
+        )
 
     def expert(self, games: Mapping[int, Game]) -> dict[int, str]:
         """Returns by number the expert's next move; empty where it has none: a problem of the game."""
@@ -115,10 +125,18 @@ def _begin(worker: Worker, game: Game) -> None:
     game.answers = [Answer(**_given(reply, "reset"))]
 
 
-def _move(worker: Worker, game: Game, text: str) -> None:
-    answer = Answer(**_asked(worker, game, game.asks("step", text=text), f"move {len(game.moves) + 1}"))
+def _move(worker: Worker, game: Game, text: str, programs: Programs) -> None:
+    what, place = f"move {len(game.moves) + 1}", len(game.moves)
+    answer = _asked(worker, game, game.asks("step", text=text), what)
+    if PROGRAM in answer:
+        game.outputs[place] = programs(answer[PROGRAM])
+        answer = _asked(worker, game, _ran(game, text, place), what)
     game.moves.append(text)
-    game.answers.append(answer)
+    game.answers.append(Answer(**answer))
+
+
+def _ran(game: Game, text: str, place: int) -> dict[str, Any]:
+    return game.asks("ran", text=text, output=game.outputs[place])
 
 
 def _expert(worker: Worker, game: Game) -> Any:
@@ -148,7 +166,10 @@ def _replay(worker: Worker, game: Game) -> None:
     requests = [again.begins(), *(again.asks("step", text=text) for text in game.moves)]
     for turn, (request, before) in enumerate(zip(requests, game.answers, strict=True)):
         what = f"replay of move {turn}" if turn else "replay of reset"
-        answer = Answer(**_given(worker.ask(request), what))
+        found = _given(worker.ask(request), what)
+        if PROGRAM in found and turn - 1 in game.outputs:
+            found = _given(worker.ask(_ran(game, game.moves[turn - 1], turn - 1)), what)
+        answer = Answer(**found)
         if answer != before:
             raise _Unplayable(f"the environment is not deterministic: {difference(before, answer, turn)}")
 
