@@ -1,7 +1,9 @@
 -- summary: Draws prompts from tasks with the chances that a bandit gives its arms: a softmax of their values, UCB or EXP3.
 -- source: SEC, arXiv:2505.14970 (boltzmann); DUMP, arXiv:2504.09710 (ucb); exp3: Auer et al., SIAM J. Comput. 32 (2002); the draw: Efraimidis and Spirakis (2006), A-ES
 -- needs: task
--- input arms: task, value, earned, pulls  -- rows of `bandit_arms`; of a task's several, the last counts
+-- optional: difficulty
+-- input arms: task, value, earned, pulls  -- rows of `bandit_arms`; of an arm's several, the last counts
+-- param by: text = 'task'  -- as for `bandit_arms`
 -- param count: integer  -- prompts to draw
 -- param policy: text = 'boltzmann'  -- 'boltzmann': a softmax of the values; 'ucb': of the values and of how seldom an arm was tried; 'exp3': of what an arm has earned in all its rounds
 -- param temperature: number = 1.0  -- of the softmax
@@ -16,8 +18,9 @@ WITH latest AS (
 ), shares AS (SELECT task, exp(logit - max(logit) OVER ()) AS share FROM rated), mixed AS (
     SELECT task, (1 - $explore) * share / sum(share) OVER () + $explore / count(*) OVER () AS share FROM shares
 ), chances AS (
-    SELECT r.row_id, r.position, s.share / count(*) OVER (PARTITION BY r.task) AS chance
-    FROM rows r LEFT JOIN mixed s ON s.task = r.task
+    SELECT r.row_id, r.position, s.share / count(*) OVER (PARTITION BY s.task) AS chance
+    FROM rows r LEFT JOIN mixed s ON s.task = CASE $by WHEN 'task' THEN r.task WHEN 'difficulty' THEN r.task || ' ' || r.difficulty
+        ELSE error('by must be task or difficulty, got ' || $by) END
 ), ranked AS (
     SELECT *, row_number() OVER (ORDER BY chance IS NULL, -ln(1 - uniform(row_id, $seed)) / chance, position) AS turn FROM chances
 )

@@ -263,8 +263,77 @@ def rest_react(plan: Plan) -> None:
         assert plan.step(f"{group}/distilled").inputs["model"] == (f"{group}/student",)
 
 
+def paprika(plan: Plan) -> None:
+    """Levels are drawn by the spread of passes over their rate; won episodes, and then pairs of moves, are learnt."""
+    for number, before in ((1, "start"), (2, "round_01")):
+        group, worth = f"paprika/round_{number:02d}", dict[str, list[tuple[float, int]]]()
+        for earlier in ("start", "round_01")[:number]:
+            told = rows_of(plan, f"paprika/{earlier}/potential")
+            for level in {row["difficulty"] for row in told}:
+                by_task: dict[str, list[bool]] = {}
+                for row in (row for row in told if row["difficulty"] == level):
+                    by_task.setdefault(row["prompt_id"], []).append(row["verdict"] == "pass")
+                rates = [sum(passes) / len(passes) for passes in by_task.values()]
+                potential = sum(((1 - rate) / rate) ** 0.5 for rate in rates if rate) / len(rates)
+                worth.setdefault(f"grid_maze {level}", []).append((potential, sum(map(len, by_task.values()))))
+        for arm in rows_of(plan, f"{group}/arms"):
+            parts = worth.pop(arm["task"])
+            assert arm["value"] == pytest.approx(sum(each * count for each, count in parts) / sum(count for _, count in parts))
+        assert not worth
+        batch, episodes = rows_of(plan, f"{group}/batch"), rows_of(plan, f"{group}/played.episodes")
+        assert len(batch) == 12 and {row["prompt_id"] for row in episodes} == {row["prompt_id"] for row in batch}
+        won = {row["sample_id"] for row in episodes if row["verdict"] == "pass"}
+        assert {row["episode_id"] for row in rows_of(plan, f"{group}/moves")} <= won
+        assert plan.step(f"{group}/tuned").inputs["init"] == (f"paprika/{before}/checkpoint",)
+        assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"{group}/tuned",)
+        assert manifest(plan, f"{group}/checkpoint").settings["nll_weight"] == 1.0 and rows_of(plan, f"{group}/pairs")
+
+
+def memento(plan: Plan) -> None:
+    """A hint stands before a state of a failed episode for the one who acts there, and not in what is learnt."""
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"memento/round_{number:02d}"
+        lost = {row["sample_id"] for row in rows_of(plan, f"{group}/played.episodes") if row["verdict"] == "fail"}
+        mistakes = {row["sample_id"] for row in rows_of(plan, f"{group}/mistakes") if row["episode_id"] in lost}
+        assert mistakes and {row["sample_id"] for row in rows_of(plan, f"{group}/mistakes")} == mistakes
+        advised = {row["sample_id"]: row for row in rows_of(plan, f"{group}/advised")}
+        assert {row["parents"][0] for row in advised.values()} <= mistakes | {*advised}
+        hinted = {row["sample_id"]: row for row in rows_of(plan, f"{group}/hinted")}
+        taught = rows_of(plan, f"{group}/taught")
+        assert plan.step(f"{group}/taught").inputs["model"] == (f"memento/{before}/checkpoint",) and len(taught) == len(advised)
+        for row in taught:
+            given = hinted[row["parents"][0]]
+            advice = advised[given["parents"][0]]
+            assert given["hint"] == f"{advice['completion']}?" and row["asked"] == f"{given['hint']}\n{advice['prompt']}"
+            assert row["prompt"] == advice["prompt"] and "?" not in row["prompt"]
+        rows = tuple(f"memento/round_{earlier:02d}/taught" for earlier in range(1, number + 1))
+        assert plan.step(f"{group}/checkpoint").inputs["rows"] == rows
+
+
+def magellan(plan: Plan) -> None:
+    """Goals are drawn by how far two predictions of success are apart; what came of them moves the predictor on."""
+    goals = {row["prompt_id"]: row for row in rows_of(plan, "magellan/start/goals")}
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"magellan/round_{number:02d}"
+        predicted = {row["prompt_id"]: row for row in rows_of(plan, f"{group}/formerly")}
+        drawn = rows_of(plan, f"{group}/goals")
+        assert {*predicted} == {*goals} and len(drawn) == 12
+        for row in drawn:
+            assert row["score"] == pytest.approx(abs(row["now_score"] - row["before_score"]))
+        assert (max(row["score"] for row in drawn) > 0) == (number == 2), "nothing has progressed before the first round"
+        tried: dict[str, list[bool]] = {}
+        for row in rows_of(plan, f"{group}/checkpoint.episodes"):
+            tried.setdefault(row["prompt_id"], []).append(row["verdict"] == "pass")
+        outcomes = {row["prompt_id"]: row["value"] for row in rows_of(plan, f"{group}/outcomes")}
+        assert outcomes == pytest.approx({one: sum(won) / len(won) for one, won in tried.items()})
+        assert {*outcomes} <= {row["prompt_id"] for row in drawn}
+        assert plan.step(f"{group}/competence").inputs["init"] == (f"magellan/{before}/competence",)
+        assert plan.step(f"{group}/earlier").inputs["model"] == (f"magellan/{before}/competence",)
+
+
 CHARACTERISTICS = {
     "agent_r": agent_r, "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east,
-    "exit_play": exit_play, "play": play, "rest_react": rest_react, "rlsc": rlsc, "sector": sector,
-    "self_improving_transformers": self_improving_transformers, "socratic": socratic, "spiral": spiral, "still_2": still_2,
+    "exit_play": exit_play, "magellan": magellan, "memento": memento, "paprika": paprika, "play": play,
+    "rest_react": rest_react, "rlsc": rlsc, "sector": sector, "self_improving_transformers": self_improving_transformers,
+    "socratic": socratic, "spiral": spiral, "still_2": still_2,
 }  # fmt: skip

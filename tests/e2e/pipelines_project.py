@@ -62,6 +62,7 @@ TINY = (
     (r"slices: \[2, 3\], size: \d+", "slices: [2, 3], size: 24"),
     (r"length: \[5, 8\], size: \d+", "length: [3, 5], size: 24"),
     (r"level: \[4, 8\], size: \d+", "level: [1, 3], size: 24"),
+    (r"level: \[(2, 12|1, 16)\], size: \d+", "level: [1, 3], size: 24"),
     (r"min_gap: 0.2", "min_gap: 0.0"),
     (r"batch_size: 128", "batch_size: 32"),
     (r"(?<!null, )size: 100", "size: 24"),
@@ -131,6 +132,9 @@ HOLDS_OTHER_TEXT = {
     "exit_play",
     "rest_react",
     "rest_em_pictures",
+    "paprika",
+    "memento",
+    "magellan",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

@@ -36,7 +36,7 @@ def test_bandit_arms_are_worth_advantages_variances_or_progress(lab):
     assert progress["a"]["value"] == pytest.approx(0.5) and progress["b"]["value"] == 0
     variance = arms_of(lab, worth="variance", rate=1.0)
     assert variance["a"]["value"] == variance["b"]["value"] == 0  # of each prompt all samples are alike
-    with pytest.raises(Exception, match="worth must be advantage, variance or progress, got gain"):
+    with pytest.raises(Exception, match="worth must be advantage, variance, potential or progress, got gain"):
         arms_of(lab, worth="gain")
 
 
@@ -47,6 +47,24 @@ def test_variance_of_pass_rates_is_highest_where_half_of_a_prompts_samples_pass(
     )  # fmt: skip
     kept, _ = select(lab, "bandit_arms", made, worth="variance")
     assert {row["task"]: row["value"] for row in kept} == {"a": 0.25, "b": pytest.approx(2 / 9)}
+
+
+def test_potential_is_the_spread_of_a_prompts_passes_over_their_rate_and_arms_may_be_levels(lab):
+    verdicts, levels = "pfff" + "ppff" + "ffff" + "pppp", [1.0] * 8 + [2.0] * 8
+    made = rows(
+        *((f"s{place}", f"p{place // 4}", "x") for place in range(16)), round=[1] * 16, task=["maze"] * 16, difficulty=levels,
+        verdict=[{"p": "pass", "f": "fail"}[letter] for letter in verdicts],
+    )  # fmt: skip
+    kept, _ = select(lab, "bandit_arms", made, worth="potential", by="difficulty")
+    assert {row["task"]: row["value"] for row in kept} == {"maze 1.0": pytest.approx((3**0.5 + 1) / 2), "maze 2.0": 0.0}
+    arms = {"arms": lab.put("round_01/arms", [{**row, "sample_id": row["task"]} for row in kept])}
+    prompts = rows(*((f"q{place}", f"q{place}", None) for place in range(80)), task=["maze"] * 80, difficulty=[1.0, 2.0] * 40)
+    settings = {"count": 20, "policy": "ucb", "temperature": 0.01, "bonus": 0.0}
+    drawn, _ = select(lab, "draw_by_bandit", prompts, arms, by="difficulty", **settings)
+    assert {row["difficulty"] for row in drawn} == {1.0} and len(drawn) == 20
+    for name, given, inputs, own in (("bandit_arms", made, {}, {}), ("draw_by_bandit", prompts, arms, settings)):
+        with pytest.raises(Exception, match="by must be task or difficulty, got level"):
+            select(lab, name, given, inputs, by="level", **own)
 
 
 @pytest.mark.parametrize(
