@@ -2,8 +2,8 @@
 -- source: arXiv:1706.04599 (expected calibration error)
 -- needs: prompt_id, truth_verdict
 -- optional: score, vote_share, value
--- param confidence: text = 'score'  -- score, vote_share or value: a number from 0 to 1
--- param bins: integer = 10  -- equally wide bins of confidence; at least 1
+-- param confidence: text in score, vote_share, value = 'score'  -- the column with a number from 0 to 1
+-- param bins: integer in 1.. = 10  -- equally wide bins of confidence; at least 1
 -- gives: calibration_error, brier, overconfidence, confidence
 -- better: lower
 -- warns calibration_error: rises

@@ -2,8 +2,8 @@
 -- source: B-STaR, arXiv:2412.17256 (the threshold is a controller's); reward-ranked selection in general
 -- needs: prompt_id, completion, score
 -- param threshold: number  -- least score
--- param max_per_prompt: integer = null  -- at most so many rows of one prompt; null: all
--- param enough: integer = null  -- the cap on rows of one prompt is the lowest one with which so many are kept; null: max_per_prompt alone
+-- param max_per_prompt: integer in 1.. = null  -- at most so many rows of one prompt; null: all
+-- param enough: integer in 1.. = null  -- the cap on rows of one prompt is the lowest one with which so many are kept; null: max_per_prompt alone
 -- param deduplicate: boolean = true  -- whether equal completions of one prompt count once
 WITH numbered AS (
     SELECT row_id, position, prompt_id, score,

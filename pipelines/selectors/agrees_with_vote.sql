@@ -2,7 +2,7 @@
 -- source: Multiagent finetuning, arXiv:2501.05707 (an agent's own first answers, by the vote after the debate)
 -- needs: prompt_id, voted
 -- input votes: prompt_id, voted, verdict  -- rows of majority_vote: the verdict is pass where the row gave the winning answer
--- param max_per_prompt: integer = null  -- at most so many rows of one prompt, drawn by seed; null: all
+-- param max_per_prompt: integer in 1.. = null  -- at most so many rows of one prompt, drawn by seed; null: all
 -- empty: no row gave a winning answer
 WITH winners AS (
     SELECT prompt_id, min(voted) AS winner FROM votes WHERE verdict = 'pass' GROUP BY prompt_id

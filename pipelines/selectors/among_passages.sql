@@ -1,7 +1,7 @@
 -- summary: Rows with their own passage among passages of other rows, in {passages}, and its place among them, in {place}.
 -- source: START, arXiv:2410.13298 (what supports an answer is among what does not)
 -- needs: prompt_id, passage
--- param distractors: integer = 1  -- passages of other rows
+-- param distractors: integer in 0.. = 1  -- passages of other rows
 -- param separator: text = '|'  -- text between two passages
 -- adds: passages, place
 -- empty: no row has a passage

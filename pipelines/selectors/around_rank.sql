@@ -2,8 +2,8 @@
 -- source: GAIN-RL, arXiv:2506.02281 (Gaussian sampling of data in the order of their angle concentration)
 -- needs: score
 -- param center: number  -- the place, from 0 on, that is drawn most often; often a controller's value
--- param width: number  -- standard deviation, in places
--- param count: integer  -- how many rows, without replacement
+-- param width: number in 0..  -- standard deviation, in places
+-- param count: integer in 1..  -- how many rows, without replacement
 WITH ranked AS (
     SELECT row_id, position, score, row_number() OVER (ORDER BY score DESC NULLS LAST, position) - 1 AS place FROM rows
 ), raced AS (

@@ -2,7 +2,7 @@
 -- source: SECToR, arXiv:2309.08589, which teaches slow answers beside the fast ones
 -- needs: prompt_id, prompt, hint, completion, verdict
 -- optional: answer, difficulty
--- param max_per_prompt: integer = 1  -- at most so many rows of one prompt, drawn by seed
+-- param max_per_prompt: integer in 1.. = 1  -- at most so many rows of one prompt, drawn by seed
 -- makes rows: prompt_id, prompt, completion, answer?, difficulty?
 -- dropped: not right, or over max_per_prompt
 WITH ranked AS (

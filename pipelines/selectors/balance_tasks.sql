@@ -1,7 +1,7 @@
 -- summary: At most so many rows of each task, drawn by seed, so that none outweighs the others.
 -- source: TAPIR, arXiv:2405.13448 (instructions balanced over task types)
 -- needs: task
--- param per_task: integer  -- at most so many rows of one task
+-- param per_task: integer in 1..  -- at most so many rows of one task
 WITH ranked AS (
     SELECT row_id, task, row_number() OVER (PARTITION BY task ORDER BY uniform(row_id, $seed), position) AS turn FROM rows
 )

@@ -2,8 +2,8 @@
 -- source: Self-Rewarding, arXiv:2401.10020; length control of Meta-Rewarding, arXiv:2407.19594
 -- needs: prompt_id, prompt, completion, score
 -- optional: answer, difficulty
--- param min_gap: number = 0.0  -- the scores of a pair differ by more than this
--- param length_control: number = 0.0  -- scores so near the best (worst), as a share of the prompt's range, are as good (bad)
+-- param min_gap: number in 0.. = 0.0  -- the scores of a pair differ by more than this
+-- param length_control: number in 0..1 = 0.0  -- scores so near the best (worst), as a share of the prompt's range, are as good (bad)
 -- makes rows: prompt_id, prompt, chosen, rejected, answer?, difficulty?
 -- dropped: neither best nor worst, or too small a gap
 -- empty: no prompt has two different scores

@@ -1,7 +1,7 @@
 -- summary: The completions that searches found, each prompt's best first.
 -- source: what is learnt of a tree, ReST-MCTS*, arXiv:2406.03816, section 3.3
 -- needs: prompt_id, prompt, prefix, completion, terminal, score, verdict
--- param per_prompt: integer = 1  -- so many different completions of a prompt
+-- param per_prompt: integer in 1.. = 1  -- so many different completions of a prompt
 -- param right: boolean = false  -- only those that the verifier passes
 -- makes rows: prompt_id, prompt, completion, score, verdict, *
 -- dropped: no completion of the search, or a prompt has better ones

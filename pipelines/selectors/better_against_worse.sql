@@ -2,8 +2,8 @@
 -- source: CREST, arXiv:2411.06387 (its code pairs all j and k); V-STaR, arXiv:2402.06457, section 3.1 (right times wrong samples)
 -- needs: prompt_id, prompt, completion, score
 -- optional: answer, difficulty
--- param count: integer = null  -- at most so many pairs of all prompts together; null: all
--- param pairs_per_prompt: integer = null  -- at most so many pairs of one prompt; null: all
+-- param count: integer in 1.. = null  -- at most so many pairs of all prompts together; null: all
+-- param pairs_per_prompt: integer in 1.. = null  -- at most so many pairs of one prompt; null: all
 -- makes rows: prompt_id, prompt, chosen, rejected, answer?, difficulty?
 -- dropped: none of its prompt has another score, or not drawn
 -- empty: no prompt has two different scores

@@ -3,7 +3,7 @@
 -- needs: verdict
 -- input questions: parents  -- the follow-up questions, made from `rows`
 -- input answers: parents, verdict  -- judged answers to them
--- param tolerance: integer = 0  -- so many follow-up questions of a row may be answered wrongly
+-- param tolerance: integer in 0.. = 0  -- so many follow-up questions of a row may be answered wrongly
 -- adds: score
 -- empty: no right answer is consistent
 WITH told AS (

@@ -2,7 +2,7 @@
 -- source: V-STaR, arXiv:2402.06457 (verifier); Iterative RPO, arXiv:2404.19733, section 2 (policy; its samples are reused)
 -- needs: prompt_id, prompt, completion, verdict
 -- optional: answer, difficulty
--- param pairs_per_prompt: integer = 1  -- at most so many pairs of one prompt, drawn by seed
+-- param pairs_per_prompt: integer in 1.. = 1  -- at most so many pairs of one prompt, drawn by seed
 -- param reuse: boolean = false  -- whether the fewer of right and wrong ones start again, so that a sample is in several pairs
 -- makes rows: prompt_id, prompt, chosen, rejected, answer?, difficulty?
 -- dropped: no partner, or over pairs_per_prompt

@@ -4,7 +4,7 @@
 -- optional: prompt_id, answer, difficulty
 -- input heard: parents  -- the agent's rows of answers_of_others, the parents of `rows`
 -- input first: voted  -- the agent's first answers, the first parents of those, with the answer in each
--- param corrected: number = 0.5  -- share of rows whose first answer was another one; the commoner kind is cut down to it
+-- param corrected: number in 0..1 = 0.5  -- share of rows whose first answer was another one; the commoner kind is cut down to it
 -- makes rows: prompt_id, prompt, completion, answer?, difficulty?
 -- dropped: another agent's, not the winning answer, or over the share
 -- empty: none of the agent's answers won

@@ -2,9 +2,9 @@
 -- source: Self-Instruct, arXiv:2212.10560, section 2.2 (of eight shots, two are the model's own once there are some)
 -- needs: prompt_id, prompt
 -- optional: parents
--- param count: integer  -- how many sets
--- param shots: integer = 8  -- prompts in each
--- param posed: integer = 0  -- so many of them are posed ones, which have parents; fewer where there are fewer
+-- param count: integer in 1..  -- how many sets
+-- param shots: integer in 1.. = 8  -- prompts in each
+-- param posed: integer in 0.. = 0  -- so many of them are posed ones, which have parents; fewer where there are fewer
 -- param separator: text = ' | '  -- text between them
 -- makes rows: prompt_id, prompt
 -- dropped: not drawn

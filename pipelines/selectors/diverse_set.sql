@@ -1,8 +1,8 @@
 -- summary: Keep of each prompt's right, and of its wrong, completions some that are as different from each other as possible.
 -- source: DIVE, arXiv:2501.00747 (data selection); here first without outliers, then greedy: next comes the one farthest from all picked, in edit distance
 -- needs: prompt_id, completion, verdict
--- param outliers: number = 0.0  -- share of the different ones, rounded down, that lie farthest from all others and are left out first
--- param per_verdict: integer = 2  -- at most so many right and so many wrong completions of one prompt
+-- param outliers: number in 0..1 = 0.0  -- share of the different ones, rounded down, that lie farthest from all others and are left out first
+-- param per_verdict: integer in 1.. = 2  -- at most so many right and so many wrong completions of one prompt
 WITH RECURSIVE candidates AS (
     SELECT row_id, position, prompt_id, verdict, completion,
         row_number() OVER (PARTITION BY prompt_id, verdict, completion ORDER BY position) AS occurrence FROM rows

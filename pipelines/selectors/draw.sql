@@ -1,7 +1,7 @@
 -- summary: Draws completions of each prompt with replacement, with chances that grow with their score.
 -- source: the draw is the Gumbel-max trick, one race for each drawn row
 -- needs: prompt_id, prompt, completion, score
--- param count: integer  -- draws for each prompt
+-- param count: integer in 1..  -- draws for each prompt
 -- param temperature: number = 1.0  -- the chance is proportional to exp(score / temperature); a missing score counts as 0
 -- makes rows: prompt_id, prompt, completion, score, sample_index, *
 -- dropped: not drawn

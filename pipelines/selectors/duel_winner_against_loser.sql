@@ -4,7 +4,7 @@
 -- needs: prompt_id, prompt, completion
 -- optional: difficulty
 -- input duels: parents, score  -- judged rows of `duels`: 1 where the first of the two parents is better, 0 where the second is
--- param min_gap: number = 0.0  -- the shares of duels won differ by more than this
+-- param min_gap: number in 0.. = 0.0  -- the shares of duels won differ by more than this
 -- makes rows: prompt_id, prompt, chosen, rejected, difficulty?
 -- dropped: neither winner nor loser, or too small a gap
 -- empty: no prompt has a winner and a loser

@@ -2,7 +2,7 @@
 -- source: arXiv:2306.05685, section 3.4 (both orders, against position bias)
 -- needs: prompt_id, prompt, completion
 -- optional: difficulty
--- param pairs_per_prompt: integer = null  -- at most so many pairs of one prompt, drawn by seed; null: all
+-- param pairs_per_prompt: integer in 1.. = null  -- at most so many pairs of one prompt, drawn by seed; null: all
 -- makes rows: prompt_id, prompt, completion, other, difficulty?
 -- dropped: no other completion of its prompt, or over pairs_per_prompt
 -- empty: no prompt has two different completions

@@ -4,7 +4,7 @@
 -- param exponent: number = 1.0  -- below 0 it favours answers that the model is sure of
 -- param extract: text = null  -- RE2 expression whose first group is the answer; null: the whole completion. A prompt needs a wrong
 --     completion in which it finds one, and right ones in which it doesn't are left out
--- param max_per_prompt: integer = 1  -- at most so many rows of one prompt, drawn by seed
+-- param max_per_prompt: integer in 1.. = 1  -- at most so many rows of one prompt, drawn by seed
 WITH answers AS (
     SELECT row_id, position, prompt_id, verdict,
         coalesce(regexp_matches(completion, $extract), completion IS NOT NULL) AS answered,

@@ -2,7 +2,7 @@
 -- source: reinforced re-ranking, arXiv:2504.09643 (high-scoring negative examples go back into training)
 -- needs: prompt_id, prompt, completion, verdict, rm_score
 -- optional: answer, difficulty
--- param pairs_per_prompt: integer = 1  -- the first right with the first wrong one, the second with the second, ...
+-- param pairs_per_prompt: integer in 1.. = 1  -- the first right with the first wrong one, the second with the second, ...
 -- makes rows: prompt_id, prompt, chosen, rejected, answer?, difficulty?
 -- dropped: of its prompt there is no partner, or a better liked one
 -- empty: no prompt has a right and a wrong completion

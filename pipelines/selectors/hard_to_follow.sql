@@ -2,7 +2,7 @@
 -- source: Self-Evolution, arXiv:2408.12247 (IFD: the loss of the answer after its question over that of the answer alone)
 -- needs: score
 -- input alone: parents, score  -- the same answers scored without their question, made from `rows`; scores are log-probabilities per token
--- param share: number = 0.5  -- the kept share of the rows, the greatest IFD first
+-- param share: number in 0..1 = 0.5  -- the kept share of the rows, the greatest IFD first
 -- param below: number = 1.0  -- from this IFD on the question misleads, and the row is dropped
 -- adds: ifd
 WITH known AS (SELECT parents[1] AS id, first(score ORDER BY position) AS score FROM alone GROUP BY parents[1]),

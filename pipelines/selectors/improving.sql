@@ -3,7 +3,7 @@
 -- needs: parents, verdict, score
 -- input first: score  -- judged first tries, the parents of `rows`
 -- param keep_equal_from: number = null  -- a second try that is only equally good is kept from this score on; null: never
--- param max_per_first: integer = null  -- at most so many of one first try's, drawn by seed; null: all
+-- param max_per_first: integer in 1.. = null  -- at most so many of one first try's, drawn by seed; null: all
 -- empty: no second try is better than its first
 WITH compared AS (
     SELECT r.row_id, r.position, r.parents[1] AS try, r.score, f.score AS before

@@ -1,6 +1,6 @@
 -- summary: As many rows as keep_correct would keep, drawn without asking the verifier. The control of a filter.
 -- needs: prompt_id, verdict
--- param max_per_prompt: integer = null  -- at most so many rows of one prompt; null: all
+-- param max_per_prompt: integer in 1.. = null  -- at most so many rows of one prompt; null: all
 WITH wanted AS (
     SELECT sum(least(passes, coalesce($max_per_prompt, passes))) AS count
     FROM (SELECT count(*) FILTER (verdict = 'pass') AS passes FROM rows GROUP BY prompt_id)

@@ -1,7 +1,7 @@
 -- summary: Keep completions that the verifier accepts, at most some for each prompt.
 -- source: ReST-EM, arXiv:2312.06585, section 3 (filtering, and a cap on the solutions of one problem)
 -- needs: prompt_id, prompt, completion, verdict
--- param max_per_prompt: integer = null  -- at most so many rows of one prompt, drawn by seed; null: all
+-- param max_per_prompt: integer in 1.. = null  -- at most so many rows of one prompt, drawn by seed; null: all
 -- param deduplicate: boolean = false  -- whether equal completions of one prompt count once
 WITH first_ones AS (
     SELECT * REPLACE (coalesce(verdict, 'no verdict') AS verdict),

@@ -2,10 +2,10 @@
 -- source: length filtering of arXiv:2502.01612 (wrong answers of the majority are mostly too short)
 -- needs: completion
 -- optional: difficulty
--- param min_share: number = 0.0  -- least length, as a share of the longest completion of the same difficulty
--- param max_shortfall: integer = null  -- at most so many characters under that longest one; null: any number
--- param min_characters: integer = 1  -- least length
--- param max_characters: integer = null  -- greatest length; null: none
+-- param min_share: number in 0..1 = 0.0  -- least length, as a share of the longest completion of the same difficulty
+-- param max_shortfall: integer in 0.. = null  -- at most so many characters under that longest one; null: any number
+-- param min_characters: integer in 0.. = 1  -- least length
+-- param max_characters: integer in 1.. = null  -- greatest length; null: none
 WITH measured AS (
     SELECT row_id, length(completion) AS characters, max(length(completion)) OVER (PARTITION BY difficulty) AS longest FROM rows
 ), judged AS (

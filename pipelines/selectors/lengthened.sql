@@ -2,7 +2,7 @@
 -- source: Self-Lengthen, arXiv:2410.23933, and its code (an extension counts when it has over 1.2 times the words)
 -- needs: parents, completion
 -- input first: completion  -- the originals, the parents of `rows`
--- param factor: number = 1.2  -- more than so many times as long, in characters
+-- param factor: number in 0.. = 1.2  -- more than so many times as long, in characters
 -- empty: no rewriting is longer
 WITH compared AS (
     SELECT r.row_id, length(r.completion) AS characters, length(f.completion) AS before

@@ -1,7 +1,7 @@
 -- summary: Follow-up questions on answers of letter_sort, each for the letter after a drawn one.
 -- source: the laptop profile's counterpart of CREST's questions, arXiv:2411.06387
 -- needs: prompt_id, prompt, completion, answer
--- param count: integer = 3  -- questions about each answer, drawn by seed
+-- param count: integer in 1.. = 3  -- questions about each answer, drawn by seed
 -- makes rows: prompt_id, prompt, completion, letter, answer
 -- dropped: no answer is known
 WITH places AS (

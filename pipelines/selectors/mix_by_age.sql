@@ -3,9 +3,9 @@
 -- needs: prompt_id, prompt, completion, round
 -- optional: completion, answer, difficulty
 -- input base: prompt_id, prompt    -- one without a completion teaches its answer
--- param count: integer             -- rows to draw
--- param newest: number = 0.5       -- the share of the newest round
--- param base_parts: number = 10.0  -- how many times as often as one older round the base is drawn from
+-- param count: integer in 1..             -- rows to draw
+-- param newest: number in 0..1 = 0.5       -- the share of the newest round
+-- param base_parts: number in 0.. = 10.0  -- how many times as often as one older round the base is drawn from
 -- makes rows: prompt_id, prompt, completion, sample_index, answer?, difficulty?
 -- dropped: not drawn
 WITH ages AS (SELECT dense_rank() OVER (ORDER BY round DESC) AS age, * FROM rows),

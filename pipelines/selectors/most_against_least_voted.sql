@@ -3,7 +3,7 @@
 -- needs: prompt_id, prompt, completion, voted, votes, vote_share
 -- optional: answer, difficulty
 -- input others: prompt_id, completion, voted, votes, vote_share  -- the draw that rejected samples come from; it may be `rows` itself
--- param min_share: number = 0.0  -- least share of the prompt's samples that the most voted answer has
+-- param min_share: number in 0..1 = 0.0  -- least share of the prompt's samples that the most voted answer has
 -- makes rows: prompt_id, prompt, chosen, rejected, weight, answer?, difficulty?
 -- dropped: neither drawn for the most nor for the least voted answer, or too few votes
 WITH best AS (

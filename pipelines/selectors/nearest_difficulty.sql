@@ -2,7 +2,7 @@
 -- source: adaptive curriculum, AdaRFT, arXiv:2504.05520
 -- needs: difficulty
 -- param target: number  -- the wanted difficulty, often a controller's value
--- param count: integer  -- how many rows
+-- param count: integer in 1..  -- how many rows
 WITH ranked AS (
     SELECT row_id, difficulty, row_number() OVER (ORDER BY abs(difficulty - $target), uniform(row_id, $seed), position) AS place
     FROM rows

@@ -4,7 +4,7 @@
 -- optional: finish_reason, difficulty
 -- input known: prompt  -- existing prompts
 -- param pattern: text = '^\s*(.*\S)\s*$'  -- RE2; its first group is the prompt
--- param count: integer = null  -- at most so many, drawn by seed; null: all
+-- param count: integer in 1.. = null  -- at most so many, drawn by seed; null: all
 -- makes prompts: prompt_id, prompt, difficulty?
 -- dropped: no prompt in it, known already, or not drawn
 -- empty: nothing new was posed

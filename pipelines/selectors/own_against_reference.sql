@@ -3,7 +3,7 @@
 -- needs: prompt_id, prompt, completion, round
 -- optional: completion, answer, difficulty
 -- input data: prompt_id, prompt  -- the target completions; a row without a completion teaches its answer
--- param latest: integer = 1  -- samples of so many of the latest rounds
+-- param latest: integer in 1.. = 1  -- samples of so many of the latest rounds
 -- makes rows: prompt_id, prompt, chosen, rejected, answer?, difficulty?
 -- dropped: of an earlier round, without data for its prompt, or the data's own completion
 -- empty: the model writes what the data says for every prompt

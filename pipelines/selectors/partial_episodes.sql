@@ -4,7 +4,7 @@
 -- optional: messages
 -- input episodes: sample_id, parents, score  -- the turns' episodes
 -- input tasks: prompt_id, prompt             -- kept as they are
--- param count: integer                       -- how many turns
+-- param count: integer in 1..                       -- how many turns
 -- makes rows: prompt_id, prompt, past, *
 -- dropped: of a group whose returns differ less, the last turn of its episode, or another one of its group was drawn
 WITH groups AS (

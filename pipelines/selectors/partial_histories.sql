@@ -2,7 +2,7 @@
 -- source: ExIt, arXiv:2509.04575 (partial histories are drawn by the variance of their group's returns)
 -- needs: prompt_id, question, completion, score
 -- optional: answer, difficulty
--- param count: integer             -- how many prompts
+-- param count: integer in 1..             -- how many prompts
 -- param before: text = ''          -- before the question,
 -- param between: text = ''         -- between it and the answer,
 -- param after: text = ''           -- and after the answer

@@ -1,8 +1,8 @@
 -- summary: Keep the rows of prompts that are neither too easy nor too hard for the model that sampled them.
 -- source: online difficulty filtering, arXiv:2504.03380 (a band around one half)
 -- needs: prompt_id, verdict
--- param low: number = 0.2  -- least pass rate of a kept prompt
--- param high: number = 0.8  -- greatest
+-- param low: number in 0..1 = 0.2  -- least pass rate of a kept prompt
+-- param high: number in 0..1 = 0.8  -- greatest
 -- empty: no prompt is in the band
 WITH rated AS (
     SELECT row_id, count(*) FILTER (verdict = 'pass') OVER (PARTITION BY prompt_id)

@@ -1,8 +1,8 @@
 -- summary: Draws rows without replacement, each with a chance in proportion to its score.
 -- source: prioritized replay, CodeIt, arXiv:2402.04858; the draw is Efraimidis and Spirakis (2006), A-ES
 -- needs: score
--- param count: integer            -- rows to draw
--- param least: number = 0.01      -- the priority of a row with score 0
+-- param count: integer in 1..            -- rows to draw
+-- param least: number in 0.. = 0.01      -- the priority of a row with score 0
 WITH ranked AS (
     SELECT row_id, row_number() OVER (
         ORDER BY -ln(1 - uniform(row_id, $seed)) / greatest(coalesce(score, 0), $least), position

@@ -1,7 +1,7 @@
 -- summary: The prompts that no sample (or fewer than some) solved, as prompts for a second, guided try.
 -- source: Socratic-guided sampling, arXiv:2411.00750; rationalization starts from them too (STaR, arXiv:2203.14465)
 -- needs: prompt_id, prompt, verdict
--- param passes: integer = 1  -- prompts with fewer right samples than this
+-- param passes: integer in 1.. = 1  -- prompts with fewer right samples than this
 -- makes prompts: prompt_id, prompt, *
 -- dropped: its prompt was solved
 -- empty: every prompt was solved

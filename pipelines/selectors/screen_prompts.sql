@@ -3,9 +3,9 @@
 --         Here an earlier prompt that was left out itself counts among those posed before.
 -- needs: prompt_id, prompt
 -- input known: prompt  -- existing prompts
--- param max_likeness: number = 0.7  -- a prompt with a higher ROUGE-L to another one is left out
--- param min_words: integer = 4  -- separated by white space
--- param max_words: integer = 150  -- likewise
+-- param max_likeness: number in 0..1 = 0.7  -- a prompt with a higher ROUGE-L to another one is left out
+-- param min_words: integer in 0.. = 4  -- separated by white space
+-- param max_words: integer in 1.. = 150  -- likewise
 -- param unwanted: text = null  -- RE2 expression; a prompt in which it finds something is left out
 -- empty: nothing new was posed
 WITH posed AS (

@@ -1,8 +1,8 @@
 -- summary: Steps that continue the same beginning, a better one against a worse one by value.
 -- source: step-level preferences of a search, arXiv:2405.00451, section 3.1
 -- needs: parents, prompt_id, prompt, prefix, completion, value
--- param min_gap: number = 0.1  -- the least by which the chosen step's value is above the rejected one's
--- param per_node: integer = 1  -- so many pairs of the steps of one beginning, those with the widest gaps first
+-- param min_gap: number in 0.. = 0.1  -- the least by which the chosen step's value is above the rejected one's
+-- param per_node: integer in 1.. = 1  -- so many pairs of the steps of one beginning, those with the widest gaps first
 -- makes rows: prompt_id, prompt, chosen, rejected, gap, *
 -- dropped: in no pair
 -- empty: no two steps of a beginning differ in value by min_gap

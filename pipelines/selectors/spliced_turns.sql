@@ -4,7 +4,7 @@
 -- optional: messages
 -- input episodes: sample_id, verdict  -- the turns' episodes
 -- param revision: text = ''  -- before the first move after the failed one
--- param max_per_prompt: integer = null  -- at most so many failed episodes of one task, drawn by seed; null: all
+-- param max_per_prompt: integer in 1.. = null  -- at most so many failed episodes of one task, drawn by seed; null: all
 -- makes rows: prompt_id, prompt, messages?, completion, weight
 -- dropped: of no failed episode that leaves a successful one, or of a part that was not taken
 -- empty: no failed episode has its first turns in common with a successful one

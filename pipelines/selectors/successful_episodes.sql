@@ -1,7 +1,7 @@
 -- summary: Keep episodes that reached the goal, at most some for each task, the shortest first.
 -- source: ReST-EM over episodes, as in ReST meets ReAct, arXiv:2312.10003 (trajectories whose answer is accepted)
 -- needs: prompt_id, verdict, turns
--- param max_per_prompt: integer = null  -- at most so many episodes of one task; null: all
+-- param max_per_prompt: integer in 1.. = null  -- at most so many episodes of one task; null: all
 -- empty: no episode reached the goal
 WITH ranked AS (
     SELECT *, row_number() OVER (

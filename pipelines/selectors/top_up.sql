@@ -2,7 +2,7 @@
 -- source: Guided Self-Improvement, arXiv:2411.00750, and its code (inference_answer_driven.py)
 -- needs: prompt_id, verdict
 -- optional: hinted
--- param passes: integer = 4  -- how many right completions of a prompt end its second pass
+-- param passes: integer in 1.. = 4  -- how many right completions of a prompt end its second pass
 WITH rated AS (
     SELECT *, verdict = 'pass' AND hinted IS NOT TRUE AS own, verdict = 'pass' AND hinted IS TRUE AS guided FROM rows
 ), counted AS (

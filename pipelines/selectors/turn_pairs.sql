@@ -2,8 +2,8 @@
 -- source: IPR, arXiv:2406.11176 (contrastive steps from one history); step-level DPO
 -- needs: prompt_id, prompt, completion, score
 -- optional: messages, invalid
--- param min_gap: number = 0.0  -- the scores of a pair differ by more than this
--- param per_task: integer = null  -- at most so many pairs of one task, those with the widest gaps first; null: all
+-- param min_gap: number in 0.. = 0.0  -- the scores of a pair differ by more than this
+-- param per_task: integer in 1.. = null  -- at most so many pairs of one task, those with the widest gaps first; null: all
 -- makes rows: prompt_id, prompt, chosen, rejected, gap, *
 -- dropped: neither best nor worst of what was written there, or too small a gap
 -- empty: nowhere have two different moves different scores

@@ -1,7 +1,7 @@
 -- summary: Keep every judged completion, labelled as desirable where it passes and as undesirable where it fails.
 -- source: KTO, arXiv:2402.01306 (single completions and a binary signal instead of pairs)
 -- needs: prompt_id, prompt, completion, verdict
--- param max_per_prompt: integer = null  -- at most so many of each label for one prompt, drawn by seed; null: all
+-- param max_per_prompt: integer in 1.. = null  -- at most so many of each label for one prompt, drawn by seed; null: all
 -- adds: label
 WITH ranked AS (
     SELECT *, row_number() OVER (PARTITION BY prompt_id, verdict ORDER BY uniform(row_id, $seed), position) AS place FROM rows

@@ -3,7 +3,7 @@
 -- needs: prompt_id, prompt
 -- optional: answer, difficulty, task, entry
 -- param before: text = ''  -- before the beginning of the answer
--- param share: number = 0.0  -- how much of the answer is given, rounded up to whole letters
+-- param share: number in 0..1 = 0.0  -- how much of the answer is given, rounded up to whole letters
 -- param after: text = ''  -- after it
 -- makes prompts: prompt_id, prompt, hint, answer?, difficulty?, task?, entry?
 -- empty: no prompt came in

@@ -2,7 +2,7 @@
 -- needs: prompt_id, prompt, completion
 -- optional: completion, answer, difficulty
 -- input replay: prompt_id, prompt  -- rows to mix in; one without a completion teaches its answer
--- param fraction: number = 0.25  -- replayed rows, as a share of all rows
+-- param fraction: number in 0.. = 0.25  -- replayed rows, as a share of all rows
 -- makes rows: prompt_id, prompt, completion, answer?, difficulty?
 WITH drawn AS (
     SELECT * FROM replay WHERE coalesce(completion, answer) IS NOT NULL

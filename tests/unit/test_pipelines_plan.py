@@ -230,7 +230,7 @@ def test_unknown_component_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "use: exact_match", "use: exact_mach")
     assert message == (
         "pipelines/mine.yaml:12: round.verified.use: unknown component 'exact_mach'. Did you mean 'exact_match'? "
-        "If a package adds it (entry points 'lineal.components'), install that package here"
+        "A policy is used as `policies.NAME`. If a package adds it (entry points 'lineal.components'), install that package here"
     )
 
 

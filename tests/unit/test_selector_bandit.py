@@ -36,7 +36,7 @@ def test_bandit_arms_are_worth_advantages_variances_or_progress(lab):
     assert progress["a"]["value"] == pytest.approx(0.5) and progress["b"]["value"] == 0
     variance = arms_of(lab, worth="variance", rate=1.0)
     assert variance["a"]["value"] == variance["b"]["value"] == 0  # of each prompt all samples are alike
-    with pytest.raises(Exception, match="worth must be advantage, variance, potential or progress, got gain"):
+    with pytest.raises(Exception, match="must be one of advantage, variance, progress, potential, got 'gain'"):
         arms_of(lab, worth="gain")
 
 
@@ -63,7 +63,7 @@ def test_potential_is_the_spread_of_a_prompts_passes_over_their_rate_and_arms_ma
     drawn, _ = select(lab, "draw_by_bandit", prompts, arms, by="difficulty", **settings)
     assert {row["difficulty"] for row in drawn} == {1.0} and len(drawn) == 20
     for name, given, inputs, own in (("bandit_arms", made, {}, {}), ("draw_by_bandit", prompts, arms, settings)):
-        with pytest.raises(Exception, match="by must be task or difficulty, got level"):
+        with pytest.raises(Exception, match="must be one of task, difficulty, got 'level'"):
             select(lab, name, given, inputs, by="level", **own)
 
 
@@ -88,5 +88,5 @@ def test_bandit_draws_each_task_with_its_chance(lab, settings, share):
     assert len(kept) == 400 and len(dropped) == 7601
     assert sum(row["task"] == "a" for row in kept) / 400 == pytest.approx(share, abs=0.07)
     assert dropped["c"] == "no arm"
-    with pytest.raises(Exception, match="policy must be boltzmann, ucb or exp3, got greedy"):
+    with pytest.raises(Exception, match="must be one of boltzmann, ucb, exp3, got 'greedy'"):
         select(lab, "draw_by_bandit", prompts, {"arms": lab.put("round_01/arms", arms)}, count=1, policy="greedy")

@@ -103,7 +103,9 @@ BUILT_IN: dict[str, str] = {
 """Name in `use:` to `module:class`; modules are imported when a pipeline uses them."""
 
 ENTRY_POINTS = "lineal.components"
-_FROM_A_PACKAGE = f"If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
+_FROM_A_PACKAGE = (
+    f"A policy is used as `policies.NAME`. If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
+)
 
 
 class Registry:

@@ -14,7 +14,7 @@
 | `source:` | the paper and section it follows |
 | `needs:` | columns of `rows` that must be there |
 | `optional:` | columns of any input that are null where they are missing |
-| `param NAME: TYPE [= DEFAULT]` | a setting, `$NAME` in the SQL: integer, number, boolean or text; no default: must be set |
+| `param NAME: TYPE [in VALUES] [= DEFAULT]` | a setting, `$NAME` in the SQL; no default: must be set |
 | `input NAME: COLUMNS` | a further setting that refers to rows, and the columns they must have; a view of that name |
 | `adds:` | columns that a deciding query gives beside row_id, decision, reason, weight; kept and dropped rows get them |
 | `makes rows:`, `makes prompts:` | the query makes new rows of these columns (`answer?`: where an input has it; `*`: see below) |
@@ -27,6 +27,9 @@
 A `*` among the columns that are made has new rows take over, from their first parents, what generators take over from a
 prompt: its answer, difficulty, task and the like, and all columns of the user's own, as far as the query does not give them.
 
+A setting is an integer, number, boolean or text. `in` bounds its values: a range with its ends (`number in 0..1`,
+`integer in 1..`), or a list (`text in ucb, exp3`).
+
 After `--` a text may follow on `param` and `input` lines. Comment lines without a colon after their first words are free text.
 """
 
@@ -35,6 +38,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +51,7 @@ ParameterType = Literal["integer", "number", "boolean", "text"]
 _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,), "text": (str,)}
 
 _LINE = re.compile(r"^--\s*(?P<key>[a-z]+)(?:[ \t]+(?P<name>[A-Za-z0-9_]+))?\s*:\s*(?P<value>.*?)(?:\s+--\s+(?P<text>.*))?$")
+_RANGE = re.compile(r"^(-?\d+(?:\.\d+)?)?\.\.(-?\d+(?:\.\d+)?)?$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _KEYS = (
     "summary",
@@ -74,6 +79,29 @@ DECISION: Columns = ("row_id", "decision", "reason")
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """The values that a setting may have: a range with its ends, or a list.
+
+    Attributes:
+        text: as the header has it.
+        low, high: the ends of a range; None: no end.
+        listed: the values of a list; empty for a range.
+    """
+
+    text: str
+    low: float | None = None
+    high: float | None = None
+    listed: tuple[str, ...] = ()
+
+    def problem(self, value: Any) -> str | None:
+        """Returns the problem of a value of the right type, if any."""
+        if self.listed:
+            return None if value in self.listed else f"must be one of {self.text}, got {value!r}"
+        inside = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        return None if inside else f"must be in {self.text}, got {value!r}"
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One setting of a selector."""
 
@@ -81,13 +109,16 @@ class Parameter:
     required: bool
     default: Any = None
     text: str = ""
+    allowed: Allowed | None = None
 
     def problem(self, value: Any) -> str | None:
         """Returns the problem of a value, if any."""
         if value is None and not self.required and self.default is None:
             return None
         fits = isinstance(value, _PYTHON[self.type]) and (self.type == "boolean" or not isinstance(value, bool))
-        return None if fits else f"must be {'an' if self.type == 'integer' else 'a'} {self.type}"
+        if not fits or (isinstance(value, float) and not isfinite(value)):
+            return f"must be {'an' if self.type == 'integer' else 'a'} {self.type}, got {value!r}"
+        return self.allowed.problem(value) if self.allowed else None
 
 
 @dataclass(frozen=True)
@@ -253,17 +284,28 @@ class _HeaderLine:
         return Makes(kind, required, optional, "*" in written)  # type: ignore[arg-type]
 
     def _parameter(self, value: str) -> Parameter:
-        name, given, default = (part.strip() for part in value.partition("="))
+        declared, given, default = (part.strip() for part in value.partition("="))
+        name, bounded, values = (part.strip() for part in declared.partition(" in "))
         if name not in _PYTHON:
             raise self.error(f"unknown type {name!r}. {did_you_mean(name, _PYTHON)}")
-        text = self.match["text"] or ""
+        allowed = self._allowed(name, values) if bounded else None
+        value_if_unset = _literal(default) if given else None
+        parameter = Parameter(name, not given, value_if_unset, self.match["text"] or "", allowed)  # type: ignore[arg-type]
         if not given:
-            return Parameter(name, True, None, text)  # type: ignore[arg-type]
-        parameter = Parameter(name, False, _literal(default), text)  # type: ignore[arg-type]
+            return parameter
         problem = parameter.problem(parameter.default)
         if problem is not None:
             raise self.error(f"default {default!r} {problem}")
         return parameter
+
+    def _allowed(self, type_: str, values: str) -> Allowed:
+        ends = _RANGE.match(values)
+        if ends and type_ in ("integer", "number"):
+            low, high = (float(end) if end else None for end in ends.groups())
+            return Allowed(values, low, high)
+        if type_ == "text" and values:
+            return Allowed(values, listed=tuple(value.strip() for value in values.split(",")))
+        raise self.error(f"write 'in LOW..HIGH' for a number and 'in A, B, C' for a text, got {type_!r} in {values!r}")
 
 
 def _literal(text: str) -> Any:

@@ -39,7 +39,11 @@ class PictureFiles:
         """
         values = value if isinstance(value, list) else [value]
         places = [where] if len(values) == 1 else [f"{where}, picture {number}" for number in range(1, len(values) + 1)]
-        return [checked_picture(place, self._bytes(place, one)) for place, one in zip(places, values, strict=True)]
+        return [self._checked(place, one) for place, one in zip(places, values, strict=True)]
+
+    def _checked(self, where: str, value: Any) -> Picture:
+        named = f"{where} ({value})" if isinstance(value, str) else where
+        return checked_picture(named, self._bytes(where, value))
 
     def _bytes(self, where: str, value: Any) -> bytes:
         if isinstance(value, dict) and value.keys() <= {"bytes", "path"}:
