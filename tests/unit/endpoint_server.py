@@ -112,6 +112,7 @@ def completion(body):
     """The answer to a request: up with an odd seed, down with an even one; 'Score: n' to a judge's prompt."""
     chat = "messages" in body
     prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+    prompt = prompt if isinstance(prompt, str) else prompt[-1]["text"]
     letters = sorted(prompt.strip("="))
     text = "".join(letters if body.get("seed", 0) % 2 else reversed(letters))
     if "Score" in prompt:

@@ -1,5 +1,6 @@
 """A tiny model that sees: pretrained, sampled and trained further on pictures; same bytes whatever stands beside a row."""
 
+from base64 import b64encode
 from dataclasses import replace
 from math import log
 
@@ -23,6 +24,7 @@ from lineal.orchestrate.dvc_yaml import stage_of
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
+from tests.unit.endpoint_server import endpoint_server
 from tests.unit.lab import Lab, rows_of
 
 pytestmark = pytest.mark.model
@@ -243,13 +245,34 @@ def test_pictures_and_questions_that_cannot_go_together_are_refused(lab, model, 
         lab.parse("pretrain", steps=1, rows="tasks.train", vision={"pixels": 16, "patch": 5})
 
 
-@pytest.mark.parametrize("engine", ["vllm", "openai"])
-def test_engines_that_would_not_show_pictures_are_refused(lab, model, tasks, engine):
-    compute = Compute(engine=engine, device="cpu", workers=1, endpoints={"default": {"url": "http://localhost:1/v1"}})
-    blind = Lab(lab.path, compute)
+def test_an_engine_that_would_not_show_pictures_is_refused(lab, model, tasks):
+    blind = Lab(lab.path, Compute(engine="vllm", device="cpu", workers=1))
     inputs = {"model": model, "prompts": tasks[""], "prompts_media": tasks["media"]}
-    with pytest.raises(EngineError, match=rf"pictures for the engine {engine}, which would not show them, expected transformers"):
+    with pytest.raises(
+        EngineError, match=r"pictures for the engine vllm, which would not show them, expected transformers or op"
+    ):
         blind.run("sample", "round_01/generated", inputs)
+
+
+def test_an_endpoint_gets_the_pictures_before_the_text_of_the_users_turn(lab, tasks):
+    with endpoint_server() as server:
+        served = Lab(lab.path, Compute(workers=1, endpoints={"judge": {"url": server.url}}))
+        judge = served.run("served_model", "start/judge", name="judge", revision="1")[""]
+        inputs = {"model": judge, "rows": served.put("tasks/few", rows_of(tasks[""])[:3]), "rows_media": tasks["media"]}
+        asking = {"template": "{prompt}?", "max_tokens": 4, "temperature": 0.0}
+        rows = rows_of(served.run("ask", "round_01/asked", inputs, chat=True, system="Look.", **asking)[""])
+        with pytest.raises(EngineError, match=r"'.*\?' has pictures, which only chats can hold at an endpoint. Set chat: true"):
+            served.run("ask", "round_01/asked", inputs, **asking)
+        pictures, asked = Pictures([tasks["media"]]), {body["messages"][1]["content"][-1]["text"]: body for body in server.asked}
+    for row in rows:
+        system, user = asked[row["messages"][1]["content"]]["messages"]
+        shown = [{"type": "image_url", "image_url": {"url": url_of(pictures[one])}} for one in row["images"]]
+        assert system == {"role": "system", "content": "Look."}
+        assert user == {"role": "user", "content": [*shown, {"type": "text", "text": row["messages"][1]["content"]}]}
+
+
+def url_of(picture):
+    return f"data:image/png;base64,{b64encode(picture.data).decode()}"
 
 
 METHOD = """

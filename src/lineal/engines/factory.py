@@ -40,10 +40,10 @@ def _require_showing(step: Workspace) -> None:
         EngineError: names the engine.
     """
     engine = f"{step.made_with} on replicas" if step.compute.replicas else str(step.made_with)
-    if engine not in ("transformers", "fake") and step.shows_pictures:
+    if engine not in ("transformers", "openai", "fake") and step.shows_pictures:
         raise EngineError(
-            f"{step.step}: got prompts with pictures for the engine {engine}, which would not show them, expected transformers. "
-            "Set compute: {engine: transformers} for this step"
+            f"{step.step}: got prompts with pictures for the engine {engine}, which would not show them, expected transformers "
+            "or openai. Set compute: {engine: transformers} for this step"
         )
 
 
@@ -93,7 +93,8 @@ def _endpoint(step: Workspace, field: str) -> CompletionSource:
     else:
         address = address_of_checkpoint(step.compute, model, base_of(step, field))
     spending = Spending(step.partial / "spent" / f"{step.place}{field}.jsonl", address.endpoint.price)
-    return EndpointSampler(address, spending, step.facts, lambda line: say(f"{step.step}: {line}", step.progress_file))
+    speak = lambda line: say(f"{step.step}: {line}", step.progress_file)  # noqa: E731
+    return EndpointSampler(address, spending, step.facts, speak, step.pictures())
 
 
 def open_reward_model(step: Workspace, field: str) -> RewardSource:

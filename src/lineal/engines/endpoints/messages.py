@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from annotated_types import MinLen
 from pydantic import BaseModel, ValidationError
 
 from lineal.data.conversations import Conversation, short
+from lineal.data.media import Pictures
 from lineal.engines.endpoints.address import Address
 from lineal.engines.endpoints.failures import Passing, shown
 from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
@@ -25,6 +27,8 @@ OWN = frozenset({
 """Keys that requests set themselves; a served model's parameters may not."""
 FINISHED = frozenset({"stop", "length", "content_filter"})
 BROKEN_OFF = frozenset({None, "abort", "error"})
+PICTURE_TOKENS = 1 << 12
+"""More tokens than servers usually make of a picture; they do not say it before."""
 TEMPLATE_TOKENS = 64
 """More tokens than a chat template adds to a message."""
 
@@ -76,6 +80,7 @@ def require_sayable(address: Address, requests: Sequence[Request], settings: Sam
             raise EngineError(
                 f"conversation {short(request.prompt)} ends with the beginning of an answer: the OpenAI API begins anew. {fix}"
             )
+        _require_showable(request, settings)
     limit = address.endpoint.tokens_per_minute
     if limit is not None and settings.max_tokens >= limit:
         fix = "Raise it to what the server allows, or lower the step's max_tokens"
@@ -95,13 +100,26 @@ def require_sayable(address: Address, requests: Sequence[Request], settings: Sam
             )
 
 
+def _require_showable(request: Request, settings: SamplingSettings) -> None:
+    if not request.images:
+        return
+    asked = as_asked(request.prompt, settings.chat)
+    if isinstance(asked, str):
+        raise EngineError(f"prompt {short(asked)} has pictures, which only chats can hold at an endpoint. Set chat: true")
+    if [turn.role for turn in asked.turns].count("user") != 1:
+        raise EngineError(
+            f"conversation {short(asked)} has pictures, and not one user's turn that they could stand in: which turn is meant? "
+            "Give such rows a prompt instead of messages"
+        )
+
+
 def path_of(request: Request, settings: SamplingSettings) -> str:
     """Returns the path of requests with these settings."""
     return "chat/completions" if is_chat(request.prompt, settings.chat) else "completions"
 
 
-def body_of(address: Address, request: Request, settings: SamplingSettings) -> dict[str, Any]:
-    """Returns the body of one request.
+def body_of(address: Address, request: Request, settings: SamplingSettings, pictures: Pictures | None = None) -> dict[str, Any]:
+    """Returns the body of one request; its pictures, as they are in their files, stand before the text of the user's turn.
 
     `top_p`, and `top_k` where it is known, are always sent: servers use a model's own defaults otherwise. A seed has 63
     bits, since servers hold it in a signed integer.
@@ -125,7 +143,23 @@ def body_of(address: Address, request: Request, settings: SamplingSettings) -> d
     if isinstance(asked, str):
         return {**body, "prompt": asked}
     tools = asked.tool_schemas()
-    return {**body, "messages": _messages(address, asked), **({} if tools is None else {"tools": tools})}
+    messages = _messages(address, asked)
+    if request.images and pictures is not None:
+        messages = [_showing(message, request.images, pictures) for message in messages]
+    return {**body, "messages": messages, **({} if tools is None else {"tools": tools})}
+
+
+def _showing(message: dict[str, Any], images: Sequence[str], pictures: Pictures) -> dict[str, Any]:
+    """Returns a user's message with pictures before its text; others as they are."""
+    if message["role"] != "user":
+        return message
+    shown = [{"type": "image_url", "image_url": {"url": _data_url(pictures, digest)}} for digest in images]
+    return {**message, "content": [*shown, {"type": "text", "text": message["content"]}]}
+
+
+def _data_url(pictures: Pictures, digest: str) -> str:
+    picture = pictures[digest]
+    return f"data:{picture.mime};base64,{base64.b64encode(picture.data).decode()}"
 
 
 def _messages(address: Address, conversation: Conversation) -> list[dict[str, Any]]:
@@ -152,7 +186,8 @@ def most_tokens(address: Address, request: Request, settings: SamplingSettings) 
     asked = as_asked(request.prompt, settings.chat)
     given = asked if isinstance(asked, str) else json.dumps(_messages(address, asked), ensure_ascii=False) + (asked.tools or "")
     texts = (given, address.system or "")
-    return sum(len(text.encode("utf-8", "replace")) for text in texts) + TEMPLATE_TOKENS + settings.max_tokens
+    written = sum(len(text.encode("utf-8", "replace")) for text in texts) + TEMPLATE_TOKENS + settings.max_tokens
+    return written + len(request.images) * PICTURE_TOKENS
 
 
 def read_answer(address: Address, content: bytes, key: str | None) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lineal.data.media import Pictures
 from lineal.engines.endpoints.address import Address, key_of
 from lineal.engines.endpoints.budget import Budget
 from lineal.engines.endpoints.client import Client, Say
@@ -56,12 +57,16 @@ class EndpointSampler:
         spending: counts what is spent.
         facts: the step's facts, which get what was spent.
         say: called when it takes long, and when the server doesn't seem to sample.
+        pictures: those that prompts show; None where there are none.
 
     Raises:
         EngineError: as `require_reachable` does.
     """
 
-    def __init__(self, address: Address, spending: Spending, facts: dict[str, Any], say: Say) -> None:
+    def __init__(
+        self, address: Address, spending: Spending, facts: dict[str, Any], say: Say, pictures: Pictures | None = None
+    ) -> None:
+        self._pictures = pictures
         self._address, self._spending, self._facts, self._say = address, spending, facts, say
         self._key, self._rates = key_of(address), Rates(address.endpoint)
         self._greedy = GreedyDetector()
@@ -82,7 +87,8 @@ class EndpointSampler:
             try:
                 while answers := runner.run(pool.answered()):
                     for place, answer in answers:
-                        if settings.temperature and self._greedy.is_greedy(requests[place].prompt, answer.completion.text):
+                        asked = requests[place].prompt, requests[place].images
+                        if settings.temperature and self._greedy.is_greedy(asked, answer.completion.text):
                             self._say_it_does_not_sample(settings)
                         yield place, stopped(answer.completion, settings.stop)
             finally:
@@ -105,7 +111,8 @@ class EndpointSampler:
 
     def _jobs(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[Job]:
         for place, request in enumerate(requests):
-            body, tokens = body_of(self._address, request, settings), most_tokens(self._address, request, settings)
+            body = body_of(self._address, request, settings, self._pictures)
+            tokens = most_tokens(self._address, request, settings)
             yield place, path_of(request, settings), body, tokens
 
 
