@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
 from lineal.audit.keys import find_artifact
-from lineal.audit.query import UNITED, connection, fetched, parquet
+from lineal.audit.query import UNITED, connection, fetched
 from lineal.components.evaluators.reading import Evaluation, read_evaluation
 from lineal.components.evaluators.reading import compare as compare_evaluations
-from lineal.components.selectors.query import quoted
 from lineal.data.estimates import Comparison, mcnemar
 from lineal.data.schema import row_key
+from lineal.data.sql import parquet, quoted
 from lineal.data.store import Artifact, Rows
 from lineal.errors import ArtifactError, UsageError, did_you_mean
 from lineal.recipe.compute import Compute

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lineal.components.selectors.query import literal
+from lineal.data.sql import lock, open_database, parquet
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError, UsageError
 from lineal.recipe.compute import Compute
@@ -23,22 +23,12 @@ Row = dict[str, Any]
 UNITED = ", union_by_name = true"
 """Option of `parquet` for files of several artifacts: columns by name, null where one lacks them."""
 
-LOCKS = ("SET enable_external_access = false", "SET lock_configuration = true")
-"""After these a connection opens no file and no network, and cannot be unlocked."""
-
 
 @contextmanager
 def connection(compute: Compute) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens an in-memory DuckDB within the project's memory and core limits; its spill files go away with it."""
-    import duckdb
-
-    with TemporaryDirectory(prefix="lineal-duckdb-") as spill:
-        limits: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": compute.memory_limit, "threads": compute.worker_count, "temp_directory": spill,
-            "autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False,
-        }  # fmt: skip
-        with duckdb.connect(":memory:", config=limits) as opened:
-            yield opened
+    with TemporaryDirectory(prefix="lineal-duckdb-") as spill, open_database(compute, Path(spill)) as opened:
+        yield opened
 
 
 def fetched(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]) -> list[tuple[Any, ...]]:
@@ -80,9 +70,7 @@ def matching_rows(artifact: Artifact, where: str | None, limit: int, compute: Co
     try:
         with connection(compute) as opened:
             opened.execute(f"CREATE VIEW rows AS FROM {parquet(paths)}")
-            opened.execute(f"SET allowed_paths = [{', '.join(literal(str(path)) for path in paths)}]")
-            for lock in LOCKS:
-                opened.execute(lock)
+            lock(opened, paths)
             require_condition(opened, condition)
             count = opened.execute(f"SELECT count(*) FROM rows{condition}").fetchall()[0][0]
             return int(count), records(opened.execute(f"SELECT * FROM rows{condition}\nLIMIT {limit}"))
@@ -151,9 +139,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
     return str(value)
-
-
-def parquet(paths: Sequence[Path], options: str = "") -> str:
-    """Writes `read_parquet` over exactly these files; wildcards in their names are taken literally."""
-    listed = ", ".join(literal("".join(f"[{c}]" if c in "*?[" else c for c in str(path))) for path in paths)
-    return f"read_parquet([{listed}]{options})"

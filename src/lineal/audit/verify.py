@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, pipeline_of, step_name
-from lineal.audit.query import UNITED, connection, fetched, parquet
-from lineal.components.selectors.query import quoted
+from lineal.audit.query import UNITED, connection, fetched
 from lineal.data.digests import Digests
 from lineal.data.manifest import Manifest, content_digest, verify_files
+from lineal.data.sql import parquet, quoted
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.orchestrate.dvc_record import DvcRecord

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lineal.audit.query import fetched, parquet
+from lineal.audit.query import fetched
 from lineal.audit.summary import PipelineSummary
 from lineal.components.base import Role
 from lineal.data.records import open_known
+from lineal.data.sql import parquet
 from lineal.data.store import Artifact
 from lineal.plan import Plan
 

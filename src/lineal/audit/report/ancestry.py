@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, Link
-from lineal.audit.query import Row, fetched_records, parquet
+from lineal.audit.query import Row, fetched_records
 from lineal.audit.trace.backward import DECISION_FACTS, SAMPLE_FACTS, TEXTS
 from lineal.audit.trace.lineage import mix_lines
 from lineal.audit.trace.origins import origins
 from lineal.audit.trace.row_location import added_columns, id_column, repeats_input, row_inputs
-from lineal.components.selectors.query import literal, quoted
+from lineal.data.sql import literal, parquet, quoted
 from lineal.data.store import Artifact
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lineal.audit.query import Row, fetched, fetched_records, parquet
+from lineal.audit.query import Row, fetched, fetched_records
 from lineal.components.base import Role
-from lineal.components.selectors.query import literal, quoted
 from lineal.data.manifest import MANIFEST
 from lineal.data.schema import row_key
+from lineal.data.sql import literal, parquet, quoted
 from lineal.data.store import Artifact, open_artifact
 from lineal.plan import Plan, Step
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from lineal.audit.query import fetched, parquet
+from lineal.audit.query import fetched
 from lineal.audit.summary import NodeSummary, PipelineSummary
 from lineal.components.base import Role
 from lineal.components.evaluators.metrics import difficulty_label
 from lineal.components.evaluators.reading import BY_DIFFICULTY, Breakdown
-from lineal.components.selectors.query import quoted
 from lineal.components.verifiers.base import Verifier
 from lineal.data.records import open_known
+from lineal.data.sql import parquet, quoted
 from lineal.data.store import Artifact
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step

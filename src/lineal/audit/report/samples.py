@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lineal.audit.query import Row, fetched, fetched_records, parquet
+from lineal.audit.query import Row, fetched, fetched_records
 from lineal.components.base import Role
-from lineal.components.selectors.query import literal, quoted
 from lineal.components.verifiers.base import Verifier
 from lineal.data.manifest import MANIFEST
 from lineal.data.media import IMAGES
+from lineal.data.sql import literal, parquet, quoted
 from lineal.data.store import Artifact, open_artifact
 from lineal.plan import Plan, Step
 from lineal.recipe.groups import round_group

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lineal.audit.query import Row, fetched, fetched_records, parquet
-from lineal.components.selectors.query import literal
+from lineal.audit.query import Row, fetched, fetched_records
 from lineal.data.manifest import MANIFEST
+from lineal.data.sql import literal, parquet
 from lineal.data.store import Artifact, open_artifact
 from lineal.plan import Plan
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog, pipeline_of, step_name
-from lineal.audit.query import Row, connection, fetched_records, parquet
+from lineal.audit.query import Row, connection, fetched_records
 from lineal.audit.terminal import cut, show_value, shown, table
 from lineal.audit.trace.backward import DECISION_FACTS, SAMPLE_FACTS
 from lineal.audit.trace.row_location import (
@@ -23,7 +23,7 @@ from lineal.audit.trace.row_location import (
 )
 from lineal.audit.trace.target import Target, TargetKind
 from lineal.components.base import merged
-from lineal.components.selectors.query import literal, quoted
+from lineal.data.sql import literal, parquet, quoted
 from lineal.data.store import Artifact
 from lineal.errors import UsageError
 from lineal.recipe.compute import Compute

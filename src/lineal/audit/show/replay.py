@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
 from lineal.audit.keys import find_artifact, require_here
-from lineal.audit.query import Row, connection, fetched, parquet, plain
+from lineal.audit.query import Row, connection, fetched, plain
 from lineal.audit.show.rounds import is_round
 from lineal.components.generators.drawing import carried
 from lineal.components.playing.replay import STORED, Difference, game_key, replayed
-from lineal.components.selectors.query import quoted
 from lineal.data.conversations import MESSAGE_COLUMNS
+from lineal.data.sql import parquet, quoted
 from lineal.data.store import Artifact
 from lineal.environments.registry import PACKAGE
 from lineal.errors import CheckFailure, UsageError

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, Link, pipeline_of
-from lineal.audit.query import fetched, parquet
+from lineal.audit.query import fetched
 from lineal.audit.trace.row_location import has_ids, id_column, repeats_input, row_inputs
-from lineal.components.selectors.query import quoted
 from lineal.data.progress import progress_of
+from lineal.data.sql import parquet, quoted
 from lineal.data.store import Artifact, Rows
 from lineal.recipe.references import ArtifactKind
 

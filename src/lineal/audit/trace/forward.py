@@ -11,7 +11,7 @@ from lineal.audit.terminal import cut, printable
 from lineal.audit.trace.descendants import Touched, Walk
 from lineal.audit.trace.row_location import holding, sources, twins
 from lineal.audit.trace.target import Target, TargetKind
-from lineal.components.selectors.query import literal
+from lineal.data.sql import literal
 from lineal.recipe.compute import Compute
 from lineal.recipe.references import ArtifactKind
 

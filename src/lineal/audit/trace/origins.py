@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
-from lineal.audit.query import UNITED, fetched, parquet
+from lineal.audit.query import UNITED, fetched
 from lineal.audit.trace.row_location import id_column, row_inputs
-from lineal.components.selectors.query import quoted
+from lineal.data.sql import parquet, quoted
 from lineal.data.store import Artifact, Rows
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lineal.audit.catalog import Catalog, main_key
-from lineal.audit.query import connection, fetched, parquet
-from lineal.components.selectors.query import literal, quoted
+from lineal.audit.query import connection, fetched
 from lineal.data.media import IMAGES, MEDIA
 from lineal.data.schema import row_key
+from lineal.data.sql import literal, parquet, quoted
 from lineal.data.store import Artifact
 from lineal.errors import UsageError
 from lineal.plan import artifact_key

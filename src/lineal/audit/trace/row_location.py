@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, main_key, pipeline_of
-from lineal.audit.query import Row, fetched, fetched_records, parquet, unreadable
-from lineal.components.selectors.query import literal, quoted
+from lineal.audit.query import Row, fetched, fetched_records, unreadable
 from lineal.data.schema import row_key
+from lineal.data.sql import literal, parquet, quoted
 from lineal.data.store import Artifact, Rows
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog
 from lineal.audit.keys import NOTHING, require_here
-from lineal.audit.query import LOCKS, connection, fetched, first_lines, of_its_files, parquet, require_condition, unreadable
+from lineal.audit.query import connection, fetched, first_lines, of_its_files, require_condition, unreadable
 from lineal.audit.terminal import cut
 from lineal.audit.trace.descendants import Touched, Walk, number
 from lineal.audit.trace.forward import forward_json, forward_text
 from lineal.audit.trace.row_location import has_ids, id_column, row_artifacts, row_inputs, twins
-from lineal.components.selectors.query import literal, quoted
+from lineal.data.sql import lock, parquet, quoted
 from lineal.data.store import Artifact
 from lineal.errors import UsageError
 from lineal.recipe.compute import Compute
@@ -151,10 +151,7 @@ class _Search:
         views = {f"rows_{place}": group for place, group in enumerate(twins_of.values())}
         for view, (artifact, *_) in views.items():
             fetched(opened, f"CREATE VIEW {view} AS FROM {parquet(artifact.parquet_files())}", artifact)
-        paths = [str(path) for (artifact, *_) in views.values() for path in artifact.parquet_files()]
-        opened.execute(f"SET allowed_paths = [{', '.join(map(literal, paths))}]")
-        for lock in LOCKS:
-            opened.execute(lock)
+        lock(opened, (path for (artifact, *_) in views.values() for path in artifact.parquet_files()))
         require_condition(opened, self._condition)
         refusals = [refusal for view, group in views.items() if (refusal := self._ask(opened, view, group))]
         if not self.searched and refusals:

@@ -12,7 +12,7 @@ from lineal.audit.keys import NOTHING, nearest_key, not_here
 from lineal.audit.query import connection, fetched
 from lineal.audit.trace.pictured import prompt_with_picture
 from lineal.audit.trace.row_location import id_column, ids_sql, sources
-from lineal.components.selectors.query import literal
+from lineal.data.sql import literal
 from lineal.data.store import Artifact
 from lineal.errors import UsageError
 from lineal.recipe.compute import Compute

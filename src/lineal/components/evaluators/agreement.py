@@ -10,8 +10,9 @@ from pydantic import model_validator
 from lineal.components.base import MAIN, Columns, Output, RowsRef, Workspace
 from lineal.components.evaluators.base import CLUSTER, Evaluator, by_prompt
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
-from lineal.components.selectors.query import open_session, quoted
+from lineal.components.selectors.query import open_session
 from lineal.data.estimates import Estimate, Figure, ratio
+from lineal.data.sql import quoted
 from lineal.errors import DataError
 
 Counts = tuple[int, int, int, int]

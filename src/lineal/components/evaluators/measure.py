@@ -15,9 +15,10 @@ from lineal.components.evaluators.watch import Watch, parse_watch
 from lineal.components.selectors.binding import BESIDE_NUMBERS
 from lineal.components.selectors.decide import input_views
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import Session, open_session, quoted
+from lineal.components.selectors.query import Session, open_session
 from lineal.components.selectors.sql_file import SqlFile
 from lineal.data.estimates import Figure, mean
+from lineal.data.sql import quoted
 from lineal.errors import DataError, DeclarationError, did_you_mean
 
 MEASURED = "lineal_measured"

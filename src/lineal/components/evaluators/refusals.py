@@ -10,9 +10,10 @@ import pydantic
 from lineal.components.base import MAIN, Columns, Output, RowsRef, Workspace
 from lineal.components.evaluators.base import CLUSTER, Evaluator, by_prompt
 from lineal.components.evaluators.metrics import Numbers, write_evaluation
-from lineal.components.selectors.query import literal, open_session
+from lineal.components.selectors.query import open_session
 from lineal.components.verifiers.base import Share
 from lineal.data.estimates import ratio
+from lineal.data.sql import literal
 from lineal.errors import DataError
 
 Counts = tuple[int, int, int]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from lineal.components.base import Columns
 from lineal.components.selectors.guard import check_query
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import SQL_TYPES, UNIFORM, quoted, small_database
+from lineal.components.selectors.query import SQL_TYPES, UNIFORM
 from lineal.components.selectors.sql_file import SqlFile
 from lineal.data.schema import COLUMNS
+from lineal.data.sql import quoted, small_database
 from lineal.errors import DeclarationError, did_you_mean
 from lineal.recipe.references import SettingReference
 

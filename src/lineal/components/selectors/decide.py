@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import MAIN, Workspace
 from lineal.components.selectors.header import DECISION, Selector
-from lineal.components.selectors.query import ALL_ROWS, RETRACTED, Session, beside, open_session, quoted, with_columns
+from lineal.components.selectors.query import ALL_ROWS, RETRACTED, Session, beside, open_session, with_columns
+from lineal.data.sql import quoted
 from lineal.data.store import Rows
 from lineal.errors import CheckFailure, DataError, DeclarationError, did_you_mean
 

@@ -19,9 +19,10 @@ from lineal.components.selectors.decide import (
     write_decided,
 )
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import RETRACTED, Session, literal, open_session, quoted
+from lineal.components.selectors.query import RETRACTED, Session, open_session
 from lineal.data.ids import canonical_json, row_ids
 from lineal.data.schema import COLUMNS, arrow_type
+from lineal.data.sql import literal, quoted
 from lineal.errors import DataError, DeclarationError
 
 if TYPE_CHECKING:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from lineal.components.base import Columns, Workspace
 from lineal.components.selectors.guard import check_query
 from lineal.components.selectors.header import Selector
 from lineal.data.schema import COLUMNS, MESSAGES_TYPE, arrow_type
+from lineal.data.sql import literal, lock, open_database, quoted, small_cursor
 from lineal.data.store import Artifact, Rows, rows_at_once
 from lineal.errors import DataError, DeclarationError
 
@@ -153,7 +152,7 @@ def open_session(
     import duckdb
 
     spill = step.partial / "duckdb"
-    connection = duckdb.connect(":memory:", config=_configuration(step, spill))
+    connection = open_database(step.compute, spill, keeps_order=False)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(UNIFORM)
@@ -161,7 +160,7 @@ def open_session(
         if query is not None and query.serial:
             connection.execute("SET threads = 1")  # sums of floats round by the order in which threads meet rows
         _create_views(connection, step, views, optional)
-        _lock(connection, views)
+        lock(connection, (path for rows in views.values() for path in rows.paths()))
         yield Session(connection, step.compute.query_seconds, query.parameters if query is not None else frozenset())
     except duckdb.OutOfMemoryException as error:
         limits = f"memory_limit {step.compute.memory_limit}, and the room to spill at {step.partial}"
@@ -172,27 +171,6 @@ def open_session(
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
-
-
-def small_database() -> duckdb.DuckDBPyConnection:
-    """Opens a database in memory for lineal's own queries over small tables."""
-    import duckdb
-
-    return duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
-
-
-def small_cursor() -> duckdb.DuckDBPyConnection:
-    """A connection for our own queries over registered tables, to a database that the process opens once.
-
-    Opening a database takes 20 ms, and an online training asks its verifiers at every step.
-    """
-    return _database_of(os.getpid()).cursor()
-
-
-@cache
-def _database_of(process: int) -> duckdb.DuckDBPyConnection:
-    """One database for each process: after a fork, the parent's is not used."""
-    return small_database()
 
 
 @contextmanager
@@ -211,24 +189,6 @@ def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
         yield Session(connection, float("inf"))
 
 
-def quoted(name: str) -> str:
-    """Quotes a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Quotes a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _configuration(step: Workspace, spill: Path) -> dict[str, Any]:
-    return {
-        "threads": step.compute.worker_count, "memory_limit": step.compute.memory_limit, "temp_directory": str(spill),
-        "preserve_insertion_order": False,
-        "autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False,
-    }  # fmt: skip
-
-
 def _create_views(connection: duckdb.DuckDBPyConnection, step: Workspace, views: Mapping[str, Rows], optional: Columns) -> None:
     connection.execute(f"CREATE TABLE {RETRACTED} (row_id VARCHAR, reason VARCHAR)")
     if step.retracted:
@@ -240,13 +200,6 @@ def _create_views(connection: duckdb.DuckDBPyConnection, step: Workspace, views:
             connection.execute(f"CREATE VIEW {ALL_ROWS} AS SELECT row_id, position FROM ({every})")
         standing = f"SELECT * FROM ({every}) ANTI JOIN {RETRACTED} USING (row_id)" if step.retracted else every
         connection.execute(f"CREATE VIEW {quoted(name)} AS {standing}")
-
-
-def _lock(connection: duckdb.DuckDBPyConnection, views: Mapping[str, Rows]) -> None:
-    paths = ", ".join(literal(str(path)) for rows in views.values() for path in rows.paths())
-    connection.execute(f"SET allowed_paths = [{paths}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
 
 
 def _view(rows: Rows, optional: Columns) -> str:

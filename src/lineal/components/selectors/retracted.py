@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from lineal.components.selectors.guard import check_query
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import Session, quoted
+from lineal.components.selectors.query import Session
 from lineal.data.schema import row_key
+from lineal.data.sql import quoted
 from lineal.data.store import Artifact
 from lineal.errors import DeclarationError
 from lineal.recipe.retractions import RETRACTIONS, Rule

@@ -13,9 +13,10 @@ import pydantic
 from annotated_types import Ge, Le
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Workspace, merged
-from lineal.components.selectors.query import literal, small_cursor, with_columns
+from lineal.components.selectors.query import with_columns
 from lineal.components.verifiers.columns import typed_columns, undeclared
 from lineal.data.schema import arrow_types, types_of
+from lineal.data.sql import literal, small_cursor
 from lineal.errors import CheckFailure, DataError
 from lineal.recipe.references import NAME, ArtifactKind
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from lineal.components.base import Columns, Workspace
-from lineal.components.selectors.query import Session, beside, literal, open_session, table_session, with_columns
+from lineal.components.selectors.query import Session, beside, open_session, table_session, with_columns
 from lineal.components.verifiers.base import AddsColumns
 from lineal.data.schema import arrow_type, types_of
+from lineal.data.sql import literal
 from lineal.data.store import Rows
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import pydantic
 
 from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Surroundings, Workspace, merged
 from lineal.components.selectors.decide import require_row_ids
-from lineal.components.selectors.query import Session, beside, open_session, quoted, with_columns
+from lineal.components.selectors.query import Session, beside, open_session, with_columns
 from lineal.components.verifiers.base import VERDICT
 from lineal.components.verifiers.majority_vote import VOTE
+from lineal.data.sql import quoted
 from lineal.data.store import Rows
 from lineal.errors import DataError
 from lineal.recipe.references import NAME, Accepts, ArtifactKind

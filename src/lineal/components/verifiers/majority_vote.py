@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from lineal.components.base import Columns, Workspace
-from lineal.components.selectors.query import Session, beside, literal, open_session, table_session, with_columns
+from lineal.components.selectors.query import Session, beside, open_session, table_session, with_columns
 from lineal.components.verifiers.base import (
     ERROR,
     FAIL,
@@ -23,6 +23,7 @@ from lineal.components.verifiers.base import (
     answer_in,
 )
 from lineal.data.schema import arrow_type, types_of
+from lineal.data.sql import literal
 from lineal.data.store import Rows
 
 if TYPE_CHECKING:

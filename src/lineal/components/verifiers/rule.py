@@ -11,8 +11,8 @@ import pydantic
 from lineal.components.base import Columns, merged
 from lineal.components.selectors.guard import FORMULA, columns_of_formula
 from lineal.components.selectors.header import Selector
-from lineal.components.selectors.query import quoted, small_cursor, small_database
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, Judged, RowVerifier
+from lineal.data.sql import quoted, small_cursor, small_database
 from lineal.errors import DeclarationError
 
 if TYPE_CHECKING:
