@@ -7,13 +7,13 @@ import pytest
 
 from lineal.components.registry import Registry
 from lineal.components.selectors.header import read_selector
-from lineal.step.checks import WARNING
+from lineal.step.checks import CHECKS
 from tests.unit.lab import ROOT
 
 PAGE = (ROOT / "docs" / "parts.md").read_text()
 ROWS = re.findall(r"^\| ([CM])(\d{3}) \| (.+?) \| ([\w ]+) \| (.+) \|$", PAGE, re.MULTILINE)
 STATES = ["works", "declarable", "in part", "missing", "out of reach"]
-LANGUAGE = {"repeat:", "each:", "previous.", "stop", *WARNING}
+LANGUAGE = {"repeat:", "each:", "previous.", "stop", *(check.name for check in CHECKS)}
 """Words of the language and checks that the page names."""
 FILES = {
     path.stem

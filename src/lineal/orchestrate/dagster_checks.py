@@ -9,8 +9,8 @@ import dagster as dg
 from lineal.data.store import open_artifact
 from lineal.orchestrate.dagster_keys import asset_key
 from lineal.plan import Plan, Step
-from lineal.step.check_result import BLOCKING, CheckResult
-from lineal.step.checks import DECLARED, SERIOUS, WARNING, checks_of, retraction_check, run_checks
+from lineal.step.check_result import CheckResult, Severity
+from lineal.step.checks import checks_of, retraction_check, run_checks
 from lineal.step.waiting import ARRIVED
 
 
@@ -18,12 +18,12 @@ def check_specs(plan: Plan, step: Step) -> list[dg.AssetCheckSpec]:
     """Returns the checks of a step, which belong to its main artifact."""
     return [
         dg.AssetCheckSpec(
-            name,
+            check.name,
             asset=asset_key(step.key),
-            blocking=name in BLOCKING,
-            description={**BLOCKING, **SERIOUS, **WARNING}.get(name, DECLARED),
+            blocking=check.severity is Severity.STOPS,
+            description=check.description,
         )
-        for name in checks_of(plan, step)
+        for check in checks_of(plan, step)
     ]
 
 
@@ -38,7 +38,7 @@ def check_results(plan: Plan, step: Step) -> Iterator[dg.AssetCheckResult]:
 def _result(step: Step, result: CheckResult) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset_key(step.key), check_name=result.name, passed=result.passed,
-        severity=dg.AssetCheckSeverity.ERROR if result.name in (*BLOCKING, *SERIOUS) else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.WARN if result.severity is Severity.WARNING else dg.AssetCheckSeverity.ERROR,
         description=result.message, metadata=dict(result.values),
     )  # fmt: skip
 

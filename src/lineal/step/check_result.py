@@ -1,20 +1,22 @@
-"""The result of a check of a step, and which checks stop the steps after it."""
+"""The result of a check of a step, and what a failure of it does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from lineal.step.waiting import ARRIVED
 
-BLOCKING = {
-    "rows_conserved": "every input row is in the output, kept, or dropped with a reason",
-    "not_empty": "there is at least one row, or none came in, or the selector says what that means",
-    "verifier_errors": "the share of verifier errors is under the limit",
-    ARRIVED: "the file that the step waits for is here",
-    "no_test_prompt_in_training": "no prompt of an evaluation set, and no 13 of its words in a row, is in rows to train on",
-}
+class Severity(Enum):
+    """The consequence of a failed check."""
+
+    STOPS = "stops"
+    """The step publishes nothing, and the steps after it don't run."""
+    ERROR = "error"
+    """An existing artifact is wrong; nothing stops."""
+    WARNING = "warning"
+    """Somebody should look at it."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class CheckResult:
     passed: bool
     message: str
     values: Mapping[str, Any]
+    severity: Severity = Severity.WARNING
 
     @property
     def blocking(self) -> bool:
         """True if a failure stops the steps after it."""
-        return self.name in BLOCKING
+        return self.severity is Severity.STOPS

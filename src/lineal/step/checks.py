@@ -1,92 +1,94 @@
-"""Checks of a step's result. Blocking ones stop publication; the others warn. Dagster shows them all."""
+"""All checks of a step's result: when each applies, what it looks at, and what a failure does. Dagster shows them all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from lineal.components.base import Role
 from lineal.components.evaluators.watch import Watch, check_name
-from lineal.data.estimates import Figure, compared, ratio, unpaired
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import MAIN
-from lineal.errors import CheckFailure, DataError
-from lineal.plan import Plan, Step, artifact_key
+from lineal.errors import CheckFailure
+from lineal.plan import Plan, Step
 from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
-from lineal.step.check_result import CheckResult
-from lineal.step.contamination import HeldOut, Match, described, held_out_prompts, stops, training_outputs
+from lineal.step import diversity, unseen
+from lineal.step.check_result import CheckResult, Severity
+from lineal.step.contamination import training_outputs
 from lineal.step.judges import mixtures
-from lineal.step.retraction import CHECK
+from lineal.step.retraction import CHECK as NO_RETRACTED_ROWS
 from lineal.step.rewards import reward_held
 from lineal.step.tainted import tainted_checkpoints, why_tainted
 from lineal.step.waiting import ARRIVED
-from lineal.step.watching import (
-    HELD,
-    LEVEL,
-    Earlier,
-    comparison_values,
-    difference_told,
-    headline_held,
-    is_held,
-    read_earlier,
-    watched,
-    watches,
-    worse_by,
-)
-
-WARNING = {
-    HELD: "the evaluation's headline is not worse than any earlier round's by more than noise, and has no such trend",
-    "diversity_held": "distinct completions per sample are not down by over a quarter, and noise, on the previous or first round",
-    "reward_held": "no probe falls over an online training while the reward does not, by Mann and Kendall's test at the 1% level",
-    "one_judge": "scores that are put together were given by one judge: the same verifier, version and checkpoint",
-}
-DECLARED = "no warning that the evaluation declares for this number applies"
-"""The description of a check that `warnings:` or a measure's file asks for."""
-SERIOUS = {
-    CHECK: "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
-}
-"""Checks of severity error that stop nothing: they are about existing artifacts."""
-NUMBERS = (HELD, "diversity_held", "reward_held")
-"""The checks that compare numbers over rounds or optimizer steps."""
-DIVERSITY_FALL = 0.25
-LOOKS = 2
-"""Rounds that a generation's diversity is compared with: the one before, and the first."""
-MOST_SHOWN = 5
-"""Contaminated rows that a check's message names."""
-MOST_LETTERS = 120
+from lineal.step.watching import HELD, Earlier, headline_held, is_held, read_earlier, watched, watches
 
 
-def checks_of(plan: Plan, step: Step) -> list[str]:
+@dataclass(frozen=True)
+class Made:
+    """The things that a check looks at.
+
+    Attributes:
+        plan: the plan.
+        step: the step.
+        artifacts: by output name, what it made: published, or about to be.
+    """
+
+    plan: Plan
+    step: Step
+    artifacts: Mapping[str, Artifact]
+
+    @property
+    def main(self) -> Artifact:
+        """The step's main artifact."""
+        return self.artifacts[MAIN]
+
+    @cached_property
+    def earlier_evaluations(self) -> list[Earlier]:
+        """The same node's evaluations of all earlier rounds."""
+        if predecessor(self.plan, self.step) is None:
+            return []
+        return read_earlier(_of_rounds(self.plan, self.step, range(self.step.round), ArtifactKind.METRICS))
+
+    @property
+    def earlier_generations(self) -> list[Artifact]:
+        """The same node's artifacts of the previous and the first round: small falls add up to a large one."""
+        plan, step = self.plan, self.step
+        first = next((number for number in range(step.round) if _in_round(plan, step, number) is not None), step.round)
+        return _of_rounds(plan, step, dict.fromkeys((step.round - 1, first)), self.main.manifest.kind)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a step's result.
+
+    Attributes:
+        name: its name in Dagster, and in messages.
+        severity: what a failure does.
+        description: what holds if it passes.
+        applies: tells from the plan whether a step has it.
+        run: looks at what the step made.
+        compares: whether it compares numbers over rounds or optimizer steps, and may so fail long after the step ran.
+    """
+
+    name: str
+    severity: Severity
+    description: str
+    applies: Callable[[Plan, Step], bool]
+    run: Callable[[Made], CheckResult]
+    compares: bool = False
+
+
+def checks_of(plan: Plan, step: Step) -> list[Check]:
     """Returns a step's checks, known before it runs; all except the one for held-out prompts are about its main artifact."""
-    role, names = step.component.role, []
-    if step.component.awaited(step.key) is not None:
-        names.append(ARRIVED)
-    if step.outputs[""].kind is ArtifactKind.ROWS:
-        names.append("not_empty")
-        if role is not Role.SOURCE:
-            names.append("rows_conserved")
-    if role is Role.VERIFIER:
-        names.append("verifier_errors")
-    if training_outputs(plan, step):
-        names.append("no_test_prompt_in_training")
-    if role is Role.SELECTOR and any(len(keys) > 1 for keys in step.inputs.values()):
-        names.append("one_judge")
-    if is_held(step) and _predecessor(plan, step) is not None:
-        names.append(HELD)
-    names += map(check_name, watches(step))
-    if role is Role.GENERATOR and "completion" in step.outputs[""].columns and _predecessor(plan, step) is not None:
-        names.append("diversity_held")
-    if any(step.component.probed().values()):
-        names.append("reward_held")
-    if step.outputs[""].kind is ArtifactKind.MODEL and plan.project.retractions.declared:
-        names.append(CHECK)
-    return names
+    every = [*CHECKS, *(_declared(number, watch) for number, watch in watches(step).items())]
+    return [check for check in every if check.applies(plan, step)]
 
 
 def run_checks(
-    plan: Plan, step: Step, artifacts: Mapping[str, Artifact], chosen: Collection[str] | None = None
+    plan: Plan, step: Step, artifacts: Mapping[str, Artifact], chosen: Collection[Check] | None = None
 ) -> list[CheckResult]:
     """Runs a step's checks on its artifacts by output name (published, or about to be).
 
@@ -94,25 +96,11 @@ def run_checks(
         plan: the plan.
         step: the step.
         artifacts: by output name, what it made.
-        chosen: the checks to run; None: all.
+        chosen: the checks to run; None: all that it has.
     """
-    earlier = cache(partial(_earlier_evaluations, plan, step))
-    runners: dict[str, Callable[[Plan, Step, Artifact], CheckResult]] = {
-        ARRIVED: _arrived,
-        "not_empty": _not_empty,
-        "rows_conserved": _rows_conserved,
-        "verifier_errors": _verifier_errors,
-        "no_test_prompt_in_training": lambda plan, step, _: _no_test_prompt(plan, step, artifacts),
-        HELD: lambda _, step, artifact: headline_held(step, artifact, earlier()),
-        "diversity_held": _diversity_held,
-        "one_judge": _one_judge,
-        "reward_held": lambda plan, step, _: reward_held(step, artifacts),
-        CHECK: _no_retracted_rows,
-    }
-    for number, watch in watches(step).items():
-        runners[check_name(number)] = partial(_watched, number, watch, earlier)
-    names = [name for name in checks_of(plan, step) if chosen is None or name in chosen]
-    return [runners[name](plan, step, artifacts[MAIN]) for name in names]
+    made = Made(plan, step, artifacts)
+    checks = checks_of(plan, step) if chosen is None else chosen
+    return [replace(check.run(made), severity=check.severity) for check in checks]
 
 
 def require_blocking(results: list[CheckResult]) -> None:
@@ -126,108 +114,23 @@ def require_blocking(results: list[CheckResult]) -> None:
             raise CheckFailure(result.name, result.message)
 
 
-def _arrived(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    awaited = step.component.awaited(step.key)
-    path = "" if awaited is None else awaited.path
-    return CheckResult(ARRIVED, True, f"{step.key}: {path} was here", {"path": path})
-
-
-def _not_empty(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    count, means = Rows((artifact,)).count, step.component.empty_means()
-    legal = bool(means) or artifact.manifest.counts.get("in") == 0
-    why = f": {means or 'none came in'}" if legal and not count else ""
-    return CheckResult("not_empty", count > 0 or legal, f"{step.key} has {count:,} rows{why}", {"rows": count})
-
-
-def _rows_conserved(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    counts = artifact.manifest.counts
-    if "kept" in counts:
-        got, expected, rule = counts["kept"] + counts.get("dropped", 0), counts["in"], "in = kept + dropped"
-    else:
-        got, expected, rule = Rows((artifact,)).count, counts.get("expected", counts.get("in", 0)), "in = out"
-    message = f"{step.key}: {rule}: expected {expected:,}, got {got:,}"
-    return CheckResult("rows_conserved", got == expected, message, {"expected": expected, "got": got})
-
-
-def _verifier_errors(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    counts = artifact.manifest.counts
-    errors, total = counts.get("error", 0), max(1, counts.get("in", 0))
-    limit = float(artifact.manifest.settings.get("max_error_rate", 0.0))
-    message = f"{step.key}: {errors:,} of {total:,} verdicts are errors (limit {limit:.1%})"
-    return CheckResult("verifier_errors", errors / total <= limit, message, {"errors": errors, "limit": limit})
-
-
-def _no_test_prompt(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> CheckResult:
-    held_out = held_out_prompts(plan, step.pipeline)
-    by_output = {output: _first_matches(plan, held_out, artifacts[output]) for output in training_outputs(plan, step)}
-    found = [match for matches in by_output.values() for match in matches]
-    shown = found[:MOST_SHOWN]
-    where = ", ".join(artifact_key(step.key, output) for output, matches in by_output.items() if matches) or step.key
-    message = f"{where}: {len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, shown))}"
-    values = {"rows": len(found), "n": plan.project.params.contamination.n, "evidence": [described(match) for match in shown]}
-    return CheckResult("no_test_prompt_in_training", not found, message, values)
-
-
-def require_no_test_prompt(plan: Plan, step: Step, inputs: Mapping[str, tuple[Artifact, ...]]) -> None:
-    """Refuses rows to train on that hold a prompt of an evaluation set.
-
-    The step that made them has looked too, but an evaluation set may have changed since.
+def warnings_of(plan: Plan, steps: Iterable[Step]) -> list[CheckResult]:
+    """Returns the failed checks of numbers of existing evaluations, generations and trainings: what got worse.
 
     Raises:
-        DataError: names the rows, and what they share with which prompt.
+        ArtifactError: an artifact cannot be read.
     """
-    if step.component.role is not Role.TRAINER:
-        return
-    held_out = held_out_prompts(plan, step.pipeline)
-    read = {one.key: one for artifacts in inputs.values() for one in artifacts}
-    for artifact in read.values():
-        if artifact.manifest.kind is ArtifactKind.ROWS:
-            found = _first_matches(plan, held_out, artifact)
-            if found:
-                shown = "".join(map(_evidence, found[:MOST_SHOWN]))
-                fix = "The set has changed since these rows were made. Correct it, or leave the rows out with a selector"
-                raise DataError(f"{artifact.key}: {len(found):,} rows with a prompt of an evaluation set{shown}\n{fix}")
+    found: list[CheckResult] = []
+    for step in steps:
+        places = {output: (key, plan.project.directory(key)) for output, key in step.artifact_keys().items()}
+        checks = [check for check in checks_of(plan, step) if check.compares]
+        if checks and all((place / MANIFEST).exists() for _, place in places.values()):
+            artifacts = {output: open_artifact(*place) for output, place in places.items()}
+            found += [result for result in run_checks(plan, step, artifacts, checks) if not result.passed]
+    return found
 
 
-def _first_matches(plan: Plan, held_out: HeldOut, artifact: Artifact) -> list[Match]:
-    """Returns the first overlap of each row of an artifact that has one which stops training."""
-    found: dict[int, Match] = {}
-    for match in held_out.matches(artifact):
-        if stops(plan, match):
-            found.setdefault(match.position, match)
-    return list(found.values())
-
-
-def _evidence(match: Match) -> str:
-    shared = f": {match.ngram[:MOST_LETTERS]!a}" if match.ngram else ""
-    return f"\n  {match.column} of {match.row} has {match.prompt} of {match.evaluation} ({match.rule}{shared})"
-
-
-def _no_retracted_rows(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    return retraction_check(step, tainted_checkpoints(plan, [step]).get(step.key, {}))
-
-
-def retraction_check(step: Step, marks: Mapping[str, str]) -> CheckResult:
-    """Makes the check of a checkpoint that is tainted for these reasons, by retraction; without any it passed."""
-    message = f"{step.key}: {why_tainted(marks) or 'descends from no retracted row'}"
-    return CheckResult(CHECK, not marks, message, {"retractions": list(marks)})
-
-
-def _one_judge(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    """Warns where a selection compares scores of different judges."""
-
-    def inputs(one: Artifact) -> list[tuple[str, Artifact]]:
-        planned = plan.steps.get(f"{step.pipeline}/{one.manifest.step}")
-        keys = [(field, key) for field, keys in planned.inputs.items() for key in keys] if planned is not None else []
-        places = ((field, key, plan.project.directory(key)) for field, key in keys)
-        return [(field, open_artifact(key, place)) for field, key, place in places if (place / MANIFEST).exists()]
-
-    mixed = mixtures(artifact, inputs)
-    message = "; ".join(map(str, mixed)) or f"{step.key}: all scores that it puts together are of one judge"
-    return CheckResult("one_judge", not mixed, message, {"judges": [str(judge) for one in mixed for judge in one.judges]})
-
-
-def _predecessor(plan: Plan, step: Step) -> Step | None:
+def predecessor(plan: Plan, step: Step) -> Step | None:
     """Returns the same node one round earlier; round 1 follows start."""
     if step.round == 0 or step.group == "finish":
         return None
@@ -237,12 +140,6 @@ def _predecessor(plan: Plan, step: Step) -> Step | None:
 def _in_round(plan: Plan, step: Step, number: int) -> Step | None:
     """Returns the same node in another round; 0 is the start."""
     return plan.steps.get(f"{step.pipeline}/{group_after(number)}/{step.label}")
-
-
-def _earlier_artifacts(plan: Plan, step: Step, artifact: Artifact) -> list[Artifact]:
-    """Returns the same node's artifacts of the previous and the first round: small falls add up to a large one."""
-    first = next((number for number in range(step.round) if _in_round(plan, step, number) is not None), step.round)
-    return _of_rounds(plan, step, dict.fromkeys((step.round - 1, first)), artifact.manifest.kind)
 
 
 def _of_rounds(plan: Plan, step: Step, numbers: Iterable[int], kind: ArtifactKind) -> list[Artifact]:
@@ -256,66 +153,144 @@ def _of_rounds(plan: Plan, step: Step, numbers: Iterable[int], kind: ArtifactKin
     return [one for one in found if one.manifest.kind is kind]
 
 
-def _earlier_evaluations(plan: Plan, step: Step) -> list[Earlier]:
-    if _predecessor(plan, step) is None:
-        return []
-    return read_earlier(_of_rounds(plan, step, range(step.round), ArtifactKind.METRICS))
+def _is_rows(step: Step) -> bool:
+    return step.outputs[MAIN].kind is ArtifactKind.ROWS
 
 
-def _watched(
-    number: str, watch: Watch, earlier: Callable[[], list[Earlier]], plan: Plan, step: Step, artifact: Artifact
-) -> CheckResult:
-    return watched(step, number, watch, artifact, earlier())
+def _puts_together(step: Step) -> bool:
+    return step.component.role is Role.SELECTOR and any(len(keys) > 1 for keys in step.inputs.values())
 
 
-def warnings_of(plan: Plan, steps: Iterable[Step]) -> list[CheckResult]:
-    """Returns the failed checks of numbers of existing evaluations, generations and trainings: what got worse.
-
-    Raises:
-        ArtifactError: an artifact cannot be read.
-    """
-    found: list[CheckResult] = []
-    for step in steps:
-        places = {output: (key, plan.project.directory(key)) for output, key in step.artifact_keys().items()}
-        names = {*NUMBERS, *map(check_name, watches(step))} & set(checks_of(plan, step))
-        if names and all((place / MANIFEST).exists() for _, place in places.values()):
-            artifacts = {output: open_artifact(*place) for output, place in places.items()}
-            found += [result for result in run_checks(plan, step, artifacts, names) if not result.passed]
-    return found
+def _samples_again(plan: Plan, step: Step) -> bool:
+    generates = step.component.role is Role.GENERATOR and "completion" in step.outputs[MAIN].columns
+    return generates and predecessor(plan, step) is not None
 
 
-def _all_held(name: str, found: list[CheckResult]) -> CheckResult:
-    """Combines several comparisons into one result; its values are those of the first that failed, if any did."""
-    told = next((one for one in found if not one.passed), found[0])
-    return CheckResult(name, told.passed, "; ".join(one.message for one in found), told.values)
+def _arrived(made: Made) -> CheckResult:
+    awaited = made.step.component.awaited(made.step.key)
+    path = "" if awaited is None else awaited.path
+    return CheckResult(ARRIVED, True, f"{made.step.key}: {path} was here", {"path": path})
 
 
-def _diversity_held(plan: Plan, step: Step, artifact: Artifact) -> CheckResult:
-    name, earlier = "diversity_held", _earlier_artifacts(plan, step, artifact)
-    if not earlier:
-        return CheckResult(name, True, f"{step.key}: no earlier round to compare with", {})
-    return _all_held(name, [_still_diverse(step, artifact, before) for before in earlier])
+def _not_empty(made: Made) -> CheckResult:
+    count, means = Rows((made.main,)).count, made.step.component.empty_means()
+    legal = bool(means) or made.main.manifest.counts.get("in") == 0
+    why = f": {means or 'none came in'}" if legal and not count else ""
+    return CheckResult("not_empty", count > 0 or legal, f"{made.step.key} has {count:,} rows{why}", {"rows": count})
 
 
-def _still_diverse(step: Step, artifact: Artifact, before: Artifact) -> CheckResult:
-    name = "diversity_held"
-    old, new, least = _distinct_shares(before), _distinct_shares(artifact), 1 - DIVERSITY_FALL
-    if old is None or new is None:
-        return CheckResult(name, True, f"{step.key}: no samples to compare with those of {before.key}", {})
-    earlier, now = (dict(zip(names, figure.by_prompt, strict=True)) for names, figure in (old, new))
-    share, found = old[1].estimate, compared(earlier, now, least)
-    if found is None:
-        found = unpaired(share.times(least), new[1].estimate)
-    changed = f"distinct completions per sample {share.value:.3f} -> {new[1].value:.3f} since {before.key}"
-    values = {"before": share.value, "now": new[1].value, **comparison_values(found)}
-    told = f"{step.key}: {changed}; to {least:g} of before: {difference_told(found, LEVEL / LOOKS)}"
-    return CheckResult(name, not worse_by(found, -1, LEVEL / LOOKS), told, values)
+def _rows_conserved(made: Made) -> CheckResult:
+    counts = made.main.manifest.counts
+    if "kept" in counts:
+        got, expected, rule = counts["kept"] + counts.get("dropped", 0), counts["in"], "in = kept + dropped"
+    else:
+        got, expected, rule = Rows((made.main,)).count, counts.get("expected", counts.get("in", 0)), "in = out"
+    message = f"{made.step.key}: {rule}: expected {expected:,}, got {got:,}"
+    return CheckResult("rows_conserved", got == expected, message, {"expected": expected, "got": got})
 
 
-def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure] | None:
-    """Returns the prompts, and the share of distinct completions among their samples; None where there are none."""
-    table = Rows((artifact,)).read(["prompt_id", "completion"])
-    distinct = table.group_by(["prompt_id", "completion"]).aggregate([([], "count_all")])
-    counted = distinct.group_by("prompt_id").aggregate([("count_all", "count"), ("count_all", "sum")]).sort_by("prompt_id")
-    names, different, samples = (counted[name].to_pylist() for name in ("prompt_id", "count_all_count", "count_all_sum"))
-    return (names, ratio(different, samples)) if names else None
+def _verifier_errors(made: Made) -> CheckResult:
+    counts = made.main.manifest.counts
+    errors, total = counts.get("error", 0), max(1, counts.get("in", 0))
+    limit = float(made.main.manifest.settings.get("max_error_rate", 0.0))
+    message = f"{made.step.key}: {errors:,} of {total:,} verdicts are errors (limit {limit:.1%})"
+    return CheckResult("verifier_errors", errors / total <= limit, message, {"errors": errors, "limit": limit})
+
+
+def _one_judge(made: Made) -> CheckResult:
+    """Warns where a selection compares scores of different judges."""
+    plan, step = made.plan, made.step
+
+    def inputs(one: Artifact) -> list[tuple[str, Artifact]]:
+        planned = plan.steps.get(f"{step.pipeline}/{one.manifest.step}")
+        keys = [(field, key) for field, keys in planned.inputs.items() for key in keys] if planned is not None else []
+        places = ((field, key, plan.project.directory(key)) for field, key in keys)
+        return [(field, open_artifact(key, place)) for field, key, place in places if (place / MANIFEST).exists()]
+
+    mixed = mixtures(made.main, inputs)
+    message = "; ".join(map(str, mixed)) or f"{step.key}: all scores that it puts together are of one judge"
+    return CheckResult("one_judge", not mixed, message, {"judges": [str(judge) for one in mixed for judge in one.judges]})
+
+
+def _no_retracted_rows(made: Made) -> CheckResult:
+    return retraction_check(made.step, tainted_checkpoints(made.plan, [made.step]).get(made.step.key, {}))
+
+
+def retraction_check(step: Step, marks: Mapping[str, str]) -> CheckResult:
+    """Makes the check of a checkpoint that is tainted for these reasons, by retraction; without any it passed."""
+    message = f"{step.key}: {why_tainted(marks) or 'descends from no retracted row'}"
+    return CheckResult(NO_RETRACTED_ROWS, not marks, message, {"retractions": list(marks)}, Severity.ERROR)
+
+
+def _declared(number: str, watch: Watch) -> Check:
+    """Makes the check that `warnings:` or a measure's file asks for."""
+    return Check(
+        check_name(number),
+        Severity.WARNING,
+        "no warning that the evaluation declares for this number applies",
+        applies=lambda plan, step: True,
+        run=partial(_watched, number, watch),
+        compares=True,
+    )
+
+
+def _watched(number: str, watch: Watch, made: Made) -> CheckResult:
+    return watched(made.step, number, watch, made.main, made.earlier_evaluations)
+
+
+CHECKS = (
+    Check(
+        ARRIVED, Severity.STOPS, "the file that the step waits for is here",
+        applies=lambda plan, step: step.component.awaited(step.key) is not None, run=_arrived,
+    ),
+    Check(
+        "not_empty", Severity.STOPS, "there is at least one row, or none came in, or the selector says what that means",
+        applies=lambda plan, step: _is_rows(step), run=_not_empty,
+    ),
+    Check(
+        "rows_conserved", Severity.STOPS, "every input row is in the output, kept, or dropped with a reason",
+        applies=lambda plan, step: _is_rows(step) and step.component.role is not Role.SOURCE, run=_rows_conserved,
+    ),
+    Check(
+        "verifier_errors", Severity.STOPS, "the share of verifier errors is under the limit",
+        applies=lambda plan, step: step.component.role is Role.VERIFIER, run=_verifier_errors,
+    ),
+    Check(
+        unseen.NAME, Severity.STOPS,
+        "no prompt of an evaluation set, and no 13 of its words in a row, is in rows to train on",
+        applies=lambda plan, step: bool(training_outputs(plan, step)),
+        run=lambda made: unseen.no_test_prompt(made.plan, made.step, made.artifacts),
+    ),
+    Check(
+        "one_judge", Severity.WARNING,
+        "scores that are put together were given by one judge: the same verifier, version and checkpoint",
+        applies=lambda plan, step: _puts_together(step), run=_one_judge,
+    ),
+    Check(
+        HELD, Severity.WARNING,
+        "the evaluation's headline is not worse than any earlier round's by more than noise, and has no such trend",
+        applies=lambda plan, step: is_held(step) and predecessor(plan, step) is not None,
+        run=lambda made: headline_held(made.step, made.main, made.earlier_evaluations), compares=True,
+    ),
+    Check(
+        diversity.NAME, Severity.WARNING,
+        "distinct completions per sample are not down by over a quarter, and noise, on the previous or first round",
+        applies=_samples_again,
+        run=lambda made: diversity.diversity_held(made.step, made.main, made.earlier_generations), compares=True,
+    ),
+    Check(
+        "reward_held", Severity.WARNING,
+        "no probe falls over an online training while the reward does not, by Mann and Kendall's test at the 1% level",
+        applies=lambda plan, step: any(step.component.probed().values()),
+        run=lambda made: reward_held(made.step, made.artifacts), compares=True,
+    ),
+    Check(
+        NO_RETRACTED_ROWS, Severity.ERROR,
+        "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
+        applies=lambda plan, step: (
+            step.outputs[MAIN].kind is ArtifactKind.MODEL and bool(plan.project.retractions.declared)
+        ),
+        run=_no_retracted_rows,
+    ),
+)  # fmt: skip
+"""All checks but those of numbers for which an evaluation declares its own warnings."""

@@ -21,7 +21,7 @@ from lineal.data.workspace import Workspace, open_partial, step_lock
 from lineal.engines.arithmetic import arithmetic
 from lineal.errors import ArtifactError, CheckFailure, DataError, DeclarationError, LinealError, ProjectError
 from lineal.plan import Plan, Step, artifact_key
-from lineal.step.checks import require_blocking, require_no_test_prompt, run_checks
+from lineal.step.checks import require_blocking, run_checks
 from lineal.step.files import require_files
 from lineal.step.identity import Identity, identify, made_by, read_value
 from lineal.step.launch import launch
@@ -30,6 +30,7 @@ from lineal.step.retraction import retracted_inputs, retracted_output
 from lineal.step.runlog import RunLog, progress_path
 from lineal.step.source import source_digest
 from lineal.step.stopped_run import StandIn, stand_in
+from lineal.step.unseen import require_no_test_prompt
 from lineal.step.waiting import require_arrived
 
 ELSEWHERE = (MADE_UP, "openai")
