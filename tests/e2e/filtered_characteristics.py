@@ -331,9 +331,34 @@ def magellan(plan: Plan) -> None:
         assert plan.step(f"{group}/earlier").inputs["model"] == (f"magellan/{before}/competence",)
 
 
+def webrl(plan: Plan) -> None:
+    """A judge's word labels turns, successes of all rounds count where the policy is unsure, and failed tasks give new ones."""
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"webrl/round_{number:02d}"
+        said = {row["sample_id"]: row["orm_score"] for row in rows_of(plan, f"{group}/scored")}
+        judged = {row["sample_id"]: row["score"] for row in rows_of(plan, f"{group}/judged")}
+        assert judged == said and all(0 <= score <= 1 for score in said.values())
+        assert plan.step(f"{group}/scored").inputs["scorer"] == ("webrl/start/orm",)
+        rows = (*(f"webrl/round_{earlier:02d}/good" for earlier in range(1, number + 1)), f"{group}/good.dropped")
+        assert plan.step(f"{group}/liked").inputs["rows"] == rows
+        assert plan.step(f"{group}/liked").inputs["scorer"] == plan.step(f"{group}/checkpoint").inputs["init"]
+        labelled = rows_of(plan, f"{group}/labelled")
+        assert {row["label"] for row in labelled} == {True, False}
+        for row in labelled:
+            assert row["label"] == (row["score"] >= 0.5) and (not row["label"] or 0.5 <= exp(row["liked_score"]) <= 0.95)
+        assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"webrl/{before}/checkpoint",)
+        played = {row["prompt_id"] for row in rows_of(plan, f"{group}/played.episodes")}
+        assert played == {row["prompt_id"] for row in rows_of(plan, f"webrl/{before}/pool")}
+        failed = {row["sample_id"] for row in rows_of(plan, f"{group}/reached.dropped")}
+        fitting = rows_of(plan, f"{group}/fitting")
+        assert fitting and {row["prompt_id"] for row in fitting} < {row["prompt_id"] for row in rows_of(plan, f"{group}/pool")}
+        assert {parent for row in rows_of(plan, f"{group}/variants") for parent in row["parents"]} <= failed
+        assert all(0.05 <= row["score"] <= 0.75 for row in fitting)
+
+
 CHARACTERISTICS = {
     "agent_r": agent_r, "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east,
     "exit_play": exit_play, "magellan": magellan, "memento": memento, "paprika": paprika, "play": play,
     "rest_react": rest_react, "rlsc": rlsc, "sector": sector, "self_improving_transformers": self_improving_transformers,
-    "socratic": socratic, "spiral": spiral, "still_2": still_2,
+    "socratic": socratic, "spiral": spiral, "still_2": still_2, "webrl": webrl,
 }  # fmt: skip

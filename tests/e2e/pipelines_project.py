@@ -66,9 +66,10 @@ TINY = (
     (r"min_gap: 0.2", "min_gap: 0.0"),
     (r"batch_size: 128", "batch_size: 32"),
     (r"(?<!null, )size: 100", "size: 24"),
-    (r"count: 160", "count: 12"),
+    (r"count: (96|160)", "count: 12"),
     (r"count: 400", "count: 24"),
     (r"max_turns: 12", "max_turns: 5"),
+    (r"max_turns: 20, history: 2", "max_turns: 6, history: 2"),
     (r"level: \[6, 24\], entry: null, size: 100", "level: [4, 14], entry: null, size: 24"),
     (r"size: 12}", "size: 8}"),
     (r"episodes: 16", "episodes: 4"),
@@ -135,6 +136,7 @@ HOLDS_OTHER_TEXT = {
     "paprika",
     "memento",
     "magellan",
+    "webrl",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from math import log
+
 import pytest
 
 from tests.unit.lab import Lab, rows, rows_of
@@ -155,3 +158,86 @@ def test_passages_stand_among_those_of_other_rows_and_say_where(lab):
         passages = row["passages"].split("|")
         assert len(set(passages)) == 3 and passages[row["place"] - 1] == row["passage"]
     assert len({row["place"] for row in kept}) > 1
+
+
+def test_goals_that_were_tried_have_the_share_of_tries_that_reached_them(lab):
+    goals = lab.put("start/goals", rows(*((name, name, "") for name in "abc")))
+    episodes = lab.put("round_01/episodes", rows(
+        *((f"e{place}", name, "") for place, name in enumerate("aaabb")), verdict=["pass", "fail", "error", "error", "error"],
+    ))  # fmt: skip
+    kept, dropped = select(lab, "goal_outcomes", goals, {"episodes": episodes})
+    assert [(row["prompt_id"], row["value"]) for row in kept] == [("a", 0.5)]
+    assert dropped == {"b": "not tried", "c": "not tried"}
+
+
+def test_goals_are_drawn_by_how_far_two_predictions_are_apart_and_evenly_before_anything_moved(lab):
+    names = [f"g{place}" for place in range(4000)]
+    moved = [0.6 if place % 4 == 0 else 0.2 for place in range(4000)]
+    made = rows(*((name, name, "") for name in names), now_score=[0.7] * 4000, before_score=[0.7 - own for own in moved])
+    kept, _ = select(lab, "draw_by_progress", made, count=400, explore=0.5)
+    fast = [row for row in kept if int(row["sample_id"][1:]) % 4 == 0]
+    assert len(kept) == 400 and len(fast) / 400 == pytest.approx(0.5 * 0.25 + 0.5 * 0.5, abs=0.06)
+    assert {round(row["score"], 6) for row in fast} == {0.6}
+    only, _ = select(
+        lab, "draw_by_progress", made[:1000] + rows(("none", "none", ""), now_score=[None], before_score=[0.1]), count=1001
+    )
+    assert len(only) == 1000
+    still = [{**row, "before_score": 0.7} for row in made]
+    kept, _ = select(lab, "draw_by_progress", still, count=400)
+    assert sum(int(row["sample_id"][1:]) % 4 == 0 for row in kept) / 400 == pytest.approx(0.25, abs=0.06)
+
+
+def test_labels_leave_out_successes_that_the_policy_is_sure_of_or_finds_unlikely(lab):
+    made = rows(
+        *((name, "p", name) for name in "abcdef"), score=[0.9, 0.5, 0.8, 0.4, 0.0, None],
+        liked_score=[log(0.7), log(0.96), log(0.4), log(0.99), log(0.01), log(0.5)],
+    )  # fmt: skip
+    kept, dropped = select(lab, "labels_by_confidence", made)
+    assert {row["sample_id"]: row["label"] for row in kept} == {"a": True, "d": False, "e": False}
+    assert dropped == {"b": "sure already", "c": "unlikely", "f": "no score"}
+    kept, dropped = select(lab, "labels_by_confidence", made, max_per_prompt=1)
+    assert len(kept) == 2 and "over max_per_prompt" in dropped.values()
+
+
+def test_score_band_keeps_what_lies_in_it(lab):
+    kept, dropped = select(
+        lab, "score_band", rows(*((name, name, "") for name in "abcd"), score=[0.1, 0.5, 0.9, None]), low=0.1, high=0.5
+    )
+    assert [row["sample_id"] for row in kept] == ["a", "b"] and dropped == {"c": "above it", "d": "no score"}
+
+
+def test_posed_tasks_are_in_the_environment_and_with_the_entry_of_the_task_they_were_made_from(lab):
+    known = lab.put("tasks/train", rows(("k", "k", "")))
+    made = rows(
+        ("a", "p", " one "), ("b", "q", "one"), ("c", "q", "k="), ("d", "q", "  "), ("e", "q", "cut"), task=["tools"] * 5,
+        entry=["1", "2", "2", "2", "2"], finish_reason=["stop"] * 4 + ["length"],
+    )  # fmt: skip
+    posed, dropped = select(lab, "posed_tasks", made, {"known": known})
+    assert [(row["prompt"], row["task"], row["entry"], row["parents"]) for row in posed] == [
+        ("one", "tools", "1", ["a"]), ("one", "tools", "2", ["b"]),
+    ]  # fmt: skip
+    assert len({row["prompt_id"] for row in posed}) == 2 and set(dropped) == {"c", "d", "e"}
+
+
+def test_variants_of_a_maze_are_other_mazes_whose_ways_are_as_long(lab):
+    from lineal.environments.grid_maze import GridMaze, ways_from
+
+    def length(maze):
+        drawn = maze.split("/")
+        cells = {drawn[row][column]: (row, column) for row in range(len(drawn)) for column in range(len(drawn[row]))}
+        return len(ways_from(drawn, cells["A"])[cells["G"]])
+
+    tasks = [{**GridMaze.task(seed, 5), "seed": seed} for seed in range(6)]
+    made = rows(
+        *((f"s{place}", f"p{place}", "") for place in range(6)), task=["grid_maze"] * 6, difficulty=[5.0] * 6,
+        entry=[json.dumps(task["entry"], separators=(",", ":")) for task in tasks],
+    )  # fmt: skip
+    again = [{**made[0], "sample_id": "again"}]
+    variants, _ = select(lab, "maze_variants", made + again, {"known": lab.put("tasks/train", made)})
+    mazes = {json.loads(row["entry"])["maze"] for row in variants}
+    assert len(variants) == len(mazes) == 18 and not mazes & {task["entry"]["maze"] for task in tasks}
+    assert {length(maze) for maze in mazes} == {5} and {(row["task"], row["difficulty"]) for row in variants} == {
+        ("grid_maze", 5.0)
+    }
+    assert [row["parents"] for row in variants].count(["again", "s0"]) == 3
+    assert all(row["prompt"].endswith("\n" + json.loads(row["entry"])["maze"]) for row in variants)
