@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from lineal.engines.vllm.process import vllm_interpreter
 from lineal.errors import MachineError
 from lineal.plan import Plan, Step
-from lineal.recipe.compute import CLUSTERS
+from lineal.recipe.compute import CLUSTERS, ENGINES
 from lineal.step.endpoint_check import require_servers
 from lineal.step.files import why_absent
 from lineal.step.resources import drawn_from, require_machine
@@ -24,7 +24,7 @@ def require_ready(plan: Plan, steps: Iterable[Step]) -> None:
     require_parts(plan, steps)
     require_trainings(plan, steps)
     require_machine(plan, steps)
-    require_interpreter(plan, steps)
+    require_engine(plan, steps)
     require_servers(plan, steps)
 
 
@@ -55,12 +55,18 @@ def _shown(problem: str, keys: list[str]) -> str:
     return f"{keys[0]}{more} {problem}"
 
 
-def require_interpreter(plan: Plan, steps: Iterable[Step]) -> None:
-    """Checks for the interpreter of `engine: vllm`, if a step samples with it. Those of a cluster's nodes are not known here.
+def require_engine(plan: Plan, steps: Iterable[Step]) -> None:
+    """Checks the engine that steps sample with, but for a cluster: vLLM's interpreter, or a package's class and options.
 
     Raises:
-        EngineError: it is not there.
+        EngineError: the interpreter is not there, the class cannot be loaded, or does not take the options.
     """
     compute = plan.project.params.compute
-    if compute.engine == "vllm" and compute.executor not in CLUSTERS and any(drawn_from(plan, step) for step in steps):
+    if compute.executor in CLUSTERS or not any(drawn_from(plan, step) for step in steps):
+        return
+    if compute.engine == "vllm":
         vllm_interpreter(compute.vllm.python, plan.project.root)
+    elif compute.engine not in ENGINES:
+        from lineal.engines.sampling.token_engine import engine_class
+
+        engine_class(compute.engine).require_options(compute.engine_options)

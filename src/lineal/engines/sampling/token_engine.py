@@ -72,7 +72,7 @@ class TokenEngine(ABC):
         self.never_ids = ids_without_token(self._tokenizer, size)
         self._size = len(self._tokenizer) if size is None else size
         self._declared, self._positions = declared_stops(weights), declared_positions(weights)
-        self._require_known(options)
+        self.require_options(options)
         with self._named():
             self.load(checkpoint, base, device, **options)
 
@@ -142,11 +142,17 @@ class TokenEngine(ABC):
     def _ends(self, chat: bool) -> list[int]:
         return stop_ids(self._tokenizer, self._declared, chat)
 
-    def _require_known(self, options: Mapping[str, Any]) -> None:
+    @classmethod
+    def require_options(cls, options: Mapping[str, Any]) -> None:
+        """Checks `compute.engine_options` against what `load` takes.
+
+        Raises:
+            EngineError: an option is unknown or missing.
+        """
         try:
-            signature(self.load).bind(Path(), None, "", **options)
+            signature(cls.load).bind(None, Path(), None, "", **options)
         except TypeError as error:
-            got = f"compute.engine_options: {dict(options)} don't fit {type(self).__name__}.load: {error}"
+            got = f"compute.engine_options: {dict(options)} don't fit {cls.__name__}.load: {error}"
             raise EngineError(f"{got}. Its docstring says which it takes") from error
 
     def _require_room(self, encoded: Sequence[Sequence[int]], settings: SamplingSettings) -> None:
