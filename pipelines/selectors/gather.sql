@@ -13,5 +13,5 @@ joined AS (
     SELECT m.parents[1] AS whole, string_agg(text, $separator ORDER BY m.part, m.position) AS gathered, count(*) = count(text) AS all_told
     FROM made m LEFT JOIN told t ON t.prompt_id = m.row_id GROUP BY m.parents[1]
 )
-SELECT [r.row_id] AS parents, r.prompt_id, r.prompt, gathered, r.answer, r.difficulty
+SELECT [r.row_id] AS parents, r.prompt_id, r.prompt, j.gathered, r.answer, r.difficulty
 FROM rows r JOIN joined j ON j.whole = r.row_id WHERE all_told

@@ -20,14 +20,16 @@ class EndpointServer(ThreadingHTTPServer):
         asked: bodies of all completion requests, in order, each with its path.
         answered: bodies of those that were answered well.
         times: when each request came.
+        answer: makes the answer to a request's body.
         stall_after: stalls once so many are answered.
     """
 
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self):
+    def __init__(self, answer):
         super().__init__(("127.0.0.1", 0), Handler)
+        self.answer = answer
         self.models, self.faults, self.stall_after = ["judge"], deque(), None
         self.listing_faults = deque()
         self.asked, self.answered, self.headers, self.times = [], [], [], []
@@ -73,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             elif fault is None:
                 server.answered.append(body)
         try:
-            self.meet(fault, completion(body))
+            self.meet(fault, server.answer(body))
         finally:
             with server.lock:
                 server.now -= 1
@@ -117,6 +119,12 @@ def completion(body):
     text = "".join(letters if body.get("seed", 0) % 2 else reversed(letters))
     if "Score" in prompt:
         text = f"It sorts. Score: {len(letters) % 6}"
+    return answered(body, prompt, text)
+
+
+def answered(body, prompt, text):
+    """A text as the answer to a request, cut at the most tokens that it asks for: each letter is one."""
+    chat = "messages" in body
     text = text[: body.get("max_tokens", 64)]
     choice = {"index": 0, "finish_reason": "stop" if len(text) < body.get("max_tokens", 64) else "length"}
     choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
@@ -126,9 +134,9 @@ def completion(body):
 
 
 @contextmanager
-def endpoint_server():
+def endpoint_server(answer=completion):
     """A running server."""
-    server = EndpointServer()
+    server = EndpointServer(answer)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

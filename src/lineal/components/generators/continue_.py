@@ -58,10 +58,20 @@ class Continue(RowSampler):
         sampler = open_sampler(step, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            return draw_rows(step, sampler, _with_own_prompt_ids(table), [draw], progress.advance)
+            drawn = draw_rows(step, sampler, _with_own_prompt_ids(table), [draw], progress.advance)
+            return _of_rows(drawn, table, self.samples)
 
         out = step.map_rows(rows, transform, self.samples, "samples")
         step.counts.update({"in": rows.count, "expected": rows.count * self.samples, "out": out})
+
+
+def _of_rows(drawn: pa.Table, rows: pa.Table, samples: int) -> pa.Table:
+    """Makes the continued rows the parents, also where these are a data set's, which have no ids but their prompts'."""
+    import pyarrow as pa
+
+    keys = rows[row_key(rows.column_names)].to_pylist()
+    parents = pa.array([[key] for key in keys for _ in range(samples)], arrow_type("parents"))
+    return drawn.set_column(drawn.column_names.index("parents"), "parents", parents)
 
 
 def _with_own_prompt_ids(rows: pa.Table) -> pa.Table:
