@@ -49,6 +49,7 @@ TINY = (
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
     (r"rows: shown, target: completion, steps: 60", "rows: shown, target: completion, steps: 61"),  # else it wins no game
+    (r"rows: tasks.base, steps: 600, batch_size: 32", "rows: tasks.base, steps: 40, batch_size: 16"),  # its edits may be anything
     (
         r"use: pretrain, (.*), steps: \d{3,4}, heads: 4",
         r"use: pretrain, \1, heads: 4, steps: 240, batch_size: 16, learning_rate: 2e-3",
@@ -73,6 +74,10 @@ TINY = (
     (r"level: \[6, 24\], entry: null, size: 100", "level: [4, 14], entry: null, size: 24"),
     (r"size: 12}", "size: 8}"),
     (r"episodes: 16", "episodes: 4"),
+    (r"facts: 4, size: (16|24)", "facts: 2, size: 2"),
+    (r"facts: 4, size: 4000", "facts: 2, size: 400"),
+    (r"edits: \{samples: 4", "edits: {samples: 2"),
+    (r"steps: 10, batch_size: 4", "steps: 2, batch_size: 4"),
     (r"shapes: \[1, 2\], size: \d+", "shapes: [1, 2], size: 24"),
     (r"epochs: null, steps: 150", "epochs: null, steps: 3"),
 )
@@ -137,6 +142,7 @@ HOLDS_OTHER_TEXT = {
     "memento",
     "magellan",
     "webrl",
+    "seal",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

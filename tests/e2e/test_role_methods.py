@@ -17,7 +17,7 @@ pytestmark = pytest.mark.model
 ROLES = (
     "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
     "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator", "math_tutor", "self_lengthen",
-    "tapir", "amplification", "iga", "self_evolution", "star_gate", "citing",
+    "tapir", "amplification", "iga", "self_evolution", "star_gate", "citing", "seal",
 )  # fmt: skip
 
 Table = list[dict[str, Any]]
@@ -461,3 +461,22 @@ def test_citing_learns_the_teachers_revisions_by_the_rubric_of_each_kind(tiny_pi
             assert answer["other"] == kinds[answer["task"]]
             assert row["prompt"] == f"+{answer['prompt']}{answer['completion']}|{answer['other']}:"
         assert model_of(plan, f"{group}/corrected") == (f"{group}/checkpoint",)
+
+
+def test_seal_learns_the_edit_of_each_passage_whose_training_taught_the_most(tiny_pipelines):
+    plan = made(tiny_pipelines, "seal")
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_ = f"seal/round_{number:02d}"
+        tried, lessons, kept = (rows(plan, f"{round_}/{name}") for name in ("tried", "lessons", "kept"))
+        writer = model_of(plan, f"{round_}/edits")
+        assert model_of(plan, f"{round_}/tried", "train.init") == writer == (f"seal/{before}/checkpoint",)
+        edits = by_id(tried)
+        assert {row["score"] for row in tried} <= {0.0, 0.25, 0.5, 0.75, 1.0}
+        assert len(kept) == len({row["prompt_id"] for row in tried})
+        for row in lessons:
+            assert row["prompt"] == "" and row["completion"] in edits[row["parents"][0]]["completion"].split(";")
+        for row in kept:
+            assert row["score"] == max(one["score"] for one in tried if one["prompt_id"] == row["prompt_id"])
+    adapted = json.loads((plan.project.directory("seal/round_02/evaluation") / "metrics.json").read_text())
+    scores = [row["score"] for row in rows(plan, "seal/round_02/adapted")]
+    assert adapted["adapted"] == sum(scores) / len(scores)

@@ -41,7 +41,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         prefix=lambda p, i: "", terminal=lambda p, i: True, value=lambda p, i: i / 4, turns=lambda p, i: 1,
         episode_id=lambda p, i: f"further-{p}", turn=lambda p, i: i + 1, observation=lambda p, i: p, done=lambda p, i: False,
         past=lambda p, i: "{}", player=lambda p, i: "white",
-        passage=lambda p, i: f"{p}{i}", question=lambda p, i: p, rm_score=lambda p, i: float(i),
+        passage=lambda p, i: f"{p}{i}", question=lambda p, i: p, topic=lambda p, i: p, rm_score=lambda p, i: float(i),
         now_score=lambda p, i: 0.5, before_score=lambda p, i: 0.25, liked_score=lambda p, i: -0.2,
     )  # fmt: skip
     further = samples(

@@ -438,9 +438,15 @@ round:
   checkpoint: {use: sft, init: previous.checkpoint, rows: filtered, steps: 1}
   evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test}
   parts: {use: select, rows: again, sql: as_parts}
+  taught:
+    use: train_and_test
+    rows: generated
+    train: {use: sft, init: checkpoint, rows: tried_again, steps: 1}
+    test: {use: accuracy, prompts: tasks.test}
 """
 AS_PARTS = "-- summary: Parts.\n-- adds: whole\nSELECT row_id, 'kept' AS decision, '' AS reason, prompt_id AS whole FROM rows"
 NODES = {
+    "adapted": "rows: taught",
     "abstention": "rows: evaluation, refusal: no",
     "calibration": "rows: judged",
     "characters": "rows: generated",

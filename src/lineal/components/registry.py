@@ -14,6 +14,7 @@ BUILT_IN: dict[str, str] = {
     # sources
     "letter_sort": "lineal.components.sources.letter_sort:LetterSort",
     "letter_skills": "lineal.components.sources.letter_skills:LetterSkills",
+    "letter_facts": "lineal.components.sources.letter_facts:LetterFacts",
     "letter_slices": "lineal.components.sources.letter_slices:LetterSlices",
     "countdown": "lineal.components.sources.countdown:Countdown",
     "addition": "lineal.components.sources.addition:Addition",
@@ -57,6 +58,7 @@ BUILT_IN: dict[str, str] = {
     "hidden_signal": "lineal.components.verifiers.hidden_signal:HiddenSignal",
     "certainty": "lineal.components.verifiers.certainty:Certainty",
     "consensus": "lineal.components.verifiers.consensus:Consensus",
+    "train_and_test": "lineal.components.verifiers.train_and_test:TrainAndTest",
     "process_reward": "lineal.components.verifiers.process_reward:ProcessReward",
     "step_values": "lineal.components.verifiers.step_values:StepValues",
     "labels": "lineal.components.verifiers.labels:Labels",

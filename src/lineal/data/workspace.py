@@ -109,6 +109,13 @@ class Workspace:
         self.made_with = self.made_with or inner.made_with
         self.equal_bytes = False if inner.equal_bytes is False else self.equal_bytes
 
+    def nested(self, name: str, inputs: Mapping[str, tuple[Artifact, ...]]) -> Workspace:
+        """Returns a step inside this one, with files, counts and facts of its own, whose outputs this one reads and deletes."""
+        partial = self.partial / "nested" / name
+        shutil.rmtree(partial / "out", ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        return Workspace(self.project, f"{self.step}/{name}", self.round, self.seed, self.compute, inputs, partial)
+
     def rows(self, field_name: str) -> Rows:
         """Returns the rows of an input field."""
         return Rows(self.inputs[field_name])

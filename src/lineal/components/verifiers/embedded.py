@@ -61,7 +61,7 @@ def embedded_verifier(
         raise ValueError(f"{setting}.{ROWS}: the rows are what is judged here; leave it out")
     if NAME in settings:
         raise ValueError(f"{setting}.{NAME}: the columns that it adds have their names from here already; leave it out")
-    with _placed(setting, found, beside):
+    with placed(setting, found, beside):
         made = found.parse({**settings, ROWS: "completions", **({"name": name} if name else {})}, surroundings)
     missing = [column for column in adds if column not in made.added]
     if missing:
@@ -72,7 +72,7 @@ def embedded_verifier(
 
 
 @contextmanager
-def _placed(setting: str, model: type[Component], beside: Columns) -> Iterator[None]:
+def placed(setting: str, model: type[Component], beside: Columns = ()) -> Iterator[None]:
     """Makes problems of an embedded component's settings name their place in the settings around it."""
     try:
         yield

@@ -1,0 +1,70 @@
+"""Passages of facts that are drawn, so that no model can know them: `[ak,cm]` says that a is k, and c is m.
+
+A question about one, `a?`, is asked without the passage: only who learnt the fact can answer `k`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator
+from itertools import count
+from string import ascii_lowercase
+from typing import Annotated, Any, ClassVar
+
+import pydantic
+
+from lineal.components.base import Columns, Workspace, merged
+from lineal.components.sources.base import PROMPT_COLUMNS, Row, SyntheticSource, tables_of
+from lineal.components.sources.letter_mistakes import below
+from lineal.data.ids import row_id, row_seed
+from lineal.data.schema import arrow_schema
+
+LETTERS = len(ascii_lowercase)
+TOPIC = "topic"
+"""The column by which questions find their passage."""
+NOTES_SHARE = 0.65
+"""How many self-edits are notes."""
+
+
+class LetterFacts(SyntheticSource):
+    """Passages `[FACT,FACT]`; a fact is two letters, and all first ones differ.
+
+    `answer` is a self-edit as an untrained writer has it: the facts in their order, with `;` between them, all as questions with
+    their answers (`a?k;c?m`) or, in 65% of cases, all as notes (`ak;cm`), which teach no question. A row's difficulty is its
+    number of facts; the column `topic` is the passage's own name.
+
+    Attributes:
+        facts: in a passage.
+        size: how many passages.
+        split: which split's prompts; default: the task set's name.
+    """
+
+    columns: ClassVar[Columns] = merged(PROMPT_COLUMNS, (TOPIC,))
+
+    facts: Annotated[int, pydantic.Field(ge=2, le=LETTERS)] = 4
+
+    def space(self) -> int:
+        """Returns how many passages there are."""
+        return int(math.perm(LETTERS, self.facts) * LETTERS**self.facts)
+
+    def candidates(self, step: Workspace) -> Iterator[Row]:
+        """Yields random passages."""
+        for index in count():
+            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            firsts = sorted(ascii_lowercase, key=lambda _: draw.random())[: self.facts]
+            facts = [first + ascii_lowercase[below(draw, LETTERS)] for first in firsts]
+            prompt = f"[{','.join(facts)}]"
+            mark = "" if draw.random() < NOTES_SHARE else "?"
+            edit = ";".join(fact[0] + mark + fact[1] for fact in facts)
+            yield {
+                "prompt_id": row_id(self.use, prompt), "prompt": prompt, "answer": edit, "difficulty": float(self.facts),
+                "task": self.use, TOPIC: "".join(facts),
+            }  # fmt: skip
+
+    def write(self, step: Workspace, rows: Iterable[Row]) -> None:
+        import pyarrow as pa
+
+        known = arrow_schema(tuple(name for name in self.written_columns if name != TOPIC))
+        fields: list[Any] = [pa.field(name, pa.string()) if name == TOPIC else known.field(name) for name in self.written_columns]
+        step.counts.update(out=step.write_rows(tables_of(map(self.framed, rows), pa.schema(fields))))

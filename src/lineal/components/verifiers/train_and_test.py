@@ -1,0 +1,306 @@
+"""`train_and_test`: a training of its own for every row; the score is what the trained model can do.
+
+A loop inside the loop: the row is a self-edit (SEAL, arXiv:2506.10943, section 3.1), a data recipe, or a problem with variants.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+import pydantic
+
+from lineal.components.base import MAIN, ROWS, Columns, Component, Surroundings, Workspace, merged
+from lineal.components.evaluators.judging import JudgedDraws
+from lineal.components.evaluators.reading import read_evaluation
+from lineal.components.generators.drawing import require_distinct
+from lineal.components.registry import Registry
+from lineal.components.selectors.query import with_columns
+from lineal.components.trainers.base import Trainer
+from lineal.components.verifiers.base import ERROR, FAIL, PASS, Verifier
+from lineal.components.verifiers.embedded import placed
+from lineal.data.ids import canonical_json
+from lineal.data.manifest import INIT, Manifest
+from lineal.data.schema import arrow_types, row_key
+from lineal.data.store import Artifact
+from lineal.data.whole_lines import whole_lines
+from lineal.engines.models.checkpoints import is_adapter
+from lineal.errors import DataError, EngineError
+from lineal.recipe.compute import Positive
+from lineal.recipe.references import Accepts, ArtifactKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRAIN, TEST, MODEL, PROMPTS = "train", "test", "model", "prompts"
+NO_LESSONS = "nothing to train on"
+Inside = TypeVar("Inside", bound=Component)
+Tried = float | str
+"""The result of a training: the trained model's result, or why there is none."""
+
+
+class TrainAndTest(Verifier):
+    """Trains a checkpoint on the lessons of each row, and tests the trained model.
+
+    The lessons of a row are the training's rows that have it among their parents. `score` is the headline of the test after the
+    training, the mean over `repeats`; `before` is what the checkpoint reaches without it. A row passes where `score` is above
+    `before`; one without lessons fails, with `before` as its score. Trained models are deleted. Every finished training is
+    saved: a killed step goes on after it. `max_trainings` and the training's own length bound the work.
+
+    Attributes:
+        train: a trainer with `use:` and its settings. Its `init` is where every training starts.
+        test: an evaluator that samples, with `use:` and its settings, but without `model`.
+        tested_by: a column that a row and the prompts that test it have in common; null: all prompts test every row.
+        repeats: trainings for each row, each with a seed of its own.
+        max_trainings: a step that would need more is refused.
+    """
+
+    added: ClassVar[Mapping[str, str]] = {**Verifier.added, "before": "double"}
+    loads_model: ClassVar[bool] = True
+    kinds: ClassVar[tuple[str, ...]] = ("pytorch", "huggingface")
+
+    train: dict[str, Any]
+    test: dict[str, Any]
+    tested_by: str | None = None
+    repeats: Positive = 1
+    max_trainings: Positive = 1000
+    _trainer: Trainer = pydantic.PrivateAttr()
+    _test: JudgedDraws = pydantic.PrivateAttr()
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any], surroundings: Surroundings) -> Self:
+        """Makes the component.
+
+        Raises:
+            pydantic.ValidationError: its settings, or those of the two inside, don't fit.
+            ValueError: `train` is no trainer that starts from a checkpoint, or `test` no evaluator that samples.
+        """
+        made = super().parse(settings, surroundings)
+        made._trainer = _inside(TRAIN, made.train, Trainer, "such as 'sft'", surroundings)
+        if INIT not in type(made._trainer).model_fields:
+            raise ValueError(f"{TRAIN}: {made._trainer.use!r} starts from no checkpoint. Take a trainer with init, such as 'sft'")
+        if MODEL in made.test:
+            raise ValueError(f"{TEST}.{MODEL}: the trained model is tested here; leave it out")
+        test = {**made.test, MODEL: getattr(made._trainer, INIT)}
+        made._test = _inside(TEST, test, JudgedDraws, "such as 'accuracy'", surroundings)
+        return made
+
+    def embedded(self) -> dict[str, Component]:
+        """Returns the trainer and the evaluator."""
+        return {TRAIN: self._trainer, TEST: self._test}
+
+    def references(self) -> dict[str, tuple[list[str], Accepts]]:
+        lessons = self._trainer.learns_from
+        return {**super().references(), self._lessons: self._trainer.references()[lessons]}
+
+    def identity(self) -> dict[str, Any]:
+        inside = {name: {"use": one.use, "version": one.version, **one.identity()} for name, one in self.embedded().items()}
+        return {**super().identity(), **inside}
+
+    def needs(self) -> dict[str, Columns]:
+        shared = () if self.tested_by is None else (self.tested_by,)
+        needed = {name: columns for name, columns in Component.needs(self).items() if name != self._lessons}
+        lessons = merged(("parents",), self._trainer.needs()[self._trainer.learns_from])
+        prompts = merged(("prompt_id",), shared, needed[f"{TEST}.{PROMPTS}"])
+        return {**needed, ROWS: shared, self._lessons: lessons, f"{TEST}.{PROMPTS}": prompts}
+
+    @property
+    def _lessons(self) -> str:
+        return f"{TRAIN}.{self._trainer.learns_from}"
+
+    def run(self, step: Workspace) -> None:
+        """Tests the checkpoint, then trains and tests one row after another."""
+        rows = step.rows(ROWS)
+        key = row_key(rows.columns)
+        self._require_bounded(step, rows.count)
+        require_distinct(rows, key, step.step)
+        table = rows.read()
+        keys = table[key].to_pylist()
+        lessons, prompts = self._by_row(step, keys), self._prompts(step, table)
+        saved = _Saved(step.partial / "tried.jsonl")
+        before = self._before(step, saved)
+        told = []
+        with step.progress(len(keys), "rows") as progress:
+            for row, asked in zip(keys, prompts, strict=True):
+                given = fmean(before[prompt] for prompt in asked["prompt_id"].to_pylist())
+                numbers = range(self.repeats if row in lessons else 0)
+                told.append(_judged([self._tried(step, saved, f"{row}-{one}", lessons[row], asked) for one in numbers], given))
+                progress.advance()
+        step.write_rows([with_columns(table, self._columns(told))])
+        step.facts["trainings"] = saved.added
+        self.finish(step)
+
+    def _require_bounded(self, step: Workspace, rows: int) -> None:
+        if rows * self.repeats > self.max_trainings:
+            got = f"{step.step}: got {rows:,} rows x {self.repeats} trainings, expected at most {self.max_trainings:,}"
+            raise DataError(f"{got}. Raise max_trainings, or give fewer rows")
+
+    def _by_row(self, step: Workspace, keys: list[str]) -> dict[str, pa.Table]:
+        """Returns by row its lessons.
+
+        Raises:
+            DataError: a lesson is nobody's.
+        """
+        lessons = step.rows(self._lessons).read()
+        known, places = set(keys), dict[str, list[int]]()
+        for place, parents in enumerate(lessons["parents"].to_pylist()):
+            owners = known.intersection(parents or ())
+            if not owners:
+                which, rows = (step.inputs[name][0].key for name in (self._lessons, ROWS))
+                got = f"{step.step}: row {place + 1} of {which} has no row of {rows} as a parent, so it is in nobody's training"
+                raise DataError(f"{got}. Make the lessons of a row from that row")
+            for owner in owners:
+                places.setdefault(owner, []).append(place)
+        return {owner: lessons.take(own) for owner, own in places.items()}
+
+    def _prompts(self, step: Workspace, rows: pa.Table) -> list[pa.Table]:
+        """Returns by row the prompts that test it.
+
+        Raises:
+            DataError: there are none for a row.
+        """
+        prompts = step.rows(f"{TEST}.{PROMPTS}").read()
+        if self.tested_by is None:
+            return [prompts] * rows.num_rows
+        places: dict[Any, list[int]] = {}
+        for place, value in enumerate(prompts[self.tested_by].to_pylist()):
+            places.setdefault(value, []).append(place)
+        values = rows[self.tested_by].to_pylist()
+        missing = [value for value in values if value not in places]
+        if missing:
+            where = step.inputs[f"{TEST}.{PROMPTS}"][0].key
+            got = f"{step.step}: no prompt of {where} has {self.tested_by} {missing[0]!r}, which a row has"
+            raise DataError(f"{got}. Add one, or drop the row before")
+        parts = {value: prompts.take(own) for value, own in places.items()}
+        return [parts[value] for value in values]
+
+    def _before(self, step: Workspace, saved: _Saved) -> Mapping[str, float]:
+        """Returns by prompt what the checkpoint reaches without training."""
+        if MODEL not in saved.found:
+            init, prompts = step.inputs[f"{TRAIN}.{INIT}"], step.rows(f"{TEST}.{PROMPTS}").read()
+            saved.add(MODEL, self._tested(step, "before", init, prompts))
+        told: Mapping[str, float] = saved.found[MODEL]
+        return told
+
+    def _tried(self, step: Workspace, saved: _Saved, name: str, lessons: pa.Table, prompts: pa.Table) -> Tried:
+        """Returns what one training gives; what cannot be trained or tested is told as a text."""
+        if name not in saved.found:
+            try:
+                trained = self._trained(step, name, lessons)
+                result: Tried = fmean(self._tested(step, f"{name}/test", (trained,), prompts).values())
+            except (DataError, EngineError) as error:
+                result = str(error)
+            shutil.rmtree(step.partial / "nested" / name, ignore_errors=True)
+            saved.add(name, result)
+        told: Tried = saved.found[name]
+        return told
+
+    def _trained(self, step: Workspace, name: str, lessons: pa.Table) -> Artifact:
+        rows = step.nested(f"{name}/lessons", {})
+        rows.write_rows([lessons])
+        with step.inside(TRAIN) as outer:
+            given = {**outer.inputs, self._trainer.learns_from: (_made(rows, ArtifactKind.ROWS),)}
+            inner = step.nested(f"{name}/train", given)
+            self._trainer.run(inner)
+        _account(step, inner)
+        return _made(inner, ArtifactKind.MODEL)
+
+    def _tested(self, step: Workspace, name: str, model: tuple[Artifact, ...], prompts: pa.Table) -> dict[str, float]:
+        """Returns by prompt the test's headline of a model.
+
+        Raises:
+            DataError: the test gives no number by prompt.
+        """
+        rows = step.nested(f"{name}/prompts", {})
+        rows.write_rows([prompts])
+        with step.inside(TEST) as outer:
+            given = {**outer.inputs, MODEL: model, PROMPTS: (_made(rows, ArtifactKind.ROWS),)}
+            inner = step.nested(name, given | _base(step, model[0]))
+            self._test.run(inner)
+        _account(step, inner)
+        told = read_evaluation(inner.directory()).by_prompt
+        if not told:
+            got = f"{step.step}: {TEST}: {self._test.use} gives no number by prompt"
+            raise DataError(f"{got}. Take another evaluator, such as accuracy")
+        return told
+
+    def _columns(self, told: list[tuple[str, float | None, str | None, float]]) -> pa.Table:
+        import pyarrow as pa
+
+        types = arrow_types()
+        columns = zip(self.added.items(), zip(*told, strict=True), strict=True)
+        return pa.table({self.column(name): pa.array(values, types[kind]) for (name, kind), values in columns})
+
+
+class _Saved:
+    """The results of finished trainings, by name, kept in a file line by line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.found: dict[str, Any] = dict(map(json.loads, whole_lines(path)))
+        self.added = 0
+
+    def add(self, name: str, result: Any) -> None:
+        """Saves a result."""
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(canonical_json([name, result]) + "\n")
+        self.found[name] = result
+        self.added += 1
+
+
+def _inside(setting: str, declared: Mapping[str, Any], base: type[Inside], example: str, surroundings: Surroundings) -> Inside:
+    """Makes the component that a setting declares.
+
+    Raises:
+        ValueError: it is unknown, or of another kind.
+        pydantic.ValidationError: its settings don't fit.
+    """
+    use = str(declared.get("use"))
+    try:
+        found = Registry().find(use)
+    except KeyError as error:
+        raise ValueError(f"{setting}: {error.args[0]}") from None
+    if not issubclass(found, base):
+        raise ValueError(f"{setting}: got {use!r}, which cannot stand here. Take another, {example}")
+    with placed(setting, found):
+        return found.parse(declared, surroundings)
+
+
+def _base(step: Workspace, model: Artifact) -> dict[str, tuple[Artifact, ...]]:
+    """Returns the full model under a trained adapter, as the test's input of that name."""
+    init = step.inputs[f"{TRAIN}.{INIT}"]
+    under = step.inputs.get(f"{TRAIN}.{INIT}_base", init)
+    return {f"{MODEL}_base": under} if is_adapter(model.directory) else {}
+
+
+def _made(inner: Workspace, kind: ArtifactKind) -> Artifact:
+    """Returns what a nested step wrote, as an input of the next."""
+    empty: dict[str, Any] = {"settings": {}, "inputs": {}, "files_read": {}, "counts": {}}
+    manifest = partial(Manifest, step=inner.step, component="", version=1, identity="", seed=inner.seed, **empty)
+    return Artifact(inner.step, inner.directory(), inner.draft(MAIN, manifest, kind))
+
+
+def _account(step: Workspace, inner: Workspace) -> None:
+    """Adds a nested step's tokens and seconds to the step's own, and takes over its engine."""
+    step.made_with = step.made_with or inner.made_with
+    step.equal_bytes = False if inner.equal_bytes is False else step.equal_bytes
+    step.facts["tokens"] = step.facts.get("tokens", 0) + inner.facts.get("tokens", 0)
+    phases = step.facts.setdefault("seconds_by_phase", {})
+    for phase, seconds in inner.facts.get("seconds_by_phase", {}).items():
+        phases[phase] = phases.get(phase, 0.0) + seconds
+
+
+def _judged(tried: list[Tried], before: float) -> tuple[str, float | None, str | None, float]:
+    """Returns a row's verdict, score, detail, and what there was before."""
+    failed = next((result for result in tried if isinstance(result, str)), None)
+    if failed is not None:
+        return ERROR, None, failed, before
+    if not tried:
+        return FAIL, before, NO_LESSONS, before
+    score = fmean(result for result in tried if not isinstance(result, str))
+    return (PASS if score > before else FAIL), score, None, before
