@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lineal.plan.compile import CompiledNode, unknown_node
-from lineal.plan.steps import Step
 from lineal.recipe.nodes import Part, Section
 from lineal.recipe.pipeline import Pipeline
 from lineal.recipe.references import Reference, Scope
@@ -14,26 +13,6 @@ from lineal.recipe.repeat import REPEAT
 
 Forms = list[list[CompiledNode]]
 """A node in the rounds in which it differs."""
-
-
-class NotPlanned(KeyError):
-    """A step that another one needs could not be planned."""
-
-
-class Made(dict[str, Step]):
-    """The steps of a pipeline so far, by key; those of others are found too, and are not among its values."""
-
-    def __init__(self, others: Mapping[str, Step]) -> None:
-        super().__init__()
-        self._others = others
-
-    def __contains__(self, key: object) -> bool:
-        return super().__contains__(key) or key in self._others
-
-    def __missing__(self, key: str) -> Step:
-        if key not in self._others:
-            raise NotPlanned(key)
-        return self._others[key]
 
 
 @dataclass(frozen=True)

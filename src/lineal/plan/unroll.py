@@ -8,20 +8,21 @@ from dataclasses import replace
 
 from lineal.components.base import Columns, Output
 from lineal.components.registry import Registry
-from lineal.errors import Problems, did_you_mean
-from lineal.plan.compile import CompiledNode, Compiler, unknown_node
-from lineal.plan.elsewhere import Unrolled, steps_elsewhere
-from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place, turn_label
-from lineal.plan.messages import other_lora, start_without, unlike_models, wrong_head
-from lineal.plan.order import Made, NotPlanned, Order, order_of, way
+from lineal.errors import Problems
+from lineal.plan.compile import CompiledNode, Compiler
+from lineal.plan.elsewhere import Unrolled
+from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place
+from lineal.plan.lookup import Lookup
+from lineal.plan.made import Made, NotPlanned
+from lineal.plan.messages import other_lora, unlike_models
+from lineal.plan.order import Order, order_of
 from lineal.plan.sights import blind, media_inputs, unseen
-from lineal.plan.steps import Step, artifact_key
+from lineal.plan.steps import Step
 from lineal.plan.stopping import best_steps, stop_step
 from lineal.recipe.groups import round_group
-from lineal.recipe.nodes import BEST, STOP, Node, Part, Section
+from lineal.recipe.nodes import STOP, Node, Part, Section
 from lineal.recipe.pipeline import Pipeline
 from lineal.recipe.project import Project
-from lineal.recipe.references import Accepts, ArtifactKind, Reference, Scope
 
 Nodes = Mapping[str, list[CompiledNode]]
 
@@ -36,10 +37,10 @@ def unroll(project: Project, pipeline: Pipeline, registry: Registry, rounds: int
 
 
 class Unroller:
-    """Resolves references round by round and collects the finished steps."""
+    """Plans the steps round by round, each checked against what the earlier ones make."""
 
     def __init__(self, compiler: Compiler, rounds: int, others: Unrolled) -> None:
-        self._compiler, self._pipeline, self._others = compiler, compiler.pipeline, others
+        self._compiler, self._pipeline = compiler, compiler.pipeline
         self._kinds = Kinds(self._pipeline, rounds)
         self._made = Made(others.steps)
         self._moving = {
@@ -54,6 +55,10 @@ class Unroller:
             with self._problems.noted():
                 self._orders[part] = order_of(self._pipeline, part, self._forms[part])
         self._problems.raise_all()
+        self._lookup = Lookup(
+            compiler.project, self._pipeline, self._kinds, self._made, others,
+            orders=self._orders, moving_tasks=self._moving[TASKS], stops=bool(self._stops),
+        )  # fmt: skip
 
     def steps(self) -> Iterator[Step]:
         """Yields the steps, in an order in which they can run."""
@@ -123,12 +128,12 @@ class Unroller:
             if bases := self._bases(item, field, inputs[field]):
                 inputs[f"{field}_base"] = bases
         settings_from = {
-            setting: (self._value_key(item, setting, reference, place), str(reference.part))
+            setting: (self._lookup.value_key(item, setting, reference, place), str(reference.part))
             for setting, reference in item.settings_from.items()
         }
-        columns = {field: self._columns(keys) for field, keys in inputs.items()}
+        columns = {field: self._made.columns(keys) for field, keys in inputs.items()}
         self._check_columns(item, place, inputs, columns)
-        inputs |= media_inputs(item.component, inputs, self._split)
+        inputs |= media_inputs(item.component, inputs, self._made.split)
         in_round = place.round if place.section is Section.ROUND else None
         try:
             component = item.component.placed(in_round, self._compiler.project.seed_of(self._pipeline.name))
@@ -149,7 +154,7 @@ class Unroller:
         inputs: dict[str, tuple[str, ...]] = {}
         for field, (references, accepts) in item.inputs.items():
             with self._problems.noted(), self._after_a_problem():
-                inputs[field] = tuple(key for one in references for key in self._keys(item, field, one, accepts, place))
+                inputs[field] = tuple(key for one in references for key in self._lookup.keys(item, field, one, accepts, place))
         if len(inputs) < len(item.inputs):
             raise NotPlanned(item.label)
         return inputs
@@ -159,218 +164,19 @@ class Unroller:
         may_stop = bool(self._stops) and place.part == self._kinds.last and place.round > self._kinds.first_round(place.part)
         return f"{self._pipeline.name}/{round_group(place.round - 1)}/{STOP}" if may_stop else None
 
-    # -- references -------------------------------------------------------------------------------------------------
-
-    def _keys(self, item: CompiledNode, field: str, reference: Reference, accepts: Accepts, place: Place) -> list[str]:
-        keys = [
-            key for step in self._targets(item, field, reference, place) for key in self._output_of(item, field, reference, step)
-        ]
-        if len(keys) != 1 and not accepts.many:
-            raise self._error(item, field, f"{str(reference)!r} names {len(keys)} artifacts, but {field} takes one")
-        for key in keys:
-            kind = self._output(key).kind
-            if kind not in accepts.kinds:
-                wanted = " or ".join(sorted(accepts.kinds))
-                raise self._error(item, field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}")
-            head = self._output(key).head
-            if kind is ArtifactKind.MODEL and head is not None and head not in accepts.heads:
-                raise self._error(item, field, wrong_head(field, reference, head, accepts, self._made))
-        return keys
-
-    def _output_of(self, item: CompiledNode, field: str, reference: Reference, step: Step) -> list[str]:
-        part = reference.part or ""
-        if part not in step.outputs:
-            known = [name for name in step.outputs if name]
-            if reference.scope is Scope.PREVIOUS and step.group == str(Section.START):
-                raise self._error(item, field, start_without(reference, known))
-            raise self._error(item, field, f"{reference.node!r} has no output {part!r}. {did_you_mean(part, known)}")
-        return [artifact_key(step.key, part)]
-
-    def _value_key(self, item: CompiledNode, setting: str, reference: Reference, place: Place) -> str:
-        steps = self._targets(item, setting, reference, place)
-        if len(steps) != 1:
-            raise self._error(item, setting, f"{str(reference)!r} names {len(steps)} artifacts, but a setting takes one value")
-        values = steps[0].outputs[""].values
-        if values is not None and reference.part not in values:
-            known = did_you_mean(str(reference.part), values)
-            raise self._error(item, setting, f"{reference.node!r} gives no value {reference.part!r}. {known}")
-        return steps[0].key
-
-    def _targets(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """Returns the steps that a reference names, seen from a place."""
-        if reference.scope is Scope.TASKS:
-            return self._tasks(item, field, reference, place)
-        if reference.scope is Scope.START:
-            return self._in_group(item, field, reference, START, "start")
-        if reference.scope is Scope.PIPELINES:
-            return self._elsewhere(item, field, reference)
-        if reference.scope is Scope.HERE:
-            return self._in_group(item, field, reference, place.part, place.group, turn=self._own_turn(item, reference, place))
-        if reference.scope in (Scope.BEFORE, Scope.TURNS):
-            return self._in_turns(item, field, reference, place)
-        if place.section in (Section.TASKS, Section.START):
-            raise self._error(
-                item, field, f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME"
-            )
-        find = self._previous if reference.scope is Scope.PREVIOUS else self._history
-        return find(item, field, reference, place)
-
-    def _elsewhere(self, item: CompiledNode, field: str, reference: Reference) -> list[Step]:
-        try:
-            return steps_elsewhere(self._compiler.project, self._pipeline.name, reference, self._others)
-        except ValueError as error:
-            raise self._error(item, field, str(error)) from error
-
-    def _tasks(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        if reference.node not in self._moving[TASKS]:
-            return self._in_group(item, field, reference, TASKS, "tasks")
-        if place.section is Section.START:
-            raise self._error(item, field, f"{str(reference)!r} changes per round, and start stands before the first round")
-        return [self._made[f"{self._pipeline.name}/{round_group(place.round)}/tasks/{reference.node}"]]
-
-    def _own_turn(self, item: CompiledNode, reference: Reference, place: Place) -> int | None:
-        """Returns the turn of a node that is repeated together with this one; None for others."""
-        target = self._pipeline.parts[place.part].get(reference.node)
-        return place.turn if target is not None and target.group is not None and target.group == item.node.group else None
-
-    def _in_turns(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """Returns the turn before, or all of them; of nodes repeated together with this one, those before its own."""
-        self._require(item, field, reference, place.part)
-        own, target = self._own_turn(item, reference, place), self._pipeline.parts[place.part][reference.node]
-        if target.group is None or (own is None and reference.scope is Scope.BEFORE):
-            fix = f"Give {item.node.name} and {reference.node} the same repeat: NAME"
-            with_it = " together with this node" if target.group else ""
-            raise self._error(item, field, f"{str(reference)!r}: {reference.node} is not repeated{with_it}. {fix}")
-        if own == 1:
-            fix = f"List what the first turn reads: per_turn: {{{field}: [NODE, {reference}]}}"
-            raise self._error(item, field, f"{str(reference)!r}: no turn comes before the first. {fix}")
-        last = self._pipeline.turns(target) if own is None else own - 1
-        turns = range(1, last + 1) if reference.scope is Scope.TURNS else (last,)
-        return [step for turn in turns for step in self._in_group(item, field, reference, place.part, place.group, turn=turn)]
-
-    def _previous(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """Returns the node of the last round that has it, seen from a place; start's where no round before has it."""
-        finish = place.section is Section.FINISH
-        last, here = (place.round, self._kinds.last) if finish else (place.round - 1, place.part)
-        found = self._kinds.last_with(reference.node, last)
-        if found is not None:
-            round_number, part = found
-            group = BEST if finish and self._stops and part == here else round_group(round_number)
-        elif reference.node in self._pipeline.parts[START] and (last < 1 or reference.node in self._kinds.names()):
-            part, group = START, str(Section.START)
-        else:
-            self._require_in_rounds(item, field, reference)
-            why = f"in round {place.round} means start.{reference.node}, which is not declared; add it under start"
-            raise unknown_node(item.node, field, reference, self._pipeline.parts[START], why)
-        steps = self._in_group(item, field, reference, part, group, before=part != here)
-        return steps * self._population(reference, here) if len(steps) == 1 and part != here else steps
-
-    def _population(self, reference: Reference, part: Part) -> int:
-        """Returns how often `previous.X[*]` repeats a single X from before the part's rounds: once for each agent of X there."""
-        node = self._pipeline.parts[part].get(reference.node)
-        return len(self._pipeline.each[node.each]) if reference.instance == "*" and node is not None and node.each else 1
-
-    def _history(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
-        """Returns start's node if it has one, then every round's up to the last that exists when this node runs."""
-        self._require_in_rounds(item, field, reference)
-        inclusive = place.section is Section.FINISH or (item.node.name, reference.node) in self._orders[place.part].this_round
-        last = place.round if inclusive else place.round - 1
-        found: list[Step] = []
-        if reference.node in self._pipeline.parts[START]:
-            start = self._in_group(item, field, reference, START, "start")
-            found += [step for step in start if field in item.settings_from or (reference.part or "") in step.outputs]
-        for round_number, part in self._kinds.rounds_with(reference.node, last):
-            found += self._in_group(item, field, reference, part, round_group(round_number))
-        if not found:
-            needs = way(self._orders[place.part].needs, reference.node, item.node.name) or [reference.node, item.node.name]
-            why = f"is empty in round {place.round}, since in one round {' needs '.join(needs)}"
-            declared = f"start.{reference.node}" + (f" with an output {reference.part!r}" if reference.part else "")
-            fix = f"Let one of these read previous.NODE, the last round's, or declare {declared}"
-            raise self._error(item, field, f"{str(reference)!r} {why}. {fix}")
-        return found
-
-    def _require_in_rounds(self, item: CompiledNode, field: str, reference: Reference) -> None:
-        if reference.node not in self._kinds.names():
-            raise unknown_node(item.node, field, reference, self._kinds.names(), f"names no node of {Section.ROUND}")
-
-    def _require(self, item: CompiledNode, field: str, reference: Reference, part: Part) -> None:
-        known = self._pipeline.parts[part]
-        if reference.node not in known:
-            raise unknown_node(item.node, field, reference, known, f"names no node of {part}")
-
-    def _in_group(
-        self,
-        item: CompiledNode,
-        field: str,
-        reference: Reference,
-        part: Part,
-        group: str,
-        before: bool = False,
-        turn: int | None = None,
-    ) -> list[Step]:
-        """Returns a node's step (or instances) in one group; `before` the rounds of its kind one may stand for several.
-
-        Of a repeated node the last turn's, where no turn is named.
-        """
-        self._require(item, field, reference, part)
-        target = self._pipeline.parts[part][reference.node]
-        said = turn_label(self._pipeline.turns(target) if turn is None else turn)
-        prefix = f"{self._pipeline.name}/{group}/{reference.node}{said and '/'}{said}"
-        if target.each is None:
-            if reference.instance is not None and not before and part is not START:
-                raise self._error(
-                    item, field, f"{str(reference)!r}: {reference.node} is one node; leave out [{reference.instance}]"
-                )
-            return [self._made[prefix]]
-        values = self._pipeline.each[target.each]
-        if reference.instance is None:
-            fix = f"write {reference.node}[*] for all or {reference.node}[{values[0]}] for one"
-            raise self._error(item, field, f"{str(reference)!r} is made once for each {target.each}; {fix}")
-        if reference.instance == "*":
-            return [self._made[f"{prefix}/{value}"] for value in values]
-        if reference.instance not in values:
-            raise self._error(
-                item, field, f"{str(reference)!r}: unknown {target.each}. {did_you_mean(reference.instance, values)}"
-            )
-        return [self._made[f"{prefix}/{reference.instance}"]]
-
-    # -- kinds and columns ------------------------------------------------------------------------------------------
-
     def _with_head(self, output: Output, inputs: Mapping[str, tuple[str, ...]]) -> Output:
         """Completes an output that names itself its model's head, and whether it is an adapter."""
         if (field := output.head_of) is None:
             return output
-        head, on_base = self._output(inputs[field][0]).head, f"{field}_base" in inputs
+        head, on_base = self._made.output(inputs[field][0]).head, f"{field}_base" in inputs
         return replace(output, head=head, adapter_of=field if on_base else output.adapter_of)
-
-    def _output(self, key: str) -> Output:
-        step, _, output = self._split(key)
-        return step.outputs[output]
-
-    def _split(self, key: str) -> tuple[Step, str, str]:
-        if key in self._made:
-            return self._made[key], key, ""
-        step_key, _, output = key.rpartition(".")
-        return self._made[step_key], step_key, output
-
-    def _base_of(self, key: str) -> list[str]:
-        """Returns the full model under an adapter; nothing for anything else."""
-        step, _, output = self._split(key)
-        field = step.outputs[output].adapter_of
-        return [] if field is None else list(step.inputs.get(f"{field}_base", step.inputs[field]))
 
     def _bases(self, item: CompiledNode, field: str, keys: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the full model under a field's adapters; of several models it must be one."""
-        bases = {key: tuple(self._base_of(key)) for key in keys}
+        bases = {key: tuple(self._made.base_of(key)) for key in keys}
         if len(set(bases.values())) > 1:
             raise self._error(item, field, unlike_models(bases))
         return next(iter(bases.values()), ())
-
-    def _columns(self, keys: tuple[str, ...]) -> Columns:
-        found: dict[str, None] = {}
-        for key in keys:
-            found.update(dict.fromkeys(self._output(key).columns))
-        return tuple(found)
 
     def _check_columns(
         self, item: CompiledNode, place: Place, inputs: Mapping[str, tuple[str, ...]], columns: Mapping[str, Columns]
@@ -380,7 +186,7 @@ class Unroller:
             raise self._error(item, field, blind(step, item.component))
         for field, needed in item.component.needs().items():
             for key in inputs.get(field, ()):
-                there = self._columns((key,))
+                there = self._made.columns((key,))
                 for column in (column for column in needed if column not in there):
                     message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
                     raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
@@ -388,9 +194,9 @@ class Unroller:
     def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:
         """Checks that a trainer that starts from an adapter continues it: with `lora:`, and with the adapter's own values."""
         fields = type(item.component).model_fields
-        if "lora" not in fields or "init" not in fields or not self._base_of(inputs["init"][0]):
+        if "lora" not in fields or "init" not in fields or not self._made.base_of(inputs["init"][0]):
             return
-        makers = (self._split(inputs["init"][0])[0].component, item.component)
+        makers = (self._made.split(inputs["init"][0])[0].component, item.component)
         lora = (getattr(component, "lora", None) for component in makers)
         made, own = (None if one is None else one.shape() for one in lora)
         if own is None or (made is not None and own != made):
