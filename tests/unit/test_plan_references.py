@@ -155,6 +155,17 @@ def test_reference_inside_a_setting_that_cannot_be_says_where(tmp_path: Path, ol
     assert message in refused(tmp_path, mine=NESTED.replace(old, new))
 
 
+def test_start_and_tasks_may_name_their_own_nodes_as_other_sections_do(tmp_path: Path):
+    later = HEADS.replace(
+        "  pairs: {use: select, rows: tasks.base",
+        "  first: {use: same_model, model: start.other}\n  pairs: {use: select, rows: tasks.base",
+    )
+    order = list(planned(tmp_path / "later", mine=later).steps)
+    assert order.index("mine/start/other") < order.index("mine/start/first")
+    circle = refused(tmp_path / "circle", mine=HEADS.replace("init: checkpoint, rows: pairs", "init: start.other, rows: pairs"))
+    assert "start.scorer: the nodes need each other: scorer -> other -> scorer. Let one of them read another node" in circle
+
+
 # -- models that write and models that give a number --------------------------------------------------------------------
 
 HEADS = """\

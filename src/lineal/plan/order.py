@@ -13,6 +13,8 @@ from lineal.recipe.repeat import REPEAT
 
 Forms = list[list[CompiledNode]]
 """A node in the rounds in which it differs."""
+_NAMED_FROM_ELSEWHERE = {Section.TASKS: Scope.TASKS, Section.START: Scope.START}
+"""How other sections name a section's nodes; its own nodes may do so too, and `start.NODE` under `start` is that node."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def _sorted(pipeline: Pipeline, part: Part, names: list[str], needs: Mapping[str
 
 def _cycle(pipeline: Pipeline, part: Part, names: list[str]) -> Exception:
     nodes = [pipeline.parts[part][name] for name in names]
-    fix = "Let one of them read previous.NODE, the last round's"
+    rounds = part.section is Section.ROUND
+    fix = "Let one of them read previous.NODE, the last round's" if rounds else "Let one of them read another node"
     if any(node.group for node in nodes):
         fix = f"{fix}, or before.NODE, the last turn's; what stands between nodes of one repeat needs the same repeat"
     return nodes[-1].document.error(nodes[-1].paths[0], f"the nodes need each other: {' -> '.join(names)}. {fix}")
@@ -113,7 +116,7 @@ def _dependencies(
     one whose X is declared above the node that asks is answered first.
     """
     references = {name: list(_references(forms)) for name, forms in nodes.items()}
-    after = {name: [r.node for r in found if _is_needed(r, units, name)] for name, found in references.items()}
+    after = {name: [r.node for r in found if _is_needed(part, r, units, name)] for name, found in references.items()}
     place = {name: index for index, name in enumerate(nodes)}
     pools = [
         (name, r.node)
@@ -130,11 +133,13 @@ def _dependencies(
     return after, this_round
 
 
-def _is_needed(reference: Reference, units: Mapping[str, list[str]], name: str) -> bool:
+def _is_needed(part: Part, reference: Reference, units: Mapping[str, list[str]], name: str) -> bool:
     """Tells whether a reference names a node of the same part that must run before: of another turn only where repeated apart."""
-    if reference.node not in units or reference.scope not in (Scope.HERE, Scope.BEFORE, Scope.TURNS):
+    if reference.node not in units:
         return False
-    return reference.scope is Scope.HERE or reference.node not in units[name]
+    if reference.scope in (Scope.HERE, _NAMED_FROM_ELSEWHERE.get(part.section)):
+        return True
+    return reference.scope in (Scope.BEFORE, Scope.TURNS) and reference.node not in units[name]
 
 
 def _references(forms: Forms) -> Iterator[Reference]:
