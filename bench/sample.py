@@ -6,6 +6,8 @@ length, which is its best case. Run: python bench/sample.py
 With `--vllm PYTHON` (an interpreter that has vLLM) the vLLM engine is timed too, against vLLM's own `LLM.generate` on the same
 texts: once with the seeds and log-probabilities that rows need, once without them. Both engines are loaded at once: on a GPU
 each takes 0.4 of its memory.
+
+With `--pictures` a random model that sees gets a picture before each text; `generate` gets its pictures decoded.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import random
 import string
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,9 @@ def main() -> None:
 
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as directory:
+        if arguments.pictures:
+            _compare_pictures(Path(directory), arguments)
+            return
         checkpoint = arguments.checkpoint or _trained(Path(directory), arguments.steps)
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
@@ -67,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads while sampling (default: torch's own)")
     parser.add_argument("--checkpoint", type=Path, help="a model to use instead of training one")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of both (default: %(default)s)")
+    parser.add_argument("--pictures", action="store_true", help="a model that sees, with a picture before each text")
     parser.add_argument("--vllm", help="an interpreter that has vLLM: time that engine too")
     parser.add_argument("--only-vllm", action="store_true", help="leave out transformers and the comparison of bits")
     parser.add_argument("--json", type=Path, help="a file for the figures (of vLLM, where it is timed)")
@@ -125,10 +133,47 @@ def _compare_speed(
 ) -> dict[str, float]:
     model, tokenizer = _plain(checkpoint, arguments.device)
     prompts = sorted((request.prompt for request in requests), key=len)
+    return _in_turns(
+        sampler, requests, lambda: _generate_rate(model, tokenizer, prompts, arguments.batch_size), arguments.repeats
+    )
+
+
+def _compare_pictures(directory: Path, arguments: argparse.Namespace) -> None:
+    from sights import SEEING, packed, plain
+
+    initialise(SEEING, 0, directory / "seeing")
+    pictures, digests = packed(directory / "media", -(-arguments.rows // arguments.samples))
+    asked = _requests(arguments.rows, arguments.samples, seed=1)
+    requests = [replace(one, images=(digests[place // arguments.samples],)) for place, one in enumerate(asked)]
+    sampler = Sampler(directory / "seeing", "cpu", arguments.batch_size, None, pictures)
+    model, processor = plain(directory / "seeing")
+    shown = sorted(((one.prompt, pictures.decoded(one.images[0])) for one in requests), key=lambda one: len(one[0]))
+    figures = _in_turns(sampler, requests, lambda: _seeing_rate(model, processor, shown, arguments.batch_size), arguments.repeats)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures), encoding="utf-8")
+
+
+def _seeing_rate(model: Any, processor: Any, shown: list[tuple[str, Any]], batch_size: int) -> float:
+    import torch
+
+    tokens, began, pad = 0, time.perf_counter(), processor.tokenizer.pad_token_id
+    for start in range(0, len(shown), batch_size):
+        part = shown[start : start + batch_size]
+        texts, images = [f"<bos><image>{prompt}" for prompt, _ in part], [[image] for _, image in part]
+        batch = processor(text=texts, images=images, add_special_tokens=False, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            output = model.generate(**batch, do_sample=True, top_k=0, temperature=1.0, max_new_tokens=SETTINGS.max_tokens)
+        drawn = output[:, batch["input_ids"].shape[1] :]
+        processor.batch_decode(drawn, skip_special_tokens=True)
+        tokens += int((drawn != pad).sum())
+    return tokens / (time.perf_counter() - began)
+
+
+def _in_turns(sampler: Sampler, requests: list[Request], plain: Callable[[], float], repeats: int) -> dict[str, float]:
     rates: list[tuple[float, float]] = []
     print(f"\n{'repeat':>6} {'lineal tok/s':>13} {'generate tok/s':>15} {'ratio':>6}")
-    for repeat in range(arguments.repeats + 1):
-        rate = (_lineal_rate(sampler, requests), _generate_rate(model, tokenizer, prompts, arguments.batch_size))
+    for repeat in range(repeats + 1):
+        rate = (_lineal_rate(sampler, requests), plain())
         if repeat:  # the first turn warms both up
             rates.append(rate)
             print(f"{repeat:>6} {rate[0]:>13,.0f} {rate[1]:>15,.0f} {rate[0] / rate[1]:>6.2f}")

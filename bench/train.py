@@ -5,8 +5,9 @@ else the machine does hits both sides. A step's time is the median between two l
 did not do the same work; there is no warm-up, whose first rate is 0 in transformers and above 0 here. Memory is measured in a
 process of its own for each side (on a GPU: what torch had allocated at most).
 With --grpo both train on their own samples, eight of each prompt, rewarded by their length: in TRL by a function, in lineal by a
-verifier, with every rollout saved as a row. Their losses are not compared, since they
-do not draw the same samples. Exit status 1 when a step through lineal takes more than 1.03 times as long.
+verifier, with every rollout saved as a row. Their losses are not compared, since they do not draw the same samples.
+With --pictures both train a model that sees, with a picture before each prompt; TRL's data collator makes its pixels in every
+step, of pictures that are decoded. Exit status 1 when a step through lineal takes more than 1.03 times as long.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from tiny import SHAPE
 
 from lineal.engines.training.execution import Execution
 from lineal.engines.training.settings import Example, TrainingSettings
-from lineal.engines.training.train import initialise, train_sft
+from lineal.engines.training.train import ModelShape, initialise, train_sft
 
 MOST = 1.03
 SAMPLES, MOST_TOKENS = 8, 24
@@ -43,7 +45,7 @@ def main() -> None:
         directory = Path(name)
         checkpoint = arguments.checkpoint or directory / "init"
         if arguments.checkpoint is None:
-            initialise(SHAPE, 0, checkpoint)
+            initialise(_shape(arguments), 0, checkpoint)
         if arguments.memory_of:
             _train(arguments.memory_of, checkpoint, arguments, directory)
             print(_peak_bytes())
@@ -67,10 +69,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--grpo", action="store_true", help="GRPO instead of SFT")
+    parser.add_argument("--pictures", action="store_true", help="SFT of a model that sees")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     parser.add_argument("--checkpoint", type=Path, help="a model to train instead of a tiny one")
     parser.add_argument("--memory-of", choices=["lineal", "plain"], help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def _shape(arguments: argparse.Namespace) -> ModelShape:
+    from sights import SEEING
+
+    return SEEING if arguments.pictures else SHAPE
 
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
@@ -126,16 +135,46 @@ def _train(side: str, checkpoint: Path, arguments: argparse.Namespace, directory
         losses.append(loss)
 
     sides = {"lineal": _lineal_grpo, "plain": _plain_grpo} if arguments.grpo else {"lineal": _lineal, "plain": _plain}
+    sides = {"lineal": _lineal, "plain": _plain_seeing} if arguments.pictures else sides
     torch.set_num_threads(arguments.threads)
     sides[side](checkpoint, arguments, directory, tick)
     return statistics.median(after - before for before, after in zip(clock, clock[1:], strict=False)), losses
 
 
 def _lineal(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
-    examples = [Example(prompt, completion) for prompt, completion in _pairs(arguments)]
+    examples, pictures = [Example(prompt, completion) for prompt, completion in _pairs(arguments)], None
+    if arguments.pictures:
+        pictures, digests = _packed(arguments, directory)
+        examples = [replace(one, images=(digest,)) for one, digest in zip(examples, digests, strict=True)]
     saving = Execution(saves=directory / "saves")
     report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
-    train_sft(checkpoint, examples, _settings(arguments), directory / "out", report, execution=saving)
+    train_sft(checkpoint, examples, _settings(arguments), directory / "out", report, execution=saving, pictures=pictures)
+
+
+def _packed(arguments: argparse.Namespace, directory: Path) -> tuple[Any, list[str]]:
+    """One picture for each example."""
+    from sights import packed
+
+    shutil.rmtree(directory / "media", ignore_errors=True)
+    return packed(directory / "media", arguments.batch_size * arguments.steps)
+
+
+def _plain_seeing(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+    from sights import plain
+    from trl import SFTConfig, SFTTrainer
+
+    pictures, digests = _packed(arguments, directory)
+    texts = [
+        [[{"role": role, "content": text}] for role, text in zip(("user", "assistant"), pair, strict=True)]
+        for pair in _pairs(arguments)
+    ]
+    columns = {
+        "prompt": [prompt for prompt, _ in texts], "completion": [completion for _, completion in texts],
+        "images": [[pictures.decoded(digest)] for digest in digests],
+    }  # fmt: skip
+    model, processor = plain(checkpoint)
+    config = SFTConfig(**_plain_arguments(arguments, directory), max_length=None)
+    _run_plain(SFTTrainer, model.train(), processor, config, columns, tick)
 
 
 def _plain(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
@@ -217,11 +256,21 @@ def _plain_arguments(arguments: argparse.Namespace, directory: Path) -> dict[str
 def _plain_train(
     trainer_of: Any, checkpoint: Path, config: Any, columns: dict[str, list[str]], tick: Callable[[float], None], **own: Any
 ) -> None:
-    import datasets
     import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype=torch.float32)
+    _run_plain(trainer_of, model, AutoTokenizer.from_pretrained(str(checkpoint)), config, columns, tick, **own)
+
+
+def _run_plain(
+    trainer_of: Any, model: Any, processing: Any, config: Any, columns: dict[str, list[Any]], tick: Callable[[float], None],
+    **own: Any,
+) -> None:  # fmt: skip
+    import datasets
     import transformers
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
 
     class Clock(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -231,10 +280,10 @@ def _plain_train(
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     trainer = trainer_of(
-        model=AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype=torch.float32),
+        model=model,
         args=config,
         train_dataset=Dataset.from_dict(columns),
-        processing_class=AutoTokenizer.from_pretrained(str(checkpoint)),
+        processing_class=processing,
         callbacks=[Clock()],
         **own,
     )
@@ -252,6 +301,7 @@ def _memory(side: str, checkpoint: Path, arguments: argparse.Namespace) -> int:
         sys.executable,
         __file__,
         *(["--grpo"] if arguments.grpo else []),
+        *(["--pictures"] if arguments.pictures else []),
         *(str(part) for name, value in options.items() for part in (f"--{name}", value)),
     ]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])

@@ -80,6 +80,8 @@ TINY = (
     (r"steps: 10, batch_size: 4", "steps: 2, batch_size: 4"),
     (r"shapes: \[1, 2\], size: \d+", "shapes: [1, 2], size: 24"),
     (r"epochs: null, steps: 150", "epochs: null, steps: 3"),
+    (r"steps: 320, batch_size: 32", "steps: 30, batch_size: 32"),
+    (r"batch_size: 256", "batch_size: 32"),
 )
 
 
@@ -143,6 +145,11 @@ HOLDS_OTHER_TEXT = {
     "magellan",
     "webrl",
     "seal",
+    "mm_upt",
+    "head_tail",
+    "openvlthinker",
+    "panel_of_peers",
+    "mstar",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

@@ -26,6 +26,7 @@ from .pipelines_project import check_two_rounds, made
 pytestmark = pytest.mark.model
 ONLINE = (
     "adarft", "adcl", "dump", "exit", "gain_rl", "ladder", "online_difficulty", "rlsr", "sec", "serl", "sirlc", "srt", "ssr_zero",
+    "mm_upt", "openvlthinker",
 )  # fmt: skip
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.model
 PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
     "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
-    "preflexor", "matata", "start", "spc",
+    "preflexor", "matata", "start", "spc", "panel_of_peers",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
