@@ -32,6 +32,17 @@ TEXTS = {path.stem: path.read_text() for path in sorted((ROOT / "pipelines").glo
 PARAMS = (
     "seed: 0\nrounds: 2\nprofile: laptop\nactive: [NAME]\npipelines: {NAME: {seed: 1}}\ncompute: {engine: fake, workers: 1}\n"
 )
+WITH_POLICY = """\
+method: Mine
+summary: Samples by a policy.
+tasks:
+  train: {use: letter_sort, length: [4, 6], size: 24}
+start:
+  checkpoint: {use: model, path: models/base}
+round:
+  generated: {use: policies.NAME, model: start.checkpoint, prompts: tasks.train}
+profiles: {laptop: null}
+"""
 RETRACTIONS = "unit:\n  reason: no unit\n  date: '2026-11-21'\n  where: verdict = 'pass'\n  in: star/round_01\n"
 RETRACTED = {
     "unit": {"of": {"where": "verdict = 'pass'", "in": "star/round_01"}, "ids": [], "untouched": ["star/round_01/filtered"]}
@@ -43,7 +54,8 @@ ROUNDS = 60
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
     root = tmp_path_factory.mktemp("fuzz")
-    shutil.copytree(ROOT / "pipelines", root / "pipelines")
+    for folder in ("pipelines", "policies"):
+        shutil.copytree(ROOT / folder, root / folder)
     (root / "data").mkdir()
     for path in re.findall(r"path: (data/\S+\.jsonl)", "".join(TEXTS.values())):
         (root / path).touch()
@@ -75,6 +87,22 @@ def test_damaged_pipelines_are_planned_or_refused(shipped, kind):
             planned += planned_or_refused(shipped, name)
         finally:
             (shipped / "pipelines" / f"{name}.yaml").write_text(TEXTS[name])
+    assert 0 < planned < ROUNDS
+
+
+def test_damaged_policies_are_planned_or_refused(shipped):
+    texts = {path.stem: path.read_text() for path in sorted((ROOT / "policies").glob("*.yaml"))}
+    seeded, planned = random.Random("policies"), 0
+    (shipped / "params.yaml").write_text(PARAMS.replace("NAME", "mine"))
+    for _ in range(ROUNDS):
+        name = seeded.choice(sorted(texts))
+        (shipped / "pipelines" / "mine.yaml").write_text(WITH_POLICY.replace("NAME", name))
+        (shipped / "policies" / f"{name}.yaml").write_text(as_yaml(parse_document(texts[name], name).value, seeded))
+        try:
+            planned += planned_or_refused(shipped, "mine")
+        finally:
+            (shipped / "policies" / f"{name}.yaml").write_text(texts[name])
+            (shipped / "pipelines" / "mine.yaml").unlink()
     assert 0 < planned < ROUNDS
 
 

@@ -187,7 +187,7 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
             document, (PROFILES, name), sections, (*(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP)
         )
     if profile in profiles:
-        return profiles[profile]  # type: ignore[no-any-return]
+        return mapping_at(document, (PROFILES, profile), profiles[profile])
     if profile == PAPER:
         return {}
     if not profiles:
