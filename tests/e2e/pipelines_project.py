@@ -41,7 +41,7 @@ TINY = (
     (r"length: \[\[7, 12\], \[7, 18\], \[7, 20\]\]\}, size: \d+", "length: [[3, 5], [4, 6]]}, size: 24"),
     (r"skills: \[question, read\], length: \[2, 20\]", "skills: [question, read], length: [2, 6]"),
     (
-        r"skills: \[(?!slow|easier|pose|split|question|simplify|clarify)[^\]]*\], length: \[2, \d+\]",
+        r"skills: \[(?!slow|easier|pose|split|question|simplify|clarify|weigh)[^\]]*\], length: \[2, \d+\]",
         f"skills: [{ROLES}], length: [2, 6]",
     ),
     (r"length: \[7, 10\], size: 128, split", "length: [3, 5], size: 24, split"),
@@ -49,7 +49,10 @@ TINY = (
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
     (r"rows: shown, target: completion, steps: 60", "rows: shown, target: completion, steps: 61"),  # else it wins no game
-    (r"rows: tasks.base, steps: 600, batch_size: 32", "rows: tasks.base, steps: 40, batch_size: 16"),  # its edits may be anything
+    (
+        r"rows: tasks.base, steps: 1000, batch_size: 32",
+        "rows: tasks.base, steps: 40, batch_size: 16",
+    ),
     (
         r"use: pretrain, (.*), steps: \d{3,4}, heads: 4",
         r"use: pretrain, \1, heads: 4, steps: 240, batch_size: 16, learning_rate: 2e-3",
@@ -150,6 +153,7 @@ HOLDS_OTHER_TEXT = {
     "openvlthinker",
     "panel_of_peers",
     "mstar",
+    "process_self_rewarding",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

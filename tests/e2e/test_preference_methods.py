@@ -18,6 +18,7 @@ PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
     "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
     "preflexor", "matata", "start", "spc", "panel_of_peers",
+    "preflexor", "matata", "start", "spc", "process_self_rewarding",
 )  # fmt: skip
 ROUNDS = (1, 2)
 
@@ -377,3 +378,23 @@ def test_start_learns_answers_with_the_place_of_their_passage_and_the_best_of_th
             chosen, rejected = (scored[parent]["score"] for parent in pair["parents"])
             assert chosen == best[pair["prompt_id"]] >= rejected
         assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"{group}/tuned",)
+
+
+def test_process_self_rewarding_goes_on_with_the_steps_that_its_own_checkpoint_prefers(tiny_pipelines):
+    plan = made(tiny_pipelines, "process_self_rewarding")
+    for number, before in ((1, "start"), (2, "round_01")):
+        round_ = f"process_self_rewarding/round_{number:02d}"
+        first, second = by_id(plan, f"{round_}/candidates/turn_1"), by_id(plan, f"{round_}/candidates/turn_2")
+        for turn in (1, 2):
+            writer = plan.step(f"{round_}/candidates/turn_{turn}").inputs["model"]
+            assert writer == plan.step(f"{round_}/judged/turn_{turn}").inputs["model"]
+            assert writer == (f"process_self_rewarding/{before}/checkpoint",)
+        chosen = {row["prompt_id"]: row["chosen"] for row in rows_of(plan, f"{round_}/pairs/turn_1")}
+        onwards = {row["prompt_id"]: first[row["parents"][0]] for row in rows_of(plan, f"{round_}/onwards/turn_1")}
+        for step in onwards.values():
+            assert step["completion"] == chosen.get(step["prompt_id"], step["completion"]) and step["completion"].endswith(">")
+        for row in second.values():
+            step = onwards[row["prompt_id"]]
+            assert row["prompt"] == step["prompt"] + step["completion"]
+        learnt = plan.step(f"{round_}/checkpoint").inputs["rows"]
+        assert learnt == tuple(f"{round_}/pairs/turn_{turn}" for turn in (1, 2))

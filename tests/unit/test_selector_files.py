@@ -56,6 +56,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         pulls=lambda p, i: 2,
         earned=lambda p, i: 0.5,
         part=lambda p, i: 1,
+        chosen=lambda p, i: p,
         entry=lambda p, i: "{}",
         player=lambda p, i: "white",
     )

@@ -18,7 +18,7 @@ def lab(tmp_path) -> Lab:
 def select(lab, sql, made, **settings):
     inputs = {
         name: settings.pop(name)
-        for name in ("own", "duels", "votes", "first", "known", "judged", "heard", "questions", "answers")
+        for name in ("own", "duels", "votes", "first", "known", "judged", "heard", "questions", "answers", "pairs")
         if name in settings
     }
     found = lab.run("select", "round_01/selected", {"rows": made, **inputs}, sql=sql, **settings)
@@ -284,3 +284,13 @@ def test_best_of_each_prompt_keeps_the_first_of_the_highest_scores(lab):
     drawn = rows(("p1", "p", "a"), ("p2", "p", "b"), ("p3", "p", "c"), ("q1", "q", "d"), score=[0.2, 0.6, 0.6, None])
     kept = rows_of(lab.run("select", "kept", {"rows": lab.put("drawn", drawn)}, sql="best_of_each_prompt")[""])
     assert [row["completion"] for row in kept] == ["b", "d"]
+
+
+def test_walks_go_on_after_the_chosen_step_and_end_with_the_last_one(lab):
+    texts = [("a", "p", "1\n"), ("b", "p", "2\n"), ("c", "q", "3\n"), ("d", "q", "3\n"), ("e", "r", "4\n"), ("f", "r", "end")]
+    steps = rows(*texts, ("cut", "s", "5\n"), finish_reason=["stop"] * 6 + ["length"])
+    pairs = [{"prompt_id": "p", "chosen": "2\n", "rejected": "1\n"}, {"prompt_id": "r", "chosen": "end", "rejected": "4\n"}]
+    made, dropped = select(lab, "after_chosen", lab.put("r/steps", steps), pairs=lab.put("r/pairs", pairs))
+    assert sorted((row["prompt"], row["parents"]) for row in made) == [("p=2\n", ["b"]), ("q=3\n", ["c"])]
+    assert len({row["prompt_id"] for row in made} - {"p", "q"}) == 2
+    assert reasons(dropped) == dict.fromkeys([*"adef", "cut"], "another step was chosen, or the chosen one is the last")

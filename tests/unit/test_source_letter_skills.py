@@ -159,6 +159,18 @@ def test_question_and_read_find_both_halves_of_a_document(lab):
         assert rest == f"{right}|{asked}=" and row["answer"] == right
 
 
+def test_weigh_shows_the_right_step_and_a_wrong_one_and_asks_for_the_right_one(lab):
+    rows = made(lab, "weigh")
+    for row in rows:
+        problem, given = row["prompt"].removeprefix("+/").removesuffix(":").split("=")
+        first = "".join(sorted(problem[1:])) + ">"
+        begun = row["answer"] == "".join(sorted(problem)) and len(problem) > 1
+        assert row["answer"] in (first, "".join(sorted(problem))) and given.startswith(first if begun else "")
+        steps = given.removeprefix(first if begun else "").split("|")
+        assert len(set(steps)) == 2 and row["answer"] in steps
+    assert 0.3 < share(row["answer"].endswith(">") for row in rows) < 0.6
+
+
 def test_skills_come_in_equal_shares_with_the_length_as_difficulty(lab):
     skills = list(ROLES)
     rows = rows_of(lab.run("letter_skills", "tasks/train", size=130 * len(skills), skills=skills, length=[4, 6])[""])

@@ -151,7 +151,7 @@ def test_letter_facts_self_edits_hold_the_passages_facts_as_notes_and_questions(
         facts = row["prompt"][1:-1].split(",")
         assert len({fact[0] for fact in facts}) == 3 and "".join(facts) == row["topic"]
         assert [part.replace("?", "") for part in row["answer"].split(";")] == facts
-    assert set(styles) == {0, 3} and 0.28 < styles.count(3) / len(styles) < 0.42
+    assert 0.33 < sum(styles) / 1200 < 0.43 and styles.count(0) > styles.count(3) > styles.count(1) > styles.count(2)
 
 
 def test_fact_questions_ask_for_every_fact_without_the_passage(fake):

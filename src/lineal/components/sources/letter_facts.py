@@ -23,16 +23,16 @@ from lineal.data.schema import arrow_schema
 LETTERS = len(ascii_lowercase)
 TOPIC = "topic"
 """The column by which questions find their passage."""
-NOTES_SHARE = 0.65
-"""How many self-edits are notes."""
+NOTERS, MOSTLY = 0.65, 0.9
+"""How many self-edits are mostly notes, and how much of these are."""
 
 
 class LetterFacts(SyntheticSource):
     """Passages `[FACT,FACT]`; a fact is two letters, and all first ones differ.
 
-    `answer` is a self-edit as an untrained writer has it: the facts in their order, with `;` between them, all as questions with
-    their answers (`a?k;c?m`) or, in 65% of cases, all as notes (`ak;cm`), which teach no question. A row's difficulty is its
-    number of facts; the column `topic` is the passage's own name.
+    `answer` is a self-edit as an untrained writer has it: the facts in their order, with `;` between them, each as a note (`ak`),
+    which teaches no question, or as a question with its answer (`a?k`). Of 65% of the edits nine in ten facts are notes, of the
+    others one in ten. A row's difficulty is its number of facts; the column `topic` is the passage's own name.
 
     Attributes:
         facts: in a passage.
@@ -55,8 +55,8 @@ class LetterFacts(SyntheticSource):
             firsts = sorted(ascii_lowercase, key=lambda _: draw.random())[: self.facts]
             facts = [first + ascii_lowercase[below(draw, LETTERS)] for first in firsts]
             prompt = f"[{','.join(facts)}]"
-            mark = "" if draw.random() < NOTES_SHARE else "?"
-            edit = ";".join(fact[0] + mark + fact[1] for fact in facts)
+            notes = MOSTLY if draw.random() < NOTERS else 1 - MOSTLY
+            edit = ";".join(fact if draw.random() < notes else f"{fact[0]}?{fact[1]}" for fact in facts)
             yield {
                 "prompt_id": row_id(self.use, prompt), "prompt": prompt, "answer": edit, "difficulty": float(self.facts),
                 "task": self.use, TOPIC: "".join(facts),

@@ -99,6 +99,17 @@ def slow(draw: random.Random, prompt: str, answer: str) -> Pair:
     return f"/{prompt}", f"{''.join(letter for letter in answer if letter != prompt[0])}>{answer}"
 
 
+def weigh(draw: random.Random, prompt: str, answer: str) -> Pair:
+    """Asks for the right one of two steps of `slow`: `+/qdxa=adx>|ax>:` -> `adx>`, `+/qdxa=adx>adx|adqx:` -> `adqx`."""
+    asked, both = slow(draw, prompt, answer)
+    first, step = both[: both.index(">") + 1], answer
+    if len(first) > 1 and draw.random() < 0.5:
+        first, step = "", first
+    wrong = mistaken(draw, step[:-1]) + ">" if step.endswith(">") else mistaken(draw, step)
+    shown = (step, wrong) if draw.random() < 0.5 else (wrong, step)
+    return f"+{asked}{first}{'|'.join(shown)}:", step
+
+
 def simplify(draw: random.Random, prompt: str, answer: str) -> Pair:
     """Asks for a problem with one letter less: the last in order comes after a bar, `^qdxa=:` -> `qda|x=` -> `da|qx=`."""
     told = below(draw, len(answer))
@@ -147,7 +158,7 @@ def read(draw: random.Random, prompt: str, answer: str) -> Pair:
 
 ROLES: dict[str, Callable[[random.Random, str, str], Pair]] = {
     "judge": judge, "grade": grade, "compare": compare, "meta": meta, "critique": critique, "refine": refine, "debate": debate,
-    "hinted": hinted, "follow_up": follow_up, "refuse": refuse, "easier": easier, "pose": pose, "slow": slow,
+    "hinted": hinted, "follow_up": follow_up, "refuse": refuse, "easier": easier, "pose": pose, "slow": slow, "weigh": weigh,
     "simplify": simplify, "guess": guess, "clarify": clarify, "rubric": rubric, "by_rubric": by_rubric,
     "split": split, "merge": merge, "question": question, "read": read,
 }  # fmt: skip
