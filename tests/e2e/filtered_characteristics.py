@@ -109,6 +109,9 @@ def auto_cei(plan: Plan) -> None:
     """Refusals are taught, the boundary moves and decides what is drawn, and each iteration samples from the one before."""
     taught = rows_of(plan, "auto_cei/start/taught")
     assert any(row["completion"].endswith("~") for row in taught) and any(row["completion"] == row["answer"] for row in taught)
+    known, unknown = (len(rows_of(plan, f"auto_cei/round_02/{node}")) for node in ("evaluation", "unanswered"))
+    shown = settings_of(plan, "auto_cei/round_02/abstention", "metrics.json")
+    assert unknown and shown["unanswerable"] == pytest.approx(unknown / (known + unknown)) and 0 <= shown["f1"] <= 1
     values = [settings_of(plan, f"auto_cei/{group}/boundary")["value"] for group in ("start", "round_01", "round_02")]
     assert values[1] == values[0] + 1
     precision = settings_of(plan, "auto_cei/start/precision", "metrics.json")["precision"]
@@ -168,6 +171,13 @@ def still_2(plan: Plan) -> None:
         assert learned and {found[row["sample_id"]] for row in learned} == {"pass"}
         for row in learned:
             assert row["prompt"][0] == "/" and row["completion"].endswith(f">{row['answer']}")
+        reached = rows_of(plan, f"{group}/reached")
+        by_step = [row for row in reached if sorted(row["prompt"][2:-1]) == list(row["completion"].partition(">")[0])]
+        assert [row["sample_id"] for row in by_step] == [row["sample_id"] for row in reached if row["verdict"] == "pass"]
+        right = sum(row["truth_verdict"] == "pass" for row in reached) / len(reached)
+        assert settings_of(plan, f"{group}/wrong_way", "metrics.json")["right"] == pytest.approx(right)
+        signs = sum(row["completion"].count(">") for row in reached) / len(reached)
+        assert settings_of(plan, f"{group}/habits", "metrics.json")["subgoal"] == pytest.approx(signs)
     assert {row["round"] for row in learned} == {1, 2}
 
 

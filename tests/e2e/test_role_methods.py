@@ -69,6 +69,41 @@ def test_stasc_measures_what_each_round_did(tiny_pipelines):
     assert 0 <= shown.get("mended", 0) <= 1 and bool(mended) == ("mended" in shown)
 
 
+def metrics(plan: Plan, key: str) -> dict[str, float]:
+    return json.loads((plan.project.directory(key) / "metrics.json").read_text())
+
+
+def test_judges_are_held_against_the_vote_the_truth_and_each_other(tiny_pipelines):
+    plan = made(tiny_pipelines, "meta_rewarding")
+    for number in (1, 2):
+        truth = rows(plan, f"meta_rewarding/round_{number:02d}/truth")
+        accepted = [row["truth_verdict"] for row in truth if row["verdict"] == "pass"]
+        card = metrics(plan, f"meta_rewarding/round_{number:02d}/card")
+        assert 0 <= card["judge_right"] <= 1 and (not accepted or 0 <= card["precision"] <= 1)
+        assert 0 <= metrics(plan, f"meta_rewarding/round_{number:02d}/calibration")["calibration_error"] <= 1
+    plan = made(tiny_pipelines, "self")
+    first, other = (by_id(rows(plan, f"self/round_01/{node}")) for node in ("feedback", "reworded"))
+    same = [
+        first[name]["verdict"] == row["verdict"]
+        for name, row in other.items()
+        if "error" not in (row["verdict"], first[name]["verdict"])
+    ]
+    assert same and 0 <= metrics(plan, "self/round_01/two_judges")["same"] <= 1
+
+
+def test_amplification_tells_wrong_combinations_of_right_parts(tiny_pipelines):
+    plan = made(tiny_pipelines, "amplification")
+    wholes, judged = (rows(plan, f"amplification/round_01/{node}") for node in ("wholes", "judged"))
+    assert wholes and {row["whole"] for row in wholes} >= {row["prompt_id"] for row in judged}
+    assert 0 <= metrics(plan, "amplification/round_01/composition")["whole_right"] <= 1
+
+
+def test_tapir_counts_the_types_that_new_prompts_are_of(tiny_pipelines):
+    plan = made(tiny_pipelines, "tapir")
+    kinds, posed = ({row["task"] for row in rows(plan, f"tapir/{node}")} for node in ("start/kinds", "round_01/typed"))
+    assert metrics(plan, "tapir/round_01/topics")["covered"] == pytest.approx(len(kinds & posed) / len(kinds))
+
+
 def test_self_rewarding_policy_judge_and_reference_are_one_checkpoint(tiny_pipelines):
     plan = made(tiny_pipelines, "self_rewarding")
     for number, before in ((1, "start"), (2, "round_01")):

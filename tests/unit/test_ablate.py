@@ -88,6 +88,17 @@ def test_a_setting_goes_back_to_its_default(tmp_path):
     assert plan.step("mine__without_filtered_failed/round_01/filtered").component.model_extra == {}
 
 
+def test_a_curriculum_has_its_shuffled_control(tmp_path):
+    ordered = PIPELINE.replace("rows: pool, steps: 1}", "rows: pool, steps: 1, order: difficulty}")
+    plan = make_plan(project_of(tmp_path, "checkpoint.order", ordered))
+    whole, control = (plan.step(f"{name}/round_01/checkpoint") for name in ("mine", "mine__without_checkpoint_order"))
+    assert (whole.component.order, control.component.order) == ("difficulty", None)
+    assert whole.component.identity() == {**control.component.identity(), "order": "difficulty"}
+    assert whole.inputs["rows"] == ("mine/round_01/pool",)
+    pools = [plan.step(f"{name}/round_01/pool") for name in ("mine", "mine__without_checkpoint_order")]
+    assert pools[0].component.identity() == pools[1].component.identity()
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
@@ -97,6 +108,10 @@ def test_a_setting_goes_back_to_its_default(tmp_path):
         ),
         ("filterd", "'filterd' cannot be taken away: mine has no node 'filterd'. Did you mean 'filtered'?"),
         ("tuned", "'tuned' cannot be taken away: 'settings' is a controller, and nothing that it reads could stand in its place"),
+        (
+            "evaluation",
+            "'evaluation' cannot be taken away: it is an evaluation, which no checkpoint is made of, so that nothing could",
+        ),
         ("checkpoint", "'checkpoint' cannot be taken away: 'pretrain' is a trainer, and nothing"),
         ("verified", "needs column 'verdict', but mine__without_verified/round_01/generated has only"),
         ("generated", "needs column 'completion', but mine__without_generated/tasks/train has only"),

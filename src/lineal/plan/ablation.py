@@ -17,7 +17,7 @@ Read = tuple[str | None, Mapping[str, tuple[tuple[Reference, ...], Accepts]]]
 ROWS_IN, MODEL_IN = ("rows", "prompts"), ("init",)
 """The inputs that stand in the place of a step's rows, or of its checkpoint."""
 INPUTS = {
-    Role.GENERATOR: ROWS_IN, Role.VERIFIER: ROWS_IN, Role.SELECTOR: ROWS_IN, Role.TRAINER: MODEL_IN, Role.EVALUATOR: (),
+    Role.GENERATOR: ROWS_IN, Role.VERIFIER: ROWS_IN, Role.SELECTOR: ROWS_IN, Role.TRAINER: MODEL_IN,
 }  # fmt: skip
 
 
@@ -27,8 +27,7 @@ class StandIns:
 
     Attributes:
         ablation: the part that is taken away.
-        by_node: by part and name of each such node, and by its `each` value, the references of its input; none for an evaluation,
-            which nothing may read.
+        by_node: by part and name of each such node, and by its `each` value, the references of its input.
     """
 
     ablation: Ablation
@@ -44,9 +43,8 @@ class StandIns:
         if gone is None:
             return (reference,)
         own = self._inputs(gone, reference.instance)
-        if reference.part is not None or not own:
-            what = reference.part or "the numbers"
-            raise self.ablation.error(f"cannot be taken away: {_reader(node, field)} reads {what} of it ({reference})")
+        if reference.part is not None:
+            raise self.ablation.error(f"cannot be taken away: {_reader(node, field)} reads {reference.part} of it ({reference})")
         return tuple(self._moved(node, field, reference, one) for one in own)
 
     def _inputs(self, gone: tuple[Part, str], instance: str | None) -> list[Reference]:
@@ -150,14 +148,17 @@ def inputs_of(ablation: Ablation, node: Node, role: Role, forms: Sequence[Read])
     Raises:
         DeclarationError: the node has no input that could, or another one in other rounds.
     """
-    wanted = INPUTS.get(role)
-    fields = [field for field in wanted or () if field in forms[0][1]]
-    if wanted is None or (wanted and not fields):
+    if role is Role.EVALUATOR:
+        raise ablation.error(
+            "cannot be taken away: it is an evaluation, which no checkpoint is made of, so that nothing could differ"
+        )
+    fields = [field for field in INPUTS.get(role, ()) if field in forms[0][1]]
+    if not fields:
         what = f"{node.use!r} is a {role}, and nothing that it reads could stand in its place"
         raise ablation.error(f"cannot be taken away: {what}")
     found: dict[str | None, tuple[Reference, ...]] = {}
     for instance, inputs in forms:
-        references = inputs[fields[0]][0] if fields else ()
+        references = inputs[fields[0]][0]
         if found.setdefault(instance, references) != references:
             raise ablation.error(f"cannot be taken away: its {fields[0]} change with the round")
     return found
