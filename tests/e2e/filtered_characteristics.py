@@ -355,7 +355,8 @@ def webrl(plan: Plan) -> None:
         labelled = rows_of(plan, f"{group}/labelled")
         assert {row["label"] for row in labelled} == {True, False}
         for row in labelled:
-            assert row["label"] == (row["score"] >= 0.5) and (not row["label"] or 0.5 <= exp(row["liked_score"]) <= 0.95)
+            assert row["label"] == (row["score"] >= 0.5)
+            assert not row["label"] or row["round"] == number or 0.5 <= exp(row["liked_score"]) <= 0.95
         assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"webrl/{before}/checkpoint",)
         played = {row["prompt_id"] for row in rows_of(plan, f"{group}/played.episodes")}
         assert played == {row["prompt_id"] for row in rows_of(plan, f"webrl/{before}/pool")}

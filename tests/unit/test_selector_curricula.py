@@ -187,13 +187,13 @@ def test_goals_are_drawn_by_how_far_two_predictions_are_apart_and_evenly_before_
     assert sum(int(row["sample_id"][1:]) % 4 == 0 for row in kept) / 400 == pytest.approx(0.25, abs=0.06)
 
 
-def test_labels_leave_out_successes_that_the_policy_is_sure_of_or_finds_unlikely(lab):
+def test_labels_leave_out_earlier_successes_that_the_policy_is_sure_of_or_finds_unlikely(lab):
     made = rows(
-        *((name, "p", name) for name in "abcdef"), score=[0.9, 0.5, 0.8, 0.4, 0.0, None],
-        liked_score=[log(0.7), log(0.96), log(0.4), log(0.99), log(0.01), log(0.5)],
+        *((name, "p", name) for name in "abcdefg"), score=[0.9, 0.5, 0.8, 0.4, 0.0, None, 0.8], round=[1] * 6 + [2],
+        liked_score=[log(0.7), log(0.96), log(0.4), log(0.99), log(0.01), log(0.5), log(0.01)],
     )  # fmt: skip
     kept, dropped = select(lab, "labels_by_confidence", made)
-    assert {row["sample_id"]: row["label"] for row in kept} == {"a": True, "d": False, "e": False}
+    assert {row["sample_id"]: row["label"] for row in kept} == {"a": True, "d": False, "e": False, "g": True}
     assert dropped == {"b": "sure already", "c": "unlikely", "f": "no score"}
     kept, dropped = select(lab, "labels_by_confidence", made, max_per_prompt=1)
     assert len(kept) == 2 and "over max_per_prompt" in dropped.values()
