@@ -96,6 +96,7 @@ HEADERS = [
     (HEADER + "-- makes rows: prompt, position\n", r"x\.sql:2: position: every view has that for a row"),
     (HEADER + "-- input lineal_made: prompt\n", r"x\.sql:2: 'lineal_made' is no name for a setting"),
     (HEADER + "-- makes rows: prompt\n-- adds: rank\n", r"x\.sql:1: 'adds' is for queries that decide"),
+    (HEADER + "-- adds: rank, weight\n", r"x\.sql:1: 'adds' names weight, which a query that decides gives anyway"),
 ]
 
 

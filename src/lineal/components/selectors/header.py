@@ -202,6 +202,10 @@ def read_selector(name: str, path: Path, shown: str) -> Selector:
         raise DeclarationError(f"{shown}:1: the header has no '-- summary: ...' line; say in a sentence what it selects")
     if parts.get("makes") and parts.get("adds"):
         raise DeclarationError(f"{shown}:1: 'adds' is for queries that decide; one that makes rows names all in 'makes'")
+    if always := [name for name in ("decision", "reason", "weight") if name in parts.get("adds", ())]:
+        raise DeclarationError(
+            f"{shown}:1: 'adds' names {', '.join(always)}, which a query that decides gives anyway. Leave it out there"
+        )
     return Selector(name, path, shown, text, **parts)
 
 
