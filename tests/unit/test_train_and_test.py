@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from lineal.data.manifest import INIT
@@ -97,6 +98,15 @@ def test_adapters_are_tested_on_their_base_and_a_training_that_fails_is_an_error
 def test_all_prompts_test_every_row_where_no_column_says_which(fake):
     told = Trials(fake).run(tested_by=None, repeats=2)
     assert {row["score"] for row in told} <= {0.0, 0.5, 1.0} and len({row["before"] for row in told}) == 1
+
+
+def test_rows_whose_prompts_cannot_be_judged_are_errors_and_no_rows_are_none(fake):
+    unjudged = [QUESTIONS[0], {**QUESTIONS[1], "answer": None}]
+    test = {**TEST, "verifier": {"use": "exact_match", "max_error_rate": 1.0}}
+    told = Trials(fake, questions=unjudged).run(test=test, max_error_rate=0.5)
+    assert [row["verdict"] == "error" for row in told] == [False, False, True, True] and told[2]["before"] is None
+    nothing = pa.Table.from_pylist(EDITS).slice(0, 0)
+    assert Trials(fake, edits=nothing, lessons=pa.Table.from_pylist(LESSONS).slice(0, 0)).run() == []
 
 
 @pytest.mark.parametrize(

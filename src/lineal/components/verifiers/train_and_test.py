@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TRAIN, TEST, MODEL, PROMPTS = "train", "test", "model", "prompts"
-NO_LESSONS = "nothing to train on"
+NO_LESSONS, UNTESTED = "nothing to train on", "none of the prompts that test it could be judged"
 Inside = TypeVar("Inside", bound=Component)
+Told = tuple[str, float | None, str | None, float | None]
+"""The values of `verdict`, `score`, `detail` and `before`."""
 Tried = float | str
 """The result of a training: the trained model's result, or why there is none."""
 
@@ -127,9 +129,10 @@ class TrainAndTest(Verifier):
         told = []
         with step.progress(len(keys), "rows") as progress:
             for row, asked in zip(keys, prompts, strict=True):
-                given = fmean(before[prompt] for prompt in asked["prompt_id"].to_pylist())
+                given = [before[prompt] for prompt in asked["prompt_id"].to_pylist() if prompt in before]
                 numbers = range(self.repeats if row in lessons else 0)
-                told.append(_judged([self._tried(step, saved, f"{row}-{one}", lessons[row], asked) for one in numbers], given))
+                tried = [self._tried(step, saved, f"{row}-{one}", lessons[row], asked) for one in numbers if given]
+                told.append(_judged(tried, fmean(given) if given else None))
                 progress.advance()
         step.write_rows([with_columns(table, self._columns(told))])
         step.facts["trainings"] = saved.added
@@ -229,12 +232,13 @@ class TrainAndTest(Verifier):
             raise DataError(f"{got}. Take another evaluator, such as accuracy")
         return told
 
-    def _columns(self, told: list[tuple[str, float | None, str | None, float]]) -> pa.Table:
+    def _columns(self, told: list[Told]) -> pa.Table:
         import pyarrow as pa
 
         types = arrow_types()
-        columns = zip(self.added.items(), zip(*told, strict=True), strict=True)
-        return pa.table({self.column(name): pa.array(values, types[kind]) for (name, kind), values in columns})
+        columns = list(zip(*told, strict=True)) or [()] * len(self.added)
+        named = zip(self.added.items(), columns, strict=True)
+        return pa.table({self.column(name): pa.array(values, types[kind]) for (name, kind), values in named})
 
 
 class _Saved:
@@ -295,8 +299,10 @@ def _account(step: Workspace, inner: Workspace) -> None:
         phases[phase] = phases.get(phase, 0.0) + seconds
 
 
-def _judged(tried: list[Tried], before: float) -> tuple[str, float | None, str | None, float]:
-    """Returns a row's verdict, score, detail, and what there was before."""
+def _judged(tried: list[Tried], before: float | None) -> Told:
+    """Returns what a row is told; `before` is None where none of its prompts could be judged."""
+    if before is None:
+        return ERROR, None, UNTESTED, None
     failed = next((result for result in tried if isinstance(result, str)), None)
     if failed is not None:
         return ERROR, None, failed, before
