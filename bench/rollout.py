@@ -43,7 +43,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.process_time() - own, ended, made
 
 
-def played(sampler: Sampler, step: Workspace, count: int, turns: int) -> list[Episode]:
+def played(sampler: Sampler, workspace: Workspace, count: int, turns: int) -> list[Episode]:
     """Episodes of `turns` turns each: the goal of their mazes is far."""
     rules = Rules(Template("{observation}"), None, False, 2, turns, "text", "answer")
     location, episodes = location_of("grid_maze"), []
@@ -55,7 +55,7 @@ def played(sampler: Sampler, step: Workspace, count: int, turns: int) -> list[Ep
         play(
             episodes,
             arena,
-            ModelPlayer(sampler, SETTINGS, lambda given, _: [True] * len(given), step),
+            ModelPlayer(sampler, SETTINGS, lambda given, _: [True] * len(given), workspace),
             0,
             "bench",
             lambda over: None,

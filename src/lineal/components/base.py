@@ -236,7 +236,7 @@ class Component(Strict):
         """Returns the artifacts it writes, given each input's columns; the main output's name is ''."""
         raise NotImplementedError
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Does the step's work: reads `step`'s inputs and writes its outputs."""
         raise NotImplementedError
 

@@ -15,7 +15,7 @@ from lineal.recipe.compute import ENGINES, Compute
 from lineal.recipe.references import ArtifactKind
 
 
-def open_sampler(step: Workspace, field: str) -> SavedSampler:
+def open_sampler(workspace: Workspace, field: str) -> SavedSampler:
     """Loads the model of an input field into the engine that `compute.engine` names; a served model stays on its server.
 
     The manifest of the step names the engine, and says where the engine does not promise equal bytes.
@@ -23,40 +23,40 @@ def open_sampler(step: Workspace, field: str) -> SavedSampler:
     Raises:
         EngineError: the model cannot be loaded or reached.
     """
-    served = step.model(field).manifest.kind is ArtifactKind.SERVED
-    step.made_with = "openai" if served else _engine_of(step, field)
-    _require_showing(step)
-    step.equal_bytes = None if _promises_equal_bytes(step.made_with, step.compute) else False
-    with step.timed("load"):
-        engine = _sampler_of(step, field)
-    step.slice_rows = max(step.slice_rows, engine.in_flight)
-    return SavedSampler(engine, step.unsaved / f"{step.place}{field}.jsonl", step.facts)
+    served = workspace.model(field).manifest.kind is ArtifactKind.SERVED
+    workspace.made_with = "openai" if served else _engine_of(workspace, field)
+    _require_showing(workspace)
+    workspace.equal_bytes = None if _promises_equal_bytes(workspace.made_with, workspace.compute) else False
+    with workspace.timed("load"):
+        engine = _sampler_of(workspace, field)
+    workspace.slice_rows = max(workspace.slice_rows, engine.in_flight)
+    return SavedSampler(engine, workspace.unsaved / f"{workspace.place}{field}.jsonl", workspace.facts)
 
 
-def _require_showing(step: Workspace) -> None:
+def _require_showing(workspace: Workspace) -> None:
     """Refuses prompts with pictures in an engine that would not show them.
 
     Raises:
         EngineError: names the engine.
     """
-    engine = f"{step.made_with} on replicas" if step.compute.replicas else str(step.made_with)
-    if engine not in ("transformers", "openai", "fake") and step.shows_pictures:
+    engine = f"{workspace.made_with} on replicas" if workspace.compute.replicas else str(workspace.made_with)
+    if engine not in ("transformers", "openai", "fake") and workspace.shows_pictures:
         raise EngineError(
-            f"{step.step}: got prompts with pictures for the engine {engine}, which would not show them, expected transformers "
-            "or openai. Set compute: {engine: transformers} for this step"
+            f"{workspace.step}: got prompts with pictures for the engine {engine}, which would not show them, expected "
+            "transformers or openai. Set compute: {engine: transformers} for this step"
         )
 
 
-def open_room(step: Workspace, field: str) -> Room:
+def open_room(workspace: Workspace, field: str) -> Room:
     """Returns the limit of prompt lengths of an input field's model; without a limit where only a server knows it."""
-    if step.compute.engine == "fake" or step.model(field).manifest.kind is ArtifactKind.SERVED:
+    if workspace.compute.engine == "fake" or workspace.model(field).manifest.kind is ArtifactKind.SERVED:
         return lambda prompts, settings: [True] * len(prompts)
-    return room_of(step.model(field).directory, base_of(step, field))
+    return room_of(workspace.model(field).directory, base_of(workspace, field))
 
 
-def _engine_of(step: Workspace, field: str) -> str:
+def _engine_of(workspace: Workspace, field: str) -> str:
     """Names the engine that samples; a model in training samples in this process, since no other engine has its weights."""
-    return "transformers" if field in step.live and step.compute.engine != "fake" else step.compute.engine
+    return "transformers" if field in workspace.live and workspace.compute.engine != "fake" else workspace.compute.engine
 
 
 def _promises_equal_bytes(engine: str, compute: Compute) -> bool:
@@ -68,81 +68,81 @@ def _promises_equal_bytes(engine: str, compute: Compute) -> bool:
     return compute.vllm.batch_invariant if engine == "vllm" else engine != "openai"
 
 
-def _sampler_of(step: Workspace, field: str) -> CompletionSource:
-    if step.made_with == "openai":
-        return _endpoint(step, field)
-    here = field in step.live or not step.compute.replicas
-    return sampling_engine(step, field) if here else _replicated(step, field)
+def _sampler_of(workspace: Workspace, field: str) -> CompletionSource:
+    if workspace.made_with == "openai":
+        return _endpoint(workspace, field)
+    here = field in workspace.live or not workspace.compute.replicas
+    return sampling_engine(workspace, field) if here else _replicated(workspace, field)
 
 
-def _replicated(step: Workspace, field: str) -> CompletionSource:
+def _replicated(workspace: Workspace, field: str) -> CompletionSource:
     from lineal.engines.ray.replicas import RaySampler
 
-    return RaySampler(step, field)
+    return RaySampler(workspace, field)
 
 
-def _endpoint(step: Workspace, field: str) -> CompletionSource:
+def _endpoint(workspace: Workspace, field: str) -> CompletionSource:
     from lineal.engines.endpoints.address import address_of_checkpoint, address_of_served
     from lineal.engines.endpoints.sampler import EndpointSampler
     from lineal.engines.endpoints.served import read_served
     from lineal.engines.endpoints.spending import Spending
 
-    model = step.model(field)
+    model = workspace.model(field)
     if model.manifest.kind is ArtifactKind.SERVED:
-        address = address_of_served(step.compute, read_served(model.directory))
+        address = address_of_served(workspace.compute, read_served(model.directory))
     else:
-        address = address_of_checkpoint(step.compute, model, base_of(step, field))
-    spending = Spending(step.partial / "spent" / f"{step.place}{field}.jsonl", address.endpoint.price)
-    speak = lambda line: say(f"{step.step}: {line}", step.progress_file)  # noqa: E731
-    return EndpointSampler(address, spending, step.facts, speak, step.pictures())
+        address = address_of_checkpoint(workspace.compute, model, base_of(workspace, field))
+    spending = Spending(workspace.partial / "spent" / f"{workspace.place}{field}.jsonl", address.endpoint.price)
+    speak = lambda line: say(f"{workspace.step}: {line}", workspace.progress_file)  # noqa: E731
+    return EndpointSampler(address, spending, workspace.facts, speak, workspace.pictures())
 
 
-def open_reward_model(step: Workspace, field: str) -> RewardSource:
+def open_reward_model(workspace: Workspace, field: str) -> RewardSource:
     """Loads the reward model of an input field."""
-    _name_scorer(step)
-    if step.compute.engine == "fake":
+    _name_scorer(workspace)
+    if workspace.compute.engine == "fake":
         from lineal.engines.fake import FakeRewards
 
         return FakeRewards()
     from lineal.engines.sampling.scoring import RewardScorer
 
-    with step.timed("load"):
-        return RewardScorer(step.model(field).directory, step.compute.device)
+    with workspace.timed("load"):
+        return RewardScorer(workspace.model(field).directory, workspace.compute.device)
 
 
-def open_step_scorer(step: Workspace, field: str) -> StepScoreSource:
+def open_step_scorer(workspace: Workspace, field: str) -> StepScoreSource:
     """Loads the process reward model of an input field."""
-    _name_scorer(step)
-    if step.compute.engine == "fake":
+    _name_scorer(workspace)
+    if workspace.compute.engine == "fake":
         from lineal.engines.fake import FakeStepScores
 
         return FakeStepScores()
     from lineal.engines.sampling.step_scoring import StepScorer
 
-    with step.timed("load"):
-        return StepScorer(step.model(field).directory, step.compute.device)
+    with workspace.timed("load"):
+        return StepScorer(workspace.model(field).directory, workspace.compute.device)
 
 
-def open_hidden_states(step: Workspace, field: str) -> HiddenStateSource:
+def open_hidden_states(workspace: Workspace, field: str) -> HiddenStateSource:
     """Loads the language model of an input field, for its hidden states."""
-    return cast("HiddenStateSource", open_likelihood(step, field))
+    return cast("HiddenStateSource", open_likelihood(workspace, field))
 
 
-def open_likelihood(step: Workspace, field: str) -> LikelihoodSource:
+def open_likelihood(workspace: Workspace, field: str) -> LikelihoodSource:
     """Loads the language model of an input field, to score with it."""
-    _name_scorer(step)
-    if step.compute.engine == "fake":
+    _name_scorer(workspace)
+    if workspace.compute.engine == "fake":
         from lineal.engines.fake import FakeLikelihoods
 
         return FakeLikelihoods()
-    if field in step.live:
-        return cast("LikelihoodSource", step.live[field])
+    if field in workspace.live:
+        return cast("LikelihoodSource", workspace.live[field])
     from lineal.engines.sampling.scoring import LikelihoodScorer
 
-    with step.timed("load"):
-        return LikelihoodScorer(step.model(field).directory, step.compute.device, base_of(step, field))
+    with workspace.timed("load"):
+        return LikelihoodScorer(workspace.model(field).directory, workspace.compute.device, base_of(workspace, field))
 
 
-def _name_scorer(step: Workspace) -> None:
+def _name_scorer(workspace: Workspace) -> None:
     """Names the engine that scores; where a step samples too, its sampler is named instead."""
-    step.made_with = step.made_with or ("fake" if step.compute.engine == "fake" else "transformers")
+    workspace.made_with = workspace.made_with or ("fake" if workspace.compute.engine == "fake" else "transformers")

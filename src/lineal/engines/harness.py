@@ -15,14 +15,14 @@ BATCH_SIZE = 8
 
 
 def run_harness(
-    step: Workspace, field: str, tasks: Sequence[str | dict[str, Any]], num_fewshot: int | None, limit: int | None
+    workspace: Workspace, field: str, tasks: Sequence[str | dict[str, Any]], num_fewshot: int | None, limit: int | None
 ) -> Mapping[str, list[dict[str, Any]]]:
     """Returns by task the harness's results for every document.
 
     Tasks that need code of a data set, or that run what the model writes, are refused by the harness.
 
     Args:
-        step: the step; its `field` names the checkpoint, and its seed decides what the harness draws.
+        workspace: the step; its `field` names the checkpoint, and its seed decides what the harness draws.
         field: the input with the checkpoint.
         tasks: names, or own tasks as the harness configures them.
         num_fewshot: examples before each question; None leaves it to the tasks.
@@ -37,12 +37,12 @@ def run_harness(
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    _require_own_metrics(step, tasks)
-    seed = row_seed(step.seed, step.step, "lm_eval") % 2**31
-    step.made_with = "lm_eval"
-    model = _model(step, field)
+    _require_own_metrics(workspace, tasks)
+    seed = row_seed(workspace.seed, workspace.step, "lm_eval") % 2**31
+    workspace.made_with = "lm_eval"
+    model = _model(workspace, field)
     try:
-        with step.timed("sample"):
+        with workspace.timed("sample"):
             found = simple_evaluate(
                 model=model, tasks=list(tasks), num_fewshot=num_fewshot, limit=limit, log_samples=True, bootstrap_iters=0,
                 task_manager=TaskManager(include_defaults=any(isinstance(task, str) for task in tasks)), random_seed=seed,
@@ -50,26 +50,26 @@ def run_harness(
             )  # fmt: skip
     except (ValueError, KeyError, AssertionError) as error:
         raise DataError(
-            f"{step.step}: the harness refuses its tasks: {error!r}. Try them: lm-eval validate --tasks NAME"
+            f"{workspace.step}: the harness refuses its tasks: {error!r}. Try them: lm-eval validate --tasks NAME"
         ) from error
     samples: Mapping[str, list[dict[str, Any]]] = found["samples"]
     return samples
 
 
-def _model(step: Workspace, field: str) -> Any:
+def _model(workspace: Workspace, field: str) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     from lineal.engines.in_process import base_of
     from lineal.engines.sampling.sampler import load_for_inference, named_device
     from lineal.engines.text.tokens import load_tokenizer
 
-    checkpoint, device = step.model(field).directory, named_device(step.compute.device)
-    with step.timed("load"):
-        model = load_for_inference(checkpoint, base_of(step, field), device)
+    checkpoint, device = workspace.model(field).directory, named_device(workspace.compute.device)
+    with workspace.timed("load"):
+        model = load_for_inference(checkpoint, base_of(workspace, field), device)
         return HFLM(pretrained=model, tokenizer=load_tokenizer(checkpoint), batch_size=BATCH_SIZE, device=str(device))
 
 
-def _require_own_metrics(step: Workspace, tasks: Sequence[str | dict[str, Any]]) -> None:
+def _require_own_metrics(workspace: Workspace, tasks: Sequence[str | dict[str, Any]]) -> None:
     """Refuses metrics that the harness would download as code."""
     from lm_eval.api import registry
 
@@ -78,4 +78,4 @@ def _require_own_metrics(step: Workspace, tasks: Sequence[str | dict[str, Any]])
         for entry in task.get("metric_list") or () if isinstance(task, dict) else ():
             if entry.get("metric") not in known or entry.get("hf_evaluate"):
                 got = f"got {entry.get('metric')!r}{' with hf_evaluate' if entry.get('hf_evaluate') else ''}"
-                raise DataError(f"{step.step}: {got}, expected one of the harness's own metrics: {', '.join(sorted(known))}")
+                raise DataError(f"{workspace.step}: {got}, expected one of the harness's own metrics: {', '.join(sorted(known))}")

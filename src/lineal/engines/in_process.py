@@ -16,57 +16,64 @@ from lineal.errors import EngineError
 from lineal.recipe.compute import ENGINES
 
 
-def sampling_engine(step: Workspace, field: str) -> CompletionSource:
+def sampling_engine(workspace: Workspace, field: str) -> CompletionSource:
     """Opens the engine that `compute.engine` names, in this process, with the checkpoint of an input field."""
-    if step.compute.engine == "fake":
+    if workspace.compute.engine == "fake":
         from lineal.engines.fake import FakeSampler
 
         return FakeSampler()
-    if field in step.live:
-        return cast("CompletionSource", step.live[field])
-    checkpoint = step.model(field).directory
-    if step.compute.engine == "vllm":
-        return _vllm(step, field, checkpoint)
-    if step.compute.engine not in ENGINES:
+    if field in workspace.live:
+        return cast("CompletionSource", workspace.live[field])
+    checkpoint = workspace.model(field).directory
+    if workspace.compute.engine == "vllm":
+        return _vllm(workspace, field, checkpoint)
+    if workspace.compute.engine not in ENGINES:
         from lineal.engines.sampling.token_engine import engine_class
 
-        made = engine_class(step.compute.engine)
-        return made(checkpoint, base_of(step, field), step.compute.device, step.compute.engine_options)
+        made = engine_class(workspace.compute.engine)
+        return made(checkpoint, base_of(workspace, field), workspace.compute.device, workspace.compute.engine_options)
     from lineal.engines.sampling.sampler import Sampler
 
-    return Sampler(checkpoint, step.compute.device, step.compute.batch_size, base_of(step, field), step.pictures())
+    return Sampler(
+        checkpoint, workspace.compute.device, workspace.compute.batch_size, base_of(workspace, field), workspace.pictures()
+    )
 
 
-def _vllm(step: Workspace, field: str, checkpoint: Path) -> CompletionSource:
+def _vllm(workspace: Workspace, field: str, checkpoint: Path) -> CompletionSource:
     from lineal.engines.vllm.sampler import VllmSampler
 
-    own = f".{os.getpid()}" if step.compute.replicas else ""
-    log = (step.progress_file or step.partial / "step").with_suffix(f".{step.place}{field}{own}.vllm.log")
+    own = f".{os.getpid()}" if workspace.compute.replicas else ""
+    log = (workspace.progress_file or workspace.partial / "step").with_suffix(f".{workspace.place}{field}{own}.vllm.log")
 
     @contextmanager
     def loading() -> Iterator[None]:
-        say(f"{step.step} loads {step.place}{field} into vLLM, which may take a minute; its log: {log}", step.progress_file)
-        with step.timed("load"):
+        say(
+            f"{workspace.step} loads {workspace.place}{field} into vLLM, which may take a minute; its log: {log}",
+            workspace.progress_file,
+        )
+        with workspace.timed("load"):
             yield
 
-    return VllmSampler(checkpoint, step.compute.vllm, log, base_of(step, field), step.project, loading, step.facts)
+    return VllmSampler(
+        checkpoint, workspace.compute.vllm, log, base_of(workspace, field), workspace.project, loading, workspace.facts
+    )
 
 
-def base_of(step: Workspace, field: str) -> Path | None:
+def base_of(workspace: Workspace, field: str) -> Path | None:
     """Returns the full model under an adapter in a field; None for a full model.
 
     Raises:
         EngineError: the adapter's manifest says that it was trained on another one.
     """
-    bases = step.inputs.get(f"{field}_base", ())
+    bases = workspace.inputs.get(f"{field}_base", ())
     if not bases:
         return None
-    made_from = step.model(field).manifest.inputs
+    made_from = workspace.model(field).manifest.inputs
     recorded = next((made_from[name] for name in BASE_FIELDS if made_from.get(name)), [])
     if recorded and recorded[0].digest != bases[0].digest:
         raise EngineError(
-            f"{step.model(field).key}: got {bases[0].key} ({bases[0].digest[:12]}) as the base of this adapter, expected the "
-            f"one it was trained on, {recorded[0].step} ({recorded[0].digest[:12]}). Make the adapter again: "
-            f"lineal run {step.model(field).key}"
+            f"{workspace.model(field).key}: got {bases[0].key} ({bases[0].digest[:12]}) as the base of this adapter, expected "
+            f"the one it was trained on, {recorded[0].step} ({recorded[0].digest[:12]}). Make the adapter again: "
+            f"lineal run {workspace.model(field).key}"
         )
     return bases[0].directory

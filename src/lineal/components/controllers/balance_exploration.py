@@ -50,19 +50,19 @@ class BalanceExploration(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.SETTINGS, values=("temperature", "threshold", "balance_score"))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Scores every pair of settings and writes the best, and the grid beside it."""
-        views = {name: step.rows(name) for name in self.needs()}
-        with open_session(step, views) as session:
+        views = {name: workspace.rows(name) for name in self.needs()}
+        with open_session(workspace, views) as session:
             candidates = _WITH_SOLUTIONS if self.solutions else "rows"
             found = session.fetch(_COUNTS.format(thresholds=sorted(set(self.thresholds)), candidates=candidates))
         if not found:
-            raise DataError(f"{step.step}: no samples to choose settings by; look at {step.inputs['rows'][0].key}")
+            raise DataError(f"{workspace.step}: no samples to choose settings by; look at {workspace.inputs['rows'][0].key}")
         grid = self._grid(found)
         best = max(grid, key=lambda point: (point["balance_score"], -point["temperature"], -point["threshold"]))
-        write_settings(step, best)
-        (step.directory() / GRID_FILE).write_text(canonical_json(grid) + "\n", encoding="utf-8")
-        step.counts.update({"in": step.rows("rows").count})
+        write_settings(workspace, best)
+        (workspace.directory() / GRID_FILE).write_text(canonical_json(grid) + "\n", encoding="utf-8")
+        workspace.counts.update({"in": workspace.rows("rows").count})
 
     def _grid(self, found: list[tuple[float, float, int, int, int]]) -> list[dict[str, Any]]:
         points: dict[tuple[float, float], list[tuple[float, int]]] = {}

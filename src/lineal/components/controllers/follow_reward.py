@@ -43,17 +43,17 @@ class FollowReward(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.SETTINGS, values=("difficulty", "pass_rate"))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Moves the target.
 
         Raises:
             DataError: nothing was judged.
         """
-        rate = pass_rate(step)
+        rate = pass_rate(workspace)
         moved = self.difficulty + self.step * tanh(self.sharpness * (rate - self.goal))
         if self.lowest is not None:
             moved = max(self.lowest, moved)
         if self.highest is not None:
             moved = min(self.highest, moved)
-        write_settings(step, {"difficulty": moved, "pass_rate": rate})
-        step.counts.update({"in": step.rows("rows").count})
+        write_settings(workspace, {"difficulty": moved, "pass_rate": rate})
+        workspace.counts.update({"in": workspace.rows("rows").count})

@@ -45,17 +45,17 @@ class FollowSignal(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.SETTINGS, values=("center", "pass_rate", "signal"))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Moves the center.
 
         Raises:
             DataError: nothing was judged, or nothing has a score.
         """
-        rate = pass_rate(step)
-        scores = [score for score in step.rows("scored").read(["score"])["score"].to_pylist() if score is not None]
+        rate = pass_rate(workspace)
+        scores = [score for score in workspace.rows("scored").read(["score"])["score"].to_pylist() if score is not None]
         if not scores:
-            raise DataError(f"{step.step}: no row of {step.inputs['scored'][0].key} has a score")
+            raise DataError(f"{workspace.step}: no row of {workspace.inputs['scored'][0].key} has a score")
         signal = fsum(scores) / len(scores)
         away = self.step * (tanh(self.sharpness * (rate - self.goal)) + tanh(self.sharpness * signal))
-        write_settings(step, {"center": self.center + max(0.0, away), "pass_rate": rate, "signal": signal})
-        step.counts.update({"in": step.rows("rows").count})
+        write_settings(workspace, {"center": self.center + max(0.0, away), "pass_rate": rate, "signal": signal})
+        workspace.counts.update({"in": workspace.rows("rows").count})

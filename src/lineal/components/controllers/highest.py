@@ -30,16 +30,18 @@ class Highest(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.SETTINGS, values=("number", "score"))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Compares the scores.
 
         Raises:
             DataError: one of them has no such number.
         """
         scores = []
-        for artifact in step.inputs["scores"]:
+        for artifact in workspace.inputs["scores"]:
             values = values_of(artifact)
             if not isinstance(values.get(self.metric), int | float):
-                raise DataError(f"{step.step}: {artifact.key} has no number {self.metric!r}. {did_you_mean(self.metric, values)}")
+                raise DataError(
+                    f"{workspace.step}: {artifact.key} has no number {self.metric!r}. {did_you_mean(self.metric, values)}"
+                )
             scores.append(values[self.metric])
-        write_settings(step, {"number": scores.index(max(scores)) + 1, "score": max(scores)})
+        write_settings(workspace, {"number": scores.index(max(scores)) + 1, "score": max(scores)})

@@ -34,18 +34,18 @@ class HillClimb(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.SETTINGS, values=("value", "best_value", "best_score", "direction"))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Takes one step."""
-        (artifact,) = step.inputs["before"]
+        (artifact,) = workspace.inputs["before"]
         before = values_of(artifact)
         if not isinstance(before.get("value"), int | float):
             fix = "Start with {use: settings, value: NUMBER}"
-            raise DataError(f"{step.step}: {artifact.key} has no number 'value' to climb from. {fix}")
+            raise DataError(f"{workspace.step}: {artifact.key} has no number 'value' to climb from. {fix}")
         direction, best = before.get("direction", 1), before.get("best_score")
         improved = best is None or self.score > best
         best_value = before["value"] if improved else before["best_value"]
         direction = direction if improved else -direction
-        write_settings(step, {
+        write_settings(workspace, {
             "value": best_value + direction * self.step, "best_value": best_value,
             "best_score": self.score if improved else best, "direction": direction,
         })  # fmt: skip

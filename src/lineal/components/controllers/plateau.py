@@ -40,18 +40,18 @@ class Plateau(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.SETTINGS)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Continues from the decision before; once stopped, a run stays so."""
-        before = [values_of(artifact) for artifact in step.inputs.get("before", ())]
-        state = before[0] if before else self._before(step)
+        before = [values_of(artifact) for artifact in workspace.inputs.get("before", ())]
+        state = before[0] if before else self._before(workspace)
         if not state["stopped"]:
-            state = self._decided(step, state)
-        write_settings(step, state)
+            state = self._decided(workspace, state)
+        write_settings(workspace, state)
 
-    def _before(self, step: Workspace) -> dict[str, Any]:
+    def _before(self, workspace: Workspace) -> dict[str, Any]:
         """Returns the decision that the first round that may stop must beat: round 0's, or that of the stage before."""
-        own, number = step.step.partition("/")[0], step.round - 1
-        artifacts = {**_listed(step, own), **_listed(step, group_after(number))}
+        own, number = workspace.step.partition("/")[0], workspace.round - 1
+        artifacts = {**_listed(workspace, own), **_listed(workspace, group_after(number))}
         return {
             "stopped": False,
             "best_round": number,
@@ -61,22 +61,26 @@ class Plateau(Component):
             "artifacts": artifacts,
         }
 
-    def _decided(self, step: Workspace, state: Mapping[str, Any]) -> dict[str, Any]:
+    def _decided(self, workspace: Workspace, state: Mapping[str, Any]) -> dict[str, Any]:
         best = {}
         if state["best"] is None or self.metric > state["best"]:
-            best = {"best_round": step.round, "best": self.metric, "artifacts": _listed(step, step.step.partition("/")[0])}
+            best = {
+                "best_round": workspace.round,
+                "best": self.metric,
+                "artifacts": _listed(workspace, workspace.step.partition("/")[0]),
+            }
         gained = state["gained"] is None or self.metric > state["gained"] + self.min_gain
         waited = 0 if gained else state["waited"] + 1
         return {
             **state, **best, "gained": self.metric if gained else state["gained"], "waited": waited,
-            "stopped": waited >= self.patience, "last_round": step.round,
+            "stopped": waited >= self.patience, "last_round": workspace.round,
         }  # fmt: skip
 
 
-def _listed(step: Workspace, group: str) -> dict[str, dict[str, str]]:
+def _listed(workspace: Workspace, group: str) -> dict[str, dict[str, str]]:
     """Returns a group's artifacts by label."""
     found = {}
-    for artifact in step.inputs["nodes"]:
+    for artifact in workspace.inputs["nodes"]:
         _, own, label = artifact.key.split("/", 2)
         if own == group:
             found[label] = _entry(artifact)

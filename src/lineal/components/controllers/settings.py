@@ -41,6 +41,6 @@ class Settings(Component):
         """Returns one artifact of settings."""
         return {MAIN: Output(ArtifactKind.SETTINGS, values=tuple(self.values()))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Writes `settings.json`."""
-        write_settings(step, self.values())
+        write_settings(workspace, self.values())

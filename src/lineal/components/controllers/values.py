@@ -27,6 +27,6 @@ def values_of(artifact: Artifact) -> dict[str, Any]:
     return found
 
 
-def write_settings(step: Workspace, values: dict[str, Any]) -> None:
+def write_settings(workspace: Workspace, values: dict[str, Any]) -> None:
     """Writes the step's main output: settings for later steps to take."""
-    (step.directory() / SETTINGS_FILE).write_text(canonical_json(values) + "\n", encoding="utf-8")
+    (workspace.directory() / SETTINGS_FILE).write_text(canonical_json(values) + "\n", encoding="utf-8")

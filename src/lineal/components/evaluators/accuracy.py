@@ -31,12 +31,12 @@ class Accuracy(JudgedDraws):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": self.metrics("accuracy", "count", "errors", columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Decodes, judges, and writes rows and metrics."""
         settings = SamplingSettings(0.0, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop))
-        rows = self.draw(step, Draw(settings, 1), ["prompt_id"])
+        rows = self.draw(workspace, Draw(settings, 1), ["prompt_id"])
         judged = judged_prompts(rows)
-        write_evaluation(step, self.headline, judged, accuracy_of, errors=rows.num_rows - len(judged))
+        write_evaluation(workspace, self.headline, judged, accuracy_of, errors=rows.num_rows - len(judged))
 
 
 def judged_prompts(rows: pa.Table) -> list[Asked[bool]]:

@@ -53,17 +53,19 @@ class Agreement(Evaluator):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: self.metrics(*NUMBERS)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Counts, over all rows and by difficulty."""
-        with open_session(step, {"rows": step.rows("rows")}, ("prompt_id", "difficulty")) as session:
+        with open_session(workspace, {"rows": workspace.rows("rows")}, ("prompt_id", "difficulty")) as session:
             session.create("judged", self._judged())
             found = by_prompt(session, _CELLS)
-            total = step.rows("rows").count
+            total = workspace.rows("rows").count
             above = by_prompt(session, _ABOVE)
         if not found:
-            raise DataError(f"{step.step}: none of {total:,} rows has both verdicts; look at the errors of the two verifiers")
+            raise DataError(
+                f"{workspace.step}: none of {total:,} rows has both verdicts; look at the errors of the two verifiers"
+            )
         errors = total - sum(sum(one.counts) for one in found)
-        write_evaluation(step, self.headline, found, _metrics, **_auc(found, above), errors=errors)
+        write_evaluation(workspace, self.headline, found, _metrics, **_auc(found, above), errors=errors)
 
     def _judged(self) -> str:
         judge, truth = quoted(_column(self.judge, "verdict")), quoted(_column(self.truth, "verdict"))

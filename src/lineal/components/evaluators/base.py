@@ -94,7 +94,7 @@ def by_prompt(session: Session, query: str) -> list[Asked[Any]]:
     return [Asked(str(row[0]), row[1], row[2:]) for row in session.fetch(f"SELECT * FROM ({query}) ORDER BY 1")]
 
 
-def require_samples(step: Workspace, session: Session, most: int) -> None:
+def require_samples(workspace: Workspace, session: Session, most: int) -> None:
     """Checks that every prompt has at least `most` samples.
 
     Raises:
@@ -104,14 +104,16 @@ def require_samples(step: Workspace, session: Session, most: int) -> None:
         "SELECT count(*), count(*) FILTER (prompt_id IS NULL), (SELECT count(*) FROM "
         f"(SELECT 1 FROM rows GROUP BY prompt_id HAVING count(*) < {most})) FROM rows"
     )[0]
-    source = ", ".join(artifact.key for artifact in step.inputs["rows"])
+    source = ", ".join(artifact.key for artifact in workspace.inputs["rows"])
     if not total or without:
-        raise DataError(f"{step.step}: {source} has {total:,} rows, {without:,} of them without prompt_id; nothing to evaluate")
+        raise DataError(
+            f"{workspace.step}: {source} has {total:,} rows, {without:,} of them without prompt_id; nothing to evaluate"
+        )
     if short:
         example, count = session.fetch(
             f"SELECT prompt_id, count(*) FROM rows GROUP BY prompt_id HAVING count(*) < {most} ORDER BY prompt_id LIMIT 1"
         )[0]
         raise DataError(
-            f"{step.step}: k is {most}, but {short:,} prompts of {source} have fewer samples ({example} has {count}). "
+            f"{workspace.step}: k is {most}, but {short:,} prompts of {source} have fewer samples ({example} has {count}). "
             f"Lower k, or raise samples where the rows are made"
         )

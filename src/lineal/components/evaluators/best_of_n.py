@@ -113,47 +113,47 @@ class BestOfN(JudgedDraws):
         numbers = ("prompts", "pass_at_1", *at_k, f"majority_at_{self.samples}", "ranked_right", "left_out")
         return {"": self.metrics(*numbers, columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Samples, judges, scores, and writes rows and metrics."""
         import pyarrow as pa
 
-        scores = self._scores(step)
+        scores = self._scores(workspace)
 
         def scored(rows: pa.Table) -> pa.Table:
-            with step.timed("score"):
+            with workspace.timed("score"):
                 found = scores(rows)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))
 
         settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
         columns = ["prompt_id", "completion", "finish_reason", RANKING]
-        self._write(step, self.draw(step, Draw(settings, self.samples), columns, scored))
+        self._write(workspace, self.draw(workspace, Draw(settings, self.samples), columns, scored))
 
-    def _scores(self, step: Workspace) -> Callable[[pa.Table], list[float]]:
+    def _scores(self, workspace: Workspace) -> Callable[[pa.Table], list[float]]:
         """Loads the scorer and returns a function of drawn rows."""
         if self.score_by == "process_reward":
-            model, reading = open_step_scorer(step, "scorer"), self.steps or StepReading()
+            model, reading = open_step_scorer(workspace, "scorer"), self.steps or StepReading()
             return lambda rows: [
                 reading.reduced(own) for own in step_scores(model, rows, reading.separator, self.chat, lambda _: None)
             ]
-        scores = self._completion_scores(step)
+        scores = self._completion_scores(workspace)
         return lambda rows: scores(list(zip(prompts_of(rows), self._answers(rows), strict=True)), lambda _: None)
 
     def _answers(self, rows: pa.Table) -> list[Answer]:
         return answers_with_ends(rows["completion"].to_pylist(), self.ends)
 
-    def _completion_scores(self, step: Workspace) -> Scores:
+    def _completion_scores(self, workspace: Workspace) -> Scores:
         if self.score_by == "reward":
-            rewards = open_reward_model(step, "scorer")
+            rewards = open_reward_model(workspace, "scorer")
             return lambda pairs, progress: rewards.score(pairs, self.chat, progress)
-        return likelihood_scores(open_likelihood(step, "scorer"), None, self.score_by == "likelihood_per_token", self.chat)
+        return likelihood_scores(open_likelihood(workspace, "scorer"), None, self.score_by == "likelihood_per_token", self.chat)
 
-    def _write(self, step: Workspace, table: pa.Table) -> None:
+    def _write(self, workspace: Workspace, table: pa.Table) -> None:
         """Writes metrics over all prompts and by difficulty; a prompt with a sample that could not be judged is left out."""
         found = _candidates(table, self.extract)
         whole = [Asked(one.prompt, one.difficulty, [c for c in one.counts if c]) for one in found if None not in one.counts]
         if not whole:
-            raise DataError(f"{step.step}: no prompt has all of its samples judged. Mend the verifier")
-        write_evaluation(step, self.headline, whole, self._metrics, left_out=len(found) - len(whole))
+            raise DataError(f"{workspace.step}: no prompt has all of its samples judged. Mend the verifier")
+        write_evaluation(workspace, self.headline, whole, self._metrics, left_out=len(found) - len(whole))
 
     def _metrics(self, prompts: list[list[Candidate]]) -> Numbers:
         counts = [(len(found), sum(each.right for each in found)) for found in prompts]

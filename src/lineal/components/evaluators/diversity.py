@@ -46,12 +46,12 @@ class Diversity(Evaluator):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: self.metrics("prompts", "distinct_share", "distinct_right", "vote_agreement")}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Counts each prompt's completions."""
-        with open_session(step, {"rows": step.rows("rows")}, ("difficulty",)) as session:
-            require_samples(step, session, 1)
+        with open_session(workspace, {"rows": workspace.rows("rows")}, ("difficulty",)) as session:
+            require_samples(workspace, session, 1)
             found = by_prompt(session, _COUNTS)
-        write_evaluation(step, self.headline, found, _metrics)
+        write_evaluation(workspace, self.headline, found, _metrics)
 
 
 def _metrics(counts: list[Counts]) -> Numbers:

@@ -43,12 +43,12 @@ class HeadTail(Evaluator):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: self.metrics("prompts", "head_share", "tail_share", "unsolved_share", "tail_of_right")}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Rates each prompt."""
-        with open_session(step, {"rows": step.rows("rows")}, ("difficulty", "hinted")) as session:
-            require_samples(step, session, 1)
+        with open_session(workspace, {"rows": workspace.rows("rows")}, ("difficulty", "hinted")) as session:
+            require_samples(workspace, session, 1)
             found = by_prompt(session, _COUNTS)
-        write_evaluation(step, self.headline, found, self._metrics)
+        write_evaluation(workspace, self.headline, found, self._metrics)
 
     def _metrics(self, counts: list[Counts]) -> Numbers:
         if not counts:

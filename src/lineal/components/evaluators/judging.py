@@ -45,12 +45,12 @@ class JudgedDraws(Framing, HoldsVerifier, Evaluator):
         return {**super().needs(), **needed, "prompts": merged(needed["prompts"], columns_read(self._judge, SAMPLE_COLUMNS))}
 
     def draw(
-        self, step: Workspace, draw: Draw, columns: list[str], more: Callable[[pa.Table], pa.Table] = lambda rows: rows
+        self, workspace: Workspace, draw: Draw, columns: list[str], more: Callable[[pa.Table], pa.Table] = lambda rows: rows
     ) -> pa.Table:
         """Draws and judges completions of all prompts, shard by shard.
 
         Args:
-            step: where the rows go.
+            workspace: where the rows go.
             draw: how completions are drawn.
             columns: those of the result, besides the verdict, and the difficulty where there is one.
             more: adds columns to judged rows.
@@ -61,18 +61,18 @@ class JudgedDraws(Framing, HoldsVerifier, Evaluator):
         Raises:
             CheckFailure: the verifier could not judge more than its limit.
         """
-        prompts = step.rows("prompts")
-        require_distinct_prompts(prompts, step.step)
-        sampler, draw = open_sampler(step, "model"), self.framed(step, draw)
+        prompts = workspace.rows("prompts")
+        require_distinct_prompts(prompts, workspace.step)
+        sampler, draw = open_sampler(workspace, "model"), self.framed(workspace, draw)
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            rows = draw_rows(step, sampler, table, [draw], progress.advance)
-            with step.progress(rows.num_rows, "verdicts") as judged:
+            rows = draw_rows(workspace, sampler, table, [draw], progress.advance)
+            with workspace.progress(rows.num_rows, "verdicts") as judged:
                 return more(judged_rows(self._judge, rows, judged))
 
-        with ready(self._judge, step, VERIFIER):
-            out = step.map_rows(prompts, transform, draw.samples, "prompts" if draw.samples == 1 else "samples")
-        table = written(step, [*columns, "verdict", *(name for name in ("difficulty",) if name in prompts.columns)])
-        refuse_errors(step, self._judge, table["verdict"])
-        step.counts.update({"in": prompts.count, "expected": prompts.count * draw.samples, "out": out})
+        with ready(self._judge, workspace, VERIFIER):
+            out = workspace.map_rows(prompts, transform, draw.samples, "prompts" if draw.samples == 1 else "samples")
+        table = written(workspace, [*columns, "verdict", *(name for name in ("difficulty",) if name in prompts.columns)])
+        refuse_errors(workspace, self._judge, table["verdict"])
+        workspace.counts.update({"in": prompts.count, "expected": prompts.count * draw.samples, "out": out})
         return table

@@ -82,40 +82,42 @@ class LmEval(Evaluator):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.METRICS, COLUMNS)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Runs the harness, and writes a row for each document, and metrics."""
         import pyarrow as pa
 
         tasks = [self._own.get(name, name) for name in self.tasks]
-        found = run_harness(step, "model", tasks, self.num_fewshot, self.limit)
+        found = run_harness(workspace, "model", tasks, self.num_fewshot, self.limit)
         rows = [
-            self._row(step, task, sample)
+            self._row(workspace, task, sample)
             for task, samples in sorted(found.items())
-            for sample in self._chosen(step, task, samples)
+            for sample in self._chosen(workspace, task, samples)
         ]
-        step.counts.update({"in": len(rows), "expected": len(rows), "out": len(rows)})
-        step.write_rows([pa.Table.from_pylist(rows)])
+        workspace.counts.update({"in": len(rows), "expected": len(rows), "out": len(rows)})
+        workspace.write_rows([pa.Table.from_pylist(rows)])
         asked = [Asked(row["prompt_id"], None, (row["task"], row["score"])) for row in rows]
-        write_evaluation(step, self.headline, asked, self._metrics)
+        write_evaluation(workspace, self.headline, asked, self._metrics)
 
-    def _chosen(self, step: Workspace, task: str, samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def _chosen(self, workspace: Workspace, task: str, samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Returns a task's samples under one filter, one for each document."""
         filters = sorted({str(sample.get("filter", "none")) for sample in samples})
         if self.filter is None and len(filters) > 1:
             raise DataError(
-                f"{step.step}: task {task} scores with several filters ({', '.join(filters)}); choose one with filter:"
+                f"{workspace.step}: task {task} scores with several filters ({', '.join(filters)}); choose one with filter:"
             )
         chosen = self.filter or next(iter(filters), "")
         if chosen not in filters:
-            raise DataError(f"{step.step}: task {task} has no filter {chosen!r}, only {', '.join(filters) or 'no documents'}")
+            raise DataError(
+                f"{workspace.step}: task {task} has no filter {chosen!r}, only {', '.join(filters) or 'no documents'}"
+            )
         return sorted((one for one in samples if str(one.get("filter", "none")) == chosen), key=lambda one: int(one["doc_id"]))
 
-    def _row(self, step: Workspace, task: str, sample: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, workspace: Workspace, task: str, sample: Mapping[str, Any]) -> dict[str, Any]:
         score = sample.get(self.metric)
         if not isinstance(score, int | float):
             known = ", ".join(map(str, sample.get("metrics", ())))
             raise DataError(
-                f"{step.step}: task {task} has no number {self.metric!r} for each document, only {known}. Set metric:"
+                f"{workspace.step}: task {task} has no number {self.metric!r} for each document, only {known}. Set metric:"
             )
         return {
             "prompt_id": row_id("lm_eval", task, int(sample["doc_id"]), str(sample["doc_hash"])), "prompt": _prompt(sample),

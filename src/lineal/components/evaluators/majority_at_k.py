@@ -30,13 +30,15 @@ class MajorityAtK(SampleEvaluator):
     def numbers(self) -> Columns:
         return tuple(f"majority_at_{k}" for k in self.k)
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Lets the samples vote."""
-        with open_session(step, {"rows": step.rows("rows")}, ("difficulty", "finish_reason", "sample_index")) as session:
-            require_samples(step, session, max(self.k))
+        with open_session(
+            workspace, {"rows": workspace.rows("rows")}, ("difficulty", "finish_reason", "sample_index")
+        ) as session:
+            require_samples(workspace, session, max(self.k))
             session.create("answers", _answers(self.extract))
             votes = {k: by_prompt(session, _votes(k)) for k in self.k}
-        write_evaluation(step, self.headline, _together(votes), self._metrics)
+        write_evaluation(workspace, self.headline, _together(votes), self._metrics)
 
     def _metrics(self, votes: list[Votes]) -> Numbers:
         figures = {

@@ -78,24 +78,26 @@ class Measure(Evaluator, SqlFile):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: self.metrics(*self._selector.gives, PROMPTS)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Runs the query, and writes its numbers."""
-        arguments = {**self._selector.arguments(self._extra), "seed": step.seed}
-        with open_session(step, input_views(step, self._selector), self._selector.optional, self._selector) as session:
+        arguments = {**self._selector.arguments(self._extra), "seed": workspace.seed}
+        with open_session(workspace, input_views(workspace, self._selector), self._selector.optional, self._selector) as session:
             session.run(MEASURED, self._selector, arguments)
             columns = self._checked(session)
             order = f" ORDER BY {PROMPT}" if PROMPT in columns else ""
             listed = ", ".join(map(quoted, columns))
             rows = [dict(zip(columns, row, strict=True)) for row in session.fetch(f"SELECT {listed} FROM {MEASURED}{order}")]
-        self._require_finite(step, rows)
+        self._require_finite(workspace, rows)
         if PROMPT in columns:
-            self._write_means(step, rows)
+            self._write_means(workspace, rows)
         elif len(rows) == 1:
             numbers = {name: _number(rows[0][name]) for name in self._selector.gives if rows[0][name] is not None}
-            write_metrics(step, self.headline, numbers, {}, {})
+            write_metrics(workspace, self.headline, numbers, {}, {})
         else:
             fix = "Aggregate all rows into one, or give prompt_id for a value of each prompt"
-            raise DataError(f"{step.step}: {self._selector.shown} gave {len(rows):,} rows without prompt_id, expected one. {fix}")
+            raise DataError(
+                f"{workspace.step}: {self._selector.shown} gave {len(rows):,} rows without prompt_id, expected one. {fix}"
+            )
 
     def _checked(self, session: Session) -> list[str]:
         """Returns the query's columns: the numbers that the header names, and the columns that identify prompts."""
@@ -109,22 +111,26 @@ class Measure(Evaluator, SqlFile):
             raise DeclarationError(f"{selector.shown}: the query gives a column {other[0]!r} that '-- gives' doesn't name")
         return list(given)
 
-    def _require_finite(self, step: Workspace, rows: list[dict[str, Any]]) -> None:
+    def _require_finite(self, workspace: Workspace, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             for name in self._selector.gives:
                 if row[name] is not None and not isfinite(row[name]):
                     where = f" of prompt {row[PROMPT]}" if PROMPT in row else ""
-                    raise DataError(f"{step.step}: {self._selector.shown} gave {row[name]} as {name!r}{where}, expected a number")
+                    raise DataError(
+                        f"{workspace.step}: {self._selector.shown} gave {row[name]} as {name!r}{where}, expected a number"
+                    )
 
-    def _write_means(self, step: Workspace, rows: list[dict[str, Any]]) -> None:
+    def _write_means(self, workspace: Workspace, rows: list[dict[str, Any]]) -> None:
         if len({row[PROMPT] for row in rows}) < len(rows) or any(row[PROMPT] is None for row in rows):
-            raise DataError(f"{step.step}: {self._selector.shown} gave two rows of one prompt, or one without prompt_id")
+            raise DataError(f"{workspace.step}: {self._selector.shown} gave two rows of one prompt, or one without prompt_id")
         if not rows:
-            raise DataError(f"{step.step}: {self._selector.shown} gave no row, so there is nothing to evaluate; see its WHERE")
+            raise DataError(
+                f"{workspace.step}: {self._selector.shown} gave no row, so there is nothing to evaluate; see its WHERE"
+            )
         found = {str(row[PROMPT]): float(row[self.headline]) for row in rows if row[self.headline] is not None}
-        step.counts.update({} if found else {f"without {self.headline}": len(rows)})
+        workspace.counts.update({} if found else {f"without {self.headline}": len(rows)})
         split = self._split(rows, DIFFICULTY, difficulty_label), self._split(rows, TASK, str)
-        write_metrics(step, self.headline, self._means(rows), found, *split)
+        write_metrics(workspace, self.headline, self._means(rows), found, *split)
 
     def _split(self, rows: list[dict[str, Any]], column: str, named: Callable[[Any], str]) -> dict[str, dict[str, float]]:
         """Computes the numbers of the rows with the same value in a column; nothing where the query doesn't give it."""

@@ -42,12 +42,12 @@ class Asked(Generic[Counts]):
 
 
 def write_evaluation(
-    step: Workspace, headline: str, asked: Sequence[Asked[Counts]], measure: Callable[[list[Counts]], Numbers], **more: Any
+    workspace: Workspace, headline: str, asked: Sequence[Asked[Counts]], measure: Callable[[list[Counts]], Numbers], **more: Any
 ) -> None:
     """Writes an evaluation's numbers over all prompts and by difficulty.
 
     Args:
-        step: where they go.
+        workspace: where they go.
         headline: the figure that stands for the evaluation.
         asked: what it found of each prompt.
         measure: the numbers of some prompts.
@@ -61,11 +61,11 @@ def write_evaluation(
     by_difficulty = {label: _plain(measure(part), headline) for label, part in groups.items()}
     figure = overall.get(headline)
     prompts = dict(zip((one.prompt for one in asked), figure.by_prompt, strict=True)) if isinstance(figure, Figure) else {}
-    write_metrics(step, headline, {**overall, **more}, prompts, by_difficulty)
+    write_metrics(workspace, headline, {**overall, **more}, prompts, by_difficulty)
 
 
 def write_metrics(
-    step: Workspace,
+    workspace: Workspace,
     headline: str,
     numbers: Numbers,
     prompts: Mapping[str, float],
@@ -78,10 +78,10 @@ def write_metrics(
     details = {"headline": headline, "intervals": intervals, "by_difficulty": by_difficulty}
     details |= {"by_task": by_task} if by_task else {}
     files = {
-        METRICS_FILE: metrics, CURVE_FILE: [{"round": step.round, **metrics}], DETAILS_FILE: details, PROMPTS_FILE: prompts,
+        METRICS_FILE: metrics, CURVE_FILE: [{"round": workspace.round, **metrics}], DETAILS_FILE: details, PROMPTS_FILE: prompts,
     }  # fmt: skip
     for name, content in files.items():
-        (step.directory() / name).write_text(canonical_json(_rounded(content)) + "\n", encoding="utf-8")
+        (workspace.directory() / name).write_text(canonical_json(_rounded(content)) + "\n", encoding="utf-8")
 
 
 def _estimate(value: object) -> Estimate | None:

@@ -30,16 +30,18 @@ class PassAtK(SampleEvaluator):
     def numbers(self) -> Columns:
         return ("errors", *(f"{name}_at_{k}" for k in self.k for name in ("pass", "left_out")))
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Counts samples and passes of each prompt."""
-        with open_session(step, {"rows": step.rows("rows")}, ("difficulty",)) as session:
-            require_samples(step, session, max(self.k))
+        with open_session(workspace, {"rows": workspace.rows("rows")}, ("difficulty",)) as session:
+            require_samples(workspace, session, max(self.k))
             found = by_prompt(session, _COUNTS)
             errors = session.fetch("SELECT count(*) FROM rows WHERE verdict IS NULL OR verdict NOT IN ('pass', 'fail')")[0][0]
         for k in self.k:
             if all(samples < k for samples, _ in (one.counts for one in found)):
-                raise DataError(f"{step.step}: no prompt has {k} samples without a verifier error. Lower k, or fix the verifier")
-        write_evaluation(step, self.headline, found, self._metrics, errors=errors)
+                raise DataError(
+                    f"{workspace.step}: no prompt has {k} samples without a verifier error. Lower k, or fix the verifier"
+                )
+        write_evaluation(workspace, self.headline, found, self._metrics, errors=errors)
 
     def _metrics(self, counts: list[Counts]) -> Numbers:
         metrics: dict[str, int | float | Figure] = {"prompts": len(counts)}

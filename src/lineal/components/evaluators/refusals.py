@@ -45,18 +45,18 @@ class Refusals(Evaluator):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: self.metrics("count", "precision", "refusal_rate", "objective")}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Counts answers and refusals."""
         refuses = f"verdict = 'fail' AND coalesce(ends_with(completion, {literal(self.refusal)}), false)"
-        with open_session(step, {"rows": step.rows("rows")}, ("prompt_id", "difficulty")) as session:
+        with open_session(workspace, {"rows": workspace.rows("rows")}, ("prompt_id", "difficulty")) as session:
             found = by_prompt(
                 session,
                 f"SELECT {CLUSTER}, min(difficulty), count(*) FILTER (verdict = 'pass'), count(*) FILTER ({refuses}), count(*) "
                 "FROM rows WHERE verdict IN ('pass', 'fail') GROUP BY 1",
             )
         if not found:
-            raise DataError(f"{step.step}: no row of {step.inputs['rows'][0].key} has verdict pass or fail")
-        write_evaluation(step, self.headline, found, self._metrics)
+            raise DataError(f"{workspace.step}: no row of {workspace.inputs['rows'][0].key} has verdict pass or fail")
+        write_evaluation(workspace, self.headline, found, self._metrics)
 
     def _metrics(self, counts: list[Counts]) -> Numbers:
         right, refused, rows = (list(column) for column in zip(*counts, strict=True))

@@ -56,22 +56,22 @@ class SuccessRate(Evaluator, ModelPlays):
         columns = self.played_columns(inputs["prompts"], self.keeps_ids, self.of_two)[1]
         return {MAIN: self.metrics(self.headline, "return", "turns", "invalid", "count", "errors", columns=columns)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Plays, and writes episodes and metrics."""
-        errors, tasks = Counter[str](), step.rows("prompts").count
+        errors, tasks = Counter[str](), workspace.rows("prompts").count
 
         def episodes() -> Iterator[pa.Table]:
-            for table in self.play_with_model(step):
+            for table in self.play_with_model(workspace):
                 own = of_model(table)
                 errors.update(broken_in(own))
                 yield episodes_in(own)
 
-        out = step.write_rows(episodes())
-        step.counts.update({"in": tasks, "expected": tasks * self.episodes, "out": out})
-        self.refuse_errors(step, out, errors)
-        with_difficulty = "difficulty" in step.rows("prompts").columns
-        found = by_task(written(step, [*READ, *(["difficulty"] if with_difficulty else [])]))
-        write_evaluation(step, self.headline, found, numbers_of, errors=sum(errors.values()))
+        out = workspace.write_rows(episodes())
+        workspace.counts.update({"in": tasks, "expected": tasks * self.episodes, "out": out})
+        self.refuse_errors(workspace, out, errors)
+        with_difficulty = "difficulty" in workspace.rows("prompts").columns
+        found = by_task(written(workspace, [*READ, *(["difficulty"] if with_difficulty else [])]))
+        write_evaluation(workspace, self.headline, found, numbers_of, errors=sum(errors.values()))
 
 
 def of_model(episodes: pa.Table) -> pa.Table:

@@ -40,22 +40,24 @@ class Transitions(Evaluator):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: self.metrics("prompts", *(f"{one}_to_{other}" for one in _WORDS.values() for other in _WORDS.values()))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Compares prompt by prompt."""
-        with open_session(step, {name: step.rows(name) for name in ("before", "after")}) as session:
+        with open_session(workspace, {name: workspace.rows(name) for name in ("before", "after")}) as session:
             for name in ("before", "after"):
-                self._require_one_each(step, session, name)
+                self._require_one_each(workspace, session, name)
             pairs = by_prompt(session, _PAIRS)
         if not pairs:
-            keys = " and ".join(step.inputs[name][0].key for name in ("before", "after"))
-            raise DataError(f"{step.step}: {keys} have no prompt in common that both judged; evaluate on the same task set")
-        write_evaluation(step, self.headline, pairs, _shares)
+            keys = " and ".join(workspace.inputs[name][0].key for name in ("before", "after"))
+            raise DataError(f"{workspace.step}: {keys} have no prompt in common that both judged; evaluate on the same task set")
+        write_evaluation(workspace, self.headline, pairs, _shares)
 
-    def _require_one_each(self, step: Workspace, session: Session, name: str) -> None:
+    def _require_one_each(self, workspace: Workspace, session: Session, name: str) -> None:
         twice = session.fetch(f"SELECT prompt_id, count(*) FROM {name} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1")
         if twice:
-            key = step.inputs[name][0].key
-            raise DataError(f"{step.step}: {key} has {twice[0][1]} rows of prompt {twice[0][0]}; expected one, as from accuracy")
+            key = workspace.inputs[name][0].key
+            raise DataError(
+                f"{workspace.step}: {key} has {twice[0][1]} rows of prompt {twice[0][0]}; expected one, as from accuracy"
+            )
 
 
 def _shares(pairs: list[tuple[bool, bool]]) -> Numbers:

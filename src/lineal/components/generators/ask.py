@@ -47,14 +47,14 @@ class Ask(Asker):
             return {MAIN: Output(ArtifactKind.ROWS, (*sampled_columns(inputs["rows"]), "asked"))}
         return {MAIN: Output(ArtifactKind.ROWS, sampled_columns(asked_columns(inputs["rows"]), self._adds))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Draws `samples` rows for each row, shard by shard."""
-        rows = step.rows("rows")
-        require_distinct(rows, row_key(rows.columns), step.step)
-        sampler = open_sampler(step, "model")
+        rows = workspace.rows("rows")
+        require_distinct(rows, row_key(rows.columns), workspace.step)
+        sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            return self.ask(step, sampler, table, progress.advance, own=self._keeps)
+            return self.ask(workspace, sampler, table, progress.advance, own=self._keeps)
 
-        out = step.map_rows(rows, transform, self.samples, "samples")
-        step.counts.update({"in": rows.count, "expected": rows.count * self.samples, "out": out})
+        out = workspace.map_rows(rows, transform, self.samples, "samples")
+        workspace.counts.update({"in": rows.count, "expected": rows.count * self.samples, "out": out})

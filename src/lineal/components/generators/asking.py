@@ -58,12 +58,12 @@ class Asker(RowSampler):
         return {"rows": self._template.columns}
 
     def ask(
-        self, step: Workspace, sampler: SavedSampler, rows: pa.Table, advance: Callable[[int], None], own: bool = False
+        self, workspace: Workspace, sampler: SavedSampler, rows: pa.Table, advance: Callable[[int], None], own: bool = False
     ) -> pa.Table:
         """Returns the checkpoint's output about some rows, `samples` rows for each, in their order.
 
         Args:
-            step: the running step.
+            workspace: the running step.
             sampler: the checkpoint.
             rows: the rows to ask about.
             advance: called with the number of finished completions.
@@ -72,12 +72,12 @@ class Asker(RowSampler):
         """
         import pyarrow as pa
 
-        draw = Draw(self.sampling, self.samples, seed_by=step.place or None)
+        draw = Draw(self.sampling, self.samples, seed_by=workspace.place or None)
         if not own:
             asked = replace(draw, render=lambda row: self._given(row["prompt"]), adds=self._adds)
-            return draw_rows(step, sampler, self._asked(rows), [asked], advance)
+            return draw_rows(workspace, sampler, self._asked(rows), [asked], advance)
         draw = replace(draw, render=self._rendered, hinted=True, by=row_key(rows.column_names))
-        drawn = draw_rows(step, sampler, rows, [draw], advance)
+        drawn = draw_rows(workspace, sampler, rows, [draw], advance)
         given = [text for row in rows.to_pylist() for text in [shown_prompt(self._rendered(row))] * self.samples]
         return drawn.append_column("asked", pa.array(given, arrow_type("asked")))
 

@@ -50,19 +50,19 @@ class Continue(RowSampler):
     def _adds(self) -> Columns:
         return merged(MESSAGE_COLUMNS if self.chat else (), ("token_ids",) if self.token_ids else ())
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Draws `samples` rows for each row, shard by shard."""
-        rows = step.rows("rows")
-        require_distinct(rows, row_key(rows.columns), step.step)
+        rows = workspace.rows("rows")
+        require_distinct(rows, row_key(rows.columns), workspace.step)
         draw = Draw(self.sampling, self.samples, render=partial(begun, chat=self.chat), adds=self._adds, goes_on=True)
-        sampler = open_sampler(step, "model")
+        sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            drawn = draw_rows(step, sampler, _with_own_prompt_ids(table), [draw], progress.advance)
+            drawn = draw_rows(workspace, sampler, _with_own_prompt_ids(table), [draw], progress.advance)
             return _of_rows(drawn, table, self.samples)
 
-        out = step.map_rows(rows, transform, self.samples, "samples")
-        step.counts.update({"in": rows.count, "expected": rows.count * self.samples, "out": out})
+        out = workspace.map_rows(rows, transform, self.samples, "samples")
+        workspace.counts.update({"in": rows.count, "expected": rows.count * self.samples, "out": out})
 
 
 def _of_rows(drawn: pa.Table, rows: pa.Table, samples: int) -> pa.Table:

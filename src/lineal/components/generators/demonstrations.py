@@ -20,11 +20,11 @@ class Demonstrations(PlaysToRows):
         prompts, max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Plays`.
     """
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Plays all episodes, slice by slice."""
 
         def player(arena: Arena, episodes: Sequence[Episode]) -> Player:
             return ExpertPlayer(arena, episodes, "<action>{}</action>" if self.format == "tag" else "{}")
 
-        facts = {"temperature": None, "round": step.round, "checkpoint": None}
-        self.write(step, self.play_all(step, 1, player, self.provenance("expert", {}, step), facts))
+        facts = {"temperature": None, "round": workspace.round, "checkpoint": None}
+        self.write(workspace, self.play_all(workspace, 1, player, self.provenance("expert", {}, workspace), facts))

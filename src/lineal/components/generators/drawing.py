@@ -167,7 +167,7 @@ def require_distinct(rows: Rows, column: str, key: str) -> None:
 
 
 def draw_rows(
-    step: Workspace, sampler: SavedSampler, prompts: pa.Table, draws: list[Draw], advance: Callable[[int], None]
+    workspace: Workspace, sampler: SavedSampler, prompts: pa.Table, draws: list[Draw], advance: Callable[[int], None]
 ) -> pa.Table:
     """Draws the samples of some prompt rows, in the order prompt, sample index."""
     import pyarrow as pa
@@ -176,7 +176,7 @@ def draw_rows(
     columns = sampled_columns(tuple(prompts.column_names), adds)
     known = tuple(name for name in columns if name in COLUMNS)
     schema = pa.schema([*arrow_schema(known), *(prompts.schema.field(name) for name in columns if name not in COLUMNS)])
-    drawn = pa.concat_tables([_draw_one(step, sampler, prompts, draw, schema, advance) for draw in draws])
+    drawn = pa.concat_tables([_draw_one(workspace, sampler, prompts, draw, schema, advance) for draw in draws])
     return drawn if len(draws) == 1 else drawn.take(_by_prompt(prompts.num_rows, [draw.samples for draw in draws]))
 
 
@@ -225,7 +225,7 @@ class _Row(Mapping[str, Any]):
 
 
 def _draw_one(
-    step: Workspace, sampler: SavedSampler, prompts: pa.Table, draw: Draw, schema: pa.Schema, advance: Callable[[int], None]
+    workspace: Workspace, sampler: SavedSampler, prompts: pa.Table, draw: Draw, schema: pa.Schema, advance: Callable[[int], None]
 ) -> pa.Table:
     """Makes the rows of one draw, prompt by prompt."""
     columns = _Columns(prompts)
@@ -234,14 +234,14 @@ def _draw_one(
     for prompt in () if draw.goes_on else given:
         require_answerable(prompt)
     names = columns[draw.by] if sources else []
-    seeds = _seeds(step, draw, names)
-    images = step.shown(prompts)
+    seeds = _seeds(workspace, draw, names)
+    images = workspace.shown(prompts)
     asked = zip(given, seeds, images, strict=True)
     requests = [Request(prompt, seed, shown) for prompt, own, shown in asked for seed in own]
-    with step.timed("sample"):
+    with workspace.timed("sample"):
         completions = sampler.sample(requests, draw.settings, advance)
-    step.facts["tokens"] = step.facts.get("tokens", 0) + sum(completion.tokens for completion in completions)
-    checkpoint = step.model("model").digest
+    workspace.facts["tokens"] = workspace.facts.get("tokens", 0) + sum(completion.tokens for completion in completions)
+    checkpoint = workspace.model("model").digest
     values = _told(completions) | {
         "sample_id": _ids(checkpoint, draw, names, seeds, given, images),
         "sample_index": list(draw.indices) * len(sources),
@@ -250,7 +250,7 @@ def _draw_one(
     key = columns[row_key(prompts.column_names)] if sources else []
     by_prompt = {"parents": [[own, *draw.shown(row)] for own, row in zip(key, sources, strict=True)]}
     by_prompt |= {} if draw.hinted else _as_columns(given, columns)
-    facts = {"temperature": draw.settings.temperature, "hinted": draw.hinted, "round": step.round, "checkpoint": checkpoint}
+    facts = {"temperature": draw.settings.temperature, "hinted": draw.hinted, "round": workspace.round, "checkpoint": checkpoint}
     return _table(schema, prompts, draw.samples, values, by_prompt, facts)
 
 
@@ -281,9 +281,9 @@ def _table(
     return pa.table([column(field) for field in schema], schema=schema)
 
 
-def _seeds(step: Workspace, draw: Draw, names: Sequence[str]) -> list[list[int]]:
+def _seeds(workspace: Workspace, draw: Draw, names: Sequence[str]) -> list[list[int]]:
     """Returns the seeds of each prompt's samples: `row_seed` of the run's, step, prompt, index and the draw's own word."""
-    start = f"{canonical_json(step.seed)},{canonical_json(step.step)}"
+    start = f"{canonical_json(workspace.seed)},{canonical_json(workspace.step)}"
     word = "" if draw.seed_by is None else f",{canonical_json(draw.seed_by)}"
     ends = [f"{index}{word}" for index in draw.indices]
     return [[seed_of_list((start, name, end)) for end in ends] for name in map(canonical_json, names)]

@@ -113,11 +113,11 @@ class Framing(Component):
     def _adds(self) -> Columns:
         return MESSAGE_COLUMNS if self.chat and not (self.system is None and self.examples is None) else ()
 
-    def framed(self, step: Workspace, draw: Draw) -> Draw:
+    def framed(self, workspace: Workspace, draw: Draw) -> Draw:
         """Returns the draw with its prompts framed; the same draw where there is no frame."""
         if not self.frames:
             return draw
-        shots = [] if self.examples is None else list(self._shots(step, self.examples.count + 1))
+        shots = [] if self.examples is None else list(self._shots(workspace, self.examples.count + 1))
 
         def shown(row: Mapping[str, Any]) -> list[str]:
             return [str(shot.get("sample_id") or shot["prompt_id"]) for shot in self._chosen(row, shots)]
@@ -125,10 +125,10 @@ class Framing(Component):
         adds = merged(draw.adds, self._adds)
         return replace(draw, render=lambda row: self._frame(row, shots), shown=shown, adds=adds, framed=True)
 
-    def _shots(self, step: Workspace, most: int) -> Iterator[Mapping[str, Any]]:
+    def _shots(self, workspace: Workspace, most: int) -> Iterator[Mapping[str, Any]]:
         """Yields the first rows with as many different prompts: one more than shown, since a prompt is not its own example."""
         seen: set[str] = set()
-        rows = (row for _, _, table in step.rows("examples").slices(1024) for row in table.to_pylist())
+        rows = (row for _, _, table in workspace.rows("examples").slices(1024) for row in table.to_pylist())
         while len(seen) < most and (row := next(rows, None)) is not None:
             if row["prompt_id"] not in seen:
                 seen.add(row["prompt_id"])

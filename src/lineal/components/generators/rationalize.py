@@ -72,16 +72,16 @@ class Rationalize(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.ROWS, sampled_columns(inputs["prompts"]))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Draws `samples` hinted rows per prompt, shard by shard."""
-        prompts = step.rows("prompts")
-        require_distinct_prompts(prompts, step.step)
+        prompts = workspace.rows("prompts")
+        require_distinct_prompts(prompts, workspace.step)
         settings = SamplingSettings(self.temperature, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop))
         draw = Draw(settings, self.samples, render=self._render, hinted=True)
-        sampler = open_sampler(step, "model")
+        sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            return draw_rows(step, sampler, table, [draw], progress.advance)
+            return draw_rows(workspace, sampler, table, [draw], progress.advance)
 
-        out = step.map_rows(prompts, transform, self.samples, "samples")
-        step.counts.update({"in": prompts.count, "expected": prompts.count * self.samples, "out": out})
+        out = workspace.map_rows(prompts, transform, self.samples, "samples")
+        workspace.counts.update({"in": prompts.count, "expected": prompts.count * self.samples, "out": out})

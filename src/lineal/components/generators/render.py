@@ -104,23 +104,23 @@ class Render(Component):
         there = text == "prompt" or text in self._templates
         return text is None or (there and text not in self._changed)
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Fills the templates in, shard by shard."""
-        rows = step.rows("rows")
-        require_distinct(rows, row_key(rows.columns), step.step)
+        rows = workspace.rows("rows")
+        require_distinct(rows, row_key(rows.columns), workspace.step)
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             progress.advance(table.num_rows)
-            return self._rendered(step, table)
+            return self._rendered(workspace, table)
 
-        step.counts.update({"in": rows.count, "out": step.map_rows(rows, transform)})
+        workspace.counts.update({"in": rows.count, "out": workspace.map_rows(rows, transform)})
 
-    def _rendered(self, step: Workspace, table: pa.Table) -> pa.Table:
+    def _rendered(self, workspace: Workspace, table: pa.Table) -> pa.Table:
         import pyarrow as pa
 
         columns = self.outputs({"rows": tuple(table.column_names)})[MAIN].columns
         key = row_key(table.column_names)
-        made = [self._row(step, row, key) for row in table.to_pylist()]
+        made = [self._row(workspace, row, key) for row in table.to_pylist()]
         own = [table.schema.field(name) for name in columns if name not in COLUMNS and name not in self._templates]
         texts = [pa.field(name, pa.string()) for name in self._templates if name not in COLUMNS]
         fields = {
@@ -128,11 +128,11 @@ class Render(Component):
         }
         return pa.Table.from_pylist(made, schema=pa.schema([fields[name] for name in columns]))
 
-    def _row(self, step: Workspace, row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def _row(self, workspace: Workspace, row: Mapping[str, Any], key: str) -> dict[str, Any]:
         texts = {name: template.render(row) for name, template in self._templates.items()}
         prompt = {"prompt_id": row_id("rendered", texts["prompt"], *(row.get(IMAGES) or ()))} if "prompt" in self._changed else {}
-        made = {"sample_id": row_id("rendered", step.step, row[key], canonical_json(texts)), "parents": [row[key]]}
-        return {**row, **prompt, **texts, **made, "round": step.round}
+        made = {"sample_id": row_id("rendered", workspace.step, row[key], canonical_json(texts)), "parents": [row[key]]}
+        return {**row, **prompt, **texts, **made, "round": workspace.round}
 
 
 def _require_column(name: str, text: Any) -> None:

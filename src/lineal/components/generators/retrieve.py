@@ -80,35 +80,35 @@ class Retrieve(Render):
         rows = tuple(name for name in super().needs()["rows"] if name != FOUND)
         return {"rows": merged(rows, self._query.columns), "documents": self._document.columns}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Indexes the documents, then goes through the rows shard by shard."""
-        if FOUND in step.rows("rows").columns:
-            raise DataError(f"{step.step}: the rows have a column {FOUND!r}, which retrieve's templates need. Rename it")
-        self._index = _Index(step, step.rows("documents"), self._document)
-        super().run(step)
-        parents = written(step, ["parents"])["parents"].to_pylist()
-        step.counts["without_match"] = sum(len(each) == 1 for each in parents)
+        if FOUND in workspace.rows("rows").columns:
+            raise DataError(f"{workspace.step}: the rows have a column {FOUND!r}, which retrieve's templates need. Rename it")
+        self._index = _Index(workspace, workspace.rows("documents"), self._document)
+        super().run(workspace)
+        parents = written(workspace, ["parents"])["parents"].to_pylist()
+        workspace.counts["without_match"] = sum(len(each) == 1 for each in parents)
 
-    def _row(self, step: Workspace, row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def _row(self, workspace: Workspace, row: Mapping[str, Any], key: str) -> dict[str, Any]:
         ids, texts = self._index.best(self._query.render(row), self.count, {row[key], row.get("prompt_id")})
-        made = super()._row(step, {**row, FOUND: self.separator.join(texts)}, key)
+        made = super()._row(workspace, {**row, FOUND: self.separator.join(texts)}, key)
         return {**made, "parents": [*made["parents"], *ids]}
 
 
 class _Index:
     """An index of the documents."""
 
-    def __init__(self, step: Workspace, documents: Rows, template: Template) -> None:
+    def __init__(self, workspace: Workspace, documents: Rows, template: Template) -> None:
         from bm25s import BM25
 
         key = row_key(documents.columns)
         rows = documents.read([name for name in documents.columns if name in {key, *template.columns}]).to_pylist()
         if not rows:
-            raise DataError(f"{step.step}: there are no documents to look through")
+            raise DataError(f"{workspace.step}: there are no documents to look through")
         self._ids = [str(row[key]) for row in rows]
         self._texts = [template.render(row) for row in rows]
         self._scorer = BM25(k1=1.5, b=0.75, method="lucene", backend="numpy")
-        with step.progress(len(rows), "documents") as progress:
+        with workspace.progress(len(rows), "documents") as progress:
             self._scorer.index([_words(text) for text in self._texts], show_progress=False)
             progress.advance(len(rows))
 

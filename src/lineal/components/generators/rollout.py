@@ -26,13 +26,13 @@ class PlaysToRows(Plays):
         turns, episodes = self.played_columns(inputs["prompts"], self.keeps_ids, self.of_two)
         return {MAIN: Output(ArtifactKind.ROWS, turns), EPISODES: Output(ArtifactKind.ROWS, episodes)}
 
-    def write(self, step: Workspace, played: Iterable[pa.Table]) -> None:
+    def write(self, workspace: Workspace, played: Iterable[pa.Table]) -> None:
         """Writes both outputs, and counts.
 
         Raises:
             CheckFailure: too many environments were broken.
         """
-        prompts, verdicts, errors = step.rows("prompts"), Counter[str](), Counter[str]()
+        prompts, verdicts, errors = workspace.rows("prompts"), Counter[str](), Counter[str]()
         turns = self.played_columns(tuple(prompts.columns), self.keeps_ids, self.of_two)[0]
 
         def parts() -> Iterator[Mapping[str, pa.Table]]:
@@ -41,10 +41,10 @@ class PlaysToRows(Plays):
                 errors.update(broken_in(table))
                 yield {MAIN: turns_in(table, turns), EPISODES: episodes_in(table)}
 
-        out = step.write_outputs(parts(), [MAIN, EPISODES])
-        step.counts.update({"in": prompts.count, "expected": out[MAIN], "out": out[MAIN], EPISODES: out[EPISODES]})
-        step.counts.update({verdict: verdicts[verdict] for verdict in (PASS, FAIL)})
-        self.refuse_errors(step, out[EPISODES], errors)
+        out = workspace.write_outputs(parts(), [MAIN, EPISODES])
+        workspace.counts.update({"in": prompts.count, "expected": out[MAIN], "out": out[MAIN], EPISODES: out[EPISODES]})
+        workspace.counts.update({verdict: verdicts[verdict] for verdict in (PASS, FAIL)})
+        self.refuse_errors(workspace, out[EPISODES], errors)
 
 
 class Rollout(PlaysToRows, ModelPlays):
@@ -60,6 +60,6 @@ class Rollout(PlaysToRows, ModelPlays):
         prompts, max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Plays`.
     """
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Plays all episodes, slice by slice."""
-        self.write(step, self.play_with_model(step))
+        self.write(workspace, self.play_with_model(workspace))

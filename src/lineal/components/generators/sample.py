@@ -91,13 +91,13 @@ class Sample(Framing):
     def _ids(self) -> Columns:
         return ("token_ids",) if self.token_ids else ()
 
-    def _draws(self, step: Workspace) -> list[Draw]:
+    def _draws(self, workspace: Workspace) -> list[Draw]:
         temperatures = self.temperature if isinstance(self.temperature, list) else [self.temperature]
         stop = stop_texts(self.stop)
         settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat, stop) for heat in temperatures]
         draw = Draw(settings[0], self.samples, render=self._render, adds=self._ids, seed_by=self.seed_by)
         hidden = self.hint is not None or self.row_prompt == "own"
-        framed = replace(self.framed(step, draw), hinted=hidden)
+        framed = replace(self.framed(workspace, draw), hinted=hidden)
         framed = replace(framed, adds=self._ids) if hidden else framed
         return [replace(framed, settings=each, first_index=number * self.samples) for number, each in enumerate(settings)]
 
@@ -105,19 +105,19 @@ class Sample(Framing):
         hint = row[self.hint] or "" if self.hint else ""
         return reworded(prompt_of(row), lambda question: hint + question)
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Draws `samples` rows per prompt, shard by shard."""
-        prompts, draws = step.rows("prompts"), self._draws(step)
-        require_distinct_prompts(prompts, step.step)
-        sampler = open_sampler(step, "model")
+        prompts, draws = workspace.rows("prompts"), self._draws(workspace)
+        require_distinct_prompts(prompts, workspace.step)
+        sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            drawn = draw_rows(step, sampler, table, draws, progress.advance)
+            drawn = draw_rows(workspace, sampler, table, draws, progress.advance)
             return drawn if self.row_prompt == "asked" else _with_asked(drawn, table, draws)
 
         per_prompt = sum(draw.samples for draw in draws)
-        out = step.map_rows(prompts, transform, per_prompt, "samples")
-        step.counts.update({"in": prompts.count, "expected": prompts.count * per_prompt, "out": out})
+        out = workspace.map_rows(prompts, transform, per_prompt, "samples")
+        workspace.counts.update({"in": prompts.count, "expected": prompts.count * per_prompt, "out": out})
 
 
 def _with_asked(drawn: pa.Table, prompts: pa.Table, draws: Sequence[Draw]) -> pa.Table:

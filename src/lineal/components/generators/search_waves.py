@@ -34,17 +34,17 @@ class Waves:
 
     Args:
         settings: of the search.
-        step: the running step.
+        workspace: the running step.
         sampler: draws steps and rollouts, and saves them as they come.
         prompts: prompt rows.
     """
 
-    def __init__(self, settings: TreeSearch, step: Workspace, sampler: SavedSampler, prompts: pa.Table) -> None:
-        self._settings, self._step, self._sampler, self._prompts = settings, step, sampler, prompts
+    def __init__(self, settings: TreeSearch, workspace: Workspace, sampler: SavedSampler, prompts: pa.Table) -> None:
+        self._settings, self._workspace, self._sampler, self._prompts = settings, workspace, sampler, prompts
         self._rows: list[dict[str, Any]] = prompts.to_pylist()
         key = row_key(prompts.column_names)
         self._trees = [Tree(row[key], place) for place, row in enumerate(self._rows)]
-        self._checkpoint = step.model("model").digest
+        self._checkpoint = workspace.model("model").digest
         self._digest = digest_of([settings.of_steps.described(), settings.breadth])
 
     def rows(self, progress: Progress) -> pa.Table:
@@ -82,9 +82,10 @@ class Waves:
         self, nodes: Sequence[Node], count: int, settings: SamplingSettings, *word: str
     ) -> list[list[tuple[Completion, int]]]:
         """Returns by node `count` completions with their seeds; `word` separates the uses of a node's seeds."""
-        seeds = [row_seed(self._step.seed, self._step.step, node.id, *word, index) for node in nodes for index in range(count)]
+        run_seed, step = self._workspace.seed, self._workspace.step
+        seeds = [row_seed(run_seed, step, node.id, *word, index) for node in nodes for index in range(count)]
         given = [prompt for node in nodes for prompt in [self._given(node)] * count]
-        with self._step.timed("sample"):
+        with self._workspace.timed("sample"):
             drawn = self._sampler.sample([Request(*pair) for pair in zip(given, seeds, strict=True)], settings)
         pairs = list(zip(drawn, seeds, strict=True))
         return [pairs[start : start + count] for start in range(0, len(pairs), count)]
@@ -172,7 +173,7 @@ class Waves:
         rows = rows.take([node.prompt for node in nodes])
         for name, values in made.items():
             rows = rows.append_column(name, pa.array(values, arrow_type(name)))
-        with progress_of(self._step.step, len(texts), "verdicts", None) as progress, self._step.timed("judge"):
+        with progress_of(self._workspace.step, len(texts), "verdicts", None) as progress, self._workspace.timed("judge"):
             judged = judge.judge(rows, progress)
         return list(zip(*(judged[name].to_pylist() for name in columns), strict=True))
 
@@ -193,8 +194,11 @@ class Waves:
     @property
     def _facts(self) -> dict[str, Any]:
         return {
-            "temperature": self._settings.temperature, "hinted": False, "round": self._step.round, "checkpoint": self._checkpoint,
-        }  # fmt: skip
+            "temperature": self._settings.temperature,
+            "hinted": False,
+            "round": self._workspace.round,
+            "checkpoint": self._checkpoint,
+        }
 
     @staticmethod
     def _column(name: str, made: Sequence[dict[str, Any]], carried: pa.Table) -> pa.Array | pa.ChunkedArray:

@@ -132,19 +132,19 @@ class TreeSearch(HoldsVerifier, Draws):
         """The scorer of nodes; None where rollouts score."""
         return self._scorer
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Searches the trees of many prompts at once, shard by shard."""
-        prompts = step.rows("prompts")
-        require_distinct_prompts(prompts, step.step)
-        sampler = open_sampler(step, "model")
+        prompts = workspace.rows("prompts")
+        require_distinct_prompts(prompts, workspace.step)
+        sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            return Waves(self, step, sampler, table).rows(progress)
+            return Waves(self, workspace, sampler, table).rows(progress)
 
-        scoring = nullcontext() if self._scorer is None else ready(self._scorer, step, VALUE)
-        with ready(self._judge, step, VERIFIER), scoring:
-            out = step.map_rows(prompts, transform, self.breadth, "steps")
-        told = written(step, ["verdict", "score", "spent"])
-        refuse_errors(step, self._judge, told["verdict"])
-        step.counts.update({"in": prompts.count, "expected": out, "out": out, "without a score": told["score"].null_count})
-        step.facts["tokens"] = sum(told["spent"].to_pylist())
+        scoring = nullcontext() if self._scorer is None else ready(self._scorer, workspace, VALUE)
+        with ready(self._judge, workspace, VERIFIER), scoring:
+            out = workspace.map_rows(prompts, transform, self.breadth, "steps")
+        told = written(workspace, ["verdict", "score", "spent"])
+        refuse_errors(workspace, self._judge, told["verdict"])
+        workspace.counts.update({"in": prompts.count, "expected": out, "out": out, "without a score": told["score"].null_count})
+        workspace.facts["tokens"] = sum(told["spent"].to_pylist())

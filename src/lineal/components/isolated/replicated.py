@@ -24,7 +24,7 @@ class RowPool(Protocol[Answer_co]):
 
 
 def replicated(
-    step: Workspace,
+    workspace: Workspace,
     local: RowPool[Answer],
     make: Callable[..., Work],
     arguments: Mapping[str, Any],
@@ -33,16 +33,16 @@ def replicated(
     """Returns the pool for a step's rows: the local one, or replicas with pools like it where `compute.replicas` asks for them.
 
     Args:
-        step: the running step; it gets slices that are worth starting replicas for.
+        workspace: the running step; it gets slices that are worth starting replicas for.
         local: the pool in this process.
         make: makes, in a replica, what answers rows as the local pool would, in plain values.
         arguments: for `make`.
         read: an answer from its plain value.
     """
-    if not step.compute.replicas:
+    if not workspace.compute.replicas:
         return local
-    step.slice_rows = max(step.slice_rows, slice_rows(step.compute))
-    return _ReplicatedPool(step.compute, local, make, arguments, read, step.progress_file)
+    workspace.slice_rows = max(workspace.slice_rows, slice_rows(workspace.compute))
+    return _ReplicatedPool(workspace.compute, local, make, arguments, read, workspace.progress_file)
 
 
 @dataclass(frozen=True)

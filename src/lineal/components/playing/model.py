@@ -54,22 +54,22 @@ class ModelPlays(Plays, StoppedDraws):
     def of_two(self) -> bool:
         return self.opponent is not None
 
-    def play_with_model(self, step: Workspace) -> Iterator[pa.Table]:
+    def play_with_model(self, workspace: Workspace) -> Iterator[pa.Table]:
         """Plays `episodes` of every task; yields them with their turns inside."""
-        checkpoint = step.model("model").digest
-        facts = {"temperature": self.temperature, "round": step.round, "checkpoint": checkpoint}
+        checkpoint = workspace.model("model").digest
+        facts = {"temperature": self.temperature, "round": workspace.round, "checkpoint": checkpoint}
         if self.opponent is not None:
-            return self._play_against(step, facts)
-        made = self._player(step, "model")
-        provenance = self.provenance(checkpoint, self.sampling.described(), step)
-        return self.play_all(step, self.episodes, lambda arena, episodes: made, provenance, facts)
+            return self._play_against(workspace, facts)
+        made = self._player(workspace, "model")
+        provenance = self.provenance(checkpoint, self.sampling.described(), workspace)
+        return self.play_all(workspace, self.episodes, lambda arena, episodes: made, provenance, facts)
 
-    def _play_against(self, step: Workspace, facts: Mapping[str, Any]) -> Iterator[pa.Table]:
-        other = step.model("opponent").digest
-        players = {MODEL: self._player(step, "model"), OPPONENT: self._player(step, "opponent")}
+    def _play_against(self, workspace: Workspace, facts: Mapping[str, Any]) -> Iterator[pa.Table]:
+        other = workspace.model("opponent").digest
+        players = {MODEL: self._player(workspace, "model"), OPPONENT: self._player(workspace, "opponent")}
         by_seat = {MODEL: facts, OPPONENT: {**facts, "checkpoint": other}}
-        provenance = self.provenance(f"{facts['checkpoint']}/{other}", self.sampling.described(), step)
-        return self.play_all_matches(step, self.episodes, players, provenance, by_seat)
+        provenance = self.provenance(f"{facts['checkpoint']}/{other}", self.sampling.described(), workspace)
+        return self.play_all_matches(workspace, self.episodes, players, provenance, by_seat)
 
-    def _player(self, step: Workspace, field: str) -> Player:
-        return ModelPlayer(open_sampler(step, field), self.sampling, open_room(step, field), step)
+    def _player(self, workspace: Workspace, field: str) -> Player:
+        return ModelPlayer(open_sampler(workspace, field), self.sampling, open_room(workspace, field), workspace)

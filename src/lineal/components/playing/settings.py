@@ -129,24 +129,24 @@ class Playing(Strict):
 
         return Match(game, {seat: side(seat) for seat in (MODEL, OPPONENT)})
 
-    def provenance(self, checkpoint: str, sampling: Mapping[str, Any], step: Workspace) -> str:
+    def provenance(self, checkpoint: str, sampling: Mapping[str, Any], workspace: Workspace) -> str:
         """Returns the digest of what decides turns beside their inputs."""
         rules = {name: getattr(self, name) for name in ("max_turns", "history", "template", "system", "format", "unparsable")}
-        return digest_of([checkpoint, dict(sampling), rules, step.seed, step.step])
+        return digest_of([checkpoint, dict(sampling), rules, workspace.seed, workspace.step])
 
-    def refuse_errors(self, step: Workspace, episodes: int, errors: Mapping[str, int]) -> None:
+    def refuse_errors(self, workspace: Workspace, episodes: int, errors: Mapping[str, int]) -> None:
         """Checks that not too many environments were broken.
 
         Raises:
             CheckFailure: they were; says the commonest problem.
         """
         broken = sum(errors.values())
-        step.counts[ERROR] = broken
+        workspace.counts[ERROR] = broken
         if broken > self.max_error_rate * episodes:
             most = min(errors, key=lambda detail: (-errors[detail], detail))
             raise CheckFailure(
                 "environment_errors",
-                f"{step.step}: the environment broke in {broken:,} of {episodes:,} episodes, above max_error_rate "
+                f"{workspace.step}: the environment broke in {broken:,} of {episodes:,} episodes, above max_error_rate "
                 f"{self.max_error_rate:g}; the commonest problem, {errors[most]:,} times: {most}. They are no lost games",
             )
 
@@ -186,7 +186,7 @@ class Plays(Playing, Component):
 
     def play_all(
         self,
-        step: Workspace,
+        workspace: Workspace,
         per_task: int,
         player: Callable[[Arena, Sequence[Episode]], Player],
         provenance: str,
@@ -195,7 +195,7 @@ class Plays(Playing, Component):
         """Plays `per_task` episodes of every task, slice by slice; yields them with their turns inside.
 
         Args:
-            step: the running step.
+            workspace: the running step.
             per_task: episodes of each task.
             player: makes the moves of some episodes.
             provenance: what decides completions beside prompts and seeds; it enters the ids.
@@ -205,14 +205,14 @@ class Plays(Playing, Component):
         def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
             rows = ((row, index) for row in table.to_pylist() for index in range(per_task))
             episodes = [self.episode(row, index, field.key, field.places, field.rules, provenance) for row, index in rows]
-            play(episodes, field.arena, player(field.arena, episodes), step.seed, step.step, progress.advance)
+            play(episodes, field.arena, player(field.arena, episodes), workspace.seed, workspace.step, progress.advance)
             return table_of(episodes, table, per_task, field.rules.chat, facts, provenance)
 
-        yield from self._slices(step, per_task, transform)
+        yield from self._slices(workspace, per_task, transform)
 
     def play_all_matches(
         self,
-        step: Workspace,
+        workspace: Workspace,
         per_task: int,
         players: Mapping[str, Player],
         provenance: str,
@@ -229,22 +229,24 @@ class Plays(Playing, Component):
         def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
             rows = ((row, index) for row in table.to_pylist() for index in range(per_task))
             matches = [self.match(row, index, field.key, field.places, field.rules, provenance) for row, index in rows]
-            play_matches(matches, field.arena, players, step.seed, step.step, progress.advance)
+            play_matches(matches, field.arena, players, workspace.seed, workspace.step, progress.advance)
             sides = [side for match in matches for side in match.named(facts)]
             return table_of(sides, table, 2 * per_task, field.rules.chat, {}, provenance, of_two=True)
 
-        yield from self._slices(step, 2 * per_task, transform)
+        yield from self._slices(workspace, 2 * per_task, transform)
 
     def _slices(
-        self, step: Workspace, per_task: int, transform: Callable[[pa.Table, Field, Progress], pa.Table]
+        self, workspace: Workspace, per_task: int, transform: Callable[[pa.Table, Field, Progress], pa.Table]
     ) -> Iterator[pa.Table]:
-        tasks = step.rows("prompts")
+        tasks = workspace.rows("prompts")
         key, rules = row_key(tasks.columns), self.rules(tuple(tasks.columns))
-        require_distinct(tasks, key, step.step)
-        places = environments_of(step)
-        with Arena(places.values(), step.compute.worker_count, self.timeout) as arena:
+        require_distinct(tasks, key, workspace.step)
+        places = environments_of(workspace)
+        with Arena(places.values(), workspace.compute.worker_count, self.timeout) as arena:
             field = Field(arena, key, places, rules)
-            yield from step.map_slices(tasks, lambda table, progress: transform(table, field, progress), per_task, "episodes")
+            yield from workspace.map_slices(
+                tasks, lambda table, progress: transform(table, field, progress), per_task, "episodes"
+            )
 
 
 @dataclass(frozen=True)
@@ -263,15 +265,15 @@ def broken_in(episodes: pa.Table) -> list[str]:
     return [detail for verdict, detail in said if verdict == ERROR]
 
 
-def environments_of(step: Workspace) -> dict[str, str]:
+def environments_of(workspace: Workspace) -> dict[str, str]:
     """Returns the places of the classes of the environments that the tasks name.
 
     Raises:
         DataError: a task names none, or one that is not known here.
     """
     found: dict[str, str] = {}
-    for name in step.rows("prompts").read(["task"])["task"].unique().to_pylist():
-        where = f"{step.step}: the column 'task' of {step.inputs['prompts'][0].key}"
+    for name in workspace.rows("prompts").read(["task"])["task"].unique().to_pylist():
+        where = f"{workspace.step}: the column 'task' of {workspace.inputs['prompts'][0].key}"
         if name is None:
             raise DataError(f"{where} is null in some rows, expected the name of an environment. Leave such rows out")
         try:

@@ -42,16 +42,16 @@ class ModelPlayer:
     sampler: Draws
     settings: SamplingSettings
     room: Room
-    step: Workspace
+    workspace: Workspace
 
     def fits(self, given: Sequence[Prompt]) -> list[bool]:
         return self.room(given, self.settings)
 
     def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
         requests = [Request(prompt, seed) for prompt, seed in zip(given, seeds, strict=True)]
-        with self.step.timed("sample"):
+        with self.workspace.timed("sample"):
             written = self.sampler.sample(requests, self.settings)
-        self.step.facts["tokens"] = self.step.facts.get("tokens", 0) + sum(one.tokens for one in written)
+        self.workspace.facts["tokens"] = self.workspace.facts.get("tokens", 0) + sum(one.tokens for one in written)
         return written
 
 

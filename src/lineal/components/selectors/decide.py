@@ -23,11 +23,11 @@ POSITION = "position"
 MOST_REASONS = 20
 
 
-def decide(step: Workspace, selector: Selector, arguments: Mapping[str, Any]) -> None:
+def decide(workspace: Workspace, selector: Selector, arguments: Mapping[str, Any]) -> None:
     """Runs a deciding query and writes kept and dropped rows in input order.
 
     Args:
-        step: the running step.
+        workspace: the running step.
         selector: the SQL file.
         arguments: its parameters.
 
@@ -35,8 +35,8 @@ def decide(step: Workspace, selector: Selector, arguments: Mapping[str, Any]) ->
         DeclarationError: the query is wrong, or does not decide every row exactly once.
         CheckFailure: no row is kept.
     """
-    views = input_views(step, selector)
-    with open_session(step, views, selector.optional, selector) as session:
+    views = input_views(workspace, selector)
+    with open_session(workspace, views, selector.optional, selector) as session:
         session.run(DECIDED, selector, arguments)
         given = _check_columns(session, selector)
         key = POSITION if POSITION in given else "row_id"
@@ -45,15 +45,15 @@ def decide(step: Workspace, selector: Selector, arguments: Mapping[str, Any]) ->
         _check_conservation(session, selector, key)
         session.connection.execute(f"DROP TABLE {DECIDED}")
         add_retracted(session)
-        count_decisions(step, session)
-        require_kept(step, selector, step.counts["kept"])
-        with step.progress(step.counts["in"], "rows") as progress:
-            write_decided(step, session, _answers(selector, given), {MAIN: "kept", DROPPED: "dropped"}, progress)
+        count_decisions(workspace, session)
+        require_kept(workspace, selector, workspace.counts["kept"])
+        with workspace.progress(workspace.counts["in"], "rows") as progress:
+            write_decided(workspace, session, _answers(selector, given), {MAIN: "kept", DROPPED: "dropped"}, progress)
 
 
-def input_views(step: Workspace, selector: Selector) -> dict[str, Rows]:
+def input_views(workspace: Workspace, selector: Selector) -> dict[str, Rows]:
     """Returns by view name the rows that a selector reads."""
-    return {name: step.rows(name) for name in ("rows", *selector.inputs)}
+    return {name: workspace.rows(name) for name in ("rows", *selector.inputs)}
 
 
 def require_row_ids(session: Session, views: Mapping[str, Rows], repeated: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ def add_retracted(session: Session) -> None:
     session.connection.execute(f"INSERT INTO {ANSWERED} BY NAME {retracted}")
 
 
-def count_decisions(step: Workspace, session: Session) -> None:
+def count_decisions(workspace: Workspace, session: Session) -> None:
     """Adds in, kept, dropped and the commonest reasons to the step's counts."""
     found = session.fetch(
         f"SELECT decision, reason, count(*) FROM {ANSWERED} GROUP BY ALL ORDER BY count(*) DESC, reason NULLS LAST"
@@ -91,28 +91,28 @@ def count_decisions(step: Workspace, session: Session) -> None:
     kept = sum(count for decision, _, count in found if decision == "kept")
     reasons = [(reason, count) for decision, reason, count in found if decision == "dropped"]
     total = sum(count for _, count in reasons)
-    step.counts.update({"in": kept + total, "kept": kept, "dropped": total})
-    step.counts.update({f"dropped: {reason}": count for reason, count in reasons[:MOST_REASONS]})
+    workspace.counts.update({"in": kept + total, "kept": kept, "dropped": total})
+    workspace.counts.update({f"dropped: {reason}": count for reason, count in reasons[:MOST_REASONS]})
     if len(reasons) > MOST_REASONS:
-        step.counts["dropped: other reasons"] = sum(count for _, count in reasons[MOST_REASONS:])
+        workspace.counts["dropped: other reasons"] = sum(count for _, count in reasons[MOST_REASONS:])
 
 
-def require_kept(step: Workspace, selector: Selector, kept: int, what: str = "rows kept") -> None:
+def require_kept(workspace: Workspace, selector: Selector, kept: int, what: str = "rows kept") -> None:
     """Refuses an empty result, unless no row came in or the selector says what emptiness means.
 
     Raises:
         CheckFailure: nothing was kept; says the reasons and where to look.
     """
-    if kept or selector.empty or not step.counts["in"]:
+    if kept or selector.empty or not workspace.counts["in"]:
         return
-    source = step.inputs["rows"][0].key
+    source = workspace.inputs["rows"][0].key
     prefix = "dropped: "
-    dropped = {name.removeprefix(prefix): count for name, count in step.counts.items() if name.startswith(prefix)}
+    dropped = {name.removeprefix(prefix): count for name, count in workspace.counts.items() if name.startswith(prefix)}
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
     raise CheckFailure(
         "not_empty",
-        f"{source.partition('/')[0]}/{step.step}: 0 of {step.counts['in']:,} {what}{f' ({reasons})' if reasons else ''}. "
-        f"Look at: lineal show {source} --limit 20",
+        f"{source.partition('/')[0]}/{workspace.step}: 0 of {workspace.counts['in']:,} {what}"
+        f"{f' ({reasons})' if reasons else ''}. Look at: lineal show {source} --limit 20",
     )
 
 
@@ -156,11 +156,11 @@ def _check_conservation(session: Session, selector: Selector, key: str) -> None:
         )
 
 
-def write_decided(step: Workspace, session: Session, query: str, outputs: Mapping[str, str], progress: Any) -> None:
+def write_decided(workspace: Workspace, session: Session, query: str, outputs: Mapping[str, str], progress: Any) -> None:
     """Writes the input rows by their decisions, with the query's columns beside them.
 
     Args:
-        step: the running step.
+        workspace: the running step.
         session: where the query runs.
         query: decision, reason, weight and what else to add, for every row of `rows` by position.
         outputs: by output, the decision whose rows it gets.
@@ -169,12 +169,12 @@ def write_decided(step: Workspace, session: Session, query: str, outputs: Mappin
     import pyarrow.compute as pc
 
     def tables() -> Iterator[Mapping[str, pa.Table]]:
-        for table, answers in beside(session, step.rows("rows"), query):
+        for table, answers in beside(session, workspace.rows("rows"), query):
             progress.advance(table.num_rows)
             rows = with_columns(table, answers)
             yield {output: rows.filter(pc.equal(answers["decision"], decision)) for output, decision in outputs.items()}
 
-    step.write_outputs(tables(), outputs)
+    workspace.write_outputs(tables(), outputs)
 
 
 def _answered(key: str, given: Mapping[str, str]) -> str:

@@ -33,11 +33,11 @@ MADE = "lineal_made"
 _MADE_BY_US = ("sample_id", "round")
 
 
-def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], columns: Columns) -> None:
+def make(workspace: Workspace, selector: Selector, arguments: Mapping[str, Any], columns: Columns) -> None:
     """Runs a making query; writes its rows in the order of their first parents, and the input rows that made none.
 
     Args:
-        step: the running step.
+        workspace: the running step.
         selector: the SQL file.
         arguments: its parameters.
         columns: what the new rows have.
@@ -48,30 +48,30 @@ def make(step: Workspace, selector: Selector, arguments: Mapping[str, Any], colu
         CheckFailure: no row is made.
     """
     assert selector.makes is not None
-    views = input_views(step, selector)
+    views = input_views(workspace, selector)
     carried = selector.makes.carried(columns)
     made = tuple(name for name in columns if name not in (*_MADE_BY_US, *carried))
     if "rowid" in columns:
         raise DeclarationError(f"{selector.shown}: new rows would have a column 'rowid', which is DuckDB's own. Rename it")
-    with open_session(step, views, selector.optional, selector) as session:
+    with open_session(workspace, views, selector.optional, selector) as session:
         require_row_ids(session, views)
         session.run(MADE, selector, arguments)
         _check_columns(session, selector, made)
         _carry(session, list(views), carried)
-        _take_back(step, selector, session, made)
+        _take_back(workspace, selector, session, made)
         _place(session, selector, list(views))
-        _merge_shared(step, session, made)
+        _merge_shared(workspace, session, made)
         _check_distinct(session, selector, made)
         session.create(ANSWERED, _answered(selector))
         add_retracted(session)
-        count_decisions(step, session)
+        count_decisions(workspace, session)
         count = session.fetch(f"SELECT count(*) FROM {MADE}")[0][0]
-        require_kept(step, selector, count, "rows gave a new one")
-        step.counts["out"] = count
-        with step.progress(count + step.counts["in"], "rows") as progress:
+        require_kept(workspace, selector, count, "rows gave a new one")
+        workspace.counts["out"] = count
+        with workspace.progress(count + workspace.counts["in"], "rows") as progress:
             tables = session.stream(_ordered(made, carried))
-            step.write_rows(_with_ids(step, selector, tables, columns, progress))
-            write_decided(step, session, _ANSWERS, {DROPPED: "dropped"}, progress)
+            workspace.write_rows(_with_ids(workspace, selector, tables, columns, progress))
+            write_decided(workspace, session, _ANSWERS, {DROPPED: "dropped"}, progress)
 
 
 def _ordered(made: Columns, carried: Columns) -> str:
@@ -148,7 +148,7 @@ def _place(session: Session, selector: Selector, views: list[str]) -> None:
     session.create("lineal_placed", placed)
 
 
-def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
+def _merge_shared(workspace: Workspace, session: Session, made: Columns) -> None:
     """Merges rows that are equal because their parent is in several inputs, such as a replayed row among the new ones."""
     listed = ", ".join(f"m.{quoted(name)}" for name in made)
     shared = f"FROM {MADE} m JOIN lineal_places p ON m.parents[1] = p.row_id WHERE p.inputs > 1"
@@ -158,7 +158,7 @@ def _merge_shared(step: Workspace, session: Session, made: Columns) -> None:
         session.connection.execute(f"DELETE FROM {MADE} WHERE rowid IN (SELECT number FROM lineal_again)")
         count = session.fetch("SELECT count(*) FROM lineal_again")[0][0]
         if count:
-            step.counts["in several inputs"] = count
+            workspace.counts["in several inputs"] = count
 
 
 def _check_distinct(session: Session, selector: Selector, made: Columns) -> None:
@@ -173,18 +173,18 @@ def _check_distinct(session: Session, selector: Selector, made: Columns) -> None
         raise DeclarationError(f"{selector.shown}: a prompt has no prompt_id")
 
 
-def _take_back(step: Workspace, selector: Selector, session: Session, made: Columns) -> None:
+def _take_back(workspace: Workspace, selector: Selector, session: Session, made: Columns) -> None:
     """Removes retracted rows from the new ones; makes the table of their parents, with the reason."""
     assert selector.makes is not None
     run = session.connection.execute
     run("CREATE TEMP TABLE lineal_named (number BIGINT, row_id VARCHAR)")
-    if step.retracted and selector.makes.kind == "prompts":
+    if workspace.retracted and selector.makes.kind == "prompts":
         run(f"INSERT INTO lineal_named SELECT rowid, prompt_id FROM {MADE}")
-    elif step.retracted:
+    elif workspace.retracted:
         digest, numbers, ids = selector_digest(selector), list[int](), list[str]()
         for table in session.stream(f"SELECT rowid AS lineal_number, {_listed(made)} FROM {MADE}"):
             numbers += table["lineal_number"].to_pylist()
-            ids += _ids(table.drop_columns(["lineal_number"]), digest, step.step, selector)
+            ids += _ids(table.drop_columns(["lineal_number"]), digest, workspace.step, selector)
         run("INSERT INTO lineal_named SELECT unnest($1), unnest($2)", [numbers, ids])
     session.create("lineal_gone", f"SELECT n.number, r.reason FROM lineal_named n JOIN {RETRACTED} r USING (row_id)")
     parents = f"SELECT unnest(m.parents) AS parent, g.reason FROM {MADE} m JOIN lineal_gone g ON m.rowid = g.number"
@@ -205,7 +205,7 @@ _ANSWERS = f"SELECT decision, reason, 1::DOUBLE AS weight FROM {ANSWERED} ORDER 
 
 
 def _with_ids(
-    step: Workspace, selector: Selector, tables: Iterator[pa.Table], columns: Columns, progress: Any
+    workspace: Workspace, selector: Selector, tables: Iterator[pa.Table], columns: Columns, progress: Any
 ) -> Iterator[pa.Table]:
     """Adds the round and, for rows, ids made from the query's text, the step, the parents and the content."""
     import pyarrow as pa
@@ -215,9 +215,9 @@ def _with_ids(
     carried = list(selector.makes.carried(columns))
     for table in tables:
         progress.advance(table.num_rows)
-        added: dict[str, pa.Array] = {"round": pa.array([step.round] * table.num_rows, arrow_type("round"))}
+        added: dict[str, pa.Array] = {"round": pa.array([workspace.round] * table.num_rows, arrow_type("round"))}
         if selector.makes.kind == "rows":
-            ids = _ids(table.drop_columns(carried), digest, step.step, selector)
+            ids = _ids(table.drop_columns(carried), digest, workspace.step, selector)
             added["sample_id"] = pa.array(ids, arrow_type("sample_id"))
         yield pa.table({name: added[name] if name in added else _conformed(table, name) for name in columns})
 

@@ -133,14 +133,14 @@ def with_columns(table: pa.Table, added: pa.Table) -> pa.Table:
 
 @contextmanager
 def open_session(
-    step: Workspace, views: Mapping[str, Rows], optional: Columns = (), selector: Selector | None = None
+    workspace: Workspace, views: Mapping[str, Rows], optional: Columns = (), selector: Selector | None = None
 ) -> Iterator[Session]:
     """Opens a session with a view for each input: its columns, `row_id` and `position` (its place in the input, from 0).
 
     Rows that are retracted from the step are in no view.
 
     Args:
-        step: gives threads, memory limit and a place to spill to.
+        workspace: gives threads, memory limit and a place to spill to.
         views: rows by view name.
         optional: known columns that are null where an input lacks them.
         selector: the SQL of others that will run; it is looked through before anything else.
@@ -151,23 +151,23 @@ def open_session(
     """
     import duckdb
 
-    spill = step.partial / "duckdb"
-    connection = open_database(step.compute, spill, keeps_order=False)
+    spill = workspace.partial / "duckdb"
+    connection = open_database(workspace.compute, spill, keeps_order=False)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(UNIFORM)
         query = None if selector is None else check_query(connection, selector, views)
         if query is not None and query.serial:
             connection.execute("SET threads = 1")  # sums of floats round by the order in which threads meet rows
-        _create_views(connection, step, views, optional)
+        _create_views(connection, workspace, views, optional)
         lock(connection, (path for rows in views.values() for path in rows.paths()))
-        yield Session(connection, step.compute.query_seconds, query.parameters if query is not None else frozenset())
+        yield Session(connection, workspace.compute.query_seconds, query.parameters if query is not None else frozenset())
     except duckdb.OutOfMemoryException as error:
-        limits = f"memory_limit {step.compute.memory_limit}, and the room to spill at {step.partial}"
+        limits = f"memory_limit {workspace.compute.memory_limit}, and the room to spill at {workspace.partial}"
         told = str(error).strip().splitlines()[0]
-        raise DataError(f"{step.step}: DuckDB gave up on its rows ({limits}): {told}. Raise compute.memory_limit") from error
+        raise DataError(f"{workspace.step}: DuckDB gave up on its rows ({limits}): {told}. Raise compute.memory_limit") from error
     except duckdb.Error as error:
-        raise DataError(f"{step.step}: DuckDB cannot put the rows of {', '.join(views)} together: {error}") from error
+        raise DataError(f"{workspace.step}: DuckDB cannot put the rows of {', '.join(views)} together: {error}") from error
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
@@ -189,16 +189,18 @@ def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
         yield Session(connection, float("inf"))
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, step: Workspace, views: Mapping[str, Rows], optional: Columns) -> None:
+def _create_views(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, views: Mapping[str, Rows], optional: Columns
+) -> None:
     connection.execute(f"CREATE TABLE {RETRACTED} (row_id VARCHAR, reason VARCHAR)")
-    if step.retracted:
-        pair = [list(step.retracted), list(step.retracted.values())]
+    if workspace.retracted:
+        pair = [list(workspace.retracted), list(workspace.retracted.values())]
         connection.execute(f"INSERT INTO {RETRACTED} SELECT unnest($1), unnest($2)", pair)
     for name, rows in views.items():
         every = _view(rows, optional)
         if name == "rows":
             connection.execute(f"CREATE VIEW {ALL_ROWS} AS SELECT row_id, position FROM ({every})")
-        standing = f"SELECT * FROM ({every}) ANTI JOIN {RETRACTED} USING (row_id)" if step.retracted else every
+        standing = f"SELECT * FROM ({every}) ANTI JOIN {RETRACTED} USING (row_id)" if workspace.retracted else every
         connection.execute(f"CREATE VIEW {quoted(name)} AS {standing}")
 
 

@@ -44,11 +44,11 @@ class Select(SqlFile):
             main = (*key, "parents", *makes.columns(available), "round")
         return {MAIN: Output(ArtifactKind.ROWS, main), DROPPED: Output(ArtifactKind.ROWS, dropped)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Runs the query and writes both outputs."""
-        arguments = {**self._selector.arguments(self._extra), "seed": step.seed}
+        arguments = {**self._selector.arguments(self._extra), "seed": workspace.seed}
         if self._selector.makes is None:
-            decide(step, self._selector, arguments)
+            decide(workspace, self._selector, arguments)
         else:
-            inputs = {name: step.rows(name).columns for name in self.references()}
-            make(step, self._selector, arguments, self.outputs(inputs)[MAIN].columns)
+            inputs = {name: workspace.rows(name).columns for name in self.references()}
+            make(workspace, self._selector, arguments, self.outputs(inputs)[MAIN].columns)

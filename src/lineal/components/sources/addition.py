@@ -41,11 +41,11 @@ class Addition(SyntheticSource):
         """Returns how many sums there are."""
         return _sums(*self.digits)
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields random sums."""
         low, high = self.digits
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             digits = low + int(draw.random() * (high - low + 1))
             first, second = _number(draw, digits), _number(draw, digits)
             prompt = f"{self._written(first)}+{self._written(second)}="

@@ -138,7 +138,7 @@ class SyntheticSource(Source):
 
     size: Positive
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields prompts without end, the same for every `size`; they may repeat."""
         raise NotImplementedError
 
@@ -156,25 +156,25 @@ class SyntheticSource(Source):
         if self.split is None and name not in SPLITS:
             raise ValueError(f"split is missing, and the name {name!r} does not say it. {_SET_SPLIT}")
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Writes the prompts."""
-        with step.progress(self.size, "prompts") as progress:
-            self.write(step, self._rows(step, progress))
+        with workspace.progress(self.size, "prompts") as progress:
+            self.write(workspace, self._rows(workspace, progress))
 
-    def write(self, step: Workspace, rows: Iterable[Row]) -> None:
+    def write(self, workspace: Workspace, rows: Iterable[Row]) -> None:
         """Writes the chosen prompts."""
-        step.counts.update(out=step.write_rows(tables(map(self.framed, rows), self.written_columns)))
+        workspace.counts.update(out=workspace.write_rows(tables(map(self.framed, rows), self.written_columns)))
 
-    def _rows(self, step: Workspace, progress: Any) -> Iterator[Row]:
-        split = self.split or split_of_name(step.step)
+    def _rows(self, workspace: Workspace, progress: Any) -> Iterator[Row]:
+        split = self.split or split_of_name(workspace.step)
         low, high = SPLITS[split]
         seen: set[str] = set()
         misses = 0
-        for row in self.candidates(step):
+        for row in self.candidates(workspace):
             if row["prompt_id"] in seen or not in_split(self.split_id(row), split):
                 misses += 1
                 if misses > 1000 + 30 * (len(seen) + 1) / (high - low):  # a remaining one of n is missed with e^-30
-                    raise self._exhausted(step, split, len(seen))
+                    raise self._exhausted(workspace, split, len(seen))
                 continue
             seen.add(row["prompt_id"])
             misses = 0
@@ -183,11 +183,11 @@ class SyntheticSource(Source):
             if len(seen) == self.size:
                 return
 
-    def _exhausted(self, step: Workspace, split: str, found: int) -> DataError:
+    def _exhausted(self, workspace: Workspace, split: str, found: int) -> DataError:
         space = self.space()
         among = "" if space is None else f" among the {space:,} that exist"
         return DataError(
-            f"{step.step}: found {found:,} different prompts of split {split!r}{among}, but size is {self.size:,}. "
+            f"{workspace.step}: found {found:,} different prompts of split {split!r}{among}, but size is {self.size:,}. "
             f"Lower size to {found}, or widen the settings of {self.use}"
         )
 

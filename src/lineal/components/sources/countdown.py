@@ -54,11 +54,11 @@ class Countdown(SyntheticSource):
             raise ValueError(f"drawn_up_to is {self.drawn_up_to}, but no value may be above largest, {self.largest}")
         return self
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields numbers, and targets that random steps reach."""
         low, high = self.numbers
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             many = low + int(draw.random() * (high - low + 1))
             given = tuple(sorted(1 + int(draw.random() * self.drawn_up_to) for _ in range(many)))
             target, lines = _walk(given, self.largest, draw)

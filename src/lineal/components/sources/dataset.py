@@ -229,27 +229,27 @@ class Dataset(Source):
         """The columns that `columns` and `last_turn` name."""
         return self._shape.columns
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Writes the rows.
 
         Raises:
             DataError: a column is missing, a value is null or of a wrong type, an id comes twice, or there are no rows.
         """
-        kinds = own_kinds(self._shape, self._located(step)) if self._shape.own else {}
-        reader = RowReader(self._shape, kinds, lambda: self._located(step), PictureFiles(self._pictures))
+        kinds = own_kinds(self._shape, self._located(workspace)) if self._shape.own else {}
+        reader = RowReader(self._shape, kinds, lambda: self._located(workspace), PictureFiles(self._pictures))
         rows = reader.rows() if self.split is None else self._own(reader.rows())
         framed = islice(map(self.framed, rows) if self.frames else rows, self.size)
         with (
-            step.progress(self.size or 0, "rows") as progress,
-            step.packs() if IMAGES in self.mapping else nullcontext() as packs,
+            workspace.progress(self.size or 0, "rows") as progress,
+            workspace.packs() if IMAGES in self.mapping else nullcontext() as packs,
         ):
             shown = framed if packs is None else packed(packs, framed)
-            count = step.write_rows(counted(tables_of(shown, self._schema(kinds)), progress))
+            count = workspace.write_rows(counted(tables_of(shown, self._schema(kinds)), progress))
         reader.finish()
         if count == 0:
             among = "" if self.split is None else f" of split {self.split!r}"
-            raise DataError(f"{step.step}: {self._origin} has no rows{among}")
-        step.counts.update(out=count)
+            raise DataError(f"{workspace.step}: {self._origin} has no rows{among}")
+        workspace.counts.update(out=count)
 
     def _own(self, rows: Iterator[Row]) -> Iterator[Row]:
         return (row for row in rows if in_split(row["prompt_id"], self.split))
@@ -265,9 +265,9 @@ class Dataset(Source):
     def _origin(self) -> str:
         return self.path or f"{self.id}@{(self.revision or '')[:12]}"
 
-    def _located(self, step: Workspace) -> Iterable[Located]:
+    def _located(self, workspace: Workspace) -> Iterable[Located]:
         if not self._files:
-            return self._from_hub(step)
+            return self._from_hub(workspace)
         if not is_pattern(str(self.path)):
             return read_file(self._files[0], str(self.path), self.mapping.values())
         return self._from_files()
@@ -277,14 +277,14 @@ class Dataset(Source):
             name = self._shown(file)
             yield from ((f"{name}: {place}", values) for place, values in read_file(file, name, self.mapping.values()))
 
-    def _from_hub(self, step: Workspace) -> Iterator[Located]:
+    def _from_hub(self, workspace: Workspace) -> Iterator[Located]:
         from datasets import load_dataset
         from datasets.exceptions import DatasetsError
 
         try:
             loaded = load_dataset(str(self.id), self.name, split=self.hub_split, revision=self.revision)
         except (DatasetsError, OSError, ValueError) as error:
-            raise DataError(f"{step.step}: cannot load {self._origin} from the Hub: {error}") from error
+            raise DataError(f"{workspace.step}: cannot load {self._origin} from the Hub: {error}") from error
         for number, values in enumerate(_undecoded(loaded, self.mapping.get(IMAGES)), start=1):
             yield f"row {number}", values
 

@@ -42,11 +42,11 @@ class DrawnLetters(PicturedSource):
     def _exists(cls, value: Any) -> Any:
         return bounded_range(value, MOST)
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields random problems."""
         side = math.isqrt(self.length[1] - 1) + 1
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             prompt, answer = sort_problem(draw, self.length)
             marks = [
                 Mark(*divmod(place, side), LETTERS[letter], "white") for place, letter in enumerate(prompt.removesuffix("="))

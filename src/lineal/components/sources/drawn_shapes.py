@@ -58,10 +58,10 @@ class DrawnShapes(PicturedSource):
             raise ValueError("questions: relation needs two shapes in every picture, and a grid of 2. Write shapes: [2, 4]")
         return self
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields random pictures and questions."""
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             low, high = self.shapes
             number = low + _below(draw, high - low + 1)
             places = _shuffled(draw, [(row, column) for row in range(self.grid) for column in range(self.grid)])

@@ -76,7 +76,7 @@ class EnvironmentTasks(SyntheticSource):
         package = NEEDS.get(self.environment)
         return [] if package is None else missing_package(package, package, package)
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields tasks, made in child processes.
 
         Raises:
@@ -84,21 +84,21 @@ class EnvironmentTasks(SyntheticSource):
         """
         location = location_of(self.environment)
         modules = [location.partition(":")[0]]
-        with WorkerPool(FUNCTION, step.compute.worker_count, TASK_SECONDS, modules) as pool:
+        with WorkerPool(FUNCTION, workspace.compute.worker_count, TASK_SECONDS, modules) as pool:
             for block in count():
                 indices = range(block * BLOCK, (block + 1) * BLOCK)
-                asked = [self._asked(row_seed(step.seed, step.step, index), location) for index in indices]
+                asked = [self._asked(row_seed(workspace.seed, workspace.step, index), location) for index in indices]
                 for request, reply in zip(asked, pool.map(asked), strict=True):
-                    yield self._row(step, request, reply)
+                    yield self._row(workspace, request, reply)
 
     def _asked(self, drawn: int, location: str) -> dict[str, Any]:
         low, high = self.level
         return {"do": "task", "environment": location, "seed": drawn >> 32, "level": low + drawn % 2**32 % (high - low + 1)}
 
-    def _row(self, step: Workspace, request: Mapping[str, Any], reply: Mapping[str, Any]) -> Row:
+    def _row(self, workspace: Workspace, request: Mapping[str, Any], reply: Mapping[str, Any]) -> Row:
         if "error" in reply:
             what = f"a task of {self.environment!r} at level {request['level']}"
-            raise DataError(f"{step.step}: cannot make {what}: {reply['error']}")
+            raise DataError(f"{workspace.step}: cannot make {what}: {reply['error']}")
         prompt, entry = reply["answer"]["prompt"], canonical_json({**reply["answer"]["entry"], **self.entry})
         return {
             "prompt_id": row_id(self.use, self.environment, entry), "prompt": prompt, "difficulty": float(request["level"]),

@@ -48,10 +48,10 @@ class LetterFacts(SyntheticSource):
         """Returns how many passages there are."""
         return int(math.perm(LETTERS, self.facts) * LETTERS**self.facts)
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields random passages."""
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             firsts = sorted(ascii_lowercase, key=lambda _: draw.random())[: self.facts]
             facts = [first + ascii_lowercase[below(draw, LETTERS)] for first in firsts]
             prompt = f"[{','.join(facts)}]"
@@ -62,9 +62,9 @@ class LetterFacts(SyntheticSource):
                 "task": self.use, TOPIC: "".join(facts),
             }  # fmt: skip
 
-    def write(self, step: Workspace, rows: Iterable[Row]) -> None:
+    def write(self, workspace: Workspace, rows: Iterable[Row]) -> None:
         import pyarrow as pa
 
         known = arrow_schema(tuple(name for name in self.written_columns if name != TOPIC))
         fields: list[Any] = [pa.field(name, pa.string()) if name == TOPIC else known.field(name) for name in self.written_columns]
-        step.counts.update(out=step.write_rows(tables_of(map(self.framed, rows), pa.schema(fields))))
+        workspace.counts.update(out=workspace.write_rows(tables_of(map(self.framed, rows), pa.schema(fields))))

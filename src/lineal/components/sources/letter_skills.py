@@ -49,10 +49,10 @@ class LetterSkills(SyntheticSource):
     def _exists(cls, value: Any) -> Any:
         return bounded_range(value, LETTERS) if isinstance(value, tuple) else value
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields examples, the skills in turn; each carries the id of its letter_sort prompt, which is not written."""
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             problem, solution = sort_problem(draw, self.length)
             skill = self.skills[index % len(self.skills)]
             prompt, answer = ROLES[skill](draw, problem, solution)

@@ -54,11 +54,11 @@ class LetterSlices(SyntheticSource):
             raise ValueError("must be [low, high] with 1 <= low <= high <= 4")
         return value
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields random programs on random words; those that leave nothing, or everything, are skipped."""
         low, high = self.slices
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             number = low + int(draw.random() * (high - low + 1))
             chain = [list(SLICES)[int(draw.random() * len(SLICES))] for _ in range(number)]
             words = [_word(draw, self.length) for _ in range(self.words)]

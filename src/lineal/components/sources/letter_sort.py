@@ -65,10 +65,10 @@ class LetterSort(SyntheticSource):
         """Returns how many strings there are."""
         return _strings(*self.length)
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields random strings."""
         for index in count():
-            draw = random.Random(row_seed(step.seed, step.step, index))  # noqa: S311 - reproducible on purpose
+            draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             prompt, answer = sort_problem(draw, self.length)
             yield {
                 "prompt_id": sort_problem_id(prompt, answer), "prompt": prompt, "answer": answer,

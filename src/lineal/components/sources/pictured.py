@@ -30,10 +30,10 @@ class PicturedSource(SyntheticSource):
         """Returns the prompts, and the pictures."""
         return {**super().outputs(inputs), MEDIA: PACKS}
 
-    def write(self, step: Workspace, rows: Iterable[Row]) -> None:
+    def write(self, workspace: Workspace, rows: Iterable[Row]) -> None:
         """Writes the prompts, and beside them their pictures."""
-        with step.packs() as packs:
-            super().write(step, packed(packs, rows))
+        with workspace.packs() as packs:
+            super().write(workspace, packed(packs, rows))
 
     def split_id(self, row: Row) -> str:
         return row_id(self.use, *row[IMAGES])

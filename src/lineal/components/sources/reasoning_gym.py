@@ -62,34 +62,36 @@ class ReasoningGym(SyntheticSource):
     def lacks(self) -> list[str]:
         return missing_package("reasoning_gym", "reasoning-gym", "reasoning-gym")
 
-    def candidates(self, step: Workspace) -> Iterator[Row]:
+    def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields items, in blocks of one seed each.
 
         Raises:
             DataError: the task is unknown, its config is wrong, or an item cannot be made.
         """
         function = f"{__name__}:make_item"
-        with WorkerPool(function, step.compute.worker_count, ITEM_SECONDS) as pool:
+        with WorkerPool(function, workspace.compute.worker_count, ITEM_SECONDS) as pool:
             for block in count():
-                seed = row_seed(step.seed, step.step, block) % 2**32
+                seed = row_seed(workspace.seed, workspace.step, block) % 2**32
                 asked = ({"task": self.task, "config": self.config, "seed": seed, "index": index} for index in range(BLOCK))
                 for reply in pool.map(asked):
-                    yield self._row(step, reply)
+                    yield self._row(workspace, reply)
 
-    def _row(self, step: Workspace, reply: Mapping[str, Any]) -> Row:
+    def _row(self, workspace: Workspace, reply: Mapping[str, Any]) -> Row:
         if "error" in reply:
             what = f"an item of {self.task!r} with config {self.config}"
-            raise DataError(f"{step.step}: reasoning-gym cannot make {what}: {reply['error']}")
+            raise DataError(f"{workspace.step}: reasoning-gym cannot make {what}: {reply['error']}")
         item = reply["answer"]
         if "known" in item:
-            raise DataError(f"{step.step}: reasoning-gym has no task {self.task!r}. {did_you_mean(self.task, item['known'])}")
+            raise DataError(
+                f"{workspace.step}: reasoning-gym has no task {self.task!r}. {did_you_mean(self.task, item['known'])}"
+            )
         entry = entry_of(item["entry"])
         return {
             "prompt_id": row_id(self.use, self.task, entry["question"]), "prompt": entry["question"], "answer": entry["answer"],
-            "difficulty": self._difficulty(step, entry), "task": self.task, "entry": item["entry"],
+            "difficulty": self._difficulty(workspace, entry), "task": self.task, "entry": item["entry"],
         }  # fmt: skip
 
-    def _difficulty(self, step: Workspace, entry: Mapping[str, Any]) -> float | None:
+    def _difficulty(self, workspace: Workspace, entry: Mapping[str, Any]) -> float | None:
         if not self.difficulty_from:
             return None
         value: Any = entry["metadata"]
@@ -98,7 +100,7 @@ class ReasoningGym(SyntheticSource):
         if isinstance(value, bool) or not isinstance(value, int | float):
             known = ", ".join(_numbers(entry["metadata"], "")) or "none"
             wrong = f"difficulty_from {self.difficulty_from!r} is no number of {self.task!r}"
-            raise DataError(f"{step.step}: {wrong}. Numbers: {known}")
+            raise DataError(f"{workspace.step}: {wrong}. Numbers: {known}")
         return float(value)
 
 

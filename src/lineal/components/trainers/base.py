@@ -121,26 +121,26 @@ class Trainer(Component):
             raise ValueError("warmup: schedule constant has none. Write schedule: constant_with_warmup, or take warmup away")
         return self
 
-    def has_nothing_to_learn(self, step: Workspace) -> bool:
+    def has_nothing_to_learn(self, workspace: Workspace) -> bool:
         """Tells whether no row came in, though there is a checkpoint to start from."""
-        return INIT in step.inputs and self.learns_from in step.inputs and step.rows(self.learns_from).count == 0
+        return INIT in workspace.inputs and self.learns_from in workspace.inputs and workspace.rows(self.learns_from).count == 0
 
-    def keep_init(self, step: Workspace) -> None:
+    def keep_init(self, workspace: Workspace) -> None:
         """Links the initial checkpoint into the main output, unchanged, when there are no rows to learn.
 
         Raises:
             DataError: that checkpoint is older than the round before, so that what was learnt since would be lost.
         """
-        init = step.model(INIT)
-        if step.round > 1 and init.key.split("/")[1] == START:
-            was = f"{step.step}: 0 rows to train on, and init {init.key} stands before round 1"
+        init = workspace.model(INIT)
+        if workspace.round > 1 and init.key.split("/")[1] == START:
+            was = f"{workspace.step}: 0 rows to train on, and init {init.key} stands before round 1"
             fix = "Look at what selection dropped; with init: previous.NODE the round before would stand here"
             raise DataError(f"{was}: it would undo the rounds since. {fix}")
         for name in init.manifest.files:
-            target = step.directory() / name
+            target = workspace.directory() / name
             target.parent.mkdir(parents=True, exist_ok=True)
             link_file(init.directory / name, target)
-        step.counts["in"] = 0
+        workspace.counts["in"] = 0
 
     def lacks(self) -> list[str]:
         """Lists the missing packages of `lora:`, for trainers that have it."""
@@ -150,7 +150,9 @@ class Trainer(Component):
         quantized = missing_package("bitsandbytes", "bitsandbytes", "qlora") if lora.quantize else []
         return missing_package("peft", "peft", "lora") + quantized
 
-    def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
+    def training_settings(
+        self, workspace: Workspace, lora: LoraSettings | None = None, packing: bool = False
+    ) -> TrainingSettings:
         """Returns the engine's settings, with the seed derived from the run's."""
         from lineal.engines.training.settings import TrainingSettings
 
@@ -159,7 +161,7 @@ class Trainer(Component):
             gradient_accumulation=self.gradient_accumulation, learning_rate=self.learning_rate, schedule=self.schedule,
             **self._warmup(), weight_decay=self.weight_decay, beta2=self.beta2, max_grad_norm=self.max_grad_norm,
             max_tokens=self.max_tokens, precision=self.precision, threads=self.threads,
-            seed=row_seed(step.seed, step.step, "train") % 2**32, lora=lora, chat=self.chat,
+            seed=row_seed(workspace.seed, workspace.step, "train") % 2**32, lora=lora, chat=self.chat,
             packing=packing, keep_optimizer=self.keep_optimizer,
         )  # fmt: skip
 
@@ -168,24 +170,24 @@ class Trainer(Component):
             return {"warmup_steps": self.warmup.steps}
         return {"warmup": self.warmup}
 
-    def execution(self, step: Workspace) -> Execution:
+    def execution(self, workspace: Workspace) -> Execution:
         """Returns the execution settings of the training, from `compute:`."""
         from lineal.engines.training.execution import Execution
 
-        compute = step.compute
+        compute = workspace.compute
         return Execution(
-            saves=step.partial / "training", save_seconds=compute.save_seconds, device=compute.device,
+            saves=workspace.partial / "training", save_seconds=compute.save_seconds, device=compute.device,
             recompute_activations=compute.gradient_checkpointing, report_to=tuple(compute.report_to),
-            run_name=step.key, reports=step.progress_file and step.progress_file.with_suffix(""),
+            run_name=workspace.key, reports=workspace.progress_file and workspace.progress_file.with_suffix(""),
         )  # fmt: skip
 
-    def learn(self, step: Workspace, rows: int, train: Callable[[Path, Progress], TrainingReport]) -> None:
+    def learn(self, workspace: Workspace, rows: int, train: Callable[[Path, Progress], TrainingReport]) -> None:
         """Runs `train` into the main output under the step's progress; the fake engine writes a stand-in instead."""
-        step.counts["in"] = rows + step.counts.get(EQUAL, 0)
-        if step.compute.engine == "fake":
-            _fake(step)
+        workspace.counts["in"] = rows + workspace.counts.get(EQUAL, 0)
+        if workspace.compute.engine == "fake":
+            _fake(workspace)
             return
-        with step.progress(0, "steps") as progress, step.timed("train"):
+        with workspace.progress(0, "steps") as progress, workspace.timed("train"):
             reached = 0
 
             def advance(done: int, total: int, figures: dict[str, Any]) -> None:
@@ -194,21 +196,21 @@ class Trainer(Component):
                 progress.advance(done - reached, f"loss {figures.get('loss', 0.0):.3f}")
                 reached = done
 
-            report = train(step.directory(), advance)
-        step.facts.update(
+            report = train(workspace.directory(), advance)
+        workspace.facts.update(
             tokens=report.tokens, steps=report.steps, loss=report.final_loss, curve=thinned(report.curve),
             figures=dict(report.figures),
         )  # fmt: skip
-        if step.progress_file is not None:
-            write_curve(report.curve, step.progress_file)
+        if workspace.progress_file is not None:
+            write_curve(report.curve, workspace.progress_file)
         if report.resumed_at:
-            step.facts["resumed_at_step"] = report.resumed_at
+            workspace.facts["resumed_at_step"] = report.resumed_at
         if report.kept_step is not None:
-            step.counts |= {"best_step": report.kept_step, "steps": report.steps}
+            workspace.counts |= {"best_step": report.kept_step, "steps": report.steps}
         if report.unchanged:
             why = "no step was better than the checkpoint" if report.kept_step == 0 else "every gradient was 0"
-            say(f"warning: {step.step}: {why}: the rows taught nothing", step.progress_file)
-            step.counts[TAUGHT] = 0
+            say(f"warning: {workspace.step}: {why}: the rows taught nothing", workspace.progress_file)
+            workspace.counts[TAUGHT] = 0
 
 
 class SupervisedTrainer(Trainer):
@@ -260,29 +262,31 @@ class SupervisedTrainer(Trainer):
         learnt = ("messages",) if self.target == "messages" else ("prompt", self.target)
         return {"rows": (*learnt, *(name for name in (self.weight, self.order) if name))}
 
-    def training_settings(self, step: Workspace, lora: LoraSettings | None = None, packing: bool = False) -> TrainingSettings:
+    def training_settings(
+        self, workspace: Workspace, lora: LoraSettings | None = None, packing: bool = False
+    ) -> TrainingSettings:
         from lineal.engines.training.settings import Pace
 
         pace = Pace(self.pace.start, self.pace.full) if self.pace else None
-        return replace(super().training_settings(step, lora, packing), in_order=self.order is not None, pace=pace)
+        return replace(super().training_settings(workspace, lora, packing), in_order=self.order is not None, pace=pace)
 
-    def train(self, step: Workspace, init: Path, settings: TrainingSettings, base: Path | None = None) -> None:
+    def train(self, workspace: Workspace, init: Path, settings: TrainingSettings, base: Path | None = None) -> None:
         """Trains `init` on the rows and writes the checkpoint as the main output."""
         from lineal.engines.training.train import train_sft
 
-        examples, execution = self._examples(step), self.execution(step)
+        examples, execution = self._examples(workspace), self.execution(workspace)
         self.learn(
-            step,
+            workspace,
             len(examples),
-            lambda output, advance: train_sft(init, examples, settings, output, advance, base, execution, step.pictures()),
+            lambda output, advance: train_sft(init, examples, settings, output, advance, base, execution, workspace.pictures()),
         )
 
-    def _examples(self, step: Workspace) -> list[Example]:
+    def _examples(self, workspace: Workspace) -> list[Example]:
         from lineal.engines.training.settings import Example
 
-        table = complete_rows(step, self.needs()["rows"])
+        table = complete_rows(workspace, self.needs()["rows"])
         targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target, self.ends)
-        rows = zip(prompts_of(table), targets, weights_of(table, self.weight), step.shown(table), strict=True)
+        rows = zip(prompts_of(table), targets, weights_of(table, self.weight), workspace.shown(table), strict=True)
         examples = [Example(prompt, target, weight, images) for prompt, target, weight, images in rows]
         if self.order is None:
             return examples
@@ -290,19 +294,19 @@ class SupervisedTrainer(Trainer):
         return [examples[place] for place in sorted(range(len(examples)), key=lambda place: ranks[place] or 0.0)]
 
 
-def complete_rows(step: Workspace, columns: Columns) -> pa.Table:
+def complete_rows(workspace: Workspace, columns: Columns) -> pa.Table:
     """Returns the rows to train on, with these columns and, where they have them, the model's inputs and drawn ids.
 
     Raises:
         DataError: there are none, or a value is missing.
     """
-    rows = step.rows("rows")
+    rows = workspace.rows("rows")
     table = rows.read(merged(columns, tuple(name for name in AS_SAMPLED if name in rows.columns)))
     if table.num_rows == 0:
-        raise DataError(f"{step.step}: 0 rows to train on. Look at what selection dropped")
+        raise DataError(f"{workspace.step}: 0 rows to train on. Look at what selection dropped")
     for name in columns:
         if table[name].null_count:
-            raise DataError(f"{step.step}: {table[name].null_count:,} of {table.num_rows:,} rows have no {name!r}")
+            raise DataError(f"{workspace.step}: {table[name].null_count:,} of {table.num_rows:,} rows have no {name!r}")
     return table
 
 
@@ -344,9 +348,9 @@ def _number(value: Any) -> float:
         return nan
 
 
-def _fake(step: Workspace) -> None:
+def _fake(workspace: Workspace) -> None:
     from lineal.engines.fake import write_fake_checkpoint
 
-    digests = [artifact.digest for artifacts in step.inputs.values() for artifact in artifacts]
-    write_fake_checkpoint(step.directory(), step.step, str(step.seed), *digests)
-    step.made_with = "fake"
+    digests = [artifact.digest for artifacts in workspace.inputs.values() for artifact in artifacts]
+    write_fake_checkpoint(workspace.directory(), workspace.step, str(workspace.seed), *digests)
+    workspace.made_with = "fake"

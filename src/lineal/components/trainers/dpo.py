@@ -47,17 +47,17 @@ class Dpo(MeasuredTrainer):
     def needs(self) -> dict[str, Columns]:
         return {"rows": pair_columns(self.weight, self.margin)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Trains from `init`."""
         from lineal.engines.training.preference_training import DpoLoss, train_dpo
 
-        rows, settings = preferences(step, self.weight, self.ends, self.margin), self.settings(step)
-        init, reference = self.checkpoints(step)
+        rows, settings = preferences(workspace, self.weight, self.ends, self.margin), self.settings(workspace)
+        init, reference = self.checkpoints(workspace)
         loss = DpoLoss(beta=self.beta, type=self.loss, nll_weight=self.nll_weight, label_smoothing=self.label_smoothing)
-        execution = self.execution(step)
+        execution = self.execution(workspace)
         self.learn(
-            step, len(rows),
+            workspace, len(rows),
             lambda output, advance: train_dpo(
-                init, reference, rows, settings, loss, output, advance, execution, step.pictures()
+                init, reference, rows, settings, loss, output, advance, execution, workspace.pictures()
             ),
         )  # fmt: skip

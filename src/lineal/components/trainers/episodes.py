@@ -60,7 +60,7 @@ class TrainingEpisodes:
     """Plays the episodes of a training, generation by generation, and keeps them.
 
     Args:
-        step: where the rows go; each generation is saved as a shard, so that a resumed training finds the earlier ones.
+        workspace: where the rows go; each generation is saved as a shard, so that a resumed training finds the earlier ones.
         tasks: the task rows.
         how: they are played and rewarded.
         samples: episodes of a task in one generation.
@@ -72,19 +72,19 @@ class TrainingEpisodes:
     """
 
     def __init__(
-        self, step: Workspace, tasks: pa.Table, how: Rewarding, samples: int, drawing: SamplingSettings, room: Room,
+        self, workspace: Workspace, tasks: pa.Table, how: Rewarding, samples: int, drawing: SamplingSettings, room: Room,
         provenance: str, ids: bool, scale: Scale = "group",
     ) -> None:  # fmt: skip
         self._scale: Scale = scale
         self._followed: list[list[Followed]] = []
-        self._step, self._tasks, self._how, self._samples = step, tasks, how, samples
+        self._workspace, self._tasks, self._how, self._samples = workspace, tasks, how, samples
         self._drawing, self._room, self._provenance, self._ids = drawing, room, provenance, ids
         self._rules, self._key = how.rules(tuple(tasks.column_names)), row_key(tasks.column_names)
-        self._places = environments_of(step)
-        self._arena = Arena(self._places.values(), step.compute.worker_count, how.timeout)
-        self._facts = {"temperature": drawing.temperature, "round": step.round, "checkpoint": step.model("init").digest}
+        self._places = environments_of(workspace)
+        self._arena = Arena(self._places.values(), workspace.compute.worker_count, how.timeout)
+        self._facts = {"temperature": drawing.temperature, "round": workspace.round, "checkpoint": workspace.model("init").digest}
         self._last: tuple[int, pa.Table] = (0, tasks)
-        self._shards = step.partial / ROLLOUTS
+        self._shards = workspace.partial / ROLLOUTS
         self._shards.mkdir(exist_ok=True)
 
     def __enter__(self) -> TrainingEpisodes:
@@ -104,9 +104,9 @@ class TrainingEpisodes:
             self._how.episode(row, index, self._key, self._places, self._rules, self._provenance)
             for row, (_, index) in zip(rows, tasks, strict=True)
         ]
-        player = ModelPlayer(policy, self._drawing, self._room, self._step)
-        with self._step.timed("play"):
-            play(episodes, self._arena, player, self._step.seed, self._step.step, lambda over: None)
+        player = ModelPlayer(policy, self._drawing, self._room, self._workspace)
+        with self._workspace.timed("play"):
+            play(episodes, self._arena, player, self._workspace.seed, self._workspace.step, lambda over: None)
         self._refuse_all_broken(episodes)
         self._followed = self._what_followed(episodes)
         self._last = optimizer_step, table_of(episodes, own, self._samples, self._rules.chat, self._facts, self._provenance)
@@ -139,7 +139,7 @@ class TrainingEpisodes:
     def _refuse_all_broken(self, episodes: Sequence[Episode]) -> None:
         problems = [episode.game.problem for episode in episodes if episode.game.problem is not None]
         if len(problems) == len(episodes):
-            said = f"{self._step.step}: the environment broke in all {len(episodes):,} episodes of a generation"
+            said = f"{self._workspace.step}: the environment broke in all {len(episodes):,} episodes of a generation"
             raise CheckFailure("environment_errors", f"{said}, the first time: {problems[0]}. They are no lost games")
 
     def reward(self) -> list[float | None]:
@@ -178,14 +178,14 @@ class TrainingEpisodes:
                 played.update(parents[0] for parents in table["parents"].to_pylist())
                 yield {ROLLOUTS: turns_in(table, columns), EPISODES: episodes_in(table)}
 
-        out = self._step.write_outputs(parts(), [ROLLOUTS, EPISODES])
+        out = self._workspace.write_outputs(parts(), [ROLLOUTS, EPISODES])
         if out[EPISODES] != expected:
-            said = f"{self._step.step}: {out[EPISODES]:,} episodes are here, but the training played {expected:,}. Run it again"
-            raise DataError(said)
+            said = f"{out[EPISODES]:,} episodes are here, but the training played {expected:,}. Run it again"
+            raise DataError(f"{self._workspace.step}: {said}")
         counts = {EPISODES: expected, "unsampled": self._tasks.num_rows - len(played)}
-        self._step.counts.update({"expected": out[ROLLOUTS], "out": out[ROLLOUTS], **counts})
-        self._step.counts.update({verdict: verdicts[verdict] for verdict in (PASS, FAIL)})
-        self._how.refuse_errors(self._step, expected, errors)
+        self._workspace.counts.update({"expected": out[ROLLOUTS], "out": out[ROLLOUTS], **counts})
+        self._workspace.counts.update({verdict: verdicts[verdict] for verdict in (PASS, FAIL)})
+        self._how.refuse_errors(self._workspace, expected, errors)
 
     def write_none(self) -> None:
         """Writes both outputs without a row, with every column."""
@@ -195,12 +195,12 @@ class TrainingEpisodes:
         self.write(0)
 
 
-def imagine(step: Workspace, episodes: TrainingEpisodes, tasks: int, samples: int) -> int:
+def imagine(workspace: Workspace, episodes: TrainingEpisodes, tasks: int, samples: int) -> int:
     """Makes up a training's episodes for the fake engine: each task has one turn; returns how many there are."""
     from lineal.engines.fake import FakeSampler
     from lineal.engines.sampling.saved_completions import SavedSampler
 
     played = [(place, index) for place in range(tasks) for index in range(samples)]
-    episodes.play(played, 0, SavedSampler(FakeSampler(), step.unsaved / "init.jsonl", {}))
+    episodes.play(played, 0, SavedSampler(FakeSampler(), workspace.unsaved / "init.jsonl", {}))
     episodes.learned([0.0] * len(episodes.reward()))
     return len(played)

@@ -61,12 +61,12 @@ class GgufModel(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Converts the file."""
         from lineal.engines.gguf import convert
 
-        with step.timed("load"):
-            convert(self.files()["gguf"], step.directory(), self.dtype)
+        with workspace.timed("load"):
+            convert(self.files()["gguf"], workspace.directory(), self.dtype)
 
 
 def _packaged(package: str, path: str) -> Path:

@@ -218,13 +218,13 @@ class Grpo(Trainer):
         rollouts = rollout_columns(inputs["prompts"], self._judges.values(), self._adds)
         return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, rollouts)}
 
-    def keep_init(self, step: Workspace) -> None:
+    def keep_init(self, workspace: Workspace) -> None:
         """Keeps the checkpoint, and writes no rollouts: nothing was sampled."""
-        super().keep_init(step)
+        super().keep_init(workspace)
         if self.environment is not None:
-            self._episodes(step, step.rows("prompts").read(), self.environment).write_none()
+            self._episodes(workspace, workspace.rows("prompts").read(), self.environment).write_none()
             return
-        step.write_rows([no_rollouts(step.rows("prompts").read(), list(self._judges.values()), self._adds)], ROLLOUTS)
+        workspace.write_rows([no_rollouts(workspace.rows("prompts").read(), list(self._judges.values()), self._adds)], ROLLOUTS)
 
     @property
     def _judges_itself(self) -> bool:
@@ -238,78 +238,82 @@ class Grpo(Trainer):
     def _ids(self) -> Columns:
         return ("token_ids",) if self.token_ids else ()
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Trains from `init` on what it samples, completions or episodes."""
         if self.environment is not None:
-            self._learn_by_playing(step, self.environment)
+            self._learn_by_playing(workspace, self.environment)
         else:
-            self._learn_by_answering(step)
+            self._learn_by_answering(workspace)
 
-    def _learn_by_answering(self, step: Workspace) -> None:
+    def _learn_by_answering(self, workspace: Workspace) -> None:
         """Trains from `init`; verifiers' processes stay open all the while."""
         from lineal.engines.sampling.live_policy import LivePolicy
         from lineal.engines.training.hooked_trainer import Hooks
         from lineal.engines.training.online_training import Pictured, train_grpo
 
-        prompts = self._prompts(step)
-        settings = self.training_settings(step, self.lora.settings() if self.lora else None)
-        provenance = digest_of([self.identity(), self._read(step), settings.seed])
+        prompts = self._prompts(workspace)
+        settings = self.training_settings(workspace, self.lora.settings() if self.lora else None)
+        provenance = digest_of([self.identity(), self._read(workspace), settings.seed])
         judges = list(self._judges.values())
-        outside = Outside(step, prompts["prompt_id"].to_pylist()) if self.beside else None
-        rollouts = Rollouts(step, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band, outside)
-        given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(step)
-        pictures = step.pictures()
-        seen = None if pictures is None else Pictured(step.shown(prompts), pictures)
+        outside = Outside(workspace, prompts["prompt_id"].to_pylist()) if self.beside else None
+        rollouts = Rollouts(
+            workspace, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band, outside
+        )
+        given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(workspace)
+        pictures = workspace.pictures()
+        seen = None if pictures is None else Pictured(workspace.shown(prompts), pictures)
         for prompt in given:
             require_answerable(prompt)
-        execution, policy = self.execution(step), LivePolicy() if self._judges_itself else None
+        execution, policy = self.execution(workspace), LivePolicy() if self._judges_itself else None
         with ExitStack() as held:
             for place, judge in self.embedded().items():
-                live = {field: (step.model("init"), policy) for field in live_fields(judge)}
-                held.enter_context(ready(judge, step, place, live))
+                live = {field: (workspace.model("init"), policy) for field in live_fields(judge)}
+                held.enter_context(ready(judge, workspace, place, live))
             self.learn(
-                step, len(given),
+                workspace, len(given),
                 lambda output, advance: rollouts.described(train_grpo(
-                    checkpoint_in(step, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution,
+                    checkpoint_in(workspace, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution,
                     Hooks(policy, self._best(rollouts), self._refilled(rollouts)), None if outside is None else outside.answers,
                     seen,
                 )),
             )  # fmt: skip
-            if step.made_with == "fake":
-                expected = self._imagine(step, given, rollouts)
+            if workspace.made_with == "fake":
+                expected = self._imagine(workspace, given, rollouts)
             else:  # keep_best may have ended it early
-                expected = grpo.learned(replace(settings, steps=int(step.facts["steps"]), epochs=None), len(given))
+                expected = grpo.learned(replace(settings, steps=int(workspace.facts["steps"]), epochs=None), len(given))
         rollouts.write(expected)
 
-    def _learn_by_playing(self, step: Workspace, environment: Rewarding) -> None:
+    def _learn_by_playing(self, workspace: Workspace, environment: Rewarding) -> None:
         """Trains from `init` on the episodes that it plays."""
         from lineal.engines.training.episode_training import train_episodes
 
-        if step.compute.grpo_vllm:
+        if workspace.compute.grpo_vllm:
             raise EngineError("compute.grpo_vllm: episodes are played by transformers. Leave it out for this step")
-        tasks, settings = self._prompts(step), self.training_settings(step, self.lora.settings() if self.lora else None)
-        grpo, execution = self._settings(), self.execution(step)
-        with self._episodes(step, tasks, environment) as episodes:
+        tasks, settings = self._prompts(workspace), self.training_settings(workspace, self.lora.settings() if self.lora else None)
+        grpo, execution = self._settings(), self.execution(workspace)
+        with self._episodes(workspace, tasks, environment) as episodes:
             self.learn(
-                step, tasks.num_rows,
+                workspace, tasks.num_rows,
                 lambda output, advance: train_episodes(
-                    checkpoint_in(step, "init"), tasks.num_rows, episodes, settings, grpo, output, advance, execution
+                    checkpoint_in(workspace, "init"), tasks.num_rows, episodes, settings, grpo, output, advance, execution
                 ),
             )  # fmt: skip
             expected = grpo.learned(settings, tasks.num_rows)
-            if step.made_with == "fake":
-                expected = imagine(step, episodes, tasks.num_rows, self.samples)
+            if workspace.made_with == "fake":
+                expected = imagine(workspace, episodes, tasks.num_rows, self.samples)
         episodes.write(expected)
 
-    def _episodes(self, step: Workspace, tasks: pa.Table, environment: Rewarding) -> TrainingEpisodes:
+    def _episodes(self, workspace: Workspace, tasks: pa.Table, environment: Rewarding) -> TrainingEpisodes:
         from lineal.engines.factory import open_room
         from lineal.engines.sampling.sampler import SamplingSettings
 
         drawing = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens)
-        provenance = digest_of([self.identity(), self._read(step), step.seed, step.step, step.model("init").digest])
-        room = open_room(step, "init")
+        provenance = digest_of(
+            [self.identity(), self._read(workspace), workspace.seed, workspace.step, workspace.model("init").digest]
+        )
+        room = open_room(workspace, "init")
         ids, scale = self.token_ids, self.scale_rewards
-        return TrainingEpisodes(step, tasks, environment, self.samples, drawing, room, provenance, ids, scale)
+        return TrainingEpisodes(workspace, tasks, environment, self.samples, drawing, room, provenance, ids, scale)
 
     def _refilled(self, rollouts: Rollouts) -> RefillSettings | None:
         from lineal.engines.training.refill import RefillSettings
@@ -329,16 +333,16 @@ class Grpo(Trainer):
         column = self._judges[f"{PROBE}.{self.keep_best.probe}"].judge.column("score")
         return BestSettings(self.keep_best.window, self.keep_best.patience, lambda: rollouts.mean(column))
 
-    def _read(self, step: Workspace) -> list[Any]:
+    def _read(self, workspace: Workspace) -> list[Any]:
         """Returns the digests of what decides the rollouts beside the checkpoint: the prompts, and what the rewards read."""
         rewards = [
             [field, artifact.digest]
-            for field, artifacts in sorted(step.inputs.items())
+            for field, artifacts in sorted(workspace.inputs.items())
             if field.startswith((f"{REWARDS}.", f"{PROBE}."))
             for artifact in artifacts
         ]
-        beside = [artifact.digest for artifact in step.inputs.get(BESIDE, ())]
-        return [*(artifact.digest for artifact in step.inputs["prompts"]), *rewards, *beside]
+        beside = [artifact.digest for artifact in workspace.inputs.get(BESIDE, ())]
+        return [*(artifact.digest for artifact in workspace.inputs["prompts"]), *rewards, *beside]
 
     def _settings(self) -> GrpoSettings:
         from lineal.engines.training.online_training import GrpoSettings
@@ -350,34 +354,34 @@ class Grpo(Trainer):
             importance_sampling_level=self.importance_sampling_level, mask_truncated=self.mask_truncated,
         )  # fmt: skip
 
-    def _vllm(self, step: Workspace) -> Vllm | None:
+    def _vllm(self, workspace: Workspace) -> Vllm | None:
         """Returns the settings of sampling with vLLM, if any, and names the sampler in the manifest."""
         from lineal.engines.training.online_training import Vllm
 
-        mode = step.compute.grpo_vllm
-        step.made_with, step.equal_bytes = (f"vllm {mode}", False) if mode else ("transformers", None)
-        return Vllm(mode, step.compute.grpo_vllm_server) if mode else None
+        mode = workspace.compute.grpo_vllm
+        workspace.made_with, workspace.equal_bytes = (f"vllm {mode}", False) if mode else ("transformers", None)
+        return Vllm(mode, workspace.compute.grpo_vllm_server) if mode else None
 
-    def _prompts(self, step: Workspace) -> pa.Table:
+    def _prompts(self, workspace: Workspace) -> pa.Table:
         """Returns the prompt rows.
 
         Raises:
             DataError: there are none, or one has no text or occurs twice.
         """
-        rows = step.rows("prompts")
-        require_distinct(rows, row_key(rows.columns) if self.environment is not None else "prompt_id", step.step)
+        rows = workspace.rows("prompts")
+        require_distinct(rows, row_key(rows.columns) if self.environment is not None else "prompt_id", workspace.step)
         table = rows.read()
         if table["prompt"].null_count:
-            raise DataError(f"{step.step}: {table['prompt'].null_count:,} of {table.num_rows:,} prompts have no text")
+            raise DataError(f"{workspace.step}: {table['prompt'].null_count:,} of {table.num_rows:,} prompts have no text")
         if not table.num_rows:
-            raise DataError(f"{step.step}: 0 prompts to train on. Look at what selection dropped")
+            raise DataError(f"{workspace.step}: 0 prompts to train on. Look at what selection dropped")
         return table
 
-    def _imagine(self, step: Workspace, prompts: list[Prompt], rollouts: Rollouts) -> int:
+    def _imagine(self, workspace: Workspace, prompts: list[Prompt], rollouts: Rollouts) -> int:
         """Makes up the rollouts for the fake engine: each prompt has one turn; returns how many there are."""
         from lineal.engines.fake import fake_generation
 
-        generation = fake_generation(prompts, self.samples, self.max_tokens, step.seed)
+        generation = fake_generation(prompts, self.samples, self.max_tokens, workspace.seed)
         rewards = rollouts.reward(generation)
         rollouts.learned([0.0] * len(rewards))
         return generation.total

@@ -34,19 +34,19 @@ class HubModel(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL, head=None)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Downloads safetensors, configuration and tokenizer; nothing pickled, no code."""
         import shutil
 
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-        target = step.directory()
+        target = workspace.directory()
         try:
             snapshot_download(self.id, revision=self.revision, local_dir=target, allow_patterns=list(PATTERNS))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             fix = "Check id, revision and network, or use a local copy: {use: model, path: ...}"
-            raise EngineError(f"{step.step}: cannot download {self.id} at {self.revision[:12]} ({error}). {fix}") from error
+            raise EngineError(f"{workspace.step}: cannot download {self.id} at {self.revision[:12]} ({error}). {fix}") from error
         shutil.rmtree(target / ".cache", ignore_errors=True)
         require_whole(target)
         require_sound(target)

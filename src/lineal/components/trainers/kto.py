@@ -26,7 +26,7 @@ class Kto(MeasuredTrainer):
     def needs(self) -> dict[str, Columns]:
         return {"rows": ("prompt", "completion", "label")}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Trains from `init`.
 
         Raises:
@@ -34,22 +34,22 @@ class Kto(MeasuredTrainer):
         """
         from lineal.engines.training.preference_training import KtoLoss, Labelled, train_kto
 
-        table = complete_rows(step, self.needs()["rows"])
+        table = complete_rows(workspace, self.needs()["rows"])
         answers, labels = answers_of(table, ends=self.ends), table["label"].to_pylist()
-        rows = [Labelled(*row) for row in zip(prompts_of(table), answers, labels, step.shown(table), strict=True)]
+        rows = [Labelled(*row) for row in zip(prompts_of(table), answers, labels, workspace.shown(table), strict=True)]
         desirable = sum(row.desirable for row in rows)
         if desirable in (0, len(rows)):
-            message = f"{step.step}: {desirable:,} of {len(rows):,} rows are desirable, expected some of both kinds"
+            message = f"{workspace.step}: {desirable:,} of {len(rows):,} rows are desirable, expected some of both kinds"
             raise DataError(f"{message}. Look at the verdicts, or learn from one kind with sft")
-        init, reference = self.checkpoints(step)
-        settings = self.settings(step)
+        init, reference = self.checkpoints(workspace)
+        settings = self.settings(workspace)
         loss = KtoLoss(
             beta=self.beta, type=self.loss, desirable_weight=self.desirable_weight, undesirable_weight=self.undesirable_weight
         )
-        execution = self.execution(step)
+        execution = self.execution(workspace)
         self.learn(
-            step, len(rows),
+            workspace, len(rows),
             lambda output, advance: train_kto(
-                init, reference, rows, settings, loss, output, advance, execution, step.pictures()
+                init, reference, rows, settings, loss, output, advance, execution, workspace.pictures()
             ),
         )  # fmt: skip

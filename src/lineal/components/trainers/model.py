@@ -68,7 +68,7 @@ class LocalModel(Component):
                 return Head.REWARD if is_reward_model(self._directory) else Head.LANGUAGE
         return None
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Copies the checkpoint's files.
 
         Raises:
@@ -80,11 +80,11 @@ class LocalModel(Component):
             got, fix = ("a full model", "Remove base")
             if adapter:
                 got, fix = "an adapter", "Name its base, the model that it was trained on"
-            raise EngineError(f"{step.step}: got {got} in {self._directory}. {fix}")
+            raise EngineError(f"{workspace.step}: got {got} in {self._directory}. {fix}")
         if adapter:
-            require_fit(self._directory, step.model("base").directory)
+            require_fit(self._directory, workspace.model("base").directory)
             require_finite(self._directory)
         else:
             require_sound(self._directory)
         for name, path in self.files().items():
-            shutil.copyfile(path, step.directory() / name)
+            shutil.copyfile(path, workspace.directory() / name)

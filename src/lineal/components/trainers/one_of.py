@@ -30,14 +30,14 @@ class OneOf(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL, head_of="models")}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Copies the chosen checkpoint's files.
 
         Raises:
             DataError: there are not so many.
         """
-        models = step.inputs["models"]
+        models = workspace.inputs["models"]
         if self.number > len(models):
             fix = "Take the number of a `highest` over as many scores"
-            raise DataError(f"{step.step}: number is {self.number}, but models names {len(models)} checkpoints. {fix}")
-        copy_checkpoint(models[self.number - 1], step.directory())
+            raise DataError(f"{workspace.step}: number is {self.number}, but models names {len(models)} checkpoints. {fix}")
+        copy_checkpoint(models[self.number - 1], workspace.directory())

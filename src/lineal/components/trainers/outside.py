@@ -29,12 +29,12 @@ class Outside:
         DataError: a row has no completion, or its prompt is none of the training's.
     """
 
-    def __init__(self, step: Workspace, prompt_ids: Sequence[str]) -> None:
-        rows, places = step.rows(BESIDE), {prompt_id: place for place, prompt_id in enumerate(prompt_ids)}
+    def __init__(self, workspace: Workspace, prompt_ids: Sequence[str]) -> None:
+        rows, places = workspace.rows(BESIDE), {prompt_id: place for place, prompt_id in enumerate(prompt_ids)}
         table = rows.read([name for name in rows.columns if name in {"prompt_id", "completion", "sample_id", *AS_SAMPLED}])
         keys, prompts = table[row_key(table.column_names)].to_pylist(), table["prompt_id"].to_pylist()
         strange = [key for key, prompt_id in zip(keys, prompts, strict=True) if prompt_id not in places]
-        _require_own(step, table["completion"].null_count, strange)
+        _require_own(workspace, table["completion"].null_count, strange)
         self.answers: dict[int, list[Answer]] = {}
         self.parents: dict[int, list[str]] = {}
         for key, prompt_id, answer in zip(keys, prompts, answers_of(table), strict=True):
@@ -42,9 +42,9 @@ class Outside:
             self.parents.setdefault(places[prompt_id], []).append(key)
 
 
-def _require_own(step: Workspace, missing: int, strange: Sequence[str]) -> None:
+def _require_own(workspace: Workspace, missing: int, strange: Sequence[str]) -> None:
     if missing:
-        raise DataError(f"{step.step}: {missing:,} rows of {BESIDE} have no completion. Leave them out with a selector")
+        raise DataError(f"{workspace.step}: {missing:,} rows of {BESIDE} have no completion. Leave them out with a selector")
     if strange:
         said = f"{len(strange):,} rows of {BESIDE} have a prompt_id that none of the prompts has, the first of them {strange[0]}"
-        raise DataError(f"{step.step}: {said}. Give it rows of the prompts that are trained on")
+        raise DataError(f"{workspace.step}: {said}. Give it rows of the prompts that are trained on")

@@ -48,9 +48,9 @@ class PreferenceTrainer(Trainer):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)}
 
-    def settings(self, step: Workspace) -> TrainingSettings:
+    def settings(self, workspace: Workspace) -> TrainingSettings:
         """Returns the engine's settings."""
-        return self.training_settings(step, self.lora.settings() if self.lora else None)
+        return self.training_settings(workspace, self.lora.settings() if self.lora else None)
 
 
 class MeasuredTrainer(PreferenceTrainer):
@@ -64,10 +64,10 @@ class MeasuredTrainer(PreferenceTrainer):
     reference: ModelRef | None = None
     beta: Beta = 0.1
 
-    def checkpoints(self, step: Workspace) -> tuple[Checkpoint, Checkpoint]:
+    def checkpoints(self, workspace: Workspace) -> tuple[Checkpoint, Checkpoint]:
         """Returns the initial checkpoint and the reference."""
-        init = checkpoint_in(step, "init")
-        return init, checkpoint_in(step, "reference") if self.reference else init
+        init = checkpoint_in(workspace, "init")
+        return init, checkpoint_in(workspace, "reference") if self.reference else init
 
 
 class UnmeasuredTrainer(PreferenceTrainer):
@@ -80,28 +80,30 @@ class UnmeasuredTrainer(PreferenceTrainer):
         """Returns the loss to minimise."""
         raise NotImplementedError
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Trains from `init`."""
         from lineal.engines.training.preference_training import train_without_reference
 
-        rows, settings, loss = preferences(step, ends=self.ends), self.settings(step), self.loss()
-        init, execution = checkpoint_in(step, "init"), self.execution(step)
+        rows, settings, loss = preferences(workspace, ends=self.ends), self.settings(workspace), self.loss()
+        init, execution = checkpoint_in(workspace, "init"), self.execution(workspace)
         self.learn(
-            step, len(rows),
+            workspace, len(rows),
             lambda output, advance: train_without_reference(
-                init, rows, settings, loss, output, advance, execution, step.pictures()
+                init, rows, settings, loss, output, advance, execution, workspace.pictures()
             ),
         )  # fmt: skip
 
 
-def checkpoint_in(step: Workspace, field: str) -> Checkpoint:
+def checkpoint_in(workspace: Workspace, field: str) -> Checkpoint:
     """Returns the checkpoint of an input field, with its base where it is an adapter."""
     from lineal.engines.training.preference_training import Checkpoint
 
-    return Checkpoint(step.model(field).directory, base_of(step, field))
+    return Checkpoint(workspace.model(field).directory, base_of(workspace, field))
 
 
-def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, margin: str | None = None) -> list[Preference]:
+def preferences(
+    workspace: Workspace, weight: str | None = None, ends: Ends = True, margin: str | None = None
+) -> list[Preference]:
     """Returns the pairs of the input `rows`, with the weights and margins of two columns.
 
     Pairs whose sides are equal prefer nothing: they are left out, counted as `equal`, and reported.
@@ -111,17 +113,22 @@ def preferences(step: Workspace, weight: str | None = None, ends: Ends = True, m
     """
     from lineal.engines.training.preference_training import Preference
 
-    table = complete_rows(step, pair_columns(weight, margin))
+    table = complete_rows(workspace, pair_columns(weight, margin))
     columns = [answers_of(table, name, ends) for name in ("chosen", "rejected")]
     numbers = [weights_of(table, column) for column in (weight, margin)]
-    pairs = [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, step.shown(table), strict=True)]
+    pairs = [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, workspace.shown(table), strict=True)]
     different = [pair for pair in pairs if pair.chosen != pair.rejected]
     equal = len(pairs) - len(different)
     if not different:
-        raise DataError(f"{step.step}: all {equal:,} pairs have equal sides, which prefer nothing. Look at what made the pairs")
+        raise DataError(
+            f"{workspace.step}: all {equal:,} pairs have equal sides, which prefer nothing. Look at what made the pairs"
+        )
     if equal:
-        say(f"warning: {step.step}: {equal:,} of {len(pairs):,} pairs have equal sides; they are left out", step.progress_file)
-        step.counts[EQUAL] = equal
+        say(
+            f"warning: {workspace.step}: {equal:,} of {len(pairs):,} pairs have equal sides; they are left out",
+            workspace.progress_file,
+        )
+        workspace.counts[EQUAL] = equal
     return different
 
 

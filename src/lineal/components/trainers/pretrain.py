@@ -98,16 +98,16 @@ class Pretrain(SupervisedTrainer):
     def lacks(self) -> list[str]:
         return [*super().lacks(), *([] if self.vision is None else missing_package("PIL", "pillow", "vision"))]
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Initialises the model, then trains it on the rows."""
         from lineal.engines.training.train import ModelShape, initialise
 
-        init = step.partial / f"init-{process_index()}"
-        if step.compute.engine != "fake":
+        init = workspace.partial / f"init-{process_index()}"
+        if workspace.compute.engine != "fake":
             shape = ModelShape(
                 hidden_size=self.hidden_size, layers=self.layers, heads=self.heads, intermediate_size=self.intermediate_size,
                 rope_theta=self.rope_theta, tie_embeddings=self.tie_embeddings, characters=self.characters,
                 max_positions=self.max_positions, vision=None if self.vision is None else self.vision.shape(),
             )  # fmt: skip
-            initialise(shape, row_seed(step.seed, step.step, "init") % 2**32, init)
-        self.train(step, init, self.training_settings(step, packing=self.packing))
+            initialise(shape, row_seed(workspace.seed, workspace.step, "init") % 2**32, init)
+        self.train(workspace, init, self.training_settings(workspace, packing=self.packing))

@@ -53,18 +53,18 @@ class ProcessRewardModel(Trainer):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL, head=Head.REWARD)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Trains from `init`."""
         from lineal.engines.training.process_training import train_process_reward
 
-        rows, settings, init = self._rated(step), self.training_settings(step), step.model("init").directory
-        execution = self.execution(step)
+        rows, settings, init = self._rated(workspace), self.training_settings(workspace), workspace.model("init").directory
+        execution = self.execution(workspace)
         self.learn(
-            step, len(rows) + step.counts.get(UNRATED, 0),
+            workspace, len(rows) + workspace.counts.get(UNRATED, 0),
             lambda output, advance: train_process_reward(init, rows, settings, output, self.separator, advance, execution),
         )  # fmt: skip
 
-    def _rated(self, step: Workspace) -> list[Rated]:
+    def _rated(self, workspace: Workspace) -> list[Rated]:
         """Returns the steps that have a value.
 
         Raises:
@@ -72,17 +72,19 @@ class ProcessRewardModel(Trainer):
         """
         from lineal.engines.training.process_training import Rated
 
-        table = step.rows("rows").read()
+        table = workspace.rows("rows").read()
         known = table.filter(table[self.label].is_valid())
         if not known.num_rows:
-            raise DataError(f"{step.step}: none of {table.num_rows:,} rows has a {self.label!r} to learn. Look at what made them")
+            raise DataError(
+                f"{workspace.step}: none of {table.num_rows:,} rows has a {self.label!r} to learn. Look at what made them"
+            )
         if known.num_rows < table.num_rows:
-            step.counts[UNRATED] = table.num_rows - known.num_rows
+            workspace.counts[UNRATED] = table.num_rows - known.num_rows
         texts = [self._text(row) for row in _texts(known)]
         values = [value for value in numbers_of(known, self.label) if value is not None]
         wrong = [value for value in values if not 0 <= value <= 1]
         if wrong:
-            raise DataError(f"{step.step}: {len(wrong):,} values in {self.label!r} are not from 0 to 1, such as {wrong[0]}")
+            raise DataError(f"{workspace.step}: {len(wrong):,} values in {self.label!r} are not from 0 to 1, such as {wrong[0]}")
         return [Rated(*row) for row in zip(prompts_of(known), texts, values, strict=True)]
 
     def _text(self, row: Mapping[str, Any]) -> str:

@@ -37,17 +37,17 @@ class RewardModel(Trainer):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL, head=Head.REWARD)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Trains from `init`."""
         from lineal.engines.training.preference_training import train_reward_model
 
         rows, settings, init = (
-            preferences(step, ends=self.ends, margin=self.margin),
-            self.training_settings(step),
-            step.model("init").directory,
+            preferences(workspace, ends=self.ends, margin=self.margin),
+            self.training_settings(workspace),
+            workspace.model("init").directory,
         )
-        execution = self.execution(step)
+        execution = self.execution(workspace)
         self.learn(
-            step, len(rows),
+            workspace, len(rows),
             lambda output, advance: train_reward_model(init, rows, settings, output, advance, self.center, execution),
         )  # fmt: skip

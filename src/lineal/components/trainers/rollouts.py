@@ -93,7 +93,7 @@ class Rollouts:
     and teaches nothing.
 
     Args:
-        step: where the rows go; each generation is saved as a shard, so that a resumed training finds the earlier ones.
+        workspace: where the rows go; each generation is saved as a shard, so that a resumed training finds the earlier ones.
         prompts: the prompt rows.
         judges: what is added up, and probes, which are not.
         samples: completions per prompt.
@@ -105,20 +105,28 @@ class Rollouts:
     """
 
     def __init__(
-        self, step: Workspace, prompts: pa.Table, judges: Sequence[Reward], samples: int, temperature: float, provenance: str,
-        ids: Columns = (), band: tuple[float, float] | None = None, outside: Outside | None = None,
-    ) -> None:  # fmt: skip
-        self._step, self._judges, self._samples, self._provenance = step, judges, samples, provenance
+        self,
+        workspace: Workspace,
+        prompts: pa.Table,
+        judges: Sequence[Reward],
+        samples: int,
+        temperature: float,
+        provenance: str,
+        ids: Columns = (),
+        band: tuple[float, float] | None = None,
+        outside: Outside | None = None,
+    ) -> None:
+        self._workspace, self._judges, self._samples, self._provenance = workspace, judges, samples, provenance
         self._rewards = [(judge, judge.weight) for judge in judges if judge.weight is not None]
         self._prompts = prompts.select([name for name in prompts.column_names if carried(name)])
         self._parents: list[str] = prompts[row_key(prompts.column_names)].to_pylist()
-        self._temperature, self._checkpoint = temperature, step.model("init").digest
+        self._temperature, self._checkpoint = temperature, workspace.model("init").digest
         self._columns, self._band = (*ROLLOUT_COLUMNS, *ids), band
         self._errors = [0] * len(judges)
         self._outside = outside
         self._step_number = 0
         self._waves: list[pa.Table] = []
-        self._shards = step.partial / ROLLOUTS
+        self._shards = workspace.partial / ROLLOUTS
         self._shards.mkdir(exist_ok=True)
         self._sampled = {int(path.stem): rows_in_shard(path) for path in self._shards.glob("*.parquet")}
 
@@ -129,7 +137,7 @@ class Rollouts:
             CheckFailure: a verifier cannot judge any of it, or already more than its limit for the whole training.
         """
         rows = self._rows(generation)
-        with self._step.timed("verify"), self._step.progress(rows.num_rows, "completions") as progress:
+        with self._workspace.timed("verify"), self._workspace.progress(rows.num_rows, "completions") as progress:
             parts = [judge.judge.judge(rows, progress) for judge in self._judges]
         for part in parts:
             for name in part.column_names:
@@ -157,14 +165,14 @@ class Rollouts:
         if wrong:
             said = f"{wrong:,} of {len(advantages):,} advantages of optimizer step {self._step_number} are no finite numbers"
             raise DataError(
-                f"{self._step.step}: {said}, from finite rewards: they are too large, or too far apart. Scale them down"
+                f"{self._workspace.step}: {said}, from finite rewards: they are too large, or too far apart. Scale them down"
             )
         if self._band is not None:
             rows = rows.append_column(REPLACED, _column(REPLACED, [advantage is None for advantage in advantages]))
         rows = rows.append_column("advantage", _column("advantage", advantages))
         save_shard(self._shards / f"{self._step_number:012d}.parquet", rows)
         self._sampled[self._step_number] = rows.num_rows
-        shutil.rmtree(self._step.unsaved, ignore_errors=True)
+        shutil.rmtree(self._workspace.unsaved, ignore_errors=True)
 
     def _judged(self) -> pa.Table:
         """Returns the last judged generation, with the groups that replaced some of it."""
@@ -197,7 +205,7 @@ class Rollouts:
         """
         (mean,) = step_means(self._judged(), [column]).columns[column]
         if mean is None:
-            raise DataError(f"{self._step.step}: no rollout of optimizer step {self._step_number} has a {column!r} to go by")
+            raise DataError(f"{self._workspace.step}: no rollout of optimizer step {self._step_number} has a {column!r} to go by")
         return mean
 
     def described(self, report: TrainingReport) -> TrainingReport:
@@ -230,18 +238,18 @@ class Rollouts:
                 replaced.update(self._replaced(table))
                 yield table
 
-        out = self._step.write_rows(counted(saved_shards(self._shards)), ROLLOUTS)
+        out = self._workspace.write_rows(counted(saved_shards(self._shards)), ROLLOUTS)
         if out - replaced[REPLACED] != expected:
             here = f"{out - replaced[REPLACED]:,} rollouts are here"
-            raise DataError(f"{self._step.step}: {here}, but the training learned from {expected:,}. Run it again")
+            raise DataError(f"{self._workspace.step}: {here}, but the training learned from {expected:,}. Run it again")
         for judge, errors in zip(self._judges, self._errors, strict=True):
             if errors > error_limit(judge.judge) * out:
-                raise too_many_errors(self._step, judge.judge, errors, out)
+                raise too_many_errors(self._workspace, judge.judge, errors, out)
         verdicts = {verdict: counts[verdict] for verdict in (PASS, FAIL, ERROR)}
         unsampled = self._prompts.num_rows - len(sampled)
-        self._step.counts.update({"expected": expected, "out": out, "unsampled": unsampled, **verdicts})
+        self._workspace.counts.update({"expected": expected, "out": out, "unsampled": unsampled, **verdicts})
         if self._band is not None:
-            self._step.counts |= {"expected": out, REPLACED: replaced[REPLACED], UNFILLED: replaced[UNFILLED]}
+            self._workspace.counts |= {"expected": out, REPLACED: replaced[REPLACED], UNFILLED: replaced[UNFILLED]}
 
     def _replaced(self, table: pa.Table) -> Counter[str]:
         """Counts the rollouts of a generation that were replaced, and those of the others that teach nothing."""
@@ -270,7 +278,7 @@ class Rollouts:
             "finish_reason": [rollout.finish_reason for rollout in rollouts],
             "tokens": [rollout.tokens for rollout in rollouts],
             "temperature": [self._temperature] * count,
-            "round": [self._step.round] * count,
+            "round": [self._workspace.round] * count,
             "sample_index": indices,
             "checkpoint": [self._checkpoint] * count,
             "optimizer_step": [step] * count,
@@ -307,7 +315,7 @@ class Rollouts:
             told = ", ".join(f"{reward.judge.name} {score}" for (reward, _), score in zip(self._rewards, scores, strict=True))
             fix = "A rollout can only be compared by numbers: fix the verifier, or have it say that it cannot tell (no score)"
             got = f"a rollout's reward is {total} (scores: {told}), expected a number of at most {LARGEST:g}"
-            raise DataError(f"{self._step.step}: {got}. {fix}")
+            raise DataError(f"{self._workspace.step}: {got}. {fix}")
         return total
 
     def _add_errors(self, said: Sequence[Sequence[Said]]) -> None:
@@ -320,7 +328,7 @@ class Rollouts:
         for judge, errors, told in zip(self._judges, self._errors, said, strict=True):
             details = [detail for verdict, _, detail in told if verdict == ERROR]
             if details and (len(details) == len(told) or errors > error_limit(judge.judge) * total):
-                raise too_many_errors(self._step, judge.judge, errors, total, str(details[0]))
+                raise too_many_errors(self._workspace, judge.judge, errors, total, str(details[0]))
 
 
 def _column(name: str, values: Sequence[Any]) -> pa.Array:

@@ -28,9 +28,9 @@ class SameModel(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL, head_of="model")}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Copies the checkpoint's files."""
-        copy_checkpoint(step.model("model"), step.directory())
+        copy_checkpoint(workspace.model("model"), workspace.directory())
 
 
 def copy_checkpoint(source: Artifact, directory: Path) -> None:

@@ -46,12 +46,14 @@ class ServedModel(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.SERVED)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Checks for the model, and writes its name and revision."""
         from lineal.engines.endpoints.address import address_of_served
         from lineal.engines.endpoints.sampler import require_reachable
         from lineal.engines.endpoints.served import Served, write_served
 
         served = Served(self.name, self.revision, self.system, self.parameters)
-        require_reachable(address_of_served(step.compute, served), lambda line: say(f"{step.step}: {line}", step.progress_file))
-        write_served(step.directory(), served)
+        require_reachable(
+            address_of_served(workspace.compute, served), lambda line: say(f"{workspace.step}: {line}", workspace.progress_file)
+        )
+        write_served(workspace.directory(), served)

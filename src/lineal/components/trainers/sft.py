@@ -25,7 +25,7 @@ class Sft(SupervisedTrainer):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {"": Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Trains from `init`."""
-        settings = self.training_settings(step, self.lora.settings() if self.lora else None, self.packing)
-        self.train(step, step.model("init").directory, settings, base_of(step, "init"))
+        settings = self.training_settings(workspace, self.lora.settings() if self.lora else None, self.packing)
+        self.train(workspace, workspace.model("init").directory, settings, base_of(workspace, "init"))

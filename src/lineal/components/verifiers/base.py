@@ -129,7 +129,7 @@ class AddsColumns(Component):
         return cls.judge is not AddsColumns.judge
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
+    def ready(self, workspace: Workspace) -> Iterator[None]:
         """Opens what `judge` needs while rows are judged: processes, a model. This one needs nothing."""
         yield
 
@@ -166,7 +166,7 @@ class Verifier(AddsColumns):
 
     max_error_rate: Share = 0.05
 
-    def finish(self, step: Workspace) -> None:
+    def finish(self, workspace: Workspace) -> None:
         """Counts the written verdicts.
 
         Raises:
@@ -174,23 +174,23 @@ class Verifier(AddsColumns):
         """
         import pyarrow.compute as pc
 
-        table = written(step, [self.column(name) for name in ("verdict", "detail")])
+        table = written(workspace, [self.column(name) for name in ("verdict", "detail")])
         verdicts = table[self.column("verdict")]
-        step.counts.update({verdict: pc.sum(pc.equal(verdicts, verdict)).as_py() or 0 for verdict in (PASS, FAIL, ERROR)})
-        step.counts.update({"in": step.rows("rows").count, "out": table.num_rows})
-        errors = step.counts[ERROR]
+        workspace.counts.update({verdict: pc.sum(pc.equal(verdicts, verdict)).as_py() or 0 for verdict in (PASS, FAIL, ERROR)})
+        workspace.counts.update({"in": workspace.rows("rows").count, "out": table.num_rows})
+        errors = workspace.counts[ERROR]
         if errors > self.max_error_rate * table.num_rows:
             details = table[self.column("detail")].filter(pc.equal(verdicts, ERROR)).value_counts().to_pylist()
             most = min(details, key=lambda entry: (-entry["counts"], str(entry["values"])))
             raise CheckFailure(
                 "verifier_errors",
-                f"{step.step}: {errors:,} of {table.num_rows:,} verdicts are errors, above max_error_rate "
-                f"{self.max_error_rate:g}; the commonest, {most['counts']:,} times: {self.explained(step, most['values'])}",
+                f"{workspace.step}: {errors:,} of {table.num_rows:,} verdicts are errors, above max_error_rate "
+                f"{self.max_error_rate:g}; the commonest, {most['counts']:,} times: {self.explained(workspace, most['values'])}",
             )
 
-    def explained(self, step: Workspace, detail: str) -> str:
+    def explained(self, workspace: Workspace, detail: str) -> str:
         """Explains errors for a message, with their detail, and where to look or what to do."""
-        return f"{detail or 'without a reason'}. Look at: lineal show {step.inputs['rows'][0].key} --limit 20"
+        return f"{detail or 'without a reason'}. Look at: lineal show {workspace.inputs['rows'][0].key} --limit 20"
 
 
 class RowVerifier(Verifier):
@@ -269,15 +269,15 @@ class RowVerifier(Verifier):
         answers = extracted(table["completion"], self.extract)
         return table.set_column(table.column_names.index("completion"), "completion", answers)
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Judges all rows, slice by slice."""
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             return with_columns(table, self.judge(table, progress))
 
-        with self.ready(step), step.timed("verify"):
-            step.map_rows(step.rows("rows"), transform)
-        self.finish(step)
+        with self.ready(workspace), workspace.timed("verify"):
+            workspace.map_rows(workspace.rows("rows"), transform)
+        self.finish(workspace)
 
 
 def _require_verdicts(verdicts: Any) -> None:
@@ -324,10 +324,10 @@ def answer_in(column: str, pattern: str | None) -> str:
     return f"nullif(regexp_replace({extraction(column, pattern)}, {literal(f'^{_SPACE}|{_SPACE}$')}, '', 'g'), '')"
 
 
-def written(step: Workspace, columns: list[str], output: str = MAIN) -> pa.Table:
+def written(workspace: Workspace, columns: list[str], output: str = MAIN) -> pa.Table:
     """Reads some columns of an output that was just written."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = sorted(step.directory(output).glob("*.parquet"))
+    files = sorted(workspace.directory(output).glob("*.parquet"))
     return pa.concat_tables([pq.ParquetFile(path).read(columns=columns) for path in files])

@@ -38,15 +38,15 @@ class Blend(Component):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.ROWS, inputs["rows"])}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Sums column by column, in the order of `weights`."""
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             progress.advance(table.num_rows)
             return table.set_column(table.column_names.index("score"), "score", self._sum(table))
 
-        out = step.map_rows(step.rows("rows"), transform)
-        step.counts.update({"in": step.rows("rows").count, "out": out})
+        out = workspace.map_rows(workspace.rows("rows"), transform)
+        workspace.counts.update({"in": workspace.rows("rows").count, "out": out})
 
     def _sum(self, table: pa.Table) -> pa.ChunkedArray:
         import pyarrow as pa

@@ -29,9 +29,9 @@ class Certainty(ModelScores):
 
     measure: Literal["self_certainty", "negative_entropy", "probability"] = "self_certainty"
 
-    def scores(self, step: Workspace) -> Scores:
+    def scores(self, workspace: Workspace) -> Scores:
         """Returns the model's certainty."""
-        model = open_likelihood(step, "scorer")
+        model = open_likelihood(workspace, "scorer")
 
         def scores(pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[float]:
             if self.measure == "probability":

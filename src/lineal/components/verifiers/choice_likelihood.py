@@ -56,9 +56,9 @@ class ChoiceLikelihood(Verifier):
     _model: LikelihoodSource = PrivateAttr()
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
+    def ready(self, workspace: Workspace) -> Iterator[None]:
         """Loads the model."""
-        self._model = open_likelihood(step, "scorer")
+        self._model = open_likelihood(workspace, "scorer")
         yield
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
@@ -66,16 +66,16 @@ class ChoiceLikelihood(Verifier):
         rows = table.select(list(self.reads)).to_pylist()
         return self._columns(self._told(rows, prompts_of(table), self._model, progress.advance))
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Judges all rows, slice by slice."""
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            with step.timed("score"):
+            with workspace.timed("score"):
                 return with_columns(table, self.judge(table, progress))
 
-        with self.ready(step):
-            step.map_rows(step.rows("rows"), transform)
-        self.finish(step)
+        with self.ready(workspace):
+            workspace.map_rows(workspace.rows("rows"), transform)
+        self.finish(workspace)
 
     def _told(
         self, rows: list[dict[str, Any]], prompts: list[Prompt], model: LikelihoodSource, advance: Callable[[int], None]

@@ -44,14 +44,14 @@ class Consensus(AddsColumns):
         progress.advance(table.num_rows)
         return found.rename_columns([self.column("score")]).cast(self._schema)
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Compares over the whole input, out of core."""
-        rows = step.rows("rows")
-        with step.timed("verify"), open_session(step, {"rows": rows}) as session:
+        rows = workspace.rows("rows")
+        with workspace.timed("verify"), open_session(workspace, {"rows": rows}) as session:
             self._compare(session)
-            with step.progress(rows.count, "rows") as progress:
-                out = step.write_rows(self._compared(session, rows, progress))
-        step.counts.update({"in": rows.count, "out": out})
+            with workspace.progress(rows.count, "rows") as progress:
+                out = workspace.write_rows(self._compared(session, rows, progress))
+        workspace.counts.update({"in": rows.count, "out": out})
 
     @property
     def _schema(self) -> pa.Schema:

@@ -102,17 +102,17 @@ def _moved(setting: str, known: Columns, problem: Any) -> InitErrorDetails:
 
 @contextmanager
 def ready(
-    judge: AddsColumns, step: Workspace, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None
+    judge: AddsColumns, workspace: Workspace, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None
 ) -> Iterator[None]:
     """Opens what an embedded verifier needs to judge; it sees the inputs under its place as its own.
 
     Args:
         judge: the verifier.
-        step: the running step.
+        workspace: the running step.
         place: where the verifier stands in its settings.
         live: see `Workspace.inside`.
     """
-    with step.inside(place, live) as inner, judge.ready(inner):
+    with workspace.inside(place, live) as inner, judge.ready(inner):
         yield
 
 
@@ -151,7 +151,7 @@ def error_limit(judge: AddsColumns) -> float:
     return judge.max_error_rate if isinstance(judge, Verifier) else 0.0
 
 
-def refuse_errors(step: Workspace, judge: AddsColumns, verdicts: pa.ChunkedArray) -> None:
+def refuse_errors(workspace: Workspace, judge: AddsColumns, verdicts: pa.ChunkedArray) -> None:
     """Counts the verdicts that are errors.
 
     Raises:
@@ -160,13 +160,13 @@ def refuse_errors(step: Workspace, judge: AddsColumns, verdicts: pa.ChunkedArray
     import pyarrow.compute as pc
 
     errors = pc.sum(pc.equal(verdicts, ERROR)).as_py() or 0
-    step.counts["error"] = errors
+    workspace.counts["error"] = errors
     if errors > error_limit(judge) * len(verdicts):
-        raise too_many_errors(step, judge, errors, len(verdicts))
+        raise too_many_errors(workspace, judge, errors, len(verdicts))
 
 
-def too_many_errors(step: Workspace, judge: AddsColumns, errors: int, judged: int, example: str = "") -> CheckFailure:
+def too_many_errors(workspace: Workspace, judge: AddsColumns, errors: int, judged: int, example: str = "") -> CheckFailure:
     """Makes the failure of a step whose embedded verifier could not judge too many completions."""
     said = f", such as: {example}" if example else ""
-    message = f"{step.step}: {judge.use} could not judge {errors:,} of {judged:,} completions{said}"
+    message = f"{workspace.step}: {judge.use} could not judge {errors:,} of {judged:,} completions{said}"
     return CheckFailure("verifier_errors", f"{message} (limit {error_limit(judge):.0%}); they are no wrong answers")

@@ -41,9 +41,9 @@ class HiddenSignal(ScoresRows):
     _model: HiddenStateSource = PrivateAttr()
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
+    def ready(self, workspace: Workspace) -> Iterator[None]:
         """Loads the model."""
-        self._model = open_hidden_states(step, "scorer")
+        self._model = open_hidden_states(workspace, "scorer")
         yield
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:

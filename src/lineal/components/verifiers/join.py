@@ -90,18 +90,18 @@ class Join(Component):
             columns = merged(columns, added)
         return {MAIN: Output(ArtifactKind.ROWS, columns)}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Matches the tables out of core; the rows come straight from their files."""
-        views = {name: step.rows(name) for name in ("rows", *self._tables)}
-        with open_session(step, views) as session:
+        views = {name: workspace.rows(name) for name in ("rows", *self._tables)}
+        with open_session(workspace, views) as session:
             require_row_ids(session, views)
             for name in self._tables:
                 _require_same_rows(session, name, views)
                 _require_equal(session, name, views)
             session.create("lineal_joined", self._joined(views))
-            with step.progress(views["rows"].count, "rows") as progress:
-                out = step.write_rows(self._beside(session, views["rows"], progress))
-        step.counts.update({"in": views["rows"].count, "out": out, "joined": len(self._tables)})
+            with workspace.progress(views["rows"].count, "rows") as progress:
+                out = workspace.write_rows(self._beside(session, views["rows"], progress))
+        workspace.counts.update({"in": views["rows"].count, "out": out, "joined": len(self._tables)})
 
     def _joined(self, views: Mapping[str, Rows]) -> str:
         """Writes the query of the added columns, by position."""

@@ -91,9 +91,9 @@ class Judge(Asker, Verifier):
         }
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
+    def ready(self, workspace: Workspace) -> Iterator[None]:
         """Opens the checkpoint of the judge."""
-        self._asks = step, open_sampler(step, "model")
+        self._asks = workspace, open_sampler(workspace, "model")
         yield
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
@@ -103,21 +103,21 @@ class Judge(Asker, Verifier):
         progress.advance(table.num_rows)
         return self._columns(self._told_of(self._scores(table, judgments["completion"]), judgments["completion"]))
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Writes the judgments shard by shard, then the verdicts from them."""
-        rows = step.rows("rows")
-        require_distinct(rows, row_key(rows.columns), step.step)
-        sampler = open_sampler(step, "model")
+        rows = workspace.rows("rows")
+        require_distinct(rows, row_key(rows.columns), workspace.step)
+        sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            judgments = self.ask(step, sampler, table, progress.advance)
+            judgments = self.ask(workspace, sampler, table, progress.advance)
             return judgments.drop_columns([name for name in LEFT_OUT if name in judgments.column_names])
 
-        step.map_rows(rows, transform, self.samples, JUDGMENTS, _AS_DRAWN)
-        step.counts["unreadable"] = 0
-        written = step.write_outputs(self._judged(step), [MAIN, JUDGMENTS])
-        step.counts[JUDGMENTS] = written[JUDGMENTS]
-        self.finish(step)
+        workspace.map_rows(rows, transform, self.samples, JUDGMENTS, _AS_DRAWN)
+        workspace.counts["unreadable"] = 0
+        written = workspace.write_outputs(self._judged(workspace), [MAIN, JUDGMENTS])
+        workspace.counts[JUDGMENTS] = written[JUDGMENTS]
+        self.finish(workspace)
 
     def _scores(self, rows: pa.Table, texts: pa.ChunkedArray) -> pa.Array:
         """Returns the score in each judgment of some rows, null where that cannot be read."""
@@ -153,14 +153,14 @@ class Judge(Asker, Verifier):
             return None
         return score if isfinite(score) else None
 
-    def _judged(self, step: Workspace) -> Iterator[dict[str, pa.Table]]:
+    def _judged(self, workspace: Workspace) -> Iterator[dict[str, pa.Table]]:
         """Yields the rows and their judgments with scores, slice by slice; the drawn judgments are in the rows' order."""
-        rows, files = step.rows("rows"), sorted(step.directory(_AS_DRAWN).glob("*.parquet"))
+        rows, files = workspace.rows("rows"), sorted(workspace.directory(_AS_DRAWN).glob("*.parquet"))
         size = max(1, BATCH_ROWS // self.samples)
         slices = zip(rows.slices(size), slices_of(files, size * self.samples), strict=True)
         for (_, _, table), (_, _, judgments) in slices:
             scores = self._scores(table, judgments["completion"])
-            step.counts["unreadable"] += scores.null_count
+            workspace.counts["unreadable"] += scores.null_count
             told = self._columns(self._told_of(scores, judgments["completion"]))
             yield {MAIN: with_columns(table, told), JUDGMENTS: judgments.append_column("score", scores)}
 
@@ -178,7 +178,7 @@ class Judge(Asker, Verifier):
         score = fsum(score for score, _ in readable) / len(readable)
         return (PASS if score >= self.threshold else FAIL), score, readable[0][1]
 
-    def explained(self, step: Workspace, detail: str) -> str:
+    def explained(self, workspace: Workspace, detail: str) -> str:
         """Explains a judgment that could not be read, and what happens to the saved ones."""
         text = repr(detail[:MOST_LETTERS]) + (" ..." if len(detail) > MOST_LETTERS else "") if detail.strip() else "an empty text"
         sought = "no number" if self.words is None else f"none of {', '.join(self.words)}"
@@ -186,9 +186,9 @@ class Judge(Asker, Verifier):
             sought = "nothing"
         found = f"in which extract {self.extract!r} finds {sought}" if self.extract else f"which without extract is {sought}"
         fix = "Correct extract or the template, or raise max_tokens, in which a reasoning model may not come to its answer"
-        if step.equal_bytes is None:
+        if workspace.equal_bytes is None:
             return f"{text}, {found}. {fix}"
-        folder = shlex.quote(str(step.partial.relative_to(step.project)))
+        folder = shlex.quote(str(workspace.partial.relative_to(workspace.project)))
         return f"{text}, {found}. {fix}. The answers are saved, and the next run reads these; to ask again: rm -r {folder}"
 
     def _columns(self, told: list[tuple[str, float | None, str]]) -> pa.Table:

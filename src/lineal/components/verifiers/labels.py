@@ -110,13 +110,13 @@ class Labels(Verifier):
                 )
         return {MAIN: Output(ArtifactKind.ROWS, merged(inputs["rows"], added))}
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Adds the labels, row by row.
 
         Raises:
             DataError: the file has unknown ids, lacks rows, or a value is none.
         """
-        rows = step.rows("rows")
+        rows = workspace.rows("rows")
         key = row_key(rows.columns)
         ids = rows.read([key])[key].to_pylist()
         labels = self.labels(read_file(self.file, self.path, [key, *self.mapping.values()]), key, ids, self.path)
@@ -125,10 +125,10 @@ class Labels(Verifier):
             progress.advance(table.num_rows)
             return with_columns(table, self._columns([labels[name] for name in table[key].to_pylist()]))
 
-        out = step.map_rows(rows, transform)
-        step.counts.update({"in": rows.count, "out": out})
+        out = workspace.map_rows(rows, transform)
+        workspace.counts.update({"in": rows.count, "out": out})
         if "verdict" in self.mapping:
-            self.finish(step)
+            self.finish(workspace)
 
     def labels(self, located: Iterable[Located], key: str, ids: list[str], shown: str) -> dict[str, dict[str, Any]]:
         """Returns by row id the values of the filled columns.

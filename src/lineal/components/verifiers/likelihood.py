@@ -28,12 +28,11 @@ class Likelihood(ModelScores):
     reference: ModelRef | None = None
     per_token: bool = False
 
-    def scores(self, step: Workspace) -> Scores:
+    def scores(self, workspace: Workspace) -> Scores:
         """Returns the model's log-probabilities, the reference's subtracted."""
-        return likelihood_scores(
-            open_likelihood(step, "scorer"), open_likelihood(step, "reference") if self.reference else None, self.per_token,
-            self.chat,
-        )  # fmt: skip
+        scorer = open_likelihood(workspace, "scorer")
+        reference = open_likelihood(workspace, "reference") if self.reference else None
+        return likelihood_scores(scorer, reference, self.per_token, self.chat)
 
 
 def likelihood_scores(model: LikelihoodSource, reference: LikelihoodSource | None, per_token: bool, chat: bool) -> Scores:

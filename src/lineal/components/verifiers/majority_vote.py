@@ -73,14 +73,14 @@ class MajorityVote(Verifier):
         progress.advance(table.num_rows)
         return pa.table({self.column(name): votes[name].cast(arrow_type(name)) for name in votes.column_names})
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Counts over the whole input, out of core."""
-        rows = step.rows("rows")
-        with step.timed("verify"), open_session(step, {"rows": rows}, ("finish_reason",)) as session:
+        rows = workspace.rows("rows")
+        with workspace.timed("verify"), open_session(workspace, {"rows": rows}, ("finish_reason",)) as session:
             self._vote(session)
-            with step.progress(rows.count, "rows") as progress:
-                step.write_rows(self._voted(session, rows, progress))
-        self.finish(step)
+            with workspace.progress(rows.count, "rows") as progress:
+                workspace.write_rows(self._voted(session, rows, progress))
+        self.finish(workspace)
 
     def _voted(self, session: Session, rows: Rows, progress: Progress) -> Iterator[pa.Table]:
         for table, votes in beside(session, rows, self._wanted()):

@@ -44,17 +44,17 @@ class ScoresRows(AddsColumns):
         if missing:
             raise DataError(f"{missing:,} rows have no completion to score. Drop them with a selector first")
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Scores all rows, slice by slice."""
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            with step.timed("score"):
+            with workspace.timed("score"):
                 return with_columns(table, self.judge(table, progress))
 
-        rows = step.rows("rows")
-        with self.ready(step):
-            out = step.map_rows(rows, transform)
-        step.counts.update({"in": rows.count, "out": out})
+        rows = workspace.rows("rows")
+        with self.ready(workspace):
+            out = workspace.map_rows(rows, transform)
+        workspace.counts.update({"in": rows.count, "out": out})
 
 
 class ModelScores(ScoresRows):
@@ -73,14 +73,14 @@ class ModelScores(ScoresRows):
     ends: EndsSetting = True
     _scores: Scores = PrivateAttr()
 
-    def scores(self, step: Workspace) -> Scores:
+    def scores(self, workspace: Workspace) -> Scores:
         """Loads the scorer."""
         raise NotImplementedError
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
+    def ready(self, workspace: Workspace) -> Iterator[None]:
         """Loads the model."""
-        self._scores = self.scores(step)
+        self._scores = self.scores(workspace)
         yield
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:

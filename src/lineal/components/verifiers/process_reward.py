@@ -71,9 +71,9 @@ class ProcessReward(ScoresRows):
     _model: StepScoreSource = PrivateAttr()
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
+    def ready(self, workspace: Workspace) -> Iterator[None]:
         """Loads the model."""
-        self._model = open_step_scorer(step, "scorer")
+        self._model = open_step_scorer(workspace, "scorer")
         yield
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:

@@ -90,17 +90,17 @@ class ProgramVerifier(RowVerifier):
         return {"rows": merged(self.reads, ("prompt",) if "{prompt}" in self.template else ())}
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
-        """Opens sandboxes for `step.compute.worker_count` programs at a time, or some in each of `step.compute.replicas`.
+    def ready(self, workspace: Workspace) -> Iterator[None]:
+        """Opens sandboxes for `compute.worker_count` programs at a time, or some in each of `compute.replicas`.
 
         Raises:
             SandboxError: there is no working sandbox here.
         """
         require()
         limits = Limits(self.timeout, self.timeout * WALL_FACTOR, self.memory_mb << 20, self.output_kb << 10)
-        with SandboxPool(step.compute.worker_count, limits) as local:
-            arguments = {"workers": step.compute.ray.cpus_per_replica, "limits": asdict(limits)}
-            self._pool = replicated(step, local, sandbox_work, arguments, _reply_from)
+        with SandboxPool(workspace.compute.worker_count, limits) as local:
+            arguments = {"workers": workspace.compute.ray.cpus_per_replica, "limits": asdict(limits)}
+            self._pool = replicated(workspace, local, sandbox_work, arguments, _reply_from)
             yield
         self._pool = None
 

@@ -12,7 +12,7 @@ class Reward(ModelScores):
 
     scorer: RewardRef
 
-    def scores(self, step: Workspace) -> Scores:
+    def scores(self, workspace: Workspace) -> Scores:
         """Returns the reward model's numbers."""
-        model = open_reward_model(step, "scorer")
+        model = open_reward_model(workspace, "scorer")
         return lambda pairs, progress: model.score(pairs, self.chat, progress)

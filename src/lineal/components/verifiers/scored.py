@@ -41,11 +41,11 @@ class ScoredVerifier(RowVerifier):
         return score >= 1.0
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
-        """Opens a pool of `step.compute.worker_count` processes, or one in each of `step.compute.replicas`."""
-        with WorkerPool(self.function, step.compute.worker_count, self.timeout) as local:
-            arguments = {"function": self.function, "workers": step.compute.ray.cpus_per_replica, "seconds": self.timeout}
-            self._pool = replicated(step, local, scoring_work, arguments, dict)
+    def ready(self, workspace: Workspace) -> Iterator[None]:
+        """Opens a pool of `workspace.compute.worker_count` processes, or one in each of `workspace.compute.replicas`."""
+        with WorkerPool(self.function, workspace.compute.worker_count, self.timeout) as local:
+            arguments = {"function": self.function, "workers": workspace.compute.ray.cpus_per_replica, "seconds": self.timeout}
+            self._pool = replicated(workspace, local, scoring_work, arguments, dict)
             yield
         self._pool = None
 

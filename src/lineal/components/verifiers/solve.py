@@ -46,17 +46,17 @@ class Solve(AddsColumns):
             raise ValueError(f"{source!r} has no solver. {did_you_mean(source, sorted(SOLVERS))}")
         return source
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Answers all prompts, slice by slice."""
-        rows = step.rows("rows")
+        rows = workspace.rows("rows")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             progress.advance(table.num_rows)
             return with_columns(table, self._answers(table))
 
-        out = step.map_rows(rows, transform)
-        unsolved = written(step, [self.column("answer")]).column(0).null_count
-        step.counts.update({"in": rows.count, "out": out, "unsolved": unsolved})
+        out = workspace.map_rows(rows, transform)
+        unsolved = written(workspace, [self.column("answer")]).column(0).null_count
+        workspace.counts.update({"in": rows.count, "out": out, "unsolved": unsolved})
 
     def _answers(self, table: pa.Table) -> pa.Table:
         import pyarrow as pa

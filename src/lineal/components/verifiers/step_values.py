@@ -73,25 +73,25 @@ class StepValues(HoldsVerifier, RowSampler):
             ROLLOUTS: Output(ArtifactKind.ROWS, merged(sampled_columns(inputs["rows"]), VERDICT)),
         }
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Draws and judges completions shard by shard, then writes the values that they give."""
-        rows = step.rows("rows")
-        require_distinct(rows, row_key(rows.columns), step.step)
-        sampler = open_sampler(step, "model")
+        rows = workspace.rows("rows")
+        require_distinct(rows, row_key(rows.columns), workspace.step)
+        sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            drawn = self._completions(step, sampler, table, progress)
-            with step.progress(drawn.num_rows, "verdicts") as judged:
+            drawn = self._completions(workspace, sampler, table, progress)
+            with workspace.progress(drawn.num_rows, "verdicts") as judged:
                 return self._judged(drawn, judged)
 
-        with ready(self._judge, step, VERIFIER):
-            out = step.map_rows(rows, transform, self.samples, "completions", ROLLOUTS)
-        told = written(step, ["parents", "verdict"], ROLLOUTS)
-        refuse_errors(step, self._judge, told["verdict"])
-        step.write_rows(_valued(rows.slices(1 << 14), _values(told)))
-        step.counts.update({"in": rows.count, "out": rows.count, ROLLOUTS: out})
+        with ready(self._judge, workspace, VERIFIER):
+            out = workspace.map_rows(rows, transform, self.samples, "completions", ROLLOUTS)
+        told = written(workspace, ["parents", "verdict"], ROLLOUTS)
+        refuse_errors(workspace, self._judge, told["verdict"])
+        workspace.write_rows(_valued(rows.slices(1 << 14), _values(told)))
+        workspace.counts.update({"in": rows.count, "out": rows.count, ROLLOUTS: out})
 
-    def _completions(self, step: Workspace, sampler: SavedSampler, rows: pa.Table, progress: Progress) -> pa.Table:
+    def _completions(self, workspace: Workspace, sampler: SavedSampler, rows: pa.Table, progress: Progress) -> pa.Table:
         """Returns the completions of some steps from the prompt on, in the steps' order."""
         import pyarrow as pa
 
@@ -100,12 +100,12 @@ class StepValues(HoldsVerifier, RowSampler):
         going = rows.filter(pa.array([not one for one in ended], pa.bool_()))
         key = row_key(rows.column_names)
         draw = Draw(self.sampling, self.samples, render=partial(begun, chat=self.chat), hinted=True, by=key, goes_on=True)
-        drawn = draw_rows(step, sampler, going, [draw], progress.advance)
+        drawn = draw_rows(workspace, sampler, going, [draw], progress.advance)
         progress.advance(last.num_rows * self.samples)
         texts = [text for row in going.to_pylist() for text in [written_by(row)] * self.samples]
         whole = pa.array([a + b for a, b in zip(texts, drawn["completion"].to_pylist(), strict=True)], pa.string())
         drawn = _with(drawn, {"completion": whole, "hinted": pa.repeat(pa.scalar(False), drawn.num_rows)})
-        return _in_order(pa.concat_tables([drawn, _as_completions(last, drawn.schema, step)]), rows[key].to_pylist())
+        return _in_order(pa.concat_tables([drawn, _as_completions(last, drawn.schema, workspace)]), rows[key].to_pylist())
 
     def _judged(self, drawn: pa.Table, progress: Progress) -> pa.Table:
         """Returns the completions with verdicts; while they are judged, those of a step are those of a prompt."""
@@ -123,7 +123,7 @@ def _with(table: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray]) ->
     return table
 
 
-def _as_completions(ended: pa.Table, schema: pa.Schema, step: Workspace) -> pa.Table:
+def _as_completions(ended: pa.Table, schema: pa.Schema, workspace: Workspace) -> pa.Table:
     """Returns terminal steps as completions drawn from them: nothing more."""
     import pyarrow as pa
 
@@ -132,7 +132,7 @@ def _as_completions(ended: pa.Table, schema: pa.Schema, step: Workspace) -> pa.T
         {
             **{name: row[name] for name in schema.names if name in row}, "completion": written_by(row),
             "sample_id": row_id("ended", row[key]), "parents": [row[key]], "finish_reason": "stop", "tokens": 0, "hinted": False,
-            "sample_index": 0, "round": step.round,
+            "sample_index": 0, "round": workspace.round,
         }
         for row in rows
     ]  # fmt: skip

@@ -115,59 +115,59 @@ class TrainAndTest(Verifier):
     def _lessons(self) -> str:
         return f"{TRAIN}.{self._trainer.learns_from}"
 
-    def run(self, step: Workspace) -> None:
+    def run(self, workspace: Workspace) -> None:
         """Tests the checkpoint, then trains and tests one row after another."""
-        rows = step.rows(ROWS)
+        rows = workspace.rows(ROWS)
         key = row_key(rows.columns)
-        self._require_bounded(step, rows.count)
-        require_distinct(rows, key, step.step)
+        self._require_bounded(workspace, rows.count)
+        require_distinct(rows, key, workspace.step)
         table = rows.read()
         keys = table[key].to_pylist()
-        lessons, prompts = self._by_row(step, keys), self._prompts(step, table)
-        saved = _Saved(step.partial / "tried.jsonl")
-        before = self._before(step, saved)
+        lessons, prompts = self._by_row(workspace, keys), self._prompts(workspace, table)
+        saved = _Saved(workspace.partial / "tried.jsonl")
+        before = self._before(workspace, saved)
         told = []
-        with step.progress(len(keys), "rows") as progress:
+        with workspace.progress(len(keys), "rows") as progress:
             for row, asked in zip(keys, prompts, strict=True):
                 given = [before[prompt] for prompt in asked["prompt_id"].to_pylist() if prompt in before]
                 numbers = range(self.repeats if row in lessons else 0)
-                tried = [self._tried(step, saved, f"{row}-{one}", lessons[row], asked) for one in numbers if given]
+                tried = [self._tried(workspace, saved, f"{row}-{one}", lessons[row], asked) for one in numbers if given]
                 told.append(_judged(tried, fmean(given) if given else None))
                 progress.advance()
-        step.write_rows([with_columns(table, self._columns(told))])
-        step.facts["trainings"] = saved.added
-        self.finish(step)
+        workspace.write_rows([with_columns(table, self._columns(told))])
+        workspace.facts["trainings"] = saved.added
+        self.finish(workspace)
 
-    def _require_bounded(self, step: Workspace, rows: int) -> None:
+    def _require_bounded(self, workspace: Workspace, rows: int) -> None:
         if rows * self.repeats > self.max_trainings:
-            got = f"{step.step}: got {rows:,} rows x {self.repeats} trainings, expected at most {self.max_trainings:,}"
+            got = f"{workspace.step}: got {rows:,} rows x {self.repeats} trainings, expected at most {self.max_trainings:,}"
             raise DataError(f"{got}. Raise max_trainings, or give fewer rows")
 
-    def _by_row(self, step: Workspace, keys: list[str]) -> dict[str, pa.Table]:
+    def _by_row(self, workspace: Workspace, keys: list[str]) -> dict[str, pa.Table]:
         """Returns by row its lessons.
 
         Raises:
             DataError: a lesson is nobody's.
         """
-        lessons = step.rows(self._lessons).read()
+        lessons = workspace.rows(self._lessons).read()
         known, places = set(keys), dict[str, list[int]]()
         for place, parents in enumerate(lessons["parents"].to_pylist()):
             owners = known.intersection(parents or ())
             if not owners:
-                which, rows = (step.inputs[name][0].key for name in (self._lessons, ROWS))
-                got = f"{step.step}: row {place + 1} of {which} has no row of {rows} as a parent, so it is in nobody's training"
-                raise DataError(f"{got}. Make the lessons of a row from that row")
+                which, rows = (workspace.inputs[name][0].key for name in (self._lessons, ROWS))
+                got = f"row {place + 1} of {which} has no row of {rows} as a parent, so it is in nobody's training"
+                raise DataError(f"{workspace.step}: {got}. Make the lessons of a row from that row")
             for owner in owners:
                 places.setdefault(owner, []).append(place)
         return {owner: lessons.take(own) for owner, own in places.items()}
 
-    def _prompts(self, step: Workspace, rows: pa.Table) -> list[pa.Table]:
+    def _prompts(self, workspace: Workspace, rows: pa.Table) -> list[pa.Table]:
         """Returns by row the prompts that test it.
 
         Raises:
             DataError: there are none for a row.
         """
-        prompts = step.rows(f"{TEST}.{PROMPTS}").read()
+        prompts = workspace.rows(f"{TEST}.{PROMPTS}").read()
         if self.tested_by is None:
             return [prompts] * rows.num_rows
         places: dict[Any, list[int]] = {}
@@ -176,59 +176,59 @@ class TrainAndTest(Verifier):
         values = rows[self.tested_by].to_pylist()
         missing = [value for value in values if value not in places]
         if missing:
-            where = step.inputs[f"{TEST}.{PROMPTS}"][0].key
-            got = f"{step.step}: no prompt of {where} has {self.tested_by} {missing[0]!r}, which a row has"
+            where = workspace.inputs[f"{TEST}.{PROMPTS}"][0].key
+            got = f"{workspace.step}: no prompt of {where} has {self.tested_by} {missing[0]!r}, which a row has"
             raise DataError(f"{got}. Add one, or drop the row before")
         parts = {value: prompts.take(own) for value, own in places.items()}
         return [parts[value] for value in values]
 
-    def _before(self, step: Workspace, saved: _Saved) -> Mapping[str, float]:
+    def _before(self, workspace: Workspace, saved: _Saved) -> Mapping[str, float]:
         """Returns by prompt what the checkpoint reaches without training."""
         if MODEL not in saved.found:
-            init, prompts = step.inputs[f"{TRAIN}.{INIT}"], step.rows(f"{TEST}.{PROMPTS}").read()
-            saved.add(MODEL, self._tested(step, "before", init, prompts))
+            init, prompts = workspace.inputs[f"{TRAIN}.{INIT}"], workspace.rows(f"{TEST}.{PROMPTS}").read()
+            saved.add(MODEL, self._tested(workspace, "before", init, prompts))
         told: Mapping[str, float] = saved.found[MODEL]
         return told
 
-    def _tried(self, step: Workspace, saved: _Saved, name: str, lessons: pa.Table, prompts: pa.Table) -> Tried:
+    def _tried(self, workspace: Workspace, saved: _Saved, name: str, lessons: pa.Table, prompts: pa.Table) -> Tried:
         """Returns what one training gives; what cannot be trained or tested is told as a text."""
         if name not in saved.found:
             try:
-                trained = self._trained(step, name, lessons)
-                result: Tried = fmean(self._tested(step, f"{name}/test", (trained,), prompts).values())
+                trained = self._trained(workspace, name, lessons)
+                result: Tried = fmean(self._tested(workspace, f"{name}/test", (trained,), prompts).values())
             except (DataError, EngineError) as error:
                 result = str(error)
-            shutil.rmtree(step.partial / "nested" / name, ignore_errors=True)
+            shutil.rmtree(workspace.partial / "nested" / name, ignore_errors=True)
             saved.add(name, result)
         told: Tried = saved.found[name]
         return told
 
-    def _trained(self, step: Workspace, name: str, lessons: pa.Table) -> Artifact:
-        rows = step.nested(f"{name}/lessons", {})
+    def _trained(self, workspace: Workspace, name: str, lessons: pa.Table) -> Artifact:
+        rows = workspace.nested(f"{name}/lessons", {})
         rows.write_rows([lessons])
-        with step.inside(TRAIN) as outer:
+        with workspace.inside(TRAIN) as outer:
             given = {**outer.inputs, self._trainer.learns_from: (_made(rows, ArtifactKind.ROWS),)}
-            inner = step.nested(f"{name}/train", given)
+            inner = workspace.nested(f"{name}/train", given)
             self._trainer.run(inner)
-        _account(step, inner)
+        _account(workspace, inner)
         return _made(inner, ArtifactKind.MODEL)
 
-    def _tested(self, step: Workspace, name: str, model: tuple[Artifact, ...], prompts: pa.Table) -> dict[str, float]:
+    def _tested(self, workspace: Workspace, name: str, model: tuple[Artifact, ...], prompts: pa.Table) -> dict[str, float]:
         """Returns by prompt the test's headline of a model.
 
         Raises:
             DataError: the test gives no number by prompt.
         """
-        rows = step.nested(f"{name}/prompts", {})
+        rows = workspace.nested(f"{name}/prompts", {})
         rows.write_rows([prompts])
-        with step.inside(TEST) as outer:
+        with workspace.inside(TEST) as outer:
             given = {**outer.inputs, MODEL: model, PROMPTS: (_made(rows, ArtifactKind.ROWS),)}
-            inner = step.nested(name, given | _base(step, model[0]))
+            inner = workspace.nested(name, given | _base(workspace, model[0]))
             self._test.run(inner)
-        _account(step, inner)
+        _account(workspace, inner)
         told = read_evaluation(inner.directory()).by_prompt
         if not told:
-            got = f"{step.step}: {TEST}: {self._test.use} gives no number by prompt"
+            got = f"{workspace.step}: {TEST}: {self._test.use} gives no number by prompt"
             raise DataError(f"{got}. Take another evaluator, such as accuracy")
         return told
 
@@ -275,10 +275,10 @@ def _inside(setting: str, declared: Mapping[str, Any], base: type[Inside], examp
         return found.parse(declared, surroundings)
 
 
-def _base(step: Workspace, model: Artifact) -> dict[str, tuple[Artifact, ...]]:
+def _base(workspace: Workspace, model: Artifact) -> dict[str, tuple[Artifact, ...]]:
     """Returns the full model under a trained adapter, as the test's input of that name."""
-    init = step.inputs[f"{TRAIN}.{INIT}"]
-    under = step.inputs.get(f"{TRAIN}.{INIT}_base", init)
+    init = workspace.inputs[f"{TRAIN}.{INIT}"]
+    under = workspace.inputs.get(f"{TRAIN}.{INIT}_base", init)
     return {f"{MODEL}_base": under} if is_adapter(model.directory) else {}
 
 
@@ -289,12 +289,12 @@ def _made(inner: Workspace, kind: ArtifactKind) -> Artifact:
     return Artifact(inner.step, inner.directory(), inner.draft(MAIN, manifest, kind))
 
 
-def _account(step: Workspace, inner: Workspace) -> None:
+def _account(workspace: Workspace, inner: Workspace) -> None:
     """Adds a nested step's tokens and seconds to the step's own, and takes over its engine."""
-    step.made_with = step.made_with or inner.made_with
-    step.equal_bytes = False if inner.equal_bytes is False else step.equal_bytes
-    step.facts["tokens"] = step.facts.get("tokens", 0) + inner.facts.get("tokens", 0)
-    phases = step.facts.setdefault("seconds_by_phase", {})
+    workspace.made_with = workspace.made_with or inner.made_with
+    workspace.equal_bytes = False if inner.equal_bytes is False else workspace.equal_bytes
+    workspace.facts["tokens"] = workspace.facts.get("tokens", 0) + inner.facts.get("tokens", 0)
+    phases = workspace.facts.setdefault("seconds_by_phase", {})
     for phase, seconds in inner.facts.get("seconds_by_phase", {}).items():
         phases[phase] = phases.get(phase, 0.0) + seconds
 

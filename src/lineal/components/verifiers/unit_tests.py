@@ -36,9 +36,9 @@ class UnitTests(ProgramVerifier):
         return {"rows": merged(self.reads, ("prompt",))}
 
     @contextmanager
-    def ready(self, step: Workspace) -> Iterator[None]:
+    def ready(self, workspace: Workspace) -> Iterator[None]:
         """Opens sandboxes for programs, and processes that judge their answers."""
-        with super().ready(step), WorkerPool(JUDGE, step.compute.worker_count, float(self.timeout)) as judge:
+        with super().ready(workspace), WorkerPool(JUDGE, workspace.compute.worker_count, float(self.timeout)) as judge:
             self._judge = judge
             yield
         self._judge = None

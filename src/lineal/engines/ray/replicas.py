@@ -31,19 +31,19 @@ class RaySampler:
         in_flight: so many that starting the replicas, which happens in each call of `stream`, costs little.
 
     Args:
-        step: the running step.
+        workspace: the running step.
         field: the input field of the checkpoint.
 
     Raises:
         EngineError: the cluster cannot be used, or the device asked for does not go with what replicas reserve.
     """
 
-    def __init__(self, step: Workspace, field: str) -> None:
-        self._compute, self._log = step.compute, step.progress_file
-        self._described = {"step": described(step, field), "field": field}
-        self.in_flight = slice_rows(step.compute)
-        require_own_gpus(step.compute)
-        join(step.compute, step.compute.ray.gpus_per_replica)
+    def __init__(self, workspace: Workspace, field: str) -> None:
+        self._compute, self._log = workspace.compute, workspace.progress_file
+        self._described = {"step": described(workspace, field), "field": field}
+        self.in_flight = slice_rows(workspace.compute)
+        require_own_gpus(workspace.compute)
+        join(workspace.compute, workspace.compute.ray.gpus_per_replica)
 
     def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
         """Yields each request's place and its completion, block by block.
@@ -82,16 +82,22 @@ def size_of(prompt: Prompt) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(turn.content) for turn in prompt.turns)
 
 
-def described(step: Workspace, field: str) -> dict[str, Any]:
+def described(workspace: Workspace, field: str) -> dict[str, Any]:
     """Describes a step and one of its models in plain values, for a replica to open."""
     inputs = {
-        name: [(each.key, str(each.directory), each.digest) for each in step.inputs.get(name, ())]
+        name: [(each.key, str(each.directory), each.digest) for each in workspace.inputs.get(name, ())]
         for name in (field, f"{field}_base")
     }
     return {
-        "project": str(step.project), "step": step.step, "round": step.round, "seed": step.seed, "partial": str(step.partial),
-        "compute": step.compute.model_dump(exclude=OF_THE_MACHINE), "inputs": inputs, "kernels": chosen_kernels(),
-    }  # fmt: skip
+        "project": str(workspace.project),
+        "step": workspace.step,
+        "round": workspace.round,
+        "seed": workspace.seed,
+        "partial": str(workspace.partial),
+        "compute": workspace.compute.model_dump(exclude=OF_THE_MACHINE),
+        "inputs": inputs,
+        "kernels": chosen_kernels(),
+    }
 
 
 def opened(described: dict[str, Any]) -> Workspace:
