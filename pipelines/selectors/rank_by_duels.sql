@@ -8,9 +8,13 @@
 --     'bradley_terry': the fitted chance to beat an average row, which counts whom it beat
 -- adds: score
 -- empty: no row was in a duel
-WITH RECURSIVE told AS (
-    SELECT parents[1] AS id, parents[2] AS other, score AS won FROM duels WHERE score IS NOT NULL
-    UNION ALL SELECT parents[2], parents[1], 1 - score FROM duels WHERE score IS NOT NULL
+WITH RECURSIVE judged AS (
+    SELECT parents, CASE WHEN len(parents) <> 2 THEN error('duel ' || row_id || ' has ' || len(parents) || ' parents, expected the two rows that it compares')
+        WHEN score NOT BETWEEN 0 AND 1 THEN error('duel ' || row_id || ' has the score ' || score || ', expected 0 to 1: scale it first') ELSE score END AS score
+    FROM duels WHERE score IS NOT NULL
+), told AS (
+    SELECT parents[1] AS id, parents[2] AS other, score AS won FROM judged
+    UNION ALL SELECT parents[2], parents[1], 1 - score FROM judged
 ), met AS (SELECT id, other, sum(won) AS won, count(*) AS times FROM told GROUP BY id, other),
 beats(id, other) AS (
     SELECT id, other FROM met WHERE 2 * won > times

@@ -110,7 +110,7 @@ def test_a_curriculum_has_its_shuffled_control(tmp_path):
         ("tuned", "'tuned' cannot be taken away: 'settings' is a controller, and nothing that it reads could stand in its place"),
         (
             "evaluation",
-            "'evaluation' cannot be taken away: it is an evaluation, which no checkpoint is made of, so that nothing could",
+            "'evaluation' cannot be taken away: it is an evaluation; no training depends on it, so removing it",
         ),
         ("checkpoint", "'checkpoint' cannot be taken away: 'pretrain' is a trainer, and nothing"),
         ("verified", "needs column 'verdict', but mine__without_verified/round_01/generated has only"),
@@ -123,6 +123,12 @@ def test_what_cannot_be_taken_away_is_said(tmp_path, part, message):
     with pytest.raises(DeclarationError) as error:
         make_plan(project_of(tmp_path, part))
     assert message in str(error.value)
+
+
+def test_a_part_of_the_command_line_is_no_line_of_a_file(tmp_path):
+    project = with_parts(project_of(tmp_path, "verified"), "mine", ["filterd"])
+    with pytest.raises(DeclarationError, match="^mine without filterd: 'filterd' cannot be taken away: mine has no node"):
+        plan_variants(project, "mine")
 
 
 @pytest.fixture(scope="module")

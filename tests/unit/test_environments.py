@@ -17,7 +17,7 @@ from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, NEEDS, location_of
 from lineal.environments.sessions import answer, make_task, program_in
 from lineal.environments.tools import Tools, calculated
-from lineal.errors import DeclarationError, SandboxError
+from lineal.errors import DataError, DeclarationError, SandboxError
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
@@ -266,6 +266,26 @@ def test_environment_of_the_docs_is_a_package_that_plays(install, site, tmp_path
     made = lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=40)
     assert {row["verdict"] for row in rows_of(made["episodes"])} == {"pass"}
     assert all(row["turns"] == row["difficulty"] + 1 for row in rows_of(made["episodes"]))
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (
+            '{"prompt": f"Game {seed}", "entry": {"level": level}}',
+            'gave two prompts for the entry {"level":1}: .* put what makes',
+        ),
+        ('{"prompt": "p", "entry": {}, "answer": "4"}', "task gave the keys .*'answer'.*, expected prompt and entry"),
+        ("None", "task gave None, expected prompt and entry"),
+    ],
+)
+def test_task_that_its_entry_does_not_tell_is_refused(install, site, tmp_path, task, message):
+    name = tmp_path.name
+    methods = f"    @staticmethod\n    def task(seed, level):\n        return {task}\n"
+    (site / f"{name}.py").write_text(f"class Game:\n    def reset(self, **given): ...\n    def step(self, text): ...\n{methods}")
+    install("theirs", game=f"{name}:Game")
+    with pytest.raises(DataError, match=message):
+        Lab(tmp_path, Compute(workers=1)).run("environment_tasks", "tasks/train", {}, environment="game", level=[1, 1], size=2)
 
 
 def test_version_of_a_package_is_in_the_identity_of_its_tasks_and_in_their_rows(install, site, tmp_path):

@@ -84,6 +84,8 @@ HEADERS = [
     (HEADER + "-- param k: integer = 1.5\n", r"x\.sql:2: default '1\.5' must be an integer"),
     (HEADER + "-- param k: integer in 1.. = 0\n", r"x\.sql:2: default '0' must be in 1\.\."),
     (HEADER + "-- param k: text in 1..2 = '1'\n", r"x\.sql:2: default \"'1'\" must be one of 1\.\.2"),
+    (HEADER + "-- param k: number in 1..0\n", r"x\.sql:2: the range 1\.\.0 holds no value, or every value"),
+    (HEADER + "-- param k: number in ..\n", r"x\.sql:2: the range \.\. holds no value, or every value"),
     (HEADER + "-- param k: number in low, high\n", r"x\.sql:2: write 'in LOW\.\.HIGH' for a number and 'in A, B, C' for a text"),
     (HEADER + "-- param: integer = 1\n", r"x\.sql:2: write '-- param NAME: TYPE = DEFAULT'"),
     (HEADER + "-- param rows: integer\n", r"x\.sql:2: 'rows' is no name for a setting"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lineal.errors import DeclarationError
 from tests.unit.lab import Lab, rows_of, samples
 
 
@@ -31,6 +32,31 @@ def test_own_against_reference_takes_the_latest_rounds_and_leaves_out_equals(lab
     assert {row["sample_id"] for row in rows_of(made["dropped"])} == {"old", "same", "other"}
     pooled = rows_of(lab.run("select", "round_02/pairs", inputs, sql="own_against_reference", latest=2)[""])
     assert sorted(row["rejected"] for row in pooled) == ["bad", "worse"]
+
+
+@pytest.mark.parametrize(
+    ("parents", "score", "message"),
+    [
+        (["a", "b"], 5.0, "duel d0 has the score 5.0, expected 0 to 1"),
+        (["a"], 1.0, "duel d0 has 1 parents, expected the two rows"),
+    ],
+)
+def test_duels_are_between_two_rows_and_have_scores_from_0_to_1(lab: Lab, parents: list[str], score: float, message: str) -> None:
+    rows = [{"sample_id": name, "prompt_id": "p", "prompt": "p=", "completion": name} for name in ("a", "b", "c")]
+    duels = [{"prompt_id": "p", "prompt": "p=", "completion": "x"} for _ in range(2)]
+    right = {"sample_id": "d1", "parents": ["b", "c"], "score": 1.0}
+    borda = lab.put(
+        "round_01/right", [{**duels[0], "sample_id": "d0", "parents": ["a", "b"], "score": 1.0}, {**duels[1], **right}]
+    )
+    ranked = lab.run(
+        "select", "round_01/r", {"rows": lab.put("round_01/s", rows), "duels": borda}, sql="rank_by_duels", by="borda"
+    )
+    assert {row["sample_id"]: row["score"] for row in rows_of(ranked[""])} == {"a": 1.0, "b": 0.5, "c": 0.0}
+    wrong = lab.put(
+        "round_01/duels", [{**duels[0], "sample_id": "d0", "parents": parents, "score": score}, {**duels[1], **right}]
+    )
+    with pytest.raises(DeclarationError, match=message):
+        lab.run("select", "round_01/w", {"rows": lab.put("round_01/s", rows), "duels": wrong}, sql="rank_by_duels")
 
 
 def votes(**counts: list[int]) -> list[dict[str, object]]:

@@ -127,11 +127,15 @@ def test_rows_that_do_not_belong_together_are_refused(fake, given, settings, mes
     ("settings", "message"),
     [
         ({"train": {"use": "pretrain", "rows": "lessons", "steps": 1}}, "'pretrain' starts from no checkpoint"),
-        ({"train": {"use": "sample"}}, "train: got 'sample', which cannot stand here. Take another, such as 'sft'"),
+        ({"train": {"use": "sample"}}, "train: got 'sample', expected a trainer such as 'sft'"),
         ({"train": {**TRAIN, "stepz": 1}}, r"train\.stepz\n  unknown key 'stepz'. Did you mean 'steps'"),
         ({"train": {"use": "sfd"}}, "train: unknown component 'sfd'. Did you mean 'sft'"),
         ({"test": {**TEST, "model": "checkpoint"}}, "test.model: the trained model is tested here; leave it out"),
-        ({"test": {"use": "pass_at_k", "rows": "x", "k": [1]}}, "test: got 'pass_at_k', which cannot stand here"),
+        (
+            {"test": {"use": "pass_at_k", "rows": "x", "k": [1]}},
+            "test: got 'pass_at_k', expected an evaluator of one answer for a prompt, such as 'accuracy'",
+        ),
+        ({"train": {"rows": "x"}}, "train: has no use; write use: and a trainer such as 'sft'"),
     ],
 )
 def test_trainers_and_evaluators_that_do_not_fit_are_refused(fake, settings, message):

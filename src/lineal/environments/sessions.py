@@ -78,7 +78,9 @@ class _Session:
         if not self._waits:
             self._environment.step(text)
         self._waits = False
-        return read_step(self._environment.ran(output), self._player()).plain()
+        if not hasattr(self._environment, "ran"):
+            raise TypeError('step gave info["program"], so the environment needs a method ran(output) that answers in its place')
+        return read_step(self._environment.ran(output), self._player(), "ran").plain()
 
     def _named(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the columns of a row that `reset` takes."""
@@ -144,13 +146,16 @@ def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
     """Makes a task of an environment: its prompt and its entry.
 
     Raises:
-        TypeError: the environment makes no tasks.
+        TypeError: the environment makes no tasks, or not such as these.
     """
     environment, seed = class_at(request["environment"]), request["seed"]
     if not hasattr(environment, "task"):
         raise TypeError(f"{request['environment']} makes no tasks: give it a static method task(seed, level)")
     _seed_generators(seed)
     made = environment.task(seed=seed, level=request["level"])
+    if not isinstance(made, Mapping) or made.keys() != {"prompt", "entry"}:
+        got = f"the keys {sorted(map(str, made))}" if isinstance(made, Mapping) else f"{made!r:.60}"
+        raise TypeError(f"task gave {got}, expected prompt and entry. What reset needs, such as an answer, belongs into entry")
     return {"prompt": str(made["prompt"]), "entry": dict(made["entry"])}
 
 

@@ -150,7 +150,7 @@ def inputs_of(ablation: Ablation, node: Node, role: Role, forms: Sequence[Read])
     """
     if role is Role.EVALUATOR:
         raise ablation.error(
-            "cannot be taken away: it is an evaluation, which no checkpoint is made of, so that nothing could differ"
+            "cannot be taken away: it is an evaluation; no training depends on it, so removing it changes no result"
         )
     fields = [field for field in INPUTS.get(role, ()) if field in forms[0][1]]
     if not fields:

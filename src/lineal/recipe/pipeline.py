@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lineal.errors import Problems, did_you_mean
+from lineal.errors import DeclarationError, Problems, did_you_mean
 from lineal.recipe.compute import Strict
 from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown
 from lineal.recipe.nodes import EACH, NODE_KEYS, PER_ROUND, RESERVED, STOP, Node, Part, Section, node_of
@@ -46,7 +46,7 @@ class Ablation:
 
     Attributes:
         part: a node, or a node's setting: `filtered`, `generated.hint`.
-        document, path: the key that asks for the variant.
+        document, path: the key that asks for the variant; not in the document if the command line does.
     """
 
     part: str
@@ -54,8 +54,20 @@ class Ablation:
     path: KeyPath
 
     def error(self, message: str) -> Exception:
-        """Makes an error that names file, line and key."""
-        return self.document.error(self.path, f"{self.part!r} {message}")
+        """Makes an error that names file, line and key, or the command line's word."""
+        if self._is_written():
+            return self.document.error(self.path, f"{self.part!r} {message}")
+        return DeclarationError(f"{self.path[1]} without {self.part}: {self.part!r} {message}")
+
+    def _is_written(self) -> bool:
+        found = self.document.value
+        for key in self.path:
+            inside = isinstance(found, Mapping) and key in found
+            inside = inside or (isinstance(found, list) and isinstance(key, int) and key < len(found))
+            if not inside:
+                return False
+            found = found[key]
+        return bool(found == self.part)
 
 
 @dataclass(frozen=True)

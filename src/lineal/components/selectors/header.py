@@ -306,6 +306,8 @@ class _HeaderLine:
         ends = _RANGE.match(values)
         if ends and type_ in ("integer", "number"):
             low, high = (float(end) if end else None for end in ends.groups())
+            if values == ".." or (low is not None and high is not None and low > high):
+                raise self.error(f"the range {values} holds no value, or every value; write 'in LOW..HIGH'")
             return Allowed(values, low, high)
         if type_ == "text" and values:
             return Allowed(values, listed=tuple(value.strip() for value in values.split(",")))

@@ -80,8 +80,9 @@ class EnvironmentTasks(SyntheticSource):
         """Yields tasks, made in child processes.
 
         Raises:
-            DataError: the environment cannot make one.
+            DataError: the environment cannot make one, or gives one entry two prompts.
         """
+        prompts: dict[str, str] = {}
         location = location_of(self.environment)
         modules = [location.partition(":")[0]]
         with WorkerPool(FUNCTION, workspace.compute.worker_count, TASK_SECONDS, modules) as pool:
@@ -89,7 +90,16 @@ class EnvironmentTasks(SyntheticSource):
                 indices = range(block * BLOCK, (block + 1) * BLOCK)
                 asked = [self._asked(row_seed(workspace.seed, workspace.step, index), location) for index in indices]
                 for request, reply in zip(asked, pool.map(asked), strict=True):
-                    yield self._row(workspace, request, reply)
+                    row = self._row(workspace, request, reply)
+                    if prompts.setdefault(row["entry"], row["prompt"]) != row["prompt"]:
+                        raise DataError(self._two_prompts(workspace, row, prompts[row["entry"]]))
+                    yield row
+
+    def _two_prompts(self, workspace: Workspace, row: Row, other: str) -> str:
+        got = f"two prompts for the entry {row['entry'][:200]}: {other[:100]!r} and {row['prompt'][:100]!r}"
+        return (
+            f"{workspace.step}: task of {self.environment!r} gave {got}. A game is its entry: put what makes it another into it"
+        )
 
     def _asked(self, drawn: int, location: str) -> dict[str, Any]:
         low, high = self.level

@@ -83,13 +83,13 @@ class TrainAndTest(Verifier):
             ValueError: `train` is no trainer that starts from a checkpoint, or `test` no evaluator that samples.
         """
         made = super().parse(settings, surroundings)
-        made._trainer = _inside(TRAIN, made.train, Trainer, "such as 'sft'", surroundings)
+        made._trainer = _inside(TRAIN, made.train, Trainer, "a trainer such as 'sft'", surroundings)
         if INIT not in type(made._trainer).model_fields:
             raise ValueError(f"{TRAIN}: {made._trainer.use!r} starts from no checkpoint. Take a trainer with init, such as 'sft'")
         if MODEL in made.test:
             raise ValueError(f"{TEST}.{MODEL}: the trained model is tested here; leave it out")
         test = {**made.test, MODEL: getattr(made._trainer, INIT)}
-        made._test = _inside(TEST, test, JudgedDraws, "such as 'accuracy'", surroundings)
+        made._test = _inside(TEST, test, JudgedDraws, "an evaluator of one answer for a prompt, such as 'accuracy'", surroundings)
         return made
 
     def embedded(self) -> dict[str, Component]:
@@ -264,13 +264,15 @@ def _inside(setting: str, declared: Mapping[str, Any], base: type[Inside], examp
         ValueError: it is unknown, or of another kind.
         pydantic.ValidationError: its settings don't fit.
     """
-    use = str(declared.get("use"))
+    if "use" not in declared:
+        raise ValueError(f"{setting}: has no use; write use: and {example}")
+    use = str(declared["use"])
     try:
         found = Registry().find(use)
     except KeyError as error:
         raise ValueError(f"{setting}: {error.args[0]}") from None
     if not issubclass(found, base):
-        raise ValueError(f"{setting}: got {use!r}, which cannot stand here. Take another, {example}")
+        raise ValueError(f"{setting}: got {use!r}, expected {example}")
     with placed(setting, found):
         return found.parse(declared, surroundings)
 
