@@ -17,8 +17,7 @@ pytestmark = pytest.mark.model
 PREFERENCES = (
     "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
     "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
-    "preflexor", "matata", "start", "spc", "panel_of_peers",
-    "preflexor", "matata", "start", "spc", "process_self_rewarding",
+    "preflexor", "matata", "start", "spc", "panel_of_peers", "process_self_rewarding",
 )  # fmt: skip
 ROUNDS = (1, 2)
 

@@ -330,7 +330,8 @@ def test_every_verifier_that_says_something_of_a_completion_can_be_a_reward() ->
     found = [Registry().find(name) for name in Registry().names]
     verifiers = [one for one in found if issubclass(one, AddsColumns) and "score" in one.added]
     assert len(verifiers) >= 18
-    assert {one.__name__ for one in verifiers if not one.judges_tables()} == {"Labels"}  # people have judged other rows
+    others = {one.__name__ for one in verifiers if not one.judges_tables()}
+    assert others == {"Labels", "TrainAndTest"}  # people have judged other rows; a training for each rollout takes too long
 
 
 def test_self_is_no_input_but_enters_the_identity(lab: Lab) -> None:

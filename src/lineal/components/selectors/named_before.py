@@ -1,6 +1,7 @@
 """The selectors that came with lineal while one went by the digest of its whole file: their canonical form, and that digest.
 
-Row ids were made from these digests, and manifests name them. A selector that is written from now on needs no line here.
+Row ids were made from these digests, and manifests name them. A selector that is written from now on needs no line here, but one
+whose query is corrected without a change to what it gave: it keeps the digest that it had.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ NAMED_BEFORE = {
     "d60704f4af67cf3a": "57b32a981dee08d7dfe9f7b3dac3c6be5fd9c052046500f3ef9b2167235606d0",  # duels
     "6b41ff5e9c37e207": "a2192d727e2a63622b5926040132884b99f2f34c57467eff83bd8f30ed6fb339",  # entropy_weights
     "43a93902383bb35f": "e7a213b4ea3c52697e5adf1fe42db1e7cf55ed6a299a61126003d39e587d5dc0",  # first_of_each_prompt
+    "08dcb015d03a71d6": "cf961e7e6be6925448af432394a82742b2badbae670b8306706d789106e0e474",  # gather, corrected
     "d9ba442464ecbbd6": "a054c7f80a1ab1e1c434bcde9a357933e01c1be512d0518dba85fac056e17253",  # hindsight
     "8a5a77d6a4e45a96": "c290c03fff05c7e263355b27ca03ec1f4c999d3c84295e63ffe45a55d374a99b",  # improving
     "a096cde63ab7969e": "c1bc80167745ed0867c4718ef2cc6c716f549ddab492fbb81f04290fd0884359",  # keep_all
