@@ -53,15 +53,15 @@ class Lookup:
             key for step in self._targets(item, field, reference, place) for key in self._output_of(item, field, reference, step)
         ]
         if len(keys) != 1 and not accepts.many:
-            raise self._error(item, field, f"{str(reference)!r} names {len(keys)} artifacts, but {field} takes one")
+            raise item.node.error(field, f"{str(reference)!r} names {len(keys)} artifacts, but {field} takes one")
         for key in keys:
             kind = self._made.output(key).kind
             if kind not in accepts.kinds:
                 wanted = " or ".join(sorted(accepts.kinds))
-                raise self._error(item, field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}")
+                raise item.node.error(field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}")
             head = self._made.output(key).head
             if kind is ArtifactKind.MODEL and head is not None and head not in accepts.heads:
-                raise self._error(item, field, wrong_head(field, reference, head, accepts, self._made))
+                raise item.node.error(field, wrong_head(field, reference, head, accepts, self._made))
         return keys
 
     def _output_of(self, item: CompiledNode, field: str, reference: Reference, step: Step) -> list[str]:
@@ -69,18 +69,18 @@ class Lookup:
         if part not in step.outputs:
             known = [name for name in step.outputs if name]
             if reference.scope is Scope.PREVIOUS and step.group == str(Section.START):
-                raise self._error(item, field, start_without(reference, known))
-            raise self._error(item, field, f"{reference.node!r} has no output {part!r}. {did_you_mean(part, known)}")
+                raise item.node.error(field, start_without(reference, known))
+            raise item.node.error(field, f"{reference.node!r} has no output {part!r}. {did_you_mean(part, known)}")
         return [artifact_key(step.key, part)]
 
     def value_key(self, item: CompiledNode, setting: str, reference: Reference, place: Place) -> str:
         steps = self._targets(item, setting, reference, place)
         if len(steps) != 1:
-            raise self._error(item, setting, f"{str(reference)!r} names {len(steps)} artifacts, but a setting takes one value")
+            raise item.node.error(setting, f"{str(reference)!r} names {len(steps)} artifacts, but a setting takes one value")
         values = steps[0].outputs[""].values
         if values is not None and reference.part not in values:
             known = did_you_mean(str(reference.part), values)
-            raise self._error(item, setting, f"{reference.node!r} gives no value {reference.part!r}. {known}")
+            raise item.node.error(setting, f"{reference.node!r} gives no value {reference.part!r}. {known}")
         return steps[0].key
 
     def _targets(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
@@ -96,8 +96,8 @@ class Lookup:
         if reference.scope in (Scope.BEFORE, Scope.TURNS):
             return self._in_turns(item, field, reference, place)
         if place.section in (Section.TASKS, Section.START):
-            raise self._error(
-                item, field, f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME"
+            raise item.node.error(
+                field, f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME"
             )
         find = self._previous if reference.scope is Scope.PREVIOUS else self._history
         return find(item, field, reference, place)
@@ -106,13 +106,13 @@ class Lookup:
         try:
             return steps_elsewhere(self._project, self._pipeline.name, reference, self._others)
         except ValueError as error:
-            raise self._error(item, field, str(error)) from error
+            raise item.node.error(field, str(error)) from error
 
     def _tasks(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         if reference.node not in self._moving_tasks:
             return self._in_group(item, field, reference, TASKS, "tasks")
         if place.section is Section.START:
-            raise self._error(item, field, f"{str(reference)!r} changes per round, and start stands before the first round")
+            raise item.node.error(field, f"{str(reference)!r} changes per round, and start stands before the first round")
         return [self._made[f"{self._pipeline.name}/{round_group(place.round)}/tasks/{reference.node}"]]
 
     def _own_turn(self, item: CompiledNode, reference: Reference, place: Place) -> int | None:
@@ -127,10 +127,10 @@ class Lookup:
         if target.group is None or (own is None and reference.scope is Scope.BEFORE):
             fix = f"Give {item.node.name} and {reference.node} the same repeat: NAME"
             with_it = " together with this node" if target.group else ""
-            raise self._error(item, field, f"{str(reference)!r}: {reference.node} is not repeated{with_it}. {fix}")
+            raise item.node.error(field, f"{str(reference)!r}: {reference.node} is not repeated{with_it}. {fix}")
         if own == 1:
             fix = f"List what the first turn reads: per_turn: {{{field}: [NODE, {reference}]}}"
-            raise self._error(item, field, f"{str(reference)!r}: no turn comes before the first. {fix}")
+            raise item.node.error(field, f"{str(reference)!r}: no turn comes before the first. {fix}")
         last = self._pipeline.turns(target) if own is None else own - 1
         turns = range(1, last + 1) if reference.scope is Scope.TURNS else (last,)
         return [step for turn in turns for step in self._in_group(item, field, reference, place.part, place.group, turn=turn)]
@@ -173,7 +173,7 @@ class Lookup:
             why = f"is empty in round {place.round}, since in one round {' needs '.join(needs)}"
             declared = f"start.{reference.node}" + (f" with an output {reference.part!r}" if reference.part else "")
             fix = f"Let one of these read previous.NODE, the last round's, or declare {declared}"
-            raise self._error(item, field, f"{str(reference)!r} {why}. {fix}")
+            raise item.node.error(field, f"{str(reference)!r} {why}. {fix}")
         return found
 
     def _require_in_rounds(self, item: CompiledNode, field: str, reference: Reference) -> None:
@@ -205,21 +205,16 @@ class Lookup:
         prefix = f"{self._pipeline.name}/{group}/{reference.node}{said and '/'}{said}"
         if target.each is None:
             if reference.instance is not None and not before and part is not START:
-                raise self._error(
-                    item, field, f"{str(reference)!r}: {reference.node} is one node; leave out [{reference.instance}]"
+                raise item.node.error(
+                    field, f"{str(reference)!r}: {reference.node} is one node; leave out [{reference.instance}]"
                 )
             return [self._made[prefix]]
         values = self._pipeline.each[target.each]
         if reference.instance is None:
             fix = f"write {reference.node}[*] for all or {reference.node}[{values[0]}] for one"
-            raise self._error(item, field, f"{str(reference)!r} is made once for each {target.each}; {fix}")
+            raise item.node.error(field, f"{str(reference)!r} is made once for each {target.each}; {fix}")
         if reference.instance == "*":
             return [self._made[f"{prefix}/{value}"] for value in values]
         if reference.instance not in values:
-            raise self._error(
-                item, field, f"{str(reference)!r}: unknown {target.each}. {did_you_mean(reference.instance, values)}"
-            )
+            raise item.node.error(field, f"{str(reference)!r}: unknown {target.each}. {did_you_mean(reference.instance, values)}")
         return [self._made[f"{prefix}/{reference.instance}"]]
-
-    def _error(self, item: CompiledNode, field: str, message: str) -> Exception:
-        return item.node.error(field, message)

@@ -175,7 +175,7 @@ class Unroller:
         """Returns the full model under a field's adapters; of several models it must be one."""
         bases = {key: tuple(self._made.base_of(key)) for key in keys}
         if len(set(bases.values())) > 1:
-            raise self._error(item, field, unlike_models(bases))
+            raise item.node.error(field, unlike_models(bases))
         return next(iter(bases.values()), ())
 
     def _check_columns(
@@ -183,13 +183,13 @@ class Unroller:
     ) -> None:
         step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
         for field in unseen(item.component, columns):
-            raise self._error(item, field, blind(step, item.component))
+            raise item.node.error(field, blind(step, item.component))
         for field, needed in item.component.needs().items():
             for key in inputs.get(field, ()):
                 there = self._made.columns((key,))
                 for column in (column for column in needed if column not in there):
                     message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
-                    raise self._error(item, field, f"{message}. Add it there, or choose another {item.component.role}")
+                    raise item.node.error(field, f"{message}. Add it there, or choose another {item.component.role}")
 
     def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:
         """Checks that a trainer that starts from an adapter continues it: with `lora:`, and with the adapter's own values."""
@@ -200,7 +200,4 @@ class Unroller:
         lora = (getattr(component, "lora", None) for component in makers)
         made, own = (None if one is None else one.shape() for one in lora)
         if own is None or (made is not None and own != made):
-            raise self._error(item, "lora", other_lora(inputs["init"][0], made, own))
-
-    def _error(self, item: CompiledNode, field: str, message: str) -> Exception:
-        return item.node.error(field, message)
+            raise item.node.error("lora", other_lora(inputs["init"][0], made, own))

@@ -23,11 +23,10 @@ def no_test_prompt(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) ->
     held_out = held_out_prompts(plan, step.pipeline)
     by_output = {output: _first_matches(plan, held_out, artifacts[output]) for output in training_outputs(plan, step)}
     found = [match for matches in by_output.values() for match in matches]
-    shown = found[:MOST_SHOWN]
     where = ", ".join(artifact_key(step.key, output) for output, matches in by_output.items() if matches) or step.key
-    message = f"{where}: {len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, shown))}"
-    values = {"rows": len(found), "n": plan.project.params.contamination.n, "evidence": [described(match) for match in shown]}
-    return CheckResult(NAME, not found, message, values)
+    evidence = [described(match) for match in found[:MOST_SHOWN]]
+    values = {"rows": len(found), "n": plan.project.params.contamination.n, "evidence": evidence}
+    return CheckResult(NAME, not found, f"{where}: {_told(found)}", values)
 
 
 def require_no_test_prompt(plan: Plan, step: Step, inputs: Mapping[str, tuple[Artifact, ...]]) -> None:
@@ -46,9 +45,8 @@ def require_no_test_prompt(plan: Plan, step: Step, inputs: Mapping[str, tuple[Ar
         if artifact.manifest.kind is ArtifactKind.ROWS:
             found = _first_matches(plan, held_out, artifact)
             if found:
-                shown = "".join(map(_evidence, found[:MOST_SHOWN]))
                 fix = "The set has changed since these rows were made. Correct it, or leave the rows out with a selector"
-                raise DataError(f"{artifact.key}: {len(found):,} rows with a prompt of an evaluation set{shown}\n{fix}")
+                raise DataError(f"{artifact.key}: {_told(found)}\n{fix}")
 
 
 def _first_matches(plan: Plan, held_out: HeldOut, artifact: Artifact) -> list[Match]:
@@ -58,6 +56,11 @@ def _first_matches(plan: Plan, held_out: HeldOut, artifact: Artifact) -> list[Ma
         if stops(plan, match):
             found.setdefault(match.position, match)
     return list(found.values())
+
+
+def _told(found: list[Match]) -> str:
+    """Returns how many rows overlap, and the first of them with their evidence."""
+    return f"{len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, found[:MOST_SHOWN]))}"
 
 
 def _evidence(match: Match) -> str:

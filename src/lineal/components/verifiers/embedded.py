@@ -50,10 +50,7 @@ def embedded_verifier(
         pydantic.ValidationError: its settings don't fit.
     """
     settings = {"use": declared} if isinstance(declared, str) else dict(declared)
-    try:
-        found = Registry().find(str(settings.get("use")))
-    except KeyError as error:
-        raise ValueError(f"{setting}: {error.args[0]}") from None
+    found = class_inside(settings, setting, "a verifier such as 'exact_match'")
     if not issubclass(found, AddsColumns) or not found.judges_tables():
         fix = "Take one that judges given rows, such as 'exact_match', or give it a node of its own"
         raise ValueError(f"{setting}: {settings['use']!r} does not judge inside another component. {fix}")
@@ -69,6 +66,20 @@ def embedded_verifier(
             f"{setting}: {made.use!r} gives no {' and no '.join(missing)}. Take one that does, such as 'exact_match'"
         )
     return made
+
+
+def class_inside(settings: Mapping[str, Any], setting: str, example: str) -> type[Component]:
+    """Returns the class of the component that a setting declares.
+
+    Raises:
+        ValueError: the setting has no `use`, or an unknown one.
+    """
+    if "use" not in settings:
+        raise ValueError(f"{setting}: has no use; write use: and {example}")
+    try:
+        return Registry().find(str(settings["use"]))
+    except KeyError as error:
+        raise ValueError(f"{setting}: {error.args[0]}") from None
 
 
 @contextmanager

@@ -19,11 +19,10 @@ from lineal.components.base import MAIN, ROWS, Columns, Component, Surroundings,
 from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.reading import read_evaluation
 from lineal.components.generators.drawing import require_distinct
-from lineal.components.registry import Registry
 from lineal.components.selectors.query import with_columns
 from lineal.components.trainers.base import Trainer
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, Verifier
-from lineal.components.verifiers.embedded import placed
+from lineal.components.verifiers.embedded import class_inside, placed
 from lineal.data.ids import canonical_json
 from lineal.data.manifest import INIT, Manifest
 from lineal.data.schema import arrow_types, row_key
@@ -191,7 +190,7 @@ class TrainAndTest(Verifier):
         return told
 
     def _tried(self, workspace: Workspace, saved: _Saved, name: str, lessons: pa.Table, prompts: pa.Table) -> Tried:
-        """Returns what one training gives; what cannot be trained or tested is told as a text."""
+        """Returns the score after one training, or the reason why it has none."""
         if name not in saved.found:
             try:
                 trained = self._trained(workspace, name, lessons)
@@ -264,15 +263,9 @@ def _inside(setting: str, declared: Mapping[str, Any], base: type[Inside], examp
         ValueError: it is unknown, or of another kind.
         pydantic.ValidationError: its settings don't fit.
     """
-    if "use" not in declared:
-        raise ValueError(f"{setting}: has no use; write use: and {example}")
-    use = str(declared["use"])
-    try:
-        found = Registry().find(use)
-    except KeyError as error:
-        raise ValueError(f"{setting}: {error.args[0]}") from None
+    found = class_inside(declared, setting, example)
     if not issubclass(found, base):
-        raise ValueError(f"{setting}: got {use!r}, expected {example}")
+        raise ValueError(f"{setting}: got {declared['use']!r}, expected {example}")
     with placed(setting, found):
         return found.parse(declared, surroundings)
 
@@ -302,7 +295,7 @@ def _account(workspace: Workspace, inner: Workspace) -> None:
 
 
 def _judged(tried: list[Tried], before: float | None) -> Told:
-    """Returns what a row is told; `before` is None where none of its prompts could be judged."""
+    """Returns the row's verdict, score, detail and `before`, which is None where none of its prompts could be judged."""
     if before is None:
         return ERROR, None, UNTESTED, None
     failed = next((result for result in tried if isinstance(result, str)), None)
