@@ -113,9 +113,13 @@ def test_a_curriculum_has_its_shuffled_control(tmp_path):
             "'evaluation' cannot be taken away: it is an evaluation; no training depends on it, so removing it",
         ),
         ("checkpoint", "'checkpoint' cannot be taken away: 'pretrain' is a trainer, and nothing"),
-        ("verified", "needs column 'verdict', but mine__without_verified/round_01/generated has only"),
+        (
+            "verified",
+            "pipelines.mine.ablate.0: 'verified' cannot be taken away: mine__without_verified/round_01/filtered needs column "
+            "'verdict', but mine__without_verified/round_01/generated has only",
+        ),
         ("generated", "needs column 'completion', but mine__without_generated/tasks/train has only"),
-        ("generated.hint", "'generated.hint' cannot be taken away: generated has no setting 'hint'"),
+        ("generated.hint", "'generated.hint' cannot be taken away: generated does not set 'hint' itself"),
         ("generated.model", "round.generated.model: is missing"),
     ],
 )

@@ -290,9 +290,10 @@ round:
 """
 
 
-def planned(root, more=""):
+def planned(root, more="", trained=""):
     (root / "pipelines").mkdir(parents=True)
-    (root / "pipelines" / "seen.yaml").write_text(METHOD % more)
+    text = METHOD.replace("history.verified, steps: 1", f"history.verified, steps: 1{trained}") % more
+    (root / "pipelines" / "seen.yaml").write_text(text)
     (root / "params.yaml").write_text("active: [seen]\nrounds: 2\nseed: 0\ncompute: {engine: fake}\n")
     return make_plan(open_project(root))
 
@@ -321,6 +322,12 @@ def test_steps_that_show_pictures_depend_on_them_and_others_do_not(tmp_path):
     blind = ", verifier: {use: choice_likelihood, scorer: checkpoint}"
     with pytest.raises(DeclarationError, match=r"evaluation: the rows have pictures .* choice_likelihood gives a model texts"):
         planned(tmp_path / "c", blind)
+
+
+@pytest.mark.parametrize("setting", ["packing", "chat"])
+def test_a_trainer_that_could_not_show_the_pictures_is_refused_in_the_plan(tmp_path, setting):
+    with pytest.raises(DeclarationError, match=rf"checkpoint\.{setting}: .* have pictures .* sft cannot show with {setting}"):
+        planned(tmp_path, trained=f", {setting}: true")
 
 
 def test_the_embedded_models_configuration_names_no_machine(model):

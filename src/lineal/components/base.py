@@ -181,6 +181,10 @@ class Component(Strict):
         """Returns the file that the step with this key waits for, where it may arrive after the run began; None for most."""
         return None
 
+    def hides_pictures(self) -> str | None:
+        """Names the setting under which its model cannot be shown the pictures of its rows; None where none does."""
+        return None
+
     def lacks(self) -> list[str]:
         """Lists what the step needs and is not here, each with the fix: a package of an extra, a file that it names."""
         return []

@@ -104,7 +104,7 @@ def without_setting(pipeline: Pipeline, ablation: Ablation) -> Pipeline:
         parts[part][name] = changed
     if not found:
         known = sorted({key for _, node in nodes for key in node.settings})
-        raise ablation.error(f"cannot be taken away: {name} has no setting {setting!r}. {did_you_mean(setting, known)}")
+        raise ablation.error(f"cannot be taken away: {name} does not set {setting!r} itself. {did_you_mean(setting, known)}")
     return replace(pipeline, parts=parts)
 
 

@@ -43,6 +43,18 @@ def unseen(component: Component, columns: Mapping[str, Columns]) -> Iterator[str
         yield from (field for field in pictured if blind_inside or field not in component.sees)
 
 
+def hidden(component: Component, columns: Mapping[str, Columns]) -> str | None:
+    """Returns the setting that keeps a component from showing its model the pictures of its rows; None where all are shown."""
+    pictured = any(IMAGES in columns.get(field, ()) for field in component.sees)
+    return component.hides_pictures() if pictured else None
+
+
+def hiding(step: str, component: Component, setting: str) -> str:
+    """Says that a setting excludes pictures."""
+    got = f"{step}: the rows have pictures (column {IMAGES!r}), which {component.use} cannot show with {setting}"
+    return f"{got}. Leave {setting} out, or the column: docs/media.md"
+
+
 def _blind(component: Component) -> list[str]:
     """Returns the components inside one that give a model the texts of its rows alone."""
     return [one.use for one in component.embedded().values() if one.loads_model and ROWS not in one.sees]

@@ -16,7 +16,7 @@ from lineal.plan.lookup import Lookup
 from lineal.plan.made import Made, NotPlanned
 from lineal.plan.messages import other_lora, unlike_models
 from lineal.plan.order import Order, order_of
-from lineal.plan.sights import blind, media_inputs, unseen
+from lineal.plan.sights import blind, hidden, hiding, media_inputs, unseen
 from lineal.plan.steps import Step
 from lineal.plan.stopping import best_steps, stop_step
 from lineal.recipe.groups import round_group
@@ -184,11 +184,15 @@ class Unroller:
         step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
         for field in unseen(item.component, columns):
             raise item.node.error(field, blind(step, item.component))
+        if setting := hidden(item.component, columns):
+            raise item.node.error(setting, hiding(step, item.component, setting))
         for field, needed in item.component.needs().items():
             for key in inputs.get(field, ()):
                 there = self._made.columns((key,))
                 for column in (column for column in needed if column not in there):
                     message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
+                    if self._pipeline.without is not None:
+                        raise self._pipeline.without.error(f"cannot be taken away: {message}")
                     raise item.node.error(field, f"{message}. Add it there, or choose another {item.component.role}")
 
     def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:

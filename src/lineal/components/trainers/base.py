@@ -121,6 +121,9 @@ class Trainer(Component):
             raise ValueError("warmup: schedule constant has none. Write schedule: constant_with_warmup, or take warmup away")
         return self
 
+    def hides_pictures(self) -> str | None:
+        return "chat" if self.chat else None
+
     def has_nothing_to_learn(self, workspace: Workspace) -> bool:
         """Tells whether no row came in, though there is a checkpoint to start from."""
         return INIT in workspace.inputs and self.learns_from in workspace.inputs and workspace.rows(self.learns_from).count == 0
@@ -257,6 +260,9 @@ class SupervisedTrainer(Trainer):
         if self.target == "messages" and self.ends is not True:
             raise ValueError("ends is about single completions, but target: messages learns whole turns, which end; leave it out")
         return self
+
+    def hides_pictures(self) -> str | None:
+        return "packing" if self.packing else super().hides_pictures()
 
     def needs(self) -> dict[str, Columns]:
         learnt = ("messages",) if self.target == "messages" else ("prompt", self.target)
