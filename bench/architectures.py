@@ -30,6 +30,7 @@ from lineal.engines.arithmetic import pin_arithmetic
 from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings
 from lineal.engines.sampling.scoring import LikelihoodScorer
 from lineal.engines.text.tokens import encode_pairs, encode_prompts, load_tokenizer
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
@@ -219,7 +220,7 @@ def packing(checkpoint: Path) -> str | None:
             steps=1, epochs=None, batch_size=batch_size, learning_rate=1e-4, seed=0, threads=1, packing=packed, max_tokens=64
         )
         with tempfile.TemporaryDirectory() as output:
-            return train_sft(checkpoint, EXAMPLES, settings, Path(output) / "out").final_loss
+            return train_sft(TrainingJob(Checkpoint(checkpoint), settings, Path(output) / "out"), EXAMPLES).final_loss
 
     plain, packed = loss(False, len(EXAMPLES)), loss(True, 1)
     return None if abs(plain - packed) < TOLERANCE else f"loss {packed:.4f} packed, {plain:.4f} plain"

@@ -28,6 +28,7 @@ from tiny import SHAPE
 
 from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings
 from lineal.engines.sampling.saved_completions import SavedSampler
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import initialise, train_sft
 from lineal.engines.vllm.process import VllmProcess
@@ -101,7 +102,7 @@ def _trained(directory: Path, steps: int) -> Path:
     settings = TrainingSettings(steps=steps, epochs=None, batch_size=64, learning_rate=3e-3, warmup=0.05, beta2=0.99, seed=0)
     initialise(SHAPE, 0, directory / "init")
     began = time.perf_counter()
-    report = train_sft(directory / "init", examples, settings, directory / "trained")
+    report = train_sft(TrainingJob(Checkpoint(directory / "init"), settings, directory / "trained"), examples)
     print(f"trained {report.steps} steps in {time.perf_counter() - began:.1f} s, final loss {report.final_loss:.4f}")
     return directory / "trained"
 

@@ -31,6 +31,7 @@ from typing import Any
 from tiny import SHAPE
 
 from lineal.engines.training.execution import Execution
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import ModelShape, initialise, train_sft
 
@@ -148,7 +149,10 @@ def _lineal(checkpoint: Path, arguments: argparse.Namespace, directory: Path, ti
         examples = [replace(one, images=(digest,)) for one, digest in zip(examples, digests, strict=True)]
     saving = Execution(saves=directory / "saves")
     report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
-    train_sft(checkpoint, examples, _settings(arguments), directory / "out", report, execution=saving, pictures=pictures)
+    train_sft(
+        TrainingJob(Checkpoint(checkpoint), _settings(arguments), directory / "out", report, execution=saving, pictures=pictures),
+        examples,
+    )
 
 
 def _packed(arguments: argparse.Namespace, directory: Path) -> tuple[Any, list[str]]:
@@ -195,13 +199,13 @@ def _plain_grpo(checkpoint: Path, arguments: argparse.Namespace, directory: Path
 
 
 def _lineal_grpo(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
-    from lineal.engines.training.online_training import GrpoSettings, train_grpo
-    from lineal.engines.training.preference_training import Checkpoint
+    from lineal.engines.training.online_training import GrpoSettings, OnlinePrompts, train_grpo
 
     report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
     own = GrpoSettings(samples=SAMPLES, max_tokens=MOST_TOKENS)
     rollouts = _rollouts(arguments, directory)
-    train_grpo(Checkpoint(checkpoint), _prompts(arguments), rollouts, _settings(arguments), own, directory / "out", report)
+    job = TrainingJob(Checkpoint(checkpoint), _settings(arguments), directory / "out", report)
+    train_grpo(job, OnlinePrompts(_prompts(arguments)), rollouts, own)
 
 
 def _rollouts(arguments: argparse.Namespace, directory: Path) -> Any:

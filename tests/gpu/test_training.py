@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lineal.engines.training.execution import Execution
-from lineal.engines.training.preference_training import Checkpoint, DpoLoss, Preference, train_dpo
+from lineal.engines.training.job import Checkpoint, TrainingJob
+from lineal.engines.training.preference_training import DpoLoss, Preference, train_dpo
 from lineal.engines.training.settings import Example, LoraSettings
 from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
@@ -33,14 +34,17 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sft_in_bf16_on_the_gpu_learns_and_writes_the_type_it_was_given(init: Path, tmp_path: Path) -> None:
-    report = train_sft(init, EXAMPLES, BF16, tmp_path / "out", execution=Execution(saves=tmp_path / "saves", save_seconds=0))
+    report = train_sft(
+        TrainingJob(Checkpoint(init), BF16, tmp_path / "out", execution=Execution(saves=tmp_path / "saves", save_seconds=0)),
+        EXAMPLES,
+    )
     assert report.final_loss < 0.8 * report.loss_curve[0]
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float32"
     assert torch.cuda.max_memory_allocated() > 0
 
 
 def test_dpo_in_bf16_on_the_gpu_prefers_the_chosen(init: Path, tmp_path: Path) -> None:
-    report = train_dpo(Checkpoint(init), Checkpoint(init), PAIRS, BF16, DpoLoss(), tmp_path / "out")
+    report = train_dpo(TrainingJob(Checkpoint(init), BF16, tmp_path / "out"), Checkpoint(init), PAIRS, DpoLoss())
     assert report.loss_curve[0] == pytest.approx(0.6931, abs=2e-2)
     assert report.figures["rewards/accuracies"] > 0.8
 
@@ -52,15 +56,15 @@ def test_gpu_training_that_was_stopped_goes_on(init: Path, tmp_path: Path) -> No
 
     saving = Execution(saves=tmp_path / "saves", save_seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        train_sft(init, EXAMPLES, BF16, tmp_path / "out", stop, execution=saving)
-    report = train_sft(init, EXAMPLES, BF16, tmp_path / "out", execution=saving)
+        train_sft(TrainingJob(Checkpoint(init), BF16, tmp_path / "out", stop, execution=saving), EXAMPLES)
+    report = train_sft(TrainingJob(Checkpoint(init), BF16, tmp_path / "out", execution=saving), EXAMPLES)
     assert (report.resumed_at, report.steps) == (19, 40)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs the package bitsandbytes")
 def test_adapter_on_a_4_bit_base_learns(init: Path, tmp_path: Path) -> None:
     lora = LoraSettings(rank=8, alpha=16, quantize="4bit")
-    report = train_sft(init, EXAMPLES, replace(BF16, lora=lora), tmp_path / "out")
+    report = train_sft(TrainingJob(Checkpoint(init), replace(BF16, lora=lora), tmp_path / "out"), EXAMPLES)
     assert report.final_loss < report.loss_curve[0]
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
 
@@ -69,6 +73,8 @@ def test_memory_that_the_gpu_does_not_have_is_an_error(init: Path, tmp_path: Pat
     free, _ = torch.cuda.mem_get_info()
     held = torch.empty(max(0, free - 2**20), dtype=torch.uint8, device="cuda")
     with pytest.raises(EngineError, match="GiB free on the GPU"):
-        train_sft(init, EXAMPLES, replace(BF16, lora=LoraSettings(rank=20_000, alpha=1)), tmp_path / "out")
+        train_sft(
+            TrainingJob(Checkpoint(init), replace(BF16, lora=LoraSettings(rank=20_000, alpha=1)), tmp_path / "out"), EXAMPLES
+        )
     del held
     torch.cuda.empty_cache()

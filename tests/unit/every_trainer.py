@@ -15,10 +15,10 @@ from lineal.components.trainers.grpo import OF_SEQUENCES
 from lineal.components.trainers.grpo import Loss as OnlineLossName
 from lineal.data.steps import steps_of
 from lineal.engines.sampling.rollouts import Generation
-from lineal.engines.training.online_training import GrpoSettings, train_grpo
+from lineal.engines.training.job import Checkpoint, TrainingJob
+from lineal.engines.training.online_training import GrpoSettings, OnlinePrompts, train_grpo
 from lineal.engines.training.preference_losses import OrpoLoss, SimpoLoss
 from lineal.engines.training.preference_training import (
-    Checkpoint,
     DpoLoss,
     KtoLoss,
     Labelled,
@@ -63,35 +63,36 @@ class Counting:
 
 
 def _sft(rows: list[Example], changes: dict[str, Any], init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
-    return train_sft(init, rows, replace(settings, **changes), out, seen)
+    return train_sft(TrainingJob(Checkpoint(init), replace(settings, **changes), out, seen), rows)
 
 
 def _dpo(rows: list[Preference], loss: DpoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
-    return train_dpo(Checkpoint(init), Checkpoint(init), rows, settings, loss, out, seen)
+    return train_dpo(TrainingJob(Checkpoint(init), settings, out, seen), Checkpoint(init), rows, loss)
 
 
 def _kto(loss: KtoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
     reference = init.with_name("reference")  # another one, so that there is a divergence
     if not reference.exists():
         tiny_model(reference, seed=5)
-    return train_kto(Checkpoint(init), Checkpoint(reference), LABELS, settings, loss, out, seen)
+    return train_kto(TrainingJob(Checkpoint(init), settings, out, seen), Checkpoint(reference), LABELS, loss)
 
 
 def _unmeasured(loss: OrpoLoss | SimpoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
-    return train_without_reference(Checkpoint(init), PAIRS, settings, loss, out, seen)
+    return train_without_reference(TrainingJob(Checkpoint(init), settings, out, seen), PAIRS, loss)
 
 
 def _reward(rows: list[Preference], init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
-    return train_reward_model(init, rows, settings, out, seen, center=0.1)
+    return train_reward_model(TrainingJob(Checkpoint(init), settings, out, seen), rows, center=0.1)
 
 
 def _process(init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
-    return train_process_reward(init, STEPS, settings, out, SEPARATOR, seen)
+    return train_process_reward(TrainingJob(Checkpoint(init), settings, out, seen), STEPS, SEPARATOR)
 
 
 def _grpo(changes: dict[str, Any], init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
     prompts = [pair.prompt for pair in PAIRS]
-    return train_grpo(Checkpoint(init), prompts, Counting(), settings, replace(GENERATION, **changes), out, seen)
+    job = TrainingJob(Checkpoint(init), settings, out, seen)
+    return train_grpo(job, OnlinePrompts(prompts), Counting(), replace(GENERATION, **changes))
 
 
 def _dpo_losses() -> dict[str, Train]:

@@ -18,6 +18,7 @@ from lineal.engines.endpoints.messages import body_of, path_of, require_sayable
 from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.sampling.scoring import LikelihoodScorer
 from lineal.engines.text.tokens import Sampled, encode_conversations, encode_pair, encode_prompt, load_tokenizer
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import train_sft
 from lineal.engines.vllm.sampler import VllmSampler
@@ -94,7 +95,7 @@ def trained(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that answers the first conversation with `hello`."""
     made = tmp_path_factory.mktemp("trained") / "checkpoint"
     settings = TrainingSettings(steps=25, epochs=None, batch_size=4, learning_rate=2e-2, seed=7, threads=1)
-    train_sft(checkpoint, [Example(conversation_of(TALKS[0]), "hello")] * 4, settings, made)
+    train_sft(TrainingJob(Checkpoint(checkpoint), settings, made), [Example(conversation_of(TALKS[0]), "hello")] * 4)
     return made
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from lineal.components.trainers.ends import answers_with_ends
 from lineal.engines.sampling.scoring import LikelihoodScorer
 from lineal.engines.text.tokens import Open, Sampled, character_tokenizer, encode_pair, encode_prompt
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example
 from lineal.engines.training.train import train_sft
 from lineal.errors import DataError, EngineError
@@ -73,8 +74,10 @@ def test_training_on_open_completions_counts_no_end_and_lets_the_model_go_on(che
     settings = replace(SETTINGS, steps=None, epochs=4.0, learning_rate=1e-2)
     texts = [(word + "=", word) for word in words(64)]
     tokens = sum(len(prompt) + len(text) + 1 for prompt, text in texts)
-    closed = train_sft(checkpoint, [Example(*row) for row in texts], settings, tmp_path / "closed")
-    opened = train_sft(checkpoint, [Example(prompt, Open(text)) for prompt, text in texts], settings, tmp_path / "open")
+    closed = train_sft(TrainingJob(Checkpoint(checkpoint), settings, tmp_path / "closed"), [Example(*row) for row in texts])
+    opened = train_sft(
+        TrainingJob(Checkpoint(checkpoint), settings, tmp_path / "open"), [Example(prompt, Open(text)) for prompt, text in texts]
+    )
     assert (closed.tokens, opened.tokens) == (4 * (tokens + 64), 4 * tokens)
 
     def end(name: str) -> float:

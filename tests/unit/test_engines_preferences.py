@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lineal.engines.sampling.scoring import LikelihoodScorer, RewardScorer
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.preference_losses import OrpoLoss, PairBatch, SimpoLoss
 from lineal.engines.training.preference_training import (
-    Checkpoint,
     DpoLoss,
     KtoLoss,
     Labelled,
@@ -46,7 +46,7 @@ def dpo(init: Checkpoint, tmp_path: Path) -> Any:
     def train(
         name: str, rows: list[Preference] = PAIRS, reference: Checkpoint = init, settings: Any = SETTINGS, **loss: Any
     ) -> str:
-        train_dpo(init, reference, rows, settings, DpoLoss(**loss), tmp_path / name)
+        train_dpo(TrainingJob(init, settings, tmp_path / name), reference, rows, DpoLoss(**loss))
         return weights(tmp_path / name)
 
     return train
@@ -62,7 +62,7 @@ def log_ratio(model: Path, base: Path | None = None) -> float:
 
 def test_dpo_twice_writes_the_same_bytes_and_prefers_the_chosen(init: Checkpoint, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=12, learning_rate=1e-2)
-    reports = [train_dpo(init, init, PAIRS, settings, DpoLoss(), tmp_path / name) for name in ("one", "two")]
+    reports = [train_dpo(TrainingJob(init, settings, tmp_path / name), init, PAIRS, DpoLoss()) for name in ("one", "two")]
     assert weights(tmp_path / "one") == weights(tmp_path / "two") and reports[0] == reports[1]
     assert reports[0].loss_curve[0] == pytest.approx(0.6931, abs=1e-4)  # log 2: the model is its own reference yet
     assert log_ratio(tmp_path / "one") > log_ratio(init.directory) + 10
@@ -83,7 +83,7 @@ def test_dpo_settings_change_the_bytes(dpo: Any) -> None:
 
 def test_dpo_measures_against_the_reference_it_is_given(init: Checkpoint, tmp_path: Path) -> None:
     other = Checkpoint(tiny_model(tmp_path / "other", seed=1))
-    report = train_dpo(init, other, PAIRS, SETTINGS, DpoLoss(beta=1.0), tmp_path / "out")
+    report = train_dpo(TrainingJob(init, SETTINGS, tmp_path / "out"), other, PAIRS, DpoLoss(beta=1.0))
     assert report.loss_curve[0] != pytest.approx(0.6931, abs=1e-2)
 
 
@@ -103,9 +103,11 @@ def test_dpo_margins_of_nothing_are_no_margins_and_others_must_be_reached(init: 
     assert dpo("none") == dpo("zero", [replace(pair, margin=0.0) for pair in PAIRS])
     shifted = [replace(pair, margin=0.5 * (index % 2)) for index, pair in enumerate(PAIRS)]
     settings = replace(SETTINGS, batch_size=32, steps=2)
-    report = train_dpo(init, init, shifted, settings, DpoLoss(), tmp_path / "shifted")
+    report = train_dpo(TrainingJob(init, settings, tmp_path / "shifted"), init, shifted, DpoLoss())
     assert report.loss_curve[0] == pytest.approx((math.log(2) + math.log1p(math.exp(0.5))) / 2, abs=1e-5)
-    weighed = train_dpo(init, init, [replace(p, weight=2.0) for p in shifted], settings, DpoLoss(), tmp_path / "weighed")
+    weighed = train_dpo(
+        TrainingJob(init, settings, tmp_path / "weighed"), init, [replace(p, weight=2.0) for p in shifted], DpoLoss()
+    )
     assert weighed.loss_curve[0] == pytest.approx(2 * report.loss_curve[0], abs=1e-5)
 
 
@@ -143,17 +145,17 @@ def test_training_without_reference_twice_writes_the_same_bytes_and_prefers_the_
     init: Checkpoint, tmp_path: Path, loss: OrpoLoss | SimpoLoss
 ) -> None:
     settings = replace(SETTINGS, steps=12, learning_rate=1e-2)
-    reports = [train_without_reference(init, PAIRS, settings, loss, tmp_path / name) for name in ("one", "two")]
+    reports = [train_without_reference(TrainingJob(init, settings, tmp_path / name), PAIRS, loss) for name in ("one", "two")]
     assert weights(tmp_path / "one") == weights(tmp_path / "two") and reports[0] == reports[1]
     assert log_ratio(tmp_path / "one") > log_ratio(init.directory) + 5
-    adapter = train_without_reference(init, PAIRS, replace(settings, steps=2, lora=LORA), loss, tmp_path / "adapter")
+    adapter = train_without_reference(TrainingJob(init, replace(settings, steps=2, lora=LORA), tmp_path / "adapter"), PAIRS, loss)
     assert adapter.steps == 2 and (tmp_path / "adapter" / "adapter_model.safetensors").exists()
 
 
 def test_reward_model_leads_by_the_margin(init: Checkpoint, tmp_path: Path) -> None:
     settings = replace(SETTINGS, batch_size=32, steps=2)
     plain, wide = (
-        train_reward_model(init.directory, [replace(pair, margin=margin) for pair in PAIRS], settings, tmp_path / str(margin))
+        train_reward_model(TrainingJob(init, settings, tmp_path / str(margin)), [replace(pair, margin=margin) for pair in PAIRS])
         for margin in (None, 2.0)
     )
     assert wide.loss_curve[0] > plain.loss_curve[0] + 1
@@ -161,10 +163,10 @@ def test_reward_model_leads_by_the_margin(init: Checkpoint, tmp_path: Path) -> N
 
 def test_dpo_trains_an_adapter_and_trains_it_on(init: Checkpoint, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=10, lora=LORA, learning_rate=1e-2)
-    train_dpo(init, init, PAIRS, settings, DpoLoss(), tmp_path / "one")
+    train_dpo(TrainingJob(init, settings, tmp_path / "one"), init, PAIRS, DpoLoss())
     assert (tmp_path / "one" / "adapter_model.safetensors").is_file()
     first = Checkpoint(tmp_path / "one", init.directory)
-    report = train_dpo(first, first, PAIRS, settings, DpoLoss(), tmp_path / "two")
+    report = train_dpo(TrainingJob(first, settings, tmp_path / "two"), first, PAIRS, DpoLoss())
     assert report.loss_curve[0] == pytest.approx(0.6931, abs=1e-4)
     assert log_ratio(tmp_path / "two", init.directory) > log_ratio(tmp_path / "one", init.directory) > log_ratio(init.directory)
 
@@ -172,24 +174,24 @@ def test_dpo_trains_an_adapter_and_trains_it_on(init: Checkpoint, tmp_path: Path
 def test_kto_twice_writes_the_same_bytes_and_separates_the_labels(init: Checkpoint, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=12, learning_rate=1e-2)
     for name in ("one", "two"):
-        train_kto(init, init, LABELS, settings, KtoLoss(), tmp_path / name)
+        train_kto(TrainingJob(init, settings, tmp_path / name), init, LABELS, KtoLoss())
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
     assert log_ratio(tmp_path / "one") > log_ratio(init.directory) + 10
-    train_kto(init, init, LABELS, settings, KtoLoss(undesirable_weight=0.1), tmp_path / "three")
+    train_kto(TrainingJob(init, settings, tmp_path / "three"), init, LABELS, KtoLoss(undesirable_weight=0.1))
     assert weights(tmp_path / "three") != weights(tmp_path / "one")
 
 
 def test_reward_model_learns_the_order_and_trains_on(init: Checkpoint, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=40, batch_size=32, learning_rate=5e-3)
-    first = train_reward_model(init.directory, PAIRS, settings, tmp_path / "one")
-    train_reward_model(init.directory, PAIRS, settings, tmp_path / "two")
+    first = train_reward_model(TrainingJob(init, settings, tmp_path / "one"), PAIRS)
+    train_reward_model(TrainingJob(init, settings, tmp_path / "two"), PAIRS)
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
     assert first.figures["accuracy"] > 0.8
     scorer = RewardScorer(tmp_path / "one", "cpu")
     chosen = scorer.score([(pair.prompt, pair.chosen) for pair in PAIRS])
     rejected = scorer.score([(pair.prompt, pair.rejected) for pair in PAIRS])
     assert sum(won > lost for won, lost in zip(chosen, rejected, strict=True)) > 24
-    again = train_reward_model(tmp_path / "one", PAIRS, SETTINGS, tmp_path / "next")
+    again = train_reward_model(TrainingJob(Checkpoint(tmp_path / "one"), SETTINGS, tmp_path / "next"), PAIRS)
     assert again.loss_curve[0] < 0.9 * first.loss_curve[0]
 
 
@@ -201,28 +203,28 @@ def test_weighted_sft_weighs_rows_and_one_is_no_weight(init: Checkpoint, tmp_pat
         "half": [replace(row, weight=float(index % 2)) for index, row in enumerate(plain)],
     }
     for name, examples in rows.items():
-        train_sft(init.directory, examples, SETTINGS, tmp_path / name)
+        train_sft(TrainingJob(init, SETTINGS, tmp_path / name), examples)
     assert weights(tmp_path / "ones") == weights(tmp_path / "plain") != weights(tmp_path / "half")
 
 
 def test_pair_too_long_on_either_side_is_an_error(init: Checkpoint, tmp_path: Path) -> None:
     rows = [*PAIRS[:7], Preference("abcdefghijklmnop=", "a", "abcdefghijklmnopq")]
     with pytest.raises(EngineError, match=r"1 of 16 examples are longer than 32 tokens, the longest 36"):
-        train_dpo(init, init, rows, SETTINGS, DpoLoss(), tmp_path / "out")
+        train_dpo(TrainingJob(init, SETTINGS, tmp_path / "out"), init, rows, DpoLoss())
     with pytest.raises(EngineError, match="0 examples"):
-        train_kto(init, init, [], SETTINGS, KtoLoss(), tmp_path / "out")
+        train_kto(TrainingJob(init, SETTINGS, tmp_path / "out"), init, [], KtoLoss())
     assert not (tmp_path / "out").exists()
 
 
 def test_reward_model_does_not_start_from_an_adapter(init: Checkpoint, tmp_path: Path) -> None:
-    train_dpo(init, init, PAIRS, replace(SETTINGS, lora=LORA, steps=1, warmup=0.0), DpoLoss(), tmp_path / "adapter")
+    train_dpo(TrainingJob(init, replace(SETTINGS, lora=LORA, steps=1, warmup=0.0), tmp_path / "adapter"), init, PAIRS, DpoLoss())
     with pytest.raises(EngineError, match="got a LoRA adapter, expected a full model"):
-        train_reward_model(tmp_path / "adapter", PAIRS, SETTINGS, tmp_path / "out")
+        train_reward_model(TrainingJob(Checkpoint(tmp_path / "adapter"), SETTINGS, tmp_path / "out"), PAIRS)
 
 
 def test_training_on_preferences_prints_nothing(init: Checkpoint, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    train_dpo(init, init, PAIRS, SETTINGS, DpoLoss(), tmp_path / "dpo")
-    train_kto(init, init, LABELS, SETTINGS, KtoLoss(), tmp_path / "kto")
-    train_reward_model(init.directory, PAIRS, SETTINGS, tmp_path / "reward")
+    train_dpo(TrainingJob(init, SETTINGS, tmp_path / "dpo"), init, PAIRS, DpoLoss())
+    train_kto(TrainingJob(init, SETTINGS, tmp_path / "kto"), init, LABELS, KtoLoss())
+    train_reward_model(TrainingJob(init, SETTINGS, tmp_path / "reward"), PAIRS)
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""

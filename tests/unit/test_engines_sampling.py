@@ -19,6 +19,7 @@ from lineal.engines.models.attention import _attend
 from lineal.engines.sampling.cache import explicit_mask, new_cache, takes_explicit_masks
 from lineal.engines.sampling.decoding import TILE_ROWS, Row, draw
 from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings, _groups
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import ModelShape, initialise, train_sft
 from lineal.errors import EngineError
@@ -46,7 +47,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = TrainingSettings(steps=30, epochs=None, batch_size=16, learning_rate=1e-2, seed=0, threads=1)
     initialise(SHAPE, 0, directory / "init")
     examples = [Example(word + "=", "".join(sorted(word))) for word in words]
-    train_sft(directory / "init", examples, settings, directory / "trained")
+    train_sft(TrainingJob(Checkpoint(directory / "init"), settings, directory / "trained"), examples)
     return directory / "trained"
 
 

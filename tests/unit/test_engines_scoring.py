@@ -9,7 +9,8 @@ import pytest
 
 from lineal.engines.sampling.sampler import Sampler
 from lineal.engines.sampling.scoring import LikelihoodScorer, RewardScorer
-from lineal.engines.training.preference_training import Checkpoint, DpoLoss, Preference, train_dpo, train_reward_model
+from lineal.engines.training.job import Checkpoint, TrainingJob
+from lineal.engines.training.preference_training import DpoLoss, Preference, train_dpo, train_reward_model
 from lineal.engines.training.settings import LoraSettings
 from lineal.errors import EngineError
 from tests.unit.tiny_models import SETTINGS, in_order, tiny_model, words
@@ -26,7 +27,7 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rewards(init: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("rewards") / "checkpoint"
-    train_reward_model(init, [Preference(p, c, p.strip("=")) for p, c in PAIRS], SETTINGS, directory)
+    train_reward_model(TrainingJob(Checkpoint(init), SETTINGS, directory), [Preference(p, c, p.strip("=")) for p, c in PAIRS])
     return directory
 
 
@@ -108,7 +109,7 @@ def test_adapter_is_scored_on_its_base(init: Path, tmp_path: Path) -> None:
     rows = [Preference(p, c, p.strip("=")) for p, c in PAIRS]
     start = Checkpoint(init)
     settings = SETTINGS.__class__(**{**SETTINGS.__dict__, "lora": LoraSettings(4, 8), "learning_rate": 5e-2})
-    train_dpo(start, start, rows, settings, DpoLoss(), tmp_path / "adapter")
+    train_dpo(TrainingJob(start, settings, tmp_path / "adapter"), start, rows, DpoLoss())
     assert LikelihoodScorer(tmp_path / "adapter", "cpu", init).score(PAIRS) != LikelihoodScorer(init, "cpu").score(PAIRS)
     with pytest.raises(EngineError, match="without its base"):
         LikelihoodScorer(tmp_path / "adapter", "cpu")

@@ -18,6 +18,7 @@ import pytest
 from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.text.tokens import load_tokenizer
 from lineal.engines.training.execution import Execution
+from lineal.engines.training.job import Checkpoint, Loaded, TrainingJob
 from lineal.engines.training.optimizer_steps import learning_rates, warmup_steps
 from lineal.engines.training.settings import Example, LoraSettings, Pace, TrainingSettings
 from lineal.engines.training.sft_rows import tokenised
@@ -69,7 +70,7 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapter(init: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("adapter") / "checkpoint"
-    train_sft(init, words(32), replace(SETTINGS, lora=LORA), directory)
+    train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), directory), words(32))
     return directory
 
 
@@ -87,7 +88,7 @@ def test_initialise_refuses_heads_that_do_not_divide(tmp_path: Path) -> None:
 
 
 def test_training_twice_writes_the_same_bytes(init: Path, tmp_path: Path) -> None:
-    reports = [train_sft(init, words(32), SETTINGS, tmp_path / name) for name in ("one", "two")]
+    reports = [train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / name), words(32)) for name in ("one", "two")]
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert list(digests(tmp_path / "one")) == EXPECTED_FILES
     assert reports[0] == reports[1]
@@ -96,8 +97,8 @@ def test_training_twice_writes_the_same_bytes(init: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"learning_rate": 1e-3}, {"steps": 5}, {"precision": "bf16"}])
 def test_training_with_another_setting_writes_other_weights(init: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-    train_sft(init, words(32), SETTINGS, tmp_path / "one")
-    train_sft(init, words(32), replace(SETTINGS, **change), tmp_path / "two")
+    train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "one"), words(32))
+    train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, **change), tmp_path / "two"), words(32))
     one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
     assert one.pop("model.safetensors") != two.pop("model.safetensors")
     assert one == two
@@ -107,7 +108,10 @@ def test_training_lowers_the_loss_and_reports_it(init: Path, tmp_path: Path) -> 
     seen: list[tuple[int, int, float]] = []
     settings = replace(SETTINGS, steps=30, learning_rate=1e-2)
     report = train_sft(
-        init, words(64), settings, tmp_path / "out", lambda step, total, log: seen.append((step, total, log["loss"]))
+        TrainingJob(
+            Checkpoint(init), settings, tmp_path / "out", lambda step, total, log: seen.append((step, total, log["loss"]))
+        ),
+        words(64),
     )
     assert [(step, total) for step, total, _ in seen] == [(step, 30) for step in range(1, 31)]
     assert report.loss_curve == tuple(loss for _, _, loss in seen)
@@ -118,7 +122,7 @@ def test_training_lowers_the_loss_and_reports_it(init: Path, tmp_path: Path) -> 
 def test_epochs_see_every_token_once_each(init: Path, tmp_path: Path) -> None:
     examples = words(20)
     settings = replace(SETTINGS, steps=None, epochs=2.0)
-    report = train_sft(init, examples, settings, tmp_path / "out")
+    report = train_sft(TrainingJob(Checkpoint(init), settings, tmp_path / "out"), examples)
     # bos, prompt, completion, eos
     assert report.tokens == 2 * sum(len(row.prompt) + len(row.completion) + 2 for row in examples)
     assert report.steps == 6
@@ -129,7 +133,9 @@ def test_loss_is_on_the_completion_only(init: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     row = words(1)[0]
-    report = train_sft(init, [row], replace(SETTINGS, steps=1, batch_size=1, warmup=0.0), tmp_path / "out")
+    report = train_sft(
+        TrainingJob(Checkpoint(init), replace(SETTINGS, steps=1, batch_size=1, warmup=0.0), tmp_path / "out"), [row]
+    )
     model = AutoModelForCausalLM.from_pretrained(str(init))
     tokenizer = AutoTokenizer.from_pretrained(str(init))
     ids = torch.tensor([[*tokenizer(row.prompt + row.completion)["input_ids"], tokenizer.eos_token_id]])
@@ -141,13 +147,13 @@ def test_loss_is_on_the_completion_only(init: Path, tmp_path: Path) -> None:
 
 def test_gradient_accumulation_counts_optimizer_steps(init: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, batch_size=4, gradient_accumulation=2, steps=3)
-    assert train_sft(init, words(32), settings, tmp_path / "out").steps == 3
+    assert train_sft(TrainingJob(Checkpoint(init), settings, tmp_path / "out"), words(32)).steps == 3
 
 
 def test_written_checkpoint_loads_and_names_nothing_of_this_machine(init: Path, adapter: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    train_sft(init, words(16), SETTINGS, tmp_path / "out")
+    train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out"), words(16))
     config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
     assert config["use_cache"] is True
     assert AutoModelForCausalLM.from_pretrained(str(tmp_path / "out"), local_files_only=True).config.hidden_size == 32
@@ -163,7 +169,7 @@ def test_training_prints_nothing_and_restores_the_threads(init: Path, tmp_path: 
     import torch
 
     before = torch.get_num_threads()
-    train_sft(init, words(16), replace(SETTINGS, threads=before + 1), tmp_path / "out")
+    train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, threads=before + 1), tmp_path / "out"), words(16))
     assert torch.get_num_threads() == before
     assert capfd.readouterr().out == ""
 
@@ -177,13 +183,13 @@ def test_bf16_model_stays_a_bf16_model(init: Path, tmp_path: Path) -> None:
     model.save_pretrained(str(half))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (half / name).write_bytes((init / name).read_bytes())
-    train_sft(half, words(16), SETTINGS, tmp_path / "out")
+    train_sft(TrainingJob(Checkpoint(half), SETTINGS, tmp_path / "out"), words(16))
     assert json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["dtype"] == "bfloat16"
     assert (tmp_path / "out" / "model.safetensors").stat().st_size < (init / "model.safetensors").stat().st_size
 
 
 def test_adapter_is_small_deterministic_and_names_no_base(init: Path, adapter: Path, tmp_path: Path) -> None:
-    train_sft(init, words(32), replace(SETTINGS, lora=LORA), tmp_path / "again")
+    train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), tmp_path / "again"), words(32))
     assert digests(tmp_path / "again") == digests(adapter)
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] is None
@@ -198,7 +204,7 @@ def test_adapter_is_small_deterministic_and_names_no_base(init: Path, adapter: P
 
 def test_adapter_samples_with_its_base_and_differs_from_it(init: Path, tmp_path: Path) -> None:
     strong = replace(SETTINGS, steps=20, learning_rate=5e-2, lora=LORA)
-    train_sft(init, words(32), strong, tmp_path / "adapter")
+    train_sft(TrainingJob(Checkpoint(init), strong, tmp_path / "adapter"), words(32))
     requests = [Request("dca=", seed) for seed in range(20)]
     settings = SamplingSettings(max_tokens=6)
     adapted = Sampler(tmp_path / "adapter", device="cpu", base=init).sample(requests, settings)
@@ -207,7 +213,7 @@ def test_adapter_samples_with_its_base_and_differs_from_it(init: Path, tmp_path:
 
 
 def test_adapter_trains_on_and_stays_an_adapter(init: Path, adapter: Path, tmp_path: Path) -> None:
-    train_sft(adapter, words(32, seed=1), replace(SETTINGS, lora=LORA), tmp_path / "next", base=init)
+    train_sft(TrainingJob(Checkpoint(adapter, init), replace(SETTINGS, lora=LORA), tmp_path / "next"), words(32, seed=1))
     assert digests(tmp_path / "next").keys() == digests(adapter).keys()
     assert digests(tmp_path / "next")["adapter_model.safetensors"] != digests(adapter)["adapter_model.safetensors"]
     assert digests(tmp_path / "next")["adapter_config.json"] == digests(adapter)["adapter_config.json"]
@@ -215,32 +221,35 @@ def test_adapter_trains_on_and_stays_an_adapter(init: Path, adapter: Path, tmp_p
 
 def test_adapter_without_base_or_with_other_settings_is_an_error(init: Path, adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="without its base model"):
-        train_sft(adapter, words(8), replace(SETTINGS, lora=LORA), tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(adapter), replace(SETTINGS, lora=LORA), tmp_path / "out"), words(8))
     with pytest.raises(EngineError, match="expected a full model"):
-        train_sft(adapter, words(8), replace(SETTINGS, lora=LORA), tmp_path / "out", base=adapter)
+        train_sft(TrainingJob(Checkpoint(adapter, adapter), replace(SETTINGS, lora=LORA), tmp_path / "out"), words(8))
     with pytest.raises(EngineError, match=r"made with \(4, 8, 0.0\)"):
-        train_sft(adapter, words(8), replace(SETTINGS, lora=LoraSettings(rank=2, alpha=8)), tmp_path / "out", base=init)
+        train_sft(
+            TrainingJob(Checkpoint(adapter, init), replace(SETTINGS, lora=LoraSettings(rank=2, alpha=8)), tmp_path / "out"),
+            words(8),
+        )
     with pytest.raises(EngineError, match="got lora"):
-        train_sft(adapter, words(8), SETTINGS, tmp_path / "out", base=init)
+        train_sft(TrainingJob(Checkpoint(adapter, init), SETTINGS, tmp_path / "out"), words(8))
     assert not (tmp_path / "out").exists()
 
 
 def test_adapter_that_goes_on_keeps_its_layers(init: Path, adapter: Path, tmp_path: Path) -> None:
     few = replace(SETTINGS, lora=replace(LORA, target_modules=("q_proj", "v_proj")))
     with pytest.raises(EngineError, match=r"\('q_proj', 'v_proj'\) for an adapter that sits on .*, too, expected the layers"):
-        train_sft(adapter, words(8), few, tmp_path / "out", base=init)
-    train_sft(init, words(8), few, tmp_path / "few")
+        train_sft(TrainingJob(Checkpoint(adapter, init), few, tmp_path / "out"), words(8))
+    train_sft(TrainingJob(Checkpoint(init), few, tmp_path / "few"), words(8))
     with pytest.raises(EngineError, match=r"'all-linear' for an adapter that does not sit on .*layers.0.mlp.down_proj"):
-        train_sft(tmp_path / "few", words(8), replace(SETTINGS, lora=LORA), tmp_path / "out", base=init)
+        train_sft(TrainingJob(Checkpoint(tmp_path / "few", init), replace(SETTINGS, lora=LORA), tmp_path / "out"), words(8))
     same = replace(few, lora=replace(LORA, target_modules=("v_proj", "q_proj")))
-    assert train_sft(tmp_path / "few", words(8), same, tmp_path / "on", base=init).steps == 4
+    assert train_sft(TrainingJob(Checkpoint(tmp_path / "few", init), same, tmp_path / "on"), words(8)).steps == 4
     assert not (tmp_path / "out").exists()
 
 
 def test_unknown_target_modules_are_an_error(init: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, lora=LoraSettings(rank=2, alpha=2, target_modules=("nothing",)))
     with pytest.raises(EngineError, match="nothing"):
-        train_sft(init, words(8), settings, tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(init), settings, tmp_path / "out"), words(8))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "constant_with_warmup"])
@@ -271,16 +280,16 @@ def test_training_that_moves_no_stored_weight_is_an_error(tmp_path: Path) -> Non
     AutoModelForCausalLM.from_pretrained(str(init)).bfloat16().save_pretrained(str(init))
     message = "4 optimizer steps with a learning rate of up to 1e-12 changed no weight as the checkpoint stores it"
     with pytest.raises(EngineError, match=message):
-        train_sft(init, words(8), replace(SETTINGS, learning_rate=1e-12), tmp_path / "out")
-    assert not train_sft(init, words(8), SETTINGS, tmp_path / "moved").unchanged
+        train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, learning_rate=1e-12), tmp_path / "out"), words(8))
+    assert not train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "moved"), words(8)).unchanged
 
 
 def test_training_without_a_gradient_says_so(init: Path, tmp_path: Path) -> None:
     idle = [replace(row, weight=0.0) for row in words(8)]
-    assert train_sft(init, idle, SETTINGS, tmp_path / "full").unchanged
+    assert train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "full"), idle).unchanged
     assert digests(tmp_path / "full")["model.safetensors"] == digests(init)["model.safetensors"]
-    assert train_sft(init, idle, replace(SETTINGS, lora=LORA), tmp_path / "adapter").unchanged
-    assert not train_sft(init, words(8), replace(SETTINGS, lora=LORA), tmp_path / "learnt").unchanged
+    assert train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), tmp_path / "adapter"), idle).unchanged
+    assert not train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), tmp_path / "learnt"), words(8)).unchanged
 
 
 def test_weights_of_either_sign_are_an_offline_policy_gradient(init: Path, tmp_path: Path) -> None:
@@ -288,7 +297,7 @@ def test_weights_of_either_sign_are_an_offline_policy_gradient(init: Path, tmp_p
 
     won, lost = [("ab=", "ab"), ("cd=", "cd")], [("ab=", "ba"), ("cd=", "dc")]
     games = [*(Example(*pair, 1.0) for pair in won), *(Example(*pair, -1.0) for pair in lost)]
-    train_sft(init, games, SETTINGS, tmp_path / "out")
+    train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out"), games)
     before, after = (
         [one.logprob for one in LikelihoodScorer(place, "cpu").score([*won, *lost])] for place in (init, tmp_path / "out")
     )
@@ -301,11 +310,11 @@ def test_trainings_that_keep_the_optimizer_are_one_long_training(lora: LoraSetti
     same = words(1) * 8  # so that the order in which a training sees them does not matter
     steady = replace(SETTINGS, schedule="constant", warmup=0.0, lora=lora)
     base = None if lora is None else init
-    train_sft(init, same, replace(steady, steps=8, keep_optimizer=True), tmp_path / "long")
+    train_sft(TrainingJob(Checkpoint(init), replace(steady, steps=8, keep_optimizer=True), tmp_path / "long"), same)
     for name, kept in (("continued", True), ("begun_again", False)):
         half = replace(steady, keep_optimizer=kept)
-        train_sft(init, same, half, tmp_path / name / "1")
-        train_sft(tmp_path / name / "1", same, half, tmp_path / name / "2", base=base)
+        train_sft(TrainingJob(Checkpoint(init), half, tmp_path / name / "1"), same)
+        train_sft(TrainingJob(Checkpoint(tmp_path / name / "1", base), half, tmp_path / name / "2"), same)
     long = digests(tmp_path / "long")
     assert "optimizer/state.safetensors" in long
     assert digests(tmp_path / "continued" / "2") == long
@@ -314,8 +323,8 @@ def test_trainings_that_keep_the_optimizer_are_one_long_training(lora: LoraSetti
 
 def test_training_killed_inside_a_round_keeps_the_later_state(init: Path, tmp_path: Path) -> None:
     kept = replace(SETTINGS, keep_optimizer=True)
-    train_sft(init, words(32), kept, tmp_path / "1")
-    train_sft(tmp_path / "1", words(32, seed=1), kept, tmp_path / "undisturbed")
+    train_sft(TrainingJob(Checkpoint(init), kept, tmp_path / "1"), words(32))
+    train_sft(TrainingJob(Checkpoint(tmp_path / "1"), kept, tmp_path / "undisturbed"), words(32, seed=1))
 
     def stop(done: int, total: int, figures: dict[str, float]) -> None:
         if done == 3:
@@ -323,34 +332,34 @@ def test_training_killed_inside_a_round_keeps_the_later_state(init: Path, tmp_pa
 
     saving = Execution(saves=tmp_path / "saves", save_seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        train_sft(tmp_path / "1", words(32, seed=1), kept, tmp_path / "out", stop, execution=saving)
-    report = train_sft(tmp_path / "1", words(32, seed=1), kept, tmp_path / "out", execution=saving)
+        train_sft(TrainingJob(Checkpoint(tmp_path / "1"), kept, tmp_path / "out", stop, execution=saving), words(32, seed=1))
+    report = train_sft(TrainingJob(Checkpoint(tmp_path / "1"), kept, tmp_path / "out", execution=saving), words(32, seed=1))
     assert report.resumed_at
     assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
 
 
 def test_optimizer_state_of_other_weights_is_an_error(init: Path, tmp_path: Path) -> None:
-    train_sft(init, words(8), replace(SETTINGS, keep_optimizer=True, lora=LORA), tmp_path / "adapter")
+    train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, keep_optimizer=True, lora=LORA), tmp_path / "adapter"), words(8))
     mixed = tmp_path / "mixed"
     shutil.copytree(init, mixed)
     shutil.copytree(tmp_path / "adapter" / "optimizer", mixed / "optimizer")
     with pytest.raises(EngineError, match=r"state for base_model\..*expected no such weight.*Set keep_optimizer: false"):
-        train_sft(mixed, words(8), replace(SETTINGS, keep_optimizer=True), tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(mixed), replace(SETTINGS, keep_optimizer=True), tmp_path / "out"), words(8))
 
 
 def test_examples_too_long_are_an_error_never_cut(init: Path, tmp_path: Path) -> None:
     examples = [*words(6), Example("abcdefghijklm=", "abcdefghijklmnopqr"), Example("abcdefg=", "abcdefghij")]
     with pytest.raises(EngineError, match=r"1 of 8 examples are longer than 32 tokens, the longest 34"):
-        train_sft(init, examples, SETTINGS, tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out"), examples)
     with pytest.raises(EngineError, match=r"2 of 8 examples are longer than 18 tokens"):
-        train_sft(init, examples, replace(SETTINGS, max_tokens=18), tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, max_tokens=18), tmp_path / "out"), examples)
 
 
 def test_examples_missing_or_unknown_are_an_error(init: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="0 examples"):
-        train_sft(init, [], SETTINGS, tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out"), [])
     with pytest.raises(EngineError, match="'ab9'"):
-        train_sft(init, [Example("ba=", "ab9")], SETTINGS, tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out"), [Example("ba=", "ab9")])
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(None, None), (3, 1.0)])
@@ -363,7 +372,8 @@ def seen(init: Path, scratch: Path, examples: list[Example], **changes: object) 
     """Reads the prompts of all batches of an epoch as the trainer draws them."""
     settings, tokenizer = replace(SETTINGS, **changes), load_tokenizer(init)
     model = trainable_model(init, None, settings)
-    trainer = sft_trainer(model, tokenizer, tokenised(tokenizer, examples, False, "training"), settings, scratch)
+    loaded = Loaded(model, tokenizer, settings, scratch)
+    trainer = sft_trainer(loaded, tokenised(tokenizer, examples, False, "training"))
     batches = [batch["input_ids"] for batch in trainer.get_train_dataloader()]
     return [tokenizer.decode(row, skip_special_tokens=True) for ids in batches for row in ids]
 
@@ -384,6 +394,6 @@ def test_examples_are_learnt_in_order_or_at_a_pace(init: Path, tmp_path: Path):
 def test_training_in_order_is_another_one_with_equal_bytes(init: Path, tmp_path: Path):
     settings = replace(SETTINGS, in_order=True, pace=Pace(0.2, 1.0))
     for name, own in (("a", settings), ("b", settings), ("shuffled", SETTINGS)):
-        train_sft(init, words(32), own, tmp_path / name)
+        train_sft(TrainingJob(Checkpoint(init), own, tmp_path / name), words(32))
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b", "shuffled")]
     assert weights[0] == weights[1] != weights[2]

@@ -15,6 +15,7 @@ from lineal.engines.factory import open_likelihood, open_sampler
 from lineal.engines.models.checkpoints import ADAPTER_CONFIG
 from lineal.engines.sampling.sampler import Request, SamplingSettings
 from lineal.engines.sampling.saved_completions import SavedSampler
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, LoraSettings, TrainingSettings
 from lineal.engines.training.train import initialise, train_sft
 from lineal.engines.vllm.sampler import VllmSampler, engine_seed
@@ -203,7 +204,7 @@ def test_adapter_is_served_on_its_base_and_on_no_other(model, tmp_path, drawn, m
     adapter, other = tmp_path / "adapter", tmp_path / "other"
     lora = LoraSettings(2, 4, 0.0, "all-linear")
     settings = TrainingSettings(steps=1, epochs=None, batch_size=2, learning_rate=1e-3, warmup=0.0, seed=0, threads=1, lora=lora)
-    train_sft(model, [Example("cab=", "abc")] * 2, settings, adapter)
+    train_sft(TrainingJob(Checkpoint(model), settings, adapter), [Example("cab=", "abc")] * 2)
     assert (adapter / ADAPTER_CONFIG).exists()
     engine = sampler(adapter, tmp_path, base=model)
     assert len(dict(engine.stream(REQUESTS, SETTINGS))) == len(REQUESTS)

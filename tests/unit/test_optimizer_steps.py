@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example
 from lineal.engines.training.train import train_sft
 from lineal.errors import EngineError
@@ -81,5 +82,5 @@ def test_update_of_two_processes_is_that_of_one(tmp_path: Path, equivalence: Any
 def test_weights_that_the_last_step_made_infinite_are_an_error(init: Path, tmp_path: Path) -> None:
     wild = replace(SETTINGS, steps=1, warmup=0.0, learning_rate=1e39)
     with pytest.raises(EngineError, match=r"embed_tokens.weight and \d+ more have values that are not finite after the last"):
-        train_sft(init, [Example("abc=", "abc")], wild, tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(init), wild, tmp_path / "out"), [Example("abc=", "abc")])
     assert not (tmp_path / "out").exists()

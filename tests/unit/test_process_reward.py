@@ -13,6 +13,7 @@ from lineal.data.steps import steps_of
 from lineal.engines.sampling.scoring import RewardScorer
 from lineal.engines.sampling.step_scoring import StepScorer, encode_steps
 from lineal.engines.text.tokens import Open, encode_pair, load_tokenizer
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.process_training import Chain, Rated, chains_of, train_process_reward
 from lineal.errors import DataError
 from lineal.recipe.compute import Compute
@@ -53,7 +54,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rated = [Rated(prompt, begun, float("e" in last)) for prompt, text in ROWS for begun, last in _beginnings(text)]
     settings = replace(SETTINGS, steps=80, batch_size=16, learning_rate=1e-2)
     for name in ("one", "two"):
-        train_process_reward(tiny_model(home / f"init-{name}"), rated, settings, home / name, MARK)
+        train_process_reward(TrainingJob(Checkpoint(tiny_model(home / f"init-{name}")), settings, home / name), rated, MARK)
     assert weights(home / "one") == weights(home / "two")
     return home / "one"
 

@@ -14,6 +14,7 @@ import pytest
 from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.sampling.scoring import LikelihoodScorer
 from lineal.engines.text.tokens import encode_prompt
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import ModelShape, initialise, train_sft
 from lineal.errors import EngineError
@@ -75,7 +76,7 @@ def test_a_model_that_cannot_be_sampled_as_it_is_is_refused(tmp_path: Path, name
 def test_a_model_that_looks_ahead_is_not_trained(tmp_path: Path) -> None:
     settings = TrainingSettings(steps=1, epochs=None, batch_size=1, learning_rate=1e-2, seed=0, threads=1)
     with pytest.raises(EngineError, match="bert says other things of a text when more follows"):
-        train_sft(model_of(tmp_path / "model", "bert"), EXAMPLES, settings, tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(model_of(tmp_path / "model", "bert")), settings, tmp_path / "out"), EXAMPLES)
     assert not (tmp_path / "out").exists()
 
 
@@ -94,7 +95,7 @@ def test_packed_rows_have_the_loss_of_plain_ones_or_are_refused(
         how = TrainingSettings(
             steps=1, epochs=None, batch_size=batch_size, learning_rate=1e-4, seed=0, threads=1, packing=packing, max_tokens=32
         )
-        return train_sft(checkpoint, EXAMPLES, how, tmp_path / f"out_{packing}").final_loss
+        return train_sft(TrainingJob(Checkpoint(checkpoint), how, tmp_path / f"out_{packing}"), EXAMPLES).final_loss
 
     plain = loss(packing=False, batch_size=len(EXAMPLES))
     if keeps_apart:
@@ -111,8 +112,8 @@ def test_a_model_without_a_limit_of_positions_packs_rows_of_max_tokens_only(tmp_
     (checkpoint / "config.json").write_text(json.dumps(told), encoding="utf-8")
     how = TrainingSettings(steps=1, epochs=None, batch_size=1, learning_rate=1e-4, seed=0, threads=1, packing=True)
     with pytest.raises(EngineError, match="packing: got a model without a limit of positions.* Set max_tokens"):
-        train_sft(checkpoint, EXAMPLES, how, tmp_path / "out")
-    assert train_sft(checkpoint, EXAMPLES, replace(how, packing=False), tmp_path / "out").steps == 1
+        train_sft(TrainingJob(Checkpoint(checkpoint), how, tmp_path / "out"), EXAMPLES)
+    assert train_sft(TrainingJob(Checkpoint(checkpoint), replace(how, packing=False), tmp_path / "out"), EXAMPLES).steps == 1
 
 
 def test_the_self_test_draws_no_random_number_and_takes_a_blink(tmp_path: Path) -> None:

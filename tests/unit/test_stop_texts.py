@@ -16,6 +16,7 @@ from lineal.engines.fake import FakeSampler
 from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings, settings_from
 from lineal.engines.text.stop_texts import StopTexts, TextWatch, ids_of_text
 from lineal.engines.text.tokens import decode_completions
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import initialise, train_sft
 from lineal.errors import EngineError
@@ -34,7 +35,10 @@ def model(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("stops")
     settings = TrainingSettings(steps=30, epochs=None, batch_size=16, learning_rate=1e-2, seed=0, threads=1)
     initialise(SHAPE, 0, directory / "init")
-    train_sft(directory / "init", [Example(word + "=", in_order(word)) for word in words(256)], settings, directory / "trained")
+    train_sft(
+        TrainingJob(Checkpoint(directory / "init"), settings, directory / "trained"),
+        [Example(word + "=", in_order(word)) for word in words(256)],
+    )
     return directory / "trained"
 
 

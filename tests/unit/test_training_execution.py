@@ -17,6 +17,7 @@ from lineal.data.manifest import InputEntry
 from lineal.engines.in_process import base_of
 from lineal.engines.training.execution import Execution
 from lineal.engines.training.hardware import require_memory, training_memory, weight_shapes
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.processes import shared_batch
 from lineal.engines.training.reporting import PLACES, reporting
 from lineal.engines.training.settings import Example, LoraSettings
@@ -38,8 +39,10 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.model
 @pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, lora=LORA), replace(SETTINGS, precision="bf16")])
 def test_gradient_checkpointing_gives_equal_bytes(init: Path, tmp_path: Path, settings) -> None:
-    kept = train_sft(init, EXAMPLES, settings, tmp_path / "kept")
-    again = train_sft(init, EXAMPLES, settings, tmp_path / "again", execution=Execution(recompute_activations=True))
+    kept = train_sft(TrainingJob(Checkpoint(init), settings, tmp_path / "kept"), EXAMPLES)
+    again = train_sft(
+        TrainingJob(Checkpoint(init), settings, tmp_path / "again", execution=Execution(recompute_activations=True)), EXAMPLES
+    )
     assert weights(tmp_path / "again") == weights(tmp_path / "kept")
     assert again == kept
 
@@ -47,11 +50,13 @@ def test_gradient_checkpointing_gives_equal_bytes(init: Path, tmp_path: Path, se
 @pytest.mark.model
 def test_packing_keeps_every_token_and_each_example_to_itself(init: Path, tmp_path: Path) -> None:
     whole = replace(SETTINGS, steps=1, batch_size=32, warmup=0.0)
-    padded = train_sft(init, EXAMPLES, whole, tmp_path / "padded")
-    together = train_sft(init, EXAMPLES, replace(whole, packing=True), tmp_path / "packed")
+    padded = train_sft(TrainingJob(Checkpoint(init), whole, tmp_path / "padded"), EXAMPLES)
+    together = train_sft(TrainingJob(Checkpoint(init), replace(whole, packing=True), tmp_path / "packed"), EXAMPLES)
     assert together.tokens == padded.tokens
     assert together.loss_curve[0] == pytest.approx(padded.loss_curve[0], abs=1e-5)
-    shorter = train_sft(init, EXAMPLES, replace(whole, packing=True, max_tokens=16), tmp_path / "shorter")
+    shorter = train_sft(
+        TrainingJob(Checkpoint(init), replace(whole, packing=True, max_tokens=16), tmp_path / "shorter"), EXAMPLES
+    )
     assert shorter.loss_curve[0] == pytest.approx(padded.loss_curve[0], abs=1e-5)
 
 
@@ -67,7 +72,10 @@ def test_packing_of_weighted_rows_is_refused_and_stays_out_of_other_identities(i
     with pytest.raises(ValidationError, match="packing and weight exclude each other"):
         Sft(use="sft", init="a", rows="b", steps=1, packing=True, weight="score")
     with pytest.raises(EngineError, match="packing"):
-        train_sft(init, [replace(row, weight=1.0) for row in EXAMPLES], replace(SETTINGS, packing=True), tmp_path / "out")
+        train_sft(
+            TrainingJob(Checkpoint(init), replace(SETTINGS, packing=True), tmp_path / "out"),
+            [replace(row, weight=1.0) for row in EXAMPLES],
+        )
     plain = Sft(use="sft", init="a", rows="b", steps=1, lora=Lora(rank=2, alpha=4))
     assert "packing" not in plain.identity() and "quantize" not in plain.identity()["lora"]
     chosen = Sft(use="sft", init="a", rows="b", steps=1, packing=True, lora=Lora(rank=2, alpha=4, quantize="4bit"))
@@ -113,10 +121,13 @@ def test_memory_that_is_not_there_is_an_error_with_figures_and_settings() -> Non
 @pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="says what happens without a GPU; there is one")
 def test_gpu_that_is_not_there_is_an_error_before_the_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="compute.device: got 'cuda', expected a GPU"):
-        train_sft(tiny_model(tmp_path / "a"), EXAMPLES, SETTINGS, tmp_path / "out", execution=Execution(device="cuda"))
+        train_sft(
+            TrainingJob(Checkpoint(tiny_model(tmp_path / "a")), SETTINGS, tmp_path / "out", execution=Execution(device="cuda")),
+            EXAMPLES,
+        )
     quantized = replace(SETTINGS, lora=replace(LORA, quantize="4bit"))
     with pytest.raises(EngineError, match="lora.quantize: got '4bit' without a GPU"):
-        train_sft(tmp_path / "a", EXAMPLES, quantized, tmp_path / "out")
+        train_sft(TrainingJob(Checkpoint(tmp_path / "a"), quantized, tmp_path / "out"), EXAMPLES)
     assert not (tmp_path / "out").exists()
 
 
@@ -150,8 +161,8 @@ def test_tensorboard_gets_the_loss_and_changes_no_byte(init: Path, tmp_path: Pat
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     reports = Execution(report_to=("tensorboard",), reports=tmp_path / "reports", run_name="p/round_01/checkpoint")
-    train_sft(init, EXAMPLES, SETTINGS, tmp_path / "plain")
-    report = train_sft(init, EXAMPLES, SETTINGS, tmp_path / "out", execution=reports)
+    train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "plain"), EXAMPLES)
+    report = train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out", execution=reports), EXAMPLES)
     assert weights(tmp_path / "out") == weights(tmp_path / "plain")
     events = EventAccumulator(str(tmp_path / "reports")).Reload()
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(report.loss_curve)

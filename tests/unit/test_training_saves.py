@@ -9,11 +9,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lineal.engines.training.execution import Execution
-from lineal.engines.training.preference_training import Checkpoint, DpoLoss, KtoLoss, Labelled, Preference, train_dpo, train_kto
+from lineal.engines.training.job import Checkpoint, TrainingJob
+from lineal.engines.training.preference_training import DpoLoss, KtoLoss, Labelled, Preference, train_dpo, train_kto
 from lineal.engines.training.preference_training import train_reward_model as train_reward
 from lineal.engines.training.settings import Example, LoraSettings
 from lineal.engines.training.train import TrainingReport, train_sft
@@ -29,15 +31,19 @@ PAIRS = [Preference(f"{word}=", in_order(word), word) for word in words(32)]
 LABELS = [Labelled(pair.prompt, pair.chosen if index % 2 else pair.rejected, bool(index % 2)) for index, pair in enumerate(PAIRS)]
 EXAMPLES = [Example(pair.prompt, pair.chosen) for pair in PAIRS]
 TRAINERS = {
-    "sft": lambda init, *rest: train_sft(init, EXAMPLES, LONG, *rest[:2], None, rest[2]),
-    "sft_accumulated": lambda init, *rest: train_sft(
-        init, EXAMPLES, replace(LONG, batch_size=4, gradient_accumulation=2), *rest[:2], None, rest[2]
-    ),
-    "sft_lora_with_dropout": lambda init, *rest: train_sft(init, EXAMPLES, replace(LONG, lora=LORA), *rest[:2], None, rest[2]),
-    "dpo": lambda init, *rest: train_dpo(Checkpoint(init), Checkpoint(init), PAIRS, LONG, DpoLoss(), *rest),
-    "kto": lambda init, *rest: train_kto(Checkpoint(init), Checkpoint(init), LABELS, LONG, KtoLoss(), *rest),
-    "reward_model": lambda init, *rest: train_reward(init, PAIRS, LONG, *rest[:2], None, rest[2]),
+    "sft": (lambda job: train_sft(job, EXAMPLES), LONG),
+    "sft_accumulated": (lambda job: train_sft(job, EXAMPLES), replace(LONG, batch_size=4, gradient_accumulation=2)),
+    "sft_lora_with_dropout": (lambda job: train_sft(job, EXAMPLES), replace(LONG, lora=LORA)),
+    "dpo": (lambda job: train_dpo(job, job.init, PAIRS, DpoLoss()), LONG),
+    "kto": (lambda job: train_kto(job, job.init, LABELS, KtoLoss()), LONG),
+    "reward_model": (lambda job: train_reward(job, PAIRS), LONG),
 }
+
+
+def trained(name: str, init: Path, output: Path, progress: Any, execution: Execution) -> Any:
+    """Runs one of the trainings."""
+    train, settings = TRAINERS[name]
+    return train(TrainingJob(Checkpoint(init), settings, output, progress, execution))
 
 
 class Stop(Exception):
@@ -75,19 +81,19 @@ def forgetting(report: TrainingReport) -> TrainingReport:
 
 @pytest.mark.parametrize(("name", "step"), [("sft", 7), ("dpo", 9)])
 def test_training_killed_goes_on_and_ends_with_the_undisturbed_bytes(init: Path, tmp_path: Path, name: str, step: int) -> None:
-    undisturbed = TRAINERS[name](init, tmp_path / "undisturbed", None, Execution())
+    undisturbed = trained(name, init, tmp_path / "undisturbed", None, Execution())
     saving = Execution(saves=tmp_path / "saves", save_seconds=0)
     code = (
         "import sys; from pathlib import Path; from tests.unit import test_training_saves as here\n"
         "init, root, name, step = sys.argv[1:]; saving = here.Execution(saves=Path(root) / 'saves', save_seconds=0)\n"
-        "here.TRAINERS[name](Path(init), Path(root) / 'out', here.kill_at(int(step)), saving)"
+        "here.trained(name, Path(init), Path(root) / 'out', here.kill_at(int(step)), saving)"
     )
     killed = subprocess.run(
         [sys.executable, "-c", code, str(init), str(tmp_path), name, str(step)], cwd=Path(__file__).parents[2]
     )
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
-    report = TRAINERS[name](init, tmp_path / "out", None, saving)
+    report = trained(name, init, tmp_path / "out", None, saving)
     assert report.resumed_at == step - 1
     assert forgetting(report) == undisturbed
     assert weights(tmp_path / "out") == weights(tmp_path / "undisturbed")
@@ -97,12 +103,12 @@ def test_training_killed_goes_on_and_ends_with_the_undisturbed_bytes(init: Path,
 def test_training_stopped_again_and_again_ends_with_the_undisturbed_bytes(
     init: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    undisturbed = TRAINERS[name](init, tmp_path / "undisturbed", None, Execution())
+    undisturbed = trained(name, init, tmp_path / "undisturbed", None, Execution())
     saving = Execution(saves=tmp_path / "saves", save_seconds=0)
     for step in (5, 11):  # after the first epoch, and inside the third
         with pytest.raises(Stop):
-            TRAINERS[name](init, tmp_path / "out", stop_at(step), saving)
-    report = TRAINERS[name](init, tmp_path / "out", None, saving)
+            trained(name, init, tmp_path / "out", stop_at(step), saving)
+    report = trained(name, init, tmp_path / "out", None, saving)
     assert report.resumed_at == 10
     assert forgetting(report) == undisturbed
     assert weights(tmp_path / "out") == weights(tmp_path / "undisturbed")
@@ -113,7 +119,7 @@ def test_training_stopped_again_and_again_ends_with_the_undisturbed_bytes(
 def test_saves_hold_one_whole_checkpoint_and_nothing_that_runs_code(init: Path, tmp_path: Path) -> None:
     saves = tmp_path / "saves"
     with pytest.raises(Stop):
-        TRAINERS["sft"](init, tmp_path / "out", stop_at(6), Execution(saves=saves, save_seconds=0))
+        trained("sft", init, tmp_path / "out", stop_at(6), Execution(saves=saves, save_seconds=0))
     assert [path.name for path in saves.iterdir() if path.is_dir()] == ["whole-5"]
     files = {path.name for path in (saves / "whole-5").iterdir()}
     assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} <= files
@@ -124,21 +130,21 @@ def test_save_cut_short_or_of_another_device_is_not_gone_on_from(init: Path, tmp
     saves = tmp_path / "saves"
     saving = Execution(saves=saves, save_seconds=0)
     with pytest.raises(Stop):
-        TRAINERS["sft"](init, tmp_path / "out", stop_at(6), saving)
+        trained("sft", init, tmp_path / "out", stop_at(6), saving)
     half = saves / "checkpoint-6"
     half.mkdir()
     (half / "trainer_state.json").write_text("{")
     with pytest.raises(Stop):
-        TRAINERS["sft"](init, tmp_path / "out", stop_at(7), replace(saving, save_seconds=1e9))
+        trained("sft", init, tmp_path / "out", stop_at(7), replace(saving, save_seconds=1e9))
     assert not half.exists()
     stamp = saves / "made_with"
     stamp.write_text(stamp.read_text().replace('"cpu"', '"cuda"'))
-    assert TRAINERS["sft"](init, tmp_path / "out", None, saving).resumed_at == 0
+    assert trained("sft", init, tmp_path / "out", None, saving).resumed_at == 0
 
 
 def test_training_shorter_than_save_seconds_saves_nothing(init: Path, tmp_path: Path) -> None:
     saves = tmp_path / "saves"
-    TRAINERS["sft"](init, tmp_path / "out", None, Execution(saves=saves, save_seconds=300))
+    trained("sft", init, tmp_path / "out", None, Execution(saves=saves, save_seconds=300))
     assert [path.name for path in saves.iterdir()] == ["made_with"]
 
 
@@ -151,8 +157,8 @@ def test_step_that_was_stopped_goes_on_inside_its_partial_directory(init: Path, 
     sft = lab.parse("sft", inputs, steps=6, batch_size=8, threads=1)
     step = lab._workspace("round_01/checkpoint", inputs)
     with pytest.raises(Stop):
-        settings, execution = sft.training_settings(step), sft.execution(step)
-        sft.learn(step, 32, lambda output, _: train_sft(init, EXAMPLES, settings, output, stop_at(4), None, execution))
+        settings = sft.training_settings(step)
+        sft.learn(step, 32, Checkpoint(init), settings, lambda job: train_sft(replace(job, progress=stop_at(4)), EXAMPLES))
     step.progress_file = tmp_path / "runs" / "checkpoint.progress"
     sft.run(step)
     assert step.facts["resumed_at_step"] == 3

@@ -17,6 +17,7 @@ from lineal.engines.models.sight import Sight
 from lineal.engines.models.vision_model import PICTURE_TOKENS
 from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.text.tokens import encode_prompt, load_tokenizer
+from lineal.engines.training.job import TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import train_sft
 from lineal.errors import DeclarationError, EngineError
@@ -233,7 +234,9 @@ def test_pictures_and_questions_that_cannot_go_together_are_refused(lab, model, 
     with pytest.raises(EngineError, match=r"has \d+ tokens, with max_tokens 50 that is more than the 64 positions"):
         sampler.sample(requests_of(tasks), SamplingSettings(max_tokens=50))
     with pytest.raises(EngineError, match="packing: got rows with pictures"):
-        train_sft(model.directory, [Example("a", "b", None, images)], settings(packing=True), tmp_path / "o", pictures=pictures)
+        train_sft(
+            TrainingJob(model, settings(packing=True), tmp_path / "o", pictures=pictures), [Example("a", "b", None, images)]
+        )
     texts = lab.run("letter_sort", "tasks/base", size=20, length=[2, 3], split="train")[""]
     reader = lab.run("pretrain", "start/reader", {"rows": texts}, steps=1, **TINY)[""]
     with pytest.raises(EngineError, match=r"got prompts with pictures for a model of texts \(llama\), expected one that sees"):

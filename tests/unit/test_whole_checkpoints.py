@@ -16,6 +16,7 @@ from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings, 
 from lineal.engines.sampling.scoring import LikelihoodScorer, RewardScorer
 from lineal.engines.text.tokens import character_tokenizer
 from lineal.engines.text.vocabulary import ids_without_token
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, LoraSettings, TrainingSettings
 from lineal.engines.training.train import ModelShape, initialise, train_sft
 from lineal.errors import EngineError
@@ -45,7 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     initialise(shape(tied=False), 0, home / "untied")
     initialise(shape(tied=True), 0, home / "tied")
     lora = TrainingSettings(**{**SETTINGS.__dict__, "lora": LoraSettings(2, 4)})
-    train_sft(home / "untied", [Example("ab=", "ba")], lora, home / "adapter")
+    train_sft(TrainingJob(Checkpoint(home / "untied"), lora, home / "adapter"), [Example("ab=", "ba")])
     torch.manual_seed(0)
     write_full_model(load_reward_model(home / "untied", torch.float32, 0), home / "reward")
     TOKENIZER.save_pretrained(str(home / "reward"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
@@ -59,11 +59,10 @@ def outside_events(plan: Plan, instance: dg.DagsterInstance) -> Iterator[Outside
     latest = _latest_materializations(plan, instance)
     unchecked = _unchecked(plan, instance, latest)
     for step in plan.steps.values():
-        keys = [key for key in step.artifact_keys().values() if key in recorded]
-        if any(not version_tags(step, recorded, key).items() <= _tags_of(latest.get(key)).items() for key in keys):
-            yield from _step_events(plan, step, recorded)
-        elif step.key in unchecked:
-            yield from _step_events(plan, step, {})
+        # a kill may have come between the reports of a step's outputs: those that Dagster has are not reported again
+        missed = [key for key in step.artifact_keys().values() if key in recorded and not _is_known(step, recorded, key, latest)]
+        if missed or step.key in unchecked:
+            yield from _step_events(plan, step, recorded, missed)
     yield from retraction_events(plan, instance)
 
 
@@ -76,6 +75,10 @@ def _latest_materializations(plan: Plan, instance: dg.DagsterInstance) -> dict[s
     keys = {asset_key(key): key for key in plan.makers}
     entries = ((record.asset_entry, record.asset_entry.last_materialization) for record in instance.get_asset_records(list(keys)))
     return {keys[asset.asset_key]: entry for asset, entry in entries if entry is not None}
+
+
+def _is_known(step: Step, recorded: Mapping[str, str], key: str, latest: Mapping[str, dg.EventLogEntry]) -> bool:
+    return version_tags(step, recorded, key).items() <= _tags_of(latest.get(key)).items()
 
 
 def _tags_of(entry: dg.EventLogEntry | None) -> dict[str, str]:
@@ -99,8 +102,8 @@ def _evaluated_since(record: AssetCheckExecutionRecord | None, made: float) -> b
     return ended and record is not None and record.event is not None and record.event.timestamp >= made
 
 
-def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str]) -> list[OutsideEvent]:
-    """Returns the events of a step's recorded artifacts and of its checks.
+def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str], missed: Collection[str]) -> list[OutsideEvent]:
+    """Returns the events of the artifacts of a step that Dagster has missed, and of the step's checks.
 
     There are none while its artifacts are not all here: `dvc pull` brings them, a run makes them.
     """
@@ -110,7 +113,7 @@ def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str]) -> list[Ou
         for key in step.artifact_keys().values():
             artifact = open_artifact(key, plan.project.directory(key))
             verify_files(artifact.directory, artifact.manifest, key, digests)
-            if key in recorded:
+            if key in missed:
                 events.append(materialization(step, key, recorded, artifact_metadata(step, artifact, log, MADE_OUTSIDE)))
         return [*events, *(evaluation(step, result) for result in check_results(plan, step))]
     except ArtifactError:

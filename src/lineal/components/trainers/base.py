@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite, nan
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -21,6 +20,7 @@ from lineal.data.links import link_file
 from lineal.data.manifest import INIT, TAUGHT
 from lineal.data.media import IMAGES
 from lineal.data.progress import say
+from lineal.engines.in_process import base_of
 from lineal.errors import DataError
 from lineal.recipe.compute import Positive, Strict
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from lineal.engines.text.tokens import Answer
     from lineal.engines.training.execution import Execution
+    from lineal.engines.training.job import Checkpoint, TrainingJob
     from lineal.engines.training.settings import Example, LoraSettings, TrainingSettings
     from lineal.engines.training.train import TrainingReport
-    from lineal.engines.training.trainer_run import Progress
 
 START = "start"
 EQUAL = "equal"
@@ -184,8 +184,17 @@ class Trainer(Component):
             run_name=workspace.key, reports=workspace.progress_file and workspace.progress_file.with_suffix(""),
         )  # fmt: skip
 
-    def learn(self, workspace: Workspace, rows: int, train: Callable[[Path, Progress], TrainingReport]) -> None:
-        """Runs `train` into the main output under the step's progress; the fake engine writes a stand-in instead."""
+    def learn(
+        self,
+        workspace: Workspace,
+        rows: int,
+        init: Checkpoint,
+        settings: TrainingSettings,
+        train: Callable[[TrainingJob], TrainingReport],
+    ) -> None:
+        """Trains into the main output under the step's progress; the fake engine writes a stand-in instead."""
+        from lineal.engines.training.job import TrainingJob
+
         workspace.counts["in"] = rows + workspace.counts.get(EQUAL, 0)
         if workspace.compute.engine == "fake":
             _fake(workspace)
@@ -199,7 +208,8 @@ class Trainer(Component):
                 progress.advance(done - reached, f"loss {figures.get('loss', 0.0):.3f}")
                 reached = done
 
-            report = train(workspace.directory(), advance)
+            pictures = workspace.pictures() if self.sees else None
+            report = train(TrainingJob(init, settings, workspace.directory(), advance, self.execution(workspace), pictures))
         workspace.facts.update(
             tokens=report.tokens, steps=report.steps, loss=report.final_loss, curve=thinned(report.curve),
             figures=dict(report.figures),
@@ -276,16 +286,12 @@ class SupervisedTrainer(Trainer):
         pace = Pace(self.pace.start, self.pace.full) if self.pace else None
         return replace(super().training_settings(workspace, lora, packing), in_order=self.order is not None, pace=pace)
 
-    def train(self, workspace: Workspace, init: Path, settings: TrainingSettings, base: Path | None = None) -> None:
+    def train(self, workspace: Workspace, init: Checkpoint, settings: TrainingSettings) -> None:
         """Trains `init` on the rows and writes the checkpoint as the main output."""
         from lineal.engines.training.train import train_sft
 
-        examples, execution = self._examples(workspace), self.execution(workspace)
-        self.learn(
-            workspace,
-            len(examples),
-            lambda output, advance: train_sft(init, examples, settings, output, advance, base, execution, workspace.pictures()),
-        )
+        examples = self._examples(workspace)
+        self.learn(workspace, len(examples), init, settings, lambda job: train_sft(job, examples))
 
     def _examples(self, workspace: Workspace) -> list[Example]:
         from lineal.engines.training.settings import Example
@@ -298,6 +304,13 @@ class SupervisedTrainer(Trainer):
             return examples
         ranks = weights_of(table, self.order)
         return [examples[place] for place in sorted(range(len(examples)), key=lambda place: ranks[place] or 0.0)]
+
+
+def checkpoint_in(workspace: Workspace, field: str) -> Checkpoint:
+    """Returns the checkpoint of an input field, with its base where it is an adapter."""
+    from lineal.engines.training.job import Checkpoint
+
+    return Checkpoint(workspace.model(field).directory, base_of(workspace, field))
 
 
 def complete_rows(workspace: Workspace, columns: Columns) -> pa.Table:

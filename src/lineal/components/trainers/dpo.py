@@ -54,10 +54,4 @@ class Dpo(MeasuredTrainer):
         rows, settings = preferences(workspace, self.weight, self.ends, self.margin), self.settings(workspace)
         init, reference = self.checkpoints(workspace)
         loss = DpoLoss(beta=self.beta, type=self.loss, nll_weight=self.nll_weight, label_smoothing=self.label_smoothing)
-        execution = self.execution(workspace)
-        self.learn(
-            workspace, len(rows),
-            lambda output, advance: train_dpo(
-                init, reference, rows, settings, loss, output, advance, execution, workspace.pictures()
-            ),
-        )  # fmt: skip
+        self.learn(workspace, len(rows), init, settings, lambda job: train_dpo(job, reference, rows, loss))

@@ -17,12 +17,12 @@ from lineal.components.generators.drawing import require_distinct
 from lineal.components.generators.sample import KeepsIds
 from lineal.components.generators.temperatures import TopK, TopP, Warm
 from lineal.components.playing.rows import EPISODES
-from lineal.components.trainers.base import LearningRate, Trainer
+from lineal.components.trainers.base import LearningRate, Trainer, checkpoint_in
 from lineal.components.trainers.episodes import EnvironmentSetting, Rewarding, TrainingEpisodes, imagine
 from lineal.components.trainers.judges import PROBE, REWARDS, KeepBest, Refill, judges_of
 from lineal.components.trainers.lora import Lora
 from lineal.components.trainers.outside import BESIDE, OUTSIDE, Outside
-from lineal.components.trainers.preference import Factor, checkpoint_in
+from lineal.components.trainers.preference import Factor
 from lineal.components.trainers.rollouts import (
     REPLACED,
     ROLLOUT_COLUMNS,
@@ -249,7 +249,7 @@ class Grpo(Trainer):
         """Trains from `init`; verifiers' processes stay open all the while."""
         from lineal.engines.sampling.live_policy import LivePolicy
         from lineal.engines.training.hooked_trainer import Hooks
-        from lineal.engines.training.online_training import Pictured, train_grpo
+        from lineal.engines.training.online_training import OnlinePrompts, train_grpo
 
         prompts = self._prompts(workspace)
         settings = self.training_settings(workspace, self.lora.settings() if self.lora else None)
@@ -259,28 +259,27 @@ class Grpo(Trainer):
         rollouts = Rollouts(
             workspace, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band, outside
         )
-        given, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(workspace)
-        pictures = workspace.pictures()
-        seen = None if pictures is None else Pictured(workspace.shown(prompts), pictures)
-        for prompt in given:
+        texts, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(workspace)
+        given = OnlinePrompts(texts, workspace.shown(prompts), {} if outside is None else outside.answers)
+        for prompt in texts:
             require_answerable(prompt)
-        execution, policy = self.execution(workspace), LivePolicy() if self._judges_itself else None
+        policy = LivePolicy() if self._judges_itself else None
+        hooks = Hooks(policy, self._best(rollouts), self._refilled(rollouts))
         with ExitStack() as held:
             for place, judge in self.embedded().items():
                 live = {field: (workspace.model("init"), policy) for field in live_fields(judge)}
                 held.enter_context(ready(judge, workspace, place, live))
             self.learn(
-                workspace, len(given),
-                lambda output, advance: rollouts.described(train_grpo(
-                    checkpoint_in(workspace, "init"), given, rollouts, settings, grpo, output, advance, vllm, execution,
-                    Hooks(policy, self._best(rollouts), self._refilled(rollouts)), None if outside is None else outside.answers,
-                    seen,
-                )),
-            )  # fmt: skip
+                workspace,
+                len(texts),
+                checkpoint_in(workspace, "init"),
+                settings,
+                lambda job: rollouts.described(train_grpo(job, given, rollouts, grpo, vllm, hooks)),
+            )
             if workspace.made_with == "fake":
-                expected = self._imagine(workspace, given, rollouts)
+                expected = self._imagine(workspace, texts, rollouts)
             else:  # keep_best may have ended it early
-                expected = grpo.learned(replace(settings, steps=int(workspace.facts["steps"]), epochs=None), len(given))
+                expected = grpo.learned(replace(settings, steps=int(workspace.facts["steps"]), epochs=None), len(texts))
         rollouts.write(expected)
 
     def _learn_by_playing(self, workspace: Workspace, environment: Rewarding) -> None:
@@ -290,14 +289,15 @@ class Grpo(Trainer):
         if workspace.compute.grpo_vllm:
             raise EngineError("compute.grpo_vllm: episodes are played by transformers. Leave it out for this step")
         tasks, settings = self._prompts(workspace), self.training_settings(workspace, self.lora.settings() if self.lora else None)
-        grpo, execution = self._settings(), self.execution(workspace)
+        grpo, init = self._settings(), checkpoint_in(workspace, "init")
         with self._episodes(workspace, tasks, environment) as episodes:
             self.learn(
-                workspace, tasks.num_rows,
-                lambda output, advance: train_episodes(
-                    checkpoint_in(workspace, "init"), tasks.num_rows, episodes, settings, grpo, output, advance, execution
-                ),
-            )  # fmt: skip
+                workspace,
+                tasks.num_rows,
+                init,
+                settings,
+                lambda job: train_episodes(job, tasks.num_rows, episodes, grpo),
+            )
             expected = grpo.learned(settings, tasks.num_rows)
             if workspace.made_with == "fake":
                 expected = imagine(workspace, episodes, tasks.num_rows, self.samples)

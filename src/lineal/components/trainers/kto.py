@@ -46,10 +46,4 @@ class Kto(MeasuredTrainer):
         loss = KtoLoss(
             beta=self.beta, type=self.loss, desirable_weight=self.desirable_weight, undesirable_weight=self.undesirable_weight
         )
-        execution = self.execution(workspace)
-        self.learn(
-            workspace, len(rows),
-            lambda output, advance: train_kto(
-                init, reference, rows, settings, loss, output, advance, execution, workspace.pictures()
-            ),
-        )  # fmt: skip
+        self.learn(workspace, len(rows), init, settings, lambda job: train_kto(job, reference, rows, loss))

@@ -9,18 +9,26 @@ from annotated_types import Ge, Gt
 from pydantic import Field
 
 from lineal.components.base import Columns, ModelRef, Output, RowsRef, Workspace, merged
-from lineal.components.trainers.base import EQUAL, LearningRate, Trainer, answers_of, complete_rows, weights_of
+from lineal.components.trainers.base import (
+    EQUAL,
+    LearningRate,
+    Trainer,
+    answers_of,
+    checkpoint_in,
+    complete_rows,
+    weights_of,
+)
 from lineal.components.trainers.ends import Ends, EndsSetting
 from lineal.components.trainers.lora import Lora
 from lineal.data.conversations import prompts_of
 from lineal.data.progress import say
-from lineal.engines.in_process import base_of
 from lineal.errors import DataError
 from lineal.recipe.references import ArtifactKind
 
 if TYPE_CHECKING:
+    from lineal.engines.training.job import Checkpoint
     from lineal.engines.training.preference_losses import OrpoLoss, SimpoLoss
-    from lineal.engines.training.preference_training import Checkpoint, Preference
+    from lineal.engines.training.preference_training import Preference
     from lineal.engines.training.settings import TrainingSettings
 
 Factor = Annotated[float, Ge(0)]
@@ -84,21 +92,9 @@ class UnmeasuredTrainer(PreferenceTrainer):
         """Trains from `init`."""
         from lineal.engines.training.preference_training import train_without_reference
 
-        rows, settings, loss = preferences(workspace, ends=self.ends), self.settings(workspace), self.loss()
-        init, execution = checkpoint_in(workspace, "init"), self.execution(workspace)
-        self.learn(
-            workspace, len(rows),
-            lambda output, advance: train_without_reference(
-                init, rows, settings, loss, output, advance, execution, workspace.pictures()
-            ),
-        )  # fmt: skip
-
-
-def checkpoint_in(workspace: Workspace, field: str) -> Checkpoint:
-    """Returns the checkpoint of an input field, with its base where it is an adapter."""
-    from lineal.engines.training.preference_training import Checkpoint
-
-    return Checkpoint(workspace.model(field).directory, base_of(workspace, field))
+        rows, loss, init = preferences(workspace, ends=self.ends), self.loss(), checkpoint_in(workspace, "init")
+        settings = self.settings(workspace)
+        self.learn(workspace, len(rows), init, settings, lambda job: train_without_reference(job, rows, loss))
 
 
 def preferences(

@@ -100,6 +100,7 @@ class Pretrain(SupervisedTrainer):
 
     def run(self, workspace: Workspace) -> None:
         """Initialises the model, then trains it on the rows."""
+        from lineal.engines.training.job import Checkpoint
         from lineal.engines.training.train import ModelShape, initialise
 
         init = workspace.partial / f"init-{process_index()}"
@@ -110,4 +111,4 @@ class Pretrain(SupervisedTrainer):
                 max_positions=self.max_positions, vision=None if self.vision is None else self.vision.shape(),
             )  # fmt: skip
             initialise(shape, row_seed(workspace.seed, workspace.step, "init") % 2**32, init)
-        self.train(workspace, init, self.training_settings(workspace, packing=self.packing))
+        self.train(workspace, Checkpoint(init), self.training_settings(workspace, packing=self.packing))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lineal.components.base import AnyModelRef, Columns, Output, RowsRef, Workspace
 from lineal.components.generators.drawing import written_by
-from lineal.components.trainers.base import LearningRate, Trainer
+from lineal.components.trainers.base import LearningRate, Trainer, checkpoint_in
 from lineal.components.trainers.base import weights_of as numbers_of
 from lineal.data.conversations import prompts_of
 from lineal.data.steps import LINE_BREAK
@@ -57,12 +57,9 @@ class ProcessRewardModel(Trainer):
         """Trains from `init`."""
         from lineal.engines.training.process_training import train_process_reward
 
-        rows, settings, init = self._rated(workspace), self.training_settings(workspace), workspace.model("init").directory
-        execution = self.execution(workspace)
-        self.learn(
-            workspace, len(rows) + workspace.counts.get(UNRATED, 0),
-            lambda output, advance: train_process_reward(init, rows, settings, output, self.separator, advance, execution),
-        )  # fmt: skip
+        rows, settings, init = self._rated(workspace), self.training_settings(workspace), checkpoint_in(workspace, "init")
+        count = len(rows) + workspace.counts.get(UNRATED, 0)
+        self.learn(workspace, count, init, settings, lambda job: train_process_reward(job, rows, self.separator))
 
     def _rated(self, workspace: Workspace) -> list[Rated]:
         """Returns the steps that have a value.

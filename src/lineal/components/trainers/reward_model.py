@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from lineal.components.base import AnyModelRef, Columns, Output, RowsRef, Workspace
-from lineal.components.trainers.base import LearningRate, Trainer, Weight
+from lineal.components.trainers.base import LearningRate, Trainer, Weight, checkpoint_in
 from lineal.components.trainers.ends import EndsSetting
 from lineal.components.trainers.preference import Factor, pair_columns, preferences
 from lineal.recipe.references import ArtifactKind, Head
@@ -41,13 +41,6 @@ class RewardModel(Trainer):
         """Trains from `init`."""
         from lineal.engines.training.preference_training import train_reward_model
 
-        rows, settings, init = (
-            preferences(workspace, ends=self.ends, margin=self.margin),
-            self.training_settings(workspace),
-            workspace.model("init").directory,
-        )
-        execution = self.execution(workspace)
-        self.learn(
-            workspace, len(rows),
-            lambda output, advance: train_reward_model(init, rows, settings, output, advance, self.center, execution),
-        )  # fmt: skip
+        rows, settings = preferences(workspace, ends=self.ends, margin=self.margin), self.training_settings(workspace)
+        init = checkpoint_in(workspace, "init")
+        self.learn(workspace, len(rows), init, settings, lambda job: train_reward_model(job, rows, self.center))

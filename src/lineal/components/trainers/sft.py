@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lineal.components.base import Columns, ModelRef, Output, Workspace
-from lineal.components.trainers.base import SupervisedTrainer
+from lineal.components.trainers.base import SupervisedTrainer, checkpoint_in
 from lineal.components.trainers.lora import Lora
-from lineal.engines.in_process import base_of
 from lineal.recipe.references import ArtifactKind
 
 
@@ -28,4 +27,4 @@ class Sft(SupervisedTrainer):
     def run(self, workspace: Workspace) -> None:
         """Trains from `init`."""
         settings = self.training_settings(workspace, self.lora.settings() if self.lora else None, self.packing)
-        self.train(workspace, workspace.model("init").directory, settings, base_of(workspace, "init"))
+        self.train(workspace, checkpoint_in(workspace, "init"), settings)

@@ -11,9 +11,9 @@ from lineal.engines.sampling.live_policy import LivePolicy
 from lineal.engines.sampling.rollouts import EpisodeJudge
 from lineal.engines.text.tokens import load_tokenizer
 from lineal.engines.text.turns import turns_of_prompts
-from lineal.engines.training.execution import ALONE, Execution
 from lineal.engines.training.grpo_trainer import grpo_arguments, judged_trainer
-from lineal.engines.training.online_training import lend, require_one_process, without_lost_generations
+from lineal.engines.training.job import Loaded, TrainingJob
+from lineal.engines.training.online_training import lend, require_one_process
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.runs import Run, advantages_of, nothing, padded, runs_of, tensors_of
 from lineal.engines.training.train import run_training
@@ -22,60 +22,44 @@ if TYPE_CHECKING:
     import torch
 
     from lineal.engines.training.online_training import GrpoSettings
-    from lineal.engines.training.preference_training import Checkpoint
-    from lineal.engines.training.settings import TrainingSettings
     from lineal.engines.training.train import TrainingReport
-    from lineal.engines.training.trainer_run import Progress
 
 
-def train_episodes(
-    init: Checkpoint,
-    tasks: int,
-    judge: EpisodeJudge,
-    settings: TrainingSettings,
-    grpo: GrpoSettings,
-    output: Path,
-    progress: Progress | None = None,
-    execution: Execution = ALONE,
-) -> TrainingReport:
-    """Trains `init` on the episodes that it plays itself and writes the new checkpoint to `output`.
+def train_episodes(job: TrainingJob, tasks: int, judge: EpisodeJudge, grpo: GrpoSettings) -> TrainingReport:
+    """Trains a checkpoint on the episodes that it plays itself.
 
     A group is the episodes of one task. The advantage of an episode is that of every token that the model wrote in it, unless the
     judge gives its turns their own; what the environment said is read and not learnt.
 
     Args:
-        init: where training starts, and the reference where `beta` is above 0.
+        job: its `init` is the reference too where `beta` is above 0; its `batch_size` counts episodes. It saves only where
+            every step has a generation of its own.
         tasks: how many there are; they come in shuffled order, and in another one every epoch.
         judge: plays each generation, and then gets its advantages.
-        settings: hyperparameters; their `batch_size` counts episodes.
         grpo: GRPO's own; `samples` are episodes of a task.
-        output: directory to write.
-        progress: called after each optimizer step.
-        execution: how the training runs; it saves only where every step has a generation of its own.
 
     Raises:
-        EngineError: `init` does not fit the settings.
+        EngineError: the checkpoint does not fit the settings.
     """
-    tokenizer = load_tokenizer(init.directory)
-    execution = without_lost_generations(execution, grpo)
-    visits = turns_of_prompts(tasks, grpo.learned(settings, tasks) // grpo.samples, settings.seed)
-    settings = grpo.with_steps(settings, tasks)
+    tokenizer = load_tokenizer(job.init.directory)
+    visits = turns_of_prompts(tasks, grpo.learned(job.settings, tasks) // grpo.samples, job.settings.seed)
+    job = grpo.applied(job, tasks)
     policy = LivePolicy()
 
     def prepare(model: Any, scratch: Path) -> Any:
+        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution)
         with quiet():
-            trainer = _trainer(model, tokenizer, policy, visits, judge, settings, grpo, scratch, execution)
+            trainer = _trainer(loaded, grpo, visits, judge, policy)
         require_one_process(trainer.accelerator.num_processes)
-        lend(policy, model, tokenizer, settings)
+        lend(policy, loaded)
         return trainer
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, tasks, None, execution)
+    return run_training(job, prepare, tasks)
 
 
 def _trainer(
-    model: Any, tokenizer: Any, policy: LivePolicy, visits: Sequence[tuple[int, int]], judge: EpisodeJudge,
-    settings: TrainingSettings, grpo: GrpoSettings, scratch: Path, execution: Execution,
-) -> Any:  # fmt: skip
+    loaded: Loaded, grpo: GrpoSettings, visits: Sequence[tuple[int, int]], judge: EpisodeJudge, policy: LivePolicy
+) -> Any:
     """Makes a GRPO trainer whose rollouts the judge plays. The text of a prompt is the number of its visit."""
     from datasets import Dataset
 
@@ -84,20 +68,20 @@ def _trainer(
     def rollout(prompts: list[str], trainer: Any) -> Mapping[str, Any]:
         tasks = [_episode(visits[int(prompt)], place, grpo.samples) for place, prompt in enumerate(prompts)]
         turns = judge.play(tasks, trainer.state.global_step, policy)
-        played[:] = [runs_of(tokenizer, own, not grpo.mask_truncated) for own in turns]
-        return given_to_trl([next(iter(own), nothing(tokenizer.eos_token_id)) for own in played])
+        played[:] = [runs_of(loaded.tokenizer, own, not grpo.mask_truncated) for own in turns]
+        return given_to_trl([next(iter(own), nothing(loaded.tokenizer.eos_token_id)) for own in played])
 
     def reward(**_: Any) -> list[float | None]:
         return judge.reward()
 
-    arguments = {**grpo_arguments(settings, scratch, execution), **grpo.arguments(settings.gradient_accumulation)}
-    return with_own_steps(_playing_trainer(judge, played), settings)(
-        model=model,
+    arguments = {**grpo_arguments(loaded), **grpo.arguments(loaded.settings.gradient_accumulation)}
+    return with_own_steps(_playing_trainer(judge, played), loaded.settings)(
+        model=loaded.model,
         reward_funcs=[reward],
         rollout_func=rollout,
         args=_config({**arguments, "mask_truncated_completions": False}),
         train_dataset=Dataset.from_dict({"prompt": [str(place) for place in range(len(visits))]}),
-        processing_class=tokenizer,
+        processing_class=loaded.tokenizer,
     )
 
 

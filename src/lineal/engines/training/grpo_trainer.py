@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.models.checkpoints import quiet
@@ -12,14 +11,13 @@ from lineal.engines.sampling.rollouts import EpisodeJudge, Generation, Rollout, 
 from lineal.engines.text.tokens import decode_completions
 from lineal.engines.text.turns import Turns
 from lineal.engines.training.best_step import BestStep
-from lineal.engines.training.execution import ALONE, Execution
 from lineal.engines.training.hooked_trainer import Hooks, hooked_trainer
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.refill import Refill
 from lineal.engines.training.trainer_run import trainer_arguments
 
 if TYPE_CHECKING:
-    from lineal.engines.training.settings import TrainingSettings
+    from lineal.engines.training.job import Loaded
 
 
 NOT_OF_GRPO = ("max_length",)
@@ -27,39 +25,26 @@ NOT_OF_GRPO = ("max_length",)
 
 
 def grpo_trainer(
-    model: Any,
-    tokenizer: Any,
-    turns: Turns,
-    total: int,
-    judge: RolloutJudge,
-    settings: TrainingSettings,
-    arguments: Mapping[str, Any],
-    scratch: Path,
-    execution: Execution = ALONE,
-    hooks: Hooks | None = None,
+    loaded: Loaded, turns: Turns, total: int, judge: RolloutJudge, arguments: Mapping[str, Any], hooks: Hooks
 ) -> Any:
     """Makes a GRPO trainer whose only reward is the judge's.
 
     Args:
-        model: the model to train.
-        tokenizer: its tokenizer.
+        loaded: what the trainer is made of.
         turns: the prompts in the order in which they are sampled.
         total: how many rollouts the whole training learns from.
         judge: rewards the samples of each generation, and then gets their advantages.
-        settings: hyperparameters of any training.
         arguments: GRPO's own, by TRL's names.
-        scratch: the output directory.
-        execution: what does not decide the bytes.
         hooks: what takes part beside the judge.
     """
     from datasets import Dataset
     from trl.trainer.grpo_config import GRPOConfig
 
-    hooks, samples = hooks or Hooks(), int(arguments["num_generations"])
+    samples = int(arguments["num_generations"])
 
     def judged(places: list[int], completion_ids: list[list[int]]) -> list[float | None]:
         visits = [turns[place] for place in places]
-        texts = decode_completions(tokenizer, completion_ids, [visit.lead for visit in visits])
+        texts = decode_completions(loaded.tokenizer, completion_ids, [visit.lead for visit in visits])
         ends = ["stop" if ids[-1] in trainer.eos_token_ids else "length" for ids in completion_ids]
         last = [place % samples == samples - 1 for place in range(len(places))]
         rollouts = tuple(
@@ -73,24 +58,24 @@ def grpo_trainer(
     def reward(completion_ids: list[list[int]], visit: list[int], **_: Any) -> list[float | None]:
         return judged(visit, completion_ids) if filling is None or filling.batch is None else filling.batch.rewards
 
-    common = grpo_arguments(settings, scratch, execution)
     keeper = None if hooks.best is None else BestStep(hooks.best)
     groups = [turns[place] for place in range(total // samples)]
-    trainer = with_own_steps(hooked_trainer(judged_trainer(judge), judge, turns, keeper, filling, hooks), settings)(
-        model=model,
+    trainer = with_own_steps(hooked_trainer(judged_trainer(judge), judge, turns, keeper, filling, hooks), loaded.settings)(
+        model=loaded.model,
         reward_funcs=[reward],
-        args=GRPOConfig(**common, **arguments),
+        args=GRPOConfig(**grpo_arguments(loaded), **arguments),
         train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in groups], "visit": list(range(len(groups)))}),
-        processing_class=tokenizer,
+        processing_class=loaded.tokenizer,
     )
     if keeper is not None:
         trainer.add_callback(keeper.callback(trainer))
     return trainer
 
 
-def grpo_arguments(settings: TrainingSettings, scratch: Path, execution: Execution) -> dict[str, Any]:
+def grpo_arguments(loaded: Loaded) -> dict[str, Any]:
     """Turns the arguments of any training into GRPO's."""
-    return {name: value for name, value in trainer_arguments(settings, scratch, execution).items() if name not in NOT_OF_GRPO}
+    arguments = trainer_arguments(loaded.settings, loaded.scratch, loaded.execution)
+    return {name: value for name, value in arguments.items() if name not in NOT_OF_GRPO}
 
 
 def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:

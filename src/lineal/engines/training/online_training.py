@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lineal.data.conversations import Prompt, short, shown_prompt
 from lineal.engines.models.checkpoints import positions_of, quiet, vocabulary_of
-from lineal.engines.models.sight import Images, Sight
+from lineal.engines.models.sight import Images
 from lineal.engines.text.tokens import Answer, encode_pairs, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
 from lineal.engines.text.turns import Turns, Visit
 from lineal.engines.text.vocabulary import ids_without_token
-from lineal.engines.training.execution import ALONE, Execution
 from lineal.engines.training.grpo_trainer import grpo_trainer
 from lineal.engines.training.hooked_trainer import Hooks
+from lineal.engines.training.job import Loaded, TrainingJob
 from lineal.engines.training.train import run_training
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
-    from lineal.data.media import Pictures
     from lineal.engines.sampling.live_policy import LivePolicy
     from lineal.engines.sampling.rollouts import RolloutJudge
-    from lineal.engines.training.preference_training import Checkpoint
     from lineal.engines.training.settings import TrainingSettings
     from lineal.engines.training.train import TrainingReport
-    from lineal.engines.training.trainer_run import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +84,13 @@ class GrpoSettings:
         steps = self.generations(settings, prompts) * self.updates_per_generation * self.iterations
         return replace(settings, steps=steps, epochs=None)
 
+    def applied(self, job: TrainingJob, prompts: int) -> TrainingJob:
+        """Returns the job with its number of steps; without saves where steps share a generation: a save would lose its rest."""
+        execution = job.execution
+        if self.updates_per_generation * self.iterations > 1:
+            execution = replace(execution, saves=None)
+        return replace(job, settings=self.with_steps(job.settings, prompts), execution=execution)
+
     def arguments(self, gradient_accumulation: int) -> dict[str, Any]:
         """Returns the arguments by TRL's names, whose `steps_per_generation` counts forward passes."""
         return {
@@ -119,139 +123,123 @@ class Vllm:
 
 
 @dataclass(frozen=True)
-class Pictured:
-    """The pictures of an online training's prompts: by prompt their digests, and where those are looked up."""
+class OnlinePrompts:
+    """The prompts of an online training, in an order that is part of the identity.
 
-    images: Sequence[Images]
-    pictures: Pictures
+    Attributes:
+        prompts: the prompts.
+        images: by prompt the digests of its pictures; empty where the job has no pictures.
+        beside: by a prompt's place, completions from outside; one joins each of its groups, in the place of the last sample.
+    """
+
+    prompts: Sequence[Prompt]
+    images: Sequence[Images] = ()
+    beside: Mapping[int, Sequence[Answer]] = field(default_factory=dict)
 
 
 NO_HOOKS = Hooks()
 
 
 def train_grpo(
-    init: Checkpoint,
-    prompts: Sequence[Prompt],
+    job: TrainingJob,
+    given: OnlinePrompts,
     judge: RolloutJudge,
-    settings: TrainingSettings,
     grpo: GrpoSettings,
-    output: Path,
-    progress: Progress | None = None,
     vllm: Vllm | None = None,
-    execution: Execution = ALONE,
     hooks: Hooks = NO_HOOKS,
-    beside: Mapping[int, Sequence[Answer]] | None = None,
-    seen: Pictured | None = None,
 ) -> TrainingReport:
-    """Trains `init` on what it samples itself and writes the new checkpoint to `output`.
+    """Trains a checkpoint on what it samples itself.
 
     Prompts come in shuffled order, and in another one every epoch. A generation may reach over an epoch's end, so none is
     left out; with `epochs` the last generation is filled up with prompts of a further one.
 
     Args:
-        init: where training starts, and the reference where `beta` is above 0.
-        prompts: what to sample, in an order that is part of the identity.
+        job: its `init` is the reference too where `beta` is above 0; the settings' `max_tokens` is ignored. It saves only
+            where every step has a generation of its own.
+        given: what to sample.
         judge: rewards each generation, and then gets its advantages.
-        settings: hyperparameters; their `max_tokens` is ignored.
         grpo: GRPO's own.
-        output: directory to write; a temporary sibling is used and removed.
-        progress: called after each optimizer step.
         vllm: samples with vLLM.
-        execution: how the training runs; it saves only where every step has a generation of its own.
         hooks: what takes part beside the judge.
-        beside: by a prompt's place, completions from outside; one joins each of its groups, in the place of the last sample.
-        seen: the prompts' pictures; None: they have none.
 
     Raises:
-        EngineError: a prompt or a completion from outside is too long or has unknown characters, `init` does not fit the
-            settings, or vLLM does not run.
+        EngineError: a prompt or a completion from outside is too long or has unknown characters, the checkpoint does not fit
+            the settings, or vLLM does not run.
     """
     if vllm is not None:
-        require_vllm(vllm, beside, seen)
-    tokenizer = load_tokenizer(init.directory)
-    stops = stop_ids(tokenizer, [], any(is_chat(prompt, settings.chat) for prompt in prompts))
-    arguments = grpo.arguments(settings.gradient_accumulation) | (vllm.arguments(stops) if vllm else {})
-    total, settings = grpo.learned(settings, len(prompts)), grpo.with_steps(settings, len(prompts))
-    execution = without_lost_generations(execution, grpo)
+        require_vllm(vllm, bool(given.beside), job.pictures is not None)
+    tokenizer, prompts = load_tokenizer(job.init.directory), given.prompts
+    stops = stop_ids(tokenizer, [], any(is_chat(prompt, job.settings.chat) for prompt in prompts))
+    arguments = grpo.arguments(job.settings.gradient_accumulation) | (vllm.arguments(stops) if vllm else {})
+    total = grpo.learned(job.settings, len(prompts))
+    job = grpo.applied(job, len(prompts))
 
     def prepare(model: Any, scratch: Path) -> Any:
-        sight = None if seen is None else init.sight(seen.pictures)
-        shown = [()] * len(prompts) if seen is None else seen.images
-        turns = _turns(tokenizer, prompts, settings, grpo.max_tokens, positions_of(model.config), sight, shown)
-        taking_part = replace(hooks, outside=_outside(tokenizer, prompts, beside, settings, grpo.max_tokens), sight=sight)
-        never = [*ids_without_token(tokenizer, vocabulary_of(model.config)), *([] if sight is None else sight.never)]
-        how = arguments | _generating(arguments, never, vllm)
+        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, job.sight())
+        turns, outside = _turns(loaded, given, grpo.max_tokens), _outside(loaded, given, grpo.max_tokens)
+        taking_part = replace(hooks, outside=outside, sight=loaded.sight)
+        how = arguments | _generating(arguments, _never(loaded), vllm)
         with quiet(), _explained(vllm), _stopping_at(model, stops):
-            trainer = grpo_trainer(model, tokenizer, turns, total, judge, settings, how, scratch, execution, taking_part)
+            trainer = grpo_trainer(loaded, turns, total, judge, how, taking_part)
         require_one_process(trainer.accelerator.num_processes)
-        lend(hooks.policy, model, tokenizer, settings, sight)
+        lend(hooks.policy, loaded)
         return trainer
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(prompts), None, execution)
+    return run_training(job, prepare, len(prompts))
 
 
-def _turns(
-    tokenizer: Any,
-    prompts: Sequence[Prompt],
-    settings: TrainingSettings,
-    max_tokens: int,
-    positions: int | None,
-    sight: Sight | None,
-    images: Sequence[Images],
-) -> Turns:
+def _turns(loaded: Loaded, given: OnlinePrompts, max_tokens: int) -> Turns:
     """Returns the order in which prompts are sampled, with their pictures and token ids.
 
     Raises:
         EngineError: one is too long, or has unknown characters.
     """
-    ids = encode_prompts(tokenizer, prompts, settings.chat)
-    leads = leads_of(tokenizer, prompts, ids, settings.chat)
-    if sight is not None:
-        ids = [sight.placed(*row, settings.chat) for row in zip(prompts, ids, images, strict=True)]
-    _refuse_long(prompts, ids, max_tokens, positions)
+    tokenizer, chat, prompts = loaded.tokenizer, loaded.settings.chat, given.prompts
+    images = given.images or [()] * len(prompts)
+    ids = encode_prompts(tokenizer, prompts, chat)
+    leads = leads_of(tokenizer, prompts, ids, chat)
+    if loaded.sight is not None:
+        ids = [loaded.sight.placed(*row, chat) for row in zip(prompts, ids, images, strict=True)]
+    _refuse_long(prompts, ids, max_tokens, positions_of(loaded.model.config))
     texts = [shown_prompt(prompt) for prompt in prompts]
-    return Turns(len(ids), settings.seed, lambda at, number: Visit(at, number, texts[at], ids[at], leads[at], images[at]))
+    seed = loaded.settings.seed
+    return Turns(len(ids), seed, lambda at, number: Visit(at, number, texts[at], ids[at], leads[at], images[at]))
 
 
-def _outside(
-    tokenizer: Any,
-    prompts: Sequence[Prompt],
-    beside: Mapping[int, Sequence[Answer]] | None,
-    settings: TrainingSettings,
-    most: int,
-) -> dict[int, list[list[int]]]:
+def _outside(loaded: Loaded, given: OnlinePrompts, most: int) -> dict[int, list[list[int]]]:
     """Returns the token ids of completions from outside.
 
     Raises:
         EngineError: one is longer than what the model may sample.
     """
     found: dict[int, list[list[int]]] = {}
-    for place, answers in (beside or {}).items():
-        pairs = encode_pairs(tokenizer, [(prompts[place], answer) for answer in answers], settings.chat)
+    for place, answers in given.beside.items():
+        prompt = given.prompts[place]
+        pairs = encode_pairs(loaded.tokenizer, [(prompt, answer) for answer in answers], loaded.settings.chat)
         found[place] = [ids for _, ids in pairs]
         longest = max(map(len, found[place]))
         if longest > most:
             raise EngineError(
-                f"grpo: a completion beside the samples of prompt {short(prompts[place])} has {longest} tokens, expected at most "
+                f"grpo: a completion beside the samples of prompt {short(prompt)} has {longest} tokens, expected at most "
                 f"max_tokens ({most}). Raise max_tokens, or drop such rows before."
             )
     return found
 
 
-def lend(policy: LivePolicy | None, model: Any, tokenizer: Any, settings: TrainingSettings, sight: Sight | None = None) -> None:
+def _never(loaded: Loaded) -> list[int]:
+    """Returns the ids that are never sampled: those without a token, and those that stand for pictures."""
+    without_token = ids_without_token(loaded.tokenizer, vocabulary_of(loaded.model.config))
+    return [*without_token, *([] if loaded.sight is None else loaded.sight.never)]
+
+
+def lend(policy: LivePolicy | None, loaded: Loaded) -> None:
     """Passes the model in training to a judge that needs it."""
     if policy is not None:
-        policy.hold(model, tokenizer, settings.precision != "fp32", sight)
+        policy.hold(loaded.model, loaded.tokenizer, loaded.settings.precision != "fp32", loaded.sight)
 
 
-def without_lost_generations(execution: Execution, grpo: GrpoSettings) -> Execution:
-    """Disables saves where several steps share a generation, since a save would lose the rest of it."""
-    shared = grpo.updates_per_generation * grpo.iterations > 1
-    return replace(execution, saves=None) if shared else execution
-
-
-def require_vllm(vllm: Vllm, beside: Mapping[int, Sequence[Answer]] | None = None, seen: Pictured | None = None) -> None:
-    """Checks that vLLM can sample for a training in this process.
+def require_vllm(vllm: Vllm, beside: bool = False, pictures: bool = False) -> None:
+    """Checks that vLLM can sample for a training in this process; of completions from outside and pictures it knows nothing.
 
     Raises:
         EngineError: it is not installed here, or there is no GPU.
@@ -259,7 +247,7 @@ def require_vllm(vllm: Vllm, beside: Mapping[int, Sequence[Answer]] | None = Non
     import torch
 
     setting = f"compute.grpo_vllm: {vllm.mode}"
-    if seen is not None:
+    if pictures:
         raise EngineError(f"{setting}: the prompts have pictures, which vLLM is not shown. Leave grpo_vllm out for this step")
     if beside:
         fix = "Leave grpo_vllm out to sample with transformers"

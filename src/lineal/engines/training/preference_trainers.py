@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineal.engines.training.execution import ALONE, Execution
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.preference_losses import PairLoss, pair_batch
 from lineal.engines.training.trainer_run import trainer_arguments, with_numbers, with_pictures
 from lineal.engines.training.whole_steps import Batch, Counts, real_examples, with_whole_steps
 
 if TYPE_CHECKING:
-    from lineal.engines.models.sight import Sight
-    from lineal.engines.training.settings import TrainingSettings
+    from lineal.engines.training.job import Loaded
 
 NUMBERS = ("weight", "margin")
 """Columns of pairs that TRL's collator does not pass on."""
@@ -36,22 +33,12 @@ class PreparedRows:
         return dataset
 
 
-def dpo_trainer(
-    model: Any,
-    tokenizer: Any,
-    rows: list[dict[str, Any]],
-    settings: TrainingSettings,
-    losses: Mapping[str, Any],
-    scratch: Path,
-    execution: Execution = ALONE,
-    own: PairLoss | None = None,
-    sight: Sight | None = None,
-) -> Any:
+def dpo_trainer(loaded: Loaded, rows: list[dict[str, Any]], losses: Mapping[str, Any], own: PairLoss | None = None) -> Any:
     """Makes a DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, and the further columns of the loss.
 
     That is `ref_chosen_logps` and `ref_rejected_logps` for TRL's losses. `losses` are the loss's own arguments of TRL's
-    DPOConfig; `own` is a loss in place of TRL's, whose rows may have a `weight` and a `margin`. With `sight` the rows name
-    their pictures in `SHOWN`.
+    DPOConfig; `own` is a loss in place of TRL's, whose rows may have a `weight` and a `margin`. Where the
+    model sees pictures, the rows name them in `SHOWN`.
     """
     from datasets import Dataset
     from trl.trainer.dpo_config import DPOConfig
@@ -61,18 +48,22 @@ def dpo_trainer(
         """DPO on prepared rows."""
 
     whole = _even(PreparedDPOTrainer) if own is None else _with_loss(PreparedDPOTrainer, own)
-    trainer = with_own_steps(with_whole_steps(whole, _pair_counts(own)), settings)(
-        model=model,
-        args=DPOConfig(**trainer_arguments(settings, scratch, execution), **ARGUMENTS, **losses),
+    trainer = with_own_steps(with_whole_steps(whole, _pair_counts(own)), loaded.settings)(
+        model=loaded.model,
+        args=DPOConfig(**_arguments(loaded), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
+        processing_class=loaded.tokenizer,
     )
     numbers = tuple(name for name in NUMBERS if name in rows[0])
     if numbers:
         trainer.data_collator = with_numbers(trainer.data_collator, numbers)
-    if sight is not None:
-        trainer.data_collator = with_pictures(trainer.data_collator, sight, copies=2)
+    if loaded.sight is not None:
+        trainer.data_collator = with_pictures(trainer.data_collator, loaded.sight, copies=2)
     return trainer
+
+
+def _arguments(loaded: Loaded) -> dict[str, Any]:
+    return trainer_arguments(loaded.settings, loaded.scratch, loaded.execution)
 
 
 def _pairs(batch: Batch) -> int:
@@ -117,21 +108,12 @@ def _with_loss(base: Any, own: PairLoss) -> Any:
     return OwnLossTrainer
 
 
-def kto_trainer(
-    model: Any,
-    tokenizer: Any,
-    rows: list[dict[str, Any]],
-    settings: TrainingSettings,
-    losses: Mapping[str, Any],
-    scratch: Path,
-    execution: Execution = ALONE,
-    sight: Sight | None = None,
-) -> Any:
+def kto_trainer(loaded: Loaded, rows: list[dict[str, Any]], losses: Mapping[str, Any]) -> Any:
     """Makes a KTO trainer for rows of `prompt_ids`, `completion_ids`, `label`, `ref_logps`, in the order in which it takes them.
 
     Rows that also have `KL_completion_ids` and `ref_KL_logps` give an estimate of the divergence. It is one for each optimizer
-    step, over all its rows; TRL makes one for each forward pass, and refuses passes of one row. With `sight` the
-    rows name their pictures in `SHOWN`.
+    step, over all its rows; TRL makes one for each forward pass, and refuses passes of one row. Where the
+    model sees pictures, the rows name them in `SHOWN`.
     """
     from datasets import Dataset
     from trl.trainer.kto_config import KTOConfig
@@ -141,17 +123,15 @@ def kto_trainer(
         """KTO on prepared rows."""
 
     whole = with_whole_steps(_with_divergence(PreparedKTOTrainer), Counts(lambda batch: len(batch["label"])))
-    trainer = with_own_steps(whole, settings)(
-        model=model,
-        args=KTOConfig(
-            **trainer_arguments(settings, scratch, execution), **ARGUMENTS, **{**losses, "loss_type": WITHOUT_ESTIMATE}
-        ),
+    trainer = with_own_steps(whole, loaded.settings)(
+        model=loaded.model,
+        args=KTOConfig(**_arguments(loaded), **ARGUMENTS, **{**losses, "loss_type": WITHOUT_ESTIMATE}),
         train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
+        processing_class=loaded.tokenizer,
     )
     trainer.loss_type, trainer.calculate_KL = losses["loss_type"], "KL_completion_ids" in rows[0]
-    if sight is not None:
-        trainer.data_collator = with_pictures(trainer.data_collator, sight)
+    if loaded.sight is not None:
+        trainer.data_collator = with_pictures(trainer.data_collator, loaded.sight)
     return trainer
 
 
@@ -186,23 +166,15 @@ def _with_divergence(base: Any) -> Any:
     return DivergenceTrainer
 
 
-def reward_trainer(
-    model: Any,
-    tokenizer: Any,
-    rows: list[dict[str, Any]],
-    settings: TrainingSettings,
-    center: float | None,
-    scratch: Path,
-    execution: Execution = ALONE,
-) -> Any:
+def reward_trainer(loaded: Loaded, rows: list[dict[str, Any]], center: float | None) -> Any:
     """Makes a reward trainer for rows of `chosen_ids` and `rejected_ids`, prompt included; they may have a `margin`."""
     from datasets import Dataset
     from trl.trainer.reward_config import RewardConfig
     from trl.trainer.reward_trainer import RewardTrainer
 
-    return with_own_steps(with_whole_steps(RewardTrainer, Counts(_pairs)), settings)(
-        model=model,
-        args=RewardConfig(**trainer_arguments(settings, scratch, execution), center_rewards_coefficient=center),
+    return with_own_steps(with_whole_steps(RewardTrainer, Counts(_pairs)), loaded.settings)(
+        model=loaded.model,
+        args=RewardConfig(**_arguments(loaded), center_rewards_coefficient=center),
         train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
+        processing_class=loaded.tokenizer,
     )

@@ -6,22 +6,17 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lineal.data.conversations import Prompt
-from lineal.data.media import Pictures
 from lineal.engines.models.checkpoints import load_reward_model
-from lineal.engines.models.sight import SHOWN, Encoded, Images, Showing, Sight, sight_of
+from lineal.engines.models.sight import SHOWN, Encoded, Images, Showing
 from lineal.engines.sampling.scoring import LikelihoodScorer
-from lineal.engines.text.tokens import Answer, encode_pairs, load_tokenizer
-from lineal.engines.training.execution import ALONE, Execution
+from lineal.engines.text.tokens import Answer, encode_pairs
+from lineal.engines.training.job import Checkpoint, Loaded, TrainingJob
 from lineal.engines.training.preference_losses import OrpoLoss, PairLoss, SigmoidLoss, SimpoLoss
 from lineal.engines.training.preference_trainers import dpo_trainer, kto_trainer, reward_trainer
-from lineal.engines.training.settings import TrainingSettings
 from lineal.engines.training.train import TrainingReport, longest_row, refuse_lengths, run_training
-
-if TYPE_CHECKING:
-    from lineal.engines.training.trainer_run import Progress
 
 
 @dataclass(frozen=True)
@@ -52,18 +47,6 @@ class Labelled:
     completion: Answer
     desirable: bool
     images: Images = ()
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint directory, and the full model under it where it is an adapter."""
-
-    directory: Path
-    base: Path | None = None
-
-    def sight(self, pictures: Pictures | None) -> Sight | None:
-        """Returns what shows it pictures; None where there are none."""
-        return sight_of(self.directory, self.base, pictures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,18 +107,8 @@ class KtoLoss:
         }  # fmt: skip
 
 
-def train_dpo(
-    init: Checkpoint,
-    reference: Checkpoint,
-    rows: Sequence[Preference],
-    settings: TrainingSettings,
-    loss: DpoLoss,
-    output: Path,
-    progress: Progress | None = None,
-    execution: Execution = ALONE,
-    pictures: Pictures | None = None,
-) -> TrainingReport:
-    """Trains `init` to prefer the chosen completions more than `reference` does; writes the new checkpoint to `output`.
+def train_dpo(job: TrainingJob, reference: Checkpoint, rows: Sequence[Preference], loss: DpoLoss) -> TrainingReport:
+    """Trains a checkpoint to prefer the chosen completions more than `reference` does.
 
     Full models give full models, and with `settings.lora` an adapter, as in `train_sft`. Rows with weights or margins need
     the loss 'sigmoid'.
@@ -143,11 +116,12 @@ def train_dpo(
     Raises:
         EngineError: no rows, rows too long or with unknown characters, or a checkpoint that does not fit.
     """
-    tokenizer, sight = load_tokenizer(init.directory, settings.chat), init.sight(pictures)
+    tokenizer, sight = job.tokenizer(), job.sight()
 
     def prepare(model: Any, scratch: Path) -> Any:
-        chosen, rejected = _sides(tokenizer, rows, settings, model, sight)
-        known = _reference_logps(reference, [*chosen, *rejected], [*rows, *rows], execution, pictures)
+        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, sight)
+        chosen, rejected = _sides(loaded, rows)
+        known = _reference_logps(reference, [*chosen, *rejected], [*rows, *rows], job)
         prepared = [
             {
                 "prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1],
@@ -156,50 +130,32 @@ def train_dpo(
             }
             for index, (won, lost, row) in enumerate(zip(chosen, rejected, rows, strict=True))
         ]  # fmt: skip
-        return dpo_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution, loss.own(rows), sight)
+        return dpo_trainer(loaded, prepared, loss.arguments(), loss.own(rows))
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
+    return run_training(job, prepare, len(rows))
 
 
-def train_without_reference(
-    init: Checkpoint,
-    rows: Sequence[Preference],
-    settings: TrainingSettings,
-    loss: OrpoLoss | SimpoLoss,
-    output: Path,
-    progress: Progress | None = None,
-    execution: Execution = ALONE,
-    pictures: Pictures | None = None,
-) -> TrainingReport:
-    """Trains `init` to prefer the chosen completions, by a loss that needs no reference; writes the checkpoint to `output`.
+def train_without_reference(job: TrainingJob, rows: Sequence[Preference], loss: OrpoLoss | SimpoLoss) -> TrainingReport:
+    """Trains a checkpoint to prefer the chosen completions, by a loss that needs no reference.
 
     Raises:
         EngineError: as `train_dpo`.
     """
-    tokenizer, sight = load_tokenizer(init.directory, settings.chat), init.sight(pictures)
+    tokenizer, sight = job.tokenizer(), job.sight()
 
     def prepare(model: Any, scratch: Path) -> Any:
+        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, sight)
         prepared = [
             {"prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1], SHOWN: list(row.images)}
-            for won, lost, row in zip(*_sides(tokenizer, rows, settings, model, sight), rows, strict=True)
+            for won, lost, row in zip(*_sides(loaded, rows), rows, strict=True)
         ]
-        return dpo_trainer(model, tokenizer, prepared, settings, {"beta": loss.beta}, scratch, execution, loss, sight)
+        return dpo_trainer(loaded, prepared, {"beta": loss.beta}, loss)
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
+    return run_training(job, prepare, len(rows))
 
 
-def train_kto(
-    init: Checkpoint,
-    reference: Checkpoint,
-    rows: Sequence[Labelled],
-    settings: TrainingSettings,
-    loss: KtoLoss,
-    output: Path,
-    progress: Progress | None = None,
-    execution: Execution = ALONE,
-    pictures: Pictures | None = None,
-) -> TrainingReport:
-    """Trains `init` towards desirable and away from undesirable completions, measured against `reference`.
+def train_kto(job: TrainingJob, reference: Checkpoint, rows: Sequence[Labelled], loss: KtoLoss) -> TrainingReport:
+    """Trains a checkpoint towards desirable and away from undesirable completions, measured against `reference`.
 
     The divergence in an optimizer step is estimated from its prompts, each with the completion of the row before it (section 4.1
     of the paper), so rows are shuffled once, by the seed, and taken in that order in every epoch.
@@ -207,14 +163,15 @@ def train_kto(
     Raises:
         EngineError: as `train_dpo`.
     """
-    tokenizer, sight = load_tokenizer(init.directory, settings.chat), init.sight(pictures)
-    draw = random.Random(settings.seed)  # noqa: S311 - reproducible on purpose
+    tokenizer, sight = job.tokenizer(), job.sight()
+    draw = random.Random(job.settings.seed)  # noqa: S311 - reproducible on purpose
     shuffled = sorted(rows, key=lambda _: draw.random())
 
     def prepare(model: Any, scratch: Path) -> Any:
-        matched = _encoded(tokenizer, shuffled, [row.completion for row in shuffled], settings, sight)
-        _refuse_lengths(matched, settings, model)
-        known = _reference_logps(reference, matched, shuffled, execution, pictures)
+        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, sight)
+        matched = _encoded(loaded, shuffled, [row.completion for row in shuffled])
+        _refuse_lengths(loaded, matched)
+        known = _reference_logps(reference, matched, shuffled, job)
         prepared: list[dict[str, Any]] = [
             {
                 "prompt_ids": prompt, "completion_ids": completion, "label": row.desirable, "ref_logps": logp,
@@ -224,86 +181,72 @@ def train_kto(
         ]  # fmt: skip
         if loss.estimates_divergence:
             crossed = _crossed(matched)
-            _refuse_lengths(crossed, settings, model)
-            known = _reference_logps(reference, crossed, shuffled, execution, pictures)
+            _refuse_lengths(loaded, crossed)
+            known = _reference_logps(reference, crossed, shuffled, job)
             for row, (_, completion), logp in zip(prepared, crossed, known, strict=True):
                 row |= {"KL_completion_ids": completion, "ref_KL_logps": logp}
-        return kto_trainer(model, tokenizer, prepared, settings, loss.arguments(), scratch, execution, sight)
+        return kto_trainer(loaded, prepared, loss.arguments())
 
-    return run_training(init.directory, init.base, settings, output, prepare, progress, len(rows), execution=execution)
+    return run_training(job, prepare, len(rows))
 
 
-def train_reward_model(
-    init: Path,
-    rows: Sequence[Preference],
-    settings: TrainingSettings,
-    output: Path,
-    progress: Progress | None = None,
-    center: float | None = None,
-    execution: Execution = ALONE,
-) -> TrainingReport:
+def train_reward_model(job: TrainingJob, rows: Sequence[Preference], center: float | None = None) -> TrainingReport:
     """Trains a model that scores chosen completions higher than rejected ones, by the Bradley-Terry likelihood.
 
     A language model gets a new head, a reward model is trained further.
 
     Args:
-        init: a full language model or reward model.
+        job: starts from a full language model or reward model; its settings have no adapter.
         rows: pairs, without weights.
-        settings: hyperparameters, without an adapter.
-        output: directory to write.
-        progress: called after each optimizer step.
         center: weight of a term that keeps rewards around 0 (arXiv:2312.09244, equation 2).
-        execution: how it runs.
 
     Raises:
         EngineError: as `train_dpo`.
     """
     import torch
 
-    tokenizer = load_tokenizer(init, settings.chat)
+    tokenizer = job.tokenizer()
 
     def load(checkpoint: Path, *_: Any) -> Any:
         return load_reward_model(checkpoint, torch.float32, int(tokenizer.pad_token_id or 0))
 
     def prepare(model: Any, scratch: Path) -> Any:
+        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution)
         prepared = [
             {"chosen_ids": won[0] + won[1], "rejected_ids": lost[0] + lost[1], **row.numbers()}
-            for won, lost, row in zip(*_sides(tokenizer, rows, settings, model), rows, strict=True)
+            for won, lost, row in zip(*_sides(loaded, rows), rows, strict=True)
         ]
-        return reward_trainer(model, tokenizer, prepared, settings, center, scratch, execution)
+        return reward_trainer(loaded, prepared, center)
 
-    return run_training(init, None, settings, output, prepare, progress, len(rows), load, execution)
+    return run_training(job, prepare, len(rows), load)
 
 
-def _sides(
-    tokenizer: Any, rows: Sequence[Preference], settings: TrainingSettings, model: Any, sight: Sight | None = None
-) -> tuple[list[Encoded], list[Encoded]]:
+def _sides(loaded: Loaded, rows: Sequence[Preference]) -> tuple[list[Encoded], list[Encoded]]:
     """Encodes the chosen and the rejected sides of pairs, none longer than the model or the settings allow."""
-    chosen = _encoded(tokenizer, rows, [row.chosen for row in rows], settings, sight)
-    rejected = _encoded(tokenizer, rows, [row.rejected for row in rows], settings, sight)
-    _refuse_lengths([*chosen, *rejected], settings, model)
+    chosen = _encoded(loaded, rows, [row.chosen for row in rows])
+    rejected = _encoded(loaded, rows, [row.rejected for row in rows])
+    _refuse_lengths(loaded, [*chosen, *rejected])
     return chosen, rejected
 
 
-def _encoded(
-    tokenizer: Any, rows: Sequence[Showing], answers: Sequence[Answer], settings: TrainingSettings, sight: Sight | None
-) -> list[Encoded]:
+def _encoded(loaded: Loaded, rows: Sequence[Showing], answers: Sequence[Answer]) -> list[Encoded]:
     """Encodes answers to the prompts of some rows, behind the rows' pictures."""
-    pairs = encode_pairs(tokenizer, [(row.prompt, answer) for row, answer in zip(rows, answers, strict=True)], settings.chat)
-    return pairs if sight is None else sight.placed_pairs(rows, pairs, settings.chat)
+    chat, sight = loaded.settings.chat, loaded.sight
+    asked = [(row.prompt, answer) for row, answer in zip(rows, answers, strict=True)]
+    pairs = encode_pairs(loaded.tokenizer, asked, chat)
+    return pairs if sight is None else sight.placed_pairs(rows, pairs, chat)
 
 
-def _refuse_lengths(encoded: Sequence[Encoded], settings: TrainingSettings, model: Any) -> None:
+def _refuse_lengths(loaded: Loaded, encoded: Sequence[Encoded]) -> None:
     lengths = [len(prompt) + len(completion) for prompt, completion in encoded]
-    refuse_lengths(lengths, longest_row(model, settings))
+    refuse_lengths(lengths, longest_row(loaded.model, loaded.settings))
 
 
-def _reference_logps(
-    reference: Checkpoint, encoded: Sequence[Encoded], rows: Sequence[Showing], execution: Execution, pictures: Pictures | None
-) -> list[float]:
+def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded], rows: Sequence[Showing], job: TrainingJob) -> list[float]:
     """Computes log-probabilities under the reference, which is freed before training begins."""
-    scorer = LikelihoodScorer(reference.directory, "cpu" if execution.on_cpu else "auto", reference.base, pictures)
-    images = () if pictures is None else [row.images for row in rows]
+    device = "cpu" if job.execution.on_cpu else "auto"
+    scorer = LikelihoodScorer(reference.directory, device, reference.base, job.pictures)
+    images = () if job.pictures is None else [row.images for row in rows]
     return [found.logprob for found in scorer.score_ids(encoded, images=images)]
 
 

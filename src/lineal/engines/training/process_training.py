@@ -10,23 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lineal.data.conversations import Prompt
 from lineal.data.steps import steps_of
 from lineal.engines.models.checkpoints import load_reward_model
 from lineal.engines.sampling.step_scoring import all_positions, encode_steps
-from lineal.engines.text.tokens import load_tokenizer
-from lineal.engines.training.execution import ALONE, Execution
+from lineal.engines.training.job import Loaded, TrainingJob
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.preference_trainers import PreparedRows
-from lineal.engines.training.settings import TrainingSettings
 from lineal.engines.training.train import TrainingReport, longest_row, refuse_lengths, run_training
 from lineal.engines.training.trainer_run import trainer_arguments
 from lineal.engines.training.whole_steps import Counts, with_whole_steps
-
-if TYPE_CHECKING:
-    from lineal.engines.training.trainer_run import Progress
 
 NO_LABEL = float("nan")
 
@@ -73,32 +68,21 @@ def _beginnings(text: str, separator: str) -> list[str]:
     return ["".join(steps[: place + 1]) for place in range(len(steps))]
 
 
-def train_process_reward(
-    init: Path,
-    rows: Sequence[Rated],
-    settings: TrainingSettings,
-    output: Path,
-    separator: str,
-    progress: Progress | None = None,
-    execution: Execution = ALONE,
-) -> TrainingReport:
+def train_process_reward(job: TrainingJob, rows: Sequence[Rated], separator: str) -> TrainingReport:
     """Trains a model that rates each step at its end; a language model gets a new head.
 
     Args:
-        init: a full language model or reward model.
+        job: starts from a full language model or reward model; its settings have no adapter, and a batch counts texts, see
+            `chains_of`.
         rows: rated steps.
-        settings: hyperparameters, without an adapter; a batch counts texts, see `chains_of`.
-        output: directory to write.
         separator: what ends a step.
-        progress: called after each optimizer step.
-        execution: how it runs.
 
     Raises:
         EngineError: as `train_reward_model`, or the architecture's head does not read every token.
     """
     import torch
 
-    tokenizer = load_tokenizer(init, settings.chat)
+    settings, tokenizer = job.settings, job.tokenizer()
 
     def load(checkpoint: Path, *_: Any) -> Any:
         return load_reward_model(checkpoint, torch.float32, int(tokenizer.pad_token_id or 0))
@@ -112,9 +96,9 @@ def train_process_reward(
         ]
         lengths = [len(prompt) + len(written) for prompt, written, _ in marked]
         refuse_lengths(lengths, longest_row(model, settings))
-        return _trainer(model, tokenizer, prepared, settings, scratch, execution)
+        return _trainer(Loaded(model, tokenizer, settings, scratch, job.execution), prepared)
 
-    return run_training(init, None, settings, output, prepare, progress, len(rows), load, execution)
+    return run_training(job, prepare, len(rows), load)
 
 
 def _labels(tokens: int, ends: Sequence[int], values: Mapping[int, float]) -> list[float]:
@@ -141,9 +125,7 @@ def _collated(pad_id: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _trainer(
-    model: Any, tokenizer: Any, rows: list[dict[str, Any]], settings: TrainingSettings, scratch: Path, execution: Execution
-) -> Any:
+def _trainer(loaded: Loaded, rows: list[dict[str, Any]]) -> Any:
     """Makes TRL's reward trainer with a loss at every step's end."""
     from datasets import Dataset
     from torch.nn.functional import binary_cross_entropy_with_logits
@@ -174,10 +156,11 @@ def _trainer(
         return int((~batch["labels"].isnan()).sum())
 
     counts = Counts(lambda batch: len(batch["input_ids"]), step_ends)
-    return with_own_steps(with_whole_steps(ProcessRewardTrainer, counts), settings)(
-        model=model,
-        args=RewardConfig(**trainer_arguments(settings, scratch, execution), remove_unused_columns=False),
+    arguments = trainer_arguments(loaded.settings, loaded.scratch, loaded.execution)
+    return with_own_steps(with_whole_steps(ProcessRewardTrainer, counts), loaded.settings)(
+        model=loaded.model,
+        args=RewardConfig(**arguments, remove_unused_columns=False),
         train_dataset=Dataset.from_list(rows),
-        data_collator=lambda rows: _collated(tokenizer.pad_token_id, rows),
-        processing_class=tokenizer,
+        data_collator=lambda rows: _collated(loaded.tokenizer.pad_token_id, rows),
+        processing_class=loaded.tokenizer,
     )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.models.self_test import require_apart
 from lineal.engines.training.example_order import in_this_order, places
-from lineal.engines.training.execution import ALONE, Execution
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.preference_losses import IGNORED_LABEL
 from lineal.engines.training.processes import process_count
@@ -18,12 +16,9 @@ from lineal.engines.training.whole_steps import real_examples
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from lineal.engines.models.sight import Sight
-    from lineal.engines.training.settings import TrainingSettings
+    from lineal.engines.training.job import Loaded
 
 JOINED_AT_ONCE = 1 << 12
 LENGTH = "row_tokens"
@@ -34,18 +29,10 @@ SFT_ARGUMENTS: dict[str, Any] = {
 }
 
 
-def sft_trainer(
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: pa.Table,
-    settings: TrainingSettings,
-    scratch: Path,
-    execution: Execution = ALONE,
-    sight: Sight | None = None,
-) -> Any:
+def sft_trainer(loaded: Loaded, rows: pa.Table) -> Any:
     """Makes a trainer for `rows` of `input_ids` and `labels`, and `weight` where rows weigh differently.
 
-    Packed rows also have `seq_lengths`, see `packed`; with `sight`, rows name their pictures in `SHOWN`.
+    Packed rows also have `seq_lengths`, see `packed`; where the model sees pictures, rows name their pictures in `SHOWN`.
 
     Raises:
         EngineError: the rows are packed, and the model does not keep their examples apart.
@@ -56,26 +43,26 @@ def sft_trainer(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    shared = process_count() > 1
+    settings, shared = loaded.settings, process_count() > 1
     rows = rows.append_column(LENGTH, pc.list_value_length(rows["input_ids"])) if shared else rows
     numbers = [name for name in ("weight", LENGTH) if name in rows.column_names]
-    arguments = trainer_arguments(settings, scratch, execution) | SFT_ARGUMENTS
+    arguments = trainer_arguments(settings, loaded.scratch, loaded.execution) | SFT_ARGUMENTS
     own = _weighted_trainer() if "weight" in numbers else SFTTrainer
     own = in_this_order(own, places(rows.num_rows, settings)) if settings.in_order else own
     examples = Dataset(InMemoryTable(rows))
     trainer = with_own_steps(_shared_trainer(own) if shared else own, settings)(
-        model=model,
-        args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not (numbers or sight)),
+        model=loaded.model,
+        args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not (numbers or loaded.sight)),
         train_dataset=examples,
-        processing_class=tokenizer,
+        processing_class=loaded.tokenizer,
     )
     trainer.model_accepts_loss_kwargs = True  # TRL's loss divides by the step's tokens, whatever the model's own takes
     if settings.packing:
-        require_apart(model, trainer.data_collator, examples)
+        require_apart(loaded.model, trainer.data_collator, examples)
     if numbers:
         trainer.data_collator = with_numbers(trainer.data_collator, numbers)
-    if sight is not None:
-        trainer.data_collator = with_pictures(trainer.data_collator, sight)
+    if loaded.sight is not None:
+        trainer.data_collator = with_pictures(trainer.data_collator, loaded.sight)
     return trainer
 
 

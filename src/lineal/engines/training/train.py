@@ -10,16 +10,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineal.data.media import Pictures
 from lineal.engines.models.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
-from lineal.engines.models.sight import sight_of
 from lineal.engines.models.unchanged import unchanged
 from lineal.engines.models.vision_model import VisionShape, processor_of, vision_language_model, with_picture_tokens
 from lineal.engines.text.tokens import character_tokenizer, copy_tokenizer, load_tokenizer
 from lineal.engines.text.vocabulary import require_vocabulary
-from lineal.engines.training.execution import ALONE, Execution
+from lineal.engines.training.execution import Execution
 from lineal.engines.training.finite import require_finite_weights
 from lineal.engines.training.hardware import require_hardware
+from lineal.engines.training.job import Loaded, TrainingJob
 from lineal.engines.training.optimizer_state import optimizer_restorer, write_optimizer
 from lineal.engines.training.processes import is_sharded, use_own_device
 from lineal.engines.training.reporting import reporting
@@ -27,7 +26,7 @@ from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.sft_rows import tokenised
 from lineal.engines.training.sft_trainer import packed, row_lengths, sft_trainer
 from lineal.engines.training.trainable_model import trainable_model
-from lineal.engines.training.trainer_run import Progress, run_trainer
+from lineal.engines.training.trainer_run import run_trainer
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -106,97 +105,70 @@ def initialise(shape: ModelShape, seed: int, output: Path) -> None:
     write_full_model(model, output)
 
 
-def train_sft(
-    init: Path,
-    examples: Sequence[Example],
-    settings: TrainingSettings,
-    output: Path,
-    progress: Progress | None = None,
-    base: Path | None = None,
-    execution: Execution = ALONE,
-    pictures: Pictures | None = None,
-) -> TrainingReport:
-    """Fine-tunes `init` on the completions of `examples` and writes the new checkpoint to `output`.
+def train_sft(job: TrainingJob, examples: Sequence[Example]) -> TrainingReport:
+    """Fine-tunes a checkpoint on the completions of `examples`, in an order that is part of the identity.
 
     A full model gives a full model in its own floating-point type. With `settings.lora` a full model gives an
     adapter, and an adapter is trained on. The loss is on completion tokens and their eos only.
 
-    Args:
-        init: checkpoint to start from: a full model, or an adapter with its `base`.
-        examples: rows, in an order that is part of the identity.
-        settings: hyperparameters.
-        output: directory to write; a temporary sibling is used and removed.
-        progress: called after each optimizer step with the step, all steps, and the step's figures.
-        base: the full model under `init`, if that is an adapter.
-        execution: how it runs.
-        pictures: those that examples show; None where there are none.
-
     Raises:
-        EngineError: no examples, examples too long or with unknown characters, or `init` does not fit `settings`.
+        EngineError: no examples, examples too long or with unknown characters, or the checkpoint does not fit the settings.
     """
+    settings = job.settings
     if settings.packing and any(row.weight is not None for row in examples):
         raise EngineError("packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight.")
-    tokenizer, sight = load_tokenizer(init, settings.chat), sight_of(init, base, pictures)
+    tokenizer, sight = job.tokenizer(), job.sight()
     if settings.packing and sight is not None:
         raise EngineError("packing: got rows with pictures, expected texts: a packed row cannot show them. Remove packing.")
 
     def prepare(model: Any, scratch: Path) -> Any:
         limit = longest_row(model, settings)
-        rows = tokenised(tokenizer, examples, settings.chat, execution.run_name or "training", sight)
+        rows = tokenised(tokenizer, examples, settings.chat, job.execution.run_name or "training", sight)
         refuse_lengths(row_lengths(rows), limit)
         if settings.packing:
             rows = packed(rows, _packed_length(limit))
-        return sft_trainer(model, tokenizer, rows, settings, scratch, execution, sight)
+        return sft_trainer(Loaded(model, tokenizer, settings, scratch, job.execution, sight), rows)
 
-    return run_training(init, base, settings, output, prepare, progress, len(examples), execution=execution)
+    return run_training(job, prepare, len(examples))
 
 
 def run_training(
-    init: Path,
-    base: Path | None,
-    settings: TrainingSettings,
-    output: Path,
+    job: TrainingJob,
     prepare: Callable[[Any, Path], Any],
-    progress: Progress | None,
     examples: int,
     load: Callable[[Path, Path | None, TrainingSettings], Any] | None = None,
-    execution: Execution = ALONE,
 ) -> TrainingReport:
     """Runs any training: pinned threads, one seed, a scratch directory, and the checkpoint at the end.
 
     Args:
-        init: checkpoint to start from.
-        base: the full model under `init`, if that is an adapter.
-        settings: hyperparameters.
-        output: directory to write; a temporary sibling is used and removed.
-        prepare: the trainer for a loaded model and its scratch directory.
-        progress: called after each optimizer step.
+        job: the training. With `execution.saves` it continues from the last save of an equal one that was killed.
+        prepare: makes the trainer for a loaded model and its scratch directory.
         examples: how many rows there are, for the report.
-        load: loads the model to train; the default loads a language model, with an adapter where `settings` say so.
-        execution: how it runs; with `saves` it continues from the last save of an equal training that was killed.
+        load: loads the model to train; the default loads a language model, with an adapter where the settings say so.
 
     Raises:
-        EngineError: `init` does not fit `settings` or this machine, `prepare` refuses the rows, or nothing was learnt from
-            gradients that were there.
+        EngineError: the checkpoint does not fit the settings or this machine, `prepare` refuses the rows, or nothing was
+            learnt from gradients that were there.
     """
     import torch
 
+    init, base, settings, execution = job.init.directory, job.init.base, job.settings, job.execution
     use_own_device()
     require_hardware(base or init, settings, execution)
     with _pinned_threads(settings.threads), torch.random.fork_rng(), reporting(execution):
         torch.manual_seed(settings.seed)
         model = (load or trainable_model)(init, base, settings)
         require_vocabulary(load_tokenizer(init), vocabulary_of(model.config), init)
-        with _scratch(execution, output) as scratch:
+        with _scratch(execution, job.output) as scratch:
             trainer = prepare(model, scratch)
             if settings.keep_optimizer:
                 trainer.add_callback(optimizer_restorer(trainer, init))
-            logs, resumed_at = run_trainer(trainer, progress, execution)
-        _write(model, trainer.accelerator, trainer.model_wrapped, init, settings.lora is not None, output)
+            logs, resumed_at = run_trainer(trainer, job.progress, execution)
+        _write(trainer, model, job)
         if settings.keep_optimizer:
-            write_optimizer(trainer, output)
+            write_optimizer(trainer, job.output)
     kept = getattr(trainer, "kept_step", None)
-    same = trainer.accelerator.is_main_process and unchanged(init, output, logs[:kept])
+    same = trainer.accelerator.is_main_process and unchanged(init, job.output, logs[:kept])
     return replace(_report(logs, examples, resumed_at), unchanged=same, kept_step=kept)
 
 
@@ -303,12 +275,13 @@ def _packed_length(limit: int | None) -> int:
     return limit
 
 
-def _write(model: Any, accelerator: Any, wrapped: Any, init: Path, adapted: bool, output: Path) -> None:
+def _write(trainer: Any, model: Any, job: TrainingJob) -> None:
     """Writes the checkpoint; where processes hold parts of the weights, all send theirs and the main one writes."""
-    weights = accelerator.get_state_dict(wrapped) if is_sharded(accelerator) else None
+    accelerator, init, output = trainer.accelerator, job.init.directory, job.output
+    weights = accelerator.get_state_dict(trainer.model_wrapped) if is_sharded(accelerator) else None
     if not accelerator.is_main_process:
         return
-    if adapted:
+    if job.settings.lora is not None:
         require_finite_weights((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
         write_adapter(model, output, weights)
     elif weights is None:
