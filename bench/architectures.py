@@ -47,10 +47,17 @@ def bytes_tokenizer() -> Any:
 
     special = ["<pad>", "<bos>", "<eos>", "<|endoftext|>"]
     symbols = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    backend = Tokenizer(models.BPE(vocab={symbol: number for number, symbol in enumerate(symbols)}, merges=[]))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    backend = Tokenizer(
+        models.BPE(vocab={symbol: number for number, symbol in enumerate(symbols)}, merges=[])
+    )
+    backend.pre_tokenizer, backend.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     backend.add_special_tokens(special)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")  # noqa: S106
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+    )  # noqa: S106
 
 
 TOKENIZER = bytes_tokenizer()
@@ -60,20 +67,52 @@ TOLERANCE = 1e-3
 """Of losses and log-probabilities, which are around 3 and 30."""
 EQUAL, REFUSED, DIFFERS = "equal", "refused: ", "differs: "
 DROPOUTS = (
-    "attn_pdrop", "embd_pdrop", "resid_pdrop", "dropout", "attention_dropout", "hidden_dropout", "activation_dropout",
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "layerdrop", "embed_dropout", "resid_dropout", "embedding_dropout",
-    "summary_first_dropout", "classifier_dropout", "router_jitter_noise", "input_jitter_noise",
-)  # fmt: skip
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "dropout",
+    "attention_dropout",
+    "hidden_dropout",
+    "activation_dropout",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "layerdrop",
+    "embed_dropout",
+    "resid_dropout",
+    "embedding_dropout",
+    "summary_first_dropout",
+    "classifier_dropout",
+    "router_jitter_noise",
+    "input_jitter_noise",
+)
 SMALL: dict[str, Any] = {
-    "vocab_size": len(TOKENIZER), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "intermediate_size": 48, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    "vocab_size": len(TOKENIZER),
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
     **dict.fromkeys(DROPOUTS, 0.0),
-}  # fmt: skip
-EXPERTS: dict[str, Any] = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+}
+EXPERTS: dict[str, Any] = {
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+}
 STATE: dict[str, Any] = {"state_size": 8, "num_heads": 4, "head_dim": 16, "n_groups": 1, "expand": 2}
 HYBRID: dict[str, Any] = {
-    "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_expand": 2, "mamba_d_conv": 4,
-}  # fmt: skip
+    "mamba_n_heads": 4,
+    "mamba_d_head": 16,
+    "mamba_d_state": 8,
+    "mamba_n_groups": 1,
+    "mamba_expand": 2,
+    "mamba_d_conv": 4,
+}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "apertus": {},
     "arcee": {},
@@ -85,15 +124,42 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "cohere": {},
     "cohere2": {},
     "ctrl": {"dff": 48},
-    "dbrx": {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 64,
-             "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
-             "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2}},
-    "deepseek_v2": {"q_lora_rank": None, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
-                    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "first_k_dense_replace": 1,
-                    "num_key_value_heads": 4, "n_group": 1, "topk_group": 1},
-    "deepseek_v3": {"q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
-                    "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "first_k_dense_replace": 1,
-                    "num_key_value_heads": 4, "n_group": 1, "topk_group": 1},
+    "dbrx": {
+        "d_model": 32,
+        "n_heads": 4,
+        "n_layers": 2,
+        "max_seq_len": 64,
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
+        "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "deepseek_v2": {
+        "q_lora_rank": None,
+        "kv_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "first_k_dense_replace": 1,
+        "num_key_value_heads": 4,
+        "n_group": 1,
+        "topk_group": 1,
+    },
+    "deepseek_v3": {
+        "q_lora_rank": 16,
+        "kv_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 8,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "first_k_dense_replace": 1,
+        "num_key_value_heads": 4,
+        "n_group": 1,
+        "topk_group": 1,
+    },
     "diffllama": {},
     "ernie4_5": {},
     "exaone4": {"sliding_window": 16},
@@ -113,17 +179,26 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gptj": {"rotary_dim": 8},
     "granite": {},
     "granitemoe": EXPERTS,
-    "granitemoehybrid": EXPERTS | HYBRID | {"layer_types": ["mamba", "attention"], "shared_intermediate_size": 48},
+    "granitemoehybrid": EXPERTS
+    | HYBRID
+    | {"layer_types": ["mamba", "attention"], "shared_intermediate_size": 48},
     "helium": {"head_dim": 8},
     "hunyuan_v1_dense": {"head_dim": 8},
-    "jamba": {"mamba_d_state": 8, "mamba_dt_rank": 4, "num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1,
-              "use_mamba_kernels": False},
+    "jamba": {
+        "mamba_d_state": 8,
+        "mamba_dt_rank": 4,
+        "num_experts": 2,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "use_mamba_kernels": False,
+    },
     "jetmoe": {"kv_channels": 8, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "llama": {},
     "mamba": {"state_size": 8},
     "mamba2": STATE,
-    "minimax": EXPERTS | {"head_dim": 8, "layer_types": ["linear_attention", "full_attention"], "block_size": 8},
+    "minimax": EXPERTS
+    | {"head_dim": 8, "layer_types": ["linear_attention", "full_attention"], "block_size": 8},
     "mistral": {"sliding_window": 16},
     "mixtral": EXPERTS,
     "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 64},
@@ -141,9 +216,16 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "qwen2_moe": EXPERTS | {"shared_expert_intermediate_size": 16},
     "qwen3": {"head_dim": 8},
     "qwen3_moe": EXPERTS | {"head_dim": 8},
-    "qwen3_next": EXPERTS | {"head_dim": 8, "layer_types": ["linear_attention", "full_attention"], "linear_key_head_dim": 8,
-                             "linear_value_head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4,
-                             "shared_expert_intermediate_size": 16},
+    "qwen3_next": EXPERTS
+    | {
+        "head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"],
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "shared_expert_intermediate_size": 16,
+    },
     "recurrent_gemma": {"lru_width": 32, "attention_window_size": 16, "head_dim": 8},
     "roberta": {},
     "rwkv": {"context_length": 64},
@@ -153,10 +235,17 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "t5": {"d_model": 32, "num_layers": 2, "num_heads": 4},
     "xglm": {"d_model": 32, "ffn_dim": 48, "num_layers": 2, "attention_heads": 4},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "max_position_embeddings": ...},
-    "zamba2": {"mamba_d_state": 8, "mamba_headdim": 16, "n_mamba_heads": 4, "mamba_ngroups": 1,
-               "num_mem_blocks": 1, "num_hidden_layers": 4,
-               "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"], "adapter_rank": 4},
-}  # fmt: skip
+    "zamba2": {
+        "mamba_d_state": 8,
+        "mamba_headdim": 16,
+        "n_mamba_heads": 4,
+        "mamba_ngroups": 1,
+        "num_mem_blocks": 1,
+        "num_hidden_layers": 4,
+        "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"],
+        "adapter_rank": 4,
+    },
+}
 
 
 def made(name: str, directory: Path) -> Path:
@@ -185,7 +274,9 @@ def greedy(checkpoint: Path) -> str | None:
     settings = SamplingSettings(temperature=0, max_tokens=12)
     drawn = Sampler(checkpoint, "cpu").sample([Request(prompt, 1) for prompt in PROMPTS], settings)
     model = AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype=torch.float32).eval()
-    for prompt, ids, one in zip(PROMPTS, encode_prompts(load_tokenizer(checkpoint), PROMPTS, chat=False), drawn, strict=True):
+    for prompt, ids, one in zip(
+        PROMPTS, encode_prompts(load_tokenizer(checkpoint), PROMPTS, chat=False), drawn, strict=True
+    ):
         told = ids + (one.token_ids or [])
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([told]), use_cache=False).logits[0].float()
@@ -205,7 +296,9 @@ def drawn(checkpoint: Path) -> list[Completion]:
 def likelihood(checkpoint: Path) -> str | None:
     """Compares what sampling says of a completion with what scoring says."""
     completions = drawn(checkpoint)
-    ids = encode_prompts(load_tokenizer(checkpoint), [prompt for prompt in PROMPTS for _ in range(8)], chat=False)
+    ids = encode_prompts(
+        load_tokenizer(checkpoint), [prompt for prompt in PROMPTS for _ in range(8)], chat=False
+    )
     pairs = [(prompt, list(one.token_ids or [])) for prompt, one in zip(ids, completions, strict=True)]
     scored = LikelihoodScorer(checkpoint, "cpu").score_ids(pairs)
     farthest = max(abs(one.logprob - score.logprob) for one, score in zip(completions, scored, strict=True))
@@ -217,10 +310,19 @@ def packing(checkpoint: Path) -> str | None:
 
     def loss(packed: bool, batch_size: int) -> float:
         settings = TrainingSettings(
-            steps=1, epochs=None, batch_size=batch_size, learning_rate=1e-4, seed=0, threads=1, packing=packed, max_tokens=64
+            steps=1,
+            epochs=None,
+            batch_size=batch_size,
+            learning_rate=1e-4,
+            seed=0,
+            threads=1,
+            packing=packed,
+            max_tokens=64,
         )
         with tempfile.TemporaryDirectory() as output:
-            return train_sft(TrainingJob(Checkpoint(checkpoint), settings, Path(output) / "out"), EXAMPLES).final_loss
+            return train_sft(
+                TrainingJob(Checkpoint(checkpoint), settings, Path(output) / "out"), EXAMPLES
+            ).final_loss
 
     plain, packed = loss(False, len(EXAMPLES)), loss(True, 1)
     return None if abs(plain - packed) < TOLERANCE else f"loss {packed:.4f} packed, {plain:.4f} plain"
@@ -230,7 +332,9 @@ def tokens(checkpoint: Path) -> str | None:
     """Compares the tokens of sampled texts, as a training encodes them, with those that were sampled."""
     tokenizer = load_tokenizer(checkpoint)
     requests = [Request(prompt, seed) for prompt in PROMPTS for seed in range(24)]
-    sampled = Sampler(checkpoint, "cpu").sample(requests, SamplingSettings(max_tokens=2))  # random bytes: few make a text
+    sampled = Sampler(checkpoint, "cpu").sample(
+        requests, SamplingSettings(max_tokens=2)
+    )  # random bytes: few make a text
     control = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     plain = [one for one in sampled if one.text.isascii() and control.isdisjoint(one.token_ids or [])]
     learnt = [ids[:-1] for _, ids in encode_pairs(tokenizer, [("a=", one.text) for one in plain], chat=False)]
@@ -247,19 +351,26 @@ def found(name: str) -> dict[str, str]:
                 wrong = compare(checkpoint)
                 result[check] = EQUAL if wrong is None else f"{DIFFERS}{wrong}"
             except EngineError as error:
-                result[check] = REFUSED + str(error).replace(f"{checkpoint}: ", "").replace(str(checkpoint), name)
+                result[check] = REFUSED + str(error).replace(f"{checkpoint}: ", "").replace(
+                    str(checkpoint), name
+                )
     return result
 
 
 CHECKS: dict[str, Callable[[Path], str | None]] = {
-    "greedy": greedy, "likelihood": likelihood, "packing": packing, "tokens": tokens,
-}  # fmt: skip
+    "greedy": greedy,
+    "likelihood": likelihood,
+    "packing": packing,
+    "tokens": tokens,
+}
 
 
 def shown(figures: dict[str, dict[str, str]]) -> str:
     """The table of docs/architectures.md."""
     head = f"| architecture | {' | '.join(CHECKS)} |\n|---|{'---|' * len(CHECKS)}"
-    reasons = list(dict.fromkeys(_reason(value) for row in figures.values() for value in row.values() if value != EQUAL))
+    reasons = list(
+        dict.fromkeys(_reason(value) for row in figures.values() for value in row.values() if value != EQUAL)
+    )
     cells = {reason: f"no ({number})" for number, reason in enumerate(reasons, start=1)}
     lines = [
         f"| `{name}` | {' | '.join('yes' if row[check] == EQUAL else cells[_reason(row[check])] for check in CHECKS)} |"
@@ -268,9 +379,8 @@ def shown(figures: dict[str, dict[str, str]]) -> str:
     notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
     whole = sum(set(row.values()) == {EQUAL} for row in figures.values())
     wrong = sum(value.startswith(DIFFERS) for row in figures.values() for value in row.values())
-    said = (
-        f"{len(figures)} architectures: {whole} agree in all checks, the others are refused where they would not; {wrong} differ."
-    )
+    others = f"the others are refused where they would not; {wrong} differ"
+    said = f"{len(figures)} architectures: {whole} agree in all checks, {others}."
     return "\n".join([said, "", head, *lines, "", "Refused, with the error's reason:", "", *notes]) + "\n"
 
 
@@ -283,16 +393,24 @@ def _reason(value: str) -> str:
 
 def main() -> int:
     """Runs all, or the named architectures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="architectures; default: all")
-    parser.add_argument("--write", action="store_true", help="write docs/architectures.json, and the table into the page")
+    parser.add_argument(
+        "--write", action="store_true", help="write docs/architectures.json, and the table into the page"
+    )
     arguments = parser.parse_args()
     pin_arithmetic()
     _quiet()
     figures = json.loads(FIGURES.read_text(encoding="utf-8")) if arguments.names and FIGURES.exists() else {}
     for name in arguments.names or ARCHITECTURES:
         figures[name] = found(name)
-        print(name, {check: value for check, value in figures[name].items() if value != EQUAL} or EQUAL, flush=True)
+        print(
+            name,
+            {check: value for check, value in figures[name].items() if value != EQUAL} or EQUAL,
+            flush=True,
+        )
     if arguments.write:
         FIGURES.write_text(json.dumps(dict(sorted(figures.items())), indent=1) + "\n", encoding="utf-8")
         head, _, _ = PAGE.read_text(encoding="utf-8").partition(MARK)

@@ -17,10 +17,18 @@ import time
 from lineal.engines.arithmetic import PORTABLE, pin_arithmetic
 
 EXPECTED = {
-    "matmul": "6450db2554", "linear": "6450db2554", "batched": "e0ec347f45", "softmax": "31fd49803b", "exp": "42e62b3404",
-    "gelu": "eec01c9775", "silu": "ca2ad86b9e", "layer_norm": "b4322b420a", "attention": "8a83c5c6dd", "sum": "764aacc5a2",
+    "matmul": "6450db2554",
+    "linear": "6450db2554",
+    "batched": "e0ec347f45",
+    "softmax": "31fd49803b",
+    "exp": "42e62b3404",
+    "gelu": "eec01c9775",
+    "silu": "ca2ad86b9e",
+    "layer_norm": "b4322b420a",
+    "attention": "8a83c5c6dd",
+    "sum": "764aacc5a2",
     "rsqrt": "f552d5bf2e",
-}  # fmt: skip
+}
 """What AVX2 and AVX-512 machines gave under the portable setting (torch 2.13.0, two threads)."""
 
 
@@ -38,17 +46,26 @@ def digests() -> dict[str, str]:
     a, b, x = tensor(512, 256), tensor(256, 1024), tensor(8, 4, 64, 64)
     f = torch.nn.functional
     results = {
-        "matmul": a @ b, "linear": f.linear(a, b.t().contiguous()), "batched": torch.matmul(x, x), "softmax": x.softmax(-1),
-        "exp": x.exp(), "gelu": f.gelu(x), "silu": f.silu(x), "layer_norm": f.layer_norm(x, (64,)),
-        "attention": f.scaled_dot_product_attention(x, x, x), "sum": x.sum(), "rsqrt": (x.abs() + 1).rsqrt(),
-    }  # fmt: skip
+        "matmul": a @ b,
+        "linear": f.linear(a, b.t().contiguous()),
+        "batched": torch.matmul(x, x),
+        "softmax": x.softmax(-1),
+        "exp": x.exp(),
+        "gelu": f.gelu(x),
+        "silu": f.silu(x),
+        "layer_norm": f.layer_norm(x, (64,)),
+        "attention": f.scaled_dot_product_attention(x, x, x),
+        "sum": x.sum(),
+        "rsqrt": (x.abs() + 1).rsqrt(),
+    }
     started = time.perf_counter()
     for _ in range(200):
         a @ b
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}; ", end="")
     print(f"a 512x256 by 256x1024 product takes {(time.perf_counter() - started) * 5:.2f} ms")
     return {
-        name: hashlib.sha256(value.contiguous().reshape(-1).numpy().tobytes()).hexdigest()[:10] for name, value in results.items()
+        name: hashlib.sha256(value.contiguous().reshape(-1).numpy().tobytes()).hexdigest()[:10]
+        for name, value in results.items()
     }
 
 
@@ -59,8 +76,12 @@ def main() -> None:
     print(" ".join(f"{name}={os.environ.get(name)}" for name in PORTABLE))
     found = digests()
     for name, digest in found.items():
-        print(f"{name:10} {digest}  {'as expected' if digest == EXPECTED[name] else 'differs from ' + EXPECTED[name]}")
-    print(f"{sum(found[name] == digest for name, digest in EXPECTED.items())} of {len(EXPECTED)} operations agree")
+        print(
+            f"{name:10} {digest}  {'as expected' if digest == EXPECTED[name] else 'differs from ' + EXPECTED[name]}"
+        )
+    print(
+        f"{sum(found[name] == digest for name, digest in EXPECTED.items())} of {len(EXPECTED)} operations agree"
+    )
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def trace_sql(root: Path, sample: str, last: int) -> str:
     """The sample, its way and its prompt, and of every checkpoint before it how its training rows and pairs were sampled."""
     found = f"FROM {rows_of(root, 'round_*/generated', 'round_*/verified', 'round_*/filtered', 'round_*/filtered.dropped')}"
     kept, pairs, verified = (
-        rows_of(root, *(f"round_{number:02d}/{name}" for number in range(1, last))) for name in ("filtered", "pairs", "verified")
+        rows_of(root, *(f"round_{number:02d}/{name}" for number in range(1, last)))
+        for name in ("filtered", "pairs", "verified")
     )
     return f"""CREATE TABLE way AS {found} WHERE sample_id = '{sample}';
         FROM {rows_of(root, "tasks/train")} WHERE prompt_id = (SELECT any_value(prompt_id) FROM way);
@@ -98,7 +99,10 @@ def forward_sql(root: Path, prompt: str) -> str:
 
 def samples_sql(root: Path, prompt: str) -> str:
     """The prompt's samples with verdict and decision, and its pairs."""
-    rows, pairs = rows_of(root, "round_*/filtered", "round_*/filtered.dropped"), rows_of(root, "round_*/pairs")
+    rows, pairs = (
+        rows_of(root, "round_*/filtered", "round_*/filtered.dropped"),
+        rows_of(root, "round_*/pairs"),
+    )
     columns = "sample_id, round, sample_index, completion, verdict, score, detail, decision, reason, weight"
     return f"""SELECT {columns} FROM {rows} WHERE prompt_id = '{prompt}';
         SELECT sample_id, round, parents, chosen, rejected FROM {pairs} WHERE prompt_id = '{prompt}'"""
@@ -140,10 +144,14 @@ def cases(root: Path, rounds: int) -> list[Case]:
     middle = f"SELECT sample_id, prompt_id FROM {rows} LIMIT 1 OFFSET (SELECT count(*) // 2 FROM {rows})"
     sample, prompt = duckdb.sql(middle).fetchall()[0]
     pairs = f"read_parquet('{root}/artifacts/bench/{last}/pairs/*.parquet')"
-    pair = duckdb.sql(f"SELECT sample_id FROM {pairs} LIMIT 1 OFFSET (SELECT count(*) // 2 FROM {pairs})").fetchall()[0][0]
+    pair = duckdb.sql(
+        f"SELECT sample_id FROM {pairs} LIMIT 1 OFFSET (SELECT count(*) // 2 FROM {pairs})"
+    ).fetchall()[0][0]
     back, forward = trace_sql(root, sample, rounds), forward_sql(root, prompt)
     condition = f"prompt_id = '{prompt}'"
-    every = rows_of(root, "tasks/*", *(f"round_*/{name}" for name in ("generated", "verified", "filtered*", "pairs")))
+    every = rows_of(
+        root, "tasks/*", *(f"round_*/{name}" for name in ("generated", "verified", "filtered*", "pairs"))
+    )
     files = tuple(path for path in sorted((root / "artifacts").rglob("*")) if path.is_file())
     return [
         Case("trace SAMPLE", ["trace", sample], back, 1.0),
@@ -155,13 +163,28 @@ def cases(root: Path, rounds: int) -> list[Case]:
         Case("trace --forward PROMPT", ["trace", prompt, "--forward"], forward, 5.0),
         Case("trace --forward first CHECKPOINT", ["trace", "bench/start/checkpoint", "--forward"], None, 5.0),
         Case("trace --samples PROMPT", ["trace", prompt, "--samples"], samples_sql(root, prompt), 5.0),
-        Case(TAINT, ["taint", "--where", condition],
-             f"SELECT filename, count(*) FROM {every} WHERE {condition} GROUP BY ALL; {forward}", 5.0),
+        Case(
+            TAINT,
+            ["taint", "--where", condition],
+            f"SELECT filename, count(*) FROM {every} WHERE {condition} GROUP BY ALL; {forward}",
+            5.0,
+        ),
         Case(RETRACT, ["retract", "--dry-run", "--reason", "x", "--id", prompt], None, 7.5),
-        Case("diff of two rounds", ["diff", f"bench/{earlier}", f"bench/{last}"], diff_sql(root, earlier, last), 5.0),
-        Case("show ROUND --verify of the last", ["show", f"bench/{last}", "--verify"], verify_sql(root), math.inf, files),
+        Case(
+            "diff of two rounds",
+            ["diff", f"bench/{earlier}", f"bench/{last}"],
+            diff_sql(root, earlier, last),
+            5.0,
+        ),
+        Case(
+            "show ROUND --verify of the last",
+            ["show", f"bench/{last}", "--verify"],
+            verify_sql(root),
+            math.inf,
+            files,
+        ),
         Case("report", ["report"], None, 30.0),
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True)
@@ -177,7 +200,9 @@ def timed(command: list[str], directory: Path, text: str = "") -> Cost:
     """Measures a command, which must succeed."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     before, began = os.times(), time.perf_counter()
-    done = subprocess.run(command, cwd=directory, env=environment, input=text, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        command, cwd=directory, env=environment, input=text, text=True, capture_output=True, check=False
+    )
     seconds, after = time.perf_counter() - began, os.times()
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -188,7 +213,9 @@ def timed(command: list[str], directory: Path, text: str = "") -> Cost:
 
 def best(costs: list[Cost]) -> Cost:
     """The least of each, but for memory the most."""
-    return Cost(min(one.seconds for one in costs), min(one.cpu for one in costs), max(one.megabytes for one in costs))
+    return Cost(
+        min(one.seconds for one in costs), min(one.cpu for one in costs), max(one.megabytes for one in costs)
+    )
 
 
 def measure(case: Case, root: Path, repeats: int, start: Cost, sql_start: Cost) -> tuple[list[str], bool]:
@@ -196,11 +223,22 @@ def measure(case: Case, root: Path, repeats: int, start: Cost, sql_start: Cost) 
     turns = []
     for _ in range(repeats + 1):
         own = timed([sys.executable, "-c", LINEAL, *case.command], root)
-        turns.append((own, timed([sys.executable, "-c", SQL, *map(str, case.hashed)], root, case.sql) if case.sql else own))
+        turns.append(
+            (
+                own,
+                timed([sys.executable, "-c", SQL, *map(str, case.hashed)], root, case.sql)
+                if case.sql
+                else own,
+            )
+        )
     own, by_hand = (best(list(costs)) for costs in zip(*turns[1:], strict=True))
     net, cpu = own.seconds - start.seconds, own.cpu - start.cpu
     sql, sql_cpu = by_hand.seconds - sql_start.seconds, by_hand.cpu - sql_start.cpu
-    told = [f"{sql:.2f}", f"{net / sql:.2f}", f"{sql_cpu:.2f}", f"{cpu / sql_cpu:.2f}"] if case.sql else ["-"] * 4
+    told = (
+        [f"{sql:.2f}", f"{net / sql:.2f}", f"{sql_cpu:.2f}", f"{cpu / sql_cpu:.2f}"]
+        if case.sql
+        else ["-"] * 4
+    )
     limits = net < case.limit_seconds and own.megabytes < LIMIT_MB
     limit = "-" if math.isinf(case.limit_seconds) else f"< {case.limit_seconds:g}"
     line = [case.name, f"{own.seconds:.2f}", f"{net:.2f}", limit, f"{cpu:.2f}", f"{own.megabytes:.0f}", *told]
@@ -227,7 +265,9 @@ def with_project(arguments: argparse.Namespace, work: Callable[[Path], int]) -> 
 
 def main() -> int:
     """Prints the table; 1 when a limit is broken."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--rows", type=int, default=1_000_000, help="samples of each round")
     parser.add_argument("--repeats", type=int, default=3)
@@ -248,7 +288,19 @@ def report(arguments: argparse.Namespace, root: Path) -> int:
     found = [measure(case, root, arguments.repeats, start, sql_start) for case in chosen]
     print(f"{arguments.rounds} rounds x {arguments.rows:,} samples; best of {arguments.repeats} turns, s")
     print(f"start of a command {start.seconds:.2f}, of the SQL's process {sql_start.seconds:.2f}")
-    head = ["command", "whole", "less start", "limit", "CPU", "peak MB", "SQL", "ratio", "SQL's CPU", "ratio", "kept"]
+    head = [
+        "command",
+        "whole",
+        "less start",
+        "limit",
+        "CPU",
+        "peak MB",
+        "SQL",
+        "ratio",
+        "SQL's CPU",
+        "ratio",
+        "kept",
+    ]
     print("\n".join(table(head, [line for line, _ in found])))
     return int(not all(kept for _, kept in found) or retracts_slowly([line for line, _ in found]))
 

@@ -42,16 +42,26 @@ def measure(seed: int, directory: Path) -> dict[str, Any]:
         shutil.copy(HERE / NAME / f"{NAME}.yaml", directory / "pipelines")
     lineal(directory, "run", quiet=False)
     artifacts = directory / "artifacts" / NAME
-    accuracy = {name: _accuracy(artifacts / place) for name, place in (
-        ("start", "start/evaluation"), ("whole", "round_01/evaluation"), ("kept", "round_01/evaluation_kept"),
-    )}  # fmt: skip
+    accuracy = {
+        name: _accuracy(artifacts / place)
+        for name, place in (
+            ("start", "start/evaluation"),
+            ("whole", "round_01/evaluation"),
+            ("kept", "round_01/evaluation_kept"),
+        )
+    }
     whole, kept = (_curve(artifacts / "round_01" / f"{name}.rollouts") for name in ("whole", "kept"))
     falls, said = parted(whole[VOTE], whole[TRUTH], tuple(range(len(whole[VOTE]))))
     counts = read_manifest(artifacts / "round_01" / "kept", "kept").counts
     return {
-        "accuracy": accuracy, "whole": whole, "kept": kept, "best_step": counts["best_step"], "steps": counts["steps"],
-        "p_value": falls, "said": said,
-    }  # fmt: skip
+        "accuracy": accuracy,
+        "whole": whole,
+        "kept": kept,
+        "best_step": counts["best_step"],
+        "steps": counts["steps"],
+        "p_value": falls,
+        "said": said,
+    }
 
 
 def _accuracy(place: Path) -> list[float]:
@@ -61,7 +71,10 @@ def _accuracy(place: Path) -> list[float]:
 
 def _curve(place: Path) -> dict[str, list[float]]:
     table = Rows((open_artifact(place.name, place),)).read(["optimizer_step", VOTE, TRUTH])
-    return {name: [round(value, 4) for value in values] for name, values in step_means(table, [VOTE, TRUTH]).whole().items()}
+    return {
+        name: [round(value, 4) for value in values]
+        for name, values in step_means(table, [VOTE, TRUTH]).whole().items()
+    }
 
 
 def holds(result: Mapping[str, Any]) -> bool:
@@ -73,7 +86,11 @@ def holds(result: Mapping[str, Any]) -> bool:
 
 def smoothed(values: list[float]) -> list[float]:
     """The mean of each value and of those just before it."""
-    return [sum(part) / len(part) for end in range(1, len(values) + 1) if (part := values[max(0, end - SMOOTH) : end])]
+    return [
+        sum(part) / len(part)
+        for end in range(1, len(values) + 1)
+        if (part := values[max(0, end - SMOOTH) : end])
+    ]
 
 
 def plot(results: Mapping[str, Any], path: Path) -> None:
@@ -84,7 +101,9 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "lineal"
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(results), figsize=(3.6 * len(results) + 0.6, 3.2), sharey=True, squeeze=False)
+    figure, panels = pyplot.subplots(
+        1, len(results), figsize=(3.6 * len(results) + 0.6, 3.2), sharey=True, squeeze=False
+    )
     for axes, (seed, result) in zip(panels[0], results.items(), strict=True):
         axes.plot(smoothed(result["whole"][VOTE]), color="#7f7f7f", label="reward: the vote")
         axes.plot(smoothed(result["whole"][TRUTH]), color="#d62728", label="probe: the truth")
@@ -100,7 +119,9 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Makes, reads, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--directory", type=Path, help="keeps the projects there; a stopped run goes on")
     parser.add_argument("--write", action="store_true", help="docs/collapse.json and docs/collapse.svg")
@@ -109,7 +130,8 @@ def main() -> None:
     with place as directory:
         results = {str(seed): measure(seed, Path(directory) / f"seed_{seed}") for seed in arguments.seeds}
     shown = {
-        seed: {key: value for key, value in result.items() if key not in ("whole", "kept")} for seed, result in results.items()
+        seed: {key: value for key, value in result.items() if key not in ("whole", "kept")}
+        for seed, result in results.items()
     }
     print(json.dumps(shown, indent=1))
     if arguments.write:

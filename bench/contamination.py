@@ -56,11 +56,14 @@ def tables(generator: Any, vocabulary: Any, rows: int, prompts: list[str], plant
         told = texts(generator, vocabulary, count, 60, 140)
         for place in range(-start % every, count, every):
             told[place] = disguised(start + place, every, prompts)
-        yield pa.table({
-            "sample_id": [f"s{start + place:09d}" for place in range(count)],
-            "prompt_id": [f"p{(start + place) // 4:09d}" for place in range(count)],
-            "prompt": [asked[place // 4] for place in range(count)], "completion": told,
-        })  # fmt: skip
+        yield pa.table(
+            {
+                "sample_id": [f"s{start + place:09d}" for place in range(count)],
+                "prompt_id": [f"p{(start + place) // 4:09d}" for place in range(count)],
+                "prompt": [asked[place // 4] for place in range(count)],
+                "completion": told,
+            }
+        )
 
 
 def disguised(position: int, every: int, prompts: list[str]) -> str:
@@ -74,9 +77,20 @@ def artifact_of(directory: Path, made: Iterator[Any]) -> Artifact:
     counts = write_rows(directory, made)
     files = list_files(directory, counts)
     manifest = Manifest(
-        step="round_01/mixed", kind=ArtifactKind.ROWS, component="bench", version=1, identity="", settings={}, seed=0, inputs={},
-        files_read={}, counts={}, columns={"sample_id": "string"}, files=files, digest=content_digest(files),
-    )  # fmt: skip
+        step="round_01/mixed",
+        kind=ArtifactKind.ROWS,
+        component="bench",
+        version=1,
+        identity="",
+        settings={},
+        seed=0,
+        inputs={},
+        files_read={},
+        counts={},
+        columns={"sample_id": "string"},
+        files=files,
+        digest=content_digest(files),
+    )
     return Artifact("bench/round_01/mixed", directory, manifest)
 
 
@@ -84,7 +98,9 @@ def main() -> int:
     """Prints the figures; 1 when a copy is missed or the limit is broken."""
     import numpy as np
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--prompts", type=int, default=10_000)
     parser.add_argument("--planted", type=int, default=4_000)
@@ -97,16 +113,24 @@ def main() -> int:
         artifact = artifact_of(Path(directory) / "rows", made)
         size = sum(entry.size_bytes for entry in artifact.manifest.files.values())
         began, busy = time.perf_counter(), time.process_time()
-        held_out = HeldOut([EvaluationPrompt("bench/tasks/test", str(n), text) for n, text in enumerate(asked)], N)
+        held_out = HeldOut(
+            [EvaluationPrompt("bench/tasks/test", str(n), text) for n, text in enumerate(asked)], N
+        )
         indexed = time.perf_counter()
         found = {match.position for match in held_out.matches(artifact)}
         seconds, busy = time.perf_counter() - began, time.process_time() - busy
     every = max(1, arguments.rows // max(1, arguments.planted))
     missed = [position for position in range(0, arguments.rows, every) if position not in found]
-    print(f"{arguments.rows:,} rows ({size / 1e6:,.0f} MB of Parquet) against {arguments.prompts:,} prompts: {seconds:.1f} s")
+    print(
+        f"{arguments.rows:,} rows ({size / 1e6:,.0f} MB of Parquet) against {arguments.prompts:,} prompts: {seconds:.1f} s"
+    )
     print(f"processor seconds of it: {busy:.1f}")
-    print(f"of that {indexed - began:.1f} s to read the prompts; peak memory {peak_gb():.2f} GB, the making of rows included")
-    print(f"copies planted: {len(range(0, arguments.rows, every)):,}, missed: {len(missed)}; rows found: {len(found):,}")
+    print(
+        f"of that {indexed - began:.1f} s to read the prompts; peak memory {peak_gb():.2f} GB, the making of rows included"
+    )
+    print(
+        f"copies planted: {len(range(0, arguments.rows, every)):,}, missed: {len(missed)}; rows found: {len(found):,}"
+    )
     return int(bool(missed) or seconds > LIMIT_SECONDS)
 
 

@@ -70,7 +70,9 @@ def compared(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--directory", type=Path, help="keeps the projects there; a stopped run goes on")
@@ -87,7 +89,9 @@ def main() -> None:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     shares = [each["needed"][str(TARGETS[-1])]["share"] for each in results.values()]
     if any(share is None or share > MOST for share in shares):
-        raise SystemExit(f"rollouts to {TARGETS[-1]:.0%}: shares {shares}, expected at most {MOST} of uniform sampling's")
+        raise SystemExit(
+            f"rollouts to {TARGETS[-1]:.0%}: shares {shares}, expected at most {MOST} of uniform sampling's"
+        )
 
 
 if __name__ == "__main__":

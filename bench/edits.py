@@ -48,9 +48,13 @@ round:
 """
 PARAMS = "seed: 0\nrounds: 1\nactive: [edits]\ncompute: {engine: fake, workers: 1}\n"
 VALUES = {
-    "size: ": ["12", "13"], "samples: ": ["2", "3"], "max_per_prompt: ": ["1", "2"], "rows: filtered, steps: ": ["2", "3"],
-    "prompts: tasks.test, max_tokens: ": ["16", "12"], "rows: tasks.base, steps: ": ["2", "3"],
-}  # fmt: skip
+    "size: ": ["12", "13"],
+    "samples: ": ["2", "3"],
+    "max_per_prompt: ": ["1", "2"],
+    "rows: filtered, steps: ": ["2", "3"],
+    "prompts: tasks.test, max_tokens: ": ["16", "12"],
+    "rows: tasks.base, steps: ": ["2", "3"],
+}
 """Settings by what stands before them in the pipeline's first line that has it, and the values that they take."""
 
 Edit = Callable[[Path, random.Random], None]
@@ -111,19 +115,30 @@ def other_words_in_yaml(root: Path, drawn: random.Random) -> None:
         ("sql: keep_correct", 'sql: "keep_correct"'),
     ]
     old, new = drawn.choice(pairs)
-    rewrite(pipeline_of(root), lambda text: text.replace(new, old, 1) if new in text else text.replace(old, new, 1))
+    rewrite(
+        pipeline_of(root),
+        lambda text: text.replace(new, old, 1) if new in text else text.replace(old, new, 1),
+    )
 
 
 def other_words_in_sql(root: Path, drawn: random.Random) -> None:
     number = drawn.randint(0, 99)
     kind = drawn.choice(
-        ["-- summary: Other words {}.\n{}", "-- summary: Words.\n-- free text {}\n{}", "-- summary: W {}.\n\n\n{}"]
+        [
+            "-- summary: Other words {}.\n{}",
+            "-- summary: Words.\n-- free text {}\n{}",
+            "-- summary: W {}.\n\n\n{}",
+        ]
     )
 
     def change(text: str) -> str:
         rest = text.split("\n", 1)[1].lstrip("\n")
-        rest = rest.removeprefix("-- free text ").split("\n", 1)[-1] if rest.startswith("-- free text") else rest
-        return kind.format(number, rest).replace("SELECT row_id,", drawn.choice(["SELECT row_id,", "SELECT /* id */\n row_id,"]))
+        rest = (
+            rest.removeprefix("-- free text ").split("\n", 1)[-1] if rest.startswith("-- free text") else rest
+        )
+        return kind.format(number, rest).replace(
+            "SELECT row_id,", drawn.choice(["SELECT row_id,", "SELECT /* id */\n row_id,"])
+        )
 
     rewrite(root / "pipelines/selectors/keep_correct.sql", change)
 
@@ -153,7 +168,11 @@ def rewritten_lock(root: Path, drawn: random.Random) -> None:
     lock = yaml.safe_load(text)
     names = drawn.sample(list(lock["stages"]), len(lock["stages"]))
     shuffled = {"schema": "2.0", "stages": {name: lock["stages"][name] for name in names}}
-    texts = [text.rstrip("\n"), yaml.safe_dump(shuffled, sort_keys=False), yaml.safe_dump(shuffled, sort_keys=False, indent=4)]
+    texts = [
+        text.rstrip("\n"),
+        yaml.safe_dump(shuffled, sort_keys=False),
+        yaml.safe_dump(shuffled, sort_keys=False, indent=4),
+    ]
     (root / "dvc.lock").write_text(drawn.choice(texts), encoding="utf-8")
 
 
@@ -183,7 +202,11 @@ def _some_objects(root: Path, drawn: random.Random) -> list[Path]:
 
 
 def _an_artifact(root: Path, drawn: random.Random) -> Path:
-    found = sorted(path.parent for path in (root / "artifacts").rglob("manifest.json") if not path.parent.name.startswith("."))
+    found = sorted(
+        path.parent
+        for path in (root / "artifacts").rglob("manifest.json")
+        if not path.parent.name.startswith(".")
+    )
     return drawn.choice(found) if found else root / "artifacts/none"
 
 
@@ -209,7 +232,13 @@ def damaged_artifact(root: Path, drawn: random.Random) -> None:
 
 def swapped_artifacts(root: Path, drawn: random.Random) -> None:
     first, second = _an_artifact(root, drawn), _an_artifact(root, drawn)
-    if first.is_dir() and second.is_dir() and first != second and first not in second.parents and second not in first.parents:
+    if (
+        first.is_dir()
+        and second.is_dir()
+        and first != second
+        and first not in second.parents
+        and second not in first.parents
+    ):
         aside = root / "artifacts" / "aside"
         first.rename(aside)
         second.rename(first)
@@ -222,15 +251,33 @@ def others_in_dvc_yaml(root: Path, drawn: random.Random) -> None:
     if f"  {name}:\n" not in (root / "dvc.yaml").read_text(encoding="utf-8"):
         rewrite(
             root / "dvc.yaml",
-            lambda text: text.replace("stages:\n", f"stages:\n  # {name}\n  {name}:\n    cmd: echo {name}\n", 1),
+            lambda text: text.replace(
+                "stages:\n", f"stages:\n  # {name}\n  {name}:\n    cmd: echo {name}\n", 1
+            ),
         )
 
 
 EDITS: tuple[Edit, ...] = (
-    another_setting, another_setting, another_query, another_number, another_number, other_words_in_yaml, other_words_in_yaml,
-    other_words_in_sql, other_words_in_sql, lost_lock_entries, rewritten_lock, lost_lock, lost_cache, lost_objects,
-    corrupt_objects, lost_artifacts, damaged_artifact, swapped_artifacts, others_in_dvc_yaml,
-)  # fmt: skip
+    another_setting,
+    another_setting,
+    another_query,
+    another_number,
+    another_number,
+    other_words_in_yaml,
+    other_words_in_yaml,
+    other_words_in_sql,
+    other_words_in_sql,
+    lost_lock_entries,
+    rewritten_lock,
+    lost_lock,
+    lost_cache,
+    lost_objects,
+    corrupt_objects,
+    lost_artifacts,
+    damaged_artifact,
+    swapped_artifacts,
+    others_in_dvc_yaml,
+)
 
 
 # -- what must hold -----------------------------------------------------------------------------------------------------
@@ -297,7 +344,10 @@ def check(root: Path, dvc_too: bool) -> Counter[str]:
         stood = any(all({place.get(key)} == identity for key in keys) for place in (here, kept))
         require(not (stood and step.key in made), f"{step.key} was made, and stood: {decided[step.key]}")
         came = stood or outcomes.get(step.key) is not None
-        require(step.key in made or step.key not in listed or came, f"{step.key} was listed, and nothing was done about it")
+        require(
+            step.key in made or step.key not in listed or came,
+            f"{step.key} was listed, and nothing was done about it",
+        )
     after = decide(make_plan(open_project(root)))
     left = {key: entry.act for key, entry in after.items() if entry.act is not Act.NONE}
     require(not left, f"not all is done afterwards: {left}")
@@ -306,10 +356,14 @@ def check(root: Path, dvc_too: bool) -> Counter[str]:
     if dvc_too:
         said = command(root, "dvc", "status", "--json")
         absent = {key for key, entry in after.items() if entry.state is State.RECORDED}
-        reading = {step.key for step in plan.steps.values() if absent & {one.key for one in plan.upstream(step)}}
+        reading = {
+            step.key for step in plan.steps.values() if absent & {one.key for one in plan.upstream(step)}
+        }
         stages = {name for name in json.loads(said) if not name.startswith("own_")}
         require(stages <= {stage_name(key) for key in absent | reading}, f"dvc status: {said}")
-    return Counter(str(outcome) for outcome in outcomes.values()) + Counter(listed=len(listed), made=len(made))
+    return Counter(str(outcome) for outcome in outcomes.values()) + Counter(
+        listed=len(listed), made=len(made)
+    )
 
 
 def told_stale(entry: Any) -> bool:
@@ -330,7 +384,9 @@ def require(holds: bool, said: str) -> None:
 def command(root: Path, *arguments: str) -> str:
     """Returns the output of an installed command."""
     program = Path(sys.executable).with_name(arguments[0])
-    return subprocess.run([program, *arguments[1:]], cwd=root, text=True, check=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run(
+        [program, *arguments[1:]], cwd=root, text=True, check=True, stdout=subprocess.PIPE
+    ).stdout
 
 
 def require_version_told(root: Path, drawn: random.Random) -> None:
@@ -347,7 +403,9 @@ def require_version_told(root: Path, drawn: random.Random) -> None:
     component.version = version + 1
     try:
         expected = {
-            step.key for step in plan.steps.values() if any(one.component.use == raised for one in plan.with_upstream([step]))
+            step.key
+            for step in plan.steps.values()
+            if any(one.component.use == raised for one in plan.with_upstream([step]))
         }
         stale = {key for key, entry in decide(plan).items() if told_stale(entry)}
     finally:
@@ -401,7 +459,9 @@ def edit_at_random(root: Path, edits: int, seed: int, say: Callable[[str], Any])
 
 def main() -> int:
     """Prints what each edit came to; 1 at the first that breaks a promise."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--edits", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

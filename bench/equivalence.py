@@ -38,7 +38,9 @@ BEGIN, END = "<!-- bench/equivalence.py -->", "<!-- end -->"
 
 def main() -> None:
     """Compare, write the table, and fail where an update depends on how it is cut."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="trainers, as the table names them (default: all)")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     parser.add_argument("--write", action="store_true", help="write the table into docs/training.md")
@@ -66,7 +68,11 @@ def figures(names: list[str]) -> dict[str, dict[str, float]]:
         share(directory, [name for name in names if name not in ONLINE])
         for trainer in names:
             found[trainer] = _of_trainer(trainer, directory)
-            print(f"{trainer:<32}", *(f"{cut} {figure:.1e}" for cut, figure in found[trainer].items()), flush=True)
+            print(
+                f"{trainer:<32}",
+                *(f"{cut} {figure:.1e}" for cut, figure in found[trainer].items()),
+                flush=True,
+            )
         return found
 
 
@@ -81,11 +87,15 @@ def _of_trainer(trainer: str, directory: Path) -> dict[str, float]:
     return found
 
 
-def shared_figures(trainer: str, directory: Path, whole: tuple[int, int], expected: dict[str, Any]) -> dict[str, float]:
+def shared_figures(
+    trainer: str, directory: Path, whole: tuple[int, int], expected: dict[str, Any]
+) -> dict[str, float]:
     """Measures how far the updates of two processes are from that of one, for steps of the same size."""
     cuts = [cut for cut in SHARED if math.prod(cut) == math.prod(whole)]
     return {
-        f"{_shown(cut)}, {PROCESSES}": apart(expected, _moved(_place(directory, trainer, cut, "shared"), directory))
+        f"{_shown(cut)}, {PROCESSES}": apart(
+            expected, _moved(_place(directory, trainer, cut, "shared"), directory)
+        )
         for cut in cuts
     }
 
@@ -99,7 +109,12 @@ def _train(trainer: str, directory: Path, cut: tuple[int, int], kind: str) -> Pa
     size, passes = cut
     length = {"steps": 2, "epochs": None} if trainer in ONLINE else {"steps": None, "epochs": 2.0}
     out = _place(directory, trainer, cut, kind)
-    TRAINERS[trainer](directory / "init", replace(SETTING, batch_size=size, gradient_accumulation=passes, **length), out, None)
+    TRAINERS[trainer](
+        directory / "init",
+        replace(SETTING, batch_size=size, gradient_accumulation=passes, **length),
+        out,
+        None,
+    )
     return out
 
 
@@ -137,7 +152,9 @@ def share(directory: Path, names: list[str]) -> None:
     if not names:
         return
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run([*start, __file__, "--shared", str(directory), *names], capture_output=True, text=True)
+    done = subprocess.run(
+        [*start, __file__, "--shared", str(directory), *names], capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(done.stderr[-9000:])
 

@@ -27,9 +27,13 @@ ENDS = {0: "done", 1: "failed", -1: "skipped", 124: "out of time", 137: "out of 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("results", type=Path, nargs="?", help="gpu.json, to be shown in docs/gpu.md")
-    parser.add_argument("--collect", type=Path, metavar="DIRECTORY", help="print the results of all parts as one JSON")
+    parser.add_argument(
+        "--collect", type=Path, metavar="DIRECTORY", help="print the results of all parts as one JSON"
+    )
     parser.add_argument("--run", type=Path, metavar="PROJECT", help="print what a project's run came to")
     arguments = parser.parse_args()
     if arguments.collect:
@@ -38,7 +42,9 @@ def main() -> None:
         print(json.dumps(figures_of_run(arguments.run)))
     else:
         head, _, _ = PAGE.read_text(encoding="utf-8").partition("<!-- results -->")
-        PAGE.write_text(f"{head}<!-- results -->\n\n{shown(json.loads(arguments.results.read_text()))}", encoding="utf-8")
+        PAGE.write_text(
+            f"{head}<!-- results -->\n\n{shown(json.loads(arguments.results.read_text()))}", encoding="utf-8"
+        )
 
 
 def collected(directory: Path) -> dict[str, Any]:
@@ -51,12 +57,17 @@ def collected(directory: Path) -> dict[str, Any]:
         text = figures.read_text(encoding="utf-8") if figures.exists() else ""
         part["figures"] = json.loads(text) if text.strip() else {}
     hardware = directory / "hardware.txt"
-    return {"hardware": hardware.read_text(encoding="utf-8").strip() if hardware.exists() else processor(), "parts": parts}
+    return {
+        "hardware": hardware.read_text(encoding="utf-8").strip() if hardware.exists() else processor(),
+        "parts": parts,
+    }
 
 
 def processor() -> str:
     """A dry run's hardware: its figures mean nothing."""
-    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(
+        r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+    )
     return f"dry run on a processor ({found[1] if found else 'unknown'})"
 
 

@@ -25,7 +25,9 @@ WAYS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=WAYS, help="one of them")
     only = parser.parse_args().only
     print(f"{'what':<22} {'seconds':>8} {'processor seconds':>18} {'MB':>6}")
@@ -39,11 +41,21 @@ def installed(venv: Path, what: str, options: list[str]) -> tuple[float, float, 
     """Installs into a new environment; seconds, processor seconds and megabytes."""
     began, before = time.monotonic(), _work()
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    pip = [venv / "bin" / "pip", "install", "--quiet", "--no-cache-dir", "--constraint", "constraints.txt", *options]
+    pip = [
+        venv / "bin" / "pip",
+        "install",
+        "--quiet",
+        "--no-cache-dir",
+        "--constraint",
+        "constraints.txt",
+        *options,
+    ]
     for one in (["torch"], ["--editable", what]):
         subprocess.run([*pip, *one], cwd=ROOT, check=True)
     took = time.monotonic() - began, _work() - before
-    size = subprocess.run(["du", "-sm", venv], check=True, text=True, stdout=subprocess.PIPE).stdout.split()[0]
+    size = subprocess.run(["du", "-sm", venv], check=True, text=True, stdout=subprocess.PIPE).stdout.split()[
+        0
+    ]
     return *took, int(size)
 
 

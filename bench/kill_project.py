@@ -72,7 +72,10 @@ def state_of(root: Path) -> dict[str, Any]:
     from lineal.recipe.project import open_project
 
     plan = make_plan(open_project(root))
-    return {"digests": recorded_digests(plan), "rows": {key: _rows(root / "artifacts" / key) for key in plan.makers}}
+    return {
+        "digests": recorded_digests(plan),
+        "rows": {key: _rows(root / "artifacts" / key) for key in plan.makers},
+    }
 
 
 def _rows(directory: Path) -> list[int]:
@@ -92,10 +95,19 @@ def _rows(directory: Path) -> list[int]:
 def faults(root: Path, expected: dict[str, Any]) -> list[str]:
     """Lists the faults of a project in which everything is made; `lineal sync` must have run."""
     found = state_of(root)
-    wrong = [f"{what} of {key}" for what in expected for key in expected[what] if found[what].get(key) != expected[what][key]]
+    wrong = [
+        f"{what} of {key}"
+        for what in expected
+        for key in expected[what]
+        if found[what].get(key) != expected[what][key]
+    ]
     wrong += [f"rows doubled in {key}" for key, (rows, ids) in found["rows"].items() if rows != ids]
     wrong += [f"bytes: {line}" for line in _wrong_bytes(root)]
-    wrong += [f"left over: {path.relative_to(root)}" for name in LEFTOVERS for path in (root / "artifacts").rglob(name)]
+    wrong += [
+        f"left over: {path.relative_to(root)}"
+        for name in LEFTOVERS
+        for path in (root / "artifacts").rglob(name)
+    ]
     return wrong + _stale_locks(root) + _open_in_dagster(root)
 
 
@@ -154,9 +166,14 @@ def _open_in_dagster(root: Path) -> list[str]:
     use_project_instance(root)
     with dg.DagsterInstance.get() as instance:
         close_killed_runs(instance, abandoned_seconds=0)  # as if five minutes had passed
-        runs = [f"run {run.run_id} is {run.status.value}" for run in instance.get_runs(dg.RunsFilter(statuses=OPEN))]
+        runs = [
+            f"run {run.run_id} is {run.status.value}"
+            for run in instance.get_runs(dg.RunsFilter(statuses=OPEN))
+        ]
         unknown = list(outside_events(make_plan(open_project(root)), instance))
-        return runs + [f"Dagster lacks {type(event).__name__} of {event.asset_key.to_user_string()}" for event in unknown]
+        return runs + [
+            f"Dagster lacks {type(event).__name__} of {event.asset_key.to_user_string()}" for event in unknown
+        ]
 
 
 def reported_twice(root: Path) -> list[str]:
@@ -173,7 +190,9 @@ def reported_twice(root: Path) -> list[str]:
     use_project_instance(root)
     with dg.DagsterInstance.get() as instance:
         keys = {key: asset_key(key) for key in plan.makers}
-        counts = {key: len(instance.fetch_materializations(one, limit=100).records) for key, one in keys.items()}
+        counts = {
+            key: len(instance.fetch_materializations(one, limit=100).records) for key, one in keys.items()
+        }
         specs = [spec.key for step in plan.steps.values() for spec in check_specs(plan, step)]
         known = instance.event_log_storage.get_latest_asset_check_execution_by_key(specs)
     wrong = [f"{count} materializations of {key}" for key, count in counts.items() if count != 1]
@@ -192,11 +211,17 @@ def half_written(remote: Path) -> dict[str, Path]:
     def digest(path: Path) -> str:
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
-    return {name: path for name, path in _objects(remote).items() if digest(path) != name.removesuffix(".dir")}
+    return {
+        name: path for name, path in _objects(remote).items() if digest(path) != name.removesuffix(".dir")
+    }
 
 
 def _objects(root: Path) -> dict[str, Path]:
-    return {f"{path.parent.name}{path.name}": path for path in (root / "files" / "md5").rglob("*") if path.is_file()}
+    return {
+        f"{path.parent.name}{path.name}": path
+        for path in (root / "files" / "md5").rglob("*")
+        if path.is_file()
+    }
 
 
 def drop_push_index(root: Path) -> None:

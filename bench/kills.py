@@ -68,10 +68,15 @@ class Tally:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "kills": self.kills, "series": self.series, "faults": self.faults, "dvc_stopped": most_common(self.dvc_stopped),
+            "kills": self.kills,
+            "series": self.series,
+            "faults": self.faults,
+            "dvc_stopped": most_common(self.dvc_stopped),
             "victims": most_common(self.victims),
-            "during": most_common(self.during), "slowest_orphan": round(self.slowest_orphan, 2), "seconds": round(self.seconds),
-        }  # fmt: skip
+            "during": most_common(self.during),
+            "slowest_orphan": round(self.slowest_orphan, 2),
+            "seconds": round(self.seconds),
+        }
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,22 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=100, help="stop after so many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and the victims (default: %(default)s)")
-    parser.add_argument("--series", default=",".join(SERIES), help="which, in this order (default: %(default)s)")
-    parser.add_argument("--directory", type=Path, help="where the projects go (default: the system's temporary directory)")
-    parser.add_argument("--output", type=Path, help="a JSON file for the figures; those of earlier calls are added up")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the moments and the victims (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--series", default=",".join(SERIES), help="which, in this order (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--directory", type=Path, help="where the projects go (default: the system's temporary directory)"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="a JSON file for the figures; those of earlier calls are added up"
+    )
     return parser.parse_args()
 
 
@@ -136,7 +151,10 @@ def _earlier(output: Path | None) -> dict[str, Tally]:
 
 def _write(output: Path | None, tallies: dict[str, Tally]) -> None:
     """Prints the figures, and writes them."""
-    said = [f"{name} {one.kills} kills, {one.series} series, {len(one.faults)} faults" for name, one in tallies.items()]
+    said = [
+        f"{name} {one.kills} kills, {one.series} series, {len(one.faults)} faults"
+        for name, one in tallies.items()
+    ]
     print("; ".join(said), flush=True)
     if output:
         figures = {"series": {name: one.as_json() for name, one in tallies.items()}}
@@ -266,7 +284,12 @@ def _gone(root: Path) -> float:
 
 
 def until_it_ends(
-    campaign: Campaign, root: Path, words: tuple[str, ...], tally: Tally, span: tuple[float, float], cold: bool = False
+    campaign: Campaign,
+    root: Path,
+    words: tuple[str, ...],
+    tally: Tally,
+    span: tuple[float, float],
+    cold: bool = False,
 ) -> str:
     """Kills a command again and again, each time a little later, until it ends by itself; what it printed at last."""
     log = root.with_suffix(".log")
@@ -274,7 +297,12 @@ def until_it_ends(
     while True:
         attempt += 1
         process = forked(root, _command(words, cold), log)
-        ended = _wait(root, process, campaign.moments.uniform(*span) * (1 + attempt / 20), campaign.moments.uniform(0, 0.3))
+        ended = _wait(
+            root,
+            process,
+            campaign.moments.uniform(*span) * (1 + attempt / 20),
+            campaign.moments.uniform(0, 0.3),
+        )
         killed = None if ended is not None else _kill(campaign, root, process, tally)
         status = ended if ended is not None else _reaped(process)
         try:
@@ -415,7 +443,11 @@ def _repro(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
             until_it_ends(campaign, root, ("dvc", "repro"), tally, (0.0, 4.0))
             break
         except RuntimeError as error:  # DVC writes both files in place, and stops for good on half of one
-            left = {"RWLock-file": ".dvc/tmp/rwlock", "dvc.lock' validation": "dvc.lock", "dvc.lock' is invalid": "dvc.lock"}
+            left = {
+                "RWLock-file": ".dvc/tmp/rwlock",
+                "dvc.lock' validation": "dvc.lock",
+                "dvc.lock' is invalid": "dvc.lock",
+            }
             half = next((path for said, path in left.items() if said in str(error)), None)
             if half is None:
                 raise
@@ -465,17 +497,23 @@ def _sync(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
 def _push(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
     copy_project(campaign.templates["finished"], root)
     remote = root.with_suffix(".remote")
-    subprocess.run([sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", str(remote)], cwd=root, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", str(remote)], cwd=root, check=True
+    )
     while True:
         try:
             until_it_ends(campaign, root, ("dvc", "push"), tally, (0.0, 0.8))
             break
-        except RuntimeError as error:  # DVC copies into place: a half-written object of a directory stops every later push
+        except (
+            RuntimeError
+        ) as error:  # DVC copies into place: a half-written object of a directory stops every later push
             if " is corrupted" not in str(error):
                 raise
             _remove_half_written(remote, tally)
     _remove_half_written(remote, tally)
-    if remote_faults(remote, root / ".dvc" / "cache"):  # killed while it collects, DVC takes the part for the whole from then on
+    if remote_faults(
+        remote, root / ".dvc" / "cache"
+    ):  # killed while it collects, DVC takes the part for the whole from then on
         tally.dvc_stopped["push left objects out"] += 1
         in_child(root, lambda: drop_push_index(root))
         _made(root, "dvc", "push")
@@ -498,9 +536,15 @@ def _checked(root: Path, expected: dict[str, Any]) -> list[str]:
 
 
 SERIES = {
-    "run": _run, "repro": _repro, "retract": _retract, "sync": _sync, "push": _push, "real": _real, "launched": _launched,
+    "run": _run,
+    "repro": _repro,
+    "retract": _retract,
+    "sync": _sync,
+    "push": _push,
+    "real": _real,
+    "launched": _launched,
     "cold": _cold,
-}  # fmt: skip
+}
 
 
 if __name__ == "__main__":

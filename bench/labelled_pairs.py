@@ -18,14 +18,23 @@ FOLDER = Path(__file__).parents[1] / "tests" / "labelled"
 Pair = dict[str, Any]
 Made = Iterator[tuple[str, str, bool]]
 EACH = 6
-SENTENCES = ("{}", "$\\boxed{{{}}}$", "So the answer is $\\boxed{{{}}}$.", "We get $a = b$, hence the value is ${}$.")
+SENTENCES = (
+    "{}",
+    "$\\boxed{{{}}}$",
+    "So the answer is $\\boxed{{{}}}$.",
+    "We get $a = b$, hence the value is ${}$.",
+)
 
 
 def fractions(draw: Random) -> Made:
     """A fraction in another form; its inverse, its neighbour."""
     top, bottom = draw.choice([(1, 2), (3, 8), (7, 16), (9, 25), (13, 40), (11, 20)])
     factor = draw.randint(2, 9)
-    for form in (f"{top * factor}/{bottom * factor}", f"\\dfrac{{{top}}}{{{bottom}}}", str(float(Fraction(top, bottom)))):
+    for form in (
+        f"{top * factor}/{bottom * factor}",
+        f"\\dfrac{{{top}}}{{{bottom}}}",
+        str(float(Fraction(top, bottom))),
+    ):
         yield f"\\frac{{{top}}}{{{bottom}}}", form, True
     yield f"\\frac{{{top}}}{{{bottom}}}", f"\\frac{{{bottom}}}{{{top}}}", False
     yield f"\\frac{{{top}}}{{{bottom}}}", f"{top + 1}/{bottom}", False
@@ -122,8 +131,17 @@ def matrices(draw: Random) -> Made:
 
 
 RULES: tuple[Callable[[Random], Made], ...] = (
-    fractions, integers, polynomials, surds, powers, collections, intervals, equations, decimals, matrices,
-)  # fmt: skip
+    fractions,
+    integers,
+    polynomials,
+    surds,
+    powers,
+    collections,
+    intervals,
+    equations,
+    decimals,
+    matrices,
+)
 
 
 def math_pairs() -> Iterator[Pair]:
@@ -163,7 +181,13 @@ def choice_pairs() -> Iterator[Pair]:
         told = right if number % 2 else told
         completion = forms[number % len(forms)].format("ABCD"[told], options[told])
         answer = options[right] if number % 3 == 0 else "ABCD"[right]
-        yield {"kind": "rule", "options": options, "answer": answer, "completion": completion, "equal": told == right}
+        yield {
+            "kind": "rule",
+            "options": options,
+            "answer": answer,
+            "completion": completion,
+            "equal": told == right,
+        }
 
 
 def exact_pairs() -> Iterator[Pair]:
@@ -174,7 +198,13 @@ def exact_pairs() -> Iterator[Pair]:
         place = draw.randrange(len(word))
         for told in (word, f"  {word}\n", f"\t{word} "):
             yield {"kind": "rule", "answer": word, "completion": told, "equal": True}
-        for told in (f"{word[:place]}x{word[place + 1 :]}", word[:-1], word.upper(), f"{word[:1]} {word[1:]}", f"{word}."):
+        for told in (
+            f"{word[:place]}x{word[place + 1 :]}",
+            word[:-1],
+            word.upper(),
+            f"{word[:1]} {word[1:]}",
+            f"{word}.",
+        ):
             yield {"kind": "rule", "answer": word, "completion": told, "equal": False}
 
 
@@ -190,15 +220,25 @@ def structured_pairs() -> Iterator[Pair]:
         other: dict[str, Any] = dict(reversed(list(value.items())))
         equal = number % 2 == 0
         if not equal:
-            other |= [{"days": value["days"] + 1}, {"city": "oslo"}, {"near": [True, None]}, {"days": str(value["days"])}][
-                number // 2 % 4
-            ]
+            other |= [
+                {"days": value["days"] + 1},
+                {"city": "oslo"},
+                {"near": [True, None]},
+                {"days": str(value["days"])},
+            ][number // 2 % 4]
         if number % 4 < 2:
             told = f"Here it is:\n```json\n{json.dumps(other, indent=number % 3)}\n```\n"
             yield {"kind": "rule: JSON", "answer": json.dumps(value), "completion": told, "equal": equal}
         else:
-            call, again = (", ".join(f"{key}={item!r}" for key, item in one.items()) for one in (value, other))
-            yield {"kind": "rule: call", "answer": f"plan({call})", "completion": f"plan( {again} )", "equal": equal}
+            call, again = (
+                ", ".join(f"{key}={item!r}" for key, item in one.items()) for one in (value, other)
+            )
+            yield {
+                "kind": "rule: call",
+                "answer": f"plan({call})",
+                "completion": f"plan( {again} )",
+                "equal": equal,
+            }
 
 
 FILES: dict[str, Callable[[], Iterator[Pair]]] = {

@@ -137,9 +137,12 @@ def draw() -> str:
             f'<style>{STYLE}</style><defs><marker id="head" markerWidth="7" markerHeight="6" refX="7" refY="3" orient="auto" '
             f'markerUnits="userSpaceOnUse">{arrow}</marker></defs>',
             f'<rect width="{width}" height="{height}" style="fill:#fff;stroke:none"/>',
-            *heads, *lines, *(drawn_box(box, traced) for box in boxes.values()), "</svg>\n",
+            *heads,
+            *lines,
+            *(drawn_box(box, traced) for box in boxes.values()),
+            "</svg>\n",
         ]
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

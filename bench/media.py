@@ -27,7 +27,9 @@ SINGLE_FILES = 50_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pictures", type=int, default=1_000_000)
     parser.add_argument("--bytes", type=int, default=700)
     chosen = parser.parse_args()
@@ -37,17 +39,25 @@ def main() -> None:
         took = timed(lambda: write_packs(packed, chosen.pictures, chosen.bytes, digests))
         files = sorted(packed.iterdir())
         size = sum(path.stat().st_size for path in files)
-        said(f"{chosen.pictures:,} pictures of {chosen.bytes} bytes in {len(files)} files",
-             f"{size / chosen.pictures:.0f} bytes each, written in {took:.1f} s")  # fmt: skip
+        said(
+            f"{chosen.pictures:,} pictures of {chosen.bytes} bytes in {len(files)} files",
+            f"{size / chosen.pictures:.0f} bytes each, written in {took:.1f} s",
+        )
         pictures: list[Pictures] = []
         said("index of digests", f"{timed(lambda: pictures.append(Pictures([opened(packed)]))):.2f} s")
-        for name, order in (("in order", digests), ("at random", random.Random(0).sample(digests, min(LOOKED_UP, len(digests))))):
+        for name, order in (
+            ("in order", digests),
+            ("at random", random.Random(0).sample(digests, min(LOOKED_UP, len(digests)))),
+        ):
             seconds = timed(lambda order=order: [pictures[0][digest] for digest in order[:LOOKED_UP]])
             said(f"looked up {name}", f"{1e6 * seconds / min(LOOKED_UP, len(order)):.0f} us each")
         count = min(SINGLE_FILES, chosen.pictures)
         took = timed(lambda: write_files(single, count, chosen.bytes))
         blocks = sum(path.stat().st_blocks * 512 for path in single.iterdir())
-        said(f"{count:,} of them as single files", f"{blocks / count:.0f} bytes of disk each, written in {took:.1f} s")
+        said(
+            f"{count:,} of them as single files",
+            f"{blocks / count:.0f} bytes of disk each, written in {took:.1f} s",
+        )
         said("peak memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10:,} MiB")
 
 
@@ -75,9 +85,21 @@ def write_files(folder: Path, count: int, size: int) -> None:
 def opened(folder: Path) -> Artifact:
     files = {path.name: FileEntry(sha256="", size_bytes=0) for path in folder.iterdir()}
     manifest = Manifest(
-        step="tasks/train", output="media", kind=ArtifactKind.MEDIA, component="bench", version=1, identity="", settings={},
-        seed=0, inputs={}, files_read={}, counts={}, columns={}, files=files, digest="",
-    )  # fmt: skip
+        step="tasks/train",
+        output="media",
+        kind=ArtifactKind.MEDIA,
+        component="bench",
+        version=1,
+        identity="",
+        settings={},
+        seed=0,
+        inputs={},
+        files_read={},
+        counts={},
+        columns={},
+        files=files,
+        digest="",
+    )
     return Artifact("bench/tasks/train.media", folder, manifest)
 
 

@@ -40,7 +40,9 @@ def pages(check: bool) -> int:
         the exit status: 1 when `check` finds a stale page.
     """
     stale = []
-    current = {RESULTS / f"{path.stem}.md": method_page(path.stem) for path in sorted(PIPELINES.glob("*.yaml"))}
+    current = {
+        RESULTS / f"{path.stem}.md": method_page(path.stem) for path in sorted(PIPELINES.glob("*.yaml"))
+    }
     for path, text in ((INDEX, index()), (PAGE, table())):
         head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
         current[path] = f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
@@ -52,7 +54,10 @@ def pages(check: bool) -> int:
     if not check:
         plot()
     for path in stale:
-        print(f"{path} is not what the pipelines and results say: run python bench/methods.py pages", file=sys.stderr)
+        print(
+            f"{path} is not what the pipelines and results say: run python bench/methods.py pages",
+            file=sys.stderr,
+        )
     return 1 if stale else 0
 
 
@@ -60,10 +65,19 @@ def index() -> str:
     """The table of papers: one line for each pipeline, its parts in the order of the round."""
     lines = ["| pipeline | method | paper | parts | on the laptop |", "|---|---|---|---|---|"]
     for path in sorted(PIPELINES.glob("*.yaml")):
-        pipeline = read_pipeline(path.stem, read_document(path, f"pipelines/{path.name}"), PAPER, Policies.of(ROOT))
+        pipeline = read_pipeline(
+            path.stem, read_document(path, f"pipelines/{path.name}"), PAPER, Policies.of(ROOT)
+        )
         header = pipeline.header
-        nodes = [node for part, own in pipeline.parts.items() if part.section is Section.ROUND for node in own.values()]
-        parts = dict.fromkeys(str(node.settings.get("sql")) if node.use == "select" else node.use for node in nodes)
+        nodes = [
+            node
+            for part, own in pipeline.parts.items()
+            if part.section is Section.ROUND
+            for node in own.values()
+        ]
+        parts = dict.fromkeys(
+            str(node.settings.get("sql")) if node.use == "select" else node.use for node in nodes
+        )
         number = (header.paper or "").removeprefix("arXiv:")
         cells = (
             f"[{path.stem}]({path.name})",
@@ -78,7 +92,9 @@ def index() -> str:
 
 def method_page(name: str) -> str:
     """A method's own page: what differs from the paper, what it does, and what was measured."""
-    pipeline = read_pipeline(name, read_document(PIPELINES / f"{name}.yaml", f"pipelines/{name}.yaml"), PAPER, Policies.of(ROOT))
+    pipeline = read_pipeline(
+        name, read_document(PIPELINES / f"{name}.yaml", f"pipelines/{name}.yaml"), PAPER, Policies.of(ROOT)
+    )
     header = pipeline.header
     found = curves(name, "evaluation")
     number = (header.paper or "").removeprefix("arXiv:")
@@ -88,7 +104,11 @@ def method_page(name: str) -> str:
         " ".join(header.summary.split()),
         f"Declared in [{name}.yaml](../../pipelines/{name}.yaml)"
         + (f"; [paper](https://arxiv.org/abs/{number})." if number else "."),
-        *([f"On the laptop, by round: {_in_words(found)}{marks(name)} ([all methods](../methods.md))."] if found else []),
+        *(
+            [f"On the laptop, by round: {_in_words(found)}{marks(name)} ([all methods](../methods.md))."]
+            if found
+            else []
+        ),
         "<!-- written by bench/methods.py pages -->",
     ]
     return "\n\n".join(parts) + "\n"
@@ -97,7 +117,9 @@ def method_page(name: str) -> str:
 def difference(name: str) -> str:
     """Returns the difference from the paper in the comment at a pipeline's top."""
     lines = (PIPELINES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-    comment = " ".join(line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines))
+    comment = " ".join(
+        line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines)
+    )
     return comment.partition(DIFFERS)[2].strip() or NOT_COMPARED
 
 
@@ -105,7 +127,9 @@ def marks(name: str) -> str:
     """The marks of results that an earlier form of the laptop profile, or earlier trainers, gave."""
     results = results_of(name).values()
     stale = STALE if any(result.get("stale") for result in results) else ""
-    return stale + (EARLIER_TRAINERS if any(result.get("trainers", 1) < TRAINERS for result in results) else "")
+    return stale + (
+        EARLIER_TRAINERS if any(result.get("trainers", 1) < TRAINERS for result in results) else ""
+    )
 
 
 def _in_words(found: list[list[float]]) -> str:

@@ -62,7 +62,9 @@ def _curves(artifacts: Path) -> dict[str, list[float]]:
             metrics = json.loads(path.read_text())
             headline = json.loads(path.with_name("details.json").read_text())["headline"]
             if headline in metrics:
-                found.setdefault(str(path.parent.relative_to(artifacts / group)), []).append(metrics[headline])
+                found.setdefault(str(path.parent.relative_to(artifacts / group)), []).append(
+                    metrics[headline]
+                )
     return found
 
 
@@ -83,7 +85,9 @@ def run(names: list[str], seeds: list[int]) -> None:
 
 def main() -> None:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run", help="measure pipelines")
     runner.add_argument("names", nargs="*")

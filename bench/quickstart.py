@@ -31,7 +31,11 @@ from typing import Any
 
 from scratch import LINEAL, lineal, scratch_project
 
-MODEL_PHASES = ("load", "sample", "train")  # loading is reading the checkpoint; imports and process starts are outside
+MODEL_PHASES = (
+    "load",
+    "sample",
+    "train",
+)  # loading is reading the checkpoint; imports and process starts are outside
 
 
 def measure(seed: int, directory: Path) -> dict[str, Any]:
@@ -53,15 +57,22 @@ def measure(seed: int, directory: Path) -> dict[str, Any]:
         for path in sorted((directory / "artifacts").rglob("metrics.json"))
     }
     return {
-        "seed": seed, "wall_seconds": wall, "finished_run_seconds": again, "phases": phases,
-        "inside_steps_seconds": sum(log["seconds"] for log in logs), "steps": len(logs), "accuracy": metrics,
-    }  # fmt: skip
+        "seed": seed,
+        "wall_seconds": wall,
+        "finished_run_seconds": again,
+        "phases": phases,
+        "inside_steps_seconds": sum(log["seconds"] for log in logs),
+        "steps": len(logs),
+        "accuracy": metrics,
+    }
 
 
 def curve(result: dict[str, Any], pipeline: str, node: str) -> list[float]:
     """Accuracy of one node per round, round 0 first."""
     found = {
-        key: value for key, value in result["accuracy"].items() if key.startswith(f"{pipeline}/") and key.endswith(f"/{node}")
+        key: value
+        for key, value in result["accuracy"].items()
+        if key.startswith(f"{pipeline}/") and key.endswith(f"/{node}")
     }
     rounds = sorted(key for key in found if "/round_" in key)
     return [found[f"{pipeline}/start/{node}"], *(found[key] for key in rounds)]
@@ -71,7 +82,11 @@ def report(results: list[dict[str, Any]]) -> bool:
     """Prints the tables and whether the claims hold."""
     holds = True
     print("\naccuracy on held-out hard prompts per round (%), and on easy ones")
-    for pipeline, node in (("rest_em", "evaluation"), ("rest_em", "easy"), ("control_unfiltered", "evaluation")):
+    for pipeline, node in (
+        ("rest_em", "evaluation"),
+        ("rest_em", "easy"),
+        ("control_unfiltered", "evaluation"),
+    ):
         curves = [curve(result, pipeline, node) for result in results]
         print(
             f"  {pipeline:<20} {node:<11}"
@@ -82,7 +97,9 @@ def report(results: list[dict[str, Any]]) -> bool:
         inside = sum(result["phases"].get(name, 0.0) for name in MODEL_PHASES)
         checks = {
             "gain of at least 30 points": hard[-1] - hard[0] >= 0.30,
-            "climbs in every round": all(after > before for before, after in zip(hard, hard[1:], strict=False)),
+            "climbs in every round": all(
+                after > before for before, after in zip(hard, hard[1:], strict=False)
+            ),
             "easy split kept (95%)": all(value >= 0.95 * easy[0] for value in easy),
             "at most 180 s": result["wall_seconds"] <= 180,
             "60% inside sampling, training, evaluation": inside >= 0.6 * result["wall_seconds"],
@@ -94,7 +111,9 @@ def report(results: list[dict[str, Any]]) -> bool:
             f"{inside / result['wall_seconds']:.0%} inside "
             f"models, {result['inside_steps_seconds']:.0f} s inside steps, again {result['finished_run_seconds']:.1f} s"
         )
-        print("  " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(result["phases"].items())))
+        print(
+            "  " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(result["phases"].items()))
+        )
         for name, held in checks.items():
             print(f"  {'holds ' if held else 'FAILS '} {name}")
     return holds
@@ -113,10 +132,20 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 3.4))
-    for pipeline, colour, label in (("rest_em", "#0072b2", "ReST-EM"), ("control_unfiltered", "#d55e00", "control: no filter")):
+    for pipeline, colour, label in (
+        ("rest_em", "#0072b2", "ReST-EM"),
+        ("control_unfiltered", "#d55e00", "control: no filter"),
+    ):
         for index, result in enumerate(results):
             values = [100 * value for value in curve(result, pipeline, "evaluation")]
-            axes.plot(range(len(values)), values, color=colour, marker="o", alpha=0.8, label=label if index == 0 else None)
+            axes.plot(
+                range(len(values)),
+                values,
+                color=colour,
+                marker="o",
+                alpha=0.8,
+                label=label if index == 0 else None,
+            )
     axes.set(xlabel="round", ylabel="accuracy on hard prompts (%)", ylim=(0, 101), xticks=range(len(values)))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="center right")
@@ -217,12 +246,24 @@ def views(directory: Path, turns: int = 2) -> bool:
         for name, command in VIEWS.items():
             root = scratch_project(directory / f"{name.replace(' ', '_')}_{turn}", rounds=2)
             (root / "pipelines" / "small.yaml").write_text(SMALL)
-            (root / "params.yaml").write_text("seed: 0\nrounds: 2\nactive: [small]\ncompute: {executor: in_process}\n")
+            (root / "params.yaml").write_text(
+                "seed: 0\nrounds: 2\nactive: [small]\ncompute: {executor: in_process}\n"
+            )
             lineal(root, "plan", "--write")
-            environment = os.environ | {"DAGSTER_HOME": str(root / ".dagster"), "PATH": f"{LINEAL.parent}:{os.environ['PATH']}"}
+            environment = os.environ | {
+                "DAGSTER_HOME": str(root / ".dagster"),
+                "PATH": f"{LINEAL.parent}:{os.environ['PATH']}",
+            }
             began = time.monotonic()
             program = str(LINEAL.with_name(command[0]))
-            done = subprocess.run([program, *command[1:]], cwd=root, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [program, *command[1:]],
+                cwd=root,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode:
                 raise SystemExit(f"{name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
             best[name] = min(best[name], time.monotonic() - began)
@@ -261,18 +302,25 @@ def measures(directory: Path) -> bool:
     wall = time.monotonic() - started
     names = [line.split(":")[0].strip() for line in MEASURES.strip().splitlines()]
     seconds = {
-        name: sum(json.loads(path.read_text())["seconds"] for path in (root / "runs" / "rest_em").rglob(f"{name}.json"))
+        name: sum(
+            json.loads(path.read_text())["seconds"]
+            for path in (root / "runs" / "rest_em").rglob(f"{name}.json")
+        )
         for name in names
     }
     share = sum(seconds.values()) / wall
     print(", ".join(f"{name} {taken:.2f} s" for name, taken in seconds.items()))
-    print(f"{len(names)} measures in every round take {share:.1%} of the run's {wall:.0f} s (goal: under {MOST_MEASURING:.0%})")
+    print(
+        f"{len(names)} measures in every round take {share:.1%} of the run's {wall:.0f} s (goal: under {MOST_MEASURING:.0%})"
+    )
     return share < MOST_MEASURING
 
 
 def main() -> None:
     """Runs, prints, and exits with 1 when a claim fails."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)

@@ -54,7 +54,11 @@ def _figures(directory: Path, name: str) -> dict[str, Any]:
 def _rows(artifact: Path, *columns: str) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    return [row for path in sorted(artifact.glob("*.parquet")) for row in pq.read_table(path, columns=list(columns)).to_pylist()]
+    return [
+        row
+        for path in sorted(artifact.glob("*.parquet"))
+        for row in pq.read_table(path, columns=list(columns)).to_pylist()
+    ]
 
 
 def _solved(evaluation: Path) -> str:
@@ -71,7 +75,11 @@ def _shares(verified: Path) -> float:
 
 def _trained(group: Path) -> int:
     """Counts the rows, or pairs, that the round trained on."""
-    (manifest,) = [path for path in (group / "filtered" / "manifest.json", group / "pairs" / "manifest.json") if path.exists()]
+    (manifest,) = [
+        path
+        for path in (group / "filtered" / "manifest.json", group / "pairs" / "manifest.json")
+        if path.exists()
+    ]
     return sum(file["rows"] or 0 for file in json.loads(manifest.read_text())["files"].values())
 
 
@@ -92,12 +100,20 @@ def run(names: list[str], seeds: list[int], directory: Path | None, path: Path) 
 
 def main() -> None:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help=f"pipelines to measure (default: {', '.join(NAMES)})")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--json", type=Path, default=RESULTS, help="the file of results (default: docs/real.json)")
-    parser.add_argument("--directory", type=Path, help="keep the projects here, and go on with those that are here")
-    parser.add_argument("--page", action="store_true", help="write the page from the results, and measure nothing")
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS, help="the file of results (default: docs/real.json)"
+    )
+    parser.add_argument(
+        "--directory", type=Path, help="keep the projects here, and go on with those that are here"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="write the page from the results, and measure nothing"
+    )
     parser.add_argument("--check", action="store_true", help="with --page: fail if the page is not current")
     arguments = parser.parse_args()
     if arguments.page:

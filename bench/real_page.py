@@ -30,7 +30,9 @@ def gain(figures: dict[str, Any]) -> Comparison:
 
 def difference(before: str, now: str) -> Comparison:
     """Returns the gain of `now` over `before`, prompt by prompt."""
-    earlier, later = ({str(index): float(mark) for index, mark in enumerate(solved)} for solved in (before, now))
+    earlier, later = (
+        {str(index): float(mark) for index, mark in enumerate(solved)} for solved in (before, now)
+    )
     found = compared(earlier, later)
     assert found is not None
     return found
@@ -43,7 +45,9 @@ def claims(results: Results) -> dict[str, bool]:
         for seed, figures in results.get(name, {}).items():
             own = gain(figures)
             enough = own.difference.value >= LEAST_GAIN and own.rose
-            found[f"{name}, seed {seed}: gains {100 * LEAST_GAIN:.0f} points or more, clear of noise"] = enough
+            found[f"{name}, seed {seed}: gains {100 * LEAST_GAIN:.0f} points or more, clear of noise"] = (
+                enough
+            )
             if beside := results.get(CONTROL, {}).get(seed):
                 more = difference(beside["solved"][-1], figures["solved"][-1])
                 found[f"{name}, seed {seed}: ends above the control, clear of noise"] = more.rose
@@ -66,14 +70,20 @@ def lines(results: Results) -> list[str]:
     for name, seeds in results.items():
         for seed, figures in seeds.items():
             cells = [
-                f"[{name}](../pipelines/{name}.yaml)", seed, *(_share(accuracy(solved)) for solved in figures["solved"]),
-                *[""] * (rounds - len(figures["solved"])), _points(gain(figures).difference),
-                " → ".join(f"{100 * share:.0f}%" for share in figures["passed"]), ", ".join(map(str, figures["rows"])),
+                f"[{name}](../pipelines/{name}.yaml)",
+                seed,
+                *(_share(accuracy(solved)) for solved in figures["solved"]),
+                *[""] * (rounds - len(figures["solved"])),
+                _points(gain(figures).difference),
+                " → ".join(f"{100 * share:.0f}%" for share in figures["passed"]),
+                ", ".join(map(str, figures["rows"])),
                 f"{figures['cpu_seconds'] / 60:.0f}",
-            ]  # fmt: skip
+            ]
             found.append(f"| {' | '.join(cells)} |")
     found.append("")
-    found += [f"- {'holds' if held else '**does not hold**'}: {claim}" for claim, held in claims(results).items()]
+    found += [
+        f"- {'holds' if held else '**does not hold**'}: {claim}" for claim, held in claims(results).items()
+    ]
     return found
 
 
@@ -92,7 +102,10 @@ def page(check: bool) -> int:
     head, _, rest = text.partition(BEGIN)
     new = "\n".join([f"{head}{BEGIN}", *lines(results), f"{END}{rest.partition(END)[2]}"])
     if check and new != text:
-        print(f"{PAGE.relative_to(ROOT)} is not what the results say: run python bench/real.py --page", file=sys.stderr)
+        print(
+            f"{PAGE.relative_to(ROOT)} is not what the results say: run python bench/real.py --page",
+            file=sys.stderr,
+        )
         return 1
     if not check:
         PAGE.write_text(new, encoding="utf-8")
@@ -114,9 +127,20 @@ def _plot(results: Results) -> None:
         found = [accuracy(solved) for solved in figures["solved"]]
         values = [100 * estimate.value for estimate in found]
         margins = [[100 * (e.value - e.low) for e in found], [100 * (e.high - e.value) for e in found]]
-        shifted = [number + 0.03 * (place - len(places) / 2) for number in range(len(found))]  # bars beside one another
+        shifted = [
+            number + 0.03 * (place - len(places) / 2) for number in range(len(found))
+        ]  # bars beside one another
         label = name if seed == min(results[name]) else None
-        axes.errorbar(shifted, values, margins, color=COLOURS.get(name), marker="o", markersize=4, capsize=2, label=label)
+        axes.errorbar(
+            shifted,
+            values,
+            margins,
+            color=COLOURS.get(name),
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=label,
+        )
     axes.set(xlabel="round", ylabel="held-out prompts solved (%)", ylim=(0, 100))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -62,7 +62,9 @@ def checkpoints(root: Path) -> int:
     """Counts the checkpoints in `artifacts/`, or in the cache if it has more; where the disk can link, the two share bytes."""
     here = list(root.glob("artifacts/*/*/checkpoint/model.safetensors"))
     cached = [
-        path for path in (root / ".dvc/cache/files").rglob("*") if path.is_file() and path.stat().st_size == size_of(here[0])
+        path
+        for path in (root / ".dvc/cache/files").rglob("*")
+        if path.is_file() and path.stat().st_size == size_of(here[0])
     ]
     return max(len(here), len(cached))
 
@@ -81,8 +83,13 @@ def told(root: Path, rounds: int) -> tuple[str, ...]:
     """Returns the parts of audits that do not depend on where bytes are."""
     last, before = f"letters/round_{rounds:02d}", f"letters/round_{rounds - 1:02d}"
     proof = json.loads(lineal(root, "show", last, "--verify", "--json"))
-    require(proof["verified"]["problems"] == {}, f"round --verify of {last}: {proof['verified']['artifacts']} artifacts")
-    chain = {node["id"] for node in json.loads(lineal(root, "trace", f"{last}/checkpoint", "--json"))["nodes"]}
+    require(
+        proof["verified"]["problems"] == {},
+        f"round --verify of {last}: {proof['verified']['artifacts']} artifacts",
+    )
+    chain = {
+        node["id"] for node in json.loads(lineal(root, "trace", f"{last}/checkpoint", "--json"))["nodes"]
+    }
     expected = {f"letters/round_{number:02d}/checkpoint" for number in range(1, rounds)}
     require(expected <= chain, f"trace: {rounds - 1} checkpoints to the base")
     lineal(root, "report")
@@ -91,7 +98,9 @@ def told(root: Path, rounds: int) -> tuple[str, ...]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--rounds", type=int, default=20)
     arguments.add_argument("--directory", type=Path)
     asked = arguments.parse_args()
@@ -105,7 +114,9 @@ def main() -> None:
         lineal(root, "prune")
         most = max(most, checkpoints(root))
         print(f"round {rounds:2}: {checkpoints(root)} checkpoints on disk", flush=True)
-    require(most <= MOST_ROUNDS, f"at most {MOST_ROUNDS} rounds of checkpoints on disk (base included): {most}")
+    require(
+        most <= MOST_ROUNDS, f"at most {MOST_ROUNDS} rounds of checkpoints on disk (base included): {most}"
+    )
     git(root, "add", ".")
     git(root, "commit", "-qm", "Rounds")
     run(root, "dvc", "remote", "add", "-q", "-d", "store", str(place / "store"))
@@ -117,14 +128,20 @@ def main() -> None:
     require(told(place / "clone", asked.rounds) == here, "a fresh clone tells the same")
     lock = (root / "dvc.lock").read_bytes()
     lineal(root, "run", "--remake", "letters/round_03/checkpoint")
-    require((root / "artifacts/letters/round_03/checkpoint/manifest.json").is_file(), "a pruned checkpoint is made again")
+    require(
+        (root / "artifacts/letters/round_03/checkpoint/manifest.json").is_file(),
+        "a pruned checkpoint is made again",
+    )
     require((root / "dvc.lock").read_bytes() == lock, "and has its digest")
     shutil.rmtree(place)
 
 
 def push(root: Path) -> None:
     """Pushes what is here; `dvc push` without names would ask for what was pruned."""
-    here = [path.parent.relative_to(root).as_posix() for path in sorted(root.glob("artifacts/*/*/*/manifest.json"))]
+    here = [
+        path.parent.relative_to(root).as_posix()
+        for path in sorted(root.glob("artifacts/*/*/*/manifest.json"))
+    ]
     run(root, "dvc", "push", "-q", *here)
 
 

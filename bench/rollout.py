@@ -28,9 +28,15 @@ from lineal.environments.registry import location_of
 from lineal.recipe.compute import Compute
 
 SHAPE = ModelShape(
-    hidden_size=256, layers=4, heads=4, intermediate_size=640, rope_theta=1e4, tie_embeddings=True,
-    characters="LRUD#. 0123456789\n", max_positions=64,
-)  # fmt: skip
+    hidden_size=256,
+    layers=4,
+    heads=4,
+    intermediate_size=640,
+    rope_theta=1e4,
+    tie_embeddings=True,
+    characters="LRUD#. 0123456789\n",
+    max_positions=64,
+)
 SETTINGS = SamplingSettings(max_tokens=8)
 
 
@@ -65,21 +71,34 @@ def played(sampler: Sampler, workspace: Workspace, count: int, turns: int) -> li
 
 def main() -> None:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--episodes", type=int, default=64)
     parser.add_argument("--turns", type=int, default=10)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         path = Path(place)
         initialise(SHAPE, 0, path / "model")
-        sampler, step = Sampler(path / "model"), Workspace(path, "bench", 0, 0, Compute(), {}, path / "partial")
+        sampler, step = (
+            Sampler(path / "model"),
+            Workspace(path, "bench", 0, 0, Compute(), {}, path / "partial"),
+        )
         played(sampler, step, arguments.episodes, 1)
-        own, environments, episodes = seconds(lambda: played(sampler, step, arguments.episodes, arguments.turns))
+        own, environments, episodes = seconds(
+            lambda: played(sampler, step, arguments.episodes, arguments.turns)
+        )
         turns = [turn for episode in episodes for turn in episode.made]
-        batches = [turns[start :: len(turns) // arguments.episodes] for start in range(len(turns) // arguments.episodes)]
+        batches = [
+            turns[start :: len(turns) // arguments.episodes]
+            for start in range(len(turns) // arguments.episodes)
+        ]
         drawn = [[Request(turn.given, turn.seed) for turn in batch] for batch in batches]
         alone, _, written = seconds(lambda: [sampler.sample(batch, SETTINGS) for batch in drawn])
-    tokens = sum(turn.completion.tokens for turn in turns), sum(one.tokens for batch in written for one in batch)
+    tokens = (
+        sum(turn.completion.tokens for turn in turns),
+        sum(one.tokens for batch in written for one in batch),
+    )
     rates = tokens[0] / (own + environments), tokens[1] / alone
     print(
         f"{len(turns):,} turns; rollouts {rates[0]:,.0f} tokens/s, one-turn sampling {rates[1]:,.0f}: {rates[0] / rates[1]:.2f}"

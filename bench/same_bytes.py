@@ -20,14 +20,18 @@ SETTINGS = (
 
 def main() -> None:
     """Runs both and exits with 1 when a digest differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     seed = parser.parse_args().seed
     found = []
     with tempfile.TemporaryDirectory() as directory:
         for number, settings in enumerate(SETTINGS):
             project = Path(directory) / str(number)
-            scratch_project(project, seed=seed, **{f"compute_{name}": value for name, value in settings.items()})
+            scratch_project(
+                project, seed=seed, **{f"compute_{name}": value for name, value in settings.items()}
+            )
             print("running with", settings, flush=True)
             lineal(project, "run")
             found.append(digests((project / "dvc.lock").read_text(encoding="utf-8")))

@@ -47,7 +47,9 @@ def simulate(directory: Path, rounds: int, shards: int) -> None:
         identity = identify(step, resolved(plan, step), plan.project.seed_of(step.pipeline), inputs)
         for output in step.outputs:
             key = artifact_key(step.key, output)
-            write_artifact(plan.project.directory(key), step, output, identity, 1 if step.group == "tasks" else shards)
+            write_artifact(
+                plan.project.directory(key), step, output, identity, 1 if step.group == "tasks" else shards
+            )
 
 
 def write_artifact(directory: Path, step: object, output: str, identity: object, shards: int) -> None:
@@ -58,22 +60,45 @@ def write_artifact(directory: Path, step: object, output: str, identity: object,
 
     directory.mkdir(parents=True)
     kind = step.outputs[output].kind
-    names = [f"part-{number:05d}.parquet" for number in range(shards)] if kind is ArtifactKind.ROWS else ["model.safetensors"]
+    names = (
+        [f"part-{number:05d}.parquet" for number in range(shards)]
+        if kind is ArtifactKind.ROWS
+        else ["model.safetensors"]
+    )
     if kind is ArtifactKind.METRICS:
         names = ["metrics.json"]
     for name in names:
-        text = json.dumps({"accuracy": 0.5, "count": 16}) if name == "metrics.json" else f"{step.key} {output} {name}"
+        text = (
+            json.dumps({"accuracy": 0.5, "count": 16})
+            if name == "metrics.json"
+            else f"{step.key} {output} {name}"
+        )
         (directory / name).write_text(text, encoding="utf-8")
     rows = dict.fromkeys((name for name in names if name.endswith(".parquet")), ROWS_PER_FILE)
     files = list_files(directory, rows)
     total = sum(rows.values())
-    counts = {"in": total, "kept": total, "dropped": 0} if step.component.use == "select" else {"in": total, "expected": total}
+    counts = (
+        {"in": total, "kept": total, "dropped": 0}
+        if step.component.use == "select"
+        else {"in": total, "expected": total}
+    )
     Manifest(
-        step=identity.step, output=output, kind=kind, component=identity.component, version=identity.version,
-        identity=identity.digest, settings=identity.settings, seed=identity.seed, inputs=identity.inputs,
-        files_read=identity.files_read, settings_from=identity.settings_from, counts=counts, columns={}, files=files,
+        step=identity.step,
+        output=output,
+        kind=kind,
+        component=identity.component,
+        version=identity.version,
+        identity=identity.digest,
+        settings=identity.settings,
+        seed=identity.seed,
+        inputs=identity.inputs,
+        files_read=identity.files_read,
+        settings_from=identity.settings_from,
+        counts=counts,
+        columns={},
+        files=files,
         digest=content_digest(files),
-    ).write(directory)  # fmt: skip
+    ).write(directory)
 
 
 def plan_it(directory: Path) -> int:
@@ -144,8 +169,12 @@ def measured(directory: Path, name: str) -> dict[str, float]:
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
     done = subprocess.run(
         [sys.executable, Path(__file__).resolve(), "one", name, directory],
-        cwd=directory, env=environment, check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=directory,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -157,7 +186,11 @@ def one(name: str, directory: Path) -> None:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     peak = max(usage.ru_maxrss for usage in usages) / 1e6
-    print(json.dumps({"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "gb": round(peak, 2), "count": count}))
+    print(
+        json.dumps(
+            {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "gb": round(peak, 2), "count": count}
+        )
+    )
 
 
 def hash_rate(count: int = 1 << 26, turns: int = 7) -> float:
@@ -186,7 +219,12 @@ def run(sizes: list[tuple[int, int]]) -> None:
                 found[name] = measured(directory, name)
                 print(f"  {name:26} {found[name]}", flush=True)
         figures = json.loads(FIGURES.read_text(encoding="utf-8"))["projects"] if FIGURES.exists() else {}
-        figures[f"{rounds}x{shards}"] = {"rounds": rounds, "shards": shards, "files": files, "measures": found}
+        figures[f"{rounds}x{shards}"] = {
+            "rounds": rounds,
+            "shards": shards,
+            "files": files,
+            "measures": found,
+        }
         ordered = dict(sorted(figures.items(), key=lambda item: (item[1]["rounds"], item[1]["shards"])))
         text = json.dumps({"hash_gb_per_second": hash_rate(), "projects": ordered}, indent=1)
         FIGURES.write_text(text + "\n", encoding="utf-8")
@@ -194,7 +232,9 @@ def run(sizes: list[tuple[int, int]]) -> None:
 
 def main() -> None:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run", help="measure simulated projects")
     runner.add_argument("--rounds", type=int)

@@ -75,7 +75,9 @@ class Round:
 
     @property
     def row_bytes(self) -> float:
-        return self.samples * ROW_ARTIFACTS * (ROW_BYTES + BYTES_PER_TOKEN * (PROMPT_TOKENS + COMPLETION_TOKENS))
+        return (
+            self.samples * ROW_ARTIFACTS * (ROW_BYTES + BYTES_PER_TOKEN * (PROMPT_TOKENS + COMPLETION_TOKENS))
+        )
 
     @property
     def checkpoint_bytes(self) -> float:
@@ -108,11 +110,18 @@ def paper_table(hash_rate: float) -> str:
             serial = made.one_machine
             worst = max(serial, key=serial.__getitem__)
             cells = (
-                f"{gpus:,}", f"{prompts:,}", model.name, f"{made.tokens / 1e6:,.0f} M",
-                f"{made.sampling_hours:,.1f}, {made.training_hours:,.1f}", duration(made.wall_seconds),
-                size(made.row_bytes), size(made.checkpoint_bytes), f"{made.files:,.0f}",
-                f"{duration(sum(serial.values()))}, most of it {worst}", f"{sum(serial.values()) / made.wall_seconds:.0%}",
-            )  # fmt: skip
+                f"{gpus:,}",
+                f"{prompts:,}",
+                model.name,
+                f"{made.tokens / 1e6:,.0f} M",
+                f"{made.sampling_hours:,.1f}, {made.training_hours:,.1f}",
+                duration(made.wall_seconds),
+                size(made.row_bytes),
+                size(made.checkpoint_bytes),
+                f"{made.files:,.0f}",
+                f"{duration(sum(serial.values()))}, most of it {worst}",
+                f"{sum(serial.values()) / made.wall_seconds:.0%}",
+            )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -136,7 +145,10 @@ def size(count: float) -> str:
 def simulated_table(figures: dict) -> str:
     """A line for each simulated project: processor seconds, and the largest peak of memory."""
     names = list(next(iter(figures.values()))["measures"])
-    lines = [f"| rounds | shards | files | {' | '.join(names)} | peak |", f"|---|---|---|{'---|' * (len(names) + 1)}"]
+    lines = [
+        f"| rounds | shards | files | {' | '.join(names)} | peak |",
+        f"|---|---|---|{'---|' * (len(names) + 1)}",
+    ]
     for entry in figures.values():
         found = entry["measures"]
         cells = [f"{entry['rounds']:,}", f"{entry['shards']:,}", f"{entry['files']:,}"]
@@ -173,7 +185,10 @@ def pages(check: bool) -> int:
     data = json.loads(FIGURES.read_text(encoding="utf-8"))
     text = PAGE.read_text(encoding="utf-8")
     new = text
-    tables = {SIMULATED: simulated_table(data["projects"]), PAPER: paper_table(1e9 * data["hash_gb_per_second"])}
+    tables = {
+        SIMULATED: simulated_table(data["projects"]),
+        PAPER: paper_table(1e9 * data["hash_gb_per_second"]),
+    }
     for (begin, end), table in tables.items():
         head, _, rest = new.partition(begin)
         new = f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}"

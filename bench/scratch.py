@@ -33,7 +33,9 @@ def scratch_project(directory: Path, **params: object) -> Path:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(
-                source, directory / name, ignore=shutil.ignore_patterns("cache", "tmp", "storage", "history", "schedules")
+                source,
+                directory / name,
+                ignore=shutil.ignore_patterns("cache", "tmp", "storage", "history", "schedules"),
             )
         elif source.exists():
             shutil.copy2(source, directory / name)
@@ -51,7 +53,9 @@ def set_params(directory: Path, **params: object) -> None:
     for key, value in params.items():
         name = key.removeprefix("compute_")
         indent = "  " if key.startswith("compute_") else ""
-        text, count = re.subn(rf"(?m)^{indent}{name}:.*(?:\n{indent}  - .*)*$", f"{indent}{name}: {value}", text)
+        text, count = re.subn(
+            rf"(?m)^{indent}{name}:.*(?:\n{indent}  - .*)*$", f"{indent}{name}: {value}", text
+        )
         if not count and indent:
             text = re.sub(r"(?m)^compute:$", f"compute:\n  {name}: {value}", text)
         elif not count:
@@ -63,9 +67,14 @@ def lineal(directory: Path, *arguments: str, quiet: bool = True) -> str:
     """Runs the command line in a project and returns its standard output; fails loudly."""
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     done = subprocess.run(
-        [LINEAL, *arguments], cwd=directory, env=environment, text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE if quiet else None,
-    )  # fmt: skip
+        [LINEAL, *arguments],
+        cwd=directory,
+        env=environment,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if quiet else None,
+    )
     if done.returncode:
         raise SystemExit(f"lineal {' '.join(arguments)} failed in {directory}:\n{done.stdout}\n{done.stderr}")
     return done.stdout

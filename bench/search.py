@@ -144,13 +144,14 @@ def compared(directory: Path, tree: str) -> dict[str, Any]:
         counts.append(k)
     means = {name: over_seeds(values) for name, values in found.items()}
     return {
-        "tokens": round(fmean(spent), 1), "n": counts,
+        "tokens": round(fmean(spent), 1),
+        "n": counts,
         **{name: interval(values) for name, values in means.items()},
         "by seed": {name: [round(fmean(own), 4) for own in values] for name, values in found.items()},
         "answer - best of n": _difference(means["answer"], means["best of n"]),
         "answer - majority": _difference(means["answer"], means["majority"]),
         "any - any of n": _difference(means["any"], means["any of n"]),
-    }  # fmt: skip
+    }
 
 
 def _difference(first: Sequence[float], second: Sequence[float]) -> list[float]:
@@ -180,7 +181,10 @@ def labels(directory: Path) -> dict[str, Any]:
         for pipeline in PIPELINES
         for row in rows_of(directory, f"{pipeline}/round_01/truth", (*names, "score", "truth_verdict"))
     ]
-    return {"monte carlo": agreement(marked, "value", "verdict"), "process reward": agreement(learnt, "score", "truth_verdict")}
+    return {
+        "monte carlo": agreement(marked, "value", "verdict"),
+        "process reward": agreement(learnt, "score", "truth_verdict"),
+    }
 
 
 def agreement(rows: Rows, score: str, verdict: str) -> dict[str, Any]:
@@ -188,10 +192,16 @@ def agreement(rows: Rows, score: str, verdict: str) -> dict[str, Any]:
     different = list({(row["prompt_id"], row["prefix"] + row["completion"]): row for row in rows}.values())
     parts = {
         "followed": [row for row in different if not row["terminal"]],
-        **{f"step {place + 1}": [r for r in different if not r["terminal"] and r["step_index"] == place] for place in (0, 1)},
+        **{
+            f"step {place + 1}": [r for r in different if not r["terminal"] and r["step_index"] == place]
+            for place in (0, 1)
+        },
         "last": [row for row in different if row["terminal"]],
     }
-    return {name: _agreement([row[score] for row in own], [row[verdict] == "pass" for row in own]) for name, own in parts.items()}
+    return {
+        name: _agreement([row[score] for row in own], [row[verdict] == "pass" for row in own])
+        for name, own in parts.items()
+    }
 
 
 def _agreement(scores: Sequence[float], truths: Sequence[bool]) -> dict[str, Any]:
@@ -225,7 +235,12 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
         own = results["searches"][name]
         mean, low, high = own["answer"]
         axes.errorbar(
-            own["tokens"], mean, [[mean - low], [high - mean]], fmt=marker, color="#d62728", label=name.replace("_", "-")
+            own["tokens"],
+            mean,
+            [[mean - low], [high - mean]],
+            fmt=marker,
+            color="#d62728",
+            label=name.replace("_", "-"),
         )
     axes.set(xlabel="sampled tokens per prompt", ylabel="prompts solved", ylim=(0, None))
     axes.legend(frameon=False, fontsize=8)
@@ -235,7 +250,9 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Makes, reads, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--project", type=Path)
     parser.add_argument("--write", action="store_true", help="docs/search.json and docs/search.svg")
     arguments = parser.parse_args()

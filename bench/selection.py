@@ -58,9 +58,20 @@ def make_artifact(directory: Path, count: int) -> None:
     files = list_files(directory, counts)
     columns = dict.fromkeys(connection.sql(ROWS.format(samples=1, start=0, stop=1)).columns, "string")
     Manifest(
-        step="round_01/verified", kind=ArtifactKind.ROWS, component="bench", version=1, identity="", settings={}, seed=0,
-        inputs={}, files_read={}, counts={}, columns=columns, files=files, digest=content_digest(files),
-    ).write(directory)  # fmt: skip
+        step="round_01/verified",
+        kind=ArtifactKind.ROWS,
+        component="bench",
+        version=1,
+        identity="",
+        settings={},
+        seed=0,
+        inputs={},
+        files_read={},
+        counts={},
+        columns=columns,
+        files=files,
+        digest=content_digest(files),
+    ).write(directory)
 
 
 def select_step(artifact: Artifact, selector: str, target: Path) -> None:
@@ -77,7 +88,11 @@ def bare_session(inputs: Mapping[str, Artifact], selector: str, target: Path) ->
 
     read = read_selector(selector, SELECTORS / f"{selector}.sql", selector)
     compute = Compute()
-    config = {"threads": compute.worker_count, "memory_limit": compute.memory_limit, "temp_directory": str(target / "spill")}
+    config = {
+        "threads": compute.worker_count,
+        "memory_limit": compute.memory_limit,
+        "temp_directory": str(target / "spill"),
+    }
     connection = duckdb.connect(":memory:", config=config)
     connection.execute(UNIFORM)
     for name, artifact in inputs.items():
@@ -124,12 +139,24 @@ def compare(directory: Path, selector: str, turns: int) -> bool:
     figures: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(turns):
         for side, measured in figures.items():
-            command = [sys.executable, __file__, "--side", side, "--directory", str(directory), "--selector", selector]
+            command = [
+                sys.executable,
+                __file__,
+                "--side",
+                side,
+                "--directory",
+                str(directory),
+                "--selector",
+                selector,
+            ]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             measured.append(json.loads(done.stdout.splitlines()[-1]))
-    seconds = {side: statistics.median(one["seconds"] for one in measured) for side, measured in figures.items()}
+    seconds = {
+        side: statistics.median(one["seconds"] for one in measured) for side, measured in figures.items()
+    }
     times = statistics.median(
-        ours["seconds"] / bare["seconds"] for ours, bare in zip(figures["lineal"], figures["bare"], strict=True)
+        ours["seconds"] / bare["seconds"]
+        for ours, bare in zip(figures["lineal"], figures["bare"], strict=True)
     )
     memory = {side: max(one["gb"] for one in measured) for side, measured in figures.items()}
     print(
@@ -141,11 +168,15 @@ def compare(directory: Path, selector: str, turns: int) -> bool:
 
 def main() -> int:
     """Prints the figures; 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--selector", choices=SETTINGS, help="only this one")
-    parser.add_argument("--directory", type=Path, help="where the rows are kept; they are made if they are not there")
+    parser.add_argument(
+        "--directory", type=Path, help="where the rows are kept; they are made if they are not there"
+    )
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
@@ -155,7 +186,11 @@ def main() -> int:
         directory = arguments.directory or Path(scratch) / "verified"
         if not (directory / "manifest.json").exists():
             make_artifact(directory, arguments.rows)
-        met = [compare(directory, name, arguments.turns) for name in SETTINGS if arguments.selector in (None, name)]
+        met = [
+            compare(directory, name, arguments.turns)
+            for name in SETTINGS
+            if arguments.selector in (None, name)
+        ]
     return 0 if all(met) else 1
 
 

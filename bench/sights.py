@@ -18,9 +18,10 @@ from lineal.engines.training.train import ModelShape
 
 GRID = 4
 SEEING: ModelShape = replace(
-    SHAPE, characters=string.ascii_lowercase + "=",
+    SHAPE,
+    characters=string.ascii_lowercase + "=",
     vision=VisionShape(pixels=32, patch=8, merge=2, hidden_size=64, layers=2, heads=4, intermediate_size=128),
-)  # fmt: skip
+)
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
@@ -35,7 +36,10 @@ def packed(folder: Path, count: int) -> tuple[Pictures, list[str]]:
     with PackWriter(folder) as packs:
         for _ in range(count):
             cells = draw.sample(range(GRID**2), 3)
-            marks = [Mark(*divmod(cell, GRID), SHAPES[draw.choice(list(SHAPES))], draw.choice(list(COLOURS))) for cell in cells]
+            marks = [
+                Mark(*divmod(cell, GRID), SHAPES[draw.choice(list(SHAPES))], draw.choice(list(COLOURS)))
+                for cell in cells
+            ]
             picture = drawn(GRID, 1, marks)
             packs.add([picture])
             digests.append(picture.sha256)
@@ -48,7 +52,9 @@ def plain(checkpoint: Path) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    model = AutoModelForImageTextToText.from_pretrained(str(checkpoint), dtype=torch.float32, local_files_only=True).eval()
+    model = AutoModelForImageTextToText.from_pretrained(
+        str(checkpoint), dtype=torch.float32, local_files_only=True
+    ).eval()
     processor = AutoProcessor.from_pretrained(str(checkpoint), local_files_only=True)
     processor.tokenizer.padding_side, processor.chat_template = "left", TEMPLATE
     return model, processor

@@ -50,7 +50,12 @@ WIDE = 1000
 def lines(rows: int) -> Iterator[str]:
     """JSON lines of prompts."""
     for number in range(rows):
-        yield json.dumps({"prompt": f"What is {number} times {number % 977}, and why?", "answer": str(number * (number % 977))})
+        yield json.dumps(
+            {
+                "prompt": f"What is {number} times {number % 977}, and why?",
+                "answer": str(number * (number % 977)),
+            }
+        )
 
 
 def prompts(rows: int, own: int = 0) -> Iterator[Any]:
@@ -61,7 +66,9 @@ def prompts(rows: int, own: int = 0) -> Iterator[Any]:
         numbers = range(start, min(rows, start + (1 << 16)))
         extra = {f"own_{place}": [number * place for number in numbers] for place in range(own)}
         columns = {
-            "prompt_id": [hashlib.md5(b"p%d" % number, usedforsecurity=False).hexdigest()[:20] for number in numbers],
+            "prompt_id": [
+                hashlib.md5(b"p%d" % number, usedforsecurity=False).hexdigest()[:20] for number in numbers
+            ],
             "prompt": [f"What is {number} times {number % 977}?" for number in numbers],
             "answer": [str(number % 10) for number in numbers],
         }
@@ -80,9 +87,20 @@ def artifact(directory: Path, tables: Iterator[Any]) -> None:
     counts = write_rows(directory, noted())
     files = list_files(directory, counts)
     Manifest(
-        step=f"tasks/{directory.name}", kind=ArtifactKind.ROWS, component="bench", version=1, identity="", settings={}, seed=0,
-        inputs={}, files_read={}, counts={}, columns=dict.fromkeys(names, "string"), files=files, digest=content_digest(files),
-    ).write(directory)  # fmt: skip
+        step=f"tasks/{directory.name}",
+        kind=ArtifactKind.ROWS,
+        component="bench",
+        version=1,
+        identity="",
+        settings={},
+        seed=0,
+        inputs={},
+        files_read={},
+        counts={},
+        columns=dict.fromkeys(names, "string"),
+        files=files,
+        digest=content_digest(files),
+    ).write(directory)
 
 
 def inputs(directory: Path, rows: int) -> None:
@@ -108,19 +126,34 @@ def model_artifact(directory: Path) -> None:
     directory.mkdir()
     (directory / "config.json").write_text("{}", encoding="utf-8")
     Manifest(
-        step="start/checkpoint", kind=ArtifactKind.MODEL, component="bench", version=1, identity="", settings={}, seed=0,
-        inputs={}, files_read={}, counts={}, columns={}, files=(files := list_files(directory, {})), digest=content_digest(files),
-    ).write(directory)  # fmt: skip
+        step="start/checkpoint",
+        kind=ArtifactKind.MODEL,
+        component="bench",
+        version=1,
+        identity="",
+        settings={},
+        seed=0,
+        inputs={},
+        files_read={},
+        counts={},
+        columns={},
+        files=(files := list_files(directory, {})),
+        digest=content_digest(files),
+    ).write(directory)
 
 
 # -- the kinds ----------------------------------------------------------------------------------------------------------
 
 
-def step(directory: Path, target: Path, settings: dict[str, Any], given: dict[str, str], limit: str = "4GB") -> None:
+def step(
+    directory: Path, target: Path, settings: dict[str, Any], given: dict[str, str], limit: str = "4GB"
+) -> None:
     """Runs one component over artifacts of the directory; `limit` is `compute.memory_limit`."""
     surroundings = Surroundings(directory, SELECTORS.parent)
     component = Registry().find(settings["use"]).parse({**settings, **given}, surroundings)
-    opened = {field: (open_artifact(f"bench/round_01/{name}", directory / name),) for field, name in given.items()}
+    opened = {
+        field: (open_artifact(f"bench/round_01/{name}", directory / name),) for field, name in given.items()
+    }
     compute = Compute(engine="fake", workers=2, memory_limit=limit)
     component.run(Workspace(directory, "round_01/made", 1, 0, compute, opened, target))
 
@@ -129,7 +162,9 @@ def show(directory: Path, target: Path) -> None:
     """`lineal show`: 20 rows of many."""
     from lineal.audit.query import matching_rows
 
-    matching_rows(open_artifact("bench/round_01/verified", directory / "verified"), None, 20, Compute(workers=2))
+    matching_rows(
+        open_artifact("bench/round_01/verified", directory / "verified"), None, 20, Compute(workers=2)
+    )
 
 
 def tokenise(directory: Path, target: Path) -> None:
@@ -184,7 +219,15 @@ def sample_loop(directory: Path, target: Path) -> None:
                     digest = hashlib.sha256(f"{row['prompt_id']}/{index}".encode()).digest()
                     seed = int.from_bytes(digest[:7], "big")
                     ((_, drawn),) = engine.stream([Request(row["prompt"], seed)], settings)
-                    rows.append(row | {"sample_id": digest.hex()[:20], "seed": seed, "completion": drawn.text, "index": index})
+                    rows.append(
+                        row
+                        | {
+                            "sample_id": digest.hex()[:20],
+                            "seed": seed,
+                            "completion": drawn.text,
+                            "index": index,
+                        }
+                    )
             table = pa.Table.from_pylist(rows)
             writer = writer or pq.ParquetWriter(target / "made.parquet", table.schema, compression="zstd")
             writer.write_table(table)
@@ -198,44 +241,71 @@ DECIDED = "SELECT r.*, d.decision FROM rows r JOIN decided d ON r.row_id = d.row
 KINDS: dict[str, tuple[Work, Work | None, float]] = {
     "dataset": (lambda d, t: step(d, t, {"use": "dataset", "path": "prompts.jsonl"}, {}), read_lines, 3),
     "sample, fake engine": (
-        lambda d, t: step(d, t, {"use": "sample", "samples": SAMPLES}, {"model": "model", "prompts": "prompts"}), sample_loop, 2,
+        lambda d, t: step(
+            d, t, {"use": "sample", "samples": SAMPLES}, {"model": "model", "prompts": "prompts"}
+        ),
+        sample_loop,
+        2,
     ),
     f"sample, fake engine, {WIDE:,} own columns": (
-        lambda d, t: step(d, t, {"use": "sample", "samples": SAMPLES}, {"model": "model", "prompts": "wide"}), None, 0,
+        lambda d, t: step(d, t, {"use": "sample", "samples": SAMPLES}, {"model": "model", "prompts": "wide"}),
+        None,
+        0,
     ),
-    "exact_match": (lambda d, t: step(d, t, {"use": "exact_match", "name": "own"}, {"rows": "verified"}), None, 0),
-    "majority_vote": (lambda d, t: step(d, t, {"use": "majority_vote", "name": "own"}, {"rows": "verified"}), None, 0),
+    "exact_match": (
+        lambda d, t: step(d, t, {"use": "exact_match", "name": "own"}, {"rows": "verified"}),
+        None,
+        0,
+    ),
+    "majority_vote": (
+        lambda d, t: step(d, t, {"use": "majority_vote", "name": "own"}, {"rows": "verified"}),
+        None,
+        0,
+    ),
     "select: keep_correct": (
         lambda d, t: step(d, t, {"use": "select", "sql": "keep_correct"}, {"rows": "verified"}),
-        lambda d, t: select_bare(d, t, "keep_correct", opened(d, rows="verified"), DECIDED), 3,
+        lambda d, t: select_bare(d, t, "keep_correct", opened(d, rows="verified"), DECIDED),
+        3,
     ),
     "select: with_replay (makes rows)": (
-        lambda d, t: step(d, t, {"use": "select", "sql": "with_replay"}, {"rows": "verified", "replay": "replay"}),
+        lambda d, t: step(
+            d, t, {"use": "select", "sql": "with_replay"}, {"rows": "verified", "replay": "replay"}
+        ),
         lambda d, t: select_bare(d, t, "with_replay", opened(d, rows="verified", replay="replay"), IN_ORDER),
         3,
     ),
     "select: correct_against_incorrect (pairs)": (
         lambda d, t: step(d, t, {"use": "select", "sql": "correct_against_incorrect"}, {"rows": "verified"}),
-        lambda d, t: select_bare(
-            d, t, "correct_against_incorrect", opened(d, rows="verified"), IN_ORDER
-        ), 3,
+        lambda d, t: select_bare(d, t, "correct_against_incorrect", opened(d, rows="verified"), IN_ORDER),
+        3,
     ),
     "majority_vote, memory_limit 300MB": (
-        lambda d, t: step(d, t, {"use": "majority_vote", "name": "own"}, {"rows": "verified"}, "300MB"), None, 0,
+        lambda d, t: step(d, t, {"use": "majority_vote", "name": "own"}, {"rows": "verified"}, "300MB"),
+        None,
+        0,
     ),
     "select: keep_correct, memory_limit 300MB": (
-        lambda d, t: step(d, t, {"use": "select", "sql": "keep_correct"}, {"rows": "verified"}, "300MB"), None, 0,
+        lambda d, t: step(d, t, {"use": "select", "sql": "keep_correct"}, {"rows": "verified"}, "300MB"),
+        None,
+        0,
     ),
     "select: with_replay, memory_limit 1GB": (
-        lambda d, t: step(d, t, {"use": "select", "sql": "with_replay"}, {"rows": "verified", "replay": "replay"}, "1GB"),
-        None, 0,
+        lambda d, t: step(
+            d, t, {"use": "select", "sql": "with_replay"}, {"rows": "verified", "replay": "replay"}, "1GB"
+        ),
+        None,
+        0,
     ),
     "select: correct_against_incorrect, memory_limit 300MB": (
-        lambda d, t: step(d, t, {"use": "select", "sql": "correct_against_incorrect"}, {"rows": "verified"}, "300MB"), None, 0,
+        lambda d, t: step(
+            d, t, {"use": "select", "sql": "correct_against_incorrect"}, {"rows": "verified"}, "300MB"
+        ),
+        None,
+        0,
     ),
     "sft's rows as tokens": (tokenise, None, 0),
     "show": (show, None, 0),
-}  # fmt: skip
+}
 """By kind: the work, the same by hand, and how many times its processor seconds it may take."""
 
 
@@ -313,7 +383,9 @@ def table(figures: dict[str, Any]) -> str:
     for kind, found in figures.items():
         first, last = (found.get(str(size), {}).get("own") for size in (sizes[0], sizes[-1]))
         grown = f"{last['cpu_seconds'] / max(0.01, first['cpu_seconds']):.1f}" if first and last else "-"
-        beside = next((found[str(size)] for size in reversed(sizes) if "by_hand" in found.get(str(size), {})), None)
+        beside = next(
+            (found[str(size)] for size in reversed(sizes) if "by_hand" in found.get(str(size), {})), None
+        )
         line = [kind, *(_size_cells(found.get(str(size))) for size in sizes), grown]
         line += _beside(beside["own"], beside["by_hand"]) if beside else ["-", "-"]
         out.append(f"| {' | '.join([*line, f'{KINDS[kind][2]:g}' if KINDS[kind][2] else '-'])} |")
@@ -341,13 +413,17 @@ def pages(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("run")
     measuring.add_argument("--rows", type=int, default=ROWS)
     measuring.add_argument("--only", default="", help="only the kinds whose names hold this")
     measuring.add_argument("--alone", action="store_true", help="without the same by hand")
-    measuring.add_argument("--directory", type=Path, help="where the inputs are kept; they are made if they are not there")
+    measuring.add_argument(
+        "--directory", type=Path, help="where the inputs are kept; they are made if they are not there"
+    )
     profiling = commands.add_parser("profile")
     profiling.add_argument("kind")
     profiling.add_argument("--rows", type=int, default=200_000)

@@ -35,7 +35,9 @@ Table = dict[str, dict[int, float]]
 
 def shown_recipe() -> str:
     """The first YAML block of docs/tasks.md."""
-    found = re.search(r"```yaml\n(.*?)```", (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8"), re.DOTALL)
+    found = re.search(
+        r"```yaml\n(.*?)```", (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     if found is None:
         raise SystemExit("docs/tasks.md has no YAML block")
     return found[1]
@@ -59,7 +61,12 @@ class Checkpoint:
     def answers(self, prompts: list[str], temperature: float = 0.0) -> list[str]:
         """One completion for each prompt, of at most 64 tokens."""
         settings = SamplingSettings(temperature, max_tokens=64)
-        return [one.text for one in self._sampler.sample([Request(text, seed) for seed, text in enumerate(prompts)], settings)]
+        return [
+            one.text
+            for one in self._sampler.sample(
+                [Request(text, seed) for seed, text in enumerate(prompts)], settings
+            )
+        ]
 
 
 def problems(length: int, count: int) -> list[tuple[str, str]]:
@@ -74,11 +81,17 @@ def problems(length: int, count: int) -> list[tuple[str, str]]:
 
 def _easier_is_right(prompt: str, written: str, _: str) -> bool:
     asked, kept = prompt[1:].partition("=")[0], written.removesuffix("=")
-    return bool(kept) and written.endswith("=") and [letter for letter in asked if letter in kept] == list(kept)
+    return (
+        bool(kept) and written.endswith("=") and [letter for letter in asked if letter in kept] == list(kept)
+    )
 
 
 def _posed_is_right(_: str, written: str, expected: str) -> bool:
-    return written.endswith("=") and len(written) == len(expected) == len(set(written)) and written[:-1].isalpha()
+    return (
+        written.endswith("=")
+        and len(written) == len(expected) == len(set(written))
+        and written[:-1].isalpha()
+    )
 
 
 RIGHT: dict[str, Callable[[str, str, str], bool]] = {"easier": _easier_is_right, "pose": _posed_is_right}
@@ -93,7 +106,9 @@ def examples(checkpoint: Checkpoint, skills: list[str], length: int, count: int)
         asked = [ROLES[skill](draw, *problem) for problem in problems(length, count)]
         written = checkpoint.answers([prompt for prompt, _ in asked])
         right = RIGHT.get(skill, lambda _, text, expected: text == expected)
-        shares[skill] = share(right(prompt, text, expected) for (prompt, expected), text in zip(asked, written, strict=True))
+        shares[skill] = share(
+            right(prompt, text, expected) for (prompt, expected), text in zip(asked, written, strict=True)
+        )
     return shares
 
 
@@ -104,25 +119,37 @@ def own_samples(checkpoint: Checkpoint, skills: list[str], length: int, count: i
     pairs = checkpoint.answers([prompt for prompt in prompts for _ in range(2)], temperature=1.0)
     written, others = pairs[::2], pairs[1::2]
     right = [text == answer for text, answer in zip(written, truth, strict=True)]
-    found = {"solved at temperature 1": share(right), "solved greedily": agreement(checkpoint.answers(prompts), truth)}
+    found = {
+        "solved at temperature 1": share(right),
+        "solved greedily": agreement(checkpoint.answers(prompts), truth),
+    }
     for skill, tag, end in (("judge", "?", "y"), ("critique", "!", ".")):
         if skill in skills:
-            said = checkpoint.answers([f"{tag}{prompt}{text}:" for prompt, text in zip(prompts, written, strict=True)])
+            said = checkpoint.answers(
+                [f"{tag}{prompt}{text}:" for prompt, text in zip(prompts, written, strict=True)]
+            )
             accepted = [text.endswith(end) for text in said]
             found |= _accepted(skill, accepted, right)
     if "compare" in skills:
         found["compare: picks the right one"] = _compared(checkpoint, prompts, truth, pairs)
     revisions = {
         "refine": [f"+{prompt}{text}:" for prompt, text in zip(prompts, written, strict=True)],
-        "debate": [f"+{prompt}{text}|{other}:" for prompt, text, other in zip(prompts, written, others, strict=True)],
+        "debate": [
+            f"+{prompt}{text}|{other}:" for prompt, text, other in zip(prompts, written, others, strict=True)
+        ],
         "hinted": [f"({answer[: len(answer) // 2]}){prompt}" for prompt, answer in asked],
     }
     for skill in sorted(revisions.keys() & set(skills)):
         said = checkpoint.answers(revisions[skill])
         now = [text == answer for text, answer in zip(said, truth, strict=True)]
-        found |= {f"{skill}: right then": share(now), f"{skill}: of the right ones, still right": among(now, right)}
+        found |= {
+            f"{skill}: right then": share(now),
+            f"{skill}: of the right ones, still right": among(now, right),
+        }
         if skill == "refine":
-            found |= _accepted("judge by revising", [one == text for one, text in zip(said, written, strict=True)], right)
+            found |= _accepted(
+                "judge by revising", [one == text for one, text in zip(said, written, strict=True)], right
+            )
     return found
 
 
@@ -180,12 +207,16 @@ def _cell(values: list[float]) -> str:
 
 def main() -> None:
     """Trains and asks, seed by seed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--lengths", type=int, nargs="+", default=[4, 6, 8, 10, 12])
     parser.add_argument("--rows", type=int, default=200)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--recipe", type=Path, help="another recipe: YAML with tasks.base and start.checkpoint")
+    source.add_argument(
+        "--recipe", type=Path, help="another recipe: YAML with tasks.base and start.checkpoint"
+    )
     source.add_argument("--pipeline", help="the base of a shipped pipeline, on its laptop profile")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -193,7 +224,11 @@ def main() -> None:
     if arguments.pipeline:
         declared = (ROOT / "pipelines" / f"{name}.yaml").read_text(encoding="utf-8")
     else:
-        declared = HEAD + (arguments.recipe.read_text(encoding="utf-8") if arguments.recipe else shown_recipe()) + ROUND
+        declared = (
+            HEAD
+            + (arguments.recipe.read_text(encoding="utf-8") if arguments.recipe else shown_recipe())
+            + ROUND
+        )
     taught = set(re.findall(r"\w+", " ".join(re.findall(r"skills: \[(.*?)\]", declared))))
     skills = [skill for skill in ROLES if skill in taught]
     results = []
@@ -201,12 +236,21 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             path, seconds = trained(name, declared, seed, Path(directory) / "project")
             checkpoint, began = Checkpoint(path), time.monotonic()
-            results.append({
-                "seed": seed, "seconds": seconds,
-                "examples": {str(n): examples(checkpoint, skills, n, arguments.rows) for n in arguments.lengths},
-                "own": {str(n): own_samples(checkpoint, skills, n, arguments.rows) for n in arguments.lengths},
-            })  # fmt: skip
-        print(f"seed {seed}: trained in {seconds:.0f} s, asked in {time.monotonic() - began:.0f} s", flush=True)
+            results.append(
+                {
+                    "seed": seed,
+                    "seconds": seconds,
+                    "examples": {
+                        str(n): examples(checkpoint, skills, n, arguments.rows) for n in arguments.lengths
+                    },
+                    "own": {
+                        str(n): own_samples(checkpoint, skills, n, arguments.rows) for n in arguments.lengths
+                    },
+                }
+            )
+        print(
+            f"seed {seed}: trained in {seconds:.0f} s, asked in {time.monotonic() - began:.0f} s", flush=True
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     report(results, arguments.lengths)

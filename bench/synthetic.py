@@ -90,20 +90,45 @@ class Writer:
         """One round: generated, verified, filtered, filtered.dropped, pairs, tuned, checkpoint, evaluation."""
         group = f"{NAME}/round_{number:02d}"
         previous = f"{NAME}/start/checkpoint" if number == 1 else f"{NAME}/round_{number - 1:02d}/checkpoint"
-        facts = {"round": number, "samples": SAMPLES, "kept": KEPT_OF_TEN, "checkpoint": self._digests[previous]}
+        facts = {
+            "round": number,
+            "samples": SAMPLES,
+            "kept": KEPT_OF_TEN,
+            "checkpoint": self._digests[previous],
+        }
         for view, sql in (("generated", GENERATED), ("verified", VERIFIED)):
             self._connection.execute(f"CREATE OR REPLACE VIEW {view} AS {sql.format(**facts)}")
         self._connection.execute(f"CREATE OR REPLACE TABLE decided AS {DECIDED}")
-        total, kept = self._connection.sql("SELECT count(*), count(*) FILTER (decision = 'kept') FROM decided").fetchall()[0]
+        total, kept = self._connection.sql(
+            "SELECT count(*), count(*) FILTER (decision = 'kept') FROM decided"
+        ).fetchall()[0]
         sources = {"model": [previous], "prompts": [f"{NAME}/tasks/train"]}
         sql = "SELECT * EXCLUDE (verdict, score, detail, decision, reason, weight) FROM decided"
         self._rows(f"{group}/generated", "sample", sql, {"samples": SAMPLES}, sources)
-        sql, told = "SELECT * EXCLUDE (decision, reason, weight) FROM decided", {"pass": kept, "fail": total - kept, "error": 0}
-        self._rows(f"{group}/verified", "exact_match", sql, {}, {"rows": [f"{group}/generated"]}, {"in": total, **told})
-        told = {"in": total, "kept": kept, "dropped": total - kept, "dropped: verdict is fail": total - kept, "out": None}
+        sql, told = (
+            "SELECT * EXCLUDE (decision, reason, weight) FROM decided",
+            {"pass": kept, "fail": total - kept, "error": 0},
+        )
+        self._rows(
+            f"{group}/verified",
+            "exact_match",
+            sql,
+            {},
+            {"rows": [f"{group}/generated"]},
+            {"in": total, **told},
+        )
+        told = {
+            "in": total,
+            "kept": kept,
+            "dropped": total - kept,
+            "dropped: verdict is fail": total - kept,
+            "out": None,
+        }
         for output, decision in (("", "kept"), (".dropped", "dropped")):
             sql, settings = f"FROM decided WHERE decision = '{decision}'", {"sql": "keep_correct"}
-            self._rows(f"{group}/filtered{output}", "select", sql, settings, {"rows": [f"{group}/verified"]}, told)
+            self._rows(
+                f"{group}/filtered{output}", "select", sql, settings, {"rows": [f"{group}/verified"]}, told
+            )
         sql, settings = PAIRS.format(**facts), {"sql": "correct_against_incorrect"}
         self._rows(f"{group}/pairs", "select", sql, settings, {"rows": [f"{group}/verified"]}, {"in": total})
         pool = [f"{NAME}/round_{earlier:02d}/filtered" for earlier in range(1, number + 1)]
@@ -112,7 +137,9 @@ class Writer:
         sources = {"model": [f"{group}/checkpoint"], "prompts": [f"{NAME}/tasks/test"]}
         self.metrics(f"{group}/evaluation", number, sources)
 
-    def _rows(self, key: str, component: str, sql: str, settings: dict, inputs: dict, told: dict | None = None) -> None:
+    def _rows(
+        self, key: str, component: str, sql: str, settings: dict, inputs: dict, told: dict | None = None
+    ) -> None:
         """Writes a query's rows; their number is the count `out`, unless what is told of them says otherwise."""
         reader = self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
         columns = tuple(name for name in COLUMNS if name in reader.schema.names)
@@ -128,7 +155,14 @@ class Writer:
         found = {name: count for name, count in found.items() if count is not None}
         self._publish(key, component, ArtifactKind.ROWS, counts, names, found, settings, inputs)
 
-    def _values(self, key: str, component: str, kind: ArtifactKind, files: dict[str, str], inputs: dict[str, list[str]]) -> None:
+    def _values(
+        self,
+        key: str,
+        component: str,
+        kind: ArtifactKind,
+        files: dict[str, str],
+        inputs: dict[str, list[str]],
+    ) -> None:
         directory = self._root / "artifacts" / key
         directory.mkdir(parents=True)
         for name, text in files.items():
@@ -138,14 +172,29 @@ class Writer:
     def _publish(self, key, component, kind, row_counts, columns, counts, settings, inputs) -> None:
         directory = self._root / "artifacts" / key
         files = list_files(directory, row_counts)
-        entries = {name: [InputEntry(step=step_name(k), digest=self._digests[k]) for k in keys] for name, keys in inputs.items()}
+        entries = {
+            name: [InputEntry(step=step_name(k), digest=self._digests[k]) for k in keys]
+            for name, keys in inputs.items()
+        }
         name, _, output = key.rpartition("/")[2].partition(".")
         step = f"{step_name(key).rpartition('/')[0]}/{name}"
         identity = Identity(step, component, 1, settings, 0, entries, {}, {})
         manifest = Manifest(
-            step=step, output=output, kind=kind, component=component, version=1, identity=identity.digest, settings=settings,
-            seed=0, inputs=entries, files_read={}, counts=counts, columns=columns, files=files, digest=content_digest(files),
-        )  # fmt: skip
+            step=step,
+            output=output,
+            kind=kind,
+            component=component,
+            version=1,
+            identity=identity.digest,
+            settings=settings,
+            seed=0,
+            inputs=entries,
+            files_read={},
+            counts=counts,
+            columns=columns,
+            files=files,
+            digest=content_digest(files),
+        )
         manifest.write(directory)
         self._digests[key] = manifest.digest
 
@@ -156,7 +205,9 @@ def write_project(root: Path, rounds: int, rows: int, test_prompts: int = 10_000
     (root / "pipelines" / "selectors").symlink_to(SELECTORS)
     prompts = rows // SAMPLES
     (root / "pipelines" / f"{NAME}.yaml").write_text(PIPELINE % (prompts, test_prompts), encoding="utf-8")
-    (root / "params.yaml").write_text(f"rounds: {rounds}\nactive: [{NAME}]\ncompute: {{workers: 2}}\n", encoding="utf-8")
+    (root / "params.yaml").write_text(
+        f"rounds: {rounds}\nactive: [{NAME}]\ncompute: {{workers: 2}}\n", encoding="utf-8"
+    )
     writer = Writer(root)
     writer.prompts(f"{NAME}/tasks/test", "test", test_prompts)
     writer.prompts(f"{NAME}/tasks/train", "train", prompts)

@@ -63,11 +63,15 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=60, help="of each training (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=5, help="timed turns, at least 3 (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="examples per step (default: %(default)s)")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="(default: %(default)s)")
+    parser.add_argument(
+        "--precision", choices=["fp32", "bf16"], default="fp32", help="(default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--grpo", action="store_true", help="GRPO instead of SFT")
     parser.add_argument("--pictures", action="store_true", help="SFT of a model that sees")
@@ -85,16 +89,26 @@ def _shape(arguments: argparse.Namespace) -> ModelShape:
 
 def _settings(arguments: argparse.Namespace) -> TrainingSettings:
     return TrainingSettings(
-        steps=arguments.steps, epochs=None, batch_size=arguments.batch_size, learning_rate=3e-3, warmup=0.0, beta2=0.99,
-        weight_decay=0.01, seed=0, precision=arguments.precision, threads=arguments.threads,
-    )  # fmt: skip
+        steps=arguments.steps,
+        epochs=None,
+        batch_size=arguments.batch_size,
+        learning_rate=3e-3,
+        warmup=0.0,
+        beta2=0.99,
+        weight_decay=0.01,
+        seed=0,
+        precision=arguments.precision,
+        threads=arguments.threads,
+    )
 
 
 def _pairs(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     """One batch of different prompts for every step."""
     generator = random.Random(0)
     count = arguments.batch_size * arguments.steps
-    drawn = ["".join(generator.sample(string.ascii_lowercase, generator.randint(4, 22))) for _ in range(count)]
+    drawn = [
+        "".join(generator.sample(string.ascii_lowercase, generator.randint(4, 22))) for _ in range(count)
+    ]
     return [(f"{word}=", "".join(sorted(word))) for word in drawn]
 
 
@@ -114,7 +128,10 @@ def _compare(checkpoint: Path, arguments: argparse.Namespace, directory: Path) -
     ratios = [ours / plain for ours, plain in zip(steps["lineal"][1:], steps["plain"][1:], strict=True)]
     best = min(steps["lineal"][1:]) / min(steps["plain"][1:])
     print(f"median ratio {statistics.median(ratios):.3f}, of the best turns {best:.3f}")
-    rates = {f"{side}_steps_per_second": round(1 / statistics.median(seconds[1:]), 3) for side, seconds in steps.items()}
+    rates = {
+        f"{side}_steps_per_second": round(1 / statistics.median(seconds[1:]), 3)
+        for side, seconds in steps.items()
+    }
     return {"median_ratio": round(statistics.median(ratios), 3), **rates}
 
 
@@ -124,7 +141,9 @@ def _require_equal(losses: dict[str, list[float]]) -> None:
         sys.exit(f"the two sides' losses differ by {apart}: they did not do the same work")
 
 
-def _train(side: str, checkpoint: Path, arguments: argparse.Namespace, directory: Path) -> tuple[float, list[float]]:
+def _train(
+    side: str, checkpoint: Path, arguments: argparse.Namespace, directory: Path
+) -> tuple[float, list[float]]:
     """Median seconds of a step, and the losses."""
     import torch
 
@@ -135,14 +154,20 @@ def _train(side: str, checkpoint: Path, arguments: argparse.Namespace, directory
         clock.append(time.perf_counter())
         losses.append(loss)
 
-    sides = {"lineal": _lineal_grpo, "plain": _plain_grpo} if arguments.grpo else {"lineal": _lineal, "plain": _plain}
+    sides = (
+        {"lineal": _lineal_grpo, "plain": _plain_grpo}
+        if arguments.grpo
+        else {"lineal": _lineal, "plain": _plain}
+    )
     sides = {"lineal": _lineal, "plain": _plain_seeing} if arguments.pictures else sides
     torch.set_num_threads(arguments.threads)
     sides[side](checkpoint, arguments, directory, tick)
     return statistics.median(after - before for before, after in zip(clock, clock[1:], strict=False)), losses
 
 
-def _lineal(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+def _lineal(
+    checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]
+) -> None:
     examples, pictures = [Example(prompt, completion) for prompt, completion in _pairs(arguments)], None
     if arguments.pictures:
         pictures, digests = _packed(arguments, directory)
@@ -150,7 +175,14 @@ def _lineal(checkpoint: Path, arguments: argparse.Namespace, directory: Path, ti
     saving = Execution(saves=directory / "saves")
     report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
     train_sft(
-        TrainingJob(Checkpoint(checkpoint), _settings(arguments), directory / "out", report, execution=saving, pictures=pictures),
+        TrainingJob(
+            Checkpoint(checkpoint),
+            _settings(arguments),
+            directory / "out",
+            report,
+            execution=saving,
+            pictures=pictures,
+        ),
         examples,
     )
 
@@ -163,7 +195,9 @@ def _packed(arguments: argparse.Namespace, directory: Path) -> tuple[Any, list[s
     return packed(directory / "media", arguments.batch_size * arguments.steps)
 
 
-def _plain_seeing(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+def _plain_seeing(
+    checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]
+) -> None:
     from sights import plain
     from trl import SFTConfig, SFTTrainer
 
@@ -173,32 +207,49 @@ def _plain_seeing(checkpoint: Path, arguments: argparse.Namespace, directory: Pa
         for pair in _pairs(arguments)
     ]
     columns = {
-        "prompt": [prompt for prompt, _ in texts], "completion": [completion for _, completion in texts],
+        "prompt": [prompt for prompt, _ in texts],
+        "completion": [completion for _, completion in texts],
         "images": [[pictures.decoded(digest)] for digest in digests],
-    }  # fmt: skip
+    }
     model, processor = plain(checkpoint)
     config = SFTConfig(**_plain_arguments(arguments, directory), max_length=None)
     _run_plain(SFTTrainer, model.train(), processor, config, columns, tick)
 
 
-def _plain(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+def _plain(
+    checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]
+) -> None:
     from trl import SFTConfig, SFTTrainer
 
     prompts, completions = zip(*_pairs(arguments), strict=True)
     own = {"max_length": None}
     config = SFTConfig(**_plain_arguments(arguments, directory), **own)
-    _plain_train(SFTTrainer, checkpoint, config, {"prompt": list(prompts), "completion": list(completions)}, tick)
+    _plain_train(
+        SFTTrainer, checkpoint, config, {"prompt": list(prompts), "completion": list(completions)}, tick
+    )
 
 
-def _plain_grpo(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+def _plain_grpo(
+    checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]
+) -> None:
     from trl import GRPOConfig, GRPOTrainer
 
-    own = {"num_generations": SAMPLES, "max_completion_length": MOST_TOKENS, "beta": 0.0, "loss_type": "dapo", "top_k": 0}
+    own = {
+        "num_generations": SAMPLES,
+        "max_completion_length": MOST_TOKENS,
+        "beta": 0.0,
+        "loss_type": "dapo",
+        "top_k": 0,
+    }
     config = GRPOConfig(**_plain_arguments(arguments, directory), **own)
-    _plain_train(GRPOTrainer, checkpoint, config, {"prompt": _prompts(arguments)}, tick, reward_funcs=[_reward])
+    _plain_train(
+        GRPOTrainer, checkpoint, config, {"prompt": _prompts(arguments)}, tick, reward_funcs=[_reward]
+    )
 
 
-def _lineal_grpo(checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]) -> None:
+def _lineal_grpo(
+    checkpoint: Path, arguments: argparse.Namespace, directory: Path, tick: Callable[[float], None]
+) -> None:
     from lineal.engines.training.online_training import GrpoSettings, OnlinePrompts, train_grpo
 
     report = lambda _, __, figures: tick(figures["loss"])  # noqa: E731
@@ -230,7 +281,9 @@ def _rollouts(arguments: argparse.Namespace, directory: Path) -> Any:
     (directory / "step").mkdir()
     opened = {name: (open_artifact(f"bench/tasks/{name}", directory / name),) for name in ("prompts", "init")}
     step = Workspace(directory, "round_01/checkpoint", 1, 0, Compute(), opened, directory / "step")
-    judges = judges_of({"length": {"use": "rule", "formula": "length(completion)"}}, {}, Surroundings(directory, directory))
+    judges = judges_of(
+        {"length": {"use": "rule", "formula": "length(completion)"}}, {}, Surroundings(directory, directory)
+    )
     return Rollouts(step, table, list(judges.values()), SAMPLES, 1.0, "bench")
 
 
@@ -240,7 +293,9 @@ def _reward(completions: list[str], **_: Any) -> list[float]:
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:
     """As many as the training samples, each once."""
-    return list(dict.fromkeys(prompt for prompt, _ in _pairs(arguments)))[: arguments.batch_size * arguments.steps // SAMPLES]
+    return list(dict.fromkeys(prompt for prompt, _ in _pairs(arguments)))[
+        : arguments.batch_size * arguments.steps // SAMPLES
+    ]
 
 
 def _plain_arguments(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
@@ -248,29 +303,54 @@ def _plain_arguments(arguments: argparse.Namespace, directory: Path) -> dict[str
 
     settings = _settings(arguments)
     return {
-        "output_dir": str(directory / "plain"), "max_steps": settings.steps, "per_device_train_batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate, "lr_scheduler_type": settings.schedule, "warmup_steps": settings.warmup,
-        "weight_decay": settings.weight_decay, "adam_beta2": settings.beta2, "max_grad_norm": settings.max_grad_norm,
-        "seed": settings.seed, "bf16": settings.precision == "bf16", "use_cpu": not torch.cuda.is_available(),
-        "optim": "adamw_torch_fused", "logging_steps": 1, "save_strategy": "no", "report_to": "none", "disable_tqdm": True,
-        "dataloader_pin_memory": False, "activation_checkpointing": False,
-    }  # fmt: skip
+        "output_dir": str(directory / "plain"),
+        "max_steps": settings.steps,
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.schedule,
+        "warmup_steps": settings.warmup,
+        "weight_decay": settings.weight_decay,
+        "adam_beta2": settings.beta2,
+        "max_grad_norm": settings.max_grad_norm,
+        "seed": settings.seed,
+        "bf16": settings.precision == "bf16",
+        "use_cpu": not torch.cuda.is_available(),
+        "optim": "adamw_torch_fused",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "activation_checkpointing": False,
+    }
 
 
 def _plain_train(
-    trainer_of: Any, checkpoint: Path, config: Any, columns: dict[str, list[str]], tick: Callable[[float], None], **own: Any
+    trainer_of: Any,
+    checkpoint: Path,
+    config: Any,
+    columns: dict[str, list[str]],
+    tick: Callable[[float], None],
+    **own: Any,
 ) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(str(checkpoint), dtype=torch.float32)
-    _run_plain(trainer_of, model, AutoTokenizer.from_pretrained(str(checkpoint)), config, columns, tick, **own)
+    _run_plain(
+        trainer_of, model, AutoTokenizer.from_pretrained(str(checkpoint)), config, columns, tick, **own
+    )
 
 
 def _run_plain(
-    trainer_of: Any, model: Any, processing: Any, config: Any, columns: dict[str, list[Any]], tick: Callable[[float], None],
+    trainer_of: Any,
+    model: Any,
+    processing: Any,
+    config: Any,
+    columns: dict[str, list[Any]],
+    tick: Callable[[float], None],
     **own: Any,
-) -> None:  # fmt: skip
+) -> None:
     import datasets
     import transformers
     from datasets import Dataset
@@ -298,9 +378,13 @@ def _run_plain(
 def _memory(side: str, checkpoint: Path, arguments: argparse.Namespace) -> int:
     """Peak bytes of a side's training in a process of its own."""
     options = {
-        "steps": arguments.steps, "batch-size": arguments.batch_size, "precision": arguments.precision,
-        "threads": arguments.threads, "checkpoint": checkpoint, "memory-of": side,
-    }  # fmt: skip
+        "steps": arguments.steps,
+        "batch-size": arguments.batch_size,
+        "precision": arguments.precision,
+        "threads": arguments.threads,
+        "checkpoint": checkpoint,
+        "memory-of": side,
+    }
     command = [
         sys.executable,
         __file__,

@@ -62,9 +62,34 @@ class Tally:
 
 __all__ = ["prepare"]  # what a child process that calls `math_verify_alone` does first
 NONSENSE = (
-    "", "I do not know", "0", "1", "42", "-1", "3.5", "yes", "no", "True", "False", "xyzzy plugh", "nan", "inf", "None", "x",
-    "??", "[]", "{}", "()", "[[]]", "[1, 2, 3]", "a, b, c", "1 2 3\n4 5 6", "\\boxed{}", "<answer></answer>", "```\n```",
-)  # fmt: skip
+    "",
+    "I do not know",
+    "0",
+    "1",
+    "42",
+    "-1",
+    "3.5",
+    "yes",
+    "no",
+    "True",
+    "False",
+    "xyzzy plugh",
+    "nan",
+    "inf",
+    "None",
+    "x",
+    "??",
+    "[]",
+    "{}",
+    "()",
+    "[[]]",
+    "[1, 2, 3]",
+    "a, b, c",
+    "1 2 3\n4 5 6",
+    "\\boxed{}",
+    "<answer></answer>",
+    "```\n```",
+)
 ITEMS = 8
 
 
@@ -81,7 +106,9 @@ def task_scores() -> Tally:
             asked = ({"task": task, "config": {}, "seed": 1, "index": index} for index in range(ITEMS))
             cases = list(_task_cases([item["answer"]["entry"] for item in items.map(asked)]))
             for (equal, _), told in zip(cases, scores.map(row for _, row in cases), strict=True):
-                tally.add(equal, ("pass" if told["answer"][0] >= 1.0 else "fail") if "answer" in told else "error")
+                tally.add(
+                    equal, ("pass" if told["answer"][0] >= 1.0 else "fail") if "answer" in told else "error"
+                )
     return tally
 
 
@@ -119,14 +146,21 @@ def verdicts(verifier: str, pairs: list[Pair], workers: int, seconds: float) -> 
     component = Registry().find(verifier).model_validate({"use": verifier, "rows": "pairs"})
     assert isinstance(component, RowVerifier)
     rows = pa.table(
-        {name: [json.dumps(pair[name]) if name == "options" else pair[name] for pair in pairs] for name in component.reads}
+        {
+            name: [json.dumps(pair[name]) if name == "options" else pair[name] for pair in pairs]
+            for name in component.reads
+        }
     )
     if not isinstance(component, ScoredVerifier):
-        told: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))["verdict"].to_pylist()
+        told: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))[
+            "verdict"
+        ].to_pylist()
         return told
     with WorkerPool(component.function, workers, seconds) as pool:
         component._pool = pool
-        scored: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))["verdict"].to_pylist()
+        scored: list[str] = component.judge(rows, Progress(verifier, len(pairs), "pairs", None))[
+            "verdict"
+        ].to_pylist()
     return scored
 
 
@@ -159,10 +193,16 @@ def table(title: str, tallies: Iterable[tuple[str, Tally]], markdown: bool) -> N
 
 def main() -> int:
     """Prints the tables; 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--seconds", type=float, default=10.0, help="a row's limit of processor time (default: %(default)s)")
-    parser.add_argument("--wrong", action="store_true", help="print every pair on which a verifier is wrong or does not say")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="a row's limit of processor time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--wrong", action="store_true", help="print every pair on which a verifier is wrong or does not say"
+    )
     arguments = parser.parse_args()
     totals: dict[str, Tally] = defaultdict(Tally)
     kinds: dict[str, Tally] = defaultdict(Tally)
@@ -184,7 +224,10 @@ def main() -> int:
     table("verifier", totals.items(), arguments.markdown)
     table("math, by kind", kinds.items(), arguments.markdown)
     missed = totals["math"].missed / totals["math"].equal
-    return int(any(one.passed for name, one in totals.items() if name != "math-verify alone") or missed > MOST_FALSE_FAILS)
+    return int(
+        any(one.passed for name, one in totals.items() if name != "math-verify alone")
+        or missed > MOST_FALSE_FAILS
+    )
 
 
 if __name__ == "__main__":

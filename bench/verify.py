@@ -24,7 +24,12 @@ from lineal.components.verifiers.math import prepare, score_math
 LEAST_SHARE = 0.8
 MOST_STARTS = 3.0
 LIMITS = bubblewrap.Limits(1, 10.0, 1 << 29, 1 << 16)
-JOB = {"name": "program", "source": "def add(a, b):\n    return a + b\n", "calls": ("add(1, 2)", "add('a', 'b')"), "input": ""}
+JOB = {
+    "name": "program",
+    "source": "def add(a, b):\n    return a + b\n",
+    "calls": ("add(1, 2)", "add('a', 'b')"),
+    "input": "",
+}
 ENDLESS = {**JOB, "source": "while True: pass"}
 FORMULAS = ("\\frac{%d}{7}", "%d x^2 + 3", "\\sqrt{%d}", "(%d, 5)", "%d")
 
@@ -36,7 +41,10 @@ def math_rows(count: int) -> list[dict[str, str]]:
         formula = FORMULAS[number % len(FORMULAS)]
         told = formula % (number + number // len(FORMULAS) % 2)
         made.append(
-            {"completion": f"We add both sides and find that the answer is $\\boxed{{{told}}}$.", "answer": formula % number}
+            {
+                "completion": f"We add both sides and find that the answer is $\\boxed{{{told}}}$.",
+                "answer": formula % number,
+            }
         )
     return made
 
@@ -113,7 +121,12 @@ def measure_start(turns: int, count: int) -> bool:
         list(pool.map([JOB]))
         bare, ours = in_turns(
             turns,
-            lambda: 1e3 / rate(lambda: pinned(lambda: [subprocess.run(walls, check=True) for _ in range(count)]), count),
+            lambda: (
+                1e3
+                / rate(
+                    lambda: pinned(lambda: [subprocess.run(walls, check=True) for _ in range(count)]), count
+                )
+            ),
             lambda: 1e3 / rate(lambda: pinned(lambda: list(pool.map([JOB] * count))), count),
         )
     ratios = sorted(program / start for program, start in zip(ours, bare, strict=True))
@@ -135,13 +148,17 @@ def measure_hang(cores: int, count: int) -> bool:
         replies = list(pool.map([ENDLESS, *[JOB] * count]))
         added = time.perf_counter() - began - without
     fine = sum(reply.line is not None for reply in replies)
-    print(f"an endless program among {count}: {added:+.1f} s for a limit of 1 s; {fine} others answered; {replies[0].problem}")
+    print(
+        f"an endless program among {count}: {added:+.1f} s for a limit of 1 s; {fine} others answered; {replies[0].problem}"
+    )
     return fine == count and replies[0].line is None
 
 
 def main() -> int:
     """Prints the figures; 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=400, help="rows of a turn (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=7)
     arguments = parser.parse_args()

@@ -18,7 +18,11 @@ def main() -> None:
         model = _load(setup["model"], setup["arguments"])
         print(json.dumps({"ready": True}), file=answers, flush=True)
         for line in requests:
-            print(json.dumps({"rate": _rate(model, setup["prompts"], json.loads(line))}), file=answers, flush=True)
+            print(
+                json.dumps({"rate": _rate(model, setup["prompts"], json.loads(line))}),
+                file=answers,
+                flush=True,
+            )
 
 
 def _load(model: str, arguments: dict[str, Any]) -> Any:

@@ -126,7 +126,9 @@ def joined(errors: Sequence[DeclarationError]) -> DeclarationError:
     texts = list(dict.fromkeys(str(error) for error in errors))
     if len(texts) == 1:
         return errors[0]
-    shown = texts[:MOST_PROBLEMS] + ([f"and {len(texts) - MOST_PROBLEMS} more"] if len(texts) > MOST_PROBLEMS else [])
+    shown = texts[:MOST_PROBLEMS] + (
+        [f"and {len(texts) - MOST_PROBLEMS} more"] if len(texts) > MOST_PROBLEMS else []
+    )
     return DeclarationError("\n".join(shown))
 
 

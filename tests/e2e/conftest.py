@@ -78,7 +78,9 @@ def run_python():
     """Runs code in a new interpreter and returns what it printed."""
 
     def run(code: str) -> str:
-        return subprocess.run([sys.executable, "-c", code], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+        return subprocess.run(
+            [sys.executable, "-c", code], check=True, text=True, stdout=subprocess.PIPE
+        ).stdout.strip()
 
     return run
 

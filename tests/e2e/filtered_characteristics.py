@@ -36,7 +36,10 @@ def b_star(plan: Plan) -> None:
         assert manifest(plan, f"{group}/filtered").settings_from == {"threshold": f"{before}/tuned.threshold"}
         assert min(row["score"] for row in rows_of(plan, f"{group}/filtered")) >= chosen["threshold"]
         grid = settings_of(plan, f"{group}/tuned", "grid.json")
-        assert max(point["balance_score"] for point in grid) == settings_of(plan, f"{group}/tuned")["balance_score"]
+        assert (
+            max(point["balance_score"] for point in grid)
+            == settings_of(plan, f"{group}/tuned")["balance_score"]
+        )
 
 
 def socratic(plan: Plan) -> None:
@@ -51,7 +54,9 @@ def socratic(plan: Plan) -> None:
         assert {row["sample_id"] for row in kept if not row["hinted"]} == {
             row["sample_id"] for row in verified if row["verdict"] == "pass"
         }
-        rescued = Counter(row["prompt_id"] for row in rows_of(plan, f"{group}/rescued") if row["verdict"] == "pass")
+        rescued = Counter(
+            row["prompt_id"] for row in rows_of(plan, f"{group}/rescued") if row["verdict"] == "pass"
+        )
         guided = Counter(row["prompt_id"] for row in kept if row["hinted"])
         assert guided == {prompt: min(number, 2 - passes[prompt]) for prompt, number in rescued.items()}
         for row in [*kept, *rows_of(plan, f"{group}/mixed")]:
@@ -62,12 +67,21 @@ def socratic(plan: Plan) -> None:
 def codeit(plan: Plan) -> None:
     """Learns mutated tasks, drawn anew each round, and a replay of all rounds in which a task's program stands once."""
     base = {row["prompt_id"] for row in rows_of(plan, "codeit/tasks/base")}
-    mutated = [{row["prompt_id"] for row in rows_of(plan, f"codeit/round_0{number}/mutated")} for number in (1, 2)]
-    assert len(mutated[0]) == len(mutated[1]) == 1024 and mutated[0] | mutated[1] <= base and mutated[0] != mutated[1]
+    mutated = [
+        {row["prompt_id"] for row in rows_of(plan, f"codeit/round_0{number}/mutated")} for number in (1, 2)
+    ]
+    assert (
+        len(mutated[0]) == len(mutated[1]) == 1024
+        and mutated[0] | mutated[1] <= base
+        and mutated[0] != mutated[1]
+    )
     relabelled = [row for number in (1, 2) for row in rows_of(plan, f"codeit/round_0{number}/relabelled")]
     distinct = [(row["prompt"], row["completion"]) for row in rows_of(plan, "codeit/round_02/distinct")]
     assert sorted(distinct) == sorted({(row["prompt"], row["completion"]) for row in relabelled})
-    assert plan.step("codeit/round_02/checkpoint").inputs["rows"] == ("codeit/round_02/replayed", "codeit/round_02/mutated")
+    assert plan.step("codeit/round_02/checkpoint").inputs["rows"] == (
+        "codeit/round_02/replayed",
+        "codeit/round_02/mutated",
+    )
 
 
 def self_improving_transformers(plan: Plan) -> None:
@@ -75,7 +89,10 @@ def self_improving_transformers(plan: Plan) -> None:
     name = "self_improving_transformers"
     filtered = [rows_of(plan, f"{name}/round_0{number}/filtered") for number in (1, 2)]
     for number, rows in enumerate(filtered, 1):
-        longest = {row["difficulty"]: len(row["completion"]) for row in sorted(rows, key=lambda row: len(row["completion"]))}
+        longest = {
+            row["difficulty"]: len(row["completion"])
+            for row in sorted(rows, key=lambda row: len(row["completion"]))
+        }
         assert rows and all(len(row["completion"]) == longest[row["difficulty"]] for row in rows)
         assert {row["temperature"] for row in rows_of(plan, f"{name}/round_0{number}/generated")} == {0.0}
     old, new = ({row["sample_id"] for row in rows} for rows in filtered)
@@ -108,18 +125,32 @@ def dive(plan: Plan) -> None:
 def auto_cei(plan: Plan) -> None:
     """Refusals are taught, the boundary moves and decides what is drawn, and each iteration samples from the one before."""
     taught = rows_of(plan, "auto_cei/start/taught")
-    assert any(row["completion"].endswith("~") for row in taught) and any(row["completion"] == row["answer"] for row in taught)
-    known, unknown = (len(rows_of(plan, f"auto_cei/round_02/{node}")) for node in ("evaluation", "unanswered"))
+    assert any(row["completion"].endswith("~") for row in taught) and any(
+        row["completion"] == row["answer"] for row in taught
+    )
+    known, unknown = (
+        len(rows_of(plan, f"auto_cei/round_02/{node}")) for node in ("evaluation", "unanswered")
+    )
     shown = settings_of(plan, "auto_cei/round_02/abstention", "metrics.json")
-    assert unknown and shown["unanswerable"] == pytest.approx(unknown / (known + unknown)) and 0 <= shown["f1"] <= 1
-    values = [settings_of(plan, f"auto_cei/{group}/boundary")["value"] for group in ("start", "round_01", "round_02")]
+    assert (
+        unknown
+        and shown["unanswerable"] == pytest.approx(unknown / (known + unknown))
+        and 0 <= shown["f1"] <= 1
+    )
+    values = [
+        settings_of(plan, f"auto_cei/{group}/boundary")["value"]
+        for group in ("start", "round_01", "round_02")
+    ]
     assert values[1] == values[0] + 1
     precision = settings_of(plan, "auto_cei/start/precision", "metrics.json")["precision"]
     for number, value in ((1, values[0]), (2, values[1])):
         group, before = f"auto_cei/round_{number:02d}", "start/policy" if number == 1 else "round_01/policy"
         assert plan.step(f"{group}/generated/turn_1").inputs["model"] == (f"auto_cei/{before}",)
         assert plan.step(f"{group}/generated/turn_2").inputs["model"] == (f"{group}/trained/turn_1",)
-        scores = [settings_of(plan, f"{group}/objective/turn_{turn}", "metrics.json")["objective"] for turn in (1, 2)]
+        scores = [
+            settings_of(plan, f"{group}/objective/turn_{turn}", "metrics.json")["objective"]
+            for turn in (1, 2)
+        ]
         best = scores.index(max(scores)) + 1
         assert settings_of(plan, f"{group}/highest") == {"number": best, "score": scores[best - 1]}
         assert manifest(plan, f"{group}/policy").files == manifest(plan, f"{group}/trained/turn_{best}").files
@@ -172,8 +203,12 @@ def still_2(plan: Plan) -> None:
         for row in learned:
             assert row["prompt"][0] == "/" and row["completion"].endswith(f">{row['answer']}")
         reached = rows_of(plan, f"{group}/reached")
-        by_step = [row for row in reached if sorted(row["prompt"][2:-1]) == list(row["completion"].partition(">")[0])]
-        assert [row["sample_id"] for row in by_step] == [row["sample_id"] for row in reached if row["verdict"] == "pass"]
+        by_step = [
+            row for row in reached if sorted(row["prompt"][2:-1]) == list(row["completion"].partition(">")[0])
+        ]
+        assert [row["sample_id"] for row in by_step] == [
+            row["sample_id"] for row in reached if row["verdict"] == "pass"
+        ]
         right = sum(row["truth_verdict"] == "pass" for row in reached) / len(reached)
         assert settings_of(plan, f"{group}/wrong_way", "metrics.json")["right"] == pytest.approx(right)
         signs = sum(row["completion"].count(">") for row in reached) / len(reached)
@@ -197,8 +232,13 @@ def play(plan: Plan) -> None:
     """The turns of won episodes are learnt, from all rounds, and a trained turn leads back over its game to the task."""
     for number in (1, 2):
         group = f"play/round_{number:02d}"
-        won = {row["sample_id"] for row in rows_of(plan, f"{group}/played.episodes") if row["verdict"] == "pass"}
-        turns, tasks = rows_of(plan, f"{group}/played"), {row["prompt_id"] for row in rows_of(plan, "play/tasks/train")}
+        won = {
+            row["sample_id"] for row in rows_of(plan, f"{group}/played.episodes") if row["verdict"] == "pass"
+        }
+        turns, tasks = (
+            rows_of(plan, f"{group}/played"),
+            {row["prompt_id"] for row in rows_of(plan, "play/tasks/train")},
+        )
         kept, moves = rows_of(plan, f"{group}/kept"), rows_of(plan, f"{group}/moves")
         assert {row["sample_id"] for row in kept} <= won and {row["episode_id"] for row in moves} <= won
         parents = {row["sample_id"]: row["parents"][0] for row in turns}
@@ -207,7 +247,10 @@ def play(plan: Plan) -> None:
             for _ in range(row["turn"]):
                 above = parents[above]
             assert above in tasks and row["weight"] >= 1 / 20
-    assert plan.step("play/round_02/checkpoint").inputs["rows"] == ("play/round_01/moves", "play/round_02/moves")
+    assert plan.step("play/round_02/checkpoint").inputs["rows"] == (
+        "play/round_01/moves",
+        "play/round_02/moves",
+    )
 
 
 def spiral(plan: Plan) -> None:
@@ -225,23 +268,40 @@ def spiral(plan: Plan) -> None:
         for row in moves:
             own = roles[row["player"]]
             assert row["weight"] == pytest.approx(episodes[row["episode_id"]]["score"] - sum(own) / len(own))
-        assert {row["seat"] for row in moves} == {"model", "opponent"} and min(row["weight"] for row in moves) > 0
+        assert {row["seat"] for row in moves} == {"model", "opponent"} and min(
+            row["weight"] for row in moves
+        ) > 0
 
 
 def agent_r(plan: Plan) -> None:
     """A revision is a failed episode up to where it leaves a successful one of its game, and then that one."""
     for number in (1, 2):
         group = f"agent_r/round_{number:02d}"
-        turns = {row["sample_id"]: row for name in ("played", "onward") for row in rows_of(plan, f"{group}/{name}")}
-        ends = {row["sample_id"]: row for name in ("played", "onward") for row in rows_of(plan, f"{group}/{name}.episodes")}
+        turns = {
+            row["sample_id"]: row for name in ("played", "onward") for row in rows_of(plan, f"{group}/{name}")
+        }
+        ends = {
+            row["sample_id"]: row
+            for name in ("played", "onward")
+            for row in rows_of(plan, f"{group}/{name}.episodes")
+        }
         revised = rows_of(plan, f"{group}/revised")
         assert revised
         for row in revised:
             wrong, after = (turns[parent] for parent in row["parents"])
-            assert (ends[wrong["episode_id"]]["verdict"], ends[after["episode_id"]]["verdict"]) == ("fail", "pass")
-            assert wrong["prompt_id"] == after["prompt_id"] == row["prompt_id"] and row["completion"] == after["completion"]
+            assert (ends[wrong["episode_id"]]["verdict"], ends[after["episode_id"]]["verdict"]) == (
+                "fail",
+                "pass",
+            )
+            assert (
+                wrong["prompt_id"] == after["prompt_id"] == row["prompt_id"]
+                and row["completion"] == after["completion"]
+            )
             rest = after["prompt"].removeprefix(wrong["prompt"])
-            assert row["prompt"] == "\n".join((wrong["prompt"], wrong["completion"], wrong["observation"])) + rest
+            assert (
+                row["prompt"]
+                == "\n".join((wrong["prompt"], wrong["completion"], wrong["observation"])) + rest
+            )
         assert plan.step(f"{group}/checkpoint").inputs["rows"] == (f"{group}/revised", f"{group}/moves")
 
 
@@ -268,7 +328,11 @@ def rest_react(plan: Plan) -> None:
         kept = {row["sample_id"] for row in rows_of(plan, f"{group}/kept")}
         assert {row["episode_id"] for row in rows_of(plan, f"{group}/moves")} <= kept
         rows = tuple(f"rest_react/round_{before:02d}/moves" for before in range(1, number + 1))
-        assert plan.step(f"{group}/checkpoint").inputs["rows"] == plan.step(f"{group}/student").inputs["rows"] == rows
+        assert (
+            plan.step(f"{group}/checkpoint").inputs["rows"]
+            == plan.step(f"{group}/student").inputs["rows"]
+            == rows
+        )
         assert plan.step(f"{group}/student").inputs["init"] == ("rest_react/start/small",)
         assert plan.step(f"{group}/distilled").inputs["model"] == (f"{group}/student",)
 
@@ -285,36 +349,53 @@ def paprika(plan: Plan) -> None:
                     by_task.setdefault(row["prompt_id"], []).append(row["verdict"] == "pass")
                 rates = [sum(passes) / len(passes) for passes in by_task.values()]
                 potential = sum(((1 - rate) / rate) ** 0.5 for rate in rates if rate) / len(rates)
-                worth.setdefault(f"grid_maze {level}", []).append((potential, sum(map(len, by_task.values()))))
+                worth.setdefault(f"grid_maze {level}", []).append(
+                    (potential, sum(map(len, by_task.values())))
+                )
         for arm in rows_of(plan, f"{group}/arms"):
             parts = worth.pop(arm["task"])
-            assert arm["value"] == pytest.approx(sum(each * count for each, count in parts) / sum(count for _, count in parts))
+            assert arm["value"] == pytest.approx(
+                sum(each * count for each, count in parts) / sum(count for _, count in parts)
+            )
         assert not worth
         batch, episodes = rows_of(plan, f"{group}/batch"), rows_of(plan, f"{group}/played.episodes")
-        assert len(batch) == 12 and {row["prompt_id"] for row in episodes} == {row["prompt_id"] for row in batch}
+        assert len(batch) == 12 and {row["prompt_id"] for row in episodes} == {
+            row["prompt_id"] for row in batch
+        }
         won = {row["sample_id"] for row in episodes if row["verdict"] == "pass"}
         assert {row["episode_id"] for row in rows_of(plan, f"{group}/moves")} <= won
         assert plan.step(f"{group}/tuned").inputs["init"] == (f"paprika/{before}/checkpoint",)
         assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"{group}/tuned",)
-        assert manifest(plan, f"{group}/checkpoint").settings["nll_weight"] == 1.0 and rows_of(plan, f"{group}/pairs")
+        assert manifest(plan, f"{group}/checkpoint").settings["nll_weight"] == 1.0 and rows_of(
+            plan, f"{group}/pairs"
+        )
 
 
 def memento(plan: Plan) -> None:
     """A hint stands before a state of a failed episode for the one who acts there, and not in what is learnt."""
     for number, before in ((1, "start"), (2, "round_01")):
         group = f"memento/round_{number:02d}"
-        lost = {row["sample_id"] for row in rows_of(plan, f"{group}/played.episodes") if row["verdict"] == "fail"}
-        mistakes = {row["sample_id"] for row in rows_of(plan, f"{group}/mistakes") if row["episode_id"] in lost}
+        lost = {
+            row["sample_id"] for row in rows_of(plan, f"{group}/played.episodes") if row["verdict"] == "fail"
+        }
+        mistakes = {
+            row["sample_id"] for row in rows_of(plan, f"{group}/mistakes") if row["episode_id"] in lost
+        }
         assert mistakes and {row["sample_id"] for row in rows_of(plan, f"{group}/mistakes")} == mistakes
         advised = {row["sample_id"]: row for row in rows_of(plan, f"{group}/advised")}
         assert {row["parents"][0] for row in advised.values()} <= mistakes | {*advised}
         hinted = {row["sample_id"]: row for row in rows_of(plan, f"{group}/hinted")}
         taught = rows_of(plan, f"{group}/taught")
-        assert plan.step(f"{group}/taught").inputs["model"] == (f"memento/{before}/checkpoint",) and len(taught) == len(advised)
+        assert plan.step(f"{group}/taught").inputs["model"] == (f"memento/{before}/checkpoint",) and len(
+            taught
+        ) == len(advised)
         for row in taught:
             given = hinted[row["parents"][0]]
             advice = advised[given["parents"][0]]
-            assert given["hint"] == f"{advice['completion']}?" and row["asked"] == f"{given['hint']}\n{advice['prompt']}"
+            assert (
+                given["hint"] == f"{advice['completion']}?"
+                and row["asked"] == f"{given['hint']}\n{advice['prompt']}"
+            )
             assert row["prompt"] == advice["prompt"] and "?" not in row["prompt"]
         rows = tuple(f"memento/round_{earlier:02d}/taught" for earlier in range(1, number + 1))
         assert plan.step(f"{group}/checkpoint").inputs["rows"] == rows
@@ -330,7 +411,9 @@ def magellan(plan: Plan) -> None:
         assert {*predicted} == {*goals} and len(drawn) == 12
         for row in drawn:
             assert row["score"] == pytest.approx(abs(row["now_score"] - row["before_score"]))
-        assert (max(row["score"] for row in drawn) > 0) == (number == 2), "nothing has progressed before the first round"
+        assert (max(row["score"] for row in drawn) > 0) == (number == 2), (
+            "nothing has progressed before the first round"
+        )
         tried: dict[str, list[bool]] = {}
         for row in rows_of(plan, f"{group}/checkpoint.episodes"):
             tried.setdefault(row["prompt_id"], []).append(row["verdict"] == "pass")
@@ -349,7 +432,10 @@ def webrl(plan: Plan) -> None:
         judged = {row["sample_id"]: row["score"] for row in rows_of(plan, f"{group}/judged")}
         assert judged == said and all(0 <= score <= 1 for score in said.values())
         assert plan.step(f"{group}/scored").inputs["scorer"] == ("webrl/start/orm",)
-        rows = (*(f"webrl/round_{earlier:02d}/good" for earlier in range(1, number + 1)), f"{group}/good.dropped")
+        rows = (
+            *(f"webrl/round_{earlier:02d}/good" for earlier in range(1, number + 1)),
+            f"{group}/good.dropped",
+        )
         assert plan.step(f"{group}/liked").inputs["rows"] == rows
         assert plan.step(f"{group}/liked").inputs["scorer"] == plan.step(f"{group}/checkpoint").inputs["init"]
         labelled = rows_of(plan, f"{group}/labelled")
@@ -362,14 +448,31 @@ def webrl(plan: Plan) -> None:
         assert played == {row["prompt_id"] for row in rows_of(plan, f"webrl/{before}/pool")}
         failed = {row["sample_id"] for row in rows_of(plan, f"{group}/reached.dropped")}
         fitting = rows_of(plan, f"{group}/fitting")
-        assert fitting and {row["prompt_id"] for row in fitting} < {row["prompt_id"] for row in rows_of(plan, f"{group}/pool")}
+        assert fitting and {row["prompt_id"] for row in fitting} < {
+            row["prompt_id"] for row in rows_of(plan, f"{group}/pool")
+        }
         assert {parent for row in rows_of(plan, f"{group}/variants") for parent in row["parents"]} <= failed
         assert all(0.05 <= row["score"] <= 0.75 for row in fitting)
 
 
 CHARACTERISTICS = {
-    "agent_r": agent_r, "auto_cei": auto_cei, "b_star": b_star, "codeit": codeit, "dive": dive, "east": east,
-    "exit_play": exit_play, "magellan": magellan, "memento": memento, "paprika": paprika, "play": play,
-    "rest_react": rest_react, "rlsc": rlsc, "sector": sector, "self_improving_transformers": self_improving_transformers,
-    "socratic": socratic, "spiral": spiral, "still_2": still_2, "webrl": webrl,
-}  # fmt: skip
+    "agent_r": agent_r,
+    "auto_cei": auto_cei,
+    "b_star": b_star,
+    "codeit": codeit,
+    "dive": dive,
+    "east": east,
+    "exit_play": exit_play,
+    "magellan": magellan,
+    "memento": memento,
+    "paprika": paprika,
+    "play": play,
+    "rest_react": rest_react,
+    "rlsc": rlsc,
+    "sector": sector,
+    "self_improving_transformers": self_improving_transformers,
+    "socratic": socratic,
+    "spiral": spiral,
+    "still_2": still_2,
+    "webrl": webrl,
+}

@@ -32,7 +32,10 @@ TINY = (
     (r"length: \[7, 18\], size: \d+", "length: [4, 9], size: 32"),
     (r"length: \[(9, 14|12, 22)\], size: \d+", "length: [3, 5], size: 24"),
     (r"skills: \[easier[^\]]*\], length: \[2, \d+\]", "skills: [easier, debate], length: [2, 8]"),
-    (r"skills: \[slow(, [^\]]*)?\], length: \[2, (8|10|15)\]", "skills: [slow, pose, hinted, refine], length: [2, 6]"),
+    (
+        r"skills: \[slow(, [^\]]*)?\], length: \[2, (8|10|15)\]",
+        "skills: [slow, pose, hinted, refine], length: [2, 6]",
+    ),
     (r"skills: \[split, merge\], length: \[2, 8\]", "skills: [split, merge], length: [2, 6]"),
     (r"skills: \[pose(, refine)?\], length: \[2, 10\]", r"skills: [pose\1], length: [2, 6]"),
     (r"skills: \[by_rubric, rubric\], length: \[2, 10\]", "skills: [by_rubric, rubric], length: [2, 6]"),
@@ -48,7 +51,10 @@ TINY = (
     (r"length: \[7, 10\], size: \d+", "length: [3, 5], size: 24"),
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
-    (r"rows: shown, target: completion, steps: 60", "rows: shown, target: completion, steps: 61"),  # else it wins no game
+    (
+        r"rows: shown, target: completion, steps: 60",
+        "rows: shown, target: completion, steps: 61",
+    ),  # else it wins no game
     (
         r"rows: tasks.base, steps: 1000, batch_size: 32",
         "rows: tasks.base, steps: 40, batch_size: 16",
@@ -57,7 +63,10 @@ TINY = (
         r"use: pretrain, (.*), steps: \d{3,4}, heads: 4",
         r"use: pretrain, \1, heads: 4, steps: 240, batch_size: 16, learning_rate: 2e-3",
     ),
-    (r"steps: 300\}(\n +probed: +\{samples)", r"steps: 240, batch_size: 16, learning_rate: 2e-3}\1"),  # it has to follow a hint
+    (
+        r"steps: 300\}(\n +probed: +\{samples)",
+        r"steps: 240, batch_size: 16, learning_rate: 2e-3}\1",
+    ),  # it has to follow a hint
     (r"use: pretrain, (.*), steps: \d{3,4}(?!\d|, batch)", r"use: pretrain, \1, steps: 160, batch_size: 16"),
     (r"use: pretrain\n( *)", r"use: pretrain\n\1batch_size: 16\n\1"),
     (r"steps: (300|400|600|800|1000)(, |\n *)batch_size: \d+", r"steps: 160\2batch_size: 16"),
@@ -96,7 +105,9 @@ def make_pipelines_project(root: Path) -> Path:
         for pattern, replacement in TINY:
             profiles = re.sub(pattern, replacement, profiles)
         (root / "pipelines" / f"{name}.yaml").write_text(head + mark + profiles)
-    (root / "params.yaml").write_text(f"seed: 0\nrounds: 2\nprofile: laptop\nactive: [{', '.join(PIPELINES)}]\n")
+    (root / "params.yaml").write_text(
+        f"seed: 0\nrounds: 2\nprofile: laptop\nactive: [{', '.join(PIPELINES)}]\n"
+    )
     return root
 
 
@@ -163,9 +174,13 @@ def check_two_rounds(plan: Plan) -> None:
     for step in plan.steps.values():
         for key in step.artifact_keys().values():
             assert (plan.project.directory(key) / "manifest.json").exists()
-    trained = [step for step in plan.steps.values() if step.component.role is Role.TRAINER and step.round == 2]
+    trained = [
+        step for step in plan.steps.values() if step.component.role is Role.TRAINER and step.round == 2
+    ]
     assert trained, "two rounds end in a second checkpoint"
     for step in (step for step in trained if step.pipeline not in HOLDS_OTHER_TEXT):
         for key in (*step.inputs.get("rows", ()), *step.inputs.get("prompts", ())):
             for path in plan.project.directory(key).glob("*.parquet"):
-                assert not [prompt for prompt in pq.read_table(path)["prompt"].to_pylist() if prompt.count("=") != 1]
+                assert not [
+                    prompt for prompt in pq.read_table(path)["prompt"].to_pylist() if prompt.count("=") != 1
+                ]

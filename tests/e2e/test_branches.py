@@ -51,14 +51,21 @@ def on(project, edits, rounds):
 
 def entries(plan, project):
     """Returns the entries of `dvc.lock`, with digests that are a function of what each step is made from."""
-    document = {name: yaml.safe_load((project / name).read_text()) for name in ("pipelines/toy.yaml", "params.yaml")}
+    document = {
+        name: yaml.safe_load((project / name).read_text()) for name in ("pipelines/toy.yaml", "params.yaml")
+    }
     found, md5s = {}, {}
     for step in plan.steps.values():
         stage = stage_of(plan, step)
         params = {
-            file: {key: value_at(document[file], key) for key in keys} for one in stage["params"] for file, keys in one.items()
+            file: {key: value_at(document[file], key) for key in keys}
+            for one in stage["params"]
+            for file, keys in one.items()
         }
-        deps = [{"path": path, "md5": md5s.get(path) or md5_of_file(project / path)} for path in stage.get("deps", [])]
+        deps = [
+            {"path": path, "md5": md5s.get(path) or md5_of_file(project / path)}
+            for path in stage.get("deps", [])
+        ]
         made_from = json.dumps([stage["cmd"], params, deps], sort_keys=True)
         outs = [{"path": path, "md5": md5(f"{made_from} {path}") + ".dir"} for path in stage["outs"]]
         md5s |= {out["path"]: out["md5"] for out in outs}
@@ -97,7 +104,9 @@ def test_of_two_branches_every_record_that_the_merged_plan_asks_for_is_kept(proj
         locks.append(entries(plan, project))
         own.append(f"  own_{number}:  # of branch {number}\n    cmd: ./{number}\n" if number else "")
         above = f"  # why {number}\n"
-        fresh = dvc_yaml_text(plan).replace("  toy-start-checkpoint:\n", f"{own[-1]}{above}  toy-start-checkpoint:\n")
+        fresh = dvc_yaml_text(plan).replace(
+            "  toy-start-checkpoint:\n", f"{own[-1]}{above}  toy-start-checkpoint:\n"
+        )
         files.append(kept_text(plan, project / "dvc.yaml", fresh))
         back()
     merged, back = on(project, chosen, max(rounds))
@@ -161,9 +170,19 @@ def test_a_merge_in_git_makes_nothing_again_that_either_branch_made(finished, ho
     assert "dvc.lock merged" in command(root, "lineal", "resolve")
     git(root, "add", "dvc.lock", "dvc.yaml")
     if how != "markers":
-        git(root, *(["-c", "core.editor=true", "rebase", "--continue"] if how == "rebase" else ["commit", "-qm", "merged"]))
+        git(
+            root,
+            *(
+                ["-c", "core.editor=true", "rebase", "--continue"]
+                if how == "rebase"
+                else ["commit", "-qm", "merged"]
+            ),
+        )
     found = acts(root)
-    assert not {"toy/tasks/train", "toy/start/checkpoint"} & found[Act.MAKE] and "toy/round_01/evaluation" in found[Act.MAKE]
+    assert (
+        not {"toy/tasks/train", "toy/start/checkpoint"} & found[Act.MAKE]
+        and "toy/round_01/evaluation" in found[Act.MAKE]
+    )
     stages = [yaml.safe_load(text)["stages"] for text in (ours, theirs, (root / "dvc.lock").read_text())]
     assert stages[2]["toy-tasks-train"] == stages[0]["toy-tasks-train"] != stages[1]["toy-tasks-train"]
     assert stages[2]["toy-round_01-evaluation"] == stages[1]["toy-round_01-evaluation"]

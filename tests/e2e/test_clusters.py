@@ -32,8 +32,12 @@ PARAMS = (
   requests: {{"*/checkpoint": {{gpus: {}, memory: 1MB}}}}
 """
 )
-ray = pytest.mark.skipif(find_spec("dagster_ray") is None, reason="needs dagster-ray: pip install 'lineal[ray]'")
-k8s = pytest.mark.skipif(find_spec("dagster_k8s") is None, reason="needs dagster-k8s: pip install 'lineal[k8s]'")
+ray = pytest.mark.skipif(
+    find_spec("dagster_ray") is None, reason="needs dagster-ray: pip install 'lineal[ray]'"
+)
+k8s = pytest.mark.skipif(
+    find_spec("dagster_k8s") is None, reason="needs dagster-k8s: pip install 'lineal[k8s]'"
+)
 
 
 def project_on(root, executor, device="cuda", gpus=4):
@@ -63,7 +67,9 @@ def cluster(tmp_path_factory, ray_alone):
     """A local Ray cluster of two cores that wants a token; `ray stop` would end every other one on the machine as well."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     log = tmp_path_factory.mktemp("head") / "ray.log"
-    short = tempfile.mkdtemp(prefix="ray")  # a socket's path has 107 characters at most, and Ray's names are long
+    short = tempfile.mkdtemp(
+        prefix="ray"
+    )  # a socket's path has 107 characters at most, and Ray's names are long
     for _ in range(STARTS):
         port, dashboard, *others = free_ports(5)
         head = start_head(short, (port, dashboard, *others), os.environ | environment, log)
@@ -80,13 +86,26 @@ def cluster(tmp_path_factory, ray_alone):
 def start_head(directory, ports, environment, log):
     port, dashboard, agent, grpc, client = ports
     command = [
-        BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--num-gpus=0", "--object-store-memory=100000000",
-        "--disable-usage-stats", "--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}",
-        f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}", f"--ray-client-server-port={client}",
+        BIN / "ray",
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        "--num-gpus=0",
+        "--object-store-memory=100000000",
+        "--disable-usage-stats",
+        "--node-ip-address=127.0.0.1",
+        f"--port={port}",
+        f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={agent}",
+        f"--dashboard-agent-grpc-port={grpc}",
+        f"--ray-client-server-port={client}",
         f"--temp-dir={directory}",
-    ]  # fmt: skip
+    ]
     with log.open("a") as stream:
-        return subprocess.Popen(command, start_new_session=True, stdout=stream, stderr=stream, env=environment)
+        return subprocess.Popen(
+            command, start_new_session=True, stdout=stream, stderr=stream, env=environment
+        )
 
 
 def end(head):
@@ -137,14 +156,19 @@ def test_run_on_a_ray_cluster_makes_the_bytes_of_one_process(tmp_path, joined):
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ("{gpus: 3}", r"asks for a core and 3 GPUs, and no node .* has that \(0 GPUs, [\d.]+ GB of memory, 2 cores\)"),
+        (
+            "{gpus: 3}",
+            r"asks for a core and 3 GPUs, and no node .* has that \(0 GPUs, [\d.]+ GB of memory, 2 cores\)",
+        ),
         (
             "{memory: 500TB}",
             r"asks for a core and 500000.0 GB of memory, and no node .* Lower gpus or memory in compute.requests",
         ),
     ],
 )
-def test_run_on_a_ray_cluster_without_such_a_node_is_refused_before_any_step(tmp_path, joined, request_, message):
+def test_run_on_a_ray_cluster_without_such_a_node_is_refused_before_any_step(
+    tmp_path, joined, request_, message
+):
     params = TOY_PARAMS + f"  executor: ray\n  device: cpu\n  requests: {{'*/train': {request_}}}\n"
     root = make_project(tmp_path / "project", params=params)
     said = command(root, "lineal", "run", "toy/tasks/train", status=1)
@@ -155,9 +179,14 @@ def test_run_on_a_ray_cluster_without_such_a_node_is_refused_before_any_step(tmp
 @ray
 def test_run_on_a_ray_cluster_without_its_token_names_the_variables(tmp_path, joined, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE")
-    said = command(project_on(tmp_path / "project", "ray", "cpu", 0), "lineal", "run", "toy/tasks/train", status=1)
+    said = command(
+        project_on(tmp_path / "project", "ray", "cpu", 0), "lineal", "run", "toy/tasks/train", status=1
+    )
     (error,) = said.splitlines()[-1:]
-    assert error.startswith("error: compute.executor: ray: the cluster at http://127.0.0.1:") and "Traceback" not in said
+    assert (
+        error.startswith("error: compute.executor: ray: the cluster at http://127.0.0.1:")
+        and "Traceback" not in said
+    )
     assert "RAY_AUTH_MODE=token" in error and "RAY_AUTH_TOKEN" in error
 
 
@@ -166,7 +195,9 @@ def test_run_on_a_ray_cluster_that_is_not_there_names_its_address(tmp_path, monk
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         monkeypatch.setenv("RAY_ADDRESS", f"http://127.0.0.1:{taken.getsockname()[1]}")
-        said = command(project_on(tmp_path / "project", "ray", "cpu", 0), "lineal", "run", "toy/tasks/train", status=1)
+        said = command(
+            project_on(tmp_path / "project", "ray", "cpu", 0), "lineal", "run", "toy/tasks/train", status=1
+        )
     assert f"error: compute.executor: ray: no Ray cluster answers at {os.environ['RAY_ADDRESS']}: " in said
     assert "Traceback" not in said
 
@@ -179,7 +210,10 @@ def test_joining_a_ray_cluster_without_its_token_names_the_variables(joined, mon
         f"join(Compute(replicas=1, ray=RayCompute(address={joined!r})), 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert re.search(r"EngineError: compute.ray.address: .* cannot be joined: .*RAY_AUTH_MODE=token.*RAY_AUTH_TOKEN", done.stderr)
+    assert re.search(
+        r"EngineError: compute.ray.address: .* cannot be joined: .*RAY_AUTH_MODE=token.*RAY_AUTH_TOKEN",
+        done.stderr,
+    )
 
 
 @ray
@@ -199,8 +233,9 @@ def test_definitions_for_ray_carry_each_steps_request(tmp_path):
 def test_definitions_for_kubernetes_give_pods_each_steps_request(tmp_path):
     root = project_on(tmp_path / "project", "k8s")
     assert _container(op_of(root, "toy/round_01/checkpoint")) == {
-        "limits": {"nvidia.com/gpu": "4", "memory": "1000000"}, "requests": {"memory": "1000000"}
-    }  # fmt: skip
+        "limits": {"nvidia.com/gpu": "4", "memory": "1000000"},
+        "requests": {"memory": "1000000"},
+    }
     assert _container(op_of(root, "toy/round_01/generated")) == {"limits": {"nvidia.com/gpu": "1"}}
     assert _container(op_of(root, "toy/round_01/verified")) is None
 
@@ -227,5 +262,7 @@ def test_run_on_kubernetes_from_outside_names_what_dagster_lacks(tmp_path):
 def test_definitions_without_the_executors_package_name_the_extra(tmp_path, executor):
     if find_spec(f"dagster_{executor}") is not None:
         pytest.skip(f"dagster-{executor} is installed")
-    with pytest.raises(MachineError, match=rf"compute.executor: {executor} .* pip install 'lineal\[{executor}\]'"):
+    with pytest.raises(
+        MachineError, match=rf"compute.executor: {executor} .* pip install 'lineal\[{executor}\]'"
+    ):
         definitions(project_on(tmp_path / "project", executor))

@@ -58,7 +58,10 @@ def test_error_that_no_component_words_is_told_with_its_type_and_the_steps_key(f
 
     done = dg.GraphDefinition("graph", node_defs=[broken]).to_job().execute_in_process(raise_on_error=False)
     (event,) = (event for event in done.all_events if event.is_step_failure)
-    assert _message(plan_of(finished).step("toy/tasks/train"), event) == "toy/tasks/train: TypeError: a date is no text"
+    assert (
+        _message(plan_of(finished).step("toy/tasks/train"), event)
+        == "toy/tasks/train: TypeError: a date is no text"
+    )
 
 
 def test_materialize_records_dvcs_md5_as_data_version(finished):
@@ -89,7 +92,9 @@ def test_sync_that_was_killed_before_the_checks_reports_them_next_time(fresh):
         (made, *checks) = outside_events(plan, instance)
         instance.report_runless_asset_event(made)
         left = list(outside_events(plan, instance))
-    assert [(event.asset_key, event.check_name) for event in left] == [(check.asset_key, check.check_name) for check in checks]
+    assert [(event.asset_key, event.check_name) for event in left] == [
+        (check.asset_key, check.check_name) for check in checks
+    ]
     assert left and sync(plan) == []
     with dg.DagsterInstance.get() as instance:
         assert list(outside_events(plan, instance)) == []
@@ -115,7 +120,9 @@ def test_sensor_reports_what_dvc_made_outside(fresh):
     (sensor,) = definitions(fresh).sensors
     with dg.DagsterInstance.get() as instance:
         result = sensor.evaluate_tick(dg.build_sensor_context(instance))
-    reported = [event.asset_key for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
+    reported = [
+        event.asset_key for event in result.asset_events if isinstance(event, dg.AssetMaterialization)
+    ]
     assert reported == [asset_key("toy/tasks/train")]
 
 
@@ -133,7 +140,10 @@ def test_materialize_after_a_selector_setting_changed_never_samples_in_that_roun
 def test_asset_metadata_has_counts_columns_a_sample_and_the_rounds_numbers(finished):
     filtered = metadata("toy/round_01/filtered")
     assert filtered["rows/in"].value == filtered["rows/kept"].value + filtered["rows/dropped"].value
-    assert 0 < filtered["kept_share"].value < 1 and filtered["dagster/row_count"].value == filtered["rows/kept"].value
+    assert (
+        0 < filtered["kept_share"].value < 1
+        and filtered["dagster/row_count"].value == filtered["rows/kept"].value
+    )
     assert "decision" in {column.name for column in filtered["dagster/column_schema"].schema.columns}
     assert filtered["sample"].records[0].data["decision"] == "kept"
     assert 0 < metadata("toy/round_01/verified")["pass_share"].value < 1
@@ -160,7 +170,9 @@ def test_blocking_check_that_fails_stops_what_follows_and_shows_in_dagster(fresh
     edit(fresh / "pipelines" / "toy.yaml", "prompts: tasks.test", "prompts: tasks.train")
     plan = plan_of(fresh)
     write_dvc_yaml(plan)
-    with pytest.raises(StepFailure, match=r"toy/round_01/filtered: \d+ rows with a prompt of an evaluation set"):
+    with pytest.raises(
+        StepFailure, match=r"toy/round_01/filtered: \d+ rows with a prompt of an evaluation set"
+    ):
         make_steps(plan, plan.steps.values())
     failed = checks_of_last_run()["filtered", "no_test_prompt_in_training"]
     assert not failed.passed and failed.blocking and "evaluation set" in failed.description
@@ -176,12 +188,16 @@ def test_dagster_and_dvc_refuse_before_the_first_step_what_lineal_run_refuses(fr
     job = definitions(fresh).get_repository_def().get_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
         done = job.execute_in_process(instance=instance, raise_on_error=False)
-    failures = [event.step_failure_data.user_failure_data for event in done.all_events if event.is_step_failure]
+    failures = [
+        event.step_failure_data.user_failure_data for event in done.all_events if event.is_step_failure
+    ]
     assert failures and all(refused in failure.description for failure in failures)
     assert not list(fresh.glob("artifacts/toy/*/*/manifest.json"))
     tasks = asked_for(plan_of(fresh), ["repro", "-f", "dvc.yaml:toy-tasks-test", "toy-start-*"])
     assert {step.key for step in tasks} == {"toy/tasks/test", "toy/tasks/base", "toy/start/checkpoint"}
-    assert [step.key for step in asked_for(plan_of(fresh), ["repro", "-s", "toy-start-checkpoint"])] == ["toy/start/checkpoint"]
+    assert [step.key for step in asked_for(plan_of(fresh), ["repro", "-s", "toy-start-checkpoint"])] == [
+        "toy/start/checkpoint"
+    ]
     require_ready_run(plan_of(fresh), tasks)  # samples nothing
 
 

@@ -16,7 +16,10 @@ WAIT = "print('ready', flush=True); sys.stdin.readline(); make(Path(sys.argv[1])
 
 def test_databases_made_by_several_at_once_open_afterwards(tmp_path, monkeypatch):
     command = [sys.executable, "-c", MAKE + WAIT, str(tmp_path)]
-    makers = [subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(TOGETHER)]
+    makers = [
+        subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(TOGETHER)
+    ]
     assert [maker.stdout.readline() for maker in makers] == ["ready\n"] * TOGETHER
     for maker in makers:
         maker.stdin.write("go\n")

@@ -22,7 +22,9 @@ from .toy_project import UP_TO_DATE, command, edit, plan_of, run_logs, to_make
 def acts(root) -> dict[Act, set[str]]:
     """By what a run has to do, the steps."""
     decided = decide(plan_of(root))
-    return {act: {key for key, entry in decided.items() if entry.act is act} for act in Act if act is not Act.NONE}
+    return {
+        act: {key for key, entry in decided.items() if entry.act is act} for act in Act if act is not Act.NONE
+    }
 
 
 def lose_the_cache(root):
@@ -51,7 +53,9 @@ def comment_in_sql(root):
     path.write_text("\n\n".join(words) + "\n/* the end */ -- of it\n")
 
 
-@pytest.mark.parametrize("change", [lose_the_cache, lose_lock_entries, lose_dvc_lock, write_a_default_out, comment_in_sql])
+@pytest.mark.parametrize(
+    "change", [lose_the_cache, lose_lock_entries, lose_dvc_lock, write_a_default_out, comment_in_sql]
+)
 def test_what_has_its_identity_and_bytes_is_recorded_again_and_not_made(finished, change):
     before, lock = run_logs(finished), yaml.safe_load((finished / "dvc.lock").read_text())
     change(finished)
@@ -61,7 +65,9 @@ def test_what_has_its_identity_and_bytes_is_recorded_again_and_not_made(finished
     assert "recorded again, not rerun" in said and json.loads(said[said.index("{") :])["steps"] == []
     assert run_logs(finished) == before and UP_TO_DATE in command(finished, "dvc", "status")
     now = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]
-    assert {name: stage["outs"] for name, stage in now.items()} == {name: one["outs"] for name, one in lock["stages"].items()}
+    assert {name: stage["outs"] for name, stage in now.items()} == {
+        name: one["outs"] for name, one in lock["stages"].items()
+    }
     assert not any(acts(finished).values())
 
 
@@ -75,7 +81,10 @@ def test_a_missing_artifact_that_the_cache_has_is_restored_and_nothing_follows(f
         Act.MAKE: set(),
     }
     said = command(finished, "lineal", "run", "--dry-run")
-    assert "would take from DVC's cache toy/round_01/checkpoint" in said and "0 steps would run, 2 would come from" in said
+    assert (
+        "would take from DVC's cache toy/round_01/checkpoint" in said
+        and "0 steps would run, 2 would come from" in said
+    )
     command(finished, "lineal", "run")
     assert run_logs(finished) == before and not any(acts(finished).values())
 
@@ -91,7 +100,10 @@ def test_a_raised_version_is_told_by_a_dry_run_before_dvc_yaml_is_written(finish
     plan = plan_of(finished)
     listed = {step.key for step in to_make(plan)}
     assert "toy/round_01/generated" in listed and "toy/start/checkpoint" not in listed
-    assert listed == {key for key, entry in decide(plan).items() if entry.state is not State.DONE} and len(listed) == 10
+    assert (
+        listed == {key for key, entry in decide(plan).items() if entry.state is not State.DONE}
+        and len(listed) == 10
+    )
 
 
 def test_what_an_engine_made_up_is_stale_where_a_real_one_runs(finished):
@@ -109,7 +121,8 @@ def test_other_bytes_than_recorded_are_refused_until_they_are_accepted(finished)
     shutil.rmtree(finished / "artifacts" / key)
     shutil.rmtree(finished / ".dvc" / "cache")
     with pytest.raises(
-        ChangedBytes, match=f"{key} was rerun and gave other bytes than .*recorded 0000.*, made {recorded}. Likely"
+        ChangedBytes,
+        match=f"{key} was rerun and gave other bytes than .*recorded 0000.*, made {recorded}. Likely",
     ):
         DvcProject(finished).reproduce(plan, plan.step(key))
     assert recorded_digests(plan)[key] == "0" * 32 + ".dir"

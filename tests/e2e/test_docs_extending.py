@@ -34,12 +34,34 @@ def page(tmp_path_factory):
             place = directory / name if name.startswith("my-package/") else root / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text, encoding="utf-8")
-    (root / "params.yaml").write_text((root / "params.yaml").read_text() + "compute: {engine: fake, workers: 1}\n")
+    (root / "params.yaml").write_text(
+        (root / "params.yaml").read_text() + "compute: {engine: fake, workers: 1}\n"
+    )
     tiny_model(root / "models" / "mine")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory / "dist"]
+    build = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "--target",
+        "wheel",
+        "--directory",
+        directory / "dist",
+    ]
     subprocess.run(build, cwd=package, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = (directory / "dist").glob("*.whl")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        site,
+        wheel,
+    ]
     subprocess.run(install, check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])))

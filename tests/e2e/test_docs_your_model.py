@@ -17,7 +17,16 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-SAYS = {"shipping": 8, "billing": 8, "returns": 8, "#### 5": 10, "#### 16": 6, "#### 10": 3, "#### 35": 3, "#### 20": 3}
+SAYS = {
+    "shipping": 8,
+    "billing": 8,
+    "returns": 8,
+    "#### 5": 10,
+    "#### 16": 6,
+    "#### 10": 3,
+    "#### 35": 3,
+    "#### 20": 3,
+}
 """What the model answers to anything, and how often; the numbers are the commonest of GSM8K's first problems."""
 
 
@@ -28,18 +37,31 @@ def chat_model(directory: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    backend.pre_tokenizer, backend.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     trainer = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
     backend.train_from_iterator([*SAYS] * 3, trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|im_end|>", chat_template=CHATML,  # noqa: S106 - no secret
+        tokenizer_object=backend,
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        chat_template=CHATML,  # noqa: S106 - no secret
         extra_special_tokens=["<|im_start|>", "<|im_end|>"],
-    )  # fmt: skip
+    )
     size = -(-len(tokenizer) // 8) * 8
     config = LlamaConfig(
-        vocab_size=size, hidden_size=size, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=4096, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, tie_word_embeddings=False,
-    )  # fmt: skip
+        vocab_size=size,
+        hidden_size=size,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=4096,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        tie_word_embeddings=False,
+    )
     model = LlamaForCausalLM(config)
     counts = torch.full((size, size), 1e-6)
     (start,) = tokenizer.encode("\n")

@@ -29,7 +29,10 @@ def test_reproduce_of_a_finished_stage_runs_nothing(finished):
     made = DvcProject(finished).reproduce(plan, plan.step("toy/round_01/filtered"))
     assert made.outcome is Outcome.UP_TO_DATE and run_logs(finished) == before
     recorded = recorded_digests(plan)
-    assert made.digests == {"": recorded["toy/round_01/filtered"], "dropped": recorded["toy/round_01/filtered.dropped"]}
+    assert made.digests == {
+        "": recorded["toy/round_01/filtered"],
+        "dropped": recorded["toy/round_01/filtered.dropped"],
+    }
 
 
 def test_reproduce_writes_dvc_lock_as_dvc_does(finished):
@@ -78,7 +81,9 @@ def test_stale_after_a_selector_setting_changed_holds_selection_and_what_follows
     plan = plan_of(finished)
     stale = [step.name for step in to_make(plan)]
     following = ["filtered", "checkpoint", "evaluation"]
-    expected = [f"round_01/{name}" for name in following] + [f"round_02/{name}" for name in ("generated", "verified", *following)]
+    expected = [f"round_01/{name}" for name in following] + [
+        f"round_02/{name}" for name in ("generated", "verified", *following)
+    ]
     assert stale == expected
 
 
@@ -93,7 +98,10 @@ def test_changing_a_size_makes_the_rows_anew_instead_of_restoring_the_old_ones(f
     """DVC's run cache overlooks settings that are called `size`."""
     edit(finished / "pipelines" / "toy.yaml", "size: 24", "size: 25")
     command(finished, "dvc", "repro", "-s", "toy-tasks-train")
-    assert yaml.safe_load((finished / "artifacts/toy/tasks/train/manifest.json").read_text())["settings"]["size"] == 25
+    assert (
+        yaml.safe_load((finished / "artifacts/toy/tasks/train/manifest.json").read_text())["settings"]["size"]
+        == 25
+    )
 
 
 def test_params_without_a_seed_run_with_seed_zero(fresh):
@@ -109,7 +117,11 @@ def test_corrupted_cache_object_is_not_restored_but_made_again(finished):
     recorded = recorded_digests(plan)[step.key]
     part = finished / "artifacts" / step.key / "part-00000.parquet"
     whole = part.read_bytes()
-    damaged = [path for path in (finished / ".dvc/cache/files/md5").rglob("*") if path.is_file() and path.read_bytes() == whole]
+    damaged = [
+        path
+        for path in (finished / ".dvc/cache/files/md5").rglob("*")
+        if path.is_file() and path.read_bytes() == whole
+    ]
     for path in {part, *damaged}:
         os.chmod(path, 0o644)
         os.truncate(path, 100)
@@ -144,10 +156,16 @@ def test_paths_in_use_by_dead_processes_are_forgotten(finished):
     dead.wait()
     entry, living = {"pid": dead.pid, "cmd": "dvc repro"}, {"pid": os.getppid(), "cmd": "dvc repro"}
     rwlock = finished / ".dvc" / "tmp" / "rwlock"
-    rwlock.write_text(json.dumps({"write": {"/elsewhere": entry}, "read": {"/elsewhere": [entry, living], "/there": [entry]}}))
+    rwlock.write_text(
+        json.dumps(
+            {"write": {"/elsewhere": entry}, "read": {"/elsewhere": [entry, living], "/there": [entry]}}
+        )
+    )
     plan = plan_of(finished)
     DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train"))
-    assert {mode: paths for mode, paths in json.loads(rwlock.read_text()).items() if paths} == {"read": {"/elsewhere": [living]}}
+    assert {mode: paths for mode, paths in json.loads(rwlock.read_text()).items() if paths} == {
+        "read": {"/elsewhere": [living]}
+    }
 
 
 def test_locked_repository_is_a_busy_step(finished, monkeypatch):
@@ -197,7 +215,11 @@ def test_metrics_and_plots_show_one_curve_per_evaluation(finished):
 
 
 def test_plots_show_the_loss_of_each_rounds_training(finished):
-    (plot,) = [one for one in yaml.safe_load((finished / "dvc.yaml").read_text())["plots"] if "toy checkpoint loss" in one]
+    (plot,) = [
+        one
+        for one in yaml.safe_load((finished / "dvc.yaml").read_text())["plots"]
+        if "toy checkpoint loss" in one
+    ]
     places = plot["toy checkpoint loss"]["y"]
     assert "runs/toy/round_01/checkpoint.steps.csv" in places and set(places.values()) == {"loss"}
     for number, place in enumerate(places):  # the fake engine trains nothing
@@ -223,4 +245,6 @@ def test_round_is_verified_against_what_dvc_recorded(finished):
     assert "are what they say" in command(finished, "lineal", "round", "toy/round_02", "--verify")
     edit(finished / "dvc.lock", recorded["toy/round_02/filtered"], "0" * 32 + ".dir")
     said = command(finished, "lineal", "round", "toy/round_02", "--verify", status=1)
-    assert "WRONG toy/round_02/filtered: dvc.lock records another directory under this key, with MD5 000" in said
+    assert (
+        "WRONG toy/round_02/filtered: dvc.lock records another directory under this key, with MD5 000" in said
+    )

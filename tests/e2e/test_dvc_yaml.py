@@ -55,7 +55,10 @@ def kept(project, text):
 def test_a_file_of_lineals_alone_is_what_the_plan_gives(project):
     fresh = dvc_yaml_text(plan_of(project))
     assert (
-        kept(project, "") == kept(project, fresh) == kept(project, fresh.replace("artifacts/toy/tasks/test\n", "x\n", 1)) == fresh
+        kept(project, "")
+        == kept(project, fresh)
+        == kept(project, fresh.replace("artifacts/toy/tasks/test\n", "x\n", 1))
+        == fresh
     )
 
 
@@ -64,7 +67,10 @@ def test_stages_keys_comments_and_order_of_others_stay(project):
     assert kept(project, text) == text
     theirs, both = yaml.safe_load(THEIRS), yaml.safe_load(text)
     assert both["stages"] == {**theirs["stages"], **fresh["stages"]}
-    assert both["metrics"] == theirs["metrics"] + fresh["metrics"] and both["plots"] == theirs["plots"] + fresh["plots"]
+    assert (
+        both["metrics"] == theirs["metrics"] + fresh["metrics"]
+        and both["plots"] == theirs["plots"] + fresh["plots"]
+    )
     lines = iter(text.splitlines())
     assert all(line in lines for line in THEIRS.splitlines())  # each after the one before it
 
@@ -78,9 +84,9 @@ def test_a_stage_added_to_lineals_file_stays_where_it_is_when_rounds_go(project,
     fewer = kept(project, text)
     edit(project / "params.yaml", "rounds: 1", "rounds: 2")
     assert own in fewer and "# of round 2" in fewer and "toy-round_02-generated:" not in fewer
-    assert yaml.safe_load(fewer)["stages"].keys() == {*yaml.safe_load(dvc_yaml_text(plan_of(project)))["stages"]} - {
-        name for name in yaml.safe_load(fresh)["stages"] if "round_02" in name
-    } | {"publish"}
+    assert yaml.safe_load(fewer)["stages"].keys() == {
+        *yaml.safe_load(dvc_yaml_text(plan_of(project)))["stages"]
+    } - {name for name in yaml.safe_load(fresh)["stages"] if "round_02" in name} | {"publish"}
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -90,23 +96,37 @@ def test_random_stages_of_others_survive_random_plans(project, seed):
     own: list[str] = []
     for number in range(6):
         lines = text.splitlines(keepends=True)
-        keys = [place for place, line in enumerate(lines) if line.lstrip().startswith("toy-") and line.endswith(":\n")]
+        keys = [
+            place
+            for place, line in enumerate(lines)
+            if line.lstrip().startswith("toy-") and line.endswith(":\n")
+        ]
         place = drawn.choice(keys)
         indent = len(lines[place]) - len(lines[place].lstrip())
         own.append(f"{' ' * indent}own_{number}:  # {number}\n{' ' * indent}  cmd: echo {number}\n")
         text = "".join([*lines[:place], f"{' ' * indent}# above {number}\n", own[-1], *lines[place:]])
         rounds = drawn.choice([1, 2, 3])
-        (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("rounds: 2", f"rounds: {rounds}"))
+        (project / "params.yaml").write_text(
+            (project / "params.yaml").read_text().replace("rounds: 2", f"rounds: {rounds}")
+        )
         text = kept(project, text)
         assert kept(project, text) == text
-        assert set(yaml.safe_load(dvc_yaml_text(plan_of(project)))["stages"]) <= set(yaml.safe_load(text)["stages"])
-        (project / "params.yaml").write_text((project / "params.yaml").read_text().replace(f"rounds: {rounds}", "rounds: 2"))
-        assert all(entry in text for entry in own) and all(f"# above {one}\n" in text for one in range(number + 1))
+        assert set(yaml.safe_load(dvc_yaml_text(plan_of(project)))["stages"]) <= set(
+            yaml.safe_load(text)["stages"]
+        )
+        (project / "params.yaml").write_text(
+            (project / "params.yaml").read_text().replace(f"rounds: {rounds}", "rounds: 2")
+        )
+        assert all(entry in text for entry in own) and all(
+            f"# above {one}\n" in text for one in range(number + 1)
+        )
 
 
 def test_dvc_reads_what_is_written_and_its_own_stages_run(tmp_path):
     root = make_project(tmp_path / "project")
-    (root / "dvc.yaml").write_text('stages:\n  own:\n    cmd: "echo 1 > own.txt"\n    outs: [own.txt]  # small\n')
+    (root / "dvc.yaml").write_text(
+        'stages:\n  own:\n    cmd: "echo 1 > own.txt"\n    outs: [own.txt]  # small\n'
+    )
     assert write_dvc_yaml(plan_of(root)) and not write_dvc_yaml(plan_of(root))
     check_dvc_yaml(plan_of(root))
     subprocess.run(["git", "add", "-A"], cwd=root, check=True)

@@ -76,9 +76,14 @@ def wait_for(condition, seconds=120):
 
 def start(root):
     return subprocess.Popen(
-        [LINEAL, "run"], cwd=root, env={**os.environ, "DAGSTER_HOME": "", "JUDGE_KEY": KEY}, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [LINEAL, "run"],
+        cwd=root,
+        env={**os.environ, "DAGSTER_HOME": "", "JUDGE_KEY": KEY},
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def test_run_killed_while_it_judges_asks_for_nothing_twice_and_writes_the_key_nowhere(tmp_path):
@@ -98,7 +103,10 @@ def test_run_killed_while_it_judges_asks_for_nothing_twice_and_writes_the_key_no
         output += second.communicate(timeout=240)[0]
         assert second.returncode == 0, output
     assert len(before) == 20 and len(server.answered) == 48
-    again = [json.dumps({name: value for name, value in body.items() if name != "path"}) for body in server.asked[asked_before:]]
+    again = [
+        json.dumps({name: value for name, value in body.items() if name != "path"})
+        for body in server.asked[asked_before:]
+    ]
     assert len(again) == 28 and not set(again) & set(before)
     facts = read_log(plan_of(root).project, "toy/round_01/judged")["facts"]
     assert facts["resumed_completions"] == 20 and facts["endpoint_requests"] == 48
@@ -130,7 +138,9 @@ round:
 def test_correcting_extract_reads_the_saved_judgments_and_asks_a_paid_judge_for_nothing(tmp_path):
     with endpoint_server() as server:
         root = make_project(
-            tmp_path / "project", SERVED.replace("Score: *", "Grade: *"), params("fake", judge={"url": server.url})
+            tmp_path / "project",
+            SERVED.replace("Score: *", "Grade: *"),
+            params("fake", judge={"url": server.url}),
         )
         for key in ("toy/tasks/train", "toy/start/judge", "toy/round_01/generated"):
             run_step(plan_of(root), key)
@@ -141,7 +151,9 @@ def test_correcting_extract_reads_the_saved_judgments_and_asks_a_paid_judge_for_
         assert asked == drawn + 12
         for old, new in (("Grade: *", "Score: *"), ("threshold: 3", "threshold: 6")):
             edit(root / "pipelines/toy.yaml", old, new)
-            shutil.rmtree(root / "artifacts" / judged, ignore_errors=True)  # as DVC does before it runs a stage
+            shutil.rmtree(
+                root / "artifacts" / judged, ignore_errors=True
+            )  # as DVC does before it runs a stage
             assert run_step(plan_of(root), judged) == "done"
             assert len(server.answered) == asked
         assert {row["verdict"] for row in rows(plan_of(root), judged)} == {"fail"}
@@ -155,7 +167,9 @@ def test_correcting_extract_reads_the_saved_judgments_and_asks_a_paid_judge_for_
 
 
 def test_run_with_a_dead_judge_starts_nothing(tmp_path):
-    root = make_project(tmp_path / "project", PIPELINE, params("fake", judge={"url": "http://127.0.0.1:9/v1"}))
+    root = make_project(
+        tmp_path / "project", PIPELINE, params("fake", judge={"url": "http://127.0.0.1:9/v1"})
+    )
     said = command(root, "lineal", "run", status=1)
     assert "compute.endpoints.judge: http://127.0.0.1:9/v1 cannot be reached" in said
     assert not [path for name in ("artifacts", "runs") for path in (root / name).rglob("*.json")]
@@ -182,7 +196,10 @@ def serve(hub, port, log):
     arguments = ["serve", "--device", "cpu", "--port", str(port)]
     with log.open("w") as stream:
         server = subprocess.Popen(
-            [sys.executable, "-m", "transformers.cli.transformers", *arguments], env=environment, stdout=stream, stderr=stream
+            [sys.executable, "-m", "transformers.cli.transformers", *arguments],
+            env=environment,
+            stdout=stream,
+            stderr=stream,
         )
 
     def up():
@@ -199,11 +216,16 @@ def serve(hub, port, log):
 
 @pytest.mark.model
 @pytest.mark.skipif(
-    not SERVES, reason="transformers serve needs fastapi, uvicorn and openai: pip install 'transformers[serving]'"
+    not SERVES,
+    reason="transformers serve needs fastapi, uvicorn and openai: pip install 'transformers[serving]'",
 )
 def test_transformers_serve_samples_the_plans_checkpoint_and_judges_as_the_error_says(tmp_path):
     with endpoint_server() as before:  # it lists the judge alone
-        root = make_project(tmp_path / "project", PIPELINE, params("transformers", default={"url": before.url, "concurrency": 4}))
+        root = make_project(
+            tmp_path / "project",
+            PIPELINE,
+            params("transformers", default={"url": before.url, "concurrency": 4}),
+        )
         plan = plan_of(root)
         for key in ("toy/tasks/base", "toy/tasks/train", "toy/start/checkpoint", "toy/round_01/generated"):
             run_step(plan, key)
@@ -212,7 +234,9 @@ def test_transformers_serve_samples_the_plans_checkpoint_and_judges_as_the_error
         shutil.rmtree(root / "artifacts/toy/round_01")
         edit(root / "params.yaml", '"transformers"', '"openai"')
         refused = command(root, "lineal", "run", status=1)
-    named = re.search(r"has no model '(lineal-[0-9a-f]{12})'.*vllm serve (\S+) --served-model-name \1 ", refused)
+    named = re.search(
+        r"has no model '(lineal-[0-9a-f]{12})'.*vllm serve (\S+) --served-model-name \1 ", refused
+    )
     assert named, refused
     hub = tmp_path / "hub"
     offer(hub, "judge", judge)
@@ -227,6 +251,9 @@ def test_transformers_serve_samples_the_plans_checkpoint_and_judges_as_the_error
     plan = plan_of(root)
     served = {row["prompt"]: row["completion"] for row in rows(plan, "toy/round_01/generated")}
     same = sum(local[prompt] == text for prompt, text in served.items())
-    assert len(set(local.values())) > 5 and served.keys() == local.keys() and same >= 0.9 * len(local), (local, served)
+    assert len(set(local.values())) > 5 and served.keys() == local.keys() and same >= 0.9 * len(local), (
+        local,
+        served,
+    )
     assert open_artifact("x", plan.project.directory("toy/round_01/generated")).manifest.made_with == "openai"
     assert len(rows(plan, "toy/round_01/judged.judgments")) == 2 * len(served)

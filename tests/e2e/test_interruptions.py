@@ -40,9 +40,14 @@ def assert_same_bytes(root, finished):
 def start(root, *arguments):
     environment = {**os.environ, "DAGSTER_HOME": "", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [LINEAL, *arguments], cwd=root, env=environment, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [LINEAL, *arguments],
+        cwd=root,
+        env=environment,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def run_states(root):
@@ -77,7 +82,9 @@ def test_run_started_twice_at_once_is_made_by_one_and_refused_to_the_other(finis
     outputs = [run.communicate(timeout=300)[0] for run in (first, second)]
     ends = sorted(zip((first.returncode, second.returncode), outputs, strict=True))
     assert ends[0][0] == 0, ends
-    assert ends[1][0] == 0 or re.fullmatch(r"error: toy is being made by process \d+ right now.*\n", ends[1][1]), ends
+    assert ends[1][0] == 0 or re.fullmatch(
+        r"error: toy is being made by process \d+ right now.*\n", ends[1][1]
+    ), ends
     again = start(fresh, "run")
     output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
@@ -105,7 +112,9 @@ def test_run_killed_with_workers_takes_them_along_and_goes_on(finished, tmp_path
     assert_same_bytes(root, finished)
 
 
-@pytest.mark.parametrize("compute", ["{engine: fake, workers: 1}", WORKERS], ids=["in_process", "multiprocess"])
+@pytest.mark.parametrize(
+    "compute", ["{engine: fake, workers: 1}", WORKERS], ids=["in_process", "multiprocess"]
+)
 def test_run_interrupted_says_so_and_goes_on(finished, tmp_path, compute):
     fresh = make_one_round(tmp_path / "interrupted", compute)
     run = start(fresh, "run")
@@ -138,4 +147,6 @@ def test_run_bytes_do_not_depend_on_execution_settings(finished, tmp_path, compu
     assert run.returncode == 0, output
     assert_same_bytes(root, finished)
     logs = [read_log(plan_of(root).project, key) for key in plan_of(root).steps]
-    assert all((log["facts"].get("gpus", []) in (["toy-a"], ["toy-b"])) == ("toy-a" in compute) for log in logs)
+    assert all(
+        (log["facts"].get("gpus", []) in (["toy-a"], ["toy-b"])) == ("toy-a" in compute) for log in logs
+    )

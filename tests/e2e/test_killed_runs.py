@@ -61,7 +61,10 @@ def test_run_whose_process_id_belongs_to_a_later_process_is_closed(instance, mon
     run = open_run(instance, {})
     created = instance.get_run_record_by_id(run).create_timestamp.timestamp()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as later:
-        monkeypatch.setattr("lineal.orchestrate.dagster_killed._CLOCK_SECONDS", Process(later.pid).create_time() - created - 0.5)
+        monkeypatch.setattr(
+            "lineal.orchestrate.dagster_killed._CLOCK_SECONDS",
+            Process(later.pid).create_time() - created - 0.5,
+        )
         instance.add_run_tags(run, {PID: str(later.pid), HOST: platform.node()})
         assert close_killed_runs(instance) == [run]
 
@@ -88,7 +91,9 @@ def test_launched_run_belongs_to_the_process_that_reported_to_work_on_it(instanc
     tags = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": str(tmp_path / "gone")})}
     run = open_run(instance, tags, dg.DagsterRunStatus.STARTED)
     process = os.getpid() if alive else int(dead_process())
-    instance.report_engine_event("Started process for run", instance.get_run_by_id(run), EngineEventData.in_process(process))
+    instance.report_engine_event(
+        "Started process for run", instance.get_run_by_id(run), EngineEventData.in_process(process)
+    )
     assert close_killed_runs(instance) == ([] if alive else [run])
     instance.delete_run(run)
 

@@ -71,7 +71,10 @@ def test_page_from_the_first_run_to_the_second_rounds_wait(root):
     first, second = [shlex.split(line) for text in _commands() for line in text.splitlines()], []
     run, write, take, again = first
     said = command(root, *run, status=3)
-    assert f"waiting: {FIRST} waits for labels/round_01.csv. Write the rows to a file: lineal label {FIRST} -o FILE" in said
+    assert (
+        f"waiting: {FIRST} waits for labels/round_01.csv. Write the rows to a file: lineal label {FIRST} -o FILE"
+        in said
+    )
     assert "steps that follow wait too" in said
     command(root, *write)
     lines = fill(root / "to_label.csv")
@@ -82,8 +85,14 @@ def test_page_from_the_first_run_to_the_second_rounds_wait(root):
     labelled, learned = rows_at(root, FIRST), rows_at(root, "corrected/round_01/learned")
     assert [row["verdict"] for row in labelled] == [line["verdict"].lower() for line in lines]
     assert {row["score"] for row in labelled} == {0.0, 1.0}
-    assert len(learned) == 12 and all(row["completion"] == "".join(sorted(row["prompt"].strip("="))) for row in learned)
-    corrected = next(row for row in learned if row["parents"][0] in {row["sample_id"] for row in labelled if not row["score"]})
+    assert len(learned) == 12 and all(
+        row["completion"] == "".join(sorted(row["prompt"].strip("="))) for row in learned
+    )
+    corrected = next(
+        row
+        for row in learned
+        if row["parents"][0] in {row["sample_id"] for row in labelled if not row["score"]}
+    )
     traced = command(root, "lineal", "trace", corrected["sample_id"])
     assert corrected["parents"][0] in traced and "labels/round_01.csv" not in traced.splitlines()[0]
     second = json.loads(command(root, "lineal", "run", "--json", status=3).partition("\nwaiting:")[0])
@@ -119,7 +128,9 @@ def _arrival_of_the_second_file(root):
     assert list(arrivals(plan_of(root))) == []
     (root / "labels" / "round_02.csv").write_text("sample_id,verdict,correction\n")
     requests = list(arrivals(plan_of(root)))
-    assert [request.run_key for request in requests] == [request.run_key for request in arrivals(plan_of(root))]
+    assert [request.run_key for request in requests] == [
+        request.run_key for request in arrivals(plan_of(root))
+    ]
     return requests
 
 
@@ -133,7 +144,10 @@ def sampled(root):
 def test_step_whose_file_is_missing_says_so_in_status_and_alone(sampled):
     _, plan, step, _ = sampled
     found = {entry.key: entry for entry in status_of(plan)}[FIRST]
-    assert (found.state, found.reasons[0].partition(". ")[0]) == (State.MISSING, f"{FIRST} waits for labels/round_01.csv")
+    assert (found.state, found.reasons[0].partition(". ")[0]) == (
+        State.MISSING,
+        f"{FIRST} waits for labels/round_01.csv",
+    )
     with pytest.raises(Waiting, match="waits for labels/round_01.csv"):
         run_step(plan, step.key)
 
@@ -141,22 +155,36 @@ def test_step_whose_file_is_missing_says_so_in_status_and_alone(sampled):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda lines: lines[:7], r"labels 6 of 12 rows; 6 are missing \(\w+, \w+, \w+ and 3 more\)\. Label them too"),
-        (lambda lines: [*lines[:11], "ffff" + lines[11], "eeee" + lines[12]], r"2 of 12 ids are of none of the 12 rows \(ffff"),
+        (
+            lambda lines: lines[:7],
+            r"labels 6 of 12 rows; 6 are missing \(\w+, \w+, \w+ and 3 more\)\. Label them too",
+        ),
+        (
+            lambda lines: [*lines[:11], "ffff" + lines[11], "eeee" + lines[12]],
+            r"2 of 12 ids are of none of the 12 rows \(ffff",
+        ),
         (lambda lines: [*lines, lines[1]], "line 14 labels .* a second time"),
-        (lambda lines: [*lines[:12], lines[12].partition(",")[0] + ",,"], "column 'verdict' is empty in 1 of 12 rows"),
+        (
+            lambda lines: [*lines[:12], lines[12].partition(",")[0] + ",,"],
+            "column 'verdict' is empty in 1 of 12 rows",
+        ),
         (
             lambda lines: [*lines[:12], lines[12].partition(",")[0] + ",yes,"],
             "column 'verdict' must be pass, fail or error",
         ),
-        (lambda lines: [lines[0].replace("verdict", "judgement"), *lines[1:]], "line 2 has no column 'verdict'"),
+        (
+            lambda lines: [lines[0].replace("verdict", "judgement"), *lines[1:]],
+            "line 2 has no column 'verdict'",
+        ),
     ],
 )
 def test_label_file_that_is_not_of_just_these_rows_is_refused_with_counts(sampled, change, said):
     root, plan, step, labels = sampled
     filled = root / "filled.csv"
     ids = [row["sample_id"] for row in rows_at(root, "corrected/round_01/generated")]
-    filled.write_text("\n".join(change(["sample_id,verdict,correction", *(f"{name},pass," for name in ids)])) + "\n")
+    filled.write_text(
+        "\n".join(change(["sample_id,verdict,correction", *(f"{name},pass," for name in ids)])) + "\n"
+    )
     with pytest.raises(DataError, match=f"filled.csv: .*{said}"):
         take_labels(plan, step, labels, filled)
     assert not (root / "labels").exists()
@@ -170,7 +198,15 @@ def test_written_json_lines_are_taken_back_as_they_are(sampled):
     root, plan, step, labels = sampled
     assert write_to_label(plan, step, labels, root / "todo.jsonl") == 12
     lines = [json.loads(line) for line in (root / "todo.jsonl").read_text().splitlines()]
-    assert list(lines[0]) == ["sample_id", "prompt_id", "prompt", "completion", "answer", "verdict", "correction"]
+    assert list(lines[0]) == [
+        "sample_id",
+        "prompt_id",
+        "prompt",
+        "completion",
+        "answer",
+        "verdict",
+        "correction",
+    ]
     assert (lines[0]["verdict"], lines[0]["correction"]) == (None, None)
     (root / "todo.jsonl").write_text(
         "".join(json.dumps({**line, "verdict": "fail", "correction": "=1"}) + "\n" for line in lines)
@@ -183,7 +219,14 @@ def test_written_json_lines_are_taken_back_as_they_are(sampled):
 
 
 def test_what_a_model_wrote_is_no_formula_in_a_spreadsheet():
-    assert [_no_formula(text) for text in ("=1+1", "@x", "-1", "-x", "x", None)] == ["'=1+1", "'@x", "-1", "'-x", "x", None]
+    assert [_no_formula(text) for text in ("=1+1", "@x", "-1", "-x", "x", None)] == [
+        "'=1+1",
+        "'@x",
+        "-1",
+        "'-x",
+        "x",
+        None,
+    ]
 
 
 def test_key_of_the_rows_names_the_step_that_labels_them(sampled):
@@ -195,7 +238,9 @@ def test_key_of_the_rows_names_the_step_that_labels_them(sampled):
 def test_paths_without_a_round_and_columns_that_rows_have_are_refused_in_the_plan(root):
     pipeline = root / "pipelines" / "corrected.yaml"
     edit(pipeline, "labels/round_{round}.csv", "labels/all.csv")
-    with pytest.raises(DeclarationError, match=r"yaml:\d+: round.labelled: path 'labels/all.csv' is the same in all"):
+    with pytest.raises(
+        DeclarationError, match=r"yaml:\d+: round.labelled: path 'labels/all.csv' is the same in all"
+    ):
         plan_of(root)
     edit(pipeline, "labels/all.csv", "labels/round_{round}.csv")
     edit(pipeline, "{verdict: verdict, correction: correction}", "{answer: verdict, correction: correction}")

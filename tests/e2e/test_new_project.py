@@ -28,13 +28,19 @@ def test_new_project_has_a_current_plan_and_runs_a_toy_pipeline(tmp_path):
     assert "dvc.yaml is current" in command(root, "lineal", "plan", "--check")
     command(root, "pytest", "-q", "-p", "no:cacheprovider")
     (root / "pipelines" / "toy.yaml").write_text(TOY)
-    (root / "params.yaml").write_text("seed: 0\nrounds: 1\nactive: [toy]\ncompute: {engine: fake, workers: 1}\n")
+    (root / "params.yaml").write_text(
+        "seed: 0\nrounds: 1\nactive: [toy]\ncompute: {engine: fake, workers: 1}\n"
+    )
     command(root, "lineal", "run")
     assert UP_TO_DATE in command(root, "dvc", "status")
     listed = ["git", "status", "--short", "--untracked-files=all"]
     status = subprocess.run(listed, cwd=root, check=True, text=True, stdout=subprocess.PIPE).stdout
     assert "dvc.lock" in status
-    assert not [line for line in status.splitlines() if "artifacts/" in line or ".dvc/cache" in line or "history" in line]
+    assert not [
+        line
+        for line in status.splitlines()
+        if "artifacts/" in line or ".dvc/cache" in line or "history" in line
+    ]
 
 
 def test_new_project_has_this_repositorys_top_level_names(tmp_path):
@@ -50,7 +56,9 @@ def test_new_project_has_this_repositorys_top_level_names(tmp_path):
 def test_commented_entry_point_of_a_new_project_is_one_when_its_lines_are_uncommented(tmp_path):
     create_project(tmp_path / "p")
     text = (tmp_path / "p" / "pyproject.toml").read_text()
-    text = text.replace("# [project.entry-points", "[project.entry-points").replace("# short_answer", "short_answer")
+    text = text.replace("# [project.entry-points", "[project.entry-points").replace(
+        "# short_answer", "short_answer"
+    )
     points = tomllib.loads(text)["project"]["entry-points"]
     assert points == {"lineal.components": {"short_answer": "my_package.verifiers:ShortAnswer"}}
 
@@ -58,7 +66,9 @@ def test_commented_entry_point_of_a_new_project_is_one_when_its_lines_are_uncomm
 def test_models_stay_out_of_git_and_what_dvc_says_of_them_goes_in(tmp_path):
     create_project(tmp_path / "p")
     names = ["models/mine/model.safetensors", "models/mine.gguf", "models/mine.dvc", "models/.gitignore"]
-    told = subprocess.run(["git", "check-ignore", *names], cwd=tmp_path / "p", text=True, stdout=subprocess.PIPE, check=True)
+    told = subprocess.run(
+        ["git", "check-ignore", *names], cwd=tmp_path / "p", text=True, stdout=subprocess.PIPE, check=True
+    )
     assert told.stdout.split() == names[:2]
 
 
@@ -133,7 +143,9 @@ def test_repository_with_files_of_its_own_is_entered_and_nothing_is_overwritten(
     params = open_project(lived_in).params
     assert (params.seed, params.active, params.others) == (7, ["star"], ["train"])
     assert (lived_in / ".gitignore").read_text().splitlines().count("/runs/") == 1
-    assert tomllib.loads((lived_in / "pyproject.toml").read_text())["tool"]["dagster"] == {"module_name": "assets.definitions"}
+    assert tomllib.loads((lived_in / "pyproject.toml").read_text())["tool"]["dagster"] == {
+        "module_name": "assets.definitions"
+    }
     assert not (lived_in / ".git").exists()
     assert "dvc.yaml is current" in command(lived_in, "lineal", "plan", "--check")
     assert STAGE.removeprefix("stages:\n") in (lived_in / "dvc.yaml").read_text()
@@ -152,7 +164,9 @@ def test_failed_entering_leaves_a_repository_as_it_was(lived_in):
     assert git(lived_in, "status", "--short", "--untracked-files=all") == ""
     (lived_in / "pipelines").mkdir()
     (lived_in / "pipelines/deploy.yaml").write_text("on: push\n")
-    assert "holds deploy.yaml, which would be taken for a pipeline" in command(lived_in, "lineal", "init", ".", status=2)
+    assert "holds deploy.yaml, which would be taken for a pipeline" in command(
+        lived_in, "lineal", "init", ".", status=2
+    )
     assert git(lived_in, "status", "--short", "--untracked-files=all") == "?? pipelines/deploy.yaml\n"
 
 
@@ -168,7 +182,8 @@ def test_files_of_a_dvc_repository_above_are_not_taken_from_it(lived_in):
 
 
 @pytest.mark.parametrize(
-    ("others", "message"), [("[trian]", "no key 'trian'. Did you mean 'train'"), ("[rounds]", "is a key of lineal's own")]
+    ("others", "message"),
+    [("[trian]", "no key 'trian'. Did you mean 'train'"), ("[rounds]", "is a key of lineal's own")],
 )
 def test_other_keys_of_params_must_be_there_and_not_lineals(lived_in, others, message):
     (lived_in / "pipelines").mkdir()
@@ -216,7 +231,9 @@ def test_installed_wheel_finds_its_own_files(tmp_path):
 
 
 def test_wheel_is_told_to_carry_exactly_what_a_project_takes():
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "force-include"
+    ]
     assert told == {name: f"lineal/_project/{name}" for name in CARRIED}
 
 
@@ -224,4 +241,6 @@ def test_params_of_a_new_project_differ_only_in_what_is_active(tmp_path):
     create_project(tmp_path / "p", "lmsi")
     edit(tmp_path / "p" / "params.yaml", "active: [lmsi]\n", "")
     old = (ROOT / "params.yaml").read_text().splitlines()
-    assert [line for line in old if line not in (tmp_path / "p" / "params.yaml").read_text().splitlines()] == old[4:7]
+    assert [
+        line for line in old if line not in (tmp_path / "p" / "params.yaml").read_text().splitlines()
+    ] == old[4:7]

@@ -30,4 +30,7 @@ def test_second_pass_without_prompts_gives_no_rows_and_the_round_goes_on(tmp_pat
     assert rows("unsolved.dropped").count == rows("verified").count == 24 * 24
     assert rows("filtered").count == 24
     assert UP_TO_DATE in command(root, "dvc", "status")
-    assert "toy/round_02/unsolved" in command(root, "lineal", "report", "-o", "report.html") + (root / "report.html").read_text()
+    assert (
+        "toy/round_02/unsolved"
+        in command(root, "lineal", "report", "-o", "report.html") + (root / "report.html").read_text()
+    )

@@ -25,9 +25,22 @@ from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
 ONLINE = (
-    "adarft", "adcl", "dump", "exit", "gain_rl", "ladder", "online_difficulty", "rlsr", "sec", "serl", "sirlc", "srt", "ssr_zero",
-    "mm_upt", "openvlthinker",
-)  # fmt: skip
+    "adarft",
+    "adcl",
+    "dump",
+    "exit",
+    "gain_rl",
+    "ladder",
+    "online_difficulty",
+    "rlsr",
+    "sec",
+    "serl",
+    "sirlc",
+    "srt",
+    "ssr_zero",
+    "mm_upt",
+    "openvlthinker",
+)
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
 
@@ -49,10 +62,15 @@ def test_adarft_trains_on_what_is_nearest_to_a_target_that_follows_the_reward(ti
     plan = made(tiny_pipelines, "adarft")
     prompts = rows(plan, "adarft/tasks/train").read().to_pylist()
     for number, before in ROUNDS:
-        group, target = f"adarft/round_{number:02d}", settings_of(plan, f"adarft/{before}/target")["difficulty"]
+        group, target = (
+            f"adarft/round_{number:02d}",
+            settings_of(plan, f"adarft/{before}/target")["difficulty"],
+        )
         batch = rows(plan, f"{group}/batch").read().to_pylist()
         away = sorted(abs(row["difficulty"] - target) for row in prompts)
-        assert sorted(abs(row["difficulty"] - target) for row in batch) == away[: len(batch)] and len(batch) < len(prompts)
+        assert sorted(abs(row["difficulty"] - target) for row in batch) == away[: len(batch)] and len(
+            batch
+        ) < len(prompts)
         rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
         assert {row["prompt_id"] for row in rollouts} <= {row["prompt_id"] for row in batch}
         share = sum(row["verdict"] == "pass" for row in rollouts) / len(rollouts)
@@ -76,7 +94,9 @@ def test_adarft_rollouts_are_rows_whose_rewards_the_verifier_gives_anew(tiny_pip
             assert judged[name].to_pylist() == table[name].to_pylist() == table[f"right_{name}"].to_pylist()
         model = open_artifact("x", plan.project.directory(f"adarft/{before}/checkpoint"))
         assert set(table["checkpoint"].to_pylist()) == {model.digest}
-        manifest = open_artifact("x", plan.project.directory(f"adarft/round_{number:02d}/checkpoint")).manifest
+        manifest = open_artifact(
+            "x", plan.project.directory(f"adarft/round_{number:02d}/checkpoint")
+        ).manifest
         assert manifest.made_with == "transformers" and manifest.counts["out"] == table.num_rows
 
 
@@ -90,8 +110,15 @@ def test_adarft_rollout_is_traced_to_its_prompt_and_model_and_forward_from_its_p
     assert (root, "prompt", f"row:{row['prompt_id']}") in edges
     assert (root, "model", "adarft/round_01/checkpoint") in edges
     told = edges[root, "sample", "adarft/round_02/checkpoint.rollouts"]
-    assert told["optimizer_step"] == 0 and told["verdict"] == row["verdict"] and told["advantage"] == row["advantage"]
-    forward = {one.key: one for one in trace_forward(catalog, find_target(catalog, row["prompt_id"], COMPUTE), COMPUTE)}
+    assert (
+        told["optimizer_step"] == 0
+        and told["verdict"] == row["verdict"]
+        and told["advantage"] == row["advantage"]
+    )
+    forward = {
+        one.key: one
+        for one in trace_forward(catalog, find_target(catalog, row["prompt_id"], COMPUTE), COMPUTE)
+    }
     assert forward["adarft/round_02/checkpoint.rollouts"].made >= 8
     assert "adarft/round_02/checkpoint" in forward
 
@@ -108,7 +135,11 @@ def test_online_difficulty_trains_on_what_the_model_itself_solves_now_and_then(t
         rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
         assert {row["prompt_id"] for row in rollouts} <= batch
         one = (f"online_difficulty/{before}/checkpoint",)
-        assert plan.step(f"{group}/probed").inputs["model"] == plan.step(f"{group}/checkpoint").inputs["init"] == one
+        assert (
+            plan.step(f"{group}/probed").inputs["model"]
+            == plan.step(f"{group}/checkpoint").inputs["init"]
+            == one
+        )
 
 
 def test_srt_rewards_the_vote_of_the_samples_and_the_truth_only_watches(tiny_pipelines):
@@ -121,9 +152,17 @@ def test_srt_rewards_the_vote_of_the_samples_and_the_truth_only_watches(tiny_pip
             assert (row["truth_verdict"] == "pass") == (row["completion"] == row["answer"])
             groups.setdefault((row["optimizer_step"], row["prompt_id"]), []).append(row)
         for samples in groups.values():
-            answers = Counter(row["completion"] for row in samples if row["finish_reason"] != "length").most_common(2)
-            leading = answers[0][0] if len(answers) == 1 or len(answers) > 1 and answers[0][1] > answers[1][1] else None
-            assert {row["completion"] for row in samples if row["agreed_verdict"] == "pass"} == {leading} - {None}
+            answers = Counter(
+                row["completion"] for row in samples if row["finish_reason"] != "length"
+            ).most_common(2)
+            leading = (
+                answers[0][0]
+                if len(answers) == 1 or len(answers) > 1 and answers[0][1] > answers[1][1]
+                else None
+            )
+            assert {row["completion"] for row in samples if row["agreed_verdict"] == "pass"} == {leading} - {
+                None
+            }
         same = sum(row["agreed_verdict"] == row["truth_verdict"] for row in rollouts)
         metrics = json.loads((plan.project.directory(f"{group}/trust") / "metrics.json").read_text())
         assert metrics["agreement"] == pytest.approx(same / len(rollouts))
@@ -142,7 +181,10 @@ def test_bandits_value_an_arm_by_what_its_rollouts_taught_and_draw_by_it(tiny_pi
         if row["advantage"] is not None:
             taught.setdefault(row["task"], []).append(abs(row["advantage"]))
     rate = {"sec": 0.5, "dump": 1.0}[name]  # SEC's TD(0) step; DUMP takes the mean
-    found = {row["task"]: (row["value"], row["pulls"]) for row in rows(plan, f"{name}/round_02/arms").read().to_pylist()}
+    found = {
+        row["task"]: (row["value"], row["pulls"])
+        for row in rows(plan, f"{name}/round_02/arms").read().to_pylist()
+    }
     for task, values in taught.items():
         assert found[task] == (pytest.approx(rate * sum(values) / len(values), abs=1e-6), len(values))
     for number, _ in ROUNDS:
@@ -158,26 +200,42 @@ def test_adcl_goes_through_the_first_order_and_rates_each_part_anew(tiny_pipelin
         group = f"adcl/round_{number:02d}"
         upcoming = rows(plan, f"{group}/upcoming").read().to_pylist()
         ids = {row["prompt_id"] for row in upcoming}
-        assert sorted(row["difficulty"] for row in upcoming) == known[len(gone_through) : len(gone_through) + len(ids)]
+        assert (
+            sorted(row["difficulty"] for row in upcoming)
+            == known[len(gone_through) : len(gone_through) + len(ids)]
+        )
         assert not ids & gone_through
         gone_through |= ids
         tried: dict[str, list[bool]] = {}
         for row in rows(plan, f"{group}/verified").read().to_pylist():
             tried.setdefault(row["prompt_id"], []).append(row["verdict"] == "fail")
-        rated = {row["prompt_id"]: row["difficulty"] for row in rows(plan, f"{group}/rated").read().to_pylist()}
-        assert rated == {prompt: sum(failed) / len(failed) for prompt, failed in tried.items()} and rated.keys() == ids
+        rated = {
+            row["prompt_id"]: row["difficulty"] for row in rows(plan, f"{group}/rated").read().to_pylist()
+        }
+        assert (
+            rated == {prompt: sum(failed) / len(failed) for prompt, failed in tried.items()}
+            and rated.keys() == ids
+        )
         easier, harder = (rows(plan, f"{group}/{half}").read().to_pylist() for half in ("easier", "harder"))
         assert max(row["difficulty"] for row in easier) <= min(row["difficulty"] for row in harder)
         learned = rows(plan, f"{group}/understood").read().to_pylist()
-        assert {row["prompt_id"] for row in learned} <= {prompt for prompt, failed in tried.items() if all(failed)}
+        assert {row["prompt_id"] for row in learned} <= {
+            prompt for prompt, failed in tried.items() if all(failed)
+        }
         assert {row["verdict"] for row in learned} <= {"pass"}
-        assert plan.step(f"{group}/guided").inputs["init"] == (f"adcl/{before}/checkpoint{'/turn_2' if number == 2 else ''}",)
+        assert plan.step(f"{group}/guided").inputs["init"] == (
+            f"adcl/{before}/checkpoint{'/turn_2' if number == 2 else ''}",
+        )
         assert plan.step(f"{group}/checkpoint/turn_2").inputs["init"] == (f"{group}/checkpoint/turn_1",)
 
 
 def test_serl_trains_by_the_vote_on_posed_prompts_of_middle_difficulty(tiny_pipelines):
     plan = made(tiny_pipelines, "serl")
-    known = {row["prompt"] for name in ("seed", "test") for row in rows(plan, f"serl/tasks/{name}").read().to_pylist()}
+    known = {
+        row["prompt"]
+        for name in ("seed", "test")
+        for row in rows(plan, f"serl/tasks/{name}").read().to_pylist()
+    }
     for number, before in ROUNDS:
         group = f"serl/round_{number:02d}"
         assert plan.step(f"{group}/posed").inputs["model"] == (f"serl/{before}/checkpoint",)
@@ -186,7 +244,9 @@ def test_serl_trains_by_the_vote_on_posed_prompts_of_middle_difficulty(tiny_pipe
             shares.setdefault(row["prompt"], []).append(row["verdict"] == "pass")
         prompts = {row["prompt"] for row in rows(plan, f"{group}/prompts").read().to_pylist()}
         assert prompts and not prompts & known
-        assert prompts == {prompt for prompt, passed in shares.items() if 0.2 <= sum(passed) / len(passed) <= 0.8}
+        assert prompts == {
+            prompt for prompt, passed in shares.items() if 0.2 <= sum(passed) / len(passed) <= 0.8
+        }
         known |= prompts
         for row in rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist():
             assert row["score"] == float(row["agreed_verdict"] == "pass")
@@ -212,7 +272,9 @@ def test_rlsr_judges_its_own_answers_to_problems_of_a_growing_pool(tiny_pipeline
 def test_model_in_training_is_its_own_judge_and_the_truth_only_watches(tiny_pipelines, name, samples):
     plan = made(tiny_pipelines, name)
     trained = plan.step(f"{name}/round_02/checkpoint")
-    assert trained.component.rewards["judged"]["model"] == "self" and trained.inputs["init"] == (f"{name}/round_01/checkpoint",)
+    assert trained.component.rewards["judged"]["model"] == "self" and trained.inputs["init"] == (
+        f"{name}/round_01/checkpoint",
+    )
     for row in rows(plan, f"{name}/round_02/checkpoint.rollouts").read().to_pylist():
         assert row["score"] == row["judged_score"] and (row["score"] * samples).is_integer()
         assert row["verdict"] == row["judged_verdict"] and row["truth_verdict"] in ("pass", "fail")
@@ -227,8 +289,13 @@ def test_exit_goes_on_from_answers_of_groups_whose_returns_differ(tiny_pipelines
         assert histories
         for row in histories:
             answer = sampled[row["parents"][0]]
-            assert row["prompt"] == f"+{answer['question']}{answer['completion']}:" and row["question"] in problems
-            scores = {other["score"] for other in sampled.values() if other["prompt_id"] == answer["prompt_id"]}
+            assert (
+                row["prompt"] == f"+{answer['question']}{answer['completion']}:"
+                and row["question"] in problems
+            )
+            scores = {
+                other["score"] for other in sampled.values() if other["prompt_id"] == answer["prompt_id"]
+            }
             assert len(scores) > 1
         rollouts = rows(plan, f"exit/round_{number:02d}/checkpoint.rollouts").read().to_pylist()
         assert {row["prompt"] for row in rollouts} <= problems | {row["prompt"] for row in histories}
@@ -243,10 +310,16 @@ def test_ladder_trains_on_a_tree_of_its_own_variants_that_the_solver_answered(ti
         group = f"ladder/round_{number:02d}"
         above, known = dict(hard), set(hard.values())
         for turn in (1, 2, 3):
-            asked = {row["sample_id"]: row for row in rows(plan, f"{group}/variants/turn_{turn}").read().to_pylist()}
+            asked = {
+                row["sample_id"]: row
+                for row in rows(plan, f"{group}/variants/turn_{turn}").read().to_pylist()
+            }
             fresh = rows(plan, f"{group}/fresh/turn_{turn}").read().to_pylist()
             for row in fresh:
-                assert all(asked[parent]["parents"][0] in above for parent in row["parents"]) and row["prompt"] not in known
+                assert (
+                    all(asked[parent]["parents"][0] in above for parent in row["parents"])
+                    and row["prompt"] not in known
+                )
             known |= {row["prompt"] for row in fresh}
             above = {row["prompt_id"]: row["prompt"] for row in fresh}
         problems = rows(plan, f"{group}/problems").read().to_pylist()
@@ -259,12 +332,16 @@ def test_gain_rl_draws_around_a_place_in_the_order_of_its_own_signal_that_moves_
     plan = made(tiny_pipelines, "gain_rl")
     ranked = rows(plan, "gain_rl/start/ranked").read().to_pylist()
     order = [row["prompt_id"] for row in sorted(ranked, key=lambda row: -row["score"])]
-    assert len({row["score"] for row in ranked}) > len(ranked) // 2 and all(-1 <= row["score"] <= 1 for row in ranked)
+    assert len({row["score"] for row in ranked}) > len(ranked) // 2 and all(
+        -1 <= row["score"] <= 1 for row in ranked
+    )
     center = settings_of(plan, "gain_rl/start/center")["center"]
     for number, before in ROUNDS:
         group = f"gain_rl/round_{number:02d}"
         drawn = open_artifact("x", plan.project.directory(f"{group}/batch")).manifest
-        assert drawn.settings["center"] == center and drawn.settings_from == {"center": f"{before}/center.center"}
+        assert drawn.settings["center"] == center and drawn.settings_from == {
+            "center": f"{before}/center.center"
+        }
         batch = rows(plan, f"{group}/batch").read().to_pylist()
         assert len(batch) == 12 and {row["prompt_id"] for row in batch} < set(order)
         seen = rows(plan, f"{group}/seen").read().to_pylist()

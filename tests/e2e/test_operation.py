@@ -30,9 +30,13 @@ def test_run_on_a_full_disk_says_so_and_the_next_one_goes_on(finished):
     edit(finished / "pipelines/toy.yaml", OLD, OLD.replace("16", "17"))
     for most_bytes in (4 << 10, 64 << 10):
         done = subprocess.run(
-            [BIN / "lineal", "run"], cwd=finished, capture_output=True, text=True, check=False,
+            [BIN / "lineal", "run"],
+            cwd=finished,
+            capture_output=True,
+            text=True,
+            check=False,
             preexec_fn=lambda size=most_bytes: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-        )  # fmt: skip
+        )
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "error: " in done.stderr and "run again" in done.stderr
@@ -57,7 +61,9 @@ def test_steps_of_dvc_repro_share_a_warm_process_that_ends_with_it(finished):
 
 def test_output_that_cannot_be_written_is_told_without_a_traceback(finished, capsys):
     assert run_command(["-C", str(finished), "show", "toy/round_01/generated"]) == 0
-    assert run_command(["-C", str(finished), "openlineage", "-o", str(finished / "nowhere/events.jsonl")]) == 1
+    assert (
+        run_command(["-C", str(finished), "openlineage", "-o", str(finished / "nowhere/events.jsonl")]) == 1
+    )
     assert "error: " in capsys.readouterr().err
 
 
@@ -77,7 +83,16 @@ def test_what_is_published_may_be_written_by_the_group(tmp_path):
 
     def manifest(**parts):
         return Manifest(
-            step="x", component="x", version=1, identity="x", settings={}, seed=0, inputs={}, files_read={}, counts={}, **parts
+            step="x",
+            component="x",
+            version=1,
+            identity="x",
+            settings={},
+            seed=0,
+            inputs={},
+            files_read={},
+            counts={},
+            **parts,
         )
 
     workspace.publish(workspace.draft("", manifest, ArtifactKind.MODEL), tmp_path / "x")
@@ -89,13 +104,24 @@ def test_what_is_published_may_be_written_by_the_group(tmp_path):
 
 
 def modes(directory: Path) -> dict[str, str]:
-    return {str(path.relative_to(directory)): f"{path.stat().st_mode & 0o777:o}" for path in directory.rglob("*")}
+    return {
+        str(path.relative_to(directory)): f"{path.stat().st_mode & 0o777:o}" for path in directory.rglob("*")
+    }
 
 
 def test_project_without_an_active_pipeline_answers_every_look(finished, capsys):
     edit(finished / "params.yaml", "active: [toy]", "active: []")
     said = {}
-    for asked in ("plan", "status", "run --dry-run", "plan --write", "check", "run", "status --json", "prune --dry-run"):
+    for asked in (
+        "plan",
+        "status",
+        "run --dry-run",
+        "plan --write",
+        "check",
+        "run",
+        "status --json",
+        "prune --dry-run",
+    ):
         assert run_command(["-C", str(finished), *asked.split()]) == 0, asked
         said[asked] = capsys.readouterr().out
     assert "0 steps in no pipeline: params.yaml has none active" in said["plan"]

@@ -62,7 +62,9 @@ def made_once(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("own") / "project"
     (root / "data").mkdir(parents=True)
     (root / "data/raw.jsonl").write_text(
-        "".join(json.dumps({"question": f"{n}+1=", "answer": str(n + 1), "given": "3"}) + "\n" for n in range(4))
+        "".join(
+            json.dumps({"question": f"{n}+1=", "answer": str(n + 1), "given": "3"}) + "\n" for n in range(4)
+        )
     )
     (root / "prepare.py").write_text(PREPARE)
     make_project(root, MADE.replace("made", "raw"), PARAMS)
@@ -148,7 +150,11 @@ def test_clone_pulls_the_data_that_dvc_keeps_and_makes_what_changed_from_them(ma
     assert (clone / "data/raw.jsonl").read_bytes() == (made / "data/raw.jsonl").read_bytes()
     assert (clone / "artifacts/toy/tasks/train/manifest.json").exists()
     (clone / "data/raw.jsonl").unlink()
-    edit(clone / "pipelines/toy.yaml", "raw.jsonl, columns: {prompt: question", "raw.jsonl, size: 3, columns: {prompt: question")
+    edit(
+        clone / "pipelines/toy.yaml",
+        "raw.jsonl, columns: {prompt: question",
+        "raw.jsonl, size: 3, columns: {prompt: question",
+    )
     assert "data/raw.jsonl is not here" in said(capsys, clone, "run", status=1)
     assert "pulled: 1 of 1 data files" in said(capsys, clone, "run", "--pull", "toy/round_01/verified")
     assert "2+1=" in said(capsys, clone, "show", "toy/tasks/train") and "3+1=" not in said(

@@ -15,10 +15,29 @@ from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
 PREFERENCES = (
-    "v_star", "irpo", "scpo", "spin", "kto", "rlhf_workflow", "dpo_vp", "qwen_math", "self_rationalization", "grath",
-    "ilr_dpo", "mbr", "thinking", "matryoshka", "self_reinforcement", "reinforced_reranking",
-    "preflexor", "matata", "start", "spc", "panel_of_peers", "process_self_rewarding",
-)  # fmt: skip
+    "v_star",
+    "irpo",
+    "scpo",
+    "spin",
+    "kto",
+    "rlhf_workflow",
+    "dpo_vp",
+    "qwen_math",
+    "self_rationalization",
+    "grath",
+    "ilr_dpo",
+    "mbr",
+    "thinking",
+    "matryoshka",
+    "self_reinforcement",
+    "reinforced_reranking",
+    "preflexor",
+    "matata",
+    "start",
+    "spc",
+    "panel_of_peers",
+    "process_self_rewarding",
+)
 ROUNDS = (1, 2)
 
 
@@ -44,7 +63,9 @@ def test_spc_rewards_the_winner_of_every_judgment_and_both_sides_learn(tiny_pipe
     for number, before in ((1, "start"), (2, "round_01")):
         group = f"spc/round_{number:02d}"
         wrong, right = (by_id(plan, f"{group}/{name}") for name in ("wrong", "right"))
-        assert {row["verdict"] for row in wrong.values()} == {"fail"} and {row["verdict"] for row in right.values()} == {"pass"}
+        assert {row["verdict"] for row in wrong.values()} == {"fail"} and {
+            row["verdict"] for row in right.values()
+        } == {"pass"}
         said = {row["sample_id"]: row for row in rows_of(plan, f"{group}/accused.judgments")}
         reply = {row["parents"][0]: row["completion"].strip() for row in said.values()}
         for row in rows_of(plan, f"{group}/played"):
@@ -56,7 +77,9 @@ def test_spc_rewards_the_winner_of_every_judgment_and_both_sides_learn(tiny_pipe
             assert plan.step(f"{group}/{side}").inputs["init"] == (f"spc/{before}/{side}",)
 
 
-def test_v_star_verifier_learns_from_wrong_samples_of_all_rounds_and_the_generator_from_the_base(tiny_pipelines):
+def test_v_star_verifier_learns_from_wrong_samples_of_all_rounds_and_the_generator_from_the_base(
+    tiny_pipelines,
+):
     plan = made(tiny_pipelines, "v_star")
     judged = {row["sample_id"]: row["verdict"] for row in rows_of(plan, "v_star/start/verified")}
     known = set(judged)
@@ -70,9 +93,15 @@ def test_v_star_verifier_learns_from_wrong_samples_of_all_rounds_and_the_generat
         assert plan.step(f"{group}/generator").inputs["init"] == ("v_star/start/checkpoint",)
         assert plan.step(f"{group}/verifier").inputs["init"] == ("v_star/start/generator",)
         metrics = json.loads((plan.project.directory(f"{group}/best_of_n") / "metrics.json").read_text())
-        assert metrics["best_of_8"] <= metrics["pass_at_8"] and {"majority_at_8", "pass_at_1", "ranked_right"} <= metrics.keys()
+        assert (
+            metrics["best_of_8"] <= metrics["pass_at_8"]
+            and {"majority_at_8", "pass_at_1", "ranked_right"} <= metrics.keys()
+        )
     pooled = {parent for pair in rows_of(plan, "v_star/round_02/pairs") for parent in pair["parents"]}
-    assert pooled & by_id(plan, "v_star/round_01/verified").keys() and pooled & by_id(plan, "v_star/round_02/verified").keys()
+    assert (
+        pooled & by_id(plan, "v_star/round_01/verified").keys()
+        and pooled & by_id(plan, "v_star/round_02/verified").keys()
+    )
 
 
 def test_irpo_pairs_right_with_wrong_and_its_nll_term_changes_the_checkpoint(tiny_pipelines):
@@ -84,12 +113,19 @@ def test_irpo_pairs_right_with_wrong_and_its_nll_term_changes_the_checkpoint(tin
             assert (won["verdict"], lost["verdict"]) == ("pass", "fail")
             assert (pair["chosen"], pair["rejected"]) == (won["completion"], lost["completion"])
     text = (tiny_pipelines / "pipelines" / "irpo.yaml").read_text()
-    (tiny_pipelines / "pipelines" / "plain_dpo.yaml").write_text(text.replace("nll_weight: 1.0", "nll_weight: 0.0"))
+    (tiny_pipelines / "pipelines" / "plain_dpo.yaml").write_text(
+        text.replace("nll_weight: 1.0", "nll_weight: 0.0")
+    )
     plain = make_plan(open_project(tiny_pipelines), ["plain_dpo"])
-    for key in [key for key in plain.steps if "round_02" not in key and not key.endswith(("evaluation", "easy"))]:
+    for key in [
+        key for key in plain.steps if "round_02" not in key and not key.endswith(("evaluation", "easy"))
+    ]:
         run_step(plain, key)
     assert artifact(plain, "plain_dpo/round_01/pairs").digest == artifact(plan, "irpo/round_01/pairs").digest
-    assert artifact(plain, "plain_dpo/round_01/checkpoint").digest != artifact(plan, "irpo/round_01/checkpoint").digest
+    assert (
+        artifact(plain, "plain_dpo/round_01/checkpoint").digest
+        != artifact(plan, "irpo/round_01/checkpoint").digest
+    )
 
 
 def test_scpo_chooses_by_votes_alone_and_weighs_by_the_lead(tiny_pipelines):
@@ -117,15 +153,21 @@ def test_spin_rejects_what_the_previous_checkpoint_wrote(tiny_pipelines):
             assert own["checkpoint"] == artifact(plan, f"spin/{opponent}").digest
             assert (pair["chosen"], pair["rejected"]) == (answers[pair["prompt_id"]], own["completion"])
             assert pair["parents"][1] == pair["prompt_id"]
-        assert pairs and plan.step(f"spin/round_{number:02d}/checkpoint").inputs["init"] == (f"spin/{opponent}",)
+        assert pairs and plan.step(f"spin/round_{number:02d}/checkpoint").inputs["init"] == (
+            f"spin/{opponent}",
+        )
 
 
 def test_kto_learns_from_every_verdict(tiny_pipelines):
     plan = made(tiny_pipelines, "kto")
     for number in ROUNDS:
-        verdicts = {key: row["verdict"] for key, row in by_id(plan, f"kto/round_{number:02d}/verified").items()}
+        verdicts = {
+            key: row["verdict"] for key, row in by_id(plan, f"kto/round_{number:02d}/verified").items()
+        }
         labelled = by_id(plan, f"kto/round_{number:02d}/labelled")
-        assert {key: row["label"] for key, row in labelled.items()} == {key: said == "pass" for key, said in verdicts.items()}
+        assert {key: row["label"] for key, row in labelled.items()} == {
+            key: said == "pass" for key, said in verdicts.items()
+        }
         assert {row["label"] for row in labelled.values()} == {True, False}
 
 
@@ -156,11 +198,15 @@ def test_dpo_vp_pairs_by_the_verdict_first_and_then_by_a_reward_model_that_learn
             assert lost["rm_score"] == min(row["rm_score"] for row in same if row["verdict"] == "fail")
         assert plan.step(f"{group}/reward_model").inputs["init"] == (f"dpo_vp/{before}/reward_model",)
         assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"dpo_vp/{before}/checkpoint",)
-    models = {artifact(plan, f"dpo_vp/{group}/reward_model").digest for group in ("start", "round_01", "round_02")}
+    models = {
+        artifact(plan, f"dpo_vp/{group}/reward_model").digest for group in ("start", "round_01", "round_02")
+    }
     assert len(models) == 3
 
 
-def test_qwen_math_reward_model_chooses_among_right_samples_and_without_answers_among_voted_ones(tiny_pipelines):
+def test_qwen_math_reward_model_chooses_among_right_samples_and_without_answers_among_voted_ones(
+    tiny_pipelines,
+):
     plan = made(tiny_pipelines, "qwen_math")
     for number in ROUNDS:
         group = f"qwen_math/round_{number:02d}"
@@ -187,7 +233,10 @@ def test_self_rationalization_judge_prefers_its_own_right_judgments(tiny_pipelin
         assert pairs and {row["checkpoint"] for row in checked.values()} == {judge}
         for pair in pairs:
             right, wrong = (checked[parent] for parent in pair["parents"])
-            assert right["completion"] == right["answer"] != wrong["completion"] and right["prompt"] == wrong["prompt"]
+            assert (
+                right["completion"] == right["answer"] != wrong["completion"]
+                and right["prompt"] == wrong["prompt"]
+            )
             assert pair["prompt"][0] == "!"
 
 
@@ -195,11 +244,19 @@ def test_grath_prefers_answers_made_anew_to_those_that_were_to_be_wrong(tiny_pip
     plan = made(tiny_pipelines, "grath")
     wrong = by_id(plan, "grath/start/wrong")
     for number, before in ((1, "start"), (2, "round_01")):
-        right, pairs = by_id(plan, f"grath/round_{number:02d}/right"), rows_of(plan, f"grath/round_{number:02d}/pairs")
-        assert pairs and {row["checkpoint"] for row in right.values()} == {artifact(plan, f"grath/{before}/checkpoint").digest}
+        right, pairs = (
+            by_id(plan, f"grath/round_{number:02d}/right"),
+            rows_of(plan, f"grath/round_{number:02d}/pairs"),
+        )
+        assert pairs and {row["checkpoint"] for row in right.values()} == {
+            artifact(plan, f"grath/{before}/checkpoint").digest
+        }
         for pair in pairs:
             rejected, chosen = pair["parents"]
-            assert (pair["chosen"], pair["rejected"]) == (right[chosen]["completion"], wrong[rejected]["completion"])
+            assert (pair["chosen"], pair["rejected"]) == (
+                right[chosen]["completion"],
+                wrong[rejected]["completion"],
+            )
             assert "verdict" not in right[chosen] and pair["prompt"] == wrong[rejected]["prompt"]
 
 
@@ -212,7 +269,9 @@ def test_ilr_dpo_takes_back_what_a_completion_gains_by_its_length(tiny_pipelines
         assert measured.keys() == pairs.keys() and measured
         for pair in measured.values():
             won, lost = (rewarded[parent]["score"] for parent in pairs[pair["sample_id"]]["parents"])
-            assert won > lost and pair["margin"] == pytest.approx(0.05 * (len(pair["rejected"]) - len(pair["chosen"])))
+            assert won > lost and pair["margin"] == pytest.approx(
+                0.05 * (len(pair["rejected"]) - len(pair["chosen"]))
+            )
         assert len({pair["margin"] for pair in measured.values()}) > 1
         assert artifact(plan, f"{group}/checkpoint").manifest.settings["margin"] == "margin"
 
@@ -235,7 +294,9 @@ def test_mbr_prefers_the_candidate_that_a_frozen_judge_scores_best_against_all_o
         for pair in pairs:
             scores = [row["score"] for row in expected.values() if row["prompt_id"] == pair["prompt_id"]]
             assert [expected[parent]["score"] for parent in pair["parents"]] == [max(scores), min(scores)]
-        assert pairs and {row["checkpoint"] for row in rows_of(plan, f"{group}/utilities.judgments")} == {judge}
+        assert pairs and {row["checkpoint"] for row in rows_of(plan, f"{group}/utilities.judgments")} == {
+            judge
+        }
 
 
 def test_thinking_judges_the_response_alone_and_prefers_thoughts_by_it(tiny_pipelines):
@@ -244,7 +305,9 @@ def test_thinking_judges_the_response_alone_and_prefers_thoughts_by_it(tiny_pipe
     for number, before in ((1, "start"), (2, "round_01")):
         group = f"thinking/round_{number:02d}"
         judged, preferred = by_id(plan, f"{group}/judged"), by_id(plan, f"{group}/preferred")
-        assert {row["checkpoint"] for row in judged.values()} == {artifact(plan, f"thinking/{before}/checkpoint").digest}
+        assert {row["checkpoint"] for row in judged.values()} == {
+            artifact(plan, f"thinking/{before}/checkpoint").digest
+        }
         judgments = rows_of(plan, f"{group}/judged.judgments")
         assert judgments and {row["checkpoint"] for row in judgments} == {judge}
         for row in judgments:
@@ -264,7 +327,9 @@ def test_matryoshka_controller_prefers_guidance_after_which_the_black_box_is_rig
     for number, before in ((1, "start"), (2, "round_01")):
         group = f"matryoshka/round_{number:02d}"
         guidance, verified = by_id(plan, f"{group}/guidance"), rows_of(plan, f"{group}/verified")
-        assert {row["checkpoint"] for row in guidance.values()} == {artifact(plan, f"matryoshka/{before}/checkpoint").digest}
+        assert {row["checkpoint"] for row in guidance.values()} == {
+            artifact(plan, f"matryoshka/{before}/checkpoint").digest
+        }
         assert {row["checkpoint"] for row in verified} == {black_box}
         for row in verified:
             given = guidance[row["parents"][0]]
@@ -273,11 +338,15 @@ def test_matryoshka_controller_prefers_guidance_after_which_the_black_box_is_rig
         preferred = by_id(plan, f"{group}/preferred")
         for pair in rows_of(plan, f"{group}/pairs"):
             won, lost = preferred[pair["parents"][0]]["parents"]
-            assert (right[won], right[lost]) == ("pass", "fail") and pair["chosen"] == guidance[won]["completion"]
+            assert (right[won], right[lost]) == ("pass", "fail") and pair["chosen"] == guidance[won][
+                "completion"
+            ]
         assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"matryoshka/{before}/checkpoint",)
 
 
-def test_self_reinforcement_prefers_tuned_answers_to_those_before_the_tuning_by_its_own_judgment(tiny_pipelines):
+def test_self_reinforcement_prefers_tuned_answers_to_those_before_the_tuning_by_its_own_judgment(
+    tiny_pipelines,
+):
     plan = made(tiny_pipelines, "self_reinforcement")
     base = artifact(plan, "self_reinforcement/start/base").digest
     for number, before in ((1, "start"), (2, "round_01")):
@@ -289,8 +358,14 @@ def test_self_reinforcement_prefers_tuned_answers_to_those_before_the_tuning_by_
         for pair in pairs:
             lost, won = pair["parents"]
             assert (better[won]["checkpoint"], worse[lost]["checkpoint"]) == (tuned, base)
-            assert better[won]["score"] >= 0.5 > worse[lost]["score"] and pair["prompt"] == better[won]["prompt"]
-        judges = {row["checkpoint"] for name in ("told", "retold") for row in rows_of(plan, f"{group}/{name}.judgments")}
+            assert (
+                better[won]["score"] >= 0.5 > worse[lost]["score"] and pair["prompt"] == better[won]["prompt"]
+            )
+        judges = {
+            row["checkpoint"]
+            for name in ("told", "retold")
+            for row in rows_of(plan, f"{group}/{name}.judgments")
+        }
         assert judges == {tuned}
 
 
@@ -298,7 +373,9 @@ def test_reinforced_reranking_teaches_the_reward_model_the_wrong_answers_that_it
     plan = made(tiny_pipelines, "reinforced_reranking")
     for number, before in ((1, "start"), (2, "round_01")):
         group = f"reinforced_reranking/round_{number:02d}"
-        assert plan.step(f"{group}/liked").inputs["scorer"] == (f"reinforced_reranking/{before}/reward_model",)
+        assert plan.step(f"{group}/liked").inputs["scorer"] == (
+            f"reinforced_reranking/{before}/reward_model",
+        )
         verified, ranked = by_id(plan, f"{group}/verified"), by_id(plan, f"{group}/ranked")
         for pair in rows_of(plan, f"{group}/hard"):
             right, wrong = (verified[parent] for parent in pair["parents"])
@@ -331,9 +408,13 @@ def test_preflexor_prefers_the_critic_s_thoughts_by_orpo_first_and_exo_then(tiny
         for pair in pairs:
             rejected, chosen = preferred[pair["parents"][0]]["parents"]
             assert (told[chosen]["checkpoint"], own[rejected]["checkpoint"]) == (
-                critic, artifact(plan, f"preflexor/{before}/checkpoint").digest,
-            )  # fmt: skip
-            assert (pair["chosen"], pair["rejected"]) == (told[chosen]["completion"], own[rejected]["completion"])
+                critic,
+                artifact(plan, f"preflexor/{before}/checkpoint").digest,
+            )
+            assert (pair["chosen"], pair["rejected"]) == (
+                told[chosen]["completion"],
+                own[rejected]["completion"],
+            )
         assert plan.step(f"{group}/checkpoint").component.use == ("orpo" if number == 1 else "dpo")
     assert artifact(plan, "preflexor/round_02/checkpoint").manifest.settings["loss"] == "exo_pair"
 
@@ -348,7 +429,9 @@ def test_matata_labels_plans_and_what_carries_them_out_by_the_answer_alone(tiny_
         assert ends and set(right) <= set(plans)
         learned = rows_of(plan, f"{group}/plans")
         kept = {key for key, passed in right.items() if passed or method == "kto"}
-        assert {row["sample_id"] for row in learned} == kept and all(row["label"] == right[row["sample_id"]] for row in learned)
+        assert {row["sample_id"] for row in learned} == kept and all(
+            row["label"] == right[row["sample_id"]] for row in learned
+        )
         assert all(row["prompt"] == f"%{row['question']}:" for row in learned)
         programs = {row["sample_id"]: row["verdict"] for row in rows_of(plan, f"{group}/programs")}
         assert set(programs.values()) <= ({"pass", "fail"} if method == "kto" else {"pass"})
@@ -360,7 +443,9 @@ def test_start_learns_answers_with_the_place_of_their_passage_and_the_best_of_th
     cited = rows_of(plan, "start/start/cited")
     for row in cited:
         passages, place, answer = row["passages"].split("|"), row["completion"][0], row["completion"][1:]
-        assert len(passages) == 2 and passages[int(place) - 1] == row["passage"] == f"{row['question']}{answer}"
+        assert (
+            len(passages) == 2 and passages[int(place) - 1] == row["passage"] == f"{row['question']}{answer}"
+        )
         assert row["prompt"] == f"${row['passages']}|{row['question']}:"
     assert {row["completion"][0] for row in cited} == {"1", "2"} and len(cited) == 2048
     for number in ROUNDS:
@@ -389,9 +474,13 @@ def test_process_self_rewarding_goes_on_with_the_steps_that_its_own_checkpoint_p
             assert writer == plan.step(f"{round_}/judged/turn_{turn}").inputs["model"]
             assert writer == (f"process_self_rewarding/{before}/checkpoint",)
         chosen = {row["prompt_id"]: row["chosen"] for row in rows_of(plan, f"{round_}/pairs/turn_1")}
-        onwards = {row["prompt_id"]: first[row["parents"][0]] for row in rows_of(plan, f"{round_}/onwards/turn_1")}
+        onwards = {
+            row["prompt_id"]: first[row["parents"][0]] for row in rows_of(plan, f"{round_}/onwards/turn_1")
+        }
         for step in onwards.values():
-            assert step["completion"] == chosen.get(step["prompt_id"], step["completion"]) and step["completion"].endswith(">")
+            assert step["completion"] == chosen.get(step["prompt_id"], step["completion"]) and step[
+                "completion"
+            ].endswith(">")
         for row in second.values():
             step = onwards[row["prompt_id"]]
             assert row["prompt"] == step["prompt"] + step["completion"]

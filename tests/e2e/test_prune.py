@@ -74,24 +74,37 @@ def test_audits_of_a_pruned_project_and_of_its_clone_are_whole(finished, tmp_pat
     shutil.rmtree(finished / ".dvc/tmp", ignore_errors=True)
     git(finished, "add", ".")
     git(finished, "commit", "-qm", "A remote")
-    command(finished, "dvc", "push", "-q", *[f"artifacts/{key}" for key in locked_artifacts(finished) if key != PRUNED])
+    command(
+        finished,
+        "dvc",
+        "push",
+        "-q",
+        *[f"artifacts/{key}" for key in locked_artifacts(finished) if key != PRUNED],
+    )
     git(tmp_path, "clone", "-q", str(finished), str(tmp_path / "clone"))
     told = said(capsys, tmp_path / "clone", "run", "--pull")
     assert f"not on DVC's remote: {PRUNED}" in told
     for root in (finished, tmp_path / "clone"):
         assert "by their records: 1 artifacts" in said(capsys, root, "round", "toy/round_02", "--verify")
         assert "base        toy/start/checkpoint" in said(capsys, root, "round", "toy/round_02")
-        assert PRUNED in {node["id"] for node in told_as_json(capsys, root, "trace", "toy/round_02/checkpoint")["nodes"]}
+        assert PRUNED in {
+            node["id"] for node in told_as_json(capsys, root, "trace", "toy/round_02/checkpoint")["nodes"]
+        }
         assert told_as_json(capsys, root, "diff", "toy/round_01", "toy/round_02") == whole
 
 
 def test_best_round_is_kept_beside_the_last(finished, capsys):
     edit(finished / "params.yaml", "rounds: 2", "rounds: 3")
     said(capsys, finished, "run")
-    places = {number: finished / f"artifacts/toy/round_0{number}/evaluation/metrics.json" for number in (1, 2, 3)}
+    places = {
+        number: finished / f"artifacts/toy/round_0{number}/evaluation/metrics.json" for number in (1, 2, 3)
+    }
     values = {number: json.loads(path.read_text())["accuracy"] for number, path in places.items()}
     best = max(values, key=lambda number: (values[number], -number))
-    retain(finished, "retain: {checkpoints: {last: 1, best: evaluation.accuracy}, nodes: {generated: {last: 2}}}\n")
+    retain(
+        finished,
+        "retain: {checkpoints: {last: 1, best: evaluation.accuracy}, nodes: {generated: {last: 2}}}\n",
+    )
     going = set(pruning_of(open_project(finished)).going)
     kept = {best, 3}
     assert going == {f"toy/round_0{n}/checkpoint" for n in {1, 2, 3} - kept} | {"toy/round_01/generated"}
@@ -107,7 +120,9 @@ def test_what_a_stale_step_reads_stays(finished, capsys):
     assert (finished / "artifacts" / PRUNED).exists()
 
 
-@pytest.mark.parametrize("rule", ["retain: {checkpoints: {}}", "retain: {checkpoints: {best: accuracy}}", "retain: {rows: none}"])
+@pytest.mark.parametrize(
+    "rule", ["retain: {checkpoints: {}}", "retain: {checkpoints: {best: accuracy}}", "retain: {rows: none}"]
+)
 def test_retain_that_cannot_be_is_refused_with_its_key(finished, capsys, rule):
     retain(finished, rule + "\n")
     assert "params.yaml" in said(capsys, finished, "prune", status=2)
@@ -147,7 +162,19 @@ def test_fresh_clone_has_no_work_and_makes_only_what_a_stale_step_reads(finished
     hint = "14 of them recorded and not here: lineal run --pull brings them, --remake makes them again"
     assert hint in said(capsys, clone, "run")
     said(capsys, clone, "status", "--check")
-    edit(clone / "pipelines/toy.yaml", "prompts: tasks.test, max_tokens: 16}", "prompts: tasks.test, max_tokens: 12}")
+    edit(
+        clone / "pipelines/toy.yaml",
+        "prompts: tasks.test, max_tokens: 16}",
+        "prompts: tasks.test, max_tokens: 12}",
+    )
     would = {one["key"] for one in told_as_json(capsys, clone, "run", "toy/round_01", "--dry-run")["steps"]}
-    read = {"round_01/checkpoint", "round_01/filtered", "round_01/verified", "round_01/generated", "start/checkpoint"}
-    assert would == {f"toy/{name}" for name in {"round_01/evaluation", "tasks/test", "tasks/train", "tasks/base", *read}}
+    read = {
+        "round_01/checkpoint",
+        "round_01/filtered",
+        "round_01/verified",
+        "round_01/generated",
+        "start/checkpoint",
+    }
+    assert would == {
+        f"toy/{name}" for name in {"round_01/evaluation", "tasks/test", "tasks/train", "tasks/base", *read}
+    }

@@ -54,7 +54,9 @@ def cluster(ray_alone):
     """A local cluster that all tests of this file share: steps find that their process has joined it."""
     ray = ray_cluster._load()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+        )
         ray_cluster._start(ray, compute(4))
         yield ray
         ray.shutdown()
@@ -123,7 +125,9 @@ def dying_once(directory):
 @needs_ray
 def test_fan_out_says_in_one_line_that_a_worker_died_and_ray_says_nothing(cluster, tmp_path, capfd):
     arguments = {"directory": str(tmp_path)}
-    assert sorted(fan_out(compute(1), dying_once, arguments, range(24), log=tmp_path / "log")) == [(n, n) for n in range(24)]
+    assert sorted(fan_out(compute(1), dying_once, arguments, range(24), log=tmp_path / "log")) == [
+        (n, n) for n in range(24)
+    ]
     said = "a replica died (killed, or out of memory): it was started again, and its block given out again"
     assert (tmp_path / "log").read_text() == f"{said}\n"
     assert capfd.readouterr() == ("", f"  {said}\n")
@@ -134,7 +138,9 @@ def test_fan_out_over_a_block_that_kills_its_worker_names_it_and_answers_the_res
     (tmp_path / "go").touch()
     rows = [*range(12), "fatal", *range(13, 24)]
     answered = []
-    with pytest.raises(EngineError, match=r'4 of 24 rows .* rows 12 to 15 .* died, 2 times in turn .*"fatal"'):
+    with pytest.raises(
+        EngineError, match=r'4 of 24 rows .* rows 12 to 15 .* died, 2 times in turn .*"fatal"'
+    ):
         for place, _ in fan_out(compute(2, retries=1), double, {"directory": str(tmp_path)}, rows):
             answered.append(place)
     assert sorted(answered) == [place for place in range(24) if not 12 <= place < 16]
@@ -167,7 +173,9 @@ def test_replica_computes_with_the_kernels_of_the_steps_process(tmp_path, monkey
 @needs_ray
 def test_sampling_again_after_a_stop_asks_only_for_what_was_missing(cluster, tmp_path):
     step, facts = lab_step(tmp_path, compute(2)), {}
-    requests = [Request(f"{letters}=", seed) for letters in ("cab", "zyx", "bd") for seed in (0, 2**64 - 1, 7, 8)]
+    requests = [
+        Request(f"{letters}=", seed) for letters in ("cab", "zyx", "bd") for seed in (0, 2**64 - 1, 7, 8)
+    ]
     path = tmp_path / "model.jsonl"
     with pytest.raises(KeyboardInterrupt):
         SavedSampler(RaySampler(step, "model"), path, {}).sample(requests, SETTINGS, interrupt)
@@ -189,12 +197,19 @@ def test_demo_pipeline_on_1_and_3_workers_has_the_bytes_of_one_process(cluster, 
     params = (root / "params.yaml").read_text().replace("rounds: 2", "rounds: 1")
     (root / "params.yaml").write_text(params)
     plan = make_plan(open_project(root), ["rest_em"])
-    for key in ("rest_em/tasks/base", "rest_em/tasks/train", "rest_em/start/checkpoint", "rest_em/round_01/generated"):
+    for key in (
+        "rest_em/tasks/base",
+        "rest_em/tasks/train",
+        "rest_em/start/checkpoint",
+        "rest_em/round_01/generated",
+    ):
         run_step(plan, key)
     directory = plan.project.directory("rest_em/round_01/generated")
     reference = files_of(directory)
     for replicas in (1, 3):
-        (root / "params.yaml").write_text(f"{params}compute: {{replicas: {replicas}, ray: {{block_rows: 12}}}}\n")
+        (root / "params.yaml").write_text(
+            f"{params}compute: {{replicas: {replicas}, ray: {{block_rows: 12}}}}\n"
+        )
         shutil.rmtree(directory)
         assert run_step(make_plan(open_project(root), ["rest_em"]), "rest_em/round_01/generated") == "done"
         assert files_of(directory) == reference
@@ -220,7 +235,9 @@ def score(row):
 @needs_ray
 def test_scoring_on_replicas_answers_as_one_process_does(cluster, tmp_path):
     pool = {"function": f"{__name__}:score", "workers": 1, "seconds": 0.2}
-    rows = [{"completion": text} for text in ("a", "hang", "bb", "raise", "\ud800", "die", *map(str, range(7)))]
+    rows = [
+        {"completion": text} for text in ("a", "hang", "bb", "raise", "\ud800", "die", *map(str, range(7)))
+    ]
     with WorkerPool(**pool) as local:
         fanned = replicated(lab_step(tmp_path, compute(2)), local, scoring_work, pool, dict)
         assert fanned is not local
@@ -237,16 +254,26 @@ PROGRAMS = {
 
 
 @needs_ray
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed: apt install bubblewrap")
+@pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="bubblewrap is not installed: apt install bubblewrap"
+)
 def test_unit_tests_on_replicas_judge_as_one_process_does(cluster, tmp_path):
     rows = [
-        {"sample_id": name, "prompt_id": "p", "prompt": "double", "completion": text, "tests": "assert double(2) == 4"}
+        {
+            "sample_id": name,
+            "prompt_id": "p",
+            "prompt": "double",
+            "completion": text,
+            "tests": "assert double(2) == 4",
+        }
         for name, text in PROGRAMS.items()
     ]
     judged = []
     for replicas in (0, 2):
         lab = Lab(tmp_path, compute(replicas, block_rows=2))
-        made = lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)}, timeout=1)[""]
+        made = lab.run(
+            "unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)}, timeout=1
+        )[""]
         judged.append(rows_of(made))
     assert judged[0] == judged[1]
     assert [row["verdict"] for row in judged[0]] == ["pass", "fail", "fail", "fail", "fail"]
@@ -274,7 +301,9 @@ if __name__ == "__main__":
 @needs_ray
 def test_fan_out_on_a_cluster_that_disappears_ends_with_an_error_and_leaves_nothing_running(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    done = subprocess.run([sys.executable, "-c", LOSING, tmp_path], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", LOSING, tmp_path], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("the Ray cluster is gone: its head at ")
     assert len(done.stderr.splitlines()) == 1
@@ -297,7 +326,9 @@ if __name__ == "__main__":
 def test_replicas_end_with_a_step_that_is_killed(cluster, tmp_path, joins):
     address = cluster.get_runtime_context().gcs_address if joins else ""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    step = subprocess.Popen([sys.executable, "-c", WAITING, tmp_path, address], env=environment, stderr=subprocess.DEVNULL)
+    step = subprocess.Popen(
+        [sys.executable, "-c", WAITING, tmp_path, address], env=environment, stderr=subprocess.DEVNULL
+    )
     wait_until(lambda: (tmp_path / "started").exists() and len(processes(tmp_path)) == 2)
     assert all(map(is_running, processes(tmp_path)))
     step.kill()
@@ -315,7 +346,9 @@ def wait_until(condition, seconds=100):
 @needs_ray
 def test_replicas_that_the_cluster_has_no_room_for_are_refused_before_any_work(cluster, tmp_path):
     step = lab_step(tmp_path, compute(3, cpus_per_replica=2))
-    with pytest.raises(EngineError, match=r"replicas: 3 with compute.ray.cpus_per_replica: 2 ask for 6 CPUs, .* has 4"):
+    with pytest.raises(
+        EngineError, match=r"replicas: 3 with compute.ray.cpus_per_replica: 2 ask for 6 CPUs, .* has 4"
+    ):
         RaySampler(step, "model")
     step = lab_step(tmp_path, compute(1, gpus_per_replica=1))
     with pytest.raises(EngineError, match=r"gpus_per_replica: 1 ask for 1 GPUs, the Ray cluster has 0"):
@@ -343,7 +376,9 @@ def test_replicas_without_ray_are_refused_with_the_fix(tmp_path, monkeypatch):
 
 def test_replicas_on_a_device_that_they_do_not_reserve_are_refused(tmp_path):
     step = lab_step(tmp_path, compute(2).model_copy(update={"device": "cuda"}))
-    with pytest.raises(EngineError, match=r"device: cuda with compute.ray.gpus_per_replica: 0 .* Set gpus_per_replica: 1"):
+    with pytest.raises(
+        EngineError, match=r"device: cuda with compute.ray.gpus_per_replica: 0 .* Set gpus_per_replica: 1"
+    ):
         RaySampler(step, "model")
 
 
@@ -353,7 +388,9 @@ def test_replica_that_cannot_see_the_model_says_what_to_share(tmp_path):
     assert opened(seen).model("model").digest == step.model("model").digest
     assert opened(seen).compute.device == "cpu"
     shutil.rmtree(step.model("model").directory)
-    with pytest.raises(EngineError, match=r"cannot read the model p/start/checkpoint at .* that all nodes .* share"):
+    with pytest.raises(
+        EngineError, match=r"cannot read the model p/start/checkpoint at .* that all nodes .* share"
+    ):
         opened(seen)
 
 

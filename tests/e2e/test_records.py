@@ -25,7 +25,12 @@ from .toy_project import TOY, command, plan_of
 
 
 def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=root, check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.fixture
@@ -77,7 +82,9 @@ def test_clone_compares_rounds_by_numbers_and_calls_rows_unknown(clone, finished
 
 def test_clone_traces_a_checkpoint_to_its_base_and_forward_with_unknown_rows(clone, capsys):
     told = told_as_json(capsys, clone, "trace", "toy/round_02/checkpoint")
-    assert {"toy/round_01/checkpoint", "toy/start/checkpoint", "toy/tasks/base"} <= {node["id"] for node in told["nodes"]}
+    assert {"toy/round_01/checkpoint", "toy/start/checkpoint", "toy/tasks/base"} <= {
+        node["id"] for node in told["nodes"]
+    }
     forward = said(capsys, clone, "trace", "toy/round_01/generated", "--forward")
     assert "round_01/verified          unknown of 48 rows" in forward
     assert "round_01/generated         48 of 48 rows" in forward
@@ -86,7 +93,10 @@ def test_clone_traces_a_checkpoint_to_its_base_and_forward_with_unknown_rows(clo
 def test_clone_shows_values_and_refuses_rows_that_are_not_here(clone, capsys):
     assert "accuracy  0." in said(capsys, clone, "show", "toy/round_02/evaluation")
     told = said(capsys, clone, "show", "toy/round_01/generated", "--where", "true", status=1)
-    assert "toy/round_01/generated is recorded, but not here. Bring it: lineal run --pull toy/round_01/generated" in told
+    assert (
+        "toy/round_01/generated is recorded, but not here. Bring it: lineal run --pull toy/round_01/generated"
+        in told
+    )
     said(capsys, clone, "export", "toy/round_01/generated", str(clone / "x"), status=1)
 
 
@@ -94,7 +104,9 @@ def test_clone_report_has_the_numbers_and_the_costs_of_the_project(clone, finish
     for root in (clone, finished):
         said(capsys, root, "report")
     pages = [(root / "reports/index.html").read_text() for root in (clone, finished)]
-    costs = [page[page.index("<h3>Cost") :] if "<h3>Cost" in page else page.partition("Cost")[2] for page in pages]
+    costs = [
+        page[page.index("<h3>Cost") :] if "<h3>Cost" in page else page.partition("Cost")[2] for page in pages
+    ]
     assert costs[0][:400] == costs[1][:400]
     assert "No step has run here" not in pages[0]
 
@@ -102,21 +114,29 @@ def test_clone_report_has_the_numbers_and_the_costs_of_the_project(clone, finish
 def test_clone_report_takes_what_the_records_know_and_says_once_what_it_lacks(clone, finished, capsys):
     for root in (clone, finished):
         said(capsys, root, "report")
-    told, here = [re.sub(r"<[^>]+>", "\n", (root / "reports/index.html").read_text()) for root in (clone, finished)]
+    told, here = [
+        re.sub(r"<[^>]+>", "\n", (root / "reports/index.html").read_text()) for root in (clone, finished)
+    ]
     assert "cannot be read" not in told and "is not there" not in told
     assert told.count("artifacts are recorded and not here") == 1 and "recorded and not here" not in here
     assert "The rows are not here: " in told and "No rows yet" not in told
     accuracies = re.findall(r"\d+\.\d% \(\d+-\d+\)", here)
     assert accuracies and re.findall(r"\d+\.\d% \(\d+-\d+\)", told) == accuracies
     differences = re.findall(r"[-+]\d+\.\d \([-+]\d+\.\d to [-+]\d+\.\d\)", here)
-    assert differences and "More than noise?" in here and "More than noise?" not in told, "prompts are compared by their rows"
+    assert differences and "More than noise?" in here and "More than noise?" not in told, (
+        "prompts are compared by their rows"
+    )
 
 
 def test_row_whose_makers_are_not_here_is_traced_as_far_as_it_is_known(clone, finished, capsys):
     shutil.copytree(finished / "artifacts/toy/round_02/filtered", clone / "artifacts/toy/round_02/filtered")
     row = told_as_json(capsys, clone, "show", "toy/round_02/filtered")["rows"][0]
     here, told = (told_as_json(capsys, root, "trace", row["sample_id"]) for root in (finished, clone))
-    edges = {(edge["relation"], edge["to"]): edge["facts"] for edge in told["edges"] if edge["from"] == told["root"]}
+    edges = {
+        (edge["relation"], edge["to"]): edge["facts"]
+        for edge in told["edges"]
+        if edge["from"] == told["root"]
+    }
     for maker in ("toy/round_02/verified", "toy/round_02/generated"):
         assert f"lineal run --pull {maker}" in edges["unknown", maker]["unknown"]
     assert edges["decision", "toy/round_02/filtered"]["decision"] == "kept"
@@ -127,8 +147,15 @@ def test_row_whose_makers_are_not_here_is_traced_as_far_as_it_is_known(clone, fi
 
 
 def test_what_is_not_here_is_told_once_for_a_command(clone, capsys):
-    for asked in ("diff toy/round_01 toy/round_02", "trace toy/round_02/checkpoint", "round toy/round_02", "report"):
-        assert said(capsys, clone, *asked.split()).count("warning: not here, though dvc.lock records it") == 1, asked
+    for asked in (
+        "diff toy/round_01 toy/round_02",
+        "trace toy/round_02/checkpoint",
+        "round toy/round_02",
+        "report",
+    ):
+        assert (
+            said(capsys, clone, *asked.split()).count("warning: not here, though dvc.lock records it") == 1
+        ), asked
 
 
 def test_cost_of_another_branchs_run_is_not_taken_for_this_artifacts(finished, capsys):
@@ -143,7 +170,9 @@ def test_cost_of_another_branchs_run_is_not_taken_for_this_artifacts(finished, c
 
 def test_record_that_was_edited_is_told_and_not_believed(clone, capsys):
     (record,) = records_of(clone, "toy/round_01/evaluation")
-    (record / "manifest.json").write_text((record / "manifest.json").read_text().replace('"seed": 0', '"seed": 1'))
+    (record / "manifest.json").write_text(
+        (record / "manifest.json").read_text().replace('"seed": 0', '"seed": 1')
+    )
     assert "is not of the directory with MD5" in said(capsys, clone, "show", "toy/round_02")
 
 
@@ -167,7 +196,10 @@ def test_retract_in_a_clone_says_of_which_selections_it_cannot_tell(finished, ca
 def test_retract_in_a_clone_refuses_what_it_cannot_tell_and_writes_nothing(clone, capsys):
     for more in ([], ["--dry-run"]):
         told = said(capsys, clone, "retract", "--where", "round = 2", "--reason", "bad", *more, status=2)
-        assert "16 artifacts are recorded but not here, so that nobody knows of their rows. Bring them first" in told
+        assert (
+            "16 artifacts are recorded but not here, so that nobody knows of their rows. Bring them first"
+            in told
+        )
         assert "0 selections" not in told
     assert not (clone / "retractions.yaml").exists()
 
@@ -204,7 +236,9 @@ def test_dagster_says_of_an_input_that_is_only_recorded_what_brings_it(finished)
     assert str(error.value) == READS + BRING
     definitions = dg.Definitions(step_assets(plan, [plan.step("toy/round_02/filtered")]))
     with dg.DagsterInstance.get() as instance:
-        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, raise_on_error=False)
+        result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, raise_on_error=False
+        )
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert [failure.user_failure_data.description for failure in failures] == [READS + BRING]
 

@@ -65,7 +65,15 @@ def test_ancestry_opens_and_closes_by_a_click(browser, report, width):
     browser.click(f"{ROW} > summary")
     assert browser.ask(way)
     text = browser.ask(f"document.querySelector('{ROW} .way').innerText")
-    for word in ("Judged", "Sampled", "By the model", "start/checkpoint", "base", "From prompt", "tiny/tasks/train"):
+    for word in (
+        "Judged",
+        "Sampled",
+        "By the model",
+        "start/checkpoint",
+        "base",
+        "From prompt",
+        "tiny/tasks/train",
+    ):
         assert word in text
     browser.click(f"{ROW} > summary")
     assert not browser.ask(way)
@@ -105,7 +113,9 @@ def test_a_step_of_the_lineage_leads_to_its_artifact_though_that_is_folded_away(
 
 def test_report_runs_no_script_even_one_that_slipped_in(browser, report, tmp_path):
     page = report.read_text()
-    injected = page.replace("<main>", '<main><script>window.ran = true</script><img src="x" onerror="window.ran = true">')
+    injected = page.replace(
+        "<main>", '<main><script>window.ran = true</script><img src="x" onerror="window.ran = true">'
+    )
     assert injected != page
     (tmp_path / "injected.html").write_text(injected)
     browser.show(tmp_path / "injected.html", 1280)
@@ -140,8 +150,10 @@ def test_turn_of_a_training_example_is_a_click_away_though_it_is_folded_away(bro
         assert not browser.ask(f"document.getElementById({link}).checkVisibility()")
         browser.click("#episodes .examples a")
         assert browser.ask("document.querySelector('#episodes li:target').checkVisibility()")
-        top, head = browser.ask("[document.querySelector('li:target'), document.querySelector('nav')]"
-                                ".map((e, i) => e.getBoundingClientRect()[i ? 'bottom' : 'top'])")  # fmt: skip
+        top, head = browser.ask(
+            "[document.querySelector('li:target'), document.querySelector('nav')]"
+            ".map((e, i) => e.getBoundingClientRect()[i ? 'bottom' : 'top'])"
+        )
         assert top >= head, "the turn is not behind the navigation"
         found = browser.ask(MEASURE.replace("OPEN", "true"))
         assert found["scroll"] <= found["client"] == width

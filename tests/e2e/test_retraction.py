@@ -56,7 +56,9 @@ def test_retraction_from_the_rows_to_clean_checkpoints(finished):
     assert [step.key for step in to_make(plan)] == STALE
     assert list(yaml.safe_load(command(finished, "dvc", "status", "--json"))) == ["toy-round_02-filtered"]
     dry = [line for line in command(finished, "dvc", "repro", "--dry").splitlines() if line.startswith("> ")]
-    assert [line.partition("+")[0] for line in dry] == ["> lineal step toy/round_02/filtered --component select@1"]
+    assert [line.partition("+")[0] for line in dry] == [
+        "> lineal step toy/round_02/filtered --component select@1"
+    ]
 
     # the checkpoint is marked, and the other is not
     assert outcome("toy/round_02/checkpoint") is Status.FAILED and outcome("toy/round_01/checkpoint") is None
@@ -72,10 +74,12 @@ def test_retraction_from_the_rows_to_clean_checkpoints(finished):
     found = taint(read_catalog(plan.project), WHERE, Compute(workers=1))
     assert found.rows and not found.checkpoints
     assert "toy/round_02/filtered" not in {one.key for one in found.touched}
-    dropped = pq.read_table(finished / "artifacts/toy/round_02/filtered.dropped/part-00000.parquet").to_pylist()
-    assert {row["reason"] for row in dropped if row["completion"].startswith("a") and row["verdict"] == "pass"} == {
-        "retracted: their key leaked"
-    }
+    dropped = pq.read_table(
+        finished / "artifacts/toy/round_02/filtered.dropped/part-00000.parquet"
+    ).to_pylist()
+    assert {
+        row["reason"] for row in dropped if row["completion"].startswith("a") and row["verdict"] == "pass"
+    } == {"retracted: their key leaked"}
 
     # taken back
     (finished / "retractions.yaml").unlink()

@@ -27,7 +27,9 @@ FILES = {"in_git": "git", "added": "dvc add", "lying": "nothing"}
 
 def git(root, *arguments):
     identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", *identity, *arguments], cwd=root, check=True, text=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=root, check=True, text=True, stdout=subprocess.PIPE
+    ).stdout
 
 
 def commit(root, message):
@@ -46,8 +48,15 @@ def shown(root, *arguments):
 def tree(root):
     """Every file outside git's and DVC's own directories, with what a change would show in."""
     left_out = {".git", ".dvc", DIGESTS}  # the record of digests grows with what was read
-    files = [path for path in root.rglob("*") if path.is_file() and not left_out & set(path.relative_to(root).parts)]
-    return {str(path.relative_to(root)): (path.stat().st_mtime_ns, path.stat().st_ino, path.read_bytes()) for path in files}
+    files = [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and not left_out & set(path.relative_to(root).parts)
+    ]
+    return {
+        str(path.relative_to(root)): (path.stat().st_mtime_ns, path.stat().st_ino, path.read_bytes())
+        for path in files
+    }
 
 
 def push_and_lose_cache(root, store):
@@ -60,7 +69,9 @@ def write_files(root):
     """Adds a file of one prompt to the project for each way to keep it, and a task that reads it."""
     (root / "data").mkdir()
     for name in FILES:
-        (root / "data" / f"{name}.jsonl").write_text(json.dumps({"prompt": f"{name}?", "answer": "yes"}) + "\n")
+        (root / "data" / f"{name}.jsonl").write_text(
+            json.dumps({"prompt": f"{name}?", "answer": "yes"}) + "\n"
+        )
         task = f"tasks:\n  {name}: {{use: dataset, path: data/{name}.jsonl}}\n"
         edit(root / "pipelines" / "toy.yaml", "tasks:\n", task)
     edit(root / ".gitignore", "/artifacts/\n", "/artifacts/\n/data/lying.jsonl\n")
@@ -132,7 +143,9 @@ def test_export_at_a_revision_has_the_old_rows(project, before, tmp_path):
 
 
 def states(root, *arguments):
-    return {entry["key"]: entry["state"] for entry in json.loads(run(root, status, "--json", *arguments).stdout)}
+    return {
+        entry["key"]: entry["state"] for entry in json.loads(run(root, status, "--json", *arguments).stdout)
+    }
 
 
 def spoil(root):
@@ -177,7 +190,9 @@ def test_round_at_a_revision_shows_its_revision_and_verifies(project, before):
     assert page["git"] == {"revision": git(project, "rev-parse", "HEAD~1").strip(), "changed": False}
     assert page["verified"]["problems"] == {}
     shown_then = {one["key"]: one["digest"] for one in page["artifacts"]}
-    assert shown_then == {key: then["manifest"]["digest"] for key, then in before.items() if key.startswith("toy/round_01/")}
+    assert shown_then == {
+        key: then["manifest"]["digest"] for key, then in before.items() if key.startswith("toy/round_01/")
+    }
     assert tree(project) == files
 
 
@@ -205,7 +220,11 @@ def test_diff_of_two_revisions_names_what_the_second_commit_changed(project):
     assert nodes["toy/round_01/generated"]["same_bytes"] and not nodes[KEY]["same_bytes"]
     assert nodes[KEY]["settings"] == {"max_per_prompt": {"before": 1, "after": 2}}
     (changed,) = nodes[KEY]["rows"]["decisions"]
-    assert (changed["before"], changed["after"], changed["count"]) == ("dropped", "kept", nodes[KEY]["rows"]["added"])
+    assert (changed["before"], changed["after"], changed["count"]) == (
+        "dropped",
+        "kept",
+        nodes[KEY]["rows"]["added"],
+    )
     assert sorted(found["only_after"]) == sorted(f"toy/tasks/{name}" for name in FILES)
     assert tree(project) == files
 
@@ -214,9 +233,15 @@ def test_diff_of_two_revisions_whose_cache_is_gone_tells_numbers_by_the_records(
     whole = run(project, diff, "HEAD~1", "HEAD").stdout
     shutil.rmtree(project / ".dvc" / "cache")
     told = run(project, diff, "HEAD~1", "HEAD").stdout
-    numbers = [line for line in whole.splitlines() if line.startswith(("  accuracy  ", "  kept rows", "  max_per_prompt"))]
+    numbers = [
+        line
+        for line in whole.splitlines()
+        if line.startswith(("  accuracy  ", "  kept rows", "  max_per_prompt"))
+    ]
     assert len(numbers) > 3 and set(numbers) <= set(told.splitlines())
-    assert [line for line in told.splitlines() if "only in" in line] == [line for line in whole.splitlines() if "only in" in line]
+    assert [line for line in told.splitlines() if "only in" in line] == [
+        line for line in whole.splitlines() if "only in" in line
+    ]
     assert f"rows: unknown, since {KEY}" in told
 
 
@@ -225,7 +250,9 @@ def test_diff_takes_a_key_at_a_revision_and_refuses_what_is_neither(project):
     assert "max_per_prompt" in told and "dropped -> kept" in told
     with pytest.raises(UsageError, match="Compare HEAD~1:toy/round_01"):
         run(project, diff, "HEAD~1", "toy/round_01")
-    with pytest.raises(UsageError, match="'HEAD~99' is no round, artifact or pipeline. .* no git revision 'HEAD~99'"):
+    with pytest.raises(
+        UsageError, match="'HEAD~99' is no round, artifact or pipeline. .* no git revision 'HEAD~99'"
+    ):
         run(project, diff, "HEAD~99", "toy/round_01/nothing")
 
 
@@ -238,7 +265,10 @@ def test_report_and_contamination_at_a_revision_leave_the_current_ones(project):
     assert path == str(project / "reports" / f"{git(project, 'rev-parse', 'HEAD~1')[:12]}.html")
     assert "in_git" not in (project / path).read_text()
     looked = json.loads(run(project, contamination, "--json", "--rev", "HEAD~1").stdout)
-    assert {found["key"] for found in looked["artifacts"]} > {"toy/round_01/filtered", "toy/round_02/generated"}
+    assert {found["key"] for found in looked["artifacts"]} > {
+        "toy/round_01/filtered",
+        "toy/round_02/generated",
+    }
     (project / path).unlink()
     assert tree(project) == files
 
@@ -248,7 +278,9 @@ def test_missing_artifact_says_which_pull_brings_it_and_that_does(project, befor
     command(project, "dvc", "remote", "modify", "--local", "store", "url", str(tmp_path / "empty"))
     hint = f"dvc pull --all-commits artifacts/{KEY} "
     told = run(project, show, KEY, "--rev", "HEAD~1")
-    assert re.search(f"{KEY} at HEAD~1 is told by its record: .*neither DVC's cache nor its remote.*{hint}", told.stderr)
+    assert re.search(
+        f"{KEY} at HEAD~1 is told by its record: .*neither DVC's cache nor its remote.*{hint}", told.stderr
+    )
     assert "known by its record" in told.stdout
     command(project, "dvc", "remote", "modify", "--local", "store", "url", str(tmp_path / "store"))
     command(project, *hint.split())

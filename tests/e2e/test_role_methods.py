@@ -15,10 +15,30 @@ from .pipelines_project import check_two_rounds, made
 
 pytestmark = pytest.mark.model
 ROLES = (
-    "self_rewarding", "meta_rewarding", "self", "stasc", "refinecoder", "multiagent", "crest", "self_correction", "evolve",
-    "i_sheep", "tailored", "dataenvgym", "critique_in_the_loop", "self_taught_evaluator", "math_tutor", "self_lengthen",
-    "tapir", "amplification", "iga", "self_evolution", "star_gate", "citing", "seal",
-)  # fmt: skip
+    "self_rewarding",
+    "meta_rewarding",
+    "self",
+    "stasc",
+    "refinecoder",
+    "multiagent",
+    "crest",
+    "self_correction",
+    "evolve",
+    "i_sheep",
+    "tailored",
+    "dataenvgym",
+    "critique_in_the_loop",
+    "self_taught_evaluator",
+    "math_tutor",
+    "self_lengthen",
+    "tapir",
+    "amplification",
+    "iga",
+    "self_evolution",
+    "star_gate",
+    "citing",
+    "seal",
+)
 
 Table = list[dict[str, Any]]
 
@@ -52,8 +72,15 @@ def test_stasc_learns_corrections_of_the_first_answers_in_their_prompts(tiny_pip
     for row in learned:
         (parent,) = row["parents"]
         assert row["verdict"] == "pass" and first[parent]["verdict"] == "fail"
-        assert row["prompt"] == f"+{first[parent]['prompt']}{first[parent]['completion']}:" and row["completion"] == row["answer"]
-    assert model_of(plan, "stasc/round_02/second") == model_of(plan, "stasc/round_02/first") == ("stasc/round_01/checkpoint",)
+        assert (
+            row["prompt"] == f"+{first[parent]['prompt']}{first[parent]['completion']}:"
+            and row["completion"] == row["answer"]
+        )
+    assert (
+        model_of(plan, "stasc/round_02/second")
+        == model_of(plan, "stasc/round_02/first")
+        == ("stasc/round_01/checkpoint",)
+    )
 
 
 def test_stasc_measures_what_each_round_did(tiny_pipelines):
@@ -100,7 +127,9 @@ def test_amplification_tells_wrong_combinations_of_right_parts(tiny_pipelines):
 
 def test_tapir_counts_the_types_that_new_prompts_are_of(tiny_pipelines):
     plan = made(tiny_pipelines, "tapir")
-    kinds, posed = ({row["task"] for row in rows(plan, f"tapir/{node}")} for node in ("start/kinds", "round_01/typed"))
+    kinds, posed = (
+        {row["task"] for row in rows(plan, f"tapir/{node}")} for node in ("start/kinds", "round_01/typed")
+    )
     assert metrics(plan, "tapir/round_01/topics")["covered"] == pytest.approx(len(kinds & posed) / len(kinds))
 
 
@@ -110,7 +139,11 @@ def test_self_rewarding_policy_judge_and_reference_are_one_checkpoint(tiny_pipel
         one = (f"self_rewarding/{before}/checkpoint",)
         round_ = f"self_rewarding/round_{number:02d}"
         assert model_of(plan, f"{round_}/responses") == model_of(plan, f"{round_}/judged") == one
-        assert model_of(plan, f"{round_}/checkpoint", "init") == model_of(plan, f"{round_}/checkpoint", "reference") == one
+        assert (
+            model_of(plan, f"{round_}/checkpoint", "init")
+            == model_of(plan, f"{round_}/checkpoint", "reference")
+            == one
+        )
     judged = by_id(rows(plan, "self_rewarding/round_02/judged"))
     corrections = rows(plan, "self_rewarding/round_02/judged.judgments")
     for number, row in enumerate(judged.values()):
@@ -119,7 +152,10 @@ def test_self_rewarding_policy_judge_and_reference_are_one_checkpoint(tiny_pipel
         assert row["score"] == sum(one["completion"].strip() == row["completion"].strip() for one in own) / 5
     for pair in rows(plan, "self_rewarding/round_02/pairs"):
         chosen, rejected = (judged[parent] for parent in pair["parents"])
-        assert chosen["score"] > rejected["score"] and chosen["prompt_id"] == rejected["prompt_id"] == pair["prompt_id"]
+        assert (
+            chosen["score"] > rejected["score"]
+            and chosen["prompt_id"] == rejected["prompt_id"] == pair["prompt_id"]
+        )
     posed = {row["prompt"] for row in rows(plan, "self_rewarding/round_02/prompts")}
     known = {row["prompt"] for row in rows(plan, "self_rewarding/tasks/instructions")}
     assert posed and not posed & known
@@ -141,7 +177,10 @@ def test_meta_rewarding_judgments_are_rows_with_pairs_of_their_own(tiny_pipeline
     asked = {row["prompt"] for row in rows(plan, f"{round_}/metajudged.judgments")}
     assert asked <= {row["prompt"] for row in judgments.values()}  # a judgment is judged by judging again
     assert duels and {(second, first) for first, second in duels} == duels
-    assert plan.step(f"{round_}/checkpoint").inputs["rows"] == (f"{round_}/actor_pairs", f"{round_}/judge_pairs")
+    assert plan.step(f"{round_}/checkpoint").inputs["rows"] == (
+        f"{round_}/actor_pairs",
+        f"{round_}/judge_pairs",
+    )
 
 
 def test_self_learns_refined_answers_that_its_own_feedback_accepts(tiny_pipelines):
@@ -153,9 +192,17 @@ def test_self_learns_refined_answers_that_its_own_feedback_accepts(tiny_pipeline
     assert learned
     for row in learned:
         (parent,) = refined[row["sample_id"]]["parents"]
-        assert feedback[parent]["prompt_id"] == row["prompt_id"] and row["verdict"] == "pass" and row["prompt"] in prompts
+        assert (
+            feedback[parent]["prompt_id"] == row["prompt_id"]
+            and row["verdict"] == "pass"
+            and row["prompt"] in prompts
+        )
         assert row["asked"].startswith(f"+{row['prompt']}{feedback[parent]['completion']}")
-    assert model_of(plan, f"{round_}/feedback") == model_of(plan, f"{round_}/checked") == ("self/start/checkpoint",)
+    assert (
+        model_of(plan, f"{round_}/feedback")
+        == model_of(plan, f"{round_}/checked")
+        == ("self/start/checkpoint",)
+    )
 
 
 def test_refinecoder_criticizes_weak_answers_alone(tiny_pipelines):
@@ -166,10 +213,17 @@ def test_refinecoder_criticizes_weak_answers_alone(tiny_pipelines):
     critiqued = by_id(rows(plan, f"{round_}/critiqued"))
     assert critiqued.keys() == {name for name, row in judged.items() if row["score"] < 0.5} and critiqued
     strong = rows(plan, f"{round_}/strong")
-    assert len({row["prompt_id"] for row in strong}) == len(strong) and min(row["score"] for row in strong) >= 0.5
+    assert (
+        len({row["prompt_id"] for row in strong}) == len(strong)
+        and min(row["score"] for row in strong) >= 0.5
+    )
     better = by_id(rows(plan, f"{round_}/better"))
     for row in better.values():
-        assert row["parents"][0] in critiqued and row["score"] >= 0.5 and row["prompt"] == judged[row["parents"][0]]["prompt"]
+        assert (
+            row["parents"][0] in critiqued
+            and row["score"] >= 0.5
+            and row["prompt"] == judged[row["parents"][0]]["prompt"]
+        )
     taught = [(row["prompt"], row["completion"]) for row in rows(plan, f"{round_}/taught")]
     assert taught == [(row["asked"], row["completion"]) for row in better.values()]
 
@@ -177,11 +231,15 @@ def test_refinecoder_criticizes_weak_answers_alone(tiny_pipelines):
 def test_multiagent_trains_every_agent_on_what_it_said_itself(tiny_pipelines):
     plan = made(tiny_pipelines, "multiagent")
     round_, digests = "multiagent/round_02", {}
-    winners = {row["prompt_id"]: row["voted"] for row in rows(plan, f"{round_}/voted") if row["verdict"] == "pass"}
+    winners = {
+        row["prompt_id"]: row["voted"] for row in rows(plan, f"{round_}/voted") if row["verdict"] == "pass"
+    }
     for agent in ("a", "b", "c"):
         said = by_id(rows(plan, f"{round_}/first/{agent}"))
         own = rows(plan, f"{round_}/own/{agent}")
-        assert own and all(row["sample_id"] in said and winners[row["prompt_id"]] == row["completion"] for row in own)
+        assert own and all(
+            row["sample_id"] in said and winners[row["prompt_id"]] == row["completion"] for row in own
+        )
         heard = by_id(rows(plan, f"{round_}/heard/{agent}"))
         for row in rows(plan, f"{round_}/last/{agent}"):
             mine, *others = heard[row["parents"][0]]["parents"]
@@ -209,11 +267,15 @@ def test_crest_consistency_decides_what_is_learned_and_preferred(tiny_pipelines)
         assert row["verdict"] == "pass" and row["score"] == right[row["sample_id"]] / 3
     for pair in rows(plan, f"{round_}/consistency_pairs"):
         chosen, rejected = pair["parents"]
-        assert judged[chosen]["verdict"] == judged[rejected]["verdict"] == "pass" and right[chosen] > right[rejected]
+        assert (
+            judged[chosen]["verdict"] == judged[rejected]["verdict"] == "pass"
+            and right[chosen] > right[rejected]
+        )
     every = {
         (better["sample_id"], worse["sample_id"])
         for better, worse in product(judged.values(), repeat=2)
-        if better["prompt_id"] == worse["prompt_id"] and (better["verdict"], worse["verdict"]) == ("pass", "fail")
+        if better["prompt_id"] == worse["prompt_id"]
+        and (better["verdict"], worse["verdict"]) == ("pass", "fail")
     }
     assert {tuple(row["parents"]) for row in rows(plan, f"{round_}/answer_pairs")} == every
     assert model_of(plan, f"{round_}/checkpoint/turn_2", "reference") == (f"{round_}/checkpoint/turn_1",)
@@ -229,14 +291,17 @@ def test_self_correction_trains_the_corrector_alone_on_what_it_improved_in_a_gro
         assert model_of(plan, f"{round_}/corrector", "init") == one
         pool, tried = by_id(rows(plan, f"{round_}/valued")), by_id(rows(plan, f"{round_}/checked"))
         drafts, explored = rows(plan, "self_correction/start/drafts"), rows(plan, f"{round_}/explored")
-        assert pool.keys() == {row["sample_id"] for row in (*drafts, *explored)} and len(pool) == len(drafts) + len(explored)
+        assert pool.keys() == {row["sample_id"] for row in (*drafts, *explored)} and len(pool) == len(
+            drafts
+        ) + len(explored)
         for row in rows(plan, f"{round_}/improved"):
             (parent,) = row["parents"]
             assert tried[row["sample_id"]]["score"] > pool[parent]["score"]
             assert row["prompt"] == f"+{pool[parent]['prompt']}{pool[parent]['completion']}:"
     assert set(plan.step("self_correction/round_02/mixed").inputs["rows"]) == {
-        "self_correction/round_01/improved", "self_correction/round_02/improved",
-    }  # fmt: skip
+        "self_correction/round_01/improved",
+        "self_correction/round_02/improved",
+    }
 
 
 def test_evolve_learns_to_answer_and_to_refine_from_chains_of_its_own_refinements(tiny_pipelines):
@@ -257,7 +322,10 @@ def test_evolve_learns_to_answer_and_to_refine_from_chains_of_its_own_refinement
     assert {row["prompt"] for row in direct} <= prompts
     drafts = {f"+{row['prompt']}{row['completion']}:" for row in first.values()}
     assert {row["prompt"] for row in refining} <= drafts
-    assert plan.step(f"{round_}/checkpoint").inputs["rows"] == (f"{round_}/answer_pairs", f"{round_}/refine_pairs")
+    assert plan.step(f"{round_}/checkpoint").inputs["rows"] == (
+        f"{round_}/answer_pairs",
+        f"{round_}/refine_pairs",
+    )
 
 
 def test_i_sheep_learns_answers_to_its_own_prompts_that_it_accepts_itself(tiny_pipelines):
@@ -284,11 +352,18 @@ def test_tailored_lessons_are_about_the_student_s_own_mistakes(tiny_pipelines):
         assert lessons and {verified[sample]["verdict"] for sample in mistakes} == {"fail"}
         for row in lessons.values():
             mistake = mistakes[row["parents"][0]]
-            assert row["checkpoint"] == teacher and row["verdict"] == "pass" and row["prompt"] == mistake["prompt"]
+            assert (
+                row["checkpoint"] == teacher
+                and row["verdict"] == "pass"
+                and row["prompt"] == mistake["prompt"]
+            )
             assert row["asked"] == f"+{mistake['prompt']}{mistake['completion']}:"
         for pair in rows(plan, f"{round_}/contrast"):
             own, lesson = pair["parents"]
-            assert (pair["chosen"], pair["rejected"]) == (lessons[lesson]["completion"], mistakes[own]["completion"])
+            assert (pair["chosen"], pair["rejected"]) == (
+                lessons[lesson]["completion"],
+                mistakes[own]["completion"],
+            )
     assert plan.step("tailored/round_02/checkpoint").inputs["init"] == ("tailored/round_02/tuned",)
 
 
@@ -297,7 +372,9 @@ def test_dataenvgym_teacher_makes_new_data_where_the_last_student_failed(tiny_pi
     teacher = open_artifact("x", plan.project.directory("dataenvgym/start/teacher")).digest
     for number, before in ((1, "start"), (2, "round_01")):
         round_ = f"dataenvgym/round_{number:02d}"
-        failed = {row["prompt"] for row in rows(plan, f"dataenvgym/{before}/feedback") if row["verdict"] == "fail"}
+        failed = {
+            row["prompt"] for row in rows(plan, f"dataenvgym/{before}/feedback") if row["verdict"] == "fail"
+        }
         errors = by_id_of_prompt(rows(plan, f"{round_}/errors"))
         assert {row["prompt"] for row in errors.values()} == failed
         posed, prompts = by_id(rows(plan, f"{round_}/posed")), rows(plan, f"{round_}/prompts")
@@ -314,7 +391,10 @@ def test_critique_in_the_loop_refines_failed_answers_with_a_critic_that_stays(ti
     plan = made(tiny_pipelines, "critique_in_the_loop")
     for number in (1, 2):
         round_ = f"critique_in_the_loop/round_{number:02d}"
-        verified, criticized = by_id(rows(plan, f"{round_}/verified")), by_id(rows(plan, f"{round_}/criticized"))
+        verified, criticized = (
+            by_id(rows(plan, f"{round_}/verified")),
+            by_id(rows(plan, f"{round_}/criticized")),
+        )
         assert criticized and {verified[sample]["verdict"] for sample in criticized} == {"fail"}
         assert model_of(plan, f"{round_}/criticized") == ("critique_in_the_loop/start/critic",)
         checked = by_id(rows(plan, f"{round_}/checked"))
@@ -333,7 +413,11 @@ def test_self_taught_evaluator_learns_judgments_that_prefer_the_answer_known_to_
     for number, before in ((1, "start"), (2, "round_01")):
         round_, one = f"self_taught_evaluator/round_{number:02d}", (f"self_taught_evaluator/{before}/judge",)
         assert model_of(plan, f"{round_}/told") == model_of(plan, f"{round_}/retold") == one
-        judgments = {row["sample_id"]: row for name in ("told", "retold") for row in rows(plan, f"{round_}/{name}.judgments")}
+        judgments = {
+            row["sample_id"]: row
+            for name in ("told", "retold")
+            for row in rows(plan, f"{round_}/{name}.judgments")
+        }
         pairs = by_id([*rows(plan, f"{start}/first"), *rows(plan, f"{start}/second")])
         kept = rows(plan, f"{round_}/kept")
         assert kept
@@ -353,13 +437,19 @@ def test_math_tutor_writes_exercises_like_those_of_its_exam_that_the_last_studen
     assert exam and all(row["answer"] == agreed[row["parents"][0]]["voted"] for row in exam.values())
     for number, before in ((1, "start"), (2, "round_01")):
         round_ = f"math_tutor/round_{number:02d}"
-        failed = {row["prompt_id"] for row in rows(plan, f"math_tutor/{before}/assessed") if row["verdict"] == "fail"}
+        failed = {
+            row["prompt_id"]
+            for row in rows(plan, f"math_tutor/{before}/assessed")
+            if row["verdict"] == "fail"
+        }
         tailored, taught = by_id(rows(plan, f"{round_}/tailored")), rows(plan, f"{round_}/taught")
         assert taught and failed <= exam.keys()
         for row in rows(plan, f"{round_}/exercises"):
             assert {tailored[parent]["parents"][0] for parent in row["parents"]} <= failed
         asked = {row["prompt"] for row in exam.values()}
-        assert not {row["prompt"] for row in taught} & asked and {row["checkpoint"] for row in taught} == {tutor}
+        assert not {row["prompt"] for row in taught} & asked and {row["checkpoint"] for row in taught} == {
+            tutor
+        }
 
 
 def test_self_lengthen_teaches_both_roles_what_the_extender_made_longer(tiny_pipelines):
@@ -374,7 +464,9 @@ def test_self_lengthen_teaches_both_roles_what_the_extender_made_longer(tiny_pip
             draft = drafts[row["parents"][0]]
             assert len(row["completion"]) > len(draft["completion"]) and row["prompt"] == draft["prompt"]
             assert len(set(row["completion"])) == len(row["completion"])
-        lessons = {(row["parents"][0], row["prompt"], row["completion"]) for row in rows(plan, f"{round_}/lessons")}
+        lessons = {
+            (row["parents"][0], row["prompt"], row["completion"]) for row in rows(plan, f"{round_}/lessons")
+        }
         assert lessons == {(name, row["asked"], row["completion"]) for name, row in kept.items()}
 
 
@@ -405,7 +497,9 @@ def test_amplification_learns_what_the_expert_makes_of_the_learner_s_answers_to_
         assert amplified and {row["checkpoint"] for row in amplified} == {expert}
         for row in amplified:
             whole = gathered[row["parents"][0]]
-            own = sorted((part for part in parts if part["parents"] == whole["parents"]), key=lambda part: part["part"])
+            own = sorted(
+                (part for part in parts if part["parents"] == whole["parents"]), key=lambda part: part["part"]
+            )
             assert whole["gathered"] == "|".join(answered[part["prompt_id"]]["completion"] for part in own)
             assert row["asked"] == f"*{whole['gathered']}:" and row["prompt"] == whole["prompt"]
 
@@ -445,7 +539,10 @@ def test_self_evolution_learns_what_it_read_in_documents_and_could_not_foresee(t
             answer = read[row["parents"][0]]
             question = questions[answer["parents"][0]]
             document = texts[asked[question["parents"][0]]["parents"][0]]["prompt"]
-            assert answer["asked"] == f"${document}|{row['prompt']}:" and row["completion"] == answer["completion"]
+            assert (
+                answer["asked"] == f"${document}|{row['prompt']}:"
+                and row["completion"] == answer["completion"]
+            )
             assert row["ifd"] == pytest.approx(scored[row["sample_id"]]["score"] / alone[row["sample_id"]])
         others = [row["ifd"] for row in dropped if row["ifd"] is not None and row["ifd"] < 1]
         assert not others or min(row["ifd"] for row in kept) >= max(others)
@@ -466,17 +563,27 @@ def test_star_gate_learns_the_questions_after_whose_replies_the_oracles_answer_i
         best: dict[str, float] = {}
         for row in liked:
             own = told[row["parents"][0]]
-            assert row["completion"] == own["answer"] == answers[own["prompt"]] and row["prompt"] == own["dialogue"]
+            assert (
+                row["completion"] == own["answer"] == answers[own["prompt"]]
+                and row["prompt"] == own["dialogue"]
+            )
             best[own["prompt"]] = max(row["score"], best.get(own["prompt"], row["score"]))
         chosen = rows(plan, f"{group}/chosen")
-        assert {row["prompt"]: row["score"] for row in chosen} == best and len(chosen) == len(best) == len(answers)
+        assert {row["prompt"]: row["score"] for row in chosen} == best and len(chosen) == len(best) == len(
+            answers
+        )
         asked = by_id(rows(plan, f"{group}/asked/turn_1"))
         learned = rows(plan, f"{group}/questions")
         assert len(learned) == len(chosen)
         for row in learned:
             (parent,) = row["parents"]
-            assert row["prompt"] == f";{asked[parent]['prompt']}:" and row["completion"] == asked[parent]["completion"]
-        assert {row["prompt"] for row in rows(plan, f"{group}/responses")} == {row["dialogue"] for row in chosen}
+            assert (
+                row["prompt"] == f";{asked[parent]['prompt']}:"
+                and row["completion"] == asked[parent]["completion"]
+            )
+        assert {row["prompt"] for row in rows(plan, f"{group}/responses")} == {
+            row["dialogue"] for row in chosen
+        }
 
 
 def test_citing_learns_the_teachers_revisions_by_the_rubric_of_each_kind(tiny_pipelines):
@@ -509,7 +616,9 @@ def test_seal_learns_the_edit_of_each_passage_whose_training_taught_the_most(tin
         assert {row["score"] for row in tried} <= {0.0, 0.25, 0.5, 0.75, 1.0}
         assert len(kept) == len({row["prompt_id"] for row in tried})
         for row in lessons:
-            assert row["prompt"] == "" and row["completion"] in edits[row["parents"][0]]["completion"].split(";")
+            assert row["prompt"] == "" and row["completion"] in edits[row["parents"][0]]["completion"].split(
+                ";"
+            )
         for row in kept:
             assert row["score"] == max(one["score"] for one in tried if one["prompt_id"] == row["prompt_id"])
     adapted = json.loads((plan.project.directory("seal/round_02/evaluation") / "metrics.json").read_text())

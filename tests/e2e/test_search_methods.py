@@ -21,7 +21,9 @@ def test_mcts_dpo_prefers_the_better_of_two_steps_after_the_same_beginning(tiny_
     for number, before in ((1, "start"), (2, "round_01")):
         group = f"mcts_dpo/round_{number:02d}"
         nodes, pairs = by_id(plan, f"{group}/tree"), rows_of(plan, f"{group}/step_pairs")
-        assert {node["checkpoint"] for node in nodes.values()} == {artifact(plan, f"mcts_dpo/{before}/checkpoint").digest}
+        assert {node["checkpoint"] for node in nodes.values()} == {
+            artifact(plan, f"mcts_dpo/{before}/checkpoint").digest
+        }
         assert pairs
         for pair in pairs:
             won, lost = (nodes[parent] for parent in pair["parents"])

@@ -21,12 +21,22 @@ def stages(text):
 
 
 def test_first_seed_keeps_the_keys_and_stages_of_a_single_one(tmp_path):
-    one, three = (plan_of(make_project(tmp_path / name, params=params)) for name, params in (("one", PARAMS), ("three", THREE)))
+    one, three = (
+        plan_of(make_project(tmp_path / name, params=params))
+        for name, params in (("one", PARAMS), ("three", THREE))
+    )
     names = {"toy", "toy__seed_1", "toy__seed_2"}
-    assert {step.pipeline for step in three.steps.values()} == names and len(three.steps) == 3 * len(one.steps)
+    assert {step.pipeline for step in three.steps.values()} == names and len(three.steps) == 3 * len(
+        one.steps
+    )
     before, after = stages(dvc_yaml_text(one)), stages(dvc_yaml_text(three))
-    assert {name: text.replace("- seed\n", "- seeds.0\n") for name, text in before.items()}.items() <= after.items()
-    assert "seeds" not in after["toy__seed_1-round_01-generated"] and "- seeds.0\n" in after["toy__seed_1-tasks-train"]
+    assert {
+        name: text.replace("- seed\n", "- seeds.0\n") for name, text in before.items()
+    }.items() <= after.items()
+    assert (
+        "seeds" not in after["toy__seed_1-round_01-generated"]
+        and "- seeds.0\n" in after["toy__seed_1-tasks-train"]
+    )
 
 
 def test_tasks_and_given_models_have_the_first_seed(tmp_path):
@@ -73,19 +83,27 @@ def test_plan_to_look_at_holds_every_seed_and_names_a_wrong_pipeline_once(tmp_pa
 
 
 def test_three_seeds_run_once_and_are_known_to_every_command(tmp_path):
-    root = make_project(tmp_path / "p", params=THREE.replace("[0, 1, 2]", "[0, 1]").replace("rounds: 2", "rounds: 1"))
+    root = make_project(
+        tmp_path / "p", params=THREE.replace("[0, 1, 2]", "[0, 1]").replace("rounds: 2", "rounds: 1")
+    )
     said = command(root, "lineal", "run")
     plan = plan_of(root)
     logs = {key: read_log(plan.project, key)["status"] for key in plan.steps}
     reused = sorted(key.partition("/")[2] for key, status in logs.items() if status == "reused")
     assert reused == ["tasks/base", "tasks/test", "tasks/train"]
-    assert "toy (2 seeds)" in render_accuracy_table(summarise(plan)) and "toy (2 seeds)" in said + command(root, "lineal", "run")
+    assert "toy (2 seeds)" in render_accuracy_table(summarise(plan)) and "toy (2 seeds)" in said + command(
+        root, "lineal", "run"
+    )
     assert json.loads(command(root, "lineal", "status", "--json"))
     command(root, "lineal", "plan", "--check")
     assert "evaluation" in command(root, "lineal", "diff", "toy/round_01", "toy__seed_1/round_01")
-    assert "toy__seed_1/start/checkpoint" in command(root, "lineal", "trace", "toy__seed_1/round_01/checkpoint")
+    assert "toy__seed_1/start/checkpoint" in command(
+        root, "lineal", "trace", "toy__seed_1/round_01/checkpoint"
+    )
     assert "seed        0, 1" not in command(root, "lineal", "round", "toy__seed_1/round_01", "--verify")
-    assert command(root, "lineal", "run", "*__seed_1/round_01/*", "--dry-run").startswith("0 steps would run, to bring 5")
+    assert command(root, "lineal", "run", "*__seed_1/round_01/*", "--dry-run").startswith(
+        "0 steps would run, to bring 5"
+    )
     command(root, "lineal", "report", "-o", "report.html")
     assert "toy (2 seeds)" in (root / "report.html").read_text()
     command(root, "dvc", "plots", "show", "-o", "plots")

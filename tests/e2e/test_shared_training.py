@@ -42,14 +42,20 @@ def plan_with(root: Path, compute: str):
 
 def kill_second_process_when_it_has_saved(saves: Path, stop: threading.Event) -> None:
     while not stop.wait(0.05):
-        ranks = [child for child in psutil.Process().children(recursive=True) if "lineal.step.rank" in child.cmdline()]
+        ranks = [
+            child
+            for child in psutil.Process().children(recursive=True)
+            if "lineal.step.rank" in child.cmdline()
+        ]
         second = [child for child in ranks if child.environ().get("RANK") == "1"]
         if second and list(saves.glob("whole-*")):
             os.kill(second[0].pid, signal.SIGKILL)
             return
 
 
-def test_training_shared_by_two_processes_survives_a_killed_one_and_follows_the_curve_of_one(tmp_path: Path) -> None:
+def test_training_shared_by_two_processes_survives_a_killed_one_and_follows_the_curve_of_one(
+    tmp_path: Path,
+) -> None:
     root = make_project(tmp_path / "project", PIPELINE)
     alone = plan_with(root, "{workers: 1}")
     run_step(alone, "toy/tasks/base")
@@ -72,7 +78,9 @@ def test_training_shared_by_two_processes_survives_a_killed_one_and_follows_the_
     assert not shared.project.directory(KEY).exists()
     with pytest.raises(ProjectError, match="got 1 running processes, expected 2"):
         run_rank(root, KEY)
-    assert not [child for child in psutil.Process().children(recursive=True) if "lineal.step.rank" in child.cmdline()]
+    assert not [
+        child for child in psutil.Process().children(recursive=True) if "lineal.step.rank" in child.cmdline()
+    ]
 
     assert run_step(shared, KEY) == "done"
     facts = read_log(shared.project, KEY)["facts"]

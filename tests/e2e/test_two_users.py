@@ -48,15 +48,27 @@ def run_as(open_directory) -> Run:
             home.mkdir()
             os.chown(home, who, GROUP)
         environment = {
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "src"),
-            "HOME": str(home), "USER": f"user{who}",
-            "WHO": str(who), "GROUP": str(GROUP), "MASK": mask, "BASE": sys.base_prefix, "STAGE": str(stage),
-            "HIDDEN": " ".join(map(str, hidden)), "PWD": str(open_directory / "project"),
-        }  # fmt: skip
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "src"),
+            "HOME": str(home),
+            "USER": f"user{who}",
+            "WHO": str(who),
+            "GROUP": str(GROUP),
+            "MASK": mask,
+            "BASE": sys.base_prefix,
+            "STAGE": str(stage),
+            "HIDDEN": " ".join(map(str, hidden)),
+            "PWD": str(open_directory / "project"),
+        }
         done = subprocess.run(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", AS, "-", *arguments], cwd=open_directory / "project",
-            env=environment, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", AS, "-", *arguments],
+            cwd=open_directory / "project",
+            env=environment,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         return done.returncode, done.stdout
 
     (open_directory / "project").mkdir(exist_ok=True)
@@ -93,24 +105,42 @@ def test_second_user_of_a_shared_project_does_all_that_the_first_does(project, r
     (project / "artifacts/toy/round_01/evaluation/manifest.json").unlink()
     succeeds(BOB, "lineal", "plan", "--write")
     succeeds(BOB, "dvc", "repro", "-q", "toy-round_01-evaluation")
-    succeeds(BOB, "dagster", "asset", "materialize", "--select", "toy/round_01/evaluation", "-m", "assets.definitions")
+    succeeds(
+        BOB,
+        "dagster",
+        "asset",
+        "materialize",
+        "--select",
+        "toy/round_01/evaluation",
+        "-m",
+        "assets.definitions",
+    )
     assert "0 assets and 1 runs deleted" in succeeds(BOB, "lineal", "prune"), "the first user's"
     files = [path for path in project.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in files if path.stat().st_mode & 0o220 == 0o200], "for their owner alone"
 
 
-def test_second_user_of_a_project_that_the_group_may_not_write_looks_and_is_told_why_nothing_is_made(project, run_as):
+def test_second_user_of_a_project_that_the_group_may_not_write_looks_and_is_told_why_nothing_is_made(
+    project, run_as
+):
     for path in (project, *project.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & ~0o022)
     edit(project / "pipelines/toy.yaml", "max_per_prompt: 1", "max_per_prompt: 2")
-    for looked in ("status", "trace toy/round_02/checkpoint", "round toy/round_01 --verify", "show toy/round_01/filtered"):
+    for looked in (
+        "status",
+        "trace toy/round_02/checkpoint",
+        "round toy/round_01 --verify",
+        "show toy/round_01/filtered",
+    ):
         assert run_as(BOB, "022", "lineal", *looked.split())[0] == 0
     for asked in ("run", "run --json", "sync", "ui", "retract --where true --reason bad"):
         status, said = run_as(BOB, "022", "lineal", *asked.split())
         assert status == 1 and "Permission denied. Several users of a project need one group" in said, said
         assert "Traceback" not in said, said
     status, said = run_as(BOB, "022", "lineal", "report")
-    assert status == 1 and "Permission denied" in said and "Choose another place: lineal report -o FILE" in said
+    assert (
+        status == 1 and "Permission denied" in said and "Choose another place: lineal report -o FILE" in said
+    )
     status, said = run_as(BOB, "022", "lineal", "step", "toy/round_01/filtered")
     assert status == 1 and "Traceback" not in said, said

@@ -22,7 +22,9 @@ def all_pipelines(root: Path, rounds: int) -> Path:
     make_project(root)
     for name in PIPELINES:
         shutil.copy(ROOT / "pipelines" / f"{name}.yaml", root / "pipelines")
-    (root / "params.yaml").write_text(f"rounds: {rounds}\nprofile: laptop\nactive: [{', '.join(PIPELINES)}]\n")
+    (root / "params.yaml").write_text(
+        f"rounds: {rounds}\nprofile: laptop\nactive: [{', '.join(PIPELINES)}]\n"
+    )
     return root
 
 
@@ -63,7 +65,9 @@ def test_both_views_of_all_pipelines_have_the_same_nodes_and_edges(project, repo
 
 def test_definitions_have_a_job_for_each_pipeline_and_a_group_for_each_round(repository):
     assert set(PIPELINES) <= set(repository.job_names)
-    groups = {repository.asset_graph.get(key).group_name for key in repository.asset_graph.materializable_asset_keys}
+    groups = {
+        repository.asset_graph.get(key).group_name for key in repository.asset_graph.materializable_asset_keys
+    }
     assert {f"{name}_round_01" for name in PIPELINES} <= groups
 
 

@@ -92,7 +92,11 @@ def artifact(project, node):
 
 
 def rows_of(project, node):
-    return [row for path in sorted(artifact(project, node).glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [
+        row
+        for path in sorted(artifact(project, node).glob("*.parquet"))
+        for row in pq.read_table(path).to_pylist()
+    ]
 
 
 def differences(project, node, adapter, base):
@@ -100,7 +104,11 @@ def differences(project, node, adapter, base):
     rows = [row for row in rows_of(project, node) if row["finish_reason"] == "stop"]
     scorer = LikelihoodScorer(artifact(project, adapter), "cpu", base and artifact(project, base))
     scored = scorer.score([(row["prompt"], row["completion"]) for row in rows])
-    found = [abs(row["logprob"] - one.logprob) for row, one in zip(rows, scored, strict=True) if row["tokens"] == one.tokens]
+    found = [
+        abs(row["logprob"] - one.logprob)
+        for row, one in zip(rows, scored, strict=True)
+        if row["tokens"] == one.tokens
+    ]
     assert len(found) > 32
     return found
 
@@ -121,15 +129,22 @@ def test_rounds_sampled_by_vllm_and_trained_by_trl_say_what_is_promised(project)
 def test_logprob_is_that_of_the_reference_model_and_an_adapter_is_served(project):
     assert max(differences(project, "round_01/generated", "start/checkpoint", None)) < 1e-3
     assert max(differences(project, "round_02/generated", "round_01/checkpoint", "start/checkpoint")) < 1e-3
-    assert max(differences(project, "round_02/generated", "start/checkpoint", None)) > 0.1, "the base alone says otherwise"
+    assert max(differences(project, "round_02/generated", "start/checkpoint", None)) > 0.1, (
+        "the base alone says otherwise"
+    )
 
 
 def test_same_requests_in_another_process_give_the_same_rows(project, sampler):
     rows = rows_of(project, "round_01/generated")
     seeds = [row_seed(0, "round_01/generated", row["prompt_id"], row["sample_index"]) for row in rows]
     assert [row["seed"] for row in rows] == seeds
-    drawn = dict(sampler.stream([Request(row["prompt"], row["seed"]) for row in rows], SamplingSettings(max_tokens=12)))
-    equal = [drawn[place].text == row["completion"] and drawn[place].logprob == row["logprob"] for place, row in enumerate(rows)]
+    drawn = dict(
+        sampler.stream([Request(row["prompt"], row["seed"]) for row in rows], SamplingSettings(max_tokens=12))
+    )
+    equal = [
+        drawn[place].text == row["completion"] and drawn[place].logprob == row["logprob"]
+        for place, row in enumerate(rows)
+    ]
     assert sum(equal) == len(rows)
     assert len({one.text for one in drawn.values()}) > 64, "samples of one prompt differ"
 
@@ -141,7 +156,8 @@ def test_greedy_completions_agree_with_the_reference_engine_in_most_rows(project
     drawn = dict(sampler.stream(requests, settings))
     reference = Sampler(artifact(project, "start/checkpoint"), "cpu").sample(requests, settings)
     agreeing = sum(
-        (drawn[place].text, drawn[place].tokens, drawn[place].finish_reason) == (one.text, one.tokens, one.finish_reason)
+        (drawn[place].text, drawn[place].tokens, drawn[place].finish_reason)
+        == (one.text, one.tokens, one.finish_reason)
         for place, one in enumerate(reference)
     )
     assert agreeing >= len(prompts) - 1
@@ -161,14 +177,35 @@ def test_stop_texts_end_what_they_end_in_the_reference_engine(project, sampler, 
 def test_rows_with_conversations_are_what_vllms_chat_takes(tmp_path):
     """As `to_pylist` gives them: every turn with `tool_calls` and `name`, which are null."""
     checkpoint = chat_model(tmp_path / "chat", "chatml", heads=1)
-    turns = [("system", "Answer with a number."), ("user", "What is 3 plus 4?"), ("assistant", "7"), ("user", "And 4 plus 4?")]
+    turns = [
+        ("system", "Answer with a number."),
+        ("user", "What is 3 plus 4?"),
+        ("assistant", "7"),
+        ("user", "And 4 plus 4?"),
+    ]
     talks = [[{"role": role, "content": text} for role, text in turns[:length]] for length in (2, 4)]
     rows = pa.table({"messages": pa.array(talks, arrow_type("messages"))}).to_pylist()
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    room = {"dtype": "float32", "kv_cache_memory_bytes": 2**28, "enforce_eager": True, "enable_chunked_prefill": False}
-    asked = [str(PYTHON), str(Path(__file__).with_name("vllm_chat.py")), str(checkpoint), str(tmp_path / "rows.jsonl")]
-    environment = os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([*asked, json.dumps(room)], capture_output=True, text=True, check=False, env=environment)
+    room = {
+        "dtype": "float32",
+        "kv_cache_memory_bytes": 2**28,
+        "enforce_eager": True,
+        "enable_chunked_prefill": False,
+    }
+    asked = [
+        str(PYTHON),
+        str(Path(__file__).with_name("vllm_chat.py")),
+        str(checkpoint),
+        str(tmp_path / "rows.jsonl"),
+    ]
+    environment = os.environ | {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    done = subprocess.run(
+        [*asked, json.dumps(room)], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     tokenizer = load_tokenizer(checkpoint)
     given = [encode_prompt(tokenizer, conversation_of(row["messages"]), chat=True) for row in rows]
@@ -197,14 +234,18 @@ def test_batch_invariant_rows_on_a_gpu_do_not_feel_their_neighbours(project):
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
-    settings = VllmCompute(python=str(PYTHON), gpu_memory_utilization=0.3, batch_invariant=True, dtype="bfloat16")
+    settings = VllmCompute(
+        python=str(PYTHON), gpu_memory_utilization=0.3, batch_invariant=True, dtype="bfloat16"
+    )
     engine = VllmSampler(artifact(project, "start/checkpoint"), settings, project / "gpu.log")
     requests = [Request(row["prompt"], row["seed"]) for row in rows_of(project, "round_01/generated")]
     together = dict(engine.stream(requests, SamplingSettings(max_tokens=12)))
     backwards = dict(engine.stream(requests[::-1], SamplingSettings(max_tokens=12)))
     alone = [dict(engine.stream([request], SamplingSettings(max_tokens=12)))[0] for request in requests[:8]]
     engine.close()
-    assert [together[place] for place in range(len(requests))] == [backwards[place] for place in reversed(range(len(requests)))]
+    assert [together[place] for place in range(len(requests))] == [
+        backwards[place] for place in reversed(range(len(requests)))
+    ]
     assert alone == [together[place] for place in range(8)]
 
 
@@ -215,20 +256,49 @@ def served(project):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     compute = Compute(endpoints={"default": {"url": f"http://127.0.0.1:{port}/v1"}})
-    base, adapter = (open_artifact(node, artifact(project, node)) for node in ("start/checkpoint", "round_01/checkpoint"))
-    addresses = address_of_checkpoint(compute, base, None), address_of_checkpoint(compute, adapter, base.directory)
+    base, adapter = (
+        open_artifact(node, artifact(project, node)) for node in ("start/checkpoint", "round_01/checkpoint")
+    )
+    addresses = (
+        address_of_checkpoint(compute, base, None),
+        address_of_checkpoint(compute, adapter, base.directory),
+    )
     arguments = [
-        "--model", base.directory, "--served-model-name", addresses[0].model, "--host", "127.0.0.1", "--port", str(port),
-        "--enable-lora", "--lora-modules", f"{addresses[1].model}={adapter.directory}", "--generation-config", "vllm",
-        "--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(2**28), "--no-enable-chunked-prefill",
-    ]  # fmt: skip
+        "--model",
+        base.directory,
+        "--served-model-name",
+        addresses[0].model,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--enable-lora",
+        "--lora-modules",
+        f"{addresses[1].model}={adapter.directory}",
+        "--generation-config",
+        "vllm",
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--kv-cache-memory-bytes",
+        str(2**28),
+        "--no-enable-chunked-prefill",
+    ]
     log = project / "server.log"
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
     with log.open("w") as stream:
         server = subprocess.Popen(
             [PYTHON, "-m", "vllm.entrypoints.openai.api_server", *arguments],
-            env=environment, stdout=stream, stderr=stream, start_new_session=True,
-        )  # fmt: skip
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
     try:
         deadline = time.monotonic() + 300
         while not answers(f"http://127.0.0.1:{port}/health"):
@@ -250,16 +320,21 @@ def answers(url):
 
 
 @pytest.mark.parametrize(
-    ("number", "node", "base"), [(0, "start/checkpoint", None), (1, "round_01/checkpoint", "start/checkpoint")]
+    ("number", "node", "base"),
+    [(0, "start/checkpoint", None), (1, "round_01/checkpoint", "start/checkpoint")],
 )
-def test_vllm_served_under_the_plans_names_draws_as_the_reference_engine_does(project, served, tmp_path, number, node, base):
+def test_vllm_served_under_the_plans_names_draws_as_the_reference_engine_does(
+    project, served, tmp_path, number, node, base
+):
     requests = [Request(row["prompt"], 0) for row in rows_of(project, "tasks/train")]
     settings = SamplingSettings(temperature=0.0, max_tokens=12)
     sampler = EndpointSampler(served[number], Spending(tmp_path / "spent.jsonl", None), {}, pytest.fail)
     drawn = dict(sampler.stream(requests, settings))
     checkpoint = artifact(project, node)
     reference = Sampler(checkpoint, "cpu", base=base and artifact(project, base)).sample(requests, settings)
-    told = [(drawn[place].text, drawn[place].tokens, drawn[place].finish_reason) for place in range(len(requests))]
+    told = [
+        (drawn[place].text, drawn[place].tokens, drawn[place].finish_reason) for place in range(len(requests))
+    ]
     expected = [(one.text, one.tokens, one.finish_reason) for one in reference]
     assert sum(map(operator.eq, told, expected)) >= len(requests) - 1
     assert len({text for text, _, _ in told}) > 8

@@ -64,7 +64,9 @@ def link_files(found: Distribution, target: Path) -> None:
         first, *rest = PurePosixPath(file).parts
         if first in ("..", "__pycache__"):
             continue
-        shared = rest and "." not in first and not (Path(str(found.locate_file(first))) / "__init__.py").exists()
+        shared = (
+            rest and "." not in first and not (Path(str(found.locate_file(first))) / "__init__.py").exists()
+        )
         name = PurePosixPath(first, rest[0]) if shared else PurePosixPath(first)
         if not (target / name).exists():
             (target / name).parent.mkdir(exist_ok=True)
@@ -75,18 +77,40 @@ def link_files(found: Distribution, target: Path) -> None:
 def installed(tmp_path_factory) -> Path:
     """The `bin` of an environment with the wheel and the core's dependencies."""
     directory = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory / "dist"]
+    build = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "--target",
+        "wheel",
+        "--directory",
+        directory / "dist",
+    ]
     subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = (directory / "dist").glob("lineal-*.whl")
     venv.create(directory / "venv", symlinks=True)
-    core = directory / "core" / "site-packages"  # dill takes modules by name only from a directory of this name
+    core = (
+        directory / "core" / "site-packages"
+    )  # dill takes modules by name only from a directory of this name
     core.mkdir(parents=True)
     for found in core_distributions():
         link_files(found, core)
     (site,) = (directory / "venv" / "lib").glob("python3*/site-packages")
     (site / "core.pth").write_text(f"{core}\n")
     python = directory / "venv" / "bin" / "python"
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    ]
     subprocess.run(install, check=True)
     return python.parent
 
@@ -96,9 +120,14 @@ def run(bin_: Path, *command: str, at: Path, status: int = 0) -> str:
     kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "LANG") if name in os.environ}
     environment = {**kept, "PATH": f"{bin_}:{os.environ['PATH']}", "PWD": str(at)}
     done = subprocess.run(
-        [bin_ / command[0], *command[1:]], cwd=at, env=environment, text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [bin_ / command[0], *command[1:]],
+        cwd=at,
+        env=environment,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == status, done.stdout
     return done.stdout
 
@@ -141,7 +170,9 @@ def test_error_without_an_extra_says_which_one_to_install(installed, tmp_path):
     said = run(installed, "python", "-c", ASK_FOR_EXTRAS, at=tmp_path)
     extras = ["math", "reasoning-gym", "lora", "openlineage", "ray", "k8s"]
     lines = [line for line in said.splitlines() if line.startswith("SAID ")]
-    assert [extra for extra, line in zip(extras, lines, strict=True) if f"pip install 'lineal[{extra}]'" in line] == extras, said
+    assert [
+        extra for extra, line in zip(extras, lines, strict=True) if f"pip install 'lineal[{extra}]'" in line
+    ] == extras, said
 
 
 @pytest.mark.model

@@ -66,7 +66,14 @@ def make_project(root: Path, pipeline: str = TOY, params: str = PARAMS) -> Path:
     for name in ("assets", ".dvc/plots"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / ".dagster").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", ".env", ".dagster/dagster.yaml"):
+    for name in (
+        ".dvc/config",
+        ".dvc/.gitignore",
+        ".dvcignore",
+        ".gitignore",
+        ".env",
+        ".dagster/dagster.yaml",
+    ):
         shutil.copy(ROOT / name, root / name)
     (root / "pyproject.toml").write_text(PYPROJECT)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
@@ -99,12 +106,25 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def command(root: Path, *arguments: str, status: int = 0) -> str:
     """Runs an installed command in the project as a person would; returns what it printed."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("DAGSTER_HOME", "DAGSTER_MODULE_NAME")}
-    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PWD": str(root), "VIRTUAL_ENV": str(BIN.parent)}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DAGSTER_HOME", "DAGSTER_MODULE_NAME")
+    }
+    environment |= {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PWD": str(root),
+        "VIRTUAL_ENV": str(BIN.parent),
+    }
     done = subprocess.run(
-        [BIN / arguments[0], *arguments[1:]], cwd=root, env=environment, text=True, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [BIN / arguments[0], *arguments[1:]],
+        cwd=root,
+        env=environment,
+        text=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == status, done.stdout
     return done.stdout
 

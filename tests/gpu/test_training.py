@@ -35,7 +35,12 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_sft_in_bf16_on_the_gpu_learns_and_writes_the_type_it_was_given(init: Path, tmp_path: Path) -> None:
     report = train_sft(
-        TrainingJob(Checkpoint(init), BF16, tmp_path / "out", execution=Execution(saves=tmp_path / "saves", save_seconds=0)),
+        TrainingJob(
+            Checkpoint(init),
+            BF16,
+            tmp_path / "out",
+            execution=Execution(saves=tmp_path / "saves", save_seconds=0),
+        ),
         EXAMPLES,
     )
     assert report.final_loss < 0.8 * report.loss_curve[0]
@@ -44,7 +49,9 @@ def test_sft_in_bf16_on_the_gpu_learns_and_writes_the_type_it_was_given(init: Pa
 
 
 def test_dpo_in_bf16_on_the_gpu_prefers_the_chosen(init: Path, tmp_path: Path) -> None:
-    report = train_dpo(TrainingJob(Checkpoint(init), BF16, tmp_path / "out"), Checkpoint(init), PAIRS, DpoLoss())
+    report = train_dpo(
+        TrainingJob(Checkpoint(init), BF16, tmp_path / "out"), Checkpoint(init), PAIRS, DpoLoss()
+    )
     assert report.loss_curve[0] == pytest.approx(0.6931, abs=2e-2)
     assert report.figures["rewards/accuracies"] > 0.8
 
@@ -74,7 +81,10 @@ def test_memory_that_the_gpu_does_not_have_is_an_error(init: Path, tmp_path: Pat
     held = torch.empty(max(0, free - 2**20), dtype=torch.uint8, device="cuda")
     with pytest.raises(EngineError, match="GiB free on the GPU"):
         train_sft(
-            TrainingJob(Checkpoint(init), replace(BF16, lora=LoraSettings(rank=20_000, alpha=1)), tmp_path / "out"), EXAMPLES
+            TrainingJob(
+                Checkpoint(init), replace(BF16, lora=LoraSettings(rank=20_000, alpha=1)), tmp_path / "out"
+            ),
+            EXAMPLES,
         )
     del held
     torch.cuda.empty_cache()

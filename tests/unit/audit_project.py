@@ -59,7 +59,9 @@ def write_project(root: Path, rounds: int = 2) -> Path:
         (selectors / f"{name}.sql").write_text(sql)
     (root / "pipelines" / "tiny.yaml").write_text(METHOD % "right")
     (root / "pipelines" / "control.yaml").write_text(CONTROL % "everything")
-    (root / "params.yaml").write_text(f"rounds: {rounds}\nactive: [tiny, control]\ncompute: {{engine: fake, workers: 1}}\n")
+    (root / "params.yaml").write_text(
+        f"rounds: {rounds}\nactive: [tiny, control]\ncompute: {{engine: fake, workers: 1}}\n"
+    )
     return root
 
 
@@ -82,7 +84,9 @@ def record_in_dvc(root: Path) -> None:
     for manifest in sorted((root / "artifacts").rglob(MANIFEST)):
         directory, key = manifest.parent, manifest.parent.relative_to(root / "artifacts").as_posix()
         md5s = {
-            path.relative_to(directory).as_posix(): Digests().of(path, "md5") for path in directory.rglob("*") if path.is_file()
+            path.relative_to(directory).as_posix(): Digests().of(path, "md5")
+            for path in directory.rglob("*")
+            if path.is_file()
         }
         listing = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(md5s.items())])
         md5 = directory_md5(directory, Digests())

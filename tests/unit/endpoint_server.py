@@ -130,7 +130,10 @@ def answered(body, prompt, text):
     choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     if body.get("logprobs"):
         choice["logprobs"] = {"content": [{"logprob": -0.5}] * 3} if chat else {"token_logprobs": [-0.25] * 4}
-    return {"choices": [choice], "usage": {"prompt_tokens": len(prompt) + 1, "completion_tokens": len(text) + 1}}
+    return {
+        "choices": [choice],
+        "usage": {"prompt_tokens": len(prompt) + 1, "completion_tokens": len(text) + 1},
+    }
 
 
 @contextmanager

@@ -39,7 +39,13 @@ class Early:
         self.moves += 1
         if self.moves == 1:
             self.early = float(text == "+")
-        return "2", self.early if self.moves == 1 else 1.0 - self.early, self.moves == 2, False, {"success": True}
+        return (
+            "2",
+            self.early if self.moves == 1 else 1.0 - self.early,
+            self.moves == 2,
+            False,
+            {"success": True},
+        )
 
 
 class Dice(Counting):

@@ -36,11 +36,18 @@ from tests.unit.tiny_models import in_order, tiny_model, words
 ROWS = 10
 """The last optimizer step of an epoch has two of them, where one has eight."""
 WORDS = [word for word in dict.fromkeys(words(40)) if in_order(word) != word][:ROWS]
-PAIRS = [Preference(f"{word}=", in_order(word), word[: 1 + place % len(word)]) for place, word in enumerate(WORDS)]
+PAIRS = [
+    Preference(f"{word}=", in_order(word), word[: 1 + place % len(word)]) for place, word in enumerate(WORDS)
+]
 EXAMPLES = [Example(pair.prompt, pair.chosen) for pair in PAIRS]
-LABELS = [Labelled(pair.prompt, pair.chosen if place % 3 else pair.rejected, bool(place % 3)) for place, pair in enumerate(PAIRS)]
+LABELS = [
+    Labelled(pair.prompt, pair.chosen if place % 3 else pair.rejected, bool(place % 3))
+    for place, pair in enumerate(PAIRS)
+]
 WEIGHTS = [0.25 + 0.5 * (place % 4) for place in range(ROWS)]
-WEIGHED = [replace(pair, weight=weight, margin=0.1 * weight) for pair, weight in zip(PAIRS, WEIGHTS, strict=True)]
+WEIGHED = [
+    replace(pair, weight=weight, margin=0.1 * weight) for pair, weight in zip(PAIRS, WEIGHTS, strict=True)
+]
 SEPARATOR = "e"
 STEPS = [
     Rated(pair.prompt, begun, 0.25 * (place % 5))
@@ -62,11 +69,15 @@ class Counting:
         pass
 
 
-def _sft(rows: list[Example], changes: dict[str, Any], init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
+def _sft(
+    rows: list[Example], changes: dict[str, Any], init: Path, settings: TrainingSettings, out: Path, seen: Any
+) -> Any:
     return train_sft(TrainingJob(Checkpoint(init), replace(settings, **changes), out, seen), rows)
 
 
-def _dpo(rows: list[Preference], loss: DpoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
+def _dpo(
+    rows: list[Preference], loss: DpoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any
+) -> Any:
     return train_dpo(TrainingJob(Checkpoint(init), settings, out, seen), Checkpoint(init), rows, loss)
 
 
@@ -77,7 +88,9 @@ def _kto(loss: KtoLoss, init: Path, settings: TrainingSettings, out: Path, seen:
     return train_kto(TrainingJob(Checkpoint(init), settings, out, seen), Checkpoint(reference), LABELS, loss)
 
 
-def _unmeasured(loss: OrpoLoss | SimpoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any) -> Any:
+def _unmeasured(
+    loss: OrpoLoss | SimpoLoss, init: Path, settings: TrainingSettings, out: Path, seen: Any
+) -> Any:
     return train_without_reference(TrainingJob(Checkpoint(init), settings, out, seen), PAIRS, loss)
 
 
@@ -96,25 +109,36 @@ def _grpo(changes: dict[str, Any], init: Path, settings: TrainingSettings, out: 
 
 
 def _dpo_losses() -> dict[str, Train]:
-    plain = {name: DpoLoss(type=name, label_smoothing=0.1 * (name in SMOOTHED)) for name in get_args(PairLossName)}
-    told = {f"{name} nll_weight": replace(loss, nll_weight=1.0) for name, loss in plain.items() if name in ("sigmoid", "ipo")}
+    plain = {
+        name: DpoLoss(type=name, label_smoothing=0.1 * (name in SMOOTHED)) for name in get_args(PairLossName)
+    }
+    told = {
+        f"{name} nll_weight": replace(loss, nll_weight=1.0)
+        for name, loss in plain.items()
+        if name in ("sigmoid", "ipo")
+    }
     return {f"dpo {name}": partial(_dpo, PAIRS, loss) for name, loss in (plain | told).items()}
 
 
 def _grpo_losses() -> dict[str, Train]:
     levels = {name: "sequence" if name == "luspo" else "token" for name in get_args(OnlineLossName)}
-    plain = {f"grpo {name}": {"loss": name, "importance_sampling_level": level} for name, level in levels.items()}
+    plain = {
+        f"grpo {name}": {"loss": name, "importance_sampling_level": level} for name, level in levels.items()
+    }
     gspo = {"loss": OF_SEQUENCES[0], "importance_sampling_level": "sequence"}
     shared = {"updates_per_generation": 2, "beta": 0.1}
     return {
-        name: partial(_grpo, changes) for name, changes in (plain | {"grpo gspo": gspo, "grpo of two updates": shared}).items()
+        name: partial(_grpo, changes)
+        for name, changes in (plain | {"grpo gspo": gspo, "grpo of two updates": shared}).items()
     }
 
 
 ONLINE: dict[str, Train] = _grpo_losses()
 TRAINERS: dict[str, Train] = {
     "sft": partial(_sft, EXAMPLES, {}),
-    "sft weight": partial(_sft, [replace(row, weight=weight) for row, weight in zip(EXAMPLES, WEIGHTS, strict=True)], {}),
+    "sft weight": partial(
+        _sft, [replace(row, weight=weight) for row, weight in zip(EXAMPLES, WEIGHTS, strict=True)], {}
+    ),
     "sft lora": partial(_sft, EXAMPLES, {"lora": LORA}),
     "sft packing": partial(_sft, EXAMPLES * 3, {"packing": True, "max_tokens": 24}),
     **_dpo_losses(),

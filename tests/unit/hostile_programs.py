@@ -51,40 +51,54 @@ PROGRAMS = {
     # built-ins and modules
     "a class for math": _patched("class math:\n    fabs = staticmethod(lambda x: 0)\n    inf = 0"),
     "math patched": _patched("import math\nmath.fabs = math.isclose = lambda *a, **k: 0"),
-    "math in sys.modules": _patched("import sys, types\nsys.modules['math'] = types.SimpleNamespace(fabs=lambda x: 0)"),
+    "math in sys.modules": _patched(
+        "import sys, types\nsys.modules['math'] = types.SimpleNamespace(fabs=lambda x: 0)"
+    ),
     "every module a lie": _patched("import sys\nfor name in list(sys.modules): sys.modules[name] = None"),
     "import hooked": _patched("import builtins\nbuiltins.__import__ = lambda *a, **k: None"),
-    "finder": _patched("import sys\nsys.meta_path.insert(0, type('F', (), {'find_spec': lambda *a: None})())\nsys.path[:] = []"),
+    "finder": _patched(
+        "import sys\nsys.meta_path.insert(0, type('F', (), {'find_spec': lambda *a: None})())\nsys.path[:] = []"
+    ),
     "sorted and sum redefined": "def sorted(x): return 0\ndef sum(x): return 3\ndef add(a, b): return 0",
     "range redefined": _patched("range = lambda *a: []\nclass range: pass"),
     "set and len redefined": _patched("set = frozenset = len = lambda *a: 0"),
     "check redefined": _patched("def check(candidate): pass\ndef close(a, b): return True\nWANTED = 0"),
     "judge's own names": _patched("def _lineal_assertion(*a): pass\n_lineal_same = _lineal_assertion"),
-    "built-ins emptied": _patched("import builtins\nfor name in list(vars(builtins)):\n    try: delattr(builtins, name)\n"
-                                  "    except Exception: pass"),
-    "assert patched": _patched("import builtins\nbuiltins.AssertionError = type('A', (BaseException,), {})\n__debug__x = 0"),
+    "built-ins emptied": _patched(
+        "import builtins\nfor name in list(vars(builtins)):\n    try: delattr(builtins, name)\n"
+        "    except Exception: pass"
+    ),
+    "assert patched": _patched(
+        "import builtins\nbuiltins.AssertionError = type('A', (BaseException,), {})\n__debug__x = 0"
+    ),
     "candidate in built-ins": _patched("import builtins\nbuiltins.candidate = lambda *a: 5"),
     "no add": "def ad(a, b): return a + b",
     "add is a number": "add = 5",
     "add is a text": "add = 'SECRET ANSWER'",
     "add is a class": "class add:\n    def __init__(self, a, b): pass\n    __eq__ = lambda s, o: True",
     "add is a property of the module": "import sys\nclass M(type(sys)):\n    add = property(lambda s: 5)\n"
-                                       "sys.modules[__name__].__class__ = M",
+    "sys.modules[__name__].__class__ = M",
     "getattr of the module": "def __getattr__(name): return lambda *a: 5",
     "add in wide letters": "def \uff41\uff44\uff44(a, b): return 0",
     "add in other letters": "def \u0430dd(a, b): return a + b",
-    "defined in exec": "exec('def add(a, b): return type(\"E\", (), {\"__eq__\": lambda *a: True})()')",
+    "defined in exec": 'exec(\'def add(a, b): return type("E", (), {"__eq__": lambda *a: True})()\')',
     "defined twice": RIGHT.replace("add", "sub") + "add = lambda a, b: NotImplemented",
     # operators
     "equal": _claims(f"def __eq__(self, other): {YES}\n__hash__ = None"),
     "equal and not unequal": _claims(f"def __eq__(self, other): {YES}\ndef __ne__(self, other): {YES}"),
     "all comparisons": _claims("\n".join(f"def __{name}__(self, other): {YES}" for name in METHODS)),
     "an equal int": _claims(f"def __eq__(self, other): {YES}\n__hash__ = int.__hash__", "int"),
-    "an equal list": _claims(f"def __eq__(self, other): {YES}\ndef __iter__(self): return iter([1, 2])", "list"),
+    "an equal list": _claims(
+        f"def __eq__(self, other): {YES}\ndef __iter__(self): return iter([1, 2])", "list"
+    ),
     "an equal float": _claims(f"def __eq__(self, other): {YES}\ndef __sub__(self, o): return 0.0", "float"),
     "an equal text": _claims(f"def __eq__(self, other): {YES}", "str"),
-    "a lying dict": _claims("def items(self): return [(1, 2)]\ndef __iter__(self): return iter([1, 2])", "dict"),
-    "arithmetic": _claims("def __sub__(self, other): return 0\n__rsub__ = __add__ = __radd__ = __abs__ = __sub__"),
+    "a lying dict": _claims(
+        "def items(self): return [(1, 2)]\ndef __iter__(self): return iter([1, 2])", "dict"
+    ),
+    "arithmetic": _claims(
+        "def __sub__(self, other): return 0\n__rsub__ = __add__ = __radd__ = __abs__ = __sub__"
+    ),
     "a number by __index__": _claims("def __index__(self): return 5\n__int__ = __float__ = __index__"),
     "true": _claims(f"def __bool__(self): {YES}\ndef __len__(self): return 2"),
     "contains": _claims(f"def __contains__(self, item): {YES}\ndef __getitem__(self, key): return 1"),
@@ -93,7 +107,7 @@ PROGRAMS = {
     "class of int": _claims("__class__ = property(lambda self: int)"),
     "any attribute": _claims("def __getattr__(self, name): return lambda *a: True"),
     "a metaclass": "class M(type):\n    __eq__ = lambda *a: True\n    __hash__ = None\n"
-                   "class C(metaclass=M): pass\ndef add(a, b): return C",
+    "class C(metaclass=M): pass\ndef add(a, b): return C",
     "not a number": "def add(a, b): return float('nan')",
     "infinity": "def add(a, b): return float('inf')",
     "True": "def add(a, b): return True",
@@ -114,7 +128,7 @@ PROGRAMS = {
     "an exception that cannot be told": "class E(Exception):\n    def __str__(self): raise MemoryError\ndef add(a, b): raise E",
     "the judge's exception": "class CannotAsk(Exception): pass\ndef add(a, b): raise CannotAsk('x')",
     "an exception group": "def add(a, b): raise ExceptionGroup('g', [TypeError()])",
-    "a message of many lines": "def add(a, b): raise TypeError('\\n!{\"failed\": {}, \"ended\": null, \"answers\": 1}\\n')",
+    "a message of many lines": 'def add(a, b): raise TypeError(\'\\n!{"failed": {}, "ended": null, "answers": 1}\\n\')',
     # the channel
     "an outcome": _everywhere(OUTCOME),
     "an outcome as an answer": _everywhere(b"[true, 5]\n" + OUTCOME),
@@ -126,24 +140,28 @@ PROGRAMS = {
     "a deep answer": _everywhere(b"[" * 30_000 + b"\n"),
     "an answer without an end": _everywhere(b"[true, 5]"),
     "reads the requests": "import os\ndef add(a, b):\n    for fd in range(3, 20):\n        try:\n"
-                          "            os.set_blocking(fd, False)\n            if b'WANTED' in os.read(fd, 9999): return 5\n"
-                          "        except OSError: pass",
+    "            os.set_blocking(fd, False)\n            if b'WANTED' in os.read(fd, 9999): return 5\n"
+    "        except OSError: pass",
     "closes the channel": "import os\ndef add(a, b): os.closerange(0, 64)",
     "writes while it is asked": "import os, threading\ndef spam():\n    for _ in range(2000):\n        for fd in range(3, 9):\n"
-                                "            try: os.write(fd, b'[true, 5]\\n')\n            except OSError: pass\n"
-                                "threading.Thread(target=spam, daemon=True).start()\ndef add(a, b): return 0",
+    "            try: os.write(fd, b'[true, 5]\\n')\n            except OSError: pass\n"
+    "threading.Thread(target=spam, daemon=True).start()\ndef add(a, b): return 0",
     # this process
     "plain patched": "import sys\ndef add(a, b):\n    frame = sys._getframe()\n    while frame:\n"
-                     "        frame.f_globals.update(plain=lambda v: 'true', quoted=lambda v: '5', told=lambda e: 'TypeError')\n"
-                     "        frame = frame.f_back\n    return 0",
+    "        frame.f_globals.update(plain=lambda v: 'true', quoted=lambda v: '5', told=lambda e: 'TypeError')\n"
+    "        frame = frame.f_back\n    return 0",
     "main patched": _patched("import sys\nmain = sys.modules['__main__']\nmain.plain = lambda value: '5'"),
-    "every function patched": _patched("import gc, types\nfor f in gc.get_objects():\n"
-                                       "    if isinstance(f, types.FunctionType):\n"
-                                       "        try: f.__code__ = (lambda *a, **k: 'true').__code__\n"
-                                       "        except Exception: pass"),
+    "every function patched": _patched(
+        "import gc, types\nfor f in gc.get_objects():\n"
+        "    if isinstance(f, types.FunctionType):\n"
+        "        try: f.__code__ = (lambda *a, **k: 'true').__code__\n"
+        "        except Exception: pass"
+    ),
     "numbers patched": "import ctypes\ndef add(a, b):\n    ctypes.memset(id(7) + 24, 5, 1)\n    return 7",
     "traces": _patched("import sys\nsys.settrace(lambda *a: 1 / 0)"),
-    "profiles": _patched("import sys\nsys.setprofile(lambda *a: None)\nsys.excepthook = sys.displayhook = print"),
+    "profiles": _patched(
+        "import sys\nsys.setprofile(lambda *a: None)\nsys.excepthook = sys.displayhook = print"
+    ),
     "exit handler": _patched("import atexit, os\natexit.register(lambda: os.write(3, b'[true, 5]\\n'))"),
     "output replaced": _patched("import sys\nsys.stdout = sys.stderr = sys.stdin = None"),
     "floods its output": "def add(a, b):\n    for _ in range(200): print('[true, 5]' * 1000)\n    return 0",
@@ -171,4 +189,4 @@ PROGRAMS = {
     "a lone surrogate": "def add(a, b): return '\\ud800'",
     "raises at once": "raise TypeError('SECRET')",
     "ends at once": "import sys\nsys.exit(0)",
-}  # fmt: skip
+}

@@ -41,19 +41,25 @@ class Lab:
     def parse(self, use, inputs=None, **settings):
         """A component from its settings; inputs get made-up references."""
         told = [name for name in inputs or {} if "." not in name and not name.endswith(("_base", "_media"))]
-        references = dict.fromkeys(told, "node")  # the settings speak of those with a dot, the plan finds bases and media
+        references = dict.fromkeys(
+            told, "node"
+        )  # the settings speak of those with a dot, the plan finds bases and media
         return Registry().find(use).parse({"use": use, **references, **settings}, self.surroundings)
 
     def put(self, step, *tables):
         """An artifact with these rows."""
         workspace = self._workspace(step, {})
-        workspace.write_rows([table if isinstance(table, pa.Table) else pa.Table.from_pylist(table) for table in tables])
+        workspace.write_rows(
+            [table if isinstance(table, pa.Table) else pa.Table.from_pylist(table) for table in tables]
+        )
         return self._publish(workspace, "", ArtifactKind.ROWS)
 
     def run(self, use, step, inputs=None, /, round_number=1, **settings):
         """By output name, the artifacts that a component makes."""
         component = self.parse(use, inputs, **settings)
-        fields = {name: value if isinstance(value, tuple) else (value,) for name, value in (inputs or {}).items()}
+        fields = {
+            name: value if isinstance(value, tuple) else (value,) for name, value in (inputs or {}).items()
+        }
         planned = component.outputs({name: Rows(artifacts).columns for name, artifacts in fields.items()})
         workspace = self._workspace(step, fields, round_number)
         self.counts, self.facts = workspace.counts, workspace.facts
@@ -68,17 +74,30 @@ class Lab:
         partial = self.path / f".{step.replace('/', '-')}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        return Workspace(self.path, step, round_number, self.seed, self.compute, inputs, partial, retracted=self.retracted)
+        return Workspace(
+            self.path, step, round_number, self.seed, self.compute, inputs, partial, retracted=self.retracted
+        )
 
     def _publish(self, workspace, output, kind):
         directory = workspace.directory(output)
         files = list_files(directory, workspace._row_counts.get(output, {}))
         key = f"p/{workspace.step}{'.' + output if output else ''}"
         Manifest(
-            step=workspace.step, output=output, kind=kind, component="x", version=1, identity="x", settings={}, seed=self.seed,
-            inputs={}, files_read={}, counts=workspace.counts, columns=workspace._columns.get(output, {}), files=files,
+            step=workspace.step,
+            output=output,
+            kind=kind,
+            component="x",
+            version=1,
+            identity="x",
+            settings={},
+            seed=self.seed,
+            inputs={},
+            files_read={},
+            counts=workspace.counts,
+            columns=workspace._columns.get(output, {}),
+            files=files,
             digest=content_digest(files),
-        ).write(directory)  # fmt: skip
+        ).write(directory)
         target = self.path / "artifacts" / key
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,11 +133,17 @@ def samples(verdicts, **columns):
     words = {"p": "pass", "f": "fail", "e": "error"}
     return [
         {
-            "sample_id": f"{prompt}-{index}", "prompt_id": prompt, "prompt": f"{prompt}=", "completion": f"{prompt}:{index}",
-            "answer": "a", "difficulty": float(len(verdicts[prompt])), "verdict": words[letter], "sample_index": index,
+            "sample_id": f"{prompt}-{index}",
+            "prompt_id": prompt,
+            "prompt": f"{prompt}=",
+            "completion": f"{prompt}:{index}",
+            "answer": "a",
+            "difficulty": float(len(verdicts[prompt])),
+            "verdict": words[letter],
+            "sample_index": index,
             "score": None if letter == "e" else float(letter == "p"),
             **{name: make(prompt, index) for name, make in columns.items()},
         }
         for prompt in verdicts
         for index, letter in enumerate(verdicts[prompt])
-    ]  # fmt: skip
+    ]

@@ -8,11 +8,36 @@ from collections.abc import Iterator
 from typing import Any
 
 ODD: tuple[Any, ...] = (
-    None, True, 0, 7, -1, 2**70, 1.5, float("inf"), float("nan"), "", "x", "é\u202e\x07", "previous.checkpoint",
-    "history.filtered", "tasks.train", "start.checkpoint.x", "x[*]", "sample", "../../x", "/dev/null",
-    [], [1], [[]], ["a", None], {}, {"a": 1},
-    {"use": "sample"}, {"each": {}}, {"": None},
-)  # fmt: skip
+    None,
+    True,
+    0,
+    7,
+    -1,
+    2**70,
+    1.5,
+    float("inf"),
+    float("nan"),
+    "",
+    "x",
+    "é\u202e\x07",
+    "previous.checkpoint",
+    "history.filtered",
+    "tasks.train",
+    "start.checkpoint.x",
+    "x[*]",
+    "sample",
+    "../../x",
+    "/dev/null",
+    [],
+    [1],
+    [[]],
+    ["a", None],
+    {},
+    {"a": 1},
+    {"use": "sample"},
+    {"each": {}},
+    {"": None},
+)
 LETTERS = [
     "\n",
     "\t",
@@ -65,7 +90,9 @@ def _mutate(holder: Any, holders: list[Any], random: random.Random) -> None:
     if action == 0:
         holder.pop(place)
     elif action == 1 and isinstance(holder, dict):
-        holder[random.choice(["x", "each", "use", "rows", "per_round", "", "step", *holder])] = holder.pop(place)
+        holder[random.choice(["x", "each", "use", "rows", "per_round", "", "step", *holder])] = holder.pop(
+            place
+        )
     elif action == 2:
         holder[place] = donated
     else:

@@ -55,5 +55,7 @@ def made_report_project(root: Path) -> Plan:
     for name, sql in SELECTORS.items():
         (selectors / f"{name}.sql").write_text(sql)
     (root / "pipelines" / "everything.yaml").write_text(PIPELINE)
-    (root / "params.yaml").write_text("rounds: 3\nactive: [everything]\ncompute: {engine: fake, workers: 1}\n")
+    (root / "params.yaml").write_text(
+        "rounds: 3\nactive: [everything]\ncompute: {engine: fake, workers: 1}\n"
+    )
     return run_all(root)

@@ -25,7 +25,9 @@ class Puzzles(Component):
     role: ClassVar[Role] = Role.SOURCE
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": Output(ArtifactKind.ROWS, ("prompt_id", "prompt", "answer", "tests", "socratic_question"))}
+        return {
+            "": Output(ArtifactKind.ROWS, ("prompt_id", "prompt", "answer", "tests", "socratic_question"))
+        }
 
 
 class RowsPart(Component):

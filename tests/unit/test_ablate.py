@@ -38,10 +38,14 @@ round:
 
 
 def project_of(root, parts, pipeline=PIPELINE, params=""):
-    shutil.copytree(ROOT / "pipelines", root / "pipelines", ignore=shutil.ignore_patterns("*.yaml"), dirs_exist_ok=True)
+    shutil.copytree(
+        ROOT / "pipelines", root / "pipelines", ignore=shutil.ignore_patterns("*.yaml"), dirs_exist_ok=True
+    )
     (root / "pipelines" / "mine.yaml").write_text(pipeline)
     ablated = f"pipelines: {{mine: {{ablate: [{parts}]}}}}\n" if parts else ""
-    (root / "params.yaml").write_text(f"rounds: 2\nactive: [mine]\n{ablated}{params}compute: {{engine: fake, workers: 1}}\n")
+    (root / "params.yaml").write_text(
+        f"rounds: 2\nactive: [mine]\n{ablated}{params}compute: {{engine: fake, workers: 1}}\n"
+    )
     return open_project(root)
 
 
@@ -54,7 +58,10 @@ def test_readers_of_a_node_read_its_input_in_its_place(tmp_path):
     plan = make_plan(project)
     rows = [f"mine__without_filtered/round_0{number}/verified" for number in (1, 2)]
     assert plan.step("mine__without_filtered/round_02/pool").inputs["rows"] == tuple(rows)
-    assert plan.step("mine/round_02/pool").inputs["rows"] == ("mine/round_01/filtered", "mine/round_02/filtered")
+    assert plan.step("mine/round_02/pool").inputs["rows"] == (
+        "mine/round_01/filtered",
+        "mine/round_02/filtered",
+    )
     assert (
         "mine__without_filtered/round_01/filtered" not in plan.steps
         and "mine__without_rewritten/round_01/rewritten" not in plan.steps
@@ -71,19 +78,27 @@ def test_a_trainer_gives_way_to_its_init_and_an_instance_to_its_own_input(tmp_pa
   checkpoint: {use: sft, init: warm, rows: pool, steps: 1}
 """
     lines = UNDROPPED.splitlines(keepends=True)
-    pipeline = "".join(line for line in lines if "checkpoint: {use: sft" not in line) + nodes + "each: {agent: [a, b]}\n"
+    pipeline = (
+        "".join(line for line in lines if "checkpoint: {use: sft" not in line)
+        + nodes
+        + "each: {agent: [a, b]}\n"
+    )
     plan = make_plan(project_of(tmp_path, "judged, warm", pipeline))
     first = "mine__without_judged/round_01"
     assert plan.step(f"{first}/all_of_it").inputs["rows"] == (f"{first}/a_lot/a", f"{first}/a_lot/b")
     assert plan.step(f"{first}/one_of_it").inputs["rows"] == (f"{first}/a_lot/b",)
-    assert plan.step("mine__without_warm/round_02/checkpoint").inputs["init"] == ("mine__without_warm/round_01/checkpoint",)
+    assert plan.step("mine__without_warm/round_02/checkpoint").inputs["init"] == (
+        "mine__without_warm/round_01/checkpoint",
+    )
 
 
 def test_a_setting_goes_back_to_its_default(tmp_path):
     plan = make_plan(project_of(tmp_path, "generated.temperature, filtered.failed"))
     assert plan.step("mine__without_generated_temperature/round_01/generated").component.temperature == 1.0
     assert plan.step("mine__without_generated_temperature/round_01/generated").settings_from == {}
-    assert plan.step("mine/round_01/generated").settings_from == {"temperature": ("mine/start/tuned", "temperature")}
+    assert plan.step("mine/round_01/generated").settings_from == {
+        "temperature": ("mine/start/tuned", "temperature")
+    }
     assert plan.step("mine/round_01/filtered").component.model_extra == {"failed": False}
     assert plan.step("mine__without_filtered_failed/round_01/filtered").component.model_extra == {}
 
@@ -91,7 +106,9 @@ def test_a_setting_goes_back_to_its_default(tmp_path):
 def test_a_curriculum_has_its_shuffled_control(tmp_path):
     ordered = PIPELINE.replace("rows: pool, steps: 1}", "rows: pool, steps: 1, order: difficulty}")
     plan = make_plan(project_of(tmp_path, "checkpoint.order", ordered))
-    whole, control = (plan.step(f"{name}/round_01/checkpoint") for name in ("mine", "mine__without_checkpoint_order"))
+    whole, control = (
+        plan.step(f"{name}/round_01/checkpoint") for name in ("mine", "mine__without_checkpoint_order")
+    )
     assert (whole.component.order, control.component.order) == ("difficulty", None)
     assert whole.component.identity() == {**control.component.identity(), "order": "difficulty"}
     assert whole.inputs["rows"] == ("mine/round_01/pool",)
@@ -107,7 +124,10 @@ def test_a_curriculum_has_its_shuffled_control(tmp_path):
             "params.yaml:3: pipelines.mine.ablate.0: 'filtered' cannot be taken away: round.dropped.rows reads dropped of it",
         ),
         ("filterd", "'filterd' cannot be taken away: mine has no node 'filterd'. Did you mean 'filtered'?"),
-        ("tuned", "'tuned' cannot be taken away: 'settings' is a controller, and nothing that it reads could stand in its place"),
+        (
+            "tuned",
+            "'tuned' cannot be taken away: 'settings' is a controller, and nothing that it reads could stand in its place",
+        ),
         (
             "evaluation",
             "'evaluation' cannot be taken away: it is an evaluation; no training depends on it, so removing it",
@@ -131,7 +151,9 @@ def test_what_cannot_be_taken_away_is_said(tmp_path, part, message):
 
 def test_a_part_of_the_command_line_is_no_line_of_a_file(tmp_path):
     project = with_parts(project_of(tmp_path, "verified"), "mine", ["filterd"])
-    with pytest.raises(DeclarationError, match="^mine without filterd: 'filterd' cannot be taken away: mine has no node"):
+    with pytest.raises(
+        DeclarationError, match="^mine without filterd: 'filterd' cannot be taken away: mine has no node"
+    ):
         plan_variants(project, "mine")
 
 
@@ -146,13 +168,19 @@ def ran(tmp_path_factory):
 
 def test_variant_shares_what_does_not_depend_on_the_part(ran):
     plan, told = ran
-    mine = {key.partition("/")[2]: state for key, state in told.items() if key.startswith("mine__without_filtered/")}
+    mine = {
+        key.partition("/")[2]: state
+        for key, state in told.items()
+        if key.startswith("mine__without_filtered/")
+    }
     assert {name for name, state in mine.items() if state == "done"} >= {
         "round_01/pool",
         "round_01/checkpoint",
         "round_02/generated",
     }
-    assert {mine[name] for name in ("tasks/train", "start/checkpoint", "round_01/generated", "round_01/verified")} == {"reused"}
+    assert {
+        mine[name] for name in ("tasks/train", "start/checkpoint", "round_01/generated", "round_01/verified")
+    } == {"reused"}
     own, every = own_steps(plan, "mine", "filtered")
     assert (every, own) == (len(mine), sum(state == "done" for state in mine.values()))
 
@@ -161,8 +189,9 @@ def test_table_compares_the_last_rounds_prompt_by_prompt_for_each_seed(ran, caps
     plan, _ = ran
     found = list(ablations(plan_variants(with_parts(plan.project, "mine", []), "mine"), "mine"))
     assert [(one.part, one.seed, one.label, one.headline) for one in found] == [
-        ("filtered", 0, "evaluation", "accuracy"), ("filtered", 1, "evaluation", "accuracy"),
-    ]  # fmt: skip
+        ("filtered", 0, "evaluation", "accuracy"),
+        ("filtered", 1, "evaluation", "accuracy"),
+    ]
     whole, without = (
         read_evaluation(plan.project.directory(f"{name}/round_02/evaluation"))
         for name in ("mine__seed_1", "mine__without_filtered__seed_1")
@@ -185,7 +214,10 @@ def test_command_names_the_line_for_a_part_that_is_not_declared(ran, capsys):
     root = str(ran[0].project.root)
     assert run_command(["-C", root, "ablate", "mine", "rewritten"]) == 0
     told = capsys.readouterr().out
-    assert "not made: rewritten. Write into params.yaml: pipelines: {mine: {ablate: [rewritten]}}, then run" in told
+    assert (
+        "not made: rewritten. Write into params.yaml: pipelines: {mine: {ablate: [rewritten]}}, then run"
+        in told
+    )
     assert run_command(["-C", root, "ablate", "main"]) == 2
     assert "no pipeline 'main'" in capsys.readouterr().err
     variant = next(name for name in ran[0].pipelines if name.startswith("mine__without_"))

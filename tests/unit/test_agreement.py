@@ -14,21 +14,47 @@ VERDICTS = st.sampled_from(["pass", "fail", "error"])
 
 def measured(lab, triples, **columns):
     rows = [
-        {"sample_id": str(i), "verdict": truth, "judge_verdict": judge, "judge_score": score, "difficulty": float(i % 2)}
+        {
+            "sample_id": str(i),
+            "verdict": truth,
+            "judge_verdict": judge,
+            "judge_score": score,
+            "difficulty": float(i % 2),
+        }
         for i, (truth, judge, score) in enumerate(triples)
     ]
-    made = lab.run("agreement", "round_01/agreement", {"rows": lab.put("round_01/judged", rows)}, judge="judge", **columns)[""]
+    made = lab.run(
+        "agreement",
+        "round_01/agreement",
+        {"rows": lab.put("round_01/judged", rows)},
+        judge="judge",
+        **columns,
+    )[""]
     return evaluated(made)
 
 
 def test_agreement_counts_right_and_wrong_rows_apart(tmp_path):
-    triples = [("pass", "pass", 1.0), ("pass", "fail", 0.0), ("fail", "fail", 0.0), ("fail", "fail", 0.5), ("error", "pass", 1.0)]
+    triples = [
+        ("pass", "pass", 1.0),
+        ("pass", "fail", 0.0),
+        ("fail", "fail", 0.0),
+        ("fail", "fail", 0.5),
+        ("error", "pass", 1.0),
+    ]
     found = measured(Lab(tmp_path), triples)
     expected = {
-        "agreement": 0.75, "passed": 0.25, "right": 0.5, "count": 4, "errors": 1,
-        "precision": 1.0, "gap": 0.5, "sensitivity": 0.5, "specificity": 1.0,
-        "balanced": 0.75, "auc": (1 + 1 + 0.5 + 0) / 4,
-    }  # fmt: skip
+        "agreement": 0.75,
+        "passed": 0.25,
+        "right": 0.5,
+        "count": 4,
+        "errors": 1,
+        "precision": 1.0,
+        "gap": 0.5,
+        "sensitivity": 0.5,
+        "specificity": 1.0,
+        "balanced": 0.75,
+        "auc": (1 + 1 + 0.5 + 0) / 4,
+    }
     assert expected.items() <= found.items()
     assert found["intervals"].keys() == expected.keys() - {"count", "errors"}
     assert (
@@ -38,8 +64,14 @@ def test_agreement_counts_right_and_wrong_rows_apart(tmp_path):
     )
     group = found["by_difficulty"]["1"]
     assert {name: group[name] for name in group if name not in ("low", "high")} == {
-        "agreement": 0.5, "passed": 0.0, "right": 0.5, "count": 2, "sensitivity": 0.0, "specificity": 1.0, "balanced": 0.5,
-    }  # fmt: skip
+        "agreement": 0.5,
+        "passed": 0.0,
+        "right": 0.5,
+        "count": 2,
+        "sensitivity": 0.0,
+        "specificity": 1.0,
+        "balanced": 0.5,
+    }
 
 
 @settings(max_examples=25)

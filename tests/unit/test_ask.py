@@ -39,16 +39,24 @@ def test_ask_makes_rows_that_teach_the_role(lab):
 
 def test_ask_under_the_own_prompt_makes_further_answers_to_it(lab):
     made = asked(lab, template="+{prompt}{completion}:", row_prompt="own", max_tokens=16)
-    assert [(row["prompt_id"], row["prompt"]) for row in made] == [(row["prompt_id"], row["prompt"]) for row in ROWS]
+    assert [(row["prompt_id"], row["prompt"]) for row in made] == [
+        (row["prompt_id"], row["prompt"]) for row in ROWS
+    ]
     assert all(row["hinted"] and "+" in row["completion"] for row in made)
     assert [row["asked"] for row in made[:2]] == ["+0=ab:", "+0=ba:"]
     assert len({row["sample_id"] for row in made}) == len({row["seed"] for row in made}) == 6
 
 
 def test_ask_about_prompts_names_them_as_parents(lab):
-    prompts = [{"prompt_id": "1", "prompt": "ba=", "answer": "ab"}, {"prompt_id": "2", "prompt": "dc=", "answer": "cd"}]
+    prompts = [
+        {"prompt_id": "1", "prompt": "ba=", "answer": "ab"},
+        {"prompt_id": "2", "prompt": "dc=", "answer": "cd"},
+    ]
     made = asked(lab, prompts, template="&{prompt}")
-    assert [row["parents"] for row in made] == [["1"], ["2"]] and [row["prompt"] for row in made] == ["&ba=", "&dc="]
+    assert [row["parents"] for row in made] == [["1"], ["2"]] and [row["prompt"] for row in made] == [
+        "&ba=",
+        "&dc=",
+    ]
     kept = asked(lab, prompts, template="&{prompt}", row_prompt="own")
     assert [row["prompt_id"] for row in kept] == ["1", "2"]
 
@@ -62,7 +70,9 @@ def test_system_turn_stands_before_what_is_asked(lab):
     assert [row["prompt"] for row in made] == [row["prompt"] for row in plain] and "messages" not in plain[0]
     assert not {row["sample_id"] for row in made} & {row["sample_id"] for row in plain}
     own = asked(lab, template="&{completion}", system="Be brief.", chat=True, row_prompt="own")
-    assert [json.loads(row["asked"])["messages"][0]["content"] for row in own] == ["Be brief."] * 6 and "messages" not in own[0]
+    assert [json.loads(row["asked"])["messages"][0]["content"] for row in own] == [
+        "Be brief."
+    ] * 6 and "messages" not in own[0]
     with pytest.raises(ValidationError, match="system needs chat: true"):
         asked(lab, system="Be brief.")
 

@@ -16,7 +16,12 @@ UNKNOWN = NotPlain("Thing")
     ("test", "calls", "right", "wrong"),
     [
         ("assert f(1, 2) == 3", ["f(1, 2)"], [3], [4]),
-        ("assert f(1) == [1, (2,), {3}, {'a': None}], 'message'", ["f(1)"], [[1, (2,), {3}, {"a": None}]], [[1, [2], {3}, {}]]),
+        (
+            "assert f(1) == [1, (2,), {3}, {'a': None}], 'message'",
+            ["f(1)"],
+            [[1, (2,), {3}, {"a": None}]],
+            [[1, [2], {3}, {}]],
+        ),
         ("assert f('x') is True", ["f('x')"], [True], [1]),
         ("assert f(1)", ["f(1)"], [True], [[]]),
         ("assert not f(1)", ["f(1)"], [0], ["0"]),
@@ -24,7 +29,12 @@ UNKNOWN = NotPlain("Thing")
         ("assert abs(f(2.0) - 1.5) < 1e-6", ["f(2.0)"], [1.5000001], [1.6]),
         ("assert math.isclose(f(1), 0.3, rel_tol=1e-3)", ["f(1)"], [0.3001], [0.31]),
         ("assert sorted(f(3)) == sorted([2, 1])", ["*f(3)"], [(2, 1)], [(1,)]),
-        ("assert set(f(3)) == set((1, 2)) and len(f(4)) > 1", ["*f(3)", "f(4)"], [[2, 1], "ab"], [[2, 1], "a"]),
+        (
+            "assert set(f(3)) == set((1, 2)) and len(f(4)) > 1",
+            ["*f(3)", "f(4)"],
+            [[2, 1], "ab"],
+            [[2, 1], "a"],
+        ),
         ("assert 1 < f(0) <= 3", ["f(0)"], [3], [4]),
         ("assert f(0) in (1, 2)", ["f(0)"], [2], [3]),
         ("assert f(0)['a'][0] == -1", ["f(0)"], [{"a": [-1]}], [{"a": [1]}]),
@@ -64,7 +74,10 @@ def test_assertions_about_a_value_of_the_programs_own_type_do_not_hold(test):
     [
         ('["assert f(1) == 1", "assert f(2) == 2"]', 2),
         ("import math\nassert f(1) == 1\nassert True, 'the tests run'", 1),
-        ("METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n    assert candidate(1) == 1\n\ncheck(f)", 1),
+        (
+            "METADATA = {'author': 'x'}\n\n\ndef check(candidate):\n    assert candidate(1) == 1\n\ncheck(f)",
+            1,
+        ),
     ],
 )
 def test_assertions_are_read_from_the_forms_of_known_sets(tests, count):
@@ -83,12 +96,27 @@ def test_assertions_are_read_from_the_forms_of_known_sets(tests, count):
         ("[1]", "cannot be read as Python: TypeError"),
         ("[" * 100_000, "cannot be read as Python"),
         ("assert 1 == 1", "the tests call nothing of the program"),
-        ("assert sorted([2, 1]) == list([1, 2])", "the tests call nothing of the program: list, sorted are Python's own"),
-        ("assert f(1) == expected(1)", "the tests use expected, which neither they define nor the prompt names. Define it"),
-        ("def check(candidate):\n    assert candidate(1) == 1", "define check and never call it; end them with check(NAME"),
-        ("import numpy\nassert f(1) == numpy.ones(1)", "the tests import 'numpy'; only modules of the standard library"),
+        (
+            "assert sorted([2, 1]) == list([1, 2])",
+            "the tests call nothing of the program: list, sorted are Python's own",
+        ),
+        (
+            "assert f(1) == expected(1)",
+            "the tests use expected, which neither they define nor the prompt names. Define it",
+        ),
+        (
+            "def check(candidate):\n    assert candidate(1) == 1",
+            "define check and never call it; end them with check(NAME",
+        ),
+        (
+            "import numpy\nassert f(1) == numpy.ones(1)",
+            "the tests import 'numpy'; only modules of the standard library",
+        ),
         ("from math import *\nassert f(1) == pi", "the tests import '*'"),
-        ("try:\n    f(1)\n    assert False\nexcept g:\n    pass", "the tests catch g, an exception of the program's"),
+        (
+            "try:\n    f(1)\n    assert False\nexcept g:\n    pass",
+            "the tests catch g, an exception of the program's",
+        ),
         ("x = None\nassert x is f(1) is None", "write 'is' by itself, not in a chain"),
     ],
 )
@@ -124,7 +152,12 @@ def test_assertions_that_need_more_than_our_own_operations_are_examined(tests, n
 
 @pytest.mark.parametrize(
     "test",
-    ["assert round(f(1), f(2)) == 1", "assert [0] * f(1) == [0]", "assert 10 ** f(1) == 1", "assert f(1) ** 2 ** 999 == 1"],
+    [
+        "assert round(f(1), f(2)) == 1",
+        "assert [0] * f(1) == [0]",
+        "assert 10 ** f(1) == 1",
+        "assert f(1) ** 2 ** 999 == 1",
+    ],
 )
 def test_assertions_do_no_work_of_a_size_that_the_program_chooses(test):
     (assertion,) = read_tests(test).assertions

@@ -70,7 +70,9 @@ def test_unknown_and_ambiguous_names_list_candidates(made, capsys, arguments, me
         ("prompt_id IN (SELECT name FROM read_csv('http://127.0.0.1:9/x.csv'))", ""),
     ],
 )
-def test_sql_that_is_wrong_writes_or_reads_files_is_refused(root, capsys, monkeypatch, command, where, message):
+def test_sql_that_is_wrong_writes_or_reads_files_is_refused(
+    root, capsys, monkeypatch, command, where, message
+):
     monkeypatch.chdir(root)
     before = sorted(path for path in root.rglob("*") if path.is_file())
     status, text = said(capsys, root, *command, "--where", where)
@@ -103,7 +105,10 @@ def test_answers_that_miss_recorded_artifacts_say_so(root, capsys, arguments):
     shutil.rmtree(root / "artifacts/tiny/round_01/mixed")
     status, text = said(capsys, root, *arguments)
     assert status == 0
-    assert "not here, though dvc.lock records it: tiny/round_01/mixed. Bring it: lineal run --pull tiny/round_01/mixed" in text
+    assert (
+        "not here, though dvc.lock records it: tiny/round_01/mixed. Bring it: lineal run --pull tiny/round_01/mixed"
+        in text
+    )
     shutil.rmtree(root / "artifacts/tiny/round_02/mixed")
     assert "tiny/round_01/mixed and 1 more" in said(capsys, root, *arguments)[1]
 
@@ -166,8 +171,14 @@ def test_pipeline_whose_package_is_missing_is_left_out_of_status_and_report(root
     status = run_command(["-C", str(root), command])
     output = capsys.readouterr()
     assert (status, printed in output.out) == (2, True)
-    assert "others is left out: pipelines/others.yaml:4: tasks.test.use: unknown component 'their_tasks'" in output.err
-    assert "(entry points 'lineal.components'), install that package" in output.err and "Its 1 artifacts" in output.err
+    assert (
+        "others is left out: pipelines/others.yaml:4: tasks.test.use: unknown component 'their_tasks'"
+        in output.err
+    )
+    assert (
+        "(entry points 'lineal.components'), install that package" in output.err
+        and "Its 1 artifacts" in output.err
+    )
 
 
 @pytest.fixture(scope="module")
@@ -198,25 +209,42 @@ def swapped(first, second):
 def cached(root, path):
     """Returns the path of a file's bytes in DVC's cache."""
     digest = file_digest(path)
-    return next(one for one in (root / ".dvc/cache").rglob("*") if one.is_file() and file_digest(one) == digest)
+    return next(
+        one for one in (root / ".dvc/cache").rglob("*") if one.is_file() and file_digest(one) == digest
+    )
 
 
 CHECKPOINT, ROWS, VALUES = "tiny/round_02/checkpoint", "tiny/round_02/mixed", "tiny/round_02/evaluation"
 WEIGHTS, SHARD, METRICS = f"{CHECKPOINT}/config.json", f"{ROWS}/part-00000.parquet", f"{VALUES}/metrics.json"
 CORRUPTIONS = {
     "flipped byte": (CHECKPOINT, lambda made, root: flipped(made / WEIGHTS)),
-    "truncated shard": (ROWS, lambda made, root: (made / SHARD).write_bytes((made / SHARD).read_bytes()[:200])),
+    "truncated shard": (
+        ROWS,
+        lambda made, root: (made / SHARD).write_bytes((made / SHARD).read_bytes()[:200]),
+    ),
     "missing file": (CHECKPOINT, lambda made, root: (made / WEIGHTS).unlink()),
     "extra file": (CHECKPOINT, lambda made, root: (made / CHECKPOINT / "extra.bin").write_bytes(b"x")),
-    "swapped directories": (CHECKPOINT, lambda made, root: swapped(made / CHECKPOINT, made / "tiny/round_01/checkpoint")),
-    "edited manifest": (CHECKPOINT, lambda made, root: replaced(made / CHECKPOINT / "manifest.json", '"seed": 0', '"seed": 1')),
+    "swapped directories": (
+        CHECKPOINT,
+        lambda made, root: swapped(made / CHECKPOINT, made / "tiny/round_01/checkpoint"),
+    ),
+    "edited manifest": (
+        CHECKPOINT,
+        lambda made, root: replaced(made / CHECKPOINT / "manifest.json", '"seed": 0', '"seed": 1'),
+    ),
     "edited columns": (ROWS, lambda made, root: replaced(made / ROWS / "manifest.json", '"in": ', '"in": 1')),
     "edited metrics": (VALUES, lambda made, root: replaced(made / METRICS, '"accuracy":0', '"accuracy":1')),
-    "edited dvc.lock": (CHECKPOINT, lambda made, root: replaced(root / "dvc.lock", f"{CHECKPOINT}\n      hash: md5\n      md5: ",
-                                                               f"{CHECKPOINT}\n      hash: md5\n      md5: 0")),
+    "edited dvc.lock": (
+        CHECKPOINT,
+        lambda made, root: replaced(
+            root / "dvc.lock",
+            f"{CHECKPOINT}\n      hash: md5\n      md5: ",
+            f"{CHECKPOINT}\n      hash: md5\n      md5: 0",
+        ),
+    ),
     "empty cache": ("more artifacts like it", lambda made, root: shutil.rmtree(root / ".dvc/cache")),
     "corrupt cache": (CHECKPOINT, lambda made, root: flipped(cached(root, made / WEIGHTS))),
-}  # fmt: skip
+}
 
 
 RECORDED_AGAIN = ("edited dvc.lock", "empty cache", "corrupt cache")
@@ -224,7 +252,9 @@ RECORDED_AGAIN = ("edited dvc.lock", "empty cache", "corrupt cache")
 
 
 def test_project_that_is_whole_is_named_nowhere(recorded, capsys):
-    assert said(capsys, recorded, "trace", CHECKPOINT) == said(capsys, recorded, "trace", CHECKPOINT) == (0, "")
+    assert (
+        said(capsys, recorded, "trace", CHECKPOINT) == said(capsys, recorded, "trace", CHECKPOINT) == (0, "")
+    )
     assert run_command(["-C", str(recorded), "status"]) == 0
     assert "34 done, 0 stale, 0 missing" in capsys.readouterr().out
 
@@ -243,6 +273,10 @@ def test_every_corruption_is_named_by_what_looks_and_stops_what_leaves(recorded,
     assert run_command(["-C", str(root), "status"]) == 0
     printed = capsys.readouterr().out
     if kind in RECORDED_AGAIN:
-        assert "that lineal run records again and does not rerun" in printed and "0 stale, 0 missing" in printed
+        assert (
+            "that lineal run records again and does not rerun" in printed and "0 stale, 0 missing" in printed
+        )
     else:
-        assert any(named in line for line in printed.splitlines() if "stale" in line and " is stale" not in line)
+        assert any(
+            named in line for line in printed.splitlines() if "stale" in line and " is stale" not in line
+        )

@@ -40,7 +40,9 @@ def test_show_json_feeds_trace_which_feeds_programs(root):
 
 def test_commands_work_in_a_directory_below_the_root(root):
     assert "pretrain@2" in run(show, root / "pipelines", "tiny/start/checkpoint").output
-    assert run(trace, root / "pipelines", "tiny/start/checkpoint").output.startswith("tiny/start/checkpoint  pretrain@2")
+    assert run(trace, root / "pipelines", "tiny/start/checkpoint").output.startswith(
+        "tiny/start/checkpoint  pretrain@2"
+    )
 
 
 def test_trace_warns_of_a_broken_manifest_on_stderr(root, tmp_path):
@@ -69,7 +71,12 @@ def test_wrong_use_raises_for_exit_status_2(root):
 def test_commands_import_nothing_heavy_before_they_run():
     heavy = "{'duckdb', 'pyarrow', 'jinja2', 'numpy', 'pydantic', 'yaml', 'torch', 'dagster'}"
     code = f"import sys, lineal.cli.look; print(sorted({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 MAIN = [sys.executable, "-c", "from lineal.cli.entry import main; main()"]
@@ -77,7 +84,9 @@ MAIN = [sys.executable, "-c", "from lineal.cli.entry import main; main()"]
 
 def test_reader_that_leaves_early_changes_no_exit_status(root):
     def piped(*arguments):
-        with subprocess.Popen([*MAIN, *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        with subprocess.Popen(
+            [*MAIN, *arguments], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as running:
             running.stdout.close()
             said = running.stderr.read().decode()
         return running.returncode, said
@@ -88,17 +97,22 @@ def test_reader_that_leaves_early_changes_no_exit_status(root):
 
 def test_pipe_is_not_cut_to_a_width(root):
     done = subprocess.run(
-        [*MAIN, "trace", "tiny/round_02/checkpoint"], cwd=root, env=os.environ | {"COLUMNS": "40"}, text=True,
+        [*MAIN, "trace", "tiny/round_02/checkpoint"],
+        cwd=root,
+        env=os.environ | {"COLUMNS": "40"},
+        text=True,
         capture_output=True,
         check=True,
-    )  # fmt: skip
+    )
     assert "…" not in done.stdout and len(done.stdout.splitlines()[0]) > 200
 
 
 def test_no_color_is_obeyed_on_a_terminal(root):
     def on_terminal(**environment):
         main, other = pty.openpty()
-        with subprocess.Popen([*MAIN, "status"], cwd=root, stdout=other, env=os.environ | environment) as running:
+        with subprocess.Popen(
+            [*MAIN, "status"], cwd=root, stdout=other, env=os.environ | environment
+        ) as running:
             os.close(other)
             seen = b""
             with contextlib.suppress(OSError):  # the terminal's other end is closed
@@ -114,6 +128,8 @@ def test_no_color_is_obeyed_on_a_terminal(root):
 def test_the_shell_completes_commands_but_not_hidden_ones():
     asked = {"_LINEAL_COMPLETE": "bash_complete", "COMP_WORDS": "lineal ", "COMP_CWORD": "1"}
     code = "from lineal.cli.main import run_command; run_command()"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True
+    )
     offered = {line.partition(",")[2] for line in done.stdout.splitlines()}
     assert {"show", "trace", "run"} <= offered and not {"step", "round"} & offered

@@ -31,7 +31,10 @@ def root(tmp_path_factory):
 def found_in(root, before, after):
     project = open_project(root)
     catalog = read_catalog(project)
-    return compare(*find_sides(*(NamedSide(name, name.strip("/"), project, catalog) for name in (before, after))), COMPUTE)
+    return compare(
+        *find_sides(*(NamedSide(name, name.strip("/"), project, catalog) for name in (before, after))),
+        COMPUTE,
+    )
 
 
 def rows_in(root, key):
@@ -52,7 +55,8 @@ ROWS = st.lists(ROW, min_size=1, max_size=25, unique_by=lambda row: row[0])
 
 def put(lab, name, rows, decided):
     made = [
-        {"sample_id": f"s{i}", "prompt_id": f"p{p}", "verdict": v, **({"decision": d} if decided else {})} for i, p, v, d in rows
+        {"sample_id": f"s{i}", "prompt_id": f"p{p}", "verdict": v, **({"decision": d} if decided else {})}
+        for i, p, v, d in rows
     ]
     if not decided:
         return {"x": lab.put(f"{name}/x", made)}
@@ -60,20 +64,29 @@ def put(lab, name, rows, decided):
         "": [row for row in made if row["decision"] == "kept"],
         ".dropped": [row for row in made if row["decision"] == "dropped"],
     }
-    return {f"x{part}": lab.put(f"{name}/x{part}", part_rows) for part, part_rows in parts.items() if part_rows}
+    return {
+        f"x{part}": lab.put(f"{name}/x{part}", part_rows) for part, part_rows in parts.items() if part_rows
+    }
 
 
 @settings(max_examples=60)
 @given(before=ROWS, after=ROWS)
 def test_prompts_and_verdicts_are_those_of_plain_python(before, after, tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("lab"))
-    (found,) = compare(Side("a", put(lab, "a", before, False)), Side("b", put(lab, "b", after, False)), COMPUTE).artifacts
+    (found,) = compare(
+        Side("a", put(lab, "a", before, False)), Side("b", put(lab, "b", after, False)), COMPUTE
+    ).artifacts
     old, new = ({row[0]: row for row in rows} for rows in (before, after))
     changed = Counter((old[i][2], new[i][2]) for i in old.keys() & new.keys() if old[i][2] != new[i][2])
     if found.rows:
-        assert (found.rows.added, found.rows.removed) == (len(new.keys() - old.keys()), len(old.keys() - new.keys()))
+        assert (found.rows.added, found.rows.removed) == (
+            len(new.keys() - old.keys()),
+            len(old.keys() - new.keys()),
+        )
         assert found.rows.verdicts == changed
-    was, is_ = (solved([{"prompt_id": f"p{row[1]}", "verdict": row[2]} for row in rows]) for rows in (before, after))
+    was, is_ = (
+        solved([{"prompt_id": f"p{row[1]}", "verdict": row[2]} for row in rows]) for rows in (before, after)
+    )
     words = {True: "solved", False: "unsolved", None: None}
     states = Counter((words[was.get(prompt)], words[is_.get(prompt)]) for prompt in was.keys() | is_.keys())
     assert found.prompts.counts == states
@@ -101,7 +114,14 @@ def test_decisions_are_those_of_plain_python(before, after, tmp_path_factory):
 def test_rows_that_share_an_id_are_counted_each(tmp_path):
     lab = Lab(tmp_path)
     sides = [
-        Side(name, {"rows": lab.put(f"{name}/rows", [{"sample_id": i, "prompt_id": i, "completion": name} for i in ids])})
+        Side(
+            name,
+            {
+                "rows": lab.put(
+                    f"{name}/rows", [{"sample_id": i, "prompt_id": i, "completion": name} for i in ids]
+                )
+            },
+        )
         for name, ids in (("a", "xxxy"), ("b", "xxz"))
     ]
     (found,) = compare(*sides, COMPUTE).artifacts
@@ -137,7 +157,9 @@ def test_dropped_rows_alone_are_compared_as_rows(root):
 
 
 def test_a_revision_that_is_none_is_not_taken_for_an_artifact(root):
-    with pytest.raises(UsageError, match=r"'HEAD~1' is no round, artifact or pipeline. As a revision: git rev-parse failed"):
+    with pytest.raises(
+        UsageError, match=r"'HEAD~1' is no round, artifact or pipeline. As a revision: git rev-parse failed"
+    ):
         CliRunner().invoke(diff, ["HEAD~1", "HEAD"], obj=root, catch_exceptions=False)
 
 
@@ -152,7 +174,12 @@ def test_an_artifact_and_itself_do_not_differ(root):
 def test_artifacts_stand_in_the_order_of_their_making_and_equal_ones_in_one_line(root):
     found = found_in(root, "tiny/round_01", "control/round_01")
     labels = [one.label for one in found.artifacts]
-    assert labels.index("generated") < labels.index("verified") < labels.index("filtered") < labels.index("checkpoint")
+    assert (
+        labels.index("generated")
+        < labels.index("verified")
+        < labels.index("filtered")
+        < labels.index("checkpoint")
+    )
     lines = as_text(found, 200).splitlines()
     same = next(line for line in lines if line.startswith("the same bytes"))
     assert same == "the same bytes (3): generated, verified, mixed.dropped"
@@ -166,10 +193,14 @@ def test_nodes_of_one_round_alone_are_named(root):
 
 
 def test_command_prints_text_and_json(root):
-    text = CliRunner().invoke(diff, ["tiny/round_01", "tiny/round_02"], obj=root, catch_exceptions=False).output
+    text = (
+        CliRunner().invoke(diff, ["tiny/round_01", "tiny/round_02"], obj=root, catch_exceptions=False).output
+    )
     assert "right -> wrong: " in text
     assert "accuracy" in text
-    done = CliRunner().invoke(diff, ["tiny/round_01", "tiny/round_02", "--json"], obj=root, catch_exceptions=False)
+    done = CliRunner().invoke(
+        diff, ["tiny/round_01", "tiny/round_02", "--json"], obj=root, catch_exceptions=False
+    )
     found = {one["label"]: one for one in json.loads(done.output)["artifacts"]}
     assert sum(state["count"] for state in found["evaluation"]["prompts"]["counts"]) == 10
     assert found["filtered"]["counts"]["in"] == {"before": 60, "after": 60}

@@ -50,7 +50,11 @@ def load(target, cache, split="train"):
 
 
 def files_of(root):
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 def rewrite(directory, key, **changed):
@@ -62,7 +66,9 @@ def rewrite(directory, key, **changed):
     manifest.model_copy(update={"files": files, "digest": content_digest(files), **changed}).write(directory)
 
 
-@pytest.mark.parametrize("name", ["round_02/filtered", "round_01/generated", "round_02/mixed", "round_01/filtered.dropped"])
+@pytest.mark.parametrize(
+    "name", ["round_02/filtered", "round_01/generated", "round_02/mixed", "round_01/filtered.dropped"]
+)
 def test_exported_rows_load_with_datasets_as_they_are(plan, tmp_path, name):
     target = exported(plan.project.root, f"tiny/{name}", tmp_path / "deep" / "out")
     loaded = load(target, tmp_path / "cache")
@@ -79,7 +85,9 @@ def test_test_prompts_load_as_the_test_split_only(plan, tmp_path):
 
 
 def test_dataset_card_tells_programs_and_people(plan, tmp_path):
-    card = DatasetCard.load(exported(plan.project.root, "tiny/round_02/filtered", tmp_path / "out") / "README.md")
+    card = DatasetCard.load(
+        exported(plan.project.root, "tiny/round_02/filtered", tmp_path / "out") / "README.md"
+    )
     assert card.data.base_model == ["tiny/start/checkpoint"]
     assert card.data.source_datasets == ["original"]
     assert card.data.size_categories == ["n<1K"]
@@ -87,7 +95,14 @@ def test_dataset_card_tells_programs_and_people(plan, tmp_path):
     for name, count in counts.items():
         assert f"| `{name}` | {count} |" in card.text
     generated = open_artifact("", plan.project.directory("tiny/round_02/generated"))
-    for fact in ("temperature=1", "samples=3", "exact_match@2", "Tiny &lt;method&gt;", generated.digest[:16], "sql=right"):
+    for fact in (
+        "temperature=1",
+        "samples=3",
+        "exact_match@2",
+        "Tiny &lt;method&gt;",
+        generated.digest[:16],
+        "sql=right",
+    ):
         assert fact in card.text
     assert "tiny/round_01/generated" not in card.text
 
@@ -99,7 +114,9 @@ def test_croissant_files_and_fields_are_those_that_lie_there(plan, tmp_path):
     assert file["sha256"] == file_digest(target / file["contentUrl"])
     assert file["contentSize"] == f"{(target / file['contentUrl']).stat().st_size} B"
     fields = document["recordSet"][0]["field"]
-    assert {field["source"]["extract"]["column"] for field in fields} == set(load(target, tmp_path / "cache").column_names)
+    assert {field["source"]["extract"]["column"] for field in fields} == set(
+        load(target, tmp_path / "cache").column_names
+    )
     types = {field["name"]: (field["dataType"], field.get("repeated", False)) for field in fields}
     assert types["prompt"] == ("sc:Text", False)
     assert types["parents"] == ("sc:Text", True)
@@ -125,9 +142,13 @@ def test_rows_in_several_files_load_whole_and_are_one_file_set(plan, tmp_path):
     assert load(target, tmp_path / "cache").to_list() == table.to_pylist()
     document = json.loads((target / "croissant.json").read_text())
     *files, together = document["distribution"]
-    assert [file["sha256"] for file in files] == [file_digest(path) for path in sorted((target / "data").iterdir())]
+    assert [file["sha256"] for file in files] == [
+        file_digest(path) for path in sorted((target / "data").iterdir())
+    ]
     assert (together["@type"], together["includes"]) == ("cr:FileSet", "data/*.parquet")
-    assert {field["source"]["fileSet"]["@id"] for field in document["recordSet"][0]["field"]} == {together["@id"]}
+    assert {field["source"]["fileSet"]["@id"] for field in document["recordSet"][0]["field"]} == {
+        together["@id"]
+    }
 
 
 def test_model_card_names_dataset_versions_base_and_metrics(plan, tmp_path):
@@ -137,7 +158,9 @@ def test_model_card_names_dataset_versions_base_and_metrics(plan, tmp_path):
     for key in ("tiny/tasks/base", "tiny/round_01/mixed", "tiny/round_02/mixed"):
         digest = open_artifact(key, plan.project.directory(key)).digest
         assert f"rows: `{key}` `{digest}`" in card.text
-    accuracy = json.loads((plan.project.directory("tiny/round_02/evaluation") / "metrics.json").read_text())["accuracy"]
+    accuracy = json.loads((plan.project.directory("tiny/round_02/evaluation") / "metrics.json").read_text())[
+        "accuracy"
+    ]
     measured = {result.metric_type: result.metric_value for result in card.data.eval_results}
     assert measured["accuracy"] == pytest.approx(accuracy)
     assert "| `tiny/round_02/evaluation` |" in card.text
@@ -164,7 +187,9 @@ def test_exported_checkpoint_loads_with_transformers(plan, tmp_path):
 @pytest.mark.parametrize("key", ["tiny/round_02/mixed", "tiny/round_02/checkpoint"])
 def test_export_has_the_same_bytes_elsewhere(plan, tmp_path, key):
     first = files_of(exported(plan.project.root, key, tmp_path / "a"))
-    second = files_of(exported(shutil.copytree(plan.project.root, tmp_path / "copy"), key, tmp_path / "b" / "c"))
+    second = files_of(
+        exported(shutil.copytree(plan.project.root, tmp_path / "copy"), key, tmp_path / "b" / "c")
+    )
     assert first == second
     assert not [name for name, data in first.items() if str(tmp_path).encode() in data]
 
@@ -206,7 +231,12 @@ def test_export_of_what_is_neither_rows_nor_model_is_refused(plan, tmp_path):
 def test_hostile_text_stays_text_in_cards(plan, tmp_path):
     root = shutil.copytree(plan.project.root, tmp_path / "copy")
     method = root / "pipelines" / "tiny.yaml"
-    text = re.sub(r"^(method|summary): .*$", lambda found: f"{found[1]}: {json.dumps(HOSTILE)}", method.read_text(), flags=re.M)
+    text = re.sub(
+        r"^(method|summary): .*$",
+        lambda found: f"{found[1]}: {json.dumps(HOSTILE)}",
+        method.read_text(),
+        flags=re.M,
+    )
     method.write_text(text)
     key = "tiny/round_02/filtered"
     directory = root / "artifacts" / key
@@ -214,7 +244,12 @@ def test_hostile_text_stays_text_in_cards(plan, tmp_path):
     (directory / "part-00000.parquet").unlink()
     pq.write_table(table, directory / "part-00000.parquet")
     old = open_artifact(key, directory).manifest
-    rewrite(directory, key, counts={**old.counts, f"dropped: {HOSTILE}": 1}, columns={**old.columns, HOSTILE: "string"})
+    rewrite(
+        directory,
+        key,
+        counts={**old.counts, f"dropped: {HOSTILE}": 1},
+        columns={**old.columns, HOSTILE: "string"},
+    )
     target = exported(root, key, tmp_path / "out")
     card = (target / "README.md").read_text()
     front, body = card.removeprefix("---\n").split("\n---\n", 1)
@@ -223,10 +258,15 @@ def test_hostile_text_stays_text_in_cards(plan, tmp_path):
     outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", body)
     assert "<script" not in outside
     assert "](" not in re.sub(r"\\[\[\]()!]", "", outside)
-    assert not [line for line in outside.splitlines() if line in ("---", "license: mit") or line.startswith("# w")]
+    assert not [
+        line for line in outside.splitlines() if line in ("---", "license: mit") or line.startswith("# w")
+    ]
     rows = [line for line in outside.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} <= {3, 4, 5, 6}
-    names = [field["name"] for field in json.loads((target / "croissant.json").read_text())["recordSet"][0]["field"]]
+    names = [
+        field["name"]
+        for field in json.loads((target / "croissant.json").read_text())["recordSet"][0]["field"]
+    ]
     assert HOSTILE in names
     assert load(target, tmp_path / "cache").column_names[-1] == HOSTILE
 
@@ -240,7 +280,12 @@ def test_code_span_and_prose_show_the_text_itself():
 
 @pytest.mark.parametrize(
     ("arrow", "expected"),
-    [("uint64", "sc:Integer"), ("large_string", "sc:Text"), ("timestamp[us]", "sc:DateTime"), ("struct<a: int64>", "sc:Text")],
+    [
+        ("uint64", "sc:Integer"),
+        ("large_string", "sc:Text"),
+        ("timestamp[us]", "sc:DateTime"),
+        ("struct<a: int64>", "sc:Text"),
+    ],
 )
 def test_croissant_type_of_an_arrow_type(arrow, expected):
     assert data_type(arrow) == expected
@@ -251,7 +296,12 @@ def test_export_command_says_what_went_where(plan, tmp_path):
         export, ["tiny/round_02/mixed", str(tmp_path / "out")], obj=plan.project.root, catch_exceptions=False
     )
     assert done.output.startswith(f"{tmp_path / 'out'}: tiny/round_02/mixed ")
-    assert {path.name for path in Path(tmp_path / "out").iterdir()} == {"README.md", "croissant.json", "data", "manifest.json"}
+    assert {path.name for path in Path(tmp_path / "out").iterdir()} == {
+        "README.md",
+        "croissant.json",
+        "data",
+        "manifest.json",
+    }
 
 
 def test_croissant_conversations_are_repeated_turns_with_parts(tmp_path):
@@ -263,4 +313,6 @@ def test_croissant_conversations_are_repeated_turns_with_parts(tmp_path):
     assert {part["name"]: part["dataType"] for part in messages["subField"]} == dict.fromkeys(turn, "sc:Text")
     role = messages["subField"][0]
     assert role["@id"] == "rows/messages/role"
-    assert role["source"]["extract"] == {"column": "messages"} and role["source"]["transform"] == {"jsonPath": "$[*].role"}
+    assert role["source"]["extract"] == {"column": "messages"} and role["source"]["transform"] == {
+        "jsonPath": "$[*].role"
+    }

@@ -54,7 +54,9 @@ def exported(project, name, target):
     return target
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks transformers for it
+@pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
+)  # PEFT asks transformers for it
 @pytest.mark.parametrize("name", ["adapter", "further", "kept"])
 def test_exported_adapter_loads_by_its_card_on_the_base_that_the_card_names(project, tmp_path, name):
     import torch
@@ -67,7 +69,11 @@ def test_exported_adapter_loads_by_its_card_on_the_base_that_the_card_names(proj
     assert read_catalog(project).artifacts["low/round_01/tuned"].digest in card.partition("```")[0]
 
     base = exported(project, front["base_model"][0].rpartition("/")[2], tmp_path / "base")
-    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1].replace("BASE", str(base)).replace("PATH", str(target))
+    code = (
+        re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+        .replace("BASE", str(base))
+        .replace("PATH", str(target))
+    )
     loaded: dict = {}
     exec(compile(code, "card", "exec"), loaded)  # noqa: S102 - the card's own lines, which people paste
     tokens = loaded["tokenizer"]("cab", return_tensors="pt")["input_ids"]
@@ -89,10 +95,14 @@ def test_one_of_several_adapters_draws_on_the_base_that_they_share(project):
 
 def test_models_of_different_kinds_are_no_choice(tmp_path):
     (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "low.yaml").write_text(PIPELINE.replace("models: [adapter, further]", "models: [adapter, tuned]"))
+    (tmp_path / "pipelines" / "low.yaml").write_text(
+        PIPELINE.replace("models: [adapter, further]", "models: [adapter, tuned]")
+    )
     (tmp_path / "params.yaml").write_text("rounds: 1\nactive: [low]\n")
     stand = r"low/round_01/adapter \(low/round_01/tuned\), low/round_01/tuned \(a full model\)"
-    with pytest.raises(DeclarationError, match=rf"low.yaml:\d+: round.kept.models: expected adapters on one base, .*{stand}"):
+    with pytest.raises(
+        DeclarationError, match=rf"low.yaml:\d+: round.kept.models: expected adapters on one base, .*{stand}"
+    ):
         make_plan(open_project(tmp_path))
 
 
@@ -119,21 +129,28 @@ round:
 
 def plan_back(root, **declared):
     (root / "pipelines").mkdir(parents=True)
-    (root / "pipelines" / "back.yaml").write_text(BACK.format(**{"named": ", base: start.base", "lora": LORA, **declared}))
+    (root / "pipelines" / "back.yaml").write_text(
+        BACK.format(**{"named": ", base: start.base", "lora": LORA, **declared})
+    )
     (root / "params.yaml").write_text("rounds: 1\nactive: [back]\ncompute: {workers: 1, device: cpu}\n")
     return make_plan(open_project(root))
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_exported_adapter_comes_back_on_its_base_and_draws_as_it_did_here(project, tmp_path):
-    adapter, base = exported(project, "adapter", tmp_path / "adapter"), project.directory("low/round_01/tuned")
+    adapter, base = (
+        exported(project, "adapter", tmp_path / "adapter"),
+        project.directory("low/round_01/tuned"),
+    )
     plan = plan_back(tmp_path / "back", adapter=adapter, base=base)
     for key in plan.steps:
         run_step(plan, key)
     requests = [Request(row["prompt"], 0) for row in rows_of(plan, "back/tasks/base")]
     there = Sampler(project.directory("low/round_01/adapter"), "cpu", base=base)
     expected = there.sample(requests, SamplingSettings(max_tokens=4, temperature=0.0))
-    assert [row["completion"] for row in rows_of(plan, "back/round_01/drawn")] == [one.text for one in expected]
+    assert [row["completion"] for row in rows_of(plan, "back/round_01/drawn")] == [
+        one.text for one in expected
+    ]
     assert (plan.project.directory("back/round_01/further") / "adapter_model.safetensors").is_file()
 
 
@@ -142,7 +159,10 @@ def rows_of(plan, key):
 
 
 def test_adapter_without_its_base_or_on_a_base_of_another_shape_is_refused(project, tmp_path):
-    adapter, base = exported(project, "adapter", tmp_path / "adapter"), project.directory("low/round_01/tuned")
+    adapter, base = (
+        exported(project, "adapter", tmp_path / "adapter"),
+        project.directory("low/round_01/tuned"),
+    )
     other = tmp_path / "other"
     shape = ModelShape(32, 1, 2, 16, rope_theta=1e4, tie_embeddings=True, characters="abc", max_positions=32)
     initialise(shape, 0, other)
@@ -167,13 +187,21 @@ def test_adapter_without_its_base_or_on_a_base_of_another_shape_is_refused(proje
             LORA.partition("}, ")[2],
             r"low.yaml:\d+: round.further.lora: got none, but init low/round_01/adapter is an adapter",
         ),
-        (LORA, LORA.replace("rank: 2", "rank: 8"), r"got .*'rank': 8.* expected lora: .*'rank': 2.*, the adapter's own values"),
+        (
+            LORA,
+            LORA.replace("rank: 2", "rank: 8"),
+            r"got .*'rank': 8.* expected lora: .*'rank': 2.*, the adapter's own values",
+        ),
     ],
 )
-def test_training_from_an_adapter_without_its_own_lora_is_refused_when_it_is_planned(tmp_path, declared, lora, message):
+def test_training_from_an_adapter_without_its_own_lora_is_refused_when_it_is_planned(
+    tmp_path, declared, lora, message
+):
     (tmp_path / "pipelines").mkdir()
     goes_on = f"init: adapter, rows: tasks.base, {declared}"
-    (tmp_path / "pipelines" / "low.yaml").write_text(PIPELINE.replace(goes_on, goes_on.replace(declared, lora)))
+    (tmp_path / "pipelines" / "low.yaml").write_text(
+        PIPELINE.replace(goes_on, goes_on.replace(declared, lora))
+    )
     (tmp_path / "params.yaml").write_text("rounds: 1\nactive: [low]\n")
     with pytest.raises(DeclarationError, match=message):
         make_plan(open_project(tmp_path))

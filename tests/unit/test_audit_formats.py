@@ -75,12 +75,19 @@ def test_mermaid_leaves_no_syntax_in_labels():
 def test_samples_tell_every_verdict_and_decision_of_every_round(plan):
     prompt = rows(plan, "tiny/tasks/train")[0]["prompt_id"]
     found = json.loads(run(plan, prompt, "--samples", "--json").output)
-    expected = [row for number in (1, 2) for row in rows(plan, f"tiny/round_0{number}/verified") if row["prompt_id"] == prompt]
+    expected = [
+        row
+        for number in (1, 2)
+        for row in rows(plan, f"tiny/round_0{number}/verified")
+        if row["prompt_id"] == prompt
+    ]
     own = [sample for sample in found["samples"] if sample["made_in"].endswith("generated")]
     assert [sample["sample_id"] for sample in own] == [row["sample_id"] for row in expected]
     for sample, row in zip(own, expected, strict=True):
         group = f"tiny/round_0{row['round']}"
-        assert [(told["artifact"], told["verdict"]) for told in sample["verdicts"]] == [(f"{group}/verified", row["verdict"])]
+        assert [(told["artifact"], told["verdict"]) for told in sample["verdicts"]] == [
+            (f"{group}/verified", row["verdict"])
+        ]
         kept = row["verdict"] == "pass"
         decided = (f"{group}/filtered", "kept") if kept else (f"{group}/filtered.dropped", "dropped")
         first = sample["decisions"][0]

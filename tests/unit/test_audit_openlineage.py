@@ -57,15 +57,21 @@ def test_failed_and_interrupted_runs_end_so(plan, tmp_path):
     for key, status in (("tiny/round_02/verified", "failed"), ("tiny/round_02/filtered", "interrupted")):
         shutil.rmtree(root / "artifacts" / key)
         log = root / "runs" / f"{key}.json"
-        log.write_text(json.dumps({"step": key, "status": status, "started": "2026-01-02T03:04:05+00:00", "seconds": 2.5}
-                                  | ({"error": "it broke"} if status == "failed" else {})))  # fmt: skip
+        log.write_text(
+            json.dumps(
+                {"step": key, "status": status, "started": "2026-01-02T03:04:05+00:00", "seconds": 2.5}
+                | ({"error": "it broke"} if status == "failed" else {})
+            )
+        )
     run(root, "-o", str(tmp_path / "events"))
     told = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     assert [event["eventType"] for event in told[-4:]] == ["START", "ABORT", "START", "FAIL"]
     assert told[-1]["job"]["name"] == "tiny/round_02/verified"
     assert told[-1]["run"]["facets"]["errorMessage"]["message"] == "it broke"
     assert told[-1]["eventTime"] == "2026-01-02T03:04:07.500000+00:00"
-    assert "tiny/round_02/verified" not in {event["job"]["name"] for event in told if event["eventType"] == "COMPLETE"}
+    assert "tiny/round_02/verified" not in {
+        event["job"]["name"] for event in told if event["eventType"] == "COMPLETE"
+    }
 
 
 @needs_client

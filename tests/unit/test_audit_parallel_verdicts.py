@@ -59,9 +59,11 @@ def test_samples_list_the_verdict_of_each_verifier_where_they_agree(plan):
     for sample in sampled:
         judges = sorted((told["artifact"], told.get("by")) for told in sample.verdicts)
         assert [one for one in judges if one != ("tiny/round_01/rejudged", "vote")] == [
-            ("tiny/round_01/again", None), ("tiny/round_01/named", "second"), ("tiny/round_01/verified", None),
+            ("tiny/round_01/again", None),
+            ("tiny/round_01/named", "second"),
+            ("tiny/round_01/verified", None),
             ("tiny/round_01/voted", "vote"),
-        ]  # fmt: skip
+        ]
 
 
 def test_samples_say_of_rows_that_a_selection_made_from_what(plan):
@@ -74,8 +76,12 @@ def test_samples_say_of_rows_that_a_selection_made_from_what(plan):
 
 
 VERDICTS = {
-    "verified": "verdict", "again": "verdict", "named": "second_verdict", "voted": "vote_verdict", "rejudged": "vote_verdict",
-}  # fmt: skip
+    "verified": "verdict",
+    "again": "verdict",
+    "named": "second_verdict",
+    "voted": "vote_verdict",
+    "rejudged": "vote_verdict",
+}
 
 
 def test_verify_finds_artifacts_sound_whose_verifier_names_its_columns(plan):
@@ -88,7 +94,9 @@ def test_verify_finds_wrong_counts_in_the_column_that_the_verifier_named(plan):
     voted = catalog.artifacts["tiny/round_01/voted"]
     wrong = voted.manifest.counts | {"pass": voted.manifest.counts["pass"] + 1}
     edited = replace(voted, manifest=voted.manifest.model_copy(update={"counts": wrong}))
-    assert f"its manifest counts {wrong['pass']:,}" in " ".join(problems_of(plan.project, catalog, [edited])[voted.key])
+    assert f"its manifest counts {wrong['pass']:,}" in " ".join(
+        problems_of(plan.project, catalog, [edited])[voted.key]
+    )
 
 
 @pytest.mark.parametrize(("name", "column"), VERDICTS.items())
@@ -100,14 +108,21 @@ def test_taint_counts_rows_by_the_verdict_of_the_artifact_itself(plan, name, col
 
 def test_diff_compares_the_verdicts_that_each_side_gave_itself(plan):
     catalog = read_catalog(plan.project)
-    sides = [Side(name, {"judged": catalog.artifacts[f"tiny/round_01/{name}"]}) for name in ("verified", "voted")]
+    sides = [
+        Side(name, {"judged": catalog.artifacts[f"tiny/round_01/{name}"]}) for name in ("verified", "voted")
+    ]
     (found,) = compare(*sides, COMPUTE).artifacts
     pairs = Counter((row["verdict"], row["vote_verdict"]) for row in rows(plan, "voted"))
     assert found.rows.verdicts == {pair: count for pair, count in pairs.items() if pair[0] != pair[1]}
     states = Counter()
     for prompt in {row["prompt_id"] for row in rows(plan, "voted")}:
         own = [row for row in rows(plan, "voted") if row["prompt_id"] == prompt]
-        states[tuple("solved" if any(row[c] == "pass" for row in own) else "unsolved" for c in ("verdict", "vote_verdict"))] += 1
+        states[
+            tuple(
+                "solved" if any(row[c] == "pass" for row in own) else "unsolved"
+                for c in ("verdict", "vote_verdict")
+            )
+        ] += 1
     assert found.prompts.counts == states
 
 

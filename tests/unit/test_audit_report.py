@@ -17,8 +17,16 @@ from lineal.plan import make_plan
 from lineal.recipe.project import open_project
 from tests.unit.audit_project import made_project, write_project
 
-CHARTS = ("Evaluation", "Yield of filtered", "Passes of verified", "Distinct completions in generated", "Length of generated")
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m {{ 7 * 7 }} </td></table>\n\u202etxt"
+CHARTS = (
+    "Evaluation",
+    "Yield of filtered",
+    "Passes of verified",
+    "Distinct completions in generated",
+    "Length of generated",
+)
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m {{ 7 * 7 }} </td></table>\n\u202etxt"
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +89,14 @@ def test_report_has_the_same_bytes_elsewhere_and_later_but_for_run_facts(plan, t
 
 def test_report_tells_every_pipeline_round_and_number(plan, tmp_path):
     text = "".join(Reader(page_of(plan.project.root, tmp_path / "r.html")).text)
-    for word in ("Tiny <method>", "control", "arXiv:2312.06585", "Sorts letters & keeps what is right.", "seed", "paper"):
+    for word in (
+        "Tiny <method>",
+        "control",
+        "arXiv:2312.06585",
+        "Sorts letters & keeps what is right.",
+        "seed",
+        "paper",
+    ):
         assert word in text
     metrics = json.loads((plan.project.directory("tiny/round_02/evaluation") / "metrics.json").read_text())
     assert f"{100 * metrics['accuracy']:.1f}%" in text
@@ -94,13 +109,23 @@ def test_report_shows_rows_of_every_round_and_verdict_with_decision_and_ancestry
     assert page.count('<details class="row') == 6 * 2 * 2 * 2
     table = pq.read_table(plan.project.directory("tiny/round_02/verified") / "part-00000.parquet")
     for verdict, sign, decision in (("pass", "✓", "kept"), ("fail", "✗", "dropped")):
-        first = min((row for row in table.to_pylist() if row["verdict"] == verdict), key=lambda row: row["sample_id"])
+        first = min(
+            (row for row in table.to_pylist() if row["verdict"] == verdict), key=lambda row: row["sample_id"]
+        )
         end = page.index(f"<code>{first['sample_id']}</code>")
         row = page[page.rindex('<details class="row', 0, end) :].partition("</details>")[0]
         assert first["completion"] in row
-        for word in (f"{sign} {verdict}", decision, "tiny/round_02/generated", "tiny/tasks/train", first["prompt_id"]):
+        for word in (
+            f"{sign} {verdict}",
+            decision,
+            "tiny/round_02/generated",
+            "tiny/tasks/train",
+            first["prompt_id"],
+        ):
             assert word in row
-        assert re.search(r"tiny/round_01/checkpoint.*sft@2.*tiny/start/checkpoint.*pretrain@2.*base", row, re.DOTALL)
+        assert re.search(
+            r"tiny/round_01/checkpoint.*sft@2.*tiny/start/checkpoint.*pretrain@2.*base", row, re.DOTALL
+        )
 
 
 def test_lineage_draws_a_box_for_every_step_and_a_line_for_every_input(plan, tmp_path):
@@ -128,7 +153,9 @@ def test_report_costs_come_from_run_logs_of_what_ran(plan, tmp_path):
 def test_report_says_what_the_fake_engine_made_up(plan, tmp_path):
     page = page_of(plan.project.root, tmp_path / "page.html")
     made_up = [key for key in plan.makers if read_manifest(plan.project.directory(key), key).made_up]
-    assert made_up and f"{len(made_up)} artifacts, <code>{made_up[0]}</code> among them, were made up by" in page
+    assert (
+        made_up and f"{len(made_up)} artifacts, <code>{made_up[0]}</code> among them, were made up by" in page
+    )
 
 
 def test_report_loads_nothing_and_runs_nothing(plan, tmp_path):
@@ -152,9 +179,21 @@ def test_report_shows_hostile_text_and_obeys_none_of_it(plan, tmp_path):
     for key in ("tasks/train", "round_01/generated", "round_01/verified", "round_01/filtered"):
         path = root / f"artifacts/tiny/{key}/part-00000.parquet"
         table = pq.read_table(path)
-        for name in ("prompt", "completion", "answer", "detail", "verdict", "task", "finish_reason", "decision", "reason"):
+        for name in (
+            "prompt",
+            "completion",
+            "answer",
+            "detail",
+            "verdict",
+            "task",
+            "finish_reason",
+            "decision",
+            "reason",
+        ):
             if name in table.column_names:
-                table = table.set_column(table.column_names.index(name), name, pa.array([HOSTILE] * table.num_rows))
+                table = table.set_column(
+                    table.column_names.index(name), name, pa.array([HOSTILE] * table.num_rows)
+                )
         path.unlink()
         pq.write_table(table, path)
     page = page_of(root, tmp_path / "r.html")
@@ -202,9 +241,12 @@ def test_report_says_what_its_numbers_stand_on(plan, tmp_path):
     path, commit = tmp_path / "r.html", "0123456789ab" + "c" * 28
     write_report(make_plan(open_project(root)), path, (commit, True))
     text = " ".join("".join(Reader(path.read_text()).text).split())
-    assert "git0123456789ab with uncommitted changes" in text and "34 done" in text and "retractionsnone" in text
     assert (
-        "artifacts that trainers read passed the check against evaluation prompts (13 words in a row; ngrams stop a step)" in text
+        "git0123456789ab with uncommitted changes" in text and "34 done" in text and "retractionsnone" in text
+    )
+    assert (
+        "artifacts that trainers read passed the check against evaluation prompts (13 words in a row; ngrams stop a step)"
+        in text
     )
     (root / "params.yaml").write_text((root / "params.yaml").read_text() + "seed: 7\n")
     entry = "unit:\n  reason: no <unit>\n  date: '2026-11-21'\n  where: verdict = 'pass'\n"

@@ -84,7 +84,13 @@ def test_seen_before_is_what_an_earlier_round_had_for_the_prompt(plan, nodes, la
 
 def test_equal_completions_of_different_prompts_are_different_samples(tmp_path):
     rows = [
-        {"sample_id": str(place), "prompt_id": prompt, "completion": text, "tokens": 2, "finish_reason": reason}
+        {
+            "sample_id": str(place),
+            "prompt_id": prompt,
+            "completion": text,
+            "tokens": 2,
+            "finish_reason": reason,
+        }
         for place, (prompt, text, reason) in enumerate(
             [("a", "x", "stop"), ("a", "x", "length"), ("b", "x", "stop"), ("b", "y", "stop")]
         )
@@ -92,7 +98,11 @@ def test_equal_completions_of_different_prompts_are_different_samples(tmp_path):
     lab = Lab(tmp_path)
     first, second = lab.put("round_01/generated", rows[:2]), lab.put("round_02/generated", rows)
     with connection(Compute(workers=1)) as opened:
-        assert _generation(second, opened) == {"distinct_per_prompt": 1.5, "tokens_mean": 2.0, "truncated_share": 0.25}
+        assert _generation(second, opened) == {
+            "distinct_per_prompt": 1.5,
+            "tokens_mean": 2.0,
+            "truncated_share": 0.25,
+        }
         assert _seen_before({1: first, 2: second}, opened) == {2: 0.5}
 
 
@@ -100,12 +110,16 @@ def test_votes_and_verdicts_are_those_of_the_rows_also_under_a_name(plan, nodes)
     for number in ROUNDS:
         voted, verified = (f"round_{number:02d}/{label}" for label in ("voted", "verified"))
         prompts = by_prompt(rows_of(plan, voted)).values()
-        assert nodes[voted].value("vote_margin") == pytest.approx(mean(own[0]["vote_margin"] for own in prompts), abs=1e-6)
+        assert nodes[voted].value("vote_margin") == pytest.approx(
+            mean(own[0]["vote_margin"] for own in prompts), abs=1e-6
+        )
         answers = mean(len({row["voted"] for row in own} - {None}) for own in prompts)
         assert nodes[voted].value("answers_per_prompt") == answers
         rows = rows_of(plan, verified)
         for word in ("pass", "fail", "error"):
-            assert nodes[verified].value(f"{word}_share") == mean(row["exact_verdict"] == word for row in rows)
+            assert nodes[verified].value(f"{word}_share") == mean(
+                row["exact_verdict"] == word for row in rows
+            )
         assert nodes[verified].value("vote_margin") is None
         solved = mean(any(row["exact_verdict"] == "pass" for row in own) for own in by_prompt(rows).values())
         assert nodes[verified].value("solved_share") == solved
@@ -135,7 +149,9 @@ def test_grids_hold_every_prompt_by_difficulty(plan, page):
     for band, values in grids["judged"].bands:
         low, _, high = band.partition(" to ")
         own = [rows for rows in rows.values() if float(low) <= rows[0]["difficulty"] <= float(high or low)]
-        assert values[1] == pytest.approx(mean(any(row["verdict"] == "pass" for row in prompt) for prompt in own))
+        assert values[1] == pytest.approx(
+            mean(any(row["verdict"] == "pass" for row in prompt) for prompt in own)
+        )
 
 
 def test_bands_are_neighbours_of_about_as_many_prompts():
@@ -150,12 +166,25 @@ def test_charts_are_those_that_the_pipeline_has(page):
     titles = [chart.title for own in charts.values() for chart in own]
     assert len(titles) == len(set(titles))
     for title in (
-        "Evaluation", "Evaluation: easiest prompts", "Evaluation: hardest prompts", "At k", "At k: pass@4", "Yield of filtered",
-        "Vote margin of voted", "Distinct answers in voted", "Distinct completions in generated", "Distinct 3-grams of probed",
-        "Seen before in generated", "Length of rationalized", "Prompts solved in verified", "Passes of judged",
-    ):  # fmt: skip
+        "Evaluation",
+        "Evaluation: easiest prompts",
+        "Evaluation: hardest prompts",
+        "At k",
+        "At k: pass@4",
+        "Yield of filtered",
+        "Vote margin of voted",
+        "Distinct answers in voted",
+        "Distinct completions in generated",
+        "Distinct 3-grams of probed",
+        "Seen before in generated",
+        "Length of rationalized",
+        "Prompts solved in verified",
+        "Passes of judged",
+    ):
         assert title in titles
-    assert not [title for title in titles if title.startswith(("Errors of", "Vote margin of judged", "Truncated"))]
+    assert not [
+        title for title in titles if title.startswith(("Errors of", "Vote margin of judged", "Truncated"))
+    ]
 
 
 def test_errors_of_an_evaluation_are_drawn_where_there_are_any(plan, tmp_path):
@@ -172,7 +201,9 @@ def naive_ngrams(texts):
     grams = []
     for text in texts:
         words = text.split()
-        grams += [tuple(words[place : place + WORDS]) for place in range(len(words) - WORDS + 1)] or [tuple(words)]
+        grams += [tuple(words[place : place + WORDS]) for place in range(len(words) - WORDS + 1)] or [
+            tuple(words)
+        ]
     return len(set(grams)) / len(grams)
 
 
@@ -219,7 +250,10 @@ def test_ancestry_ends_at_tasks_and_base_and_follows_a_prompt_that_was_selected_
     (selected,) = rescued.parents
     (failed,) = selected.parents
     (prompt,) = failed.parents
-    assert [selected.made_in, failed.made_in] == ["everything/round_02/unsolved", "everything/round_02/generated"]
+    assert [selected.made_in, failed.made_in] == [
+        "everything/round_02/unsolved",
+        "everything/round_02/generated",
+    ]
     assert (prompt.made_in, prompt.parents) == ("everything/tasks/train", [])
     assert prompt.row_id == selected.row_id
     assert [stage.facts["verdict"] for stage in failed.stages] == ["fail"]
@@ -249,7 +283,9 @@ def test_samples_are_the_lowest_ids_of_every_verdict(plan, page):
     last = {row["sample_id"]: row["verdict"] for part in parts for row in part}
     assert {name: row.verdict for name, row in shown.items()} == {name: last[name] for name in shown}
     judged = min(row["sample_id"] for row in parts[0])
-    assert shown[judged].held_in == tuple(f"everything/round_01/{name}" for name in ("voted", "verified", "judged"))
+    assert shown[judged].held_in == tuple(
+        f"everything/round_01/{name}" for name in ("voted", "verified", "judged")
+    )
 
 
 def test_numbers_and_charts_have_intervals_and_rounds_are_compared(page, nodes):
@@ -258,15 +294,23 @@ def test_numbers_and_charts_have_intervals_and_rounds_are_compared(page, nodes):
     assert all(found.low < found.value < found.high or found.value in (0, 1) for found in accuracy.estimates)
     assert nodes["round_01/at_k"].estimates.keys() == {"pass_at_1", "pass_at_4"}
     by_label = {one.label: one for one in page.differences}
-    assert [each.round for each in by_label["evaluation"].rounds] == [1, 2, 3] and by_label["at_k"].headline == "pass_at_1"
+    assert [each.round for each in by_label["evaluation"].rounds] == [1, 2, 3] and by_label[
+        "at_k"
+    ].headline == "pass_at_1"
     third = by_label["evaluation"].rounds[2]
     assert third.previous.prompts == third.start.prompts == 10 and third.other is None
     html = render(page, RunFacts((), (), None, {}))
-    assert 'class="bounds s0"' in html and "More than noise?" in html and by_label["evaluation"].shown(third.start) in html
+    assert (
+        'class="bounds s0"' in html
+        and "More than noise?" in html
+        and by_label["evaluation"].shown(third.start) in html
+    )
 
 
 def test_warnings_of_the_evaluations_stand_at_the_head(page):
     warned = [told for told in page.standing.warned if "/at_k: " in told]
-    assert [told.partition(":")[0] for told in warned] == [f"everything/round_0{number}/at_k" for number in ROUNDS]
+    assert [told.partition(":")[0] for told in warned] == [
+        f"everything/round_0{number}/at_k" for number in ROUNDS
+    ]
     assert all("pass_at_4" in told and "is above 0" in told for told in warned)
     assert f"<dt>warning</dt><dd>{warned[0]}" in render(page, RunFacts((), (), None, {}))

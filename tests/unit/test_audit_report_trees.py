@@ -48,12 +48,18 @@ def test_trees_are_those_of_the_latest_round_with_every_node_once(plan):
     for tree, prompt_id in zip(found, wanted, strict=True):
         own = {row["sample_id"]: row for row in rows if row["prompt_id"] == prompt_id}
         nodes = nodes_of(tree.steps)
-        assert len(nodes) == len(own) == tree.nodes and {node.row_id for node in nodes} == own.keys() and not tree.left_out
+        assert (
+            len(nodes) == len(own) == tree.nodes
+            and {node.row_id for node in nodes} == own.keys()
+            and not tree.left_out
+        )
         for node in nodes:
             assert (node.text, node.facts["visits"], node.facts["value"]) == tuple(
                 own[node.row_id][name] for name in ("completion", "visits", "value")
             )
-            assert [own[child.row_id]["parents"] for child in node.children] == [[node.row_id]] * len(node.children)
+            assert [own[child.row_id]["parents"] for child in node.children] == [[node.row_id]] * len(
+                node.children
+            )
         chosen = [row["verdict"] for row in own.values() if row["best"] and row["terminal"]]
         assert tree.verdict == (chosen[0] if chosen else None)
     assert any(len(nodes_of(tree.steps)) > 3 for tree in found) and any(tree.verdict for tree in found)
@@ -67,7 +73,10 @@ def test_report_opens_the_way_to_the_answer_and_says_what_is_left_out(plan, tmp_
     nodes = [node for tree in found for node in nodes_of(tree.steps)]
     assert section.count('class="node-of-tree"') == len(nodes)
     assert (
-        section.count('class="node-of-tree" open') == section.count(">chosen<") == sum(node.facts["best"] for node in nodes) > 0
+        section.count('class="node-of-tree" open')
+        == section.count(">chosen<")
+        == sum(node.facts["best"] for node in nodes)
+        > 0
     )
     assert '<a href="#trees">' in page and re.search(r"value 0\.5, \d+ visits|value [01], 1 visit", section)
     monkeypatch.setattr(trees, "MOST_NODES", 2)

@@ -48,7 +48,9 @@ def edit_rows(root, key, change, keep_digests=False):
     pq.write_table(change(table), path)
     if keep_digests:
         manifest = manifest_of(root, key)
-        entry = FileEntry(sha256=file_digest(path), size_bytes=path.stat().st_size, rows=manifest.files[path.name].rows)
+        entry = FileEntry(
+            sha256=file_digest(path), size_bytes=path.stat().st_size, rows=manifest.files[path.name].rows
+        )
         files = {**manifest.files, path.name: entry}
         manifest.model_copy(update={"files": files, "digest": content_digest(files)}).write(directory)
 
@@ -58,7 +60,9 @@ def without_first(table):
 
 
 def all_passing(table):
-    return table.set_column(table.column_names.index("verdict"), "verdict", pa.array(["pass"] * table.num_rows))
+    return table.set_column(
+        table.column_names.index("verdict"), "verdict", pa.array(["pass"] * table.num_rows)
+    )
 
 
 def edit_manifest(root, key, **changes):
@@ -80,11 +84,19 @@ def test_page_names_base_init_mix_verifiers_and_digests(root):
     assert checkpoint["init"]["key"] == "tiny/round_01/checkpoint"
     assert checkpoint["base"]["key"] == "tiny/start/checkpoint"
     assert checkpoint["other_models"] == []
-    assert sum(part["rows"] for part in checkpoint["mix"]["rows"]) == manifest_of(root, "tiny/round_02/checkpoint").counts["in"]
+    assert (
+        sum(part["rows"] for part in checkpoint["mix"]["rows"])
+        == manifest_of(root, "tiny/round_02/checkpoint").counts["in"]
+    )
     assert {part["sampled_by"] for part in checkpoint["mix"]["rows"]} == {
-        "tiny/round_01/checkpoint", "tiny/start/checkpoint", None,
-    }  # fmt: skip
-    assert {entry["key"] for entry in found["verifiers"]} == {"tiny/round_02/verified", "tiny/round_02/evaluation"}
+        "tiny/round_01/checkpoint",
+        "tiny/start/checkpoint",
+        None,
+    }
+    assert {entry["key"] for entry in found["verifiers"]} == {
+        "tiny/round_02/verified",
+        "tiny/round_02/evaluation",
+    }
     assert all(entry["verifier"].startswith("exact_match@2") for entry in found["verifiers"])
     artifacts = {entry["key"]: entry for entry in found["artifacts"]}
     assert artifacts["tiny/round_02/filtered"]["digest"] == manifest_of(root, "tiny/round_02/filtered").digest
@@ -113,7 +125,9 @@ def test_git_revision_and_uncommitted_changes_are_told(root):
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q"], ["add", "params.yaml"], ["commit", "-qm", "x"]):
         subprocess.run([*git, *command], cwd=root, check=True)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.strip()
     assert page(root, "tiny/round_01")["git"] == {"revision": head, "changed": False}
     (root / "params.yaml").write_text((root / "params.yaml").read_text() + "\n")
     assert page(root, "tiny/round_01")["git"]["changed"]
@@ -179,14 +193,18 @@ def test_more_reasons_than_a_manifest_counts_are_no_edit(tmp_path):
 
 @pytest.mark.parametrize("key", ["tiny/round_2", "tiny", "tiny/round_02/filtered", "/", "nothing/round_01"])
 def test_what_is_no_round_is_refused_with_a_suggestion(root, key):
-    with pytest.raises(UsageError, match=f"no round '{key.strip('/')}' here. (Did you mean 'tiny/round_02'|)"):
+    with pytest.raises(
+        UsageError, match=f"no round '{key.strip('/')}' here. (Did you mean 'tiny/round_02'|)"
+    ):
         CliRunner().invoke(show, [key, "--verify"], obj=root, catch_exceptions=False)
 
 
 def test_round_is_the_former_name_of_show_and_says_so_on_stderr(clean):
     former = CliRunner().invoke(lineal, ["-C", str(clean), "round", "tiny/round_01", "--json"])
     assert former.exit_code == 0 and json.loads(former.stdout) == page(clean, "tiny/round_01")
-    assert former.stderr.startswith("hint: `lineal round` goes away in the next release; use: lineal show tiny/round_01\n")
+    assert former.stderr.startswith(
+        "hint: `lineal round` goes away in the next release; use: lineal show tiny/round_01\n"
+    )
     assert " round " not in CliRunner().invoke(lineal, ["--help"]).output
 
 
@@ -197,4 +215,6 @@ def test_options_for_rows_are_refused_for_a_round(clean):
 
 def test_verify_of_an_artifact_names_its_round(clean):
     result = run(clean, "tiny/round_01/filtered", "--verify")
-    assert isinstance(result.exception, UsageError) and "Did you mean 'tiny/round_01'" in str(result.exception)
+    assert isinstance(result.exception, UsageError) and "Did you mean 'tiny/round_01'" in str(
+        result.exception
+    )

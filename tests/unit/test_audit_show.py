@@ -125,7 +125,10 @@ def test_show_finds_artifacts_of_pipelines_that_are_not_active_or_gone(plan, tmp
     (root / "params.yaml").write_text("active: [tiny]\n")
     (root / "pipelines" / "control.yaml").unlink()
     project = open_project(root)
-    assert find_artifact(project, read_catalog(project), "control/round_01/filtered").manifest.counts["kept"] == 60
+    assert (
+        find_artifact(project, read_catalog(project), "control/round_01/filtered").manifest.counts["kept"]
+        == 60
+    )
 
 
 def test_show_truncated_shard_names_artifact_and_fix(plan, tmp_path):
@@ -134,7 +137,9 @@ def test_show_truncated_shard_names_artifact_and_fix(plan, tmp_path):
     shard.write_bytes(shard.read_bytes()[:200])
     project = open_project(root)
     catalog = read_catalog(project)
-    with pytest.raises(ArtifactError, match=r"tiny/round_01/generated: its rows cannot be read(.|\n)*lineal run"):
+    with pytest.raises(
+        ArtifactError, match=r"tiny/round_01/generated: its rows cannot be read(.|\n)*lineal run"
+    ):
         look_at(catalog, catalog.artifacts["tiny/round_01/generated"], None, 3, COMPUTE)
 
 
@@ -149,11 +154,25 @@ def test_catalog_reports_a_broken_manifest_and_goes_on(plan, tmp_path):
 
 def hostile_artifact(directory, text):
     rows = pa.table({"sample_id": ["a"], "completion": [text], "score": [float("nan")]})
-    files = {name: FileEntry(sha256="0", size_bytes=0, rows=count) for name, count in write_rows(directory, [rows]).items()}
+    files = {
+        name: FileEntry(sha256="0", size_bytes=0, rows=count)
+        for name, count in write_rows(directory, [rows]).items()
+    }
     manifest = Manifest(
-        step="round_01/x", kind=ArtifactKind.ROWS, component="sample", version=1, identity="0", settings={}, seed=0, inputs={},
-        files_read={}, counts={}, columns=dict.fromkeys(rows.column_names, "string"), files=files, digest="0",
-    )  # fmt: skip
+        step="round_01/x",
+        kind=ArtifactKind.ROWS,
+        component="sample",
+        version=1,
+        identity="0",
+        settings={},
+        seed=0,
+        inputs={},
+        files_read={},
+        counts={},
+        columns=dict.fromkeys(rows.column_names, "string"),
+        files=files,
+        digest="0",
+    )
     return Artifact("p/round_01/x", directory, manifest)
 
 

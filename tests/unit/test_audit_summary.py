@@ -102,10 +102,14 @@ def test_chart_escapes_names():
 
 
 def test_chart_of_counts_has_a_round_axis_above_its_largest_value():
-    picture = draw(Chart("T", "n", (Line("p", (3.0, 17.2), 0, False),), is_share=False), 360, 240, named=False)
+    picture = draw(
+        Chart("T", "n", (Line("p", (3.0, 17.2), 0, False),), is_share=False), 360, 240, named=False
+    )
     assert ">20</text>" in picture
     assert ">17.2<" in picture
 
 
 def test_chart_of_zeros_is_drawn():
-    assert ">0.00<" in draw(Chart("T", "n", (Line("p", (0.0, 0.0), 0, False),), is_share=False), 360, 240, named=False)
+    assert ">0.00<" in draw(
+        Chart("T", "n", (Line("p", (0.0, 0.0), 0, False),), is_share=False), 360, 240, named=False
+    )

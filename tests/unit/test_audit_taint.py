@@ -40,16 +40,22 @@ def test_taint_of_one_row_is_its_forward_trace_in_every_pipeline(plan, catalog):
     row = rows(plan, "tiny/round_01/filtered")[0]["sample_id"]
     found = taint(catalog, f"sample_id = '{row}'", COMPUTE)
     assert found.rows == 1
-    assert forward_json(list(found.touched)) == forward_json(trace_forward(catalog, Target(TargetKind.ROW, row), COMPUTE))
+    assert forward_json(list(found.touched)) == forward_json(
+        trace_forward(catalog, Target(TargetKind.ROW, row), COMPUTE)
+    )
     assert {"tiny/round_01/checkpoint", "control/round_01/checkpoint"} <= set(found.checkpoints)
 
 
 def test_taint_by_a_verdict_finds_the_rows_wherever_they_are_trained_on(plan, catalog):
     found = taint(catalog, "verdict = 'fail'", COMPUTE, catalog.artifacts["tiny/round_01/verified"])
-    assert found.matched == {"tiny/round_01/verified": catalog.artifacts["tiny/round_01/verified"].manifest.counts["fail"]}
+    assert found.matched == {
+        "tiny/round_01/verified": catalog.artifacts["tiny/round_01/verified"].manifest.counts["fail"]
+    }
     touched = {one.key: one for one in found.touched}
     assert "tiny/round_01/filtered" not in touched, "it dropped them"
-    assert touched["control/round_01/filtered"].made == found.rows, "the same rows, kept without looking at the verdict"
+    assert touched["control/round_01/filtered"].made == found.rows, (
+        "the same rows, kept without looking at the verdict"
+    )
     assert "control/round_02/checkpoint" in found.checkpoints
     assert not any(key.startswith("tiny/") for key in found.checkpoints)
 
@@ -72,7 +78,9 @@ def test_taint_of_nothing_says_so_and_is_no_failure(plan):
 
 def test_taint_command_names_checkpoints_for_people_and_programs(plan):
     row = rows(plan, "tiny/round_02/filtered")[0]["sample_id"]
-    found = json.loads(run(plan, "--where", f"sample_id = '{row}'", "--in", "tiny/round_02/filtered", "--json").output)
+    found = json.loads(
+        run(plan, "--where", f"sample_id = '{row}'", "--in", "tiny/round_02/filtered", "--json").output
+    )
     assert found["searched"] == ["tiny/round_02/filtered"]
     assert "tiny/round_02/checkpoint" in found["checkpoints"]
     assert "CHECKPOINT" in run(plan, "--where", f"sample_id = '{row}'").output

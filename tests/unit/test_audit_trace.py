@@ -61,7 +61,10 @@ def test_trace_sample_of_an_evaluation_tells_its_verdict(plan, catalog):
     row = rows(plan, "tiny/round_02/evaluation")[0]
     told = {name: row[name] for name in ("verdict", "score", "detail") if row[name] is not None}
     graph = back(catalog, row["sample_id"])
-    assert told["verdict"] in ("pass", "fail") and told.items() <= relations(graph, graph.root)["sample"].facts.items()
+    assert (
+        told["verdict"] in ("pass", "fail")
+        and told.items() <= relations(graph, graph.root)["sample"].facts.items()
+    )
     found = prompt_samples(catalog, find_target(catalog, row["prompt_id"], COMPUTE), COMPUTE)
     (sample,) = (one for one in found.samples if one.made_in == "tiny/round_02/evaluation")
     assert [verdict["verdict"] for verdict in sample.verdicts] == [row["verdict"]]
@@ -71,7 +74,11 @@ def test_trace_dropped_sample_tells_the_reason(plan, catalog):
     row = rows(plan, "tiny/round_01/filtered.dropped")[0]
     graph = back(catalog, row["sample_id"])
     found = relations(graph, graph.root)["decision"]
-    assert (found.target, found.facts["decision"], found.facts["reason"]) == ("tiny/round_01/filtered.dropped", "dropped", "fail")
+    assert (found.target, found.facts["decision"], found.facts["reason"]) == (
+        "tiny/round_01/filtered.dropped",
+        "dropped",
+        "fail",
+    )
 
 
 def test_trace_reaches_the_base_and_counts_training_rows_by_who_sampled_them(plan, catalog):
@@ -80,8 +87,15 @@ def test_trace_reaches_the_base_and_counts_training_rows_by_who_sampled_them(pla
     assert relations(graph, "tiny/round_01/checkpoint")["init"].target == "tiny/start/checkpoint"
     assert relations(graph, "tiny/start/checkpoint")["rows"].target == "tiny/tasks/base"
     kept = [len(rows(plan, f"tiny/round_0{number}/filtered")) for number in (1, 2)]
-    mix = [(part["rows"], part["round"], part["sampled_by"]) for part in graph.nodes["tiny/round_02/mixed"].facts["mix"]]
-    assert mix == [(kept[1], 2, "tiny/round_01/checkpoint"), (kept[0], 1, "tiny/start/checkpoint"), (10, None, None)]
+    mix = [
+        (part["rows"], part["round"], part["sampled_by"])
+        for part in graph.nodes["tiny/round_02/mixed"].facts["mix"]
+    ]
+    assert mix == [
+        (kept[1], 2, "tiny/round_01/checkpoint"),
+        (kept[0], 1, "tiny/start/checkpoint"),
+        (10, None, None),
+    ]
 
 
 def test_trace_row_made_from_a_sample_goes_on_to_the_sample(plan, catalog):
@@ -96,7 +110,9 @@ def test_trace_prompt_goes_back_to_its_task_set(plan, catalog):
     prompt = rows(plan, "tiny/tasks/train")[0]
     graph = back(catalog, prompt["prompt_id"])
     assert graph.nodes[graph.root].kind == "prompt"
-    assert [(edge.relation, edge.target) for edge in graph.below(graph.root)] == [("made", "tiny/tasks/train")]
+    assert [(edge.relation, edge.target) for edge in graph.below(graph.root)] == [
+        ("made", "tiny/tasks/train")
+    ]
 
 
 def test_trace_shared_row_names_the_pipeline_that_was_asked_for(plan, catalog):
@@ -115,7 +131,9 @@ def test_trace_checkpoint_digest_may_be_cut_and_means_the_first_of_equal_ones(ca
 
 
 def test_trace_row_prefix_is_enough_and_an_ambiguous_one_lists_candidates(plan, catalog):
-    ids = sorted({row["sample_id"] for key in ("round_01", "round_02") for row in rows(plan, f"tiny/{key}/generated")})
+    ids = sorted(
+        {row["sample_id"] for key in ("round_01", "round_02") for row in rows(plan, f"tiny/{key}/generated")}
+    )
     assert find_target(catalog, ids[0][:12], COMPUTE).name == ids[0]
     with pytest.raises(UsageError, match="too short"):
         find_target(catalog, ids[0][:2], COMPUTE)
@@ -201,12 +219,17 @@ def test_forward_from_a_dropped_sample_reaches_no_checkpoint(plan, catalog):
     dropped = rows(plan, "tiny/round_02/filtered.dropped")[0]["sample_id"]
     found = trace_forward(catalog, Target(TargetKind.ROW, dropped), COMPUTE, "tiny")
     assert [one.key for one in found] == [
-        "tiny/round_02/generated", "tiny/round_02/verified", "tiny/round_02/filtered.dropped"
-    ]  # fmt: skip
+        "tiny/round_02/generated",
+        "tiny/round_02/verified",
+        "tiny/round_02/filtered.dropped",
+    ]
 
 
 def test_forward_from_a_checkpoint_reaches_samples_and_later_checkpoints(plan, catalog):
-    found = {one.key: one for one in trace_forward(catalog, Target(TargetKind.ARTIFACT, "tiny/round_01/checkpoint"), COMPUTE)}
+    found = {
+        one.key: one
+        for one in trace_forward(catalog, Target(TargetKind.ARTIFACT, "tiny/round_01/checkpoint"), COMPUTE)
+    }
     generated = found["tiny/round_02/generated"]
     assert (generated.total, generated.influenced) == (60, 60)
     later = found["tiny/round_02/checkpoint"]

@@ -20,10 +20,16 @@ from lineal.recipe.compute import Compute
 from lineal.recipe.references import ArtifactKind
 
 COMPUTE = Compute(workers=1)
-SCHEMA = pa.schema([
-    ("sample_id", pa.string()), ("prompt_id", pa.string()), ("parents", pa.list_(pa.string())), ("round", pa.int64()),
-    ("checkpoint", pa.string()), ("decision", pa.string()),
-])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("parents", pa.list_(pa.string())),
+        ("round", pa.int64()),
+        ("checkpoint", pa.string()),
+        ("decision", pa.string()),
+    ]
+)
 
 
 PROMPTS = {f"p{number}" for number in range(3)}
@@ -53,23 +59,45 @@ def worlds(draw):
     for number in range(1, draw(st.integers(1, 3)) + 1):
         group = f"m/round_{number:02d}"
         samples = [
-            {"sample_id": f"s{next(counter)}", "prompt_id": prompt["prompt_id"], "parents": [prompt["prompt_id"]],
-             "round": number, "checkpoint": previous}
-            for prompt in prompts for _ in range(draw(st.integers(1, 2)))
-        ]  # fmt: skip
+            {
+                "sample_id": f"s{next(counter)}",
+                "prompt_id": prompt["prompt_id"],
+                "parents": [prompt["prompt_id"]],
+                "round": number,
+                "checkpoint": previous,
+            }
+            for prompt in prompts
+            for _ in range(draw(st.integers(1, 2)))
+        ]
         generated = world.add(f"{group}/generated", samples, ("model", previous), ("prompts", tasks))
         kept = [draw(st.booleans()) for _ in samples]
         inputs = ("rows", generated)
-        decided = [row | {"decision": "kept" if keep else "dropped"} for row, keep in zip(samples, kept, strict=True)]
-        pool.append(world.add(f"{group}/filtered", [row for row in decided if row["decision"] == "kept"], inputs))
-        world.add(f"{group}/filtered.dropped", [row for row in decided if row["decision"] == "dropped"], inputs)
+        decided = [
+            row | {"decision": "kept" if keep else "dropped"} for row, keep in zip(samples, kept, strict=True)
+        ]
+        pool.append(
+            world.add(f"{group}/filtered", [row for row in decided if row["decision"] == "kept"], inputs)
+        )
+        world.add(
+            f"{group}/filtered.dropped", [row for row in decided if row["decision"] == "dropped"], inputs
+        )
         if draw(st.booleans()):  # says that the rows are passed on, so that they are not looked for here
-            world.counts |= dict.fromkeys([f"{group}/filtered", f"{group}/filtered.dropped"], {"kept": 1, "dropped": 1})
+            world.counts |= dict.fromkeys(
+                [f"{group}/filtered", f"{group}/filtered.dropped"], {"kept": 1, "dropped": 1}
+            )
         sources = [row["sample_id"] for key in pool for row in world.rows[key]]
         made = []
-        for _ in range(draw(st.integers(0, 5)) if sources else 0):  # a tree: rows made from rows of the same artifact, too
-            chosen = draw(st.lists(st.sampled_from([*sources, *(row["sample_id"] for row in made)]), min_size=1, max_size=2))
-            made.append({"sample_id": f"d{next(counter)}", "prompt_id": "x", "parents": chosen, "round": number})
+        for _ in range(
+            draw(st.integers(0, 5)) if sources else 0
+        ):  # a tree: rows made from rows of the same artifact, too
+            chosen = draw(
+                st.lists(
+                    st.sampled_from([*sources, *(row["sample_id"] for row in made)]), min_size=1, max_size=2
+                )
+            )
+            made.append(
+                {"sample_id": f"d{next(counter)}", "prompt_id": "x", "parents": chosen, "round": number}
+            )
         pairs = world.add(f"{group}/pairs", draw(st.permutations(made)), *(("rows", key) for key in pool))
         read = draw(st.lists(st.sampled_from([*pool, pairs]), min_size=1, max_size=2, unique=True))
         init = draw(st.sampled_from([base, previous]))
@@ -97,10 +125,21 @@ def write(world, root):
             inputs.setdefault(name, []).append(InputEntry(step=step_name(source), digest=source))
         kind = ArtifactKind.MODEL if rows is None else ArtifactKind.ROWS
         manifest = Manifest(
-            output=key.partition(".")[2], step=step_name(key), kind=kind, component="x", version=1, identity=key, settings={},
-            seed=0, inputs=inputs, files_read={}, counts=world.counts.get(key, {}), columns=dict.fromkeys(names, "x"),
-            files=files, digest=key,
-        )  # fmt: skip
+            output=key.partition(".")[2],
+            step=step_name(key),
+            kind=kind,
+            component="x",
+            version=1,
+            identity=key,
+            settings={},
+            seed=0,
+            inputs=inputs,
+            files_read={},
+            counts=world.counts.get(key, {}),
+            columns=dict.fromkeys(names, "x"),
+            files=files,
+            digest=key,
+        )
         artifacts[key] = Artifact(key, root / key, manifest)
     return Catalog(dict(sorted(artifacts.items())))
 
@@ -117,7 +156,10 @@ def naive_forward(world, target, own_rows):
     """By key, (rows made from the target, rows otherwise influenced), or True for a checkpoint; the slow and plain way."""
     made, influenced, touched = set(own_rows), set(), {}
     for key in world.rows:  # worlds are built in running order
-        rows, models = world.rows[key], [source for _, source in world.inputs[key] if world.rows[source] is None]
+        rows, models = (
+            world.rows[key],
+            [source for _, source in world.inputs[key] if world.rows[source] is None],
+        )
         if rows is None:
             if key == target or any(source in touched for _, source in world.inputs[key]):
                 touched[key] = True
@@ -169,9 +211,14 @@ def test_taint_equals_the_naive_walk(data):
         catalog = write(world, Path(root))
         within = None if key is None else catalog.artifacts[key]
         found = [
-            taint(catalog, f"{name} IN ({listed})", COMPUTE, within) for name in ("sample_id", "prompt_id")[: 1 if key else 2]
+            taint(catalog, f"{name} IN ({listed})", COMPUTE, within)
+            for name in ("sample_id", "prompt_id")[: 1 if key else 2]
         ]
-    samples = {name for name in chosen if any(row.get("sample_id") == name for row in world.rows[key] or [])} if key else chosen
+    samples = (
+        {name for name in chosen if any(row.get("sample_id") == name for row in world.rows[key] or [])}
+        if key
+        else chosen
+    )
     assert found[0].rows == len(samples - PROMPTS)
     assert summary(found[0].touched) == naive_forward(world, None, samples - PROMPTS)
     of_prompts = [row for rows in world.rows.values() for row in rows or [] if row["prompt_id"] in chosen]
@@ -193,7 +240,9 @@ def test_backward_equals_the_naive_walk(data):
         graph = trace_back(*written(world, Path(root), name), COMPUTE)
     assert {node.name for node in graph.nodes.values() if node.kind in ("sample", "prompt")} == found
     edges = {(edge.source, edge.target) for edge in graph.edges}
-    assert {(f"row:{one}", f"row:{parent}") for one in found for parent in rows[one].get("parents") or []} <= edges
+    assert {
+        (f"row:{one}", f"row:{parent}") for one in found for parent in rows[one].get("parents") or []
+    } <= edges
 
 
 @settings(max_examples=15)
@@ -208,15 +257,20 @@ def test_samples_of_a_prompt_equal_a_naive_list(data):
         found = prompt_samples(catalog, Target(TargetKind.ROW, prompt), COMPUTE)
     expected = {
         row["sample_id"]: row["checkpoint"]
-        for key, rows in world.rows.items() if key.endswith("generated") for row in rows if row["prompt_id"] == prompt
-    }  # fmt: skip
+        for key, rows in world.rows.items()
+        if key.endswith("generated")
+        for row in rows
+        if row["prompt_id"] == prompt
+    }
     assert {sample.sample_id: sample.facts["checkpoint"] for sample in found.samples} == expected
     assert all(sample.made_in.endswith("generated") for sample in found.samples)
     decided = {
         row["sample_id"]: row["decision"]
-        for key, rows in world.rows.items() if key in world.counts and key not in lost
-        for row in rows if row["prompt_id"] == prompt
-    }  # fmt: skip
+        for key, rows in world.rows.items()
+        if key in world.counts and key not in lost
+        for row in rows
+        if row["prompt_id"] == prompt
+    }
     assert {one.sample_id: told["decision"] for one in found.samples for told in one.decisions} == decided
 
 
@@ -230,7 +284,10 @@ def naive_back(world, name):
             continue
         found.add(current)
         if current in rows:
-            waiting += [*(rows[current].get("parents") or []), *filter(None, [rows[current].get("checkpoint")])]
+            waiting += [
+                *(rows[current].get("parents") or []),
+                *filter(None, [rows[current].get("checkpoint")]),
+            ]
         else:
             for _, source in world.inputs[current]:
                 waiting += [source] if world.rows[source] is None else samplers(rows, world.rows[source])

@@ -24,7 +24,10 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_table_of_architectures_is_that_of_the_figures_and_none_differs(bench: Any) -> None:
     figures = json.loads(bench.FIGURES.read_text(encoding="utf-8"))
-    assert bench.PAGE.read_text(encoding="utf-8").partition(bench.MARK)[2].strip() == bench.shown(figures).strip()
+    assert (
+        bench.PAGE.read_text(encoding="utf-8").partition(bench.MARK)[2].strip()
+        == bench.shown(figures).strip()
+    )
     assert set(figures) == set(bench.ARCHITECTURES)
     values = [value for row in figures.values() for value in row.values()]
     assert not [value for value in values if value != bench.EQUAL and not value.startswith(bench.REFUSED)]

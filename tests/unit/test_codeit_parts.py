@@ -29,7 +29,9 @@ def has_sandbox():
     return True
 
 
-@pytest.mark.parametrize("chain", [[], ["[::-1]"], ["[1:]", "[::2]", "[:-1]"], ["[1::2]", "[:-2]", "[2:]", "[::-1]"]])
+@pytest.mark.parametrize(
+    "chain", [[], ["[::-1]"], ["[1:]", "[::2]", "[:-1]"], ["[1::2]", "[:-2]", "[2:]", "[::-1]"]]
+)
 def test_letter_slices_do_what_python_does(chain):
     word = "qwertzuiop"
     by_hand = word
@@ -41,7 +43,11 @@ def test_letter_slices_do_what_python_does(chain):
 
 def test_letter_slices_show_programs_on_words(lab):
     rows = rows_of(lab.run("letter_slices", "tasks/train", slices=[1, 3], words=3, size=60)[""])
-    assert len({row["prompt_id"] for row in rows}) == 60 and {row["difficulty"] for row in rows} == {1.0, 2.0, 3.0}
+    assert len({row["prompt_id"] for row in rows}) == 60 and {row["difficulty"] for row in rows} == {
+        1.0,
+        2.0,
+        3.0,
+    }
     for row in rows:
         chain = re.findall(r"\[.*?\]", row["completion"])
         words, results = row["input"].split("\n"), row["answer"].split("\n")
@@ -84,7 +90,9 @@ def test_hindsight_makes_each_programs_own_task(lab):
     verified = lab.run("program_output", "round_01/verified", {"rows": generated}, template=LOOP)[""]
     assert [row["score"] for row in rows_of(verified)] == [1.0, 0.0, 0.0, 0.0, 0.0, 0.5]
     made = lab.run("select", "round_01/relabelled", {"rows": verified}, sql="hindsight")
-    assert [(row["prompt"], row["completion"], row["score"], row["parents"]) for row in rows_of(made[""])] == [
+    assert [
+        (row["prompt"], row["completion"], row["score"], row["parents"]) for row in rows_of(made[""])
+    ] == [
         ("ab\ncd>ba\ndc=", "x[::-1]", 1.0, ["s0"]),
         ("ab\ncd>b\nd=", "x[1:]", 0.0, ["s1"]),
         ("ab\ncd>a\ndc=", "x[0] if x == 'ab' else x[::-1]", 0.5, ["s5"]),
@@ -105,29 +113,62 @@ def test_hindsight_goal_may_be_worded_otherwise_and_output_is_only_text(lab):
         "score": 0.0,
     }
     goal = "Given {input}, print {output}."
-    made = lab.run("select", "round_01/relabelled", {"rows": lab.put("round_01/verified", [row])}, sql="hindsight", goal=goal)[""]
+    made = lab.run(
+        "select",
+        "round_01/relabelled",
+        {"rows": lab.put("round_01/verified", [row])},
+        sql="hindsight",
+        goal=goal,
+    )[""]
     assert [row["prompt"] for row in rows_of(made)] == ["Given 1, print {input}$1\\1."]
 
 
 def test_hindsight_without_a_program_that_ran_says_so(lab):
-    row = {"sample_id": "s", "prompt_id": "p", "prompt": "?", "input": "1", "completion": "c", "output": "\n", "score": 0.0}
+    row = {
+        "sample_id": "s",
+        "prompt_id": "p",
+        "prompt": "?",
+        "input": "1",
+        "completion": "c",
+        "output": "\n",
+        "score": 0.0,
+    }
     with pytest.raises(CheckFailure, match="its program did not run"):
-        lab.run("select", "round_01/relabelled", {"rows": lab.put("round_01/verified", [row])}, sql="hindsight")
+        lab.run(
+            "select", "round_01/relabelled", {"rows": lab.put("round_01/verified", [row])}, sql="hindsight"
+        )
 
 
 def test_prioritized_replay_draws_in_proportion_to_the_score(lab):
-    rows = [{"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "score": (0.0, 0.5, 1.0)[n % 3]} for n in range(3000)]
+    rows = [
+        {"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "score": (0.0, 0.5, 1.0)[n % 3]}
+        for n in range(3000)
+    ]
     rows[0]["score"] = None
     pool = lab.put("round_01/pool", rows)
-    kept = rows_of(lab.run("select", "round_01/replayed", {"rows": pool}, sql="prioritized_replay", count=300)[""])
+    kept = rows_of(
+        lab.run("select", "round_01/replayed", {"rows": pool}, sql="prioritized_replay", count=300)[""]
+    )
     shares = {score: sum(row["score"] == score for row in kept) for score in (0.0, 0.5, 1.0)}
     # 300 of 3,000 with weights 0.01, 0.5 and 1: without replacement about 2, 104 and 194
     assert len(kept) == 300 and shares[0.0] < 12 and math.isclose(shares[1.0] / shares[0.5], 1.9, rel_tol=0.3)
     other = Lab(lab.path / "other", seed=1)
-    drawn = rows_of(other.run("select", "round_01/replayed", {"rows": pool}, sql="prioritized_replay", count=300)[""])
+    drawn = rows_of(
+        other.run("select", "round_01/replayed", {"rows": pool}, sql="prioritized_replay", count=300)[""]
+    )
     assert {row["sample_id"] for row in drawn} != {row["sample_id"] for row in kept}
 
 
 def test_prioritized_replay_of_few_rows_takes_all(lab):
-    pool = lab.put("round_01/pool", [{"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "score": 0.0} for n in range(5)])
-    assert len(rows_of(lab.run("select", "round_01/replayed", {"rows": pool}, sql="prioritized_replay", count=9)[""])) == 5
+    pool = lab.put(
+        "round_01/pool",
+        [{"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "score": 0.0} for n in range(5)],
+    )
+    assert (
+        len(
+            rows_of(
+                lab.run("select", "round_01/replayed", {"rows": pool}, sql="prioritized_replay", count=9)[""]
+            )
+        )
+        == 5
+    )

@@ -44,12 +44,18 @@ def install(site, install):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("their_module_that_is_gone:Theirs", "cannot be loaded from .*: No module named 'their_module_that_is_gone'"),
+        (
+            "their_module_that_is_gone:Theirs",
+            "cannot be loaded from .*: No module named 'their_module_that_is_gone'",
+        ),
         ("their_broken_module:Theirs", "cannot be loaded from .*: No module named 'a_package_that_is_gone'"),
         ("their_refused_module:Theirs", "cannot be loaded from .*: RuntimeError: no licence"),
         ("their_module:Absent", "cannot be loaded from .*: module 'their_module' has no attribute 'Absent'"),
         ("their_module:NUMBER", "is of type int, expected a subclass of lineal.components.base.Component"),
-        ("their_module:Plain", "is the class Plain, which is no subclass of lineal.components.base.Component"),
+        (
+            "their_module:Plain",
+            "is the class Plain, which is no subclass of lineal.components.base.Component",
+        ),
         ("their_module:Roleless", "is the class Roleless without a role"),
         ("their_module", "is of type module, expected a subclass"),
     ],
@@ -58,7 +64,10 @@ def test_entry_point_that_is_no_component_says_why_and_names_its_package(install
     install("their_package", theirs=value)
     with pytest.raises(KeyError, match=f"component 'theirs' .*{said}") as caught:
         Registry().find("theirs")
-    assert f"the package their_package 1.0 (entry point theirs = {value!r} of 'lineal.components')" in caught.value.args[0]
+    assert (
+        f"the package their_package 1.0 (entry point theirs = {value!r} of 'lineal.components')"
+        in caught.value.args[0]
+    )
     assert Registry().role_of("theirs") is None
 
 
@@ -68,7 +77,10 @@ def test_pipeline_that_uses_it_names_its_own_line_and_others_are_not_disturbed(i
     (root / "pipelines" / "selectors").mkdir(parents=True)
     (root / "pipelines" / "mine.yaml").write_text(PIPELINE)
     (root / "params.yaml").write_text("seed: 0\nrounds: 1\nactive: [mine]\n")
-    with pytest.raises(DeclarationError, match=r"pipelines/mine.yaml:3: tasks.train.use: component 'theirs' .* is of type int"):
+    with pytest.raises(
+        DeclarationError,
+        match=r"pipelines/mine.yaml:3: tasks.train.use: component 'theirs' .* is of type int",
+    ):
         make_plan(open_project(root))
     assert Registry().find("exact_match").role == "verifier"
 
@@ -76,18 +88,27 @@ def test_pipeline_that_uses_it_names_its_own_line_and_others_are_not_disturbed(i
 def test_two_packages_with_one_name_are_both_named(install):
     install("their_package", theirs="their_module:Plain")
     install("other_package", theirs="their_module:Plain")
-    with pytest.raises(DeclarationError, match="'theirs' is registered twice: .*_package 1.0 .*, and the package .*_package 1.0"):
+    with pytest.raises(
+        DeclarationError,
+        match="'theirs' is registered twice: .*_package 1.0 .*, and the package .*_package 1.0",
+    ):
         Registry()
 
 
 def test_name_of_lineals_own_component_cannot_be_taken(install):
     install("their_package", sample="their_module:Plain")
-    with pytest.raises(DeclarationError, match="'sample' is registered twice: lineal's own, and the package their_package 1.0"):
+    with pytest.raises(
+        DeclarationError,
+        match="'sample' is registered twice: lineal's own, and the package their_package 1.0",
+    ):
         Registry()
 
 
 def test_unknown_component_may_be_of_a_package_that_is_not_installed():
-    with pytest.raises(KeyError, match=r"unknown component 'theirs'.*entry points 'lineal.components'\), install that package"):
+    with pytest.raises(
+        KeyError,
+        match=r"unknown component 'theirs'.*entry points 'lineal.components'\), install that package",
+    ):
         Registry().find("theirs")
 
 
@@ -144,10 +165,20 @@ def test_verifier_that_gives_something_else_than_it_declares_is_named(gives, sai
     ("added", "said"),
     [
         (("verdict", "score", "detail", "words"), "expected each column with its type, such as"),
-        ({**RowVerifier.added, "words": "number"}, "has 'words': 'number', expected a lower-case word and one of"),
-        ({**RowVerifier.added, "votes": "string"}, "has 'votes': 'string', but that column is of type int64 everywhere"),
+        (
+            {**RowVerifier.added, "words": "number"},
+            "has 'words': 'number', expected a lower-case word and one of",
+        ),
+        (
+            {**RowVerifier.added, "votes": "string"},
+            "has 'votes': 'string', but that column is of type int64 everywhere",
+        ),
     ],
 )
 def test_columns_without_a_type_of_their_own_are_refused_when_the_class_is_made(added, said):
     with pytest.raises(TypeError, match=f"Untyped.added .*{said}"):
-        type("Untyped", (RowVerifier,), {"__module__": __name__, "__annotations__": {"added": ClassVar}, "added": added})
+        type(
+            "Untyped",
+            (RowVerifier,),
+            {"__module__": __name__, "__annotations__": {"added": ClassVar}, "added": added},
+        )

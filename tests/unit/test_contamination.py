@@ -52,7 +52,9 @@ def planted(draw):
 
 
 def index_of(prompts, n):
-    return OverlapIndex((EvaluationPrompt("p/tasks/test", str(place), text) for place, text in enumerate(prompts)), n)
+    return OverlapIndex(
+        (EvaluationPrompt("p/tasks/test", str(place), text) for place, text in enumerate(prompts)), n
+    )
 
 
 def found_by(index, rows):
@@ -78,7 +80,9 @@ def holds(words, copy):
     for run in (words[i : i + len(copy)] for i in range(len(words) - len(copy) + 1)):
         first, last = run[0], run[-1]
         if has_core(copy[0]):
-            first = first[len(first) - len(first.lstrip(LEADING)) - len(copy[0]) + len(copy[0].lstrip(LEADING)) :]
+            first = first[
+                len(first) - len(first.lstrip(LEADING)) - len(copy[0]) + len(copy[0].lstrip(LEADING)) :
+            ]
         if len(copy) == 1:
             last = first
         if has_core(copy[-1]):
@@ -91,10 +95,16 @@ def holds(words, copy):
 def naive(prompts, rows, n):
     """The rule by plain Python: {(row, prompt): rule}."""
     evaluation = sorted({normalised(text) for text in prompts} - {""})
-    grams = {text: {tuple(text.split()[i : i + n]) for i in range(len(text.split()) - n + 1)} for text in evaluation}
+    grams = {
+        text: {tuple(text.split()[i : i + n]) for i in range(len(text.split()) - n + 1)}
+        for text in evaluation
+    }
     long = {text: grams[text] if len(text.split()) > n else set() for text in evaluation}
     limit = min(10, max(1, len(evaluation) // 10))
-    telling = {text: {g for g in long[text] if sum(g in other for other in long.values()) <= limit} for text in evaluation}
+    telling = {
+        text: {g for g in long[text] if sum(g in other for other in long.values()) <= limit}
+        for text in evaluation
+    }
     rules = {}
     for row, text in enumerate(map(normalised, rows)):
         for place, prompt in enumerate(map(normalised, prompts)):
@@ -108,7 +118,8 @@ def naive(prompts, rows, n):
 
 
 SMALL = st.lists(
-    st.lists(st.sampled_from("abc") | st.text("ab(,*=", min_size=1, max_size=4), max_size=7).map(" ".join), max_size=14
+    st.lists(st.sampled_from("abc") | st.text("ab(,*=", min_size=1, max_size=4), max_size=7).map(" ".join),
+    max_size=14,
 )
 
 
@@ -123,7 +134,8 @@ def test_overlaps_are_those_of_plain_python(prompts, rows, n):
 
 
 @pytest.mark.parametrize(
-    "text", ["(2+3),", "so: **2+3**.", "\u201c2+3\u201d!", "is 2+3?", "\uff082+3\uff09", "[[2+3]]: 5", "a\n`2+3`"]
+    "text",
+    ["(2+3),", "so: **2+3**.", "\u201c2+3\u201d!", "is 2+3?", "\uff082+3\uff09", "[[2+3]]: 5", "a\n`2+3`"],
 )
 def test_prompt_with_punctuation_around_it_is_found(text):
     (found,) = found_by(index_of(["2+3"], 13), [text]).values()
@@ -131,7 +143,22 @@ def test_prompt_with_punctuation_around_it_is_found(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["7*2+3", "12+3", "2+34", "2+3.5", "-2+3", "(2+3)*4", "2+3=5", "2 +3", "edcba", "dcbae", "e-dcba", "dc-ba", "dcba(e)"]
+    "text",
+    [
+        "7*2+3",
+        "12+3",
+        "2+34",
+        "2+3.5",
+        "-2+3",
+        "(2+3)*4",
+        "2+3=5",
+        "2 +3",
+        "edcba",
+        "dcbae",
+        "e-dcba",
+        "dc-ba",
+        "dcba(e)",
+    ],
 )
 def test_prompt_with_letters_digits_or_operators_around_it_is_another_text(text):
     assert not found_by(index_of(["2+3", "dcba"], 13), [text])
@@ -143,7 +170,9 @@ def test_punctuation_of_the_prompt_itself_must_be_there():
 
 
 def test_equal_hashes_of_unequal_words_are_no_overlap(monkeypatch):
-    monkeypatch.setattr("lineal.data.normal_text._BASE", 1)  # then a hash is the sum of the letters: anagrams are equal
+    monkeypatch.setattr(
+        "lineal.data.normal_text._BASE", 1
+    )  # then a hash is the sum of the letters: anagrams are equal
     monkeypatch.setattr("lineal.data.normal_text._INVERSE", 1)
     found = found_by(index_of(["ab cd", "ba cd", "x"], 2), ["ba dc", "dc ab cd", "ab dc ba cd"])
     assert set(found) == {(1, 0), (2, 1)}
@@ -153,7 +182,10 @@ def test_template_that_prompts_share_proves_nothing_but_whole_prompts_do():
     template = "answer the following question and put only the final number behind four hash marks"
     prompts = [f"{template} {number}" for number in range(40)]
     found = found_by(index_of(prompts, 13), [f"{template} 77", f"{template} 7", f"so: {prompts[3]} yes"])
-    assert {pair: overlap.rule for pair, overlap in found.items()} == {(1, 7): Rule.EXACT, (2, 3): Rule.EMBEDDED}
+    assert {pair: overlap.rule for pair, overlap in found.items()} == {
+        (1, 7): Rule.EXACT,
+        (2, 3): Rule.EMBEDDED,
+    }
 
 
 def test_normalised_text_is_one_for_all_cases_of_a_letter():
@@ -169,22 +201,32 @@ def test_prompt_in_an_earlier_turn_of_a_conversation_is_found(tmp_path):
     turns = (Turn("user", "q5 ="), Turn("assistant", "7"), Turn("user", "more"), Turn("assistant", "", "[]"))
     row = {"prompt_id": "a", "prompt": "more", "messages": Conversation(turns).for_rows()}
     held_out = HeldOut([EvaluationPrompt("p/tasks/test", "t", "q5 =")], 13)
-    found = list(held_out.matches(Lab(tmp_path).put("tasks/train", [row, row | {"prompt_id": "b", "messages": None}])))
+    found = list(
+        held_out.matches(Lab(tmp_path).put("tasks/train", [row, row | {"prompt_id": "b", "messages": None}]))
+    )
     assert [(match.row, match.column, match.rule) for match in found] == [("a", "messages", Rule.EMBEDDED)]
 
 
 def test_rows_are_named_with_column_and_evidence_whatever_the_batches(tmp_path, monkeypatch):
     lab = Lab(tmp_path)
     rows = [
-        {"sample_id": f"s{i}", "prompt_id": f"p{i}", "prompt": f"q{i} =", "completion": "so  Q5 = is 7" if i % 3 == 0 else None}
+        {
+            "sample_id": f"s{i}",
+            "prompt_id": f"p{i}",
+            "prompt": f"q{i} =",
+            "completion": "so  Q5 = is 7" if i % 3 == 0 else None,
+        }
         for i in range(20)
-    ]  # fmt: skip
+    ]
     artifact = lab.put("round_01/filtered", rows)
-    held_out = HeldOut([EvaluationPrompt("p/tasks/test", "t", "q5 ="), EvaluationPrompt("p/tasks/test", "p2", "other")], 13)
+    held_out = HeldOut(
+        [EvaluationPrompt("p/tasks/test", "t", "q5 ="), EvaluationPrompt("p/tasks/test", "p2", "other")], 13
+    )
     found = list(held_out.matches(artifact))
     assert [(m.row, m.column, str(m.rule)) for m in found if m.column == "prompt"] == [
-        ("s2", "prompt", "prompt_id"), ("s5", "prompt", "exact"),
-    ]  # fmt: skip
+        ("s2", "prompt", "prompt_id"),
+        ("s5", "prompt", "exact"),
+    ]
     assert [m.row for m in found if m.column == "completion"] == [f"s{i}" for i in range(0, 20, 3)]
     monkeypatch.setattr("lineal.step.contamination.BATCH_ROWS", 3)
     assert list(held_out.matches(artifact)) == found
@@ -230,9 +272,12 @@ def test_clean_project_passes_and_every_generated_and_training_artifact_was_look
     report = look_for_contamination(plan, list(plan.steps.values()))
     looked = {found.key: found.training for found in report.artifacts if found.key.startswith("tiny/")}
     assert looked == {
-        "tiny/tasks/base": True, "tiny/round_01/generated": False, "tiny/round_01/mixed": True,
-        "tiny/round_02/generated": False, "tiny/round_02/mixed": True,
-    }  # fmt: skip
+        "tiny/tasks/base": True,
+        "tiny/round_01/generated": False,
+        "tiny/round_01/mixed": True,
+        "tiny/round_02/generated": False,
+        "tiny/round_02/mixed": True,
+    }
     assert report.evaluations == {"tiny/tasks/test": 10, "control/tasks/test": 10}
     assert not report.contaminated
     assert run(root).exit_code == 0
@@ -240,14 +285,22 @@ def test_clean_project_passes_and_every_generated_and_training_artifact_was_look
 
 def test_planted_prompt_is_named_and_fails(root):
     test = prompts_of(root, "tiny/tasks/test")[4]
-    plant(root, "tiny/round_02/mixed", lambda rows: rows[3].update(completion=f"as in\n{test['prompt'].upper()}  it is"))
+    plant(
+        root,
+        "tiny/round_02/mixed",
+        lambda rows: rows[3].update(completion=f"as in\n{test['prompt'].upper()}  it is"),
+    )
     done = run(root, "tiny/round_02", "--json")
     assert isinstance(done.exception, CheckFailure)
     assert "tiny/round_02/mixed (1 of " in str(done.exception)
     (found,) = [entry for entry in json.loads(done.stdout)["artifacts"] if entry["overlapping"]]
     (match,) = found["matches"]
     assert (found["key"], found["training"], found["rules"]) == ("tiny/round_02/mixed", True, {"embedded": 1})
-    assert (match["prompt"], match["evaluation"], match["column"]) == (test["prompt_id"], "tiny/tasks/test", "completion")
+    assert (match["prompt"], match["evaluation"], match["column"]) == (
+        test["prompt_id"],
+        "tiny/tasks/test",
+        "completion",
+    )
     assert match["ngram"] == normalised(test["prompt"])
     assert test["prompt_id"] in run(root, "tiny").stdout
 
@@ -266,7 +319,9 @@ def test_ngrams_stop_unless_params_say_otherwise(root):
     plant(root, "tiny/round_01/mixed", lambda rows: rows[0].update(completion=" ".join(words[5:18])))
     assert isinstance(run(root, "tiny").exception, CheckFailure)
     assert run(root, "tiny", "--n", "14").exit_code == 0
-    (root / "params.yaml").write_text((root / "params.yaml").read_text() + "contamination: {stops: prompts}\n")
+    (root / "params.yaml").write_text(
+        (root / "params.yaml").read_text() + "contamination: {stops: prompts}\n"
+    )
     done = run(root, "tiny")
     assert done.exit_code == 0
     assert "ngram=1" in done.stdout
@@ -274,8 +329,13 @@ def test_ngrams_stop_unless_params_say_otherwise(root):
 
 def check_of(plan, key):
     step = plan.step(key)
-    artifacts = {output: open_artifact(name, plan.project.directory(name)) for output, name in step.artifact_keys().items()}
-    return next(found for found in run_checks(plan, step, artifacts) if found.name == "no_test_prompt_in_training")
+    artifacts = {
+        output: open_artifact(name, plan.project.directory(name))
+        for output, name in step.artifact_keys().items()
+    }
+    return next(
+        found for found in run_checks(plan, step, artifacts) if found.name == "no_test_prompt_in_training"
+    )
 
 
 def test_rows_of_a_second_output_that_a_trainer_reads_are_looked_through(root):
@@ -284,7 +344,10 @@ def test_rows_of_a_second_output_that_a_trainer_reads_are_looked_through(root):
     test = prompts_of(root, "tiny/tasks/test")[2]
     plant(root, "tiny/round_01/filtered.dropped", lambda rows: rows[1].update(completion=test["prompt"]))
     plan = make_plan(open_project(root))
-    assert "tiny/round_01/filtered.dropped: 1 rows with a prompt" in check_of(plan, "tiny/round_01/filtered").message
+    assert (
+        "tiny/round_01/filtered.dropped: 1 rows with a prompt"
+        in check_of(plan, "tiny/round_01/filtered").message
+    )
     assert check_of(plan, "tiny/round_02/filtered").passed
     done = run(root, "tiny")
     assert "tiny/round_01/filtered.dropped (1 of " in str(done.exception)
@@ -307,9 +370,13 @@ def test_trainer_looks_again_since_the_evaluation_set_may_have_changed(root):
     run_step(plan, "tiny/round_02/checkpoint")
     trained = prompts_of(root, "tiny/round_02/mixed")[2]
     plant(root, "tiny/tasks/test", lambda rows: rows[0].update(prompt=trained["prompt"]))
-    with pytest.raises(DataError, match=r"tiny/round_02/mixed: \d+ rows with a prompt of an evaluation set\n") as error:
+    with pytest.raises(
+        DataError, match=r"tiny/round_02/mixed: \d+ rows with a prompt of an evaluation set\n"
+    ) as error:
         run_step(plan, "tiny/round_02/checkpoint")
-    assert trained["sample_id"] in str(error.value) and "The set has changed since these rows were made" in str(error.value)
+    assert trained["sample_id"] in str(
+        error.value
+    ) and "The set has changed since these rows were made" in str(error.value)
 
 
 def test_nothing_to_look_through_is_said(root):

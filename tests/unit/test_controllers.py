@@ -25,21 +25,33 @@ def probe(*, cold, hot):
     """Two prompts, sampled at 0.5 and at 1.0: letters of `r` are right, other letters are other wrong answers."""
     rows = []
     for temperature, prompts in ((0.5, cold), (1.0, hot)):
-        verdicts = {name: "".join("p" if letter in "rst" else "f" for letter in letters) for name, letters in prompts.items()}
+        verdicts = {
+            name: "".join("p" if letter in "rst" else "f" for letter in letters)
+            for name, letters in prompts.items()
+        }
         made = samples(verdicts, completion=lambda prompt, index, prompts=prompts: prompts[prompt][index])
-        rows += [{**row, "sample_id": f"{row['sample_id']}@{temperature}", "temperature": temperature} for row in made]
+        rows += [
+            {**row, "sample_id": f"{row['sample_id']}@{temperature}", "temperature": temperature}
+            for row in made
+        ]
     return rows
 
 
 def balance(lab, rows, **settings):
-    return lab.run("balance_exploration", "round_01/tuned", {"rows": lab.put("round_01/probed", rows)}, **settings)[""]
+    return lab.run(
+        "balance_exploration", "round_01/tuned", {"rows": lab.put("round_01/probed", rows)}, **settings
+    )[""]
 
 
 def test_balance_exploration_takes_the_temperature_with_more_different_right_answers(lab):
     rows = probe(cold={"a": "rrrr", "b": "rrrr"}, hot={"a": "rsxy", "b": "rstx"})
     assert settings_of(balance(lab, rows, enough=1, thresholds=[0.0]))["temperature"] == 0.5
     found = settings_of(balance(lab, rows, enough=3, thresholds=[1.0]))
-    assert found == {"temperature": 1, "threshold": 1, "balance_score": pytest.approx((2 / 3 + 1) / 2, abs=1e-9)}
+    assert found == {
+        "temperature": 1,
+        "threshold": 1,
+        "balance_score": pytest.approx((2 / 3 + 1) / 2, abs=1e-9),
+    }
 
 
 def test_balance_exploration_scores_every_pair_by_the_formula(lab):
@@ -48,14 +60,24 @@ def test_balance_exploration_scores_every_pair_by_the_formula(lab):
         (point["temperature"], point["threshold"]): point["balance_score"]
         for point in settings_of(balance(lab, rows, enough=2, thresholds=[1.0, 0.0]), "grid.json")
     }
-    assert grid == pytest.approx({
-        (0.5, 0): (0.5 * 1 / 3 + 0) / 2, (0.5, 1): (0.5 + 0) / 2, (1, 0): (2 / 3 + 0.5 * 0.25) / 2, (1, 1): (1 + 0.5) / 2,
-    }, abs=1e-9)  # fmt: skip
+    assert grid == pytest.approx(
+        {
+            (0.5, 0): (0.5 * 1 / 3 + 0) / 2,
+            (0.5, 1): (0.5 + 0) / 2,
+            (1, 0): (2 / 3 + 0.5 * 0.25) / 2,
+            (1, 1): (1 + 0.5) / 2,
+        },
+        abs=1e-9,
+    )
 
 
 def test_balance_exploration_counts_the_datas_own_solutions_at_every_temperature(lab):
     rows = probe(cold={"a": "r", "b": "x"}, hot={"a": "x", "b": "rs"})
-    solution = samples({"a": "p", "b": "p"}, score=lambda prompt, index: 1.0, completion=lambda prompt, index: f"{prompt}'s own")
+    solution = samples(
+        {"a": "p", "b": "p"},
+        score=lambda prompt, index: 1.0,
+        completion=lambda prompt, index: f"{prompt}'s own",
+    )
     inputs = {"rows": lab.put("round_01/probed", rows), "solutions": lab.put("start/solutions", solution)}
     made = lab.run("balance_exploration", "round_01/tuned", inputs, enough=3, thresholds=[0.0])[""]
     grid = {point["temperature"]: point["balance_score"] for point in settings_of(made, "grid.json")}
@@ -107,13 +129,21 @@ def test_follow_reward_moves_the_target_towards_the_goal(lab, verdicts, expected
 def test_follow_reward_stays_inside_its_bounds(lab):
     for verdicts, expected in (("pp", 5.5), ("ff", 4.8)):
         rows = lab.put("round_01/rows", samples({"a": verdicts}))
-        made = lab.run("follow_reward", "round_01/t", {"rows": rows}, difficulty=5.0, step=2.0, lowest=4.8, highest=5.5)[""]
+        made = lab.run(
+            "follow_reward", "round_01/t", {"rows": rows}, difficulty=5.0, step=2.0, lowest=4.8, highest=5.5
+        )[""]
         assert settings_of(made)["difficulty"] == expected
 
 
 def test_follow_reward_of_errors_alone_is_refused(lab):
     with pytest.raises(DataError, match="so the reward is unknown"):
-        lab.run("follow_reward", "round_01/t", {"rows": lab.put("round_01/rows", samples({"a": "ee"}))}, difficulty=5.0, step=2.0)
+        lab.run(
+            "follow_reward",
+            "round_01/t",
+            {"rows": lab.put("round_01/rows", samples({"a": "ee"}))},
+            difficulty=5.0,
+            step=2.0,
+        )
 
 
 # -- hill_climb ---------------------------------------------------------------------------------------------------------
@@ -125,7 +155,9 @@ def climb(lab, score_of, start, rounds, step=1.0):
     for number in range(1, rounds + 1):
         value = settings_of(before)["value"]
         tried.append(value)
-        before = lab.run("hill_climb", f"round_{number:02d}/boundary", {"before": before}, score=score_of(value), step=step)[""]
+        before = lab.run(
+            "hill_climb", f"round_{number:02d}/boundary", {"before": before}, score=score_of(value), step=step
+        )[""]
     return tried, settings_of(before)
 
 
@@ -146,18 +178,27 @@ def test_hill_climb_without_a_value_to_start_from_is_refused(lab):
 
 
 def test_highest_names_the_first_of_the_best_scores_and_what_lacks_one(lab):
-    scores = tuple(lab.run("settings", f"round_01/turn_{turn}", value=value)[""] for turn, value in enumerate((0.2, 0.7, 0.7), 1))
+    scores = tuple(
+        lab.run("settings", f"round_01/turn_{turn}", value=value)[""]
+        for turn, value in enumerate((0.2, 0.7, 0.7), 1)
+    )
     best = lab.run("highest", "round_01/best", {"scores": scores}, metric="value")[""]
     assert settings_of(best) == {"number": 2, "score": 0.7}
-    with pytest.raises(DataError, match="round_01/best: p/round_01/turn_1 has no number 'valeu'. Did you mean 'value'"):
+    with pytest.raises(
+        DataError, match="round_01/best: p/round_01/turn_1 has no number 'valeu'. Did you mean 'value'"
+    ):
         lab.run("highest", "round_01/best", {"scores": scores}, metric="valeu")
 
 
 def test_follow_signal_moves_on_with_success_and_signal_and_never_back(lab):
     judged = lab.put("round_01/rollouts", samples({"a": "ppfp"}))
-    scored = lab.put("round_01/seen", [
-        {"prompt_id": name, "prompt": name, "score": score} for name, score in (("a", 0.2), ("b", 0.4), ("c", None))
-    ])  # fmt: skip
+    scored = lab.put(
+        "round_01/seen",
+        [
+            {"prompt_id": name, "prompt": name, "score": score}
+            for name, score in (("a", 0.2), ("b", 0.4), ("c", None))
+        ],
+    )
     inputs = {"rows": judged, "scored": scored}
     found = settings_of(lab.run("follow_signal", "round_01/center", inputs, center=10.0, step=5.0)[""])
     away = 5 * (math.tanh(2 * (0.75 - 0.5)) + math.tanh(2 * 0.3))
@@ -165,6 +206,9 @@ def test_follow_signal_moves_on_with_success_and_signal_and_never_back(lab):
     wrong = {**inputs, "rows": lab.put("round_02/rollouts", samples({"a": "ffff"}))}
     still = settings_of(lab.run("follow_signal", "round_02/center", wrong, center=10.0, step=5.0)[""])
     assert still["center"] == 10 and still["pass_rate"] == 0
-    unscored = {**inputs, "scored": lab.put("round_03/seen", [{"prompt_id": "a", "prompt": "a", "score": None}])}
+    unscored = {
+        **inputs,
+        "scored": lab.put("round_03/seen", [{"prompt_id": "a", "prompt": "a", "score": None}]),
+    }
     with pytest.raises(DataError, match="round_01/center: no row of p/round_03/seen has a score"):
         lab.run("follow_signal", "round_01/center", unscored, center=10.0, step=5.0)

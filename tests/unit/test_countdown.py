@@ -22,7 +22,9 @@ def verdicts(lab, completions, prompt=None, **settings):
     entry = json.dumps({"numbers": [3, 5, 20], "target": 35, "largest": 99})
     rows = [
         {"sample_id": f"s{place}", "prompt_id": "p", "prompt": "3,5,20>35:", "entry": entry, **one}
-        for place, one in enumerate({"completion": one} if isinstance(one, str) else one for one in completions)
+        for place, one in enumerate(
+            {"completion": one} if isinstance(one, str) else one for one in completions
+        )
     ]
     made = lab.run("arithmetic_steps", "round_01/v", {"rows": lab.put("round_01/r", rows)}, **settings)[""]
     return [(row["verdict"], row["detail"]) for row in rows_of(made)]
@@ -30,13 +32,22 @@ def verdicts(lab, completions, prompt=None, **settings):
 
 def test_prompts_are_solved_by_their_answers_and_every_target_can_be_reached(lab):
     rows = rows_of(lab.run("countdown", "tasks/train", {}, numbers=[2, 5], size=200)[""])
-    assert len({row["prompt_id"] for row in rows}) == 200 and {row["difficulty"] for row in rows} == {2.0, 3.0, 4.0, 5.0}
-    judged = lab.put("round_01/r", [{**row, "sample_id": row["prompt_id"], "completion": row["answer"]} for row in rows])
+    assert len({row["prompt_id"] for row in rows}) == 200 and {row["difficulty"] for row in rows} == {
+        2.0,
+        3.0,
+        4.0,
+        5.0,
+    }
+    judged = lab.put(
+        "round_01/r", [{**row, "sample_id": row["prompt_id"], "completion": row["answer"]} for row in rows]
+    )
     for passes in ("solution", "solvable"):
         made = lab.run("arithmetic_steps", "round_01/v", {"rows": judged}, passes=passes)[""]
         assert {(row["verdict"], row["score"]) for row in rows_of(made)} == {("pass", 1.0)}
     entries = [json.loads(row["entry"]) for row in rows]
-    assert all(reaches(tuple(one["numbers"]), one["target"], 99) and max(one["numbers"]) <= 20 for one in entries)
+    assert all(
+        reaches(tuple(one["numbers"]), one["target"], 99) and max(one["numbers"]) <= 20 for one in entries
+    )
     again = rows_of(lab.run("countdown", "tasks/train", {}, numbers=[2, 5], size=50)[""])
     assert again == rows[:50]
 
@@ -47,7 +58,12 @@ def reached(numbers, largest):
         return {numbers[0]}
     found = set()
     for first, second, *rest in permutations(numbers):
-        for result in (first + second, first - second, first * second, first // second if first % second == 0 else 0):
+        for result in (
+            first + second,
+            first - second,
+            first * second,
+            first // second if first % second == 0 else 0,
+        ):
             if 1 <= result <= largest:
                 found |= reached((result, *rest), largest)
     return found
@@ -62,28 +78,51 @@ def test_what_can_be_reached_is_what_trying_everything_reaches(numbers):
 
 def test_solutions_pass_and_anything_else_says_which_step_is_wrong(lab):
     assert verdicts(lab, ["5*3=15|15,20\n20+15=35", "3*5=15|15,20\n15+20=35"]) == [("pass", None)] * 2
-    assert verdicts(lab, [
-        "5*3=16|16,20\n", "5*4=20|3,20\n", "5*3=15|15,21\n", "5*3=15\n20+15=35", "5+3=8|8,20\n20+8=28", "5*3=15|15,20\n",
-        "so 35", "", "5*3=15|15,20\n20+15=35\n", "20*5=100|3,100\n",
-    ]) == [
-        ("fail", "step 1: 5*3 is not 16, or not from 1 to 99"), ("fail", "step 1: 4 is not among 3, 20"),
-        ("fail", "step 1: what is left is 15, 20"), ("fail", "step 1: what is left is 15, 20"),
-        ("fail", "does not end with the target"), ("fail", "does not end with the target"),
-        ("fail", "step 1: is not of the form a+b=c"), ("fail", "does not end with the target"),
-        ("fail", "does not end with the target"), ("fail", "step 1: 20*5 is not 100, or not from 1 to 99"),
-    ]  # fmt: skip
+    assert verdicts(
+        lab,
+        [
+            "5*3=16|16,20\n",
+            "5*4=20|3,20\n",
+            "5*3=15|15,21\n",
+            "5*3=15\n20+15=35",
+            "5+3=8|8,20\n20+8=28",
+            "5*3=15|15,20\n",
+            "so 35",
+            "",
+            "5*3=15|15,20\n20+15=35\n",
+            "20*5=100|3,100\n",
+        ],
+    ) == [
+        ("fail", "step 1: 5*3 is not 16, or not from 1 to 99"),
+        ("fail", "step 1: 4 is not among 3, 20"),
+        ("fail", "step 1: what is left is 15, 20"),
+        ("fail", "step 1: what is left is 15, 20"),
+        ("fail", "does not end with the target"),
+        ("fail", "does not end with the target"),
+        ("fail", "step 1: is not of the form a+b=c"),
+        ("fail", "does not end with the target"),
+        ("fail", "does not end with the target"),
+        ("fail", "step 1: 20*5 is not 100, or not from 1 to 99"),
+    ]
 
 
 def test_beginnings_pass_while_the_target_can_be_reached(lab):
     steps = [
-        {"prefix": "", "completion": "5*3=15|15,20\n"}, {"prefix": "5*3=15|15,20\n", "completion": "20+15=35"},
-        {"prefix": "", "completion": "5+3=8|8,20\n"}, {"prefix": "5*3=15|15,20\n", "completion": "20-15=5"},
-        {"prefix": "", "completion": "5*3=15|15,20"}, {"prefix": "", "completion": ""},
-    ]  # fmt: skip
+        {"prefix": "", "completion": "5*3=15|15,20\n"},
+        {"prefix": "5*3=15|15,20\n", "completion": "20+15=35"},
+        {"prefix": "", "completion": "5+3=8|8,20\n"},
+        {"prefix": "5*3=15|15,20\n", "completion": "20-15=5"},
+        {"prefix": "", "completion": "5*3=15|15,20"},
+        {"prefix": "", "completion": ""},
+    ]
     assert verdicts(lab, steps, passes="solvable") == [
-        ("pass", None), ("pass", None), ("fail", "the target is out of reach"), ("fail", "the target is out of reach"),
-        ("fail", "ends before one number is left"), ("pass", None),
-    ]  # fmt: skip
+        ("pass", None),
+        ("pass", None),
+        ("fail", "the target is out of reach"),
+        ("fail", "the target is out of reach"),
+        ("fail", "ends before one number is left"),
+        ("pass", None),
+    ]
 
 
 def test_settings_that_cannot_be_are_refused(lab):

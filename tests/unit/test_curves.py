@@ -15,9 +15,14 @@ from lineal.step.runlog import log_path
 from tests.unit.audit_project import made_project
 
 KEY = "tiny/round_01/checkpoint"
-CURVE = thinned({
-    "loss": [4.0 / step for step in range(1, 41)], "grad_norm": [1.0] * 40, "learning_rate": [1e-3] * 40, "tokens": [64] * 40,
-})  # fmt: skip
+CURVE = thinned(
+    {
+        "loss": [4.0 / step for step in range(1, 41)],
+        "grad_norm": [1.0] * 40,
+        "learning_rate": [1e-3] * 40,
+        "tokens": [64] * 40,
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,9 @@ def test_long_curve_is_thinned_evenly_to_its_end():
     assert thinned({"loss": [0.5]}) == {"step": [1], "loss": [0.5]}
 
 
-@pytest.mark.parametrize("curve", [None, [], {}, {"loss": [1.0]}, {"step": [1], "loss": []}, {"step": ["<b>"]}, {"step": []}])
+@pytest.mark.parametrize(
+    "curve", [None, [], {}, {"loss": [1.0]}, {"step": [1], "loss": []}, {"step": ["<b>"]}, {"step": []}]
+)
 def test_what_is_no_curve_is_shown_as_none(curve):
     assert curve_of({"curve": curve}) == {}
     assert curve_of({"curve": CURVE}) == CURVE
@@ -54,7 +61,13 @@ def test_report_draws_a_training_and_says_its_ends(plan, tmp_path):
 def test_dagster_shows_a_trainings_steps_as_a_table(plan):
     artifact = open_artifact(KEY, plan.project.directory(KEY))
     shown = artifact_metadata(plan.step(KEY), artifact, {"facts": {"curve": CURVE}}, "made")["training"]
-    assert [column.name for column in shown.schema.columns] == ["step", "loss", "grad_norm", "learning_rate", "tokens"]
+    assert [column.name for column in shown.schema.columns] == [
+        "step",
+        "loss",
+        "grad_norm",
+        "learning_rate",
+        "tokens",
+    ]
     steps = [record.data["step"] for record in shown.records]
     assert len(steps) <= TRAINING_ROWS and (steps[0], steps[-1]) == (1, 40)
     assert shown.records[-1].data["loss"] == 0.1

@@ -17,15 +17,24 @@ class _Step:
 
 def test_sample_of_hostile_text_is_cut_visibly_and_escaped(tmp_path):
     text = "\x1b[31m![](http://x)\n" + "y" * 1000
-    artifact = Lab(tmp_path).put("round_01/generated", [{"prompt_id": "a", "prompt": text, "completion": None}])
+    artifact = Lab(tmp_path).put(
+        "round_01/generated", [{"prompt_id": "a", "prompt": text, "completion": None}]
+    )
     (record,) = artifact_metadata(_Step, artifact, {}, "done")["sample"].records
     shown = record.data["prompt"]
     assert shown.startswith(r"\x1b[31m![](http://x)\ny") and "\x1b" not in shown
-    assert shown.endswith(f"(+{len(text) - CELL_CHARACTERS:,} characters)") and record.data["completion"] == ""
+    assert (
+        shown.endswith(f"(+{len(text) - CELL_CHARACTERS:,} characters)") and record.data["completion"] == ""
+    )
 
 
 def test_asset_key_of_an_output_is_under_its_node():
-    assert asset_key("rest_em/round_01/filtered.dropped").path == ["rest_em", "round_01", "filtered", "dropped"]
+    assert asset_key("rest_em/round_01/filtered.dropped").path == [
+        "rest_em",
+        "round_01",
+        "filtered",
+        "dropped",
+    ]
 
 
 def test_description_of_a_selection_is_its_selectors_summary():

@@ -17,7 +17,10 @@ BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL
 
 def without_nulls(row):
     """A row's messages without the fields that a message does not have, as the page writes them."""
-    turns = [{name: value for name, value in turn.items() if value is not None} for turn in row.get("messages") or []]
+    turns = [
+        {name: value for name, value in turn.items() if value is not None}
+        for turn in row.get("messages") or []
+    ]
     return row | ({"messages": turns} if turns else {})
 
 
@@ -28,7 +31,9 @@ def test_example_gives_the_rows_that_the_page_shows(tmp_path, example):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(data, encoding="utf-8")
     settings = yaml.safe_load(node)
-    rows = [without_nulls(row) for row in rows_of(lab.run(settings.pop("use"), "tasks/train", **settings)[""])]
+    rows = [
+        without_nulls(row) for row in rows_of(lab.run(settings.pop("use"), "tasks/train", **settings)[""])
+    ]
     expected = [json.loads(line) for line in shown.splitlines()]
     if "prompt_id" not in expected[0]:
         rows = [{name: value for name, value in row.items() if name != "prompt_id"} for row in rows]

@@ -38,7 +38,9 @@ def test_navigation_has_every_page_once():
     placed = [path for entry in entries(nav) for path in pages(entry)]
     assert len(placed) > 80
     assert len(placed) == len(set(placed)), "a page has two places in mkdocs.yml's nav"
-    assert sorted(placed) == sorted(DOCS.rglob("*.md")), "add the page to nav in mkdocs.yml, and to docs/index.md"
+    assert sorted(placed) == sorted(DOCS.rglob("*.md")), (
+        "add the page to nav in mkdocs.yml, and to docs/index.md"
+    )
 
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -84,7 +86,9 @@ def test_yaml_blocks_name_components_and_settings_that_exist(page):
     own = set(re.findall(r"^(\w+) = \"my_package", page.read_text(), re.MULTILINE))
     for text in blocks(page, "yaml"):
         for node in nodes_in(yaml.safe_load(text)):
-            assert node["use"] in {*registry.names, *POLICIES, *own}, f"{page.name}: no component {node['use']!r}"
+            assert node["use"] in {*registry.names, *POLICIES, *own}, (
+                f"{page.name}: no component {node['use']!r}"
+            )
             assert not unknown_settings(node, registry), f"{page.name}: {node['use']} has no such setting"
 
 
@@ -93,6 +97,8 @@ def test_commands_and_their_options_exist(page):
     for _, name, rest in COMMAND.findall(page.read_text()):
         if name not in lineal.commands:
             continue
-        known = {option for each in lineal.commands[name].params for option in (*each.opts, *each.secondary_opts)}
+        known = {
+            option for each in lineal.commands[name].params for option in (*each.opts, *each.secondary_opts)
+        }
         used = set(re.findall(r"(?<!\S)\[?(--[a-z][\w-]*)", rest))
         assert used <= known | {"--help"}, f"{page.name}: lineal {name} has no {used - known}"

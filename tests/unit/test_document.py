@@ -10,16 +10,29 @@ from lineal.recipe.document import parse_document, read_document
 def test_document_scalars_follow_yaml_12():
     text = "a: 1e-3\nb: no\nc: 010\nd: 12:30\ne: null\nf: true\ng: -2.5\nh: yes\ni: ~"
     assert parse_document(text, "x").value == {
-        "a": 1e-3, "b": "no", "c": "010", "d": "12:30", "e": None, "f": True, "g": -2.5, "h": "yes", "i": None,
-    }  # fmt: skip
+        "a": 1e-3,
+        "b": "no",
+        "c": "010",
+        "d": "12:30",
+        "e": None,
+        "f": True,
+        "g": -2.5,
+        "h": "yes",
+        "i": None,
+    }
 
 
 @pytest.mark.parametrize("date", ["2026-11-01", "2026-11-01T10:00:00Z"])
 def test_document_date_without_quotes_is_refused_since_dvc_reads_another_value(date):
     assert not isinstance(loads_yaml(f"a: {date}")["a"], str)
-    with pytest.raises(DeclarationError, match=rf'x.yaml:2: start.revision: got {date}, expected text. .* Write "{date}"'):
+    with pytest.raises(
+        DeclarationError, match=rf'x.yaml:2: start.revision: got {date}, expected text. .* Write "{date}"'
+    ):
         parse_document(f"start:\n  revision: {date}", "x.yaml", dvc_reads=True)
-    assert parse_document(f"a: '{date}'\nb: 2026-11", "x", dvc_reads=True).value == {"a": date, "b": "2026-11"}
+    assert parse_document(f"a: '{date}'\nb: 2026-11", "x", dvc_reads=True).value == {
+        "a": date,
+        "b": "2026-11",
+    }
     assert parse_document(f"a: {date}", "x").value == {"a": date}
 
 
@@ -55,7 +68,11 @@ def test_document_merge_keys_are_filled_in_as_dvc_does():
     assert document.value["c"] == {"use": "sft", "steps": 5, "lr": 1}
     assert document.value["d"] == {"use": "sft", "steps": 7, "lr": 3, "rows": "kept"}
     assert document.value == loads_yaml(MERGED)
-    assert (document.lines["d", "steps"], document.lines["d", "rows"], document.lines["c", "use"]) == (8, 4, 1)
+    assert (document.lines["d", "steps"], document.lines["d", "rows"], document.lines["c", "use"]) == (
+        8,
+        4,
+        1,
+    )
     assert parse_document("'<<': 1", "x").value == {"<<": 1}
 
 
@@ -72,15 +89,18 @@ def test_document_anchors_are_plain_values():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9)),
-         r"f\.yaml:1: aliases repeat more than 10,000 values"),
+        (
+            "a: &a [x, x]\n"
+            + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9)),
+            r"f\.yaml:1: aliases repeat more than 10,000 values",
+        ),
         ("a: &a\n  b: *a\n", r"f\.yaml:1: an alias stands inside the value that it names"),
         ("a: " + "[" * 200 + "]" * 200, r"f\.yaml:1: values are nested more than 100 deep"),
         ("\na: " + "[" * 200_000, r"f\.yaml:2: values are nested more than 100 deep"),
         ("- " * 200_000, r"f\.yaml:1: values are nested more than 100 deep"),
     ],
     ids=["aliases of aliases", "alias in itself", "deep", "very deep", "deep blocks"],
-)  # fmt: skip
+)
 def test_document_that_would_grow_without_bound_is_refused(text, message):
     with pytest.raises(DeclarationError, match=message):
         parse_document(text, "f.yaml")
@@ -88,7 +108,10 @@ def test_document_that_would_grow_without_bound_is_refused(text, message):
 
 def test_document_error_names_nearest_existing_key():
     document = parse_document("round:\n  verified: {use: x}\n", "p.yaml")
-    assert str(document.error(("round", "verified", "sql"), "is missing")) == "p.yaml:2: round.verified.sql: is missing"
+    assert (
+        str(document.error(("round", "verified", "sql"), "is missing"))
+        == "p.yaml:2: round.verified.sql: is missing"
+    )
 
 
 def test_document_missing_file_is_a_declaration_error(tmp_path):

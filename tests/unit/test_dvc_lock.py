@@ -11,11 +11,15 @@ from lineal.errors import ProjectError
 from lineal.orchestrate.dvc_lock import LOCK_HEAD, entry_text, locked_artifacts, locked_stage, replaced_entry
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,6}(-[a-z0-9_]{1,8}){1,2}", fullmatch=True)
-ENTRIES = st.lists(st.sampled_from(["cmd: x", "outs:", "- path: a", "  md5: b", "toy-a:"]), min_size=1, max_size=4)
+ENTRIES = st.lists(
+    st.sampled_from(["cmd: x", "outs:", "- path: a", "  md5: b", "toy-a:"]), min_size=1, max_size=4
+)
 
 
 def text_of(entries):
-    return LOCK_HEAD + "".join(f"  {name}:\n" + "".join(f"    {line}\n" for line in lines) for name, lines in entries.items())
+    return LOCK_HEAD + "".join(
+        f"  {name}:\n" + "".join(f"    {line}\n" for line in lines) for name, lines in entries.items()
+    )
 
 
 @given(st.dictionaries(NAMES, ENTRIES, min_size=1, max_size=5), st.data())
@@ -28,7 +32,9 @@ def test_replaced_entry_changes_that_entry_and_no_other(entries, data):
 
 def test_replaced_entry_of_a_new_stage_stands_at_the_end():
     entries = {"toy-a": ["cmd: x"]}
-    assert replaced_entry(text_of(entries), "toy-b", "  toy-b:\n    cmd: y\n") == text_of({**entries, "toy-b": ["cmd: y"]})
+    assert replaced_entry(text_of(entries), "toy-b", "  toy-b:\n    cmd: y\n") == text_of(
+        {**entries, "toy-b": ["cmd: y"]}
+    )
     assert replaced_entry("", "toy-a", "  toy-a:\n    cmd: x\n") == text_of(entries)
 
 
@@ -87,7 +93,10 @@ def test_lock_that_names_a_stage_twice_is_refused(tmp_path):
         ("  foo: 7\n", "foo: expected cmd, deps and outs, got '7'"),
         ("  foo:\n    outs: 7\n", "foo: outs: expected a list of paths with their MD5s, got '7'"),
         ("  foo:\n    outs:\n    - md5: aa.dir\n", "foo: outs: expected a list"),
-        ("  foo:\n    outs:\n    - path: artifacts/x\n      md5: ../../x.dir\n", "foo: outs: expected a list"),
+        (
+            "  foo:\n    outs:\n    - path: artifacts/x\n      md5: ../../x.dir\n",
+            "foo: outs: expected a list",
+        ),
         ("  foo: [\n", "is not valid YAML"),
     ],
 )
@@ -102,10 +111,14 @@ def test_lock_that_somebody_edited_is_refused_with_what_restores_it(tmp_path, en
 def test_lock_with_a_merge_conflict_is_refused_with_advice_that_git_takes(tmp_path):
     def git(*arguments, status=0):
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
-        assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == status, arguments
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == status, (
+            arguments
+        )
 
     def commit(md5):
-        (tmp_path / "dvc.lock").write_text(LOCK_HEAD + f"  a:\n    outs:\n    - path: artifacts/x\n      md5: {md5}.dir\n")
+        (tmp_path / "dvc.lock").write_text(
+            LOCK_HEAD + f"  a:\n    outs:\n    - path: artifacts/x\n      md5: {md5}.dir\n"
+        )
         git("add", "dvc.lock")
         git("commit", "-qm", md5)
 

@@ -27,7 +27,9 @@ from tests.unit.endpoint_server import completion, endpoint_server
 
 SETTINGS = SamplingSettings(temperature=0.7, top_p=0.9, max_tokens=16)
 CHAT = SamplingSettings(max_tokens=16, chat=True)
-REQUESTS = [Request(f"{letters}=", seed) for letters in ("cab", "zyx", "bd") for seed in (2**64 - 1, 2**63, 5, 6)]
+REQUESTS = [
+    Request(f"{letters}=", seed) for letters in ("cab", "zyx", "bd") for seed in (2**64 - 1, 2**63, 5, 6)
+]
 KEY = "sk-do-not-tell-me-1234567890"
 JUDGE = Served("judge", "2026-11-01")
 
@@ -59,7 +61,10 @@ def drawn(engine, requests=REQUESTS, settings=SETTINGS):
 
 
 def expected(requests=REQUESTS):
-    choices = [completion({"prompt": request.prompt, "seed": request.seed >> 1})["choices"][0] for request in requests]
+    choices = [
+        completion({"prompt": request.prompt, "seed": request.seed >> 1})["choices"][0]
+        for request in requests
+    ]
     return [choice["text"] for choice in choices]
 
 
@@ -75,15 +80,25 @@ def test_completions_come_back_at_their_requests_places(server, tmp_path):
 
 def test_request_says_every_setting_and_nothing_else(server, tmp_path):
     drawn(sampler(server, tmp_path), REQUESTS[:1])
-    assert server.asked == [{
-        "path": "/v1/completions", "model": "judge", "prompt": "cab=", "max_tokens": 16, "temperature": 0.7, "top_p": 0.9,
-        "seed": 2**63 - 1,
-    }]  # fmt: skip
+    assert server.asked == [
+        {
+            "path": "/v1/completions",
+            "model": "judge",
+            "prompt": "cab=",
+            "max_tokens": 16,
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "seed": 2**63 - 1,
+        }
+    ]
 
 
 def test_chat_sends_messages_with_the_served_models_system_prompt_and_parameters(server, tmp_path):
     served = Served("judge", "1", "Be just.", {"reasoning_effort": "low"})
-    found = drawn(sampler(server, tmp_path, served=served, seed=False, max_tokens_name="max_completion_tokens"), settings=CHAT)
+    found = drawn(
+        sampler(server, tmp_path, served=served, seed=False, max_tokens_name="max_completion_tokens"),
+        settings=CHAT,
+    )
     assert {one.text for one in found} == {"cba", "zyx", "db"}
     assert server.asked[0]["path"] == "/v1/chat/completions"
     assert server.asked[0]["messages"][0] == {"role": "system", "content": "Be just."}
@@ -100,7 +115,9 @@ def test_model_and_top_k_are_said_as_the_server_knows_them(server, tmp_path):
 
 @pytest.mark.parametrize(("settings", "total"), [(SETTINGS, -1.0), (CHAT, -1.5)])
 def test_logprobs_are_summed_where_the_server_gives_them(server, tmp_path, settings, total):
-    assert {one.logprob for one in drawn(sampler(server, tmp_path, logprobs=True), settings=settings)} == {total}
+    assert {one.logprob for one in drawn(sampler(server, tmp_path, logprobs=True), settings=settings)} == {
+        total
+    }
 
 
 def test_logprob_is_none_where_a_tokens_is_missing(server, tmp_path):
@@ -119,7 +136,8 @@ def test_length_and_content_filter_are_kept_as_finish_reasons(server, tmp_path):
 
 def test_empty_content_and_halves_of_characters_become_text_that_a_row_can_hold(server, tmp_path):
     server.faults += [
-        {"choices": [{"message": {"content": content}, "finish_reason": "length"}]} for content in (None, "a\ud83d!")
+        {"choices": [{"message": {"content": content}, "finish_reason": "length"}]}
+        for content in (None, "a\ud83d!")
     ]
     found = drawn(sampler(server, tmp_path, concurrency=1), REQUESTS[:2], CHAT)
     assert [one.text for one in found] == ["", "a\N{REPLACEMENT CHARACTER}!"]
@@ -154,11 +172,26 @@ def test_server_is_not_asked_to_go_on_inside_a_turn(server, tmp_path):
 # -- what heals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [
-    (429, "slow down", {"Retry-After": "0"}), (429, ""), (500, {"error": {"message": "oh"}}), (502, "<html>"), (503, ""),
-    (504, ""), (408, ""), "drop", "half", "torn", "stall", {"error": {"code": 502, "message": "upstream"}},
-    {"choices": [{"text": "a", "finish_reason": "abort"}]}, {"choices": [{"text": "a"}]},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (429, "slow down", {"Retry-After": "0"}),
+        (429, ""),
+        (500, {"error": {"message": "oh"}}),
+        (502, "<html>"),
+        (503, ""),
+        (504, ""),
+        (408, ""),
+        "drop",
+        "half",
+        "torn",
+        "stall",
+        {"error": {"code": 502, "message": "upstream"}},
+        {"choices": [{"text": "a", "finish_reason": "abort"}]},
+        {"choices": [{"text": "a"}]},
+    ],
+    ids=str,
+)
 def test_request_that_fails_in_passing_is_sent_again(server, tmp_path, fault):
     facts: dict[str, object] = {}
     server.faults.append(fault)
@@ -184,7 +217,10 @@ def test_retry_after_of_hours_ends_the_step(server, tmp_path):
 def test_server_that_stalls_ends_the_step_and_finished_rows_are_not_asked_again(server, tmp_path):
     server.stall_after, path = 5, tmp_path / "unsaved.jsonl"
     engine = sampler(server, tmp_path, retries=1, timeout_seconds=0.2, concurrency=2)
-    with pytest.raises(EngineError, match=r"gives no answer within 0.2 s \(compute.endpoints.judge.timeout_seconds\), 2 times"):
+    with pytest.raises(
+        EngineError,
+        match=r"gives no answer within 0.2 s \(compute.endpoints.judge.timeout_seconds\), 2 times",
+    ):
         SavedSampler(engine, path, {}).sample(REQUESTS, SETTINGS)
     first, server.stall_after = list(server.answered), None
     facts: dict[str, object] = {}
@@ -198,17 +234,36 @@ def test_server_that_stalls_ends_the_step_and_finished_rows_are_not_asked_again(
 # -- what does not ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fault", "words"), [
-    ((400, {"error": {"message": "maximum context length is 32 tokens"}}), r"answers 400: 'maximum context length is 32 tokens'"),
-    ((401, {"error": {"message": "bad key"}}), r"answers 401: 'bad key'\. Name the variable .*judge.key_variable"),
-    ((403, "no"), r"answers 403: 'no'"),
-    ((404, {"detail": "Not Found"}), r"answers 404: 'Not Found'\. Check compute.endpoints.judge.url \(it usually ends in /v1\)"),
-    ((422, {"detail": "Unexpected fields"}), "answers 422: 'Unexpected fields'"),
-    ((307, "", {"Location": "http://elsewhere/"}), "answers 307: ''. It sends elsewhere"),
-    ((429, {"error": {"code": "insufficient_quota", "message": "pay"}}), "answers 429: 'pay'.*when there is quota"),
-    ({"choices": [{"text": "", "finish_reason": "tool_calls"}]}, "gives finish_reason 'tool_calls'.*calls of tools as text"),
-    ({"usage": None}, "answers what is no completion.*Expected choices and usage"),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            (400, {"error": {"message": "maximum context length is 32 tokens"}}),
+            r"answers 400: 'maximum context length is 32 tokens'",
+        ),
+        (
+            (401, {"error": {"message": "bad key"}}),
+            r"answers 401: 'bad key'\. Name the variable .*judge.key_variable",
+        ),
+        ((403, "no"), r"answers 403: 'no'"),
+        (
+            (404, {"detail": "Not Found"}),
+            r"answers 404: 'Not Found'\. Check compute.endpoints.judge.url \(it usually ends in /v1\)",
+        ),
+        ((422, {"detail": "Unexpected fields"}), "answers 422: 'Unexpected fields'"),
+        ((307, "", {"Location": "http://elsewhere/"}), "answers 307: ''. It sends elsewhere"),
+        (
+            (429, {"error": {"code": "insufficient_quota", "message": "pay"}}),
+            "answers 429: 'pay'.*when there is quota",
+        ),
+        (
+            {"choices": [{"text": "", "finish_reason": "tool_calls"}]},
+            "gives finish_reason 'tool_calls'.*calls of tools as text",
+        ),
+        ({"usage": None}, "answers what is no completion.*Expected choices and usage"),
+    ],
+    ids=str,
+)
 def test_request_that_cannot_heal_ends_the_step_at_once(server, tmp_path, fault, words):
     server.faults.append(fault)
     with pytest.raises(EngineError, match=words):
@@ -220,7 +275,11 @@ def test_words_of_a_server_are_escaped_and_cut(server, tmp_path):
     server.faults.append((400, {"error": {"message": "\x1b[31m<script>" + "x" * 5000}}))
     with pytest.raises(EngineError) as caught:
         drawn(sampler(server, tmp_path))
-    assert "\x1b" not in str(caught.value) and r"\x1b[31m<script>" in str(caught.value) and len(str(caught.value)) < 700
+    assert (
+        "\x1b" not in str(caught.value)
+        and r"\x1b[31m<script>" in str(caught.value)
+        and len(str(caught.value)) < 700
+    )
 
 
 def test_refused_request_leaves_those_in_flight_to_finish(server, tmp_path):
@@ -244,15 +303,23 @@ def test_dead_endpoint_is_an_error_before_anything_is_drawn(tmp_path):
     with endpoint_server() as gone:
         pass
     with pytest.raises(
-        EngineError, match=rf"{gone.url} cannot be reached .*Start the server, or correct compute.endpoints.judge.url"
+        EngineError,
+        match=rf"{gone.url} cannot be reached .*Start the server, or correct compute.endpoints.judge.url",
     ):
         sampler(gone, tmp_path)
     with pytest.raises(EngineError, match="nowhere.invalid/v1 cannot be reached"):
-        EndpointSampler(address_of_served(compute("http://nowhere.invalid/v1"), JUDGE), Spending(tmp_path / "s", None), {}, quiet)
+        EndpointSampler(
+            address_of_served(compute("http://nowhere.invalid/v1"), JUDGE),
+            Spending(tmp_path / "s", None),
+            {},
+            quiet,
+        )
 
 
 def test_missing_endpoint_names_the_setting(server, tmp_path):
-    with pytest.raises(EngineError, match=r"no server for the served model 'jugde'. Did you mean 'judge'\?.*jugde: \{url"):
+    with pytest.raises(
+        EngineError, match=r"no server for the served model 'jugde'. Did you mean 'judge'\?.*jugde: \{url"
+    ):
         sampler(server, tmp_path, served=Served("jugde", "1"))
 
 
@@ -279,14 +346,18 @@ def test_checkpoint_must_be_listed_under_its_digest(server, tmp_path):
     with pytest.raises(EngineError) as caught:
         of_checkpoint(server, tmp_path)
     assert "has no model 'lineal-0123456789ab'. Known: judge." in str(caught.value)
-    assert f"vllm serve '{tmp_path}/a b/checkpoint' --served-model-name lineal-0123456789ab" in str(caught.value)
+    assert f"vllm serve '{tmp_path}/a b/checkpoint' --served-model-name lineal-0123456789ab" in str(
+        caught.value
+    )
     server.models = ["judge", "lineal-0123456789ab"]
     drawn(of_checkpoint(server, tmp_path), REQUESTS[:1])
     assert server.asked[0]["model"] == "lineal-0123456789ab"
 
 
 def test_adapter_is_served_over_its_base(server, tmp_path):
-    with pytest.raises(EngineError, match=r"vllm serve \S+/base --enable-lora --lora-modules lineal-0123456789ab='"):
+    with pytest.raises(
+        EngineError, match=r"vllm serve \S+/base --enable-lora --lora-modules lineal-0123456789ab='"
+    ):
         of_checkpoint(server, tmp_path, base=tmp_path / "base")
 
 
@@ -299,13 +370,19 @@ def test_server_that_has_no_list_may_have_served_models_but_no_checkpoint(server
 
 def test_server_with_an_empty_list_has_no_model(server, tmp_path):
     server.models = []
-    with pytest.raises(EngineError, match=r"has no model 'judge'. Its list of models is empty. Serve it there, or set"):
+    with pytest.raises(
+        EngineError, match=r"has no model 'judge'. Its list of models is empty. Serve it there, or set"
+    ):
         sampler(server, tmp_path)
 
 
-@pytest.mark.parametrize(("status", "body", "words"), [
-    (500, "oh", "answers 500: 'oh'"), (200, "<html>", r"answers what is no list of models \(its url .* /v1\): '<html>'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (500, "oh", "answers 500: 'oh'"),
+        (200, "<html>", r"answers what is no list of models \(its url .* /v1\): '<html>'"),
+    ],
+)
 def test_list_of_models_that_fails_is_asked_for_again_and_says_so_once(server, tmp_path, status, body, words):
     said: list[str] = []
     server.listing_faults += [(status, body)] * 2
@@ -322,11 +399,16 @@ def test_served_model_that_the_server_does_not_list_is_an_error(server, tmp_path
         sampler(server, tmp_path)
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    (SamplingSettings(top_k=5), "the OpenAI API has no top_k. Set compute.endpoints.judge.top_k: true"),
-    (SETTINGS, "judge has a system prompt, which only chats have"),
-])  # fmt: skip
-def test_settings_that_cannot_be_said_are_an_error_before_anything_is_drawn(server, tmp_path, settings, words):
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (SamplingSettings(top_k=5), "the OpenAI API has no top_k. Set compute.endpoints.judge.top_k: true"),
+        (SETTINGS, "judge has a system prompt, which only chats have"),
+    ],
+)
+def test_settings_that_cannot_be_said_are_an_error_before_anything_is_drawn(
+    server, tmp_path, settings, words
+):
     with pytest.raises(EngineError, match=words):
         drawn(sampler(server, tmp_path, served=Served("judge", "1", "Be just.")), settings=settings)
     assert not server.asked
@@ -341,15 +423,21 @@ def test_key_goes_into_requests_and_nowhere_else(server, tmp_path, monkeypatch, 
     server.faults += [(500, f"internal: {KEY}"), (401, {"error": {"message": f"Incorrect key {KEY}"}})]
     facts: dict[str, object] = {}
     engine = sampler(server, tmp_path, facts, key_variable="JUDGE_KEY", concurrency=1)
-    with pytest.raises(EngineError, match=r"answers 401: 'Incorrect key \[key\]'. Check the key in JUDGE_KEY") as caught:
+    with pytest.raises(
+        EngineError, match=r"answers 401: 'Incorrect key \[key\]'. Check the key in JUDGE_KEY"
+    ) as caught:
         SavedSampler(engine, tmp_path / "unsaved.jsonl", facts).sample(REQUESTS, SETTINGS)
     SavedSampler(engine, tmp_path / "unsaved.jsonl", facts).sample(REQUESTS, SETTINGS)
     assert all(headers["Authorization"] == f"Bearer {KEY}" for headers in server.headers)
     written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
-    assert written and KEY not in written + repr(caught.value) + json.dumps(facts) + caplog.text + "".join(capfd.readouterr())
+    assert written and KEY not in written + repr(caught.value) + json.dumps(facts) + caplog.text + "".join(
+        capfd.readouterr()
+    )
 
 
-@pytest.mark.parametrize(("value", "words"), [("", "JUDGE_KEY is not set"), (f"{KEY} x", "JUDGE_KEY holds spaces")])
+@pytest.mark.parametrize(
+    ("value", "words"), [("", "JUDGE_KEY is not set"), (f"{KEY} x", "JUDGE_KEY holds spaces")]
+)
 def test_key_that_is_missing_or_malformed_names_the_variable(server, tmp_path, monkeypatch, value, words):
     monkeypatch.setenv("JUDGE_KEY", value)
     with pytest.raises(EngineError, match=words) as caught:
@@ -388,12 +476,17 @@ def test_tokens_per_minute_below_one_completion_is_an_error_before_anything_is_a
     assert not server.asked
 
 
-@pytest.mark.parametrize(("fault", "settings", "limit"), [
-    ((429, "", {"Retry-After": "0.3"}), {}, "the server's Retry-After"),
-    (None, {"requests_per_minute": 200}, "requests_per_minute"),
-    (None, {"tokens_per_minute": 1800}, "tokens_per_minute"),
-])  # fmt: skip
-def test_requests_that_wait_long_for_a_limit_say_so_once(server, tmp_path, monkeypatch, fault, settings, limit):
+@pytest.mark.parametrize(
+    ("fault", "settings", "limit"),
+    [
+        ((429, "", {"Retry-After": "0.3"}), {}, "the server's Retry-After"),
+        (None, {"requests_per_minute": 200}, "requests_per_minute"),
+        (None, {"tokens_per_minute": 1800}, "tokens_per_minute"),
+    ],
+)
+def test_requests_that_wait_long_for_a_limit_say_so_once(
+    server, tmp_path, monkeypatch, fault, settings, limit
+):
     monkeypatch.setattr("lineal.engines.endpoints.client.QUIET_SECONDS", 0.1)
     said: list[str] = []
     server.faults.append(fault)
@@ -421,7 +514,9 @@ def test_pace_spreads_units_and_takes_back_what_was_not_needed():
 
 def test_budget_stops_before_it_is_exceeded_and_counts_what_was_spent_before(server, tmp_path):
     path, limit = tmp_path / "unsaved.jsonl", 130
-    with pytest.raises(EngineError, match=r"max_tokens_total: \d+ of 130 tokens are spent, and the next request may take 84"):
+    with pytest.raises(
+        EngineError, match=r"max_tokens_total: \d+ of 130 tokens are spent, and the next request may take 84"
+    ):
         SavedSampler(sampler(server, tmp_path, max_tokens_total=limit), path, {}).sample(REQUESTS, SETTINGS)
     first = len(server.answered)
     assert 4 <= first < len(REQUESTS) and limit - 84 < server.tokens <= limit
@@ -429,7 +524,9 @@ def test_budget_stops_before_it_is_exceeded_and_counts_what_was_spent_before(ser
         SavedSampler(sampler(server, tmp_path, max_tokens_total=limit), path, {}).sample(REQUESTS, SETTINGS)
     assert len(server.answered) == first
     facts: dict[str, object] = {}
-    SavedSampler(sampler(server, tmp_path, facts, max_tokens_total=10**6), path, facts).sample(REQUESTS, SETTINGS)
+    SavedSampler(sampler(server, tmp_path, facts, max_tokens_total=10**6), path, facts).sample(
+        REQUESTS, SETTINGS
+    )
     assert len(server.answered) == len(REQUESTS)
     assert facts["prompt_tokens"] + facts["completion_tokens"] == server.tokens
 
@@ -448,7 +545,9 @@ def test_a_slow_server_holds_back_nobody_but_its_own_request(server, tmp_path):
     server.faults.append("stall")
     started, places = time.monotonic(), []
     with pytest.raises(EngineError, match="no answer within 1 s"):
-        for place, _ in sampler(server, tmp_path, retries=0, timeout_seconds=1, concurrency=2).stream(REQUESTS, SETTINGS):
+        for place, _ in sampler(server, tmp_path, retries=0, timeout_seconds=1, concurrency=2).stream(
+            REQUESTS, SETTINGS
+        ):
             places.append((place, time.monotonic() - started))
     assert len(places) == len(REQUESTS) - 1 and all(seconds < 0.9 for _, seconds in places)
 
@@ -459,13 +558,26 @@ TWICE = [Request(f"{number}=", seed) for number in range(10, 42) for seed in (1,
 OTHER = {"choices": [{"text": "other", "finish_reason": "stop"}]}
 
 
-@pytest.mark.parametrize(("requests", "temperature", "faults", "times"), [
-    (TWICE, 0.7, [], 1), (TWICE * 2, 0.7, [], 1), (TWICE[:-1], 0.7, [], 0), (TWICE, 0.0, [], 0), (TWICE, 0.7, [OTHER], 0),
-    (TWICE, 0.7, [None] * 63 + [OTHER], 0),
-])  # fmt: skip
-def test_server_that_answers_many_prompts_alike_is_told_of_once(server, tmp_path, requests, temperature, faults, times):
+@pytest.mark.parametrize(
+    ("requests", "temperature", "faults", "times"),
+    [
+        (TWICE, 0.7, [], 1),
+        (TWICE * 2, 0.7, [], 1),
+        (TWICE[:-1], 0.7, [], 0),
+        (TWICE, 0.0, [], 0),
+        (TWICE, 0.7, [OTHER], 0),
+        (TWICE, 0.7, [None] * 63 + [OTHER], 0),
+    ],
+)
+def test_server_that_answers_many_prompts_alike_is_told_of_once(
+    server, tmp_path, requests, temperature, faults, times
+):
     said: list[str] = []
     server.faults += faults
-    engine = sampler(server, tmp_path, say=said.append, seed=False, concurrency=1)  # without a seed, the server answers alike
+    engine = sampler(
+        server, tmp_path, say=said.append, seed=False, concurrency=1
+    )  # without a seed, the server answers alike
     drawn(engine, requests, SamplingSettings(temperature=temperature, max_tokens=16))
-    assert len(said) == times and all("all answers to each of 32 prompts are alike at temperature 0.7" in line for line in said)
+    assert len(said) == times and all(
+        "all answers to each of 32 prompts are alike at temperature 0.7" in line for line in said
+    )

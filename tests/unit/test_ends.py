@@ -34,7 +34,10 @@ def test_open_text_has_no_eos_and_sampled_ids_stay_as_they_are() -> None:
     prompt, closed = encode_pair(tokenizer, "ab=", "a>", chat=False)
     assert closed[-1] == tokenizer.eos_token_id
     assert encode_pair(tokenizer, "ab=", Open("a>"), chat=False) == (prompt, closed[:-1])
-    assert encode_pair(tokenizer, "ab=", Sampled("a>", tuple(closed[:-1])), chat=False) == (prompt, closed[:-1])
+    assert encode_pair(tokenizer, "ab=", Sampled("a>", tuple(closed[:-1])), chat=False) == (
+        prompt,
+        closed[:-1],
+    )
     assert encode_pair(tokenizer, "ab=", "", chat=False)[1] == [tokenizer.eos_token_id]
     for nothing in (Open(""), Sampled("", ())):
         with pytest.raises(EngineError, match="1 of 1 are empty and open"):
@@ -70,19 +73,27 @@ def test_ends_says_which_completions_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_training_on_open_completions_counts_no_end_and_lets_the_model_go_on(checkpoint: Path, tmp_path: Path) -> None:
+def test_training_on_open_completions_counts_no_end_and_lets_the_model_go_on(
+    checkpoint: Path, tmp_path: Path
+) -> None:
     settings = replace(SETTINGS, steps=None, epochs=4.0, learning_rate=1e-2)
     texts = [(word + "=", word) for word in words(64)]
     tokens = sum(len(prompt) + len(text) + 1 for prompt, text in texts)
-    closed = train_sft(TrainingJob(Checkpoint(checkpoint), settings, tmp_path / "closed"), [Example(*row) for row in texts])
+    closed = train_sft(
+        TrainingJob(Checkpoint(checkpoint), settings, tmp_path / "closed"), [Example(*row) for row in texts]
+    )
     opened = train_sft(
-        TrainingJob(Checkpoint(checkpoint), settings, tmp_path / "open"), [Example(prompt, Open(text)) for prompt, text in texts]
+        TrainingJob(Checkpoint(checkpoint), settings, tmp_path / "open"),
+        [Example(prompt, Open(text)) for prompt, text in texts],
     )
     assert (closed.tokens, opened.tokens) == (4 * (tokens + 64), 4 * tokens)
 
     def end(name: str) -> float:
         scorer = LikelihoodScorer(tmp_path / name, "cpu")
-        whole, begun = (sum(one.logprob for one in scorer.score(rows)) for rows in (texts, [(p, Open(t)) for p, t in texts]))
+        whole, begun = (
+            sum(one.logprob for one in scorer.score(rows))
+            for rows in (texts, [(p, Open(t)) for p, t in texts])
+        )
         return (whole - begun) / len(texts)
 
     assert end("closed") > end("open") + 1, "one learnt to end, the other not to"
@@ -95,14 +106,20 @@ def test_components_leave_the_end_out_where_they_are_told(checkpoint: Path, tmp_
     pairs, labelled = lab.put("round_01/pairs", PAIRS), lab.put("round_01/labelled", LABELS)
     for use, rows in (("dpo", pairs), ("kto", labelled), ("reward_model", pairs)):
         found = [
-            weights(lab.run(use, f"round_01/{use}", {"rows": rows, "init": init}, ends=ends, **SHORT)[""].directory)
+            weights(
+                lab.run(use, f"round_01/{use}", {"rows": rows, "init": init}, ends=ends, **SHORT)[
+                    ""
+                ].directory
+            )
             for ends in (True, {"unless": "="}, False)
         ]
         assert found[0] == found[1] != found[2], "no completion ends with ="
     scored = [
         [
             row["score"]
-            for row in rows_of(lab.run("likelihood", "round_01/scored", {"rows": labelled, "scorer": init}, ends=e)[""])
+            for row in rows_of(
+                lab.run("likelihood", "round_01/scored", {"rows": labelled, "scorer": init}, ends=e)[""]
+            )
         ]
         for e in (True, False)
     ]
@@ -113,17 +130,26 @@ def test_steps_are_sampled_to_a_mark_and_the_next_goes_on_from_there(tmp_path: P
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
     base = lab.put("tasks/base", [{"prompt_id": "0", "prompt": "a=", "answer": "a"}])
     model = lab.run("pretrain", "start/checkpoint", {"rows": base}, steps=1)[""]
-    prompts = lab.put("tasks/train", [{"prompt_id": one, "prompt": f"{one}=", "answer": one} for one in ("dacb", "hfge")])
+    prompts = lab.put(
+        "tasks/train", [{"prompt_id": one, "prompt": f"{one}=", "answer": one} for one in ("dacb", "hfge")]
+    )
     stop = {"texts": ["c", "g"], "keep": True}
-    first = lab.run("sample", "round_01/step_1", {"model": model, "prompts": prompts}, samples=2, stop=stop)[""]
+    first = lab.run("sample", "round_01/step_1", {"model": model, "prompts": prompts}, samples=2, stop=stop)[
+        ""
+    ]
     begun = {row["sample_id"]: row for row in rows_of(first)}
     assert {row["completion"] for row in begun.values()} <= {"abc", "dc", "efg", "hg"}
     second = lab.run("continue", "round_01/step_2", {"model": model, "rows": first}, samples=2, stop=stop)[""]
     assert len({row["prompt_id"] for row in rows_of(second)}) == len(begun) == 4 and len(rows_of(second)) == 8
     for row in rows_of(second):
         (parent,) = row["parents"]
-        assert row["prompt"] == begun[parent]["prompt"] + begun[parent]["completion"] and row["answer"] == begun[parent]["answer"]
-    trained = lab.run("sft", "round_01/checkpoint", {"init": model, "rows": second}, steps=1, ends={"unless": ["c", "g"]})
+        assert (
+            row["prompt"] == begun[parent]["prompt"] + begun[parent]["completion"]
+            and row["answer"] == begun[parent]["answer"]
+        )
+    trained = lab.run(
+        "sft", "round_01/checkpoint", {"init": model, "rows": second}, steps=1, ends={"unless": ["c", "g"]}
+    )
     assert trained[""].manifest.counts["in"] == 8
 
 
@@ -138,7 +164,10 @@ def test_in_a_chat_the_next_step_goes_on_in_the_same_turn(tmp_path: Path) -> Non
         made = lab.run("continue", f"round_01/step_{number}", {"model": model, "rows": made}, chat=True)[""]
         (row,) = rows_of(made)
         begun = "".join(turn["content"] for turn in (before.get("messages") or [])[1:]) + before["completion"]
-        assert [(turn["role"], turn["content"]) for turn in row["messages"]] == [("user", "dacb="), ("assistant", begun)]
+        assert [(turn["role"], turn["content"]) for turn in row["messages"]] == [
+            ("user", "dacb="),
+            ("assistant", begun),
+        ]
     with pytest.raises(DataError, match=r"last turn is the assistant's, .* continue it \(use: continue\)"):
         lab.run("sample", "round_01/again", {"model": model, "prompts": made})
 

@@ -23,13 +23,17 @@ def judged(tmp_path_factory):
 @pytest.mark.parametrize("python", ["no/python", "no_such_python", "params.yaml", None])
 def test_require_engine_of_a_step_that_samples_with_vllm_finds_it_missing(judged, python):
     plan = under(judged, engine="vllm", vllm={"python": python})
-    with pytest.raises(EngineError, match=r"compute.vllm.python.*docs/engines.md" if python else "has no vLLM"):
+    with pytest.raises(
+        EngineError, match=r"compute.vllm.python.*docs/engines.md" if python else "has no vLLM"
+    ):
         require_engine(plan, plan.steps.values())
 
 
 def test_require_engine_leaves_what_does_not_sample_here_alone(judged):
     plan = under(judged, engine="vllm", vllm={"python": "no/python"})
-    require_engine(plan, [plan.step(f"toy/{key}") for key in ("start/checkpoint", "round_01/judged", "round_01/likely")])
+    require_engine(
+        plan, [plan.step(f"toy/{key}") for key in ("start/checkpoint", "round_01/judged", "round_01/likely")]
+    )
     require_engine(under(judged, vllm={"python": "no/python"}), plan.steps.values())
     elsewhere = {"engine": "vllm", "executor": "k8s", "device": "cuda", "vllm": {"python": "no/python"}}
     require_engine(under(judged, **elsewhere), plan.steps.values())

@@ -30,7 +30,10 @@ from tests.unit.tiny_models import SETTINGS, in_order, tiny_model, weights, word
 
 pytestmark = pytest.mark.model
 PAIRS = [Preference(f"{word}=", in_order(word), word) for word in words(32)]
-LABELS = [Labelled(pair.prompt, pair.chosen if index % 2 else pair.rejected, bool(index % 2)) for index, pair in enumerate(PAIRS)]
+LABELS = [
+    Labelled(pair.prompt, pair.chosen if index % 2 else pair.rejected, bool(index % 2))
+    for index, pair in enumerate(PAIRS)
+]
 LORA = LoraSettings(rank=4, alpha=8)
 
 
@@ -44,7 +47,11 @@ def dpo(init: Checkpoint, tmp_path: Path) -> Any:
     """Trains, and gives the weights' digest."""
 
     def train(
-        name: str, rows: list[Preference] = PAIRS, reference: Checkpoint = init, settings: Any = SETTINGS, **loss: Any
+        name: str,
+        rows: list[Preference] = PAIRS,
+        reference: Checkpoint = init,
+        settings: Any = SETTINGS,
+        **loss: Any,
     ) -> str:
         train_dpo(TrainingJob(init, settings, tmp_path / name), reference, rows, DpoLoss(**loss))
         return weights(tmp_path / name)
@@ -62,9 +69,14 @@ def log_ratio(model: Path, base: Path | None = None) -> float:
 
 def test_dpo_twice_writes_the_same_bytes_and_prefers_the_chosen(init: Checkpoint, tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=12, learning_rate=1e-2)
-    reports = [train_dpo(TrainingJob(init, settings, tmp_path / name), init, PAIRS, DpoLoss()) for name in ("one", "two")]
+    reports = [
+        train_dpo(TrainingJob(init, settings, tmp_path / name), init, PAIRS, DpoLoss())
+        for name in ("one", "two")
+    ]
     assert weights(tmp_path / "one") == weights(tmp_path / "two") and reports[0] == reports[1]
-    assert reports[0].loss_curve[0] == pytest.approx(0.6931, abs=1e-4)  # log 2: the model is its own reference yet
+    assert reports[0].loss_curve[0] == pytest.approx(
+        0.6931, abs=1e-4
+    )  # log 2: the model is its own reference yet
     assert log_ratio(tmp_path / "one") > log_ratio(init.directory) + 10
     assert reports[0].figures["rewards/accuracies"] > 0.8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
@@ -96,17 +108,24 @@ def test_dpo_weights_of_one_are_no_weights_and_others_count(dpo: Any) -> None:
 
 def test_dpo_of_pairs_without_weight_learns_nothing(init: Checkpoint, dpo: Any) -> None:
     nothing = replace(SETTINGS, weight_decay=0.0)
-    assert dpo("zero", [replace(pair, weight=0.0) for pair in PAIRS], settings=nothing, nll_weight=1.0) == weights(init.directory)
+    assert dpo(
+        "zero", [replace(pair, weight=0.0) for pair in PAIRS], settings=nothing, nll_weight=1.0
+    ) == weights(init.directory)
 
 
-def test_dpo_margins_of_nothing_are_no_margins_and_others_must_be_reached(init: Checkpoint, tmp_path: Path, dpo: Any) -> None:
+def test_dpo_margins_of_nothing_are_no_margins_and_others_must_be_reached(
+    init: Checkpoint, tmp_path: Path, dpo: Any
+) -> None:
     assert dpo("none") == dpo("zero", [replace(pair, margin=0.0) for pair in PAIRS])
     shifted = [replace(pair, margin=0.5 * (index % 2)) for index, pair in enumerate(PAIRS)]
     settings = replace(SETTINGS, batch_size=32, steps=2)
     report = train_dpo(TrainingJob(init, settings, tmp_path / "shifted"), init, shifted, DpoLoss())
     assert report.loss_curve[0] == pytest.approx((math.log(2) + math.log1p(math.exp(0.5))) / 2, abs=1e-5)
     weighed = train_dpo(
-        TrainingJob(init, settings, tmp_path / "weighed"), init, [replace(p, weight=2.0) for p in shifted], DpoLoss()
+        TrainingJob(init, settings, tmp_path / "weighed"),
+        init,
+        [replace(p, weight=2.0) for p in shifted],
+        DpoLoss(),
     )
     assert weighed.loss_curve[0] == pytest.approx(2 * report.loss_curve[0], abs=1e-5)
 
@@ -127,7 +146,12 @@ def test_losses_without_reference_are_those_of_trl(recwarn: pytest.WarningsRecor
     batch = random_batch()
     chosen, rejected = batch.means()
     theirs = SimpleNamespace(
-        beta=0.7, simpo_gamma=0.4, alpha=0.0, label_smoothing=0.0, loss_type="simpo", accelerator=SimpleNamespace(device="cpu")
+        beta=0.7,
+        simpo_gamma=0.4,
+        alpha=0.0,
+        label_smoothing=0.0,
+        loss_type="simpo",
+        accelerator=SimpleNamespace(device="cpu"),
     )
     losses, *_, ratio, lead = ORPOTrainer.odds_ratio_loss(theirs, chosen, rejected)
     loss, own = OrpoLoss(0.7)(batch)
@@ -145,17 +169,25 @@ def test_training_without_reference_twice_writes_the_same_bytes_and_prefers_the_
     init: Checkpoint, tmp_path: Path, loss: OrpoLoss | SimpoLoss
 ) -> None:
     settings = replace(SETTINGS, steps=12, learning_rate=1e-2)
-    reports = [train_without_reference(TrainingJob(init, settings, tmp_path / name), PAIRS, loss) for name in ("one", "two")]
+    reports = [
+        train_without_reference(TrainingJob(init, settings, tmp_path / name), PAIRS, loss)
+        for name in ("one", "two")
+    ]
     assert weights(tmp_path / "one") == weights(tmp_path / "two") and reports[0] == reports[1]
     assert log_ratio(tmp_path / "one") > log_ratio(init.directory) + 5
-    adapter = train_without_reference(TrainingJob(init, replace(settings, steps=2, lora=LORA), tmp_path / "adapter"), PAIRS, loss)
+    adapter = train_without_reference(
+        TrainingJob(init, replace(settings, steps=2, lora=LORA), tmp_path / "adapter"), PAIRS, loss
+    )
     assert adapter.steps == 2 and (tmp_path / "adapter" / "adapter_model.safetensors").exists()
 
 
 def test_reward_model_leads_by_the_margin(init: Checkpoint, tmp_path: Path) -> None:
     settings = replace(SETTINGS, batch_size=32, steps=2)
     plain, wide = (
-        train_reward_model(TrainingJob(init, settings, tmp_path / str(margin)), [replace(pair, margin=margin) for pair in PAIRS])
+        train_reward_model(
+            TrainingJob(init, settings, tmp_path / str(margin)),
+            [replace(pair, margin=margin) for pair in PAIRS],
+        )
         for margin in (None, 2.0)
     )
     assert wide.loss_curve[0] > plain.loss_curve[0] + 1
@@ -168,7 +200,11 @@ def test_dpo_trains_an_adapter_and_trains_it_on(init: Checkpoint, tmp_path: Path
     first = Checkpoint(tmp_path / "one", init.directory)
     report = train_dpo(TrainingJob(first, settings, tmp_path / "two"), first, PAIRS, DpoLoss())
     assert report.loss_curve[0] == pytest.approx(0.6931, abs=1e-4)
-    assert log_ratio(tmp_path / "two", init.directory) > log_ratio(tmp_path / "one", init.directory) > log_ratio(init.directory)
+    assert (
+        log_ratio(tmp_path / "two", init.directory)
+        > log_ratio(tmp_path / "one", init.directory)
+        > log_ratio(init.directory)
+    )
 
 
 def test_kto_twice_writes_the_same_bytes_and_separates_the_labels(init: Checkpoint, tmp_path: Path) -> None:
@@ -217,12 +253,19 @@ def test_pair_too_long_on_either_side_is_an_error(init: Checkpoint, tmp_path: Pa
 
 
 def test_reward_model_does_not_start_from_an_adapter(init: Checkpoint, tmp_path: Path) -> None:
-    train_dpo(TrainingJob(init, replace(SETTINGS, lora=LORA, steps=1, warmup=0.0), tmp_path / "adapter"), init, PAIRS, DpoLoss())
+    train_dpo(
+        TrainingJob(init, replace(SETTINGS, lora=LORA, steps=1, warmup=0.0), tmp_path / "adapter"),
+        init,
+        PAIRS,
+        DpoLoss(),
+    )
     with pytest.raises(EngineError, match="got a LoRA adapter, expected a full model"):
         train_reward_model(TrainingJob(Checkpoint(tmp_path / "adapter"), SETTINGS, tmp_path / "out"), PAIRS)
 
 
-def test_training_on_preferences_prints_nothing(init: Checkpoint, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_training_on_preferences_prints_nothing(
+    init: Checkpoint, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     train_dpo(TrainingJob(init, SETTINGS, tmp_path / "dpo"), init, PAIRS, DpoLoss())
     train_kto(TrainingJob(init, SETTINGS, tmp_path / "kto"), init, LABELS, KtoLoss())
     train_reward_model(TrainingJob(init, SETTINGS, tmp_path / "reward"), PAIRS)

@@ -72,14 +72,18 @@ def requests_of(count: int, longest: int = 20) -> list[Request]:
     return [Request(prompt, generator.getrandbits(64)) for prompt in prompts]
 
 
-def test_bits_do_not_depend_on_batch_size_order_subset_or_threads(checkpoint: Path, sampler: Sampler, threads: Any) -> None:
+def test_bits_do_not_depend_on_batch_size_order_subset_or_threads(
+    checkpoint: Path, sampler: Sampler, threads: Any
+) -> None:
     requests = requests_of(300)
     threads(1)
     expected = sampler.sample(requests, SETTINGS)
     assert {completion.finish_reason for completion in expected} == {"stop", "length"}
     assert Sampler(checkpoint, device="cpu", batch_size=1).sample(requests, SETTINGS) == expected
     order = random.Random(2).sample(range(300), 300)
-    assert sampler.sample([requests[index] for index in order], SETTINGS) == [expected[index] for index in order]
+    assert sampler.sample([requests[index] for index in order], SETTINGS) == [
+        expected[index] for index in order
+    ]
     assert sampler.sample(requests[17:40], SETTINGS) == expected[17:40]
     assert sampler.sample(requests[5:6], SETTINGS) == expected[5:6]
     threads(2)
@@ -91,7 +95,10 @@ def test_bits_do_not_depend_on_batch_size_order_subset_or_threads(checkpoint: Pa
 def test_seed_and_settings_change_the_completion(sampler: Sampler) -> None:
     requests = requests_of(40)
     expected = sampler.sample(requests, SETTINGS)
-    assert sampler.sample([Request(request.prompt, request.seed ^ 1) for request in requests], SETTINGS) != expected
+    assert (
+        sampler.sample([Request(request.prompt, request.seed ^ 1) for request in requests], SETTINGS)
+        != expected
+    )
     assert sampler.sample(requests, SamplingSettings(max_tokens=12, temperature=0.5)) != expected
 
 
@@ -149,7 +156,9 @@ def test_logprob_is_the_models_own_at_temperature_one(checkpoint: Path, sampler:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_first_token_follows_the_models_distribution(checkpoint: Path, sampler: Sampler, temperature: float) -> None:
+def test_first_token_follows_the_models_distribution(
+    checkpoint: Path, sampler: Sampler, temperature: float
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -162,7 +171,10 @@ def test_first_token_follows_the_models_distribution(checkpoint: Path, sampler: 
         logits = model(**tokenizer("fdb=", return_tensors="pt", return_token_type_ids=False)).logits[0, -1]
     probabilities = (logits / temperature).softmax(-1)
     counts = Counter(completion.text for completion in drawn)
-    letters = {letter: count * float(probabilities[tokenizer.convert_tokens_to_ids(letter)]) for letter in SHAPE.characters}
+    letters = {
+        letter: count * float(probabilities[tokenizer.convert_tokens_to_ids(letter)])
+        for letter in SHAPE.characters
+    }
     common = {letter: expected for letter, expected in letters.items() if expected >= 5}
     statistic = sum((counts[letter] - expected) ** 2 / expected for letter, expected in common.items())
     degrees = len(common)
@@ -238,7 +250,9 @@ def test_empty_prompt_is_sampled(sampler: Sampler) -> None:
 @pytest.mark.parametrize("samples", [1, 3, 200])
 def test_groups_hold_every_row_once_with_its_own_length(window: int, shares: bool, samples: int) -> None:
     generator = random.Random(3)
-    prompts = [tuple(generator.choices(range(9), k=generator.randint(1, 30))) for _ in range(-(-1400 // samples))]
+    prompts = [
+        tuple(generator.choices(range(9), k=generator.randint(1, 30))) for _ in range(-(-1400 // samples))
+    ]
     rows = [Row(index, prompts[index // samples], index) for index in range(1400)]
     groups = list(_groups(rows, window, shares))
     assert sorted(row.index for _, group in groups for row in group) == list(range(1400))
@@ -251,7 +265,9 @@ def test_groups_hold_every_row_once_with_its_own_length(window: int, shares: boo
     assert len(part_empty) == len(set(part_empty))
 
 
-def test_prompt_is_read_once_for_all_of_its_samples(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompt_is_read_once_for_all_of_its_samples(
+    sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what is drawn is what each sample draws alone."""
     read: list[int] = []
     forward = sampler._model.forward
@@ -262,7 +278,9 @@ def test_prompt_is_read_once_for_all_of_its_samples(sampler: Sampler, monkeypatc
 
     monkeypatch.setattr(sampler._model, "forward", counting)
     prompts = ["".join(pair) for pair in itertools.product("abcdefgh", repeat=2)]
-    requests = [Request(prompt, 100 * place + seed) for place, prompt in enumerate(prompts) for seed in range(4)]
+    requests = [
+        Request(prompt, 100 * place + seed) for place, prompt in enumerate(prompts) for seed in range(4)
+    ]
     together = sampler.sample(requests, SETTINGS)
     assert sum(length > 1 for length in read) == 1
     assert together[::32] == [sampler.sample([request], SETTINGS)[0] for request in requests[::32]]
@@ -282,7 +300,9 @@ def test_in_place_cache_and_explicit_mask_give_the_models_own_bits(checkpoint: P
             positions = (mask[:, : 8 + step].cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             masks = explicit_mask(mask, 8, step), mask[:, : 8 + step].long()
             ours, theirs = (
-                model(input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=cache).logits[:, -1]
+                model(
+                    input_ids=ids, attention_mask=seen, position_ids=positions, past_key_values=cache
+                ).logits[:, -1]
                 for seen, cache in zip(masks, caches, strict=True)
             )
         assert torch.equal(ours, theirs)
@@ -319,7 +339,12 @@ def test_model_with_sliding_layers_keeps_its_own_masks() -> None:
     from transformers import MistralConfig, MistralForCausalLM
 
     config = MistralConfig(
-        vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, sliding_window=4
+        vocab_size=40,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        sliding_window=4,
     )
     assert not takes_explicit_masks(MistralForCausalLM(config))
 
@@ -345,7 +370,15 @@ def test_unknown_character_in_a_prompt_is_an_error(sampler: Sampler) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"temperature": -0.1}, {"top_p": 0}, {"top_p": 1.1}, {"top_k": -1}, {"max_tokens": 0}, {"temperature": math.nan}]
+    "values",
+    [
+        {"temperature": -0.1},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_k": -1},
+        {"max_tokens": 0},
+        {"temperature": math.nan},
+    ],
 )
 def test_settings_out_of_range_are_errors(values: dict[str, Any]) -> None:
     with pytest.raises(EngineError, match=next(iter(values))):
@@ -364,7 +397,10 @@ def test_checkpoints_that_cannot_be_read_are_errors(checkpoint: Path, tmp_path: 
     with pytest.raises(EngineError, match="model.safetensors is half-written or damaged"):
         Sampler(tmp_path, device="cpu")
     (tmp_path / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
-    remote = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"}}
+    remote = {
+        "model_type": "own",
+        "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(remote))
     with pytest.raises(EngineError, match="code out of a checkpoint is never run") as refused:
         Sampler(tmp_path, device="cpu")

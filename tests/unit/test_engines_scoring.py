@@ -27,7 +27,9 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rewards(init: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("rewards") / "checkpoint"
-    train_reward_model(TrainingJob(Checkpoint(init), SETTINGS, directory), [Preference(p, c, p.strip("=")) for p, c in PAIRS])
+    train_reward_model(
+        TrainingJob(Checkpoint(init), SETTINGS, directory), [Preference(p, c, p.strip("=")) for p, c in PAIRS]
+    )
     return directory
 
 
@@ -35,8 +37,13 @@ def test_likelihood_is_the_sum_over_completion_and_eos(init: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(str(init)), AutoTokenizer.from_pretrained(str(init))
-    for (prompt, completion), found in zip(PAIRS[:5], LikelihoodScorer(init, "cpu").score(PAIRS[:5]), strict=True):
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(str(init)),
+        AutoTokenizer.from_pretrained(str(init)),
+    )
+    for (prompt, completion), found in zip(
+        PAIRS[:5], LikelihoodScorer(init, "cpu").score(PAIRS[:5]), strict=True
+    ):
         ids = torch.tensor([[*tokenizer(prompt + completion)["input_ids"], tokenizer.eos_token_id]])
         with torch.no_grad():
             steps = model(ids).logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
@@ -48,13 +55,20 @@ def test_certainty_is_the_mean_distance_from_knowing_nothing(init: Path) -> None
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(str(init)), AutoTokenizer.from_pretrained(str(init))
-    for (prompt, completion), found in zip(PAIRS[:5], LikelihoodScorer(init, "cpu").certainty(PAIRS[:5]), strict=True):
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(str(init)),
+        AutoTokenizer.from_pretrained(str(init)),
+    )
+    for (prompt, completion), found in zip(
+        PAIRS[:5], LikelihoodScorer(init, "cpu").certainty(PAIRS[:5]), strict=True
+    ):
         ids = torch.tensor([[*tokenizer(prompt + completion)["input_ids"], tokenizer.eos_token_id]])
         with torch.no_grad():
             said = torch.distributions.Categorical(logits=model(ids).logits[0, -len(completion) - 2 : -1])
         nothing = torch.distributions.Categorical(logits=torch.zeros_like(said.logits))
-        assert found.divergence == pytest.approx(torch.distributions.kl_divergence(nothing, said).mean().item(), abs=1e-5)
+        assert found.divergence == pytest.approx(
+            torch.distributions.kl_divergence(nothing, said).mean().item(), abs=1e-5
+        )
         assert found.entropy == pytest.approx(said.entropy().mean().item(), abs=1e-5)
 
 
@@ -62,12 +76,17 @@ def test_angles_are_the_mean_cosine_between_a_prompts_tokens(init: Path) -> None
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(str(init)), AutoTokenizer.from_pretrained(str(init))
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(str(init)),
+        AutoTokenizer.from_pretrained(str(init)),
+    )
     prompts = [*(prompt for prompt, _ in PAIRS[:5]), PAIRS[0][0][:1]]
     found = LikelihoodScorer(init, "cpu").angles(prompts)
     for prompt, angle in zip(prompts, found, strict=True):
         with torch.no_grad():
-            states = model(torch.tensor([tokenizer(prompt)["input_ids"]]), output_hidden_states=True).hidden_states[-1][0]
+            states = model(
+                torch.tensor([tokenizer(prompt)["input_ids"]]), output_hidden_states=True
+            ).hidden_states[-1][0]
         cosines = [torch.cosine_similarity(a, b, 0).item() for i, a in enumerate(states) for b in states[:i]]
         assert angle == (None if not cosines else pytest.approx(sum(cosines) / len(cosines), abs=1e-5))
 
@@ -90,7 +109,9 @@ def test_scores_do_not_depend_on_neighbours_order_or_threads(init: Path, rewards
 def test_forward_passes_have_shapes_that_depend_on_the_row_alone(init: Path) -> None:
     scorer = LikelihoodScorer(init, "cpu")
     shapes: set[tuple[int, ...]] = set()
-    scorer._model.register_forward_pre_hook(lambda _, __, call: shapes.add(tuple(call["input_ids"].shape)), with_kwargs=True)
+    scorer._model.register_forward_pre_hook(
+        lambda _, __, call: shapes.add(tuple(call["input_ids"].shape)), with_kwargs=True
+    )
     scorer.score(PAIRS)
     together = set(shapes)
     shapes.clear()
@@ -110,7 +131,9 @@ def test_adapter_is_scored_on_its_base(init: Path, tmp_path: Path) -> None:
     start = Checkpoint(init)
     settings = SETTINGS.__class__(**{**SETTINGS.__dict__, "lora": LoraSettings(4, 8), "learning_rate": 5e-2})
     train_dpo(TrainingJob(start, settings, tmp_path / "adapter"), start, rows, DpoLoss())
-    assert LikelihoodScorer(tmp_path / "adapter", "cpu", init).score(PAIRS) != LikelihoodScorer(init, "cpu").score(PAIRS)
+    assert LikelihoodScorer(tmp_path / "adapter", "cpu", init).score(PAIRS) != LikelihoodScorer(
+        init, "cpu"
+    ).score(PAIRS)
     with pytest.raises(EngineError, match="without its base"):
         LikelihoodScorer(tmp_path / "adapter", "cpu")
 
@@ -139,4 +162,6 @@ def test_broken_weights_are_an_error_and_no_score(rewards: Path, tmp_path: Path)
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineError, match="score.weight holds 32 of 32 numbers that are not finite"):
         RewardScorer(broken, "cpu").score(PAIRS[:2])
-    assert json.loads((rewards / "config.json").read_text())["architectures"] == ["LlamaForSequenceClassification"]
+    assert json.loads((rewards / "config.json").read_text())["architectures"] == [
+        "LlamaForSequenceClassification"
+    ]

@@ -29,7 +29,12 @@ def test_character_tokenizer_ids_follow_the_characters() -> None:
     tokenizer = character_tokenizer(CHARACTERS)
     first = len(SPECIAL_TOKENS)
     assert tokenizer("ab")["input_ids"] == [tokenizer.bos_token_id, first, first + 1]
-    assert [tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id] == [0, 1, 2, 3]
+    assert [
+        tokenizer.pad_token_id,
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+        tokenizer.unk_token_id,
+    ] == [0, 1, 2, 3]
     assert len(tokenizer) == first + len(CHARACTERS)
 
 
@@ -52,7 +57,9 @@ def test_prompt_ids_are_the_same_in_sampling_and_training() -> None:
     prompts = ["ab=", "", "h", "a b\n="]
     pairs = encode_pairs(tokenizer, [(prompt, "a") for prompt in prompts], chat=False)
     assert encode_prompts(tokenizer, prompts, chat=False) == [prompt for prompt, _ in pairs]
-    assert [encode_prompt(tokenizer, prompt, chat=False) for prompt in prompts] == [prompt for prompt, _ in pairs]
+    assert [encode_prompt(tokenizer, prompt, chat=False) for prompt in prompts] == [
+        prompt for prompt, _ in pairs
+    ]
 
 
 def test_empty_prompt_becomes_bos() -> None:

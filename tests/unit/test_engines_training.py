@@ -38,7 +38,9 @@ SHAPE = ModelShape(
     characters=string.ascii_lowercase + "=",
     max_positions=32,
 )
-SETTINGS = TrainingSettings(steps=4, epochs=None, batch_size=8, learning_rate=3e-3, warmup=0.25, seed=7, threads=1)
+SETTINGS = TrainingSettings(
+    steps=4, epochs=None, batch_size=8, learning_rate=3e-3, warmup=0.25, seed=7, threads=1
+)
 LORA = LoraSettings(rank=4, alpha=8)
 EXPECTED_FILES = [
     "config.json",
@@ -88,15 +90,22 @@ def test_initialise_refuses_heads_that_do_not_divide(tmp_path: Path) -> None:
 
 
 def test_training_twice_writes_the_same_bytes(init: Path, tmp_path: Path) -> None:
-    reports = [train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / name), words(32)) for name in ("one", "two")]
+    reports = [
+        train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / name), words(32))
+        for name in ("one", "two")
+    ]
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert list(digests(tmp_path / "one")) == EXPECTED_FILES
     assert reports[0] == reports[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 
-@pytest.mark.parametrize("change", [{"seed": 8}, {"learning_rate": 1e-3}, {"steps": 5}, {"precision": "bf16"}])
-def test_training_with_another_setting_writes_other_weights(init: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change", [{"seed": 8}, {"learning_rate": 1e-3}, {"steps": 5}, {"precision": "bf16"}]
+)
+def test_training_with_another_setting_writes_other_weights(
+    init: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
     train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "one"), words(32))
     train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, **change), tmp_path / "two"), words(32))
     one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
@@ -109,7 +118,10 @@ def test_training_lowers_the_loss_and_reports_it(init: Path, tmp_path: Path) -> 
     settings = replace(SETTINGS, steps=30, learning_rate=1e-2)
     report = train_sft(
         TrainingJob(
-            Checkpoint(init), settings, tmp_path / "out", lambda step, total, log: seen.append((step, total, log["loss"]))
+            Checkpoint(init),
+            settings,
+            tmp_path / "out",
+            lambda step, total, log: seen.append((step, total, log["loss"])),
         ),
         words(64),
     )
@@ -134,7 +146,8 @@ def test_loss_is_on_the_completion_only(init: Path, tmp_path: Path) -> None:
 
     row = words(1)[0]
     report = train_sft(
-        TrainingJob(Checkpoint(init), replace(SETTINGS, steps=1, batch_size=1, warmup=0.0), tmp_path / "out"), [row]
+        TrainingJob(Checkpoint(init), replace(SETTINGS, steps=1, batch_size=1, warmup=0.0), tmp_path / "out"),
+        [row],
     )
     model = AutoModelForCausalLM.from_pretrained(str(init))
     tokenizer = AutoTokenizer.from_pretrained(str(init))
@@ -150,13 +163,18 @@ def test_gradient_accumulation_counts_optimizer_steps(init: Path, tmp_path: Path
     assert train_sft(TrainingJob(Checkpoint(init), settings, tmp_path / "out"), words(32)).steps == 3
 
 
-def test_written_checkpoint_loads_and_names_nothing_of_this_machine(init: Path, adapter: Path, tmp_path: Path) -> None:
+def test_written_checkpoint_loads_and_names_nothing_of_this_machine(
+    init: Path, adapter: Path, tmp_path: Path
+) -> None:
     from transformers import AutoModelForCausalLM
 
     train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out"), words(16))
     config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
     assert config["use_cache"] is True
-    assert AutoModelForCausalLM.from_pretrained(str(tmp_path / "out"), local_files_only=True).config.hidden_size == 32
+    assert (
+        AutoModelForCausalLM.from_pretrained(str(tmp_path / "out"), local_files_only=True).config.hidden_size
+        == 32
+    )
     private = [str(tmp_path), str(init), str(Path.cwd()), str(Path.home()) + "/", socket.gethostname()]
     for path in [*(tmp_path / "out").iterdir(), *adapter.iterdir()]:
         content = path.read_bytes()
@@ -165,11 +183,15 @@ def test_written_checkpoint_loads_and_names_nothing_of_this_machine(init: Path, 
         assert path.suffix in {".json", ".safetensors"}
 
 
-def test_training_prints_nothing_and_restores_the_threads(init: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_training_prints_nothing_and_restores_the_threads(
+    init: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     import torch
 
     before = torch.get_num_threads()
-    train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, threads=before + 1), tmp_path / "out"), words(16))
+    train_sft(
+        TrainingJob(Checkpoint(init), replace(SETTINGS, threads=before + 1), tmp_path / "out"), words(16)
+    )
     assert torch.get_num_threads() == before
     assert capfd.readouterr().out == ""
 
@@ -185,7 +207,9 @@ def test_bf16_model_stays_a_bf16_model(init: Path, tmp_path: Path) -> None:
         (half / name).write_bytes((init / name).read_bytes())
     train_sft(TrainingJob(Checkpoint(half), SETTINGS, tmp_path / "out"), words(16))
     assert json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["dtype"] == "bfloat16"
-    assert (tmp_path / "out" / "model.safetensors").stat().st_size < (init / "model.safetensors").stat().st_size
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size < (
+        init / "model.safetensors"
+    ).stat().st_size
 
 
 def test_adapter_is_small_deterministic_and_names_no_base(init: Path, adapter: Path, tmp_path: Path) -> None:
@@ -213,20 +237,35 @@ def test_adapter_samples_with_its_base_and_differs_from_it(init: Path, tmp_path:
 
 
 def test_adapter_trains_on_and_stays_an_adapter(init: Path, adapter: Path, tmp_path: Path) -> None:
-    train_sft(TrainingJob(Checkpoint(adapter, init), replace(SETTINGS, lora=LORA), tmp_path / "next"), words(32, seed=1))
+    train_sft(
+        TrainingJob(Checkpoint(adapter, init), replace(SETTINGS, lora=LORA), tmp_path / "next"),
+        words(32, seed=1),
+    )
     assert digests(tmp_path / "next").keys() == digests(adapter).keys()
-    assert digests(tmp_path / "next")["adapter_model.safetensors"] != digests(adapter)["adapter_model.safetensors"]
+    assert (
+        digests(tmp_path / "next")["adapter_model.safetensors"]
+        != digests(adapter)["adapter_model.safetensors"]
+    )
     assert digests(tmp_path / "next")["adapter_config.json"] == digests(adapter)["adapter_config.json"]
 
 
-def test_adapter_without_base_or_with_other_settings_is_an_error(init: Path, adapter: Path, tmp_path: Path) -> None:
+def test_adapter_without_base_or_with_other_settings_is_an_error(
+    init: Path, adapter: Path, tmp_path: Path
+) -> None:
     with pytest.raises(EngineError, match="without its base model"):
         train_sft(TrainingJob(Checkpoint(adapter), replace(SETTINGS, lora=LORA), tmp_path / "out"), words(8))
     with pytest.raises(EngineError, match="expected a full model"):
-        train_sft(TrainingJob(Checkpoint(adapter, adapter), replace(SETTINGS, lora=LORA), tmp_path / "out"), words(8))
+        train_sft(
+            TrainingJob(Checkpoint(adapter, adapter), replace(SETTINGS, lora=LORA), tmp_path / "out"),
+            words(8),
+        )
     with pytest.raises(EngineError, match=r"made with \(4, 8, 0.0\)"):
         train_sft(
-            TrainingJob(Checkpoint(adapter, init), replace(SETTINGS, lora=LoraSettings(rank=2, alpha=8)), tmp_path / "out"),
+            TrainingJob(
+                Checkpoint(adapter, init),
+                replace(SETTINGS, lora=LoraSettings(rank=2, alpha=8)),
+                tmp_path / "out",
+            ),
             words(8),
         )
     with pytest.raises(EngineError, match="got lora"):
@@ -236,13 +275,22 @@ def test_adapter_without_base_or_with_other_settings_is_an_error(init: Path, ada
 
 def test_adapter_that_goes_on_keeps_its_layers(init: Path, adapter: Path, tmp_path: Path) -> None:
     few = replace(SETTINGS, lora=replace(LORA, target_modules=("q_proj", "v_proj")))
-    with pytest.raises(EngineError, match=r"\('q_proj', 'v_proj'\) for an adapter that sits on .*, too, expected the layers"):
+    with pytest.raises(
+        EngineError, match=r"\('q_proj', 'v_proj'\) for an adapter that sits on .*, too, expected the layers"
+    ):
         train_sft(TrainingJob(Checkpoint(adapter, init), few, tmp_path / "out"), words(8))
     train_sft(TrainingJob(Checkpoint(init), few, tmp_path / "few"), words(8))
-    with pytest.raises(EngineError, match=r"'all-linear' for an adapter that does not sit on .*layers.0.mlp.down_proj"):
-        train_sft(TrainingJob(Checkpoint(tmp_path / "few", init), replace(SETTINGS, lora=LORA), tmp_path / "out"), words(8))
+    with pytest.raises(
+        EngineError, match=r"'all-linear' for an adapter that does not sit on .*layers.0.mlp.down_proj"
+    ):
+        train_sft(
+            TrainingJob(Checkpoint(tmp_path / "few", init), replace(SETTINGS, lora=LORA), tmp_path / "out"),
+            words(8),
+        )
     same = replace(few, lora=replace(LORA, target_modules=("v_proj", "q_proj")))
-    assert train_sft(TrainingJob(Checkpoint(tmp_path / "few", init), same, tmp_path / "on"), words(8)).steps == 4
+    assert (
+        train_sft(TrainingJob(Checkpoint(tmp_path / "few", init), same, tmp_path / "on"), words(8)).steps == 4
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -254,19 +302,27 @@ def test_unknown_target_modules_are_an_error(init: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "constant_with_warmup"])
 @pytest.mark.parametrize(("steps", "rising"), [(10, 0), (10, 1), (10, 3), (10, 10), (4, 100), (1, 1)])
-def test_rates_are_those_of_transformers_without_the_one_that_is_0(schedule: str, steps: int, rising: int) -> None:
+def test_rates_are_those_of_transformers_without_the_one_that_is_0(
+    schedule: str, steps: int, rising: int
+) -> None:
     import torch
     from transformers import get_scheduler
 
     rate = learning_rates(replace(SETTINGS, schedule=schedule, warmup_steps=rising), steps)
     (theirs,) = get_scheduler(schedule, torch.optim.SGD([torch.zeros(1)], lr=1.0), rising, steps).lr_lambdas
     risen = 0 if schedule == "constant" else min(rising, steps)
-    assert [rate(step) for step in range(risen)] == pytest.approx([(step + 1) / (rising + 1) for step in range(risen)])
-    assert [rate(step) for step in range(risen, steps)] == pytest.approx([theirs(step) for step in range(risen, steps)])
+    assert [rate(step) for step in range(risen)] == pytest.approx(
+        [(step + 1) / (rising + 1) for step in range(risen)]
+    )
+    assert [rate(step) for step in range(risen, steps)] == pytest.approx(
+        [theirs(step) for step in range(risen, steps)]
+    )
     assert all(rate(step) > 0 for step in range(steps))
 
 
-@pytest.mark.parametrize(("share", "steps", "rising"), [(0.0, 9, 0), (0.05, 1, 1), (0.05, 40, 2), (0.07, 100, 7), (1.0, 40, 40)])
+@pytest.mark.parametrize(
+    ("share", "steps", "rising"), [(0.0, 9, 0), (0.05, 1, 1), (0.05, 40, 2), (0.07, 100, 7), (1.0, 40, 40)]
+)
 def test_warmup_is_a_share_of_the_steps(share: float, steps: int, rising: int) -> None:
     assert warmup_steps(replace(SETTINGS, warmup=share), steps) == rising
     assert warmup_steps(replace(SETTINGS, warmup=share, warmup_steps=100), steps) == 100
@@ -278,9 +334,13 @@ def test_training_that_moves_no_stored_weight_is_an_error(tmp_path: Path) -> Non
     init = tmp_path / "init"
     initialise(replace(SHAPE, tie_embeddings=False), 0, init)
     AutoModelForCausalLM.from_pretrained(str(init)).bfloat16().save_pretrained(str(init))
-    message = "4 optimizer steps with a learning rate of up to 1e-12 changed no weight as the checkpoint stores it"
+    message = (
+        "4 optimizer steps with a learning rate of up to 1e-12 changed no weight as the checkpoint stores it"
+    )
     with pytest.raises(EngineError, match=message):
-        train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, learning_rate=1e-12), tmp_path / "out"), words(8))
+        train_sft(
+            TrainingJob(Checkpoint(init), replace(SETTINGS, learning_rate=1e-12), tmp_path / "out"), words(8)
+        )
     assert not train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "moved"), words(8)).unchanged
 
 
@@ -288,8 +348,12 @@ def test_training_without_a_gradient_says_so(init: Path, tmp_path: Path) -> None
     idle = [replace(row, weight=0.0) for row in words(8)]
     assert train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "full"), idle).unchanged
     assert digests(tmp_path / "full")["model.safetensors"] == digests(init)["model.safetensors"]
-    assert train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), tmp_path / "adapter"), idle).unchanged
-    assert not train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), tmp_path / "learnt"), words(8)).unchanged
+    assert train_sft(
+        TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), tmp_path / "adapter"), idle
+    ).unchanged
+    assert not train_sft(
+        TrainingJob(Checkpoint(init), replace(SETTINGS, lora=LORA), tmp_path / "learnt"), words(8)
+    ).unchanged
 
 
 def test_weights_of_either_sign_are_an_offline_policy_gradient(init: Path, tmp_path: Path) -> None:
@@ -299,18 +363,23 @@ def test_weights_of_either_sign_are_an_offline_policy_gradient(init: Path, tmp_p
     games = [*(Example(*pair, 1.0) for pair in won), *(Example(*pair, -1.0) for pair in lost)]
     train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out"), games)
     before, after = (
-        [one.logprob for one in LikelihoodScorer(place, "cpu").score([*won, *lost])] for place in (init, tmp_path / "out")
+        [one.logprob for one in LikelihoodScorer(place, "cpu").score([*won, *lost])]
+        for place in (init, tmp_path / "out")
     )
     assert all(now > was for was, now in zip(before[:2], after[:2], strict=True))
     assert all(now < was for was, now in zip(before[2:], after[2:], strict=True))
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
-def test_trainings_that_keep_the_optimizer_are_one_long_training(lora: LoraSettings | None, init: Path, tmp_path: Path) -> None:
+def test_trainings_that_keep_the_optimizer_are_one_long_training(
+    lora: LoraSettings | None, init: Path, tmp_path: Path
+) -> None:
     same = words(1) * 8  # so that the order in which a training sees them does not matter
     steady = replace(SETTINGS, schedule="constant", warmup=0.0, lora=lora)
     base = None if lora is None else init
-    train_sft(TrainingJob(Checkpoint(init), replace(steady, steps=8, keep_optimizer=True), tmp_path / "long"), same)
+    train_sft(
+        TrainingJob(Checkpoint(init), replace(steady, steps=8, keep_optimizer=True), tmp_path / "long"), same
+    )
     for name, kept in (("continued", True), ("begun_again", False)):
         half = replace(steady, keep_optimizer=kept)
         train_sft(TrainingJob(Checkpoint(init), half, tmp_path / name / "1"), same)
@@ -318,7 +387,9 @@ def test_trainings_that_keep_the_optimizer_are_one_long_training(lora: LoraSetti
     long = digests(tmp_path / "long")
     assert "optimizer/state.safetensors" in long
     assert digests(tmp_path / "continued" / "2") == long
-    assert digests(tmp_path / "begun_again" / "2") != {name: digest for name, digest in long.items() if "/" not in name}
+    assert digests(tmp_path / "begun_again" / "2") != {
+        name: digest for name, digest in long.items() if "/" not in name
+    }
 
 
 def test_training_killed_inside_a_round_keeps_the_later_state(init: Path, tmp_path: Path) -> None:
@@ -332,19 +403,33 @@ def test_training_killed_inside_a_round_keeps_the_later_state(init: Path, tmp_pa
 
     saving = Execution(saves=tmp_path / "saves", save_seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        train_sft(TrainingJob(Checkpoint(tmp_path / "1"), kept, tmp_path / "out", stop, execution=saving), words(32, seed=1))
-    report = train_sft(TrainingJob(Checkpoint(tmp_path / "1"), kept, tmp_path / "out", execution=saving), words(32, seed=1))
+        train_sft(
+            TrainingJob(Checkpoint(tmp_path / "1"), kept, tmp_path / "out", stop, execution=saving),
+            words(32, seed=1),
+        )
+    report = train_sft(
+        TrainingJob(Checkpoint(tmp_path / "1"), kept, tmp_path / "out", execution=saving), words(32, seed=1)
+    )
     assert report.resumed_at
     assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
 
 
 def test_optimizer_state_of_other_weights_is_an_error(init: Path, tmp_path: Path) -> None:
-    train_sft(TrainingJob(Checkpoint(init), replace(SETTINGS, keep_optimizer=True, lora=LORA), tmp_path / "adapter"), words(8))
+    train_sft(
+        TrainingJob(
+            Checkpoint(init), replace(SETTINGS, keep_optimizer=True, lora=LORA), tmp_path / "adapter"
+        ),
+        words(8),
+    )
     mixed = tmp_path / "mixed"
     shutil.copytree(init, mixed)
     shutil.copytree(tmp_path / "adapter" / "optimizer", mixed / "optimizer")
-    with pytest.raises(EngineError, match=r"state for base_model\..*expected no such weight.*Set keep_optimizer: false"):
-        train_sft(TrainingJob(Checkpoint(mixed), replace(SETTINGS, keep_optimizer=True), tmp_path / "out"), words(8))
+    with pytest.raises(
+        EngineError, match=r"state for base_model\..*expected no such weight.*Set keep_optimizer: false"
+    ):
+        train_sft(
+            TrainingJob(Checkpoint(mixed), replace(SETTINGS, keep_optimizer=True), tmp_path / "out"), words(8)
+        )
 
 
 def test_examples_too_long_are_an_error_never_cut(init: Path, tmp_path: Path) -> None:
@@ -386,7 +471,9 @@ def test_examples_are_learnt_in_order_or_at_a_pace(init: Path, tmp_path: Path):
     assert shuffled != told and sorted(shuffled) == sorted(told)
     paced = seen(init, tmp_path / "c", examples, in_order=True, pace=Pace(0.1, 0.5))
     assert len(paced) == SETTINGS.steps * SETTINGS.batch_size == 32
-    assert set(paced[:8]) <= set(told[:4]) and set(paced[8:16]) <= set(told[:29])  # sqrt(0.5 * 0.99 + 0.01) of 40 is 28.4
+    assert set(paced[:8]) <= set(told[:4]) and set(paced[8:16]) <= set(
+        told[:29]
+    )  # sqrt(0.5 * 0.99 + 0.01) of 40 is 28.4
     assert set(paced[16:]) - set(told[:29])
     assert paced == seen(init, tmp_path / "d", examples, in_order=True, pace=Pace(0.1, 0.5))
 

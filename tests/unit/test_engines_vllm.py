@@ -83,15 +83,21 @@ def test_stream_gives_every_request_its_own_completion(model, tmp_path, drawn):
     letters = [chr(ord("a") + (len(request.prompt) + 1 + request.seed) % 20) for request in REQUESTS]
     assert [found[place].text for place in sorted(found)] == letters, "the prompt is encoded with its bos"
     assert {(one.tokens, one.finish_reason, one.logprob) for one in found.values()} == {(2, "stop", -1.5)}
-    assert {one.finish_reason for _, one in engine.stream(REQUESTS, SamplingSettings(max_tokens=1))} == {"length"}
+    assert {one.finish_reason for _, one in engine.stream(REQUESTS, SamplingSettings(max_tokens=1))} == {
+        "length"
+    }
     assert len(pids(drawn)) == 1, "one worker serves all calls"
     engine.close()
     assert all(map(is_gone, pids(drawn)))
 
 
-def test_worker_killed_ends_the_step_and_the_next_run_draws_only_what_was_missing(model, tmp_path, drawn, monkeypatch):
+def test_worker_killed_ends_the_step_and_the_next_run_draws_only_what_was_missing(
+    model, tmp_path, drawn, monkeypatch
+):
     monkeypatch.setenv("STAND_IN", json.dumps({"dies_after": 5}))
-    with pytest.raises(EngineError, match=r"ended by SIGKILL \(the kernel does that when memory runs out\).*run again"):
+    with pytest.raises(
+        EngineError, match=r"ended by SIGKILL \(the kernel does that when memory runs out\).*run again"
+    ):
         saved(sampler(model, tmp_path), tmp_path).sample(REQUESTS, SETTINGS)
     monkeypatch.setenv("STAND_IN", "{}")
     facts = {}
@@ -101,14 +107,20 @@ def test_worker_killed_ends_the_step_and_the_next_run_draws_only_what_was_missin
     assert len(drawn.read_text().splitlines()) == len(REQUESTS), "nothing that was finished is drawn again"
 
 
-def test_step_killed_takes_the_worker_along_and_the_next_run_draws_only_what_was_missing(model, tmp_path, drawn):
+def test_step_killed_takes_the_worker_along_and_the_next_run_draws_only_what_was_missing(
+    model, tmp_path, drawn
+):
     python = make_stand_in(tmp_path)
     code = (
         "from pathlib import Path\nfrom tests.unit.test_engines_vllm import *\n"
         f"engine = sampler(Path({str(model)!r}), Path({str(tmp_path)!r}), {str(python)!r})\n"
         f"saved(engine, Path({str(tmp_path)!r})).sample(REQUESTS, SETTINGS)"
     )
-    environment = {**os.environ, "STAND_IN": json.dumps({"hangs_after": 4}), "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    environment = {
+        **os.environ,
+        "STAND_IN": json.dumps({"hangs_after": 4}),
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+    }
     step = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=tmp_path)
     journal = tmp_path / "unsaved" / "model.jsonl"
     wait_until(lambda: journal.exists() and journal.read_text().count("\n") == 4, 120)
@@ -140,7 +152,9 @@ def test_stream_left_early_ends_the_worker(model, tmp_path, drawn, monkeypatch):
     ],
 )
 def test_worker_that_misbehaves_is_an_error_that_names_its_log(model, tmp_path, does, expected):
-    python = make_program(tmp_path / "python", sys.executable, f"import os, sys\nanswers = int(sys.argv[3])\n{does}")
+    python = make_program(
+        tmp_path / "python", sys.executable, f"import os, sys\nanswers = int(sys.argv[3])\n{does}"
+    )
     with pytest.raises(EngineError, match=expected) as error:
         list(sampler(model, tmp_path, python).stream(REQUESTS, SETTINGS))
     assert str(tmp_path / "vllm.log") in str(error.value)
@@ -171,7 +185,11 @@ def test_worker_that_misbehaves_is_an_error_that_names_its_log(model, tmp_path, 
             {},
             r"'max_num_seq'\. Correct the names in compute.vllm.extra",
         ),
-        ({"STAND_IN": '{"refuses": "No available memory for the cache blocks"}'}, {}, "lower max_model_len or kv_cache_gb"),
+        (
+            {"STAND_IN": '{"refuses": "No available memory for the cache blocks"}'},
+            {},
+            "lower max_model_len or kv_cache_gb",
+        ),
         ({"STAND_IN": '{"reason": "abort"}'}, {}, "vLLM cannot draw: .*ended with 'abort'"),
         ({}, {"max_model_len": 6}, "has 14 tokens.* more than the 6 .*compute.vllm.max_model_len"),
     ],
@@ -194,23 +212,32 @@ def test_too_low_a_temperature_is_refused_before_anything_is_loaded(model, tmp_p
 def test_missing_vllm_is_refused_with_the_setting_that_names_one(model, tmp_path):
     with pytest.raises(EngineError, match=r"has no vLLM.*compute.vllm.python.*lineal\[vllm\]"):
         VllmSampler(model, VllmCompute(), tmp_path / "log")
-    with pytest.raises(EngineError, match=r"got 'no/python', expected an interpreter.*pip install vllm.*docs/engines.md"):
+    with pytest.raises(
+        EngineError, match=r"got 'no/python', expected an interpreter.*pip install vllm.*docs/engines.md"
+    ):
         VllmSampler(model, VllmCompute(python="no/python"), tmp_path / "log")
-    with pytest.raises(EngineError, match=r"No module named 'vllm'\. Name an interpreter .*compute.vllm.python: \.venv-vllm"):
+    with pytest.raises(
+        EngineError, match=r"No module named 'vllm'\. Name an interpreter .*compute.vllm.python: \.venv-vllm"
+    ):
         list(sampler(model, tmp_path, sys.executable).stream(REQUESTS, SETTINGS))
 
 
 def test_adapter_is_served_on_its_base_and_on_no_other(model, tmp_path, drawn, monkeypatch):
     adapter, other = tmp_path / "adapter", tmp_path / "other"
     lora = LoraSettings(2, 4, 0.0, "all-linear")
-    settings = TrainingSettings(steps=1, epochs=None, batch_size=2, learning_rate=1e-3, warmup=0.0, seed=0, threads=1, lora=lora)
+    settings = TrainingSettings(
+        steps=1, epochs=None, batch_size=2, learning_rate=1e-3, warmup=0.0, seed=0, threads=1, lora=lora
+    )
     train_sft(TrainingJob(Checkpoint(model), settings, adapter), [Example("cab=", "abc")] * 2)
     assert (adapter / ADAPTER_CONFIG).exists()
     engine = sampler(adapter, tmp_path, base=model)
     assert len(dict(engine.stream(REQUESTS, SETTINGS))) == len(REQUESTS)
     engine.close()
     monkeypatch.setenv("STAND_IN_CUDA", "1")
-    with pytest.raises(EngineError, match="loaded as float32, expected bfloat16 or float16, .* Set compute.vllm.dtype: bfloat16"):
+    with pytest.raises(
+        EngineError,
+        match="loaded as float32, expected bfloat16 or float16, .* Set compute.vllm.dtype: bfloat16",
+    ):
         list(sampler(adapter, tmp_path, base=model).stream(REQUESTS, SETTINGS))
     half = sampler(adapter, tmp_path, base=model, dtype="bfloat16")
     assert len(dict(half.stream(REQUESTS, SETTINGS))) == len(REQUESTS)

@@ -28,9 +28,15 @@ from tests.unit.lab import ROOT, Lab, rows_of
 from tests.unit.tiny_models import SHAPE, put_model
 
 LEVELS = {
-    "grid_maze": (2, 5), "nim": (5, 14), "frozen_lake": (4, 6), "taxi": (6, 12), "cliff_walking": (3, 12), "minigrid": (5, 2),
-    "textarena": (1, 1), "tools": (1, 3),
-}  # fmt: skip
+    "grid_maze": (2, 5),
+    "nim": (5, 14),
+    "frozen_lake": (4, 6),
+    "taxi": (6, 12),
+    "cliff_walking": (3, 12),
+    "minigrid": (5, 2),
+    "textarena": (1, 1),
+    "tools": (1, 3),
+}
 GAMES = {
     "minigrid": ({"game": "door_key"}, {"game": "multi_room"}),
     "textarena": ({"game": "GuessTheNumber-v0"}, {"game": "TicTacToe-v0", "players": 2}),
@@ -60,10 +66,18 @@ def test_tools_search_compute_and_take_the_answer():
     documents = ["The cat sat.", "A dog barked at the cat.", "The dog slept."]
     tools.reset(seed=0, answer="The Cat", documents=documents)
     assert tools.step("I look for it. search[dog cat]")[0] == documents[1], "it holds both"
-    assert [tools.step("search[Dog]")[0] for _ in range(3)] == [documents[1], documents[2], "Nothing more found."]
+    assert [tools.step("search[Dog]")[0] for _ in range(3)] == [
+        documents[1],
+        documents[2],
+        "Nothing more found.",
+    ]
     assert tools.step("search[horse]")[0] == "Nothing more found."
     seen, reward, over, _, info = tools.step("the cat")
-    assert seen.startswith("Write search[words]") and (reward, over) == (0.0, False) and "calls no tool" in info["invalid"]
+    assert (
+        seen.startswith("Write search[words]")
+        and (reward, over) == (0.0, False)
+        and "calls no tool" in info["invalid"]
+    )
     assert tools.step("finish[the  cat.]") == ("Right.", 1.0, True, False, {"success": True})
     tools.reset(seed=0, answer="7")
     assert tools.step("finish[8]") == ("Wrong.", 0.0, True, False, {"success": False})
@@ -98,8 +112,14 @@ def test_python_tool_runs_programs_in_the_sandbox_and_shows_their_limits_and_err
             arena.move({0: (game, text)})
     assert game.problem is None and "python[program]" in game.answers[0].observation
     for told, said in zip(game.answers[1:], PROGRAMS.values(), strict=True):
-        assert told.observation.startswith(said) and (told.reward, told.done, told.invalid) == (0.0, False, None)
-    with Arena([place], 1, 10.0) as arena:  # whose process does not hold the game: it is replayed, and no program runs again
+        assert told.observation.startswith(said) and (told.reward, told.done, told.invalid) == (
+            0.0,
+            False,
+            None,
+        )
+    with Arena(
+        [place], 1, 10.0
+    ) as arena:  # whose process does not hold the game: it is replayed, and no program runs again
         arena.move({0: (game, "finish[42]")})
     assert game.problem is None and game.answers[-1].success is True
     check_environment("tools", row, ["python[print(6 * 7)]", "python[1 +]", "finish[42]"])
@@ -129,13 +149,22 @@ def test_python_tool_is_there_where_the_task_says_so_and_a_move_of_a_lost_proces
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("2 * (3 + 4)", "14"), ("-7 / 2", "-3.5"), ("0.1 + 0.2", "0.3"), ("1 / 3", "0.3333333333"),
-        ("1 / (2 - 2)", "Division by zero."), ("2 ** 9", "Not arithmetic: write numbers, +, -, *, / and brackets."),
-        ("__import__('os')", "Not arithmetic: "), ("9" * 99 + " * " + "9" * 98, "9"), ("1 +", "Not arithmetic: "),
-        ("1" * 201, "Too long: at most 200 letters."), ("1e300 * 1e300", "Too large: at most 200 digits."),
-        ("True + 1", "Not arithmetic: "), ("(" * 150, "Not arithmetic: "), ("1e999999 + 1", "Not arithmetic: "),
+        ("2 * (3 + 4)", "14"),
+        ("-7 / 2", "-3.5"),
+        ("0.1 + 0.2", "0.3"),
+        ("1 / 3", "0.3333333333"),
+        ("1 / (2 - 2)", "Division by zero."),
+        ("2 ** 9", "Not arithmetic: write numbers, +, -, *, / and brackets."),
+        ("__import__('os')", "Not arithmetic: "),
+        ("9" * 99 + " * " + "9" * 98, "9"),
+        ("1 +", "Not arithmetic: "),
+        ("1" * 201, "Too long: at most 200 letters."),
+        ("1e300 * 1e300", "Too large: at most 200 digits."),
+        ("True + 1", "Not arithmetic: "),
+        ("(" * 150, "Not arithmetic: "),
+        ("1e999999 + 1", "Not arithmetic: "),
     ],
-)  # fmt: skip
+)
 def test_calculator_is_exact_and_answers_what_it_cannot_compute(expression, said):
     assert calculated(expression).startswith(said)
 
@@ -145,10 +174,17 @@ def test_minigrid_shows_what_its_agent_sees_and_opens_doors_by_their_keys():
     from lineal.environments.minigrid_text import GAMES, MiniGrid
 
     grid = MiniGrid()
-    assert grid.reset(seed=3, level=6, game="door_key") == "???????/???????/???????/???????/?####??/?#..#??/?#.A#??"
+    assert (
+        grid.reset(seed=3, level=6, game="door_key")
+        == "???????/???????/???????/???????/?####??/?#..#??/?#.A#??"
+    )
     seen = [grid.step(move)[0] for move in "LLPFFRFT"]
-    assert seen[1].endswith("??#K.#?/??#A.#?") and seen[2].endswith("??#..#?/??#A.#? K"), "it turns to the key and takes it"
-    assert seen[-2].endswith("??#X###/??#A... K") and seen[-1].endswith("??#...G/??#O###/??#A... K"), "the door opens"
+    assert seen[1].endswith("??#K.#?/??#A.#?") and seen[2].endswith("??#..#?/??#A.#? K"), (
+        "it turns to the key and takes it"
+    )
+    assert seen[-2].endswith("??#X###/??#A... K") and seen[-1].endswith("??#...G/??#O###/??#A... K"), (
+        "the door opens"
+    )
     with pytest.raises(ValueError, match=f"game 'maze', expected one of {', '.join(GAMES)}"):
         grid.reset(seed=3, level=6, game="maze")
 
@@ -158,16 +194,28 @@ def test_textarena_says_what_was_said_since_the_players_own_move():
     from lineal.environments.text_arena import TextArena
 
     game = TextArena()
-    assert game.reset(seed=1, game="TicTacToe-v0", players=2).startswith("You are Player 0") and game.player == "player 0"
+    assert (
+        game.reset(seed=1, game="TicTacToe-v0", players=2).startswith("You are Player 0")
+        and game.player == "player 0"
+    )
     seen, _, over, _, info = game.step("[9]")
     assert "attempted an invalid move" in seen and info["invalid"] and not over and game.player == "player 0"
     assert game.step("[4]")[0].startswith("You are Player 1") and game.player == "player 1"
     seen = game.step("[0]")[0]
-    assert "\n[0]\nPlayer 1 placed their symbol (X) in cell 0." in seen and "[4]" not in seen and "You are Player" not in seen
+    assert (
+        "\n[0]\nPlayer 1 placed their symbol (X) in cell 0." in seen
+        and "[4]" not in seen
+        and "You are Player" not in seen
+    )
     for move in ("[2]", "[1]"):
         game.step(move)
     seen, reward, over, _, info = game.step("[6]")
-    assert (reward, over, info["success"], info["rewards"]) == (1.0, True, True, {"player 0": 1.0, "player 1": -1.0})
+    assert (reward, over, info["success"], info["rewards"]) == (
+        1.0,
+        True,
+        True,
+        {"player 0": 1.0, "player 1": -1.0},
+    )
     assert seen.endswith("Player 0 has won!")
 
 
@@ -183,7 +231,9 @@ def test_maze_is_walked_and_walls_stand():
     assert maze.step("R") == ("R2D0 ###.", 0.0, False, False, {"success": False})
     assert maze.step(" d ")[0] == "R2U1 #..#"
     seen, reward, over, cut, info = maze.step("DD")
-    assert (seen, reward, over, cut) == ("R2U1 #..#", 0.0, False, False) and "none of the moves" in info["invalid"]
+    assert (seen, reward, over, cut) == ("R2U1 #..#", 0.0, False, False) and "none of the moves" in info[
+        "invalid"
+    ]
     assert [maze.step(move)[1] for move in "RRU"] == [0.0, 0.0, 1.0]
     assert shortest_way(["A#G", "..."], (0, 0), (0, 2)) == "DRRU"
 
@@ -197,7 +247,10 @@ def test_kit_lets_an_environment_pass_that_draws_from_the_global_generator():
     ("environment", "said"),
     [
         (ours.ByTime, "not deterministic in another process: move 2 gave observation '2/3 "),
-        (ours.Forgetful, "not deterministic beside another game in one process: move 1 gave observation '1/3 1', and '1/3 "),
+        (
+            ours.Forgetful,
+            "not deterministic beside another game in one process: move 1 gave observation '1/3 1', and '1/3 ",
+        ),
         (ours.Silent, "expert: TypeError: .* has no expert: give it a method"),
     ],
 )
@@ -207,18 +260,25 @@ def test_kit_names_the_fault_and_the_first_turn_that_differs(environment, said):
 
 
 def test_kit_wants_unreadable_moves_answered_and_games_that_end():
-    with pytest.raises(AssertionError, match=r"the move '' is not answered: move 1: KeyError: ''. Answer it with an observation"):
+    with pytest.raises(
+        AssertionError,
+        match=r"the move '' is not answered: move 1: KeyError: ''. Answer it with an observation",
+    ):
         check_environment(ours.Silent, {"goal": 2}, ["+", "+"])
     with pytest.raises(AssertionError, match=r"not over after all 1 moves given: '1/3'"):
         check_environment(ours.Counting, {"goal": 3}, ["+"])
     with pytest.raises(AssertionError, match="not over after 5 moves"):
         check_environment(ours.Counting, {"goal": 9}, most_turns=5)
-    with pytest.raises(AssertionError, match="reset: TypeError: .*missing 1 required keyword-only argument: 'goal'"):
+    with pytest.raises(
+        AssertionError, match="reset: TypeError: .*missing 1 required keyword-only argument: 'goal'"
+    ):
         check_environment(ours.Counting, {})
 
 
 def test_step_that_gives_other_types_says_which():
-    assert read_step(("x", 1, True, False, {"success": False, "invalid": "why"})) == Answer("x", 1.0, True, False, False, "why")
+    assert read_step(("x", 1, True, False, {"success": False, "invalid": "why"})) == Answer(
+        "x", 1.0, True, False, False, "why"
+    )
     for given, said in [
         (("x", 0.0, False, {}), "expected .observation, reward, terminated, truncated, info"),
         ((b"x", 0.0, False, False, {}), "expected a text"),
@@ -249,7 +309,8 @@ def test_name_stands_for_one_environment(install):
         location_of("grid_mase")
     install("theirs", grid_maze="theirs:Maze")
     with pytest.raises(
-        DeclarationError, match="environment 'grid_maze' is registered twice: lineal's own, and the package theirs"
+        DeclarationError,
+        match="environment 'grid_maze' is registered twice: lineal's own, and the package theirs",
     ):
         location_of("taxi")
 
@@ -262,7 +323,9 @@ def test_environment_of_the_docs_is_a_package_that_plays(install, site, tmp_path
     install("theirs", countdown="their_countdown:Countdown")
     check_environment("countdown", {"start": 3})
     lab = Lab(tmp_path / "project", Compute(workers=1))
-    tasks = lab.run("environment_tasks", "tasks/train", {}, environment="countdown", level=[1, 30], size=8)[""]
+    tasks = lab.run("environment_tasks", "tasks/train", {}, environment="countdown", level=[1, 30], size=8)[
+        ""
+    ]
     made = lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=40)
     assert {row["verdict"] for row in rows_of(made["episodes"])} == {"pass"}
     assert all(row["turns"] == row["difficulty"] + 1 for row in rows_of(made["episodes"]))
@@ -275,21 +338,30 @@ def test_environment_of_the_docs_is_a_package_that_plays(install, site, tmp_path
             '{"prompt": f"Game {seed}", "entry": {"level": level}}',
             'gave two prompts for the entry {"level":1}: .* put what makes',
         ),
-        ('{"prompt": "p", "entry": {}, "answer": "4"}', "task gave the keys .*'answer'.*, expected prompt and entry"),
+        (
+            '{"prompt": "p", "entry": {}, "answer": "4"}',
+            "task gave the keys .*'answer'.*, expected prompt and entry",
+        ),
         ("None", "task gave None, expected prompt and entry"),
     ],
 )
 def test_task_that_its_entry_does_not_tell_is_refused(install, site, tmp_path, task, message):
     name = tmp_path.name
     methods = f"    @staticmethod\n    def task(seed, level):\n        return {task}\n"
-    (site / f"{name}.py").write_text(f"class Game:\n    def reset(self, **given): ...\n    def step(self, text): ...\n{methods}")
+    (site / f"{name}.py").write_text(
+        f"class Game:\n    def reset(self, **given): ...\n    def step(self, text): ...\n{methods}"
+    )
     install("theirs", game=f"{name}:Game")
     with pytest.raises(DataError, match=message):
-        Lab(tmp_path, Compute(workers=1)).run("environment_tasks", "tasks/train", {}, environment="game", level=[1, 1], size=2)
+        Lab(tmp_path, Compute(workers=1)).run(
+            "environment_tasks", "tasks/train", {}, environment="game", level=[1, 1], size=2
+        )
 
 
 def test_version_of_a_package_is_in_the_identity_of_its_tasks_and_in_their_rows(install, site, tmp_path):
-    (site / "her_countdown.py").write_text((ROOT / "docs/environments.md").read_text().split("```python\n")[1].split("```")[0])
+    (site / "her_countdown.py").write_text(
+        (ROOT / "docs/environments.md").read_text().split("```python\n")[1].split("```")[0]
+    )
     made, packages, how = {}, [], {"environment": "countdown", "level": [1, 30], "size": 4}
     for version in ("1.0", "1.1"):
         install("hers", version, countdown="her_countdown:Countdown")
@@ -304,13 +376,19 @@ def test_version_of_a_package_is_in_the_identity_of_its_tasks_and_in_their_rows(
 
 
 def test_dvc_yaml_names_another_version_of_a_package(install, site, tmp_path):
-    (site / "her_countdown.py").write_text((ROOT / "docs/environments.md").read_text().split("```python\n")[1].split("```")[0])
+    (site / "her_countdown.py").write_text(
+        (ROOT / "docs/environments.md").read_text().split("```python\n")[1].split("```")[0]
+    )
     easy = "easy: {use: letter_sort, length: [2, 3], size: 4, split: train}"
     tasks = f"tasks: {{{easy}, train: {{use: environment_tasks, environment: countdown, level: [1, 30], size: 4}}}}"
     start = "start: {checkpoint: {use: pretrain, rows: tasks.easy, steps: 1}}"
-    played = "round: {generated: {use: rollout, model: previous.checkpoint, prompts: tasks.train, max_turns: 4}}"
+    played = (
+        "round: {generated: {use: rollout, model: previous.checkpoint, prompts: tasks.train, max_turns: 4}}"
+    )
     (tmp_path / "pipelines").mkdir()
-    (tmp_path / "pipelines" / "toy.yaml").write_text(f"method: Toy\nsummary: One.\n{tasks}\n{start}\n{played}\n")
+    (tmp_path / "pipelines" / "toy.yaml").write_text(
+        f"method: Toy\nsummary: One.\n{tasks}\n{start}\n{played}\n"
+    )
     (tmp_path / "params.yaml").write_text("seed: 0\nrounds: 1\nactive: [toy]\n")
     tags = []
     for version in ("1.0", "1.1", "1.0"):
@@ -324,7 +402,10 @@ def test_dvc_yaml_names_another_version_of_a_package(install, site, tmp_path):
 def test_tasks_of_lineals_own_environments_say_nothing_of_a_package(tmp_path):
     lab, how = Lab(tmp_path, Compute(workers=1)), {"environment": "grid_maze", "level": [3, 4], "size": 2}
     assert "package" not in lab.parse("environment_tasks", **how).identity()
-    assert "environment_package" not in lab.run("environment_tasks", "tasks/train", {}, **how)[""].manifest.columns
+    assert (
+        "environment_package"
+        not in lab.run("environment_tasks", "tasks/train", {}, **how)[""].manifest.columns
+    )
 
 
 @pytest.mark.model
@@ -337,8 +418,17 @@ def test_package_with_an_environment_is_played_offline_and_trained_on_online(ins
     tasks = lab.run("environment_tasks", "tasks/train", {}, environment="countdown", level=[1, 3], size=3)[""]
     given = {"prompts": tasks, "init": put_model(lab, "start/checkpoint", lab.path / "model")}
     how = {"max_turns": 3, "template": "{observation}", "history": 1}
-    played = lab.run("rollout", "round_01/played", {"prompts": tasks, "model": given["init"]}, max_tokens=1, episodes=4, **how)
-    made = lab.run("grpo", "round_01/trained", given, environment=how, steps=1, samples=4, batch_size=8, max_tokens=1)
+    played = lab.run(
+        "rollout",
+        "round_01/played",
+        {"prompts": tasks, "model": given["init"]},
+        max_tokens=1,
+        episodes=4,
+        **how,
+    )
+    made = lab.run(
+        "grpo", "round_01/trained", given, environment=how, steps=1, samples=4, batch_size=8, max_tokens=1
+    )
     offline, online = rows_of(played["episodes"]), rows_of(made["episodes"])
     assert {row["task"] for row in (*offline, *online)} == {"countdown"} and len(online) == 8
     begins = {row["prompt"] for row in (*rows_of(played[""]), *rows_of(made["rollouts"])) if row["turn"] == 1}

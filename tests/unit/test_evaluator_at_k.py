@@ -29,7 +29,9 @@ VERDICTS = st.dictionaries(st.sampled_from("abcd"), st.text("pf", min_size=4, ma
 @settings(max_examples=40)
 @given(VERDICTS, st.integers(1, 4))
 def test_pass_at_k_is_the_share_of_subsets_with_a_pass(tmp_path_factory, verdicts, k):
-    expected = mean(mean("p" in subset for subset in combinations(letters, k)) for letters in verdicts.values())
+    expected = mean(
+        mean("p" in subset for subset in combinations(letters, k)) for letters in verdicts.values()
+    )
     found = metrics(Lab(tmp_path_factory.mktemp("lab")), "pass_at_k", samples(verdicts), k=[k])
     assert found[f"pass_at_{k}"] == pytest.approx(expected, abs=1e-9) and found["prompts"] == len(verdicts)
 
@@ -39,16 +41,26 @@ def test_pass_at_k_is_split_by_difficulty(tmp_path):
     groups = found["by_difficulty"]
     assert groups["4"].items() > {"prompts": 2, "pass_at_1": 0.25, "pass_at_4": 0.5}.items()
     assert groups["5"].items() > {"prompts": 1, "pass_at_1": 1, "pass_at_4": 1}.items()
-    assert found["prompts.json"] == {"a": 0.5, "b": 0, "c": 1} and found["low"] < found["pass_at_1"] < found["high"]
+    assert (
+        found["prompts.json"] == {"a": 0.5, "b": 0, "c": 1}
+        and found["low"] < found["pass_at_1"] < found["high"]
+    )
 
 
 def test_pass_at_k_errors_are_no_samples_and_are_counted(tmp_path):
     found = metrics(Lab(tmp_path), "pass_at_k", samples({"a": "pppe", "b": "fffp"}), k=[1, 4])
-    assert (found["pass_at_1"], found["pass_at_4"], found["left_out_at_4"], found["errors"]) == (0.625, 1, 1, 1)
+    assert (found["pass_at_1"], found["pass_at_4"], found["left_out_at_4"], found["errors"]) == (
+        0.625,
+        1,
+        1,
+        1,
+    )
 
 
 def test_pass_at_k_with_too_few_samples_names_a_prompt(tmp_path):
-    with pytest.raises(DataError, match=r"k is 3, but 1 prompts of p/round_01/verified have fewer samples \(b has 2\)"):
+    with pytest.raises(
+        DataError, match=r"k is 3, but 1 prompts of p/round_01/verified have fewer samples \(b has 2\)"
+    ):
         metrics(Lab(tmp_path), "pass_at_k", samples({"a": "pppp", "b": "ff"}), k=[1, 3])
 
 
@@ -77,14 +89,19 @@ def naive_majority(prompts, k):
 
 
 ANSWERS = st.dictionaries(
-    st.sampled_from("abcd"), st.lists(st.sampled_from(["r", "w", "v", ""]), min_size=4, max_size=9), min_size=1
+    st.sampled_from("abcd"),
+    st.lists(st.sampled_from(["r", "w", "v", ""]), min_size=4, max_size=9),
+    min_size=1,
 )
 
 
 @settings(max_examples=40)
 @given(ANSWERS, st.integers(1, 4))
 def test_majority_at_k_agrees_with_a_naive_vote(tmp_path_factory, prompts, k):
-    verdicts = {name: "".join("p" if answer == "r" else "f" for answer in answers) for name, answers in prompts.items()}
+    verdicts = {
+        name: "".join("p" if answer == "r" else "f" for answer in answers)
+        for name, answers in prompts.items()
+    }
     rows = samples(verdicts, completion=lambda prompt, index: f" {prompts[prompt][index]} ")
     found = metrics(Lab(tmp_path_factory.mktemp("lab")), "majority_at_k", rows, k=[k])
     assert found[f"majority_at_{k}"] == pytest.approx(naive_majority(prompts, k), abs=1e-9)
@@ -116,7 +133,11 @@ def test_accuracy_counts_passes_among_passes_and_fails(tmp_path):
 def test_settings_writes_its_keys_and_refuses_lists(tmp_path):
     lab = Lab(tmp_path)
     made = lab.run("settings", "start/tuned", temperature=0.9, threshold=0.0, mode="greedy")[""]
-    assert json.loads((made.directory / "settings.json").read_text()) == {"temperature": 0.9, "threshold": 0, "mode": "greedy"}
+    assert json.loads((made.directory / "settings.json").read_text()) == {
+        "temperature": 0.9,
+        "threshold": 0,
+        "mode": "greedy",
+    }
     with pytest.raises(ValueError, match=r"settings\.k must be a number"):
         lab.parse("settings", k=[1])
     with pytest.raises(ValueError, match="needs a key with a value"):

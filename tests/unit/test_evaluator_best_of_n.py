@@ -19,13 +19,14 @@ from tests.unit.tiny_models import in_order, put_model, tiny_model, words
 PROMPTS = [
     {"prompt_id": f"p{index}", "prompt": f"{word}=", "answer": in_order(word), "difficulty": float(len(word))}
     for index, word in enumerate(words(12))
-]  # fmt: skip
+]
 
 
 def counted(candidates: list[Candidate], k: int) -> float:
     """The same by looking at every choice of k."""
     picks = [
-        max(choice, key=lambda index: (candidates[index].score, -index)) for choice in combinations(range(len(candidates)), k)
+        max(choice, key=lambda index: (candidates[index].score, -index))
+        for choice in combinations(range(len(candidates)), k)
     ]
     return sum(candidates[pick].right for pick in picks) / len(picks)
 
@@ -65,16 +66,22 @@ def test_best_of_n_scores_by_likelihood_of_a_real_model(tmp_path: Path) -> None:
     model = put_model(lab, "start/checkpoint", tiny_model(tmp_path / "tiny"))
     found = metrics(lab, model, model)
     assert found["best_of_4"] <= found["pass_at_4"]
-    assert lab.parse("best_of_n", {"model": (), "scorer": (), "prompts": ()}, samples=8).headline == "best_of_8"
+    assert (
+        lab.parse("best_of_n", {"model": (), "scorer": (), "prompts": ()}, samples=8).headline == "best_of_8"
+    )
 
 
 def test_best_of_n_judges_with_a_verifier_that_needs_processes(tmp_path: Path) -> None:
     pytest.importorskip("math_verify")
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
-    digits = [{**row, "prompt": f"{place + 12}=", "answer": f"{place + 12}"} for place, row in enumerate(PROMPTS)]
+    digits = [
+        {**row, "prompt": f"{place + 12}=", "answer": f"{place + 12}"} for place, row in enumerate(PROMPTS)
+    ]
     inputs = {"model": lab.put("start/checkpoint", PROMPTS), "prompts": lab.put("tasks/test", digits)}
     inputs["scorer"] = inputs["model"]
-    lab.run("best_of_n", "round_01/best", inputs, samples=4, max_tokens=16, score_by="reward", verifier="math")
+    lab.run(
+        "best_of_n", "round_01/best", inputs, samples=4, max_tokens=16, score_by="reward", verifier="math"
+    )
     assert lab.counts == {"error": 0, "in": 12, "expected": 48, "out": 48}
 
 

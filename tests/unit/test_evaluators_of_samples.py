@@ -20,11 +20,20 @@ def metrics(lab, use, rows, **settings):
 
 def test_diversity_counts_different_completions_and_their_agreement(lab):
     texts = {"a": "rrrx", "b": "xyzw"}
-    verdicts = {name: "".join("p" if letter == "r" else "f" for letter in text) for name, text in texts.items()}
-    found = metrics(lab, "diversity", samples(verdicts, completion=lambda prompt, index: texts[prompt][index]))
-    assert {name: found[name] for name in ("prompts", "distinct_share", "distinct_right", "vote_agreement")} == {
-        "prompts": 2, "distinct_share": 6 / 8, "distinct_right": 0.5, "vote_agreement": 0.5,
-    }  # fmt: skip
+    verdicts = {
+        name: "".join("p" if letter == "r" else "f" for letter in text) for name, text in texts.items()
+    }
+    found = metrics(
+        lab, "diversity", samples(verdicts, completion=lambda prompt, index: texts[prompt][index])
+    )
+    assert {
+        name: found[name] for name in ("prompts", "distinct_share", "distinct_right", "vote_agreement")
+    } == {
+        "prompts": 2,
+        "distinct_share": 6 / 8,
+        "distinct_right": 0.5,
+        "vote_agreement": 0.5,
+    }
     assert found["by_difficulty"]["4"]["prompts"] == 2
 
 
@@ -38,10 +47,15 @@ def test_head_tail_leaves_hints_out_and_says_where_right_samples_are(lab):
 
 
 def test_transitions_follow_every_prompt(lab):
-    before, after = samples({"a": "p", "b": "p", "c": "f", "d": "f"}), samples({"a": "p", "b": "f", "c": "p", "d": "f"})
+    before, after = (
+        samples({"a": "p", "b": "p", "c": "f", "d": "f"}),
+        samples({"a": "p", "b": "f", "c": "p", "d": "f"}),
+    )
     found = metrics(lab, "transitions", {"before": before, "after": after})
     assert found["prompts"] == 4
-    assert {found[name] for name in ("right_to_right", "right_to_wrong", "wrong_to_right", "wrong_to_wrong")} == {0.25}
+    assert {
+        found[name] for name in ("right_to_right", "right_to_wrong", "wrong_to_right", "wrong_to_wrong")
+    } == {0.25}
     assert found["prompts.json"] == {"a": 0, "b": 1, "c": 0, "d": 0}
 
 
@@ -64,7 +78,9 @@ def test_refusals_are_neither_right_nor_wrong_answers(lab):
 
 def test_blend_sums_scores_by_weight_and_leaves_the_verdict(lab):
     rows = lab.put("round_01/rows", samples({"a": "pfe"}, vote_score=lambda prompt, index: 0.5 * index))
-    made = rows_of(lab.run("blend", "round_01/rewarded", {"rows": rows}, weights={"score": 1.0, "vote_score": 0.2})[""])
+    made = rows_of(
+        lab.run("blend", "round_01/rewarded", {"rows": rows}, weights={"score": 1.0, "vote_score": 0.2})[""]
+    )
     assert [row["score"] for row in made] == [1.0, pytest.approx(0.1), None]
     assert [row["verdict"] for row in made] == ["pass", "fail", "error"]
     with pytest.raises(pydantic.ValidationError):

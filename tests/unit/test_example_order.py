@@ -20,7 +20,10 @@ def sft(lab, **settings):
 def test_order_is_identity_only_where_it_is_set(lab):
     assert not {"order", "pace"} & sft(lab).identity().keys()
     paced = sft(lab, order="difficulty", pace={"full": 0.8})
-    assert paced.identity()["order"] == "difficulty" and paced.identity()["pace"] == {"start": 0.1, "full": 0.8}
+    assert paced.identity()["order"] == "difficulty" and paced.identity()["pace"] == {
+        "start": 0.1,
+        "full": 0.8,
+    }
     assert "difficulty" in paced.needs()["rows"]
 
 

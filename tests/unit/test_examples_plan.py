@@ -61,17 +61,29 @@ def test_v_star_feeds_two_trainers_from_the_pool_of_all_rounds(plan: Plan):
 
 def test_meta_rewarding_gives_one_checkpoint_three_roles(plan: Plan):
     for role in ("responses", "judged", "metajudged"):
-        assert plan.step(f"meta_rewarding/round_02/{role}").inputs["model"] == ("meta_rewarding/round_01/checkpoint",)
-    assert plan.step("meta_rewarding/round_02/duels").inputs["rows"] == ("meta_rewarding/round_02/judged.judgments",)
+        assert plan.step(f"meta_rewarding/round_02/{role}").inputs["model"] == (
+            "meta_rewarding/round_01/checkpoint",
+        )
+    assert plan.step("meta_rewarding/round_02/duels").inputs["rows"] == (
+        "meta_rewarding/round_02/judged.judgments",
+    )
     checkpoint = plan.step("meta_rewarding/round_02/checkpoint")
-    assert checkpoint.inputs["init"] == checkpoint.inputs["reference"] == ("meta_rewarding/round_01/checkpoint",)
-    assert checkpoint.inputs["rows"] == ("meta_rewarding/round_02/actor_pairs", "meta_rewarding/round_02/judge_pairs")
+    assert (
+        checkpoint.inputs["init"] == checkpoint.inputs["reference"] == ("meta_rewarding/round_01/checkpoint",)
+    )
+    assert checkpoint.inputs["rows"] == (
+        "meta_rewarding/round_02/actor_pairs",
+        "meta_rewarding/round_02/judge_pairs",
+    )
 
 
 def test_socratic_sampling_hints_only_what_was_not_solved(plan: Plan):
     assert plan.step("socratic/round_02/hinted").inputs["prompts"] == ("socratic/round_02/unsolved",)
     assert plan.step("socratic/round_02/unsolved").inputs["rows"] == ("socratic/round_02/verified",)
-    assert plan.step("socratic/round_02/filtered").inputs["rows"] == ("socratic/round_02/verified", "socratic/round_02/rescued")
+    assert plan.step("socratic/round_02/filtered").inputs["rows"] == (
+        "socratic/round_02/verified",
+        "socratic/round_02/rescued",
+    )
     assert "socratic_question" in plan.output("socratic/round_02/unsolved").columns
 
 
@@ -90,7 +102,9 @@ def test_multiagent_trains_one_checkpoint_for_each_agent(plan: Plan):
     agents = ("a", "b", "c")
     trained = tuple(f"multiagent/round_01/checkpoint/{agent}" for agent in agents)
     for agent in agents:
-        assert plan.step(f"multiagent/round_01/debated/{agent}").inputs["model"] == ("multiagent/start/checkpoint",)
+        assert plan.step(f"multiagent/round_01/debated/{agent}").inputs["model"] == (
+            "multiagent/start/checkpoint",
+        )
         heard = plan.step(f"multiagent/round_02/heard/{agent}").inputs
         assert heard["rows"] == tuple(f"multiagent/round_02/answers/{a}" for a in agents)
         assert heard["own"] == (f"multiagent/round_02/answers/{agent}",)
@@ -98,8 +112,12 @@ def test_multiagent_trains_one_checkpoint_for_each_agent(plan: Plan):
         answers = plan.step(f"multiagent/round_02/answers/{agent}")
         assert answers.inputs["model"] == (checkpoint,)
         assert answers.component.identity()["seed_by"] == agent
-        assert plan.step(f"multiagent/round_02/filtered/{agent}").inputs["rows"] == (f"multiagent/round_02/first/{agent}",)
-        assert plan.step(f"multiagent/round_02/checkpoint/{agent}").inputs["rows"] == (f"multiagent/round_02/filtered/{agent}",)
+        assert plan.step(f"multiagent/round_02/filtered/{agent}").inputs["rows"] == (
+            f"multiagent/round_02/first/{agent}",
+        )
+        assert plan.step(f"multiagent/round_02/checkpoint/{agent}").inputs["rows"] == (
+            f"multiagent/round_02/filtered/{agent}",
+        )
 
 
 def test_ladder_grows_its_tasks_from_earlier_failures(plan: Plan):
@@ -121,9 +139,14 @@ def test_target_difficulty_follows_the_rollouts_of_the_round_before(plan: Plan):
 
 
 def test_growing_range_moves_the_tasks_with_the_round(plan: Plan):
-    lengths = [plan.step(f"growing_range/round_0{number}/tasks/train").component.identity()["length"] for number in (1, 2, 3)]
+    lengths = [
+        plan.step(f"growing_range/round_0{number}/tasks/train").component.identity()["length"]
+        for number in (1, 2, 3)
+    ]
     assert lengths == [[12, 12], [14, 14], [16, 16]]
-    assert plan.step("growing_range/round_02/generated").inputs["prompts"] == ("growing_range/round_02/tasks/train",)
+    assert plan.step("growing_range/round_02/generated").inputs["prompts"] == (
+        "growing_range/round_02/tasks/train",
+    )
     assert "growing_range/tasks/train" not in plan.steps
 
 
@@ -132,11 +155,17 @@ def test_two_models_read_each_other_across_rounds(plan: Plan):
     assert plan.step("two_models/round_02/generated").inputs["model"] == ("two_models/round_01/policy",)
     assert plan.step("two_models/round_02/policy").inputs["rows"] == ("two_models/round_02/filtered",)
     order = [step.label for step in plan.steps.values() if step.pipeline == "two_models" and step.round == 2]
-    assert order.index("generated") < order.index("rewarded") < order.index("filtered") < order.index("policy")
+    assert (
+        order.index("generated") < order.index("rewarded") < order.index("filtered") < order.index("policy")
+    )
 
 
 def test_search_tree_is_a_dataset_of_nodes(plan: Plan):
-    assert {"parents", "depth", "visits", "value", "terminal"} <= set(plan.output("search_tree/round_01/tree").columns)
-    assert plan.step("search_tree/round_02/tree").inputs["value.scorer"] == ("search_tree/round_01/process_reward",)
+    assert {"parents", "depth", "visits", "value", "terminal"} <= set(
+        plan.output("search_tree/round_01/tree").columns
+    )
+    assert plan.step("search_tree/round_02/tree").inputs["value.scorer"] == (
+        "search_tree/round_01/process_reward",
+    )
     assert plan.step("search_tree/round_02/step_pairs").inputs["rows"] == ("search_tree/round_02/tree",)
     assert {"chosen", "rejected"} <= set(plan.output("search_tree/round_02/step_pairs").columns)

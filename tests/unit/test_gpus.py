@@ -144,5 +144,7 @@ def test_pool_of_auto_is_what_is_visible(nvidia_smi, monkeypatch, visible, expec
 def test_pool_of_a_list_is_checked_unless_models_run_on_the_processor(nvidia_smi):
     assert names_of(pool_of(Compute(gpus=[2, "GPU-aaaa-0"]))) == ["2", "0"]
     assert names_of(pool_of(Compute(device="cpu", gpus=["x", "y"]))) == ["x", "y"]
-    with pytest.raises(MachineError, match=r"compute.gpus .*names GPU 7, and this machine has 0, MIG-cccc-0, MIG-dddd-1, 2 "):
+    with pytest.raises(
+        MachineError, match=r"compute.gpus .*names GPU 7, and this machine has 0, MIG-cccc-0, MIG-dddd-1, 2 "
+    ):
         pool_of(Compute(gpus=[0, 7]))

@@ -23,7 +23,9 @@ class Stop(Exception):
 
 
 @pytest.mark.model
-def test_stopped_grpo_goes_on_with_the_same_weights_and_rollouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_grpo_goes_on_with_the_same_weights_and_rollouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = tiny_model(tmp_path / "tiny")
     settings = {**SHORT, "rewards": {"ends": ENDS}, "steps": 6, "learning_rate": 1e-2}
     whole = Lab(tmp_path / "whole")
@@ -31,7 +33,9 @@ def test_stopped_grpo_goes_on_with_the_same_weights_and_rollouts(tmp_path: Path,
     lab = Lab(tmp_path / "stopped", Compute(workers=1, save_seconds=0.0))
     inputs = inputs_of(lab, checkpoint, UNANSWERED)
     component = lab.parse("grpo", inputs, **settings)
-    workspace = lab._workspace("round_01/checkpoint", {name: (artifact,) for name, artifact in inputs.items()}, 1)
+    workspace = lab._workspace(
+        "round_01/checkpoint", {name: (artifact,) for name, artifact in inputs.items()}, 1
+    )
     judged, asked = Rollouts.reward, []
 
     def counted(self, generation):
@@ -46,15 +50,23 @@ def test_stopped_grpo_goes_on_with_the_same_weights_and_rollouts(tmp_path: Path,
     component.run(workspace)
     assert asked == [0, 1, 2, 3, 3, 4, 5]
     assert weights(workspace.directory()) == weights(wanted[""].directory)
-    assert lab._publish(workspace, "rollouts", wanted["rollouts"].manifest.kind).digest == wanted["rollouts"].digest
+    assert (
+        lab._publish(workspace, "rollouts", wanted["rollouts"].manifest.kind).digest
+        == wanted["rollouts"].digest
+    )
     assert rows_of(wanted["rollouts"])
 
 
 EVERYTHING = {
-    **SHORT, "rewards": {"ends": ENDS, "sure": {"use": "certainty", "scorer": "self", "weight": 0.1}}, "steps": 6,
-    "batch_size": 16, "learning_rate": 1e-2, "probe": {"peak": peak(1)}, "keep_best": {"probe": "peak", "window": 1},
+    **SHORT,
+    "rewards": {"ends": ENDS, "sure": {"use": "certainty", "scorer": "self", "weight": 0.1}},
+    "steps": 6,
+    "batch_size": 16,
+    "learning_rate": 1e-2,
+    "probe": {"peak": peak(1)},
+    "keep_best": {"probe": "peak", "window": 1},
     "refill": {"attempts": 2},
-}  # fmt: skip
+}
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
@@ -81,7 +93,12 @@ def trained(path: Path, checkpoint: Path) -> tuple[str, str, str, str]:
     workspace = Workspace(lab.path, "round_01/checkpoint", 1, 0, lab.compute, given, partial)
     component.run(workspace)
     digest = lab._publish(workspace, "rollouts", ArtifactKind.ROWS).digest
-    return weights(workspace.directory()), digest, str(workspace.counts), str(workspace.facts.get("resumed_at_step", 0))
+    return (
+        weights(workspace.directory()),
+        digest,
+        str(workspace.counts),
+        str(workspace.facts.get("resumed_at_step", 0)),
+    )
 
 
 @pytest.mark.model

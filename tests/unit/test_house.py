@@ -13,9 +13,15 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "lineal"
 FILES = sorted([*SOURCE.rglob("*.py"), *(ROOT / "assets").rglob("*.py")])
 LAYERS = [
-    {"errors", "recipe"}, {"data"}, {"environments"}, {"components", "engines"}, {"plan"}, {"step"}, {"orchestrate", "audit"},
+    {"errors", "recipe"},
+    {"data"},
+    {"environments"},
+    {"components", "engines"},
+    {"plan"},
+    {"step"},
+    {"orchestrate", "audit"},
     {"cli", "testing"},
-]  # fmt: skip
+]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {"torch", "transformers", "trl", "peft", "datasets", "dagster", "dvc", "PIL"}
 
@@ -33,7 +39,9 @@ def test_house_has_files():
     assert len(FILES) > 60
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.is_relative_to(SOURCE)], ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.is_relative_to(SOURCE)], ids=lambda p: str(p.relative_to(SOURCE))
+)
 def test_imports_go_one_way(path):
     own = path.relative_to(SOURCE).parts[0].removesuffix(".py")
     if own not in LEVEL:
@@ -59,7 +67,11 @@ def imported_by(name):
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             found = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys() or {node.module}
-            yield from (other for other in found & MODULES.keys() - {name} if (name, other) not in SEE_EACH_OTHERS_TYPES)
+            yield from (
+                other
+                for other in found & MODULES.keys() - {name}
+                if (name, other) not in SEE_EACH_OTHERS_TYPES
+            )
 
 
 def test_no_imports_go_in_a_circle():
@@ -85,15 +97,22 @@ def test_docstrings_do_not_begin_like_a_question(path):
     described = [
         node
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node)
     ]
-    first_words = [(getattr(node, "name", "the module"), ast.get_docstring(node).split()[0]) for node in described]
+    first_words = [
+        (getattr(node, "name", "the module"), ast.get_docstring(node).split()[0]) for node in described
+    ]
     assert not [(name, word) for name, word in first_words if word.strip(",.:").lower() in QUESTIONS]
 
 
 def modules_after(code):
-    script = f"import json, sys\n{code}\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    script = (
+        f"import json, sys\n{code}\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -116,22 +135,31 @@ def test_definitions_import_neither_torch_nor_dvc():
 
 def calls_of(path):
     """Every called function in a file, as it is written."""
-    return {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    return {
+        ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    }
 
 
 RUNS_PROGRAMS = {SOURCE / "components" / "sandbox" / name for name in ("inside.py", "examiner.py")}
 """The files that run code from data, because they are what runs inside the sandboxes."""
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p not in RUNS_PROGRAMS], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p not in RUNS_PROGRAMS], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_source_runs_no_code_from_data(path):
     modules = {
-        alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for alias in node.names
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import)
+        for alias in node.names
     }
     assert not modules & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}
     calls = calls_of(path)
     assert not calls & {"eval", "exec", "compile", "os.system", "yaml.unsafe_load", "torch.load"}
-    assert "yaml.load" not in calls or "BaseLoader" in path.read_text(), "only with a loader that makes plain values"
+    assert "yaml.load" not in calls or "BaseLoader" in path.read_text(), (
+        "only with a loader that makes plain values"
+    )
     text = path.read_text()
     assert "trust_remote_code=True" not in text
     assert "shell=True" not in text
@@ -139,7 +167,11 @@ def test_source_runs_no_code_from_data(path):
 
 def test_the_files_that_run_programs_are_imported_by_nothing_outside():
     words = ("sandbox.inside", "import inside", "sandbox.examiner", "import examiner")
-    assert not [path for path in FILES if path not in RUNS_PROGRAMS and any(word in path.read_text() for word in words)]
+    assert not [
+        path
+        for path in FILES
+        if path not in RUNS_PROGRAMS and any(word in path.read_text() for word in words)
+    ]
 
 
 def test_decisions_have_one_number_each():

@@ -62,7 +62,10 @@ def test_ids_are_what_they_have_always_been():
     """A change here makes every artifact in the world stale."""
     assert row_id("letter_sort", "ba=", "ab") == "245e628aff26539b3c3a"
     assert row_seed(0, "round_01/generated", "p", 0) == 12816882720109979246
-    assert digest_of({"b": [1, 2.5], "a": None}) == "e57f5d37865437a82e1108bafb4e5213dfe7e9085f5c253341ebbab30cac5faf"
+    assert (
+        digest_of({"b": [1, 2.5], "a": None})
+        == "e57f5d37865437a82e1108bafb4e5213dfe7e9085f5c253341ebbab30cac5faf"
+    )
 
 
 # -- the same bytes as ever ---------------------------------------------------------------------------------------------
@@ -94,11 +97,17 @@ class Level(IntEnum):
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-    | st.sampled_from([Word.MAIN, Level.HIGH, -0.0, 2.0**53, 1e16, 1e-5, 5e-324, "\x00\x1f\x7f\u2028\U0001f600"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.sampled_from(
+        [Word.MAIN, Level.HIGH, -0.0, 2.0**53, 1e16, 1e-5, 5e-324, "\x00\x1f\x7f\u2028\U0001f600"]
+    ),
     lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=300)
@@ -107,8 +116,14 @@ def test_canonical_json_is_what_it_has_always_been(value):
     assert canonical_json(value) == json_as_ever(value)
 
 
-parts = st.lists(st.text() | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
-                 | st.lists(st.text()), min_size=1)  # fmt: skip
+parts = st.lists(
+    st.text()
+    | st.integers()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.lists(st.text()),
+    min_size=1,
+)
 
 
 @settings(max_examples=300)
@@ -138,22 +153,30 @@ def test_canonical_json_says_what_has_no_form_and_where(value, message):
         canonical_json(value)
 
 
-columns = st.fixed_dictionaries({
-    "parents": st.lists(st.text(), min_size=1, max_size=3),
-    "text": st.none() | st.text(),
-    "100% \"own\" {x}": st.none() | st.integers(-(2**63), 2**63 - 1),
-    "number": st.none() | st.floats(allow_nan=False, allow_infinity=False),
-    "list": st.none() | st.lists(st.none() | st.text(), max_size=3) | st.dictionaries(st.text(), st.text(), max_size=2),
-})  # fmt: skip
+columns = st.fixed_dictionaries(
+    {
+        "parents": st.lists(st.text(), min_size=1, max_size=3),
+        "text": st.none() | st.text(),
+        '100% "own" {x}': st.none() | st.integers(-(2**63), 2**63 - 1),
+        "number": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        "list": st.none()
+        | st.lists(st.none() | st.text(), max_size=3)
+        | st.dictionaries(st.text(), st.text(), max_size=2),
+    }
+)
 
 
 @settings(max_examples=100)
 @given(st.lists(columns, max_size=10), st.text())
 def test_ids_of_columns_are_those_of_their_rows(rows, step):
     content = [{name: value for name, value in row.items() if name != "parents"} for row in rows]
-    by_column = {name: [row[name] for row in content] for name in ("text", '100% "own" {x}', "number", "list")}
+    by_column = {
+        name: [row[name] for row in content] for name in ("text", '100% "own" {x}', "number", "list")
+    }
     expected = [
-        hashlib.sha256(json_as_ever(["digest", step, row["parents"], json_as_ever(own)]).encode()).hexdigest()[:20]
+        hashlib.sha256(
+            json_as_ever(["digest", step, row["parents"], json_as_ever(own)]).encode()
+        ).hexdigest()[:20]
         for row, own in zip(rows, content, strict=True)
     ]
     assert row_ids(("digest", step), [row["parents"] for row in rows], by_column) == expected

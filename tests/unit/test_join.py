@@ -38,7 +38,11 @@ def test_tables_stand_beside_the_rows_under_their_names_whatever_their_order(lab
     made = joined(lab, BARE, strict=judged("fail", order=1), kind=judged("pass", order=2))
     assert [row["sample_id"] for row in made] == [row["sample_id"] for row in BARE]
     assert [(row["strict_verdict"], row["kind_verdict"]) for row in made] == [("fail", "pass")] * 5
-    assert [row["strict_score"] for row in made] == [row["kind_score"] for row in made] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert (
+        [row["strict_score"] for row in made]
+        == [row["kind_score"] for row in made]
+        == [0.0, 1.0, 2.0, 3.0, 4.0]
+    )
     assert made[0].keys() == {*BARE[0], "strict_verdict", "strict_score", "kind_verdict", "kind_score"}
     assert lab.counts == {"in": 5, "out": 5, "joined": 2}
 
@@ -56,7 +60,9 @@ def test_a_column_that_begins_with_the_word_keeps_its_name(lab):
 
 def test_rows_that_do_not_match_are_counted_on_both_sides(lab):
     other = [{**BARE[0], "sample_id": "c-0"}, {**BARE[0], "sample_id": "c-1"}]
-    with pytest.raises(DataError, match="1 of 5 rows are not in strict, and 2 of 6 rows of strict are not in rows"):
+    with pytest.raises(
+        DataError, match="1 of 5 rows are not in strict, and 2 of 6 rows of strict are not in rows"
+    ):
         joined(lab, BARE, strict=judged("pass", [*BARE[1:], *other]))
 
 
@@ -70,11 +76,14 @@ def test_other_columns_must_be_equal(lab):
         joined(lab, BARE, strict=judged("pass", [{**BARE[0], "note": "another"}, *BARE[1:]]))
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({}, "join has no table"),
-    ({"strict": 3}, "strict must be a lower-case word, and hold rows"),
-    ({"Strict": "judged"}, "Strict must be a lower-case word"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "join has no table"),
+        ({"strict": 3}, "strict must be a lower-case word, and hold rows"),
+        ({"Strict": "judged"}, "Strict must be a lower-case word"),
+    ],
+)
 def test_wrong_settings_are_refused(lab, settings, message):
     with pytest.raises(ValueError, match=message):
         lab.parse("join", {"rows": ()}, **settings)
@@ -92,14 +101,24 @@ def test_who_judged_is_known_of_each_joined_score(lab):
     def by(component: str, artifact: Artifact, **inputs: Artifact) -> Artifact:
         told = {name: [InputEntry(step=one.manifest.step, digest=one.digest)] for name, one in inputs.items()}
         return Artifact(
-            artifact.key, artifact.directory, artifact.manifest.model_copy(update={"component": component, "inputs": told})
+            artifact.key,
+            artifact.directory,
+            artifact.manifest.model_copy(update={"component": component, "inputs": told}),
         )
 
     rows = by("exact_match", lab.put("round_01/rows", ROWS))
     strict = by("reward", lab.put("round_01/strict", judged("fail")))
-    panel = by("join", lab.run("join", "round_01/panel", {"rows": rows, "strict": strict})[""], rows=rows, strict=strict)
+    panel = by(
+        "join",
+        lab.run("join", "round_01/panel", {"rows": rows, "strict": strict})[""],
+        rows=rows,
+        strict=strict,
+    )
     given = {panel.key: [("rows", rows), ("strict", strict)]}
     found = judges_of(panel, lambda artifact: given.get(artifact.key, []))
-    assert found == {"score": frozenset({Judge("exact_match", 1)}), "strict_score": frozenset({Judge("reward", 1)})}
+    assert found == {
+        "score": frozenset({Judge("exact_match", 1)}),
+        "strict_score": frozenset({Judge("reward", 1)}),
+    }
     catalog = Catalog({artifact.key: artifact for artifact in (rows, strict, panel)})
     assert repeats_input(catalog, panel)

@@ -13,7 +13,13 @@ from lineal.recipe.references import ArtifactKind
 from tests.unit.lab import Lab, rows_of
 
 ROWS = [
-    {"sample_id": f"s{i}", "prompt_id": f"p{i // 2}", "prompt": f"{i // 2}=", "completion": text, "answer": "x"}
+    {
+        "sample_id": f"s{i}",
+        "prompt_id": f"p{i // 2}",
+        "prompt": f"{i // 2}=",
+        "completion": text,
+        "answer": "x",
+    }
     for i, text in enumerate(["ab", "ba", "cd", "db", "bc", "ca"])
 ]
 FIRST_LETTER = {"template": "{completion}", "extract": "^(.)", "threshold": 0.5}
@@ -42,7 +48,10 @@ def test_judge_scores_a_row_by_the_mean_of_its_judgments(lab):
     for row in rows:
         own = [j for j in judgments if j["parents"] == [row["sample_id"]]]
         assert len(own) == 8 and row["score"] == sum(j["score"] for j in own) / 8
-        assert row["verdict"] == ("pass" if row["score"] >= 0.5 else "fail") and row["detail"] == own[0]["completion"]
+        assert (
+            row["verdict"] == ("pass" if row["score"] >= 0.5 else "fail")
+            and row["detail"] == own[0]["completion"]
+        )
     assert len({row["score"] for row in rows}) > 2 and {row["verdict"] for row in rows} == {"pass", "fail"}
 
 
@@ -65,7 +74,9 @@ def test_judge_judgments_are_rows_that_can_train(lab):
 def test_judge_template_may_name_columns_that_its_judgments_do_not_have(lab, column):
     rows = [{**row, "answer": "de", "entry": "de"} for row in ROWS]
     _, judgments = judged(lab, rows, template=f"?{{{column}}}{{completion}}:", words={"d": 1.0, "e": 0.0})
-    assert [j["prompt"] for j in judgments[:2]] == ["?deab:", "?deba:"] and not {"answer", "entry"} & set(judgments[0])
+    assert [j["prompt"] for j in judgments[:2]] == ["?deab:", "?deba:"] and not {"answer", "entry"} & set(
+        judgments[0]
+    )
 
 
 def test_judge_unreadable_judgments_are_counted_and_rows_without_any_are_errors(lab):
@@ -81,12 +92,24 @@ def test_judge_that_cannot_be_read_stops_the_step(lab):
         judged(lab, words={"yes": 1.0, "no": 0.0}, max_error_rate=0.5)
 
 
-@pytest.mark.parametrize(("settings", "words"), [
-    ({"words": {"yes": 1.0, "no": 0.0}}, r"1 times: 'ab', in which extract '\^\(\.\)' finds none of yes, no\. Correct extract"),
-    ({"extract": None}, r"1 times: 'ab', which without extract is no number\. Correct extract or the template"),
-    ({"extract": "^(x)", "repeats": "completion"}, r"'ab', in which extract '\^\(x\)' finds nothing\. Correct"),
-    ({"max_tokens": 1, "extract": "(x)"}, "times: '[a-d]', in which"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"words": {"yes": 1.0, "no": 0.0}},
+            r"1 times: 'ab', in which extract '\^\(\.\)' finds none of yes, no\. Correct extract",
+        ),
+        (
+            {"extract": None},
+            r"1 times: 'ab', which without extract is no number\. Correct extract or the template",
+        ),
+        (
+            {"extract": "^(x)", "repeats": "completion"},
+            r"'ab', in which extract '\^\(x\)' finds nothing\. Correct",
+        ),
+        ({"max_tokens": 1, "extract": "(x)"}, "times: '[a-d]', in which"),
+    ],
+)
 def test_judge_that_cannot_be_read_shows_a_judgment_and_the_setting(lab, settings, words):
     with pytest.raises(CheckFailure, match=words) as caught:
         judged(lab, **{"temperature": 0.0, "max_error_rate": 0.5, **settings})
@@ -96,12 +119,16 @@ def test_judge_that_cannot_be_read_shows_a_judgment_and_the_setting(lab, setting
 def test_judgments_in_a_message_are_escaped_and_cut_and_an_empty_one_is_said_to_be(lab):
     workspace = lab._workspace("round_01/judged", {})
     judge = lab.parse("judge", {"rows": ()}, model="m", **FIRST_LETTER)
-    assert judge.explained(workspace, "\x1b[31m" + "é" * 300).startswith(r"'\x1b[31m" + "é" * 195 + "' ..., in which extract")
+    assert judge.explained(workspace, "\x1b[31m" + "é" * 300).startswith(
+        r"'\x1b[31m" + "é" * 195 + "' ..., in which extract"
+    )
     assert judge.explained(workspace, " \n").startswith("an empty text, in which extract")
 
 
 def test_judge_reads_numbers_where_no_words_are_given(lab):
-    rows, _ = judged(lab, [{**ROWS[0], "completion": "5"}, {**ROWS[1], "completion": "nan"}], extract="^(.*)$", threshold=5)
+    rows, _ = judged(
+        lab, [{**ROWS[0], "completion": "5"}, {**ROWS[1], "completion": "nan"}], extract="^(.*)$", threshold=5
+    )
     assert [(row["verdict"], row["score"]) for row in rows] == [("pass", 5.0), ("error", None)]
 
 
@@ -110,10 +137,14 @@ def test_judge_that_revises_passes_the_rows_that_it_repeats(lab):
     rows, judgments = judged(
         lab,
         [{**ROWS[i], "sample_id": f"r{i}", "completion": text} for i, text in enumerate(texts)],
-        extract=None, repeats="completion", samples=8,
-    )  # fmt: skip
+        extract=None,
+        repeats="completion",
+        samples=8,
+    )
     given = {row["sample_id"]: row["completion"].strip() for row in rows}
-    assert [j["score"] for j in judgments] == [float(j["completion"].strip() == given[j["parents"][0]]) for j in judgments]
+    assert [j["score"] for j in judgments] == [
+        float(j["completion"].strip() == given[j["parents"][0]]) for j in judgments
+    ]
     assert all(0 < row["score"] < 1 for row in rows[:4])
     assert (rows[4]["verdict"], rows[4]["score"], lab.counts["unreadable"]) == ("fail", 0.0, 0)
 
@@ -122,15 +153,19 @@ def test_judge_that_revises_reads_what_extract_finds_and_counts_what_it_cannot(l
     rows, _ = judged(
         lab,
         [{**ROWS[0], "completion": "ab", "told": "b"}, {**ROWS[1], "completion": "ba", "told": "x"}],
-        extract="^(b)", repeats="told", samples=8,
-    )  # fmt: skip
+        extract="^(b)",
+        repeats="told",
+        samples=8,
+    )
     assert [(row["verdict"], row["score"]) for row in rows] == [("pass", 1.0), ("fail", 0.0)]
     assert 0 < lab.counts["unreadable"] < 16
 
 
 @pytest.mark.parametrize("told", [None, 3])
 def test_judge_that_revises_a_row_without_a_text_to_repeat_names_the_row(lab, told):
-    with pytest.raises(DataError, match=f"row s0 has no text in 'told' that a judgment could repeat, but {told}"):
+    with pytest.raises(
+        DataError, match=f"row s0 has no text in 'told' that a judgment could repeat, but {told}"
+    ):
         judged(lab, [{**ROWS[0], "told": told}], extract=None, repeats="told")
 
 
@@ -139,13 +174,22 @@ def test_judge_bytes_do_not_depend_on_shards(tmp_path):
     for number, shard_rows in enumerate((1, 4, 4096)):
         lab = Lab(tmp_path / str(number), Compute(engine="fake", workers=1, shard_rows=shard_rows))
         inputs = {"model": checkpoint(lab), "rows": lab.put("round_01/generated", ROWS)}
-        made = lab.run("judge", "round_01/judged", inputs, **FIRST_LETTER, words={"a": 1.0, "b": 0.0, "c": 0.0}, samples=3)
+        made = lab.run(
+            "judge",
+            "round_01/judged",
+            inputs,
+            **FIRST_LETTER,
+            words={"a": 1.0, "b": 0.0, "c": 0.0},
+            samples=3,
+        )
         digests.add((made[""].digest, made["judgments"].digest))
     assert len(digests) == 1
 
 
 def test_judge_of_no_rows_writes_no_rows(lab):
-    rows = lab.run("select", "round_01/none", {"rows": lab.put("round_01/generated", ROWS)}, sql="keep_all")[""]
+    rows = lab.run("select", "round_01/none", {"rows": lab.put("round_01/generated", ROWS)}, sql="keep_all")[
+        ""
+    ]
     empty = lab.put("round_01/empty", rows_table(rows).slice(0, 0))
     made = lab.run("judge", "round_01/judged", {"model": checkpoint(lab), "rows": empty}, **FIRST_LETTER)
     assert rows_of(made[""]) == rows_of(made["judgments"]) == []
@@ -159,9 +203,15 @@ def rows_table(artifact):
 
 def test_judge_beside_an_earlier_verdict_takes_a_name(lab):
     rows, _ = judged(
-        lab, [{**row, "verdict": "fail"} for row in ROWS], name="judge", words={"a": 1.0, "b": 0.0, "c": 0.0, "d": 0.0}
+        lab,
+        [{**row, "verdict": "fail"} for row in ROWS],
+        name="judge",
+        words={"a": 1.0, "b": 0.0, "c": 0.0, "d": 0.0},
     )
-    assert {row["verdict"] for row in rows} == {"fail"} and {row["judge_verdict"] for row in rows} <= {"pass", "fail"}
+    assert {row["verdict"] for row in rows} == {"fail"} and {row["judge_verdict"] for row in rows} <= {
+        "pass",
+        "fail",
+    }
 
 
 def test_judge_of_the_same_row_twice_is_refused(lab):
@@ -173,7 +223,10 @@ def test_judge_of_the_same_row_twice_is_refused(lab):
     ("settings", "message"),
     [
         ({"words": {}}, "must give a number for each word"),
-        ({"template": "no_such"}, "template 'no_such' has no {column} in it, and is no file in pipelines/templates/"),
+        (
+            {"template": "no_such"},
+            "template 'no_such' has no {column} in it, and is no file in pipelines/templates/",
+        ),
         ({"extract": "no group"}, "needs a group"),
         ({"threshold": None}, "threshold"),
         ({"words": {"y": 1.0}, "repeats": "completion"}, "a judgment is read in one way"),
@@ -186,16 +239,23 @@ def test_judge_settings_that_cannot_be_are_refused_at_the_plan(lab, settings, me
 
 
 def test_judge_needs_the_columns_of_its_template(lab):
-    component = lab.parse("judge", model="m", rows="r", template="{prompt} {completion} {{rubric}}", threshold=1.0)
+    component = lab.parse(
+        "judge", model="m", rows="r", template="{prompt} {completion} {{rubric}}", threshold=1.0
+    )
     assert component.needs() == {"rows": ("prompt", "completion", "rubric")}
 
 
 def test_judge_needs_the_column_to_repeat_once(lab):
     needed = {
-        column: lab.parse("judge", model="m", rows="r", template="{prompt}{completion}", threshold=1.0, repeats=column).needs()
+        column: lab.parse(
+            "judge", model="m", rows="r", template="{prompt}{completion}", threshold=1.0, repeats=column
+        ).needs()
         for column in ("completion", "voted")
     }
-    assert needed == {"completion": {"rows": ("prompt", "completion")}, "voted": {"rows": ("prompt", "completion", "voted")}}
+    assert needed == {
+        "completion": {"rows": ("prompt", "completion")},
+        "voted": {"rows": ("prompt", "completion", "voted")},
+    }
 
 
 def test_judge_template_may_be_a_file_beside_the_pipelines(lab):

@@ -48,7 +48,9 @@ def made(root: Path, judge: str):
 
 def told(plan, key):
     artifact = open_artifact(key, plan.project.directory(key))
-    return next(result for result in run_checks(plan, plan.step(key), {"": artifact}) if result.name == "one_judge")
+    return next(
+        result for result in run_checks(plan, plan.step(key), {"": artifact}) if result.name == "one_judge"
+    )
 
 
 @pytest.fixture(scope="module")

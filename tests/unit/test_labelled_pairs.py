@@ -32,7 +32,9 @@ def passes(pair):
 
 def test_labelled_pairs_by_rule_are_what_the_rules_make():
     made = runpy.run_path(str(BENCH / "labelled_pairs.py"))
-    assert all((LABELLED / name).read_text(encoding="utf-8") == made["text_of"](name) for name in made["FILES"])
+    assert all(
+        (LABELLED / name).read_text(encoding="utf-8") == made["text_of"](name) for name in made["FILES"]
+    )
 
 
 def test_math_passes_nothing_unequal_and_misses_at_most_2_percent():
@@ -63,10 +65,19 @@ def test_math_passes_every_reference_that_is_written_as_it_is():
 @pytest.mark.parametrize(
     ("answer", "completion"),
     [
-        ("2", "2\\pi"), ("5", "5!"), ("1", "1e5"), ("5", "- 5"), ("2", "2\\sqrt{2}"), ("7", "\\dfrac{7}{8}"), ("1", "x^2+1"),
-        ("5", "5/6"), ("5", "5^2"), ("5", "5x"), ("3", "3 1/2"),
+        ("2", "2\\pi"),
+        ("5", "5!"),
+        ("1", "1e5"),
+        ("5", "- 5"),
+        ("2", "2\\sqrt{2}"),
+        ("7", "\\dfrac{7}{8}"),
+        ("1", "x^2+1"),
+        ("5", "5/6"),
+        ("5", "5^2"),
+        ("5", "5x"),
+        ("3", "3 1/2"),
     ],
-)  # fmt: skip
+)
 def test_math_what_stands_behind_a_number_is_part_of_it(answer, completion):
     pytest.importorskip("math_verify")
     assert score_math({"answer": answer, "completion": completion})[0] == 0.0
@@ -75,10 +86,18 @@ def test_math_what_stands_behind_a_number_is_part_of_it(answer, completion):
 @pytest.mark.parametrize(
     ("answer", "completion"),
     [
-        ("-3", "−3"), ("(1, 2)", "(1, 2)"), ("{1, 2}", "{2, 1}"), ("3, 5", "5, 3"), ("\\frac{3}{4}", "\\dfrac34"),
-        ("\\text{Monday}", "Monday"), ("25", "\\$25"), ("1.5", "1½"), ("\\frac{1}{3}", "0.333333"), ("x = 3", "\\boxed{3}"),
+        ("-3", "−3"),
+        ("(1, 2)", "(1, 2)"),
+        ("{1, 2}", "{2, 1}"),
+        ("3, 5", "5, 3"),
+        ("\\frac{3}{4}", "\\dfrac34"),
+        ("\\text{Monday}", "Monday"),
+        ("25", "\\$25"),
+        ("1.5", "1½"),
+        ("\\frac{1}{3}", "0.333333"),
+        ("x = 3", "\\boxed{3}"),
     ],
-)  # fmt: skip
+)
 def test_math_passes_what_is_equal_without_dollar_signs_or_with_other_signs(answer, completion):
     pytest.importorskip("math_verify")
     assert score_math({"answer": answer, "completion": completion})[0] == 1.0
@@ -87,26 +106,39 @@ def test_math_passes_what_is_equal_without_dollar_signs_or_with_other_signs(answ
 @pytest.mark.parametrize(
     ("answer", "completion"),
     [
-        ("\\frac{1}{2004!}", "\\frac{1}{2006!}"), ("1 - \\frac{1}{\\mathrm{e}}", "1 + \\frac{1}{\\mathrm{e}}"),
-        ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1"), ("4", "4\\sqrt(2)"), ("0.0000001", "0.0000002"), ("12 cm", "12 m"),
+        ("\\frac{1}{2004!}", "\\frac{1}{2006!}"),
+        ("1 - \\frac{1}{\\mathrm{e}}", "1 + \\frac{1}{\\mathrm{e}}"),
+        ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1"),
+        ("4", "4\\sqrt(2)"),
+        ("0.0000001", "0.0000002"),
+        ("12 cm", "12 m"),
         ("f(x) = 0", "\\forall x>0, f(x) = 0"),
     ],
-)  # fmt: skip
+)
 def test_math_where_math_verify_alone_passes_an_unequal_answer_is_an_error_that_says_so(answer, completion):
     pytest.importorskip("math_verify")
-    with pytest.raises(Disagreement, match="math-verify finds the answer equal, the second comparison (different|unreadable): "):
+    with pytest.raises(
+        Disagreement,
+        match="math-verify finds the answer equal, the second comparison (different|unreadable): ",
+    ):
         score_math({"answer": answer, "completion": completion})
 
 
 @pytest.mark.parametrize(
     "completion",
     [
-        "9**9**9", "\\boxed{9^{9^{9^{9}}}}", "$" + "(" * 2000 + "5" + ")" * 2000 + "$", "9" * 5000,
-        "\\boxed{100000000!}", "1+" * 3000 + "1",
-        "\\boxed{\\binom{1000000000}{500000000}}", "\\boxed{\\sum_{k=1}^{1000000000} k}", "\\sqrt{" * 200 + "6" + "}" * 200,
+        "9**9**9",
+        "\\boxed{9^{9^{9^{9}}}}",
+        "$" + "(" * 2000 + "5" + ")" * 2000 + "$",
+        "9" * 5000,
+        "\\boxed{100000000!}",
+        "1+" * 3000 + "1",
+        "\\boxed{\\binom{1000000000}{500000000}}",
+        "\\boxed{\\sum_{k=1}^{1000000000} k}",
+        "\\sqrt{" * 200 + "6" + "}" * 200,
     ],
     ids=range(9),
-)  # fmt: skip
+)
 def test_math_answers_that_would_take_long_fail_at_once(completion):
     prepare_began = time.process_time()
     assert score_math({"answer": "5", "completion": completion}) == (0.0, TOO_LARGE)
@@ -136,7 +168,10 @@ def test_structured_match_agrees_with_every_labelled_pair():
 def test_structured_match_scores_the_share_of_fields_and_names_what_differs():
     answer = '{"name": "Ada", "born": {"year": 1815, "city": "London"}, "tags": ["x", "y"]}'
     told = '{"tags": ["x", "z"], "born": {"city": "London", "year": 1815.0}, "name": "Ada", "extra": 1}'
-    assert score_structure({"answer": answer, "completion": told}) == (4 / 6, "2 of 6 fields differ: tags/1, extra")
+    assert score_structure({"answer": answer, "completion": told}) == (
+        4 / 6,
+        "2 of 6 fields differ: tags/1, extra",
+    )
     twice = score_structure({"answer": answer, "completion": '{"a": 1, "a": 2}'})
     assert twice == (0.0, "the key 'a' comes twice")
     with pytest.raises(ValueError, match="is no JSON value and no call"):

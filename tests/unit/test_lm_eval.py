@@ -32,7 +32,10 @@ def lab(tmp_path):
     (tmp_path / "tasks").mkdir()
     (tmp_path / "data").mkdir()
     (tmp_path / "tasks/mine.yaml").write_text(TASK)
-    rows = [{"word": word, "label": place % 3} for place, word in enumerate(["ab", "bca", "cab", "ba", "cb", "abc", "bac"])]
+    rows = [
+        {"word": word, "label": place % 3}
+        for place, word in enumerate(["ab", "bca", "cab", "ba", "cb", "abc", "bac"])
+    ]
     (tmp_path / "data/letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return lab
 
@@ -48,14 +51,23 @@ def harness(tmp_path, monkeypatch):
 @pytest.mark.model
 def test_harness_scores_a_task_of_the_project_the_same_each_time(lab, tmp_path, harness):
     model = put_model(lab, "start/checkpoint", tiny_model(tmp_path / "tiny"))
-    made = [lab.run("lm_eval", f"round_01/{name}", {"model": model}, tasks=["tasks/mine.yaml"])[""] for name in ("one", "two")]
+    made = [
+        lab.run("lm_eval", f"round_01/{name}", {"model": model}, tasks=["tasks/mine.yaml"])[""]
+        for name in ("one", "two")
+    ]
     found, rows = evaluated(made[0]), rows_of(made[0])
-    assert found["count"] == len(rows) == 7 and found["acc"] == pytest.approx(sum(row["score"] for row in rows) / 7)
+    assert found["count"] == len(rows) == 7 and found["acc"] == pytest.approx(
+        sum(row["score"] for row in rows) / 7
+    )
     assert found["headline"] == "acc" and found["low"] < found["acc"] < found["high"]
-    assert [row["prompt"] for row in rows][:2] == ["ab=", "bca="] and {row["task"] for row in rows} == {"first_letter"}
+    assert [row["prompt"] for row in rows][:2] == ["ab=", "bca="] and {row["task"] for row in rows} == {
+        "first_letter"
+    }
     assert made[0].manifest.files == made[1].manifest.files
     with pytest.raises(DataError, match=r"no number 'exact_match' for each document, only acc\. Set metric"):
-        lab.run("lm_eval", "round_01/three", {"model": model}, tasks=["tasks/mine.yaml"], metric="exact_match")
+        lab.run(
+            "lm_eval", "round_01/three", {"model": model}, tasks=["tasks/mine.yaml"], metric="exact_match"
+        )
 
 
 @pytest.mark.model
@@ -64,14 +76,19 @@ def test_harness_scores_an_adapter_as_the_model_that_it_is_merged_into(lab, tmp_
     taught = lab.put("tasks/words", rows(("a1", "ab", "a"), ("b1", "bca", "b"), ("c1", "cab", "c")))
     learned = {"steps": 4, "learning_rate": 0.1, "lora": {"rank": 2, "alpha": 4}}
     adapter = lab.run("sft", "round_01/checkpoint", {"init": base, "rows": taught}, **learned)[""]
-    load_for_inference(adapter.directory, base.directory, torch.device("cpu")).save_pretrained(tmp_path / "merged")
+    load_for_inference(adapter.directory, base.directory, torch.device("cpu")).save_pretrained(
+        tmp_path / "merged"
+    )
     load_tokenizer(base.directory).save_pretrained(tmp_path / "merged")
     asked = {
         "base": {"model": base},
         "adapter": {"model": adapter, "model_base": base},
         "merged": {"model": put_model(lab, "start/merged", tmp_path / "merged")},
     }
-    scored = {name: lab.run("lm_eval", f"round_01/{name}", of, tasks=["tasks/mine.yaml"])[""] for name, of in asked.items()}
+    scored = {
+        name: lab.run("lm_eval", f"round_01/{name}", of, tasks=["tasks/mine.yaml"])[""]
+        for name, of in asked.items()
+    }
     answers = {name: [row["completion"] for row in rows_of(made)] for name, made in scored.items()}
     assert is_adapter(adapter.directory) and answers["adapter"] == answers["merged"] != answers["base"]
 

@@ -31,7 +31,9 @@ def written(lab, query, header="-- gives: number\n"):
 
 
 def test_numbers_of_prompts_are_means_with_intervals_and_by_difficulty(lab):
-    rows = samples({"a": "ppff", "b": "pppp", "c": "ffff"}, completion=lambda prompt, index: f"{prompt}{index // 2}")
+    rows = samples(
+        {"a": "ppff", "b": "pppp", "c": "ffff"}, completion=lambda prompt, index: f"{prompt}{index // 2}"
+    )
     found = read_evaluation(measured(lab, rows, "coverage").directory)
     assert found.headline == "any_right" and found.numbers["prompts"] == 3
     assert found.numbers["any_right"] == pytest.approx(2 / 3, abs=1e-6)
@@ -39,8 +41,9 @@ def test_numbers_of_prompts_are_means_with_intervals_and_by_difficulty(lab):
     assert found.numbers["gap"] == pytest.approx(1 / 6, abs=1e-6)
     expected = mean([1.0, 1.0, 0.0]).estimate
     assert (found.estimates["any_right"].low, found.estimates["any_right"].high) == (
-        pytest.approx(expected.low, abs=1e-6), pytest.approx(expected.high, abs=1e-6),
-    )  # fmt: skip
+        pytest.approx(expected.low, abs=1e-6),
+        pytest.approx(expected.high, abs=1e-6),
+    )
 
 
 def test_what_was_gained_and_lost_since_another_evaluation(lab):
@@ -48,48 +51,96 @@ def test_what_was_gained_and_lost_since_another_evaluation(lab):
     artifact = measured(lab, {"rows": now, "before": before}, "gained")
     numbers = read_evaluation(artifact.directory).numbers
     assert (numbers["gained"], numbers["lost"], numbers["net_gain"]) == (0.25, 0.25, 0.0)
-    assert json.loads((artifact.directory / PROMPTS_FILE).read_text()) == {"a": 1.0, "b": 0.0, "c": 0.0, "d": -1.0}
+    assert json.loads((artifact.directory / PROMPTS_FILE).read_text()) == {
+        "a": 1.0,
+        "b": 0.0,
+        "c": 0.0,
+        "d": -1.0,
+    }
     assert json.loads((artifact.directory / DETAILS_FILE).read_text())["by_difficulty"]
 
 
 def test_one_row_without_prompts_is_taken_as_it_is_and_null_is_left_out(lab):
     header = "-- gives: number, other, exact, is_so\n-- better: lower\n"
-    sql = written(lab, "SELECT count(*) AS number, NULL::DOUBLE AS other, 0.25 AS exact, true AS is_so FROM rows", header)
+    sql = written(
+        lab,
+        "SELECT count(*) AS number, NULL::DOUBLE AS other, 0.25 AS exact, true AS is_so FROM rows",
+        header,
+    )
     numbers = read_evaluation(measured(lab, samples({"a": "pp"}), sql).directory).numbers
     assert numbers == {"number": 2, "exact": 0.25, "is_so": 1}
     assert not lab.parse("measure", {"rows": ()}, sql=sql).higher_is_better
 
 
 def test_headline_that_is_null_for_every_prompt_is_left_out_and_counted(lab):
-    sql = written(lab, "SELECT prompt_id, NULL::DOUBLE AS number, 1 AS other FROM rows", "-- gives: number, other\n")
+    sql = written(
+        lab, "SELECT prompt_id, NULL::DOUBLE AS number, 1 AS other FROM rows", "-- gives: number, other\n"
+    )
     artifact = measured(lab, samples({"a": "p", "b": "p"}), sql)
     found = read_evaluation(artifact.directory)
-    assert found.numbers == {"prompts": 2, "other": 1} and found.headline == "number" and found.by_prompt == {}
+    assert (
+        found.numbers == {"prompts": 2, "other": 1} and found.headline == "number" and found.by_prompt == {}
+    )
     assert artifact.manifest.counts == {"without number": 2}
 
 
 @pytest.mark.parametrize(
     ("query", "header", "error", "message"),
     [
-        ("SELECT 1 AS number", "", DeclarationError, r"own\.sql:1: the header has no '-- gives: NAME, \.\.\.' line"),
+        (
+            "SELECT 1 AS number",
+            "",
+            DeclarationError,
+            r"own\.sql:1: the header has no '-- gives: NAME, \.\.\.' line",
+        ),
         (
             "SELECT 1 AS number",
             "-- gives: number\n-- better: more\n",
             DeclarationError,
             "'-- better: higher', lower or neither, got 'more'",
         ),
-        ("SELECT 'x' AS number", "-- gives: number\n", DeclarationError, "'number' must be a number, got VARCHAR"),
+        (
+            "SELECT 'x' AS number",
+            "-- gives: number\n",
+            DeclarationError,
+            "'number' must be a number, got VARCHAR",
+        ),
         (
             "SELECT 1 AS numbr",
             "-- gives: number\n",
             DeclarationError,
             "must be a number, got no such column, only numbr",
         ),
-        ("SELECT 1 AS number, 2 AS x", "-- gives: number\n", DeclarationError, "gives a column 'x' that '-- gives' doesn't name"),
-        ("SELECT position AS number FROM rows", "-- gives: number\n", DataError, "gave 2 rows without prompt_id, expected one"),
-        ("SELECT 1e300 * 1e300 AS number", "-- gives: number\n", DataError, "gave inf as 'number', expected a number"),
-        ("SELECT prompt_id, 1 AS number FROM rows", "-- gives: number\n", DataError, "gave two rows of one prompt"),
-        ("SELECT prompt_id, 1 AS number FROM rows WHERE false", "-- gives: number\n", DataError, "gave no row, so there"),
+        (
+            "SELECT 1 AS number, 2 AS x",
+            "-- gives: number\n",
+            DeclarationError,
+            "gives a column 'x' that '-- gives' doesn't name",
+        ),
+        (
+            "SELECT position AS number FROM rows",
+            "-- gives: number\n",
+            DataError,
+            "gave 2 rows without prompt_id, expected one",
+        ),
+        (
+            "SELECT 1e300 * 1e300 AS number",
+            "-- gives: number\n",
+            DataError,
+            "gave inf as 'number', expected a number",
+        ),
+        (
+            "SELECT prompt_id, 1 AS number FROM rows",
+            "-- gives: number\n",
+            DataError,
+            "gave two rows of one prompt",
+        ),
+        (
+            "SELECT prompt_id, 1 AS number FROM rows WHERE false",
+            "-- gives: number\n",
+            DataError,
+            "gave no row, so there",
+        ),
     ],
 )
 def test_what_a_measure_may_not_do_is_named(lab, query, header, error, message):

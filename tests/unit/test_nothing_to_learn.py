@@ -54,7 +54,10 @@ def converged(tmp_path_factory):
 
 
 def test_round_without_rows_publishes_its_init_and_the_next_goes_on(converged):
-    digests = [made(converged, f"toy/{place}/checkpoint").digest for place in ("start", "round_01", "round_02", "round_03")]
+    digests = [
+        made(converged, f"toy/{place}/checkpoint").digest
+        for place in ("start", "round_01", "round_02", "round_03")
+    ]
     assert digests[0] != digests[1] == digests[2] == digests[3]
     second = made(converged, "toy/round_02/checkpoint").manifest
     assert (second.step, second.counts, second.nothing_to_learn) == ("round_02/checkpoint", {"in": 0}, WHY)
@@ -75,10 +78,14 @@ def test_terminal_dagster_report_and_round_page_say_so(converged, tmp_path):
     metadata = artifact_metadata(converged.step(checkpoint.key), checkpoint, {}, "made now")
     assert (metadata["nothing_to_learn"], metadata["rows/in"]) == (WHY, 0)
     assert standing_of(converged, {}).unlearned == {
-        "toy/round_02/checkpoint": WHY, "toy/round_03/checkpoint": WHY.replace("_01", "_02"),
-    }  # fmt: skip
+        "toy/round_02/checkpoint": WHY,
+        "toy/round_03/checkpoint": WHY.replace("_01", "_02"),
+    }
     write_report(converged, tmp_path / "report.html")
-    assert f"<dt>unchanged</dt><dd><code>toy/round_02/checkpoint</code>: {WHY}</dd>" in (tmp_path / "report.html").read_text()
+    assert (
+        f"<dt>unchanged</dt><dd><code>toy/round_02/checkpoint</code>: {WHY}</dd>"
+        in (tmp_path / "report.html").read_text()
+    )
     page = CliRunner().invoke(round_, ["toy/round_02"], obj=converged.project.root).stdout
     assert f"WARNING     {WHY}" in page and "base        toy/start/checkpoint" in page
 
@@ -91,14 +98,21 @@ def run_until(plan, key):
 def test_nothing_to_learn_from_the_start_is_refused_after_round_one(tmp_path):
     pipeline = TOY.replace(FILTER, CONVERGED).replace(SFT, SFT.replace("previous", "start"))
     plan = plan_of(project(tmp_path, pipeline))
-    with pytest.raises(DataError, match=r"round_02/checkpoint: 0 rows to train on, and init toy/start/checkpoint stands before"):
+    with pytest.raises(
+        DataError,
+        match=r"round_02/checkpoint: 0 rows to train on, and init toy/start/checkpoint stands before",
+    ):
         run_until(plan, "toy/round_02/checkpoint")
     assert made(plan, "toy/round_01/checkpoint").manifest.nothing_to_learn == ""
 
 
 def test_pretraining_on_nothing_is_an_error_as_ever(tmp_path):
-    pipeline = TOY.replace(FILTER, CONVERGED).replace(SFT, "{use: pretrain, rows: filtered, target: completion, steps: 2}")
-    with pytest.raises(DataError, match="round_02/checkpoint: 0 rows to train on. Look at what selection dropped"):
+    pipeline = TOY.replace(FILTER, CONVERGED).replace(
+        SFT, "{use: pretrain, rows: filtered, target: completion, steps: 2}"
+    )
+    with pytest.raises(
+        DataError, match="round_02/checkpoint: 0 rows to train on. Look at what selection dropped"
+    ):
         run_until(plan_of(project(tmp_path, pipeline)), "toy/round_02/checkpoint")
 
 
@@ -134,12 +148,15 @@ def test_full_model_stands_where_an_adapter_has_nothing_to_learn_and_is_adapted_
     lora = SFT.replace("steps: 2", "steps: 2, lora: {rank: 2, alpha: 4}")
     pipeline = (
         TOY.replace(FILTER, CONVERGED.replace("limit: 1, step: -1", "limit: 0, step: 1"))
-        .replace("rows: tasks.base, steps: 2", f"rows: tasks.base, {small}").replace(SFT, lora)
-    )  # fmt: skip
+        .replace("rows: tasks.base, steps: 2", f"rows: tasks.base, {small}")
+        .replace(SFT, lora)
+    )
     plan = plan_of(project(tmp_path, pipeline, rounds=2, engine="transformers"))
     for key in plan.steps:
         run_step(plan, key)
-    start, first, second = (made(plan, f"toy/{place}/checkpoint") for place in ("start", "round_01", "round_02"))
+    start, first, second = (
+        made(plan, f"toy/{place}/checkpoint") for place in ("start", "round_01", "round_02")
+    )
     assert first.digest == start.digest and not is_adapter(first.directory) and is_adapter(second.directory)
     assert plan.step("toy/round_02/checkpoint").inputs["init_base"] == ("toy/start/checkpoint",)
     assert read_evaluation(made(plan, "toy/round_02/evaluation").directory).numbers["count"] == 12

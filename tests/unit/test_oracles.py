@@ -48,7 +48,9 @@ WRONG = "chosen: {use: select, rows: judged, sql: by_verdict, passed: false, fai
 def plan_of(root, chosen, template):
     for folder in ("selectors", "measures"):
         shutil.copytree(ROOT / "pipelines" / folder, root / "pipelines" / folder, dirs_exist_ok=True)
-    (root / "pipelines" / "mine.yaml").write_text(PIPELINE.replace("CHOSEN", chosen).replace("TEMPLATE", template))
+    (root / "pipelines" / "mine.yaml").write_text(
+        PIPELINE.replace("CHOSEN", chosen).replace("TEMPLATE", template)
+    )
     (root / "params.yaml").write_text("rounds: 1\nactive: [mine]\ncompute: {engine: fake, workers: 1}\n")
     return make_plan(open_project(root))
 
@@ -65,7 +67,11 @@ def plan_of(root, chosen, template):
 )
 def test_refinement_that_used_the_truth_is_marked_where_it_is_measured(tmp_path, chosen, template, why):
     plan = plan_of(tmp_path, chosen, template)
-    marked = ["at_k", "change", "shares", "mixed_at_k", *(["third_at_k"] if chosen == WRONG else [])] if why else []
+    marked = (
+        ["at_k", "change", "shares", "mixed_at_k", *(["third_at_k"] if chosen == WRONG else [])]
+        if why
+        else []
+    )
     assert plan.oracles == dict.fromkeys((f"mine/round_01/{label}" for label in marked), why)
     labels = {column.label for column in accuracy_table(summarise(plan))}
     assert {f"at_k{' (oracle)' if why else ''}", "first", "lasting", "evaluation"} <= labels
@@ -76,12 +82,16 @@ def test_oracle_is_told_by_dagster(tmp_path):
     plan = plan_of(tmp_path, WRONG, "{prompt}{completion}")
     (asset,) = step_assets(plan, [plan.step("mine/round_01/at_k")])
     (told,) = asset.descriptions_by_key.values()
-    assert told.startswith("Measures rows that were written with the truth in sight: mine/round_01/chosen reads 'verdict'")
+    assert told.startswith(
+        "Measures rows that were written with the truth in sight: mine/round_01/chosen reads 'verdict'"
+    )
 
 
 def test_shipped_pipelines_with_an_oracle_are_known():
     project = open_project(ROOT)
     plan = make_plan(project, project.pipeline_names())
     assert {"/".join(key.split("/")[::2]) for key in plan.oracles} == {
-        "critique_in_the_loop/head_tail", "star_gate/evaluation", "start/evaluation",
-    }  # fmt: skip
+        "critique_in_the_loop/head_tail",
+        "star_gate/evaluation",
+        "start/evaluation",
+    }

@@ -12,11 +12,23 @@ import yaml
 from .test_pipelines_plan import NAMES, ROOT
 
 NAMED = {
-    "temperature": "temperature", "top[_-]p": "top_p", "top[_-]k": "top_k", "min[_-]p": "min_p", "max[_ ]tokens": "max_tokens",
-    "samples": "samples", "learning[_ ]rate": "learning_rate", "warm-?up": "warmup", "weight[_ ]decay": "weight_decay",
-    "dropout": "dropout", "batch[_ ]size": "batch_size", "epochs": "epochs", "beta": "beta", "beta2": "beta2",
-    "max[_ ]grad[_ ]norm": "max_grad_norm", "threshold": "threshold",
-}  # fmt: skip
+    "temperature": "temperature",
+    "top[_-]p": "top_p",
+    "top[_-]k": "top_k",
+    "min[_-]p": "min_p",
+    "max[_ ]tokens": "max_tokens",
+    "samples": "samples",
+    "learning[_ ]rate": "learning_rate",
+    "warm-?up": "warmup",
+    "weight[_ ]decay": "weight_decay",
+    "dropout": "dropout",
+    "batch[_ ]size": "batch_size",
+    "epochs": "epochs",
+    "beta": "beta",
+    "beta2": "beta2",
+    "max[_ ]grad[_ ]norm": "max_grad_norm",
+    "threshold": "threshold",
+}
 """How a comment may write a setting, and the setting."""
 NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?"
 KEY_AND_VALUE = re.compile(rf"\b({'|'.join(NAMED)})(?: of| is|:|=)? ?({NUMBER})(?![\w%])", re.IGNORECASE)
@@ -56,7 +68,10 @@ def nodes(text: str) -> list[tuple[int, int, Mapping[str, Any]]]:
 def is_set(node: Mapping[str, Any], key: str, value: float) -> bool:
     """Tells whether the node gives the setting this value, in all rounds or in some."""
     moves = [node.get(moving, {}).get(key) for moving in ("per_round", "per_turn")]
-    given = [node.get(key), *(item for move in moves for item in (move if isinstance(move, list) else [move]))]
+    given = [
+        node.get(key),
+        *(item for move in moves for item in (move if isinstance(move, list) else [move])),
+    ]
     return any(number(str(item)) == value for item in given if re.fullmatch(NUMBER, str(item)))
 
 
@@ -65,10 +80,16 @@ def false_comments(text: str) -> list[str]:
     found = []
     declared = nodes(text)
     for line, before, comment in comments(text):
-        inside = [node for first, last, node in declared if first <= line <= last] or [node for _, _, node in declared]
+        inside = [node for first, last, node in declared if first <= line <= last] or [
+            node for _, _, node in declared
+        ]
         for match in KEY_AND_VALUE.finditer(comment):
-            key = next(name for pattern, name in NAMED.items() if re.fullmatch(pattern, match[1], re.IGNORECASE))
-            if not ANOTHER.search(comment) and not any(is_set(node, key, number(match[2])) for node in inside):
+            key = next(
+                name for pattern, name in NAMED.items() if re.fullmatch(pattern, match[1], re.IGNORECASE)
+            )
+            if not ANOTHER.search(comment) and not any(
+                is_set(node, key, number(match[2])) for node in inside
+            ):
                 found.append(f"{line}: {match[0]}")
         own, said = re.search(rf"^\s*\w+: ({NUMBER})\s*$", before), SOURCE_AND_VALUE.fullmatch(comment)
         if own and said and not ANOTHER.search(comment) and number(own[1]) != number(said[1]):

@@ -14,17 +14,27 @@ def test_auto_cei_samples_from_the_iteration_before_and_trains_the_base(tmp_path
     plan = paper(tmp_path, "auto_cei")
     samplers = [plan.step(f"auto_cei/round_02/generated/turn_{turn}").inputs["model"] for turn in (1, 2, 3)]
     assert samplers == [
-        ("auto_cei/round_01/policy",), ("auto_cei/round_02/trained/turn_1",), ("auto_cei/round_02/trained/turn_2",),
-    ]  # fmt: skip
+        ("auto_cei/round_01/policy",),
+        ("auto_cei/round_02/trained/turn_1",),
+        ("auto_cei/round_02/trained/turn_2",),
+    ]
     kept = plan.step("auto_cei/round_02/policy")
     assert kept.inputs["models"] == tuple(f"auto_cei/round_02/trained/turn_{turn}" for turn in (1, 2, 3))
     assert kept.settings_from["number"] == ("auto_cei/round_02/highest", "number")
-    assert plan.step("auto_cei/round_02/boundary").settings_from["score"] == ("auto_cei/round_02/highest", "score")
+    assert plan.step("auto_cei/round_02/boundary").settings_from["score"] == (
+        "auto_cei/round_02/highest",
+        "score",
+    )
     assert plan.step("auto_cei/round_02/evaluation").inputs["model_base"] == ("auto_cei/start/checkpoint",)
     assert plan.step("auto_cei/start/tried").inputs["model"] == ("auto_cei/start/solver",)
     for turn in (1, 2, 3):
-        assert plan.step(f"auto_cei/round_02/trained/turn_{turn}").inputs["init"] == ("auto_cei/start/checkpoint",)
-        assert settings(plan, f"auto_cei/round_02/generated/turn_{turn}", "samples", "temperature") == (16, 1.0)
+        assert plan.step(f"auto_cei/round_02/trained/turn_{turn}").inputs["init"] == (
+            "auto_cei/start/checkpoint",
+        )
+        assert settings(plan, f"auto_cei/round_02/generated/turn_{turn}", "samples", "temperature") == (
+            16,
+            1.0,
+        )
         drawn = plan.step(f"auto_cei/round_02/drawn/turn_{turn}")
         assert drawn.settings_from["temperature"] == ("auto_cei/start/precision", "precision")
         assert drawn.component.model_extra["count"] == 16
@@ -53,11 +63,17 @@ def test_self_improving_transformers_learn_one_digit_more_each_round_from_one_mo
     plan = paper(tmp_path, name)
     for number in (1, 2, 59):
         round_ = f"{name}/round_{number:02d}"
-        assert settings(plan, f"{round_}/tasks/train", "digits", "size") == ((10 + number, 10 + number), 50_000)
+        assert settings(plan, f"{round_}/tasks/train", "digits", "size") == (
+            (10 + number, 10 + number),
+            50_000,
+        )
         assert settings(plan, f"{round_}/tasks/ahead", "digits") == ((1 + number, 20 + number),)
         assert plan.step(f"{round_}/mixed").component.model_extra == {
-            "base": "tasks.base", "count": 3_072_000, "newest": 0.5, "base_parts": 10,
-        }  # fmt: skip
+            "base": "tasks.base",
+            "count": 3_072_000,
+            "newest": 0.5,
+            "base_parts": 10,
+        }
     assert not [step for step in plan.steps.values() if step.component.use == "majority_vote"]
 
 
@@ -72,13 +88,21 @@ def test_star_hints_at_the_worked_solution_and_trains_longer_each_round(tmp_path
 
 def test_lmsi_learns_each_path_in_four_formats_of_which_two_have_the_bare_answer(tmp_path: Path):
     plan = paper(tmp_path, "lmsi")
-    formats = [plan.step(key).component.model_extra for key in plan.step("lmsi/round_01/checkpoint").inputs["rows"]]
+    formats = [
+        plan.step(key).component.model_extra for key in plan.step("lmsi/round_01/checkpoint").inputs["rows"]
+    ]
     assert [texts["completion"] for texts in formats] == [
-        "{completion}", " The answer is {voted}.", "{completion}", " The answer is {voted}.",
-    ]  # fmt: skip
+        "{completion}",
+        " The answer is {voted}.",
+        "{completion}",
+        " The answer is {voted}.",
+    ]
     assert [texts["prompt"] for texts in formats] == [
-        "{asked}", "answer_after_examples", "Q: {prompt}\nA: Let's think step by step.", "Q: {prompt}\nA:",
-    ]  # fmt: skip
+        "{asked}",
+        "answer_after_examples",
+        "Q: {prompt}\nA: Let's think step by step.",
+        "Q: {prompt}\nA:",
+    ]
 
 
 def test_stasc_looks_for_the_reference_inside_answers_that_are_asked_for_step_by_step(tmp_path: Path):
@@ -92,13 +116,19 @@ def test_stasc_looks_for_the_reference_inside_answers_that_are_asked_for_step_by
 
 
 @pytest.mark.parametrize(
-    ("name", "sampler", "count"), [("meta_rewarding", "responses", 5_000), ("rlhf_workflow", "generated", 20_000)]
+    ("name", "sampler", "count"),
+    [("meta_rewarding", "responses", 5_000), ("rlhf_workflow", "generated", 20_000)],
 )
 def test_prompts_are_fresh_each_round(tmp_path: Path, name: str, sampler: str, count: int):
     plan = paper(tmp_path, name)
     for number in range(1, ROUNDS[name] + 1):
-        assert plan.step(f"{name}/round_{number:02d}/{sampler}").inputs["prompts"] == (f"{name}/round_{number:02d}/fresh",)
-        assert plan.step(f"{name}/round_{number:02d}/fresh").component.model_extra == {"count": count, "part": number}
+        assert plan.step(f"{name}/round_{number:02d}/{sampler}").inputs["prompts"] == (
+            f"{name}/round_{number:02d}/fresh",
+        )
+        assert plan.step(f"{name}/round_{number:02d}/fresh").component.model_extra == {
+            "count": count,
+            "part": number,
+        }
 
 
 def test_meta_rewarding_moves_its_length_control_epochs_and_pairs(tmp_path: Path):

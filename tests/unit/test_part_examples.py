@@ -34,29 +34,49 @@ class Script:
 
     def __init__(self, examples):
         self.lines = {
-            f"{name}-{model}": replies for name, example in examples.items() for model, replies in example.get("says", {}).items()
+            f"{name}-{model}": replies
+            for name, example in examples.items()
+            for model, replies in example.get("says", {}).items()
         }
         self.asked = Counter()
 
     def __call__(self, body):
-        prompt = "\n".join(turn["content"] for turn in body["messages"]) if "messages" in body else body["prompt"]
+        prompt = (
+            "\n".join(turn["content"] for turn in body["messages"]) if "messages" in body else body["prompt"]
+        )
         replies = next(
-            (found for pattern, found in self.lines[body["model"]].items() if re.search(pattern, prompt, re.DOTALL)), SILENT
+            (
+                found
+                for pattern, found in self.lines[body["model"]].items()
+                if re.search(pattern, prompt, re.DOTALL)
+            ),
+            SILENT,
         )
         turns = self.asked[body["model"], prompt] = self.asked[body["model"], prompt] + 1
-        return answered(body, prompt, replies[(turns - 1) % len(replies)] if isinstance(replies, list) else replies)
+        return answered(
+            body, prompt, replies[(turns - 1) % len(replies)] if isinstance(replies, list) else replies
+        )
 
 
 def pipeline_of(name, example, root):
     """An example as a pipeline: its planted rows are files, its models are served."""
-    planted = {task: rows for task, rows in SHARED.items() if f"tasks.{task}" in json.dumps([example, models_of(example)])}
+    planted = {
+        task: rows
+        for task, rows in SHARED.items()
+        if f"tasks.{task}" in json.dumps([example, models_of(example)])
+    }
     planted |= example.get("tasks", {})
-    served = {model: {"use": "served_model", "name": f"{name}-{model}", "revision": "1"} for model in example.get("says", {})}
+    served = {
+        model: {"use": "served_model", "name": f"{name}-{model}", "revision": "1"}
+        for model in example.get("says", {})
+    }
     written = {
-        "method": name, "summary": example["shows"], "rounds": example.get("rounds", 1),
+        "method": name,
+        "summary": example["shows"],
+        "rounds": example.get("rounds", 1),
         "tasks": {task: placed(root, f"{name}_{task}", rows) for task, rows in planted.items()},
         "start": models_of(example) | served | example.get("start", {}),
-    }  # fmt: skip
+    }
     return written | {key: example[key] for key in ("round", "repeat", "each", "stages") if key in example}
 
 
@@ -91,7 +111,11 @@ def project(tmp_path_factory):
                 (root / "pipelines" / kind / f"{file}.sql").write_text(text)
     with endpoint_server(Script(EXAMPLES)) as server:
         server.models = None
-        compute = {"engine": "fake", "workers": 1, "endpoints": {"default": {"url": server.url, "keep_stop": True}}}
+        compute = {
+            "engine": "fake",
+            "workers": 1,
+            "endpoints": {"default": {"url": server.url, "keep_stop": True}},
+        }
         active = [name.lower() for name in EXAMPLES]
         (root / "params.yaml").write_text(json.dumps({"rounds": 1, "active": active, "compute": compute}))
         yield open_project(root)
@@ -100,7 +124,10 @@ def project(tmp_path_factory):
 def table(artifact, columns):
     """The rows' values in these columns, sorted; of parents their number."""
     return sorted(
-        (tuple(len(row[name]) if name == "parents" else value(row[name]) for name in columns) for row in rows_of(artifact)),
+        (
+            tuple(len(row[name]) if name == "parents" else value(row[name]) for name in columns)
+            for row in rows_of(artifact)
+        ),
         key=repr,
     )
 
@@ -118,12 +145,16 @@ def test_example_gives_what_the_papers_part_must_give(project, name):
     last = f"round_{example.get('rounds', 1):02}"
     for node, fields in example.get("reads", {}).items():
         inputs = plan.step(f"{pipeline}/{last}/{node}").inputs
-        assert {field: inputs[field] for field in fields} == {field: (f"{pipeline}/{key}",) for field, key in fields.items()}
+        assert {field: inputs[field] for field in fields} == {
+            field: (f"{pipeline}/{key}",) for field, key in fields.items()
+        }
     for node, expected in example["gives"].items():
         key = f"{pipeline}/{node}" if node.startswith(("round_", "start/")) else f"{pipeline}/{last}/{node}"
         artifact = open_artifact(key, project.directory(key))
         if all(isinstance(values, list) for values in expected.values()):
-            wanted = sorted(zip(*([value(one) for one in values] for values in expected.values()), strict=True), key=repr)
+            wanted = sorted(
+                zip(*([value(one) for one in values] for values in expected.values()), strict=True), key=repr
+            )
             assert table(artifact, list(expected)) == wanted, node
         else:
             assert {metric: value(evaluated(artifact)[metric]) for metric in expected} == expected, node

@@ -42,12 +42,15 @@ def exists(name, registry):
 
 def test_every_paper_has_its_line_and_is_counted():
     assert [f"{kind}{number}" for kind, number, *_ in ROWS] == [
-        *(f"C{number:03}" for number in range(1, 136)), *(f"M{number:03}" for number in range(1, 35)),
-    ]  # fmt: skip
+        *(f"C{number:03}" for number in range(1, 136)),
+        *(f"M{number:03}" for number in range(1, 35)),
+    ]
     for kind, label in (("C", "parts"), ("M", "measures")):
         found = Counter(state for own, _, _, state, *_ in ROWS if own == kind)
         counts = [found[state] for state in STATES]
-        assert f"| {label} | {' | '.join(map(str, [*counts, sum(counts)]))} |" in PAGE and set(found) <= set(STATES)
+        assert f"| {label} | {' | '.join(map(str, [*counts, sum(counts)]))} |" in PAGE and set(found) <= set(
+            STATES
+        )
 
 
 def test_tested_parts_are_those_with_a_test_and_are_counted():
@@ -58,15 +61,21 @@ def test_tested_parts_are_those_with_a_test_and_are_counted():
         name: test for name, test in EXAMPLES.items() if name.startswith("C")
     }
     by = {f"{kind}{number}": by for kind, number, _, _, by, _ in ROWS}
-    assert all(f"[example]{test.partition(']')[2]}" in by[name] for name, test in EXAMPLES.items() if name.startswith("M"))
+    assert all(
+        f"[example]{test.partition(']')[2]}" in by[name]
+        for name, test in EXAMPLES.items()
+        if name.startswith("M")
+    )
     for test in others.values():
         place = re.fullmatch(r"\[\w+\]\(\.\./(tests/\w+/test_\w+\.py)\)", test)
         named = [f"{folder}/{test.strip('`')}.yaml" for folder in ("pipelines", "policies")]
         assert (ROOT / place[1]).is_file() if place else any((ROOT / one).is_file() for one in named), test
     assert f"\n{len(tested)} of the 135 parts run in a test.\n" in PAGE and len(tested) >= 100
-    assert {f"{kind}{number}" for kind, number, _, state, *_ in ROWS if kind == "C" and state in ("works", "in text")} <= {
-        *tested
-    }
+    assert {
+        f"{kind}{number}"
+        for kind, number, _, state, *_ in ROWS
+        if kind == "C" and state in ("works", "in text")
+    } <= {*tested}
 
 
 def test_page_shows_an_example_as_it_is():

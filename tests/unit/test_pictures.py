@@ -116,7 +116,9 @@ def truth(prompt, shapes):
     """The answer to a question, from what is seen."""
     words = prompt.rstrip("?").split()
     if prompt.startswith("How many"):
-        wanted = [word.removesuffix("es") if word == "crosses" else word.removesuffix("s") for word in words[2:]]
+        wanted = [
+            word.removesuffix("es") if word == "crosses" else word.removesuffix("s") for word in words[2:]
+        ]
         return str(sum({*wanted} <= {colour, form, "shape"} for _, _, colour, form in shapes))
     if prompt.startswith("Which"):
         return next(colour for _, _, colour, form in shapes if form == words[-1])
@@ -139,7 +141,9 @@ def test_drawn_shapes_answers_are_what_the_pixels_show(lab):
 
 def test_drawn_pictures_are_the_same_bytes_everywhere(lab):
     made = lab.run("drawn_shapes", "tasks/train", size=5, grid=2, shapes=[2, 2])
-    assert rows_of(made[""])[0]["images"] == ["a7790db61f0a794b297a946d13e170db74217b2470f4abf378990fd0d74e7996"]
+    assert rows_of(made[""])[0]["images"] == [
+        "a7790db61f0a794b297a946d13e170db74217b2470f4abf378990fd0d74e7996"
+    ]
 
 
 def test_drawn_pictures_are_of_one_split_whatever_is_asked(lab):
@@ -153,7 +157,9 @@ def test_drawn_pictures_are_of_one_split_whatever_is_asked(lab):
 def test_drawn_letters_hold_out_what_letter_sort_holds_out(lab):
     made = lab.run("drawn_letters", "tasks/test", size=20, length=[1, 2])
     rows, pictures = rows_of(made[""]), Pictures([made["media"]])
-    texts = {row["answer"] for row in rows_of(lab.run("letter_sort", "tasks/test", size=60, length=[1, 2])[""])}
+    texts = {
+        row["answer"] for row in rows_of(lab.run("letter_sort", "tasks/test", size=60, length=[1, 2])[""])
+    }
     assert {row["answer"] for row in rows} <= texts
     assert {pictures[row["images"][0]].width for row in rows} == {16}
     assert {row["prompt"] for row in rows} == {"Sort the letters."}
@@ -161,9 +167,13 @@ def test_drawn_letters_hold_out_what_letter_sort_holds_out(lab):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"shapes": [1, 2]}, r"relation needs two shapes .* shapes: \[2, 4\]"), ({"shapes": [2, 17]}, "high <= 16"),
-     ({"questions": ["count", "count"]}, "names a question twice"), ({"grid": 9}, "grid")],
-)  # fmt: skip
+    [
+        ({"shapes": [1, 2]}, r"relation needs two shapes .* shapes: \[2, 4\]"),
+        ({"shapes": [2, 17]}, "high <= 16"),
+        ({"questions": ["count", "count"]}, "names a question twice"),
+        ({"grid": 9}, "grid"),
+    ],
+)
 def test_drawn_shapes_settings_that_cannot_be_are_refused(lab, settings, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         lab.parse("drawn_shapes", size=5, **settings)
@@ -181,7 +191,12 @@ def test_packs_are_few_files_and_hold_each_picture_once(tmp_path, monkeypatch):
         packs.add(pictures[:25])
         packs.add(pictures)
         counts = packs.close()
-    assert counts == {"part-00000.parquet": 12, "part-00001.parquet": 12, "part-00002.parquet": 12, "part-00003.parquet": 4}
+    assert counts == {
+        "part-00000.parquet": 12,
+        "part-00001.parquet": 12,
+        "part-00002.parquet": 12,
+        "part-00003.parquet": 4,
+    }
     assert pq.ParquetFile(tmp_path / "part-00000.parquet").num_row_groups == 3
     read = [row for name in counts for row in pq.read_table(tmp_path / name).to_pylist()]
     assert [row["bytes"] for row in read] == files
@@ -191,12 +206,21 @@ def test_rounds_copy_no_picture(plan):
     root = plan.project.artifacts / "seen"
     assert {path.name for path in root.rglob("*.media")} == {"train.media", "test.media", "many.media"}
     train, pairs, packs = (
-        pq.read_table(root / name / "part-00000.parquet") for name in ("tasks/train", "round_02/pairs", "tasks/train.media")
+        pq.read_table(root / name / "part-00000.parquet")
+        for name in ("tasks/train", "round_02/pairs", "tasks/train.media")
     )
     assert sorted(pairs["images"].to_pylist()) == sorted(train["images"].to_pylist())
-    assert pairs.schema.field("images").type == train.schema.field("images").type == arrow_schema(("images",)).field(0).type
-    assert sorted(packs["sha256"].to_pylist()) == sorted({name for names in train["images"].to_pylist() for name in names})
-    assert [hashlib.sha256(data).hexdigest() for data in packs["bytes"].to_pylist()] == packs["sha256"].to_pylist()
+    assert (
+        pairs.schema.field("images").type
+        == train.schema.field("images").type
+        == arrow_schema(("images",)).field(0).type
+    )
+    assert sorted(packs["sha256"].to_pylist()) == sorted(
+        {name for names in train["images"].to_pylist() for name in names}
+    )
+    assert [hashlib.sha256(data).hexdigest() for data in packs["bytes"].to_pylist()] == packs[
+        "sha256"
+    ].to_pylist()
 
 
 def test_a_rendered_prompt_about_another_picture_has_another_id(plan):
@@ -238,7 +262,9 @@ def test_dataset_reads_pictures_from_paths_and_from_bytes_alike(lab):
     features = datasets.Features({**features, "image": datasets.List(datasets.Image())})
     datasets.Dataset.from_list(held, features=features).save_to_disk(lab.path / "data" / "saved")
     named = load(lab, lines(lab, rows), pictures="data/pictures")
-    assert [row["images"] for row in rows_of(named[""])][3] == [hashlib.sha256(data).hexdigest() for data in files[:2]]
+    assert [row["images"] for row in rows_of(named[""])][3] == [
+        hashlib.sha256(data).hexdigest() for data in files[:2]
+    ]
     assert [row["mime"] for row in rows_of(named["media"])] == ["image/png", "image/jpeg", "image/webp"]
     assert [row["bytes"] for row in rows_of(named["media"])] == files
     for path in ("data/held.parquet", "data/saved"):
@@ -252,9 +278,15 @@ def test_dataset_pictures_decide_ids_splits_and_what_is_kept(lab):
     path = lines(lab, [{"question": "which?", "solution": "a", "image": f"{n}.png"} for n in range(30)])
     made = load(lab, path, pictures="data/pictures", split="test")
     rows = rows_of(made[""])
-    assert 0 < len(rows) < 15 and len({row["prompt_id"] for row in rows}) == len(rows) == len(rows_of(made["media"]))
+    assert 0 < len(rows) < 15 and len({row["prompt_id"] for row in rows}) == len(rows) == len(
+        rows_of(made["media"])
+    )
     with pytest.raises(DataError, match=r"line 2 has the same prompt id as line 1"):
-        load(lab, lines(lab, [{"question": "which?", "solution": "a", "image": "0.png"}] * 2), pictures="data/pictures")
+        load(
+            lab,
+            lines(lab, [{"question": "which?", "solution": "a", "image": "0.png"}] * 2),
+            pictures="data/pictures",
+        )
 
 
 def test_dataset_pictures_are_identity_and_a_dependency(lab):
@@ -283,7 +315,11 @@ def deep():
 
 def deep_colour():
     body = b"".join(b"\0" + b"\1\2" * 12 for _ in range(4))
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(body)), (b"IEND", b""))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(body)),
+        (b"IEND", b""),
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks
     )
@@ -298,7 +334,11 @@ def turned():
 def animated():
     stream = io.BytesIO()
     Image.new("RGB", (4, 4)).save(
-        stream, "WEBP", save_all=True, append_images=[Image.new("RGB", (4, 4), (255, 255, 255))], lossless=True
+        stream,
+        "WEBP",
+        save_all=True,
+        append_images=[Image.new("RGB", (4, 4), (255, 255, 255))],
+        lossless=True,
     )
     return stream.getvalue()
 
@@ -327,8 +367,11 @@ REFUSED = {
     "transparent": (png((9, 9, 9, 100), mode="RGBA"), "transparent in places"),
     "bomb": (bomb(), "no picture that can be read .*decompression bomb"),
     "large": (large(), r"8,000 x 8,000 pixels, more than 33,554,432 in all"),
-    "text bomb": (with_chunk(png(), b"zTXt", b"k\0\0" + zlib.compress(b"0" * (1 << 22))), "no picture that can be read"),
-}  # fmt: skip
+    "text bomb": (
+        with_chunk(png(), b"zTXt", b"k\0\0" + zlib.compress(b"0" * (1 << 22))),
+        "no picture that can be read",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -336,7 +379,9 @@ def test_dataset_picture_that_models_would_not_see_alike_is_refused_with_its_row
     data, message = REFUSED[kind]
     for name, file in (("a.png", png()), ("b.png", data)):
         (lab.path / "data" / "pictures" / name).write_bytes(file)
-    path = lines(lab, [{"question": f"q {name}", "solution": "a", "image": name} for name in ("a.png", "b.png")])
+    path = lines(
+        lab, [{"question": f"q {name}", "solution": "a", "image": name} for name in ("a.png", "b.png")]
+    )
     with pytest.raises(DataError, match=rf"data/rows.jsonl: line 2, column 'image' .*{message}"):
         load(lab, path, pictures="data/pictures")
 
@@ -366,9 +411,15 @@ def test_dataset_value_that_is_no_picture_is_refused_with_its_row(lab, value, me
 
 def test_dataset_pictures_need_a_directory_of_the_project(lab):
     path = lines(lab, [{"question": "q", "solution": "a", "image": "a.png"}])
-    with pytest.raises(DataError, match=r"names the file 'a.png', but not where it is\. .* pictures: data/pictures"):
+    with pytest.raises(
+        DataError, match=r"names the file 'a.png', but not where it is\. .* pictures: data/pictures"
+    ):
         load(lab, path)
-    for name, message in (("../x", "not a directory inside"), (path, "is a file"), ("data/none", "no such directory")):
+    for name, message in (
+        ("../x", "not a directory inside"),
+        (path, "is a file"),
+        ("data/none", "no such directory"),
+    ):
         with pytest.raises(ValueError, match=message):
             lab.parse("dataset", path=path, columns=COLUMNS, pictures=name)
     with pytest.raises(ValueError, match="pictures is about a column of pictures"):
@@ -389,7 +440,8 @@ def test_a_step_whose_model_would_not_see_the_pictures_is_refused_in_the_plan(tm
     scored = "  likely: {use: likelihood, rows: pairs, scorer: start.checkpoint}\n"
     project = write_project(tmp_path, METHOD + scored)
     with pytest.raises(
-        DeclarationError, match=r"seen\.yaml:\d+: .*rows.*the rows have pictures .* likelihood gives a model texts alone"
+        DeclarationError,
+        match=r"seen\.yaml:\d+: .*rows.*the rows have pictures .* likelihood gives a model texts alone",
     ):
         make_plan(project)
 
@@ -405,7 +457,10 @@ def test_exported_pictures_are_decoded_by_datasets(plan, tmp_path):
         shown = [image.convert("RGB").tobytes() for image in row["images"]]
         assert shown == [pictures.decoded(digest).tobytes() for digest in own["images"]]
     document = json.loads((tmp_path / "out" / "croissant.json").read_text())
-    file, field = document["distribution"][0], {one["name"]: one for one in document["recordSet"][0]["field"]}["images"]
+    file, field = (
+        document["distribution"][0],
+        {one["name"]: one for one in document["recordSet"][0]["field"]}["images"],
+    )
     data = (tmp_path / "out" / file["contentUrl"]).read_bytes()
     assert (file["sha256"], file["contentSize"]) == (hashlib.sha256(data).hexdigest(), f"{len(data)} B")
     assert (field["dataType"], field["repeated"], field["source"]["transform"]) == (
@@ -422,7 +477,10 @@ def test_a_pictures_digest_is_traced_to_the_prompt_that_shows_it(plan):
     assert (found.kind, found.name, found.held_in) == ("row", row["prompt_id"], ("seen/tasks/train",))
     shown = collections.Counter(one["images"][0] for one in rows_of(catalog.artifacts["seen/tasks/many"]))
     digest, count = shown.most_common(1)[0]
-    with pytest.raises(UsageError, match=rf"picture {digest[:12]} is in {count} prompts: .*list_contains\(images, '{digest}'\)"):
+    with pytest.raises(
+        UsageError,
+        match=rf"picture {digest[:12]} is in {count} prompts: .*list_contains\(images, '{digest}'\)",
+    ):
         find_target(catalog, digest, compute)
     with pytest.raises(UsageError, match="no row, prompt, artifact or digest begins with"):
         find_target(catalog, "0123456789abcdef", compute)
@@ -445,7 +503,9 @@ def test_the_report_shows_the_pictures_of_its_rows(plan):
 
 def test_media_are_found_through_what_rows_were_made_from(plan):
     catalog = read_catalog(plan.project)
-    assert [one.key for one in media_of(catalog, catalog.artifacts["seen/round_02/pairs"])] == ["seen/tasks/train.media"]
+    assert [one.key for one in media_of(catalog, catalog.artifacts["seen/round_02/pairs"])] == [
+        "seen/tasks/train.media"
+    ]
     assert not media_of(catalog, catalog.artifacts["seen/tasks/train.media"])
 
 

@@ -17,8 +17,18 @@ from lineal.recipe.project import open_project
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "pipelines").glob("*.yaml"))
-SHIPPED = {"rest_em", "self_improving_transformers", "star", "lmsi", "control_unfiltered", "control_base_data"}
-PROFILES = {name: ["paper", *yaml.safe_load((ROOT / "pipelines" / f"{name}.yaml").read_text())["profiles"]] for name in NAMES}
+SHIPPED = {
+    "rest_em",
+    "self_improving_transformers",
+    "star",
+    "lmsi",
+    "control_unfiltered",
+    "control_base_data",
+}
+PROFILES = {
+    name: ["paper", *yaml.safe_load((ROOT / "pipelines" / f"{name}.yaml").read_text())["profiles"]]
+    for name in NAMES
+}
 REAL = {"rest_em", "irpo", "control_unfiltered"}
 """Pipelines that a pretrained model runs too (`make real`)."""
 
@@ -46,7 +56,9 @@ def test_shipped_pipelines_are_all_found():
     assert {name for name, profiles in PROFILES.items() if "real" in profiles} == REAL
 
 
-@pytest.mark.parametrize(("name", "profile"), [(name, profile) for name in NAMES for profile in PROFILES[name]])
+@pytest.mark.parametrize(
+    ("name", "profile"), [(name, profile) for name in NAMES for profile in PROFILES[name]]
+)
 def test_shipped_pipeline_plans(tmp_path: Path, name: str, profile: str):
     plan = planned(tmp_path / "project", name, profile)
     rounds = plan.project.pipeline(name).rounds(3)
@@ -68,7 +80,11 @@ def test_shipped_pipeline_says_what_it_is(tmp_path: Path, name: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_pipeline_stands_in_the_index(name: str):
     text = (ROOT / "pipelines" / f"{name}.yaml").read_text()
-    lines = [line for line in (ROOT / "pipelines" / "README.md").read_text().splitlines() if f"[{name}]({name}.yaml)" in line]
+    lines = [
+        line
+        for line in (ROOT / "pipelines" / "README.md").read_text().splitlines()
+        if f"[{name}]({name}.yaml)" in line
+    ]
     assert len(lines) == 1
     paper = re.search(r"^paper: arXiv:(\S+)", text, re.MULTILINE)
     assert paper is None or f"https://arxiv.org/abs/{paper[1]}" in lines[0]
@@ -76,7 +92,9 @@ def test_shipped_pipeline_stands_in_the_index(name: str):
 
 def test_pages_about_methods_are_current():
     done = subprocess.run(
-        [sys.executable, ROOT / "bench" / "methods.py", "pages", "--check"], check=False, stderr=subprocess.PIPE
+        [sys.executable, ROOT / "bench" / "methods.py", "pages", "--check"],
+        check=False,
+        stderr=subprocess.PIPE,
     )
     assert done.returncode == 0, done.stderr.decode()
 
@@ -120,7 +138,9 @@ def test_laptop_profiles_share_the_work_of_the_demo(tmp_path: Path, name: str):
     for step in SHARED[name]:
         theirs, ours = demo.step(f"rest_em/{step}"), other.step(f"{name}/{step}")
         assert ours.component.identity() == theirs.component.identity(), step
-        assert [key.partition("/")[2] for key in ours.all_inputs()] == [key.partition("/")[2] for key in theirs.all_inputs()]
+        assert [key.partition("/")[2] for key in ours.all_inputs()] == [
+            key.partition("/")[2] for key in theirs.all_inputs()
+        ]
 
 
 # -- planning is light --------------------------------------------------------------------------------------------------
@@ -131,7 +151,9 @@ def test_planning_imports_nothing_heavy():
         "import sys; sys.path.insert(0, 'bench'); import plan; _, steps = plan.measure(50, 1); assert steps > 400, steps; "
         "print([name for name in plan.HEAVY if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -186,7 +208,10 @@ def test_good_pipeline_plans(tmp_path: Path):
 
 def test_profile_leaves_out_a_node_that_it_sets_to_null(tmp_path: Path):
     shutil.copytree(ROOT / "pipelines" / "selectors", tmp_path / "pipelines" / "selectors")
-    text = GOOD + "profiles:\n  short:\n    round:\n      verified: null\n      filtered: {rows: generated, sql: keep_all}\n"
+    text = (
+        GOOD
+        + "profiles:\n  short:\n    round:\n      verified: null\n      filtered: {rows: generated, sql: keep_all}\n"
+    )
     (tmp_path / "pipelines" / "mine.yaml").write_text(text)
     (tmp_path / "params.yaml").write_text("rounds: 1\nprofile: short\nactive: [mine]\n")
     assert "mine/round_01/verified" not in make_plan(open_project(tmp_path)).steps
@@ -206,7 +231,8 @@ def test_unknown_setting_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "prompts: tasks.train}", "prompts: tasks.train, sampels: 4}")
     assert (
         message
-        == "pipelines/mine.yaml:10: round.generated.sampels: unknown key 'sampels'. Did you mean 'samples'?" + SHOWN % "sample"
+        == "pipelines/mine.yaml:10: round.generated.sampels: unknown key 'sampels'. Did you mean 'samples'?"
+        + SHOWN % "sample"
     )
 
 
@@ -282,7 +308,9 @@ def test_cycle_shows_the_way_round(tmp_path: Path):
 def test_history_that_a_cycle_empties_shows_the_way_round(tmp_path: Path):
     text = refused(
         tmp_path,
-        GOOD.replace("model: previous.checkpoint", "model: checkpoint").replace("rows: filtered", "rows: history.filtered"),
+        GOOD.replace("model: previous.checkpoint", "model: checkpoint").replace(
+            "rows: filtered", "rows: history.filtered"
+        ),
     )
     assert (
         "'history.filtered' is empty in round 1, since in one round filtered needs verified needs generated needs checkpoint"
@@ -293,22 +321,33 @@ def test_history_that_a_cycle_empties_shows_the_way_round(tmp_path: Path):
 
 def test_each_that_is_no_name_shows_how_to_write_it(tmp_path: Path):
     text = refused(tmp_path, GOOD.replace("use: exact_match", "use: exact_match\n    each: {agent: [a, b]}"))
-    assert "round.verified.each: expected the name of a variable, got {'agent': ['a', 'b']}" in text and "each: agent" in text
+    assert (
+        "round.verified.each: expected the name of a variable, got {'agent': ['a', 'b']}" in text
+        and "each: agent" in text
+    )
 
 
 def test_problems_of_one_file_are_reported_together_and_say_where_a_correct_node_is(tmp_path: Path):
-    wrong = GOOD.replace("size: 64}", "sise: 64}").replace("use: exact_match", "use: exact_match\n    extract: 7\n    name: 7")
+    wrong = GOOD.replace("size: 64}", "sise: 64}").replace(
+        "use: exact_match", "use: exact_match\n    extract: 7\n    name: 7"
+    )
     lines = refused(tmp_path, wrong).splitlines()
     assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [
-        "tasks.train.sise", "tasks.train.size", "round.verified.name", "round.verified.extract",
-    ]  # fmt: skip
+        "tasks.train.sise",
+        "tasks.train.size",
+        "round.verified.name",
+        "round.verified.extract",
+    ]
     assert lines[1].endswith(SHOWN % "letter_sort")
     assert lines[3].endswith(SHOWN % "exact_match")
 
 
 def test_references_of_several_nodes_are_refused_together(tmp_path: Path):
     text = refused(
-        tmp_path, GOOD.replace("rows: generated", "rows: generatd").replace("prompts: tasks.test", "prompts: tasks.tets")
+        tmp_path,
+        GOOD.replace("rows: generated", "rows: generatd").replace(
+            "prompts: tasks.test", "prompts: tasks.tets"
+        ),
     )
     assert "'generatd'" in text and "'tasks.tets'" in text and len(text.splitlines()) == 2
 
@@ -329,8 +368,15 @@ def test_rows_where_a_model_is_wanted_says_both(tmp_path: Path):
 
 
 def test_task_that_is_no_source_says_so(tmp_path: Path):
-    message = broken(tmp_path, "test: {use: letter_sort, length: [12, 22], size: 16}", "test: {use: exact_match, rows: train}")
-    assert message == "pipelines/mine.yaml:6: tasks.test.use: 'exact_match' is a verifier, but tasks need sources"
+    message = broken(
+        tmp_path,
+        "test: {use: letter_sort, length: [12, 22], size: 16}",
+        "test: {use: exact_match, rows: train}",
+    )
+    assert (
+        message
+        == "pipelines/mine.yaml:6: tasks.test.use: 'exact_match' is a verifier, but tasks need sources"
+    )
 
 
 def test_zero_rounds_name_the_key(tmp_path: Path):

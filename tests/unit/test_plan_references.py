@@ -101,13 +101,17 @@ def test_references_inside_settings_are_planned_like_any_other(tmp_path: Path):
     plan = planned(tmp_path, mine=NESTED)
     for agent in ("a", "b"):
         assert plan.step(f"mine/round_02/checkpoint/{agent}").inputs == {
-            "prompts": ("mine/tasks/train",), "init": ("mine/start/checkpoint",),
-            "rewards.rm.scorer": ("mine/start/scorer",), "rewards.critic.model": (f"mine/round_02/critic/{agent}",),
-        }  # fmt: skip
+            "prompts": ("mine/tasks/train",),
+            "init": ("mine/start/checkpoint",),
+            "rewards.rm.scorer": ("mine/start/scorer",),
+            "rewards.critic.model": (f"mine/round_02/critic/{agent}",),
+        }
         assert plan.step(f"mine/round_02/evaluation/{agent}").inputs == {
-            "model": (f"mine/round_02/checkpoint/{agent}",), "prompts": ("mine/tasks/test",),
-            "examples": (f"mine/round_02/shots/{agent}",), "verifier.model": (f"mine/round_02/critic/{agent}",),
-        }  # fmt: skip
+            "model": (f"mine/round_02/checkpoint/{agent}",),
+            "prompts": ("mine/tasks/test",),
+            "examples": (f"mine/round_02/shots/{agent}",),
+            "verifier.model": (f"mine/round_02/critic/{agent}",),
+        }
     order = list(plan.steps)
     assert order.index("mine/round_01/critic/b") < order.index("mine/round_01/checkpoint/a")
     stages = parse_document(dvc_yaml_text(plan), "dvc.yaml").value["stages"]
@@ -124,7 +128,9 @@ def test_verifier_inside_a_component_judges_with_its_own_inputs(tmp_path: Path):
     assert "model" not in told[0].manifest.settings["verifier"]
 
     def inputs(one):
-        return [(field, artifact(plan, key)) for field, keys in plan.step(one.key).inputs.items() for key in keys]
+        return [
+            (field, artifact(plan, key)) for field, keys in plan.step(one.key).inputs.items() for key in keys
+        ]
 
     found = judges_of(told[1], inputs)
     assert found["score"] == frozenset({Judge("judge", 1, (("model", critics[1]),))})
@@ -133,24 +139,51 @@ def test_verifier_inside_a_component_judges_with_its_own_inputs(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("scorer: start.scorer", "scorer: start.pairs",
-         "22: round.checkpoint.rewards.rm.scorer: 'start.pairs' is a rows artifact, but rewards.rm.scorer takes model"),
-        ("scorer: start.scorer", "scorer: start.scoer",
-         "22: round.checkpoint.rewards.rm.scorer: 'start.scoer' names no node of start. Did you mean 'scorer'?"),
-        ("scorer: start.scorer", "scorer: 'start scorer'", "22: round.checkpoint.rewards.rm.scorer: 'start scorer' is no ref"),
-        ("scorer: start.scorer", "scorrer: start.scorer", "22: round.checkpoint.rewards.rm.scorrer: unknown key 'scorrer'. Did"),
-        ("template: \"{completion}\", repeats: completion, threshold: 0.5}\n  critic",
-         "template: \"{hint}\", threshold: 0.5}\n  critic",
-         "17: round.checkpoint.prompts: mine/round_01/checkpoint/a needs column 'hint', but mine/tasks/train has only"),
-        ("examples: {rows: \"shots[agent]\"", "examples: {rows: \"shots[c]\"",
-         "32: round.evaluation.examples.rows: 'shots[c]': unknown agent. Known: a, b."),
-        ("rows: \"shots[agent]\", target", "rows: \"checkpoint[agent].rollouts\", target",
-         "13: round.checkpoint: the nodes need each other: checkpoint -> critic -> checkpoint"),
-        ("verifier: {use: judge, model: \"critic[agent]\", template: \"{completion}\", repeats: completion, threshold: 0.5}",
-         "verifier: {use: reward, scorer: start.scorer}", "verifier: 'reward' gives no verdict and no detail"),
+        (
+            "scorer: start.scorer",
+            "scorer: start.pairs",
+            "22: round.checkpoint.rewards.rm.scorer: 'start.pairs' is a rows artifact, but rewards.rm.scorer takes model",
+        ),
+        (
+            "scorer: start.scorer",
+            "scorer: start.scoer",
+            "22: round.checkpoint.rewards.rm.scorer: 'start.scoer' names no node of start. Did you mean 'scorer'?",
+        ),
+        (
+            "scorer: start.scorer",
+            "scorer: 'start scorer'",
+            "22: round.checkpoint.rewards.rm.scorer: 'start scorer' is no ref",
+        ),
+        (
+            "scorer: start.scorer",
+            "scorrer: start.scorer",
+            "22: round.checkpoint.rewards.rm.scorrer: unknown key 'scorrer'. Did",
+        ),
+        (
+            'template: "{completion}", repeats: completion, threshold: 0.5}\n  critic',
+            'template: "{hint}", threshold: 0.5}\n  critic',
+            "17: round.checkpoint.prompts: mine/round_01/checkpoint/a needs column 'hint', but mine/tasks/train has only",
+        ),
+        (
+            'examples: {rows: "shots[agent]"',
+            'examples: {rows: "shots[c]"',
+            "32: round.evaluation.examples.rows: 'shots[c]': unknown agent. Known: a, b.",
+        ),
+        (
+            'rows: "shots[agent]", target',
+            'rows: "checkpoint[agent].rollouts", target',
+            "13: round.checkpoint: the nodes need each other: checkpoint -> critic -> checkpoint",
+        ),
+        (
+            'verifier: {use: judge, model: "critic[agent]", template: "{completion}", repeats: completion, threshold: 0.5}',
+            "verifier: {use: reward, scorer: start.scorer}",
+            "verifier: 'reward' gives no verdict and no detail",
+        ),
     ],
-)  # fmt: skip
-def test_reference_inside_a_setting_that_cannot_be_says_where(tmp_path: Path, old: str, new: str, message: str):
+)
+def test_reference_inside_a_setting_that_cannot_be_says_where(
+    tmp_path: Path, old: str, new: str, message: str
+):
     assert NESTED.count(old) == 1
     assert message in refused(tmp_path, mine=NESTED.replace(old, new))
 
@@ -162,8 +195,14 @@ def test_start_and_tasks_may_name_their_own_nodes_as_other_sections_do(tmp_path:
     )
     order = list(planned(tmp_path / "later", mine=later).steps)
     assert order.index("mine/start/other") < order.index("mine/start/first")
-    circle = refused(tmp_path / "circle", mine=HEADS.replace("init: checkpoint, rows: pairs", "init: start.other, rows: pairs"))
-    assert "start.scorer: the nodes need each other: scorer -> other -> scorer. Let one of them read another node" in circle
+    circle = refused(
+        tmp_path / "circle",
+        mine=HEADS.replace("init: checkpoint, rows: pairs", "init: start.other, rows: pairs"),
+    )
+    assert (
+        "start.scorer: the nodes need each other: scorer -> other -> scorer. Let one of them read another node"
+        in circle
+    )
 
 
 # -- models that write and models that give a number --------------------------------------------------------------------
@@ -190,15 +229,21 @@ WRITES, NUMBERS = "writes texts", "gives one number for a completion"
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("scorer: start.other", "scorer: start.checkpoint",
-         f"13: round.rewarded.scorer: 'start.checkpoint' is a language model, which {WRITES}, but scorer takes a reward model, "
-         f"which {NUMBERS}. Here that is mine/start/scorer, mine/start/other"),
-        ("sample, model: start.checkpoint", "sample, model: start.other",
-         f"12: round.generated.model: 'start.other' is a reward model, which {NUMBERS}, but model takes a language model, which "
-         f"{WRITES}. Here that is mine/start/checkpoint"),
+        (
+            "scorer: start.other",
+            "scorer: start.checkpoint",
+            f"13: round.rewarded.scorer: 'start.checkpoint' is a language model, which {WRITES}, but scorer takes a "
+            f"reward model, which {NUMBERS}. Here that is mine/start/scorer, mine/start/other",
+        ),
+        (
+            "sample, model: start.checkpoint",
+            "sample, model: start.other",
+            f"12: round.generated.model: 'start.other' is a reward model, which {NUMBERS}, but model takes a language "
+            f"model, which {WRITES}. Here that is mine/start/checkpoint",
+        ),
         ("score_by: reward, ", "", "14: round.chosen.scorer: 'start.scorer' is a reward model"),
     ],
-)  # fmt: skip
+)
 def test_model_of_the_wrong_kind_is_refused_by_the_plan(tmp_path: Path, old: str, new: str, message: str):
     assert message in refused(tmp_path, mine=HEADS.replace(old, new))
 
@@ -217,7 +262,9 @@ def test_model_in_a_directory_is_what_its_configuration_says(tmp_path: Path, giv
         (tmp_path / "m").mkdir()
         (tmp_path / "m" / "config.json").write_text(json.dumps(given))
     if fits:
-        assert planned(tmp_path, mine=text).output("mine/start/other").head is (Head.REWARD if given else None)
+        assert planned(tmp_path, mine=text).output("mine/start/other").head is (
+            Head.REWARD if given else None
+        )
     else:
         assert "'start.other' is a language model" in refused(tmp_path, mine=text)
 
@@ -240,11 +287,15 @@ round:
 
 def test_history_of_an_output_begins_where_it_begins(tmp_path: Path):
     plan = planned(tmp_path, mine=ONLINE)
-    assert plan.step("mine/round_02/pool").inputs["rows"] == tuple(f"mine/round_0{n}/checkpoint.rollouts" for n in (1, 2))
+    assert plan.step("mine/round_02/pool").inputs["rows"] == tuple(
+        f"mine/round_0{n}/checkpoint.rollouts" for n in (1, 2)
+    )
 
 
 def test_previous_output_that_start_lacks_says_what_to_declare(tmp_path: Path):
-    message = refused(tmp_path, mine=ONLINE.replace("history.checkpoint.rollouts", "previous.checkpoint.rollouts"))
+    message = refused(
+        tmp_path, mine=ONLINE.replace("history.checkpoint.rollouts", "previous.checkpoint.rollouts")
+    )
     assert message == (
         "pipelines/mine.yaml:10: round.pool.rows: 'previous.checkpoint.rollouts' in round 1 means start.checkpoint.rollouts, but "
         "start.checkpoint has no output 'rollouts' (none but itself). Declare start.checkpoint with a component that writes it, "
@@ -276,7 +327,10 @@ round:
 
 def test_source_inside_a_round_takes_the_values_of_a_controller(tmp_path: Path):
     plan = made(planned(tmp_path, mine=TUNED))
-    drawn = [Rows((artifact(plan, f"mine/round_0{number}/train"),)).read()["prompt_id"].to_pylist() for number in (1, 2)]
+    drawn = [
+        Rows((artifact(plan, f"mine/round_0{number}/train"),)).read()["prompt_id"].to_pylist()
+        for number in (1, 2)
+    ]
     assert [len(ids) for ids in drawn] == [5, 7] and not set(drawn[0]) & set(drawn[1])
     assert artifact(plan, "mine/round_02/train").manifest.settings_from == {"size": "round_01/tuned.size"}
 
@@ -291,7 +345,10 @@ def test_source_inside_a_round_takes_the_values_of_a_controller(tmp_path: Path):
         (EngineError("grpo: prompt p has 8 tokens"), "mine/round_01/pool: grpo: prompt p has 8 tokens"),
         (DataError("mine/round_01/pool needs 3"), "mine/round_01/pool needs 3"),
         (CheckFailure("verifier_errors", "round_01/pool: 3 errors"), "mine/round_01/pool: 3 errors"),
-        (DeclarationError("pipelines/selectors/x.sql:3: no"), "pipelines/selectors/x.sql:3: no (in mine/round_01/pool)"),
+        (
+            DeclarationError("pipelines/selectors/x.sql:3: no"),
+            "pipelines/selectors/x.sql:3: no (in mine/round_01/pool)",
+        ),
     ],
 )
 def test_error_of_a_step_names_its_pipeline(tmp_path: Path, said: LinealError, named: str):
@@ -302,10 +359,13 @@ def test_error_of_a_step_names_its_pipeline(tmp_path: Path, said: LinealError, n
 def test_value_that_does_not_fit_names_step_setting_and_source_and_so_does_the_log(tmp_path: Path):
     plan = planned(tmp_path, mine=TUNED.replace("size: 7", "size: 0"))
     with pytest.raises(
-        LinealError, match=r"^mine/round_02/train: size takes 0 from mine/round_01/tuned.size: Input should be gr"
+        LinealError,
+        match=r"^mine/round_02/train: size takes 0 from mine/round_01/tuned.size: Input should be gr",
     ):
         made(plan)
-    assert read_log(plan.project, "mine/round_02/train")["error"].startswith("mine/round_02/train: size takes")
+    assert read_log(plan.project, "mine/round_02/train")["error"].startswith(
+        "mine/round_02/train: size takes"
+    )
 
 
 # -- other pipelines ----------------------------------------------------------------------------------------------------
@@ -352,7 +412,9 @@ def test_pipeline_stands_on_another_ones_artifacts(tmp_path: Path):
     stages = parse_document(dvc_yaml_text(plan), "dvc.yaml").value["stages"]
     assert "artifacts/warm/finish/last" in stages["mine-start-checkpoint"]["deps"]
     assert "artifacts/warm/round_01/expert/b" in stages["mine-round_02-other"]["deps"]
-    assert plan.step("mine/round_01/generated").settings_from == {"temperature": ("warm/start/tuned", "temperature")}
+    assert plan.step("mine/round_01/generated").settings_from == {
+        "temperature": ("warm/start/tuned", "temperature")
+    }
     catalog = read_catalog(plan.project)
     links = catalog.links(catalog.artifacts["mine/round_01/pool"])
     assert [link.artifact.key for link in links] == ["mine/round_01/verified", "warm/round_02/verified"]
@@ -376,12 +438,19 @@ def test_artifact_under_the_same_name_as_the_one_it_stands_for_is_not_its_own_in
 
 
 def test_plan_has_what_is_needed_of_a_pipeline_that_is_not_active(tmp_path: Path):
-    text = STANDS.replace("finish.last", "round_01.checkpoint").replace("round_02.verified", "round_01.verified")
+    text = STANDS.replace("finish.last", "round_01.checkpoint").replace(
+        "round_02.verified", "round_01.verified"
+    )
     plan = planned(tmp_path, mine=text, warm=WARM)
     assert [key for key in plan.steps if key.startswith("warm/")] == [
-        "warm/tasks/base", "warm/start/checkpoint", "warm/start/tuned", "warm/round_01/generated", "warm/round_01/verified",
-        "warm/round_01/checkpoint", "warm/round_01/expert/b",
-    ]  # fmt: skip
+        "warm/tasks/base",
+        "warm/start/checkpoint",
+        "warm/start/tuned",
+        "warm/round_01/generated",
+        "warm/round_01/verified",
+        "warm/round_01/checkpoint",
+        "warm/round_01/expert/b",
+    ]
     assert "warm-round_01-checkpoint" in dvc_yaml_text(plan)
 
 
@@ -392,33 +461,67 @@ def test_plan_has_what_is_needed_of_a_pipeline_that_is_not_active(tmp_path: Path
         ("mine: {seeds: [3, 4]}, warm: {seed: 9}", {"mine": "warm", "mine__seed_4": "warm"}),
     ],
 )
-def test_seed_of_another_pipeline_is_the_same_or_its_only_one(tmp_path: Path, seeds: str, meant: dict[str, str]):
+def test_seed_of_another_pipeline_is_the_same_or_its_only_one(
+    tmp_path: Path, seeds: str, meant: dict[str, str]
+):
     plan = planned(tmp_path, f"{PARAMS}pipelines: {{{seeds}}}\n", mine=STANDS, warm=WARM)
     for own, other in meant.items():
         assert plan.step(f"{own}/start/checkpoint").inputs["model"] == (f"{other}/finish/last",)
-        assert plan.step(f"{own}/round_01/generated").settings_from["temperature"][0] == f"{other}/start/tuned"
+        assert (
+            plan.step(f"{own}/round_01/generated").settings_from["temperature"][0] == f"{other}/start/tuned"
+        )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("pipelines.warm.finish", "pipelines.worm.finish",
-         "6: start.checkpoint.model: there is no pipeline 'worm'. Did you mean 'warm'?"),
-        ("pipelines.warm.finish.last", "pipelines.warm.finish.lost", "names no node of warm/finish. Did you mean 'last'?"),
-        ("round_02.verified", "round_07.verified",
-         "11: round.pool.rows: 'pipelines.warm.round_07.verified': warm has no round_07."),
+        (
+            "pipelines.warm.finish",
+            "pipelines.worm.finish",
+            "6: start.checkpoint.model: there is no pipeline 'worm'. Did you mean 'warm'?",
+        ),
+        (
+            "pipelines.warm.finish.last",
+            "pipelines.warm.finish.lost",
+            "names no node of warm/finish. Did you mean 'last'?",
+        ),
+        (
+            "round_02.verified",
+            "round_07.verified",
+            "11: round.pool.rows: 'pipelines.warm.round_07.verified': warm has no round_07.",
+        ),
         ("expert[b]", "expert", "expert is made several times there; write expert[*] or expert[a]"),
         ("expert[b]", "expert[c]", "no such instance. Did you mean 'expert/"),
-        ("temperature: pipelines.warm.start.tuned.temperature", "temperature: 'pipelines.warm.start.tuned[a].temperature'",
-         "tuned is made once there; leave out [a]"),
-        ("pipelines.warm.finish.last", "pipelines.mine.finish.last", "mine is this pipeline itself; write start.NODE"),
-        ("pipelines.warm.finish.last", "pipelines.warm.start.tuned", "is a settings artifact, but model takes model"),
-        ("pipelines.warm.finish.last", "pipelines.warm.last", "'pipelines.warm.last' is no reference; write NODE"),
-        ("pipelines.warm.start.tuned.t", "pipelines.worm.start.tuned.t",
-         "9: round.generated.temperature: there is no pipeline 'worm'"),
+        (
+            "temperature: pipelines.warm.start.tuned.temperature",
+            "temperature: 'pipelines.warm.start.tuned[a].temperature'",
+            "tuned is made once there; leave out [a]",
+        ),
+        (
+            "pipelines.warm.finish.last",
+            "pipelines.mine.finish.last",
+            "mine is this pipeline itself; write start.NODE",
+        ),
+        (
+            "pipelines.warm.finish.last",
+            "pipelines.warm.start.tuned",
+            "is a settings artifact, but model takes model",
+        ),
+        (
+            "pipelines.warm.finish.last",
+            "pipelines.warm.last",
+            "'pipelines.warm.last' is no reference; write NODE",
+        ),
+        (
+            "pipelines.warm.start.tuned.t",
+            "pipelines.worm.start.tuned.t",
+            "9: round.generated.temperature: there is no pipeline 'worm'",
+        ),
     ],
-)  # fmt: skip
-def test_reference_to_another_pipeline_that_cannot_be_says_why(tmp_path: Path, old: str, new: str, message: str):
+)
+def test_reference_to_another_pipeline_that_cannot_be_says_why(
+    tmp_path: Path, old: str, new: str, message: str
+):
     assert STANDS.count(old) == 1
     assert message in refused(tmp_path, mine=STANDS.replace(old, new), warm=WARM)
 

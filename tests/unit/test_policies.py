@@ -20,10 +20,15 @@ from tests.unit.lab import ROOT, rows_of
 
 SHIPPED = sorted(path.stem for path in (ROOT / "policies").glob("*.yaml"))
 FEWER = {
-    "adaptive_self_consistency": "batches: 2", "self_consistency": "samples: 3", "universal_self_consistency": "samples: 3",
-    "self_refine": "turns: 2", "reflexion": "trials: 2", "sets": "samples: 2, turns: 1", "iterative_deepening": "turns: 2",
+    "adaptive_self_consistency": "batches: 2",
+    "self_consistency": "samples: 3",
+    "universal_self_consistency": "samples: 3",
+    "self_refine": "turns: 2",
+    "reflexion": "trials: 2",
+    "sets": "samples: 2, turns: 1",
+    "iterative_deepening": "turns: 2",
     "critic": "turns: 2, tool: rule, formula: \"completion <= 'd'\", revise: '{prompt}{completion}'",
-}  # fmt: skip
+}
 HEAD = """\
 method: Mine
 summary: Answers by policies.
@@ -59,12 +64,16 @@ USED = "  refined: {use: policies.tiny, model: start.checkpoint, prompts: tasks.
 
 
 def plan_of(root, nodes, policy=TINY, tail=""):
-    shutil.copytree(ROOT / "pipelines", root / "pipelines", ignore=shutil.ignore_patterns("*.yaml"), dirs_exist_ok=True)
+    shutil.copytree(
+        ROOT / "pipelines", root / "pipelines", ignore=shutil.ignore_patterns("*.yaml"), dirs_exist_ok=True
+    )
     shutil.copytree(ROOT / "policies", root / "policies", dirs_exist_ok=True)
     (root / "policies" / "tiny.yaml").write_text(policy)
     (root / "pipelines" / "mine.yaml").write_text(f"{HEAD}{nodes}{tail}")
     profile = "profile: laptop\n" if "laptop" in tail else ""
-    (root / "params.yaml").write_text(f"rounds: 1\n{profile}active: [mine]\ncompute: {{engine: fake, workers: 1}}\n")
+    (root / "params.yaml").write_text(
+        f"rounds: 1\n{profile}active: [mine]\ncompute: {{engine: fake, workers: 1}}\n"
+    )
     return make_plan(open_project(root))
 
 
@@ -99,15 +108,29 @@ def test_there_are_enough_policies():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_policy_answers_every_prompt_once_under_its_own_prompt_and_counts_all_that_it_draws(ran, name):
     root, key = ran.project.root, f"mine/round_01/{name}"
-    inner = [step for step in ran.steps.values() if step.policy is not None and step.label.split("/")[0].startswith(name)]
+    inner = [
+        step
+        for step in ran.steps.values()
+        if step.policy is not None and step.label.split("/")[0].startswith(name)
+    ]
     turns = sum(step.label.split("/")[0] == name for step in inner)
     last = f"{key}/turn_{turns}" if turns > 1 else key
-    answers, prompts = (rows_of(open_artifact(one, ran.project.directory(one))) for one in (last, "mine/tasks/test"))
+    answers, prompts = (
+        rows_of(open_artifact(one, ran.project.directory(one))) for one in (last, "mine/tasks/test")
+    )
     asked = [(row["prompt_id"], row["prompt"], row["answer"]) for row in prompts]
     assert sorted((row["prompt_id"], row["prompt"], row["answer"]) for row in answers) == sorted(asked)
-    made = [output for step in inner if step.component.loads_model for output in step.artifact_keys().values()]
-    tables = [pq.read_table(path) for output in made for path in (root / "artifacts" / output).glob("*.parquet")]
-    drawn = {row["sample_id"]: row["tokens"] for table in tables for row in table.select(["sample_id", "tokens"]).to_pylist()}
+    made = [
+        output for step in inner if step.component.loads_model for output in step.artifact_keys().values()
+    ]
+    tables = [
+        pq.read_table(path) for output in made for path in (root / "artifacts" / output).glob("*.parquet")
+    ]
+    drawn = {
+        row["sample_id"]: row["tokens"]
+        for table in tables
+        for row in table.select(["sample_id", "tokens"]).to_pylist()
+    }
     told = json.loads((root / "artifacts" / f"{key}_spent" / "metrics.json").read_text())
     assert told == {"tokens": pytest.approx(sum(drawn.values()) / 5), "draws": pytest.approx(len(drawn) / 5)}
 
@@ -128,28 +151,40 @@ def test_policy_stops_where_it_is_satisfied(ran):
 def test_nodes_are_those_that_one_would_write_by_hand(tmp_path):
     used = plan_of(tmp_path / "a", USED)
     written = plan_of(tmp_path / "b", BY_HAND, tail="repeat: {turn: 2}\n")
-    assert [as_said(step) for step in used.steps.values()] == [as_said(step) for step in written.steps.values()]
+    assert [as_said(step) for step in used.steps.values()] == [
+        as_said(step) for step in written.steps.values()
+    ]
     assert [step.name for step in used.steps.values()][-5:] == [
-        "round_01/refined_judged/turn_1", "round_01/refined/turn_1", "round_01/refined_judged/turn_2", "round_01/refined/turn_2",
+        "round_01/refined_judged/turn_1",
+        "round_01/refined/turn_1",
+        "round_01/refined_judged/turn_2",
+        "round_01/refined/turn_2",
         "round_01/refined_spent",
-    ]  # fmt: skip
+    ]
 
 
 def test_steps_name_the_files_and_keys_that_declare_them(tmp_path):
     plan = plan_of(tmp_path, USED)
     assert stage_of(plan, plan.step("mine/round_01/refined_draft"))["params"] == [
-        {"pipelines/mine.yaml": ["round.refined"]}, {"policies/tiny.yaml": ["nodes.draft", "settings"]},
-    ]  # fmt: skip
-    assert stage_of(plan, plan.step("mine/start/checkpoint"))["params"] == [{"pipelines/mine.yaml": ["start.checkpoint"]}]
+        {"pipelines/mine.yaml": ["round.refined"]},
+        {"policies/tiny.yaml": ["nodes.draft", "settings"]},
+    ]
+    assert stage_of(plan, plan.step("mine/start/checkpoint"))["params"] == [
+        {"pipelines/mine.yaml": ["start.checkpoint"]}
+    ]
 
 
 def test_profile_changes_a_setting_and_another_policy_or_component_replaces_all(tmp_path):
     given = "model: start.checkpoint, prompts: tasks.test}"
     laptop = "profiles:\n  laptop: {round: {refined: CHANGE}}\n"
-    plan = plan_of(tmp_path / "a", USED, tail=laptop.replace("CHANGE", "{turns: 1, revise: '+{prompt}{completion}:'}"))
+    plan = plan_of(
+        tmp_path / "a", USED, tail=laptop.replace("CHANGE", "{turns: 1, revise: '+{prompt}{completion}:'}")
+    )
     assert plan.step("mine/round_01/refined/turn_1").component.template == "+{prompt}{completion}:"
     assert "mine/round_01/refined/turn_2" not in plan.steps
-    plan = plan_of(tmp_path / "b", USED, tail=laptop.replace("CHANGE", f"{{use: policies.self_consistency, {given}"))
+    plan = plan_of(
+        tmp_path / "b", USED, tail=laptop.replace("CHANGE", f"{{use: policies.self_consistency, {given}")
+    )
     assert {"mine/round_01/refined_voted", "mine/round_01/refined"} <= set(plan.steps)
     assert "mine/round_01/refined_draft" not in plan.steps
     plan = plan_of(tmp_path / "c", USED, tail=laptop.replace("CHANGE", f"{{use: sample, {given}"))
@@ -160,10 +195,14 @@ def test_policy_is_made_for_each_value_and_twice_with_other_numbers_of_turns(tmp
     nodes = "  refined: {use: policies.tiny, each: agent, model: start.checkpoint, prompts: tasks.test}\n"
     again = "  again: {use: policies.tiny, turns: 1, model: start.checkpoint, prompts: 'refined[a]'}\n"
     plan = plan_of(tmp_path, nodes + again, tail="each: {agent: [a, b]}\n")
-    assert plan.step("mine/round_01/refined_judged/turn_2/b").inputs["rows"] == ("mine/round_01/refined/turn_1/b",)
+    assert plan.step("mine/round_01/refined_judged/turn_2/b").inputs["rows"] == (
+        "mine/round_01/refined/turn_1/b",
+    )
     assert plan.step("mine/round_01/refined_spent/a").inputs["drawn"] == (
-        "mine/round_01/refined_draft/a", "mine/round_01/refined/turn_1/a", "mine/round_01/refined/turn_2/a",
-    )  # fmt: skip
+        "mine/round_01/refined_draft/a",
+        "mine/round_01/refined/turn_1/a",
+        "mine/round_01/refined/turn_2/a",
+    )
     assert plan.step("mine/round_01/again_draft").inputs["prompts"] == ("mine/round_01/refined/turn_2/a",)
     assert "mine/round_01/again/turn_2" not in plan.steps
 
@@ -186,18 +225,31 @@ HERE, THERE = "pipelines/mine.yaml:9: round.refined", "policies/tiny.yaml"
 @pytest.mark.parametrize(
     ("wrong", "right", "message"),
     [
-        ("policies.tinny", "policies.tiny", f"{HERE}.use: no policy policies/tinny.yaml. Did you mean 'tiny'?"),
+        (
+            "policies.tinny",
+            "policies.tiny",
+            f"{HERE}.use: no policy policies/tinny.yaml. Did you mean 'tiny'?",
+        ),
         (f"turn: 3, {GIVEN}", GIVEN, f"{HERE}.turn: unknown key 'turn'. Did you mean 'turns'?"),
         ("", f"{GIVEN}, ", f"{HERE}: policies.tiny needs model; write model: ..."),
-        (f"repeat: 2, {GIVEN}", GIVEN, f"{HERE}.repeat: a node that uses a policy has no 'repeat'. Write it in the policy"),
-        ("start.chekpoint", "start.checkpoint", f"{HERE}.model: 'start.chekpoint' names no node of start"),
-        (f"turns: x, {GIVEN}", GIVEN, f"{HERE}.turns: must be a number of turns from 1 on, got 'x' (it is repeat.turn of"),
         (
-            "tasks.test}\n  refined_draft: {use: sample, model: start.checkpoint, prompts: tasks.test}", "tasks.test}",
+            f"repeat: 2, {GIVEN}",
+            GIVEN,
+            f"{HERE}.repeat: a node that uses a policy has no 'repeat'. Write it in the policy",
+        ),
+        ("start.chekpoint", "start.checkpoint", f"{HERE}.model: 'start.chekpoint' names no node of start"),
+        (
+            f"turns: x, {GIVEN}",
+            GIVEN,
+            f"{HERE}.turns: must be a number of turns from 1 on, got 'x' (it is repeat.turn of",
+        ),
+        (
+            "tasks.test}\n  refined_draft: {use: sample, model: start.checkpoint, prompts: tasks.test}",
+            "tasks.test}",
             "mine.yaml:10: round.refined_draft: another node is named 'refined_draft'",
         ),
     ],
-)  # fmt: skip
+)
 def test_error_in_the_pipeline_names_its_file_and_key(tmp_path, wrong, right, message):
     assert right in USED
     with pytest.raises(DeclarationError) as error:
@@ -208,15 +260,35 @@ def test_error_in_the_pipeline_names_its_file_and_key(tmp_path, wrong, right, me
 @pytest.mark.parametrize(
     ("wrong", "right", "message"),
     [
-        ("$daft, before", "$draft, before", ":8: nodes.judged.per_turn.rows.0: '$daft': no setting and no node of this"),
-        ("row_promt", "row_prompt", ":9: nodes.answer.row_promt: unknown key 'row_promt'. Did you mean 'row_prompt'? (us"),
+        (
+            "$daft, before",
+            "$draft, before",
+            ":8: nodes.judged.per_turn.rows.0: '$daft': no setting and no node of this",
+        ),
+        (
+            "row_promt",
+            "row_prompt",
+            ":9: nodes.answer.row_promt: unknown key 'row_promt'. Did you mean 'row_prompt'? (us",
+        ),
         ("samples: 2", "template: $template", ":4: settings.template: no node uses $template"),
-        ("output: anser", "output: answer", ":11: output: names no node of this file. Did you mean 'answer'?"),
-        ("repeat: turns, use: ask", "repeat: turn, use: ask", ":9: nodes.answer.repeat: unknown group 'turns'"),
+        (
+            "output: anser",
+            "output: answer",
+            ":11: output: names no node of this file. Did you mean 'answer'?",
+        ),
+        (
+            "repeat: turns, use: ask",
+            "repeat: turn, use: ask",
+            ":9: nodes.answer.repeat: unknown group 'turns'",
+        ),
         ("draft:  {each: a, ", "draft:  {", ":7: nodes.draft.each: a policy's node has no 'each'"),
-        ("use: policies.tiny", "use: exact_match", ":8: nodes.judged.use: a policy's node uses a component, got 'policies.tiny'"),
+        (
+            "use: policies.tiny",
+            "use: exact_match",
+            ":8: nodes.judged.use: a policy's node uses a component, got 'policies.tiny'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_error_in_a_policy_names_its_file_and_key(tmp_path, wrong, right, message):
     assert right in TINY
     with pytest.raises(DeclarationError) as error:
@@ -227,8 +299,15 @@ def test_error_in_a_policy_names_its_file_and_key(tmp_path, wrong, right, messag
 def test_policy_among_tasks_is_refused(tmp_path):
     plan_of(tmp_path, USED)
     path = tmp_path / "pipelines" / "mine.yaml"
-    path.write_text(path.read_text().replace("start:", f"  more: {{use: policies.tiny, {GIVEN}, prompts: test}}\nstart:", 1))
-    with pytest.raises(DeclarationError, match="tasks.more.use: a policy answers prompts; it stands in start, round or finish"):
+    path.write_text(
+        path.read_text().replace(
+            "start:", f"  more: {{use: policies.tiny, {GIVEN}, prompts: test}}\nstart:", 1
+        )
+    )
+    with pytest.raises(
+        DeclarationError,
+        match="tasks.more.use: a policy answers prompts; it stands in start, round or finish",
+    ):
         make_plan(open_project(tmp_path))
 
 

@@ -69,5 +69,11 @@ def test_lm_eval_names_its_extra(plan, monkeypatch):
     from lineal.components.registry import Registry
 
     monkeypatch.setitem(sys.modules, "lm_eval", None)
-    component = Registry().find("lm_eval").model_validate({"use": "lm_eval", "model": "checkpoint", "tasks": ["arc_easy"]})
-    assert component.lacks() == ["needs the package lm-eval, which is not installed. Run: pip install 'lineal[lm-eval]'"]
+    component = (
+        Registry()
+        .find("lm_eval")
+        .model_validate({"use": "lm_eval", "model": "checkpoint", "tasks": ["arc_easy"]})
+    )
+    assert component.lacks() == [
+        "needs the package lm-eval, which is not installed. Run: pip install 'lineal[lm-eval]'"
+    ]

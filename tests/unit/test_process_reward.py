@@ -28,11 +28,21 @@ ROWS = [(f"{word}=", f"{word}={in_order(word)}={word[0]}") for word in dict.from
 
 
 def test_rated_steps_are_put_into_as_few_texts_as_hold_them() -> None:
-    rows = [Rated("p", "a=", 1.0), Rated("p", "a=b", 0.5), Rated("p", "a=c=", 0.0), Rated("p", "a=", 0.0), Rated("q", "a=", 0.25)]
+    rows = [
+        Rated("p", "a=", 1.0),
+        Rated("p", "a=b", 0.5),
+        Rated("p", "a=c=", 0.0),
+        Rated("p", "a=", 0.0),
+        Rated("q", "a=", 0.25),
+    ]
     assert chains_of(rows, MARK) == [
-        Chain("p", "a=b", {0: 0.5, 1: 0.5}), Chain("p", "a=c=", {1: 0.0}), Chain("q", "a=", {0: 0.25}),
-    ]  # fmt: skip
-    assert chains_of([Rated("p", "a=b=", 1.0)], MARK) == [Chain("p", "a=b=", {1: 1.0})], "nothing is known of the first step"
+        Chain("p", "a=b", {0: 0.5, 1: 0.5}),
+        Chain("p", "a=c=", {1: 0.0}),
+        Chain("q", "a=", {0: 0.25}),
+    ]
+    assert chains_of([Rated("p", "a=b=", 1.0)], MARK) == [Chain("p", "a=b=", {1: 1.0})], (
+        "nothing is known of the first step"
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -51,10 +61,14 @@ def test_steps_are_encoded_as_they_are_sampled_one_after_another(name: str) -> N
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that learnt which steps hold an e."""
     home = tmp_path_factory.mktemp("process")
-    rated = [Rated(prompt, begun, float("e" in last)) for prompt, text in ROWS for begun, last in _beginnings(text)]
+    rated = [
+        Rated(prompt, begun, float("e" in last)) for prompt, text in ROWS for begun, last in _beginnings(text)
+    ]
     settings = replace(SETTINGS, steps=80, batch_size=16, learning_rate=1e-2)
     for name in ("one", "two"):
-        train_process_reward(TrainingJob(Checkpoint(tiny_model(home / f"init-{name}")), settings, home / name), rated, MARK)
+        train_process_reward(
+            TrainingJob(Checkpoint(tiny_model(home / f"init-{name}")), settings, home / name), rated, MARK
+        )
     assert weights(home / "one") == weights(home / "two")
     return home / "one"
 
@@ -106,15 +120,38 @@ def test_components_train_on_steps_and_score_with_what_they_learnt(tmp_path: Pat
         for number, (begun, step) in enumerate(_beginnings(text))
     ]
     steps = lab.put("round_01/steps", rows)
-    made = lab.run("process_reward_model", "round_01/prm", {"rows": steps, "init": init}, steps=2, batch_size=4, separator=MARK)[
-        ""
-    ]
+    made = lab.run(
+        "process_reward_model",
+        "round_01/prm",
+        {"rows": steps, "init": init},
+        steps=2,
+        batch_size=4,
+        separator=MARK,
+    )[""]
     assert lab.counts == {"in": 24, "without a value": 8}
-    whole = lab.put("round_01/rows", [{"sample_id": t, "prompt_id": p, "prompt": p, "completion": t} for p, t in ROWS[:8]])
-    for by, reduce in (("min", min), ("last", lambda own: own[-1]), ("product", math.prod), ("mean", lambda own: sum(own) / 3)):
-        scored = rows_of(lab.run("process_reward", "round_01/s", {"rows": whole, "scorer": made}, by=by, separator=MARK)[""])
-        assert all(len(row["step_scores"]) == 3 and row["score"] == pytest.approx(reduce(row["step_scores"])) for row in scored)
-    of_steps = rows_of(lab.run("process_reward", "round_01/s", {"rows": steps, "scorer": made}, separator=MARK, by="last")[""])
+    whole = lab.put(
+        "round_01/rows", [{"sample_id": t, "prompt_id": p, "prompt": p, "completion": t} for p, t in ROWS[:8]]
+    )
+    for by, reduce in (
+        ("min", min),
+        ("last", lambda own: own[-1]),
+        ("product", math.prod),
+        ("mean", lambda own: sum(own) / 3),
+    ):
+        scored = rows_of(
+            lab.run("process_reward", "round_01/s", {"rows": whole, "scorer": made}, by=by, separator=MARK)[
+                ""
+            ]
+        )
+        assert all(
+            len(row["step_scores"]) == 3 and row["score"] == pytest.approx(reduce(row["step_scores"]))
+            for row in scored
+        )
+    of_steps = rows_of(
+        lab.run("process_reward", "round_01/s", {"rows": steps, "scorer": made}, separator=MARK, by="last")[
+            ""
+        ]
+    )
     assert [row["score"] for row in of_steps if row["sample_id"].endswith("-2")] == pytest.approx(
         [row["step_scores"][-1] for row in scored]
     )
@@ -125,11 +162,21 @@ def test_components_train_on_steps_and_score_with_what_they_learnt(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [(None, "none of 1 rows has a 'value' to learn"), (1.5, "1 values in 'value' are not from 0 to 1")]
+    ("value", "message"),
+    [(None, "none of 1 rows has a 'value' to learn"), (1.5, "1 values in 'value' are not from 0 to 1")],
 )
-def test_process_reward_model_refuses_what_is_no_value(tmp_path: Path, value: float | None, message: str) -> None:
+def test_process_reward_model_refuses_what_is_no_value(
+    tmp_path: Path, value: float | None, message: str
+) -> None:
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
-    row = {"sample_id": "s", "prompt_id": "p", "prompt": "p", "prefix": "", "completion": "a\n", "value": value}
+    row = {
+        "sample_id": "s",
+        "prompt_id": "p",
+        "prompt": "p",
+        "prefix": "",
+        "completion": "a\n",
+        "value": value,
+    }
     rows = lab.put("round_01/steps", [row, {**row, "sample_id": "t", "value": 1.0}] if value else [row])
     with pytest.raises(DataError, match=message):
         lab.run("process_reward_model", "round_01/prm", {"rows": rows, "init": rows}, steps=1)
@@ -138,17 +185,27 @@ def test_process_reward_model_refuses_what_is_no_value(tmp_path: Path, value: fl
 def test_best_of_n_and_grpo_take_process_rewards(tmp_path: Path) -> None:
     """The fake process reward finds shorter steps better, and every second of the fake sampler's completions is in order."""
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
-    prompts = lab.put("tasks/test", [{"prompt_id": p, "prompt": p, "answer": in_order(p[:-1])} for p, _ in ROWS[:6]])
+    prompts = lab.put(
+        "tasks/test", [{"prompt_id": p, "prompt": p, "answer": in_order(p[:-1])} for p, _ in ROWS[:6]]
+    )
     inputs = {"model": prompts, "scorer": prompts, "prompts": prompts}
-    found = lab.run("best_of_n", "round_01/b", inputs, samples=4, max_tokens=9, score_by="process_reward", steps={"by": "last"})[
-        ""
-    ]
-    assert {row["scorer_score"] for row in rows_of(found)} <= {1 / (1 + len(p[:-1])) for p, _ in ROWS[:6]} and evaluated(found)[
-        "prompts"
-    ] == 6
+    found = lab.run(
+        "best_of_n",
+        "round_01/b",
+        inputs,
+        samples=4,
+        max_tokens=9,
+        score_by="process_reward",
+        steps={"by": "last"},
+    )[""]
+    assert {row["scorer_score"] for row in rows_of(found)} <= {
+        1 / (1 + len(p[:-1])) for p, _ in ROWS[:6]
+    } and evaluated(found)["prompts"] == 6
     with pytest.raises(ValueError, match="steps is about score_by: process_reward"):
         lab.parse("best_of_n", inputs, samples=4, steps={"by": "last"})
     inputs = {"init": prompts, "prompts": prompts, "rewards.steps.scorer": prompts}
     rewards = {"steps": {"use": "process_reward", "scorer": "start.prm", "by": "min"}}
-    made = lab.run("grpo", "round_01/g", inputs, rewards=rewards, samples=2, steps=1, max_tokens=9)["rollouts"]
+    made = lab.run("grpo", "round_01/g", inputs, rewards=rewards, samples=2, steps=1, max_tokens=9)[
+        "rollouts"
+    ]
     assert all(row["score"] == pytest.approx(1 / (1 + len(row["completion"]))) for row in rows_of(made))

@@ -34,7 +34,10 @@ def test_progress_after_a_long_loading_tells_no_remaining_time_at_the_first_unit
 
 def test_progress_counts_the_remaining_time_from_the_first_unit(clock, tmp_path):
     lines = said(clock, tmp_path / "log", [(30, 1), (31, 9), (40, 90)])
-    assert lines == ["generated   0% 1/256 samples", "generated  39% 100/256 samples, 16 s left"]  # 99 units in 10 s
+    assert lines == [
+        "generated   0% 1/256 samples",
+        "generated  39% 100/256 samples, 16 s left",
+    ]  # 99 units in 10 s
 
 
 def test_progress_of_units_that_come_at_once_tells_no_remaining_time(clock, tmp_path):
@@ -49,7 +52,12 @@ def test_progress_at_its_end_has_no_remaining_time(clock, tmp_path):
 def test_evaluation_that_draws_and_judges_never_has_done_more_than_all(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("lineal.data.progress.LOG_SECONDS", 0.0)
     lab = Lab(tmp_path, Compute(engine="fake", workers=1, shard_rows=8))
-    prompts = lab.put("tasks/test", [{"prompt_id": str(n), "prompt": f"ba{n}=", "answer": "ab"} for n in range(20)])
+    prompts = lab.put(
+        "tasks/test", [{"prompt_id": str(n), "prompt": f"ba{n}=", "answer": "ab"} for n in range(20)]
+    )
     lab.run("accuracy", "round_01/evaluation", {"model": checkpoint(lab), "prompts": prompts})
-    counts = [tuple(map(int, found)) for found in re.findall(r"(\d+)/(\d+) (?:prompts|verdicts)", capfd.readouterr().err)]
+    counts = [
+        tuple(map(int, found))
+        for found in re.findall(r"(\d+)/(\d+) (?:prompts|verdicts)", capfd.readouterr().err)
+    ]
     assert max(counts) == (20, 20) and all(done <= total for done, total in counts)

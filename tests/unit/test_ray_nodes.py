@@ -49,7 +49,9 @@ def dashboard(monkeypatch):
         rows = [{"state": state, "resources_total": resources} for state, resources in nodes]
         answers["/api/v0/nodes"] = {"data": {"result": {"result": rows}}}
         names = {str(place): f"node_{place}" for place in range(len(nodes))} if kinds is None else kinds
-        answers["/api/cluster_status"] = {"data": {"clusterStatus": {"autoscalerReport": {"nodeTypeMapping": names}}}}
+        answers["/api/cluster_status"] = {
+            "data": {"clusterStatus": {"autoscalerReport": {"nodeTypeMapping": names}}}
+        }
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -74,10 +76,14 @@ def test_require_nodes_takes_what_one_living_node_has(plan, dashboard, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("nodes", [[("ALIVE", WITH_GPUS), ("ALIVE", WITH_MEMORY)], [("DEAD", {**WITH_MEMORY, "GPU": 1})]])
+@pytest.mark.parametrize(
+    "nodes", [[("ALIVE", WITH_GPUS), ("ALIVE", WITH_MEMORY)], [("DEAD", {**WITH_MEMORY, "GPU": 1})]]
+)
 def test_require_nodes_refuses_what_no_single_living_node_has(plan, dashboard, nodes):
     dashboard(*nodes)
-    with pytest.raises(MachineError, match=rf"^{MODEL} asks for a core and 1 GPU and 60.0 GB of memory, and no node"):
+    with pytest.raises(
+        MachineError, match=rf"^{MODEL} asks for a core and 1 GPU and 60.0 GB of memory, and no node"
+    ):
         require(plan, MODEL, {"memory": "60GB"})
 
 

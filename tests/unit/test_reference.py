@@ -34,7 +34,9 @@ def setting(name, key):
 def test_example_of_each_component_is_a_correct_node(name):
     (node,) = parse_document(examples()[name], "examples.yaml").value.values()
     references = {key: parse_reference(value) for key, value in node.items() if isinstance(value, str)}
-    values = {key: SettingReference(found) for key, found in references.items() if found is not None and found.part}
+    values = {
+        key: SettingReference(found) for key, found in references.items() if found is not None and found.part
+    }
     with suppress(MissingFile):  # a user's own data
         REGISTRY.find(node["use"]).parse({**node, **values}, SURROUNDINGS)
     assert node["use"] == name
@@ -43,7 +45,11 @@ def test_example_of_each_component_is_a_correct_node(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_setting_has_a_meaning_and_a_value_in_words(name):
     found = described(name)
-    assert [one.name for one in found.settings if not one.meaning or one.value == "any value" or "`Stop`" in one.meaning] == []
+    assert [
+        one.name
+        for one in found.settings
+        if not one.meaning or one.value == "any value" or "`Stop`" in one.meaning
+    ] == []
     assert found.in_short and found.role in ROLES
 
 
@@ -78,7 +84,9 @@ def test_columns_of_the_example_are_told():
 
 def test_page_says_what_the_classes_say():
     text = page([described(name) for name in sorted(BUILT_IN)])
-    assert (ROOT / "docs" / "components.md").read_text(encoding="utf-8") == text.rstrip() + "\n", "write it with --markdown"
+    assert (ROOT / "docs" / "components.md").read_text(encoding="utf-8") == text.rstrip() + "\n", (
+        "write it with --markdown"
+    )
 
 
 def test_command_lists_components_by_role(capsys):
@@ -90,7 +98,10 @@ def test_command_lists_components_by_role(capsys):
 def test_command_shows_one_component(capsys):
     assert run_command(["components", "choice"]) == 0
     told = capsys.readouterr().out
-    assert "  chosen: {use: choice, rows: generated}\n" in told and "  by: any, letter, text (default any)\n" in told
+    assert (
+        "  chosen: {use: choice, rows: generated}\n" in told
+        and "  by: any, letter, text (default any)\n" in told
+    )
 
 
 def test_command_names_the_nearest_for_a_typo(capsys):

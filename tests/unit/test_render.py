@@ -16,20 +16,38 @@ def lab(tmp_path) -> Lab:
 
 
 def rendered(lab: Lab, rows, **templates):
-    return rows_of(lab.run("render", "round_01/made", {"rows": lab.put("round_01/rows", rows)}, **templates)[""])
+    return rows_of(
+        lab.run("render", "round_01/made", {"rows": lab.put("round_01/rows", rows)}, **templates)[""]
+    )
 
 
 def test_rendered_answer_keeps_the_prompt_and_drops_what_belongs_to_the_sample(lab):
     rows = samples({"a": "pf"}, voted=lambda prompt, index: f"v{index}", origin=lambda prompt, index: "web")
     made = rendered(lab, rows, answer="{voted}")
-    assert [(row["prompt_id"], row["prompt"], row["answer"]) for row in made] == [("a", "a=", "v0"), ("a", "a=", "v1")]
-    assert made[0].keys() == {"sample_id", "parents", "prompt_id", "prompt", "answer", "difficulty", "origin", "round"}
-    assert [row["parents"] for row in made] == [["a-0"], ["a-1"]] and len({row["sample_id"] for row in made}) == 2
+    assert [(row["prompt_id"], row["prompt"], row["answer"]) for row in made] == [
+        ("a", "a=", "v0"),
+        ("a", "a=", "v1"),
+    ]
+    assert made[0].keys() == {
+        "sample_id",
+        "parents",
+        "prompt_id",
+        "prompt",
+        "answer",
+        "difficulty",
+        "origin",
+        "round",
+    }
+    assert [row["parents"] for row in made] == [["a-0"], ["a-1"]] and len(
+        {row["sample_id"] for row in made}
+    ) == 2
     assert lab.counts == {"in": 2, "out": 2} and {row["round"] for row in made} == {1}
 
 
 def test_rendered_prompts_get_ids_of_their_text(lab):
-    first, second, third = rendered(lab, samples({"a": "pp", "b": "p"}), prompt="{prompt}?", completion="<{completion}>")
+    first, second, third = rendered(
+        lab, samples({"a": "pp", "b": "p"}), prompt="{prompt}?", completion="<{completion}>"
+    )
     assert first["prompt_id"] == second["prompt_id"] != third["prompt_id"] and first["prompt_id"] != "a"
     assert (first["prompt"], first["completion"]) == ("a=?", "<a:0>")
 
@@ -42,7 +60,11 @@ def test_rendered_rows_of_a_text_may_have_columns_of_the_users_own(lab):
 def test_rendered_ids_differ_by_step_parent_and_content(lab):
     rows = lab.put("round_01/rows", samples({"a": "pp"}))
     runs = [("round_01/x", "{answer}"), ("round_02/x", "{answer}"), ("round_01/x", "{completion}")]
-    ids = [row["sample_id"] for step, text in runs for row in rows_of(lab.run("render", step, {"rows": rows}, answer=text)[""])]
+    ids = [
+        row["sample_id"]
+        for step, text in runs
+        for row in rows_of(lab.run("render", step, {"rows": rows}, answer=text)[""])
+    ]
     assert len(set(ids)) == len(ids) == 6
 
 
@@ -66,7 +88,9 @@ def test_conversations_and_token_ids_stay_with_the_text_that_they_belong_to(lab)
 
 def test_prompt_rows_give_rows_that_a_sampler_takes(tmp_path):
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
-    prompts = lab.put("tasks/train", [{"prompt_id": "1", "prompt": "ba=", "answer": "ab", "options": '["ab", "ba"]'}])
+    prompts = lab.put(
+        "tasks/train", [{"prompt_id": "1", "prompt": "ba=", "answer": "ab", "options": '["ab", "ba"]'}]
+    )
     made = lab.run("render", "round_01/x", {"rows": prompts}, prompt="{prompt}{prompt}")[""]
     (row,) = rows_of(made)
     assert row["parents"] == ["1"] and row["answer"] == "ab"
@@ -78,16 +102,21 @@ def test_prompt_rows_give_rows_that_a_sampler_takes(tmp_path):
 
 def test_a_row_without_a_value_is_refused(lab):
     with pytest.raises(DataError, match="row a-0 has no 'voted'.*selector"):
-        rendered(lab, samples({"a": "p"}, voted=lambda prompt, index: None) + samples({"b": "p"}), answer="{voted}")
+        rendered(
+            lab, samples({"a": "p"}, voted=lambda prompt, index: None) + samples({"b": "p"}), answer="{voted}"
+        )
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({}, "no template. Write COLUMN: TEXT"),
-    ({"verdict": "{answer}"}, "'verdict' is no column that a template can write"),
-    ({"prompt_id": "{answer}"}, "'prompt_id' is no column"),
-    ({"answer": 3}, "answer must be a text"),
-    ({"answer": "forty-two"}, "no {column} in it"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "no template. Write COLUMN: TEXT"),
+        ({"verdict": "{answer}"}, "'verdict' is no column that a template can write"),
+        ({"prompt_id": "{answer}"}, "'prompt_id' is no column"),
+        ({"answer": 3}, "answer must be a text"),
+        ({"answer": "forty-two"}, "no {column} in it"),
+    ],
+)
 def test_wrong_settings_say_what_is_meant(lab, settings, message):
     with pytest.raises(ValueError, match=message.replace("{", "\\{").replace("}", "\\}")):
         lab.parse("render", {"rows": ()}, **settings)

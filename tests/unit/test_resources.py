@@ -53,9 +53,17 @@ def under(plan, **compute):
         ({"device": "cuda"}, MODEL, StepResources(1, False, None)),
         ({"device": "cuda"}, ROWS, StepResources(0, False, None)),
         ({"device": "cpu"}, MODEL, StepResources(0, False, None)),
-        ({"requests": {"*/checkpoint": {"gpus": 4, "memory": "60GB"}}}, MODEL, StepResources(4, False, 60_000_000_000)),
+        (
+            {"requests": {"*/checkpoint": {"gpus": 4, "memory": "60GB"}}},
+            MODEL,
+            StepResources(4, False, 60_000_000_000),
+        ),
         ({"requests": {"*/checkpoint": {"memory": "1GiB"}}}, MODEL, StepResources(1, True, 2**30)),
-        ({"requests": {"*": {"gpus": 2}, "toy/*/checkpoint": {"gpus": 0}}}, MODEL, StepResources(0, False, None)),
+        (
+            {"requests": {"*": {"gpus": 2}, "toy/*/checkpoint": {"gpus": 0}}},
+            MODEL,
+            StepResources(0, False, None),
+        ),
         ({"requests": {"*/checkpoint": {"gpus": 4}}}, ROWS, StepResources(0, True, None)),
     ],
 )
@@ -102,14 +110,20 @@ def test_asked_by_counts_only_models_that_the_steps_machine_loads(judged, comput
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["device: cuda"], r"toy/start/checkpoint asks for 1 GPU, and there is none here .*compute.device: auto or cpu"),
+        (
+            ["device: cuda"],
+            r"toy/start/checkpoint asks for 1 GPU, and there is none here .*compute.device: auto or cpu",
+        ),
         (["gpus: [0]"], r"compute.gpus \(params.yaml\) names GPU 0, and this machine has none"),
         (["device: cuda", "gpus: []"], r"asks for 1 GPU, and compute.gpus is empty. List some there"),
         (
             ["device: cpu", "gpus: [a, b]", "requests: {'*/checkpoint': {gpus: 3}}"],
             r"toy/start/checkpoint asks for 3 GPUs, and there are 2 to share \(a, b\). Lower gpus in compute.requests",
         ),
-        (["requests: {'*/verified': {memory: 900TB}}"], r"verified asks for 900000.0 GB of memory, and this machine has"),
+        (
+            ["requests: {'*/verified': {memory: 900TB}}"],
+            r"verified asks for 900000.0 GB of memory, and this machine has",
+        ),
     ],
 )
 def test_require_machine_names_the_setting_that_asks_too_much(project, lines, message):
@@ -121,7 +135,8 @@ def test_require_machine_names_the_setting_that_asks_too_much(project, lines, me
 def test_require_machine_with_a_request_for_no_step_names_the_line(project):
     plan = with_compute(project, "requests:", "  '*/chekpoint': {gpus: 1}")
     with pytest.raises(
-        DeclarationError, match=r"params.yaml:8: compute.requests.\*/chekpoint: no step .* Did you mean '.*checkp"
+        DeclarationError,
+        match=r"params.yaml:8: compute.requests.\*/chekpoint: no step .* Did you mean '.*checkp",
     ):
         require_machine(plan, [])
 
@@ -133,16 +148,31 @@ def test_require_machine_with_a_request_for_no_step_names_the_line(project):
         ("gpus: 2", r"params.yaml:7: compute.gpus: expected 'auto', or a list .* got 2"),
         ("gpus: [0, 0]", r"each once; got \[0, 0\]"),
         ("gpus: ['../x']", r"got \['../x'\]"),
-        ("requests: {'*': {gpus: -1}}", r"compute.requests.\*.gpus: Input should be greater than or equal to 0"),
-        ("requests: {'*': {memory: 60}}", r"compute.requests.\*.memory: expected a size such as '60GB' or '512MiB', got 60"),
+        (
+            "requests: {'*': {gpus: -1}}",
+            r"compute.requests.\*.gpus: Input should be greater than or equal to 0",
+        ),
+        (
+            "requests: {'*': {memory: 60}}",
+            r"compute.requests.\*.memory: expected a size such as '60GB' or '512MiB', got 60",
+        ),
         ("requests: {'*': {gpu: 1}}", "unknown key 'gpu'. Did you mean 'gpus'?"),
-        ("requests: {'*': {memory: 0GB}}", "compute.requests.*.memory: expected more than nothing, got '0GB'"),
+        (
+            "requests: {'*': {memory: 0GB}}",
+            "compute.requests.*.memory: expected more than nothing, got '0GB'",
+        ),
         ("device: gpu", "params.yaml:7: compute.device: expected one of auto, cpu, cuda, got 'gpu'"),
         ("ray: {adress: auto}", "compute.ray.adress: unknown key 'adress'. Did you mean 'address'?"),
         ("executer: ray", "compute.executer: unknown key 'executer'. Did you mean 'executor'?"),
-        ("accelerate: 0", "params.yaml:7: compute.accelerate: Input should be greater than or equal to 1, got 0"),
+        (
+            "accelerate: 0",
+            "params.yaml:7: compute.accelerate: Input should be greater than or equal to 1, got 0",
+        ),
         ("executor: ray", "compute: executor: ray must know what to ask its cluster for: write device: cuda"),
-        ("{executor: k8s, device: cuda, gpus: [0]}", "executor: k8s hands out its cluster's GPUs itself: remove gpus"),
+        (
+            "{executor: k8s, device: cuda, gpus: [0]}",
+            "executor: k8s hands out its cluster's GPUs itself: remove gpus",
+        ),
     ],
 )
 def test_compute_with_a_setting_that_cannot_be_names_file_line_and_key(project, line, message):
@@ -172,7 +202,9 @@ def test_run_step_records_its_gpus_outside_the_artifact(project):
     manifest = project / "artifacts" / key / "manifest.json"
     before = manifest.read_bytes()
     manifest.unlink()
-    asking = with_compute(project, "device: cpu", "gpus: [a]", "requests: {'*/train': {gpus: 1, memory: 1MB}}")
+    asking = with_compute(
+        project, "device: cpu", "gpus: [a]", "requests: {'*/train': {gpus: 1, memory: 1MB}}"
+    )
     run_step(asking, key)
     assert read_log(asking.project, key)["facts"]["gpus"] == ["a"]
     assert manifest.read_bytes() == before

@@ -72,7 +72,9 @@ def test_select_drops_retracted_rows_before_its_query_sees_them(lab):
     put = lab.put("round_01/verified", samples({"a": "ppp", "b": "pf"}))
     lab.retracted = {"a-0": "retracted: wrong", "b-1": "retracted: wrong", "gone": "retracted: wrong"}
     made = lab.run("select", "round_01/filtered", {"rows": put}, sql="keep_correct", max_per_prompt=1)
-    assert [row["sample_id"] for row in rows_of(made[""])] == ["a-1", "b-0"], "the cap of 1 went to the next row"
+    assert [row["sample_id"] for row in rows_of(made[""])] == ["a-1", "b-0"], (
+        "the cap of 1 went to the next row"
+    )
     dropped = {row["sample_id"]: row["reason"] for row in rows_of(made["dropped"])}
     assert dropped == {"a-0": "retracted: wrong", "a-2": "over max_per_prompt", "b-1": "retracted: wrong"}
     assert lab.counts["in"] == 5 and lab.counts["kept"] == 2 and lab.counts["dropped: retracted: wrong"] == 2
@@ -98,7 +100,9 @@ def test_making_selection_makes_nothing_from_retracted_rows_of_any_input(lab):
     lab.retracted = {"a-1": "retracted: wrong", "r-0": "retracted: wrong"}
     made = lab.run("select", "m", put, sql="replayed")
     assert [row["parents"] for row in rows_of(made[""])] == [["a-0"], ["r-1"]]
-    assert {row["sample_id"]: row["reason"] for row in rows_of(made["dropped"])} == {"a-1": "retracted: wrong"}
+    assert {row["sample_id"]: row["reason"] for row in rows_of(made["dropped"])} == {
+        "a-1": "retracted: wrong"
+    }
 
 
 # -- what becomes stale -----------------------------------------------------------------------------------------------
@@ -154,14 +158,22 @@ def test_retraction_that_is_taken_back_brings_the_same_bytes_again(root):
 
 def test_dry_run_says_what_it_touches_and_writes_nothing(root):
     before = sorted(path.name for path in root.iterdir())
-    result = CliRunner().invoke(command, ["--where", "verdict = 'fail'", "--reason", "x", "--dry-run"], obj=root)
-    assert result.exit_code == 0 and "selections that lose rows (" in result.output and "nothing was written" in result.output
+    result = CliRunner().invoke(
+        command, ["--where", "verdict = 'fail'", "--reason", "x", "--dry-run"], obj=root
+    )
+    assert (
+        result.exit_code == 0
+        and "selections that lose rows (" in result.output
+        and "nothing was written" in result.output
+    )
     assert sorted(path.name for path in root.iterdir()) == before
 
 
 def test_command_for_programs_gives_rows_selections_and_checkpoints(root):
     row = rows(root, "control/round_02/filtered")[0]["sample_id"]
-    result = CliRunner().invoke(command, ["--id", row, "--reason", "x", "--json"], obj=root, catch_exceptions=False)
+    result = CliRunner().invoke(
+        command, ["--id", row, "--reason", "x", "--json"], obj=root, catch_exceptions=False
+    )
     found = json.loads(result.output)
     assert found["rows"] == 1 and found["selections"]["control/round_02/filtered"] == 1
     assert "control/round_02/checkpoint" in found["checkpoints"] and found["direct"] == {}
@@ -173,7 +185,10 @@ def test_command_for_programs_gives_rows_selections_and_checkpoints(root):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"where": "verdict = 'never'"}, r"no row matches \(\d+ artifacts searched, \d+ more lack its columns\)"),
+        (
+            {"where": "verdict = 'never'"},
+            r"no row matches \(\d+ artifacts searched, \d+ more lack its columns\)",
+        ),
         ({"where": "verdict = ("}, "--where"),
         ({"where": "true; DROP TABLE rows"}, "--where"),
         ({"where": "(SELECT count(*) FROM read_text('/etc/passwd')) > 0"}, "--where"),
@@ -204,13 +219,17 @@ def test_command_that_says_too_little_is_wrong_use(root, arguments, message):
 
 
 def test_condition_without_a_single_answer_is_refused(root):
-    with pytest.raises(DeclarationError, match=r"retractions.yaml: bad.where.*random gives another value each time"):
+    with pytest.raises(
+        DeclarationError, match=r"retractions.yaml: bad.where.*random gives another value each time"
+    ):
         add(root, where="verdict = 'fail' AND random() < 0.5")
     assert not (root / "retractions.yaml").exists()
 
 
 def test_retraction_of_nothing_that_was_written_by_hand_names_file_and_key(root):
-    (root / "retractions.yaml").write_text("bad:\n  reason: x\n  date: 2026-11-21\n  where: verdict = 'never'\n")
+    (root / "retractions.yaml").write_text(
+        "bad:\n  reason: x\n  date: 2026-11-21\n  where: verdict = 'never'\n"
+    )
     with pytest.raises(DeclarationError, match=r"retractions.yaml:4: bad.where: no row matches"):
         settled_plan(open_project(root))
 
@@ -232,7 +251,10 @@ def test_selection_that_was_untouched_but_gets_retracted_rows_fails_until_the_pl
     plan = plan_of(root)
     for name in ("generated", "verified"):
         run_step(plan, f"tiny/round_01/{name}")
-    with pytest.raises(ProjectError, match=r"retracted.json is stale: tiny/round_01/filtered was untouched by 'bad'.*20 of its"):
+    with pytest.raises(
+        ProjectError,
+        match=r"retracted.json is stale: tiny/round_01/filtered was untouched by 'bad'.*20 of its",
+    ):
         run_step(plan, "tiny/round_01/filtered")
     settled_plan(open_project(root))
     run_step(plan_of(root), "tiny/round_01/filtered")
@@ -242,11 +264,15 @@ def test_selection_that_was_untouched_but_gets_retracted_rows_fails_until_the_pl
 def test_trainer_that_reads_rows_without_a_selection_is_named_and_stops(root):
     row = rows(root, "tiny/tasks/base")[0]["prompt_id"]
     effect = add(root, ids=[row])
-    assert effect.direct == {f"{name}/start/checkpoint": [f"{name}/tasks/base"] for name in ("tiny", "control")}
+    assert effect.direct == {
+        f"{name}/start/checkpoint": [f"{name}/tasks/base"] for name in ("tiny", "control")
+    }
     marks = tainted_checkpoints(plan_of(root))
     assert marks["tiny/start/checkpoint"] == {"bad": "trained on 1 retracted row"}
     shutil.rmtree(root / "artifacts/tiny/start/checkpoint")
-    with pytest.raises(CheckFailure, match=r"would train on retracted rows \(1 by 'bad'\). Put a selection .*tiny/tasks/base"):
+    with pytest.raises(
+        CheckFailure, match=r"would train on retracted rows \(1 by 'bad'\). Put a selection .*tiny/tasks/base"
+    ):
         run_step(plan_of(root), "tiny/start/checkpoint")
 
 
@@ -280,7 +306,9 @@ def test_retraction_that_was_applied_reads_no_rows_for_status_or_plan(root):
 def test_checkpoint_is_tainted_until_it_is_made_again_and_what_descends_from_it_longer(root):
     row = rows(root, "tiny/round_01/filtered")[0]["sample_id"]
     add(root, ids=[row])
-    assert tainted_checkpoints(plan_of(root))["tiny/round_01/checkpoint"] == {"bad": "trained on 1 retracted row"}
+    assert tainted_checkpoints(plan_of(root))["tiny/round_01/checkpoint"] == {
+        "bad": "trained on 1 retracted row"
+    }
     plan = plan_of(root)
     run_step(plan, "tiny/round_01/filtered")
     run_step(plan, "tiny/round_01/mixed")
@@ -289,7 +317,12 @@ def test_checkpoint_is_tainted_until_it_is_made_again_and_what_descends_from_it_
     run_step(plan, "tiny/round_01/checkpoint")
     marks = tainted_checkpoints(plan)
     assert "tiny/round_01/checkpoint" not in marks and "tiny/round_02/checkpoint" in marks
-    assert any("tainted by 'bad'" in why for s in status_of(plan) if s.key == "tiny/round_02/checkpoint" for why in s.reasons)
+    assert any(
+        "tainted by 'bad'" in why
+        for s in status_of(plan)
+        if s.key == "tiny/round_02/checkpoint"
+        for why in s.reasons
+    )
     rerun(root)
     assert tainted_checkpoints(plan_of(root)) == {}
 
@@ -306,9 +339,17 @@ def test_retraction_in_a_pipeline_is_of_all_its_seeds_and_in_one_seed_of_that_on
     one = Retraction(reason="x", date="2026-11-21", where="true", **{"in": "toy__seed_1"})
     both = Retractions({"every": every, "one": one})
     assert [(rule.name, rule.within) for rule in both.rules("toy")] == [("every", "round_01")]
-    assert [(rule.name, rule.within) for rule in both.rules("toy__seed_1")] == [("every", "round_01"), ("one", "")]
+    assert [(rule.name, rule.within) for rule in both.rules("toy__seed_1")] == [
+        ("every", "round_01"),
+        ("one", ""),
+    ]
     assert [rule.name for rule in both.rules("toy__seed_2")] == ["every"] and both.rules("toys") == ()
-    keys = ["toy/round_01/verified", "toy__seed_1/round_01/verified", "toy__seed_1/round_02/verified", "toys/round_01/verified"]
+    keys = [
+        "toy/round_01/verified",
+        "toy__seed_1/round_01/verified",
+        "toy__seed_1/round_02/verified",
+        "toys/round_01/verified",
+    ]
     assert [every.asks(key) for key in keys] == [True, True, False, False]
     assert [one.asks(key) for key in keys] == [False, True, True, False]
 
@@ -329,9 +370,13 @@ def test_retraction_notes_ids_for_readers_that_do_not_come_from_the_rows_that_ma
     plan = plan_of(root)
     for number in (1, 2):
         run_step(plan, f"tiny/round_0{number}/again")
-    failed = {row["sample_id"] for row in rows(root, "tiny/round_01/again") if row["second_verdict"] == "fail"}
+    failed = {
+        row["sample_id"] for row in rows(root, "tiny/round_01/again") if row["second_verdict"] == "fail"
+    }
     effect = add(root, where="second_verdict = 'fail' AND round = 1")
-    assert effect.lost["tiny/round_01/filtered"] == len(failed) and "tiny/round_02/filtered" not in effect.lost
+    assert (
+        effect.lost["tiny/round_01/filtered"] == len(failed) and "tiny/round_02/filtered" not in effect.lost
+    )
     assert set(json.loads((root / "retracted.json").read_text())["bad"]["ids"]) == failed
 
 

@@ -24,7 +24,10 @@ def entry(**values):
         ("Bad-Name:\n  reason: x\n", r"retractions.yaml:1: Bad-Name: 'Bad-Name' is no name"),
         ("bad:\n  date: 2026-11-21\n  where: 'true'\n", r"retractions.yaml:1: bad.reason: is missing"),
         ("bad:\n  reason: x\n  where: 'true'\n", r"retractions.yaml:1: bad.date: is missing"),
-        (GOOD.replace("where", "wher"), r"retractions.yaml:4: bad.wher: unknown key 'wher'. Did you mean 'where'"),
+        (
+            GOOD.replace("where", "wher"),
+            r"retractions.yaml:4: bad.wher: unknown key 'wher'. Did you mean 'where'",
+        ),
         (
             GOOD.replace("2026-11-21", "21.11.2026"),
             r"retractions.yaml:3: bad.date: must be a day .*, got '21.11.2026'",
@@ -35,7 +38,10 @@ def entry(**values):
         ("bad:\n  reason: x\n  date: 2026-11-21\n", r"retractions.yaml:1: bad: give exactly one of where"),
         ("bad:\n  reason: x\n  date: 2026-11-21\n  ids: []\n", r"bad: names no row"),
         ("bad:\n  reason: x\n  date: 2026-11-21\n  ids: [a]\n  in: tiny\n", r"bad: `in` goes with where"),
-        ("bad:\n  reason: x\n  date: 2026-11-21\n  ids: [12]\n", r"retractions.yaml:4: bad.ids.0: .*string, got 12"),
+        (
+            "bad:\n  reason: x\n  date: 2026-11-21\n  ids: [12]\n",
+            r"retractions.yaml:4: bad.ids.0: .*string, got 12",
+        ),
         (GOOD + "  in: ../tiny\n", r"retractions.yaml:5: bad.in: "),
     ],
 )
@@ -50,7 +56,9 @@ def test_retracted_json_that_is_damaged_says_how_to_restore_it(tmp_path):
     (tmp_path / "retractions.yaml").write_text(GOOD)
     for text in ("{", "[]", '{"bad": {"untouched": 1}}'):
         (tmp_path / "retracted.json").write_text(text)
-        with pytest.raises(ProjectError, match=r"retracted.json is not what lineal wrote .*git checkout retracted.json"):
+        with pytest.raises(
+            ProjectError, match=r"retracted.json is not what lineal wrote .*git checkout retracted.json"
+        ):
             read_retractions(tmp_path)
 
 
@@ -61,8 +69,10 @@ def test_new_retraction_is_in_force_on_every_selection_of_its_pipeline(tmp_path)
     under = {step.key for step in plan.steps.values() if step.retractions}
     assert under == {f"tiny/round_0{number}/{name}" for number in (1, 2) for name in ("filtered", "mixed")}
     assert plan.step(SELECTION).retractions[0].identity() == {
-        "reason": "they are wrong", "where": "verdict = 'pass'", "in": "round_02",
-    }  # fmt: skip
+        "reason": "they are wrong",
+        "where": "verdict = 'pass'",
+        "in": "round_02",
+    }
 
 
 def test_untouched_selections_are_left_out_until_the_retraction_changes(tmp_path):
@@ -84,7 +94,9 @@ def test_ids_of_a_resolution_are_retracted_in_every_pipeline(tmp_path):
     assert rule.identity() == {"reason": "they are wrong", "ids": ["a"]}
 
 
-@pytest.mark.parametrize("where", ["a = 'b'", 'prompt = "x: y" # no comment', "a = 1\n  AND b = 'é\\n'", "no", "1e5"])
+@pytest.mark.parametrize(
+    "where", ["a = 'b'", 'prompt = "x: y" # no comment', "a = 1\n  AND b = 'é\\n'", "no", "1e5"]
+)
 def test_entry_written_by_lineal_reads_back_as_it_was(tmp_path, where):
     for name in ("first", "second"):
         (tmp_path / "retractions.yaml").write_text(with_entry(tmp_path, name, entry(where=where)))

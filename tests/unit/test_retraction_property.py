@@ -43,10 +43,16 @@ def test_retracted_rows_equal_the_naive_walk(data):
     made = naive_forward(world, None, by_id | by_where)
     with TemporaryDirectory() as root:
         catalog = write(world, Path(root))
-        held = {key.translate(str.maketrans("/.", "__")): catalog.artifacts[key] for key, rows in world.rows.items() if rows}
+        held = {
+            key.translate(str.maketrans("/.", "__")): catalog.artifacts[key]
+            for key, rows in world.rows.items()
+            if rows
+        }
         workspace = Workspace(Path(root), "x", 0, 0, COMPUTE, {}, Path(root))
         with open_session(workspace, {view: Rows((artifact,)) for view, artifact in held.items()}) as session:
-            found = {artifact.key: retracted_rows(session, held, rule, [view]) for view, artifact in held.items()}
+            found = {
+                artifact.key: retracted_rows(session, held, rule, [view]) for view, artifact in held.items()
+            }
     for key, rows in found.items():
         assert len(rows) == made.get(key, (0, 0))[0], key
 
@@ -69,7 +75,9 @@ def walk(root, plan, meant):
     table = {key: rows_of(root, key) for key in keys}
     found = {row_id(row) for key, rows in table.items() for row in rows if meant(key, row)}
     while True:
-        more = {row_id(row) for rows in table.values() for row in rows if found & {*(row.get("parents") or [])}} - found
+        more = {
+            row_id(row) for rows in table.values() for row in rows if found & {*(row.get("parents") or [])}
+        } - found
         if not more:
             return found, table
         found |= more
@@ -81,15 +89,36 @@ def a_retraction(draw, root):
     row = draw.choice(rows_of(root, f"{pipeline}/round_0{number}/verified"))
     within = draw.choice([f"{pipeline}/round_0{number}/verified", f"{pipeline}/round_0{number}", pipeline])
     letter = row["completion"][:1]
-    return draw.choice([
-        ({"ids": [row["sample_id"]]}, f"sample_id = '{row['sample_id']}'", lambda key, one: row_id(one) == row["sample_id"]),
-        ({"where": f"prompt_id = '{row['prompt_id']}' AND round > 0"}, None,
-         lambda key, one: one["prompt_id"] == row["prompt_id"] and (one.get("round") or 0) > 0),
-        ({"where": f"verdict = '{row['verdict']}' AND completion LIKE '{letter}%' AND round > 0"}, None,
-         lambda key, one: one.get("verdict") == row["verdict"] and one["completion"].startswith(letter) and one["round"] > 0),
-        ({"where": f"prompt_id = '{row['prompt_id']}'", "in": within}, None,
-         lambda key, one: one["prompt_id"] == row["prompt_id"] and (key == within or key.startswith(f"{within}/"))),
-    ])  # fmt: skip
+    return draw.choice(
+        [
+            (
+                {"ids": [row["sample_id"]]},
+                f"sample_id = '{row['sample_id']}'",
+                lambda key, one: row_id(one) == row["sample_id"],
+            ),
+            (
+                {"where": f"prompt_id = '{row['prompt_id']}' AND round > 0"},
+                None,
+                lambda key, one: one["prompt_id"] == row["prompt_id"] and (one.get("round") or 0) > 0,
+            ),
+            (
+                {"where": f"verdict = '{row['verdict']}' AND completion LIKE '{letter}%' AND round > 0"},
+                None,
+                lambda key, one: (
+                    one.get("verdict") == row["verdict"]
+                    and one["completion"].startswith(letter)
+                    and one["round"] > 0
+                ),
+            ),
+            (
+                {"where": f"prompt_id = '{row['prompt_id']}'", "in": within},
+                None,
+                lambda key, one: (
+                    one["prompt_id"] == row["prompt_id"] and (key == within or key.startswith(f"{within}/"))
+                ),
+            ),
+        ]
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -100,14 +129,26 @@ def test_whole_run_after_a_retraction_equals_the_naive_walk(made_once, tmp_path,
     plan = make_plan(open_project(root))
     retracted, table = walk(root, plan, meant)
     touched = {
-        step.key for step in plan.steps.values() if step.component.role is Role.SELECTOR
-        and any(row_id(row) in retracted for keys in [*step.inputs.values(), [step.key]] for key in keys for row in table[key])
-    }  # fmt: skip
+        step.key
+        for step in plan.steps.values()
+        if step.component.role is Role.SELECTOR
+        and any(
+            row_id(row) in retracted
+            for keys in [*step.inputs.values(), [step.key]]
+            for key in keys
+            for row in table[key]
+        )
+    }
     effect = retract(
-        open_project(root), "bad", Retraction.model_validate({"reason": "wrong", "date": "2026-11-21", **values}), dry=False
+        open_project(root),
+        "bad",
+        Retraction.model_validate({"reason": "wrong", "date": "2026-11-21", **values}),
+        dry=False,
     )
     assert set(effect.lost) == touched
-    expected = {step.key for step in plan.steps.values() if touched & {one.key for one in plan.with_upstream([step])}}
+    expected = {
+        step.key for step in plan.steps.values() if touched & {one.key for one in plan.with_upstream([step])}
+    }
     plan = make_plan(open_project(root))
     assert {status.key for status in status_of(plan) if status.state is not State.DONE} == expected
 
@@ -120,8 +161,12 @@ def test_whole_run_after_a_retraction_equals_the_naive_walk(made_once, tmp_path,
     within = [key for key in [values.get("in")] if key in plan.makers]
     catalog = read_catalog(plan.project)
     if within or "in" not in values:
-        found = taint(catalog, where or values["where"], COMPUTE, catalog.artifacts[within[0]] if within else None)
-        assert found.rows and not found.checkpoints, "the rows are still there as evidence, and nothing learnt from them"
+        found = taint(
+            catalog, where or values["where"], COMPUTE, catalog.artifacts[within[0]] if within else None
+        )
+        assert found.rows and not found.checkpoints, (
+            "the rows are still there as evidence, and nothing learnt from them"
+        )
 
 
 def require_clean(root, plan, meant):

@@ -10,7 +10,12 @@ from lineal.recipe.compute import Compute
 from tests.unit.lab import Lab, rows_of
 
 pytest.importorskip("bm25s")
-TEXTS = ("The cat sat on the mat.", "A dog barked at a cat, and another cat ran.", "Rain fell.", "The mat was red.")
+TEXTS = (
+    "The cat sat on the mat.",
+    "A dog barked at a cat, and another cat ran.",
+    "Rain fell.",
+    "The mat was red.",
+)
 
 
 def prompts(*texts, prefix="d"):
@@ -39,13 +44,22 @@ def test_documents_that_share_most_words_come_first_and_are_parents(lab):
 
 
 def test_found_texts_may_make_the_prompt_and_be_made_by_a_template_themselves(lab):
-    (made,) = retrieved(lab, ["mat"], context="{found}", prompt="{found}\n{prompt}?", document="- {prompt}", query="red {prompt}")
+    (made,) = retrieved(
+        lab,
+        ["mat"],
+        context="{found}",
+        prompt="{found}\n{prompt}?",
+        document="- {prompt}",
+        query="red {prompt}",
+    )
     assert made["prompt"] == "- The mat was red.\nmat?" and made["prompt_id"] != "q0"
 
 
 def test_a_row_does_not_find_itself(lab):
     rows = lab.put("tasks/questions", prompts("one cat", "two cats and a cat", "cat"))
-    made = rows_of(lab.run("retrieve", "round_01/found", {"rows": rows, "documents": rows}, context="{found}")[""])
+    made = rows_of(
+        lab.run("retrieve", "round_01/found", {"rows": rows, "documents": rows}, context="{found}")[""]
+    )
     assert [row["parents"][1:] for row in made] == [["d2"], ["d2"], ["d0"]]
 
 
@@ -53,7 +67,10 @@ def test_bytes_do_not_depend_on_shards(tmp_path):
     digests = set()
     for number, shard_rows in enumerate((1, 4096)):
         lab = Lab(tmp_path / str(number), Compute(workers=1, shard_rows=shard_rows))
-        inputs = {"rows": lab.put("tasks/q", prompts("cat", "mat", "snow")), "documents": lab.put("tasks/d", prompts(*TEXTS))}
+        inputs = {
+            "rows": lab.put("tasks/q", prompts("cat", "mat", "snow")),
+            "documents": lab.put("tasks/d", prompts(*TEXTS)),
+        }
         digests.add(lab.run("retrieve", "round_01/found", inputs, context="{found}")[""].digest)
     assert len(digests) == 1
 
@@ -63,5 +80,7 @@ def test_templates_without_what_was_found_and_a_column_of_that_name_are_refused(
         retrieved(lab, ["cat"], context="{prompt}")
     rows = lab.put("tasks/questions", [{"prompt_id": "q", "prompt": "cat", "found": "x"}])
     documents = lab.put("tasks/documents", prompts(*TEXTS))
-    with pytest.raises(DataError, match="the rows have a column 'found', which retrieve's templates need. Rename it"):
+    with pytest.raises(
+        DataError, match="the rows have a column 'found', which retrieve's templates need. Rename it"
+    ):
         lab.run("retrieve", "round_01/found", {"rows": rows, "documents": documents}, context="{found}")

@@ -47,7 +47,9 @@ def test_without_a_hint_nothing_is_put_before_the_prompt(lab: Lab):
 
 
 def test_hint_is_a_column_that_the_prompts_must_have(lab: Lab):
-    assert lab.parse("sample", model="m", prompts="p", hint="clue").needs() == {"prompts": ("prompt_id", "prompt", "clue")}
+    assert lab.parse("sample", model="m", prompts="p", hint="clue").needs() == {
+        "prompts": ("prompt_id", "prompt", "clue")
+    }
 
 
 def test_rationalize_may_tell_another_column_than_the_answer(lab: Lab):
@@ -55,7 +57,11 @@ def test_rationalize_may_tell_another_column_than_the_answer(lab: Lab):
     inputs = {"model": checkpoint(lab), "prompts": lab.put("tasks/worked", worked)}
     made = lab.run("rationalize", "round_01/rationalized", inputs, hint="{solution}{prompt}")[""]
     (row,) = Rows((made,)).read().to_pylist()
-    assert sorted(row["completion"]) == ["a", "b", "x", "z"] and (row["prompt"], row["answer"], row["hinted"]) == (
+    assert sorted(row["completion"]) == ["a", "b", "x", "z"] and (
+        row["prompt"],
+        row["answer"],
+        row["hinted"],
+    ) == (
         "ba=",
         "ab",
         True,

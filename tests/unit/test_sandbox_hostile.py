@@ -36,7 +36,11 @@ def judged(tmp_path, programs, tests=TESTS, **settings):
         for number, program in enumerate(one for program in programs for one in (program, RIGHT))
     ]
     settings = {"timeout": 1, "max_error_rate": 0.0, **settings}
-    made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)}, **settings)[""])
+    made = rows_of(
+        lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)}, **settings)[
+            ""
+        ]
+    )
     assert [row["verdict"] for row in made[1::2]] == ["pass"] * len(programs)
     return [(row["verdict"], row["detail"]) for row in made[::2]]
 
@@ -45,7 +49,9 @@ def reached(tmp_path, program):
     """Returns a program's own report: it defines `report`, whose value must be 'nothing'."""
     lab = Lab(tmp_path, Compute(workers=1))
     row = {"sample_id": "s", "prompt_id": "p", "prompt": "?", "completion": program, "answer": "nothing"}
-    made = rows_of(lab.run("program_output", "round_01/verified", {"rows": lab.put("round_01/generated", [row])})[""])
+    made = rows_of(
+        lab.run("program_output", "round_01/verified", {"rows": lab.put("round_01/generated", [row])})[""]
+    )
     return made[0]["verdict"], made[0]["output"], made[0]["detail"]
 
 
@@ -68,7 +74,8 @@ LIARS = {
     "str": EQUALS_EVERYTHING.replace("ANCESTOR", "str"),
     "list": EQUALS_EVERYTHING.replace("ANCESTOR", "list"),
     "dict": EQUALS_EVERYTHING.replace("ANCESTOR", "dict"),
-    "lies about its class": EQUALS_EVERYTHING.replace("ANCESTOR", "object") + "\nEverything.__class__ = property(lambda s: int)",
+    "lies about its class": EQUALS_EVERYTHING.replace("ANCESTOR", "object")
+    + "\nEverything.__class__ = property(lambda s: int)",
     "changes built-ins": "import builtins\nfor name in ('all', 'any', 'bool', 'isinstance', 'repr', 'eval'):\n"
     "    setattr(builtins, name, lambda *a: True)\ndef add(a, b): return 0",
     "changes every function": "import gc, types\nfor f in gc.get_objects():\n    if isinstance(f, types.FunctionType):\n"
@@ -93,7 +100,7 @@ LIARS = {
     "    except (OSError, ValueError): pass\ndef add(a, b):\n    while True: pass",
     "kills itself": "import os\ndef add(a, b): os.kill(os.getpid(), 9)",
     "crashes": "import ctypes\ndef add(a, b): return ctypes.string_at(0)",
-}  # fmt: skip
+}
 
 
 def test_hostile_no_liar_passes_and_none_is_an_error(tmp_path):
@@ -107,13 +114,21 @@ def test_hostile_no_liar_passes_and_none_is_an_error(tmp_path):
 
 def test_hostile_none_of_a_hundred_programs_passes_tests_that_ask(tmp_path):
     programs = {**PROGRAMS, "right": RIGHT}
-    rows = [{"sample_id": name, "prompt_id": "p", "prompt": "?", "completion": program, "tests": ASKING}
-            for name, program in programs.items()]  # fmt: skip
+    rows = [
+        {"sample_id": name, "prompt_id": "p", "prompt": "?", "completion": program, "tests": ASKING}
+        for name, program in programs.items()
+    ]
     lab = Lab(tmp_path, Compute(workers=2))
-    made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)}, timeout=1)[""])
+    made = rows_of(
+        lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)}, timeout=1)[
+            ""
+        ]
+    )
     found = {row["sample_id"]: (row["verdict"], row["detail"]) for row in made}
     assert len(PROGRAMS) > 100 and found.pop("right") == ("pass", None)
-    assert {verdict for verdict, _ in found.values()} == {"fail"}, {k: v for k, v in found.items() if v[0] != "fail"}
+    assert {verdict for verdict, _ in found.values()} == {"fail"}, {
+        k: v for k, v in found.items() if v[0] != "fail"
+    }
     assert not [detail for _, detail in found.values() if not detail]
 
 
@@ -126,11 +141,17 @@ SECRETS = [
 
 
 def test_hostile_no_form_of_an_expected_answer_is_inside(tmp_path):
-    rows = [{"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "completion": SEARCH, "tests": tests}
-            for n, tests in enumerate(SECRETS)]  # fmt: skip
+    rows = [
+        {"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "completion": SEARCH, "tests": tests}
+        for n, tests in enumerate(SECRETS)
+    ]
     lab = Lab(tmp_path, Compute(workers=2))
-    made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)})[""])
-    assert [(row["verdict"], "got [True, False]" in row["detail"]) for row in made] == [("fail", True)] * len(SECRETS)
+    made = rows_of(
+        lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", rows)})[""]
+    )
+    assert [(row["verdict"], "got [True, False]" in row["detail"]) for row in made] == [("fail", True)] * len(
+        SECRETS
+    )
 
 
 SLOW = """
@@ -148,17 +169,25 @@ def add(a, b):
 
 
 def test_hostile_answers_that_take_long_to_compare_are_stopped(tmp_path):
-    calls = SLOW.replace("START", '{{"raised": null, "output": "", "results": [[true, ').replace("END", "]]}}")
+    calls = SLOW.replace("START", '{{"raised": null, "output": "", "results": [[true, ').replace(
+        "END", "]]}}"
+    )
     asked = SLOW.replace("START", "[true, ").replace("END", "]")
     cases = [(calls, "assert add(1, 2) == 3"), (asked, "x = 3\nassert add(1, 2) == x")]
-    rows = [{"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "completion": program, "tests": tests}
-            for n, (program, tests) in enumerate(cases)]  # fmt: skip
+    rows = [
+        {"sample_id": f"s{n}", "prompt_id": "p", "prompt": "?", "completion": program, "tests": tests}
+        for n, (program, tests) in enumerate(cases)
+    ]
     lab = Lab(tmp_path, Compute(workers=2))
     generated = lab.put("round_01/generated", rows)
-    made = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": generated}, timeout=1, output_kb=4096)[""])
+    made = rows_of(
+        lab.run("unit_tests", "round_01/verified", {"rows": generated}, timeout=1, output_kb=4096)[""]
+    )
     assert [row["verdict"] for row in made] == ["fail", "fail"]
     for row in made:
-        assert re.match(r"judging it (timed out after 1 s|took more than 1 s|waited for more than)", row["detail"])
+        assert re.match(
+            r"judging it (timed out after 1 s|took more than 1 s|waited for more than)", row["detail"]
+        )
 
 
 FORGERIES = {
@@ -170,7 +199,9 @@ FORGERIES = {
     "deep JSON": b"[" * 60_000 + b"\n",
     "bytes": bytes(range(128, 256)) + b"\n",
     "an unknown kind": b'{"raised": null, "output": "", "results": [[true, {"eval": "1"}], [true, 1], [true, 1]]}\n',
-    "a huge number": b'{"raised": null, "output": "", "results": [[true, ' + b"9" * 50_000 + b"], [true, 1], [true, 1]]}\n",
+    "a huge number": b'{"raised": null, "output": "", "results": [[true, '
+    + b"9" * 50_000
+    + b"], [true, 1], [true, 1]]}\n",
     "unhashable": b'{"raised": null, "output": "", "results": [[true, {"set": [[1]]}], [true, 1], [true, 1]]}\n',
 }
 
@@ -224,34 +255,55 @@ def test_hostile_the_expected_answers_are_nowhere_inside(tmp_path):
     tests = "assert number(1) == 'SECRETANSWER'"
     lab = Lab(tmp_path)
     row = {"sample_id": "s", "prompt_id": "p", "prompt": "?", "completion": SEARCH, "tests": tests}
-    (made,) = rows_of(lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", [row])})[""])
+    (made,) = rows_of(
+        lab.run("unit_tests", "round_01/verified", {"rows": lab.put("round_01/generated", [row])})[""]
+    )
     assert (made["verdict"], made["detail"]) == ("fail", f"test 1 of 1: {tests}: got [True, False]")
 
 
 SPUN = "(took|waited for) more than"
 """By processor time, or by the clock where other processes had the processors."""
 HOGS = {
-    "forks": ("import os\ndef add(a, b):\n    for _ in range(8):\n        if os.fork() == 0: os._exit(0)\n    return a + b",
-              "PermissionError"),
+    "forks": (
+        "import os\ndef add(a, b):\n    for _ in range(8):\n        if os.fork() == 0: os._exit(0)\n    return a + b",
+        "PermissionError",
+    ),
     "forks through subprocess": ("import subprocess\nsubprocess.run(['/bin/true'])", "Error"),
-    "starts threads": ("import threading, time\ndef add(a, b):\n"
-                       "    for _ in range(2000): threading.Thread(target=time.sleep, args=(99,)).start()", "start new thread"),
-    "memory": ("def add(a, b):\n    x = []\n    for _ in range(100): x.append(bytearray(10**7))", "MemoryError"),
-    "memory in files": ("def add(a, b):\n    for n in range(2000): open(f'/tmp/{n}', 'w').write('x' * 60000)", "OSError"),
-    "shared memory": ("import mmap\nkept = []\ndef add(a, b):\n"
-                      "    for _ in range(100): kept.append(mmap.mmap(-1, 1 << 28))", "OSError"),
+    "starts threads": (
+        "import threading, time\ndef add(a, b):\n"
+        "    for _ in range(2000): threading.Thread(target=time.sleep, args=(99,)).start()",
+        "start new thread",
+    ),
+    "memory": (
+        "def add(a, b):\n    x = []\n    for _ in range(100): x.append(bytearray(10**7))",
+        "MemoryError",
+    ),
+    "memory in files": (
+        "def add(a, b):\n    for n in range(2000): open(f'/tmp/{n}', 'w').write('x' * 60000)",
+        "OSError",
+    ),
+    "shared memory": (
+        "import mmap\nkept = []\ndef add(a, b):\n"
+        "    for _ in range(100): kept.append(mmap.mmap(-1, 1 << 28))",
+        "OSError",
+    ),
     "prints without end": ("def add(a, b):\n    while True: print('x' * 1000)", ""),
     "answers without end": ("def add(a, b): return 'x' * 10**7", "longer than 65,536 bytes"),
     "spins": ("def add(a, b):\n    while True: pass", SPUN),
     "spins in C": ("def add(a, b): return 9 ** 9 ** 9", SPUN),
     "spins at once": ("while True: pass", SPUN),
-    "spins in threads": ("import threading\ndef spin():\n    while True: pass\n"
-                         "def add(a, b):\n    threading.Thread(target=spin).start()\n    spin()", SPUN),
-}  # fmt: skip
+    "spins in threads": (
+        "import threading\ndef spin():\n    while True: pass\n"
+        "def add(a, b):\n    threading.Thread(target=spin).start()\n    spin()",
+        SPUN,
+    ),
+}
 
 
 def test_hostile_hogs_are_stopped_at_their_limits(tmp_path):
-    found = dict(zip(HOGS, judged(tmp_path, [program for program, _ in HOGS.values()], memory_mb=256), strict=True))
+    found = dict(
+        zip(HOGS, judged(tmp_path, [program for program, _ in HOGS.values()], memory_mb=256), strict=True)
+    )
     for name, (_, expected) in HOGS.items():
         assert found[name][0] == "fail" and re.search(expected, found[name][1]), (name, found[name])
 
@@ -296,7 +348,8 @@ def test_hostile_a_pool_that_is_closed_leaves_nothing():
 
 def test_hostile_a_waiting_program_costs_its_own_limit():
     jobs = [
-        {"name": "program", "source": source, "calls": (), "input": ""} for source in ("import time\ntime.sleep(999)", "x = 1")
+        {"name": "program", "source": source, "calls": (), "input": ""}
+        for source in ("import time\ntime.sleep(999)", "x = 1")
     ]
     began = time.monotonic()
     with SandboxPool(1, Limits(1, 1.5, 1 << 29, 1 << 16)) as pool:
@@ -350,7 +403,9 @@ def test_hostile_nothing_but_tmp_can_be_written(tmp_path):
 
 def test_hostile_tmp_is_private_and_new_for_each_program(tmp_path):
     program = "import os\nprint(os.listdir('/tmp') or 'nothing')\nopen('/tmp/left', 'w').close()"
-    assert [reached(tmp_path / str(number), program)[:2] for number in range(2)] == [("pass", "nothing\n")] * 2
+    assert [reached(tmp_path / str(number), program)[:2] for number in range(2)] == [
+        ("pass", "nothing\n")
+    ] * 2
     assert not os.path.exists("/tmp/left")
 
 
@@ -390,7 +445,9 @@ print(os.getpid() < 10 and os.getppid() == 1 and found == [] and 'nothing' or fo
 
 
 def test_hostile_signals_reach_nobody(tmp_path):
-    assert reached(tmp_path, SIGNALS.replace("OWN", str(os.getpid())).replace("TEST", str(os.getppid())))[:2] == (
+    assert reached(tmp_path, SIGNALS.replace("OWN", str(os.getpid())).replace("TEST", str(os.getppid())))[
+        :2
+    ] == (
         "pass",
         "nothing\n",
     )

@@ -42,7 +42,12 @@ def test_shipped_pipelines_fit(path):
 
 
 def test_shipped_params_fit():
-    assert errors(parse_document((ROOT / "params.yaml").read_text(encoding="utf-8"), "params.yaml").value, PARAMS) == []
+    assert (
+        errors(
+            parse_document((ROOT / "params.yaml").read_text(encoding="utf-8"), "params.yaml").value, PARAMS
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -84,7 +89,10 @@ def test_values_of_other_nodes_and_short_forms_fit():
         "prompts": "tasks.train",
         "temperature": "previous.tuned.temperature",
     }
-    assert errors({**GOOD, "round": {"generated": {**node, "stop": "\n", "per_round": {"samples": [4, 8]}}}}) == []
+    assert (
+        errors({**GOOD, "round": {"generated": {**node, "stop": "\n", "per_round": {"samples": [4, 8]}}}})
+        == []
+    )
 
 
 def test_settings_say_what_they_mean():

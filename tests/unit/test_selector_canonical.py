@@ -75,10 +75,20 @@ def test_an_open_comment_or_string_takes_the_rest_and_no_time():
 
 def test_shipped_selectors_keep_the_digest_that_rows_were_named_with():
     """Ids of rows made before go by it. A selector whose query changed since, or that is new, is in no table."""
-    known = [path for path in SELECTORS if selector_digest(read_selector(path.stem, path, path.name)) in NAMED_BEFORE.values()]
+    known = [
+        path
+        for path in SELECTORS
+        if selector_digest(read_selector(path.stem, path, path.name)) in NAMED_BEFORE.values()
+    ]
     assert len(known) > 30
     unedited = [path for path in known if file_digest(path) in NAMED_BEFORE.values()]
-    assert all(selector_digest(read_selector(path.stem, path, path.name)) == file_digest(path) for path in unedited) and unedited
+    assert (
+        all(
+            selector_digest(read_selector(path.stem, path, path.name)) == file_digest(path)
+            for path in unedited
+        )
+        and unedited
+    )
 
 
 @pytest.mark.parametrize("path", SELECTORS, ids=lambda path: path.stem)

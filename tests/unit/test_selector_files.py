@@ -33,17 +33,42 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
     selector = read_selector(path.stem, path, path.name)
     assert selector.summary.endswith(".") and len(path.read_text().splitlines()) <= 40
     rows = samples(
-        {"a": "pf", "b": "ffe"}, vote_share=lambda p, i: 0.5, vote_margin=lambda p, i: 0.5, voted=lambda p, i: str(i),
-        votes=lambda p, i: i + 1, round=lambda p, i: 1, hint=lambda p, i: "/", input=lambda p, i: p, output=lambda p, i: str(i),
-        parents=lambda p, i: ["further-a", "second"], asked=lambda p, i: f"+{p}:{i}",
-        entry=lambda p, i: '{"options": ["a", "b"], "correct": 1}', task=lambda p, i: "talk", logprob=lambda p, i: -1.0,
-        advantage=lambda p, i: 0.5, chosen=lambda p, i: p, rejected=lambda p, i: str(i), step_index=lambda p, i: 0,
-        prefix=lambda p, i: "", terminal=lambda p, i: True, value=lambda p, i: i / 4, turns=lambda p, i: 1,
-        episode_id=lambda p, i: f"further-{p}", turn=lambda p, i: i + 1, observation=lambda p, i: p, done=lambda p, i: False,
-        past=lambda p, i: "{}", player=lambda p, i: "white",
-        passage=lambda p, i: f"{p}{i}", question=lambda p, i: p, topic=lambda p, i: p, rm_score=lambda p, i: float(i),
-        now_score=lambda p, i: 0.5, before_score=lambda p, i: 0.25, liked_score=lambda p, i: -0.2,
-    )  # fmt: skip
+        {"a": "pf", "b": "ffe"},
+        vote_share=lambda p, i: 0.5,
+        vote_margin=lambda p, i: 0.5,
+        voted=lambda p, i: str(i),
+        votes=lambda p, i: i + 1,
+        round=lambda p, i: 1,
+        hint=lambda p, i: "/",
+        input=lambda p, i: p,
+        output=lambda p, i: str(i),
+        parents=lambda p, i: ["further-a", "second"],
+        asked=lambda p, i: f"+{p}:{i}",
+        entry=lambda p, i: '{"options": ["a", "b"], "correct": 1}',
+        task=lambda p, i: "talk",
+        logprob=lambda p, i: -1.0,
+        advantage=lambda p, i: 0.5,
+        chosen=lambda p, i: p,
+        rejected=lambda p, i: str(i),
+        step_index=lambda p, i: 0,
+        prefix=lambda p, i: "",
+        terminal=lambda p, i: True,
+        value=lambda p, i: i / 4,
+        turns=lambda p, i: 1,
+        episode_id=lambda p, i: f"further-{p}",
+        turn=lambda p, i: i + 1,
+        observation=lambda p, i: p,
+        done=lambda p, i: False,
+        past=lambda p, i: "{}",
+        player=lambda p, i: "white",
+        passage=lambda p, i: f"{p}{i}",
+        question=lambda p, i: p,
+        topic=lambda p, i: p,
+        rm_score=lambda p, i: float(i),
+        now_score=lambda p, i: 0.5,
+        before_score=lambda p, i: 0.25,
+        liked_score=lambda p, i: -0.2,
+    )
     further = samples(
         {"a": "p", "z": "p"},
         sample_id=lambda p, i: f"further-{p}",
@@ -66,7 +91,11 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
     }
     if path.stem == "hard_to_follow":  # its scores are of these very rows
         inputs["alone"] = lab.put("tasks/alone", [{**row, "parents": ["a-0"]} for row in further])
-    required = {name: REQUIRED[parameter.type] for name, parameter in selector.parameters.items() if parameter.required}
+    required = {
+        name: REQUIRED[parameter.type]
+        for name, parameter in selector.parameters.items()
+        if parameter.required
+    }
     assert set(selector.needs) <= set(rows[0])
     chosen = OWN_SETTINGS.get(path.stem, {})
     lab.run("select", "round_01/filtered", inputs, sql=path.stem, **required, **chosen)
@@ -86,7 +115,10 @@ HEADERS = [
     (HEADER + "-- param k: text in 1..2 = '1'\n", r"x\.sql:2: default \"'1'\" must be one of 1\.\.2"),
     (HEADER + "-- param k: number in 1..0\n", r"x\.sql:2: the range 1\.\.0 holds no value, or every value"),
     (HEADER + "-- param k: number in ..\n", r"x\.sql:2: the range \.\. holds no value, or every value"),
-    (HEADER + "-- param k: number in low, high\n", r"x\.sql:2: write 'in LOW\.\.HIGH' for a number and 'in A, B, C' for a text"),
+    (
+        HEADER + "-- param k: number in low, high\n",
+        r"x\.sql:2: write 'in LOW\.\.HIGH' for a number and 'in A, B, C' for a text",
+    ),
     (HEADER + "-- param: integer = 1\n", r"x\.sql:2: write '-- param NAME: TYPE = DEFAULT'"),
     (HEADER + "-- param rows: integer\n", r"x\.sql:2: 'rows' is no name for a setting"),
     (HEADER + "-- param k: integer\n-- input k: prompt\n", r"x\.sql:3: 'k' occurs twice"),
@@ -98,7 +130,10 @@ HEADERS = [
     (HEADER + "-- makes rows: prompt, position\n", r"x\.sql:2: position: every view has that for a row"),
     (HEADER + "-- input lineal_made: prompt\n", r"x\.sql:2: 'lineal_made' is no name for a setting"),
     (HEADER + "-- makes rows: prompt\n-- adds: rank\n", r"x\.sql:1: 'adds' is for queries that decide"),
-    (HEADER + "-- adds: rank, weight\n", r"x\.sql:1: 'adds' names weight, which a query that decides gives anyway"),
+    (
+        HEADER + "-- adds: rank, weight\n",
+        r"x\.sql:1: 'adds' names weight, which a query that decides gives anyway",
+    ),
 ]
 
 
@@ -123,7 +158,12 @@ def test_header_free_text_and_comments_on_settings_are_allowed(lab):
 
 
 SETTINGS = [
-    ("keep_correct", {"max_per_promt": 4}, "max_per_promt", "has no setting 'max_per_promt'. Did you mean 'max_per_prompt'"),
+    (
+        "keep_correct",
+        {"max_per_promt": 4},
+        "max_per_promt",
+        "has no setting 'max_per_promt'. Did you mean 'max_per_prompt'",
+    ),
     ("keep_correct", {"max_per_prompt": 1.5}, "max_per_prompt", "must be an integer"),
     ("keep_correct", {"max_per_prompt": True}, "max_per_prompt", "must be an integer"),
     ("keep_correct", {"deduplicate": None}, "deduplicate", "must be a boolean"),
@@ -138,7 +178,12 @@ SETTINGS = [
     ("draw_by_bandit", {"arms": "a", "count": 1, "explore": 1.5}, "explore", "must be in 0..1"),
     ("nearest_difficulty", {"count": 3}, "target", "needs this setting"),
     ("with_replay", {}, "replay", "needs rows here"),
-    ("keep_corect", {}, "sql", "no selector file pipelines/selectors/keep_corect.sql. Did you mean 'keep_correct'"),
+    (
+        "keep_corect",
+        {},
+        "sql",
+        "no selector file pipelines/selectors/keep_corect.sql. Did you mean 'keep_correct'",
+    ),
     ("../selectors/keep_correct", {}, "sql", "no selector file"),
 ]
 
@@ -154,7 +199,11 @@ def test_select_setting_that_does_not_fit_is_named(lab, sql, settings, key, mess
 def test_select_setting_from_a_controller_is_checked_when_it_is_known(lab):
     reference = SettingReference(Reference(Scope.PREVIOUS, "target", None, "difficulty"))
     component = lab.parse("select", {"rows": ()}, sql="nearest_difficulty", target=reference, count=3)
-    assert component.resolved({"target": 2}).identity() == {"sql": "nearest_difficulty", "target": 2, "count": 3}
+    assert component.resolved({"target": 2}).identity() == {
+        "sql": "nearest_difficulty",
+        "target": 2,
+        "count": 3,
+    }
     with pytest.raises(pydantic.ValidationError, match="must be a number"):
         component.resolved({"target": "high"})
 
@@ -176,7 +225,9 @@ def test_select_without_a_file_in_the_project_takes_the_packaged_one(tmp_path, m
     (package / "_project" / "pipelines" / "selectors" / "mine.sql").write_text(HEADER + DECIDE + " FROM rows")
     monkeypatch.setattr(lineal, "__file__", str(package / "__init__.py"))
     lab = Lab(tmp_path / "project")
-    assert Path(lab.parse("select", {"rows": ()}, sql="mine").files()["selectors/mine.sql"]).is_relative_to(package)
+    assert Path(lab.parse("select", {"rows": ()}, sql="mine").files()["selectors/mine.sql"]).is_relative_to(
+        package
+    )
 
 
 # -- the guard ------------------------------------------------------------------------------------------------------
@@ -203,9 +254,15 @@ REFUSED = [
     (DECIDE + " FROM '/etc/passwd'", "unknown table '/etc/passwd'"),
     (DECIDE + " FROM 'https://example.org/x.parquet'", "unknown table"),
     (DECIDE + " FROM information_schema.tables", "unknown table 'tables'"),
-    (DECIDE + " FROM rows WHERE row_id IN (SELECT a FROM read_csv('/etc/passwd'))", r"read_csv\(\) is not allowed"),
+    (
+        DECIDE + " FROM rows WHERE row_id IN (SELECT a FROM read_csv('/etc/passwd'))",
+        r"read_csv\(\) is not allowed",
+    ),
     (DECIDE + " FROM (DESCRIBE rows)", "DESCRIBE, SHOW and SUMMARIZE"),
-    (DECIDE + " FROM rows WHERE random() < 0.5", r"random gives another value each time.*uniform\(row_id, \$seed\)"),
+    (
+        DECIDE + " FROM rows WHERE random() < 0.5",
+        r"random gives another value each time.*uniform\(row_id, \$seed\)",
+    ),
     (DECIDE + " FROM rows ORDER BY RANDOM()", "random gives another value"),
     (DECIDE + " FROM rows WHERE now() > '2020-01-01'", "now gives another value"),
     (DECIDE + " FROM rows WHERE current_date > '2020-01-01'", "current_date gives another value"),
@@ -219,18 +276,27 @@ REFUSED = [
     (DECIDE + " FROM rows TABLESAMPLE 10%", "a SAMPLE is drawn anew"),
     (DECIDE + " FROM rows LIMIT 3", "LIMIT needs an ORDER BY"),
     (DECIDE + " FROM rows ORDER BY verdict LIMIT 3", "LIMIT needs an ORDER BY"),
-    ("SELECT DISTINCT ON (prompt_id) row_id, 'kept' AS decision, '' AS reason FROM rows", "DISTINCT ON leaves ties"),
+    (
+        "SELECT DISTINCT ON (prompt_id) row_id, 'kept' AS decision, '' AS reason FROM rows",
+        "DISTINCT ON leaves ties",
+    ),
     (
         "SELECT any_value(row_id) AS row_id, 'kept' AS decision, '' AS reason FROM rows GROUP BY prompt_id",
         r"any_value\(\) depends on the order",
     ),
-    ("SELECT max_by(row_id, score) AS row_id, 'kept' AS decision, '' AS reason FROM rows", r"max_by\(\) leaves ties"),
+    (
+        "SELECT max_by(row_id, score) AS row_id, 'kept' AS decision, '' AS reason FROM rows",
+        r"max_by\(\) leaves ties",
+    ),
     (
         DECIDE + " FROM rows QUALIFY row_number() OVER (PARTITION BY prompt_id ORDER BY score) = 1",
         r"row_number\(\) OVER .* leaves ties to chance",
     ),
     (DECIDE + " FROM rows QUALIFY lag(score) OVER (ORDER BY score) = 1", r"lag\(\) OVER"),
-    (DECIDE + " FROM rows QUALIFY sum(1) OVER (ORDER BY score ROWS UNBOUNDED PRECEDING) = 1", r"sum\(\) OVER"),
+    (
+        DECIDE + " FROM rows QUALIFY sum(1) OVER (ORDER BY score ROWS UNBOUNDED PRECEDING) = 1",
+        r"sum\(\) OVER",
+    ),
     (DECIDE + " FROM rows POSITIONAL JOIN rows AS other", "POSITIONAL join depends on the order"),
     (DECIDE + " FROM rows WHERE $unknown = 1", r"\$unknown is no parameter of the header"),
     (DECIDE + " FROM rows WHERE ? = 1", "is no parameter of the header"),
@@ -245,7 +311,9 @@ def test_hostile_or_unrepeatable_sql_is_refused(lab, query, message):
 
 
 def test_refusal_names_the_line_of_the_file(lab):
-    lab.selector("x", HEADER + "-- param k: integer = 1\n" + DECIDE + "\nFROM rows\nWHERE $k = 1 AND random() < 1\n")
+    lab.selector(
+        "x", HEADER + "-- param k: integer = 1\n" + DECIDE + "\nFROM rows\nWHERE $k = 1 AND random() < 1\n"
+    )
     with pytest.raises(DeclarationError, match=r"x\.sql:5: random"):
         select(lab, samples({"a": "pf"}), "x")
 
@@ -274,9 +342,13 @@ def test_locked_session_reads_and_writes_no_other_files(lab, tmp_path):
     artifact = lab.put("round_01/rows", samples({"a": "pf"}))
     with open_session(lab._workspace("round_01/x", {}), {"rows": Rows((artifact,))}) as session:
         for query in (
-            f"SELECT * FROM read_csv('{tmp_path}/secret.csv')", f"COPY rows TO '{tmp_path}/out.csv'", f"ATTACH '{tmp_path}/x.db'",
-            "SET enable_external_access = true", "SET allowed_directories = ['/']", "RESET lock_configuration",
-        ):  # fmt: skip
+            f"SELECT * FROM read_csv('{tmp_path}/secret.csv')",
+            f"COPY rows TO '{tmp_path}/out.csv'",
+            f"ATTACH '{tmp_path}/x.db'",
+            "SET enable_external_access = true",
+            "SET allowed_directories = ['/']",
+            "RESET lock_configuration",
+        ):
             with pytest.raises(duckdb.Error):
                 session.fetch(query)
     assert not (tmp_path / "out.csv").exists()
@@ -284,7 +356,9 @@ def test_locked_session_reads_and_writes_no_other_files(lab, tmp_path):
 
 def test_uniform_is_even_and_the_same_everywhere(lab):
     lab.selector(
-        "x", HEADER + "-- adds: draw\nSELECT row_id, 'kept' AS decision, '' AS reason, uniform(row_id, $seed) AS draw FROM rows"
+        "x",
+        HEADER
+        + "-- adds: draw\nSELECT row_id, 'kept' AS decision, '' AS reason, uniform(row_id, $seed) AS draw FROM rows",
     )
     rows = [{"sample_id": f"s{i}", "prompt_id": "p", "prompt": "?"} for i in range(2000)]
     draws = [row["draw"] for row in select(lab, rows, "x")[0]]

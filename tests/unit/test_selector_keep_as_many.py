@@ -13,11 +13,16 @@ from tests.unit.lab import Lab
 def rows(passes: list[tuple[int, int]]) -> list[dict[str, object]]:
     """By prompt, so many samples that pass and so many that fail."""
     return [
-        {"sample_id": f"{prompt}-{index}", "prompt_id": str(prompt), "prompt": "ba=", "completion": f"{index}",
-         "verdict": "pass" if index < good else "fail"}
+        {
+            "sample_id": f"{prompt}-{index}",
+            "prompt_id": str(prompt),
+            "prompt": "ba=",
+            "completion": f"{index}",
+            "verdict": "pass" if index < good else "fail",
+        }
         for prompt, (good, bad) in enumerate(passes)
         for index in range(good + bad)
-    ]  # fmt: skip
+    ]
 
 
 def kept(lab: Lab, selector: str, passes: list[tuple[int, int]], cap: int | None) -> list[str]:

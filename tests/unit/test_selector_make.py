@@ -17,24 +17,36 @@ def lab(tmp_path):
 
 
 def prompts(count):
-    return [{"prompt_id": f"q{i}", "prompt": f"q{i}=", "answer": f"a{i}", "difficulty": 1.0} for i in range(count)]
+    return [
+        {"prompt_id": f"q{i}", "prompt": f"q{i}=", "answer": f"a{i}", "difficulty": 1.0} for i in range(count)
+    ]
 
 
 def test_with_replay_adds_a_fraction_of_the_rows(lab):
     made, dropped = select(
-        lab, {"rows": samples({"a": "pppp", "b": "pppp"}), "replay": prompts(50)}, "with_replay", fraction=0.25
+        lab,
+        {"rows": samples({"a": "pppp", "b": "pppp"}), "replay": prompts(50)},
+        "with_replay",
+        fraction=0.25,
     )
-    assert [row["parents"] for row in made[:8]] == [[name] for name in ids(samples({"a": "pppp", "b": "pppp"}))]
+    assert [row["parents"] for row in made[:8]] == [
+        [name] for name in ids(samples({"a": "pppp", "b": "pppp"}))
+    ]
     assert len(made) == 10 and dropped == [] and lab.counts == {"in": 8, "kept": 8, "dropped": 0, "out": 10}
     for row in made[8:]:
-        assert row["parents"] == [row["prompt_id"]] and row["completion"] == row["answer"] == "a" + row["prompt_id"][1:]
+        assert (
+            row["parents"] == [row["prompt_id"]]
+            and row["completion"] == row["answer"] == "a" + row["prompt_id"][1:]
+        )
     assert len({row["sample_id"] for row in made}) == 10 and {row["round"] for row in made} == {1}
 
 
 def test_with_replay_draws_others_for_another_seed(tmp_path):
     def drawn(name, seed):
         lab = Lab(tmp_path / name, seed=seed)
-        made, _ = select(lab, {"rows": samples({"a": "pppp"}), "replay": prompts(40)}, "with_replay", fraction=1.0)
+        made, _ = select(
+            lab, {"rows": samples({"a": "pppp"}), "replay": prompts(40)}, "with_replay", fraction=1.0
+        )
         return [row["prompt_id"] for row in made[4:]]
 
     assert drawn("a", 0) == drawn("b", 0) != drawn("c", 1)
@@ -51,19 +63,31 @@ def test_with_replay_takes_a_row_that_is_in_both_inputs_once(lab):
 def test_with_replay_writes_an_answer_only_where_an_input_has_one(lab):
     component = lab.parse("select", {"rows": (), "replay": ()}, sql="with_replay")
     bare, full = ("prompt_id", "prompt", "completion"), ("prompt_id", "prompt", "answer")
-    assert component.outputs({"rows": bare, "replay": bare})[""].columns == ("sample_id", "parents", *bare, "round")
+    assert component.outputs({"rows": bare, "replay": bare})[""].columns == (
+        "sample_id",
+        "parents",
+        *bare,
+        "round",
+    )
     assert "answer" in component.outputs({"rows": bare, "replay": full})[""].columns
     text = [{"sample_id": "s", "prompt_id": "p", "prompt": "?", "completion": "c"}]
     made, _ = select(
-        lab, {"rows": text, "replay": [{**text[0], "sample_id": "t", "prompt_id": "r"}]}, "with_replay", fraction=1.0
+        lab,
+        {"rows": text, "replay": [{**text[0], "sample_id": "t", "prompt_id": "r"}]},
+        "with_replay",
+        fraction=1.0,
     )
     assert [row["completion"] for row in made] == ["c", "c"] and "answer" not in made[0]
 
 
 def test_made_ids_change_with_step_parents_and_content(lab):
-    rows = {"rows": lab.put("round_01/rows", samples({"a": "pp"})), "replay": lab.put("tasks/base", prompts(4))}
+    rows = {
+        "rows": lab.put("round_01/rows", samples({"a": "pp"})),
+        "replay": lab.put("tasks/base", prompts(4)),
+    }
     made = [
-        ids(rows_of(lab.run("select", step, rows, sql="with_replay")[""])) for step in ("round_01/x", "round_02/x", "round_01/x")
+        ids(rows_of(lab.run("select", step, rows, sql="with_replay")[""]))
+        for step in ("round_01/x", "round_02/x", "round_01/x")
     ]
     assert made[0] == made[2] and not set(made[0]) & set(made[1])
 
@@ -72,7 +96,11 @@ def test_prompts_without_pass_are_prompts_again(lab):
     rows = samples({"a": "ff", "b": "pf", "c": "ef"}, task=lambda p, i: "letters")
     rows = [{**row, "solution": "own"} for row in rows]
     made, dropped = select(lab, rows, "prompts_without_pass")
-    assert [row["prompt_id"] for row in made] == ["a", "c"] and "sample_id" not in made[0] and "entry" not in made[0]
+    assert (
+        [row["prompt_id"] for row in made] == ["a", "c"]
+        and "sample_id" not in made[0]
+        and "entry" not in made[0]
+    )
     assert made[0]["parents"] == ["a-0", "a-1"] and made[0]["answer"] == "a" and made[0]["task"] == "letters"
     assert made[0]["solution"] == "own" and "completion" not in made[0]
     assert ids(dropped) == ["b-0", "b-1"] and {row["reason"] for row in dropped} == {"its prompt was solved"}
@@ -80,7 +108,9 @@ def test_prompts_without_pass_are_prompts_again(lab):
 
 
 def test_pairs_hold_a_right_and_a_wrong_completion(lab):
-    made, dropped = select(lab, samples({"a": "ppff", "b": "pp", "c": "pf"}), "correct_against_incorrect", pairs_per_prompt=2)
+    made, dropped = select(
+        lab, samples({"a": "ppff", "b": "pp", "c": "pf"}), "correct_against_incorrect", pairs_per_prompt=2
+    )
     words = {row["completion"]: row["verdict"] for row in samples({"a": "ppff", "b": "pp", "c": "pf"})}
     assert [row["prompt_id"] for row in made] == ["a", "a", "c"]
     assert {(words[row["chosen"]], words[row["rejected"]]) for row in made} == {("pass", "fail")}
@@ -127,7 +157,10 @@ def test_made_rows_come_in_the_order_of_their_parents_whatever_the_threads(tmp_p
     for workers in (1, 4):
         lab = Lab(tmp_path / str(workers), Compute(workers=workers))
         made = lab.run(
-            "select", "round_01/x", {"rows": lab.put("round_01/rows", samples(verdicts))}, sql="correct_against_incorrect"
+            "select",
+            "round_01/x",
+            {"rows": lab.put("round_01/rows", samples(verdicts))},
+            sql="correct_against_incorrect",
         )
         assert [row["prompt_id"] for row in rows_of(made[""])] == list(verdicts)
         digests.add(made[""].digest)
@@ -136,15 +169,28 @@ def test_made_rows_come_in_the_order_of_their_parents_whatever_the_threads(tmp_p
 
 MAKES = HEADER + "-- makes rows: prompt_id, prompt\n"
 BROKEN = [
-    (MAKES + "SELECT ['nobody'] AS parents, prompt_id, prompt FROM rows", "parent 'nobody' is no row_id of rows"),
+    (
+        MAKES + "SELECT ['nobody'] AS parents, prompt_id, prompt FROM rows",
+        "parent 'nobody' is no row_id of rows",
+    ),
     (MAKES + "SELECT []::VARCHAR[] AS parents, prompt_id, prompt FROM rows", "3 new rows name no parents"),
     (MAKES + "SELECT [NULL, row_id] AS parents, prompt_id, prompt FROM rows", "3 new rows name no parents"),
-    (MAKES + "SELECT row_id AS parents, prompt_id, prompt FROM rows", "'parents' must be a list of row_ids, got VARCHAR"),
-    (MAKES + "SELECT [row_id] AS parents, prompt FROM rows", "gives no column 'prompt_id'"),
-    (MAKES + "SELECT [row_id] AS parents, prompt_id, prompt, 1 AS more FROM rows", "column 'more' that '-- makes' doesn't name"),
-    (MAKES + "SELECT ['a-0'] AS parents, 'x' AS prompt_id, 'y' AS prompt FROM rows", "3 new rows are the same"),
     (
-        HEADER + "-- makes prompts: prompt_id, prompt\nSELECT [row_id] AS parents, prompt_id, prompt FROM rows",
+        MAKES + "SELECT row_id AS parents, prompt_id, prompt FROM rows",
+        "'parents' must be a list of row_ids, got VARCHAR",
+    ),
+    (MAKES + "SELECT [row_id] AS parents, prompt FROM rows", "gives no column 'prompt_id'"),
+    (
+        MAKES + "SELECT [row_id] AS parents, prompt_id, prompt, 1 AS more FROM rows",
+        "column 'more' that '-- makes' doesn't name",
+    ),
+    (
+        MAKES + "SELECT ['a-0'] AS parents, 'x' AS prompt_id, 'y' AS prompt FROM rows",
+        "3 new rows are the same",
+    ),
+    (
+        HEADER
+        + "-- makes prompts: prompt_id, prompt\nSELECT [row_id] AS parents, prompt_id, prompt FROM rows",
         "3 prompts share a prompt_id",
     ),
 ]
@@ -163,22 +209,41 @@ POSED = HEADER + "-- makes prompts: prompt_id, prompt, *\n"
 
 
 def test_a_star_has_new_rows_take_over_what_generators_do(lab):
-    lab.selector("posed", POSED + "SELECT [row_id] AS parents, 'q-' || row_id AS prompt_id, completion AS prompt FROM rows")
+    lab.selector(
+        "posed",
+        POSED + "SELECT [row_id] AS parents, 'q-' || row_id AS prompt_id, completion AS prompt FROM rows",
+    )
     rows = samples({"a": "pf"}, persona=lambda p, i: f"pirate {i}", task=lambda p, i: "talk")
     made, _ = select(lab, rows, "posed")
     assert [(row["persona"], row["task"], row["answer"]) for row in made] == [
         ("pirate 0", "talk", "a"),
         ("pirate 1", "talk", "a"),
     ]
-    assert made[0].keys() == {"parents", "prompt_id", "prompt", "persona", "task", "answer", "difficulty", "round"}
+    assert made[0].keys() == {
+        "parents",
+        "prompt_id",
+        "prompt",
+        "persona",
+        "task",
+        "answer",
+        "difficulty",
+        "round",
+    }
 
 
 def test_a_star_takes_from_the_first_parent_and_not_what_the_query_gives(lab):
-    query = "SELECT list(row_id ORDER BY position DESC) AS parents, prompt_id, prompt_id AS prompt, 'own' AS task"
-    lab.selector("posed", HEADER + f"-- makes rows: prompt_id, prompt, task, *\n{query} FROM rows GROUP BY prompt_id")
+    query = (
+        "SELECT list(row_id ORDER BY position DESC) AS parents, prompt_id, prompt_id AS prompt, 'own' AS task"
+    )
+    lab.selector(
+        "posed", HEADER + f"-- makes rows: prompt_id, prompt, task, *\n{query} FROM rows GROUP BY prompt_id"
+    )
     rows = samples({"a": "pf", "b": "p"}, note=lambda p, i: f"{p}{i}", task=lambda p, i: "given")
     made, _ = select(lab, rows, "posed")
-    assert [(row["note"], row["task"]) for row in made] == [("a1", "own"), ("b0", "own")] and "verdict" not in made[0]
+    assert [(row["note"], row["task"]) for row in made] == [
+        ("a1", "own"),
+        ("b0", "own"),
+    ] and "verdict" not in made[0]
 
 
 def test_a_star_takes_columns_that_only_one_input_has(lab):
@@ -190,8 +255,29 @@ def test_a_star_takes_columns_that_only_one_input_has(lab):
 
 # -- names of the user's own that are ours, too -------------------------------------------------------------------------
 
-WORDS = ("place", "number", "reason", "parent", "parents_", "inputs", "turn", "made", "named", "gone", "taken_back", "bare",
-         "given", "places", "placed", "again", "answered", "decided", "age", "random", "current_date")  # fmt: skip
+WORDS = (
+    "place",
+    "number",
+    "reason",
+    "parent",
+    "parents_",
+    "inputs",
+    "turn",
+    "made",
+    "named",
+    "gone",
+    "taken_back",
+    "bare",
+    "given",
+    "places",
+    "placed",
+    "again",
+    "answered",
+    "decided",
+    "age",
+    "random",
+    "current_date",
+)
 
 
 @pytest.mark.parametrize("retracted", [False, True])
@@ -211,11 +297,15 @@ def test_columns_of_new_rows_may_have_any_name(lab, retracted):
 
 
 def test_inputs_may_have_any_name(lab):
-    head = "".join(f"-- input {word}: prompt\n" for word in WORDS) + "-- makes prompts: prompt_id, prompt, *\n"
+    head = (
+        "".join(f"-- input {word}: prompt\n" for word in WORDS) + "-- makes prompts: prompt_id, prompt, *\n"
+    )
     parts = [f"SELECT [row_id] AS parents, prompt_id, prompt FROM {name}" for name in ("rows", *WORDS)]
     lab.selector("words", HEADER + head + " UNION ALL ".join(parts))
     lab.retracted = {"made-0": "retracted: wrong"}
-    further = {word: [{"prompt_id": f"{word}-{place}", "prompt": "q"} for place in range(2)] for word in WORDS}
+    further = {
+        word: [{"prompt_id": f"{word}-{place}", "prompt": "q"} for place in range(2)] for word in WORDS
+    }
     made, _ = select(lab, {"rows": samples({"a": "p"}), **further}, "words")
     assert [row["prompt_id"] for row in made] == [
         "a",
@@ -224,6 +314,9 @@ def test_inputs_may_have_any_name(lab):
 
 
 def test_column_that_is_duckdbs_own_is_refused(lab):
-    lab.selector("words", HEADER + "-- makes rows: prompt, rowid\nSELECT [row_id] AS parents, prompt, 1 AS rowid FROM rows")
+    lab.selector(
+        "words",
+        HEADER + "-- makes rows: prompt, rowid\nSELECT [row_id] AS parents, prompt, 1 AS rowid FROM rows",
+    )
     with pytest.raises(DeclarationError, match="a column 'rowid', which is DuckDB's own"):
         select(lab, samples({"a": "p"}), "words")

@@ -35,12 +35,16 @@ def test_above_threshold_keeps_the_best_and_says_why_not_the_others(lab):
 @pytest.mark.parametrize(("enough", "expected"), [(2, 2), (3, 4), (4, 4), (5, 5), (50, 6)])
 def test_above_threshold_raises_the_cap_of_every_prompt_until_there_are_enough(lab, enough, expected):
     rows = samples(
-        {"a": "pppp", "b": "ppf"}, score=lambda prompt, index: 1.0 - index / 10 if (prompt, index) != ("b", 2) else 0.0
+        {"a": "pppp", "b": "ppf"},
+        score=lambda prompt, index: 1.0 - index / 10 if (prompt, index) != ("b", 2) else 0.0,
     )
     kept, dropped = select(lab, rows, "above_threshold", threshold=0.5, enough=enough)
     require_conserved(lab, rows, kept, dropped)
     assert len(kept) == expected and ids(kept)[0] == "a-0"
-    assert {*reasons(dropped).values()} == {"below the threshold", *(["enough without it"] if expected < 6 else [])}
+    assert {*reasons(dropped).values()} == {
+        "below the threshold",
+        *(["enough without it"] if expected < 6 else []),
+    }
 
 
 def test_above_threshold_counts_equal_completions_once_unless_told_otherwise(lab):
@@ -56,7 +60,10 @@ ANSWERS = {"a": "rrww", "b": "rxyz", "c": "rrrr", "d": "wwxx", "e": "rrrw"}
 
 
 def answered(answers=ANSWERS, text=lambda letter: letter):
-    verdicts = {name: "".join("p" if letter == "r" else "f" for letter in letters) for name, letters in answers.items()}
+    verdicts = {
+        name: "".join("p" if letter == "r" else "f" for letter in letters)
+        for name, letters in answers.items()
+    }
     return samples(verdicts, completion=lambda prompt, index: text(answers[prompt][index]))
 
 
@@ -65,12 +72,18 @@ def test_entropy_weights_are_powers_of_the_entropy_with_a_mean_of_one(lab, expon
     rows = answered()
     kept, dropped = select(lab, rows, "entropy_weights", exponent=exponent)
     require_conserved(lab, rows, kept, dropped)
-    powers = {"a": 1.0, "b": 2.0**exponent, "e": (-0.75 * math.log2(0.75) - 0.25 * math.log2(0.25)) ** exponent}
+    powers = {
+        "a": 1.0,
+        "b": 2.0**exponent,
+        "e": (-0.75 * math.log2(0.75) - 0.25 * math.log2(0.25)) ** exponent,
+    }
     mean = sum(powers.values()) / 3
     assert {row["prompt_id"]: row["weight"] for row in kept} == pytest.approx(
         {name: value / mean for name, value in powers.items()}
     )
-    assert {reason for name, reason in reasons(dropped).items() if name.startswith("c")} == {"all answers agree"}
+    assert {reason for name, reason in reasons(dropped).items() if name.startswith("c")} == {
+        "all answers agree"
+    }
     assert {reason for name, reason in reasons(dropped).items() if name.startswith("d")} == {"fail"}
 
 
@@ -84,14 +97,24 @@ def test_entropy_weights_cluster_by_the_extracted_answer(lab):
 
 
 def test_entropy_weights_need_a_right_and_a_wrong_answer_in_the_form_asked_for(lab):
-    texts = {"a": ["[1]", "[2]", "3"], "b": ["[1]", "2", "3"], "c": ["1", "[1]", "[2]"], "d": ["[1]", "[1.0]"]}
-    rows = samples({"a": "pff", "b": "pff", "c": "ppf", "d": "pp"}, completion=lambda prompt, index: texts[prompt][index])
+    texts = {
+        "a": ["[1]", "[2]", "3"],
+        "b": ["[1]", "2", "3"],
+        "c": ["1", "[1]", "[2]"],
+        "d": ["[1]", "[1.0]"],
+    }
+    rows = samples(
+        {"a": "pff", "b": "pff", "c": "ppf", "d": "pp"}, completion=lambda prompt, index: texts[prompt][index]
+    )
     kept, dropped = select(lab, rows, "entropy_weights", extract=r"\[(.+)\]")
     require_conserved(lab, rows, kept, dropped)
     assert ids(kept) == ["a-0", "c-1"]
     assert {name: reasons(dropped)[name] for name in ("b-0", "c-0", "d-0", "d-1")} == {
-        "b-0": "no wrong answer", "c-0": "no answer in it", "d-0": "no wrong answer", "d-1": "no wrong answer",
-    }  # fmt: skip
+        "b-0": "no wrong answer",
+        "c-0": "no answer in it",
+        "d-0": "no wrong answer",
+        "d-1": "no wrong answer",
+    }
 
 
 # -- diverse_set --------------------------------------------------------------------------------------------------------
@@ -108,12 +131,16 @@ def test_diverse_set_picks_what_lies_farthest_from_all_picked(lab):
 
 
 def test_diverse_set_of_few_completions_keeps_each_once_and_no_errors(lab):
-    rows = samples({"a": "ppfe", "b": "e"}, completion=lambda prompt, index: "same" if index < 2 else f"other {index}")
+    rows = samples(
+        {"a": "ppfe", "b": "e"}, completion=lambda prompt, index: "same" if index < 2 else f"other {index}"
+    )
     kept, dropped = select(lab, rows, "diverse_set", per_verdict=3)
     require_conserved(lab, rows, kept, dropped)
     assert ids(kept) == ["a-0", "a-2"] and reasons(dropped) == {
-        "a-1": "same completion kept already", "a-3": "error", "b-0": "error",
-    }  # fmt: skip
+        "a-1": "same completion kept already",
+        "a-3": "error",
+        "b-0": "error",
+    }
 
 
 def test_diverse_set_leaves_outliers_out_before_it_chooses(lab):
@@ -130,7 +157,8 @@ def test_diverse_set_leaves_outliers_out_before_it_chooses(lab):
 
 def test_refuse_wrong_puts_a_refusal_behind_every_wrong_answer(lab):
     rows = samples(
-        {"a": "pf", "b": "ff", "c": "e"}, completion=lambda prompt, index: f"{prompt}:{'same' if prompt == 'b' else index}"
+        {"a": "pf", "b": "ff", "c": "e"},
+        completion=lambda prompt, index: f"{prompt}:{'same' if prompt == 'b' else index}",
     )
     made, dropped = select(lab, [*rows, *refusing({"d": 2.0})], "refuse_wrong", refusal="~")
     assert sorted(row["completion"] for row in made) == ["a:0", "a:1~", "b:same~", "x~"]
@@ -141,7 +169,9 @@ def test_refuse_wrong_puts_a_refusal_behind_every_wrong_answer(lab):
 def refusing(difficulties, completion="x~"):
     return [
         {**row, "difficulty": difficulty, "completion": completion}
-        for row, difficulty in zip(samples(dict.fromkeys(difficulties, "f")), difficulties.values(), strict=True)
+        for row, difficulty in zip(
+            samples(dict.fromkeys(difficulties, "f")), difficulties.values(), strict=True
+        )
     ]
 
 
@@ -150,10 +180,18 @@ def test_apt_refusals_are_told_from_early_ones_by_the_boundary(lab):
     kept, dropped = select(lab, rows, "apt_refusals", refusal="~", boundary=5.0)
     require_conserved(lab, rows, kept, dropped)
     assert {row["prompt_id"]: row["reason"] for row in kept} == {
-        "easy": "early refusal", "hard": "apt refusal", "right": "right", "wrong": "wrong",
-    }  # fmt: skip
+        "easy": "early refusal",
+        "hard": "apt refusal",
+        "right": "right",
+        "wrong": "wrong",
+    }
     worth = {row["prompt_id"]: row["score"] for row in kept}
-    assert worth == {"right": 1.0, "wrong": -1.0, "easy": pytest.approx(-worth_of(3)), "hard": pytest.approx(worth_of(4))}
+    assert worth == {
+        "right": 1.0,
+        "wrong": -1.0,
+        "easy": pytest.approx(-worth_of(3)),
+        "hard": pytest.approx(worth_of(4)),
+    }
     assert reasons(dropped) == {"broken-0": "error"}
 
 
@@ -164,13 +202,20 @@ def worth_of(distance):
 def test_the_boundary_decides_which_of_right_answers_and_refusals_are_drawn(tmp_path):
     """One right answer and one refusal each: a draw takes the right one by exp((1 - worth) / temperature) to 1."""
     prompts = {f"q{number}": "pf" for number in range(60)}
-    rows = samples(prompts, completion=lambda prompt, index: "x~" if index else "x", difficulty=lambda *_: 5.0)
+    rows = samples(
+        prompts, completion=lambda prompt, index: "x~" if index else "x", difficulty=lambda *_: 5.0
+    )
 
     def right_share(boundary):
         lab = Lab(tmp_path / str(boundary))
         worth, _ = select(lab, rows, "apt_refusals", refusal="~", boundary=boundary)
         drawn = lab.run(
-            "select", "round_01/drawn", {"rows": lab.put("round_01/worth", worth)}, sql="draw", count=16, temperature=0.5
+            "select",
+            "round_01/drawn",
+            {"rows": lab.put("round_01/worth", worth)},
+            sql="draw",
+            count=16,
+            temperature=0.5,
         )
         assert len(rows_of(drawn[""])) == 960
         return sum(row["completion"] == "x" for row in rows_of(drawn[""])) / 960
@@ -185,10 +230,14 @@ def test_the_boundary_decides_which_of_right_answers_and_refusals_are_drawn(tmp_
 
 def test_slow_to_fast_writes_the_answer_that_slow_ones_agree_on(lab):
     rows = samples(
-        {"a": "ppf", "b": "ff"}, completion=lambda prompt, index: f"steps {index}>ab", voted=lambda prompt, index: "ab"
+        {"a": "ppf", "b": "ff"},
+        completion=lambda prompt, index: f"steps {index}>ab",
+        voted=lambda prompt, index: "ab",
     )
     made, dropped = select(lab, rows, "slow_to_fast")
-    assert [(row["prompt"], row["completion"], row["parents"]) for row in made] == [("a=", "ab", ["a-0", "a-1"])]
+    assert [(row["prompt"], row["completion"], row["parents"]) for row in made] == [
+        ("a=", "ab", ["a-0", "a-1"])
+    ]
     assert ids(dropped) == ["a-2", "b-0", "b-1"]
 
 
@@ -198,51 +247,82 @@ def test_as_asked_puts_the_hint_back_into_the_prompt_of_right_rows(lab):
 
 
 def test_with_hint_tells_a_share_of_the_answer(lab):
-    rows = [{"prompt_id": name, "prompt": f"{name}=", "answer": answer} for name, answer in (("1", "abcde"), ("2", None))]
+    rows = [
+        {"prompt_id": name, "prompt": f"{name}=", "answer": answer}
+        for name, answer in (("1", "abcde"), ("2", None))
+    ]
     made, _ = select(lab, rows, "with_hint", before="(", share=0.5, after=")")
-    assert [(row["prompt_id"], row["prompt"], row["hint"]) for row in made] == [("1", "1=", "(abc)"), ("2", "2=", "()")]
+    assert [(row["prompt_id"], row["prompt"], row["hint"]) for row in made] == [
+        ("1", "1=", "(abc)"),
+        ("2", "2=", "()"),
+    ]
     assert [row["hint"] for row in select(lab, rows, "with_hint", before="/")[0]] == ["/", "/"]
 
 
 def test_prompts_without_pass_takes_prompts_with_fewer_passes_than_asked(lab):
     rows = samples({"a": "pppp", "b": "ppff", "c": "ffff"})
     found = {
-        number: [row["prompt_id"] for row in select(lab, rows, "prompts_without_pass", passes=number)[0]] for number in (1, 3)
+        number: [row["prompt_id"] for row in select(lab, rows, "prompts_without_pass", passes=number)[0]]
+        for number in (1, 3)
     }
     assert found == {1: ["c"], 3: ["b", "c"]}
 
 
 def test_top_up_keeps_every_right_row_and_guided_ones_until_there_are_enough(lab):
     alone = samples({"head": "ppppp", "tail": "pffff", "lost": "fffff"}, hinted=lambda *_: False)
-    guided = [{**row, "sample_id": f"h{row['sample_id']}", "hinted": True} for row in samples({"tail": "fpppp", "lost": "ffffp"})]
+    guided = [
+        {**row, "sample_id": f"h{row['sample_id']}", "hinted": True}
+        for row in samples({"tail": "fpppp", "lost": "ffffp"})
+    ]
     kept, dropped = select(lab, [*alone, *guided], "top_up", passes=3)
     assert reasons(kept) == {
-        **{f"head-{number}": "pass" for number in range(5)}, "tail-0": "pass", "htail-1": "guided", "htail-2": "guided",
+        **{f"head-{number}": "pass" for number in range(5)},
+        "tail-0": "pass",
+        "htail-1": "guided",
+        "htail-2": "guided",
         "hlost-4": "guided",
-    }  # fmt: skip
+    }
     assert reasons(dropped)["htail-3"] == reasons(dropped)["htail-4"] == "enough are right"
 
 
 def test_sample_rows_draws_anew_by_number(lab):
     rows = samples({f"q{number}": "p" for number in range(400)})
-    first, again, other = (ids(select(lab, rows, "sample_rows", count=100, draw=draw)[0]) for draw in (1, 1, 2))
+    first, again, other = (
+        ids(select(lab, rows, "sample_rows", count=100, draw=draw)[0]) for draw in (1, 1, 2)
+    )
     assert first == again and len(set(first)) == len(set(other)) == 100
     assert abs(len({*first} & {*other}) - 25) < 20
 
 
 def test_mix_by_age_takes_half_from_the_newest_round_and_the_rest_by_parts(lab):
-    rows = [{**row, "round": 1 + place // 10} for place, row in enumerate(samples({f"q{number}": "p" for number in range(30)}))]
-    base = lab.put("tasks/base", [{"prompt_id": f"b{number}", "prompt": "b=", "answer": "ab"} for number in range(50)])
+    rows = [
+        {**row, "round": 1 + place // 10}
+        for place, row in enumerate(samples({f"q{number}": "p" for number in range(30)}))
+    ]
+    base = lab.put(
+        "tasks/base", [{"prompt_id": f"b{number}", "prompt": "b=", "answer": "ab"} for number in range(50)]
+    )
     put = lab.put("round_03/filtered", rows)
     made = rows_of(
-        lab.run("select", "round_03/mixed", {"rows": put, "base": base}, sql="mix_by_age", count=4000, base_parts=8)[""]
+        lab.run(
+            "select",
+            "round_03/mixed",
+            {"rows": put, "base": base},
+            sql="mix_by_age",
+            count=4000,
+            base_parts=8,
+        )[""]
     )
-    ages = Counter("base" if row["parents"][0][0] == "b" else rows[int(row["prompt_id"][1:])]["round"] for row in made)
+    ages = Counter(
+        "base" if row["parents"][0][0] == "b" else rows[int(row["prompt_id"][1:])]["round"] for row in made
+    )
     assert len(made) == 4000 and {row["completion"] for row in made if row["parents"][0][0] == "b"} == {"ab"}
     for part, share in (("base", 0.4), (1, 0.05), (2, 0.05), (3, 0.5)):
         assert abs(ages[part] / 4000 - share) < 4 * math.sqrt(share * (1 - share) / 4000)
     newest = lab.put("round_01/filtered", rows[:10])
-    only = rows_of(lab.run("select", "round_01/mixed", {"rows": newest, "base": base}, sql="mix_by_age", count=400)[""])
+    only = rows_of(
+        lab.run("select", "round_01/mixed", {"rows": newest, "base": base}, sql="mix_by_age", count=400)[""]
+    )
     assert abs(sum(row["parents"][0][0] == "b" for row in only) - 200) < 40
 
 
@@ -257,8 +337,14 @@ def test_mix_by_age_takes_half_from_the_newest_round_and_the_rest_by_parts(lab):
 )
 def test_selection_is_the_same_for_every_thread_count(tmp_path, sql, settings):
     letters = {f"q{number}": "rwxyrz"[number % 4 :] * 5 for number in range(300)}
-    rows = [{**row, "completion": f"{row['completion']}{'~' * (place % 3)}"} for place, row in enumerate(answered(letters))]
-    found = [select(Lab(tmp_path / str(threads), Compute(workers=threads)), rows, sql, **settings)[0] for threads in (1, 2, 5)]
+    rows = [
+        {**row, "completion": f"{row['completion']}{'~' * (place % 3)}"}
+        for place, row in enumerate(answered(letters))
+    ]
+    found = [
+        select(Lab(tmp_path / str(threads), Compute(workers=threads)), rows, sql, **settings)[0]
+        for threads in (1, 2, 5)
+    ]
     assert found[0] == found[1] == found[2] and found[0]
 
 
@@ -267,7 +353,13 @@ def test_selection_is_the_same_for_every_thread_count(tmp_path, sql, settings):
 
 def children(*scored_parents):
     return [
-        {"sample_id": f"c{place}", "prompt_id": "c", "prompt": "c", "parents": [parent, "other"], "score": score}
+        {
+            "sample_id": f"c{place}",
+            "prompt_id": "c",
+            "prompt": "c",
+            "parents": [parent, "other"],
+            "score": score,
+        }
         for place, (parent, score) in enumerate(scored_parents)
     ]
 
@@ -277,7 +369,10 @@ def test_score_of_children_is_the_mean_over_first_parents(lab):
     judged = children(("a-0", 1.0), ("a-0", 0.0), ("a-1", 3.0), ("a-1", None), ("a-3", None))
     kept, dropped = select(lab, {"rows": rows, "children": judged}, "score_of_children")
     assert {row["sample_id"]: row["score"] for row in kept} == {"a-0": 0.5, "a-1": 3.0}
-    assert set(reasons(dropped).values()) == {"nothing that was made of it has a score"} and ids(dropped) == ["a-2", "a-3"]
+    assert set(reasons(dropped).values()) == {"nothing that was made of it has a score"} and ids(dropped) == [
+        "a-2",
+        "a-3",
+    ]
 
 
 def test_mbr_scores_by_agreement_with_the_other_completions_repeats_included(lab):
@@ -285,7 +380,9 @@ def test_mbr_scores_by_agreement_with_the_other_completions_repeats_included(lab
     rows = samples({"a": "ppppp", "b": "p"}, completion=lambda p, i: texts[i])
     kept, dropped = select(lab, rows, "mbr")
     scores = {row["sample_id"]: row["score"] for row in kept}
-    assert scores == pytest.approx({"a-0": (1 + 0.4) / 3, "a-1": (1 + 0.4) / 3, "a-2": (0.4 + 0.4) / 3, "a-3": 0.0})
+    assert scores == pytest.approx(
+        {"a-0": (1 + 0.4) / 3, "a-1": (1 + 0.4) / 3, "a-2": (0.4 + 0.4) / 3, "a-3": 0.0}
+    )
     assert reasons(dropped) == {"a-4": "no completion", "b-0": "no other completion of its prompt"}
 
 
@@ -297,7 +394,9 @@ def test_mbr_of_letters_makes_pairs_of_the_most_and_the_least_agreed(lab):
 
 
 def test_beside_prompt_takes_the_first_completion_of_the_same_prompt(lab):
-    others = samples({"a": "pp", "c": "p"}, sample_id=lambda p, i: f"o-{p}{i}", completion=lambda p, i: f"oracle {i}")
+    others = samples(
+        {"a": "pp", "c": "p"}, sample_id=lambda p, i: f"o-{p}{i}", completion=lambda p, i: f"oracle {i}"
+    )
     kept, dropped = select(lab, {"rows": samples({"a": "pf", "b": "p"}), "others": others}, "beside_prompt")
     assert [(row["sample_id"], row["other"]) for row in kept] == [("a-0", "oracle 0"), ("a-1", "oracle 0")]
     assert reasons(dropped) == {"b-0": "nothing else was written to its prompt"}
@@ -309,7 +408,9 @@ def test_beside_prompt_takes_the_first_completion_of_the_same_prompt(lab):
 def test_confidence_weights_are_the_samples_probability_and_alpha(lab):
     rows = samples({"a": "pfp"}, logprob=lambda p, i: [math.log(0.5), 0.0, None][i])
     kept, dropped = select(lab, rows, "confidence_weights", alpha=0.25)
-    assert [row["weight"] for row in kept] == pytest.approx([0.75, 1.25]) and reasons(dropped) == {"a-2": "no probability"}
+    assert [row["weight"] for row in kept] == pytest.approx([0.75, 1.25]) and reasons(dropped) == {
+        "a-2": "no probability"
+    }
 
 
 def test_balance_tasks_keeps_as_many_of_each(lab):
@@ -330,7 +431,10 @@ def test_split_thought_shows_the_response_over_all_lines(lab):
 def test_rate_prompts_makes_the_share_of_failures_the_difficulty_and_keeps_the_rest(lab):
     rows = samples({"a": "pffe", "b": "e", "c": "pp"}, persona=lambda p, i: f"{p}{i}")
     made, dropped = select(lab, rows, "rate_prompts")
-    assert [(row["prompt_id"], row["difficulty"], row["persona"]) for row in made] == [("a", 2 / 3, "a0"), ("c", 0.0, "c0")]
+    assert [(row["prompt_id"], row["difficulty"], row["persona"]) for row in made] == [
+        ("a", 2 / 3, "a0"),
+        ("c", 0.0, "c0"),
+    ]
     assert made[0]["parents"] == ["a-0", "a-1", "a-2", "a-3"] and reasons(dropped) == {"b-0": "only errors"}
     near, _ = select(lab, made, "nearest_difficulty", target=0.5, count=1)
     assert [row["prompt_id"] for row in near] == ["a"]
@@ -341,7 +445,10 @@ def test_rate_prompts_makes_the_share_of_failures_the_difficulty_and_keeps_the_r
 
 def test_slice_gives_each_round_a_part_of_its_own(lab):
     rows = lab.put("tasks/t", [{"prompt_id": f"p{number}", "prompt": str(number)} for number in range(10)])
-    parts = [lab.run("select", f"round_0{part}/x", {"rows": rows}, sql="slice", count=4, part=part) for part in (1, 2, 3)]
+    parts = [
+        lab.run("select", f"round_0{part}/x", {"rows": rows}, sql="slice", count=4, part=part)
+        for part in (1, 2, 3)
+    ]
     kept = [[row["prompt_id"] for row in rows_of(part[""])] for part in parts]
     assert [len(part) for part in kept] == [4, 4, 2]
     assert sorted(name for part in kept for name in part) == [f"p{number}" for number in range(10)]

@@ -28,7 +28,9 @@ def test_own_against_reference_takes_the_latest_rounds_and_leaves_out_equals(lab
     ]
     inputs = {"rows": lab.put("round_02/generated", own), "data": lab.put("tasks/train", data)}
     made = lab.run("select", "round_02/pairs", inputs, sql="own_against_reference")
-    assert [(row["parents"], row["chosen"], row["rejected"]) for row in rows_of(made[""])] == [(["new", "p"], "good", "bad")]
+    assert [(row["parents"], row["chosen"], row["rejected"]) for row in rows_of(made[""])] == [
+        (["new", "p"], "good", "bad")
+    ]
     assert {row["sample_id"] for row in rows_of(made["dropped"])} == {"old", "same", "other"}
     pooled = rows_of(lab.run("select", "round_02/pairs", inputs, sql="own_against_reference", latest=2)[""])
     assert sorted(row["rejected"] for row in pooled) == ["bad", "worse"]
@@ -41,35 +43,53 @@ def test_own_against_reference_takes_the_latest_rounds_and_leaves_out_equals(lab
         (["a"], 1.0, "duel d0 has 1 parents, expected the two rows"),
     ],
 )
-def test_duels_are_between_two_rows_and_have_scores_from_0_to_1(lab: Lab, parents: list[str], score: float, message: str) -> None:
-    rows = [{"sample_id": name, "prompt_id": "p", "prompt": "p=", "completion": name} for name in ("a", "b", "c")]
+def test_duels_are_between_two_rows_and_have_scores_from_0_to_1(
+    lab: Lab, parents: list[str], score: float, message: str
+) -> None:
+    rows = [
+        {"sample_id": name, "prompt_id": "p", "prompt": "p=", "completion": name} for name in ("a", "b", "c")
+    ]
     duels = [{"prompt_id": "p", "prompt": "p=", "completion": "x"} for _ in range(2)]
     right = {"sample_id": "d1", "parents": ["b", "c"], "score": 1.0}
     borda = lab.put(
-        "round_01/right", [{**duels[0], "sample_id": "d0", "parents": ["a", "b"], "score": 1.0}, {**duels[1], **right}]
+        "round_01/right",
+        [{**duels[0], "sample_id": "d0", "parents": ["a", "b"], "score": 1.0}, {**duels[1], **right}],
     )
     ranked = lab.run(
-        "select", "round_01/r", {"rows": lab.put("round_01/s", rows), "duels": borda}, sql="rank_by_duels", by="borda"
+        "select",
+        "round_01/r",
+        {"rows": lab.put("round_01/s", rows), "duels": borda},
+        sql="rank_by_duels",
+        by="borda",
     )
     assert {row["sample_id"]: row["score"] for row in rows_of(ranked[""])} == {"a": 1.0, "b": 0.5, "c": 0.0}
     wrong = lab.put(
-        "round_01/duels", [{**duels[0], "sample_id": "d0", "parents": parents, "score": score}, {**duels[1], **right}]
+        "round_01/duels",
+        [{**duels[0], "sample_id": "d0", "parents": parents, "score": score}, {**duels[1], **right}],
     )
     with pytest.raises(DeclarationError, match=message):
-        lab.run("select", "round_01/w", {"rows": lab.put("round_01/s", rows), "duels": wrong}, sql="rank_by_duels")
+        lab.run(
+            "select", "round_01/w", {"rows": lab.put("round_01/s", rows), "duels": wrong}, sql="rank_by_duels"
+        )
 
 
 def votes(**counts: list[int]) -> list[dict[str, object]]:
     """`a=[3, 1]` gives prompt a three samples of one answer and one of another."""
     return [
         {
-            "sample_id": f"{prompt}{answer}{index}", "prompt_id": prompt, "prompt": f"{prompt}=", "round": 1,
-            "completion": f"{prompt}{answer}", "voted": f"{prompt}{answer}", "votes": count, "vote_share": count / sum(counted),
+            "sample_id": f"{prompt}{answer}{index}",
+            "prompt_id": prompt,
+            "prompt": f"{prompt}=",
+            "round": 1,
+            "completion": f"{prompt}{answer}",
+            "voted": f"{prompt}{answer}",
+            "votes": count,
+            "vote_share": count / sum(counted),
         }
         for prompt, counted in counts.items()
         for answer, count in enumerate(counted)
         for index in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def test_most_against_least_voted_weighs_by_the_lead(lab: Lab) -> None:
@@ -77,29 +97,45 @@ def test_most_against_least_voted_weighs_by_the_lead(lab: Lab) -> None:
     inputs = {"rows": drawn, "others": drawn}
     found = rows_of(lab.run("select", "round_01/pairs", inputs, sql="most_against_least_voted")[""])
     assert {(row["chosen"], row["rejected"], round(row["weight"], 3)) for row in found} == {
-        ("a0", "a2", round(2 / 6, 3)), ("c0", "c1", round(4 / 6, 3)),
-    }  # fmt: skip
+        ("a0", "a2", round(2 / 6, 3)),
+        ("c0", "c1", round(4 / 6, 3)),
+    }
     assert all(len(row["parents"]) == 2 for row in found)
-    clear = rows_of(lab.run("select", "round_01/pairs", inputs, sql="most_against_least_voted", min_share=0.6)[""])
+    clear = rows_of(
+        lab.run("select", "round_01/pairs", inputs, sql="most_against_least_voted", min_share=0.6)[""]
+    )
     assert [row["prompt_id"] for row in clear] == ["c"]
 
 
 def test_most_against_least_voted_rejects_only_what_the_other_draw_holds(lab: Lab) -> None:
     hotter = [{**row, "sample_id": f"hot {row['sample_id']}"} for row in votes(a=[2, 1, 3], b=[1, 3], c=[6])]
-    inputs = {"rows": lab.put("round_01/voted", votes(a=[3, 2, 1], b=[4], c=[6])), "others": lab.put("round_01/hotter", hotter)}
+    inputs = {
+        "rows": lab.put("round_01/voted", votes(a=[3, 2, 1], b=[4], c=[6])),
+        "others": lab.put("round_01/hotter", hotter),
+    }
     found = rows_of(lab.run("select", "round_01/pairs", inputs, sql="most_against_least_voted")[""])
-    assert all(row["parents"][1].startswith("hot ") and not row["parents"][0].startswith("hot ") for row in found)
-    assert {(row["chosen"], row["rejected"], round(row["weight"], 3)) for row in found} == {("a0", "a1", round(3 / 6 - 1 / 6, 3))}
+    assert all(
+        row["parents"][1].startswith("hot ") and not row["parents"][0].startswith("hot ") for row in found
+    )
+    assert {(row["chosen"], row["rejected"], round(row["weight"], 3)) for row in found} == {
+        ("a0", "a1", round(3 / 6 - 1 / 6, 3))
+    }
 
 
 def test_verdicts_as_labels_keeps_both_kinds_and_drops_errors(lab: Lab) -> None:
     inputs = {"rows": lab.put("round_01/verified", samples({"a": "ppf", "b": "ffe"}))}
     made = lab.run("select", "round_01/labelled", inputs, sql="verdicts_as_labels")
     assert [(row["sample_id"], row["label"]) for row in rows_of(made[""])] == [
-        ("a-0", True), ("a-1", True), ("a-2", False), ("b-0", False), ("b-1", False),
-    ]  # fmt: skip
+        ("a-0", True),
+        ("a-1", True),
+        ("a-2", False),
+        ("b-0", False),
+        ("b-1", False),
+    ]
     assert [(row["sample_id"], row["reason"]) for row in rows_of(made["dropped"])] == [("b-2", "error")]
-    capped = rows_of(lab.run("select", "round_01/labelled", inputs, sql="verdicts_as_labels", max_per_prompt=1)[""])
+    capped = rows_of(
+        lab.run("select", "round_01/labelled", inputs, sql="verdicts_as_labels", max_per_prompt=1)[""]
+    )
     assert [(row["prompt_id"], row["label"]) for row in capped] == [("a", True), ("a", False), ("b", False)]
 
 
@@ -107,7 +143,9 @@ def test_correct_against_incorrect_uses_a_sample_once_or_again(lab: Lab) -> None
     inputs = {"rows": lab.put("round_01/verified", samples({"a": "pffff", "b": "ppfff", "c": "pp"}))}
 
     def pairs(**settings: object) -> list[tuple[str, str]]:
-        made = rows_of(lab.run("select", "round_01/pairs", inputs, sql="correct_against_incorrect", **settings)[""])
+        made = rows_of(
+            lab.run("select", "round_01/pairs", inputs, sql="correct_against_incorrect", **settings)[""]
+        )
         return [tuple(row["parents"]) for row in made]
 
     once = pairs(pairs_per_prompt=10)
@@ -125,15 +163,25 @@ def test_correct_against_incorrect_without_any_pair_gives_none(lab: Lab) -> None
 
 def test_new_rows_keep_the_conversation_of_their_first_parent(lab: Lab) -> None:
     def given(text: str) -> dict[str, object]:
-        return {"messages": [{"role": "user", "content": text, "tool_calls": None, "name": None}], "tools": "[]"}
+        return {
+            "messages": [{"role": "user", "content": text, "tool_calls": None, "name": None}],
+            "tools": "[]",
+        }
 
-    rows = [row | given(f"Sort {row['prompt']}") for row in samples({"p": "pf", "q": "fp"}, round=lambda prompt, index: 1)]
+    rows = [
+        row | given(f"Sort {row['prompt']}")
+        for row in samples({"p": "pf", "q": "fp"}, round=lambda prompt, index: 1)
+    ]
     plain = lab.put("round_01/plain", samples({"r": "pf"}, round=lambda prompt, index: 1))
     inputs = {"rows": (lab.put("round_01/verified", rows), plain)}
     made = rows_of(lab.run("select", "round_01/pairs", inputs, sql="correct_against_incorrect")[""])
-    assert [(row["prompt"], row["messages"] and row["messages"][0]["content"], row["tools"]) for row in made] == [
-        ("p=", "Sort p=", "[]"), ("q=", "Sort q=", "[]"), ("r=", None, None),
-    ]  # fmt: skip
+    assert [
+        (row["prompt"], row["messages"] and row["messages"][0]["content"], row["tools"]) for row in made
+    ] == [
+        ("p=", "Sort p=", "[]"),
+        ("q=", "Sort q=", "[]"),
+        ("r=", None, None),
+    ]
     bare = rows_of(lab.run("select", "round_01/pairs", {"rows": plain}, sql="correct_against_incorrect")[""])
     assert [row["sample_id"] for row in bare] == [row["sample_id"] for row in made if row["prompt"] == "r="]
     assert "messages" not in bare[0]
@@ -144,8 +192,16 @@ def test_new_prompts_have_no_conversation_of_another_one(lab: Lab) -> None:
         "turned",
         "-- summary: x\n-- needs: prompt\n-- makes rows: prompt\nSELECT [row_id] AS parents, reverse(prompt) AS prompt FROM rows",
     )
-    rows = [{"prompt_id": "p", "prompt": "ab", "messages": [{"role": "user", "content": "ab", "tool_calls": None, "name": None}]}]
-    (row,) = rows_of(lab.run("select", "round_01/made", {"rows": lab.put("tasks/train", rows)}, sql="turned")[""])
+    rows = [
+        {
+            "prompt_id": "p",
+            "prompt": "ab",
+            "messages": [{"role": "user", "content": "ab", "tool_calls": None, "name": None}],
+        }
+    ]
+    (row,) = rows_of(
+        lab.run("select", "round_01/made", {"rows": lab.put("tasks/train", rows)}, sql="turned")[""]
+    )
     assert (row["prompt"], row["messages"]) == ("ba", None)
 
 
@@ -155,7 +211,9 @@ def test_better_against_worse_pairs_every_score_with_every_lower_one(lab: Lab) -
     inputs = {"rows": lab.put("round_01/judged", drawn)}
 
     def pairs(**settings: object) -> list[tuple[str, str]]:
-        made = rows_of(lab.run("select", "round_01/pairs", inputs, sql="better_against_worse", **settings)[""])
+        made = rows_of(
+            lab.run("select", "round_01/pairs", inputs, sql="better_against_worse", **settings)[""]
+        )
         return sorted((better, worse) for better, worse in (row["parents"] for row in made))
 
     every = [("a-0", "a-1"), ("a-0", "a-2"), ("a-0", "a-3"), ("a-1", "a-3"), ("a-2", "a-3")]
@@ -168,14 +226,27 @@ def test_the_datas_own_solutions_stand_beside_samples_in_selections(lab: Lab) ->
     drawn = samples({"a": "pf", "b": "ff"}, score=lambda prompt, index: float(prompt == "a" and index == 0))
     prompts = {row["prompt_id"]: row["prompt"] for row in drawn}
     own = [
-        {"prompt_id": name, "prompt": text, "completion": f"the solution of {name}", "verdict": "pass", "score": 1.0}
+        {
+            "prompt_id": name,
+            "prompt": text,
+            "completion": f"the solution of {name}",
+            "verdict": "pass",
+            "score": 1.0,
+        }
         for name, text in prompts.items()
     ]
     both = {"rows": (lab.put("round_01/verified", drawn), lab.put("start/solutions", own))}
     pairs = rows_of(
-        lab.run("select", "round_01/pairs", both, sql="correct_against_incorrect", pairs_per_prompt=4, reuse=True)[""]
+        lab.run(
+            "select", "round_01/pairs", both, sql="correct_against_incorrect", pairs_per_prompt=4, reuse=True
+        )[""]
     )
-    assert {tuple(row["parents"]) for row in pairs} == {("a-0", "a-1"), ("a", "a-1"), ("b", "b-0"), ("b", "b-1")}
+    assert {tuple(row["parents"]) for row in pairs} == {
+        ("a-0", "a-1"),
+        ("a", "a-1"),
+        ("b", "b-0"),
+        ("b", "b-1"),
+    }
     made = lab.run("select", "round_01/filtered", both, sql="above_threshold", threshold=0.5)
     assert sorted(row["completion"] for row in rows_of(made[""])) == sorted(
         [drawn[0]["completion"], *(row["completion"] for row in own)]
@@ -184,6 +255,12 @@ def test_the_datas_own_solutions_stand_beside_samples_in_selections(lab: Lab) ->
     duels = lab.run("select", "round_01/duels", both, sql="duels")[""]
     judged = [{**row, "score": float(row["completion"].startswith("the solution"))} for row in rows_of(duels)]
     scored = lab.run(
-        "select", "round_01/scored", {**both, "children": lab.put("round_01/compared", judged)}, sql="score_of_children"
+        "select",
+        "round_01/scored",
+        {**both, "children": lab.put("round_01/compared", judged)},
+        sql="score_of_children",
     )
-    assert {row["prompt_id"]: row["score"] for row in rows_of(scored[""]) if row["sample_id"] is None} == {"a": 1.0, "b": 1.0}
+    assert {row["prompt_id"]: row["score"] for row in rows_of(scored[""]) if row["sample_id"] is None} == {
+        "a": 1.0,
+        "b": 1.0,
+    }

@@ -23,7 +23,13 @@ from tests.unit.test_whole_checkpoints import TOKENIZER, architecture
 pytestmark = pytest.mark.model
 EXAMPLES = [Example("ab=", "ba"), Example("hgf=", "fgh"), Example("aceg=", "gec"), Example("d=", "d")]
 STATES = {"state_size": 8, "num_heads": 4, "head_dim": 4, "n_groups": 1, "expand": 2}
-PLAIN_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
+PLAIN_DROPOUT = {
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "attn_pdrop": 0.0,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+}
 
 
 def model_of(directory: Path, name: str, **settings: Any) -> Path:
@@ -40,17 +46,27 @@ def model_of(directory: Path, name: str, **settings: Any) -> Path:
     return directory
 
 
-@pytest.mark.parametrize(("name", "settings"), [
-    ("llama", {}), ("gpt2", {}), ("gemma2", {"head_dim": 4, "num_key_value_heads": 1, "sliding_window": 8}), ("mamba", STATES),
-])  # fmt: skip
-def test_greedy_sampling_draws_what_the_whole_text_has_as_likeliest(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("llama", {}),
+        ("gpt2", {}),
+        ("gemma2", {"head_dim": 4, "num_key_value_heads": 1, "sliding_window": 8}),
+        ("mamba", STATES),
+    ],
+)
+def test_greedy_sampling_draws_what_the_whole_text_has_as_likeliest(
+    tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
     checkpoint = model_of(tmp_path / "model", name, **settings)
     model = AutoModelForCausalLM.from_pretrained(str(checkpoint)).eval()
     prompts = ["ab=", "hgfedcba=", "a="]
-    drawn = Sampler(checkpoint, "cpu").sample([Request(prompt, 1) for prompt in prompts], SamplingSettings(0, max_tokens=8))
+    drawn = Sampler(checkpoint, "cpu").sample(
+        [Request(prompt, 1) for prompt in prompts], SamplingSettings(0, max_tokens=8)
+    )
     scored = LikelihoodScorer(checkpoint, "cpu")
     for prompt, one in zip(prompts, drawn, strict=True):
         ids, written = encode_prompt(TOKENIZER, prompt, chat=False), list(one.token_ids or [])
@@ -60,11 +76,14 @@ def test_greedy_sampling_draws_what_the_whole_text_has_as_likeliest(tmp_path: Pa
         assert scored.score_ids([(ids, written)])[0].logprob == pytest.approx(one.logprob, abs=1e-3)
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("rwkv", "rwkv does not say the same of a text token by token as at once: its logits are off by"),
-    ("bert", "bert does not say the same of a text token by token as at once"),
-    ("openai-gpt", "openai-gpt cannot be read token by token"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rwkv", "rwkv does not say the same of a text token by token as at once: its logits are off by"),
+        ("bert", "bert does not say the same of a text token by token as at once"),
+        ("openai-gpt", "openai-gpt cannot be read token by token"),
+    ],
+)
 def test_a_model_that_cannot_be_sampled_as_it_is_is_refused(tmp_path: Path, name: str, words: str) -> None:
     sizes = {"n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 32} if name == "openai-gpt" else {}
     checkpoint = model_of(tmp_path / "model", name, **sizes)
@@ -76,16 +95,29 @@ def test_a_model_that_cannot_be_sampled_as_it_is_is_refused(tmp_path: Path, name
 def test_a_model_that_looks_ahead_is_not_trained(tmp_path: Path) -> None:
     settings = TrainingSettings(steps=1, epochs=None, batch_size=1, learning_rate=1e-2, seed=0, threads=1)
     with pytest.raises(EngineError, match="bert says other things of a text when more follows"):
-        train_sft(TrainingJob(Checkpoint(model_of(tmp_path / "model", "bert")), settings, tmp_path / "out"), EXAMPLES)
+        train_sft(
+            TrainingJob(Checkpoint(model_of(tmp_path / "model", "bert")), settings, tmp_path / "out"),
+            EXAMPLES,
+        )
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("name", "settings", "keeps_apart"), [
-    ("llama", {}, True), ("gpt2", PLAIN_DROPOUT, True), ("mistral", {"sliding_window": 8, "num_key_value_heads": 1}, True),
-    ("opt", {"ffn_dim": 12, "word_embed_proj_dim": 8}, False), ("bloom", {"n_head": 2, "n_layer": 2}, False),
-    ("gpt_oss", {"head_dim": 4, "num_key_value_heads": 1, "num_local_experts": 4, "num_experts_per_tok": 2}, False),
-    ("mamba", STATES, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "settings", "keeps_apart"),
+    [
+        ("llama", {}, True),
+        ("gpt2", PLAIN_DROPOUT, True),
+        ("mistral", {"sliding_window": 8, "num_key_value_heads": 1}, True),
+        ("opt", {"ffn_dim": 12, "word_embed_proj_dim": 8}, False),
+        ("bloom", {"n_head": 2, "n_layer": 2}, False),
+        (
+            "gpt_oss",
+            {"head_dim": 4, "num_key_value_heads": 1, "num_local_experts": 4, "num_experts_per_tok": 2},
+            False,
+        ),
+        ("mamba", STATES, False),
+    ],
+)
 def test_packed_rows_have_the_loss_of_plain_ones_or_are_refused(
     tmp_path: Path, name: str, settings: dict[str, Any], keeps_apart: bool
 ) -> None:
@@ -93,15 +125,26 @@ def test_packed_rows_have_the_loss_of_plain_ones_or_are_refused(
 
     def loss(packing: bool, batch_size: int) -> float:
         how = TrainingSettings(
-            steps=1, epochs=None, batch_size=batch_size, learning_rate=1e-4, seed=0, threads=1, packing=packing, max_tokens=32
+            steps=1,
+            epochs=None,
+            batch_size=batch_size,
+            learning_rate=1e-4,
+            seed=0,
+            threads=1,
+            packing=packing,
+            max_tokens=32,
         )
-        return train_sft(TrainingJob(Checkpoint(checkpoint), how, tmp_path / f"out_{packing}"), EXAMPLES).final_loss
+        return train_sft(
+            TrainingJob(Checkpoint(checkpoint), how, tmp_path / f"out_{packing}"), EXAMPLES
+        ).final_loss
 
     plain = loss(packing=False, batch_size=len(EXAMPLES))
     if keeps_apart:
         assert loss(packing=True, batch_size=1) == pytest.approx(plain, abs=1e-4)
     else:
-        with pytest.raises(EngineError, match=rf"{name} reads packed examples through each other: .* Set packing: false"):
+        with pytest.raises(
+            EngineError, match=rf"{name} reads packed examples through each other: .* Set packing: false"
+        ):
             loss(packing=True, batch_size=1)
 
 
@@ -110,10 +153,19 @@ def test_a_model_without_a_limit_of_positions_packs_rows_of_max_tokens_only(tmp_
     told = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     del told["max_position_embeddings"]  # which Bloom's own configuration lacks
     (checkpoint / "config.json").write_text(json.dumps(told), encoding="utf-8")
-    how = TrainingSettings(steps=1, epochs=None, batch_size=1, learning_rate=1e-4, seed=0, threads=1, packing=True)
-    with pytest.raises(EngineError, match="packing: got a model without a limit of positions.* Set max_tokens"):
+    how = TrainingSettings(
+        steps=1, epochs=None, batch_size=1, learning_rate=1e-4, seed=0, threads=1, packing=True
+    )
+    with pytest.raises(
+        EngineError, match="packing: got a model without a limit of positions.* Set max_tokens"
+    ):
         train_sft(TrainingJob(Checkpoint(checkpoint), how, tmp_path / "out"), EXAMPLES)
-    assert train_sft(TrainingJob(Checkpoint(checkpoint), replace(how, packing=False), tmp_path / "out"), EXAMPLES).steps == 1
+    assert (
+        train_sft(
+            TrainingJob(Checkpoint(checkpoint), replace(how, packing=False), tmp_path / "out"), EXAMPLES
+        ).steps
+        == 1
+    )
 
 
 def test_the_self_test_draws_no_random_number_and_takes_a_blink(tmp_path: Path) -> None:
@@ -124,9 +176,15 @@ def test_the_self_test_draws_no_random_number_and_takes_a_blink(tmp_path: Path) 
     from lineal.engines.sampling.sampler import load_for_inference, named_device
 
     shape = ModelShape(
-        hidden_size=128, layers=2, heads=4, intermediate_size=320, rope_theta=1e4, tie_embeddings=True, characters="abc=",
+        hidden_size=128,
+        layers=2,
+        heads=4,
+        intermediate_size=320,
+        rope_theta=1e4,
+        tie_embeddings=True,
+        characters="abc=",
         max_positions=64,
-    )  # fmt: skip
+    )
     initialise(shape, 0, tmp_path / "model")
     before = torch.random.get_rng_state()
     model = load_for_inference(tmp_path / "model", None, named_device("cpu"))

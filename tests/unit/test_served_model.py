@@ -31,7 +31,9 @@ from tests.e2e.toy_project import TOY, make_project
 from tests.unit.endpoint_server import endpoint_server
 from tests.unit.lab import Lab
 
-JUDGED = TOY.replace("start:\n", 'start:\n  judge: {use: served_model, name: judge, revision: "2026-11"}\n').replace(
+JUDGED = TOY.replace(
+    "start:\n", 'start:\n  judge: {use: served_model, name: judge, revision: "2026-11"}\n'
+).replace(
     "  filtered:   {use: select, rows: verified,",
     "  judged:     {use: judge, model: start.judge, rows: verified, name: judge, template: additive_5,\n"
     '               extract: "Score: *([0-5])", threshold: 3, max_tokens: 32, chat: true, samples: 2}\n'
@@ -41,7 +43,12 @@ KEY = "sk-do-not-tell-me-1234567890"
 
 
 def params(url, **settings):
-    compute = {"engine": "fake", "workers": 1, "processes": "spawn", "endpoints": {"judge": {"url": url, **settings}}}
+    compute = {
+        "engine": "fake",
+        "workers": 1,
+        "processes": "spawn",
+        "endpoints": {"judge": {"url": url, **settings}},
+    }
     return json.dumps({"seed": 0, "rounds": 1, "active": ["toy"], "compute": compute}) + "\n"
 
 
@@ -83,12 +90,17 @@ def test_pipeline_with_a_served_judge_plans_without_any_endpoint(tmp_path):
 SAME = "samples: 2, max_tokens: 16}\n  same: {use: same_model, model: start.judge}"
 
 
-@pytest.mark.parametrize(("old", "new", "field"), [
-    ("init: previous.checkpoint", "init: start.judge", "round.checkpoint.init"),
-    ("samples: 2, max_tokens: 16}", SAME, "round.same.model"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("init: previous.checkpoint", "init: start.judge", "round.checkpoint.init"),
+        ("samples: 2, max_tokens: 16}", SAME, "round.same.model"),
+    ],
+)
 def test_served_model_is_refused_where_weights_are_needed(tmp_path, old, new, field):
-    with pytest.raises(DeclarationError, match=rf"{field}: 'start.judge' is a served artifact, but \w+ takes model$"):
+    with pytest.raises(
+        DeclarationError, match=rf"{field}: 'start.judge' is a served artifact, but \w+ takes model$"
+    ):
         planned(tmp_path, JUDGED.replace(old, new))
 
 
@@ -99,21 +111,43 @@ def test_rows_are_refused_where_a_sampler_is_needed(tmp_path):
 
 def test_served_model_leaves_the_steps_settings_alone(tmp_path):
     with pytest.raises(DeclarationError, match="'temperature' is said by the step that asks; set it there"):
-        planned(tmp_path, JUDGED.replace('revision: "2026-11"', 'revision: "1", parameters: {temperature: 0}'))
+        planned(
+            tmp_path, JUDGED.replace('revision: "2026-11"', 'revision: "1", parameters: {temperature: 0}')
+        )
 
 
-@pytest.mark.parametrize(("endpoint", "words"), [
-    ({"url": "localhost:8000"}, r"compute.endpoints.judge.url: must be like http://localhost:8000/v1"),
-    ({"url": f"https://me:{KEY}@host/v1"}, r"endpoints.judge.url: must be like"),
-    ({"url": "http://h/v1", "key_variable": KEY}, r"key_variable: must be an environment variable's name in capitals"),
-    ({"url": "http://h/v1", "key": KEY}, r"compute.endpoints.judge.key: unknown key 'key'. A key does not .*key_variable: NAME"),
-    ({"url": "http://h/v1", "api_key": KEY}, r"judge.api_key: unknown key 'api_key'. A key does not belong in a file"),
-    ({"url": "http://h/v1", "max_token": 1}, r"judge.max_token: unknown key 'max_token'. Did you mean 'max_tokens_name'"),
-    ({"url": "http://h/v1", "concurrency": 0}, r"compute.endpoints.judge.concurrency: Input should be greater"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ({"url": "localhost:8000"}, r"compute.endpoints.judge.url: must be like http://localhost:8000/v1"),
+        ({"url": f"https://me:{KEY}@host/v1"}, r"endpoints.judge.url: must be like"),
+        (
+            {"url": "http://h/v1", "key_variable": KEY},
+            r"key_variable: must be an environment variable's name in capitals",
+        ),
+        (
+            {"url": "http://h/v1", "key": KEY},
+            r"compute.endpoints.judge.key: unknown key 'key'. A key does not .*key_variable: NAME",
+        ),
+        (
+            {"url": "http://h/v1", "api_key": KEY},
+            r"judge.api_key: unknown key 'api_key'. A key does not belong in a file",
+        ),
+        (
+            {"url": "http://h/v1", "max_token": 1},
+            r"judge.max_token: unknown key 'max_token'. Did you mean 'max_tokens_name'",
+        ),
+        (
+            {"url": "http://h/v1", "concurrency": 0},
+            r"compute.endpoints.judge.concurrency: Input should be greater",
+        ),
+    ],
+)
 def test_wrong_endpoint_setting_names_its_key_and_never_shows_a_secret(tmp_path, endpoint, words):
     (tmp_path / "pipelines").mkdir()
-    (tmp_path / "params.yaml").write_text(json.dumps({"active": [], "compute": {"endpoints": {"judge": endpoint}}}))
+    (tmp_path / "params.yaml").write_text(
+        json.dumps({"active": [], "compute": {"endpoints": {"judge": endpoint}}})
+    )
     with pytest.raises(DeclarationError, match=words) as caught:
         open_project(tmp_path)
     assert KEY not in str(caught.value)
@@ -128,10 +162,19 @@ def lab(path: Path, url: str, **settings) -> Lab:
 
 
 def test_served_model_is_its_name_and_settings_wherever_it_is(server, tmp_path):
-    settings = {"name": "judge", "revision": "1", "system": "Be just.", "parameters": {"reasoning_effort": "low"}}
+    settings = {
+        "name": "judge",
+        "revision": "1",
+        "system": "Be just.",
+        "parameters": {"reasoning_effort": "low"},
+    }
     one = lab(tmp_path / "a", server.url).run("served_model", "start/judge", **settings)[""]
-    other = lab(tmp_path / "b", server.url, concurrency=2, timeout_seconds=5).run("served_model", "start/judge", **settings)[""]
-    third = lab(tmp_path / "c", server.url).run("served_model", "start/judge", **{**settings, "revision": "2"})[""]
+    other = lab(tmp_path / "b", server.url, concurrency=2, timeout_seconds=5).run(
+        "served_model", "start/judge", **settings
+    )[""]
+    third = lab(tmp_path / "c", server.url).run(
+        "served_model", "start/judge", **{**settings, "revision": "2"}
+    )[""]
     assert one.digest == other.digest != third.digest and one.manifest.kind is ArtifactKind.SERVED
     assert read_served(one.directory) == Served(**settings)
 
@@ -145,10 +188,19 @@ def test_served_model_whose_server_is_down_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "shown"), [("I cannot say", "'I cannot say'"), (None, "an empty text")])
-def test_judge_whose_saved_answers_cannot_be_read_says_so_and_how_to_ask_anew(server, tmp_path, content, shown):
+def test_judge_whose_saved_answers_cannot_be_read_says_so_and_how_to_ask_anew(
+    server, tmp_path, content, shown
+):
     root = make_project(tmp_path / "project", JUDGED, params(server.url))
     plan = make_plan(open_project(root))
-    before = ("tasks/base", "tasks/train", "start/judge", "start/checkpoint", "round_01/generated", "round_01/verified")
+    before = (
+        "tasks/base",
+        "tasks/train",
+        "start/judge",
+        "start/checkpoint",
+        "round_01/generated",
+        "round_01/verified",
+    )
     for key in before:
         run_step(plan, f"toy/{key}")
     server.faults += [{"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}] * 96
@@ -183,7 +235,9 @@ def steps_of(plan: Plan, *keys: str):
     return [plan.step(f"toy/{key}") for key in keys]
 
 
-@pytest.mark.parametrize("keys", [("start/judge",), ("round_01/judged", "round_02/judged"), ("start/judge", "round_02/judged")])
+@pytest.mark.parametrize(
+    "keys", [("start/judge",), ("round_01/judged", "round_02/judged"), ("start/judge", "round_02/judged")]
+)
 def test_every_server_that_steps_will_ask_is_asked_once(server, project, keys):
     plan = under(project, judge={"url": server.url})
     require_servers(plan, steps_of(plan, *keys))
@@ -213,13 +267,21 @@ def test_server_that_fails_is_asked_three_times_and_a_wrong_setting_is_named(ser
         require_servers(plan, steps_of(plan, "round_01/judged"))
 
 
-@pytest.mark.parametrize(("keys", "asked"), [
-    (("round_01/generated", "round_01/evaluation"), 1),  # generated draws from start.checkpoint, which is there
-    (("start/checkpoint", "round_01/generated"), 0),  # which is made first, and then served
-    (("round_01/verified", "round_01/checkpoint"), 0),
-    (("round_01/generated", "round_01/judged"), 1),
-])  # fmt: skip
-def test_server_of_the_plans_own_checkpoints_is_asked_where_one_of_them_is_there(server, project, keys, asked):
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [
+        (
+            ("round_01/generated", "round_01/evaluation"),
+            1,
+        ),  # generated draws from start.checkpoint, which is there
+        (("start/checkpoint", "round_01/generated"), 0),  # which is made first, and then served
+        (("round_01/verified", "round_01/checkpoint"), 0),
+        (("round_01/generated", "round_01/judged"), 1),
+    ],
+)
+def test_server_of_the_plans_own_checkpoints_is_asked_where_one_of_them_is_there(
+    server, project, keys, asked
+):
     server.models = ["judge", "lineal-0123456789ab"]
     plan = under(project, "openai", default={"url": server.url})
     require_servers(plan, steps_of(plan, *keys))
@@ -260,7 +322,9 @@ def test_judge_over_an_endpoint_scores_rows_by_the_rubric(made):
     for row in rows:
         assert row["judge_verdict"] == ("pass" if row["judge_score"] >= 3 else "fail")
     judge = open_artifact("toy/start/judge", made.project.directory("toy/start/judge"))
-    assert {row["checkpoint"] for row in judgments} == {judge.digest} and {row["logprob"] for row in judgments} == {None}
+    assert {row["checkpoint"] for row in judgments} == {judge.digest} and {
+        row["logprob"] for row in judgments
+    } == {None}
     assert all("You review an answer" in row["prompt"] for row in judgments)
 
 
@@ -270,8 +334,11 @@ def test_manifest_names_the_engine_of_each_step_and_that_a_server_promises_no_by
         for name in ("generated", "judged", "checkpoint", "filtered")
     }
     assert {name: one.made_with for name, one in manifests.items()} == {
-        "generated": "fake", "judged": "openai", "checkpoint": "fake", "filtered": None
-    }  # fmt: skip
+        "generated": "fake",
+        "judged": "openai",
+        "checkpoint": "fake",
+        "filtered": None,
+    }
     assert [name for name, one in manifests.items() if one.equal_bytes is False] == ["judged"]
 
 
@@ -285,7 +352,9 @@ def test_run_log_tells_what_judging_cost(made):
 
 def test_trace_of_a_judged_row_ends_at_the_served_model(made):
     row = judged_rows(made, ".judgments")[0]
-    graph = trace_back(read_catalog(made.project), Target(TargetKind.ROW, row["sample_id"]), Compute(workers=1))
+    graph = trace_back(
+        read_catalog(made.project), Target(TargetKind.ROW, row["sample_id"]), Compute(workers=1)
+    )
     assert graph.nodes["toy/start/judge"].kind == "served"
 
 

@@ -39,19 +39,30 @@ def configured(plan: Plan, text: str) -> Plan:
         ("a: [1", r"accelerate.yaml:\d+: not valid YAML"),
         ("", r"accelerate.yaml:1: distributed_type: is missing"),
         ("- a\n", r"accelerate.yaml:1: distributed_type: is missing"),
-        ("distributed_type: FSDP\n", r"accelerate.yaml:1: num_processes: got None, expected a whole number from 1"),
+        (
+            "distributed_type: FSDP\n",
+            r"accelerate.yaml:1: num_processes: got None, expected a whole number from 1",
+        ),
         ("distributed_type: FSDP\nnum_processes: two\n", r"accelerate.yaml:2: num_processes: got 'two'"),
         (TWO + "num_machines: 0\n", r"accelerate.yaml:3: num_machines: got 0"),
-        ("distributed_type: FSDP\nnum_machines: 2\nnum_processes: 3\n", r"num_processes: got 3 on 2 machines, expected the same"),
+        (
+            "distributed_type: FSDP\nnum_machines: 2\nnum_processes: 3\n",
+            r"num_processes: got 3 on 2 machines, expected the same",
+        ),
         (
             "distributed_type: MULTI_CPU\nnum_processes: 2\n",
             r"got 'MULTI_CPU' for 2 processes, which starts one. .*accelerate: 2",
         ),
-        (TWO + "mixed_precision: bf16\n", r"mixed_precision: got 'bf16' for toy/\S+, whose precision is fp32. .*'no'"),
+        (
+            TWO + "mixed_precision: bf16\n",
+            r"mixed_precision: got 'bf16' for toy/\S+, whose precision is fp32. .*'no'",
+        ),
         ("distributed_type: FSDP\nnum_processes: 4\n", r"got 4 processes for 6 examples per step"),
     ],
 )
-def test_configuration_that_does_not_fit_is_refused_with_its_file_and_key(plan: Plan, text: str, message: str) -> None:
+def test_configuration_that_does_not_fit_is_refused_with_its_file_and_key(
+    plan: Plan, text: str, message: str
+) -> None:
     found = configured(plan, text)
     with pytest.raises((ProjectError, EngineError, DeclarationError), match=message):
         require_trainings(found, [found.step(CHECKPOINT)])
@@ -64,7 +75,9 @@ def test_configuration_that_is_not_there_names_the_setting(plan: Plan) -> None:
 
 
 def test_configuration_that_fits_says_how_many_processes_run_on_this_machine(plan: Plan) -> None:
-    found = configured(plan, "distributed_type: FSDP\nnum_machines: 3\nnum_processes: 6\nmixed_precision: 'no'\n")
+    found = configured(
+        plan, "distributed_type: FSDP\nnum_machines: 3\nnum_processes: 6\nmixed_precision: 'no'\n"
+    )
     require_trainings(found, [found.step(CHECKPOINT)])
     sharing = sharing_of(found.project.root, found.project.params.compute)
     assert (sharing.processes, sharing.here) == (6, 2)

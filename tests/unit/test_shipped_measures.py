@@ -33,7 +33,12 @@ def lab(tmp_path):
 def rows(count=PROMPTS, samples=1, **columns):
     """Rows of prompts; a column is a value, or is made of the prompt's number and the sample's."""
     return [
-        {"sample_id": f"s{place}-{index}", "prompt_id": f"p{place}", "prompt": f"{place}=", "completion": f"{place}"}
+        {
+            "sample_id": f"s{place}-{index}",
+            "prompt_id": f"p{place}",
+            "prompt": f"{place}=",
+            "completion": f"{place}",
+        }
         | {name: made(place, index) if callable(made) else made for name, made in columns.items()}
         for place in range(count)
         for index in range(samples)
@@ -49,7 +54,9 @@ def measured(lab, sql, number, inputs, **settings):
     """A measure of one round."""
     put = {
         name: tuple(lab.put(f"round_{number:02}/{name}_{place}", table) for place, table in enumerate(tables))
-        for name, tables in ((name, tables if isinstance(tables, tuple) else (tables,)) for name, tables in inputs.items())
+        for name, tables in (
+            (name, tables if isinstance(tables, tuple) else (tables,)) for name, tables in inputs.items()
+        )
     }
     return lab.run("measure", f"round_{number:02}/measured", put, number, sql=sql, **settings)[""]
 
@@ -57,10 +64,14 @@ def measured(lab, sql, number, inputs, **settings):
 def warned(lab, sql, rounds, **settings):
     """Which of a measure's own warnings the last of some rounds has; a round is its inputs, or rows."""
     told = [one if isinstance(one, dict) else {"rows": one} for one in rounds]
-    *earlier, last = [measured(lab, sql, number, inputs, **settings) for number, inputs in enumerate(told, start=1)]
+    *earlier, last = [
+        measured(lab, sql, number, inputs, **settings) for number, inputs in enumerate(told, start=1)
+    ]
     component = lab.parse("measure", dict.fromkeys(told[0], ()), sql=sql, **settings)
     step = SimpleNamespace(key="p/measured", component=component, outputs={"": SimpleNamespace(values=())})
-    found = [watched(step, name, watch, last, read_earlier(earlier)) for name, watch in component.watched().items()]
+    found = [
+        watched(step, name, watch, last, read_earlier(earlier)) for name, watch in component.watched().items()
+    ]
     found += [headline_held(step, last, read_earlier(earlier))] if is_held(step) else []
     return {result.name.removeprefix("warning_") for result in found if not result.passed}
 
@@ -96,11 +107,20 @@ def learned(first, second):
     """Two tasks of 30 prompts in rounds 0 to 2; the first is taught in round 1 and the second in round 2."""
     tables = []
     for number, solved in enumerate(zip(first, second, strict=True)):
-        tables.append([
-            {**row, "task": "ab"[place // 30], "round": number, "verdict": "pass" if place % 30 < solved[place // 30] else "fail"}
-            for place, row in enumerate(rows())
-        ])  # fmt: skip
-    trained = [{**row, "task": task, "round": number} for number, task in ((1, "a"), (2, "b")) for row in rows(3)]
+        tables.append(
+            [
+                {
+                    **row,
+                    "task": "ab"[place // 30],
+                    "round": number,
+                    "verdict": "pass" if place % 30 < solved[place // 30] else "fail",
+                }
+                for place, row in enumerate(rows())
+            ]
+        )
+    trained = [
+        {**row, "task": task, "round": number} for number, task in ((1, "a"), (2, "b")) for row in rows(3)
+    ]
     return {"rows": tuple(tables), "trained": trained}
 
 
@@ -108,12 +128,18 @@ def test_matrix_of_tasks_and_rounds_gives_forgetting_and_transfer(lab):
     artifact = measured(lab, "lifelong", 2, learned([3, 27, 15], [6, 12, 24]))
     found = numbers(artifact)
     assert found["forgetting"] == pytest.approx((12 - 12) / 60)  # a: from 27 to 15; b: from 12 to 24
-    assert found["backward_transfer"] == pytest.approx(-12 / 30) and found["forward_transfer"] == pytest.approx(6 / 30)
-    assert found["learned"] == pytest.approx((24 + 12) / 60) and found["area"] == pytest.approx((3 + 27 + 15 + 6 + 12 + 24) / 180)
+    assert found["backward_transfer"] == pytest.approx(-12 / 30) and found[
+        "forward_transfer"
+    ] == pytest.approx(6 / 30)
+    assert found["learned"] == pytest.approx((24 + 12) / 60) and found["area"] == pytest.approx(
+        (3 + 27 + 15 + 6 + 12 + 24) / 180
+    )
     assert found["kept"] == pytest.approx((15 + 12) / (27 + 12))
     by_task = read_evaluation(artifact.directory).breakdown["by_task"]
     assert (by_task["a"]["solved"], by_task["b"]["solved"]) == (0.5, 0.8)  # a row of the matrix
-    assert by_task["a"]["forgetting"] == pytest.approx(0.4) and by_task["b"]["forgetting"] == pytest.approx(-0.4)
+    assert by_task["a"]["forgetting"] == pytest.approx(0.4) and by_task["b"]["forgetting"] == pytest.approx(
+        -0.4
+    )
 
 
 def test_report_draws_the_matrix_of_tasks_and_rounds(lab):
@@ -123,7 +149,9 @@ def test_report_draws_the_matrix_of_tasks_and_rounds(lab):
         found = read_evaluation(measured(lab, "lifelong", number, told).directory)
         shown = {"headline": found.headline, "values": found.numbers, "breakdown": found.breakdown}
         group = f"round_0{number}"
-        nodes.append(NodeSummary(f"p/{group}/tasks", "tasks", number, group, Role.EVALUATOR, "measure@1", (), **shown))
+        nodes.append(
+            NodeSummary(f"p/{group}/tasks", "tasks", number, group, Role.EVALUATOR, "measure@1", (), **shown)
+        )
     pipeline = PipelineSummary("p", "", None, "", "paper", 0, 2, tuple(nodes))
     (grid,) = grids_of(Summary((pipeline,)))
     assert (grid.by, grid.rounds) == ("task", (1, 2)) and grid.bands == (("a", (0.9, 0.5)), ("b", (0.4, 0.8)))
@@ -134,7 +162,12 @@ def test_report_draws_the_matrix_of_tasks_and_rounds(lab):
 
 def sampled(right, samples=4, count=PROMPTS):
     texts = lambda place, index: f"{place}:{index}"  # noqa: E731
-    return rows(count, samples, completion=texts, verdict=lambda place, index: "pass" if right(place, index) else "fail")
+    return rows(
+        count,
+        samples,
+        completion=texts,
+        verdict=lambda place, index: "pass" if right(place, index) else "fail",
+    )
 
 
 def judged(liked, right, samples=4):
@@ -151,15 +184,22 @@ def judged(liked, right, samples=4):
 def refined(was, became):
     before = rows(verdict=lambda place, _: "pass" if place < was else "fail")
     after = [
-        {**row, "sample_id": f"r{place}", "parents": [row["sample_id"]], "verdict": "pass" if became(place) else "fail",
-         "completion": f"new {place}" if place % 2 else row["completion"]}
+        {
+            **row,
+            "sample_id": f"r{place}",
+            "parents": [row["sample_id"]],
+            "verdict": "pass" if became(place) else "fail",
+            "completion": f"new {place}" if place % 2 else row["completion"],
+        }
         for place, row in enumerate(before)
-    ]  # fmt: skip
+    ]
     return {"rows": after, "before": before}
 
 
 def confident(sure, right):
-    return rows(score=lambda place, _: sure, truth_verdict=lambda place, _: "pass" if place < right else "fail")
+    return rows(
+        score=lambda place, _: sure, truth_verdict=lambda place, _: "pass" if place < right else "fail"
+    )
 
 
 def abstained(count):
@@ -181,8 +221,14 @@ def posed(*tasks):
 
 
 def composed(wrong):
-    parts = [{**row, "prompt_id": f"part {place}", "whole": row["prompt_id"]} for place, row in enumerate(verdicts(40))]
-    return {"rows": rows(verdict=lambda place, _: "fail" if place < wrong or place >= 50 else "pass"), "parts": parts}
+    parts = [
+        {**row, "prompt_id": f"part {place}", "whole": row["prompt_id"]}
+        for place, row in enumerate(verdicts(40))
+    ]
+    return {
+        "rows": rows(verdict=lambda place, _: "fail" if place < wrong or place >= 50 else "pass"),
+        "parts": parts,
+    }
 
 
 def word(place, index):
@@ -199,85 +245,149 @@ FALLS = tuple(round(0.9 - 0.1 * place, 1) for place in range(5))
 FEWER_WRONG = [refined(count, lambda place: place < 56) for count in (20, 28, 36, 44, 52)]
 SHRINKING = [{"rows": evaluated(*(6, 18, 28, 37, 45, 52, 58)[: last + 1])} for last in range(1, 7)]
 CASES = [
-    ("coverage", [noisy(0.5, 0), noisy(0.03, 1), noisy(0.005, 2)], [noisy(0.5, seed) for seed in range(3)], {"any_right"}),
+    (
+        "coverage",
+        [noisy(0.5, 0), noisy(0.03, 1), noisy(0.005, 2)],
+        [noisy(0.5, seed) for seed in range(3)],
+        {"any_right"},
+    ),
     ("coverage", [sampled(lambda place, _: place < 50, count=100)], [noisy(0.5, 3)], {"gap"}),
     ("lifelong", [learned([3, 27, 15], [6, 12, 12])], [learned([3, 20, 24], [6, 12, 24])], {"forgetting"}),
-    ("lifelong", [learned([3, 20, 24], [20, 4, 24])], [learned([3, 20, 24], [6, 12, 24])], {"forward_transfer"}),
     (
-        "judge_card", [judged(lambda place, index: index == 3, lambda place, index: index < 2)],
-        [judged(lambda place, index: index == 0, lambda place, index: index < 2)], {"lead"},
+        "lifelong",
+        [learned([3, 20, 24], [20, 4, 24])],
+        [learned([3, 20, 24], [6, 12, 24])],
+        {"forward_transfer"},
     ),
     (
-        "judge_card", [judged(lambda p, i, n=n: i < n, lambda place, index: index < 2) for n in (2, 4)],
-        [judged(lambda p, i, n=n: i < n, lambda p, i, n=n: i < n) for n in (2, 4)], {"inflation"},
+        "judge_card",
+        [judged(lambda place, index: index == 3, lambda place, index: index < 2)],
+        [judged(lambda place, index: index == 0, lambda place, index: index < 2)],
+        {"lead"},
     ),
     (
-        "two_judges", [{"rows": verdicts(50), "other": verdicts(10)}],
-        [{"rows": verdicts(50), "other": verdicts(count)} for count in (50, 49)], {"same"},
+        "judge_card",
+        [judged(lambda p, i, n=n: i < n, lambda place, index: index < 2) for n in (2, 4)],
+        [judged(lambda p, i, n=n: i < n, lambda p, i, n=n: i < n) for n in (2, 4)],
+        {"inflation"},
+    ),
+    (
+        "two_judges",
+        [{"rows": verdicts(50), "other": verdicts(10)}],
+        [{"rows": verdicts(50), "other": verdicts(count)} for count in (50, 49)],
+        {"same"},
     ),
     ("refined", [refined(40, lambda place: place < 20)], FEWER_WRONG, {"net_gain"}),
     (
-        "refined", [refined(40, lambda place: place < 50), refined(40, lambda place: 15 < place < 60)],
-        [refined(40, lambda place: place < 50), refined(40, lambda place: place < 49)], {"kept"},
-    ),
-    ("calibration", [confident(0.9, 54), confident(0.9, 18)], [confident(0.9, 54), confident(0.3, 18)], {"calibration_error"}),
-    ("calibration", [confident(0.3, 30), confident(0.9, 30)], [confident(0.9, 30), confident(0.5, 30)], {"overconfidence"}),
-    ("abstention", [abstained(count) for count in (30, 24, 18, 12, 6)], [abstained(30 - n % 2) for n in range(5)], {"f1"}),
-    (
-        "texts", [texts(word), texts(lambda place, index: word(place, 0))],
-        [texts(word), texts(lambda place, index: word(place, index + 4))], {"entropy", "duplicates"},
-    ),
-    ("texts", [texts(word), texts(lambda place, index: f"all say {index}")], [texts(word), texts(word)], {"elsewhere"}),
-    (
-        "texts", [texts(word), texts(lambda place, index: f"{place} {index} no no no no")],
-        [texts(word), texts(lambda place, index: word(place, index) + " then")], {"variety"},
+        "refined",
+        [refined(40, lambda place: place < 50), refined(40, lambda place: 15 < place < 60)],
+        [refined(40, lambda place: place < 50), refined(40, lambda place: place < 49)],
+        {"kept"},
     ),
     (
-        "texts", [texts(word), texts(lambda place, index: word(place, index) * 3, "length")],
-        [texts(word), texts(lambda place, index: word(place, index) + " then")], {"characters", "cut"},
+        "calibration",
+        [confident(0.9, 54), confident(0.9, 18)],
+        [confident(0.9, 54), confident(0.3, 18)],
+        {"calibration_error"},
+    ),
+    (
+        "calibration",
+        [confident(0.3, 30), confident(0.9, 30)],
+        [confident(0.9, 30), confident(0.5, 30)],
+        {"overconfidence"},
+    ),
+    (
+        "abstention",
+        [abstained(count) for count in (30, 24, 18, 12, 6)],
+        [abstained(30 - n % 2) for n in range(5)],
+        {"f1"},
+    ),
+    (
+        "texts",
+        [texts(word), texts(lambda place, index: word(place, 0))],
+        [texts(word), texts(lambda place, index: word(place, index + 4))],
+        {"entropy", "duplicates"},
+    ),
+    (
+        "texts",
+        [texts(word), texts(lambda place, index: f"all say {index}")],
+        [texts(word), texts(word)],
+        {"elsewhere"},
+    ),
+    (
+        "texts",
+        [texts(word), texts(lambda place, index: f"{place} {index} no no no no")],
+        [texts(word), texts(lambda place, index: word(place, index) + " then")],
+        {"variety"},
+    ),
+    (
+        "texts",
+        [texts(word), texts(lambda place, index: word(place, index) * 3, "length")],
+        [texts(word), texts(lambda place, index: word(place, index) + " then")],
+        {"characters", "cut"},
     ),
     ("texts", [texts(word), texts(lambda place, index: "")], [texts(word), texts(word)], {"empty"}),
     ("gain", [{"rows": evaluated(6, 30, 36, 37)}], SHRINKING, {"rounds_left"}),
     (
-        "wrong_way", [judged(lambda place, index: place > 30, lambda place, index: index < 2)],
-        [judged(lambda place, index: place > 1, lambda place, index: index < 2)] * 2, {"wrong_way"},
+        "wrong_way",
+        [judged(lambda place, index: place > 30, lambda place, index: index < 2)],
+        [judged(lambda place, index: place > 1, lambda place, index: index < 2)] * 2,
+        {"wrong_way"},
     ),
     ("composition", [composed(4), composed(24)], [composed(8), composed(7)], {"gap"}),
     (
-        "habits", [texts(lambda *_: "let me check, wait, instead 4"), texts(lambda *_: "4")],
+        "habits",
+        [texts(lambda *_: "let me check, wait, instead 4"), texts(lambda *_: "4")],
         [texts(lambda *_: "let me check, wait, instead 4"), texts(lambda *_: "wait, instead verify 5")],
         {"verification", "backtracking"},
     ),
     (
-        "topics", [posed(*"abcd"[: max(1, 4 - n)], "z") for n in range(4)] + [posed("z")], [posed(*"abcd")] * 5,
+        "topics",
+        [posed(*"abcd"[: max(1, 4 - n)], "z") for n in range(4)] + [posed("z")],
+        [posed(*"abcd")] * 5,
         {"covered", "largest"},
     ),
-]  # fmt: skip
+]
 SETTINGS = {"abstention": {"refusal": "unknown"}}
 
 
-@pytest.mark.parametrize(("sql", "bad", "good", "expected"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("sql", "bad", "good", "expected"), CASES, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_warning_of_a_measure_comes_where_it_must_and_nowhere_else(lab, sql, bad, good, expected):
     found = warned(lab, sql, bad, **SETTINGS.get(sql, {}))
-    assert expected <= found and not ("accuracy_held" in found and lab.parse("measure", sql=sql).headline in expected)
+    assert expected <= found and not (
+        "accuracy_held" in found and lab.parse("measure", sql=sql).headline in expected
+    )
     assert not warned(lab, sql, good, **SETTINGS.get(sql, {}))
 
 
 @pytest.mark.parametrize("sql", ["characters", "gain", "gained", "judge_card", "refined"])
 def test_headline_without_a_good_direction_is_not_held(lab, sql):
-    component = lab.parse("measure", {"rows": (), "before": ()} if sql in ("gained", "refined") else {"rows": ()}, sql=sql)
+    component = lab.parse(
+        "measure", {"rows": (), "before": ()} if sql in ("gained", "refined") else {"rows": ()}, sql=sql
+    )
     assert component.higher_is_better is None and not is_held(SimpleNamespace(component=component))
 
 
 def test_report_calls_a_change_without_a_good_direction_neither_better_nor_worse():
     fell = Comparison(Estimate(-0.2, -0.3, -0.1), 0.01, 60)
-    shown = [Differences(None, "e", "gain", True, better, "", ()).word(fell) for better in (True, False, None)]
+    shown = [
+        Differences(None, "e", "gain", True, better, "", ()).word(fell) for better in (True, False, None)
+    ]
     assert shown == ["worse", "better", "other"]
 
 
 def test_headline_is_warned_of_once(lab):
-    for warnings, held in (({}, True), ({"distinct_share": "falls"}, False), ({"distinct_share": {"below": 0.1}}, True)):
-        assert is_held(SimpleNamespace(component=lab.parse("diversity", {"rows": ()}, warnings=warnings))) is held
+    for warnings, held in (
+        ({}, True),
+        ({"distinct_share": "falls"}, False),
+        ({"distinct_share": {"below": 0.1}}, True),
+    ):
+        assert (
+            is_held(SimpleNamespace(component=lab.parse("diversity", {"rows": ()}, warnings=warnings)))
+            is held
+        )
 
 
 # -- numbers by hand ----------------------------------------------------------------------------------------------------
@@ -286,11 +396,18 @@ def test_headline_is_warned_of_once(lab):
 def test_coverage_tells_sharpness_apart_from_coverage(lab):
     table = sampled(lambda place, index: place < 30 and index < 3)
     found = numbers(measured(lab, "coverage", 1, {"rows": table}))
-    assert (found["any_right"], found["one_right"], found["gap"], found["sharpness"]) == (0.5, 0.375, 0.125, 0.75)
+    assert (found["any_right"], found["one_right"], found["gap"], found["sharpness"]) == (
+        0.5,
+        0.375,
+        0.125,
+        0.75,
+    )
 
 
 def test_judge_is_held_against_the_vote(lab):
-    found = numbers(measured(lab, "judge_card", 1, {"rows": judged(lambda p, i: i in (1, 2), lambda p, i: i < 2)}))
+    found = numbers(
+        measured(lab, "judge_card", 1, {"rows": judged(lambda p, i: i in (1, 2), lambda p, i: i < 2)})
+    )
     assert found == pytest.approx(
         {
             "prompts": 60,
@@ -328,24 +445,37 @@ def test_calibration_error_is_that_of_the_bins(lab):
 
 def test_abstention_has_its_f1(lab):
     found = numbers(measured(lab, "abstention", 1, {"rows": abstained(20)}, refusal="unknown"))
-    assert found == pytest.approx({"f1": 0.8, "precision": 1, "recall": 2 / 3, "abstained": 1 / 3, "unanswerable": 0.5})
+    assert found == pytest.approx(
+        {"f1": 0.8, "precision": 1, "recall": 2 / 3, "abstained": 1 / 3, "unanswerable": 0.5}
+    )
     assert "answer" in lab.parse("measure", {"rows": ()}, sql="abstention", refusal="x").needs()["rows"]
 
 
 def test_texts_have_an_entropy_and_repeat_themselves_or_each_other(lab):
-    table = rows(2, 4, completion=lambda place, index: f"a a {'b' if index < 2 else place}", finish_reason="stop")
+    table = rows(
+        2, 4, completion=lambda place, index: f"a a {'b' if index < 2 else place}", finish_reason="stop"
+    )
     found = numbers(measured(lab, "texts", 1, {"rows": table}))
     assert (found["entropy"], found["duplicates"], found["elsewhere"], found["cut"]) == (1.0, 0.5, 0.5, 0.0)
     assert found["variety"] == pytest.approx(2 / 3) and found["characters"] == 5
 
 
 def test_gains_are_fitted_and_foretold(lab):
-    halves = numbers(measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}))  # of 60: gains of 32, 16, 8 and 4
+    halves = numbers(
+        measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)})
+    )  # of 60: gains of 32, 16, 8 and 4
     assert halves["gain"] == pytest.approx(4 / 60) and halves["rate"] == pytest.approx(0.5)
     assert halves["next_gain"] == pytest.approx(2 / 60) and halves["limit_reached"] == pytest.approx(64 / 60)
-    assert halves["rounds_left"] == 3 and halves["exponent"] < -1  # 2, 1 and 1/2 of 60 are worth a round, 1/4 of 60 is not
+    assert (
+        halves["rounds_left"] == 3 and halves["exponent"] < -1
+    )  # 2, 1 and 1/2 of 60 are worth a round, 1/4 of 60 is not
     for worth, left in ((1 / 60, 2), (2 / 60, 1), (0.04, 0), (0.1, 0)):
-        assert numbers(measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}, worth=worth))["rounds_left"] == left
+        assert (
+            numbers(measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}, worth=worth))[
+                "rounds_left"
+            ]
+            == left
+        )
     with pytest.raises((DataError, DeclarationError), match="worth must be above 0"):
         measured(lab, "gain", 4, {"rows": evaluated(0, 32, 48, 56, 60)}, worth=0)
     assert numbers(measured(lab, "gain", 1, {"rows": evaluated(5, 6)})) == {"gain": pytest.approx(1 / 60)}
@@ -360,13 +490,17 @@ def test_wrong_way_is_counted_among_right_answers(lab):
 def test_compositionality_gap_looks_at_questions_whose_parts_are_right(lab):
     found = numbers(measured(lab, "composition", 1, composed(10)))
     assert (
-        found["gap"] == 0.25 and found["parts_right"] == pytest.approx(2 / 3) and found["whole_right"] == pytest.approx(40 / 60)
+        found["gap"] == 0.25
+        and found["parts_right"] == pytest.approx(2 / 3)
+        and found["whole_right"] == pytest.approx(40 / 60)
     )
 
 
 def test_question_with_a_part_that_could_not_be_judged_is_left_out(lab):
     inputs = composed(10)
-    inputs["parts"] += [{**inputs["parts"][place], "sample_id": f"e{place}", "verdict": "error"} for place in range(20)]
+    inputs["parts"] += [
+        {**inputs["parts"][place], "sample_id": f"e{place}", "verdict": "error"} for place in range(20)
+    ]
     found = numbers(measured(lab, "composition", 1, inputs))
     assert (found["prompts"], found["gap"], found["parts_right"]) == (40, 0.0, 0.5)
 
@@ -383,7 +517,10 @@ def test_round_without_a_headline_stops_nothing_and_is_not_warned_of(lab):
 @pytest.mark.parametrize("sql", ["coverage", "judge_card"])
 def test_vote_is_by_the_answer_where_it_was_extracted(lab, sql):
     right = lambda place, index: index in (1, 2)  # noqa: E731
-    table = [{**row, "completion": f"way {place}: {row['completion']}"} for place, row in enumerate(judged(right, right, 3))]
+    table = [
+        {**row, "completion": f"way {place}: {row['completion']}"}
+        for place, row in enumerate(judged(right, right, 3))
+    ]
     assert numbers(measured(lab, sql, 1, {"rows": table}))["vote_right"] == 0
     extracted = [{**row, "voted": row["completion"].split(": ")[1]} for row in table]
     assert numbers(measured(lab, sql, 1, {"rows": extracted}))["vote_right"] == 1
@@ -405,9 +542,16 @@ def test_habits_are_counted_by_words(lab):
 def test_topics_are_held_against_a_list(lab):
     found = numbers(measured(lab, "topics", 1, posed("a", "a", "b", "z")))
     assert (found["covered"], found["largest"], found["outside"]) == (0.5, 0.5, 0.25)
-    assert found["evenness"] == pytest.approx((2 * math.log2(1.5) + math.log2(3)) / 3 / 2)  # of a, a and b among four
+    assert found["evenness"] == pytest.approx(
+        (2 * math.log2(1.5) + math.log2(3)) / 3 / 2
+    )  # of a, a and b among four
     even = numbers(measured(lab, "topics", 1, posed(*"abcd", "y", "z", None, None, None, None)))
-    assert (even["evenness"], even["covered"], even["outside"], even["largest"]) == (1, 1, pytest.approx(0.6), pytest.approx(0.1))
+    assert (even["evenness"], even["covered"], even["outside"], even["largest"]) == (
+        1,
+        1,
+        pytest.approx(0.6),
+        pytest.approx(0.1),
+    )
     assert "evenness" not in numbers(measured(lab, "topics", 1, posed("z")))
 
 
@@ -472,7 +616,9 @@ def test_every_shipped_measure_stands_in_a_round(tmp_path):
     for folder in ("selectors", "measures", "templates"):
         shutil.copytree(ROOT / "pipelines" / folder, tmp_path / "pipelines" / folder)
     (tmp_path / "pipelines" / "selectors" / "as_parts.sql").write_text(AS_PARTS)
-    nodes = "".join(f"  {name}_measured: {{use: measure, sql: {name}, {rows}}}\n" for name, rows in NODES.items())
+    nodes = "".join(
+        f"  {name}_measured: {{use: measure, sql: {name}, {rows}}}\n" for name, rows in NODES.items()
+    )
     (tmp_path / "pipelines" / "mine.yaml").write_text(PIPELINE + nodes)
     (tmp_path / "params.yaml").write_text("rounds: 2\nactive: [mine]\ncompute: {engine: fake, workers: 1}\n")
     project = open_project(tmp_path)

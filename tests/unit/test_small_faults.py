@@ -41,8 +41,14 @@ def refused(root, pipeline=TOY, params="active: [toy]\n"):
     ("settings", "message"),
     [
         ("steps: 2, warmup: {steps: 2.5}", "warmup: steps: got 2.5, expected a whole number from 1 on"),
-        ("steps: 2, warmup: {steps: 0}", "warmup: steps: got 0, expected a whole number from 1 on; without a warm-up write 0"),
-        ("steps: 2, warmup: 0.2, schedule: constant", "warmup: schedule constant has none. Write schedule: constant_with_warmup"),
+        (
+            "steps: 2, warmup: {steps: 0}",
+            "warmup: steps: got 0, expected a whole number from 1 on; without a warm-up write 0",
+        ),
+        (
+            "steps: 2, warmup: 0.2, schedule: constant",
+            "warmup: schedule constant has none. Write schedule: constant_with_warmup",
+        ),
         ("steps: 2, warmup: {steps: 9}, schedule: constant", "warmup: schedule constant has none"),
     ],
 )
@@ -51,18 +57,24 @@ def test_warmup_that_cannot_be_is_told(root, settings, message):
 
 
 @pytest.mark.parametrize(
-    "settings", ["schedule: constant", "schedule: constant, warmup: 0", "schedule: constant_with_warmup, warmup: 0.2"]
+    "settings",
+    ["schedule: constant", "schedule: constant, warmup: 0", "schedule: constant_with_warmup, warmup: 0.2"],
 )
 def test_constant_schedule_without_a_warmup_plans(root, settings):
     (root / "params.yaml").write_text("active: [toy]\n")
-    (root / "pipelines/toy.yaml").write_text(TOY.replace("rows: filtered, steps: 2", f"rows: filtered, steps: 2, {settings}"))
+    (root / "pipelines/toy.yaml").write_text(
+        TOY.replace("rows: filtered, steps: 2", f"rows: filtered, steps: 2, {settings}")
+    )
     assert make_plan(open_project(root)).steps
 
 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("{checkpoints: al}", "retain.checkpoints: got 'al', expected all, or which rounds keep theirs: {last: 2}"),
+        (
+            "{checkpoints: al}",
+            "retain.checkpoints: got 'al', expected all, or which rounds keep theirs: {last: 2}",
+        ),
         ("{nodes: {generated: 3}}", "retain.nodes.generated: got 3, expected all, or which rounds"),
         ("{rows: {lst: 3}}", "unknown key 'lst'. Did you mean 'last'?"),
     ],
@@ -85,37 +97,63 @@ def test_retain_of_a_node_that_is_none_suggests_one(root, capsys):
 
 def test_measure_of_numbers_that_are_no_shares_has_their_mean(tmp_path):
     lab = Lab(tmp_path)
-    text = (
-        "-- summary: Sizes.\n-- needs: score\n-- gives: size\nSELECT prompt_id, avg(score) AS size FROM rows GROUP BY prompt_id\n"
-    )
+    head = "-- summary: Sizes.\n-- needs: score\n-- gives: size\n"
+    text = f"{head}SELECT prompt_id, avg(score) AS size FROM rows GROUP BY prompt_id\n"
     (tmp_path / "pipelines/measures/size.sql").write_text(text)
     rows = lab.put("x", [{"sample_id": f"s{n}", "prompt_id": f"p{n}", "score": 5.0 + n} for n in range(3)])
-    numbers = json.loads((lab.run("measure", "m", {"rows": rows}, sql="size")[""].directory / "metrics.json").read_text())
+    numbers = json.loads(
+        (lab.run("measure", "m", {"rows": rows}, sql="size")[""].directory / "metrics.json").read_text()
+    )
     assert numbers["size"] == 6.0 and numbers["low"] < 6.0 < numbers["high"]
 
 
 ASKED = "{repeat: debate, use: ask, model: start.checkpoint, template: '{prompt} {completion}', "
-DEBATE = f"critique: {ASKED}per_turn: {{rows: [generated, before.revisd]}}}}\n  revised: {ASKED}rows: critique}}\n"
+DEBATE = (
+    f"critique: {ASKED}per_turn: {{rows: [generated, before.revisd]}}}}\n  revised: {ASKED}rows: critique}}\n"
+)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "where", "said"),
     [
         ("verified:", DEBATE + "  verified:", "round.critique.per_turn.rows", "Did you mean 'revised'?"),
-        ("verified:", GRPO.replace("REWARDS", "{right: {use: exact_match, wieght: 2.0}}") + "  verified:",
-         "round.online.rewards.right.wieght", "unknown key 'wieght'. Did you mean 'weight'?"),
-        ("verified:", "found: {use: retrieve, rows: generated, docs: tasks.base}\n  verified:",
-         "round.found.documents", "is missing, and 'docs' is no setting. Did you mean 'documents'?"),
-        ("verified:", "found: {use: retrieve, rows: generated, documents: tasks.base, seperator: ';', a: '{found}'}\n  verified:",
-         "round.found", "Did you mean 'separator'? For a column take another name"),
-        ("init: previous.checkpoint", "init: previos.checkpoint", "round.checkpoint.init", "Did you mean 'previous.checkpoint'?"),
-        ("size: 16, split: train}", "size: 16}",
-         "tasks.base", "split is missing, and the name 'base' does not say it. Set split: train, dev or test"),
+        (
+            "verified:",
+            GRPO.replace("REWARDS", "{right: {use: exact_match, wieght: 2.0}}") + "  verified:",
+            "round.online.rewards.right.wieght",
+            "unknown key 'wieght'. Did you mean 'weight'?",
+        ),
+        (
+            "verified:",
+            "found: {use: retrieve, rows: generated, docs: tasks.base}\n  verified:",
+            "round.found.documents",
+            "is missing, and 'docs' is no setting. Did you mean 'documents'?",
+        ),
+        (
+            "verified:",
+            "found: {use: retrieve, rows: generated, documents: tasks.base, seperator: ';', a: '{found}'}\n  verified:",
+            "round.found",
+            "Did you mean 'separator'? For a column take another name",
+        ),
+        (
+            "init: previous.checkpoint",
+            "init: previos.checkpoint",
+            "round.checkpoint.init",
+            "Did you mean 'previous.checkpoint'?",
+        ),
+        (
+            "size: 16, split: train}",
+            "size: 16}",
+            "tasks.base",
+            "split is missing, and the name 'base' does not say it. Set split: train, dev or test",
+        ),
     ],
-)  # fmt: skip
+)
 def test_slip_is_told_with_its_key_and_what_was_meant(root, old, new, where, said):
     assert old in TOY
-    text = TOY.replace(old, new, 1).replace("round:\n", "repeat: {debate: 2}\nround:\n" if "repeat" in new else "round:\n")
+    text = TOY.replace(old, new, 1).replace(
+        "round:\n", "repeat: {debate: 2}\nround:\n" if "repeat" in new else "round:\n"
+    )
     told = refused(root, text)
     assert f"{where}: " in told and said in told and "pipelines/toy.yaml:" in told, told
 
@@ -132,7 +170,10 @@ def test_rewards_that_weigh_nothing_are_refused(root):
 
 def test_pipeline_without_profiles_says_where_to_write_one(root):
     told = refused(root, params="active: [toy]\nprofile: laptop\n")
-    assert "pipelines/toy.yaml:1: the pipeline has no profiles, and params.yaml asks for profile 'laptop'" in told
+    assert (
+        "pipelines/toy.yaml:1: the pipeline has no profiles, and params.yaml asks for profile 'laptop'"
+        in told
+    )
     (root / "params.yaml").write_text("active: [toy]\nprofile: laptop\npipelines: {toy: {profile: paper}}\n")
     assert make_plan(open_project(root)).steps
 
@@ -149,12 +190,18 @@ def test_stage_of_a_profile_that_is_misspelt_is_no_new_stage(root):
 
 def test_value_of_a_node_that_is_not_there_is_called_so(root):
     told = refused(root, TOY.replace("samples: 2", "samples: 2, temperature: evaluatoin.accuracy"))
-    assert "temperature: got 'evaluatoin.accuracy', which is no number, and no value of a node that is declared here" in told
+    assert (
+        "temperature: got 'evaluatoin.accuracy', which is no number, and no value of a node that is declared here"
+        in told
+    )
 
 
 def test_random_in_a_formula_is_led_to_what_works(root):
     told = refused(
-        root, TOY.replace("{use: exact_match, rows: generated}", "{use: rule, rows: generated, formula: random() < 0.5}")
+        root,
+        TOY.replace(
+            "{use: exact_match, rows: generated}", "{use: rule, rows: generated, formula: random() < 0.5}"
+        ),
     )
     assert "let a selector's SQL draw rows, with uniform(row_id, $seed)" in told
 
@@ -176,7 +223,9 @@ def test_random_in_a_formula_is_led_to_what_works(root):
 )
 def test_measures_numbers_are_held_against_its_query(tmp_path, gives, query, message):
     lab = Lab(tmp_path)
-    (tmp_path / "pipelines/measures/own.sql").write_text(f"-- summary: A share.\n-- needs: score\n-- gives: {gives}\n{query}\n")
+    (tmp_path / "pipelines/measures/own.sql").write_text(
+        f"-- summary: A share.\n-- needs: score\n-- gives: {gives}\n{query}\n"
+    )
     with pytest.raises(DeclarationError, match="own.sql") as error:
         bind(lab.parse("measure", {"rows": ()}, sql="own"), {"rows": ("score",)}, 0)
     assert message in str(error.value)
@@ -200,10 +249,16 @@ def test_revision_that_is_none_is_told_without_a_list_of_pipelines(root, capsys)
 )
 def test_component_of_a_package_whose_reads_are_no_columns_is_told(reads, wrong):
     made = type("Own", (RowVerifier,), {"reads": reads, "__annotations__": {"reads": ClassVar[Columns]}})
-    expected = f"is the class Own with reads = {reads!r}, expected a tuple of column names: ('completion',)" if wrong else ""
+    expected = (
+        f"is the class Own with reads = {reads!r}, expected a tuple of column names: ('completion',)"
+        if wrong
+        else ""
+    )
     assert _no_component(made) == expected
 
 
 def test_pull_without_a_remote_says_how_to_add_one(root):
-    with pytest.raises(ProjectError, match="no DVC remote to bring toy/x from. Add one: dvc remote add --default NAME URL"):
+    with pytest.raises(
+        ProjectError, match="no DVC remote to bring toy/x from. Add one: dvc remote add --default NAME URL"
+    ):
         pull(root, {"toy/x": "0" * 32 + ".dir"})

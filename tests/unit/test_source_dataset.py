@@ -15,7 +15,9 @@ from lineal.errors import DataError
 from tests.unit.lab import Lab, rows_of
 
 MAPPING = {"prompt": "question", "answer": "solution", "prompt_id": "id"}
-ROWS = [{"id": f"i{number}", "question": f"what is {number}?", "solution": str(number)} for number in range(40)]
+ROWS = [
+    {"id": f"i{number}", "question": f"what is {number}?", "solution": str(number)} for number in range(40)
+]
 
 
 @pytest.fixture
@@ -46,7 +48,11 @@ def test_dataset_formats_give_the_same_rows(lab):
         write(lab, "a.tsv", table.replace(",", "\t")),
         "data/a.parquet",
         write(lab, "lists.json", json.dumps({name: [row[name] for row in ROWS] for name in ROWS[0]})),
-        write(lab, "pandas.json", json.dumps({name: {n: row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}, indent=1)),
+        write(
+            lab,
+            "pandas.json",
+            json.dumps({name: {n: row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}, indent=1),
+        ),
         "data/saved",
     ]
     pq.write_table(pa.Table.from_pylist(ROWS), lab.path / "data" / "a.parquet")
@@ -62,8 +68,10 @@ def test_dataset_pattern_reads_all_files_in_the_order_of_their_names(lab):
     assert [row["prompt_id"] for row in rows_of(load(lab, "data/*.jsonl"))] == ["i2", "i3", "i4", "i0", "i1"]
     (lab.path / "data" / "z.jsonl.dvc").write_text("outs: []")
     assert list(lab.parse("dataset", path="data/*.jsonl", columns=MAPPING).files()) == [
-        "data/a.jsonl", "data/b.jsonl", "data/z.jsonl",
-    ]  # fmt: skip
+        "data/a.jsonl",
+        "data/b.jsonl",
+        "data/z.jsonl",
+    ]
     (lab.path / "data" / "z.jsonl.dvc").unlink()
     write(lab, "b.jsonl", lines(ROWS[:1]) + "{}\n")
     with pytest.raises(DataError, match=r"data/b\.jsonl: line 2, column 'question'"):
@@ -75,7 +83,11 @@ def test_dataset_pattern_reads_all_files_in_the_order_of_their_names(lab):
 
 
 def test_dataset_files_of_a_pattern_may_differ_in_types_that_fit_together(lab):
-    types = {"a": (pa.int32(), pa.large_string()), "b": (pa.int64(), pa.string()), "c": (pa.null(), pa.string())}
+    types = {
+        "a": (pa.int32(), pa.large_string()),
+        "b": (pa.int64(), pa.string()),
+        "c": (pa.null(), pa.string()),
+    }
     for name, (number, text) in types.items():
         grades = pa.array([None if name == "c" else 3], number)
         columns = {"question": pa.array([name], text), "solution": pa.array(["x"], text), "grade": grades}
@@ -84,7 +96,9 @@ def test_dataset_files_of_a_pattern_may_differ_in_types_that_fit_together(lab):
     settings = {"columns": columns, "optional": ["grade"]}
     assert [row["grade"] for row in rows_of(load(lab, "data/?.parquet", **settings))] == [3, 3, None]
     write(lab, "d.parquet", "")
-    pq.write_table(pa.table({"question": ["d"], "solution": [4], "grade": ["good"]}), lab.path / "data/d.parquet")
+    pq.write_table(
+        pa.table({"question": ["d"], "solution": [4], "grade": ["good"]}), lab.path / "data/d.parquet"
+    )
     own = r"data/d\.parquet: row 1, column 'grade' holds text here but integer in data/a\.parquet: row 1; make all of one type"
     with pytest.raises(DataError, match=own):
         load(lab, "data/?.parquet", **settings)
@@ -92,7 +106,9 @@ def test_dataset_files_of_a_pattern_may_differ_in_types_that_fit_together(lab):
     with pytest.raises(DataError, match=known):
         load(lab, "data/?.parquet", columns={"prompt": "question", "answer": "solution"})
     pq.write_table(pa.table({"question": ["d"]}), lab.path / "data/d.parquet")
-    with pytest.raises(DataError, match=r"data/d\.parquet: columns: \{answer: solution\} names no column of the file"):
+    with pytest.raises(
+        DataError, match=r"data/d\.parquet: columns: \{answer: solution\} names no column of the file"
+    ):
         load(lab, "data/?.parquet", columns={"prompt": "question", "answer": "solution"})
 
 
@@ -133,8 +149,15 @@ def test_json_of_one_conversation_is_a_row_and_no_columns(lab):
     path = write(lab, "one.json", json.dumps({"messages": [{"role": "user", "content": "Hi"}]}))
     assert [row["prompt"] for row in rows_of(load(lab, path, columns={"messages": "messages"}))] == ["Hi"]
     for bad in ({"question": ["a", "b"], "solution": ["c"]}, {"data": ROWS}):
-        with pytest.raises(DataError, match="one object over several lines, expected a list of objects, one object per line, or"):
-            load(lab, write(lab, "bad.json", json.dumps(bad, indent=1)), columns={"prompt": "question", "answer": "solution"})
+        with pytest.raises(
+            DataError,
+            match="one object over several lines, expected a list of objects, one object per line, or",
+        ):
+            load(
+                lab,
+                write(lab, "bad.json", json.dumps(bad, indent=1)),
+                columns={"prompt": "question", "answer": "solution"},
+            )
 
 
 def test_dataset_file_digest_enters_identity(lab):
@@ -163,9 +186,15 @@ def test_dataset_numbers_become_text_and_digits_numbers(lab):
 
 
 BAD = [
-    ([{**ROWS[0]}, {"id": "x", "question": "q"}], r"data/a.jsonl: line 2, column 'solution' \(for answer\) is missing"),
+    (
+        [{**ROWS[0]}, {"id": "x", "question": "q"}],
+        r"data/a.jsonl: line 2, column 'solution' \(for answer\) is missing",
+    ),
     ([{**ROWS[0], "question": None}], r"line 1, column 'question' \(for prompt\) is null"),
-    ([ROWS[0], {**ROWS[1], "solution": 4}], r"line 2, column 'solution' is a number here but a text in line 1"),
+    (
+        [ROWS[0], {**ROWS[1], "solution": 4}],
+        r"line 2, column 'solution' is a number here but a text in line 1",
+    ),
     ([{**ROWS[0], "question": ["a"]}], r"line 1, column 'question' must be a text, got \['a'\]"),
     ([ROWS[0], {**ROWS[1], "id": "i0"}], r"line 2 has the same prompt id as line 1 \('i0'\)"),
     ([], r"data/a.jsonl has no rows"),
@@ -237,12 +266,18 @@ def test_dataset_columns_that_it_cannot_fill_are_refused(lab, columns):
 
 def test_dataset_tracked_by_dvc_but_not_here_can_be_planned(lab):
     write(lab, "big.jsonl.dvc", "outs: []")
-    assert lab.parse("dataset", path="data/big.jsonl").outputs({})[""].columns == ("prompt_id", "prompt", "answer")
+    assert lab.parse("dataset", path="data/big.jsonl").outputs({})[""].columns == (
+        "prompt_id",
+        "prompt",
+        "answer",
+    )
 
 
 def test_dataset_takes_lists_of_tests_as_they_are(tmp_path):
     lab = Lab(tmp_path)
-    (tmp_path / "mbpp.jsonl").write_text('{"text": "Add.", "test_list": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"]}\n')
+    (tmp_path / "mbpp.jsonl").write_text(
+        '{"text": "Add.", "test_list": ["assert add(1, 2) == 3", "assert add(0, 0) == 0"]}\n'
+    )
     columns = {"prompt": "text", "tests": "test_list"}
     (row,) = rows_of(lab.run("dataset", "tasks/train", path="mbpp.jsonl", columns=columns)[""])
     assert row["tests"] == '["assert add(1, 2) == 3","assert add(0, 0) == 0"]'
@@ -256,10 +291,14 @@ def test_dataset_with_a_byte_order_mark_or_compressed_reads_the_same(lab, name, 
     )
     data = b"\xef\xbb\xbf" + text.encode()
     (lab.path / "data" / (name + ending)).write_bytes(gzip.compress(data) if ending else data)
-    assert rows_of(load(lab, f"data/{name}{ending}")) == rows_of(load(lab, write(lab, "plain.jsonl", lines(ROWS))))
+    assert rows_of(load(lab, f"data/{name}{ending}")) == rows_of(
+        load(lab, write(lab, "plain.jsonl", lines(ROWS)))
+    )
 
 
-@pytest.mark.parametrize("data", [gzip.compress(b'{"question": "q"}', mtime=0)[:-4], b"no gzip"], ids=["cut short", "no gzip"])
+@pytest.mark.parametrize(
+    "data", [gzip.compress(b'{"question": "q"}', mtime=0)[:-4], b"no gzip"], ids=["cut short", "no gzip"]
+)
 def test_dataset_broken_gzip_is_named(lab, data):
     (lab.path / "data" / "a.jsonl.gz").write_bytes(data)
     with pytest.raises(DataError, match=r"data/a\.jsonl\.gz: cannot be read"):
@@ -278,15 +317,43 @@ DIRTY = [
         "id,question,solutoin\n1,q,s\n",
         r"data/a.csv: columns: \{answer: solution\} names no column of the file. Did you mean 'solutoin'\?",
     ),
-    ("a.csv", "id,question,solution\n1,q,\n", r"line 2, column 'solution' \(for answer\) is null.*optional: \[answer\]"),
+    (
+        "a.csv",
+        "id,question,solution\n1,q,\n",
+        r"line 2, column 'solution' \(for answer\) is null.*optional: \[answer\]",
+    ),
     ("a.csv", 'id,question,solution\n1,q,"a\n', "not valid CSV: .*closing quote"),
-    ("a.jsonl", '{"id": "1", "question": "q", "question": "r", "solution": "a"}', "line 1: .*key 'question' comes twice"),
-    ("a.jsonl", '{"id": "1", "question": "\\ud800", "solution": "a"}', "line 1, column 'question' has half of a surrogate pair"),
-    ("a.jsonl", '{"id": "1", "question": "a\\u0000b", "solution": "a"}', "line 1, column 'question' has a NUL at character 2"),
+    (
+        "a.jsonl",
+        '{"id": "1", "question": "q", "question": "r", "solution": "a"}',
+        "line 1: .*key 'question' comes twice",
+    ),
+    (
+        "a.jsonl",
+        '{"id": "1", "question": "\\ud800", "solution": "a"}',
+        "line 1, column 'question' has half of a surrogate pair",
+    ),
+    (
+        "a.jsonl",
+        '{"id": "1", "question": "a\\u0000b", "solution": "a"}',
+        "line 1, column 'question' has a NUL at character 2",
+    ),
     ("a.jsonl", '{"id": "1", "question": " ", "solution": "a"}', "line 1: the prompt is empty"),
-    ("a.jsonl", '{"id": "1", "question": "q", "solution": NaN}', "line 1: not valid JSON: NaN is no JSON number"),
-    ("a.jsonl", '{"id": "1", "question": "q", "solution": 1e999999}', "line 1, column 'solution' is .*expected a finite number"),
-    ("a.jsonl", f'{{"id": "1", "question": "q", "solution": {"9" * 5000}}}', "line 1: not valid JSON: Exceeds the limit"),
+    (
+        "a.jsonl",
+        '{"id": "1", "question": "q", "solution": NaN}',
+        "line 1: not valid JSON: NaN is no JSON number",
+    ),
+    (
+        "a.jsonl",
+        '{"id": "1", "question": "q", "solution": 1e999999}',
+        "line 1, column 'solution' is .*expected a finite number",
+    ),
+    (
+        "a.jsonl",
+        f'{{"id": "1", "question": "q", "solution": {"9" * 5000}}}',
+        "line 1: not valid JSON: Exceeds the limit",
+    ),
     ("a.json", '{\n"id": "1"\n}', "one object over several lines, expected a list of objects"),
 ]
 
@@ -304,8 +371,13 @@ def test_dataset_difficulty_that_is_no_finite_number_is_refused(lab, value):
 
 
 def test_dataset_parquet_nan_and_nulls_are_refused(lab):
-    for value, message in ((float("nan"), "must be a finite number"), (None, "is null; every row needs a value")):
-        pq.write_table(pa.table({"q": ["a", "b"], "d": pa.array([1.0, value])}), lab.path / "data" / "a.parquet")
+    for value, message in (
+        (float("nan"), "must be a finite number"),
+        (None, "is null; every row needs a value"),
+    ):
+        pq.write_table(
+            pa.table({"q": ["a", "b"], "d": pa.array([1.0, value])}), lab.path / "data" / "a.parquet"
+        )
         with pytest.raises(DataError, match=f"row 2, column 'd'.*{message}"):
             load(lab, "data/a.parquet", columns={"prompt": "q", "difficulty": "d"})
 
@@ -326,9 +398,13 @@ def test_dataset_numbers_and_truths_have_one_text(lab):
         (slice(6, 8), ["true", "false"]),
     ):
         path = write(lab, "a.jsonl", "".join(text.splitlines(keepends=True)[kinds]))
-        assert [row["answer"] for row in rows_of(load(lab, path, columns={"prompt": "q", "answer": "a"}))] == expected
+        assert [
+            row["answer"] for row in rows_of(load(lab, path, columns={"prompt": "q", "answer": "a"}))
+        ] == expected
     pq.write_table(pa.table({"q": ["x", "y"], "a": [3.0, 0.1]}), lab.path / "data" / "a.parquet")
-    assert [row["answer"] for row in rows_of(load(lab, "data/a.parquet", columns={"prompt": "q", "answer": "a"}))] == ["3", "0.1"]
+    assert [
+        row["answer"] for row in rows_of(load(lab, "data/a.parquet", columns={"prompt": "q", "answer": "a"}))
+    ] == ["3", "0.1"]
 
 
 def test_dataset_answers_in_some_rows_only_are_taken_where_that_is_said(lab):
@@ -353,9 +429,14 @@ def test_dataset_own_columns_keep_their_type(lab):
     columns = {"prompt": "q", "number": "n", "ratio": "f", "source": "s", "checked": "t", "record": "r"}
     artifact = load(lab, write(lab, "a.jsonl", lines(rows)), columns=columns)
     assert artifact.manifest.columns == {
-        "prompt_id": "string", "prompt": "string", "number": "int64", "ratio": "double", "source": "string", "checked": "bool",
+        "prompt_id": "string",
+        "prompt": "string",
+        "number": "int64",
+        "ratio": "double",
+        "source": "string",
+        "checked": "bool",
         "record": "string",
-    }  # fmt: skip
+    }
     assert [row["record"] for row in rows_of(artifact)] == ['{"k": [1, null]}', "[]"]
 
 
@@ -377,15 +458,22 @@ SOLVED = [{"q": f"q{number}", "a": f"{number} and so\non\n#### {number}"} for nu
 
 
 def test_dataset_extract_takes_the_first_group(lab):
-    settings = {"columns": {"prompt": "q", "answer": "a", "completion": "a"}, "extract": {"answer": "#### (.+)$"}}
+    settings = {
+        "columns": {"prompt": "q", "answer": "a", "completion": "a"},
+        "extract": {"answer": "#### (.+)$"},
+    }
     rows = rows_of(load(lab, write(lab, "a.jsonl", lines(SOLVED)), **settings))
-    assert [(row["answer"], row["completion"]) for row in rows] == [(str(i), row["a"]) for i, row in enumerate(SOLVED)]
+    assert [(row["answer"], row["completion"]) for row in rows] == [
+        (str(i), row["a"]) for i, row in enumerate(SOLVED)
+    ]
 
 
 def test_dataset_extract_counts_the_rows_that_it_misses(lab):
     settings = {"columns": {"prompt": "q", "answer": "a"}}
     path = write(lab, "a.jsonl", lines([*SOLVED, {"q": "x", "a": "no answer"}, {"q": "y", "a": "none"}]))
-    with pytest.raises(DataError, match=r"matches 0 of 5,002 rows; the first that it misses ends, in line 1: .*#### 0'"):
+    with pytest.raises(
+        DataError, match=r"matches 0 of 5,002 rows; the first that it misses ends, in line 1: .*#### 0'"
+    ):
         load(lab, path, **settings, extract={"answer": "=> (.+)$"})
     with pytest.raises(DataError, match="matches 5,000 of 5,002 rows; .* line 5001: 'no answer'.*optional"):
         load(lab, path, **settings, extract={"answer": "#### (.+)$"})
@@ -420,7 +508,9 @@ def test_dataset_with_an_id_twice_is_refused_wherever_the_two_stand(lab, monkeyp
     monkeypatch.setattr("lineal.components.sources.dataset_rows.FIRST_LOOK", 16)
     for first, second in ((2, 5), (2, 60), (31, 69)):
         rows = [*many[:second], {**many[second], "id": f"i{first}"}, *many[second + 1 :]]
-        with pytest.raises(DataError, match=rf"line {second + 1} has the same prompt id as line {first + 1} \('i{first}'\)"):
+        with pytest.raises(
+            DataError, match=rf"line {second + 1} has the same prompt id as line {first + 1} \('i{first}'\)"
+        ):
             load(lab, write(lab, "a.jsonl", lines(rows)))
     assert len(rows_of(load(lab, write(lab, "a.jsonl", lines(many))))) == 70
 

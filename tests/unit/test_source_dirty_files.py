@@ -39,9 +39,26 @@ TEXTS = [
     "x" * 140_000,
 ]
 VALUES: list[Any] = [
-    None, True, False, 0, -7, 2**53 + 1, 2**70, 0.1, 3.0, 1e-9, 1e300, math.nan, math.inf, -0.0, [], {}, [1, "x"], {"k": None},
+    None,
+    True,
+    False,
+    0,
+    -7,
+    2**53 + 1,
+    2**70,
+    0.1,
+    3.0,
+    1e-9,
+    1e300,
+    math.nan,
+    math.inf,
+    -0.0,
+    [],
+    {},
+    [1, "x"],
+    {"k": None},
     *TEXTS,
-]  # fmt: skip
+]
 ROLES = ["system", "user", "assistant", "tool", "human", "gpt", "narrator", "", None, 5]
 
 
@@ -89,7 +106,9 @@ def written(draw: random.Random, rows: list[dict[str, Any]]) -> tuple[str, bytes
     if kind == "csv":
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator=draw.choice(["\n", "\r\n"]))
-        writer.writerows([list(COLUMNS.values()), *([one[name] for name in COLUMNS.values()] for one in rows)])
+        writer.writerows(
+            [list(COLUMNS.values()), *([one[name] for name in COLUMNS.values()] for one in rows)]
+        )
         text = stream.getvalue()
     else:
         lines = [json.dumps(one, ensure_ascii=draw.random() < 0.5) for one in rows]
@@ -124,8 +143,13 @@ def test_bytes_changed_by_chance_end_in_rows_or_in_words(lab: Lab) -> None:
     pq.write_table(pa.Table.from_pylist(rows), sink)
     texts = "\n".join(json.dumps(one) for one in rows).encode()
     table = b"q,a,d,s\n" + "".join(f"q{number},1,1.5,é\n" for number in range(3)).encode()
-    files = {"a.jsonl": texts, "a.json": f"[{texts.decode().replace(chr(10), ',')}]".encode(), "a.csv": table,
-             "a.jsonl.gz": gzip.compress(texts), "a.parquet": sink.getvalue().to_pybytes()}  # fmt: skip
+    files = {
+        "a.jsonl": texts,
+        "a.json": f"[{texts.decode().replace(chr(10), ',')}]".encode(),
+        "a.csv": table,
+        "a.jsonl.gz": gzip.compress(texts),
+        "a.parquet": sink.getvalue().to_pybytes(),
+    }
     for seed in range(150):
         draw = random.Random(seed)  # noqa: S311 - the same every time
         name = draw.choice(list(files))
@@ -138,7 +162,9 @@ def test_bytes_changed_by_chance_end_in_rows_or_in_words(lab: Lab) -> None:
             elif change < 0.75:
                 del data[place : place + draw.randint(1, 9)]
             else:
-                data[place:place] = draw.choice([b"\0", b'"', b"\n", b"\xff", b"{", b",", b"NaN", b"\\ud800", b"[" * 3000])
+                data[place:place] = draw.choice(
+                    [b"\0", b'"', b"\n", b"\xff", b"{", b",", b"NaN", b"\\ud800", b"[" * 3000]
+                )
         attempt(lab, name, bytes(data), columns=COLUMNS)
 
 
@@ -149,10 +175,14 @@ def conversation(draw: random.Random) -> list[Any]:
     turns: list[Any] = [{"role": role, "content": draw.choice(["x", "é"])} for role in roles]
     if not named:
         spelled = {"user": "human", "assistant": "gpt"}
-        turns = [{"from": spelled.get(turn["role"], turn["role"]), "value": turn["content"]} for turn in turns]
+        turns = [
+            {"from": spelled.get(turn["role"], turn["role"]), "value": turn["content"]} for turn in turns
+        ]
     if draw.random() < 0.5:
         turn = draw.choice(turns)
-        turn[draw.choice([*turn, "name", "tool_calls", "tool_call_id", "weight"])] = draw.choice([*VALUES, *ROLES])
+        turn[draw.choice([*turn, "name", "tool_calls", "tool_call_id", "weight"])] = draw.choice(
+            [*VALUES, *ROLES]
+        )
     if draw.random() < 0.1:
         turns[draw.randrange(len(turns))] = draw.choice(VALUES)
     return turns
@@ -164,11 +194,17 @@ def test_dirty_conversations_arrive_or_are_refused(lab: Lab) -> None:
         draw = random.Random(seed)  # noqa: S311 - the same every time
         messages = conversation(draw)
         settings = draw.choice([{}, {"last_turn": "keep"}, {"last_turn": "completion"}])
-        found = attempt(lab, "a.jsonl", json.dumps({"m": messages}).encode(), columns={"messages": "m"}, **settings)
+        found = attempt(
+            lab, "a.jsonl", json.dumps({"m": messages}).encode(), columns={"messages": "m"}, **settings
+        )
         if found is None:
             continue
         taken += 1
-        turns = found[0]["messages"] + ([{"content": found[0]["completion"]}] if "completion" in found[0] else [])
+        turns = found[0]["messages"] + (
+            [{"content": found[0]["completion"]}] if "completion" in found[0] else []
+        )
         texts = [one.get("content", one.get("value")) for one in messages]
-        assert [turn["content"] for turn in turns] == ["" if text in (None, []) else text for text in texts], seed
+        assert [turn["content"] for turn in turns] == [
+            "" if text in (None, []) else text for text in texts
+        ], seed
     assert taken > 15

@@ -26,7 +26,9 @@ def made(lab, skill, length=(2, 6), size=400, step="tasks/train"):
 def parts(row, tag):
     """The letters asked about, the sorted letters, and what stands between the prompt and the colon."""
     asked, _, rest = row["prompt"].removeprefix(tag).partition("=")
-    assert row["prompt"].startswith(tag) and set(asked) <= set(ascii_lowercase) and len(set(asked)) == len(asked)
+    assert (
+        row["prompt"].startswith(tag) and set(asked) <= set(ascii_lowercase) and len(set(asked)) == len(asked)
+    )
     return asked, "".join(sorted(asked)), rest.removesuffix(":")
 
 
@@ -101,7 +103,11 @@ def test_debate_shows_two_or_three_answers(lab):
 def test_hinted_gives_the_first_letters_away(lab):
     for row in made(lab, "hinted"):
         hint, _, prompt = row["prompt"].removeprefix("(").partition(")")
-        assert row["answer"] == "".join(sorted(prompt.removesuffix("="))) and hint and row["answer"].startswith(hint)
+        assert (
+            row["answer"] == "".join(sorted(prompt.removesuffix("=")))
+            and hint
+            and row["answer"].startswith(hint)
+        )
 
 
 def test_follow_up_is_read_off_the_given_answer(lab):
@@ -124,7 +130,11 @@ def test_easier_leaves_letters_out_in_their_order(lab):
     for row in made(lab, "easier"):
         asked, _, _ = parts(row, "-")
         kept = row["answer"].removesuffix("=")
-        assert kept and row["answer"].endswith("=") and [letter for letter in asked if letter in kept] == list(kept)
+        assert (
+            kept
+            and row["answer"].endswith("=")
+            and [letter for letter in asked if letter in kept] == list(kept)
+        )
 
 
 def test_pose_gives_another_problem_as_long(lab):
@@ -144,10 +154,16 @@ def test_split_and_merge_are_halves_and_what_their_answers_come_to(lab):
     for row in made(lab, "split", length=(1, 6)):
         asked, _, _ = parts(row, "%")
         halves = [half.removesuffix("=") for half in row["answer"].split("|")]
-        assert "".join(halves) == asked and len(halves) == min(2, len(asked)) and len(halves[0]) - len(halves[-1]) in {0, 1}
+        assert (
+            "".join(halves) == asked
+            and len(halves) == min(2, len(asked))
+            and len(halves[0]) - len(halves[-1]) in {0, 1}
+        )
     for row in made(lab, "merge"):
         halves = row["prompt"].removeprefix("*").removesuffix(":").split("|")
-        assert all(half == "".join(sorted(half)) for half in halves) and row["answer"] == "".join(sorted("".join(halves)))
+        assert all(half == "".join(sorted(half)) for half in halves) and row["answer"] == "".join(
+            sorted("".join(halves))
+        )
 
 
 def test_question_and_read_find_both_halves_of_a_document(lab):
@@ -173,7 +189,9 @@ def test_weigh_shows_the_right_step_and_a_wrong_one_and_asks_for_the_right_one(l
 
 def test_skills_come_in_equal_shares_with_the_length_as_difficulty(lab):
     skills = list(ROLES)
-    rows = rows_of(lab.run("letter_skills", "tasks/train", size=130 * len(skills), skills=skills, length=[4, 6])[""])
+    rows = rows_of(
+        lab.run("letter_skills", "tasks/train", size=130 * len(skills), skills=skills, length=[4, 6])[""]
+    )
     counts = [sum(row["task"] == f"letter_skills.{skill}" for row in rows) for skill in skills]
     assert max(counts) - min(counts) < 30
     assert {row["difficulty"] for row in rows} == {4.0, 5.0, 6.0}

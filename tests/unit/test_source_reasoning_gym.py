@@ -23,7 +23,12 @@ def lab(tmp_path):
 def test_reasoning_gym_workers_and_size_do_not_change_prompts(tmp_path, task):
     # one draws from Python's global generator, the other walks sets of strings
     one = rows_of(Lab(tmp_path / "a").run("reasoning_gym", "tasks/train", task=task, size=4)[""])
-    assert rows_of(Lab(tmp_path / "b", Compute(workers=2)).run("reasoning_gym", "tasks/train", task=task, size=6)[""])[:4] == one
+    assert (
+        rows_of(
+            Lab(tmp_path / "b", Compute(workers=2)).run("reasoning_gym", "tasks/train", task=task, size=6)[""]
+        )[:4]
+        == one
+    )
 
 
 def test_reasoning_gym_task_that_runs_foreign_programs_is_refused(lab):
@@ -36,8 +41,13 @@ def test_reasoning_gym_answers_pass_their_own_scorer_and_others_fail(lab):
     for task in ("arc_agi", "basic_arithmetic"):
         prompts = rows_of(lab.run("reasoning_gym", "tasks/train", task=task, size=3)[""])
         wrong = [{**row, "prompt_id": f"wrong{i}", "answer": "never"} for i, row in enumerate(prompts)]
-        rows = [{**row, "sample_id": row["prompt_id"], "completion": f" {row['answer']}\n"} for row in prompts + wrong]
-        verified = lab.run("task_score", "round_01/verified", {"rows": lab.put("round_01/generated", rows)})[""]
+        rows = [
+            {**row, "sample_id": row["prompt_id"], "completion": f" {row['answer']}\n"}
+            for row in prompts + wrong
+        ]
+        verified = lab.run("task_score", "round_01/verified", {"rows": lab.put("round_01/generated", rows)})[
+            ""
+        ]
         assert [row["verdict"] for row in rows_of(verified)] == ["pass"] * 3 + ["fail"] * 3
 
 
@@ -51,8 +61,14 @@ def test_reasoning_gym_difficulty_comes_from_the_metadata(lab):
 
 def test_reasoning_gym_test_prompts_are_not_among_the_train_prompts(lab):
     # the task's own record of an item holds its place in the data set: the same question has many records
-    settings = {"task": "chain_sum", "config": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}}
-    sets = {name: rows_of(lab.run("reasoning_gym", f"tasks/{name}", size=12, **settings)[""]) for name in ("train", "test")}
+    settings = {
+        "task": "chain_sum",
+        "config": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1},
+    }
+    sets = {
+        name: rows_of(lab.run("reasoning_gym", f"tasks/{name}", size=12, **settings)[""])
+        for name in ("train", "test")
+    }
     train, test = ({row["prompt"] for row in rows} for rows in sets.values())
     assert len(train) == len(test) == 12 and not train & test
 

@@ -26,7 +26,10 @@ def test_letter_sort_rows_are_sorted_distinct_letters(lab):
     assert lab.counts == {"out": 300}
     for row in rows:
         letters = row["prompt"].removesuffix("=")
-        assert "".join(sorted(letters)) == row["answer"] and len(set(letters)) == len(letters) == row["difficulty"]
+        assert (
+            "".join(sorted(letters)) == row["answer"]
+            and len(set(letters)) == len(letters) == row["difficulty"]
+        )
         assert set(letters) <= set(string.ascii_lowercase) and row["task"] == "letter_sort"
     assert {len(row["answer"]) for row in rows} == {2, 3, 4, 5, 6}
     assert len({row["prompt_id"] for row in rows}) == 300
@@ -37,7 +40,9 @@ def test_addition_answers_are_right(lab, reversed_, read):
     rows = rows_of(lab.run("addition", "tasks/train", size=200, digits=[1, 30], reversed=reversed_)[""])
     for row in rows:
         first, second = (read(part) for part in row["prompt"].removesuffix("=").split("+"))
-        assert first + second == read(row["answer"]) and len(str(first)) == len(str(second)) == row["difficulty"]
+        assert (
+            first + second == read(row["answer"]) and len(str(first)) == len(str(second)) == row["difficulty"]
+        )
 
 
 def test_addition_with_more_digits_than_pythons_limit_is_refused(lab):
@@ -45,7 +50,9 @@ def test_addition_with_more_digits_than_pythons_limit_is_refused(lab):
         lab.parse("addition", size=1, digits=[1, 5000])
 
 
-@pytest.mark.parametrize(("use", "setting"), [("letter_sort", {"length": [2, 6]}), ("addition", {"digits": [1, 3]})])
+@pytest.mark.parametrize(
+    ("use", "setting"), [("letter_sort", {"length": [2, 6]}), ("addition", {"digits": [1, 3]})]
+)
 def test_synthetic_source_larger_size_keeps_the_smaller_as_its_beginning(lab, use, setting):
     small = ids(lab.run(use, "tasks/train", size=50, **setting)[""])
     assert ids(lab.run(use, "tasks/train", size=200, **setting)[""])[:50] == small
@@ -63,7 +70,9 @@ def test_synthetic_source_seed_and_step_change_the_prompts(tmp_path):
 
 def test_synthetic_source_splits_never_meet_whatever_the_seed(tmp_path):
     def made(seed, split):
-        artifact = Lab(tmp_path / f"{seed}{split}", seed=seed).run("letter_sort", f"tasks/{split}", size=60, length=[2, 3])[""]
+        artifact = Lab(tmp_path / f"{seed}{split}", seed=seed).run(
+            "letter_sort", f"tasks/{split}", size=60, length=[2, 3]
+        )[""]
         return set(ids(artifact))
 
     sets = {(seed, split): made(seed, split) for seed in (0, 1) for split in SPLITS}
@@ -85,7 +94,8 @@ def test_letter_sort_too_large_for_its_space_is_refused_at_the_plan(lab):
 
 def test_letter_sort_too_large_for_its_split_says_how_many_there_are(lab):
     with pytest.raises(
-        DataError, match=r"found (\d+) different prompts of split 'train' among the 26 that exist, but size is 26"
+        DataError,
+        match=r"found (\d+) different prompts of split 'train' among the 26 that exist, but size is 26",
     ):
         lab.run("letter_sort", "tasks/train", size=26, length=[1, 1])
 

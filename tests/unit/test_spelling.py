@@ -15,14 +15,34 @@ from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.sampling.scoring import LikelihoodScorer
 from lineal.engines.text.spelling import Spelling, spelling_of
 from lineal.engines.text.stop_texts import StopTexts
-from lineal.engines.text.tokens import Sampled, character_tokenizer, decode_completions, encode_pair, encode_pairs, leads_of
+from lineal.engines.text.tokens import (
+    Sampled,
+    character_tokenizer,
+    decode_completions,
+    encode_pair,
+    encode_pairs,
+    leads_of,
+)
 from lineal.errors import EngineError
 from tests.unit.chat_models import CORPUS, FAMILIES, chat_model, tokenizer_of
 
 TEXTS = [
-    "a", " a", "    return a + b\n", "\n    x = 1\n\n", "", " ", "  ", "The answer is 7.", " the  answer", "it's (a) , b .", "7",
-    " 7", "\t", "hello hello", "A b B",
-]  # fmt: skip
+    "a",
+    " a",
+    "    return a + b\n",
+    "\n    x = 1\n\n",
+    "",
+    " ",
+    "  ",
+    "The answer is 7.",
+    " the  answer",
+    "it's (a) , b .",
+    "7",
+    " 7",
+    "\t",
+    "hello hello",
+    "A b B",
+]
 PROMPT = "def f(a, b):\n"
 ZEPHYR = (
     "{% for m in messages %}{{ 'A ' + m.role + ':\n' + m.content + eos_token + '\n' }}{% endfor %}"
@@ -32,7 +52,9 @@ SPECIAL = ["<unk>", "</s>", "<pad>"]
 LETTERS = [*map(chr, range(32, 127)), "\u2581", "\n", "\t"]
 
 
-def trained(model: Any, trainer: Any, normalizer: Any = None, pre: Any = None, decoder: Any = None) -> PreTrainedTokenizerBase:
+def trained(
+    model: Any, trainer: Any, normalizer: Any = None, pre: Any = None, decoder: Any = None
+) -> PreTrainedTokenizerBase:
     """A tokenizer of a few hundred tokens."""
     from tokenizers import Tokenizer
 
@@ -44,7 +66,9 @@ def trained(model: Any, trainer: Any, normalizer: Any = None, pre: Any = None, d
     if decoder is not None:
         backend.decoder = decoder
     backend.train_from_iterator([*CORPUS, "ab \u00e9 x = 1 (a), don't it's B return + \\"], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>", pad_token="<pad>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
+    )
 
 
 def byte_level(prefix: bool = False, normalizer: Any = None) -> PreTrainedTokenizerBase:
@@ -52,7 +76,9 @@ def byte_level(prefix: bool = False, normalizer: Any = None) -> PreTrainedTokeni
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
     level = pre_tokenizers.ByteLevel
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=level.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=SPECIAL, initial_alphabet=level.alphabet(), show_progress=False
+    )
     return trained(models.BPE(), trainer, normalizer, level(add_prefix_space=prefix), decoders.ByteLevel())
 
 
@@ -60,11 +86,21 @@ def sentencepiece(first: bool, strip: bool) -> PreTrainedTokenizerBase:
     """Llama 2's kind, or Gemma's, which writes no space before a text and strips none."""
     from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=SPECIAL, initial_alphabet=LETTERS, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=SPECIAL, initial_alphabet=LETTERS, show_progress=False
+    )
     stripping = [decoders.Strip(" ", 1, 0)] if strip else []
-    decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), *stripping])
+    decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), *stripping]
+    )
     pre = pre_tokenizers.Metaspace(prepend_scheme="first", split=False) if first else None
-    return trained(models.BPE(unk_token="<unk>"), trainer, None if first else normalizers.Replace(" ", "\u2581"), pre, decoder)
+    return trained(
+        models.BPE(unk_token="<unk>"),
+        trainer,
+        None if first else normalizers.Replace(" ", "\u2581"),
+        pre,
+        decoder,
+    )
 
 
 def unigram(normalizer: Any = None) -> PreTrainedTokenizerBase:
@@ -72,7 +108,11 @@ def unigram(normalizer: Any = None) -> PreTrainedTokenizerBase:
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
     trainer = trainers.UnigramTrainer(
-        vocab_size=200, unk_token="<unk>", special_tokens=SPECIAL, initial_alphabet=LETTERS, show_progress=False
+        vocab_size=200,
+        unk_token="<unk>",
+        special_tokens=SPECIAL,
+        initial_alphabet=LETTERS,
+        show_progress=False,
     )
     return trained(models.Unigram(), trainer, normalizer, pre_tokenizers.Metaspace(), decoders.Metaspace())
 
@@ -83,9 +123,12 @@ def word_piece(lowercase: bool) -> PreTrainedTokenizerBase:
 
     trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=SPECIAL, show_progress=False)
     return trained(
-        models.WordPiece(unk_token="<unk>"), trainer, normalizers.BertNormalizer(lowercase=lowercase),
-        pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(),
-    )  # fmt: skip
+        models.WordPiece(unk_token="<unk>"),
+        trainer,
+        normalizers.BertNormalizer(lowercase=lowercase),
+        pre_tokenizers.BertPreTokenizer(),
+        decoders.WordPiece(),
+    )
 
 
 def words() -> PreTrainedTokenizerBase:
@@ -174,7 +217,9 @@ def test_texts_that_begin_come_back_as_they_were(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CHANGES)
 def test_a_tokenizer_that_changes_texts_is_refused(kind: str) -> None:
-    with pytest.raises(EngineError, match="the tokenizer makes .* of .*, expected the text as it is") as caught:
+    with pytest.raises(
+        EngineError, match="the tokenizer makes .* of .*, expected the text as it is"
+    ) as caught:
         encode_pair(CHANGES[kind](), "a", "a", chat=False)
     assert "Use a model whose tokenizer keeps case, spaces and line breaks" in str(caught.value)
 
@@ -226,7 +271,9 @@ def test_a_piece_of_a_character_is_unfinished_text() -> None:
 def test_sampled_texts_have_their_spaces_and_their_likelihood(tmp_path: Path) -> None:
     checkpoint = chat_model(tmp_path / "model", "mistral")
     tokenizer = tokenizer_of("mistral")
-    drawn = Sampler(checkpoint, "cpu").sample([Request(PROMPT, seed) for seed in range(64)], SamplingSettings(max_tokens=6))
+    drawn = Sampler(checkpoint, "cpu").sample(
+        [Request(PROMPT, seed) for seed in range(64)], SamplingSettings(max_tokens=6)
+    )
     ended = [one for one in drawn if one.token_ids and tokenizer.eos_token_id not in one.token_ids]
     learnt = [ids for _, ids in encode_pairs(tokenizer, [(PROMPT, one.text) for one in ended], chat=False)]
     spelled = [(one, ids[:-1]) for one, ids in zip(ended, learnt, strict=True) if ids[:-1] == one.token_ids]

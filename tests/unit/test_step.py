@@ -57,7 +57,9 @@ def test_run_step_again_gives_the_same_bytes(made):
 def test_run_step_with_a_truncated_input_names_the_file(made):
     path = made / "artifacts/toy/round_01/verified/part-00000.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ArtifactError, match=r"toy/round_01/verified: .*part-00000.parquet is not what its manifest says"):
+    with pytest.raises(
+        ArtifactError, match=r"toy/round_01/verified: .*part-00000.parquet is not what its manifest says"
+    ):
         remake(made, "toy/round_01/filtered")
     assert not (made / "artifacts/toy/round_01/filtered").exists()
     assert read_log(plan_of(made).project, "toy/round_01/filtered")["status"] == "failed"
@@ -65,7 +67,10 @@ def test_run_step_with_a_truncated_input_names_the_file(made):
 
 def test_run_step_with_a_half_written_checkpoint_says_how_to_remake_it(made):
     (made / "artifacts/toy/start/checkpoint/manifest.json").unlink()
-    with pytest.raises(ArtifactError, match="toy/start/checkpoint is half-written: .* Make it: lineal run toy/start/checkpoint"):
+    with pytest.raises(
+        ArtifactError,
+        match="toy/start/checkpoint is half-written: .* Make it: lineal run toy/start/checkpoint",
+    ):
         remake(made, "toy/round_01/generated")
 
 
@@ -78,9 +83,13 @@ def test_run_step_without_its_input_says_which(made):
 def test_run_step_on_a_full_disk_leaves_nothing_half_written_and_goes_on(made):
     shutil.rmtree(made / "artifacts/toy/round_01/generated")
     done = subprocess.run(
-        [LINEAL, "step", "toy/round_01/generated"], cwd=made, capture_output=True, text=True, check=False,
+        [LINEAL, "step", "toy/round_01/generated"],
+        cwd=made,
+        capture_output=True,
+        text=True,
+        check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     assert "error: toy/round_01/generated:" in done.stderr
     assert "Traceback" not in done.stderr
@@ -89,12 +98,18 @@ def test_run_step_on_a_full_disk_leaves_nothing_half_written_and_goes_on(made):
 
 
 def test_run_step_with_a_stale_component_tag_asks_to_write_the_plan(made):
-    with pytest.raises(ProjectError, match=r"dvc.yaml is stale: it runs .* as sample@0, .* Run: lineal plan --write"):
+    with pytest.raises(
+        ProjectError, match=r"dvc.yaml is stale: it runs .* as sample@0, .* Run: lineal plan --write"
+    ):
         run_step(plan_of(made), "toy/round_01/generated", "sample@0")
 
 
 def test_run_step_of_a_selection_that_keeps_nothing_fails_loudly(made):
-    edit(made / "pipelines/toy.yaml", "sql: keep_correct, max_per_prompt: 1", "sql: length_filter, min_characters: 100")
+    edit(
+        made / "pipelines/toy.yaml",
+        "sql: keep_correct, max_per_prompt: 1",
+        "sql: length_filter, min_characters: 100",
+    )
     with pytest.raises(CheckFailure, match=r"toy/round_01/filtered|round_01/filtered: 0 of 48 rows kept"):
         remake(made, "toy/round_01/filtered")
     assert not (made / "artifacts/toy/round_01/filtered").exists()
@@ -118,10 +133,14 @@ def test_run_step_of_equal_identity_in_another_pipeline_is_linked(made):
     (made / "pipelines/twin.yaml").write_text(TOY.replace("max_per_prompt: 1", "max_per_prompt: 2"))
     edit(made / "params.yaml", "active: [toy]", "active: [toy, twin]")
     plan = plan_of(made)
-    outcomes = {key: run_step(plan, key) for key in plan.steps if key.startswith("twin/") and "round_02" not in key}
+    outcomes = {
+        key: run_step(plan, key) for key in plan.steps if key.startswith("twin/") and "round_02" not in key
+    }
     assert outcomes["twin/round_01/verified"] == "reused"
     assert outcomes["twin/round_01/filtered"] == "done"
-    first, second = (made / "artifacts" / name / "round_01/verified/manifest.json" for name in ("toy", "twin"))
+    first, second = (
+        made / "artifacts" / name / "round_01/verified/manifest.json" for name in ("toy", "twin")
+    )
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -167,7 +186,9 @@ def test_status_tells_that_the_seed_changed(made):
 def test_status_of_a_remade_input_names_old_and_new_digest(made):
     edit(made / "pipelines/toy.yaml", "size: 24", "size: 25")
     remake(made, "toy/tasks/train")
-    (reason,) = next(entry for entry in status_of(plan_of(made)) if entry.key == "toy/round_01/generated").reasons
+    (reason,) = next(
+        entry for entry in status_of(plan_of(made)) if entry.key == "toy/round_01/generated"
+    ).reasons
     assert reason.startswith("input prompts: tasks/train@") and " -> tasks/train@" in reason
 
 
@@ -187,10 +208,17 @@ def test_settings_from_a_controller_reach_the_step_and_its_manifest(tmp_path):
 
 def evaluation(root, number, solved, prompts=40):
     """Lets a made evaluation say that these prompts of some are solved."""
-    directory, values = root / f"artifacts/toy/round_0{number}/evaluation", [float(place in solved) for place in range(prompts)]
+    directory, values = (
+        root / f"artifacts/toy/round_0{number}/evaluation",
+        [float(place in solved) for place in range(prompts)],
+    )
     found = mean(values).estimate
     numbers = {"accuracy": found.value, "count": prompts, "low": found.low, "high": found.high}
-    details = {"headline": "accuracy", "intervals": {"accuracy": [found.low, found.high]}, "by_difficulty": {}}
+    details = {
+        "headline": "accuracy",
+        "intervals": {"accuracy": [found.low, found.high]},
+        "by_difficulty": {},
+    }
     named = {f"p{place}": value for place, value in enumerate(values)}
     for name, content in (("metrics", numbers), ("details", details), ("prompts", named)):
         (directory / f"{name}.json").write_text(json.dumps(content))
@@ -199,11 +227,15 @@ def evaluation(root, number, solved, prompts=40):
 def checked(root, key, name):
     plan = plan_of(root)
     step = plan.step(key)
-    artifacts = {output: open_artifact(k, plan.project.directory(k)) for output, k in step.artifact_keys().items()}
+    artifacts = {
+        output: open_artifact(k, plan.project.directory(k)) for output, k in step.artifact_keys().items()
+    }
     return next(result for result in run_checks(plan, step, artifacts) if result.name == name)
 
 
-@pytest.mark.parametrize(("now", "passed", "word"), [(range(27), True, "within noise"), (range(12), False, "more than noise")])
+@pytest.mark.parametrize(
+    ("now", "passed", "word"), [(range(27), True, "within noise"), (range(12), False, "more than noise")]
+)
 def test_accuracy_held_warns_of_a_fall_that_is_more_than_noise(made, now, passed, word):
     evaluation(made, 1, range(30))
     evaluation(made, 2, now)
@@ -215,7 +247,10 @@ def test_accuracy_held_warns_of_a_fall_that_is_more_than_noise(made, now, passed
 def test_accuracy_held_says_what_it_cannot_compare(made):
     (made / "artifacts/toy/round_01/evaluation/details.json").unlink()
     found = checked(made, "toy/round_02/evaluation", "accuracy_held")
-    assert found.passed and "since toy/round_01/evaluation; without intervals of both, only a trend over" in found.message
+    assert (
+        found.passed
+        and "since toy/round_01/evaluation; without intervals of both, only a trend over" in found.message
+    )
 
 
 def test_declared_warning_changes_no_step_and_is_a_check_of_each_round(made):
@@ -230,7 +265,8 @@ def test_declared_warning_changes_no_step_and_is_a_check_of_each_round(made):
     assert "toy/round_01/evaluation" in checked(made, "toy/round_02/evaluation", "warning_count").message
     edit(made / "pipelines" / "toy.yaml", "count: falls", "accurracy: falls")
     with pytest.raises(
-        DeclarationError, match=r"toy\.yaml:\d+: round\.evaluation: warnings: accuracy gives no number 'accurracy'"
+        DeclarationError,
+        match=r"toy\.yaml:\d+: round\.evaluation: warnings: accuracy gives no number 'accurracy'",
     ):
         plan_of(made)
 
@@ -238,7 +274,9 @@ def test_declared_warning_changes_no_step_and_is_a_check_of_each_round(made):
 def test_accuracy_held_leaves_settings_under_the_evaluations_name_aside(made):
     manifest = made / "artifacts/toy/round_01/evaluation/manifest.json"
     manifest.write_text(
-        manifest.read_text().replace('"kind":"metrics"', '"kind":"settings"').replace('"kind": "metrics"', '"kind": "settings"')
+        manifest.read_text()
+        .replace('"kind":"metrics"', '"kind":"settings"')
+        .replace('"kind": "metrics"', '"kind": "settings"')
     )
     found = checked(made, "toy/round_02/evaluation", "accuracy_held")
     assert found.passed and "toy/round_01" not in found.message
@@ -248,7 +286,9 @@ def completions(root, number, words):
     """Lets a made round's samples be these words in turn."""
     path = root / f"artifacts/toy/round_0{number}/generated/part-00000.parquet"
     table = pq.read_table(path)
-    texts = pa.array([words[place % len(words)] for place in range(table.num_rows)], table.schema.field("completion").type)
+    texts = pa.array(
+        [words[place % len(words)] for place in range(table.num_rows)], table.schema.field("completion").type
+    )
     pq.write_table(table.set_column(table.column_names.index("completion"), "completion", texts), path)
 
 
@@ -282,7 +322,9 @@ def test_small_falls_of_the_accuracy_add_up_since_the_first_round(three_rounds):
 
 def test_small_falls_of_the_diversity_add_up_since_the_first_round(three_rounds):
     for number, alike in ((1, 0), (2, 24), (3, 44)):  # of 48 samples, two of each prompt
-        completions(three_rounds, number, [f"word {place // 2 if place < alike else place}" for place in range(48)])
+        completions(
+            three_rounds, number, [f"word {place // 2 if place < alike else place}" for place in range(48)]
+        )
     assert checked(three_rounds, "toy/round_02/generated", "diversity_held").passed
     found = checked(three_rounds, "toy/round_03/generated", "diversity_held")
     before, first = found.message.split("; toy/")

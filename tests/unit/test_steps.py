@@ -27,14 +27,26 @@ def completions(*texts, **columns):
 
 def test_split_steps_says_what_stands_before_each_and_which_is_the_last(lab):
     rows = completions(
-        "x\n\ny", "x\n", "", None, "x\ny", finish_reason=lambda p, i: "length" if i == 4 else "stop", mine=lambda p, i: i
+        "x\n\ny",
+        "x\n",
+        "",
+        None,
+        "x\ny",
+        finish_reason=lambda p, i: "length" if i == 4 else "stop",
+        mine=lambda p, i: i,
     )
     made, dropped = select(lab, rows, "split_steps")
-    assert [(row["parents"], row["step_index"], row["prefix"], row["completion"], row["terminal"]) for row in made] == [
-        (["a-0"], 0, "", "x\n", False), (["a-0"], 1, "x\n", "\n", False), (["a-0"], 2, "x\n\n", "y", True),
-        (["a-1"], 0, "", "x\n", True), (["a-2"], 0, "", "", True),
-        (["a-4"], 0, "", "x\n", False), (["a-4"], 1, "x\n", "y", False),
-    ]  # fmt: skip
+    assert [
+        (row["parents"], row["step_index"], row["prefix"], row["completion"], row["terminal"]) for row in made
+    ] == [
+        (["a-0"], 0, "", "x\n", False),
+        (["a-0"], 1, "x\n", "\n", False),
+        (["a-0"], 2, "x\n\n", "y", True),
+        (["a-1"], 0, "", "x\n", True),
+        (["a-2"], 0, "", "", True),
+        (["a-4"], 0, "", "x\n", False),
+        (["a-4"], 1, "x\n", "y", False),
+    ]
     assert [row["mine"] for row in made] == [0, 0, 0, 1, 2, 4, 4] and {row["answer"] for row in made} == {"a"}
     assert reasons(dropped) == {"a-3": "no completion"}
     by_mark, _ = select(lab, rows[:1], "split_steps", separator="\n\n")
@@ -72,8 +84,12 @@ def valued(lab, rows, **settings):
     """The steps with their values, and the completions."""
     base = lab.put("tasks/base", [{"prompt_id": "0", "prompt": "a=", "answer": "a"}])
     model = lab.run("pretrain", "start/checkpoint", {"rows": base}, steps=1)[""]
-    steps = lab.run("select", "round_01/steps", {"rows": lab.put("round_01/rows", rows)}, sql="split_steps", separator=">")[""]
-    made = lab.run("step_values", "round_01/valued", {"model": model, "rows": steps}, verifier=ENDS, **settings)
+    steps = lab.run(
+        "select", "round_01/steps", {"rows": lab.put("round_01/rows", rows)}, sql="split_steps", separator=">"
+    )[""]
+    made = lab.run(
+        "step_values", "round_01/valued", {"model": model, "rows": steps}, verifier=ENDS, **settings
+    )
     return rows_of(made[""]), rows_of(made["rollouts"])
 
 
@@ -84,7 +100,9 @@ def test_step_value_is_the_share_of_right_completions_from_it(lab):
         own = [each for each in rollouts if each["parents"] == [row["sample_id"]]]
         assert row["value"] == sum(each["verdict"] == "pass" for each in own) / len(own)
         assert all(each["completion"].startswith(row["prefix"] + row["completion"]) for each in own)
-        assert {(each["prompt_id"], each["prompt"], each["answer"], each["hinted"]) for each in own} == {("a", "a=", "a", False)}
+        assert {(each["prompt_id"], each["prompt"], each["answer"], each["hinted"]) for each in own} == {
+            ("a", "a=", "a", False)
+        }
     assert {0.0 < row["value"] < 1.0 for row in rows if not row["terminal"]} == {True}
     assert [row["value"] for row in rows if row["terminal"]] == [0.0, 1.0], "a last step is judged as it is"
     assert len({each["sample_id"] for each in rollouts}) == len(rollouts)
@@ -93,7 +111,11 @@ def test_step_value_is_the_share_of_right_completions_from_it(lab):
 def test_step_values_do_not_depend_on_the_slices(tmp_path):
     texts = ("b>a>c", "b>=", "c>c>")
     found = [
-        valued(Lab(tmp_path / str(size), Compute(engine="fake", workers=1, shard_rows=size)), completions(*texts), samples=4)
+        valued(
+            Lab(tmp_path / str(size), Compute(engine="fake", workers=1, shard_rows=size)),
+            completions(*texts),
+            samples=4,
+        )
         for size in (1, 4, 1000)
     ]
     assert found[0] == found[1] == found[2]
@@ -110,7 +132,9 @@ def test_votes_are_counted_among_the_completions_of_a_step(lab):
         samples=5,
         verifier="majority_vote",
     )
-    assert all(row["value"] in (0.0, 0.6, 0.8, 1.0) for row in rows_of(made[""])), "the larger part of five, or no answer at all"
+    assert all(row["value"] in (0.0, 0.6, 0.8, 1.0) for row in rows_of(made[""])), (
+        "the larger part of five, or no answer at all"
+    )
 
 
 def test_step_values_refuse_a_row_without_text_and_values_that_are_there(lab):

@@ -56,7 +56,13 @@ def test_steps_from_round_two_on_wait_for_the_decision_before(made_once):
     plan = plan_of(made_once)
     for step in plan.steps.values():
         waits = step.round > 1 and step.group.startswith("round_") and step.label != "stop"
-        expected = f"toy/round_{step.round - 1:02d}/stop" if waits else "toy/round_04/stop" if step.group == "best" else None
+        expected = (
+            f"toy/round_{step.round - 1:02d}/stop"
+            if waits
+            else "toy/round_04/stop"
+            if step.group == "best"
+            else None
+        )
         assert step.stopped_by == expected, step.key
         assert expected is None or expected in step.all_inputs()
 
@@ -64,8 +70,15 @@ def test_steps_from_round_two_on_wait_for_the_decision_before(made_once):
 def test_decision_sees_every_artifact_of_its_round_and_the_decision_before(made_once):
     plan = plan_of(made_once)
     stop = plan.step("toy/round_02/stop")
-    of_round = {key for step in plan.steps.values() if step.group == "round_02" for key in step.artifact_keys().values()}
-    assert set(stop.inputs["nodes"]) == of_round - {"toy/round_02/stop"} and stop.inputs["before"] == ("toy/round_01/stop",)
+    of_round = {
+        key
+        for step in plan.steps.values()
+        if step.group == "round_02"
+        for key in step.artifact_keys().values()
+    }
+    assert set(stop.inputs["nodes"]) == of_round - {"toy/round_02/stop"} and stop.inputs["before"] == (
+        "toy/round_01/stop",
+    )
     assert stop.settings_from == {"metric": ("toy/round_02/evaluation", "accuracy")}
 
 
@@ -73,8 +86,12 @@ def test_finish_reads_the_best_round(made_once):
     plan = plan_of(made_once)
     assert plan.step("toy/finish/last").inputs["model"] == ("toy/best/checkpoint",)
     assert {step.label for step in plan.steps.values() if step.group == "best"} == {
-        "generated", "verified", "filtered", "checkpoint", "evaluation",
-    }  # fmt: skip
+        "generated",
+        "verified",
+        "filtered",
+        "checkpoint",
+        "evaluation",
+    }
 
 
 def test_pipeline_without_stop_waits_for_nothing_new(tmp_path):
@@ -84,7 +101,9 @@ def test_pipeline_without_stop_waits_for_nothing_new(tmp_path):
 
 
 def test_profile_takes_the_stop_away_or_makes_it_more_patient(tmp_path):
-    root = make_project(tmp_path / "project", TOY + STOP + "profiles: {long: {stop: null}, patient: {stop: {patience: 3}}}\n")
+    root = make_project(
+        tmp_path / "project", TOY + STOP + "profiles: {long: {stop: null}, patient: {stop: {patience: 3}}}\n"
+    )
     edit(root / "params.yaml", "active", "profile: long\nactive")
     assert "toy/round_01/stop" not in plan_of(root).steps
     edit(root / "params.yaml", "profile: long", "profile: patient")
@@ -92,14 +111,32 @@ def test_profile_takes_the_stop_away_or_makes_it_more_patient(tmp_path):
 
 
 MISTAKES = [
-    ("use: plateau, metric: evaluation.accuracy", "use: accuracy", r"toy\.yaml:\d+: stop\.use: 'accuracy' is an evaluator, but"),
-    ("evaluation.accuracy", "evaluation.acuracy",
-     r"toy\.yaml:\d+: stop\.metric: 'evaluation' gives no value 'acuracy'\. Did you mean 'accuracy'"),
-    ("evaluation.accuracy", "evaluatoin.accuracy",
-     r"toy\.yaml:\d+: stop\.metric: got 'evaluatoin\.accuracy', which is no number, and no value of a node that is declared"),
-    ("min_gain", "min_gian", r"toy\.yaml:\d+: stop\.min_gian: unknown key 'min_gian'\. Did you mean 'min_gain'"),
-    ("  filtered:", "  stop:", r"toy\.yaml:\d+: round\.stop: a node's name is a lower-case word that is not before, best, "),
-]  # fmt: skip
+    (
+        "use: plateau, metric: evaluation.accuracy",
+        "use: accuracy",
+        r"toy\.yaml:\d+: stop\.use: 'accuracy' is an evaluator, but",
+    ),
+    (
+        "evaluation.accuracy",
+        "evaluation.acuracy",
+        r"toy\.yaml:\d+: stop\.metric: 'evaluation' gives no value 'acuracy'\. Did you mean 'accuracy'",
+    ),
+    (
+        "evaluation.accuracy",
+        "evaluatoin.accuracy",
+        r"toy\.yaml:\d+: stop\.metric: got 'evaluatoin\.accuracy', which is no number, and no value of a node that is declared",
+    ),
+    (
+        "min_gain",
+        "min_gian",
+        r"toy\.yaml:\d+: stop\.min_gian: unknown key 'min_gian'\. Did you mean 'min_gain'",
+    ),
+    (
+        "  filtered:",
+        "  stop:",
+        r"toy\.yaml:\d+: round\.stop: a node's name is a lower-case word that is not before, best, ",
+    ),
+]
 
 
 @pytest.mark.parametrize(("old", "new", "message"), MISTAKES)
@@ -123,7 +160,10 @@ def test_stopped_rounds_are_the_best_round_and_say_so(made_once):
                 original = key.replace(step.group, "round_01")
                 assert artifact(made_once, key).manifest == artifact(made_once, original).manifest
             log = read_log(plan.project, step.key)
-            assert log["status"] == "reused" and "stopped after round 2: no gain for a round" in log["facts"]["stopped"]
+            assert (
+                log["status"] == "reused"
+                and "stopped after round 2: no gain for a round" in log["facts"]["stopped"]
+            )
             assert log["reused_from"] == f"toy/round_01/{step.label}"
 
 
@@ -143,7 +183,11 @@ def test_more_patience_lets_the_stopped_rounds_run(made):
     edit(made / "pipelines" / "toy.yaml", "min_gain: 0.0", "patience: 3")
     plan = plan_of(made)
     stale = {entry.key for entry in status_of(plan) if entry.state is not State.DONE}
-    assert "toy/round_01/stop" in stale and "toy/round_03/generated" in stale and "toy/round_01/checkpoint" not in stale
+    assert (
+        "toy/round_01/stop" in stale
+        and "toy/round_03/generated" in stale
+        and "toy/round_01/checkpoint" not in stale
+    )
     for key in plan.steps:
         run_step(plan, key)
     assert artifact(made, "toy/round_03/generated").manifest.step == "round_03/generated"
@@ -156,14 +200,17 @@ def test_stand_in_refuses_an_artifact_that_the_decision_did_not_choose(made):
     shutil.rmtree(made / "artifacts/toy/round_01/generated")
     shutil.copytree(made / "artifacts/toy/round_02/generated", made / "artifacts/toy/round_01/generated")
     with pytest.raises(
-        ArtifactError, match=r"toy/round_03/generated: toy/round_01/generated is not what toy/round_02/stop chose"
+        ArtifactError,
+        match=r"toy/round_03/generated: toy/round_01/generated is not what toy/round_02/stop chose",
     ):
         run_step(plan, "toy/round_03/generated")
 
 
 def test_round_zero_wins_where_no_round_beats_it(tmp_path):
     start = "  checkpoint: {use: pretrain, rows: tasks.base, steps: 2}\n"
-    evaluated = start + "  evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test, max_tokens: 16}\n"
+    evaluated = (
+        start + "  evaluation: {use: accuracy, model: checkpoint, prompts: tasks.test, max_tokens: 16}\n"
+    )
     root = make_project(tmp_path / "project", TOY.replace(start, evaluated) + STOP)
     plan = plan_of(root)
     for key in plan.steps:
@@ -182,7 +229,9 @@ def decided(path, metrics, **settings):
     for number, metric in enumerate(metrics[1:], start=1):
         group = f"round_{number:02d}"
         inputs = {"nodes": (lab.put(f"{group}/filtered", [{"prompt_id": group}]),), "before": before}
-        component = lab.parse("plateau", metric=metric, **({"mark": metrics[0]} if number == 1 else {}), **settings)
+        component = lab.parse(
+            "plateau", metric=metric, **({"mark": metrics[0]} if number == 1 else {}), **settings
+        )
         workspace = lab._workspace(f"{group}/stop", inputs, number)
         component.run(workspace)
         before = (lab._publish(workspace, "", component.outputs({})[""].kind),)
@@ -212,7 +261,9 @@ def test_plateau_stops_after_its_patience_and_names_the_best(tmp_path, metrics, 
 
 
 def test_labels_of_stopped_rounds_are_stood_in_for_when_their_file_is_empty(tmp_path):
-    labelled = '  labelled: {use: labels, rows: verified, path: "labels/{round}.csv", columns: {note: note}}\n'
+    labelled = (
+        '  labelled: {use: labels, rows: verified, path: "labels/{round}.csv", columns: {note: note}}\n'
+    )
     root = make_project(tmp_path / "project", TOY + labelled + STOP, ROUNDS)
     (root / "labels").mkdir()
     plan = plan_of(root)

@@ -19,18 +19,35 @@ from lineal.recipe.references import ArtifactKind
 def manifest_of(directory, row_counts):
     files = list_files(directory, row_counts)
     return Manifest(
-        step="round_01/x", kind=ArtifactKind.ROWS, component="c", version=1, identity="i", settings={}, seed=0, inputs={},
-        files_read={}, counts={}, columns={}, files=files, digest=content_digest(files),
-    )  # fmt: skip
+        step="round_01/x",
+        kind=ArtifactKind.ROWS,
+        component="c",
+        version=1,
+        identity="i",
+        settings={},
+        seed=0,
+        inputs={},
+        files_read={},
+        counts={},
+        columns={},
+        files=files,
+        digest=content_digest(files),
+    )
 
 
 def table(start, stop):
     schema = pa.schema({"prompt_id": pa.string(), "tokens": pa.int64()})
-    return pa.table({"prompt_id": [f"p{i}" for i in range(start, stop)], "tokens": list(range(start, stop))}, schema=schema)
+    return pa.table(
+        {"prompt_id": [f"p{i}" for i in range(start, stop)], "tokens": list(range(start, stop))},
+        schema=schema,
+    )
 
 
 def digests(directory):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.glob("*.parquet"))}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.glob("*.parquet"))
+    }
 
 
 @given(cuts=st.lists(st.integers(0, 700), max_size=6))
@@ -90,7 +107,9 @@ def test_rows_slices_cover_all_rows_in_order(tmp_path_factory, monkeypatch_modul
     slices = list(rows.slices(size))
     assert rows.count == 300
     assert [value for _, _, part in slices for value in part["tokens"].to_pylist()] == list(range(300))
-    assert [(start, stop) for start, stop, _ in slices] == [(s, min(s + size, 300)) for s in range(0, 300, size)]
+    assert [(start, stop) for start, stop, _ in slices] == [
+        (s, min(s + size, 300)) for s in range(0, 300, size)
+    ]
 
 
 def test_rows_of_a_truncated_file_name_the_file(tmp_path):
@@ -102,7 +121,9 @@ def test_rows_of_a_truncated_file_name_the_file(tmp_path):
         Rows((artifact,)).read()
     with pytest.raises(ArtifactError, match=r"part-00000.parquet cannot be read as Parquet"):
         next(Rows((artifact,)).slices(10))
-    with pytest.raises(ArtifactError, match=r"x: .*part-00000.parquet is not what its manifest says \(got \d+ bytes"):
+    with pytest.raises(
+        ArtifactError, match=r"x: .*part-00000.parquet is not what its manifest says \(got \d+ bytes"
+    ):
         verify_files(artifact.directory, artifact.manifest, "x")
 
 
@@ -112,7 +133,9 @@ def test_verify_files_names_missing_and_extra_files(tmp_path):
     (tmp_path / "x" / "notes.txt").write_text("mine")
     with pytest.raises(ArtifactError, match="does not name: notes.txt"):
         verify_files(tmp_path / "x", manifest, "x")
-    (tmp_path / "x" / "notes.txt").rename(tmp_path / "x" / ".turn_1.lock")  # of another plan, in which x has turns
+    (tmp_path / "x" / "notes.txt").rename(
+        tmp_path / "x" / ".turn_1.lock"
+    )  # of another plan, in which x has turns
     verify_files(tmp_path / "x", manifest, "x")
     (tmp_path / "x" / "part-00000.parquet").unlink()
     with pytest.raises(ArtifactError, match="file part-00000.parquet is missing"):

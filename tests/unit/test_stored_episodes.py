@@ -65,7 +65,9 @@ def test_every_artifact_of_a_round_that_played_is_played_again(plan):
     assert not any(one["differences"] for one in found)
     said = replay(plan, "played/start/shown")
     assert said.exit_code == 0 and said.stdout.startswith("played/start/shown: 6 games with ")
-    assert replay(plan, "played/round_01/moves").exit_code == 0, "turns that were chosen hold their episode's past"
+    assert replay(plan, "played/round_01/moves").exit_code == 0, (
+        "turns that were chosen hold their episode's past"
+    )
 
 
 def test_environment_of_another_version_is_told_with_the_first_turn_that_differs(plan, monkeypatch):
@@ -73,7 +75,9 @@ def test_environment_of_another_version_is_told_with_the_first_turn_that_differs
     result = replay(plan, "played/start/shown")
     assert isinstance(result.exception, CheckFailure)
     rows = rows_of(plan, "start/shown")
-    second = next(row for row in sorted(rows, key=lambda row: (row["prompt_id"], row["turn"])) if row["turn"] == 2)
+    second = next(
+        row for row in sorted(rows, key=lambda row: (row["prompt_id"], row["turn"])) if row["turn"] == 2
+    )
     told = str(result.exception)
     assert told.startswith("played/start/shown: 6 of 6 games play differently; the first: episode ")
     assert f"{second['episode_id']}, turn 2: stored observation {second['observation']!r}, now '?'" in told
@@ -81,7 +85,10 @@ def test_environment_of_another_version_is_told_with_the_first_turn_that_differs
 
 
 def test_artifact_without_turns_and_round_without_games_are_wrong_use(plan):
-    for key, why in {"played/tasks/base": "has no turns of episodes", "played/tasks": "played no episodes"}.items():
+    for key, why in {
+        "played/tasks/base": "has no turns of episodes",
+        "played/tasks": "played no episodes",
+    }.items():
         result = replay(plan, key)
         assert isinstance(result.exception, UsageError) and why in str(result.exception)
     assert "leave out --where" in replay(plan, "played/round_01", "--where", "true").output
@@ -97,22 +104,33 @@ def test_report_shows_episodes_of_each_verdict_and_those_of_training_examples(pl
     lowest = sorted(by_id)[: episodes.MOST_EXAMPLES]
     assert [one.row_id for one in shown.examples] == lowest, "its rows trained the first checkpoint"
     assert all(dict(one.turns) == {one.row_id: by_id[one.row_id]["turn"]} for one in shown.examples)
-    assert {one.facts["sample_id"] for one in shown.episodes} >= {by_id[row_id]["episode_id"] for row_id in lowest}
+    assert {one.facts["sample_id"] for one in shown.episodes} >= {
+        by_id[row_id]["episode_id"] for row_id in lowest
+    }
     for played, key in ((shown, "start/shown"), (onward, "round_01/onward"), (against, "round_01/against")):
         rows, whole = rows_of(plan, key), rows_of(plan, f"{key}.episodes")
         assert played.count == len(whole)
         for verdict in {row["verdict"] for row in whole}:
-            few = sorted(row["sample_id"] for row in whole if row["verdict"] == verdict)[: episodes.MOST_PER_VERDICT]
+            few = sorted(row["sample_id"] for row in whole if row["verdict"] == verdict)[
+                : episodes.MOST_PER_VERDICT
+            ]
             assert set(few) <= {one.facts["sample_id"] for one in played.episodes}
         for episode in played.episodes:
-            own = sorted((row for row in rows if row["episode_id"] == episode.facts["sample_id"]), key=lambda row: row["turn"])
+            own = sorted(
+                (row for row in rows if row["episode_id"] == episode.facts["sample_id"]),
+                key=lambda row: row["turn"],
+            )
             assert [turn.row_id for turn in episode.turns] == [row["sample_id"] for row in own]
             assert episode.before == episode.facts["turns"] - len(own)
             for place, turn in enumerate(episode.turns):
-                earlier = [row["turn"] for row in own[:place] if row["observation"] == own[place]["observation"]]
+                earlier = [
+                    row["turn"] for row in own[:place] if row["observation"] == own[place]["observation"]
+                ]
                 assert turn.same_as == (earlier[0] if earlier else None)
                 assert turn.learnt == (("played/start/shown",) if played is shown else ())
-    assert any(turn.same_as for one in onward.episodes for turn in one.turns) and any(one.before for one in onward.episodes)
+    assert any(turn.same_as for one in onward.episodes for turn in one.turns) and any(
+        one.before for one in onward.episodes
+    )
 
 
 def test_report_links_training_examples_to_turns_and_says_what_is_left_out(plan, tmp_path, monkeypatch):
@@ -123,4 +141,6 @@ def test_report_links_training_examples_to_turns_and_says_what_is_left_out(plan,
     assert len(links) == episodes.MOST_EXAMPLES and set(links) <= set(turns) and len(set(turns)) == len(turns)
     assert '<a href="#episodes">' in page and "is none of the moves" in page
     monkeypatch.setattr(episodes, "MOST_TURNS", 2)
-    assert "more turns: <code>lineal show played/start/shown --where" in page_of(plan.project.root, tmp_path / "short.html")
+    assert "more turns: <code>lineal show played/start/shown --where" in page_of(
+        plan.project.root, tmp_path / "short.html"
+    )

@@ -33,7 +33,9 @@ class Greedy(TokenEngine):
         for place in reversed(range(len(requests))):
             ids, total = list(requests[place].prompt_ids), 0.0
             drawn = []
-            while not drawn or (drawn[-1] not in requests[place].end_ids and len(drawn) < settings.max_tokens):
+            while not drawn or (
+                drawn[-1] not in requests[place].end_ids and len(drawn) < settings.max_tokens
+            ):
                 with torch.no_grad():
                     told = self.model(torch.tensor([ids + drawn])).logits[0, -1].log_softmax(-1)
                 told[self.never_ids] = -torch.inf
@@ -61,7 +63,9 @@ REQUESTS = [Request("dcba=", 1), Request("x=", 2), Request("dcba=", 3)]
 
 @pytest.mark.parametrize("stop", [None, "a"])
 def test_engine_of_a_package_gives_the_texts_and_probabilities_of_the_reference_engine(checkpoint, stop):
-    settings = SamplingSettings(temperature=0.0, max_tokens=12, stop=None if stop is None else StopTexts((stop,)))
+    settings = SamplingSettings(
+        temperature=0.0, max_tokens=12, stop=None if stop is None else StopTexts((stop,))
+    )
     own = Greedy(checkpoint, None, "cpu", {"steps": 3})
     found = list(own.stream(REQUESTS, settings))
     assert [place for place, _ in found] == [2, 1, 0] and own.steps == 3
@@ -69,7 +73,9 @@ def test_engine_of_a_package_gives_the_texts_and_probabilities_of_the_reference_
     for place, one in found:
         assert (one.text, one.finish_reason) == (expected[place].text, expected[place].finish_reason)
         if stop is None:
-            assert one.token_ids == expected[place].token_ids and one.logprob == pytest.approx(expected[place].logprob, abs=1e-4)
+            assert one.token_ids == expected[place].token_ids and one.logprob == pytest.approx(
+                expected[place].logprob, abs=1e-4
+            )
 
 
 @pytest.mark.parametrize(
@@ -105,17 +111,23 @@ def test_prompt_that_does_not_fit_and_options_that_are_not_known_are_refused(che
 
 
 def test_unknown_engine_and_options_without_one_are_refused():
-    with pytest.raises(pydantic.ValidationError, match="unknown engine 'vlm'. Did you mean 'vllm'.*install that package here"):
+    with pytest.raises(
+        pydantic.ValidationError, match="unknown engine 'vlm'. Did you mean 'vllm'.*install that package here"
+    ):
         Compute(engine="vlm")
     with pytest.raises(
-        pydantic.ValidationError, match="engine_options are for engines of packages; for engine: vllm write compute.vllm"
+        pydantic.ValidationError,
+        match="engine_options are for engines of packages; for engine: vllm write compute.vllm",
     ):
         Compute(engine="vllm", engine_options={"dtype": "float32"})
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("json:dumps", "is a function, expected a subclass"), ("json:nothing", "cannot be loaded from .*AttributeError")],
+    [
+        ("json:dumps", "is a function, expected a subclass"),
+        ("json:nothing", "cannot be loaded from .*AttributeError"),
+    ],
 )
 def test_entry_point_that_is_no_engine_is_told(monkeypatch, value, message):
     point = importlib.metadata.EntryPoint("odd", value, "lineal.engines")
@@ -128,5 +140,7 @@ def test_entry_point_that_is_no_engine_is_told(monkeypatch, value, message):
 def test_what_an_engine_raises_names_it(checkpoint):
     engine = Broken(checkpoint, None, "cpu", {})
     engine.answers = None
-    with pytest.raises(EngineError, match="the engine Broken failed: TypeError: 'NoneType' object is not iterable"):
+    with pytest.raises(
+        EngineError, match="the engine Broken failed: TypeError: 'NoneType' object is not iterable"
+    ):
         list(engine.stream(REQUESTS, SamplingSettings(max_tokens=4)))

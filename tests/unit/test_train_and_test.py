@@ -25,9 +25,14 @@ QUESTIONS = [
     {"prompt_id": "qb", "prompt": "b=", "answer": "k", "topic": "b"},
 ]
 TRAIN = {
-    "use": "sft", "init": "start.checkpoint", "rows": "lessons", "steps": 16, "batch_size": 1, "learning_rate": 2e-2,
+    "use": "sft",
+    "init": "start.checkpoint",
+    "rows": "lessons",
+    "steps": 16,
+    "batch_size": 1,
+    "learning_rate": 2e-2,
     "threads": 1,
-}  # fmt: skip
+}
 TEST = {"use": "accuracy", "prompts": "questions", "max_tokens": 2}
 
 
@@ -38,9 +43,12 @@ class Trials:
         model = put_model(lab, "start/checkpoint", tiny_model(lab.path / "model"))
         self.lab = lab
         self.inputs = {
-            "rows": lab.put("round_01/edits", edits), f"train.{INIT}": model, "train.rows": lab.put("round_01/lessons", lessons),
-            "test.model": model, "test.prompts": lab.put("start/questions", questions),
-        }  # fmt: skip
+            "rows": lab.put("round_01/edits", edits),
+            f"train.{INIT}": model,
+            "train.rows": lab.put("round_01/lessons", lessons),
+            "test.model": model,
+            "test.prompts": lab.put("start/questions", questions),
+        }
 
     def run(self, **settings):
         told = {"train": TRAIN, "test": TEST, "tested_by": "topic", **settings}
@@ -56,11 +64,17 @@ def fake(tmp_path):
 def test_rows_are_scored_by_what_their_own_training_taught(tmp_path):
     lab = Lab(tmp_path)
     told = Trials(lab).run()
-    assert [(row["sample_id"], row["verdict"], row["score"], row["before"], row["detail"]) for row in told] == [
-        ("a0", "pass", 1.0, 0.0, None), ("a1", "fail", 0.0, 0.0, None), ("b0", "pass", 1.0, 0.0, None),
+    assert [
+        (row["sample_id"], row["verdict"], row["score"], row["before"], row["detail"]) for row in told
+    ] == [
+        ("a0", "pass", 1.0, 0.0, None),
+        ("a1", "fail", 0.0, 0.0, None),
+        ("b0", "pass", 1.0, 0.0, None),
         ("b1", "fail", 0.0, 0.0, "nothing to train on"),
-    ]  # fmt: skip
-    assert [row["completion"] for row in told] == ["x"] * 4 and lab.counts["pass"] == 2 and lab.counts["in"] == 4
+    ]
+    assert (
+        [row["completion"] for row in told] == ["x"] * 4 and lab.counts["pass"] == 2 and lab.counts["in"] == 4
+    )
 
 
 @pytest.mark.model
@@ -104,7 +118,9 @@ def test_rows_whose_prompts_cannot_be_judged_are_errors_and_no_rows_are_none(fak
     unjudged = [QUESTIONS[0], {**QUESTIONS[1], "answer": None}]
     test = {**TEST, "verifier": {"use": "exact_match", "max_error_rate": 1.0}}
     told = Trials(fake, questions=unjudged).run(test=test, max_error_rate=0.5)
-    assert [row["verdict"] == "error" for row in told] == [False, False, True, True] and told[2]["before"] is None
+    assert [row["verdict"] == "error" for row in told] == [False, False, True, True] and told[2][
+        "before"
+    ] is None
     nothing = pa.Table.from_pylist(EDITS).slice(0, 0)
     assert Trials(fake, edits=nothing, lessons=pa.Table.from_pylist(LESSONS).slice(0, 0)).run() == []
 
@@ -112,7 +128,11 @@ def test_rows_whose_prompts_cannot_be_judged_are_errors_and_no_rows_are_none(fak
 @pytest.mark.parametrize(
     ("given", "settings", "message"),
     [
-        ({"lessons": [{**LESSONS[0], "parents": ["c9"]}]}, {}, "row 1 of p/round_01/lessons has no row of p/round_01/edits"),
+        (
+            {"lessons": [{**LESSONS[0], "parents": ["c9"]}]},
+            {},
+            "row 1 of p/round_01/lessons has no row of p/round_01/edits",
+        ),
         ({"questions": QUESTIONS[:1]}, {}, "no prompt of p/start/questions has topic 'b', which a row has"),
         ({}, {"repeats": 3, "max_trainings": 11}, "got 4 rows x 3 trainings, expected at most 11"),
         ({"edits": [EDITS[0], EDITS[0]]}, {}, "sample a0 stands 2 times"),
@@ -126,11 +146,17 @@ def test_rows_that_do_not_belong_together_are_refused(fake, given, settings, mes
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train": {"use": "pretrain", "rows": "lessons", "steps": 1}}, "'pretrain' starts from no checkpoint"),
+        (
+            {"train": {"use": "pretrain", "rows": "lessons", "steps": 1}},
+            "'pretrain' starts from no checkpoint",
+        ),
         ({"train": {"use": "sample"}}, "train: got 'sample', expected a trainer such as 'sft'"),
         ({"train": {**TRAIN, "stepz": 1}}, r"train\.stepz\n  unknown key 'stepz'. Did you mean 'steps'"),
         ({"train": {"use": "sfd"}}, "train: unknown component 'sfd'. Did you mean 'sft'"),
-        ({"test": {**TEST, "model": "checkpoint"}}, "test.model: the trained model is tested here; leave it out"),
+        (
+            {"test": {**TEST, "model": "checkpoint"}},
+            "test.model: the trained model is tested here; leave it out",
+        ),
         (
             {"test": {"use": "pass_at_k", "rows": "x", "k": [1]}},
             "test: got 'pass_at_k', expected an evaluator of one answer for a prompt, such as 'accuracy'",
@@ -147,11 +173,18 @@ def test_its_inputs_are_those_of_the_parts_inside_and_its_identity_names_no_arti
     made = fake.parse("train_and_test", rows="edits", train=TRAIN, test=TEST)
     texts = {field: texts for field, (texts, _) in made.references().items()}
     assert texts == {
-        "rows": ["edits"], "train.init": ["start.checkpoint"], "train.rows": ["lessons"], "test.model": ["start.checkpoint"],
+        "rows": ["edits"],
+        "train.init": ["start.checkpoint"],
+        "train.rows": ["lessons"],
+        "test.model": ["start.checkpoint"],
         "test.prompts": ["questions"],
-    }  # fmt: skip
+    }
     assert made.identity()["train"]["steps"] == 16 and not {"init", "rows"} & made.identity()["train"].keys()
-    assert "model" not in made.identity()["test"] and made.needs()["train.rows"] == ("parents", "prompt", "completion")
+    assert "model" not in made.identity()["test"] and made.needs()["train.rows"] == (
+        "parents",
+        "prompt",
+        "completion",
+    )
 
 
 # -- what SEAL is made of -----------------------------------------------------------------------------------------------
@@ -165,7 +198,9 @@ def test_letter_facts_self_edits_hold_the_passages_facts_as_notes_and_questions(
         facts = row["prompt"][1:-1].split(",")
         assert len({fact[0] for fact in facts}) == 3 and "".join(facts) == row["topic"]
         assert [part.replace("?", "") for part in row["answer"].split(";")] == facts
-    assert 0.33 < sum(styles) / 1200 < 0.43 and styles.count(0) > styles.count(3) > styles.count(1) > styles.count(2)
+    assert 0.33 < sum(styles) / 1200 < 0.43 and styles.count(0) > styles.count(3) > styles.count(
+        1
+    ) > styles.count(2)
 
 
 def test_fact_questions_ask_for_every_fact_without_the_passage(fake):
@@ -177,11 +212,22 @@ def test_fact_questions_ask_for_every_fact_without_the_passage(fake):
 
 def test_lines_are_texts_of_their_own_beside_the_prompt_where_it_is_asked_for(fake):
     rows = [
-        {"sample_id": str(place), "prompt_id": "p", "prompt": "passage", "completion": text, "finish_reason": end, "topic": "t"}
-        for place, (text, end) in enumerate([("one\n\n two", "stop"), (" \n", "stop"), ("cut", "length"), (None, "stop")])
+        {
+            "sample_id": str(place),
+            "prompt_id": "p",
+            "prompt": "passage",
+            "completion": text,
+            "finish_reason": end,
+            "topic": "t",
+        }
+        for place, (text, end) in enumerate(
+            [("one\n\n two", "stop"), (" \n", "stop"), ("cut", "length"), (None, "stop")]
+        )
     ]
     made, dropped = select(fake, rows, "lines")
-    texts = sorted((row["part"], row["prompt"], row["completion"], row["topic"], row["parents"]) for row in made)
+    texts = sorted(
+        (row["part"], row["prompt"], row["completion"], row["topic"], row["parents"]) for row in made
+    )
     assert texts == [(1, "", "one", "t", ["0"]), (2, "", " two", "t", ["0"])]
     assert reasons(dropped) == dict.fromkeys("123", "no part in it")
     beside, _ = select(fake, rows[:2], "lines", with_prompt=True)

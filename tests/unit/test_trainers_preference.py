@@ -16,9 +16,15 @@ from tests.unit.tiny_models import in_order, put_model, tiny_model, weights, wor
 
 SHORT = {"steps": 2, "batch_size": 8, "threads": 1}
 PAIRS = [
-    {"sample_id": f"s{index}", "prompt": f"{word}=", "chosen": in_order(word), "rejected": word, "lead": 0.5 * (index % 2)}
+    {
+        "sample_id": f"s{index}",
+        "prompt": f"{word}=",
+        "chosen": in_order(word),
+        "rejected": word,
+        "lead": 0.5 * (index % 2),
+    }
     for index, word in enumerate([word for word in words(24) if in_order(word) != word][:16])
-]  # fmt: skip
+]
 LABELS = [
     {
         "sample_id": f"s{index}",
@@ -48,7 +54,10 @@ def test_dpo_reads_several_row_inputs_and_a_reference(lab: Lab, checkpoint: Path
     inputs = {"rows": halves, "init": init, "reference": other}
     split = weights(lab.run("dpo", "round_01/checkpoint", inputs, **settings)[""].directory)
     assert lab.counts == {"in": 16}
-    inputs = {"rows": lab.put("round_01/all", PAIRS), "init": init}  # the reference is `init` where none is named
+    inputs = {
+        "rows": lab.put("round_01/all", PAIRS),
+        "init": init,
+    }  # the reference is `init` where none is named
     whole = weights(lab.run("dpo", "round_01/checkpoint", inputs, **settings)[""].directory)
     assert weights(checkpoint) != split == whole
 
@@ -56,21 +65,31 @@ def test_dpo_reads_several_row_inputs_and_a_reference(lab: Lab, checkpoint: Path
 @pytest.mark.model
 def test_kto_and_reward_model_write_checkpoints(lab: Lab, checkpoint: Path) -> None:
     init = put_model(lab, "start/checkpoint", checkpoint)
-    made = lab.run("kto", "round_01/kto", {"rows": lab.put("round_01/labelled", LABELS), "init": init}, **SHORT)[""]
+    made = lab.run(
+        "kto", "round_01/kto", {"rows": lab.put("round_01/labelled", LABELS), "init": init}, **SHORT
+    )[""]
     assert weights(made.directory) != weights(checkpoint)
-    rewards = lab.run("reward_model", "start/rewards", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT)[""]
+    rewards = lab.run(
+        "reward_model", "start/rewards", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT
+    )[""]
     assert "LlamaForSequenceClassification" in (rewards.directory / "config.json").read_text()
 
 
 @pytest.mark.model
 def test_weighted_sft_needs_and_uses_its_column(lab: Lab, checkpoint: Path) -> None:
     init = put_model(lab, "start/checkpoint", checkpoint)
-    rows = lab.put("round_01/filtered", [{**row, "importance": float(index)} for index, row in enumerate(LABELS)])
+    rows = lab.put(
+        "round_01/filtered", [{**row, "importance": float(index)} for index, row in enumerate(LABELS)]
+    )
     inputs = {"rows": rows, "init": init}
     plain = weights(lab.run("sft", "round_01/checkpoint", inputs, **SHORT)[""].directory)
-    weighted = weights(lab.run("sft", "round_01/checkpoint", inputs, weight="importance", **SHORT)[""].directory)
+    weighted = weights(
+        lab.run("sft", "round_01/checkpoint", inputs, weight="importance", **SHORT)[""].directory
+    )
     assert plain != weighted
-    assert lab.parse("sft", inputs, weight="importance", **SHORT).needs() == {"rows": ("prompt", "completion", "importance")}
+    assert lab.parse("sft", inputs, weight="importance", **SHORT).needs() == {
+        "rows": ("prompt", "completion", "importance")
+    }
 
 
 def test_weight_enters_the_identity_only_where_it_is_set(lab: Lab) -> None:
@@ -81,16 +100,25 @@ def test_weight_enters_the_identity_only_where_it_is_set(lab: Lab) -> None:
 
 @pytest.mark.model
 def test_margin_and_trainers_without_reference_are_components(lab: Lab, checkpoint: Path) -> None:
-    inputs = {"rows": lab.put("round_01/pairs", PAIRS), "init": put_model(lab, "start/checkpoint", checkpoint)}
+    inputs = {
+        "rows": lab.put("round_01/pairs", PAIRS),
+        "init": put_model(lab, "start/checkpoint", checkpoint),
+    }
     made = {
         name: weights(lab.run(use, f"round_01/{name}", inputs, **settings, **SHORT)[""].directory)
         for name, use, settings in (
-            ("dpo", "dpo", {}), ("margin", "dpo", {"margin": "lead"}), ("orpo", "orpo", {}), ("simpo", "simpo", {}),
-            ("gamma", "simpo", {"gamma": 2.0}), ("open", "simpo", {"ends": False}),
+            ("dpo", "dpo", {}),
+            ("margin", "dpo", {"margin": "lead"}),
+            ("orpo", "orpo", {}),
+            ("simpo", "simpo", {}),
+            ("gamma", "simpo", {"gamma": 2.0}),
+            ("open", "simpo", {"ends": False}),
         )
-    }  # fmt: skip
+    }
     assert len({weights(checkpoint), *made.values()}) == 7
-    assert lab.parse("dpo", inputs, margin="lead", **SHORT).needs() == {"rows": ("prompt", "chosen", "rejected", "lead")}
+    assert lab.parse("dpo", inputs, margin="lead", **SHORT).needs() == {
+        "rows": ("prompt", "chosen", "rejected", "lead")
+    }
     for use in ("dpo", "reward_model"):
         assert "margin" not in lab.parse(use, inputs, **SHORT).identity()
     with pytest.raises(pydantic.ValidationError, match="margin works with the loss 'sigmoid' only"):
@@ -103,14 +131,21 @@ def test_pairs_with_ids_are_learnt_as_they_were_sampled(lab: Lab, checkpoint: Pa
 
     def trained(name: str, end: bool, **changed: str) -> str:
         ids = {
-            f"{side}_token_ids": [encode_pair(tokenizer, "", row[side], False)[1][: None if end else -1] for row in PAIRS]
+            f"{side}_token_ids": [
+                encode_pair(tokenizer, "", row[side], False)[1][: None if end else -1] for row in PAIRS
+            ]
             for side in ("chosen", "rejected")
         }
-        rows = [{**row, **{name: of[place] for name, of in ids.items()}, **changed} for place, row in enumerate(PAIRS)]
+        rows = [
+            {**row, **{name: of[place] for name, of in ids.items()}, **changed}
+            for place, row in enumerate(PAIRS)
+        ]
         inputs = {"rows": lab.put(f"round_01/{name}", rows), "init": init}
         return weights(lab.run("dpo", "round_01/checkpoint", inputs, **SHORT)[""].directory)
 
-    plain = lab.run("dpo", "round_01/checkpoint", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT)[""]
+    plain = lab.run(
+        "dpo", "round_01/checkpoint", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT
+    )[""]
     assert weights(plain.directory) == trained("ended", True) != trained("open", False)
     with pytest.raises(EngineError, match="token_ids: with this model's tokenizer they say"):
         trained("other", True, chosen="zzz")
@@ -119,18 +154,33 @@ def test_pairs_with_ids_are_learnt_as_they_were_sampled(lab: Lab, checkpoint: Pa
 @pytest.mark.model
 def test_scorers_add_a_score_to_every_row(lab: Lab, checkpoint: Path) -> None:
     init = put_model(lab, "start/checkpoint", checkpoint)
-    rewards = lab.run("reward_model", "start/rewards", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT)[""]
+    rewards = lab.run(
+        "reward_model", "start/rewards", {"rows": lab.put("round_01/pairs", PAIRS), "init": init}, **SHORT
+    )[""]
     rows = lab.put("round_01/generated", LABELS)
     rewarded = lab.run("reward", "round_01/rewarded", {"rows": rows, "scorer": rewards})[""]
     likely = lab.run("likelihood", "round_01/likely", {"rows": rewarded, "scorer": init}, name="own")[""]
-    assert set(Rows((likely,)).columns) == {"sample_id", "prompt", "completion", "label", "score", "own_score"}
+    assert set(Rows((likely,)).columns) == {
+        "sample_id",
+        "prompt",
+        "completion",
+        "label",
+        "score",
+        "own_score",
+    }
     found = rows_of(likely)
     assert lab.counts == {"in": 16, "out": 16} and len({row["score"] for row in found}) > 8
     assert all(row["own_score"] < 0 for row in found)
-    per_token = rows_of(lab.run("likelihood", "round_01/mean", {"rows": rows, "scorer": init}, per_token=True)[""])
+    per_token = rows_of(
+        lab.run("likelihood", "round_01/mean", {"rows": rows, "scorer": init}, per_token=True)[""]
+    )
     lengths = [len(row["completion"]) + 1 for row in found]
-    assert [row["score"] for row in per_token] == [row["own_score"] / length for row, length in zip(found, lengths, strict=True)]
-    ratio = rows_of(lab.run("likelihood", "round_01/ratio", {"rows": rows, "scorer": init, "reference": init})[""])
+    assert [row["score"] for row in per_token] == [
+        row["own_score"] / length for row, length in zip(found, lengths, strict=True)
+    ]
+    ratio = rows_of(
+        lab.run("likelihood", "round_01/ratio", {"rows": rows, "scorer": init, "reference": init})[""]
+    )
     assert {row["score"] for row in ratio} == {0.0}
 
 
@@ -139,14 +189,20 @@ def test_scores_do_not_depend_on_how_rows_are_cut(tmp_path: Path, checkpoint: Pa
     found = []
     for size in (3, 4096):
         lab = Lab(tmp_path / str(size), Compute(workers=1, shard_rows=size))
-        inputs = {"rows": lab.put("round_01/generated", LABELS), "scorer": put_model(lab, "start/checkpoint", checkpoint)}
+        inputs = {
+            "rows": lab.put("round_01/generated", LABELS),
+            "scorer": put_model(lab, "start/checkpoint", checkpoint),
+        }
         found.append(lab.run("likelihood", "round_01/likely", inputs)[""].digest)
     assert found[0] == found[1]
 
 
 @pytest.mark.model
 def test_scorer_of_the_wrong_kind_says_so(lab: Lab, checkpoint: Path) -> None:
-    inputs = {"rows": lab.put("round_01/generated", LABELS), "scorer": put_model(lab, "start/checkpoint", checkpoint)}
+    inputs = {
+        "rows": lab.put("round_01/generated", LABELS),
+        "scorer": put_model(lab, "start/checkpoint", checkpoint),
+    }
     with pytest.raises(EngineError, match="expected a reward model"):
         lab.run("reward", "round_01/rewarded", inputs)
 
@@ -154,7 +210,8 @@ def test_scorer_of_the_wrong_kind_says_so(lab: Lab, checkpoint: Path) -> None:
 def test_scorer_refuses_rows_without_completion(tmp_path: Path) -> None:
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
     rows = lab.put(
-        "round_01/generated", [{"sample_id": "a", "prompt": "ba=", "completion": "ab"}, {"sample_id": "b", "prompt": "dc="}]
+        "round_01/generated",
+        [{"sample_id": "a", "prompt": "ba=", "completion": "ab"}, {"sample_id": "b", "prompt": "dc="}],
     )
     with pytest.raises(DataError, match="1 rows have no completion to score"):
         lab.run("reward", "round_01/rewarded", {"rows": rows, "scorer": rows})
@@ -181,7 +238,11 @@ def test_trainer_refuses_weights_and_margins_that_are_no_finite_numbers(
 ) -> None:
     usual = "1.5" if isinstance(worth, str) else 1.5  # a csv file has texts alone
     rows = lab.put(
-        "round_01/pairs", [{**row, **PAIRS[index], "worth": worth if index == 2 else usual} for index, row in enumerate(LABELS)]
+        "round_01/pairs",
+        [
+            {**row, **PAIRS[index], "worth": worth if index == 2 else usual}
+            for index, row in enumerate(LABELS)
+        ],
     )
     message = rf"1 of 16 rows have no finite number in 'worth', the first of them \(row 3\) {worth!r}"
     with pytest.raises(DataError, match=message):
@@ -195,7 +256,9 @@ def test_pairs_with_equal_sides_are_left_out_counted_and_told(
     init = put_model(lab, "start/checkpoint", checkpoint)
 
     def trained(rows: list[dict[str, object]]) -> str:
-        made = lab.run(use, "round_01/checkpoint", {"rows": lab.put("round_01/pairs", rows), "init": init}, **SHORT)[""]
+        made = lab.run(
+            use, "round_01/checkpoint", {"rows": lab.put("round_01/pairs", rows), "init": init}, **SHORT
+        )[""]
         return weights(made.directory)
 
     without = trained(PAIRS)
@@ -214,7 +277,11 @@ def test_trainer_refuses_gaps_and_no_rows(lab: Lab) -> None:
 
 
 MISTAKES = [
-    ("dpo", {"label_smoothing": 0.1}, "label_smoothing above 0 and the losses robust, exo_pair need each other"),
+    (
+        "dpo",
+        {"label_smoothing": 0.1},
+        "label_smoothing above 0 and the losses robust, exo_pair need each other",
+    ),
     ("dpo", {"loss": "robust"}, "need each other"),
     ("dpo", {"weight": "lead", "loss": "ipo"}, "weight works with the loss 'sigmoid' only"),
     ("dpo", {"loss": "sft"}, "Input should be 'sigmoid'"),
@@ -224,7 +291,9 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("use", "settings", "message"), MISTAKES)
-def test_setting_that_does_not_fit_is_refused(lab: Lab, use: str, settings: dict[str, object], message: str) -> None:
+def test_setting_that_does_not_fit_is_refused(
+    lab: Lab, use: str, settings: dict[str, object], message: str
+) -> None:
     with pytest.raises(pydantic.ValidationError, match=message):
         lab.parse(use, {"rows": (), "init": ()}, **{"steps": 1, **settings})
 
@@ -233,7 +302,11 @@ def test_fake_engine_writes_stand_ins(tmp_path: Path) -> None:
     lab = Lab(tmp_path, Compute(engine="fake", workers=1))
     rows = lab.put("round_01/pairs", PAIRS)
     first = lab.run("dpo", "round_01/checkpoint", {"rows": rows, "init": rows}, steps=1, warmup=0.0)[""]
-    second = lab.run("reward_model", "round_01/rewards", {"rows": rows, "init": rows}, steps=1, warmup=0.0)[""]
+    second = lab.run("reward_model", "round_01/rewards", {"rows": rows, "init": rows}, steps=1, warmup=0.0)[
+        ""
+    ]
     assert first.digest != second.digest
-    scored = lab.run("likelihood", "round_01/likely", {"rows": lab.put("round_01/samples", LABELS), "scorer": first})[""]
+    scored = lab.run(
+        "likelihood", "round_01/likely", {"rows": lab.put("round_01/samples", LABELS), "scorer": first}
+    )[""]
     assert [row["score"] for row in rows_of(scored)] == [-float(len(row["completion"]) + 1) for row in LABELS]

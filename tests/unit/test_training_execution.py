@@ -37,11 +37,16 @@ def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, lora=LORA), replace(SETTINGS, precision="bf16")])
+@pytest.mark.parametrize(
+    "settings", [SETTINGS, replace(SETTINGS, lora=LORA), replace(SETTINGS, precision="bf16")]
+)
 def test_gradient_checkpointing_gives_equal_bytes(init: Path, tmp_path: Path, settings) -> None:
     kept = train_sft(TrainingJob(Checkpoint(init), settings, tmp_path / "kept"), EXAMPLES)
     again = train_sft(
-        TrainingJob(Checkpoint(init), settings, tmp_path / "again", execution=Execution(recompute_activations=True)), EXAMPLES
+        TrainingJob(
+            Checkpoint(init), settings, tmp_path / "again", execution=Execution(recompute_activations=True)
+        ),
+        EXAMPLES,
     )
     assert weights(tmp_path / "again") == weights(tmp_path / "kept")
     assert again == kept
@@ -51,24 +56,34 @@ def test_gradient_checkpointing_gives_equal_bytes(init: Path, tmp_path: Path, se
 def test_packing_keeps_every_token_and_each_example_to_itself(init: Path, tmp_path: Path) -> None:
     whole = replace(SETTINGS, steps=1, batch_size=32, warmup=0.0)
     padded = train_sft(TrainingJob(Checkpoint(init), whole, tmp_path / "padded"), EXAMPLES)
-    together = train_sft(TrainingJob(Checkpoint(init), replace(whole, packing=True), tmp_path / "packed"), EXAMPLES)
+    together = train_sft(
+        TrainingJob(Checkpoint(init), replace(whole, packing=True), tmp_path / "packed"), EXAMPLES
+    )
     assert together.tokens == padded.tokens
     assert together.loss_curve[0] == pytest.approx(padded.loss_curve[0], abs=1e-5)
     shorter = train_sft(
-        TrainingJob(Checkpoint(init), replace(whole, packing=True, max_tokens=16), tmp_path / "shorter"), EXAMPLES
+        TrainingJob(Checkpoint(init), replace(whole, packing=True, max_tokens=16), tmp_path / "shorter"),
+        EXAMPLES,
     )
     assert shorter.loss_curve[0] == pytest.approx(padded.loss_curve[0], abs=1e-5)
 
 
 def test_packed_rows_hold_each_example_once_and_no_more_than_fits() -> None:
-    rows = [{"input_ids": [index] * size, "labels": [-index] * size} for index, size in enumerate([3, 5, 2, 7, 4, 1], start=1)]
+    rows = [
+        {"input_ids": [index] * size, "labels": [-index] * size}
+        for index, size in enumerate([3, 5, 2, 7, 4, 1], start=1)
+    ]
     made = packed(pa.Table.from_pylist(rows), 8).to_pylist()
     assert [row["seq_lengths"] for row in made] == [[7, 1], [5, 3], [4, 2]]
-    assert sorted(token for row in made for token in row["input_ids"]) == sorted(sum((row["input_ids"] for row in rows), []))
+    assert sorted(token for row in made for token in row["input_ids"]) == sorted(
+        sum((row["input_ids"] for row in rows), [])
+    )
     assert all(row["labels"] == [-token for token in row["input_ids"]] for row in made)
 
 
-def test_packing_of_weighted_rows_is_refused_and_stays_out_of_other_identities(init: Path, tmp_path: Path) -> None:
+def test_packing_of_weighted_rows_is_refused_and_stays_out_of_other_identities(
+    init: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ValidationError, match="packing and weight exclude each other"):
         Sft(use="sft", init="a", rows="b", steps=1, packing=True, weight="score")
     with pytest.raises(EngineError, match="packing"):
@@ -78,13 +93,22 @@ def test_packing_of_weighted_rows_is_refused_and_stays_out_of_other_identities(i
         )
     plain = Sft(use="sft", init="a", rows="b", steps=1, lora=Lora(rank=2, alpha=4))
     assert "packing" not in plain.identity() and "quantize" not in plain.identity()["lora"]
-    chosen = Sft(use="sft", init="a", rows="b", steps=1, packing=True, lora=Lora(rank=2, alpha=4, quantize="4bit"))
+    chosen = Sft(
+        use="sft", init="a", rows="b", steps=1, packing=True, lora=Lora(rank=2, alpha=4, quantize="4bit")
+    )
     assert chosen.identity()["packing"] is True and chosen.identity()["lora"]["quantize"] == "4bit"
 
 
 @pytest.mark.parametrize(
     ("batch_size", "accumulation", "processes", "expected"),
-    [(64, 1, 1, (64, 1)), (64, 1, 4, (16, 1)), (4, 8, 8, (4, 1)), (4, 8, 16, (2, 1)), (6, 2, 4, (3, 1)), (2, 6, 3, (2, 2))],
+    [
+        (64, 1, 1, (64, 1)),
+        (64, 1, 4, (16, 1)),
+        (4, 8, 8, (4, 1)),
+        (4, 8, 16, (2, 1)),
+        (6, 2, 4, (3, 1)),
+        (2, 6, 3, (2, 2)),
+    ],
 )
 def test_batch_is_shared_without_changing_the_step(batch_size, accumulation, processes, expected) -> None:
     assert shared_batch(batch_size, accumulation, processes) == expected
@@ -92,19 +116,27 @@ def test_batch_is_shared_without_changing_the_step(batch_size, accumulation, pro
 
 
 def test_batch_that_cannot_be_shared_is_an_error() -> None:
-    with pytest.raises(EngineError, match=r"got 3 processes for 64 examples per step .* expected a divisor of 64"):
+    with pytest.raises(
+        EngineError, match=r"got 3 processes for 64 examples per step .* expected a divisor of 64"
+    ):
         shared_batch(64, 1, 3)
 
 
 def test_memory_of_a_training_counts_weights_gradients_and_adam(init: Path) -> None:
-    shapes = {"model.embed_tokens.weight": (100, 8), "model.layers.0.mlp.up_proj.weight": (32, 8), "model.norm.weight": (8,)}
+    shapes = {
+        "model.embed_tokens.weight": (100, 8),
+        "model.layers.0.mlp.up_proj.weight": (32, 8),
+        "model.norm.weight": (8,),
+    }
     count = 100 * 8 + 32 * 8 + 8
     full = training_memory(shapes, SETTINGS)
     assert (full.weights, full.gradients, full.optimizer) == (4 * count, 4 * count, 8 * count)
     assert training_memory(shapes, replace(SETTINGS, precision="bf16")).total == full.total + 2 * count
     adapted = training_memory(shapes, replace(SETTINGS, lora=LoraSettings(rank=2, alpha=2)))
     assert (adapted.weights, adapted.gradients) == (4 * (count + 2 * 40), 4 * 2 * 40)
-    named = training_memory(shapes, replace(SETTINGS, lora=LoraSettings(rank=2, alpha=2, target_modules=("down_proj",))))
+    named = training_memory(
+        shapes, replace(SETTINGS, lora=LoraSettings(rank=2, alpha=2, target_modules=("down_proj",)))
+    )
     assert named.gradients == 0
     small = training_memory(shapes, replace(SETTINGS, lora=LoraSettings(rank=2, alpha=2, quantize="4bit")))
     assert small.weights == pytest.approx(adapted.weights - 256 * (4 - 0.629), abs=1)
@@ -113,7 +145,9 @@ def test_memory_of_a_training_counts_weights_gradients_and_adam(init: Path) -> N
 
 def test_memory_that_is_not_there_is_an_error_with_figures_and_settings() -> None:
     needed = training_memory({"model.layers.0.weight": (2**16, 2**15)}, SETTINGS)
-    with pytest.raises(EngineError, match=r"got 20.0 GiB free on the GPU, expected at least 32.0 GiB .* lora.quantize: 4bit"):
+    with pytest.raises(
+        EngineError, match=r"got 20.0 GiB free on the GPU, expected at least 32.0 GiB .* lora.quantize: 4bit"
+    ):
         require_memory(Path("base"), needed, 20 * 2**30)
     require_memory(Path("base"), needed, 32 * 2**30)
 
@@ -122,7 +156,12 @@ def test_memory_that_is_not_there_is_an_error_with_figures_and_settings() -> Non
 def test_gpu_that_is_not_there_is_an_error_before_the_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="compute.device: got 'cuda', expected a GPU"):
         train_sft(
-            TrainingJob(Checkpoint(tiny_model(tmp_path / "a")), SETTINGS, tmp_path / "out", execution=Execution(device="cuda")),
+            TrainingJob(
+                Checkpoint(tiny_model(tmp_path / "a")),
+                SETTINGS,
+                tmp_path / "out",
+                execution=Execution(device="cuda"),
+            ),
             EXAMPLES,
         )
     quantized = replace(SETTINGS, lora=replace(LORA, quantize="4bit"))
@@ -142,7 +181,9 @@ def test_tracker_that_is_not_installed_is_an_error() -> None:
         pass
 
 
-def test_trackers_write_beside_the_run_log_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackers_write_beside_the_run_log_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)  # packages of their names, to be found
     for name in ("mlflow", "wandb"):
         (tmp_path / f"{name}.py").write_text("")
@@ -160,7 +201,9 @@ def test_trackers_write_beside_the_run_log_unless_told_otherwise(tmp_path: Path,
 def test_tensorboard_gets_the_loss_and_changes_no_byte(init: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    reports = Execution(report_to=("tensorboard",), reports=tmp_path / "reports", run_name="p/round_01/checkpoint")
+    reports = Execution(
+        report_to=("tensorboard",), reports=tmp_path / "reports", run_name="p/round_01/checkpoint"
+    )
     train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "plain"), EXAMPLES)
     report = train_sft(TrainingJob(Checkpoint(init), SETTINGS, tmp_path / "out", execution=reports), EXAMPLES)
     assert weights(tmp_path / "out") == weights(tmp_path / "plain")
@@ -170,12 +213,18 @@ def test_tensorboard_gets_the_loss_and_changes_no_byte(init: Path, tmp_path: Pat
 
 def test_adapter_for_another_base_is_an_error(init: Path, tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    base, other = put_model(lab, "start/checkpoint", init), put_model(lab, "start/other", tiny_model(tmp_path / "seed1", seed=1))
+    base, other = (
+        put_model(lab, "start/checkpoint", init),
+        put_model(lab, "start/other", tiny_model(tmp_path / "seed1", seed=1)),
+    )
     adapter = put_model(lab, "round_01/checkpoint", init)
     recorded = {"init": [InputEntry(step="start/checkpoint", digest=base.digest)]}
     adapter = replace(adapter, manifest=adapter.manifest.model_copy(update={"inputs": recorded}))
     step = lab._workspace("round_02/checkpoint", {"init": (adapter,), "init_base": (base,)})
     assert base_of(step, "init") == base.directory
     step.inputs = {"init": (adapter,), "init_base": (other,)}
-    with pytest.raises(EngineError, match=r"got p/start/other .* as the base of this adapter, .* trained on, start/checkpoint"):
+    with pytest.raises(
+        EngineError,
+        match=r"got p/start/other .* as the base of this adapter, .* trained on, start/checkpoint",
+    ):
         base_of(step, "init")

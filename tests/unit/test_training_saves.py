@@ -15,7 +15,14 @@ import pytest
 
 from lineal.engines.training.execution import Execution
 from lineal.engines.training.job import Checkpoint, TrainingJob
-from lineal.engines.training.preference_training import DpoLoss, KtoLoss, Labelled, Preference, train_dpo, train_kto
+from lineal.engines.training.preference_training import (
+    DpoLoss,
+    KtoLoss,
+    Labelled,
+    Preference,
+    train_dpo,
+    train_kto,
+)
 from lineal.engines.training.preference_training import train_reward_model as train_reward
 from lineal.engines.training.settings import Example, LoraSettings
 from lineal.engines.training.train import TrainingReport, train_sft
@@ -28,11 +35,17 @@ LONG = replace(SETTINGS, steps=None, epochs=3.0, warmup=0.2)
 """12 steps, 4 in each epoch."""
 LORA = LoraSettings(rank=4, alpha=8, dropout=0.2)
 PAIRS = [Preference(f"{word}=", in_order(word), word) for word in words(32)]
-LABELS = [Labelled(pair.prompt, pair.chosen if index % 2 else pair.rejected, bool(index % 2)) for index, pair in enumerate(PAIRS)]
+LABELS = [
+    Labelled(pair.prompt, pair.chosen if index % 2 else pair.rejected, bool(index % 2))
+    for index, pair in enumerate(PAIRS)
+]
 EXAMPLES = [Example(pair.prompt, pair.chosen) for pair in PAIRS]
 TRAINERS = {
     "sft": (lambda job: train_sft(job, EXAMPLES), LONG),
-    "sft_accumulated": (lambda job: train_sft(job, EXAMPLES), replace(LONG, batch_size=4, gradient_accumulation=2)),
+    "sft_accumulated": (
+        lambda job: train_sft(job, EXAMPLES),
+        replace(LONG, batch_size=4, gradient_accumulation=2),
+    ),
     "sft_lora_with_dropout": (lambda job: train_sft(job, EXAMPLES), replace(LONG, lora=LORA)),
     "dpo": (lambda job: train_dpo(job, job.init, PAIRS, DpoLoss()), LONG),
     "kto": (lambda job: train_kto(job, job.init, LABELS, KtoLoss()), LONG),
@@ -80,7 +93,9 @@ def forgetting(report: TrainingReport) -> TrainingReport:
 
 
 @pytest.mark.parametrize(("name", "step"), [("sft", 7), ("dpo", 9)])
-def test_training_killed_goes_on_and_ends_with_the_undisturbed_bytes(init: Path, tmp_path: Path, name: str, step: int) -> None:
+def test_training_killed_goes_on_and_ends_with_the_undisturbed_bytes(
+    init: Path, tmp_path: Path, name: str, step: int
+) -> None:
     undisturbed = trained(name, init, tmp_path / "undisturbed", None, Execution())
     saving = Execution(saves=tmp_path / "saves", save_seconds=0)
     code = (
@@ -122,7 +137,13 @@ def test_saves_hold_one_whole_checkpoint_and_nothing_that_runs_code(init: Path, 
         trained("sft", init, tmp_path / "out", stop_at(6), Execution(saves=saves, save_seconds=0))
     assert [path.name for path in saves.iterdir() if path.is_dir()] == ["whole-5"]
     files = {path.name for path in (saves / "whole-5").iterdir()}
-    assert {"model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} <= files
+    assert {
+        "model.safetensors",
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        "trainer_state.json",
+    } <= files
     assert "training_args.bin" not in files  # the one file that only a full unpickler could read
 
 
@@ -151,19 +172,32 @@ def test_training_shorter_than_save_seconds_saves_nothing(init: Path, tmp_path: 
 def test_step_that_was_stopped_goes_on_inside_its_partial_directory(init: Path, tmp_path: Path) -> None:
     lab = Lab(tmp_path, Compute(workers=1, save_seconds=0))
     inputs = {
-        "rows": (lab.put("round_01/filtered", [{"prompt": row.prompt, "completion": row.completion} for row in EXAMPLES]),),
+        "rows": (
+            lab.put(
+                "round_01/filtered",
+                [{"prompt": row.prompt, "completion": row.completion} for row in EXAMPLES],
+            ),
+        ),
         "init": (put_model(lab, "start/checkpoint", init),),
     }
     sft = lab.parse("sft", inputs, steps=6, batch_size=8, threads=1)
     step = lab._workspace("round_01/checkpoint", inputs)
     with pytest.raises(Stop):
         settings = sft.training_settings(step)
-        sft.learn(step, 32, Checkpoint(init), settings, lambda job: train_sft(replace(job, progress=stop_at(4)), EXAMPLES))
+        sft.learn(
+            step,
+            32,
+            Checkpoint(init),
+            settings,
+            lambda job: train_sft(replace(job, progress=stop_at(4)), EXAMPLES),
+        )
     step.progress_file = tmp_path / "runs" / "checkpoint.progress"
     sft.run(step)
     assert step.facts["resumed_at_step"] == 3
     curve = step.facts["curve"]
-    assert list(curve) == ["step", "loss", "grad_norm", "learning_rate", "tokens"] and step.facts["steps"] == 6
+    assert (
+        list(curve) == ["step", "loss", "grad_norm", "learning_rate", "tokens"] and step.facts["steps"] == 6
+    )
     assert curve["step"] == [1, 2, 3, 4, 5, 6] and sum(curve["tokens"]) == step.facts["tokens"]
     rates = [sft.learning_rate * share for share in (0.5, *cosine(5))]
     assert curve["learning_rate"] == pytest.approx(rates, rel=1e-5)

@@ -51,11 +51,22 @@ def test_check_reads_the_rollouts_of_a_training_and_names_its_best_step(tmp_path
     }
     component = lab.parse("grpo", {"prompts": (), "init": ()}, **settings)
     told = [(step, 0.5 + step / 100, 1 - abs(step - 3) / 50) for step in range(20) for _ in range(2)]
-    rows = [{"optimizer_step": 2 * step, "score": reward, "truth_score": truth} for step, reward, truth in told]
+    rows = [
+        {"optimizer_step": 2 * step, "score": reward, "truth_score": truth} for step, reward, truth in told
+    ]
     rollouts = lab.put("round_01/checkpoint.rollouts", rows)
-    found = reward_held(SimpleNamespace(component=component, key="p/round_01/checkpoint"), {"rollouts": rollouts})
+    found = reward_held(
+        SimpleNamespace(component=component, key="p/round_01/checkpoint"), {"rollouts": rollouts}
+    )
     assert (found.name, found.passed, found.blocking) == ("reward_held", False, False)
-    assert found.message.startswith("p/round_01/checkpoint.rollouts: truth_score falls and the reward does not (p = ")
-    assert "0.94 -> 0.68, best 1 at optimizer step 6; reward 0.5 -> 0.69. keep_best keeps the best step" in found.message
+    assert found.message.startswith(
+        "p/round_01/checkpoint.rollouts: truth_score falls and the reward does not (p = "
+    )
+    assert (
+        "0.94 -> 0.68, best 1 at optimizer step 6; reward 0.5 -> 0.69. keep_best keeps the best step"
+        in found.message
+    )
     healthy = lab.put("round_01/checkpoint.rollouts", [{**row, "truth_score": row["score"]} for row in rows])
-    assert reward_held(SimpleNamespace(component=component, key="p/round_01/checkpoint"), {"rollouts": healthy}).passed
+    assert reward_held(
+        SimpleNamespace(component=component, key="p/round_01/checkpoint"), {"rollouts": healthy}
+    ).passed

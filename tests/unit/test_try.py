@@ -59,10 +59,12 @@ def test_verifier_is_tried_with_its_settings(capsys, root):
 def test_selector_is_tried_with_further_rows(capsys, root):
     rows = str(root / "rows.jsonl")
     told = json.loads(tried(capsys, root, "right", "--rows", rows, "--rows", f"other={rows}", "--json"))
-    assert [row["completion"] for row in told["main"]] == ["2"] and [row["reason"] for row in told["dropped"]] == [
-        "by answer"
-    ] * 2
-    assert "right needs the rows of other: --rows other=FILE" in tried(capsys, root, "right", "--rows", rows, status=2)
+    assert [row["completion"] for row in told["main"]] == ["2"] and [
+        row["reason"] for row in told["dropped"]
+    ] == ["by answer"] * 2
+    assert "right needs the rows of other: --rows other=FILE" in tried(
+        capsys, root, "right", "--rows", rows, status=2
+    )
 
 
 def test_template_is_rendered_for_every_row(capsys, root):

@@ -31,9 +31,13 @@ def test_math_agrees_with_the_published_cases():
         told = list(pool.map(rows))
     passed = ["answer" in answer and answer["answer"][0] == 1.0 for answer in told]
     pairs = list(zip(cases, told, passed, strict=True))
-    assert {(reference, completion) for (reference, completion, equal), _, own in pairs if own and not equal} == set(MORE_PASS)
+    assert {
+        (reference, completion) for (reference, completion, equal), _, own in pairs if own and not equal
+    } == set(MORE_PASS)
     missed = [answer for (_, _, equal), answer, own in pairs if equal and not own]
-    assert len(missed) <= NO_PASS and all("the second comparison" in answer.get("error", "") for answer in missed)
+    assert len(missed) <= NO_PASS and all(
+        "the second comparison" in answer.get("error", "") for answer in missed
+    )
 
 
 SLOW_OR_REFUSED = {"composite", "codeio", "knight_swap", "arc_agi", "zebra_puzzles", "word_ladder"}

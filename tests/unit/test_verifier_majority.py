@@ -31,9 +31,12 @@ def generated(lab, entries):
 
 
 def vote(lab, entries, **settings):
-    made = lab.run("majority_vote", "round_01/voted", {"rows": generated(lab, entries)}, **{"max_error_rate": 1.0, **settings})[
-        ""
-    ]
+    made = lab.run(
+        "majority_vote",
+        "round_01/voted",
+        {"rows": generated(lab, entries)},
+        **{"max_error_rate": 1.0, **settings},
+    )[""]
     return [{name: row[name] for name in ADDED} for row in rows_of(made)]
 
 
@@ -55,7 +58,11 @@ def naive(entries, agreement):
 
 
 ENTRIES = st.lists(
-    st.tuples(st.sampled_from("xyz"), st.none() | st.sampled_from(["1", " 1\n", "2", "3", "", "\u2003"]), st.booleans()),
+    st.tuples(
+        st.sampled_from("xyz"),
+        st.none() | st.sampled_from(["1", " 1\n", "2", "3", "", "\u2003"]),
+        st.booleans(),
+    ),
     min_size=1,
     max_size=40,
 )
@@ -79,9 +86,14 @@ def test_majority_vote_says_why_a_sample_does_not_win(tmp_path):
         ("y", " ", False),
     ]
     assert [row["detail"] for row in vote(Lab(tmp_path), entries)] == [
-        None, None, "not the leading answer", "truncated at the token limit", "the lead is shared", "the lead is shared",
+        None,
+        None,
+        "not the leading answer",
+        "truncated at the token limit",
+        "the lead is shared",
+        "the lead is shared",
         "no answer found in the completion",
-    ]  # fmt: skip
+    ]
     assert {row["detail"] for row in vote(Lab(tmp_path), entries[:2] + entries[2:4], agreement=0.75)} >= {
         "vote_share below agreement"
     }
@@ -107,14 +119,20 @@ def test_majority_vote_beside_an_earlier_vote_writes_under_its_name(tmp_path):
     first = lab.run("majority_vote", "round_01/first", {"rows": generated(lab, [("x", "1", False)] * 3)})[""]
     with pytest.raises(ValueError, match="a column 'voted' already"):
         lab.parse("majority_vote", {"rows": ()}).outputs({"rows": tuple(first.manifest.columns)})
-    (row, *_) = rows_of(lab.run("majority_vote", "round_01/second", {"rows": first}, name="strict", agreement=1.0)[""])
+    (row, *_) = rows_of(
+        lab.run("majority_vote", "round_01/second", {"rows": first}, name="strict", agreement=1.0)[""]
+    )
     assert (row["verdict"], row["strict_verdict"], row["strict_votes"]) == ("pass", "pass", 3)
 
 
 def test_majority_vote_of_rows_without_completions_stops(tmp_path):
     lab = Lab(tmp_path)
     with pytest.raises(CheckFailure, match="1 of 2 verdicts are errors"):
-        lab.run("majority_vote", "round_01/voted", {"rows": generated(lab, [("x", "1", False), ("x", None, False)])})
+        lab.run(
+            "majority_vote",
+            "round_01/voted",
+            {"rows": generated(lab, [("x", "1", False), ("x", None, False)])},
+        )
 
 
 def test_score_by_the_verdict_is_1_for_the_leading_answer_alone(tmp_path):
@@ -133,7 +151,14 @@ def test_score_by_the_verdict_is_1_for_the_leading_answer_alone(tmp_path):
 
 
 def test_margin_is_an_answers_lead_over_the_strongest_other(tmp_path):
-    entries = [("p", "a", False), ("p", "a", False), ("p", "a", False), ("p", "b", False), ("p", "", False), ("p", "b", True)]
+    entries = [
+        ("p", "a", False),
+        ("p", "a", False),
+        ("p", "a", False),
+        ("p", "b", False),
+        ("p", "", False),
+        ("p", "b", True),
+    ]
     entries += [("q", "a", False), ("q", "b", False), ("r", "", False)]
     margins = [row["score"] for row in vote(Lab(tmp_path), entries, score="margin")]
     assert margins == pytest.approx([2 / 6, 2 / 6, 2 / 6, -2 / 6, -3 / 6, -3 / 6, 0.0, 0.0, 0.0])
@@ -142,7 +167,14 @@ def test_margin_is_an_answers_lead_over_the_strongest_other(tmp_path):
 def test_consensus_is_the_mean_agreement_with_the_other_completions(tmp_path):
     lab = Lab(tmp_path)
     rows = generated(
-        lab, [("p", "a b", False), ("p", "b c", False), ("q", "alone", False), ("p", "a b a", False), ("q", None, False)]
+        lab,
+        [
+            ("p", "a b", False),
+            ("p", "b c", False),
+            ("q", "alone", False),
+            ("p", "a b a", False),
+            ("q", None, False),
+        ],
     )
     scores = [row["score"] for row in rows_of(lab.run("consensus", "round_01/agreed", {"rows": rows})[""])]
     assert scores == [pytest.approx(0.75), 0.5, None, pytest.approx(0.75), None]

@@ -28,7 +28,9 @@ def lab(tmp_path):
 def judged(lab, use, rows, **settings):
     rows = [{"sample_id": f"s{n}", "prompt_id": f"p{n}", "prompt": "?", **row} for n, row in enumerate(rows)]
     generated = lab.put("round_01/generated", rows)
-    return rows_of(lab.run(use, "round_01/verified", {"rows": generated}, **{"max_error_rate": 1.0, **settings})[""])
+    return rows_of(
+        lab.run(use, "round_01/verified", {"rows": generated}, **{"max_error_rate": 1.0, **settings})[""]
+    )
 
 
 @needs_sandbox
@@ -59,20 +61,49 @@ def test_unit_tests_tell_pass_fail_and_error_apart(lab):
         ("error", "the row has no completion"),
         ("error", "the row has no tests"),
     ]
-    assert [row["score"] and round(row["score"], 3) for row in found] == [1.0, 0.667, 0.0, 0.0, 0.0, None, None, None]
+    assert [row["score"] and round(row["score"], 3) for row in found] == [
+        1.0,
+        0.667,
+        0.0,
+        0.0,
+        0.0,
+        None,
+        None,
+        None,
+    ]
     assert lab.counts == {"in": 8, "out": 8, "pass": 1, "fail": 4, "error": 3}
 
 
 @needs_sandbox
 def test_unit_tests_values_of_all_plain_types_come_through(lab):
     values = [
-        "None", "True", "-7", "2**200", "-2**70", "1.5", "-0.1", "float('inf')", "2j", "'\\u00e4\\n\\'\"'", "b'\\x00\\xff'",
-        "(1, (2,), ())", "[[], [None]]", "{1, 2}", "frozenset({3})", "{'a': {1: (2,)}}", "[1]", "''", "{}",
-    ]  # fmt: skip
+        "None",
+        "True",
+        "-7",
+        "2**200",
+        "-2**70",
+        "1.5",
+        "-0.1",
+        "float('inf')",
+        "2j",
+        "'\\u00e4\\n\\'\"'",
+        "b'\\x00\\xff'",
+        "(1, (2,), ())",
+        "[[], [None]]",
+        "{1, 2}",
+        "frozenset({3})",
+        "{'a': {1: (2,)}}",
+        "[1]",
+        "''",
+        "{}",
+    ]
     tests = "\n".join(f"assert same({value}) == {value}" for value in values)
     rows = [
         {"completion": "def same(x): return x", "tests": tests},
-        {"completion": "def same(x): return {1: 2}.keys() if x == [1] else x", "tests": "assert same([1]) == [1]"},
+        {
+            "completion": "def same(x): return {1: 2}.keys() if x == [1] else x",
+            "tests": "assert same([1]) == [1]",
+        },
         {
             "completion": "import collections\ndef same(x): return collections.Counter(x)",
             "tests": "assert same('aab') == {'a': 2, 'b': 1}",
@@ -95,13 +126,20 @@ def test_unit_tests_values_of_all_plain_types_come_through(lab):
 def test_unit_tests_letters_of_every_kind_come_through(lab):
     letters = [*range(0x180), 0xD800, 0x2028, 0xDFFF, 0xFFFF, 0x10000, 0x1F600, 0x10FFFF]
     tests = f"assert text() == {ascii(''.join(map(chr, letters)))}"
-    found = judged(lab, "unit_tests", [{"completion": f"def text(): return ''.join(map(chr, {letters}))", "tests": tests}])
+    found = judged(
+        lab,
+        "unit_tests",
+        [{"completion": f"def text(): return ''.join(map(chr, {letters}))", "tests": tests}],
+    )
     assert [(row["verdict"], row["detail"]) for row in found] == [("pass", None)]
 
 
 @needs_sandbox
 def test_unit_tests_syntax_errors_name_where_they_stand(lab):
-    rows = [{"completion": completion, "tests": "assert f()"} for completion in ("def f(): return 1 +", "exec('1 +')")]
+    rows = [
+        {"completion": completion, "tests": "assert f()"}
+        for completion in ("def f(): return 1 +", "exec('1 +')")
+    ]
     assert [row["detail"] for row in judged(lab, "unit_tests", rows)] == [
         "SyntaxError: invalid syntax (<program>, line 1)",
         "SyntaxError: invalid syntax (<string>, line 1)",
@@ -154,7 +192,13 @@ def test_program_output_may_be_near_where_a_tolerance_says_so(lab):
     answer = "x 0.333333\n1000000"
     rows = [
         {"completion": f"print({text!r}); exit()", "answer": answer}
-        for text in ("x 0.333333\n1000000", "x 0.3333333333\n1000000.5", "x 0.34\n1000000", "y 0.333333\n1000000", "x 0.333333 1")
+        for text in (
+            "x 0.333333\n1000000",
+            "x 0.3333333333\n1000000.5",
+            "x 0.34\n1000000",
+            "y 0.333333\n1000000",
+            "x 0.333333 1",
+        )
     ]
     exact = judged(lab, "program_output", rows)
     assert [row["verdict"] for row in exact] == ["pass", "fail", "fail", "fail", "fail"]
@@ -166,34 +210,74 @@ def test_program_output_may_be_near_where_a_tolerance_says_so(lab):
 @needs_sandbox
 def test_run_program_passes_what_comes_to_its_end_and_keeps_what_it_printed(lab):
     rows = [
-        {"completion": text, "input": "3"} for text in ("print(int(input()) * 2)", "print(1); 1 / 0", "while True: pass", "x =")
+        {"completion": text, "input": "3"}
+        for text in ("print(int(input()) * 2)", "print(1); 1 / 0", "while True: pass", "x =")
     ]
     found = judged(lab, "run_program", rows, timeout=1)
-    assert [(row["verdict"], row["output"]) for row in found] == [("pass", "6\n"), ("fail", None), ("fail", None), ("fail", None)]
+    assert [(row["verdict"], row["output"]) for row in found] == [
+        ("pass", "6\n"),
+        ("fail", None),
+        ("fail", None),
+        ("fail", None),
+    ]
     assert found[1]["detail"] == "ZeroDivisionError: division by zero"
 
 
 def test_program_output_of_two_verifiers_stand_side_by_side(lab):
-    first = lab.run("program_output", "round_01/first", {"rows": lab.put("round_01/g", [
-        {"sample_id": "s", "prompt_id": "p", "prompt": "?", "completion": "print(1)", "answer": "1"}])})[""]  # fmt: skip
+    first = lab.run(
+        "program_output",
+        "round_01/first",
+        {
+            "rows": lab.put(
+                "round_01/g",
+                [
+                    {
+                        "sample_id": "s",
+                        "prompt_id": "p",
+                        "prompt": "?",
+                        "completion": "print(1)",
+                        "answer": "1",
+                    }
+                ],
+            )
+        },
+    )[""]
     (row,) = rows_of(
-        lab.run("program_output", "round_01/second", {"rows": first}, name="other", template="{completion}\nprint(2)")[""]
+        lab.run(
+            "program_output",
+            "round_01/second",
+            {"rows": first},
+            name="other",
+            template="{completion}\nprint(2)",
+        )[""]
     )
-    assert (row["verdict"], row["output"], row["other_verdict"], row["other_output"]) == ("pass", "1\n", "fail", "1\n2\n")
+    assert (row["verdict"], row["output"], row["other_verdict"], row["other_output"]) == (
+        "pass",
+        "1\n",
+        "fail",
+        "1\n2\n",
+    )
 
 
 @needs_sandbox
 def test_programs_give_the_same_bytes_whatever_the_workers(tmp_path):
     programs = [
-        "import random\nprint(random.random())", "print({'b', 'a', 'c'})", "raise ValueError(object())", "print(hash('x'))",
+        "import random\nprint(random.random())",
+        "print({'b', 'a', 'c'})",
+        "raise ValueError(object())",
+        "print(hash('x'))",
         "import random\nrandom.shuffle(x := list(range(9)))\nprint(x)",
-    ]  # fmt: skip
+    ]
     rows = [{"completion": program, "answer": "?"} for program in programs * 2]
     digests = set()
     for workers, shard_rows in ((1, 3), (3, 4096)):
         lab = Lab(tmp_path / str(workers), Compute(workers=workers, shard_rows=shard_rows))
-        rows = [{"sample_id": f"s{n}", "prompt_id": f"p{n}", "prompt": "?", **row} for n, row in enumerate(rows)]
-        made = lab.run("program_output", "round_01/verified", {"rows": lab.put("round_01/generated", rows)})[""]
+        rows = [
+            {"sample_id": f"s{n}", "prompt_id": f"p{n}", "prompt": "?", **row} for n, row in enumerate(rows)
+        ]
+        made = lab.run("program_output", "round_01/verified", {"rows": lab.put("round_01/generated", rows)})[
+            ""
+        ]
         digests.add(made.digest)
     assert len(digests) == 1
 
@@ -202,7 +286,10 @@ def test_sandbox_that_is_not_installed_says_what_to_install(lab, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     bubblewrap._walls.cache_clear()
     try:
-        with pytest.raises(SandboxError, match=r"only inside bubblewrap \(bwrap\), which is not here. Install it: apt install"):
+        with pytest.raises(
+            SandboxError,
+            match=r"only inside bubblewrap \(bwrap\), which is not here. Install it: apt install",
+        ):
             judged(lab, "program_output", [{"completion": "print(1)", "answer": "1"}])
     finally:
         bubblewrap._walls.cache_clear()
@@ -217,7 +304,8 @@ def test_sandbox_that_may_not_start_says_what_to_allow(lab, tmp_path, monkeypatc
     bubblewrap._walls.cache_clear()
     try:
         with pytest.raises(
-            SandboxError, match="No permissions to create a new namespace. It needs user namespaces: in a container"
+            SandboxError,
+            match="No permissions to create a new namespace. It needs user namespaces: in a container",
         ):
             judged(lab, "program_output", [{"completion": "print(1)", "answer": "1"}])
     finally:
@@ -226,5 +314,8 @@ def test_sandbox_that_may_not_start_says_what_to_allow(lab, tmp_path, monkeypatc
 
 def test_sandbox_on_an_unknown_processor_refuses(monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "h", "6", "v", "sparc64")))
-    with pytest.raises(SandboxError, match="cannot be shut in on sparc64: the filter of system calls knows x86_64 and aarch64"):
+    with pytest.raises(
+        SandboxError,
+        match="cannot be shut in on sparc64: the filter of system calls knows x86_64 and aarch64",
+    ):
         refusals()

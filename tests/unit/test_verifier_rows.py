@@ -25,7 +25,13 @@ def lab(tmp_path):
 
 def generated(lab, pairs, **columns):
     rows = [
-        {"sample_id": f"s{i}", "prompt_id": f"p{i}", "prompt": "?", "completion": completion, "answer": answer}
+        {
+            "sample_id": f"s{i}",
+            "prompt_id": f"p{i}",
+            "prompt": "?",
+            "completion": completion,
+            "answer": answer,
+        }
         | {name: values[i] for name, values in columns.items()}
         for i, (completion, answer) in enumerate(pairs)
     ]
@@ -33,7 +39,9 @@ def generated(lab, pairs, **columns):
 
 
 def verdicts(lab, use, rows, **settings):
-    made = rows_of(lab.run(use, "round_01/verified", {"rows": rows}, **{"max_error_rate": 1.0, **settings})[""])
+    made = rows_of(
+        lab.run(use, "round_01/verified", {"rows": rows}, **{"max_error_rate": 1.0, **settings})[""]
+    )
     return [(row["verdict"], row["score"], row["detail"]) for row in made]
 
 
@@ -63,7 +71,16 @@ def test_exact_match_nothing_written_is_never_right(lab):
 
 
 def test_exact_match_may_look_for_the_answer_in_the_completion(lab):
-    rows = generated(lab, [("So it is Paris.", "paris"), ("paris", "Paris"), ("Par is", "Paris"), ("anything", ""), (None, "a")])
+    rows = generated(
+        lab,
+        [
+            ("So it is Paris.", "paris"),
+            ("paris", "Paris"),
+            ("Par is", "Paris"),
+            ("anything", ""),
+            (None, "a"),
+        ],
+    )
     assert verdicts(lab, "exact_match", rows, contained=True, ignore_case=True) == [
         ("pass", 1.0, None),
         ("pass", 1.0, None),
@@ -71,7 +88,10 @@ def test_exact_match_may_look_for_the_answer_in_the_completion(lab):
         ("error", None, "the answer is empty, and every completion contains nothing"),
         ("error", None, "the row has no completion"),
     ]
-    assert "contained" not in Registry().find("exact_match").model_validate({"use": "exact_match", "rows": "x"}).identity()
+    assert (
+        "contained"
+        not in Registry().find("exact_match").model_validate({"use": "exact_match", "rows": "x"}).identity()
+    )
 
 
 def test_exact_match_keeps_every_row_and_column_in_order(lab):
@@ -83,7 +103,12 @@ def test_exact_match_keeps_every_row_and_column_in_order(lab):
 
 
 def test_exact_match_can_ignore_case(lab):
-    assert [v for v, _, _ in verdicts(lab, "exact_match", generated(lab, [("Ä", "ä"), ("b", "a")]), ignore_case=True)] == [
+    assert [
+        v
+        for v, _, _ in verdicts(
+            lab, "exact_match", generated(lab, [("Ä", "ä"), ("b", "a")]), ignore_case=True
+        )
+    ] == [
         "pass",
         "fail",
     ]
@@ -99,7 +124,9 @@ def test_exact_match_extracts_the_answer_but_keeps_the_completion(lab):
 def test_exact_match_extract_is_linear_on_hostile_completions(lab):
     # a backtracking engine needs 2^n steps here; RE2 does not notice
     rows = generated(lab, [("a" * 50_000 + "!", "x")])
-    assert verdicts(lab, "exact_match", rows, extract=r"^((a+)+)$") == [("fail", 0.0, "no answer found in the completion")]
+    assert verdicts(lab, "exact_match", rows, extract=r"^((a+)+)$") == [
+        ("fail", 0.0, "no answer found in the completion")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +142,8 @@ def test_verifier_extract_that_is_no_re2_is_refused_at_the_plan(lab, use):
     settings = {"model": "m", "template": "{completion}", "threshold": 1.0} if use == "judge" else {}
     settings |= {"k": [1]} if use == "majority_at_k" else {}
     with pytest.raises(
-        pydantic.ValidationError, match=r"'\(a\(\?=b\)\)' is no RE2 expression .*invalid perl operator.*look-around"
+        pydantic.ValidationError,
+        match=r"'\(a\(\?=b\)\)' is no RE2 expression .*invalid perl operator.*look-around",
     ):
         lab.parse(use, {"rows": ()}, extract="(a(?=b))", **settings)
 
@@ -132,7 +160,8 @@ def test_verifier_bytes_do_not_depend_on_shards(tmp_path):
 def test_verifier_errors_above_the_limit_stop_the_step_with_the_commonest_reason(lab):
     rows = generated(lab, [("a", None)] * 3 + [(None, "a")] + [("a", "a")] * 6)
     with pytest.raises(
-        CheckFailure, match=r"4 of 10 verdicts are errors.* 3 times: the row has no answer. Look at: lineal show p/"
+        CheckFailure,
+        match=r"4 of 10 verdicts are errors.* 3 times: the row has no answer. Look at: lineal show p/",
     ) as caught:
         lab.run("exact_match", "round_01/verified", {"rows": rows})
     assert caught.value.check == "verifier_errors"
@@ -147,18 +176,30 @@ def test_verifier_errors_without_a_detail_are_said_to_be(lab, detail, shown):
 
 def test_verifier_over_an_earlier_verdict_needs_a_name(lab):
     first = lab.run("exact_match", "round_01/first", {"rows": generated(lab, [("A", "a")])})[""]
-    with pytest.raises(ValueError, match=r"a column 'verdict' already.* Set name: WORD to write WORD_verdict"):
+    with pytest.raises(
+        ValueError, match=r"a column 'verdict' already.* Set name: WORD to write WORD_verdict"
+    ):
         lab.run("exact_match", "round_01/second", {"rows": first})
-    (row,) = rows_of(lab.run("exact_match", "round_01/second", {"rows": first}, name="loose", ignore_case=True)[""])
+    (row,) = rows_of(
+        lab.run("exact_match", "round_01/second", {"rows": first}, name="loose", ignore_case=True)[""]
+    )
     assert (row["verdict"], row["loose_verdict"], row["loose_score"]) == ("fail", "pass", 1.0)
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.none() | st.text(max_size=4), st.none() | st.text(max_size=4)), min_size=1, max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.none() | st.text(max_size=4), st.none() | st.text(max_size=4)), min_size=1, max_size=20
+    )
+)
 def test_exact_match_agrees_with_python(tmp_path_factory, pairs):
     lab = Lab(tmp_path_factory.mktemp("lab"))
     expected = [
-        "error" if completion is None or answer is None else "pass" if completion.strip() == answer.strip() != "" else "fail"
+        "error"
+        if completion is None or answer is None
+        else "pass"
+        if completion.strip() == answer.strip() != ""
+        else "fail"
         for completion, answer in pairs
     ]
     assert [verdict for verdict, _, _ in verdicts(lab, "exact_match", generated(lab, pairs))] == expected
@@ -171,17 +212,35 @@ def test_math_knows_equal_values_and_times_out_only_the_hanging_row(tmp_path):
     pytest.importorskip("math_verify")
     lab = Lab(tmp_path, Compute(workers=2))
     pairs = [
-        ("The answer is $\\frac{1}{2}$", "0.5"), ("so 7", "8"), ("no number", "1"),
-        ("it is 9**9**9**9 of them, I think", "5"), ("50%", "0.5"),
-        ("$(1,2)$", "(1,2)"), ("x", ""), ("\\boxed{" * 50, "3"), ("1/2", "\\frac{1}{2}"),
-    ]  # fmt: skip
+        ("The answer is $\\frac{1}{2}$", "0.5"),
+        ("so 7", "8"),
+        ("no number", "1"),
+        ("it is 9**9**9**9 of them, I think", "5"),
+        ("50%", "0.5"),
+        ("$(1,2)$", "(1,2)"),
+        ("x", ""),
+        ("\\boxed{" * 50, "3"),
+        ("1/2", "\\frac{1}{2}"),
+    ]
     found = verdicts(lab, "math", generated(lab, pairs), timeout=1)
-    assert [verdict for verdict, _, _ in found] == ["pass", "fail", "fail", "error", "pass", "pass", "error", "fail", "pass"]
+    assert [verdict for verdict, _, _ in found] == [
+        "pass",
+        "fail",
+        "fail",
+        "error",
+        "pass",
+        "pass",
+        "error",
+        "fail",
+        "pass",
+    ]
     assert found[3][2] == "timed out after 1 s" and "cannot be read as mathematics" in found[6][2]
 
 
 def entry(task, answer, **metadata):
-    return canonical_json(_tagged({"question": "?", "answer": answer, "metadata": {"source_dataset": task, **metadata}}))
+    return canonical_json(
+        _tagged({"question": "?", "answer": answer, "metadata": {"source_dataset": task, **metadata}})
+    )
 
 
 def test_task_score_does_not_run_what_a_model_wrote(lab):
@@ -237,7 +296,11 @@ def test_text_metric_scores_as_sacrebleu_does(lab, metric):
     texts = ("the cat sat on the mat", "the cat sat on a mat")
     by_hand = (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** (1 / 4)
     words = {"chrf": 0, "chrf++": 2}.get(metric)
-    score = by_hand if words is None else sacrebleu.sentence_chrf(texts[0], [texts[1]], word_order=words).score / 100
+    score = (
+        by_hand
+        if words is None
+        else sacrebleu.sentence_chrf(texts[0], [texts[1]], word_order=words).score / 100
+    )
     rows = generated(lab, [texts, ("the mat now on", "the mat now on"), ("dog", ""), ("", "dog")])
     found = verdicts(lab, "text_metric", rows, metric=metric, threshold=0.9)
     assert [verdict for verdict, _, _ in found] == ["fail", "pass", "error", "fail"]
@@ -252,7 +315,17 @@ def test_formulas_are_formulas(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["open(x)", "__import__(os)", "x.__class__", "getattr(x, y)", "'a'", "().x", "[x for x in y]", "exec(a)", "lambda: 0;"],
+    [
+        "open(x)",
+        "__import__(os)",
+        "x.__class__",
+        "getattr(x, y)",
+        "'a'",
+        "().x",
+        "[x for x in y]",
+        "exec(a)",
+        "lambda: 0;",
+    ],
 )
 def test_programs_are_no_formulas(text):
     assert not is_formula(text)
@@ -298,7 +371,11 @@ def write_file(row):
 
 @pytest.mark.parametrize(
     ("function", "message"),
-    [("raise_on", "ValueError: no twos"), ("end_on", "its process died (exit status 3)"), ("sleep_on", "timed out after 0.2 s")],
+    [
+        ("raise_on", "ValueError: no twos"),
+        ("end_on", "its process died (exit status 3)"),
+        ("sleep_on", "timed out after 0.2 s"),
+    ],
 )
 def test_pool_a_bad_row_costs_only_itself(function, message):
     with WorkerPool(f"{__name__}:{function}", 2, 0.2) as pool:
@@ -309,7 +386,9 @@ def test_pool_a_bad_row_costs_only_itself(function, message):
 
 def test_pool_answers_come_in_order():
     with WorkerPool(f"{__name__}:answer_of", 3, 5) as pool:
-        assert [answer["answer"][0] for answer in pool.map([{"value": value} for value in range(200)])] == list(range(0, 400, 2))
+        assert [
+            answer["answer"][0] for answer in pool.map([{"value": value} for value in range(200)])
+        ] == list(range(0, 400, 2))
 
 
 def test_pool_children_write_no_files(tmp_path):
@@ -319,7 +398,10 @@ def test_pool_children_write_no_files(tmp_path):
 
 
 def test_pool_of_a_function_that_is_not_there_says_so():
-    with WorkerPool("lineal.nowhere:function", 1, 5) as pool, pytest.raises(DataError, match="cannot start: ModuleNotFoundError"):
+    with (
+        WorkerPool("lineal.nowhere:function", 1, 5) as pool,
+        pytest.raises(DataError, match="cannot start: ModuleNotFoundError"),
+    ):
         list(pool.map([{}]))
 
 
@@ -337,5 +419,7 @@ def test_evaluator_gives_its_verifier_the_processes_it_needs(tmp_path):
     lab = Lab(tmp_path, Compute(workers=1, engine="fake"))
     prompts = lab.put("tasks/test", [{"prompt_id": "p", "prompt": "1+1=", "answer": "2"}])
     model = lab.run("pretrain", "start/checkpoint", {"rows": prompts}, steps=1, warmup=0.0)[""]
-    (row,) = rows_of(lab.run("accuracy", "round_01/evaluation", {"model": model, "prompts": prompts}, verifier="math")[""])
+    (row,) = rows_of(
+        lab.run("accuracy", "round_01/evaluation", {"model": model, "prompts": prompts}, verifier="math")[""]
+    )
     assert row["verdict"] in ("pass", "fail")

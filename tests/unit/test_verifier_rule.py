@@ -13,8 +13,13 @@ def lab(tmp_path):
 
 
 def judged(lab, rows, formula, **settings):
-    put = lab.put("round_01/generated", [{"sample_id": f"s{number}", "prompt_id": "p", **row} for number, row in enumerate(rows)])
-    made = lab.run("rule", "round_01/verified", {"rows": put}, formula=formula, **{"max_error_rate": 1.0, **settings})
+    put = lab.put(
+        "round_01/generated",
+        [{"sample_id": f"s{number}", "prompt_id": "p", **row} for number, row in enumerate(rows)],
+    )
+    made = lab.run(
+        "rule", "round_01/verified", {"rows": put}, formula=formula, **{"max_error_rate": 1.0, **settings}
+    )
     return [(row["verdict"], row["score"]) for row in rows_of(made[""])]
 
 
@@ -29,12 +34,20 @@ def test_a_number_of_the_rows_own_columns_passes_from_the_threshold_on(lab):
     near = "1 - abs(try_cast(completion AS DOUBLE) - try_cast(answer AS DOUBLE)) / rows.limit"
     assert judged(lab, rows, near, threshold=0.5) == [("pass", 0.75), ("fail", 0.375), ("error", None)]
     assert judged(lab, rows, f"coalesce({near}, 0)", threshold=0.5)[2] == ("fail", 0.0)
-    assert set(lab.parse("rule", {"rows": ()}, formula=near).needs()["rows"]) == {"completion", "answer", "limit"}
+    assert set(lab.parse("rule", {"rows": ()}, formula=near).needs()["rows"]) == {
+        "completion",
+        "answer",
+        "limit",
+    }
 
 
 def test_a_formula_that_fails_for_a_row_or_has_no_finite_value_is_that_rows_error(lab):
     rows = [{"completion": text} for text in ("2", "two", "0")]
-    assert judged(lab, rows, "1 / completion::DOUBLE", threshold=0.1) == [("pass", 0.5), ("error", None), ("error", None)]
+    assert judged(lab, rows, "1 / completion::DOUBLE", threshold=0.1) == [
+        ("pass", 0.5),
+        ("error", None),
+        ("error", None),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,15 @@ Damage = Callable[[Path], None]
 def shape(tied: bool) -> ModelShape:
     """Two layers of width 8."""
     return ModelShape(
-        hidden_size=8, layers=2, heads=2, intermediate_size=12, rope_theta=1e4, tie_embeddings=tied, characters="abcdefgh=",
+        hidden_size=8,
+        layers=2,
+        heads=2,
+        intermediate_size=12,
+        rope_theta=1e4,
+        tie_embeddings=tied,
+        characters="abcdefgh=",
         max_positions=32,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -156,18 +162,38 @@ DAMAGED: list[tuple[str, Damage, str]] = [
     ("untied", without(f"{LAYER}.self_attn.q_proj.weight"), f"{LAYER}.self_attn.q_proj.weight"),
     ("untied", without(f"{LAYER}.input_layernorm.weight"), f"{LAYER}.input_layernorm.weight"),
     ("tied", without("model.embed_tokens.weight"), "missing .*model.embed_tokens.weight"),
-    ("untied", with_new("model.layers.2.mlp.up_proj.weight", 12, 8), "1 not the model's .model.layers.2.mlp.up_proj.weight"),
-    ("untied", with_new(f"{LAYER}.self_attn.q_proj.bias", 8), f"1 not the model's .{LAYER}.self_attn.q_proj.bias"),
+    (
+        "untied",
+        with_new("model.layers.2.mlp.up_proj.weight", 12, 8),
+        "1 not the model's .model.layers.2.mlp.up_proj.weight",
+    ),
+    (
+        "untied",
+        with_new(f"{LAYER}.self_attn.q_proj.bias", 8),
+        f"1 not the model's .{LAYER}.self_attn.q_proj.bias",
+    ),
     ("untied", with_new("lm_head.bias", SIZE), "1 not the model's .lm_head.bias"),
     ("untied", with_new("something", 2), "1 not the model's .something"),
-    ("untied", with_new("model.norm.weight", 3), r"1 of another shape \(model.norm.weight \[3\] instead of \[8\]\)"),
+    (
+        "untied",
+        with_new("model.norm.weight", 3),
+        r"1 of another shape \(model.norm.weight \[3\] instead of \[8\]\)",
+    ),
     ("untied", with_new("model.embed_tokens.weight", SIZE - 1, 8), rf"embed_tokens.weight \[{SIZE - 1}, 8\]"),
-    ("untied", with_new(f"{LAYER}.mlp.up_proj.weight", 8, 12), rf"{LAYER}.mlp.up_proj.weight \[8, 12\] instead of \[12, 8\]"),
+    (
+        "untied",
+        with_new(f"{LAYER}.mlp.up_proj.weight", 8, 12),
+        rf"{LAYER}.mlp.up_proj.weight \[8, 12\] instead of \[12, 8\]",
+    ),
     ("untied", with_new("lm_head.weight", 0, 8), r"lm_head.weight \[0, 8\]"),
     ("untied", config(num_hidden_layers=1), r"9 not the model's .model.layers.1.input_layernorm.weight"),
     ("untied", config(num_hidden_layers=3), r"9 missing .model.layers.2.input_layernorm.weight"),
     ("untied", config(hidden_size=16), r"21 of another shape"),
-    ("untied", config(intermediate_size=16), r"6 of another shape .model.layers.0.mlp.down_proj.weight \[8, 12\]"),
+    (
+        "untied",
+        config(intermediate_size=16),
+        r"6 of another shape .model.layers.0.mlp.down_proj.weight \[8, 12\]",
+    ),
     ("untied", config(vocab_size=SIZE - 2), rf"2 of another shape .lm_head.weight \[{SIZE}, 8\]"),
     ("untied", config(vocab_size=SIZE + 2), rf"2 of another shape .lm_head.weight \[{SIZE}, 8\]"),
     ("untied", config(num_key_value_heads=1), r"k_proj.weight \[8, 8\] instead of \[4, 8\]"),
@@ -177,8 +203,16 @@ DAMAGED: list[tuple[str, Damage, str]] = [
     ("untied", config(model_type="olmo2"), "missing .model.layers.0.post_feedforward_layernorm.weight"),
     ("untied", config(model_type="gpt2"), "missing .transformer.h.0"),
     ("tied", config(tie_word_embeddings=False), r"1 missing \(lm_head.weight\)"),
-    ("untied", holding(float("nan"), f"{LAYER}.mlp.up_proj.weight"), f"{LAYER}.mlp.up_proj.weight holds 1 of 96"),
-    ("untied", holding(float("inf"), "model.norm.weight"), "model.norm.weight holds 1 of 8 numbers that are not finite"),
+    (
+        "untied",
+        holding(float("nan"), f"{LAYER}.mlp.up_proj.weight"),
+        f"{LAYER}.mlp.up_proj.weight holds 1 of 96",
+    ),
+    (
+        "untied",
+        holding(float("inf"), "model.norm.weight"),
+        "model.norm.weight holds 1 of 8 numbers that are not finite",
+    ),
     ("untied", holding(float("-inf"), "lm_head.weight"), "lm_head.weight holds 1 of"),
     ("tied", holding(float("nan"), "model.embed_tokens.weight"), "model.embed_tokens.weight holds 1 of"),
     ("untied", bytes_of("model.safetensors", 0.5), "model.safetensors is half-written or damaged"),
@@ -195,9 +229,17 @@ DAMAGED: list[tuple[str, Damage, str]] = [
     ("untied", bytes_of("config.json", b"\xff\xfe\x00"), "config.json: cannot be read"),
     ("untied", bytes_of("config.json", b"[]"), "config.json: got list, expected an object"),
     ("untied", bytes_of("config.json", b"{}"), "model_type"),
-    ("untied", config(model_type="unheard_of"), "`unheard_of` but Transformers does not recognize this architecture"),
+    (
+        "untied",
+        config(model_type="unheard_of"),
+        "`unheard_of` but Transformers does not recognize this architecture",
+    ),
     ("untied", config(hidden_size="x"), "'hidden_size' expected int, got str"),
-    ("untied", config(hidden_size=9), "hidden size .9. is not a multiple of the number of attention heads .2."),
+    (
+        "untied",
+        config(hidden_size=9),
+        "hidden size .9. is not a multiple of the number of attention heads .2.",
+    ),
     ("untied", config(num_hidden_layers=None), "'num_hidden_layers' expected int, got NoneType"),
     ("untied", config(num_attention_heads=0), "ZeroDivisionError"),
     ("untied", config(vocab_size=-1), "negative dimension -1"),
@@ -205,21 +247,45 @@ DAMAGED: list[tuple[str, Damage, str]] = [
     ("untied", config(rope_parameters={"rope_type": "unheard_of"}), "KeyError: 'unheard_of'"),
     ("untied", config(dtype="float99"), "dtype: got 'float99', expected torch's name"),
     ("untied", config(dtype="load"), "dtype: got 'load', expected torch's name"),
-    ("untied", config(model_type="t5", is_encoder_decoder=True), r"got an encoder-decoder \(t5\), expected a decoder"),
+    (
+        "untied",
+        config(model_type="t5", is_encoder_decoder=True),
+        r"got an encoder-decoder \(t5\), expected a decoder",
+    ),
     ("untied", config(model_type="bart", is_encoder_decoder=True), r"got an encoder-decoder \(bart\)"),
     ("untied", config(model_type="vit"), "its architecture .model_type in config.json. is none of that kind"),
-    ("untied", config(quantization_config={"quant_method": "gptq", "bits": 4}), "that its quantization needs is not installed"),
-    ("untied", config(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}), "bitsandbytes"),
-    ("untied", config(model_type="own", auto_map={"AutoConfig": "a.B", "AutoModel": "a.C"}), "code out of a checkpoint"),
+    (
+        "untied",
+        config(quantization_config={"quant_method": "gptq", "bits": 4}),
+        "that its quantization needs is not installed",
+    ),
+    (
+        "untied",
+        config(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}),
+        "bitsandbytes",
+    ),
+    (
+        "untied",
+        config(model_type="own", auto_map={"AutoConfig": "a.B", "AutoModel": "a.C"}),
+        "code out of a checkpoint",
+    ),
     ("untied", bytes_of("generation_config.json", b"{"), "generation_config.json"),
     ("untied", bytes_of("tokenizer.json", 0.5), "the tokenizer cannot be loaded"),
     ("untied", bytes_of("tokenizer.json", b"[1]"), "the tokenizer cannot be loaded"),
     ("untied", bytes_of("tokenizer_config.json", b"{"), "the tokenizer cannot be loaded"),
-    ("untied", more_tokens, rf"1 tokens that the model does not know \('\?' \({SIZE}\)\), expected ids below its vocabulary"),
+    (
+        "untied",
+        more_tokens,
+        rf"1 tokens that the model does not know \('\?' \({SIZE}\)\), expected ids below its vocabulary",
+    ),
     ("untied", without_eos, "no eos token"),
     ("adapter", without(Q_A, ADAPTER), rf"1 missing \({Q_A}\)"),
     ("adapter", with_new(f"{Q_A}.more", 2, 8, file=ADAPTER), "1 not the model's .*lora_A.weight.more"),
-    ("adapter", with_new(Q_A, 3, 8, file=ADAPTER), "adapter does not fit .*size mismatch for base_model.model.model.layers.0"),
+    (
+        "adapter",
+        with_new(Q_A, 3, 8, file=ADAPTER),
+        "adapter does not fit .*size mismatch for base_model.model.model.layers.0",
+    ),
     ("adapter", config("adapter_config.json", r=4), "adapter does not fit .*size mismatch"),
     ("adapter", config("adapter_config.json", target_modules=["q_proj"]), "24 not the model's"),
     ("adapter", config("adapter_config.json", target_modules=["nothing"]), "adapter does not fit"),
@@ -231,7 +297,7 @@ DAMAGED: list[tuple[str, Damage, str]] = [
     ("reward", without(f"{LAYER}.mlp.up_proj.weight"), rf"1 missing \({LAYER}.mlp.up_proj.weight\)"),
     ("reward", with_new("model.layers.2.mlp.up_proj.weight", 12, 8), "1 not the model's"),
     ("reward", holding(float("nan"), "score.weight"), "score.weight holds 1 of 8"),
-]  # fmt: skip
+]
 
 
 def run(kind: str, directory: Path, base: Path) -> str:
@@ -242,7 +308,9 @@ def run(kind: str, directory: Path, base: Path) -> str:
     return sampler.sample([Request("ab=", 1)], SamplingSettings(max_tokens=3))[0].text
 
 
-@pytest.mark.parametrize(("kind", "damage", "words"), DAMAGED, ids=[f"{kind}-{words}"[:60] for kind, _, words in DAMAGED])
+@pytest.mark.parametrize(
+    ("kind", "damage", "words"), DAMAGED, ids=[f"{kind}-{words}"[:60] for kind, _, words in DAMAGED]
+)
 def test_a_checkpoint_damaged_in_one_way_is_refused(
     whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, damage: Damage, words: str
 ) -> None:
@@ -266,9 +334,16 @@ def architecture(name: str, **settings: Any) -> Damage:
         import transformers
 
         small = {
-            "vocab_size": SIZE, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
-            "max_position_embeddings": 32, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0,
-        }  # fmt: skip
+            "vocab_size": SIZE,
+            "hidden_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 12,
+            "max_position_embeddings": 32,
+            "eos_token_id": 2,
+            "bos_token_id": 1,
+            "pad_token_id": 0,
+        }
         made = transformers.AutoConfig.for_model(name, **small | settings)
         model = transformers.AutoModelForCausalLM.from_config(made)
         model.eval().save_pretrained(str(directory))
@@ -281,7 +356,9 @@ def stored_as(name: str) -> Damage:
     import torch
 
     def damage(directory: Path) -> None:
-        tensors(lambda found: found.update({key: value.to(getattr(torch, name)) for key, value in found.items()}))(directory)
+        tensors(
+            lambda found: found.update({key: value.to(getattr(torch, name)) for key, value in found.items()})
+        )(directory)
         config(dtype=name)(directory)
 
     return damage
@@ -290,7 +367,11 @@ def stored_as(name: str) -> Damage:
 def without_prefix(directory: Path) -> None:
     """GPT-2's names as its own checkpoint has them."""
     architecture("gpt2")(directory)
-    tensors(lambda found: [found.update({name.removeprefix("transformer."): found.pop(name)}) for name in list(found)])(directory)
+    tensors(
+        lambda found: [
+            found.update({name.removeprefix("transformer."): found.pop(name)}) for name in list(found)
+        ]
+    )(directory)
 
 
 def with_special_beyond(directory: Path) -> None:
@@ -302,7 +383,9 @@ def with_special_beyond(directory: Path) -> None:
 
 def doubled(directory: Path) -> None:
     """Tied embeddings that stand in the file twice."""
-    tensors(lambda found: found.update({"lm_head.weight": found["model.embed_tokens.weight"].clone()}))(directory)
+    tensors(lambda found: found.update({"lm_head.weight": found["model.embed_tokens.weight"].clone()}))(
+        directory
+    )
 
 
 GOOD: dict[str, tuple[str, Damage]] = {
@@ -332,7 +415,9 @@ GOOD: dict[str, tuple[str, Damage]] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_whole_checkpoint_runs(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str) -> None:
+def test_a_whole_checkpoint_runs(
+    whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
     kind, change = GOOD[name]
     directory = tmp_path / "good"
     shutil.copytree(whole / kind, directory)
@@ -348,12 +433,18 @@ def test_a_padded_vocabulary_has_ids_that_are_never_drawn(whole: Path, tmp_path:
     directory = shutil.copytree(whole / "untied", tmp_path / "padded")
     architecture("llama", vocab_size=SIZE + 200)(directory)
     assert ids_without_token(TOKENIZER, SIZE + 200) == list(range(SIZE, SIZE + 200))
-    drawn = Sampler(directory, "cpu").sample([Request("ab=", seed) for seed in range(50)], SamplingSettings(max_tokens=8))
+    drawn = Sampler(directory, "cpu").sample(
+        [Request("ab=", seed) for seed in range(50)], SamplingSettings(max_tokens=8)
+    )
     assert max(token for one in drawn for token in one.token_ids or []) < SIZE
     # what was drawn has the likelihood that scoring gives it: of all ids, those without a token included
-    texts = [("ab=", one.text) for one in drawn if one.finish_reason == "stop" and len(one.text) == one.tokens - 1]
+    texts = [
+        ("ab=", one.text) for one in drawn if one.finish_reason == "stop" and len(one.text) == one.tokens - 1
+    ]
     told = [one.logprob for one in drawn if one.finish_reason == "stop" and len(one.text) == one.tokens - 1]
-    assert [likelihood.logprob for likelihood in LikelihoodScorer(directory, "cpu").score(texts)] == pytest.approx(told, abs=1e-4)
+    assert [
+        likelihood.logprob for likelihood in LikelihoodScorer(directory, "cpu").score(texts)
+    ] == pytest.approx(told, abs=1e-4)
     assert texts
 
 

@@ -12,7 +12,9 @@ from tests.unit.test_store import manifest_of
 
 @pytest.fixture
 def rows(tmp_path):
-    counts = write_rows(tmp_path / "in", [pa.table({"prompt_id": [f"p{i}" for i in range(100)], "tokens": list(range(100))})])
+    counts = write_rows(
+        tmp_path / "in", [pa.table({"prompt_id": [f"p{i}" for i in range(100)], "tokens": list(range(100))})]
+    )
     return Rows((Artifact("p/in", tmp_path / "in", manifest_of(tmp_path / "in", counts)),))
 
 
@@ -40,7 +42,9 @@ def test_map_rows_after_a_crash_redoes_only_the_unfinished_shards(tmp_path, rows
     assert again.facts["resumed_shards"] == 3
 
 
-@pytest.mark.parametrize(("shard_rows", "again"), [(16, []), (8, []), (48, []), (7, [7] * 14 + [2]), (32, [32] * 3 + [4])])
+@pytest.mark.parametrize(
+    ("shard_rows", "again"), [(16, []), (8, []), (48, []), (7, [7] * 14 + [2]), (32, [32] * 3 + [4])]
+)
 def test_map_rows_takes_saved_rows_where_they_are_whole_slices(tmp_path, rows, shard_rows, again):
     """What was saved together, slices 0 to 3 of 16 rows and then the rest, serves other slices that it holds whole."""
 
@@ -53,8 +57,9 @@ def test_map_rows_takes_saved_rows_where_they_are_whole_slices(tmp_path, rows, s
         workspace(tmp_path).map_rows(rows, stopping)
     workspace(tmp_path).map_rows(rows, lambda table, progress: table)
     assert [path.stem for path in sorted((tmp_path / ".out.partial" / "shards").iterdir())] == [
-        "000000000000-000000000048", "000000000048-000000000100",
-    ]  # fmt: skip
+        "000000000000-000000000048",
+        "000000000048-000000000100",
+    ]
     redone, last = [], workspace(tmp_path, shard_rows)
     last.map_rows(rows, lambda table, progress: redone.append(table.num_rows) or table)
     assert redone == again
@@ -106,14 +111,20 @@ def test_replace_directory_leaves_only_the_new(tmp_path):
 
 def test_step_lock_held_twice_names_the_holder(tmp_path):
     path = tmp_path / "deep" / ".x.lock"
-    with step_lock(path, "p/x"), pytest.raises(StepBusy, match=r"p/x is being made by process \d+"), step_lock(path, "p/x"):
+    with (
+        step_lock(path, "p/x"),
+        pytest.raises(StepBusy, match=r"p/x is being made by process \d+"),
+        step_lock(path, "p/x"),
+    ):
         pass
     with step_lock(path, "p/x"):
         pass
 
 
 def test_conform_gives_known_columns_their_type():
-    table = conform(pa.table({"prompt_id": pa.nulls(2), "tokens": pa.array([1, 2], pa.int8()), "mine": [1.5, 2.5]}))
+    table = conform(
+        pa.table({"prompt_id": pa.nulls(2), "tokens": pa.array([1, 2], pa.int8()), "mine": [1.5, 2.5]})
+    )
     assert [str(kind) for kind in table.schema.types] == ["string", "int64", "double"]
 
 

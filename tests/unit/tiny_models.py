@@ -15,10 +15,18 @@ from lineal.recipe.references import ArtifactKind
 from tests.unit.lab import Lab
 
 SHAPE = ModelShape(
-    hidden_size=32, layers=2, heads=2, intermediate_size=64, rope_theta=1e4, tie_embeddings=True,
-    characters=string.ascii_lowercase + "=", max_positions=32,
-)  # fmt: skip
-SETTINGS = TrainingSettings(steps=4, epochs=None, batch_size=8, learning_rate=3e-3, warmup=0.25, seed=7, threads=1)
+    hidden_size=32,
+    layers=2,
+    heads=2,
+    intermediate_size=64,
+    rope_theta=1e4,
+    tie_embeddings=True,
+    characters=string.ascii_lowercase + "=",
+    max_positions=32,
+)
+SETTINGS = TrainingSettings(
+    steps=4, epochs=None, batch_size=8, learning_rate=3e-3, warmup=0.25, seed=7, threads=1
+)
 
 
 def words(count: int, seed: int = 0) -> list[str]:

@@ -49,7 +49,9 @@ def with_parts(project: Project, pipeline: str, parts: Sequence[str]) -> Project
     without = project.pipeline(pipeline).without
     if without is not None:
         own_name = declared_name(pipeline)
-        raise UsageError(f"{pipeline} is {own_name} without {without.part}. Name the pipeline: lineal ablate {own_name}")
+        raise UsageError(
+            f"{pipeline} is {own_name} without {without.part}. Name the pipeline: lineal ablate {own_name}"
+        )
     own = project.params.pipelines.get(pipeline, PipelineParams())
     if not parts and not own.ablate:
         declared = f"pipelines: {{{pipeline}: {{ablate: [NODE, NODE.SETTING]}}}}"
@@ -65,7 +67,9 @@ def plan_variants(project: Project, pipeline: str) -> Plan:
     Raises:
         DeclarationError: a part cannot be taken away; all that cannot be are named.
     """
-    names = [name for name in project.pipeline_names() if name == pipeline or name.startswith(f"{pipeline}__")]
+    names = [
+        name for name in project.pipeline_names() if name == pipeline or name.startswith(f"{pipeline}__")
+    ]
     problems = Problems()
     for name in names:
         with problems.noted():
@@ -90,7 +94,11 @@ def _does_the_same(step: Step, whole: Step, equal: dict[str, str]) -> bool:
     values = {name: (equal.get(key, key), part) for name, (key, part) in step.settings_from.items()}
     same_work = (step.component.use, _settings(step)) == (whole.component.use, _settings(whole))
     stopped = step.stopped_by if step.stopped_by is None else equal.get(step.stopped_by, step.stopped_by)
-    return same_work and (inputs, values, stopped) == (dict(whole.inputs), dict(whole.settings_from), whole.stopped_by)
+    return same_work and (inputs, values, stopped) == (
+        dict(whole.inputs),
+        dict(whole.settings_from),
+        whole.stopped_by,
+    )
 
 
 def _settings(step: Step) -> dict[str, Any]:
@@ -106,7 +114,11 @@ def ablations(plan: Plan, pipeline: str) -> Iterator[Ablated]:
         if variant.without is None:
             continue
         seed = plan.project.seed_of(name)
-        whole = next(one for one, own in plan.pipelines.items() if own.without is None and plan.project.seed_of(one) == seed)
+        whole = next(
+            one
+            for one, own in plan.pipelines.items()
+            if own.without is None and plan.project.seed_of(one) == seed
+        )
         for step in _last_evaluations(plan, name):
             found = plan.steps.get(f"{whole}/{step.name}")
             pair = [None if one is None else _evaluated(plan, one) for one in (found, step)]
@@ -115,8 +127,15 @@ def ablations(plan: Plan, pipeline: str) -> Iterator[Ablated]:
 
 
 def _last_evaluations(plan: Plan, pipeline: str) -> list[Step]:
-    groups = (str(Section.FINISH), round_group(max(step.round for step in plan.steps.values() if step.pipeline == pipeline)))
-    evaluating = [step for step in plan.steps.values() if step.pipeline == pipeline and step.component.role is Role.EVALUATOR]
+    groups = (
+        str(Section.FINISH),
+        round_group(max(step.round for step in plan.steps.values() if step.pipeline == pipeline)),
+    )
+    evaluating = [
+        step
+        for step in plan.steps.values()
+        if step.pipeline == pipeline and step.component.role is Role.EVALUATOR
+    ]
     return [step for step in evaluating if step.group in groups]
 
 
@@ -129,4 +148,6 @@ def _compared(part: str, seed: int, step: Step, whole: Evaluation, without: Eval
     headline = step.component.headline
     if headline in whole.numbers and headline in without.numbers:
         change = compare(whole, without)
-        yield Ablated(part, seed, step.label, headline, whole.numbers[headline], without.numbers[headline], change)
+        yield Ablated(
+            part, seed, step.label, headline, whole.numbers[headline], without.numbers[headline], change
+        )

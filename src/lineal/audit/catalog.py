@@ -146,7 +146,11 @@ def step_name(key: str) -> str:
 def _stands_for_its_like(artifact: Artifact) -> bool:
     """Tells whether it copies another pipeline's step of this name: a `same_model` of `pipelines.NAME.start.X` called X."""
     own = (step_name(artifact.key), artifact.digest)
-    return any((entry.step, entry.digest) == own for entries in artifact.manifest.inputs.values() for entry in entries)
+    return any(
+        (entry.step, entry.digest) == own
+        for entries in artifact.manifest.inputs.values()
+        for entry in entries
+    )
 
 
 def main_key(key: str) -> str:
@@ -170,7 +174,11 @@ def read_catalog(project: Project, pipeline: str | None = None) -> Catalog:
             found[key] = open_artifact(key, path)
         except ArtifactError as error:
             problems.append(str(error))
-    absent = [key for key in project.recorded if pipeline in (None, pipeline_of(key)) and not lies_here(project, key)]
+    absent = [
+        key
+        for key in project.recorded
+        if pipeline in (None, pipeline_of(key)) and not lies_here(project, key)
+    ]
     for key in absent:
         if not is_known(project, key):
             unknown.add(key)

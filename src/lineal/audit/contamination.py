@@ -72,8 +72,12 @@ def require_clean_training(report: ContaminationReport) -> None:
         CheckFailure: names the artifacts, and how many of their rows overlap.
     """
     if report.contaminated:
-        named = ", ".join(f"{found.key} ({found.stopping:,} of {found.rows:,})" for found in report.contaminated)
-        raise CheckFailure(CHECK, f"training rows overlap with evaluation prompts: {named}. Leave them out in a selector")
+        named = ", ".join(
+            f"{found.key} ({found.stopping:,} of {found.rows:,})" for found in report.contaminated
+        )
+        raise CheckFailure(
+            CHECK, f"training rows overlap with evaluation prompts: {named}. Leave them out in a selector"
+        )
 
 
 def look_for_contamination(plan: Plan, steps: Sequence[Step], n: int | None = None) -> ContaminationReport:
@@ -94,7 +98,10 @@ def look_for_contamination(plan: Plan, steps: Sequence[Step], n: int | None = No
         raise UsageError(
             f"{named or 'no step'}: no generated rows and no rows to train on are made here. See what is there: lineal status"
         )
-    held_out = {pipeline: held_out_prompts(plan, pipeline, n) for pipeline in dict.fromkeys(step.pipeline for step, _ in chosen)}
+    held_out = {
+        pipeline: held_out_prompts(plan, pipeline, n)
+        for pipeline in dict.fromkeys(step.pipeline for step, _ in chosen)
+    }
     evaluations = Counter(prompt.key for found in held_out.values() for prompt in found.prompts)
     artifacts = tuple(_in_output(plan, step, output, held_out[step.pipeline]) for step, output in chosen)
     return ContaminationReport(n or plan.project.params.contamination.n, dict(evaluations), artifacts)
@@ -104,7 +111,11 @@ def _looked_at(plan: Plan, step: Step) -> list[str]:
     """Returns the existing outputs whose rows the step generated or a trainer reads."""
     generates = step.component.role is Role.GENERATOR and step.outputs[MAIN].kind is ArtifactKind.ROWS
     looked_at = dict.fromkeys([*([MAIN] if generates else []), *training_outputs(plan, step)])
-    return [output for output in looked_at if (plan.project.directory(artifact_key(step.key, output)) / MANIFEST).exists()]
+    return [
+        output
+        for output in looked_at
+        if (plan.project.directory(artifact_key(step.key, output)) / MANIFEST).exists()
+    ]
 
 
 def _in_output(plan: Plan, step: Step, output: str, held_out: HeldOut) -> Contaminated:
@@ -127,22 +138,39 @@ def as_json(report: ContaminationReport) -> dict[str, Any]:
     """Returns the report for programs."""
     artifacts = [
         {
-            "key": found.key, "training": found.training, "rows": found.rows, "overlapping": found.overlapping,
-            "stopping": found.stopping, "rules": found.rules, "matches": [described(match) for match in found.matches],
+            "key": found.key,
+            "training": found.training,
+            "rows": found.rows,
+            "overlapping": found.overlapping,
+            "stopping": found.stopping,
+            "rules": found.rules,
+            "matches": [described(match) for match in found.matches],
             "matches_left_out": len(found.matches) == MOST_MATCHES,
         }
         for found in report.artifacts
-    ]  # fmt: skip
+    ]
     return {
-        "n": report.n, "evaluations": report.evaluations, "training_is_clean": not report.contaminated, "artifacts": artifacts,
-    }  # fmt: skip
+        "n": report.n,
+        "evaluations": report.evaluations,
+        "training_is_clean": not report.contaminated,
+        "artifacts": artifacts,
+    }
 
 
 def as_text(report: ContaminationReport, width: int, most: int = 10) -> str:
     """Formats the report for people, with the first `most` matches of each artifact."""
-    sets = ", ".join(f"{key} ({count:,} prompts)" for key, count in report.evaluations.items()) or "no evaluation set is made"
+    sets = (
+        ", ".join(f"{key} ({count:,} prompts)" for key, count in report.evaluations.items())
+        or "no evaluation set is made"
+    )
     rows = [
-        [found.key, "training" if found.training else "generated", f"{found.rows:,}", f"{found.overlapping:,}", _rules(found)]
+        [
+            found.key,
+            "training" if found.training else "generated",
+            f"{found.rows:,}",
+            f"{found.overlapping:,}",
+            _rules(found),
+        ]
         for found in report.artifacts
     ]
     lines = [

@@ -180,7 +180,9 @@ def _two_artifacts(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
 
 def _unlike_revisions(before: NamedSide, after: NamedSide) -> UsageError:
     whole, other = (after, before) if before.key else (before, after)
-    return UsageError(f"{whole.name} is a whole revision and {other.name} is not. Compare {whole.name.rstrip(':')}:{other.key}")
+    return UsageError(
+        f"{whole.name} is a whole revision and {other.name} is not. Compare {whole.name.rstrip(':')}:{other.key}"
+    )
 
 
 def _no_round(whole: NamedSide, other: NamedSide) -> UsageError:
@@ -192,7 +194,10 @@ def _no_round(whole: NamedSide, other: NamedSide) -> UsageError:
 def _group(asked: NamedSide) -> dict[str, Artifact]:
     """Returns the artifacts under a key, in the order in which they were made."""
     prefix, catalog = f"{asked.key}/" if asked.key else "", asked.catalog
-    keys = sorted((key for key in catalog.artifacts if key.startswith(prefix)), key=lambda key: (catalog.order[key], key))
+    keys = sorted(
+        (key for key in catalog.artifacts if key.startswith(prefix)),
+        key=lambda key: (catalog.order[key], key),
+    )
     return {key.removeprefix(prefix): catalog.artifacts[key] for key in keys}
 
 
@@ -215,10 +220,23 @@ def compare(before: Side, after: Side, compute: Compute) -> Diff:
     """
     shared = [label for label in before.artifacts if label in after.artifacts]
     with connection(compute) as opened:
-        found = [_compared(label, before, after, opened) for label in shared if not _follows(label, before, after)]
-    only_before = tuple(label for label in before.artifacts if label not in after.artifacts and label not in after.unknown)
-    only_after = tuple(label for label in after.artifacts if label not in before.artifacts and label not in before.unknown)
-    return Diff(before.name, after.name, tuple(found), only_before, only_after, tuple(sorted(before.unknown | after.unknown)))
+        found = [
+            _compared(label, before, after, opened) for label in shared if not _follows(label, before, after)
+        ]
+    only_before = tuple(
+        label for label in before.artifacts if label not in after.artifacts and label not in after.unknown
+    )
+    only_after = tuple(
+        label for label in after.artifacts if label not in before.artifacts and label not in before.unknown
+    )
+    return Diff(
+        before.name,
+        after.name,
+        tuple(found),
+        only_before,
+        only_after,
+        tuple(sorted(before.unknown | after.unknown)),
+    )
 
 
 def _follows(label: str, *sides: Side) -> bool:
@@ -239,17 +257,29 @@ def _verdict(artifact: Artifact) -> str:
 def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConnection) -> ArtifactDiff:
     pair = before.artifacts[label], after.artifacts[label]
     same = pair[0].digest == pair[1].digest
-    families = [[one for one in (side.artifacts[label], side.artifacts.get(label + DROPPED)) if one] for side in (before, after)]
+    families = [
+        [one for one in (side.artifacts[label], side.artifacts.get(label + DROPPED)) if one]
+        for side in (before, after)
+    ]
     unequal = [one.digest for one in families[0]] != [one.digest for one in families[1]]
-    absent = tuple(dict.fromkeys(one.key for family in families for one in family if one.manifest.columns and not one.here))
+    absent = tuple(
+        dict.fromkeys(
+            one.key for family in families for one in family if one.manifest.columns and not one.here
+        )
+    )
     here = all(one.here for one in pair)  # a record lacks the single prompts' values
     with_rows = not absent and all(
         one.parquet_files() and row_key(list(one.manifest.columns)) in one.manifest.columns for one in pair
     )
     evaluations = _evaluation(pair[0]), _evaluation(pair[1])
-    judged = with_rows and all({"prompt_id", _verdict(one)} <= set(one.manifest.columns) and not _selected(one) for one in pair)
+    judged = with_rows and all(
+        {"prompt_id", _verdict(one)} <= set(one.manifest.columns) and not _selected(one) for one in pair
+    )
     return ArtifactDiff(
-        label, pair[0].key, pair[1].key, same,
+        label,
+        pair[0].key,
+        pair[1].key,
+        same,
         _unequal(_settings(pair[0]), _settings(pair[1])),
         _changes(pair[0].manifest.counts, pair[1].manifest.counts),
         _changes(*(one.numbers if one else {} for one in evaluations)),
@@ -257,13 +287,17 @@ def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConn
         _row_changes(families, opened) if with_rows and unequal else None,
         _prompt_changes(pair, opened) if judged else None,
         absent if unequal else (),
-    )  # fmt: skip
+    )
 
 
 def _settings(artifact: Artifact) -> dict[str, Any]:
     manifest = artifact.manifest
     files = {f"file {name}": digest[:12] for name, digest in manifest.files_read.items()}
-    own = {"component": f"{manifest.component}@{manifest.version}", "made_with": manifest.engine or None, "seed": manifest.seed}
+    own = {
+        "component": f"{manifest.component}@{manifest.version}",
+        "made_with": manifest.engine or None,
+        "seed": manifest.seed,
+    }
     return {**own, **manifest.settings, **files}
 
 
@@ -286,7 +320,9 @@ def _unequal(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, C
 
 
 def _row_changes(families: list[list[Artifact]], opened: duckdb.DuckDBPyConnection) -> RowChanges:
-    old, new = (" UNION ALL ".join(_rows_sql(one, main=one is family[0]) for one in family) for family in families)
+    old, new = (
+        " UNION ALL ".join(_rows_sql(one, main=one is family[0]) for one in family) for family in families
+    )
     own_ids = all("sample_id" in one.manifest.columns for family in families for one in family)
     found, met = _met(_joined(old, new), families, opened) if own_ids else ([], [])
     if met != [Rows(tuple(family)).count for family in families]:
@@ -302,7 +338,9 @@ def _row_changes(families: list[list[Artifact]], opened: duckdb.DuckDBPyConnecti
     return RowChanges(added, removed, decisions, verdicts)
 
 
-def _met(met: str, families: list[list[Artifact]], opened: duckdb.DuckDBPyConnection) -> tuple[list[Any], list[int]]:
+def _met(
+    met: str, families: list[list[Artifact]], opened: duckdb.DuckDBPyConnection
+) -> tuple[list[Any], list[int]]:
     """Counts rows that came and went, by decision and verdict before and after, and the matched rows of each side."""
     sql = f"""
         SELECT sum(greatest(has - had, 0))::BIGINT, sum(greatest(had - has, 0))::BIGINT,
@@ -336,7 +374,9 @@ def _rows_sql(artifact: Artifact, main: bool) -> str:
     columns = artifact.manifest.columns
     ids = [quoted(name) for name in ("sample_id", "prompt_id") if name in columns]
     told = {"decision": "decision", "verdict": _verdict(artifact)}
-    states = [f"{quoted(name) if name in columns else 'NULL'}::VARCHAR AS {state}" for state, name in told.items()]
+    states = [
+        f"{quoted(name) if name in columns else 'NULL'}::VARCHAR AS {state}" for state, name in told.items()
+    ]
     source = parquet(artifact.parquet_files(), UNITED)
     return f"SELECT coalesce({', '.join(ids)}) AS id, {str(main).lower()} AS main, {', '.join(states)} FROM {source}"
 
@@ -352,5 +392,7 @@ def _prompt_changes(pair: tuple[Artifact, Artifact], opened: duckdb.DuckDBPyConn
                CASE WHEN before.state <> after.state THEN list(prompt_id ORDER BY prompt_id) END
         FROM ({before}) AS before FULL JOIN ({after}) AS after USING (prompt_id) GROUP BY 1, 2 ORDER BY 1, 2"""
     found = {(old, new): (count, ids) for old, new, count, ids in fetched(opened, sql, pair)}
-    lost, gained = (tuple(found.get(change, (0, ()))[1]) for change in (("solved", "unsolved"), ("unsolved", "solved")))
+    lost, gained = (
+        tuple(found.get(change, (0, ()))[1]) for change in (("solved", "unsolved"), ("unsolved", "solved"))
+    )
     return PromptChanges({change: count for change, (count, _) in found.items()}, lost, gained)

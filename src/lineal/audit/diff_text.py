@@ -15,28 +15,41 @@ MOST_IDS = 8
 def as_json(diff: Diff) -> dict[str, Any]:
     """Returns the diff for programs."""
     return {
-        "before": diff.before, "after": diff.after, "only_before": list(diff.only_before), "only_after": list(diff.only_after),
+        "before": diff.before,
+        "after": diff.after,
+        "only_before": list(diff.only_before),
+        "only_after": list(diff.only_after),
         "unknown": list(diff.unknown),
         "artifacts": [_artifact_json(one) for one in diff.artifacts],
-    }  # fmt: skip
+    }
 
 
 def _artifact_json(one: ArtifactDiff) -> dict[str, Any]:
     named = {name: _changes_json(getattr(one, name)) for name in ("settings", "counts", "metrics")}
     rows, prompts = one.rows, one.prompts
     return {
-        "label": one.label, "before": one.before, "after": one.after, "same_bytes": one.same_bytes, **named,
+        "label": one.label,
+        "before": one.before,
+        "after": one.after,
+        "same_bytes": one.same_bytes,
+        **named,
         "absent": list(one.absent),
         "comparison": one.comparison and {"headline": one.headline, **_comparison_json(one.comparison)},
-        "rows": rows and {
-            "added": rows.added, "removed": rows.removed,
-            "decisions": _states_json(rows.decisions), "verdicts": _states_json(rows.verdicts),
+        "rows": rows
+        and {
+            "added": rows.added,
+            "removed": rows.removed,
+            "decisions": _states_json(rows.decisions),
+            "verdicts": _states_json(rows.verdicts),
         },
-        "prompts": prompts and {
-            "counts": _states_json(prompts.counts), "right_to_wrong": list(prompts.lost), "wrong_to_right": list(prompts.gained),
+        "prompts": prompts
+        and {
+            "counts": _states_json(prompts.counts),
+            "right_to_wrong": list(prompts.lost),
+            "wrong_to_right": list(prompts.gained),
             "comparison": prompts.comparison and _comparison_json(prompts.comparison),
         },
-    }  # fmt: skip
+    }
 
 
 def _comparison_json(found: Comparison) -> dict[str, Any]:
@@ -68,7 +81,10 @@ def as_text(diff: Diff, width: int) -> str:
     for name, labels in ((diff.before, diff.only_before), (diff.after, diff.only_after)):
         lines += ["", f"only in {name}: {', '.join(labels)}"] if labels else []
     if diff.unknown:
-        lines += ["", f"recorded, but not here, so unknown: {', '.join(diff.unknown)}. Bring them: lineal run --pull"]
+        lines += [
+            "",
+            f"recorded, but not here, so unknown: {', '.join(diff.unknown)}. Bring them: lineal run --pull",
+        ]
     return "\n".join(cut(line, width) for line in lines)
 
 
@@ -78,10 +94,17 @@ def _unchanged(one: ArtifactDiff) -> bool:
 
 def _artifact_text(one: ArtifactDiff) -> Iterator[str]:
     yield f"{one.label}  {'the same bytes' if one.same_bytes else 'differ'}"
-    counts = {f"{name} rows": (old, new) for name, (old, new) in one.counts.items() if old != new and not one.same_bytes}
+    counts = {
+        f"{name} rows": (old, new)
+        for name, (old, new) in one.counts.items()
+        if old != new and not one.same_bytes
+    }
     numbers = {**one.settings, **counts, **one.metrics}
     if numbers:
-        cells = [[printable(name), _number(old), _number(new), _difference(old, new)] for name, (old, new) in numbers.items()]
+        cells = [
+            [printable(name), _number(old), _number(new), _difference(old, new)]
+            for name, (old, new) in numbers.items()
+        ]
         yield from (f"  {line}" for line in table(["", "before", "after", "change"], cells))
     if one.comparison and not one.same_bytes:
         yield f"  {printable(one.headline)}: {comparison_text(one.comparison)}"
@@ -110,7 +133,9 @@ def _rows_text(rows: RowChanges) -> Iterator[str]:
 
 
 def _prompts_text(prompts: PromptChanges) -> Iterator[str]:
-    solved = [sum(count for change, count in prompts.counts.items() if change[side] == "solved") for side in (0, 1)]
+    solved = [
+        sum(count for change, count in prompts.counts.items() if change[side] == "solved") for side in (0, 1)
+    ]
     totals = [sum(count for change, count in prompts.counts.items() if change[side]) for side in (0, 1)]
     yield f"  prompts solved: {solved[0]:,} of {totals[0]:,} -> {solved[1]:,} of {totals[1]:,}"
     if prompts.comparison and (prompts.lost or prompts.gained):

@@ -11,7 +11,9 @@ from lineal.errors import ArtifactError, LinealError, UsageError, did_you_mean
 from lineal.plan import Plan, make_plan
 from lineal.recipe.project import Project
 
-NOTHING = "Nothing is made or pulled here. Make it: lineal run, or bring what dvc.lock records: lineal run --pull"
+NOTHING = (
+    "Nothing is made or pulled here. Make it: lineal run, or bring what dvc.lock records: lineal run --pull"
+)
 
 
 def find_artifact(project: Project, catalog: Catalog, key: str) -> Artifact:
@@ -33,7 +35,9 @@ def find_artifact(project: Project, catalog: Catalog, key: str) -> Artifact:
     if len(starting) == 1:
         return catalog.artifacts[starting[0]]
     if starting:
-        raise UsageError(f"{key!r} begins the keys of {len(starting)} artifacts: {_some(starting)}. Write one in full")
+        raise UsageError(
+            f"{key!r} begins the keys of {len(starting)} artifacts: {_some(starting)}. Write one in full"
+        )
     raise UsageError(f"no artifact {key!r}. {nearest_key(key, {*catalog.artifacts, *planned})}")
 
 

@@ -27,7 +27,10 @@ def code(text: str) -> str:
 
 def settings(values: Mapping[str, Any]) -> str:
     """Writes settings as code spans; those that nobody set are left out."""
-    return ", ".join(code(f"{name}={show_value(value)}") for name, value in values.items() if value is not None) or "none"
+    return (
+        ", ".join(code(f"{name}={show_value(value)}") for name, value in values.items() if value is not None)
+        or "none"
+    )
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -31,7 +31,9 @@ def connection(compute: Compute) -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
-def fetched(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]) -> list[tuple[Any, ...]]:
+def fetched(
+    opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]
+) -> list[tuple[Any, ...]]:
     """Runs one of lineal's own queries on artifacts' rows.
 
     Raises:
@@ -40,12 +42,16 @@ def fetched(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | S
     return list(_asked(opened, sql, artifacts).fetchall())
 
 
-def fetched_records(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]) -> list[Row]:
+def fetched_records(
+    opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]
+) -> list[Row]:
     """Runs a query and returns dicts; see `fetched`."""
     return records(_asked(opened, sql, artifacts))
 
 
-def _asked(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]) -> duckdb.DuckDBPyConnection:
+def _asked(
+    opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Sequence[Artifact]
+) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     try:
@@ -54,7 +60,9 @@ def _asked(opened: duckdb.DuckDBPyConnection, sql: str, artifacts: Artifact | Se
         raise unreadable(artifacts, error) from error
 
 
-def matching_rows(artifact: Artifact, where: str | None, limit: int, compute: Compute) -> tuple[int, list[Row]]:
+def matching_rows(
+    artifact: Artifact, where: str | None, limit: int, compute: Compute
+) -> tuple[int, list[Row]]:
     """Returns the number of an artifact's rows that fulfil a user's condition, and the first `limit` of them.
 
     The connection sees the artifact's rows as `rows` and nothing else: no file, no network, no second statement.
@@ -77,14 +85,18 @@ def matching_rows(artifact: Artifact, where: str | None, limit: int, compute: Co
     except duckdb.Error as error:
         if where is None or of_its_files(artifact, error):
             raise unreadable(artifact, error) from error
-        raise UsageError(f"--where {where!r}: {first_lines(error)}\n  {artifact.key} has {column_list(artifact)}") from error
+        raise UsageError(
+            f"--where {where!r}: {first_lines(error)}\n  {artifact.key} has {column_list(artifact)}"
+        ) from error
 
 
 def of_its_files(artifact: Artifact, error: duckdb.Error) -> bool:
     """Tells whether an error comes from an artifact's row files rather than from a condition on its rows."""
     import duckdb
 
-    return isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and str(artifact.directory) in str(error)
+    return isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and str(
+        artifact.directory
+    ) in str(error)
 
 
 def require_condition(opened: duckdb.DuckDBPyConnection, condition: str) -> None:
@@ -98,7 +110,12 @@ def require_condition(opened: duckdb.DuckDBPyConnection, condition: str) -> None
     if parsed["error"]:
         raise UsageError(f"--where: {parsed['error_message']}")
     nodes = [statement["node"] for statement in parsed["statements"]]
-    if len(nodes) != 1 or nodes[0]["type"] != "SELECT_NODE" or nodes[0]["modifiers"] or nodes[0]["group_expressions"]:
+    if (
+        len(nodes) != 1
+        or nodes[0]["type"] != "SELECT_NODE"
+        or nodes[0]["modifiers"]
+        or nodes[0]["group_expressions"]
+    ):
         raise UsageError("--where takes one condition, as after WHERE, and nothing else")
 
 

@@ -105,7 +105,9 @@ class PipelineSummary:
 
     def shown(self, label: str) -> str:
         """Returns an evaluation's name, marked where an oracle helped it."""
-        return f"{label} (oracle)" if any(node.oracle for node in self.nodes if node.label == label) else label
+        return (
+            f"{label} (oracle)" if any(node.oracle for node in self.nodes if node.label == label) else label
+        )
 
     def node(self, round_number: int, label: str) -> NodeSummary | None:
         """Returns a node of a round; round 0 is start."""
@@ -196,9 +198,12 @@ def over_seeds(
     if len(seeds) == 1:
         return seeds[0].series(label, name), seeds[0].estimates(label, name)
     rounds = [
-        [value for value in found if value is not None] for found in zip(*(one.series(label, name) for one in seeds), strict=True)
+        [value for value in found if value is not None]
+        for found in zip(*(one.series(label, name) for one in seeds), strict=True)
     ]
-    spreads = tuple(Estimate(fsum(found) / len(found), min(found), max(found)) if found else None for found in rounds)
+    spreads = tuple(
+        Estimate(fsum(found) / len(found), min(found), max(found)) if found else None for found in rounds
+    )
     return tuple(spread.value if spread else None for spread in spreads), spreads
 
 
@@ -217,7 +222,10 @@ def render_accuracy_table(summary: Summary) -> str:
         own = [index for index, column in enumerate(columns) if column.pipeline == name]
         widths[own[-1]] += max(0, len(name) - sum(widths[index] for index in own) - 2 * (len(own) - 1))
         heads.append(f"{name:<{sum(widths[index] for index in own) + 2 * (len(own) - 1)}}")
-    lines = ["       " + " | ".join(heads), "round  " + _joined(columns, [column.label for column in columns], widths)]
+    lines = [
+        "       " + " | ".join(heads),
+        "round  " + _joined(columns, [column.label for column in columns], widths),
+    ]
     for number in range(summary.rounds + 1):
         cells = [_cells(column, summary.rounds)[number] for column in columns]
         lines.append(f"{number:>5}  " + _joined(columns, cells, widths))
@@ -254,18 +262,29 @@ def _pipeline(plan: Plan, name: str) -> PipelineSummary:
     pipeline, project = plan.pipelines[name], plan.project
     nodes = tuple(_node(plan, step) for step in plan.steps.values() if step.pipeline == name)
     return PipelineSummary(
-        name, pipeline.header.method, pipeline.header.paper, pipeline.header.summary, pipeline.profile, project.seed_of(name),
-        pipeline.rounds(project.rounds_of(pipeline)), nodes,
-    )  # fmt: skip
+        name,
+        pipeline.header.method,
+        pipeline.header.paper,
+        pipeline.header.summary,
+        pipeline.profile,
+        project.seed_of(name),
+        pipeline.rounds(project.rounds_of(pipeline)),
+        nodes,
+    )
 
 
 def _node(plan: Plan, step: Step) -> NodeSummary:
     component = step.component
     base: dict[str, Any] = {
-        "key": step.key, "label": step.label, "round": step.round, "group": step.group, "role": component.role,
-        "component": f"{component.use}@{component.version}", "inputs": step.all_inputs(),
+        "key": step.key,
+        "label": step.label,
+        "round": step.round,
+        "group": step.group,
+        "role": component.role,
+        "component": f"{component.use}@{component.version}",
+        "inputs": step.all_inputs(),
         "oracle": plan.oracles.get(step.key, ""),
-    }  # fmt: skip
+    }
     if not is_known(plan.project, step.key):
         return NodeSummary(**base)
     try:
@@ -273,7 +292,11 @@ def _node(plan: Plan, step: Step) -> NodeSummary:
         numbers = _numbers(artifact, component)
     except ArtifactError as error:
         return NodeSummary(**base, trouble=str(error))
-    rows = sum(entry.rows or 0 for entry in artifact.manifest.files.values()) if artifact.manifest.columns else None
+    rows = (
+        sum(entry.rows or 0 for entry in artifact.manifest.files.values())
+        if artifact.manifest.columns
+        else None
+    )
     return NodeSummary(**base, digest=artifact.digest, rows=rows, counts=artifact.manifest.counts, **numbers)
 
 
@@ -284,9 +307,14 @@ def _numbers(artifact: Artifact, component: Component) -> dict[str, Any]:
         found = read_evaluation(artifact.directory)
         headline = found.headline or component.headline or None
         return {
-            "headline": headline, "values": scores_of(found), "estimates": found.estimates, "breakdown": found.breakdown,
-        }  # fmt: skip
-    if component.role is Role.SELECTOR and "kept" in counts and "out" not in counts:  # with `out` it made rows, and kept none
+            "headline": headline,
+            "values": scores_of(found),
+            "estimates": found.estimates,
+            "breakdown": found.breakdown,
+        }
+    if (
+        component.role is Role.SELECTOR and "kept" in counts and "out" not in counts
+    ):  # with `out` it made rows, and kept none
         return {"values": {"kept_share": counts["kept"] / max(1, counts.get("in", 0))}, "breakdown": {}}
     return {"values": {}, "breakdown": {}}
 

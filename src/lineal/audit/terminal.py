@@ -20,7 +20,9 @@ def printable(text: str) -> str:
 
 def _escaped(letter: str) -> str:
     code = ord(letter)
-    return _SHORT.get(letter) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return _SHORT.get(letter) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
 
 
 def display_width(text: str) -> int:
@@ -76,7 +78,9 @@ def show_value(value: Any) -> str:
 
 def facts_text(facts: Mapping[str, Any], width: int = 100) -> str:
     """Formats facts as `temperature=1 samples=8`, cut at `width`."""
-    return cut(" ".join(f"{name}={show_value(_beginning(value, width))}" for name, value in facts.items()), width)
+    return cut(
+        " ".join(f"{name}={show_value(_beginning(value, width))}" for name, value in facts.items()), width
+    )
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -84,7 +88,10 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(display_width(line[index]) for line in (names, *rows)) for index in range(len(names))]
     right = [bool(rows) and all(_is_number(row[index]) for row in rows) for index in range(len(names))]
     lines = [names, ["─" * width for width in widths], *rows]
-    return [GAP.join(_padded(cell, w, r) for cell, w, r in zip(line, widths, right, strict=True)).rstrip() for line in lines]
+    return [
+        GAP.join(_padded(cell, w, r) for cell, w, r in zip(line, widths, right, strict=True)).rstrip()
+        for line in lines
+    ]
 
 
 def _padded(cell: str, width: int, right: bool) -> str:

@@ -63,7 +63,9 @@ def require_whole(project: Project, artifacts: Iterable[Artifact]) -> None:
         ArtifactError: one is not what its manifest, its place or `dvc.lock` says; names the first.
     """
     for key, problems in damage_of(project, artifacts, fresh=True).wrong.items():
-        raise ArtifactError(f"{key}: {'; '.join(problems)}. Remake it: lineal run {key}, or restore it: dvc checkout")
+        raise ArtifactError(
+            f"{key}: {'; '.join(problems)}. Remake it: lineal run {key}, or restore it: dvc checkout"
+        )
 
 
 def _differences(project: Project, artifact: Artifact, record: DvcRecord, digests: Digests) -> Iterator[str]:
@@ -93,7 +95,9 @@ def problems_of(project: Project, catalog: Catalog, artifacts: Iterable[Artifact
     """
     chosen = list(artifacts)
     found = {key: list(problems) for key, problems in damage_of(project, chosen, fresh=True).wrong.items()}
-    found |= {one.key: told for one in chosen if not one.here and (told := list(manifest_problems(project, one)))}
+    found |= {
+        one.key: told for one in chosen if not one.here and (told := list(manifest_problems(project, one)))
+    }
     with connection(project.params.compute) as opened:
         for artifact in chosen:
             problems = [*_inputs(catalog, artifact), *_rows(artifact, opened)]
@@ -135,9 +139,15 @@ def _identity(artifact: Artifact) -> Iterator[str]:
 
 def _identity_problems(manifest: Manifest) -> Iterator[str]:
     identity = Identity(
-        manifest.step, manifest.component, manifest.version, manifest.settings, manifest.seed, manifest.inputs,
-        manifest.files_read, manifest.settings_from,
-    )  # fmt: skip
+        manifest.step,
+        manifest.component,
+        manifest.version,
+        manifest.settings,
+        manifest.seed,
+        manifest.inputs,
+        manifest.files_read,
+        manifest.settings_from,
+    )
     if identity.digest != manifest.identity:
         got, given = manifest.identity[:12], identity.digest[:12]
         yield f"its identity is {got}, its settings and inputs give {given}: the manifest was edited"
@@ -163,8 +173,13 @@ def _rows(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> Iterator[str
     except ArtifactError as error:
         yield str(error).removeprefix(f"{artifact.key}: ")
         return
-    for name, count in counts.items():  # of many reasons to drop rows the manifest counts the most frequent ones alone
-        if count != expected_counts.get(name, 0) and (name in expected_counts or not str(name).startswith("dropped: ")):
+    for (
+        name,
+        count,
+    ) in counts.items():  # of many reasons to drop rows the manifest counts the most frequent ones alone
+        if count != expected_counts.get(name, 0) and (
+            name in expected_counts or not str(name).startswith("dropped: ")
+        ):
             yield f"{count:,} rows are {name!r}, its manifest counts {expected_counts.get(name, 0):,}"
 
 
@@ -180,4 +195,6 @@ def _counted(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str,
     if "pass" in manifest.counts and manifest.column("verdict") in manifest.columns:
         sql = f"SELECT {quoted(manifest.column('verdict'))}, count(*) FROM {source} GROUP BY 1 ORDER BY 1"
         return {"out": total, **dict(fetched(opened, sql, artifact))}
-    return {name: total for name in ("out" if "out" in manifest.counts else "kept",) if name in manifest.counts}
+    return {
+        name: total for name in ("out" if "out" in manifest.counts else "kept",) if name in manifest.counts
+    }

@@ -54,10 +54,16 @@ def ablate(directory: Path, pipeline: str, parts: tuple[str, ...], as_json: bool
 
 
 def _table(found: list[Ablated]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("without", "seed", "evaluation", "figure", "whole", "without it", "difference (95%)", "p")]
+    rows: list[tuple[str, ...]] = [
+        ("without", "seed", "evaluation", "figure", "whole", "without it", "difference (95%)", "p")
+    ]
     rows += [_row(one) for one in found]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows if found]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+        if found
+    ]
 
 
 def _row(one: Ablated) -> tuple[str, ...]:
@@ -67,7 +73,16 @@ def _row(one: Ablated) -> tuple[str, ...]:
         pairing = f"{one.change.prompts:,} prompts" if one.change.prompts else "unpaired"
         shown = f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f}; {pairing})"
         chance = f"{one.change.chance:.2g}"
-    return one.part, str(one.seed), one.label, one.headline, f"{one.whole:.4g}", f"{one.without:.4g}", shown, chance
+    return (
+        one.part,
+        str(one.seed),
+        one.label,
+        one.headline,
+        f"{one.whole:.4g}",
+        f"{one.without:.4g}",
+        shown,
+        chance,
+    )
 
 
 def _fields(one: Ablated) -> dict[str, Any]:

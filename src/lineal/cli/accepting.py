@@ -9,7 +9,9 @@ import click
 
 @click.command()
 @click.argument("tag", metavar="COMPONENT@VERSION")
-@click.option("--reason", required=True, help="Why this work is accepted, in one line; `lineal status` shows it.")
+@click.option(
+    "--reason", required=True, help="Why this work is accepted, in one line; `lineal status` shows it."
+)
 @click.pass_obj
 def accept(directory: Path, tag: str, reason: str) -> None:
     """Accept artifacts that an older version of a component made as up to date, instead of rerunning them.
@@ -36,4 +38,6 @@ def accept(directory: Path, tag: str, reason: str) -> None:
     add(project.root, name, int(written), reason)
     made = [one.manifest for one in read_catalog(project).artifacts.values()]
     count = sum((manifest.component, manifest.version) == (name, int(written)) for manifest in made)
-    click.echo(f"{ACCEPTED}: {count} artifacts of {tag} are accepted beside {name}@{now}. Commit it, then: lineal run")
+    click.echo(
+        f"{ACCEPTED}: {count} artifacts of {tag} are accepted beside {name}@{now}. Commit it, then: lineal run"
+    )

@@ -22,5 +22,8 @@ def check(directory: Path) -> None:
     for problem in found:
         click.echo(f"error: {problem}", err=True)
     if found:
-        raise CheckFailure("declarations", f"{len(found)} error{'s' if len(found) > 1 else ''} in {steps} steps, as told above")
+        raise CheckFailure(
+            "declarations",
+            f"{len(found)} error{'s' if len(found) > 1 else ''} in {steps} steps, as told above",
+        )
     click.echo(f"{steps} steps are sound, and dvc.yaml is current")

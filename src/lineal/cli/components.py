@@ -20,7 +20,9 @@ WIDTH = 100
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--markdown", is_flag=True, help="Print the page of all components, those of installed packages included.")
+@click.option(
+    "--markdown", is_flag=True, help="Print the page of all components, those of installed packages included."
+)
 @click.pass_obj
 def components(directory: Path, name: str | None, markdown: bool) -> None:
     """List the components, or show one: what it does, its settings, a correct node.
@@ -60,12 +62,16 @@ def _shown(one: Description) -> Iterator[str]:
         yield from ("", _wrapped(text, "  "))
     if one.example:
         yield from ("", "Example:", f"  {one.example}")
-    yield from chain.from_iterable(("", f"Needs in {field}: {', '.join(columns)}") for field, columns in one.needs.items())
+    yield from chain.from_iterable(
+        ("", f"Needs in {field}: {', '.join(columns)}") for field, columns in one.needs.items()
+    )
     if one.adds:
         yield from ("", _wrapped(f"Adds: {', '.join(one.adds)}", ""))
     yield from ("", "Settings:")
     for setting in one.settings:
-        default = setting.default if setting.default in ("required", "unset") else f"default {setting.default}"
+        default = (
+            setting.default if setting.default in ("required", "unset") else f"default {setting.default}"
+        )
         yield f"  {setting.name}: {setting.value} ({default})"
         yield _wrapped(setting.meaning, "      ")
 

@@ -12,7 +12,9 @@ from lineal.engines.arithmetic import pin_arithmetic
 def main() -> None:
     """Runs the command line of this process and exits with its status."""
     prepare_torch()
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells its maker of every trainer that is built
+    os.environ.setdefault(
+        "HF_HUB_DISABLE_TELEMETRY", "1"
+    )  # TRL tells its maker of every trainer that is built
     if sys.argv[1:2] == ["step"]:
         _hand_over()
     from lineal.cli.main import run_command

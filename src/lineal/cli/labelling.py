@@ -9,8 +9,17 @@ import click
 
 @click.command()
 @click.argument("key")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A new .csv or .jsonl file to fill in.")
-@click.option("--take", type=click.Path(path_type=Path, dir_okay=False), help="The filled-in file: check it and read its labels.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A new .csv or .jsonl file to fill in.",
+)
+@click.option(
+    "--take",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The filled-in file: check it and read its labels.",
+)
 @click.pass_obj
 def label(directory: Path, key: str, output: Path | None, take: Path | None) -> None:
     """Write the rows that the `labels` step KEY labels to a file, or read the filled-in file back."""
@@ -19,7 +28,9 @@ def label(directory: Path, key: str, output: Path | None, take: Path | None) -> 
     from lineal.step.labelling import labels_step, take_labels, write_to_label
 
     if (output is None) == (take is None):
-        raise click.UsageError("give one of -o FILE (write the rows to label) and --take FILE (take the labels)")
+        raise click.UsageError(
+            "give one of -o FILE (write the rows to label) and --take FILE (take the labels)"
+        )
     plan = make_plan(open_project(find_root(directory)), [key.partition("/")[0]])
     step, labels = labels_step(plan, key.strip("/"))
     if output is not None:

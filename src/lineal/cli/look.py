@@ -17,7 +17,7 @@ from lineal.cli.revision import (
     revision_of,
     warn_of_damage,
     warn_of_missing,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from lineal.audit.catalog import Catalog
@@ -35,18 +35,46 @@ UNCUT = 1_000_000
 
 @click.command()
 @click.argument("key")
-@click.option("--where", metavar="SQL", help="Only rows that fulfil this condition, as after WHERE: \"verdict = 'error'\".")
-@click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column and every digest in full.")
-@click.option("--rendered", "as_given", is_flag=True, help="Of samples: exactly what the model was given, and how many tokens.")
-@click.option("--verify", is_flag=True, help="Of a round: recompute digests and counts from the files; fail when one differs.")
-@click.option("--replay", is_flag=True, help="Of episodes: play them again; fail when an environment answers differently.")
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Only rows that fulfil this condition, as after WHERE: \"verdict = 'error'\".",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows to show."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, with every column and every digest in full."
+)
+@click.option(
+    "--rendered",
+    "as_given",
+    is_flag=True,
+    help="Of samples: exactly what the model was given, and how many tokens.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Of a round: recompute digests and counts from the files; fail when one differs.",
+)
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="Of episodes: play them again; fail when an environment answers differently.",
+)
 @rev_option
 @click.pass_obj
 def show(
-    directory: Path, key: str, where: str | None, limit: int, as_json: bool, as_given: bool, verify: bool, replay: bool,
+    directory: Path,
+    key: str,
+    where: str | None,
+    limit: int,
+    as_json: bool,
+    as_given: bool,
+    verify: bool,
+    replay: bool,
     rev: str | None,
-) -> None:  # fmt: skip
+) -> None:
     """Show an artifact: its manifest in short, and its rows, values or files. Or a round: everything that made it.
 
     KEY is an artifact's (star/round_02/filtered) or a round's (star/round_02): base, init, data mix, seeds, verifiers,
@@ -61,12 +89,16 @@ def show(
     catalog = read_catalog(project)
     if replay:
         if verify or as_given or where is not None:
-            raise click.UsageError("--replay plays every episode of KEY: leave out --where, --rendered and --verify")
+            raise click.UsageError(
+                "--replay plays every episode of KEY: leave out --where, --rendered and --verify"
+            )
         _print_replay(project, catalog, key, as_json)
         return
     if verify or is_round(catalog, key):
         if where is not None or as_given:
-            raise click.UsageError(f"--where and --rendered go with an artifact, such as {key}/NODE, and not with a round")
+            raise click.UsageError(
+                f"--where and --rendered go with an artifact, such as {key}/NODE, and not with a round"
+            )
         warn_of_missing(project, catalog, rev)
         print_round(project, catalog, key, verify, revision_of(directory, rev), as_json)
         return
@@ -76,7 +108,9 @@ def show(
     if as_given:
         click.echo(_rendered(catalog, artifact, shown.rows, as_json))
         return
-    click.echo(json.dumps(showing.as_json(shown), indent=2) if as_json else showing.as_text(shown, output_width()))
+    click.echo(
+        json.dumps(showing.as_json(shown), indent=2) if as_json else showing.as_text(shown, output_width())
+    )
 
 
 def _print_replay(project: Project, catalog: Catalog, key: str, as_json: bool) -> None:
@@ -88,7 +122,12 @@ def _print_replay(project: Project, catalog: Catalog, key: str, as_json: bool) -
 
 
 def print_round(
-    project: Project, catalog: Catalog, key: str, verify: bool, revision: tuple[str, bool] | None, as_json: bool
+    project: Project,
+    catalog: Catalog,
+    key: str,
+    verify: bool,
+    revision: tuple[str, bool] | None,
+    as_json: bool,
 ) -> None:
     """Prints everything that made a round.
 
@@ -99,7 +138,11 @@ def print_round(
     from lineal.audit.show.rounds import prove_round, require_verified
 
     proof = prove_round(project, catalog, key, verify, revision)
-    click.echo(json.dumps(rounds_text.as_json(proof), indent=2) if as_json else rounds_text.as_text(proof, output_width()))
+    click.echo(
+        json.dumps(rounds_text.as_json(proof), indent=2)
+        if as_json
+        else rounds_text.as_text(proof, output_width())
+    )
     require_verified(proof)
 
 
@@ -115,14 +158,27 @@ def _rendered(catalog: Catalog, artifact: Artifact, rows: list[Row], as_json: bo
 @click.command()
 @click.argument("id_", metavar="ID")
 @click.option("--forward", is_flag=True, help="Show what was made from it, instead of what it was made from.")
-@click.option("--samples", is_flag=True, help="Of a prompt: all samples of all rounds, and why each was kept or dropped.")
+@click.option(
+    "--samples",
+    is_flag=True,
+    help="Of a prompt: all samples of all rounds, and why each was kept or dropped.",
+)
 @click.option("--pipeline", help="The pipeline to look in first, where several hold the same row.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="tree", show_default=True, help="How to print it.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="tree", show_default=True, help="How to print it."
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @rev_option
 @click.pass_obj
 def trace(
-    directory: Path, id_: str, forward: bool, samples: bool, pipeline: str | None, form: str, as_json: bool, rev: str | None
+    directory: Path,
+    id_: str,
+    forward: bool,
+    samples: bool,
+    pipeline: str | None,
+    form: str,
+    as_json: bool,
+    rev: str | None,
 ) -> None:
     """Show where a row, prompt, artifact (by key) or checkpoint (by digest) came from.
 
@@ -133,7 +189,9 @@ def trace(
 
     form = "json" if as_json else form
     if samples and (forward or form not in ("tree", "json")):
-        raise click.UsageError("--samples goes with neither --forward nor --format dot or mermaid: it prints a table, or JSON")
+        raise click.UsageError(
+            "--samples goes with neither --forward nor --format dot or mermaid: it prints a table, or JSON"
+        )
     project = opened_project(directory, rev, (id_.strip("/"),) if "/" in id_ else ())
     compute, catalog = project.params.compute, read_catalog(project)
     warn_of_missing(project, catalog, rev)
@@ -165,7 +223,9 @@ def _samples(form: str, catalog: Catalog, target: Target, compute: Compute, pipe
     from lineal.audit.show.prompt_samples import prompt_samples, samples_json, samples_text
 
     found = prompt_samples(catalog, target, compute, pipeline)
-    return json.dumps(samples_json(found), indent=2) if form == "json" else samples_text(found, output_width())
+    return (
+        json.dumps(samples_json(found), indent=2) if form == "json" else samples_text(found, output_width())
+    )
 
 
 def _drawn(form: str, graph: Graph) -> str:
@@ -175,8 +235,15 @@ def _drawn(form: str, graph: Graph) -> str:
 
 
 @click.command()
-@click.option("--where", required=True, metavar="SQL", help="Which rows, as after WHERE: \"prompt_id = '...'\".")
-@click.option("--in", "key", metavar="KEY", help="Only rows of this artifact (default: of every one that has the columns).")
+@click.option(
+    "--where", required=True, metavar="SQL", help="Which rows, as after WHERE: \"prompt_id = '...'\"."
+)
+@click.option(
+    "--in",
+    "key",
+    metavar="KEY",
+    help="Only rows of this artifact (default: of every one that has the columns).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @rev_option
 @click.pass_obj
@@ -191,14 +258,20 @@ def taint(directory: Path, where: str, key: str | None, as_json: bool, rev: str 
     warn_of_missing(project, catalog, rev)
     within = find_artifact(project, catalog, key) if key is not None else None
     found = tainting.taint(catalog, where, project.params.compute, within)
-    click.echo(json.dumps(tainting.taint_json(found), indent=2) if as_json else tainting.taint_text(found, output_width()))
+    click.echo(
+        json.dumps(tainting.taint_json(found), indent=2)
+        if as_json
+        else tainting.taint_text(found, output_width())
+    )
 
 
 @click.command()
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
     help="The file (default: reports/index.html, with --rev reports/COMMIT.html).",
-)  # fmt: skip
+)
 @rev_option
 @click.pass_obj
 def report(directory: Path, output: Path | None, rev: str | None) -> None:
@@ -210,11 +283,15 @@ def report(directory: Path, output: Path | None, rev: str | None) -> None:
 
     project = opened_project(directory, rev)
     looked_at = revision_of(directory, rev)
-    path = output or find_root(directory) / "reports" / (f"{looked_at[0][:12]}.html" if rev and looked_at else "index.html")
+    path = output or find_root(directory) / "reports" / (
+        f"{looked_at[0][:12]}.html" if rev and looked_at else "index.html"
+    )
     warn_of_missing(project, read_catalog(project), rev)
     with plan_to_look_at(project) as plan:
         if not plan.steps:
-            raise UsageError("no pipeline is active, so there is nothing to report. Name one in params.yaml: active: [NAME]")
+            raise UsageError(
+                "no pipeline is active, so there is nothing to report. Name one in params.yaml: active: [NAME]"
+            )
         write_report(plan, path, looked_at)
         click.echo(str(path))
 

@@ -47,7 +47,11 @@ class _ByTask(click.Group):
 @click.group(cls=_ByTask, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lineal")
 @click.option(
-    "-C", "--project", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="The project, or a directory in it."
+    "-C",
+    "--project",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="The project, or a directory in it.",
 )
 @click.pass_context
 def lineal(context: click.Context, project: Path) -> None:
@@ -58,18 +62,32 @@ def lineal(context: click.Context, project: Path) -> None:
 
 _BY_TASK: dict[str, tuple[click.Command, ...]] = {
     "Write and check a project": (
-        sharing.init, components.components, schema.schema, trying.try_, checking.check, planning.plan,
+        sharing.init,
+        components.components,
+        schema.schema,
+        trying.try_,
+        checking.check,
+        planning.plan,
     ),
     "Run": (planning.status, running.run, labelling.label, running.sync, running.ui),
     "Ask about results": (
-        look.show, look.trace, look.taint, prove.diff, prove.contamination, ablating.ablate, look.report,
-        sharing.export, sharing.openlineage,
+        look.show,
+        look.trace,
+        look.taint,
+        prove.diff,
+        prove.contamination,
+        ablating.ablate,
+        look.report,
+        sharing.export,
+        sharing.openlineage,
     ),
     "Maintain": (retracting.retract, accepting.accept, pruning.prune, merging.resolve),
-}  # fmt: skip
+}
 
 for _command in (command for commands in _BY_TASK.values() for command in commands):
-    _command.short_help = " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")  # click would truncate it
+    _command.short_help = (
+        " ".join((_command.help or "").split()).partition(". ")[0].rstrip(".")
+    )  # click would truncate it
     lineal.add_command(_command)
 for _hidden in (running.step, prove.round_):
     lineal.add_command(_hidden)
@@ -122,7 +140,9 @@ def run_command(arguments: list[str] | None = None) -> int:
     except RunFailure as error:
         said = f"{error.reported} steps failed" if error.reported > 1 else "a step failed"
         click.echo(
-            f"error: {said}, as reported above; what does not depend on it is made" if error.reported else f"error: {error}",
+            f"error: {said}, as reported above; what does not depend on it is made"
+            if error.reported
+            else f"error: {error}",
             err=True,
         )
         return error.exit_status
@@ -135,7 +155,9 @@ def run_command(arguments: list[str] | None = None) -> int:
         return 2
     except (click.Abort, KeyboardInterrupt):
         if "DVC_STAGE" not in os.environ:  # else `lineal run` or `dvc repro` says it
-            click.echo("interrupted: what is finished is kept; the same command continues from there", err=True)
+            click.echo(
+                "interrupted: what is finished is kept; the same command continues from there", err=True
+            )
         return INTERRUPTED
     except Exception as error:
         problem = next(filter(None, map(_problem_of_machine, _chain(error))), None)

@@ -19,20 +19,26 @@ NO_PIPELINE = "no pipeline: params.yaml has none active"
 
 
 @click.command()
-@click.option("--pipeline", "pipelines", multiple=True, help="A pipeline to plan, active or not; may be repeated.")
+@click.option(
+    "--pipeline", "pipelines", multiple=True, help="A pipeline to plan, active or not; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--write", is_flag=True, help="Write dvc.yaml from the plan of the active pipelines.")
 @click.option("--check", is_flag=True, help="Fail when dvc.yaml does not match the plan.")
 @rev_option
 @click.pass_obj
-def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool, check: bool, rev: str | None) -> None:
+def plan(
+    directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool, check: bool, rev: str | None
+) -> None:
     """Print the unrolled steps, or write or check dvc.yaml."""
     from lineal.orchestrate.dvc_yaml import check_dvc_yaml, write_dvc_yaml
     from lineal.orchestrate.retracting import settled_plan
     from lineal.plan import make_plan
 
     if (write or check) and (pipelines or rev):
-        raise click.UsageError("dvc.yaml here always holds the active pipelines: --write and --check take no --pipeline or --rev")
+        raise click.UsageError(
+            "dvc.yaml here always holds the active pipelines: --write and --check take no --pipeline or --rev"
+        )
     project = opened_project(directory, rev)
     made = settled_plan(project) if write else make_plan(project, pipelines or None)
     if write:
@@ -44,17 +50,24 @@ def plan(directory: Path, pipelines: tuple[str, ...], as_json: bool, write: bool
     elif as_json:
         steps = [
             {
-                "key": step.key, "component": step.component.use, "version": step.component.version, "group": step.group,
+                "key": step.key,
+                "component": step.component.use,
+                "version": step.component.version,
+                "group": step.group,
                 "inputs": {field: list(keys) for field, keys in step.inputs.items()},
-                "outputs": {key: str(step.outputs[output].kind) for output, key in step.artifact_keys().items()},
+                "outputs": {
+                    key: str(step.outputs[output].kind) for output, key in step.artifact_keys().items()
+                },
             }
             for step in made.steps.values()
-        ]  # fmt: skip
+        ]
         click.echo(json.dumps({"steps": steps}, indent=2))
     else:
         width = max(map(len, made.steps), default=0)
         for step in made.steps.values():
-            click.echo(f"{step.key:<{width}}  {step.component.use:<14} <- {', '.join(step.all_inputs()) or 'nothing'}")
+            click.echo(
+                f"{step.key:<{width}}  {step.component.use:<14} <- {', '.join(step.all_inputs()) or 'nothing'}"
+            )
         click.echo(f"{len(made.steps)} steps in {', '.join(made.pipelines) or NO_PIPELINE}")
 
 
@@ -73,7 +86,9 @@ def status(directory: Path, selection: tuple[str, ...], as_json: bool, check: bo
         if rev is None and not selection and not as_json:
             _say_leftovers(made)
     if check and unfinished:
-        raise CheckFailure("status", f"{unfinished} steps are not up to date. Bring them up to date: lineal run")
+        raise CheckFailure(
+            "status", f"{unfinished} steps are not up to date. Bring them up to date: lineal run"
+        )
 
 
 def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> int:
@@ -85,23 +100,34 @@ def _say_status(made: Plan, selection: tuple[str, ...], as_json: bool) -> int:
     found = [entry for entry in decide(made).values() if entry.key in chosen]
     unfinished = sum(entry.act in (Act.MAKE, Act.RESTORE) for entry in found)
     if as_json:
-        fields = [{"key": e.key, "state": str(e.state), "reasons": list(e.reasons), "act": str(e.act)} for e in found]
+        fields = [
+            {"key": e.key, "state": str(e.state), "reasons": list(e.reasons), "act": str(e.act)}
+            for e in found
+        ]
         click.echo(json.dumps(fields, indent=2))
         return unfinished
     width = max((len(entry.key) for entry in found), default=0)
     colours = {State.DONE: "green", State.RECORDED: "cyan", State.STALE: "yellow", State.MISSING: "red"}
     told = Counter(reason for entry in found if entry.state is State.DONE for reason in entry.reasons)
-    notes = {reason: f"[{number}]" for number, reason in enumerate((one for one in told if told[one] > 1), start=1)}
+    notes = {
+        reason: f"[{number}]" for number, reason in enumerate((one for one in told if told[one] > 1), start=1)
+    }
     for entry in found:
         reasons = "; ".join(notes.get(reason, reason) for reason in entry.reasons)
-        click.echo(f"{entry.key:<{width}}  {click.style(f'{entry.state:<8}', fg=colours[entry.state])}  {reasons}".rstrip())
+        click.echo(
+            f"{entry.key:<{width}}  {click.style(f'{entry.state:<8}', fg=colours[entry.state])}  {reasons}".rstrip()
+        )
     for reason, number in notes.items():
         click.echo(f"{number} {reason}")
     loose = [entry for entry in found if entry.unrecorded]
     if loose:
-        click.echo(f"{len(loose)} done that lineal run records again and does not rerun ({loose[0].key}: {loose[0].unrecorded})")
+        click.echo(
+            f"{len(loose)} done that lineal run records again and does not rerun ({loose[0].key}: {loose[0].unrecorded})"
+        )
     counts = {state: sum(entry.state == state for entry in found) for state in State}
-    totals = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state is not State.RECORDED)
+    totals = ", ".join(
+        f"{count} {state}" for state, count in counts.items() if count or state is not State.RECORDED
+    )
     click.echo(f"{len(found)} steps: {totals}")
     return unfinished
 
@@ -112,4 +138,6 @@ def _say_leftovers(made: Plan) -> None:
     found = leftovers_of(made.project)
     if found:
         rest = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        click.echo(f"left over, planned by no pipeline: {found[0]}{rest}. See and clear: lineal prune --dry-run")
+        click.echo(
+            f"left over, planned by no pipeline: {found[0]}{rest}. See and clear: lineal prune --dry-run"
+        )

@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("selection", nargs=-1, metavar="[KEY|PIPELINE]...")
-@click.option("--n", type=click.IntRange(min=1), help="How many words in order are an overlap (default: params.yaml, else 13).")
+@click.option(
+    "--n",
+    type=click.IntRange(min=1),
+    help="How many words in order are an overlap (default: params.yaml, else 13).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @rev_option
 @click.pass_obj
-def contamination(directory: Path, selection: tuple[str, ...], n: int | None, as_json: bool, rev: str | None) -> None:
+def contamination(
+    directory: Path, selection: tuple[str, ...], n: int | None, as_json: bool, rev: str | None
+) -> None:
     """Search for evaluation prompts in generated rows and training rows; fail when training rows contain any."""
     from lineal.audit import contamination as looking
     from lineal.audit.catalog import read_catalog
@@ -35,7 +41,9 @@ def contamination(directory: Path, selection: tuple[str, ...], n: int | None, as
     steps = plan.select(selection) if selection else list(plan.steps.values())
     warn_of_missing(project, read_catalog(project), rev)
     report = looking.look_for_contamination(plan, steps, n)
-    click.echo(json.dumps(looking.as_json(report), indent=2) if as_json else looking.as_text(report, output_width()))
+    click.echo(
+        json.dumps(looking.as_json(report), indent=2) if as_json else looking.as_text(report, output_width())
+    )
     looking.require_clean_training(report)
 
 
@@ -55,7 +63,11 @@ def diff(directory: Path, before: str, after: str, as_json: bool, rev: str | Non
 
     sides = [_asked(directory, word, rev) for word in (before, after)]
     found = compare(*find_sides(*sides), sides[1].project.params.compute)
-    click.echo(json.dumps(diff_text.as_json(found), indent=2) if as_json else diff_text.as_text(found, output_width()))
+    click.echo(
+        json.dumps(diff_text.as_json(found), indent=2)
+        if as_json
+        else diff_text.as_text(found, output_width())
+    )
 
 
 def _asked(directory: Path, word: str, rev: str | None) -> NamedSide:
@@ -92,12 +104,16 @@ def _is_revision(directory: Path, word: str) -> bool:
             return False
         near = get_close_matches(word, open_project(root).pipeline_names(), n=1)
         meant = f"Did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"{word!r} is no round, artifact or pipeline. {meant}As a revision: {error}") from error
+        raise UsageError(
+            f"{word!r} is no round, artifact or pipeline. {meant}As a revision: {error}"
+        ) from error
 
 
 @click.command("round", hidden=True)
 @click.argument("key", metavar="PIPELINE/round_02")
-@click.option("--verify", is_flag=True, help="Recompute digests and counts from the files; fail when one differs.")
+@click.option(
+    "--verify", is_flag=True, help="Recompute digests and counts from the files; fail when one differs."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every digest in full.")
 @rev_option
 @click.pass_obj
@@ -105,7 +121,10 @@ def round_(directory: Path, key: str, verify: bool, as_json: bool, rev: str | No
     """Show a round: the former name of `lineal show KEY`."""
     from lineal.audit.catalog import read_catalog
 
-    click.echo(f"hint: `lineal round` goes away in the next release; use: lineal show {key}{' --verify' * verify}", err=True)
+    click.echo(
+        f"hint: `lineal round` goes away in the next release; use: lineal show {key}{' --verify' * verify}",
+        err=True,
+    )
     project = opened_project(directory, rev, (key.strip("/"),))
     catalog = read_catalog(project)
     warn_of_missing(project, catalog, rev)

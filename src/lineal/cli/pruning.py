@@ -38,7 +38,12 @@ def prune(directory: Path, dry_run: bool, as_json: bool) -> None:
         write_dvc_yaml(make_plan(project))
         _clear_dagster(project.root, found)
     if as_json:
-        said = {"going": found.going, "leftovers": list(found.leftovers), "held": dict(found.held), "bytes": freed}
+        said = {
+            "going": found.going,
+            "leftovers": list(found.leftovers),
+            "held": dict(found.held),
+            "bytes": freed,
+        }
         click.echo(json.dumps({"dry_run": dry_run, **said}, indent=2))
         return
     click.echo("\n".join(_lines(found)))
@@ -67,7 +72,9 @@ def _lines(found: Pruning) -> list[str]:
         )
     for why in dict.fromkeys(found.held.values()):
         keys = [key for key in found.held if found.held[key] == why]
-        lines.append(f"stays for now: {', '.join(keys[:MOST_SHOWN])}{', ...' if len(keys) > MOST_SHOWN else ''} ({why})")
+        lines.append(
+            f"stays for now: {', '.join(keys[:MOST_SHOWN])}{', ...' if len(keys) > MOST_SHOWN else ''} ({why})"
+        )
     return lines
 
 

@@ -19,18 +19,32 @@ MOST_SHOWN = 10
 
 
 @click.command()
-@click.option("--where", metavar="SQL", help="Which rows, as after WHERE; includes future rows: \"verdict = 'error'\".")
-@click.option("--id", "ids", multiple=True, metavar="ID", help="One row by its id, or a prompt; may be repeated.")
+@click.option(
+    "--where", metavar="SQL", help="Which rows, as after WHERE; includes future rows: \"verdict = 'error'\"."
+)
+@click.option(
+    "--id", "ids", multiple=True, metavar="ID", help="One row by its id, or a prompt; may be repeated."
+)
 @click.option("--reason", required=True, help="Why, in one line; rows are dropped as 'retracted: REASON'.")
-@click.option("--in", "within", metavar="KEY", help="Only rows of this artifact, round or pipeline (default: all).")
-@click.option("--name", help="The retraction's name in retractions.yaml (default: the first words of the reason).")
+@click.option(
+    "--in", "within", metavar="KEY", help="Only rows of this artifact, round or pipeline (default: all)."
+)
+@click.option(
+    "--name", help="The retraction's name in retractions.yaml (default: the first words of the reason)."
+)
 @click.option("--dry-run", is_flag=True, help="Show what it would touch, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def retract(
-    directory: Path, where: str | None, ids: tuple[str, ...], reason: str, within: str | None, name: str | None,
-    dry_run: bool, as_json: bool,
-) -> None:  # fmt: skip
+    directory: Path,
+    where: str | None,
+    ids: tuple[str, ...],
+    reason: str,
+    within: str | None,
+    name: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Retract rows: selections drop them and what was made from them, from the next `lineal run` on."""
     from datetime import date
 
@@ -46,14 +60,24 @@ def retract(
     project = with_records(open_project(find_root(directory)))
     name = name or name_for(reason, project.retractions.declared)
     within = within and within.strip("/")
-    values = {"reason": reason, "date": date.today().isoformat(), "where": where, "ids": list(ids) or None, "in": within}
+    values = {
+        "reason": reason,
+        "date": date.today().isoformat(),
+        "where": where,
+        "ids": list(ids) or None,
+        "in": within,
+    }
     warn_of_missing(project, read_catalog(project), None)
     effect = add(project, name, _entry(values), dry_run)
     if not dry_run:
         _tell_dagster(project.root)
     click.echo(json.dumps(effect_json(effect), indent=2) if as_json else "\n".join(effect_lines(effect)))
     if not as_json:
-        click.echo("nothing was written: --dry-run" if dry_run else "lineal run reruns what lost rows, and what depends on it")
+        click.echo(
+            "nothing was written: --dry-run"
+            if dry_run
+            else "lineal run reruns what lost rows, and what depends on it"
+        )
 
 
 def _entry(values: dict[str, Any]) -> Retraction:
@@ -66,7 +90,9 @@ def _entry(values: dict[str, Any]) -> Retraction:
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
-        raise click.UsageError(f"--{first['loc'][0]} {first['input']!r}: {said}" if first["loc"] else said) from error
+        raise click.UsageError(
+            f"--{first['loc'][0]} {first['input']!r}: {said}" if first["loc"] else said
+        ) from error
 
 
 def effect_lines(effect: Effect) -> list[str]:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from lineal.recipe.project import Project
 
 MOST_WARNINGS = 10
-rev_option = click.option("--rev", metavar="GITREV", help="As of this git revision, through DVC's cache; nothing is checked out.")
+rev_option = click.option(
+    "--rev", metavar="GITREV", help="As of this git revision, through DVC's cache; nothing is checked out."
+)
 
 
 def opened_project(directory: Path, rev: str | None, wanted: tuple[str, ...] = ()) -> Project:
@@ -44,7 +46,10 @@ def opened_project(directory: Path, rev: str | None, wanted: tuple[str, ...] = (
     project = with_records(view.project)
     asked = [key for key in view.missing if key in wanted]
     for key in asked:
-        click.echo(f"warning: {key} at {rev} is told by its record: {view.missing[key]}. {fetch_hint([key])}", err=True)
+        click.echo(
+            f"warning: {key} at {rev} is told by its record: {view.missing[key]}. {fetch_hint([key])}",
+            err=True,
+        )
     missing = [key for key in view.missing if key not in asked]
     if missing:
         first = next((key for key in missing if not is_known(project, key)), missing[0])
@@ -53,7 +58,8 @@ def opened_project(directory: Path, rev: str | None, wanted: tuple[str, ...] = (
     if view.absent:
         lacking = "is neither in git nor in DVC's cache, nor here with the bytes that dvc.lock recorded"
         click.echo(
-            f"warning: at {rev} {', '.join(view.absent)} {lacking}; what reads it cannot be planned, or looks stale", err=True
+            f"warning: at {rev} {', '.join(view.absent)} {lacking}; what reads it cannot be planned, or looks stale",
+            err=True,
         )
     return project
 
@@ -89,7 +95,9 @@ def warn_of_damage(project: Project, artifacts: Iterable[Artifact]) -> None:
     for key, problems in list(damage.wrong.items())[:MOST_WARNINGS]:
         click.echo(f"warning: {key}: {'; '.join(problems)}", err=True)
     if len(damage.wrong) > MOST_WARNINGS:
-        click.echo(f"warning: {len(damage.wrong) - MOST_WARNINGS} more are wrong, see: lineal status", err=True)
+        click.echo(
+            f"warning: {len(damage.wrong) - MOST_WARNINGS} more are wrong, see: lineal status", err=True
+        )
     if damage.uncached:
         (key, why), *more = damage.uncached.items()
         rest = f", and {len(more)} more artifacts like it" if more else ""
@@ -114,7 +122,9 @@ def warn_of_missing(project: Project, catalog: Catalog, rev: str | None) -> None
     if absent:
         rest = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         hint = f"lineal run --pull {absent[0]}" + (", or all: lineal run --pull" if rest else "")
-        click.echo(f"warning: not here, though dvc.lock records it: {absent[0]}{rest}. Bring it: {hint}", err=True)
+        click.echo(
+            f"warning: not here, though dvc.lock records it: {absent[0]}{rest}. Bring it: {hint}", err=True
+        )
 
 
 def revision_of(directory: Path, rev: str | None) -> tuple[str, bool] | None:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @click.command(hidden=True)
 @click.argument("key")
-@click.option("--component", help="NAME@VERSION (and +RETRACTIONS) that dvc.yaml expects; a difference means dvc.yaml is stale.")
+@click.option(
+    "--component",
+    help="NAME@VERSION (and +RETRACTIONS) that dvc.yaml expects; a difference means dvc.yaml is stale.",
+)
 @click.pass_obj
 def step(directory: Path, key: str, component: str | None) -> None:
     """Run one step's code. This is what the DVC stages call."""
@@ -63,13 +66,31 @@ def _begin_repro(project: Project, arguments: list[str]) -> None:
 @click.command()
 @click.argument("selection", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Show which steps would run, without running them.")
-@click.option("--accept-changes", "accept", is_flag=True, help="Record the new bytes of reruns that differ from the record.")
-@click.option("--pull", "pulls", is_flag=True, help="First download what is recorded but not here from DVC's remote.")
+@click.option(
+    "--accept-changes",
+    "accept",
+    is_flag=True,
+    help="Record the new bytes of reruns that differ from the record.",
+)
+@click.option(
+    "--pull", "pulls", is_flag=True, help="First download what is recorded but not here from DVC's remote."
+)
 @click.option("--remake", is_flag=True, help="Rerun the steps of SELECTION that are recorded but not here.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: the steps that ran (or would run), and the outcome of each.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON: the steps that ran (or would run), and the outcome of each.",
+)
 @click.pass_obj
 def run(
-    directory: Path, selection: tuple[str, ...], dry_run: bool, accept: bool, pulls: bool, remake: bool, as_json: bool
+    directory: Path,
+    selection: tuple[str, ...],
+    dry_run: bool,
+    accept: bool,
+    pulls: bool,
+    remake: bool,
+    as_json: bool,
 ) -> None:
     """Bring SELECTION (keys, prefixes or globs; default: everything) up to date, through Dagster and DVC.
 
@@ -95,21 +116,35 @@ def run(
         decided = decide(plan, accept)
         acts = to_do(plan, decided, chosen, remake)
     _warn_of_outdated(plan, decided, chosen)
-    ready, waiting = held_up(plan, [step for step in plan.steps.values() if step in (*acts[Act.RESTORE], *acts[Act.MAKE])])
+    ready, waiting = held_up(
+        plan, [step for step in plan.steps.values() if step in (*acts[Act.RESTORE], *acts[Act.MAKE])]
+    )
     _say_what_could_be_pulled(decided, acts[Act.MAKE])
     if not dry_run:
         _record(plan, acts[Act.RECORD], accept)
     if as_json:
         outcomes = _materialize(project, plan, ready, accept) if ready and not dry_run else {}
         steps = [
-            {"key": item.key, "component": item.component.use, "act": str(_act(acts, item)), "outcome": outcomes.get(item.key)}
+            {
+                "key": item.key,
+                "component": item.component.use,
+                "act": str(_act(acts, item)),
+                "outcome": outcomes.get(item.key),
+            }
             for item in ready
         ]
         held = [item.key for item in waiting]
         recorded = [item.key for item in acts[Act.RECORD]]
         click.echo(
             json.dumps(
-                {"selected": len(chosen), "dry_run": dry_run, "steps": steps, "recorded": recorded, "waiting": held}, indent=2
+                {
+                    "selected": len(chosen),
+                    "dry_run": dry_run,
+                    "steps": steps,
+                    "recorded": recorded,
+                    "waiting": held,
+                },
+                indent=2,
             )
         )
     elif dry_run:
@@ -137,7 +172,9 @@ def _record(plan: Plan, steps: list[Step], accept: bool) -> None:
     for step in steps:
         project.reproduce(plan, step, accept)
     count = f"{len(steps)} finished step{'s' if len(steps) > 1 else ''}"
-    click.echo(f"recorded again, not rerun: {count} that dvc.lock or DVC's cache did not have as they are", err=True)
+    click.echo(
+        f"recorded again, not rerun: {count} that dvc.lock or DVC's cache did not have as they are", err=True
+    )
 
 
 def _pull(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step], making: list[Step]) -> bool:
@@ -147,10 +184,14 @@ def _pull(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step], mak
     root = plan.project.root.absolute()
     data = wanted_data(plan, (*chosen, *making))
     lost = pull_data(root, data) if data else []
-    _say_what_came("data files", len(data), [f"{file.relative_to(root).as_posix()}. {data[file]}" for file in lost])
+    _say_what_came(
+        "data files", len(data), [f"{file.relative_to(root).as_posix()}. {data[file]}" for file in lost]
+    )
     wanted = wanted_from_remote(plan, decided, chosen, making)
     lacking = pull(root, wanted) if wanted else []
-    _say_what_came("artifacts", len(wanted), [f"{key}. Make it again: lineal run --remake {key}" for key in lacking])
+    _say_what_came(
+        "artifacts", len(wanted), [f"{key}. Make it again: lineal run --remake {key}" for key in lacking]
+    )
     return bool(wanted or data)
 
 
@@ -170,7 +211,10 @@ def _say_what_could_be_pulled(decided: Mapping[str, StepStatus], making: list[St
     again = [step.key for step in making if decided[step.key].state is State.RECORDED]
     if again:
         rest = f" and {len(again) - 1} more" if len(again) > 1 else ""
-        click.echo(f"recorded, not here, and needed: {again[0]}{rest}. lineal run --pull downloads what the remote has", err=True)
+        click.echo(
+            f"recorded, not here, and needed: {again[0]}{rest}. lineal run --pull downloads what the remote has",
+            err=True,
+        )
 
 
 def _warn_of_outdated(plan: Plan, decided: Mapping[str, StepStatus], chosen: list[Step]) -> None:
@@ -184,7 +228,11 @@ def _elsewhere(decided: Mapping[str, StepStatus], chosen: list[Step]) -> str:
     from lineal.step.status import State
 
     count = sum(decided[step.key].state is State.RECORDED for step in chosen)
-    return f", {count} of them recorded and not here: lineal run --pull brings them, --remake makes them again" if count else ""
+    return (
+        f", {count} of them recorded and not here: lineal run --pull brings them, --remake makes them again"
+        if count
+        else ""
+    )
 
 
 def _write_records(project: Project) -> None:
@@ -259,7 +307,9 @@ def _say_what_came_out(plan: Plan, ran: list[Step]) -> None:
     for found in warnings_of(plan, ran):
         click.echo(f"warning: {found.message}", err=True)
     first = next(iter(plan.pipelines))
-    selections = [s.key for s in plan.steps.values() if s.pipeline == first and s.component.role is Role.SELECTOR]
+    selections = [
+        s.key for s in plan.steps.values() if s.pipeline == first and s.component.role is Role.SELECTOR
+    ]
     row = _first_row(plan, selections[-1]) if selections else None
     click.echo("\nNext:")
     click.echo("  lineal report" + " " * 24 + "the rounds as one page")
@@ -300,7 +350,11 @@ def _server(project: Project, steps: Iterable[Step]) -> contextlib.AbstractConte
 
     compute = project.params.compute
     here = compute.executor not in CLUSTERS
-    return fork_server(steps, compute.engine) if here and compute.processes == "fork" else contextlib.nullcontext()
+    return (
+        fork_server(steps, compute.engine)
+        if here and compute.processes == "fork"
+        else contextlib.nullcontext()
+    )
 
 
 @click.command()
@@ -337,7 +391,9 @@ def ui(directory: Path, host: str, port: int) -> None:
     dagster = Path(sys.executable).with_name("dagster")
     click.echo(f"Dagster UI on http://{host}:{port}/asset-groups  (Ctrl-C stops it)")
     command = [str(dagster), "dev", "--host", host, "--port", str(port)]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` in a script makes it ignored, also by Dagster's processes
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # `&` in a script makes it ignored, also by Dagster's processes
     with _server(project, _planned(project)), subprocess.Popen(command, cwd=project.root) as process:  # noqa: S603
         # A Ctrl-C at a terminal reaches Dagster by itself, a signal to this process alone does not.
         signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
@@ -346,4 +402,6 @@ def ui(directory: Path, host: str, port: int) -> None:
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
     if process.returncode > 0:
-        raise MachineError(f"dagster dev ended with status {process.returncode}; its last lines above say why")
+        raise MachineError(
+            f"dagster dev ended with status {process.returncode}; its last lines above say why"
+        )

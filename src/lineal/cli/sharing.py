@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--pipeline", metavar="NAME", help="The only active pipeline (default: ReST-EM and its control).")
+@click.option(
+    "--pipeline", metavar="NAME", help="The only active pipeline (default: ReST-EM and its control)."
+)
 def init(target: Path, pipeline: str | None) -> None:
     """Make a new project in DIR; existing files in DIR are not overwritten."""
     import shlex
@@ -39,8 +41,14 @@ def init(target: Path, pipeline: str | None) -> None:
 def _say_what_changed(entered: Entered) -> None:
     """Lists changed files; of a new directory only its name."""
     counts = Counter(file.partition("/")[0] if "/" in file else file for file in entered.added)
-    added = [f"{name}/ ({count} files)" if name not in entered.added else name for name, count in counts.items()]
-    for said, files in (("added", added), ("lines added to", entered.extended), ("yours, kept as they are", entered.kept)):
+    added = [
+        f"{name}/ ({count} files)" if name not in entered.added else name for name, count in counts.items()
+    ]
+    for said, files in (
+        ("added", added),
+        ("lines added to", entered.extended),
+        ("yours, kept as they are", entered.kept),
+    ):
         if files:
             click.echo(f"{said}: {', '.join(files)}")
 
@@ -69,12 +77,16 @@ def export(directory: Path, key: str, target: Path, rev: str | None) -> None:
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file, one event a line.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A new file, one event a line."
+)
 @click.option("--url", help="An HTTP endpoint that accepts OpenLineage events.")
 @click.option("--namespace", default="lineal", show_default=True, help="The namespace of jobs and datasets.")
 @rev_option
 @click.pass_obj
-def openlineage(directory: Path, output: Path | None, url: str | None, namespace: str, rev: str | None) -> None:
+def openlineage(
+    directory: Path, output: Path | None, url: str | None, namespace: str, rev: str | None
+) -> None:
     """Send what was made as OpenLineage events, to a file or to an endpoint."""
     from lineal.audit.catalog import read_catalog
     from lineal.audit.export.openlineage import send_events, to_endpoint, to_file

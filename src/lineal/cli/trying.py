@@ -13,11 +13,22 @@ from lineal.cli.look import output_width
 
 @click.command("try")
 @click.argument("name")
-@click.option("--rows", "files", multiple=True, required=True, metavar="[INPUT=]FILE", help="Rows to try it on; may be repeated.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, as in YAML; may be repeated.")
+@click.option(
+    "--rows",
+    "files",
+    multiple=True,
+    required=True,
+    metavar="[INPUT=]FILE",
+    help="Rows to try it on; may be repeated.",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, as in YAML; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every column.")
 @click.pass_obj
-def try_(directory: Path, name: str, files: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
+def try_(
+    directory: Path, name: str, files: tuple[str, ...], settings: tuple[str, ...], as_json: bool
+) -> None:
     """Try NAME on the rows of a file: a selector, a measure, a verifier or a template.
 
     Nothing is written, and no pipeline or model is needed.
@@ -26,7 +37,9 @@ def try_(directory: Path, name: str, files: tuple[str, ...], settings: tuple[str
     from lineal.recipe.project import find_root, open_project
 
     with tried(open_project(find_root(directory)), name, _by_input(files), _settings(settings)) as found:
-        click.echo(json.dumps(found.as_json(), indent=2, default=str) if as_json else found.as_text(output_width()))
+        click.echo(
+            json.dumps(found.as_json(), indent=2, default=str) if as_json else found.as_text(output_width())
+        )
 
 
 def _by_input(files: tuple[str, ...]) -> dict[str, Path]:
@@ -38,7 +51,9 @@ def _by_input(files: tuple[str, ...]) -> dict[str, Path]:
         if not file.is_file():
             raise click.UsageError(f"--rows {given}: no such file")
         if field in found:
-            raise click.UsageError(f"--rows {given}: {field} has a file already. Name further inputs: --rows INPUT=FILE")
+            raise click.UsageError(
+                f"--rows {given}: {field} has a file already. Name further inputs: --rows INPUT=FILE"
+            )
         found[field] = file
     if "rows" not in found:
         raise click.UsageError("no file is for the input rows: --rows FILE")

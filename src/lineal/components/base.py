@@ -32,9 +32,13 @@ AnyModelRef = Annotated[str, Accepts(frozenset({ArtifactKind.MODEL}), heads=froz
 SAMPLER = Accepts(frozenset({ArtifactKind.MODEL, ArtifactKind.SERVED}))
 SamplerRef = Annotated[str, SAMPLER]
 """A model that completions are drawn from: a checkpoint, or a model that only a server has."""
-AnyModelsRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True, heads=frozenset(Head))]
+AnyModelsRef = Annotated[
+    ManyReferences, Accepts(frozenset({ArtifactKind.MODEL}), many=True, heads=frozenset(Head))
+]
 ValuesRef = Annotated[str, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}))]
-ManyValuesRef = Annotated[ManyReferences, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}), many=True)]
+ManyValuesRef = Annotated[
+    ManyReferences, Accepts(frozenset({ArtifactKind.SETTINGS, ArtifactKind.METRICS}), many=True)
+]
 
 Columns = tuple[str, ...]
 ROWS = "rows"
@@ -196,7 +200,9 @@ class Component(Strict):
         """
         found = {field: (texts, accepts) for field, _, texts, accepts in _written_in(self)}
         for place, component in self.embedded().items():
-            found |= {f"{place}.{name}": entry for name, entry in component.references().items() if name != ROWS}
+            found |= {
+                f"{place}.{name}": entry for name, entry in component.references().items() if name != ROWS
+            }
         return found
 
     def identity(self) -> dict[str, Any]:
@@ -213,7 +219,9 @@ class Component(Strict):
 
     def files(self) -> dict[str, Path]:
         """Returns the project files that the component reads, by their names in the manifest."""
-        return {name: path for component in self.embedded().values() for name, path in component.files().items()}
+        return {
+            name: path for component in self.embedded().values() for name, path in component.files().items()
+        }
 
     def file_identity(self, path: Path) -> str:
         """Returns the digest with which one of these files enters the identity: that of its bytes, unless some decide nothing."""
@@ -245,13 +253,20 @@ class Component(Strict):
         raise NotImplementedError
 
 
-def _written_in(settings: BaseModel, place: Columns = ()) -> Iterator[tuple[str, Columns, list[str], Accepts]]:
+def _written_in(
+    settings: BaseModel, place: Columns = ()
+) -> Iterator[tuple[str, Columns, list[str], Accepts]]:
     """Yields the references in some settings and in settings inside them: input field, key, texts, and what the field accepts."""
     for name, info in type(settings).model_fields.items():
         accepts, value = _accepts(info), getattr(settings, name)
         if accepts is not None and value is not None:
             field = place if place and name == ROWS else (*place, name)
-            yield ".".join(map(str, field)), (*place, name), value if isinstance(value, list) else [value], accepts
+            yield (
+                ".".join(map(str, field)),
+                (*place, name),
+                value if isinstance(value, list) else [value],
+                accepts,
+            )
         elif isinstance(value, BaseModel):
             yield from _written_in(value, (*place, name))
 
@@ -288,6 +303,18 @@ def merged(*columns: Columns) -> Columns:
 
 
 __all__ = [
-    "MAIN", "Awaited", "Columns", "Component", "ModelRef", "Output", "Role", "RowsRef", "SamplerRef", "Surroundings",
-    "ValuesRef", "Workspace", "merged", "missing_package",
-]  # fmt: skip
+    "MAIN",
+    "Awaited",
+    "Columns",
+    "Component",
+    "ModelRef",
+    "Output",
+    "Role",
+    "RowsRef",
+    "SamplerRef",
+    "Surroundings",
+    "ValuesRef",
+    "Workspace",
+    "merged",
+    "missing_package",
+]

@@ -120,7 +120,11 @@ def examples() -> dict[str, str]:
 def paragraphs_of(cls: type) -> tuple[str, ...]:
     """Returns the paragraphs of a class's docstring, without the settings; a list keeps its lines."""
     told = re.split(r"\n\s*\n", inspect.cleandoc(cls.__doc__ or ""))
-    return tuple(text if "\n- " in f"\n{text}" else " ".join(text.split()) for text in told if not text.startswith("Attributes:"))
+    return tuple(
+        text if "\n- " in f"\n{text}" else " ".join(text.split())
+        for text in told
+        if not text.startswith("Attributes:")
+    )
 
 
 def meanings_of(cls: type) -> dict[str, str]:
@@ -150,7 +154,9 @@ def _with_meaning_of_another(setting: Setting, registry: Registry) -> Setting:
         return setting
     meaning = meanings_of(registry.find(other[1])).get(setting.name, "")
     rest = setting.meaning[other.end() :].lstrip(".; ")
-    return Setting(setting.name, setting.value, setting.default, f"{meaning} {rest[:1].upper()}{rest[1:]}".strip())
+    return Setting(
+        setting.name, setting.value, setting.default, f"{meaning} {rest[:1].upper()}{rest[1:]}".strip()
+    )
 
 
 # -- settings -----------------------------------------------------------------------------------------------------------
@@ -162,7 +168,12 @@ def _settings(model: type[BaseModel], meanings: Mapping[str, str], place: str = 
         name = info.alias or field
         if name == "use":
             continue
-        yield Setting(f"{place}{name}", _in_words(info.annotation, info.metadata), _default(info), meanings.get(name, ""))
+        yield Setting(
+            f"{place}{name}",
+            _in_words(info.annotation, info.metadata),
+            _default(info),
+            meanings.get(name, ""),
+        )
         for inner in _models_in(info.annotation):
             yield from _settings(inner, meanings_of(inner), f"{place}{name}.")
 
@@ -173,7 +184,11 @@ def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True, validated_data={})
     if value is None:
         return "unset"
-    return value if isinstance(value, str) and value.isprintable() and value else json.dumps(value, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str) and value.isprintable() and value
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -219,7 +234,11 @@ def _bounds(marks: Marks) -> Iterator[str]:
 
 def _reference_in_words(accepts: Accepts) -> str:
     heads = sorted(head.value for head in accepts.heads) if ArtifactKind.MODEL in accepts.kinds else []
-    other = accepts.kinds - {ArtifactKind.MODEL} - ({ArtifactKind.METRICS} if ArtifactKind.ROWS in accepts.kinds else set())
+    other = (
+        accepts.kinds
+        - {ArtifactKind.MODEL}
+        - ({ArtifactKind.METRICS} if ArtifactKind.ROWS in accepts.kinds else set())
+    )
     kinds = sorted("served model" if kind is ArtifactKind.SERVED else kind.value for kind in other)
     return f"reference{'s' if accepts.many else ''} to {' or '.join([*heads, *kinds])}"
 
@@ -227,7 +246,9 @@ def _reference_in_words(accepts: Accepts) -> str:
 # -- columns ------------------------------------------------------------------------------------------------------------
 
 
-def _columns(cls: type[Component], example: str, surroundings: Surroundings) -> tuple[Mapping[str, Columns], Columns]:
+def _columns(
+    cls: type[Component], example: str, surroundings: Surroundings
+) -> tuple[Mapping[str, Columns], Columns]:
     """Returns the columns that an example needs, by input, and those that it adds; none where only a user's file says."""
     try:
         component = cls.parse(_node(example), surroundings) if example else None
@@ -237,11 +258,20 @@ def _columns(cls: type[Component], example: str, surroundings: Surroundings) -> 
     except (LinealError, ValueError):
         return {}, ()
     there = {column for columns in needs.values() for column in columns}
-    return {field: columns for field, columns in needs.items() if columns}, tuple(name for name in made if name not in there)
+    return {field: columns for field, columns in needs.items() if columns}, tuple(
+        name for name in made if name not in there
+    )
 
 
 def _node(example: str) -> dict[str, Any]:
     """Returns the example's settings; values of other nodes become references, as the plan has them."""
     (node,) = parse_document(example, "examples.yaml").value.values()
     references = {key: parse_reference(value) for key, value in node.items() if isinstance(value, str)}
-    return {**node, **{key: SettingReference(found) for key, found in references.items() if found is not None and found.part}}
+    return {
+        **node,
+        **{
+            key: SettingReference(found)
+            for key, found in references.items()
+            if found is not None and found.part
+        },
+    }

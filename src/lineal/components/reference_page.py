@@ -19,13 +19,24 @@ def page(found: Iterable[Description]) -> str:
     """Writes the whole page."""
     known = list(found)
     by_heading = {heading: [one for one in known if one.role is role] for role, heading in ROLES.items()}
-    index = [f"- {heading}: {', '.join(f'[{one.name}](#{one.name})' for one in there)}" for heading, there in by_heading.items()]
+    index = [
+        f"- {heading}: {', '.join(f'[{one.name}](#{one.name})' for one in there)}"
+        for heading, there in by_heading.items()
+    ]
     parts = [f"## {heading}\n\n" + "\n".join(map(_section, there)) for heading, there in by_heading.items()]
     return "\n".join([HEAD, *index, "", *parts])
 
 
 def _section(one: Description) -> str:
-    return "\n".join([f"### {one.name}\n", *(f"{text}\n" for text in one.summary), *_example(one), *_table(one.settings), ""])
+    return "\n".join(
+        [
+            f"### {one.name}\n",
+            *(f"{text}\n" for text in one.summary),
+            *_example(one),
+            *_table(one.settings),
+            "",
+        ]
+    )
 
 
 def _example(one: Description) -> Iterator[str]:
@@ -46,7 +57,11 @@ def _table(settings: Iterable[Setting]) -> Iterator[str]:
     yield "| setting | value | default | meaning |"
     yield "|---|---|---|---|"
     for one in settings:
-        yield "| " + " | ".join(_cell(text) for text in (f"`{one.name}`", one.value, one.default, one.meaning)) + " |"
+        yield (
+            "| "
+            + " | ".join(_cell(text) for text in (f"`{one.name}`", one.value, one.default, one.meaning))
+            + " |"
+        )
 
 
 def _cell(text: str) -> str:

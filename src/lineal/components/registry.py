@@ -106,7 +106,8 @@ BUILT_IN: dict[str, str] = {
 
 ENTRY_POINTS = "lineal.components"
 _FROM_A_PACKAGE = (
-    f"A policy is used as `policies.NAME`. If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
+    "A policy is used as `policies.NAME`. "
+    f"If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
 )
 
 
@@ -123,7 +124,9 @@ class Registry:
         for name, component in (extra or {}).items():
             if name in BUILT_IN or name in self._points:
                 other = shown(self._points[name]) if name in self._points else "lineal's own"
-                raise DeclarationError(f"component {name!r} is registered twice, one of them {other}. Rename one")
+                raise DeclarationError(
+                    f"component {name!r} is registered twice, one of them {other}. Rename one"
+                )
             self._classes[name] = component
 
     @property
@@ -143,7 +146,9 @@ class Registry:
             elif name in self._points:
                 self._classes[name] = _component_of(self._points[name])
             else:
-                raise KeyError(f"unknown component {name!r}. {did_you_mean(name, self.names)} {_FROM_A_PACKAGE}")
+                raise KeyError(
+                    f"unknown component {name!r}. {did_you_mean(name, self.names)} {_FROM_A_PACKAGE}"
+                )
         return self._classes[name]
 
     def role_of(self, name: str) -> Role | None:
@@ -169,8 +174,14 @@ def _component_of(point: EntryPoint) -> type[Component]:
     try:
         found = point.load()
     except Exception as error:  # whatever a package's modules raise while they are imported
-        said = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
-        raise KeyError(f"component {point.name!r} cannot be loaded from {shown(point)}: {said}. {_REINSTALL}") from error
+        said = (
+            str(error)
+            if isinstance(error, ImportError | AttributeError)
+            else f"{type(error).__name__}: {error}"
+        )
+        raise KeyError(
+            f"component {point.name!r} cannot be loaded from {shown(point)}: {said}. {_REINSTALL}"
+        ) from error
     problem = _no_component(found)
     if problem:
         raise KeyError(f"component {point.name!r} of {shown(point)} {problem}. {_MEND}")
@@ -187,7 +198,9 @@ def _no_component(found: object) -> str:
     if not isinstance(getattr(found, "role", None), Role):
         return f"is the class {found.__qualname__} without a role, expected role: ClassVar[Role] = Role.VERIFIER or another"
     reads = getattr(found, "reads", ())
-    if not isinstance(reads, tuple | property) or (isinstance(reads, tuple) and not all(isinstance(name, str) for name in reads)):
+    if not isinstance(reads, tuple | property) or (
+        isinstance(reads, tuple) and not all(isinstance(name, str) for name in reads)
+    ):
         return f"is the class {found.__qualname__} with reads = {reads!r}, expected a tuple of column names: ('completion',)"
     return ""
 

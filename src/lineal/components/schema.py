@@ -51,20 +51,32 @@ def pipeline_schema(registry: Registry) -> dict[str, Any]:
     shapes = {name: _component(registry, name) for name in registry.names}
     texts = {name: {"type": "string", "description": text} for name, text in meanings_of(Header).items()}
     sections = {str(section): _NODES for section in Section}
-    lasting = {ROUNDS: {"type": ["integer", "null"], "minimum": 1}, REPEAT: _MAPPING, STOP: _MAPPING, STAGES: _ANY}
-    overrides = {"type": "object", "properties": {**dict.fromkeys(sections, _MAPPING), **lasting}, "additionalProperties": False}
+    lasting = {
+        ROUNDS: {"type": ["integer", "null"], "minimum": 1},
+        REPEAT: _MAPPING,
+        STOP: _MAPPING,
+        STAGES: _ANY,
+    }
+    overrides = {
+        "type": "object",
+        "properties": {**dict.fromkeys(sections, _MAPPING), **lasting},
+        "additionalProperties": False,
+    }
     return {
         "$schema": DIALECT,
         "title": "A pipeline of lineal",
         "type": "object",
         "properties": {
-            **texts, "each": _MAPPING, **sections, **lasting,
+            **texts,
+            "each": _MAPPING,
+            **sections,
+            **lasting,
             PROFILES: {"type": "object", "additionalProperties": overrides},
         },
         "required": ["method", "summary", str(Section.TASKS)],
         "additionalProperties": False,
         "$defs": {"node": _node(registry.names), **shapes},
-    }  # fmt: skip
+    }
 
 
 def params_schema() -> dict[str, Any]:
@@ -81,7 +93,10 @@ def _node(names: Iterable[str]) -> dict[str, Any]:
         "required": ["use"],
         "properties": {"use": {"anyOf": [{"enum": known}, {"type": "string", "pattern": rf"^{POLICIES}\."}]}},
         "allOf": [
-            {"if": {"properties": {"use": {"const": name}}, "required": ["use"]}, "then": {"$ref": f"#/$defs/{name}"}}
+            {
+                "if": {"properties": {"use": {"const": name}}, "required": ["use"]},
+                "then": {"$ref": f"#/$defs/{name}"},
+            }
             for name in known
         ],
     }
@@ -107,7 +122,11 @@ def _placed(schema: Any, inner: Mapping[str, Any]) -> Any:
     if "$ref" in schema:
         rest = {key: value for key, value in schema.items() if key != "$ref"}
         return {**_placed(inner[schema["$ref"].rpartition("/")[2]], inner), **rest}
-    return {key: _placed(value, inner) for key, value in schema.items() if key != "title" or not isinstance(value, str)}
+    return {
+        key: _placed(value, inner)
+        for key, value in schema.items()
+        if key != "title" or not isinstance(value, str)
+    }
 
 
 def _or_reference(setting: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,9 @@ class Conversation:
         """Returns the conversation with its last assistant turn continued, or a new one added, to end in `completion`."""
         if self.begun is None:
             return self.answered(completion)
-        return replace(self, turns=(*self.turns[:-1], replace(self.turns[-1], content=self.begun + completion)))
+        return replace(
+            self, turns=(*self.turns[:-1], replace(self.turns[-1], content=self.begun + completion))
+        )
 
     def answered(self, completion: str) -> Conversation:
         """Returns the conversation with an assistant turn at its end."""
@@ -118,7 +120,9 @@ def prompt_of(row: Mapping[str, Any]) -> Prompt:
     try:
         return conversation_of(messages, row.get("tools"))
     except DataError as error:
-        raise DataError(f"row {row.get(row_key(list(row)))}: {error}. Correct it where the row is made") from error
+        raise DataError(
+            f"row {row.get(row_key(list(row)))}: {error}. Correct it where the row is made"
+        ) from error
 
 
 def prompts_of(table: pa.Table) -> list[Prompt]:
@@ -126,7 +130,10 @@ def prompts_of(table: pa.Table) -> list[Prompt]:
     if "messages" not in table.column_names:
         return [str(text) for text in table["prompt"].to_pylist()]
     read = ("prompt", *MESSAGE_COLUMNS, row_key(table.column_names))
-    return [prompt_of(row) for row in table.select([name for name in read if name in table.column_names]).to_pylist()]
+    return [
+        prompt_of(row)
+        for row in table.select([name for name in read if name in table.column_names]).to_pylist()
+    ]
 
 
 def reworded(prompt: Prompt, reword: Callable[[str], str]) -> Prompt:
@@ -176,7 +183,9 @@ def _turn(place: int, message: Mapping[str, Any]) -> Turn:
         _require_list(f"messages[{place}].tool_calls", turn.tool_calls)
     if turn.content is None:
         if turn.tool_calls is None:
-            raise DataError(f"messages[{place}].content: got null, expected a text: only a turn with tool_calls may have none")
+            raise DataError(
+                f"messages[{place}].content: got null, expected a text: only a turn with tool_calls may have none"
+            )
         return replace(turn, content="")
     return turn
 

@@ -29,7 +29,11 @@ def thinned(curve: Curve, most: int = MOST_STEPS) -> dict[str, list[float]]:
 def curve_of(facts: Mapping[str, Any]) -> dict[str, list[float]]:
     """Reads the curve in a run log's facts; empty where there is none, or where an edit damaged it."""
     found = facts.get("curve")
-    if not isinstance(found, dict) or STEP not in found or not all(isinstance(values, list) for values in found.values()):
+    if (
+        not isinstance(found, dict)
+        or STEP not in found
+        or not all(isinstance(values, list) for values in found.values())
+    ):
         return {}
     numbers = all(isinstance(value, int | float) for values in found.values() for value in values)
     return found if numbers and len(set(map(len, found.values()))) == 1 and found[STEP] else {}
@@ -50,7 +54,10 @@ def _rounded(value: float) -> float:
 def write_curve(curve: Curve, progress: Path) -> None:
     """Writes the whole table beside a step's progress file."""
     rows = zip(*curve.values(), strict=True)
-    lines = [",".join([STEP, *curve]), *(",".join(map(str, (number, *row))) for number, row in enumerate(rows, start=1))]
+    lines = [
+        ",".join([STEP, *curve]),
+        *(",".join(map(str, (number, *row))) for number, row in enumerate(rows, start=1)),
+    ]
     path = progress.with_suffix(TABLE)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -45,7 +45,9 @@ class Digests:
         if before in self._known:
             return self._known[before]
         with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+            digest = hashlib.file_digest(
+                stream, lambda: hashlib.new(algorithm, usedforsecurity=False)
+            ).hexdigest()
         if _key(path, algorithm) == before:
             self._known[before] = digest
             self._new |= {before: digest} if _settled(path) else {}
@@ -95,9 +97,10 @@ class Digests:
         parts = (line.partition(" ") for line in text.splitlines())
         lengths = {"sha256": 64, "md5": 32}
         return {
-            key: digest for key, _, digest in parts
+            key: digest
+            for key, _, digest in parts
             if len(digest) == lengths.get(key.rpartition(":")[2]) and _HEX.issuperset(digest)
-        }  # fmt: skip
+        }
 
 
 def _key(path: Path, algorithm: str) -> str:

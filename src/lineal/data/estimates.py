@@ -87,7 +87,12 @@ class Figure:
 
     def __add__(self, other: Figure) -> Figure:
         moves = tuple(own + more for own, more in zip(self.moves, other.moves, strict=True))
-        return Figure(self.value + other.value, moves, min(self.samples, other.samples), self.is_share and other.is_share)
+        return Figure(
+            self.value + other.value,
+            moves,
+            min(self.samples, other.samples),
+            self.is_share and other.is_share,
+        )
 
     def __sub__(self, other: Figure) -> Figure:
         difference = self + other.times(-1)
@@ -95,7 +100,12 @@ class Figure:
 
     def times(self, factor: float, plus: float = 0.0) -> Figure:
         """Returns `factor` times the figure, plus a constant."""
-        return Figure(factor * self.value + plus, tuple(factor * move for move in self.moves), self.samples, self.is_share)
+        return Figure(
+            factor * self.value + plus,
+            tuple(factor * move for move in self.moves),
+            self.samples,
+            self.is_share,
+        )
 
 
 def ratio(tops: Sequence[float], bottoms: Sequence[float], samples: float | None = None) -> Figure:
@@ -122,7 +132,9 @@ def wilson(share: float, count: float) -> Estimate:
     """Returns a share of `count` independent observations with Wilson's 95% interval."""
     square = Z * Z
     middle = (share + square / (2 * count)) / (1 + square / count)
-    margin = Z * sqrt(max(0.0, share * (1 - share)) / count + square / (4 * count * count)) / (1 + square / count)
+    margin = (
+        Z * sqrt(max(0.0, share * (1 - share)) / count + square / (4 * count * count)) / (1 + square / count)
+    )
     return Estimate(share, min(share, max(0.0, middle - margin)), max(share, min(1.0, middle + margin)))
 
 
@@ -195,7 +207,9 @@ def mcnemar(lost: int, gained: int, prompts: int) -> Comparison:
     down, up = (lost + 1) / (prompts + 2), (gained + 1) / (prompts + 2)
     margin = Z * sqrt((up + down - (up - down) ** 2) / (prompts + 2))
     value, middle = (gained - lost) / prompts, up - down
-    return Comparison(Estimate(value, max(-1.0, middle - margin), min(1.0, middle + margin)), p_value, prompts)
+    return Comparison(
+        Estimate(value, max(-1.0, middle - margin), min(1.0, middle + margin)), p_value, prompts
+    )
 
 
 def _below(tosses: int, heads: int) -> float:
@@ -213,7 +227,10 @@ def bootstrapped(differences: Sequence[float]) -> Comparison:
 
     values, weights = np.unique(np.round(np.asarray(differences, np.float64), DECIMALS), return_counts=True)
     return _bootstrapped(
-        values.tobytes(), weights.astype(np.int64).tobytes(), len(differences), fsum(differences) / len(differences)
+        values.tobytes(),
+        weights.astype(np.int64).tobytes(),
+        len(differences),
+        fsum(differences) / len(differences),
     )
 
 
@@ -231,12 +248,18 @@ def _bootstrapped(values_given: bytes, weights_given: bytes, count: int, value: 
     random, ratios = np.random.Generator(np.random.PCG64(BOOTSTRAP_SEED)), []
     for start in range(0, RESAMPLES, size := max(1, CHUNK // len(values))):
         drawn = random.multinomial(count, weights / count, min(size, RESAMPLES - start))
-        errors = np.maximum(_standard_error(values, drawn, count), error / 4)  # a resample may repeat a single value
+        errors = np.maximum(
+            _standard_error(values, drawn, count), error / 4
+        )  # a resample may repeat a single value
         ratios.append((drawn @ values / count - value) / errors)
     found = np.concatenate(ratios)
     low, high = np.quantile(found, (0.975, 0.025))
     tail = min((found <= value / error).mean(), (found >= value / error).mean())
-    return Comparison(Estimate(value, value - float(low) * error, value - float(high) * error), min(1.0, 2 * float(tail)), count)
+    return Comparison(
+        Estimate(value, value - float(low) * error, value - float(high) * error),
+        min(1.0, 2 * float(tail)),
+        count,
+    )
 
 
 def _standard_error(values: NDArray[Any], weights: NDArray[Any], count: int) -> Any:

@@ -33,7 +33,13 @@ def _written(value: Any) -> str:
         return int.__repr__(value) if not isinstance(value, bool) else "true" if value else "false"
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_written, value))}]"
-    return "null" if value is None else _written_number(value) if isinstance(value, float) else _written_mapping(value)
+    return (
+        "null"
+        if value is None
+        else _written_number(value)
+        if isinstance(value, float)
+        else _written_mapping(value)
+    )
 
 
 def _written_number(value: float) -> str:
@@ -81,7 +87,9 @@ def row_id(*provenance: str | int | float | list[str]) -> str:
     return hashlib.sha256(canonical_json(provenance).encode()).hexdigest()[:ID_DIGITS]
 
 
-def row_ids(start: Sequence[str], parents: Iterable[list[str]], content: Mapping[str, list[Any]]) -> list[str]:
+def row_ids(
+    start: Sequence[str], parents: Iterable[list[str]], content: Mapping[str, list[Any]]
+) -> list[str]:
     """Returns `row_id(*start, parents, canonical_json(content))` of each row, from columns: four times as fast as from dicts.
 
     Args:
@@ -97,7 +105,10 @@ def row_ids(start: Sequence[str], parents: Iterable[list[str]], content: Mapping
     frame = ",".join(f"{canonical_json(name)}:".replace("%", "%%") + "%s" for name in names)
     values = zip(*(_all_written(content[name]) for name in names), strict=True)
     told = (encode_basestring(f"{{{frame % row}}}") for row in values)
-    texts = (f"[{head}[{','.join(map(encode_basestring, own))}],{one}]" for own, one in zip(parents, told, strict=True))
+    texts = (
+        f"[{head}[{','.join(map(encode_basestring, own))}],{one}]"
+        for own, one in zip(parents, told, strict=True)
+    )
     return [hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS] for text in texts]
 
 

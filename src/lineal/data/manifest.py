@@ -114,7 +114,9 @@ class Manifest(Strict):
 
     def write(self, directory: Path) -> None:
         """Writes `manifest.json` into the directory."""
-        text = json.dumps(self.model_dump(mode="json", exclude_none=True), indent=2, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(
+            self.model_dump(mode="json", exclude_none=True), indent=2, sort_keys=True, ensure_ascii=False
+        )
         (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
@@ -131,9 +133,13 @@ def read_manifest(directory: Path, key: str) -> Manifest:
         return Manifest.model_validate_json(text)
     except FileNotFoundError:
         state = "is half-written: it has no manifest" if directory.exists() else "is not there"
-        raise ArtifactError(f"{key} {state} ({path}). Make it: lineal run {key}, or bring it: dvc pull artifacts/{key}") from None
+        raise ArtifactError(
+            f"{key} {state} ({path}). Make it: lineal run {key}, or bring it: dvc pull artifacts/{key}"
+        ) from None
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{key}: {path} is not a manifest of this format. Remake it: lineal run {key}") from error
+        raise ArtifactError(
+            f"{key}: {path} is not a manifest of this format. Remake it: lineal run {key}"
+        ) from error
 
 
 class _Layout(BaseModel):
@@ -148,7 +154,9 @@ def _require_known_format(text: str, path: Path, key: str) -> None:
             "Upgrade lineal: pip install --upgrade lineal"
         )
     if got < 1:
-        raise ArtifactError(f"{key}: {path}: format: got {got}, expected 1 to {FORMAT}. Remake it: lineal run {key}")
+        raise ArtifactError(
+            f"{key}: {path}: format: got {got}, expected 1 to {FORMAT}. Remake it: lineal run {key}"
+        )
 
 
 def list_files(directory: Path, row_counts: dict[str, int]) -> dict[str, FileEntry]:
@@ -157,7 +165,9 @@ def list_files(directory: Path, row_counts: dict[str, int]) -> dict[str, FileEnt
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
         if path.is_file() and name != MANIFEST:
-            entries[name] = FileEntry(sha256=file_digest(path), size_bytes=path.stat().st_size, rows=row_counts.get(name))
+            entries[name] = FileEntry(
+                sha256=file_digest(path), size_bytes=path.stat().st_size, rows=row_counts.get(name)
+            )
     return entries
 
 
@@ -179,10 +189,16 @@ def verify_files(directory: Path, manifest: Manifest, key: str, digests: Digests
         ArtifactError: a file is missing, extra or different; names the first.
     """
     digests = digests or Digests(fresh=True)
-    found = {path.relative_to(directory).as_posix(): path for path in sorted(directory.rglob("*")) if path.is_file()}
+    found = {
+        path.relative_to(directory).as_posix(): path
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
     for name, entry in manifest.files.items():
         if name not in found:
-            raise ArtifactError(f"{key}: file {name} is missing. Remake it: lineal run {key}, or restore it: dvc checkout")
+            raise ArtifactError(
+                f"{key}: file {name} is missing. Remake it: lineal run {key}, or restore it: dvc checkout"
+            )
         size, expected = found[name].stat().st_size, f"expected {entry.size_bytes} bytes, {entry.sha256[:12]}"
         if size != entry.size_bytes:
             raise _differing(directory, name, key, f"got {size} bytes; {expected}")
@@ -196,7 +212,9 @@ def verify_files(directory: Path, manifest: Manifest, key: str, digests: Digests
             raise _differing(directory, name, key, f"got {size} bytes, sha256 {sha256[:12]}; {expected}")
     extra = {name for name in found.keys() - manifest.files.keys() - {MANIFEST} if not _is_lock(name)}
     if extra:
-        raise ArtifactError(f"{key}: {directory} holds files that its manifest does not name: {', '.join(sorted(extra))}")
+        raise ArtifactError(
+            f"{key}: {directory} holds files that its manifest does not name: {', '.join(sorted(extra))}"
+        )
 
 
 def lock_of(directory: Path) -> Path:

@@ -140,7 +140,9 @@ class Pictures:
         row = self._row(digest)
         if row is None:
             where = ", ".join(artifact.key for artifact in self._artifacts) or "no artifact of media"
-            raise ArtifactError(f"picture {digest} is not in {where}. Make the rows and their media again: lineal run")
+            raise ArtifactError(
+                f"picture {digest} is not in {where}. Make the rows and their media again: lineal run"
+            )
         return Picture(digest, row["mime"], row["width"], row["height"], row["bytes"])
 
     def decoded(self, digest: str) -> Image:
@@ -168,7 +170,9 @@ class Pictures:
     def _row(self, digest: str) -> Mapping[str, Any] | None:
         import numpy as np
 
-        first, last = (int(np.searchsorted(self._keys, np.uint64(_key(digest)), side)) for side in ("left", "right"))
+        first, last = (
+            int(np.searchsorted(self._keys, np.uint64(_key(digest)), side)) for side in ("left", "right")
+        )
         for group, place in self._places[first:last].tolist():
             row: dict[str, Any] = self._group(group).slice(place, 1).to_pylist()[0]
             if row["sha256"] == digest:

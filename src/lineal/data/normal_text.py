@@ -70,7 +70,9 @@ class Words:
 
         count = max(0, len(self.starts) - length + 1)
         first = np.flatnonzero(self.text[:count] == self.text[length - 1 :][:count])
-        return Runs(self, first, length, self.hashes(self.core_starts[first], self.core_ends[first + length - 1]))
+        return Runs(
+            self, first, length, self.hashes(self.core_starts[first], self.core_ends[first + length - 1])
+        )
 
 
 @dataclass(frozen=True)

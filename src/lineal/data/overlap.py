@@ -83,7 +83,10 @@ class _Entries:
     def found_in(self, runs: Runs) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Finds these runs in `runs` by their hashes: (start, end, place of the one that is held)."""
         run, entry = self._with_equal_cores(runs)
-        (own_starts, own_ends), (own_core_starts, own_core_ends) = self.runs.at(entry).spans, self.runs.at(entry).cores
+        (own_starts, own_ends), (own_core_starts, own_core_ends) = (
+            self.runs.at(entry).spans,
+            self.runs.at(entry).cores,
+        )
         (least, most), (core_starts, core_ends) = runs.at(run).spans, runs.at(run).cores
         starts, ends = core_starts - (own_core_starts - own_starts), core_ends + (own_ends - own_core_ends)
         held = (starts >= least) & (ends <= most)
@@ -160,7 +163,11 @@ class OverlapIndex:
         _, group = np.unique(self._words.hashes(*runs.spans), return_inverse=True)
         _, once = np.unique(group * max(1, len(self.texts)) + runs.text, return_index=True)
         runs, group = runs.at(once), group[once]
-        return runs.at(np.bincount(group)[group] <= min(MOST_SHARING, max(1, len(self.texts) // 10)) if len(group) else once)
+        return runs.at(
+            np.bincount(group)[group] <= min(MOST_SHARING, max(1, len(self.texts) // 10))
+            if len(group)
+            else once
+        )
 
     def overlaps(self, texts: Sequence[str]) -> Iterator[Overlap]:
         """Yields the overlaps of some texts with the evaluation texts: one per pair, in the texts' order."""
@@ -183,7 +190,9 @@ class OverlapIndex:
         words = runs.words
         starts, ends, entry = entries.found_in(runs)
         text, owner = words.text[np.searchsorted(words.starts, starts, "right") - 1], entries.runs.text[entry]
-        _, firsts, group = np.unique(text * max(1, len(self.texts)) + owner, return_index=True, return_inverse=True)
+        _, firsts, group = np.unique(
+            text * max(1, len(self.texts)) + owner, return_index=True, return_inverse=True
+        )
         deceived = np.zeros(len(firsts), bool)
         own_starts, own_ends = entries.runs.at(entry).spans
 
@@ -196,7 +205,9 @@ class OverlapIndex:
 
         for number, place in enumerate(firsts.tolist()):
             deceived[number] = not is_shared(place)
-        for place in np.flatnonzero(deceived[group]).tolist():  # the first one only had an equal hash: try the others
+        for place in np.flatnonzero(
+            deceived[group]
+        ).tolist():  # the first one only had an equal hash: try the others
             is_shared(place)
 
 

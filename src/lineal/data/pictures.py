@@ -64,7 +64,9 @@ def checked_picture(where: str, data: bytes) -> Picture:
     except Exception as error:  # whatever the decoders raise, or warn of
         told = "its format is none of these" if type(error).__name__ == "UnidentifiedImageError" else error
         expected = f"expected one of {', '.join(MIMES)}"
-        raise DataError(f"{where} is no picture that can be read ({told}), {expected}. Save it again, or leave it out") from error
+        raise DataError(
+            f"{where} is no picture that can be read ({told}), {expected}. Save it again, or leave it out"
+        ) from error
     return Picture(hashlib.sha256(data).hexdigest(), mime, *size, data)
 
 
@@ -76,7 +78,9 @@ def _examined(where: str, data: bytes) -> tuple[str, tuple[int, int]]:
         _require_usable(where, image, data, name)
         image.load()
         if _transparent(image):
-            raise DataError(f"{where} is transparent in places, and a model is shown colours alone. Put it on a background")
+            raise DataError(
+                f"{where} is transparent in places, and a model is shown colours alone. Put it on a background"
+            )
         return MIMES[name], image.size
 
 
@@ -84,13 +88,19 @@ def _require_usable(where: str, image: Image, data: bytes, name: str) -> None:
     """Refuses by the header alone, before anything is decoded."""
     width, height = image.size
     if width * height > MOST_PIXELS:
-        raise DataError(f"{where} has {width:,} x {height:,} pixels, more than {MOST_PIXELS:,} in all. Scale the picture down")
-    if getattr(image, "n_frames", 1) != 1:
-        raise DataError(f"{where} holds {image.n_frames} pictures (is it animated?), expected one. Save the one that is meant")  # type: ignore[attr-defined]
+        raise DataError(
+            f"{where} has {width:,} x {height:,} pixels, more than {MOST_PIXELS:,} in all. Scale the picture down"
+        )
+    if (frames := getattr(image, "n_frames", 1)) != 1:
+        raise DataError(
+            f"{where} holds {frames} pictures (is it animated?), expected one. Save the one that is meant"
+        )
     if image.mode not in _MODES or (name == "PNG" and data[_PNG_DEPTH] > 8):
         depth = f", {data[_PNG_DEPTH]} bits a colour" if name == "PNG" else ""
         got = f"has the colours {image.mode}{depth}"
-        raise DataError(f"{where} {got}, expected 8 bits of grey or of red, green and blue. Convert it to RGB")
+        raise DataError(
+            f"{where} {got}, expected 8 bits of grey or of red, green and blue. Convert it to RGB"
+        )
     turned = image.getexif().get(_ORIENTATION, _UPRIGHT)
     if turned != _UPRIGHT:
         got = f"is turned by its EXIF orientation ({turned}), which some readers follow and others don't"

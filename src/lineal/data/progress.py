@@ -40,12 +40,24 @@ class Progress:
     def _line(self, now: float, note: str) -> str:
         since, before = self._first or (now, 0)
         seconds, done, missing = now - since, self._done - before, self.total - self._done
-        left = f", {missing * seconds / done:.0f} s left" if seconds >= QUIET_SECONDS and done and missing > 0 else ""
-        counted = f"{100 * self._done / self.total:3.0f}% {self._done:,}/{self.total:,}" if self.total else f"{self._done:,}"
+        left = (
+            f", {missing * seconds / done:.0f} s left"
+            if seconds >= QUIET_SECONDS and done and missing > 0
+            else ""
+        )
+        counted = (
+            f"{100 * self._done / self.total:3.0f}% {self._done:,}/{self.total:,}"
+            if self.total
+            else f"{self._done:,}"
+        )
         return f"{self._label} {counted} {self._unit}{left}{' ' + note if note else ''}"
 
     def _say(self, line: str) -> None:
-        say(line, self._file, "\r" if sys.stderr.isatty() and (self._done < self.total or not self.total) else "\n")
+        say(
+            line,
+            self._file,
+            "\r" if sys.stderr.isatty() and (self._done < self.total or not self.total) else "\n",
+        )
 
 
 def say(line: str, file: Path | None, end: str = "\n") -> None:

@@ -37,7 +37,11 @@ def record_directory(root: Path, key: str, md5: str) -> Path:
 def records_of(root: Path, key: str) -> list[Path]:
     """Returns every record of a key, including those of other branches and of earlier contents."""
     place = root / RECORDS / key
-    return sorted(path for path in place.parent.glob(f"{place.name}@*") if len(path.name) == len(place.name) + 1 + _LETTERS)
+    return sorted(
+        path
+        for path in place.parent.glob(f"{place.name}@*")
+        if len(path.name) == len(place.name) + 1 + _LETTERS
+    )
 
 
 def open_known(project: Project, key: str) -> Artifact:
@@ -84,9 +88,13 @@ def _require_own(record: Path, key: str, md5: str) -> None:
         told = {entry["relpath"]: entry["md5"] for entry in json.loads(listing)}
         wrong = _md5(listing) + ".dir" != md5 or told.get(MANIFEST) != _md5((record / MANIFEST).read_bytes())
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{key}: its record {record} cannot be read ({error}). {_restore(record)}") from error
+        raise ArtifactError(
+            f"{key}: its record {record} cannot be read ({error}). {_restore(record)}"
+        ) from error
     if wrong:
-        raise ArtifactError(f"{key}: its record {record} is not of the directory with MD5 {md5}. {_restore(record)}")
+        raise ArtifactError(
+            f"{key}: its record {record} is not of the directory with MD5 {md5}. {_restore(record)}"
+        )
 
 
 def _restore(record: Path) -> str:

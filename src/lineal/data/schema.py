@@ -14,7 +14,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "sample_id": ("string", "id of the sample, from checkpoint, prompt, index, settings and seed"),
     "parents": ("list<string>", "ids of the rows this row was made from"),
     "prompt": ("string", "what the model is given"),
-    "messages": (MESSAGES_TYPE, "the conversation that the model is given; `prompt` is then its short form for people and ids"),
+    "messages": (
+        MESSAGES_TYPE,
+        "the conversation that the model is given; `prompt` is then its short form for people and ids",
+    ),
     "tools": ("string", "the tool schemas that the chat template is given, as JSON"),
     "images": (
         "list<string>",
@@ -25,7 +28,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "difficulty": ("double", "the source's own measure of difficulty"),
     "task": ("string", "the task's name"),
     "entry": ("string", "the task's own record as JSON, for its scorer"),
-    "environment_package": ("string", "the installed package whose environment the task is of, and its version"),
+    "environment_package": (
+        "string",
+        "the installed package whose environment the task is of, and its version",
+    ),
     "tests": ("string", "assertions that a program must fulfil: Python, or a JSON list of it"),
     "input": ("string", "what a program reads from its standard input"),
     "options": ("string", "the options of a multiple-choice prompt: a JSON list of texts"),
@@ -60,14 +66,23 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "tokens": ("int64", "tokens of the completion, the end token included"),
     "logprob": ("double", "sum of the completion's token log-probabilities at temperature 1"),
     "temperature": ("double", "sampling temperature"),
-    "outside": ("bool", "whether a rollout joined its group from outside and was not drawn by the model in training"),
-    "replaced": ("bool", "whether another group took this rollout's place in its training, since its own teaches nothing"),
+    "outside": (
+        "bool",
+        "whether a rollout joined its group from outside and was not drawn by the model in training",
+    ),
+    "replaced": (
+        "bool",
+        "whether another group took this rollout's place in its training, since its own teaches nothing",
+    ),
     "hinted": ("bool", "whether a hint stood in the prompt when it was sampled"),
     "round": ("int64", "the round that made the row"),
     "sample_index": ("int64", "which of the prompt's samples this is"),
     "seed": ("uint64", "seed of the sample's noise"),
     "checkpoint": ("string", "digest of the checkpoint that sampled it"),
-    "optimizer_step": ("int64", "for a rollout, the optimizer steps that the checkpoint had taken in training when it sampled"),
+    "optimizer_step": (
+        "int64",
+        "for a rollout, the optimizer steps that the checkpoint had taken in training when it sampled",
+    ),
     "advantage": ("double", "for a rollout, how much better than its group its training took it to be"),
     "step_index": ("int64", "for a step of a completion, its place among the steps, from 0 on"),
     "prefix": ("string", "for a step, what stands before it behind the prompt"),
@@ -81,7 +96,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "prior": ("double", "for a node of a tree, the share of its parent's draws that gave it"),
     "best": ("bool", "for a node of a tree, whether it stands on the way to the search's answer"),
     "spent": ("int64", "for a node of a tree, the tokens drawn to find and to score it"),
-    "step_scores": ("list<double>", "for a completion, what a process reward model says of each of its steps, from 0 to 1"),
+    "step_scores": (
+        "list<double>",
+        "for a completion, what a process reward model says of each of its steps, from 0 to 1",
+    ),
     "verdict": ("string", "'pass', 'fail' or 'error'"),
     "score": ("double", "the verifier's score"),
     "detail": ("string", "why the verdict is what it is"),
@@ -117,11 +135,16 @@ def arrow_types() -> dict[str, pa.DataType]:
 
     text = pa.string()
     return {
-        "string": text, "double": pa.float64(), "int64": pa.int64(), "uint64": pa.uint64(), "bool": pa.bool_(),
-        "list<string>": pa.list_(text), "list<int32>": pa.list_(pa.int32()),
+        "string": text,
+        "double": pa.float64(),
+        "int64": pa.int64(),
+        "uint64": pa.uint64(),
+        "bool": pa.bool_(),
+        "list<string>": pa.list_(text),
+        "list<int32>": pa.list_(pa.int32()),
         "list<double>": pa.list_(pa.float64()),
         MESSAGES_TYPE: pa.list_(pa.struct({"role": text, "content": text, "tool_calls": text, "name": text})),
-    }  # fmt: skip
+    }
 
 
 def arrow_schema(columns: tuple[str, ...]) -> pa.Schema:

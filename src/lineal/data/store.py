@@ -50,7 +50,9 @@ class Artifact:
     def parquet_files(self) -> list[Path]:
         """Returns its row files, in order; none where only its record is here."""
         return (
-            [] if not self.here else [self.directory / name for name in sorted(self.manifest.files) if name.endswith(".parquet")]
+            []
+            if not self.here
+            else [self.directory / name for name in sorted(self.manifest.files) if name.endswith(".parquet")]
         )
 
 
@@ -71,7 +73,9 @@ class Rows:
     @property
     def count(self) -> int:
         """The number of rows."""
-        return sum(entry.rows or 0 for artifact in self.artifacts for entry in artifact.manifest.files.values())
+        return sum(
+            entry.rows or 0 for artifact in self.artifacts for entry in artifact.manifest.files.values()
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -138,7 +142,10 @@ def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
                 if size >= file.metadata.row_group(group).num_rows:
                     yield file.read_row_group(group)
                 else:
-                    yield from map(pa.Table.from_batches, ([batch] for batch in file.iter_batches(size, row_groups=[group])))
+                    yield from map(
+                        pa.Table.from_batches,
+                        ([batch] for batch in file.iter_batches(size, row_groups=[group])),
+                    )
 
 
 def rows_at_once(columns: int) -> int:
@@ -165,7 +172,9 @@ def _schema(path: Path) -> pa.Schema:
 
 def _read_file(path: Path, columns: Sequence[str] | None) -> pa.Table:
     with parquet_file(path) as file:
-        return file.read(columns=None if columns is None else [name for name in columns if name in file.schema_arrow.names])
+        return file.read(
+            columns=None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+        )
 
 
 @contextmanager
@@ -182,7 +191,9 @@ def parquet_file(path: Path, known: pq.FileMetaData | None = None) -> Iterator[p
         with pq.ParquetFile(path, memory_map=False, metadata=known) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        raise ArtifactError(f"{path} cannot be read as Parquet ({error}). Delete its directory and remake it") from error
+        raise ArtifactError(
+            f"{path} cannot be read as Parquet ({error}). Delete its directory and remake it"
+        ) from error
 
 
 def write_rows(directory: Path, tables: Iterable[pa.Table]) -> dict[str, int]:
@@ -248,7 +259,10 @@ class RowWriter:
     def _hand_over(self, group: pa.Table) -> None:
         """Queues a row group for writing; the queue is bounded by memory."""
         self._handed_over.append((self._thread.submit(self._write, group), group.nbytes))
-        while len(self._handed_over) > _GROUPS_AHEAD or sum(size for _, size in self._handed_over) > _BYTES_AHEAD:
+        while (
+            len(self._handed_over) > _GROUPS_AHEAD
+            or sum(size for _, size in self._handed_over) > _BYTES_AHEAD
+        ):
             self._handed_over.popleft()[0].result()
 
     def _write(self, group: pa.Table) -> None:

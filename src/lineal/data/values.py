@@ -20,5 +20,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}). Delete {path.parent} and run again") from error
     if not isinstance(found, dict):
-        raise ArtifactError(f"{path} holds {found!r:.80}, expected values by name. Delete {path.parent} and run again")
+        raise ArtifactError(
+            f"{path} holds {found!r:.80}, expected values by name. Delete {path.parent} and run again"
+        )
     return found

@@ -91,7 +91,9 @@ class Workspace:
         return self.partial / "unsaved"
 
     @contextmanager
-    def inside(self, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None) -> Iterator[Workspace]:
+    def inside(
+        self, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None
+    ) -> Iterator[Workspace]:
         """Opens the step as a component inside this one's sees it: the inputs under its place are its own, and so are pictures.
 
         The step's manifest names its engine, unless the step's own component names another.
@@ -101,10 +103,14 @@ class Workspace:
             live: by its input field, the artifact that names a model which is in training, and that model.
         """
         prefix = f"{place}."
-        own = {name.removeprefix(prefix): given for name, given in self.inputs.items() if name.startswith(prefix)}
+        own = {
+            name.removeprefix(prefix): given for name, given in self.inputs.items() if name.startswith(prefix)
+        }
         own |= {name: (artifact,) for name, (artifact, _) in (live or {}).items()}
         own |= {name: given for name, given in self.inputs.items() if name.endswith(f"_{MEDIA}")}
-        inner = replace(self, inputs=own, place=prefix, live={name: model for name, (_, model) in (live or {}).items()})
+        inner = replace(
+            self, inputs=own, place=prefix, live={name: model for name, (_, model) in (live or {}).items()}
+        )
         yield inner
         self.made_with = self.made_with or inner.made_with
         self.equal_bytes = False if inner.equal_bytes is False else self.equal_bytes
@@ -114,7 +120,9 @@ class Workspace:
         partial = self.partial / "nested" / name
         shutil.rmtree(partial / "out", ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
-        return Workspace(self.project, f"{self.step}/{name}", self.round, self.seed, self.compute, inputs, partial)
+        return Workspace(
+            self.project, f"{self.step}/{name}", self.round, self.seed, self.compute, inputs, partial
+        )
 
     def rows(self, field_name: str) -> Rows:
         """Returns the rows of an input field."""
@@ -143,7 +151,9 @@ class Workspace:
         """
         images = images_of(table)
         if any(images) and not self.shows_pictures:
-            raise DataError(f"{self.step}: its rows have pictures, which its model would not see. Give it rows without them")
+            raise DataError(
+                f"{self.step}: its rows have pictures, which its model would not see. Give it rows without them"
+            )
         return images
 
     def pictures(self) -> Pictures | None:
@@ -175,7 +185,9 @@ class Workspace:
         """Writes an output's rows and returns how many there were."""
         return self.write_outputs(({output: table} for table in tables), [output])[output]
 
-    def write_outputs(self, tables: Iterable[Mapping[str, pa.Table]], outputs: Iterable[str]) -> dict[str, int]:
+    def write_outputs(
+        self, tables: Iterable[Mapping[str, pa.Table]], outputs: Iterable[str]
+    ) -> dict[str, int]:
         """Writes several outputs' rows together and returns their number by output."""
         names = list(outputs)
         with ExitStack() as stack:
@@ -183,7 +195,9 @@ class Workspace:
             for parts in tables:
                 for output, part in parts.items():
                     table = conform(part)
-                    self._columns[output] = dict(zip(table.column_names, map(str, table.schema.types), strict=True))
+                    self._columns[output] = dict(
+                        zip(table.column_names, map(str, table.schema.types), strict=True)
+                    )
                     writers[output].add(table)
             self._row_counts.update({output: writer.close() for output, writer in writers.items()})
         return {output: sum(self._row_counts[output].values()) for output in names}
@@ -224,14 +238,20 @@ class Workspace:
         return self.write_rows(self.map_slices(rows, transform, rows_per_input, unit), output)
 
     def map_slices(
-        self, rows: Rows, transform: Callable[[pa.Table, Progress], pa.Table], rows_per_input: int = 1, unit: str = "rows"
+        self,
+        rows: Rows,
+        transform: Callable[[pa.Table, Progress], pa.Table],
+        rows_per_input: int = 1,
+        unit: str = "rows",
     ) -> Iterator[pa.Table]:
         """Yields the `transform` of every slice of the rows once all are made; for work with several outputs.
 
         A killed step resumes from its finished slices and gives the same bytes, whatever the slice size.
         """
         size = max(1, max(self.compute.shard_rows, self.slice_rows) // rows_per_input)
-        shards = Shards(self.partial / "shards", size, rows.count, lambda: shutil.rmtree(self.unsaved, ignore_errors=True))
+        shards = Shards(
+            self.partial / "shards", size, rows.count, lambda: shutil.rmtree(self.unsaved, ignore_errors=True)
+        )
         with self.progress(rows.count * rows_per_input, unit) as progress, shards:
             for start, stop, table in rows.slices(size):
                 if (start, stop) in shards:
@@ -245,7 +265,11 @@ class Workspace:
         """Makes the manifest that an output would have if it were published now."""
         files = list_files(self.directory(output), self._row_counts.get(output, {}))
         return manifest(
-            output=output, kind=kind, files=files, digest=content_digest(files), columns=self._columns.get(output, {})
+            output=output,
+            kind=kind,
+            files=files,
+            digest=content_digest(files),
+            columns=self._columns.get(output, {}),
         )
 
     def publish(self, manifest: Manifest, target: Path) -> None:
@@ -271,7 +295,9 @@ def conform(table: pa.Table) -> pa.Table:
         try:
             table = table.set_column(index, name, table.column(index).cast(arrow_type(name)))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"column {name!r} must be {arrow_type(name)}, got {table.schema.types[index]}: {error}") from error
+            raise DataError(
+                f"column {name!r} must be {arrow_type(name)}, got {table.schema.types[index]}: {error}"
+            ) from error
     return table
 
 
@@ -310,7 +336,9 @@ def step_lock(path: Path, key: str) -> Iterator[None]:
         except BlockingIOError:
             stream.seek(0)
             owner = stream.read().strip() or "unknown"
-            raise StepBusy(f"{key} is being made by process {owner} right now. Wait for it, then run again") from None
+            raise StepBusy(
+                f"{key} is being made by process {owner} right now. Wait for it, then run again"
+            ) from None
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()

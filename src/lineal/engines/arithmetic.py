@@ -63,6 +63,13 @@ def _has_avx2() -> bool:
     if platform.machine() not in X86_64:
         return False
     try:
-        return "avx2" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("flags", 1)[-1].split("\n", 1)[0].split()
+        return (
+            "avx2"
+            in Path("/proc/cpuinfo")
+            .read_text(encoding="utf-8")
+            .split("flags", 1)[-1]
+            .split("\n", 1)[0]
+            .split()
+        )
     except OSError:  # no Linux; torch's own builds for x86-64 elsewhere ask for AVX2
         return True

@@ -7,7 +7,13 @@ from typing import cast
 from lineal.data.progress import say
 from lineal.data.workspace import Workspace
 from lineal.engines.in_process import base_of, sampling_engine
-from lineal.engines.sampling.protocols import CompletionSource, HiddenStateSource, LikelihoodSource, RewardSource, StepScoreSource
+from lineal.engines.sampling.protocols import (
+    CompletionSource,
+    HiddenStateSource,
+    LikelihoodSource,
+    RewardSource,
+    StepScoreSource,
+)
 from lineal.engines.sampling.room import Room, room_of
 from lineal.engines.sampling.saved_completions import SavedSampler
 from lineal.errors import EngineError
@@ -56,7 +62,11 @@ def open_room(workspace: Workspace, field: str) -> Room:
 
 def _engine_of(workspace: Workspace, field: str) -> str:
     """Names the engine that samples; a model in training samples in this process, since no other engine has its weights."""
-    return "transformers" if field in workspace.live and workspace.compute.engine != "fake" else workspace.compute.engine
+    return (
+        "transformers"
+        if field in workspace.live and workspace.compute.engine != "fake"
+        else workspace.compute.engine
+    )
 
 
 def _promises_equal_bytes(engine: str, compute: Compute) -> bool:
@@ -92,7 +102,9 @@ def _endpoint(workspace: Workspace, field: str) -> CompletionSource:
         address = address_of_served(workspace.compute, read_served(model.directory))
     else:
         address = address_of_checkpoint(workspace.compute, model, base_of(workspace, field))
-    spending = Spending(workspace.partial / "spent" / f"{workspace.place}{field}.jsonl", address.endpoint.price)
+    spending = Spending(
+        workspace.partial / "spent" / f"{workspace.place}{field}.jsonl", address.endpoint.price
+    )
     speak = lambda line: say(f"{workspace.step}: {line}", workspace.progress_file)  # noqa: E731
     return EndpointSampler(address, spending, workspace.facts, speak, workspace.pictures())
 
@@ -140,9 +152,13 @@ def open_likelihood(workspace: Workspace, field: str) -> LikelihoodSource:
     from lineal.engines.sampling.scoring import LikelihoodScorer
 
     with workspace.timed("load"):
-        return LikelihoodScorer(workspace.model(field).directory, workspace.compute.device, base_of(workspace, field))
+        return LikelihoodScorer(
+            workspace.model(field).directory, workspace.compute.device, base_of(workspace, field)
+        )
 
 
 def _name_scorer(workspace: Workspace) -> None:
     """Names the engine that scores; where a step samples too, its sampler is named instead."""
-    workspace.made_with = workspace.made_with or ("fake" if workspace.compute.engine == "fake" else "transformers")
+    workspace.made_with = workspace.made_with or (
+        "fake" if workspace.compute.engine == "fake" else "transformers"
+    )

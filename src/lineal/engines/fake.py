@@ -20,7 +20,9 @@ class FakeSampler:
 
     in_flight = 1
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields each request's completion; the same (prompt, seed) gives the same completion."""
         for index, request in enumerate(requests):
             yield index, self._complete(request, settings)
@@ -32,7 +34,9 @@ class FakeSampler:
         ended = None if settings.stop is None else settings.stop.ended(text[: settings.max_tokens])
         if ended is not None:
             return Completion(ended, len(ended) + 1, "stop", -float(len(text)))
-        return Completion(text[: settings.max_tokens], min(len(text) + 1, settings.max_tokens), reason, -float(len(text)))
+        return Completion(
+            text[: settings.max_tokens], min(len(text) + 1, settings.max_tokens), reason, -float(len(text))
+        )
 
 
 def text_of(prompt: Prompt) -> str:
@@ -51,7 +55,9 @@ def fake_generation(prompts: Sequence[Prompt], samples: int, max_tokens: int, se
 class FakeLikelihoods:
     """Makes shorter texts likelier."""
 
-    def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
+    def score(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[Likelihood]:
         """Returns one likelihood per pair: minus the completion's tokens, one per character and one for the end."""
         if progress is not None:
             progress(len(pairs))
@@ -77,7 +83,9 @@ class FakeLikelihoods:
 class FakeRewards:
     """Rewards letters that are in order."""
 
-    def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
+    def score(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[float]:
         """Returns one number per pair: how many neighbours in the completion are in order."""
         if progress is not None:
             progress(len(pairs))
@@ -108,4 +116,6 @@ def write_fake_checkpoint(directory: Path, *provenance: str) -> None:
     """Writes a stand-in checkpoint whose bytes depend on the provenance alone."""
     directory.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(json.dumps(provenance).encode()).hexdigest()
-    (directory / "config.json").write_text(json.dumps({"model_type": "fake", "weights": digest}) + "\n", encoding="utf-8")
+    (directory / "config.json").write_text(
+        json.dumps({"model_type": "fake", "weights": digest}) + "\n", encoding="utf-8"
+    )

@@ -23,8 +23,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FOREIGN = (
-    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, RuntimeError, struct.error
-)  # fmt: skip
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
 """Errors of the two readers on a file that is damaged or unknown to them."""
 SPLIT_LIKE_GPT2 = ("default", "gpt-2", "phi-2", "jina-es", "jina-de", "mpt", "olmo", "jais", "trillion")
 SPLIT_AT_EVERY_DIGIT = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")
@@ -45,7 +53,9 @@ def convert(file: Path, output: Path, dtype: str = "float32") -> None:
         EngineError: the file is damaged, or transformers cannot read all of the model or of its tokenizer.
     """
     if find_spec("gguf") is None:
-        raise MachineError("a GGUF file needs the package gguf, which is not installed. Run: pip install 'lineal[gguf]'")
+        raise MachineError(
+            "a GGUF file needs the package gguf, which is not installed. Run: pip install 'lineal[gguf]'"
+        )
     reader = _opened(file)
     _refuse_rope_scaling(file, reader)
     _refuse_further_layers(file, reader)
@@ -56,7 +66,9 @@ def convert(file: Path, output: Path, dtype: str = "float32") -> None:
             with quiet(), redirect_stderr(StringIO()):
                 model, tokenizer = _loaded(file, directory, dtype), _tokenizer(file, reader, directory)
         except FOREIGN as error:
-            raise EngineError(f"{_described(file, reader)}, which transformers cannot read: {error} {ORIGINAL}") from error
+            raise EngineError(
+                f"{_described(file, reader)}, which transformers cannot read: {error} {ORIGINAL}"
+            ) from error
     rows = cast(Any, model).get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise EngineError(
@@ -97,20 +109,34 @@ def _described(file: Path, reader: GGUFReader) -> str:
 def _refuse_rope_scaling(file: Path, reader: GGUFReader) -> None:
     """Refuses RoPE scaling, which transformers ignores except for gpt-oss: positions would rotate at a wrong rate."""
     architecture = _field(reader, "general.architecture")
-    found = [tensor.name for tensor in reader.tensors if tensor.name.startswith(("rope_freqs", "rope_factors"))]
+    found = [
+        tensor.name for tensor in reader.tensors if tensor.name.startswith(("rope_freqs", "rope_factors"))
+    ]
     scaling = _field(reader, f"{architecture}.rope.scaling.type", "none")
     found += [] if scaling == "none" else [f"{architecture}.rope.scaling.type = {scaling}"]
     if found and architecture != "gpt-oss":
-        raise EngineError(f"{file}: got {', '.join(found)}, which transformers doesn't read from a GGUF file. {ORIGINAL}")
+        raise EngineError(
+            f"{file}: got {', '.join(found)}, which transformers doesn't read from a GGUF file. {ORIGINAL}"
+        )
 
 
 def _refuse_further_layers(file: Path, reader: GGUFReader) -> None:
     """Refuses layers beyond the number that the file declares, which transformers leaves out."""
     layers = _field(reader, f"{_field(reader, 'general.architecture')}.block_count", None)
-    numbers = {name: name.split(".")[1] for name in (tensor.name for tensor in reader.tensors) if name.startswith("blk.")}
-    further = [name for name, number in numbers.items() if layers is not None and number.isdigit() and int(number) >= layers]
+    numbers = {
+        name: name.split(".")[1]
+        for name in (tensor.name for tensor in reader.tensors)
+        if name.startswith("blk.")
+    }
+    further = [
+        name
+        for name, number in numbers.items()
+        if layers is not None and number.isdigit() and int(number) >= layers
+    ]
     if further:
-        raise EngineError(f"{file}: got {', '.join(further[:5])} ({len(further)} in all), expected {layers} layers. {ORIGINAL}")
+        raise EngineError(
+            f"{file}: got {', '.join(further[:5])} ({len(further)} in all), expected {layers} layers. {ORIGINAL}"
+        )
 
 
 def _loaded(file: Path, directory: str, dtype: str) -> PreTrainedModel:
@@ -123,12 +149,18 @@ def _loaded(file: Path, directory: str, dtype: str) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     read, report = cast(Any, AutoModelForCausalLM).from_pretrained(
-        directory, gguf_file="model.gguf", dtype=getattr(torch, dtype), output_loading_info=True, local_files_only=True,
+        directory,
+        gguf_file="model.gguf",
+        dtype=getattr(torch, dtype),
+        output_loading_info=True,
+        local_files_only=True,
         trust_remote_code=False,
-    )  # fmt: skip
+    )
     missing = sorted(map(str, {*report["missing_keys"], *report["mismatched_keys"]}))
     if missing:
-        raise EngineError(f"{file}: got no tensor for {', '.join(missing[:5])} ({len(missing)} in all). {ORIGINAL}")
+        raise EngineError(
+            f"{file}: got no tensor for {', '.join(missing[:5])} ({len(missing)} in all). {ORIGINAL}"
+        )
     config = read.config
     del config.quantization_config
     with torch.device("meta"):
@@ -148,13 +180,18 @@ def _tokenizer(file: Path, reader: GGUFReader, directory: str) -> PreTrainedToke
     from transformers import AutoTokenizer
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-    tokenizer = AutoTokenizer.from_pretrained(directory, gguf_file="model.gguf", local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        directory, gguf_file="model.gguf", local_files_only=True, trust_remote_code=False
+    )
     split = _field(reader, "tokenizer.ggml.pre", "default")
     if _field(reader, "tokenizer.ggml.model") == "gpt2" and split in SPLIT_AT_EVERY_DIGIT:
         cast(Any, tokenizer).backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
-    elif _field(reader, "tokenizer.ggml.model") == "gpt2" and split not in {*GGUF_PRE_TOKENIZER_SPLITS, *SPLIT_LIKE_GPT2}:
+    elif _field(reader, "tokenizer.ggml.model") == "gpt2" and split not in {
+        *GGUF_PRE_TOKENIZER_SPLITS,
+        *SPLIT_LIKE_GPT2,
+    }:
         known = ", ".join(sorted({*GGUF_PRE_TOKENIZER_SPLITS, *SPLIT_LIKE_GPT2, *SPLIT_AT_EVERY_DIGIT}))
         raise EngineError(
             f"{file}: got tokenizer.ggml.pre {split!r}, expected a rule for splitting text that is known: {known}. {ORIGINAL}"

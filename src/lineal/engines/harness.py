@@ -15,7 +15,11 @@ BATCH_SIZE = 8
 
 
 def run_harness(
-    workspace: Workspace, field: str, tasks: Sequence[str | dict[str, Any]], num_fewshot: int | None, limit: int | None
+    workspace: Workspace,
+    field: str,
+    tasks: Sequence[str | dict[str, Any]],
+    num_fewshot: int | None,
+    limit: int | None,
 ) -> Mapping[str, list[dict[str, Any]]]:
     """Returns by task the harness's results for every document.
 
@@ -33,7 +37,9 @@ def run_harness(
         DataError: a metric is not the harness's own, or the harness refuses the tasks.
     """
     if find_spec("lm_eval") is None:
-        raise EngineError("lm_eval needs the package lm-eval, which is not installed. Run: pip install 'lineal[lm-eval]'")
+        raise EngineError(
+            "lm_eval needs the package lm-eval, which is not installed. Run: pip install 'lineal[lm-eval]'"
+        )
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -44,10 +50,19 @@ def run_harness(
     try:
         with workspace.timed("sample"):
             found = simple_evaluate(
-                model=model, tasks=list(tasks), num_fewshot=num_fewshot, limit=limit, log_samples=True, bootstrap_iters=0,
-                task_manager=TaskManager(include_defaults=any(isinstance(task, str) for task in tasks)), random_seed=seed,
-                numpy_random_seed=seed, torch_random_seed=seed, fewshot_random_seed=seed, confirm_run_unsafe_code=False,
-            )  # fmt: skip
+                model=model,
+                tasks=list(tasks),
+                num_fewshot=num_fewshot,
+                limit=limit,
+                log_samples=True,
+                bootstrap_iters=0,
+                task_manager=TaskManager(include_defaults=any(isinstance(task, str) for task in tasks)),
+                random_seed=seed,
+                numpy_random_seed=seed,
+                torch_random_seed=seed,
+                fewshot_random_seed=seed,
+                confirm_run_unsafe_code=False,
+            )
     except (ValueError, KeyError, AssertionError) as error:
         raise DataError(
             f"{workspace.step}: the harness refuses its tasks: {error!r}. Try them: lm-eval validate --tasks NAME"
@@ -66,7 +81,9 @@ def _model(workspace: Workspace, field: str) -> Any:
     checkpoint, device = workspace.model(field).directory, named_device(workspace.compute.device)
     with workspace.timed("load"):
         model = load_for_inference(checkpoint, base_of(workspace, field), device)
-        return HFLM(pretrained=model, tokenizer=load_tokenizer(checkpoint), batch_size=BATCH_SIZE, device=str(device))
+        return HFLM(
+            pretrained=model, tokenizer=load_tokenizer(checkpoint), batch_size=BATCH_SIZE, device=str(device)
+        )
 
 
 def _require_own_metrics(workspace: Workspace, tasks: Sequence[str | dict[str, Any]]) -> None:
@@ -78,4 +95,6 @@ def _require_own_metrics(workspace: Workspace, tasks: Sequence[str | dict[str, A
         for entry in task.get("metric_list") or () if isinstance(task, dict) else ():
             if entry.get("metric") not in known or entry.get("hf_evaluate"):
                 got = f"got {entry.get('metric')!r}{' with hf_evaluate' if entry.get('hf_evaluate') else ''}"
-                raise DataError(f"{workspace.step}: {got}, expected one of the harness's own metrics: {', '.join(sorted(known))}")
+                raise DataError(
+                    f"{workspace.step}: {got}, expected one of the harness's own metrics: {', '.join(sorted(known))}"
+                )

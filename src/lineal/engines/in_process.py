@@ -31,11 +31,17 @@ def sampling_engine(workspace: Workspace, field: str) -> CompletionSource:
         from lineal.engines.sampling.token_engine import engine_class
 
         made = engine_class(workspace.compute.engine)
-        return made(checkpoint, base_of(workspace, field), workspace.compute.device, workspace.compute.engine_options)
+        return made(
+            checkpoint, base_of(workspace, field), workspace.compute.device, workspace.compute.engine_options
+        )
     from lineal.engines.sampling.sampler import Sampler
 
     return Sampler(
-        checkpoint, workspace.compute.device, workspace.compute.batch_size, base_of(workspace, field), workspace.pictures()
+        checkpoint,
+        workspace.compute.device,
+        workspace.compute.batch_size,
+        base_of(workspace, field),
+        workspace.pictures(),
     )
 
 
@@ -43,7 +49,9 @@ def _vllm(workspace: Workspace, field: str, checkpoint: Path) -> CompletionSourc
     from lineal.engines.vllm.sampler import VllmSampler
 
     own = f".{os.getpid()}" if workspace.compute.replicas else ""
-    log = (workspace.progress_file or workspace.partial / "step").with_suffix(f".{workspace.place}{field}{own}.vllm.log")
+    log = (workspace.progress_file or workspace.partial / "step").with_suffix(
+        f".{workspace.place}{field}{own}.vllm.log"
+    )
 
     @contextmanager
     def loading() -> Iterator[None]:
@@ -55,7 +63,13 @@ def _vllm(workspace: Workspace, field: str, checkpoint: Path) -> CompletionSourc
             yield
 
     return VllmSampler(
-        checkpoint, workspace.compute.vllm, log, base_of(workspace, field), workspace.project, loading, workspace.facts
+        checkpoint,
+        workspace.compute.vllm,
+        log,
+        base_of(workspace, field),
+        workspace.project,
+        loading,
+        workspace.facts,
     )
 
 

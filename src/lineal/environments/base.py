@@ -94,15 +94,22 @@ def read_step(given: Any, player: str | None = None, method: str = "step") -> An
         TypeError: it is not observation, reward, terminated, truncated and info, or one of them has another type.
     """
     if not isinstance(given, tuple) or len(given) != 5:
-        raise TypeError(f"{method} gave {_named(given)}, expected (observation, reward, terminated, truncated, info)")
+        raise TypeError(
+            f"{method} gave {_named(given)}, expected (observation, reward, terminated, truncated, info)"
+        )
     observation, reward, terminated, truncated, info = given
     if not isinstance(info, Mapping):
         raise TypeError(f"{method} gave {_named(info)} as info, expected a mapping")
     return Answer(
-        _text(method, observation), _number(reward), _flag("terminated", terminated), _flag("truncated", truncated),
+        _text(method, observation),
+        _number(reward),
+        _flag("terminated", terminated),
+        _flag("truncated", truncated),
         None if info.get(SUCCESS) is None else _flag(SUCCESS, info[SUCCESS]),
-        None if info.get(INVALID) in (None, False) else str(info[INVALID]), player, _rewards(info.get(REWARDS) or {}),
-    )  # fmt: skip
+        None if info.get(INVALID) in (None, False) else str(info[INVALID]),
+        player,
+        _rewards(info.get(REWARDS) or {}),
+    )
 
 
 def _text(method: str, value: Any) -> str:

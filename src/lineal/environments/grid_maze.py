@@ -24,7 +24,9 @@ class GridMaze:
     def reset(self, *, seed: int, maze: str) -> str:
         """Sets up the maze that a text draws, rows separated by `/`."""
         self._rows = maze.split("/")
-        cells = {letter: cell for cell in _cells(self._rows) if (letter := _at(self._rows, cell)) in (PLAYER, GOAL)}
+        cells = {
+            letter: cell for cell in _cells(self._rows) if (letter := _at(self._rows, cell)) in (PLAYER, GOAL)
+        }
         self._player, self._goal = cells[PLAYER], cells[GOAL]
         return self._seen()
 
@@ -32,7 +34,13 @@ class GridMaze:
         """Makes one move."""
         move = MOVES.get(text.strip().upper())
         if move is None:
-            return self._seen(), 0.0, False, False, {"invalid": f"{text!r:.20} is none of the moves L, R, U and D"}
+            return (
+                self._seen(),
+                0.0,
+                False,
+                False,
+                {"invalid": f"{text!r:.20} is none of the moves L, R, U and D"},
+            )
         there = self._player[0] + move[0], self._player[1] + move[1]
         self._player = there if _is_free(self._rows, there) else self._player
         won = self._player == self._goal
@@ -54,7 +62,9 @@ class GridMaze:
         draw, side = random.Random(seed), max(SIDE, level // 2)  # noqa: S311 - reproducible on purpose
         goals: list[Cell] = []
         while not goals:
-            rows = ["".join(WALL if draw.random() < WALLS else FREE for _ in range(side)) for _ in range(side)]
+            rows = [
+                "".join(WALL if draw.random() < WALLS else FREE for _ in range(side)) for _ in range(side)
+            ]
             player = int(draw.random() * side), int(draw.random() * side)
             goals = [cell for cell, way in ways_from(rows, player).items() if len(way) == level]
         maze = "/".join(_with(_with(rows, player, PLAYER), goals[int(draw.random() * len(goals))], GOAL))

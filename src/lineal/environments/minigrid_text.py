@@ -22,7 +22,10 @@ GAMES: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
         lambda level: {"size": 9, "num_crossings": level, "obstacle_type": _module("core.world_object").Wall},
     ),
     "lava": ("CrossingEnv", lambda level: {"size": 9, "num_crossings": level}),
-    "multi_room": ("MultiRoomEnv", lambda level: {"minNumRooms": level, "maxNumRooms": level, "maxRoomSize": 6}),
+    "multi_room": (
+        "MultiRoomEnv",
+        lambda level: {"minNumRooms": level, "maxNumRooms": level, "maxRoomSize": 6},
+    ),
 }
 """By name the package's class, and what it takes at a level: the side, the number of walls, the number of rooms."""
 
@@ -51,7 +54,13 @@ class MiniGrid:
         """Makes one move, by its letter."""
         move = text.strip().upper()
         if len(move) != 1 or move not in MOVES:
-            return self._seen(), 0.0, False, False, {"invalid": f"{text!r:.20} is none of the moves {', '.join(MOVES)}"}
+            return (
+                self._seen(),
+                0.0,
+                False,
+                False,
+                {"invalid": f"{text!r:.20} is none of the moves {', '.join(MOVES)}"},
+            )
         _, reward, over, cut, _ = self._game.step(MOVES.index(move))
         return self._seen(), float(reward), bool(over), bool(cut), {"success": bool(over) and reward > 0}
 
@@ -98,7 +107,11 @@ class MiniGrid:
         player = grid.width // 2, grid.height - 1
         rows = (
             "".join(
-                PLAYER if (column, row) == player else _letter(grid.get(column, row)) if shown[column, row] else HIDDEN
+                PLAYER
+                if (column, row) == player
+                else _letter(grid.get(column, row))
+                if shown[column, row]
+                else HIDDEN
                 for column in range(grid.width)
             )
             for row in range(grid.height)

@@ -23,7 +23,12 @@ class Nim:
     """
 
     def reset(
-        self, *, seed: int, heaps: Sequence[int], most: int = MOST, opponent: Literal["random", "expert"] | None = None
+        self,
+        *,
+        seed: int,
+        heaps: Sequence[int],
+        most: int = MOST,
+        opponent: Literal["random", "expert"] | None = None,
     ) -> str:
         """Sets the heaps up; `most` stones may be taken at once."""
         self._heaps, self._most, self._opponent = list(heaps), most, opponent
@@ -50,7 +55,10 @@ class Nim:
             return self._seen(), 0.0, False, False, {}
         winner = SECOND if self._mover == FIRST else FIRST
         reward = 1.0 if winner == mover else -1.0
-        info = {"success": reward > 0, "rewards": {mover: reward, SECOND if mover == FIRST else FIRST: -reward}}
+        info = {
+            "success": reward > 0,
+            "rewards": {mover: reward, SECOND if mover == FIRST else FIRST: -reward},
+        }
         return self._seen(), reward, True, False, info
 
     def expert(self) -> str:
@@ -82,7 +90,9 @@ class Nim:
         """Makes a task of `level` stones in two heaps; a single one is one heap."""
         small = 1 + seed % (level // 2) if level > 1 else 0
         heaps = [stones for stones in (level - small, small) if stones]
-        how = "Take 1 to 3 stones of a heap; who takes the last one wins. A move is a letter and a number: a2."
+        how = (
+            "Take 1 to 3 stones of a heap; who takes the last one wins. A move is a letter and a number: a2."
+        )
         return {"prompt": f"{how} Heaps: {' '.join(map(str, heaps))}", "entry": {"heaps": heaps}}
 
 

@@ -79,7 +79,9 @@ class _Session:
             self._environment.step(text)
         self._waits = False
         if not hasattr(self._environment, "ran"):
-            raise TypeError('step gave info["program"], so the environment needs a method ran(output) that answers in its place')
+            raise TypeError(
+                'step gave info["program"], so the environment needs a method ran(output) that answers in its place'
+            )
         return read_step(self._environment.ran(output), self._player(), "ran").plain()
 
     def _named(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +99,9 @@ class _Session:
 
     def _expert(self) -> str:
         if not callable(getattr(self._environment, "expert", None)):
-            raise TypeError(f"{type(self._environment).__qualname__} has no expert: give it a method expert(self) -> str")
+            raise TypeError(
+                f"{type(self._environment).__qualname__} has no expert: give it a method expert(self) -> str"
+            )
         move = self._environment.expert()
         if not isinstance(move, str):
             raise TypeError(f"expert gave {move!r:.60} (a {type(move).__name__}), expected a text")
@@ -128,7 +132,9 @@ def program_in(given: Any) -> str | None:
     info = given[4] if isinstance(given, tuple) and len(given) == 5 else None
     program = info.get(PROGRAM) if isinstance(info, Mapping) else None
     if program is not None and not isinstance(program, str):
-        raise TypeError(f"step gave {program!r:.60} (a {type(program).__name__}) as info['program'], expected a text")
+        raise TypeError(
+            f"step gave {program!r:.60} (a {type(program).__name__}) as info['program'], expected a text"
+        )
     return program
 
 
@@ -155,7 +161,9 @@ def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
     made = environment.task(seed=seed, level=request["level"])
     if not isinstance(made, Mapping) or made.keys() != {"prompt", "entry"}:
         got = f"the keys {sorted(map(str, made))}" if isinstance(made, Mapping) else f"{made!r:.60}"
-        raise TypeError(f"task gave {got}, expected prompt and entry. What reset needs, such as an answer, belongs into entry")
+        raise TypeError(
+            f"task gave {got}, expected prompt and entry. What reset needs, such as an answer, belongs into entry"
+        )
     return {"prompt": str(made["prompt"]), "entry": dict(made["entry"])}
 
 

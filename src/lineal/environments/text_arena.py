@@ -67,7 +67,9 @@ class TextArena:
 
     def _seen(self) -> str:
         player, said = self._game.get_observation()
-        others = (text for speaker, text, kind in said if not (speaker == player and kind.name == "PLAYER_ACTION"))
+        others = (
+            text for speaker, text, kind in said if not (speaker == player and kind.name == "PLAYER_ACTION")
+        )
         return "\n".join(text.strip() for text in others)
 
     @staticmethod

@@ -21,7 +21,14 @@ _CALL = re.compile(r"(search|calculate|finish)\[([^\[\]]*)\]", re.IGNORECASE)
 _PYTHON = re.compile(r"python\[(.*)\]\s*$", re.IGNORECASE | re.DOTALL)
 """A program has brackets and lines of its own, so it is the end of a text."""
 _WORD = re.compile(r"\w+")
-_DO: dict[type[ast.AST], Any] = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv, ast.UAdd: pos, ast.USub: neg}
+_DO: dict[type[ast.AST], Any] = {
+    ast.Add: add,
+    ast.Sub: sub,
+    ast.Mult: mul,
+    ast.Div: truediv,
+    ast.UAdd: pos,
+    ast.USub: neg,
+}
 
 
 class Tools:
@@ -34,7 +41,13 @@ class Tools:
     """
 
     def reset(
-        self, *, seed: int, answer: str, documents: Sequence[str] = (), steps: Sequence[str] = (), python: bool = False
+        self,
+        *,
+        seed: int,
+        answer: str,
+        documents: Sequence[str] = (),
+        steps: Sequence[str] = (),
+        python: bool = False,
     ) -> str:
         """Takes the documents and the right answer; `steps` are the expert's moves, `python` whether programs may be run."""
         self._answer, self._documents, self._steps = str(answer), list(documents or ()), list(steps or ())
@@ -84,7 +97,11 @@ class Tools:
         asked = " ".join(sorted(set(_words(words))))
         ranked = ranking(self._documents, asked)
         self._asked[asked] += 1
-        return self._documents[ranked[self._asked[asked] - 1]] if self._asked[asked] <= len(ranked) else "Nothing more found."
+        return (
+            self._documents[ranked[self._asked[asked] - 1]]
+            if self._asked[asked] <= len(ranked)
+            else "Nothing more found."
+        )
 
     @staticmethod
     def task(seed: int, level: int) -> dict[str, Any]:
@@ -93,22 +110,34 @@ class Tools:
         names = sorted(SYLLABLES, key=lambda _: draw.random())[: level + MORE + 1]
         numbers = [1 + int(9 * draw.random()) for _ in names]
         told = [
-            f"{name} has {number} and leads to {after}." for name, number, after in zip(names, numbers, names[1:], strict=False)
+            f"{name} has {number} and leads to {after}."
+            for name, number, after in zip(names, numbers, names[1:], strict=False)
         ]
         documents = sorted(told, key=lambda _: draw.random())
         terms = " + ".join(map(str, numbers[:level]))
-        steps = [*(f"search[{name}]" for name in names[:level]), f"calculate[{terms}]", f"finish[{sum(numbers[:level])}]"]
+        steps = [
+            *(f"search[{name}]" for name in names[:level]),
+            f"calculate[{terms}]",
+            f"finish[{sum(numbers[:level])}]",
+        ]
         prompt = f"Begin at {names[0]} and go where it leads, until you have {level}. What do their numbers add up to?"
-        return {"prompt": prompt, "entry": {"answer": str(sum(numbers[:level])), "documents": documents, "steps": steps}}
+        return {
+            "prompt": prompt,
+            "entry": {"answer": str(sum(numbers[:level])), "documents": documents, "steps": steps},
+        }
 
 
 def ranking(documents: Sequence[str], words: str) -> list[int]:
     """Returns the places of the documents that hold some of the words, those with the rarest and the most of them first."""
     held = [set(_words(text)) for text in documents]
     asked = sorted(set(_words(words)))
-    weights = {word: log(1 + len(held) / count) for word in asked if (count := sum(word in own for own in held))}
+    weights = {
+        word: log(1 + len(held) / count) for word in asked if (count := sum(word in own for own in held))
+    }
     worth = [sum(weight for word, weight in weights.items() if word in own) for own in held]
-    return sorted((place for place, value in enumerate(worth) if value), key=lambda place: (-worth[place], place))
+    return sorted(
+        (place for place, value in enumerate(worth) if value), key=lambda place: (-worth[place], place)
+    )
 
 
 def calculated(expression: str) -> str:

@@ -39,7 +39,13 @@ class ToyText:
         game = self._game()
         game.s, game.np_random = self._state, self._random
         self._state, reward, over, cut, _ = game.step(self.moves.index(move))
-        return self.seen(self._state), float(reward), bool(over), bool(cut), {"success": over and self.won(float(reward))}
+        return (
+            self.seen(self._state),
+            float(reward),
+            bool(over),
+            bool(cut),
+            {"success": over and self.won(float(reward))},
+        )
 
     def expert(self) -> str:
         """Returns the best move."""
@@ -101,7 +107,9 @@ class _Numbered(ToyText):
         """
         states = by_distance(cls.__name__).get(level)
         if not states:
-            raise ValueError(f"level {level}: expected one of {', '.join(map(str, sorted(by_distance(cls.__name__))))}")
+            raise ValueError(
+                f"level {level}: expected one of {', '.join(map(str, sorted(by_distance(cls.__name__))))}"
+            )
         state = states[seed % len(states)]
         return {"prompt": f"{cls.rules}\n{cls().seen(state)}", "entry": {"state": state}}
 
@@ -170,15 +178,26 @@ def best_moves(name: str, settings: tuple[tuple[str, Any], ...]) -> dict[int, in
     values = dict.fromkeys(transitions, 0.0)
     change = 1.0
     while change > ENOUGH:
-        best = {state: max(_worth(values, outcomes) for outcomes in moves.values()) for state, moves in transitions.items()}
+        best = {
+            state: max(_worth(values, outcomes) for outcomes in moves.values())
+            for state, moves in transitions.items()
+        }
         change = max(abs(best[state] - values[state]) for state in best)
         values = best
-    worth = {state: {move: _worth(values, outcomes) for move, outcomes in moves.items()} for state, moves in transitions.items()}
-    return {state: min(moves, key=lambda move: (-round(moves[move], 6), move)) for state, moves in worth.items()}
+    worth = {
+        state: {move: _worth(values, outcomes) for move, outcomes in moves.items()}
+        for state, moves in transitions.items()
+    }
+    return {
+        state: min(moves, key=lambda move: (-round(moves[move], 6), move)) for state, moves in worth.items()
+    }
 
 
 def _worth(values: dict[int, float], outcomes: list[tuple[float, int, float, bool]]) -> float:
-    return sum(share * (reward + (0.0 if over else DISCOUNT * values[state])) for share, state, reward, over in outcomes)
+    return sum(
+        share * (reward + (0.0 if over else DISCOUNT * values[state]))
+        for share, state, reward, over in outcomes
+    )
 
 
 @lru_cache(maxsize=8)

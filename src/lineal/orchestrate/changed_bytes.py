@@ -46,7 +46,9 @@ def require_recorded_bytes(
         )
 
 
-def _causes(old: Manifest | None, made: Manifest, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _causes(
+    old: Manifest | None, made: Manifest, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[str]:
     found = False
     for name, was, here in (
         ("the component's source", before.get("source_digest"), now.get("source_digest")),

@@ -16,7 +16,9 @@ from lineal.step.waiting import ARRIVED, held_up, why_waiting
 def report_waiting(plan: Plan) -> int:
     """Reports to the current instance a failed check for each step whose file is missing; returns how many are new."""
     waiting = {
-        dg.AssetCheckKey(asset_key(step.key), ARRIVED): (step, why) for step in plan.steps.values() if (why := why_waiting(step))
+        dg.AssetCheckKey(asset_key(step.key), ARRIVED): (step, why)
+        for step in plan.steps.values()
+        if (why := why_waiting(step))
     }
     with dg.DagsterInstance.get() as instance:
         known = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(waiting))
@@ -42,8 +44,12 @@ def arrivals(plan: Plan) -> Iterator[dg.RunRequest]:
             continue
         following = [each for each in _downstream(plan, step) if each.key in able]
         keys = [asset_key(key) for each in following for key in each.artifact_keys().values()]
-        digest = sha256("".join(map(step.component.file_identity, step.component.files().values())).encode()).hexdigest()
-        yield dg.RunRequest(run_key=f"{step.key}@{digest[:16]}", job_name=job_name(step.pipeline), asset_selection=keys)
+        digest = sha256(
+            "".join(map(step.component.file_identity, step.component.files().values())).encode()
+        ).hexdigest()
+        yield dg.RunRequest(
+            run_key=f"{step.key}@{digest[:16]}", job_name=job_name(step.pipeline), asset_selection=keys
+        )
 
 
 def _inputs_are_here(plan: Plan, step: Step) -> bool:

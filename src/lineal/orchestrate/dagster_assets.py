@@ -130,7 +130,9 @@ def _make(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> Iterator
         yield from _results(context, plan, step, _reproduce(context, plan, step))
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
         _call_it_canceled(context)
-        raise dg.DagsterExecutionInterruptedError(f"{step.key} was interrupted; what is finished is kept") from error
+        raise dg.DagsterExecutionInterruptedError(
+            f"{step.key} was interrupted; what is finished is kept"
+        ) from error
     except Waiting as error:
         if ARRIVED in {check.name for check in context.selected_asset_check_keys}:
             yield waiting_result(step, str(error))
@@ -150,7 +152,9 @@ def _look_ahead(context: dg.AssetExecutionContext, plan: Plan) -> None:
         return
     chosen = {node.name for node in context.job_def.nodes}
     making, again = require_ready_run(plan, [step for step in plan.steps.values() if op_name(step) in chosen])
-    if plan.project.params.compute.executor == "in_process" and (address := start_server(plan, making, os.getpid())):
+    if plan.project.params.compute.executor == "in_process" and (
+        address := start_server(plan, making, os.getpid())
+    ):
         os.environ[SOCKET] = address
     told = warn_of_again(again, "")
     if told:
@@ -168,7 +172,9 @@ def _reproduce(context: dg.AssetExecutionContext, plan: Plan, step: Step) -> "Re
     """Runs the stage in a thread, so that this one can log its progress and receive an interrupt."""
     progress = ProgressFile(progress_path(plan.project, step.key))
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(_dvc_project(plan.project.root).reproduce, plan, step, ACCEPTS in context.run.tags)
+        future = pool.submit(
+            _dvc_project(plan.project.root).reproduce, plan, step, ACCEPTS in context.run.tags
+        )
         try:
             while not future.done():
                 wait([future], timeout=POLL_SECONDS)
@@ -191,7 +197,9 @@ def _stop(step: Step, future: "Future[Reproduction]") -> None:
                 process.send_signal(signal.SIGINT)
 
 
-def _results(context: dg.AssetExecutionContext, plan: Plan, step: Step, made: "Reproduction") -> Iterator[Event]:
+def _results(
+    context: dg.AssetExecutionContext, plan: Plan, step: Step, made: "Reproduction"
+) -> Iterator[Event]:
     """Yields the selected outputs' results. The stage made the others as well, so their events are logged beside them."""
     recorded = recorded_digests(plan, step)
     for output, key in step.artifact_keys().items():
@@ -203,6 +211,8 @@ def _results(context: dg.AssetExecutionContext, plan: Plan, step: Step, made: "R
         checks = check_results(plan, step) if output == "" else []
         selected = {check.name for check in context.selected_asset_check_keys}
         yield dg.MaterializeResult(
-            asset_key=asset_key(key), metadata=metadata, data_version=dg.DataVersion(made.digests[output]),
+            asset_key=asset_key(key),
+            metadata=metadata,
+            data_version=dg.DataVersion(made.digests[output]),
             check_results=[check for check in checks if check.check_name in selected],
-        )  # fmt: skip
+        )

@@ -37,10 +37,15 @@ def check_results(plan: Plan, step: Step) -> Iterator[dg.AssetCheckResult]:
 
 def _result(step: Step, result: CheckResult) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        asset_key=asset_key(step.key), check_name=result.name, passed=result.passed,
-        severity=dg.AssetCheckSeverity.WARN if result.severity is Severity.WARNING else dg.AssetCheckSeverity.ERROR,
-        description=result.message, metadata=dict(result.values),
-    )  # fmt: skip
+        asset_key=asset_key(step.key),
+        check_name=result.name,
+        passed=result.passed,
+        severity=dg.AssetCheckSeverity.WARN
+        if result.severity is Severity.WARNING
+        else dg.AssetCheckSeverity.ERROR,
+        description=result.message,
+        metadata=dict(result.values),
+    )
 
 
 def retraction_result(step: Step, marks: Mapping[str, str]) -> dg.AssetCheckResult:
@@ -59,9 +64,13 @@ def waiting_result(step: Step, why: str) -> dg.AssetCheckResult:
 def evaluation(step: Step, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     """Turns a result into an event without a run."""
     return dg.AssetCheckEvaluation(
-        asset_key=asset_key(step.key), check_name=str(result.check_name), passed=result.passed,
-        metadata=result.metadata, severity=result.severity, description=result.description,
-    )  # fmt: skip
+        asset_key=asset_key(step.key),
+        check_name=str(result.check_name),
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+    )
 
 
 def failed_check(step: Step, name: str, message: str) -> dg.AssetCheckResult:

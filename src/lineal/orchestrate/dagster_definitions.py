@@ -39,18 +39,26 @@ def definitions(root: Path) -> dg.Definitions:
 def _job(plan: Plan, pipeline: str) -> dg.UnresolvedAssetJobDefinition:
     steps = plan.with_upstream(step for step in plan.steps.values() if step.pipeline == pipeline)
     header = plan.pipelines[pipeline].header
-    return dg.define_asset_job(job_name(pipeline), selection=asset_keys(steps), description=f"{header.method}: {header.summary}")
+    return dg.define_asset_job(
+        job_name(pipeline), selection=asset_keys(steps), description=f"{header.method}: {header.summary}"
+    )
 
 
 def _sensor(root: Path) -> dg.SensorDefinition:
     @dg.sensor(
-        name="made_by_dvc", minimum_interval_seconds=SENSOR_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING,
+        name="made_by_dvc",
+        minimum_interval_seconds=SENSOR_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Reports to Dagster what `dvc repro`, `dvc checkout` or `dvc pull` brought, and closes killed runs.",
-    )  # fmt: skip
+    )
     def made_by_dvc(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         close_killed_runs(context.instance)
         events = list(outside_events(make_plan(open_project(root)), context.instance))
-        return dg.SensorResult(asset_events=events) if events else dg.SkipReason("Dagster knows everything that dvc.lock records")
+        return (
+            dg.SensorResult(asset_events=events)
+            if events
+            else dg.SkipReason("Dagster knows everything that dvc.lock records")
+        )
 
     return made_by_dvc
 
@@ -61,10 +69,14 @@ def _arrivals(root: Path, plan: Plan) -> list[dg.SensorDefinition]:
         return []
 
     @dg.sensor(
-        name="awaited_files", minimum_interval_seconds=SENSOR_SECONDS, jobs=[_job(plan, name) for name in plan.pipelines],
+        name="awaited_files",
+        minimum_interval_seconds=SENSOR_SECONDS,
+        jobs=[_job(plan, name) for name in plan.pipelines],
         description="Makes the assets that wait for a file, such as people's labels, when it is there.",
-    )  # fmt: skip
+    )
     def awaited_files(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return list(arrivals(make_plan(open_project(root)))) or dg.SkipReason("no file that a step waits for has arrived")
+        return list(arrivals(make_plan(open_project(root)))) or dg.SkipReason(
+            "no file that a step waits for has arrived"
+        )
 
     return [awaited_files]

@@ -14,7 +14,9 @@ from lineal.step.runner import component_tag
 DATA_VERSION = "dagster/data_version"
 
 
-def materialization(step: Step, key: str, recorded: Mapping[str, str], metadata: Metadata) -> dg.AssetMaterialization:
+def materialization(
+    step: Step, key: str, recorded: Mapping[str, str], metadata: Metadata
+) -> dg.AssetMaterialization:
     """Makes the event of one of a step's artifacts.
 
     Args:
@@ -24,12 +26,17 @@ def materialization(step: Step, key: str, recorded: Mapping[str, str], metadata:
         metadata: what Dagster shows of it.
     """
     pointers = {f"dagster/input_event_pointer/{_name(needed)}": "NULL" for needed in step.all_inputs()}
-    return dg.AssetMaterialization(asset_key(key), metadata=metadata, tags={**pointers, **version_tags(step, recorded, key)})
+    return dg.AssetMaterialization(
+        asset_key(key), metadata=metadata, tags={**pointers, **version_tags(step, recorded, key)}
+    )
 
 
 def version_tags(step: Step, recorded: Mapping[str, str], key: str) -> dict[str, str]:
     """Returns the tags by which Dagster tells whether an asset is stale, as its own materializations carry them."""
-    inputs = {f"dagster/input_data_version/{_name(needed)}": recorded.get(needed, "") for needed in step.all_inputs()}
+    inputs = {
+        f"dagster/input_data_version/{_name(needed)}": recorded.get(needed, "")
+        for needed in step.all_inputs()
+    }
     return {
         DATA_VERSION: recorded[key],
         "dagster/data_version_is_user_provided": "true",

@@ -16,7 +16,11 @@ from lineal.step.resources import StepResources, resources_of
 
 GPUS = "lineal/gpus"
 """The tag with the number of GPUs that a step requests; steps without GPUs don't have it."""
-WORKER_IMPORTS = ("lineal.orchestrate.dagster_definitions", "lineal.orchestrate.dagster_run", "lineal.orchestrate.dvc_repo")
+WORKER_IMPORTS = (
+    "lineal.orchestrate.dagster_definitions",
+    "lineal.orchestrate.dagster_run",
+    "lineal.orchestrate.dvc_repo",
+)
 """Modules that the multiprocess executor's workers need: imported once, then forked."""
 
 
@@ -58,7 +62,11 @@ def _multiprocess(plan: Plan) -> dict[str, Any]:
     compute = plan.project.params.compute
     wanting = any(resources_of(plan, step).gpus for step in plan.steps.values())
     pool = pool_of(compute) if wanting else []
-    start = {"forkserver": {"preload_modules": list(WORKER_IMPORTS)}} if compute.processes == "fork" else {"spawn": {}}
+    start = (
+        {"forkserver": {"preload_modules": list(WORKER_IMPORTS)}}
+        if compute.processes == "fork"
+        else {"spawn": {}}
+    )
     limits = [{"key": GPUS, "limit": len(pool)}] if pool else []
     return {"max_concurrent": compute.max_concurrent, "start_method": start, "tag_concurrency_limits": limits}
 

@@ -36,7 +36,9 @@ def owner_tags() -> dict[str, str]:
     return {PID: str(os.getpid()), HOST: platform.node()}
 
 
-def close_killed_runs(instance: dg.DagsterInstance, abandoned_seconds: float = ABANDONED_SECONDS) -> list[str]:
+def close_killed_runs(
+    instance: dg.DagsterInstance, abandoned_seconds: float = ABANDONED_SECONDS
+) -> list[str]:
     """Closes the open runs whose processes are gone; finished steps of them stay finished.
 
     Runs of other hosts are left alone.

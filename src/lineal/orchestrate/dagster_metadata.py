@@ -71,7 +71,9 @@ def _sample(artifact: Artifact) -> dg.TableMetadataValue:
     import pyarrow.parquet as pq
 
     names = [name for name in _FIRST_COLUMNS if name in artifact.manifest.columns]
-    names += [name for name, kind in artifact.manifest.columns.items() if name not in names and kind != "binary"]
+    names += [
+        name for name, kind in artifact.manifest.columns.items() if name not in names and kind != "binary"
+    ]
     rows: list[dict[str, Any]] = []
     for path in artifact.parquet_files()[:1]:
         try:
@@ -80,7 +82,9 @@ def _sample(artifact: Artifact) -> dg.TableMetadataValue:
             raise ArtifactError(f"{artifact.key}: {path} cannot be read as Parquet ({error})") from error
         rows = batch.to_pylist() if batch is not None else []
     records = [dg.TableRecord({name: _cell(row[name]) for name in names}) for row in rows]
-    schema = dg.TableSchema(columns=[dg.TableColumn(name, type=artifact.manifest.columns[name]) for name in names])
+    schema = dg.TableSchema(
+        columns=[dg.TableColumn(name, type=artifact.manifest.columns[name]) for name in names]
+    )
     return dg.TableMetadataValue(records, schema)
 
 
@@ -88,7 +92,13 @@ def _cell(value: Any) -> str | int | float | bool:
     """Formats a value for the table. Text of models is shown literally, with unprintable characters escaped."""
     if isinstance(value, bool | int | float):
         return value
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = (
+        ""
+        if value is None
+        else value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=str)
+    )
     cut = f" ... (+{len(text) - CELL_CHARACTERS:,} characters)" if len(text) > CELL_CHARACTERS else ""
     shown = text[:CELL_CHARACTERS]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown) + cut
@@ -129,15 +139,21 @@ def _training(log: Mapping[str, Any]) -> Metadata:
     curve = shortened(curve_of(log.get("facts", {})), TRAINING_ROWS)
     if not curve:
         return {}
-    records = [dg.TableRecord(dict(zip(curve, row, strict=True))) for row in zip(*curve.values(), strict=True)]
-    schema = dg.TableSchema(columns=[dg.TableColumn(name, type="int" if name in WHOLE else "float") for name in curve])
+    records = [
+        dg.TableRecord(dict(zip(curve, row, strict=True))) for row in zip(*curve.values(), strict=True)
+    ]
+    schema = dg.TableSchema(
+        columns=[dg.TableColumn(name, type="int" if name in WHOLE else "float") for name in curve]
+    )
     return {"training": dg.TableMetadataValue(records, schema)}
 
 
 def _timings(log: Mapping[str, Any]) -> Metadata:
     """Returns numbers of the run that made it, under their names in the run log."""
     facts = log.get("facts", {})
-    found: Metadata = {name: log[name] for name in ("seconds", "cpu_seconds", "peak_memory_bytes") if name in log}
+    found: Metadata = {
+        name: log[name] for name in ("seconds", "cpu_seconds", "peak_memory_bytes") if name in log
+    }
     found |= {f"seconds/{phase}": seconds for phase, seconds in facts.get("seconds_by_phase", {}).items()}
     found |= {name: value for name, value in facts.items() if isinstance(value, int | float | str)}
     return found

@@ -26,7 +26,11 @@ def report_tainted(plan: Plan) -> int:
 
 def retraction_events(plan: Plan, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckEvaluation]:
     """Makes an evaluation for each checkpoint whose latest one in Dagster differs; a first one only if it fails."""
-    checked = {_check_key(step): step for step in plan.steps.values() if CHECK in [check.name for check in checks_of(plan, step)]}
+    checked = {
+        _check_key(step): step
+        for step in plan.steps.values()
+        if CHECK in [check.name for check in checks_of(plan, step)]
+    }
     if not checked:
         return
     marks = tainted_checkpoints(plan)

@@ -72,17 +72,25 @@ def materialize(plan: Plan, steps: Iterable[Step], accept: bool = False) -> dict
     return outcomes
 
 
-def _events(plan: Plan, chosen: list[Step], instance: dg.DagsterInstance, accept: bool) -> Iterator[dg.DagsterEvent]:
+def _events(
+    plan: Plan, chosen: list[Step], instance: dg.DagsterInstance, accept: bool
+) -> Iterator[dg.DagsterEvent]:
     """Executes a run of the chosen steps and yields its events as they come, whichever process they come from."""
     pointer = CustomPointer(
-        ModuleCodePointer(__name__, run_definitions.__name__), [str(plan.project.root), [step.key for step in chosen]], []
+        ModuleCodePointer(__name__, run_definitions.__name__),
+        [str(plan.project.root), [step.key for step in chosen]],
+        [],
     )
-    repository = ReconstructableRepository(pointer, entry_point=[sys.executable, "-m", "dagster"])  # PATH may lack `dagster`
+    repository = ReconstructableRepository(
+        pointer, entry_point=[sys.executable, "-m", "dagster"]
+    )  # PATH may lack `dagster`
     job = repository.get_reconstructable_job(_run_name(chosen))
     run = instance.create_run_for_job(
-        job.get_definition(), run_config=QUIET, job_code_origin=job.get_python_origin(),
+        job.get_definition(),
+        run_config=QUIET,
+        job_code_origin=job.get_python_origin(),
         tags=owner_tags() | ({ACCEPTS: "true"} if accept else {}),
-    )  # fmt: skip
+    )
     return execute_run_iterator(job, run, instance)
 
 
@@ -128,13 +136,21 @@ def _open_instance() -> dg.DagsterInstance:
     The terminal shows what steps write, and the processes that capture it would answer a Ctrl-C with a traceback. Workers
     announce themselves there at level DEBUG, whatever the run's own loggers are told.
     """
-    nothing = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__, "config": {}}
+    nothing = {
+        "module": NoOpComputeLogManager.__module__,
+        "class": NoOpComputeLogManager.__name__,
+        "config": {},
+    }
     quiet = {"python_log_level": "INFO"}
-    reference = InstanceRef.from_dir(os.environ[DAGSTER_HOME], overrides={"compute_logs": nothing, "python_logs": quiet})
+    reference = InstanceRef.from_dir(
+        os.environ[DAGSTER_HOME], overrides={"compute_logs": nothing, "python_logs": quiet}
+    )
     return dg.DagsterInstance.from_ref(reference)
 
 
-def _follow(plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]) -> tuple[dict[str, str], BaseException | None]:
+def _follow(
+    plan: Plan, chosen: list[Step], events: Iterator[dg.DagsterEvent]
+) -> tuple[dict[str, str], BaseException | None]:
     """Reports each step's outcome.
 
     Returns:
@@ -177,7 +193,9 @@ def _cause(error: SerializableErrorInfo | None) -> str | None:
 def _is_interrupt(event: dg.DagsterEvent) -> bool:
     data = event.event_specific_data
     error = getattr(data, "error", None) if event.is_step_failure or event.is_run_failure else None
-    return event.event_type is dg.DagsterEventType.RUN_CANCELED or (error is not None and error.cls_name in _INTERRUPTS)
+    return event.event_type is dg.DagsterEventType.RUN_CANCELED or (
+        error is not None and error.cls_name in _INTERRUPTS
+    )
 
 
 def _message(step: Step, event: dg.DagsterEvent) -> str:

@@ -42,7 +42,11 @@ def _share(connection: Any, record: Any) -> None:
 
 def _path_of(connection: Any) -> str:
     """Returns a connection's file; empty for other databases and those in memory."""
-    return str(connection.execute("PRAGMA database_list").fetchone()[2]) if isinstance(connection, sqlite3.Connection) else ""
+    return (
+        str(connection.execute("PRAGMA database_list").fetchone()[2])
+        if isinstance(connection, sqlite3.Connection)
+        else ""
+    )
 
 
 @contextmanager

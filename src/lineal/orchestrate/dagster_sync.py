@@ -60,7 +60,11 @@ def outside_events(plan: Plan, instance: dg.DagsterInstance) -> Iterator[Outside
     unchecked = _unchecked(plan, instance, latest)
     for step in plan.steps.values():
         # a kill may have come between the reports of a step's outputs: those that Dagster has are not reported again
-        missed = [key for key in step.artifact_keys().values() if key in recorded and not _is_known(step, recorded, key, latest)]
+        missed = [
+            key
+            for key in step.artifact_keys().values()
+            if key in recorded and not _is_known(step, recorded, key, latest)
+        ]
         if missed or step.key in unchecked:
             yield from _step_events(plan, step, recorded, missed)
     yield from retraction_events(plan, instance)
@@ -73,11 +77,16 @@ def known_tags(plan: Plan, instance: dg.DagsterInstance) -> dict[str, dict[str, 
 
 def _latest_materializations(plan: Plan, instance: dg.DagsterInstance) -> dict[str, dg.EventLogEntry]:
     keys = {asset_key(key): key for key in plan.makers}
-    entries = ((record.asset_entry, record.asset_entry.last_materialization) for record in instance.get_asset_records(list(keys)))
+    entries = (
+        (record.asset_entry, record.asset_entry.last_materialization)
+        for record in instance.get_asset_records(list(keys))
+    )
     return {keys[asset.asset_key]: entry for asset, entry in entries if entry is not None}
 
 
-def _is_known(step: Step, recorded: Mapping[str, str], key: str, latest: Mapping[str, dg.EventLogEntry]) -> bool:
+def _is_known(
+    step: Step, recorded: Mapping[str, str], key: str, latest: Mapping[str, dg.EventLogEntry]
+) -> bool:
     return version_tags(step, recorded, key).items() <= _tags_of(latest.get(key)).items()
 
 
@@ -92,9 +101,13 @@ def _unchecked(plan: Plan, instance: dg.DagsterInstance, latest: Mapping[str, dg
     The check on retracted rows is left out: its result can change after its step, and `retraction_events` follows it.
     """
     made = (step for step in plan.steps.values() if step.key in latest)
-    specs = {spec.key: step.key for step in made for spec in check_specs(plan, step) if spec.name != RETRACTED}
+    specs = {
+        spec.key: step.key for step in made for spec in check_specs(plan, step) if spec.name != RETRACTED
+    }
     known = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(specs))
-    return {key for spec, key in specs.items() if not _evaluated_since(known.get(spec), latest[key].timestamp)}
+    return {
+        key for spec, key in specs.items() if not _evaluated_since(known.get(spec), latest[key].timestamp)
+    }
 
 
 def _evaluated_since(record: AssetCheckExecutionRecord | None, made: float) -> bool:
@@ -102,7 +115,9 @@ def _evaluated_since(record: AssetCheckExecutionRecord | None, made: float) -> b
     return ended and record is not None and record.event is not None and record.event.timestamp >= made
 
 
-def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str], missed: Collection[str]) -> list[OutsideEvent]:
+def _step_events(
+    plan: Plan, step: Step, recorded: Mapping[str, str], missed: Collection[str]
+) -> list[OutsideEvent]:
     """Returns the events of the artifacts of a step that Dagster has missed, and of the step's checks.
 
     There are none while its artifacts are not all here: `dvc pull` brings them, a run makes them.
@@ -114,7 +129,9 @@ def _step_events(plan: Plan, step: Step, recorded: Mapping[str, str], missed: Co
             artifact = open_artifact(key, plan.project.directory(key))
             verify_files(artifact.directory, artifact.manifest, key, digests)
             if key in missed:
-                events.append(materialization(step, key, recorded, artifact_metadata(step, artifact, log, MADE_OUTSIDE)))
+                events.append(
+                    materialization(step, key, recorded, artifact_metadata(step, artifact, log, MADE_OUTSIDE))
+                )
         return [*events, *(evaluation(step, result) for result in check_results(plan, step))]
     except ArtifactError:
         return []

@@ -42,7 +42,9 @@ def decide(plan: Plan, accept: bool = False) -> dict[str, StepStatus]:
     return Decisions(plan, accept).of_all()
 
 
-def to_do(plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step], remade: bool = False) -> dict[Act, list[Step]]:
+def to_do(
+    plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step], remade: bool = False
+) -> dict[Act, list[Step]]:
     """Lists what brings the chosen steps and those that they depend on up to date, by the action to take.
 
     An artifact that is known by its record alone is rerun only where one of them is made from it.
@@ -55,12 +57,17 @@ def to_do(plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step],
     """
     asked = list(chosen)
     wanted = plan.with_upstream(asked)
-    acts = {step.key: Act.NONE if decided[step.key].state is State.RECORDED else decided[step.key].act for step in wanted}
+    acts = {
+        step.key: Act.NONE if decided[step.key].state is State.RECORDED else decided[step.key].act
+        for step in wanted
+    }
     if remade:
         acts |= {step.key: Act.MAKE for step in asked if decided[step.key].state is State.RECORDED}
     for step in reversed(wanted):
         if acts[step.key] is Act.MAKE:
-            acts |= {one.key: Act.MAKE for one in plan.upstream(step) if decided[one.key].state is State.RECORDED}
+            acts |= {
+                one.key: Act.MAKE for one in plan.upstream(step) if decided[one.key].state is State.RECORDED
+            }
     return {act: [step for step in wanted if acts[step.key] is act] for act in Act}
 
 
@@ -110,7 +117,11 @@ class Decisions:
         """
         keys = [key for key in step.artifact_keys().values() if key in self._record.recorded]
         found = {key: (self._record.recorded[key], self._record.manifest(key)) for key in keys}
-        made = [Artifact(key, self._root, manifest) for key, (_, manifest) in found.items() if manifest is not None]
+        made = [
+            Artifact(key, self._root, manifest)
+            for key, (_, manifest) in found.items()
+            if manifest is not None
+        ]
         if len(made) < len(found):
             return {} if next(self._changed(step), None) else found
         same = self._of_one(step, {}, {one.key: one for one in made}.get).act is not Act.MAKE
@@ -144,7 +155,10 @@ class Decisions:
         damage: dict[str, list[str]] = {}
         for step, artifact in lying:
             broken = list(file_problems(artifact, self._digests))
-            doubts = [*manifest_problems(self._plan.project, artifact), *(() if broken else self._contradicted(step, artifact))]
+            doubts = [
+                *manifest_problems(self._plan.project, artifact),
+                *(() if broken else self._contradicted(step, artifact)),
+            ]
             self._doubted |= {artifact.key} if doubts else set()
             if broken or doubts:
                 damage[artifact.key] = [*broken, *doubts]
@@ -164,7 +178,11 @@ class Decisions:
         if problem is None:
             return
         recorded = self._record.manifest(artifact.key)
-        same = next(self._changed(step), None) is None if recorded is None else _same_work(recorded, artifact.manifest)
+        same = (
+            next(self._changed(step), None) is None
+            if recorded is None
+            else _same_work(recorded, artifact.manifest)
+        )
         if same and (artifact.manifest.equal_bytes is not False or self._kept(artifact.key)):
             yield problem
 
@@ -223,7 +241,10 @@ class Decisions:
 
 
 def changed_parts(
-    stage: Mapping[str, Any], entry: Mapping[str, Any], md5_of: Callable[[str], str | None], document: Callable[[str], Any]
+    stage: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    md5_of: Callable[[str], str | None],
+    document: Callable[[str], Any],
 ) -> Iterator[str]:
     """Yields the parts of a stage's command, dependencies and params that differ from an entry of `dvc.lock`.
 
@@ -241,7 +262,11 @@ def changed_parts(
     yield from (path for path in recorded if path not in declared)
     for file, keys in ((file, keys) for group in stage.get("params", []) for file, keys in group.items()):
         old = (entry.get("params") or {}).get(file, {})
-        yield from (f"{file}:{key}" for key in keys if key not in old or old[key] != _at(document(file), key.split(".")))
+        yield from (
+            f"{file}:{key}"
+            for key in keys
+            if key not in old or old[key] != _at(document(file), key.split("."))
+        )
         yield from (f"{file}:{key}" for key in old if key not in keys)
 
 

@@ -41,7 +41,9 @@ def read_text(path: Path) -> str:
         return ""
     except UnicodeDecodeError as error:
         fix = f"Take the committed one back: git checkout {path.name}"
-        raise ProjectError(f"{path.name}: not UTF-8 text ({error.reason} at byte {error.start}). {fix}") from error
+        raise ProjectError(
+            f"{path.name}: not UTF-8 text ({error.reason} at byte {error.start}). {fix}"
+        ) from error
 
 
 def find_entry(text: str, name: str) -> tuple[int, int] | None:
@@ -87,7 +89,9 @@ def require_current(plan: Plan, step: Step) -> None:
         return
     found = _stages(path).get(name)
     if found is None:
-        raise ProjectError(f"dvc.yaml is stale: it has no stage for {step.key}. Write it: lineal plan --write")
+        raise ProjectError(
+            f"dvc.yaml is stale: it has no stage for {step.key}. Write it: lineal plan --write"
+        )
     if found != stage_of(plan, step):
         raise ProjectError(
             f"dvc.yaml is stale: its stage for {step.key} is not what the plan says. Write it: lineal plan --write"
@@ -106,14 +110,18 @@ def replaced_entry(text: str, name: str, entry: str) -> str:
         return text[:start] + entry + text[end:]
     lock = read_entries(Path(DVC_LOCK), text, ("stages",))
     if lock.section("schema") is None:
-        lock = replace(lock, sections=(Section("schema", (), (LOCK_HEAD.partition("\n")[0],)), *lock.sections))
+        lock = replace(
+            lock, sections=(Section("schema", (), (LOCK_HEAD.partition("\n")[0],)), *lock.sections)
+        )
     stages = lock.section("stages") or Section("stages", (), ())
     new = Entry(name, (), indented(entry.splitlines(keepends=True), stages.indent, 2))
     if any(one.name == name for one in stages.entries):
         entries = tuple(replace(new, above=one.above) if one.name == name else one for one in stages.entries)
     else:
         entries = (*stages.entries, new)
-    return lock.with_section(replace(stages, head=stages.head if stages.entries else ("stages:",), entries=entries)).text()
+    return lock.with_section(
+        replace(stages, head=stages.head if stages.entries else ("stages:",), entries=entries)
+    ).text()
 
 
 def recorded_digests(plan: Plan, of: Step | None = None) -> dict[str, str]:
@@ -158,8 +166,18 @@ def named_files(root: Path) -> dict[str, str]:
     Raises:
         ProjectError: `dvc.yaml` or `dvc.lock` is no YAML of stages.
     """
-    declared = [path for stage in declared_stages(root).values() if _is_step(stage) for path in stage.get("deps") or []]
-    recorded = [dependency for stage in locked_stages(root).values() if _is_step(stage) for dependency in stage.get("deps", [])]
+    declared = [
+        path
+        for stage in declared_stages(root).values()
+        if _is_step(stage)
+        for path in stage.get("deps") or []
+    ]
+    recorded = [
+        dependency
+        for stage in locked_stages(root).values()
+        if _is_step(stage)
+        for dependency in stage.get("deps", [])
+    ]
     digests = dict.fromkeys(declared, "") | {one["path"]: one.get("md5", "") for one in recorded}
     return {path: digest for path, digest in digests.items() if _is_file_inside(path)}
 
@@ -238,7 +256,9 @@ def _require_sound(path: Path, name: str, stage: Any) -> None:
     for part in ("deps", "outs"):
         entries = stage.get(part, [])
         if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
-            raise _unsound(path, f"{name}: {part}: expected a list of paths with their MD5s, got {entries!r:.80}")
+            raise _unsound(
+                path, f"{name}: {part}: expected a list of paths with their MD5s, got {entries!r:.80}"
+            )
 
 
 def _is_entry(entry: Any) -> bool:

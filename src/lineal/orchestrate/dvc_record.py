@@ -145,7 +145,9 @@ def _named(listing: bytes) -> str:
 
 def _listing_of(directory: Path, digests: Digests) -> bytes:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
-    entries = [{"md5": digests.of(path, "md5"), "relpath": path.relative_to(directory).as_posix()} for path in files]
+    entries = [
+        {"md5": digests.of(path, "md5"), "relpath": path.relative_to(directory).as_posix()} for path in files
+    ]
     entries.sort(key=lambda entry: entry["relpath"])
     return json.dumps(entries, sort_keys=True).encode()
 

@@ -160,7 +160,12 @@ class DvcProject:
         before = _modified(log_path(plan.project, step.key))
         try:
             # DVC's run cache looks for dvc.yaml in the working directory
-            with chdir(self._root), self._errors_named(step), lock_repo(self._repo), self._repo.scm_context(quiet=True):
+            with (
+                chdir(self._root),
+                self._errors_named(step),
+                lock_repo(self._repo),
+                self._repo.scm_context(quiet=True),
+            ):
                 drop_half_written_rwlock(self._repo)
                 if plan.project.params.compute.executor not in CLUSTERS:
                     drop_dead_entries(self._repo)
@@ -191,7 +196,9 @@ class DvcProject:
     def _take_recorded_inputs(self, plan: Plan, step: Step, stage: PipelineStage) -> None:
         """Lets the record in `dvc.lock` stand in for inputs that are not here: the step is up to date by that."""
         absent = {dependency.def_path: dependency for dependency in stage.deps if not dependency.exists}
-        made = (out for maker in (plan.upstream(step) if absent else ()) for out in self._stage(plan, maker).outs)
+        made = (
+            out for maker in (plan.upstream(step) if absent else ()) for out in self._stage(plan, maker).outs
+        )
         for out in (one for one in made if one.def_path in absent and one.hash_info):
             absent[out.def_path].hash_info, absent[out.def_path].meta = out.hash_info, out.meta
 
@@ -200,7 +207,9 @@ class DvcProject:
         old_log = read_log(plan.project, step.key)
         stage.reproduce()
         ran = _modified(log_path(plan.project, step.key)) != before
-        if not ran and Decisions(plan, accept=True).of(step).state is not State.DONE:  # DVC had other work, or bad bytes
+        if (
+            not ran and Decisions(plan, accept=True).of(step).state is not State.DONE
+        ):  # DVC had other work, or bad bytes
             for out in stage.outs:
                 drop_corrupted(out)
             stage.reproduce(force=True)
@@ -262,7 +271,9 @@ def _out_digest(stage: PipelineStage, key: str) -> str:
     for out in stage.outs:
         if out.def_path == f"artifacts/{key}":
             return str(out.hash_info.value)
-    raise ProjectError(f"dvc.yaml is stale: stage {stage.name} has no output artifacts/{key}. Write it: lineal plan --write")
+    raise ProjectError(
+        f"dvc.yaml is stale: stage {stage.name} has no output artifacts/{key}. Write it: lineal plan --write"
+    )
 
 
 def _modified(path: Path) -> int:

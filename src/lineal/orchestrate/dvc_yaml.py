@@ -48,7 +48,9 @@ _OVERLOOKED = frozenset({"size", "nfiles"})
 
 SECTIONS = ("stages", "metrics", "plots")
 """The keys of `dvc.yaml` that lineal writes entries into."""
-_INSTALLED = tuple(Path(path).resolve() for path in (Path(__file__).parents[1], get_path("purelib"), get_path("platlib")))
+_INSTALLED = tuple(
+    Path(path).resolve() for path in (Path(__file__).parents[1], get_path("purelib"), get_path("platlib"))
+)
 _FORBIDDEN = frozenset(string.punctuation) - {"_", "-"}
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -66,7 +68,9 @@ def dvc_yaml_text(plan: Plan) -> str:
         DeclarationError: two steps, or a pipeline's name, don't make stage names.
     """
     _check_names(plan)
-    document: dict[str, Any] = {"stages": {stage_name(step.key): stage_of(plan, step) for step in plan.steps.values()}}
+    document: dict[str, Any] = {
+        "stages": {stage_name(step.key): stage_of(plan, step) for step in plan.steps.values()}
+    }
     metrics = [f"artifacts/{key}/{METRICS_FILE}" for key in _metrics_keys(plan)]
     if metrics:
         document["metrics"] = metrics
@@ -112,8 +116,14 @@ def kept_text(plan: Plan, path: Path, found: str) -> str:
 
 def _has_others(old: Entries) -> bool:
     """Tells whether a file has anything that lineal did not write."""
-    lines = [line for one in old.sections for line in (*one.above, *(above for entry in one.entries for above in entry.above))]
-    comments = [line for line in (*lines, *old.below) if line.strip() and line not in HEADER.splitlines(keepends=True)]
+    lines = [
+        line
+        for one in old.sections
+        for line in (*one.above, *(above for entry in one.entries for above in entry.above))
+    ]
+    comments = [
+        line for line in (*lines, *old.below) if line.strip() and line not in HEADER.splitlines(keepends=True)
+    ]
     entries = [not is_ours(one.name, entry) for one in old.sections for entry in one.entries]
     return bool(comments) or any(entries) or any(one.name not in SECTIONS for one in old.sections)
 
@@ -123,14 +133,23 @@ def _merged(path: Path, name: str, old: Section | None, new: Section | None) -> 
         return new
     ours = {entry.name: entry for entry in new.entries} if new else {}
     own = [is_ours(name, entry) for entry in old.entries]
-    taken = [entry.name for entry, one in zip(old.entries, own, strict=True) if not one and entry.name in ours]
+    taken = [
+        entry.name for entry, one in zip(old.entries, own, strict=True) if not one and entry.name in ours
+    ]
     if taken:
-        raise ProjectError(f"{path}: {name}: {taken[0]} is your own, and a step of the plan needs this name. Rename one of them")
+        raise ProjectError(
+            f"{path}: {name}: {taken[0]} is your own, and a step of the plan needs this name. Rename one of them"
+        )
     if new is not None and new.is_list != old.is_list and old.entries:
-        raise ProjectError(f"{path}: {name}: write it as a {'list' if new.is_list else 'mapping'}, as lineal does")
+        raise ProjectError(
+            f"{path}: {name}: write it as a {'list' if new.is_list else 'mapping'}, as lineal does"
+        )
     written = new.indent if new else old.indent
     indent = old.indent if old.entries else written
-    placed = {key: replace(entry, above=(), lines=indented(entry.lines, indent, written)) for key, entry in ours.items()}
+    placed = {
+        key: replace(entry, above=(), lines=indented(entry.lines, indent, written))
+        for key, entry in ours.items()
+    }
     head = old.head if old.entries or new is None else new.head
     return replace(old, head=head, entries=woven(old.entries, own, placed), indent=indent)
 
@@ -141,7 +160,9 @@ def is_ours(section: str, entry: Entry) -> bool:
     if section == "stages":
         return isinstance(value, dict) and str(value.get("cmd", "")).startswith("lineal step ")
     if section == "metrics":
-        return isinstance(value, str) and value.startswith("artifacts/") and value.endswith(f"/{METRICS_FILE}")
+        return (
+            isinstance(value, str) and value.startswith("artifacts/") and value.endswith(f"/{METRICS_FILE}")
+        )
     plot = value.get(entry.name) if isinstance(value, dict) else None
     files = plot.get("y") if isinstance(plot, dict) else None
     if not isinstance(plot, dict) or not isinstance(files, dict) or plot.get("template") not in OUR_FILES:
@@ -180,9 +201,13 @@ def check_dvc_yaml(plan: Plan) -> None:
     found = path.read_text(encoding="utf-8", errors="replace")
     expected = kept_text(plan, path, found)
     if found != expected:
-        changes = difflib.unified_diff(found.splitlines(), expected.splitlines(), "dvc.yaml", "the plan", lineterm="", n=1)
+        changes = difflib.unified_diff(
+            found.splitlines(), expected.splitlines(), "dvc.yaml", "the plan", lineterm="", n=1
+        )
         shown = "\n".join(list(changes)[:12])
-        raise ProjectError(f"dvc.yaml is stale: it is not what the plan says. Write it: lineal plan --write\n{shown}")
+        raise ProjectError(
+            f"dvc.yaml is stale: it is not what the plan says. Write it: lineal plan --write\n{shown}"
+        )
 
 
 def _check_names(plan: Plan) -> None:
@@ -192,10 +217,13 @@ def _check_names(plan: Plan) -> None:
         if _FORBIDDEN & set(name) or not name.isprintable():
             document = plan.pipelines[step.pipeline].document
             raise document.error(
-                (), f"DVC allows only letters, digits, '_' and '-' in names, got {step.pipeline!r}; rename the file"
+                (),
+                f"DVC allows only letters, digits, '_' and '-' in names, got {step.pipeline!r}; rename the file",
             )
         if name in made:
-            raise DeclarationError(f"steps {made[name]} and {key} would both be DVC stage {name}; rename one pipeline")
+            raise DeclarationError(
+                f"steps {made[name]} and {key} would both be DVC stage {name}; rename one pipeline"
+            )
         made[name] = key
 
 
@@ -226,7 +254,9 @@ def belongs_to_project(path: Path, root: Path, installed: Sequence[Path]) -> boo
 
 def _params(plan: Plan, step: Step) -> list[dict[str, list[str]]]:
     pipeline = plan.pipelines[step.pipeline]
-    keys = [{f"{PIPELINES}/{declared_name(step.pipeline)}.yaml": list(_yaml_keys(pipeline.document, step.paths))}]
+    keys = [
+        {f"{PIPELINES}/{declared_name(step.pipeline)}.yaml": list(_yaml_keys(pipeline.document, step.paths))}
+    ]
     if step.policy is not None and (plan.project.root / step.policy.document.name).is_file():
         paths = [*step.policy.paths, *([(SETTINGS,)] if (SETTINGS,) in step.policy.document.lines else [])]
         keys.append({step.policy.document.name: list(_yaml_keys(step.policy.document, paths))})
@@ -296,7 +326,14 @@ def _plots(plan: Plan) -> Iterator[dict[str, Any]]:
     for title, files in curves.items():
         headline = next(iter(files.values()))
         yield {
-            title: {"template": PLOT_TEMPLATE, "x": "round", "y": files, "x_label": "round", "y_label": headline, "title": title}
+            title: {
+                "template": PLOT_TEMPLATE,
+                "x": "round",
+                "y": files,
+                "x_label": "round",
+                "y_label": headline,
+                "title": title,
+            }
         }
 
 
@@ -305,7 +342,9 @@ def _trainings(plan: Plan) -> Iterator[dict[str, Any]]:
     curves: dict[str, dict[str, str]] = {}
     for step in plan.steps.values():
         if step.component.role is Role.TRAINER:
-            curves.setdefault(f"{step.pipeline} {step.label.replace('/', ' ')} loss", {})[f"runs/{step.key}{TABLE}"] = LOSS
+            curves.setdefault(f"{step.pipeline} {step.label.replace('/', ' ')} loss", {})[
+                f"runs/{step.key}{TABLE}"
+            ] = LOSS
     for title, files in curves.items():
         yield {
             title: {

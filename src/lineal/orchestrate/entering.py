@@ -60,7 +60,9 @@ def enter(target: Path, pipeline: str | None = None) -> Entered:
         fresh = Path(name) / target.name
         lay_out(fresh, target.name, pipeline)
         files = sorted(path.relative_to(fresh).as_posix() for path in fresh.rglob("*") if path.is_file())
-        texts = {file: _extended(file, target / file, fresh / file) for file in files if (target / file).exists()}
+        texts = {
+            file: _extended(file, target / file, fresh / file) for file in files if (target / file).exists()
+        }
         _put(fresh, target, [file for file in files if file not in texts], undo)
         _extend(target, texts, undo)
         undo.keep(target / DVC_YAML)
@@ -81,16 +83,22 @@ def enter(target: Path, pipeline: str | None = None) -> Entered:
 def _require_enterable(target: Path) -> None:
     found = read_document(target / PARAMS, PARAMS).value if (target / PARAMS).is_file() else {}
     if isinstance(found, dict) and "active" in found:
-        raise UsageError(f"{target}: its {PARAMS} says what is active, so it is a project already. See its steps: lineal plan")
+        raise UsageError(
+            f"{target}: its {PARAMS} says what is active, so it is a project already. See its steps: lineal plan"
+        )
     others = sorted(path.name for path in (target / PIPELINES).glob("*.yaml"))
     if others:
         fix = "Name another directory: lineal init loops"
-        raise UsageError(f"{target / PIPELINES} holds {others[0]}, which would be taken for a pipeline of lineal's. {fix}")
+        raise UsageError(
+            f"{target / PIPELINES} holds {others[0]}, which would be taken for a pipeline of lineal's. {fix}"
+        )
     above = next((place for place in target.parents if (place / ".dvc").is_dir()), None)
     own = [target / DVC_YAML, *target.rglob(f"*{SUFFIX}")]
     if above is not None and not (target / ".dvc").is_dir() and any(path.is_file() for path in own):
         fix = "Name a directory without stages and .dvc files, or that of the repository"
-        raise ProjectError(f"{target} has files of the DVC repository in {above}, which it would leave. {fix}")
+        raise ProjectError(
+            f"{target} has files of the DVC repository in {above}, which it would leave. {fix}"
+        )
 
 
 def _extended(file: str, theirs: Path, ours: Path) -> str:
@@ -109,7 +117,9 @@ def _extended(file: str, theirs: Path, ours: Path) -> str:
 def _has(text: str, line: str) -> bool:
     """Tells whether a file has a line, or gives the line's variable another value."""
     variable = f"{line.partition('=')[0]}=" if "=" in line and " " not in line else line
-    return any(found == line or (variable != line and found.startswith(variable)) for found in text.splitlines())
+    return any(
+        found == line or (variable != line and found.startswith(variable)) for found in text.splitlines()
+    )
 
 
 def _further_params(theirs: Path, ours: Path) -> str:
@@ -138,7 +148,9 @@ def _extend(target: Path, texts: Mapping[str, str], undo: _Undo) -> None:
         if text:
             undo.keep(target / file)
             old = (target / file).read_text(encoding="utf-8")
-            (target / file).write_text(old + ("" if old.endswith("\n") or not old else "\n") + text, encoding="utf-8")
+            (target / file).write_text(
+                old + ("" if old.endswith("\n") or not old else "\n") + text, encoding="utf-8"
+            )
 
 
 class _Undo:
@@ -152,7 +164,9 @@ class _Undo:
         """Remembers a file's present content, and which directories above it do not exist."""
         if path not in self.texts:
             self.texts[path] = path.read_bytes() if path.exists() else None
-            self.directories += [place for place in path.parents if not place.exists() and place not in self.directories]
+            self.directories += [
+                place for place in path.parents if not place.exists() and place not in self.directories
+            ]
 
     def put_back(self) -> None:
         """Restores everything."""

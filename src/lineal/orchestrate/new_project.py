@@ -16,9 +16,20 @@ from lineal.recipe.project import PARAMS, PIPELINES, open_project
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CARRIED = (
-    PIPELINES, POLICIES, "assets", PARAMS, ".env", ".gitattributes", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
-    ".dvc/plots", ".dagster/dagster.yaml", ".dagster/.gitignore",
-)  # fmt: skip
+    PIPELINES,
+    POLICIES,
+    "assets",
+    PARAMS,
+    ".env",
+    ".gitattributes",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvc/plots",
+    ".dagster/dagster.yaml",
+    ".dagster/.gitignore",
+)
 """Files that a project takes unchanged from this repository; the wheel carries them under `lineal/_project`."""
 STARTER = PACKAGE / "starter"
 """Files of a project's own, under the name `NEW_NAME`."""
@@ -35,7 +46,9 @@ def carried_files(package: Path = PACKAGE) -> Path:
     for directory in (package / "_project", package.parents[1]):
         if all((directory / name).exists() for name in CARRIED):
             return directory
-    raise ProjectError(f"{package} carries no project files (looked for _project/ in it). Install lineal again")
+    raise ProjectError(
+        f"{package} carries no project files (looked for _project/ in it). Install lineal again"
+    )
 
 
 def create_project(target: Path, pipeline: str | None = None) -> int:
@@ -61,7 +74,9 @@ def create_project(target: Path, pipeline: str | None = None) -> int:
         with new_directory(target, last=PARAMS) as building:
             stages = _build(building, target.name, pipeline)
     except OSError as error:
-        raise ProjectError(f"{target} cannot be made: {error}. Choose a directory that you may write") from error
+        raise ProjectError(
+            f"{target} cannot be made: {error}. Choose a directory that you may write"
+        ) from error
     return stages
 
 
@@ -119,7 +134,9 @@ def lay_out(root: Path, name: str, pipeline: str | None) -> None:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile)
+        shutil.copytree(
+            source, target, ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile
+        )
     else:
         shutil.copyfile(source, target)
 

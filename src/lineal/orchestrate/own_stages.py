@@ -20,7 +20,9 @@ def outdated_data(plan: Plan) -> dict[str, str]:
         ProjectError: DVC cannot read the project.
     """
     made = dict(_made_files(plan)) if _has_own_stages(plan.project.root) else {}
-    changed = _changed_stages(plan.project.root, sorted({stage for _, stage in made.values()})) if made else {}
+    changed = (
+        _changed_stages(plan.project.root, sorted({stage for _, stage in made.values()})) if made else {}
+    )
     return {
         key: f"{path} is out of date: {changed[stage]}. Make it again: dvc repro {stage}"
         for key, (path, stage) in made.items()

@@ -24,7 +24,9 @@ ALLOW_MISSING = "--allow-missing"
 _SINGLE = {"-s", "--single-item"}
 
 
-def require_ready_run(plan: Plan, chosen: Iterable[Step], remade: bool = True) -> tuple[list[Step], list[str]]:
+def require_ready_run(
+    plan: Plan, chosen: Iterable[Step], remade: bool = True
+) -> tuple[list[Step], list[str]]:
     """Refuses to run where something needed is missing, as `lineal run` does, for the chosen steps that are not done.
 
     Args:
@@ -63,7 +65,9 @@ def require_inputs(plan: Plan, steps: Iterable[Step], made: Collection[str] = ()
         for key in step.all_inputs():
             if key not in made and not lies_here(plan.project, key):
                 recorded = locked_artifacts(plan.project.root) if recorded is None else recorded
-                lacking.setdefault(key, f"{step.key} reads {key}, which is {_how_to_get(key, key in recorded)}")
+                lacking.setdefault(
+                    key, f"{step.key} reads {key}, which is {_how_to_get(key, key in recorded)}"
+                )
     if lacking:
         raise ArtifactError("\n".join(lacking.values()))
 

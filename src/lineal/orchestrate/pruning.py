@@ -87,11 +87,15 @@ def _lying(project: Project, going: set[str], leftovers: set[str]) -> Iterator[L
         except ArtifactError:
             continue
         size = sum(entry.size_bytes for entry in manifest.files.values())
-        yield Lying(key, LEFTOVER if key in leftovers else str(manifest.kind), size, key in going or key in leftovers)
+        yield Lying(
+            key, LEFTOVER if key in leftovers else str(manifest.kind), size, key in going or key in leftovers
+        )
 
 
 def _on_disk(project: Project) -> list[str]:
-    places = (path.parent.relative_to(project.artifacts) for path in sorted(project.artifacts.rglob(MANIFEST)))
+    places = (
+        path.parent.relative_to(project.artifacts) for path in sorted(project.artifacts.rglob(MANIFEST))
+    )
     return [place.as_posix() for place in places if not any(part.startswith(".") for part in place.parts)]
 
 
@@ -105,7 +109,9 @@ def _let_go(plan: Plan, decided: Mapping[str, StepStatus]) -> tuple[list[str], d
     keeping = _Keeping(plan)
     for step in plan.steps.values():
         keys = [
-            key for output, key in step.artifact_keys().items() if keeping.lets_go(step, output) and lies_here(plan.project, key)
+            key
+            for output, key in step.artifact_keys().items()
+            if keeping.lets_go(step, output) and lies_here(plan.project, key)
         ]
         why = _needed(plan, step, decided) if keys else ""
         held |= dict.fromkeys(keys, why) if why else {}
@@ -129,7 +135,9 @@ class _Keeping:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._last = {name: max(s.round for s in plan.steps.values() if s.pipeline == name) for name in plan.pipelines}
+        self._last = {
+            name: max(s.round for s in plan.steps.values() if s.pipeline == name) for name in plan.pipelines
+        }
         self._best: dict[tuple[str, str], int | None] = {}
         self._require_known_names()
 
@@ -140,7 +148,9 @@ class _Keeping:
         labels = {name for step in steps for name in (step.label, step.label.partition("/")[0])}
         for name in retain.nodes:
             if name not in labels:
-                raise document.error(("retain", "nodes", name), f"no round has a node {name!r}. {did_you_mean(name, labels)}")
+                raise document.error(
+                    ("retain", "nodes", name), f"no round has a node {name!r}. {did_you_mean(name, labels)}"
+                )
         for path, best in retain.best_named():
             label, _, number = best.rpartition(".")
             given = [step.outputs[""].values for step in steps if step.label == label]
@@ -148,12 +158,18 @@ class _Keeping:
                 raise document.error(path, f"no round has a node {label!r}. {did_you_mean(label, labels)}")
             if all(values is not None and number not in values for values in given):
                 known = {name for values in given for name in values or ()}
-                raise document.error(path, f"{label!r} gives no value {number!r}. {did_you_mean(number, known)}")
+                raise document.error(
+                    path, f"{label!r} gives no value {number!r}. {did_you_mean(number, known)}"
+                )
 
     def lets_go(self, step: Step, output: str) -> bool:
         kind = step.outputs[output].kind
         rule = self._plan.project.params.retain.rule(step.label, kind)
-        if rule == "all" or kind not in (ArtifactKind.MODEL, ArtifactKind.ROWS) or not _ROUND.fullmatch(step.group):
+        if (
+            rule == "all"
+            or kind not in (ArtifactKind.MODEL, ArtifactKind.ROWS)
+            or not _ROUND.fullmatch(step.group)
+        ):
             return False
         assert isinstance(rule, Kept)
         if step.round > self._last[step.pipeline] - rule.last:
@@ -188,7 +204,11 @@ def leftovers_of(project: Project) -> tuple[str, ...]:
     planned = {name: _planned(project, name) for name in project.pipeline_names()}
     needed = {key for keys in planned.values() for key in keys or ()}
     keys = dict.fromkeys([*_on_disk(project), *locked_artifacts(project.root), *_recorded_keys(project)])
-    return tuple(key for key in keys if key not in needed and planned.get(key.partition("/")[0], frozenset()) is not None)
+    return tuple(
+        key
+        for key in keys
+        if key not in needed and planned.get(key.partition("/")[0], frozenset()) is not None
+    )
 
 
 def _planned(project: Project, name: str) -> frozenset[str] | None:
@@ -221,14 +241,18 @@ def prune(project: Project, pruning: Pruning) -> int:
     leaving = [key for key in pruning.going if key not in pruning.leftovers]
     for key in leaving:
         if key not in recorded or not record_directory(project.root, key, recorded[key]).is_dir():
-            raise ProjectError(f"{key} has no record, and is not pruned without one. Record it: lineal run {key}")
+            raise ProjectError(
+                f"{key} has no record, and is not pruned without one. Record it: lineal run {key}"
+            )
     going = {*leaving, *pruning.leftovers}
     record = DvcRecord(project.root, recorded)
     _drop_entries(project.root, pruning.leftovers)
     _drop_objects(
-        record, project.root, {md5 for key, md5 in recorded.items() if key in going},
+        record,
+        project.root,
+        {md5 for key, md5 in recorded.items() if key in going},
         {md5 for key, md5 in recorded.items() if key not in going},
-    )  # fmt: skip
+    )
     for key in (*leaving, *pruning.leftovers):
         _remove(project, key)
     for key in pruning.leftovers:

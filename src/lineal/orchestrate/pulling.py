@@ -26,7 +26,11 @@ def wanted_from_remote(
     plan: Plan, decided: Mapping[str, StepStatus], chosen: Iterable[Step], making: Iterable[Step]
 ) -> dict[str, str]:
     """Returns by key the MD5 of artifacts that are not here: of the chosen steps, and of those that would be made."""
-    asked = {step.key: step for step in (*chosen, *making) if decided[step.key].state in (State.RECORDED, State.MISSING)}
+    asked = {
+        step.key: step
+        for step in (*chosen, *making)
+        if decided[step.key].state in (State.RECORDED, State.MISSING)
+    }
     recorded = locked_artifacts(plan.project.root)
     keys = [key for step in asked.values() for key in step.artifact_keys().values()]
     return {key: recorded[key] for key in keys if key in recorded and not lies_here(plan.project, key)}
@@ -54,9 +58,17 @@ def pull(root: Path, wanted: Mapping[str, str]) -> list[str]:
 def wanted_data(plan: Plan, steps: Iterable[Step]) -> dict[Path, str]:
     """Returns files that steps read, that are missing, and that DVC keeps, with the fix where no remote has them."""
     root = plan.project.root.absolute()
-    files = {file: None for step in steps for file in absent_files(step.component).values() if file.is_relative_to(root)}
+    files = {
+        file: None
+        for step in steps
+        for file in absent_files(step.component).values()
+        if file.is_relative_to(root)
+    }
     kept = {file: found for file in files if (found := tracked(root, file)) is not None}
-    return {file: f"Make it: dvc repro {one.stage}" if one.stage else "Where it lies: dvc push" for file, one in kept.items()}
+    return {
+        file: f"Make it: dvc repro {one.stage}" if one.stage else "Where it lies: dvc push"
+        for file, one in kept.items()
+    }
 
 
 def pull_data(root: Path, files: Iterable[Path]) -> list[Path]:
@@ -87,7 +99,9 @@ def _remote_named(first: str) -> Iterator[None]:
         said = next(iter(str(error).splitlines()), type(error).__name__)
         if "no remote" in said:
             fix = f"Add one: dvc remote add --default NAME URL; or make it again: lineal run --remake {first}"
-            raise ProjectError(f"--pull: the project has no DVC remote to bring {first} from. {fix}") from error
+            raise ProjectError(
+                f"--pull: the project has no DVC remote to bring {first} from. {fix}"
+            ) from error
         raise ProjectError(f"--pull: DVC's remote gives nothing: {said}. See: dvc remote list") from error
 
 

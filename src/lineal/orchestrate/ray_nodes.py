@@ -39,11 +39,12 @@ def require_nodes(plan: Plan, steps: Iterable[Step], instance: dg.DagsterInstanc
     for step in steps:
         asked = resources_of(plan, step)
         if not any(_fits(asked, node) for node in nodes):
-            problem = (
-                f"{step.key} asks for {_asked(asked)}, and no node of the Ray cluster at {address} has that ({_have(nodes)})"
-            )
+            there = f"no node of the Ray cluster at {address} has that ({_have(nodes)})"
+            problem = f"{step.key} asks for {_asked(asked)}, and {there}"
             if not grows:
-                raise MachineError(f"{problem}. Lower gpus or memory in compute.requests (params.yaml), or add a larger node")
+                raise MachineError(
+                    f"{problem}. Lower gpus or memory in compute.requests (params.yaml), or add a larger node"
+                )
             say(f"{problem}: it waits until the cluster's autoscaler adds one", None)
 
 
@@ -61,9 +62,18 @@ def _ask(address: str, instance: dg.DagsterInstance) -> tuple[list[Resources], b
         ) from error
     except OSError as error:  # the errors of the package requests are of this type
         fix = "Start a cluster (ray start --head), or set RAY_ADDRESS to the dashboard's address of one, http://HEAD:8265"
-        raise MachineError(f"compute.executor: ray: no Ray cluster answers at {address}: {reason(error)}. {fix}") from error
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:  # another program, or another version of Ray
-        raise MachineError(f"compute.executor: ray: {address} answers, but not as Ray's dashboard: {reason(error)}") from error
+        raise MachineError(
+            f"compute.executor: ray: no Ray cluster answers at {address}: {reason(error)}. {fix}"
+        ) from error
+    except (
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:  # another program, or another version of Ray
+        raise MachineError(
+            f"compute.executor: ray: {address} answers, but not as Ray's dashboard: {reason(error)}"
+        ) from error
     kinds = ((status.get("autoscalerReport") or {}).get("nodeTypeMapping") or {}).items()
     # without an autoscaler every node is of a kind of its own, which Ray names so
     fixed = bool(kinds) and all(kind == f"node_{node}" for node, kind in kinds)
@@ -85,7 +95,11 @@ def _get(client: Any, path: str) -> Any:
 
 
 def _fits(asked: StepResources, node: Resources) -> bool:
-    return asked.gpus <= node.get("GPU", 0) and (asked.memory_bytes or 0) <= node.get("memory", 0) and node.get("CPU", 0) >= 1
+    return (
+        asked.gpus <= node.get("GPU", 0)
+        and (asked.memory_bytes or 0) <= node.get("memory", 0)
+        and node.get("CPU", 0) >= 1
+    )
 
 
 def _asked(asked: StepResources) -> str:

@@ -42,7 +42,9 @@ def write_records(project: Project, recorded: Mapping[str, str]) -> int:
     Returns:
         how many were written.
     """
-    lacking = {key: md5 for key, md5 in recorded.items() if not record_directory(project.root, key, md5).exists()}
+    lacking = {
+        key: md5 for key, md5 in recorded.items() if not record_directory(project.root, key, md5).exists()
+    }
     lacking = {key: md5 for key, md5 in lacking.items() if (project.directory(key) / MANIFEST).is_file()}
     if not lacking:
         return 0
@@ -50,7 +52,8 @@ def write_records(project: Project, recorded: Mapping[str, str]) -> int:
     (project.root / RECORDS).mkdir(exist_ok=True)
     (project.root / RECORDS / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
     return sum(
-        _written(project, key, md5, places.listing_text(md5, project.directory(key), digests)) for key, md5 in lacking.items()
+        _written(project, key, md5, places.listing_text(md5, project.directory(key), digests))
+        for key, md5 in lacking.items()
     )
 
 

@@ -60,9 +60,16 @@ def resolve(plan: Plan) -> list[str]:
 def sides_of(root: Path, name: str) -> Sides | None:
     """Returns a file's sides: from git's index while it is unmerged, else from conflict markers; None where it is merged."""
     listed = git(root, "ls-files", "-u", "-z", "--", name).decode()
-    stages = {entry.split("\t")[0].split(" ")[2]: entry.split(" ")[1] for entry in listed.split("\0") if entry}
+    stages = {
+        entry.split("\t")[0].split(" ")[2]: entry.split(" ")[1] for entry in listed.split("\0") if entry
+    }
     if stages:
-        return Sides(*(git(root, "cat-file", "blob", stages[number]).decode() if number in stages else "" for number in "123"))
+        return Sides(
+            *(
+                git(root, "cat-file", "blob", stages[number]).decode() if number in stages else ""
+                for number in "123"
+            )
+        )
     text = read_text(root / name)
     return sides_in(text) if MARKER.search(text) else _twice(Path(name), text)
 
@@ -106,11 +113,15 @@ def merged_yaml(plan: Plan, sides: Sides) -> str:
         ProjectError: both sides changed the same one of somebody's own.
     """
     path = plan.project.root / DVC_YAML
-    base, ours, theirs = (read_entries(path, text, SECTIONS) for text in (sides.base, sides.ours, sides.theirs))
+    base, ours, theirs = (
+        read_entries(path, text, SECTIONS) for text in (sides.base, sides.ours, sides.theirs)
+    )
     merged = ours
     for section in theirs.sections:
         own = ours.section(section.name)
-        merged = merged.with_section(section if own is None else _merged_section(path, base.section(section.name), own, section))
+        merged = merged.with_section(
+            section if own is None else _merged_section(path, base.section(section.name), own, section)
+        )
     below = _both(ours.below, theirs.below)
     return kept_text(plan, path, replace(merged, below=below).text())
 
@@ -123,13 +134,17 @@ def _merged_section(path: Path, base: Section | None, ours: Section, theirs: Sec
     old = {entry.name: entry for entry in base.entries} if base else {}
     mine, other = ({entry.name: entry for entry in side.entries} for side in (ours, theirs))
     entries = [_merged_entry(path, ours.name, old.get(name), mine[name], other.get(name)) for name in mine]
-    new = [_merged_entry(path, ours.name, old.get(name), other[name], None) for name in other if name not in mine]
+    new = [
+        _merged_entry(path, ours.name, old.get(name), other[name], None) for name in other if name not in mine
+    ]
     kept = [entry for entry in (*entries, *new) if entry is not None]
     first = ours if ours.entries else theirs
     return replace(first, above=above, entries=tuple(kept))
 
 
-def _merged_entry(path: Path, section: str, base: Entry | None, one: Entry, other: Entry | None) -> Entry | None:
+def _merged_entry(
+    path: Path, section: str, base: Entry | None, one: Entry, other: Entry | None
+) -> Entry | None:
     if other is None:
         gone = base is not None and base.lines == one.lines and not is_ours(section, one)
         return None if gone else one
@@ -165,9 +180,14 @@ def _both(ours: Sequence[str], theirs: Sequence[str]) -> tuple[str, ...]:
 def merged_lock(plan: Plan, sides: Sides) -> str:
     """Returns `dvc.lock` with each entry from one side: the one that changed, or that records what the merged plan asks for."""
     path = plan.project.root / DVC_LOCK
-    base, ours, theirs = (read_entries(path, text, _STAGES) for text in (sides.base, sides.ours, sides.theirs))
+    base, ours, theirs = (
+        read_entries(path, text, _STAGES) for text in (sides.base, sides.ours, sides.theirs)
+    )
     olds, mine, other = (_stages_of(side) for side in (base, ours, theirs))
-    typed = [(parse_document(text, DVC_LOCK).value.get("stages") or {}) if text else {} for text in (sides.ours, sides.theirs)]
+    typed = [
+        (parse_document(text, DVC_LOCK).value.get("stages") or {}) if text else {}
+        for text in (sides.ours, sides.theirs)
+    ]
     choose = _Choice(plan, olds, (mine, other), typed)
     for step in plan.steps.values():
         choose.take(stage_name(step.key), step)
@@ -190,7 +210,11 @@ class _Choice:
     """Chooses entries in the plan's order, so that what an entry depends on is chosen before it."""
 
     def __init__(
-        self, plan: Plan, base: Mapping[str, Entry], sides: Sequence[Mapping[str, Entry]], typed: Sequence[Mapping[str, Any]]
+        self,
+        plan: Plan,
+        base: Mapping[str, Entry],
+        sides: Sequence[Mapping[str, Entry]],
+        typed: Sequence[Mapping[str, Any]],
     ) -> None:
         self._plan, self._base, self._sides, self._typed = plan, base, sides, typed
         self._digests, self._documents = Digests(plan.project.runs), dict[str, Any]()
@@ -198,7 +222,11 @@ class _Choice:
 
     def take(self, name: str, step: Step | None = None) -> None:
         """Chooses the entry of a stage; for a step of the plan preferably the one that records it."""
-        found = [(side[name], typed[name]) for side, typed in zip(self._sides, self._typed, strict=True) if name in side]
+        found = [
+            (side[name], typed[name])
+            for side, typed in zip(self._sides, self._typed, strict=True)
+            if name in side
+        ]
         if name in self.taken or not found:
             return
         fitting = [entry for entry, typed in found if step is not None and self._records(step, typed)]

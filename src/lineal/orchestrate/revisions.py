@@ -84,7 +84,9 @@ def project_at(root: Path, revision: str, wanted: Collection[str] = ()) -> Itera
         try:
             repo = opened.enter_context(Repo(str(root)))
             missing = _link_artifacts(repo, view, recorded, needed)
-            absent = [path for path, digest in named.items() if not _link_file(repo, root, view, path, digest)]
+            absent = [
+                path for path, digest in named.items() if not _link_file(repo, root, view, path, digest)
+            ]
         except DvcException as error:
             raise ProjectError(f"DVC cannot open {root}: {error}") from error
         _write_records(root, commit, view, {key: recorded[key] for key in missing})
@@ -117,10 +119,16 @@ def commit_of(root: Path, revision: str) -> str:
     """
     git(root, "rev-parse", "--git-dir")
     try:
-        return git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
+        return (
+            git(root, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
+        )
     except ProjectError:
         shallow = git(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
-        fix = "This clone is shallow: git fetch --unshallow" if shallow else f"See: git log --oneline -- {DVC_LOCK}"
+        fix = (
+            "This clone is shallow: git fetch --unshallow"
+            if shallow
+            else f"See: git log --oneline -- {DVC_LOCK}"
+        )
         raise UsageError(f"no git revision {revision!r} in {root}. {fix}") from None
 
 
@@ -133,7 +141,9 @@ def _write_from_git(root: Path, commit: str, revision: str, view: Path) -> dict[
     blobs = _tree(root, commit)
     for needed in (PARAMS, DVC_LOCK):
         if needed not in blobs:
-            raise ProjectError(f"{needed} is not in git at {revision}: nothing was recorded there. Commit it after a run")
+            raise ProjectError(
+                f"{needed} is not in git at {revision}: nothing was recorded there. Commit it after a run"
+            )
     _write_blobs(root, view, {name: blob for name, blob in blobs.items() if _declares(name)})
     named = named_files(view)
     read = {name: blob for name, blob in blobs.items() if not _declares(name) and _is_named(name, named)}
@@ -151,7 +161,9 @@ def _write_records(root: Path, commit: str, view: Path, missing: Mapping[str, st
     """Writes the records of artifacts that the cache lacks, as the commit has them."""
     wanted = tuple(f"{record_directory(Path(), key, md5).as_posix()}/" for key, md5 in missing.items())
     if wanted:
-        _write_blobs(root, view, {name: blob for name, blob in _tree(root, commit).items() if name.startswith(wanted)})
+        _write_blobs(
+            root, view, {name: blob for name, blob in _tree(root, commit).items() if name.startswith(wanted)}
+        )
 
 
 def _declares(name: str) -> bool:
@@ -186,7 +198,9 @@ def _link_file(repo: Repo, root: Path, view: Path, path: str, digest: str) -> bo
     here = root / path
     cached = Path(repo.cache.local.oid_to_path(digest)) if digest else here
     source = cached if cached.is_file() else here
-    if not source.is_file() or (source == here and hash_file(str(here), repo.fs, "md5", repo.state)[1].value != digest):
+    if not source.is_file() or (
+        source == here and hash_file(str(here), repo.fs, "md5", repo.state)[1].value != digest
+    ):
         return False
     (view / path).parent.mkdir(parents=True, exist_ok=True)
     (view / path).symlink_to(source.resolve())
@@ -204,7 +218,9 @@ def _link_directory(repo: Repo, root: Path, view: Path, path: str, digest: str) 
     return True
 
 
-def _link_artifacts(repo: Repo, view: Path, recorded: Mapping[str, str], needed: Collection[str]) -> dict[str, str]:
+def _link_artifacts(
+    repo: Repo, view: Path, recorded: Mapping[str, str], needed: Collection[str]
+) -> dict[str, str]:
     """Links every recorded artifact that the cache holds whole; needed ones are fetched first.
 
     Returns:
@@ -248,7 +264,9 @@ def _objects(repo: Repo, digest: str) -> list[tuple[str, Path]]:
 def _link(repo: Repo, digest: str, target: Path) -> None:
     for name, path in _objects(repo, digest):
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise ArtifactError(f"DVC's cache names a file {name!r} in directory {digest}: it leads out of the artifact")
+            raise ArtifactError(
+                f"DVC's cache names a file {name!r} in directory {digest}: it leads out of the artifact"
+            )
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).symlink_to(path.resolve())
 

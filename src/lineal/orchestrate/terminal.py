@@ -49,7 +49,9 @@ def summary(artifact: Artifact) -> str:
     if artifact.manifest.kind is ArtifactKind.METRICS:
         found = read_evaluation(artifact.directory)
         names = sorted(found.numbers, key=lambda name: name != found.headline)[:_NUMBERS_SHOWN]
-        return ", ".join(f"{name} {found.numbers[name]:.3g}{_bounds(found.estimates.get(name))}" for name in names)
+        return ", ".join(
+            f"{name} {found.numbers[name]:.3g}{_bounds(found.estimates.get(name))}" for name in names
+        )
     return _counts(artifact.manifest)
 
 
@@ -64,7 +66,9 @@ def _counts(manifest: Manifest) -> str:
     if "kept" in counts:
         return f"{counts['kept']:,} of {counts.get('in', 0):,} rows kept"
     if "pass" in counts:
-        said = [f"{counts[verdict]:,} {verdict}" for verdict in ("pass", "fail", "error") if counts.get(verdict)]
+        said = [
+            f"{counts[verdict]:,} {verdict}" for verdict in ("pass", "fail", "error") if counts.get(verdict)
+        ]
         return ", ".join(said)
     rows = sum(entry.rows or 0 for entry in manifest.files.values())
     return f"{rows:,} rows" if manifest.columns else ""

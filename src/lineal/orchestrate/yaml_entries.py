@@ -78,7 +78,9 @@ class Entries:
         """Returns the file with a section in the place of the one with its name, or as the last."""
         if self.section(section.name) is None:
             return replace(self, sections=(*self.sections, section))
-        return replace(self, sections=tuple(section if one.name == section.name else one for one in self.sections))
+        return replace(
+            self, sections=tuple(section if one.name == section.name else one for one in self.sections)
+        )
 
     def text(self) -> str:
         """Returns the file's text."""
@@ -144,7 +146,11 @@ def _loaded(path: Path, text: str) -> tuple[yaml.MappingNode | None, Any]:
             return None, {}
         root = _with_keys(path, node)
         return root, loader.construct_document(root)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a repeated anchor's merge, an odd character
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: a repeated anchor's merge, an odd character
         raise ProjectError(f"{path} is not valid YAML: {error}. {restoring(path)}") from error
     finally:
         loader.dispose()
@@ -172,20 +178,29 @@ def _require_distinct(path: Path, node: yaml.MappingNode) -> None:
     met: set[str] = set()
     for key, _ in node.value:
         if key.value in met:
-            raise ProjectError(f"{path}:{key.start_mark.line + 1}: {key.value} occurs twice. Keep one, or run: lineal resolve")
+            raise ProjectError(
+                f"{path}:{key.start_mark.line + 1}: {key.value} occurs twice. Keep one, or run: lineal resolve"
+            )
         met.add(key.value)
 
 
-def _section(path: Path, lines: list[str], key: yaml.Node, value: yaml.Node, above: tuple[str, ...], says: Any) -> Section:
+def _section(
+    path: Path, lines: list[str], key: yaml.Node, value: yaml.Node, above: tuple[str, ...], says: Any
+) -> Section:
     start, is_list = key.start_mark.line, isinstance(value, yaml.SequenceNode)
     if not isinstance(value, yaml.CollectionNode) or value.flow_style:
-        raise ProjectError(f"{path}:{start + 1}: {key.value}: write each entry on lines of its own, without braces or brackets")
+        raise ProjectError(
+            f"{path}:{start + 1}: {key.value}: write each entry on lines of its own, without braces or brackets"
+        )
     items = [(None, item) for item in value.value] if is_list else value.value
     first = (items[0][0] or items[0][1]).start_mark
     indent = lines[first.line].index("-") if is_list else first.column
     entries, place = [], start + 1
     for (name, item), said in zip(items, says if is_list else says.values(), strict=True):
-        begin, stop = (name or item).start_mark.line, max(_last_line(item), (name or item).start_mark.line) + 1
+        begin, stop = (
+            (name or item).start_mark.line,
+            max(_last_line(item), (name or item).start_mark.line) + 1,
+        )
         called = name.value if name else next(iter(said)) if isinstance(said, dict) and said else str(said)
         entries.append(Entry(called, tuple(lines[place:begin]), tuple(lines[begin:stop]), said))
         place = stop

@@ -17,8 +17,11 @@ Read = tuple[str | None, Mapping[str, tuple[tuple[Reference, ...], Accepts]]]
 ROWS_IN, MODEL_IN = ("rows", "prompts"), ("init",)
 """The inputs that stand in the place of a step's rows, or of its checkpoint."""
 INPUTS = {
-    Role.GENERATOR: ROWS_IN, Role.VERIFIER: ROWS_IN, Role.SELECTOR: ROWS_IN, Role.TRAINER: MODEL_IN,
-}  # fmt: skip
+    Role.GENERATOR: ROWS_IN,
+    Role.VERIFIER: ROWS_IN,
+    Role.SELECTOR: ROWS_IN,
+    Role.TRAINER: MODEL_IN,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class StandIns:
             return (reference,)
         own = self._inputs(gone, reference.instance)
         if reference.part is not None:
-            raise self.ablation.error(f"cannot be taken away: {_reader(node, field)} reads {reference.part} of it ({reference})")
+            raise self.ablation.error(
+                f"cannot be taken away: {_reader(node, field)} reads {reference.part} of it ({reference})"
+            )
         return tuple(self._moved(node, field, reference, one) for one in own)
 
     def _inputs(self, gone: tuple[Part, str], instance: str | None) -> list[Reference]:
@@ -60,12 +65,19 @@ class StandIns:
             DeclarationError: names both.
         """
         if self._gone(node.part, reference) is not None:
-            raise self.ablation.error(f"cannot be taken away: {_reader(node, setting)} takes its value from it ({reference})")
+            raise self.ablation.error(
+                f"cannot be taken away: {_reader(node, setting)} takes its value from it ({reference})"
+            )
 
     def _gone(self, part: Part, reference: Reference) -> tuple[Part, str] | None:
         if reference.scope in (Scope.TASKS, Scope.PIPELINES):
             return None
-        sections = {Scope.HERE: part.section, Scope.BEFORE: part.section, Scope.TURNS: part.section, Scope.START: Section.START}
+        sections = {
+            Scope.HERE: part.section,
+            Scope.BEFORE: part.section,
+            Scope.TURNS: part.section,
+            Scope.START: Section.START,
+        }
         section = sections.get(reference.scope, Section.ROUND)
         found = [key for key in self.by_node if key[1] == reference.node and key[0].section is section]
         return next((key for key in found if key[0] == part), found[0] if found else None)
@@ -97,14 +109,18 @@ def without_setting(pipeline: Pipeline, ablation: Ablation) -> Pipeline:
     found = False
     for part, node in nodes:
         changed = replace(
-            node, settings=_but(node.settings, setting) or {},
-            per_round=_but(node.per_round, setting), per_turn=_but(node.per_turn, setting),
-        )  # fmt: skip
+            node,
+            settings=_but(node.settings, setting) or {},
+            per_round=_but(node.per_round, setting),
+            per_turn=_but(node.per_turn, setting),
+        )
         found = found or changed != node
         parts[part][name] = changed
     if not found:
         known = sorted({key for _, node in nodes for key in node.settings})
-        raise ablation.error(f"cannot be taken away: {name} does not set {setting!r} itself. {did_you_mean(setting, known)}")
+        raise ablation.error(
+            f"cannot be taken away: {name} does not set {setting!r} itself. {did_you_mean(setting, known)}"
+        )
     return replace(pipeline, parts=parts)
 
 
@@ -114,9 +130,15 @@ def _but(values: Mapping[str, object] | None, setting: str) -> dict[str, object]
 
 
 def _named(pipeline: Pipeline, ablation: Ablation, name: str) -> list[tuple[Part, Node]]:
-    nodes = [(part, own[name]) for part, own in pipeline.parts.items() if name in own and part.section is not Section.TASKS]
+    nodes = [
+        (part, own[name])
+        for part, own in pipeline.parts.items()
+        if name in own and part.section is not Section.TASKS
+    ]
     if not nodes:
-        known = {name for part, own in pipeline.parts.items() if part.section is not Section.TASKS for name in own}
+        known = {
+            name for part, own in pipeline.parts.items() if part.section is not Section.TASKS for name in own
+        }
         own = declared_name(pipeline.name)
         raise ablation.error(f"cannot be taken away: {own} has no node {name!r}. {did_you_mean(name, known)}")
     return nodes
@@ -136,7 +158,9 @@ def nodes_to_take(pipeline: Pipeline, ablation: Ablation) -> list[tuple[Part, No
     return nodes
 
 
-def inputs_of(ablation: Ablation, node: Node, role: Role, forms: Sequence[Read]) -> dict[str | None, tuple[Reference, ...]]:
+def inputs_of(
+    ablation: Ablation, node: Node, role: Role, forms: Sequence[Read]
+) -> dict[str | None, tuple[Reference, ...]]:
     """Returns by `each` value the references that stand in a node's place.
 
     Args:
@@ -166,5 +190,8 @@ def inputs_of(ablation: Ablation, node: Node, role: Role, forms: Sequence[Read])
 
 def remaining(pipeline: Pipeline, gone: Container[tuple[Part, str]]) -> Pipeline:
     """Returns a pipeline without some nodes."""
-    parts = {part: {name: node for name, node in own.items() if (part, name) not in gone} for part, own in pipeline.parts.items()}
+    parts = {
+        part: {name: node for name, node in own.items() if (part, name) not in gone}
+        for part, own in pipeline.parts.items()
+    }
     return replace(pipeline, parts=parts)

@@ -79,7 +79,9 @@ class Compiler:
         self.pipeline, self.stand_ins = remaining(self.pipeline, inputs), StandIns(ablation, inputs)
 
     def _nodes(self) -> list[tuple[Part, str, Node]]:
-        return [(part, name, node) for part, nodes in self.pipeline.parts.items() for name, node in nodes.items()]
+        return [
+            (part, name, node) for part, nodes in self.pipeline.parts.items() for name, node in nodes.items()
+        ]
 
     def _class_of(self, node: Node) -> type[Component]:
         try:
@@ -135,7 +137,9 @@ class Compiler:
         settings = settings_at(node, round_number, turn)
         if node.each is None:
             return [self._compile_instance(node, settings, None)]
-        return [self._compile_instance(node, dict(settings), value) for value in self.pipeline.each[node.each]]
+        return [
+            self._compile_instance(node, dict(settings), value) for value in self.pipeline.each[node.each]
+        ]
 
     def _compile_instance(self, node: Node, settings: dict[str, Any], instance: str | None) -> CompiledNode:
         if instance is not None:
@@ -186,7 +190,10 @@ class Compiler:
     def _role_of(self, reference: Reference, part: Part) -> Role | None:
         if reference.scope is Scope.PIPELINES:
             return role_elsewhere(self.project, self.pipeline.name, reference, self.registry)
-        start, rounds = Part(Section.START), [other for other in self.pipeline.parts if other.section is Section.ROUND]
+        start, rounds = (
+            Part(Section.START),
+            [other for other in self.pipeline.parts if other.section is Section.ROUND],
+        )
         places = {
             Scope.HERE: [part],
             Scope.BEFORE: [part],
@@ -208,9 +215,8 @@ class Compiler:
     def _reference(self, node: Node, field: str, text: str) -> Reference:
         reference = parse_reference(text)
         if reference is None:
-            forms = (
-                "NODE, previous.NODE, history.NODE, before.NODE, turns.NODE, start.NODE, tasks.NAME or pipelines.NAME.finish.NODE"
-            )
+            here = "NODE, previous.NODE, history.NODE, before.NODE, turns.NODE"
+            forms = f"{here}, start.NODE, tasks.NAME or pipelines.NAME.finish.NODE"
             message = f"{text!r} is no reference; write {forms}"
             raise node.error(field, message)
         return reference
@@ -226,9 +232,15 @@ def _substituted(value: Any, variable: str, instance: str) -> Any:
     return value.replace(f"[{variable}]", f"[{instance}]") if isinstance(value, str) else value
 
 
-def unknown_node(node: Node, field: str, reference: Reference, known: Mapping[str, Any], why: str) -> Exception:
+def unknown_node(
+    node: Node, field: str, reference: Reference, known: Mapping[str, Any], why: str
+) -> Exception:
     """Makes the error for a reference to a node that does not exist."""
-    scope = next(iter(get_close_matches(reference.node, list(Scope), n=1)), None) if reference.scope is Scope.HERE else None
+    scope = (
+        next(iter(get_close_matches(reference.node, list(Scope), n=1)), None)
+        if reference.scope is Scope.HERE
+        else None
+    )
     meant = f"Did you mean '{scope}.{reference.part}'?" if scope and reference.part else ""
     hint = meant or did_you_mean(reference.node, known)
     return node.error(field, f"{str(reference)!r} {why}. {hint}")

@@ -42,7 +42,9 @@ def steps_elsewhere(project: Project, own: str, reference: Reference, others: Un
     group = {step.label: step for step in steps.values() if step.group == reference.group}
     if not group:
         known = {step.group for step in steps.values()}
-        raise ValueError(f"{str(reference)!r}: {name} has no {reference.group}. {did_you_mean(str(reference.group), known)}")
+        raise ValueError(
+            f"{str(reference)!r}: {name} has no {reference.group}. {did_you_mean(str(reference.group), known)}"
+        )
     found = {label: step for label, step in group.items() if label.partition("/")[0] == reference.node}
     if not found:
         known = {label.partition("/")[0] for label in group}
@@ -56,8 +58,14 @@ def _instances(reference: Reference, labels: list[str]) -> list[str]:
     single, wanted = labels == [reference.node], f"{reference.node}/{reference.instance}"
     if single != (reference.instance is None):
         values = [label.partition("/")[2] for label in labels]
-        fix = f"leave out [{reference.instance}]" if single else f"write {reference.node}[*] or {reference.node}[{values[0]}]"
-        raise ValueError(f"{str(reference)!r}: {reference.node} is made {'once' if single else 'several times'} there; {fix}")
+        fix = (
+            f"leave out [{reference.instance}]"
+            if single
+            else f"write {reference.node}[*] or {reference.node}[{values[0]}]"
+        )
+        raise ValueError(
+            f"{str(reference)!r}: {reference.node} is made {'once' if single else 'several times'} there; {fix}"
+        )
     if single or reference.instance == "*":
         return labels
     if wanted not in labels:
@@ -88,7 +96,11 @@ def role_elsewhere(project: Project, own: str, reference: Reference, registry: R
         ValueError: there is no such pipeline.
     """
     parts = project.pipeline(_meant(project, own, str(reference.pipeline))).parts
-    group = "round" if str(reference.group).startswith("round_") or reference.group == "best" else str(reference.group)
+    group = (
+        "round"
+        if str(reference.group).startswith("round_") or reference.group == "best"
+        else str(reference.group)
+    )
     nodes = [node for part, named in parts.items() if str(part.section) == group for node in named.values()]
     for node in nodes:
         if node.name == reference.node:

@@ -48,17 +48,25 @@ class Lookup:
         self._made, self._others, self._orders = made, others, orders
         self._moving_tasks, self._stops = moving_tasks, stops
 
-    def keys(self, item: CompiledNode, field: str, reference: Reference, accepts: Accepts, place: Place) -> list[str]:
+    def keys(
+        self, item: CompiledNode, field: str, reference: Reference, accepts: Accepts, place: Place
+    ) -> list[str]:
         keys = [
-            key for step in self._targets(item, field, reference, place) for key in self._output_of(item, field, reference, step)
+            key
+            for step in self._targets(item, field, reference, place)
+            for key in self._output_of(item, field, reference, step)
         ]
         if len(keys) != 1 and not accepts.many:
-            raise item.node.error(field, f"{str(reference)!r} names {len(keys)} artifacts, but {field} takes one")
+            raise item.node.error(
+                field, f"{str(reference)!r} names {len(keys)} artifacts, but {field} takes one"
+            )
         for key in keys:
             kind = self._made.output(key).kind
             if kind not in accepts.kinds:
                 wanted = " or ".join(sorted(accepts.kinds))
-                raise item.node.error(field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}")
+                raise item.node.error(
+                    field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}"
+                )
             head = self._made.output(key).head
             if kind is ArtifactKind.MODEL and head is not None and head not in accepts.heads:
                 raise item.node.error(field, wrong_head(field, reference, head, accepts, self._made))
@@ -70,13 +78,17 @@ class Lookup:
             known = [name for name in step.outputs if name]
             if reference.scope is Scope.PREVIOUS and step.group == str(Section.START):
                 raise item.node.error(field, start_without(reference, known))
-            raise item.node.error(field, f"{reference.node!r} has no output {part!r}. {did_you_mean(part, known)}")
+            raise item.node.error(
+                field, f"{reference.node!r} has no output {part!r}. {did_you_mean(part, known)}"
+            )
         return [artifact_key(step.key, part)]
 
     def value_key(self, item: CompiledNode, setting: str, reference: Reference, place: Place) -> str:
         steps = self._targets(item, setting, reference, place)
         if len(steps) != 1:
-            raise item.node.error(setting, f"{str(reference)!r} names {len(steps)} artifacts, but a setting takes one value")
+            raise item.node.error(
+                setting, f"{str(reference)!r} names {len(steps)} artifacts, but a setting takes one value"
+            )
         values = steps[0].outputs[""].values
         if values is not None and reference.part not in values:
             known = did_you_mean(str(reference.part), values)
@@ -92,12 +104,15 @@ class Lookup:
         if reference.scope is Scope.PIPELINES:
             return self._elsewhere(item, field, reference)
         if reference.scope is Scope.HERE:
-            return self._in_group(item, field, reference, place.part, place.group, turn=self._own_turn(item, reference, place))
+            return self._in_group(
+                item, field, reference, place.part, place.group, turn=self._own_turn(item, reference, place)
+            )
         if reference.scope in (Scope.BEFORE, Scope.TURNS):
             return self._in_turns(item, field, reference, place)
         if place.section in (Section.TASKS, Section.START):
             raise item.node.error(
-                field, f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME"
+                field,
+                f"{str(reference)!r}: nothing comes before {place.section}; use start.NODE or tasks.NAME",
             )
         find = self._previous if reference.scope is Scope.PREVIOUS else self._history
         return find(item, field, reference, place)
@@ -112,13 +127,19 @@ class Lookup:
         if reference.node not in self._moving_tasks:
             return self._in_group(item, field, reference, TASKS, "tasks")
         if place.section is Section.START:
-            raise item.node.error(field, f"{str(reference)!r} changes per round, and start stands before the first round")
+            raise item.node.error(
+                field, f"{str(reference)!r} changes per round, and start stands before the first round"
+            )
         return [self._made[f"{self._pipeline.name}/{round_group(place.round)}/tasks/{reference.node}"]]
 
     def _own_turn(self, item: CompiledNode, reference: Reference, place: Place) -> int | None:
         """Returns the turn of a node that is repeated together with this one; None for others."""
         target = self._pipeline.parts[place.part].get(reference.node)
-        return place.turn if target is not None and target.group is not None and target.group == item.node.group else None
+        return (
+            place.turn
+            if target is not None and target.group is not None and target.group == item.node.group
+            else None
+        )
 
     def _in_turns(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         """Returns the turn before, or all of them; of nodes repeated together with this one, those before its own."""
@@ -127,13 +148,19 @@ class Lookup:
         if target.group is None or (own is None and reference.scope is Scope.BEFORE):
             fix = f"Give {item.node.name} and {reference.node} the same repeat: NAME"
             with_it = " together with this node" if target.group else ""
-            raise item.node.error(field, f"{str(reference)!r}: {reference.node} is not repeated{with_it}. {fix}")
+            raise item.node.error(
+                field, f"{str(reference)!r}: {reference.node} is not repeated{with_it}. {fix}"
+            )
         if own == 1:
             fix = f"List what the first turn reads: per_turn: {{{field}: [NODE, {reference}]}}"
             raise item.node.error(field, f"{str(reference)!r}: no turn comes before the first. {fix}")
         last = self._pipeline.turns(target) if own is None else own - 1
         turns = range(1, last + 1) if reference.scope is Scope.TURNS else (last,)
-        return [step for turn in turns for step in self._in_group(item, field, reference, place.part, place.group, turn=turn)]
+        return [
+            step
+            for turn in turns
+            for step in self._in_group(item, field, reference, place.part, place.group, turn=turn)
+        ]
 
     def _previous(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         """Returns the node of the last round that has it, seen from a place; start's where no round before has it."""
@@ -143,7 +170,9 @@ class Lookup:
         if found is not None:
             round_number, part = found
             group = BEST if finish and self._stops and part == here else round_group(round_number)
-        elif reference.node in self._pipeline.parts[START] and (last < 1 or reference.node in self._kinds.names()):
+        elif reference.node in self._pipeline.parts[START] and (
+            last < 1 or reference.node in self._kinds.names()
+        ):
             part, group = START, str(Section.START)
         else:
             self._require_in_rounds(item, field, reference)
@@ -155,30 +184,48 @@ class Lookup:
     def _population(self, reference: Reference, part: Part) -> int:
         """Returns how often `previous.X[*]` repeats a single X from before the part's rounds: once for each agent of X there."""
         node = self._pipeline.parts[part].get(reference.node)
-        return len(self._pipeline.each[node.each]) if reference.instance == "*" and node is not None and node.each else 1
+        return (
+            len(self._pipeline.each[node.each])
+            if reference.instance == "*" and node is not None and node.each
+            else 1
+        )
 
     def _history(self, item: CompiledNode, field: str, reference: Reference, place: Place) -> list[Step]:
         """Returns start's node if it has one, then every round's up to the last that exists when this node runs."""
         self._require_in_rounds(item, field, reference)
-        inclusive = place.section is Section.FINISH or (item.node.name, reference.node) in self._orders[place.part].this_round
+        inclusive = (
+            place.section is Section.FINISH
+            or (item.node.name, reference.node) in self._orders[place.part].this_round
+        )
         last = place.round if inclusive else place.round - 1
         found: list[Step] = []
         if reference.node in self._pipeline.parts[START]:
             start = self._in_group(item, field, reference, START, "start")
-            found += [step for step in start if field in item.settings_from or (reference.part or "") in step.outputs]
+            found += [
+                step
+                for step in start
+                if field in item.settings_from or (reference.part or "") in step.outputs
+            ]
         for round_number, part in self._kinds.rounds_with(reference.node, last):
             found += self._in_group(item, field, reference, part, round_group(round_number))
         if not found:
-            needs = way(self._orders[place.part].needs, reference.node, item.node.name) or [reference.node, item.node.name]
+            needs = way(self._orders[place.part].needs, reference.node, item.node.name) or [
+                reference.node,
+                item.node.name,
+            ]
             why = f"is empty in round {place.round}, since in one round {' needs '.join(needs)}"
-            declared = f"start.{reference.node}" + (f" with an output {reference.part!r}" if reference.part else "")
+            declared = f"start.{reference.node}" + (
+                f" with an output {reference.part!r}" if reference.part else ""
+            )
             fix = f"Let one of these read previous.NODE, the last round's, or declare {declared}"
             raise item.node.error(field, f"{str(reference)!r} {why}. {fix}")
         return found
 
     def _require_in_rounds(self, item: CompiledNode, field: str, reference: Reference) -> None:
         if reference.node not in self._kinds.names():
-            raise unknown_node(item.node, field, reference, self._kinds.names(), f"names no node of {Section.ROUND}")
+            raise unknown_node(
+                item.node, field, reference, self._kinds.names(), f"names no node of {Section.ROUND}"
+            )
 
     def _require(self, item: CompiledNode, field: str, reference: Reference, part: Part) -> None:
         known = self._pipeline.parts[part]
@@ -206,7 +253,8 @@ class Lookup:
         if target.each is None:
             if reference.instance is not None and not before and part is not START:
                 raise item.node.error(
-                    field, f"{str(reference)!r}: {reference.node} is one node; leave out [{reference.instance}]"
+                    field,
+                    f"{str(reference)!r}: {reference.node} is one node; leave out [{reference.instance}]",
                 )
             return [self._made[prefix]]
         values = self._pipeline.each[target.each]
@@ -216,5 +264,8 @@ class Lookup:
         if reference.instance == "*":
             return [self._made[f"{prefix}/{value}"] for value in values]
         if reference.instance not in values:
-            raise item.node.error(field, f"{str(reference)!r}: unknown {target.each}. {did_you_mean(reference.instance, values)}")
+            raise item.node.error(
+                field,
+                f"{str(reference)!r}: unknown {target.each}. {did_you_mean(reference.instance, values)}",
+            )
         return [self._made[f"{prefix}/{reference.instance}"]]

@@ -12,7 +12,9 @@ MOST_SHOWN = 5
 """Of the artifacts that would fit."""
 
 
-def wrong_head(field: str, reference: Reference, head: Head, accepts: Accepts, made: Mapping[str, Step]) -> str:
+def wrong_head(
+    field: str, reference: Reference, head: Head, accepts: Accepts, made: Mapping[str, Step]
+) -> str:
     """Says that a model is of one kind where the other is needed."""
     wanted = " or ".join(f"a {one}, which {one.gives}" for one in sorted(accepts.heads))
     fits = [

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 REFERENCES = frozenset({"answer", "tests", "entry"})
 CONTINUED = ("rows", "prompts")
 """The fields whose rows a generation continues; examples and documents are of other prompts."""
-GOING_ON = {Role.SELECTOR: frozenset({"prompt", "completion"}), Role.EVALUATOR: frozenset({"completion", "verdict", "score"})}
+GOING_ON = {
+    Role.SELECTOR: frozenset({"prompt", "completion"}),
+    Role.EVALUATOR: frozenset({"completion", "verdict", "score"}),
+}
 """Columns that tell that an input's rows go on in a selection's, or in an evaluation's numbers: rows to mix in, or an evaluation
 before. Rows that a model was trained on, and lists of topics, need none of them."""
 JUDGING = (Role.VERIFIER, Role.EVALUATOR, Role.TRAINER)
@@ -51,14 +54,18 @@ def _add(plan: Plan, found: _Found, step: Step) -> None:
     role, inputs = step.component.role, [key for keys in step.inputs.values() for key in keys]
     reads = next(_reads(found, step, CONTINUED if role is Role.GENERATOR else tuple(step.inputs)), "")
     choosing = step.inputs if role is Role.SELECTOR else CONTINUED
-    chosen = _first(found.chosen, step, choosing) or (reads if role in (Role.SELECTOR, Role.GENERATOR) else "")
+    chosen = _first(found.chosen, step, choosing) or (
+        reads if role in (Role.SELECTOR, Role.GENERATOR) else ""
+    )
     written = _first(found.written, step, _going_on(step)) or (chosen if role is Role.GENERATOR else "")
     inherited = REFERENCES.union(*(found.truths.get(key, ()) for key in inputs))
     known = frozenset(column for key in inputs for column in plan.output(key).columns)
     for output, made in step.outputs.items():
         key, columns = artifact_key(step.key, output), frozenset(made.columns)
         if columns:
-            found.truths[key] = columns & inherited | (columns - known if reads and role in JUDGING else frozenset())
+            found.truths[key] = columns & inherited | (
+                columns - known if reads and role in JUDGING else frozenset()
+            )
             found.chosen |= {key: chosen} if chosen else {}
             found.written |= {key: written} if written else {}
 
@@ -73,7 +80,11 @@ def _reads(found: _Found, step: Step, fields: tuple[str, ...]) -> Iterator[str]:
     """Yields the columns that tell the truth and that a step reads, with whose they are."""
     for name, columns in step.component.needs().items():
         for key in step.inputs.get(name, ()) if name in fields else ():
-            yield from (f"{step.key} reads {column!r} of {key}" for column in columns if column in found.truths.get(key, ()))
+            yield from (
+                f"{step.key} reads {column!r} of {key}"
+                for column in columns
+                if column in found.truths.get(key, ())
+            )
 
 
 def _first(marks: dict[str, str], step: Step, fields: Iterable[str]) -> str:

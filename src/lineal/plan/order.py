@@ -42,7 +42,10 @@ def order_of(pipeline: Pipeline, part: Part, nodes: Mapping[str, Forms]) -> Orde
     _require_turns_that_differ(pipeline, part, units, nodes)
     first = {name: unit[0] for unit in units for name in unit}
     after, this_round = _dependencies(part, nodes, {name: unit for unit in units for name in unit})
-    between = {unit[0]: [first[needed] for name in unit for needed in after[name] if first[needed] != unit[0]] for unit in units}
+    between = {
+        unit[0]: [first[needed] for name in unit for needed in after[name] if first[needed] != unit[0]]
+        for unit in units
+    }
     inside = {name: [needed for needed in after[name] if first[needed] == first[name]] for name in after}
     members = {unit[0]: unit for unit in units}
     order = _sorted(pipeline, part, list(between), between)
@@ -56,12 +59,19 @@ def _units(pipeline: Pipeline, part: Part) -> list[list[str]]:
     return list(found.values())
 
 
-def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[str]], nodes: Mapping[str, Forms]) -> None:
+def _require_turns_that_differ(
+    pipeline: Pipeline, part: Part, units: list[list[str]], nodes: Mapping[str, Forms]
+) -> None:
     for unit in units:
         node = pipeline.parts[part][unit[0]]
         for item in (item for name in unit if node.group for items in nodes[name] for item in items):
             _require_known_turns(pipeline, part, item, dict.fromkeys(unit))
-        scopes = {reference.scope for name in unit for reference in _references(nodes[name]) if reference.node in unit}
+        scopes = {
+            reference.scope
+            for name in unit
+            for reference in _references(nodes[name])
+            if reference.node in unit
+        }
         if node.group and not scopes & {Scope.BEFORE, Scope.TURNS}:
             named = " and ".join(unit)
             what = f"no turn of {named} reads the one before, so that all would do the same"
@@ -69,12 +79,16 @@ def _require_turns_that_differ(pipeline: Pipeline, part: Part, units: list[list[
             raise node.error(REPEAT, f"{what}. {fix}")
 
 
-def _require_known_turns(pipeline: Pipeline, part: Part, item: CompiledNode, unit: Mapping[str, None]) -> None:
+def _require_known_turns(
+    pipeline: Pipeline, part: Part, item: CompiledNode, unit: Mapping[str, None]
+) -> None:
     """Refuses a turn of an undeclared node before the check that some turn reads the one before."""
     for field, (references, _) in item.inputs.items():
         for reference in references:
             if reference.scope in (Scope.BEFORE, Scope.TURNS) and reference.node not in pipeline.parts[part]:
-                raise unknown_node(item.node, field, reference, unit, "names no node that is repeated together with it")
+                raise unknown_node(
+                    item.node, field, reference, unit, "names no node that is repeated together with it"
+                )
 
 
 def _sorted(pipeline: Pipeline, part: Part, names: list[str], needs: Mapping[str, list[str]]) -> list[str]:
@@ -101,10 +115,16 @@ def _sorted(pipeline: Pipeline, part: Part, names: list[str], needs: Mapping[str
 def _cycle(pipeline: Pipeline, part: Part, names: list[str]) -> Exception:
     nodes = [pipeline.parts[part][name] for name in names]
     rounds = part.section is Section.ROUND
-    fix = "Let one of them read previous.NODE, the last round's" if rounds else "Let one of them read another node"
+    fix = (
+        "Let one of them read previous.NODE, the last round's"
+        if rounds
+        else "Let one of them read another node"
+    )
     if any(node.group for node in nodes):
         fix = f"{fix}, or before.NODE, the last turn's; what stands between nodes of one repeat needs the same repeat"
-    return nodes[-1].document.error(nodes[-1].paths[0], f"the nodes need each other: {' -> '.join(names)}. {fix}")
+    return nodes[-1].document.error(
+        nodes[-1].paths[0], f"the nodes need each other: {' -> '.join(names)}. {fix}"
+    )
 
 
 def _dependencies(
@@ -116,7 +136,10 @@ def _dependencies(
     one whose X is declared above the node that asks is answered first.
     """
     references = {name: list(_references(forms)) for name, forms in nodes.items()}
-    after = {name: [r.node for r in found if _is_needed(part, r, units, name)] for name, found in references.items()}
+    after = {
+        name: [r.node for r in found if _is_needed(part, r, units, name)]
+        for name, found in references.items()
+    }
     place = {name: index for index, name in enumerate(nodes)}
     pools = [
         (name, r.node)
@@ -126,7 +149,9 @@ def _dependencies(
     ]
     this_round = set()
     for name, pooled in sorted(pools, key=lambda pair: place[pair[1]] > place[pair[0]]):
-        together = {one: [*needed, *units[one]] for one, needed in after.items()} if len(units[name]) > 1 else after
+        together = (
+            {one: [*needed, *units[one]] for one, needed in after.items()} if len(units[name]) > 1 else after
+        )
         if way(together, pooled, name) is None:
             after[name].append(pooled)
             this_round.add((name, pooled))

@@ -55,11 +55,15 @@ class Plan:
         return found
 
     def _unknown(self, word: str, known: Iterable[str]) -> UsageError:
-        return UsageError(f"no step {word!r} in the plan of {', '.join(self.pipelines)}. {did_you_mean(word, known)}")
+        return UsageError(
+            f"no step {word!r} in the plan of {', '.join(self.pipelines)}. {did_you_mean(word, known)}"
+        )
 
     def seed_of(self, step: Step) -> int:
         """Returns the seed that decides a step's bytes: its pipeline's, or the first seed for steps that no seed affects."""
-        return self.project.seed_of(declared_name(step.pipeline) if step.key in self._common else step.pipeline)
+        return self.project.seed_of(
+            declared_name(step.pipeline) if step.key in self._common else step.pipeline
+        )
 
     @cached_property
     def _common(self) -> frozenset[str]:
@@ -109,7 +113,11 @@ class Plan:
         chosen: dict[str, Step] = {}
         for word in selection:
             prefix = word.rstrip("/") + "/"
-            hits = [s for s in self.steps.values() if s.key == word or s.key.startswith(prefix) or fnmatchcase(s.key, word)]
+            hits = [
+                s
+                for s in self.steps.values()
+                if s.key == word or s.key.startswith(prefix) or fnmatchcase(s.key, word)
+            ]
             if not hits:
                 hits = [self.makers[word]] if word in self.makers else []
             if not hits:
@@ -137,7 +145,9 @@ def make_plan(project: Project, names: Iterable[str] | None = None, registry: Re
     whole = Plan(project, {**asked, **unrolled.pipelines}, unrolled.steps)
     needed = whole.with_upstream(step for step in whole.steps.values() if step.pipeline in asked)
     pipelines = dict.fromkeys([*asked, *(step.pipeline for step in needed)])
-    return Plan(project, {name: whole.pipelines[name] for name in pipelines}, {step.key: step for step in needed})
+    return Plan(
+        project, {name: whole.pipelines[name] for name in pipelines}, {step.key: step for step in needed}
+    )
 
 
 class Pipelines:
@@ -163,7 +173,9 @@ class Pipelines:
         """
         if name in self._open:
             cycle = " -> ".join([*self._open[self._open.index(name) :], name])
-            raise ValueError(f"the pipelines need each other: {cycle}. Move what both need into a pipeline of its own")
+            raise ValueError(
+                f"the pipelines need each other: {cycle}. Move what both need into a pipeline of its own"
+            )
         if name not in self.pipelines:
             self._open.append(name)
             try:
@@ -174,7 +186,9 @@ class Pipelines:
 
     def _unroll(self, name: str) -> None:
         pipeline = self._project.pipeline(name)
-        unrolled = list(unroll(self._project, pipeline, self._registry, self._project.rounds_of(pipeline), self))
+        unrolled = list(
+            unroll(self._project, pipeline, self._registry, self._project.rounds_of(pipeline), self)
+        )
         self.steps |= {step.key: _under_retractions(self._project, step) for step in unrolled}
         self.pipelines[name] = pipeline
 
@@ -192,7 +206,9 @@ def plan_what_can_be(project: Project) -> tuple[Plan, dict[str, DeclarationError
         except DeclarationError as error:
             refused.setdefault(declared_name(name), error)
     pipelines = {name: pipeline for plan in plans for name, pipeline in plan.pipelines.items()}
-    return Plan(project, pipelines, {key: step for plan in plans for key, step in plan.steps.items()}), refused
+    return Plan(
+        project, pipelines, {key: step for plan in plans for key, step in plan.steps.items()}
+    ), refused
 
 
 def _under_retractions(project: Project, step: Step) -> Step:

@@ -12,7 +12,9 @@ Split = Callable[[str], tuple[Step, str, str]]
 """Finds the step, its key and the output of an artifact's key."""
 
 
-def media_inputs(component: Component, inputs: Mapping[str, tuple[str, ...]], split: Split) -> dict[str, tuple[str, ...]]:
+def media_inputs(
+    component: Component, inputs: Mapping[str, tuple[str, ...]], split: Split
+) -> dict[str, tuple[str, ...]]:
     """Returns the further inputs of a step: by `prompts_media`, the artifacts that hold the pictures of its prompts' rows."""
     found = {field: _media_of(inputs.get(field, ()), split, {}) for field in component.sees}
     return {f"{field}_{MEDIA}": tuple(keys) for field, keys in found.items() if keys}

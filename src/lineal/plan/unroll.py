@@ -27,7 +27,9 @@ from lineal.recipe.project import Project
 Nodes = Mapping[str, list[CompiledNode]]
 
 
-def unroll(project: Project, pipeline: Pipeline, registry: Registry, rounds: int, others: Unrolled) -> Iterator[Step]:
+def unroll(
+    project: Project, pipeline: Pipeline, registry: Registry, rounds: int, others: Unrolled
+) -> Iterator[Step]:
     """Yields all steps of a pipeline, each after the steps it needs; those of other pipelines are not among them.
 
     Raises:
@@ -44,11 +46,17 @@ class Unroller:
         self._kinds = Kinds(self._pipeline, rounds)
         self._made = Made(others.steps)
         self._moving = {
-            part: {node.name for node in nodes.values() if node.per_round is not None or node.per_turn is not None}
+            part: {
+                node.name
+                for node in nodes.values()
+                if node.per_round is not None or node.per_turn is not None
+            }
             for part, nodes in self._pipeline.parts.items()
         }
         self._forms = compiler.compile_all()
-        self._compiled = {part: {name: forms[0] for name, forms in nodes.items()} for part, nodes in self._forms.items()}
+        self._compiled = {
+            part: {name: forms[0] for name, forms in nodes.items()} for part, nodes in self._forms.items()
+        }
         self._problems = Problems()
         self._orders: dict[Part, Order] = {}
         for part in self._pipeline.parts:
@@ -56,9 +64,15 @@ class Unroller:
                 self._orders[part] = order_of(self._pipeline, part, self._forms[part])
         self._problems.raise_all()
         self._lookup = Lookup(
-            compiler.project, self._pipeline, self._kinds, self._made, others,
-            orders=self._orders, moving_tasks=self._moving[TASKS], stops=bool(self._stops),
-        )  # fmt: skip
+            compiler.project,
+            self._pipeline,
+            self._kinds,
+            self._made,
+            others,
+            orders=self._orders,
+            moving_tasks=self._moving[TASKS],
+            stops=bool(self._stops),
+        )
 
     def steps(self) -> Iterator[Step]:
         """Yields the steps, in an order in which they can run."""
@@ -81,7 +95,9 @@ class Unroller:
     def _part(self, place: Place) -> Iterator[Step]:
         for unit in self._orders[place.part].units:
             nodes = [self._pipeline.parts[place.part][name] for name in unit]
-            if nodes[0].name == STOP or (place.section is Section.TASKS and nodes[0].name in self._moving[TASKS]):
+            if nodes[0].name == STOP or (
+                place.section is Section.TASKS and nodes[0].name in self._moving[TASKS]
+            ):
                 continue
             for turn in range(1, self._pipeline.turns(nodes[0]) + 1) or (0,):
                 for node in nodes:
@@ -142,26 +158,42 @@ class Unroller:
             raise item.node.document.error(item.node.paths[-1], str(error)) from error
         outputs = {name: self._with_head(output, inputs) for name, output in outputs.items()}
         self._check_adapter(item, inputs)
-        label = f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else place.label(item)
+        label = (
+            f"tasks/{item.label}" if item.node.section is Section.TASKS and place.round else place.label(item)
+        )
         return Step(
-            pipeline=self._pipeline.name, group=place.group, label=label, round=place.round, component=component,
-            inputs=inputs, settings_from=settings_from, outputs=outputs, paths=item.node.used_by or item.node.paths,
-            stopped_by=self._stopped_by(place), policy=item.node if item.node.used_by else None,
-        )  # fmt: skip
+            pipeline=self._pipeline.name,
+            group=place.group,
+            label=label,
+            round=place.round,
+            component=component,
+            inputs=inputs,
+            settings_from=settings_from,
+            outputs=outputs,
+            paths=item.node.used_by or item.node.paths,
+            stopped_by=self._stopped_by(place),
+            policy=item.node if item.node.used_by else None,
+        )
 
     def _inputs(self, item: CompiledNode, place: Place) -> dict[str, tuple[str, ...]]:
         """Resolves a step's inputs by field; every reference is checked before the first wrong one ends the step."""
         inputs: dict[str, tuple[str, ...]] = {}
         for field, (references, accepts) in item.inputs.items():
             with self._problems.noted(), self._after_a_problem():
-                inputs[field] = tuple(key for one in references for key in self._lookup.keys(item, field, one, accepts, place))
+                inputs[field] = tuple(
+                    key for one in references for key in self._lookup.keys(item, field, one, accepts, place)
+                )
         if len(inputs) < len(item.inputs):
             raise NotPlanned(item.label)
         return inputs
 
     def _stopped_by(self, place: Place) -> str | None:
         """Returns the decision of the round before, from the second round of the last kind on."""
-        may_stop = bool(self._stops) and place.part == self._kinds.last and place.round > self._kinds.first_round(place.part)
+        may_stop = (
+            bool(self._stops)
+            and place.part == self._kinds.last
+            and place.round > self._kinds.first_round(place.part)
+        )
         return f"{self._pipeline.name}/{round_group(place.round - 1)}/{STOP}" if may_stop else None
 
     def _with_head(self, output: Output, inputs: Mapping[str, tuple[str, ...]]) -> Output:
@@ -179,7 +211,11 @@ class Unroller:
         return next(iter(bases.values()), ())
 
     def _check_columns(
-        self, item: CompiledNode, place: Place, inputs: Mapping[str, tuple[str, ...]], columns: Mapping[str, Columns]
+        self,
+        item: CompiledNode,
+        place: Place,
+        inputs: Mapping[str, tuple[str, ...]],
+        columns: Mapping[str, Columns],
     ) -> None:
         step = f"{self._pipeline.name}/{place.group}/{place.label(item)}"
         for field in unseen(item.component, columns):
@@ -193,7 +229,9 @@ class Unroller:
                     message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
                     if self._pipeline.without is not None:
                         raise self._pipeline.without.error(f"cannot be taken away: {message}")
-                    raise item.node.error(field, f"{message}. Add it there, or choose another {item.component.role}")
+                    raise item.node.error(
+                        field, f"{message}. Add it there, or choose another {item.component.role}"
+                    )
 
     def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:
         """Checks that a trainer that starts from an adapter continues it: with `lora:`, and with the adapter's own values."""

@@ -12,7 +12,15 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from lineal.errors import did_you_mean
 from lineal.recipe.plugins import named_once
@@ -81,7 +89,9 @@ def _cluster_address(value: str) -> str:
 class Strict(BaseModel):
     """Frozen; refuses unknown keys, NaN and infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False
+    )
 
 
 class Request(Strict):
@@ -150,23 +160,48 @@ class Endpoint(Strict):
     @classmethod
     def _is_address(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
-            raise ValueError("must be like http://localhost:8000/v1, without user, password or query; set key_variable for a key")
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.username
+            or parts.query
+            or parts.fragment
+        ):
+            raise ValueError(
+                "must be like http://localhost:8000/v1, without user, password or query; set key_variable for a key"
+            )
         return url.rstrip("/")
 
     @field_validator("key_variable")
     @classmethod
     def _is_variable(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-            raise ValueError("must be an environment variable's name in capitals, such as OPENAI_API_KEY; never the key itself")
+            raise ValueError(
+                "must be an environment variable's name in capitals, such as OPENAI_API_KEY; never the key itself"
+            )
         return name
 
 
 VLLM_OWN = (
-    "model", "tokenizer", "skip_tokenizer_init", "trust_remote_code", "load_format", "generation_config", "seed",
-    "enable_prefix_caching", "enable_lora", "max_lora_rank", "max_loras", "tensor_parallel_size", "gpu_memory_utilization",
-    "kv_cache_memory_bytes", "max_model_len", "dtype", "enforce_eager", "logprobs_mode",
-)  # fmt: skip
+    "model",
+    "tokenizer",
+    "skip_tokenizer_init",
+    "trust_remote_code",
+    "load_format",
+    "generation_config",
+    "seed",
+    "enable_prefix_caching",
+    "enable_lora",
+    "max_lora_rank",
+    "max_loras",
+    "tensor_parallel_size",
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "max_model_len",
+    "dtype",
+    "enforce_eager",
+    "logprobs_mode",
+)
 """Arguments of vLLM's engine that lineal sets itself."""
 
 
@@ -202,7 +237,9 @@ class VllmCompute(Strict):
     def _extra_is_not_set_elsewhere(cls, extra: dict[str, Any]) -> dict[str, Any]:
         taken = sorted(set(extra) & set(VLLM_OWN))
         if taken:
-            raise ValueError(f"{', '.join(taken)}: set by lineal, or by a field of compute.vllm; remove it from extra")
+            raise ValueError(
+                f"{', '.join(taken)}: set by lineal, or by a field of compute.vllm; remove it from extra"
+            )
         return extra
 
 
@@ -312,7 +349,9 @@ class Compute(Strict):
     @model_validator(mode="after")
     def _options_have_an_engine(self) -> Self:
         if self.engine_options and self.engine in ENGINES:
-            own = {"vllm": "write compute.vllm", "openai": "write compute.endpoints"}.get(self.engine, "remove them")
+            own = {"vllm": "write compute.vllm", "openai": "write compute.endpoints"}.get(
+                self.engine, "remove them"
+            )
             raise ValueError(f"engine_options are for engines of packages; for engine: {self.engine} {own}")
         return self
 

@@ -17,7 +17,9 @@ from pydantic_core.core_schema import ErrorType
 from lineal.errors import DeclarationError, did_you_mean, joined
 
 KeyPath = tuple[str | int, ...]
-_SECRET = re.compile(r"(\w*[-_])?(api)?key|((access|api|auth)[-_]?)?token|secret|password|auth(orization)?|headers?", re.I)
+_SECRET = re.compile(
+    r"(\w*[-_])?(api)?key|((access|api|auth)[-_]?)?token|secret|password|auth(orization)?|headers?", re.I
+)
 PYDANTIC_TYPES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 """Problems that pydantic words itself; lineal's already say what they got."""
 
@@ -77,7 +79,9 @@ class Document:
         for stop in range(len(path), 0, -1):
             if path[:stop] in self.places:
                 document, start = self.places[path[:stop]]
-                return document.error((*start, *path[stop:]), f"{message} (it is {'.'.join(map(str, path))} of {self.name})")
+                return document.error(
+                    (*start, *path[stop:]), f"{message} (it is {'.'.join(map(str, path))} of {self.name})"
+                )
         message = f"{message} (used by {self.used_by})" if self.used_by else message
         known = path
         while known and known not in self.lines:
@@ -120,7 +124,9 @@ def parse_document(text: str, name: str, dvc_reads: bool = False) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
-        raise DeclarationError(f"{name}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        raise DeclarationError(
+            f"{name}:{line}: not valid YAML: {getattr(error, 'problem', error)}"
+        ) from error
     finally:
         loader.dispose()
     return Document(name, value, lines)
@@ -189,9 +195,13 @@ def _bounded(loader: Any, node: yaml.Node, name: str) -> Iterator[None]:
     where = f"{name}:{node.start_mark.line + 1}"
     loader.repeated += id(node) in loader.met
     if loader.repeated > _MOST_REPEATED:
-        raise DeclarationError(f"{where}: aliases repeat more than {_MOST_REPEATED:,} values; write fewer of them")
+        raise DeclarationError(
+            f"{where}: aliases repeat more than {_MOST_REPEATED:,} values; write fewer of them"
+        )
     if any(node is above for above in loader.open):
-        raise DeclarationError(f"{where}: an alias stands inside the value that it names; write the value out")
+        raise DeclarationError(
+            f"{where}: an alias stands inside the value that it names; write the value out"
+        )
     if len(loader.open) > _MOST_DEEP:
         raise _too_deep(where)
     loader.met.add(id(node))
@@ -202,7 +212,9 @@ def _bounded(loader: Any, node: yaml.Node, name: str) -> Iterator[None]:
 
 def _plain_value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> Any:
     if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-        raise DeclarationError(f"{name}:{node.start_mark.line + 1}: the tag {node.tag!r} is refused; write a plain value")
+        raise DeclarationError(
+            f"{name}:{node.start_mark.line + 1}: the tag {node.tag!r} is refused; write a plain value"
+        )
     if isinstance(node, yaml.MappingNode):
         return _mapping_of(loader, node, path, lines, name)
     if isinstance(node, yaml.SequenceNode):
@@ -211,7 +223,9 @@ def _plain_value_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[Key
     if loader.refuses_dates and plain and _DATE.fullmatch(node.value):
         key = ".".join(map(str, path))
         fix = f'DVC, which reads this file too, takes it for a date. Write "{node.value}", in quotes'
-        raise DeclarationError(f"{name}:{node.start_mark.line + 1}: {key}: got {node.value}, expected text. {fix}")
+        raise DeclarationError(
+            f"{name}:{node.start_mark.line + 1}: {key}: got {node.value}, expected text. {fix}"
+        )
     return _scalar_of(loader, node, name)
 
 
@@ -220,10 +234,14 @@ def _scalar_of(loader: Any, node: yaml.Node, name: str) -> Any:
         return loader.construct_object(node)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # `!!int x`
         tag, line = node.tag.rpartition(":")[2], node.start_mark.line + 1
-        raise DeclarationError(f"{name}:{line}: {node.value!r:.80} is no {tag}; write a plain value") from error
+        raise DeclarationError(
+            f"{name}:{line}: {node.value!r:.80} is no {tag}; write a plain value"
+        ) from error
 
 
-def _mapping_of(loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
+def _mapping_of(
+    loader: Any, node: yaml.MappingNode, path: KeyPath, lines: dict[KeyPath, int], name: str
+) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for key_node, value_node in node.value:
         if _is_merge(key_node):
@@ -248,13 +266,17 @@ def _is_merge(key: yaml.Node) -> bool:
     return isinstance(key, yaml.ScalarNode) and key.value == "<<" and not key.style
 
 
-def _merged_of(loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
+def _merged_of(
+    loader: Any, node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str
+) -> dict[str, Any]:
     """Returns the values of a merge key (`<<: *name`, or a list of them); of several the first wins."""
     found: dict[str, Any] = {}
     for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
         if not isinstance(one, yaml.MappingNode):
             line = one.start_mark.line + 1
-            raise DeclarationError(f"{name}:{line}: '<<' takes keys and values from elsewhere: <<: *name, or <<: [*a, *b]")
+            raise DeclarationError(
+                f"{name}:{line}: '<<' takes keys and values from elsewhere: <<: *name, or <<: [*a, *b]"
+            )
         found = {**_value_of(loader, one, path, lines, name), **found}
     return found
 
@@ -272,8 +294,12 @@ def _fields_at(model: Any, location: tuple[str | int, ...]) -> list[str]:
     """Returns the fields of the model that a location inside a model's values belongs to."""
     kind = model
     while True:
-        owner = next((arm for arm in _arms(kind) if isinstance(arm, type) and issubclass(arm, BaseModel)), None)
-        step = next((place for place, part in enumerate(location) if owner and part in owner.model_fields), None)
+        owner = next(
+            (arm for arm in _arms(kind) if isinstance(arm, type) and issubclass(arm, BaseModel)), None
+        )
+        step = next(
+            (place for place, part in enumerate(location) if owner and part in owner.model_fields), None
+        )
         if owner is None or step is None:
             return [] if owner is None else list(owner.model_fields)
         kind, location = owner.model_fields[str(location[step])].annotation, location[step + 1 :]
@@ -287,7 +313,11 @@ def _arms(kind: Any) -> Iterator[Any]:
 
 
 def declaration_error(
-    document: Document, path: KeyPath, error: ValidationError, model: type[BaseModel], others: Iterable[str] = ()
+    document: Document,
+    path: KeyPath,
+    error: ValidationError,
+    model: type[BaseModel],
+    others: Iterable[str] = (),
 ) -> DeclarationError:
     """Turns the problems of a validation, one for each key, into an error that names file, line and key of each.
 
@@ -306,20 +336,30 @@ def declaration_error(
     return joined(errors)
 
 
-def _problem(document: Document, path: KeyPath, first: Any, model: type[BaseModel], others: Iterable[str]) -> DeclarationError:
+def _problem(
+    document: Document, path: KeyPath, first: Any, model: type[BaseModel], others: Iterable[str]
+) -> DeclarationError:
     where = (*path, *_keys_of(document, path, first["loc"]))
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
-        known = [*model.model_fields, *others] if len(first["loc"]) == 1 else _fields_at(model, first["loc"][:-1])
-        return document.error(where, f"unknown key {key!r}. {_secret_hint(where) or did_you_mean(key, known)}")
+        known = (
+            [*model.model_fields, *others] if len(first["loc"]) == 1 else _fields_at(model, first["loc"][:-1])
+        )
+        return document.error(
+            where, f"unknown key {key!r}. {_secret_hint(where) or did_you_mean(key, known)}"
+        )
     if first["type"] == "missing":
         given = first["input"] if isinstance(first["input"], Mapping) else {}
-        others = [str(key) for key in given if key not in model.model_fields]  # a model may take other keys as names of columns
+        others = [
+            str(key) for key in given if key not in model.model_fields
+        ]  # a model may take other keys as names of columns
         near = get_close_matches(str(first["loc"][-1]), others, n=1)
         slip = f", and {near[0]!r} is no setting. Did you mean {first['loc'][-1]!r}?" if near else ""
         return document.error(where, f"is missing{slip}")
     if first["type"] in _NUMBERS and isinstance(first["input"], str) and _VALUE.fullmatch(first["input"]):
-        got = f"got {first['input']!r}, which is no number, and no value of a node that is declared here either"
+        got = (
+            f"got {first['input']!r}, which is no number, and no value of a node that is declared here either"
+        )
         return document.error(where, f"{got}. Correct its name, or write a number")
     if first["type"] in PYDANTIC_TYPES:
         return document.error(where, f"{first['msg']}, got {first['input']!r}")

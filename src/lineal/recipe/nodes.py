@@ -93,7 +93,11 @@ class Node:
         for path in reversed(self.paths):
             for owner in ((*path, PER_ROUND), (*path, PER_TURN), path):
                 if (*owner, inside[0]) in self.document.lines:
-                    rows = (*owner, *inside, "rows")  # of a setting that is about rows, which goes by the setting's own name
+                    rows = (
+                        *owner,
+                        *inside,
+                        "rows",
+                    )  # of a setting that is about rows, which goes by the setting's own name
                     return rows if rows in self.document.lines else (*owner, *inside)
         return (*self.paths[0], *inside)
 
@@ -132,22 +136,43 @@ def node_of(
     variable = each_of(document, path, value, each)
     repeat = repeat_of(document, (*path, REPEAT), value.get(REPEAT), groups)
     if repeat is not None and (part.section is Section.TASKS or name == STOP):
-        raise document.error((*path, REPEAT), f"{name!r} is made once; only nodes of start, round and finish have turns")
-    moves = {key: _moves(document, (*path, key), value[key]) for key in (PER_ROUND, PER_TURN) if value.get(key) is not None}
+        raise document.error(
+            (*path, REPEAT), f"{name!r} is made once; only nodes of start, round and finish have turns"
+        )
+    moves = {
+        key: _moves(document, (*path, key), value[key])
+        for key in (PER_ROUND, PER_TURN)
+        if value.get(key) is not None
+    }
     if PER_ROUND in moves and part.section not in (Section.TASKS, Section.ROUND):
-        raise document.error((*path, PER_ROUND), f"only tasks and round nodes have rounds; this one stands in {part}")
+        raise document.error(
+            (*path, PER_ROUND), f"only tasks and round nodes have rounds; this one stands in {part}"
+        )
     if PER_TURN in moves and repeat is None and groups is not None:
         raise document.error((*path, PER_TURN), "this node has one turn. Give it repeat: N too")
     for key in moves.get(PER_ROUND, {}).keys() & moves.get(PER_TURN, {}).keys() - {STEP}:
-        raise document.error((*path, PER_TURN, key), f"{key!r} moves with the round already; let it move with one of the two")
+        raise document.error(
+            (*path, PER_TURN, key), f"{key!r} moves with the round already; let it move with one of the two"
+        )
     settings = {key: item for key, item in value.items() if key not in NODE_KEYS}
     return Node(
-        name, part.section, use, settings, variable, moves.get(PER_ROUND), document, paths, part.stage, repeat,
+        name,
+        part.section,
+        use,
+        settings,
+        variable,
+        moves.get(PER_ROUND),
+        document,
+        paths,
+        part.stage,
+        repeat,
         moves.get(PER_TURN),
-    )  # fmt: skip
+    )
 
 
-def each_of(document: Document, path: KeyPath, value: Mapping[str, Any], each: Mapping[str, list[str]] | None) -> str | None:
+def each_of(
+    document: Document, path: KeyPath, value: Mapping[str, Any], each: Mapping[str, list[str]] | None
+) -> str | None:
     """Returns the variable that a node is made for each value of, if any.
 
     Raises:
@@ -178,5 +203,9 @@ def settings_at(node: Node, round_number: int, turn: int) -> dict[str, Any]:
     for key, moves, number in ((PER_ROUND, node.per_round, round_number), (PER_TURN, node.per_turn, turn)):
         if moves is not None:
             moved = moved_settings(node.document, (*node.paths[-1], key), moves, number)
-            settings = {name: value for name, value in {**settings, **moved}.items() if value is not None or name not in moved}
+            settings = {
+                name: value
+                for name, value in {**settings, **moved}.items()
+                if value is not None or name not in moved
+            }
     return settings

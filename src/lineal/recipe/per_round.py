@@ -28,13 +28,17 @@ def check_moves(document: Document, path: KeyPath, value: Mapping[str, Any], fix
         raise document.error(path, f"names no setting. {FIX.format(unit)}")
     for key, values in value.items():
         if key in fixed:
-            raise document.error((*path, key), f"{key!r} is the same in every {unit}. Declare two nodes in its place")
+            raise document.error(
+                (*path, key), f"{key!r} is the same in every {unit}. Declare two nodes in its place"
+            )
         if STEP not in value and (not isinstance(values, list) or len(values) < 2):
             message = f"got {values!r}, expected a list of two values or more, as `step` is not there. {FIX.format(unit)}"
             raise document.error((*path, key), message)
 
 
-def moved_settings(document: Document, path: KeyPath, moves: Mapping[str, Any], number: int) -> dict[str, Any]:
+def moved_settings(
+    document: Document, path: KeyPath, moves: Mapping[str, Any], number: int
+) -> dict[str, Any]:
     """Returns the settings of a round or turn: first value + step * (number - 1), or the list's; its last value continues.
 
     Raises:
@@ -42,7 +46,11 @@ def moved_settings(document: Document, path: KeyPath, moves: Mapping[str, Any], 
     """
     if STEP not in moves:
         return {key: values[min(number, len(values)) - 1] for key, values in moves.items()}
-    return {key: _moved(document, (*path, key), first, moves[STEP], number - 1) for key, first in moves.items() if key != STEP}
+    return {
+        key: _moved(document, (*path, key), first, moves[STEP], number - 1)
+        for key, first in moves.items()
+        if key != STEP
+    }
 
 
 def values_listed(moves: Mapping[str, Any] | None) -> int:
@@ -54,11 +62,16 @@ def _moved(document: Document, path: KeyPath, first: Any, step: Any, times: int)
     if isinstance(first, list):
         steps = step if isinstance(step, list) else [step] * len(first)
         if len(steps) == len(first):
-            return [_moved(document, path, item, each_step, times) for item, each_step in zip(first, steps, strict=True)]
+            return [
+                _moved(document, path, item, each_step, times)
+                for item, each_step in zip(first, steps, strict=True)
+            ]
     elif isinstance(first, int | float) and isinstance(step, int | float):
         return first + step * times
     fix = FIX.format(_unit(path[:-1]))
-    raise document.error(path, f"value {first!r} and step {step!r} don't fit: both numbers, or lists of one length. {fix}")
+    raise document.error(
+        path, f"value {first!r} and step {step!r} don't fit: both numbers, or lists of one length. {fix}"
+    )
 
 
 def _unit(path: KeyPath) -> str:

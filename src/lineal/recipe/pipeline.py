@@ -108,7 +108,11 @@ class Pipeline:
             DeclarationError: as `read_pipeline` does.
         """
         names = dict.fromkeys([PAPER, *(self.document.value.get("profiles") or {})])
-        return [read_pipeline(self.name, self.document, name, self.policies) for name in names if name != self.profile]
+        return [
+            read_pipeline(self.name, self.document, name, self.policies)
+            for name in names
+            if name != self.profile
+        ]
 
     def turns(self, node: Node) -> int:
         """Returns how many turns a node has; 0 where it is not repeated."""
@@ -177,7 +181,9 @@ def _parts(stages: tuple[Stage, ...]) -> Iterator[Part]:
         yield from (Part(section, name) for name in names)
 
 
-def _layers(value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], key: str) -> Iterator[Layer]:
+def _layers(
+    value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], key: str
+) -> Iterator[Layer]:
     """Yields a section's declaration, and the profile's layer over it."""
     yield (key,), value.get(key, {})
     yield (PROFILES, profile, key), overrides.get(key, {})
@@ -188,7 +194,9 @@ def _header(document: Document, value: Mapping[str, Any]) -> Header:
         return Header.model_validate({key: value[key] for key in _HEADER if key in value})
     except ValidationError as error:
         first = error.errors()[0]
-        raise document.error(tuple(first["loc"]), f"{first['msg'].lower()} (method and summary are text)") from error
+        raise document.error(
+            tuple(first["loc"]), f"{first['msg'].lower()} (method and summary are text)"
+        ) from error
 
 
 def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Mapping[str, Any]:
@@ -196,7 +204,10 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
     for name, override in profiles.items():
         sections = mapping_at(document, ("profiles", name), override)
         refuse_unknown(
-            document, (PROFILES, name), sections, (*(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP)
+            document,
+            (PROFILES, name),
+            sections,
+            (*(str(section) for section in Section), STAGES, ROUNDS, REPEAT, STOP),
         )
     if profile in profiles:
         return mapping_at(document, (PROFILES, profile), profiles[profile])
@@ -205,25 +216,42 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
     if not profiles:
         own = f"{{profile: {PAPER}}}"
         fix = f"Write profiles: {{{profile}: {{}}}} here, or in params.yaml, under pipelines, of this one: {own}"
-        raise document.error((), f"the pipeline has no profiles, and params.yaml asks for profile {profile!r}. {fix}")
+        raise document.error(
+            (), f"the pipeline has no profiles, and params.yaml asks for profile {profile!r}. {fix}"
+        )
     known = [PAPER, *profiles]
     fix = f"Write it under profiles, or ask for another in params.yaml: profile: {PAPER}, or for one pipeline under pipelines"
-    raise document.error(("profiles",), f"no profile {profile!r} (params.yaml asks for it). {did_you_mean(profile, known)} {fix}")
+    raise document.error(
+        ("profiles",),
+        f"no profile {profile!r} (params.yaml asks for it). {did_you_mean(profile, known)} {fix}",
+    )
 
 
-def _rounds(document: Document, value: Mapping[str, Any], overrides: Mapping[str, Any], profile: str) -> int | None:
+def _rounds(
+    document: Document, value: Mapping[str, Any], overrides: Mapping[str, Any], profile: str
+) -> int | None:
     """Returns how many rounds the method has; a profile may give another number, or null for that of `params.yaml`."""
     path: KeyPath = (PROFILES, profile, ROUNDS) if ROUNDS in overrides else (ROUNDS,)
     number = overrides.get(ROUNDS, value.get(ROUNDS))
     if isinstance(number, Mapping):
-        raise document.error(path, "must be a number of rounds, got a mapping. A round's nodes stand under `round`")
-    return None if number is None else count_at(document, path, number, "rounds", "Leave it out to take params.yaml's")
+        raise document.error(
+            path, "must be a number of rounds, got a mapping. A round's nodes stand under `round`"
+        )
+    return (
+        None
+        if number is None
+        else count_at(document, path, number, "rounds", "Leave it out to take params.yaml's")
+    )
 
 
 def _each(document: Document, value: Any) -> dict[str, list[str]]:
     variables = mapping_at(document, ("each",), value)
     for name, values in variables.items():
-        words = isinstance(values, list) and values and all(isinstance(item, str) and NAME.match(item) for item in values)
+        words = (
+            isinstance(values, list)
+            and values
+            and all(isinstance(item, str) and NAME.match(item) for item in values)
+        )
         if not words or len(set(values)) != len(values):
             raise document.error(("each", name), f"must be a list of different plain words, got {values!r}")
     return dict(variables)
@@ -276,11 +304,15 @@ def _layered(
             continue
         path = (*above, name)
         if not NAME.match(name) or name in RESERVED:
-            raise document.error(path, f"a node's name is a lower-case word that is not {', '.join(sorted(RESERVED))}")
+            raise document.error(
+                path, f"a node's name is a lower-case word that is not {', '.join(sorted(RESERVED))}"
+            )
         if mapping[name] is None and index > 0:
             if not paths:
                 known = [other for _, earlier in layers[:index] for other in earlier]
-                raise document.error(path, f"null leaves a node out, and there is no {name!r}. {did_you_mean(name, known)}")
+                raise document.error(
+                    path, f"null leaves a node out, and there is no {name!r}. {did_you_mean(name, known)}"
+                )
             laid, paths = {}, []
         else:
             laid = _laid_over(document, laid, path, mapping[name])
@@ -299,14 +331,18 @@ def _laid_over(document: Document, own: Mapping[str, Any], path: KeyPath, overri
     return laid
 
 
-def _require_used(document: Document, path: KeyPath, changed: Mapping[str, Any], laid: Mapping[str, Any]) -> None:
+def _require_used(
+    document: Document, path: KeyPath, changed: Mapping[str, Any], laid: Mapping[str, Any]
+) -> None:
     """Refuses a value for a setting that changes by round or turn, since the value would never be used."""
     for unit in (PER_ROUND, PER_TURN):
         moves = laid.get(unit)
         moving = set(moves) - set(NODE_KEYS) if isinstance(moves, Mapping) else set()
         for key in moving & {name for name, value in changed.items() if value is not None}:
             fix = f"Change it there, or take {unit} away"
-            raise document.error((*path, key), f"{unit} sets {key!r}, so this value would never be used. {fix}")
+            raise document.error(
+                (*path, key), f"{unit} sets {key!r}, so this value would never be used. {fix}"
+            )
 
 
 def _stop(

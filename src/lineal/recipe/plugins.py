@@ -31,12 +31,16 @@ def named_once(group: str, what: str, own: Container[str]) -> dict[str, EntryPoi
         if point.name in own or point.name in found:
             other = shown(found[point.name]) if point.name in found else "lineal's own"
             fix = "Rename one, or uninstall its package"
-            raise DeclarationError(f"{what} {point.name!r} is registered twice: {other}, and {shown(point)}. {fix}")
+            raise DeclarationError(
+                f"{what} {point.name!r} is registered twice: {other}, and {shown(point)}. {fix}"
+            )
         found[point.name] = point
     return found
 
 
 def shown(point: EntryPoint) -> str:
     """Formats an entry point and its package for messages."""
-    package = "an unknown package" if point.dist is None else f"the package {point.dist.name} {point.dist.version}"
+    package = (
+        "an unknown package" if point.dist is None else f"the package {point.dist.name} {point.dist.version}"
+    )
     return f"{package} (entry point {point.name} = {point.value!r} of {point.group!r})"

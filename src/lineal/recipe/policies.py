@@ -27,7 +27,9 @@ POLICY, REQUIRED, SETTINGS, NODES, OUTPUT = "policy", "required", "settings", "n
 _KEYS = (POLICY, "paper", "summary", REQUIRED, SETTINGS, REPEAT, NODES, OUTPUT)
 _OWN = (PER_ROUND, PER_TURN, REPEAT)
 """Keys of a node that a policy's file decides, where it allows them."""
-_NAMED = re.compile(r"^(?P<scope>(?:previous|history|before|turns)\.)?\$(?P<name>[a-z][a-z0-9_]*)(?P<part>\.[a-z][a-z0-9_]*)?$")
+_NAMED = re.compile(
+    r"^(?P<scope>(?:previous|history|before|turns)\.)?\$(?P<name>[a-z][a-z0-9_]*)(?P<part>\.[a-z][a-z0-9_]*)?$"
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def read_policy(path: Path) -> Policy:
     required = value.get(REQUIRED) or []
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise document.error((REQUIRED,), f"expected a list of names, got {required!r}")
-    settings, repeat, declared = (mapping_at(document, (key,), value.get(key)) for key in (SETTINGS, REPEAT, NODES))
+    settings, repeat, declared = (
+        mapping_at(document, (key,), value.get(key)) for key in (SETTINGS, REPEAT, NODES)
+    )
     nodes = {name: _checked(document, name, node) for name, node in declared.items()}
     if value[OUTPUT] not in nodes:
         raise document.error((OUTPUT,), f"names no node of this file. {did_you_mean(value[OUTPUT], nodes)}")
@@ -125,10 +129,16 @@ def _checked(document: Document, name: str, node: Any) -> Mapping[str, Any]:
     found = mapping_at(document, path, node)
     for key in (EACH, PER_ROUND):
         if key in found:
-            fix = "The pipeline's node may have it" if key == EACH else "Make it a setting, or declare two nodes"
+            fix = (
+                "The pipeline's node may have it"
+                if key == EACH
+                else "Make it a setting, or declare two nodes"
+            )
             raise document.error((*path, key), f"a policy's node has no {key!r}. {fix}")
     if is_policy(found.get("use")):
-        raise document.error((*path, "use"), f"a policy's node uses a component, got {found['use']!r}. Write its nodes here")
+        raise document.error(
+            (*path, "use"), f"a policy's node uses a component, got {found['use']!r}. Write its nodes here"
+        )
     return found
 
 
@@ -143,7 +153,10 @@ def _check_settings(policy: Policy) -> None:
 
 def _check_uses(policy: Policy) -> None:
     """Refuses a `$name` that means nothing, and a setting that nothing uses."""
-    written = [(path, text, _NAMED.match(text)) for path, text in _texts({NODES: policy.nodes, REPEAT: policy.repeat})]
+    written = [
+        (path, text, _NAMED.match(text))
+        for path, text in _texts({NODES: policy.nodes, REPEAT: policy.repeat})
+    ]
     uses = [(path, text, found) for path, text, found in written if found is not None]
     for path, text, found in uses:
         name = found["name"]
@@ -161,7 +174,9 @@ def _check_uses(policy: Policy) -> None:
 def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, str):
         yield path, value
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, item in items:
         yield from _texts(item, (*path, key))
 
@@ -194,7 +209,9 @@ def expand(
         raise document.error((*path, "use"), "a policy answers prompts; it stands in start, round or finish")
     for key in _OWN:
         if key in value:
-            raise document.error((*path, key), f"a node that uses a policy has no {key!r}. Write it in the policy's file")
+            raise document.error(
+                (*path, key), f"a node that uses a policy has no {key!r}. Write it in the policy's file"
+            )
     try:
         policy = read_policy(policies.find(value["use"].partition(".")[2]))
     except ValueError as error:
@@ -226,7 +243,10 @@ class _Use:
         turns = {name: self._filled(number, (REPEAT, name)) for name, number in self.policy.repeat.items()}
         used = f"{self.document.name}:{self.document.lines.get(self.paths[0], 1)}: {'.'.join(map(str, self.paths[0]))}"
         document = replace(self.policy.document, places=self.places, used_by=used)
-        groups = {self._group(name): count_at(document, (REPEAT, name), number, "turns") for name, number in turns.items()}
+        groups = {
+            self._group(name): count_at(document, (REPEAT, name), number, "turns")
+            for name, number in turns.items()
+        }
         problems, found = Problems(), dict[str, Node]()
         for name, node in values.items():
             with problems.noted():
@@ -267,7 +287,11 @@ class _Use:
             return {key: new for key, (old, new) in filled.items() if new is not None or old is None}
         if isinstance(value, list):
             items = [(item, self._filled(item, (*path, place))) for place, item in enumerate(value)]
-            return [one for old, new in items for one in (new if isinstance(new, list) and isinstance(old, str) else [new])]
+            return [
+                one
+                for old, new in items
+                for one in (new if isinstance(new, list) and isinstance(old, str) else [new])
+            ]
         found = _NAMED.match(value) if isinstance(value, str) else None
         if found is None:
             return value
@@ -284,7 +308,9 @@ class _Use:
         return self.given[name] if name in self.given else self.policy.settings[name]
 
 
-def require_free(document: Document, path: KeyPath, names: Mapping[str, Node], taken: Mapping[str, Node]) -> None:
+def require_free(
+    document: Document, path: KeyPath, names: Mapping[str, Node], taken: Mapping[str, Node]
+) -> None:
     """Refuses nodes of a policy with the names of others.
 
     Raises:
@@ -292,4 +318,6 @@ def require_free(document: Document, path: KeyPath, names: Mapping[str, Node], t
     """
     for name in names:
         if name in taken:
-            raise document.error(path, f"another node is named {name!r}, and one of the two is a policy's. Rename the other")
+            raise document.error(
+                path, f"another node is named {name!r}, and one of the two is a policy's. Rename the other"
+            )

@@ -151,7 +151,11 @@ class Project:
 
     def _variants(self, declared: str) -> list[str]:
         series = [declared, *(name_without(declared, part) for part in self._own(declared).ablate)]
-        return [name for one in series for name in [one, *(f"{one}{SEED_MARK}{seed}" for seed in self.seeds_of(declared)[1:])]]
+        return [
+            name
+            for one in series
+            for name in [one, *(f"{one}{SEED_MARK}{seed}" for seed in self.seeds_of(declared)[1:])]
+        ]
 
     def ablation_of(self, name: str) -> Ablation | None:
         """Returns the part that a variant of a pipeline is made without; None for the pipeline itself."""
@@ -190,10 +194,14 @@ class Project:
         declared = declared_name(name)
         path = self.root / PIPELINES / f"{declared}.yaml"
         if name not in self.pipeline_names():
-            raise UsageError(f"no pipeline {name!r} in {path.parent}. {did_you_mean(name, self.pipeline_names())}")
+            raise UsageError(
+                f"no pipeline {name!r} in {path.parent}. {did_you_mean(name, self.pipeline_names())}"
+            )
         profile = self._own(name).profile or self.params.profile
         document = read_document(path, f"{PIPELINES}/{declared}.yaml", dvc_reads=True)
-        return replace(read_pipeline(name, document, profile, Policies.of(self.root)), without=self.ablation_of(name))
+        return replace(
+            read_pipeline(name, document, profile, Policies.of(self.root)), without=self.ablation_of(name)
+        )
 
 
 def find_root(start: Path) -> Path:
@@ -205,7 +213,9 @@ def find_root(start: Path) -> Path:
     for directory in (start.resolve(), *start.resolve().parents):
         if (directory / PARAMS).is_file() and (directory / PIPELINES).is_dir():
             return directory
-    raise ProjectError(f"{start} is in no lineal project: looked for {PARAMS} beside {PIPELINES}/ here and above")
+    raise ProjectError(
+        f"{start} is in no lineal project: looked for {PARAMS} beside {PIPELINES}/ here and above"
+    )
 
 
 def _without_others(document: Document) -> Any:
@@ -222,7 +232,9 @@ def _without_others(document: Document) -> Any:
             raise document.error((OTHERS, number), f"{name!r} is a key of lineal's own. Take it off the list")
         if name not in document.value:
             known = [key for key in document.value if key not in Params.model_fields]
-            raise document.error((OTHERS, number), f"this file has no key {name!r}. {did_you_mean(str(name), known)}")
+            raise document.error(
+                (OTHERS, number), f"this file has no key {name!r}. {did_you_mean(str(name), known)}"
+            )
     return {key: value for key, value in document.value.items() if key not in others}
 
 
@@ -240,9 +252,13 @@ def open_project(root: Path) -> Project:
     project = Project(root.resolve(), params, document, read_retractions(root), accepted=read_accepted(root))
     for name in (path.stem for path in (root / PIPELINES).glob("*.yaml")):
         if SEED_MARK in name or WITHOUT_MARK in name:
-            raise ProjectError(f"{PIPELINES}/: {name!r} reads like a variant of {declared_name(name)!r}; rename the file")
+            raise ProjectError(
+                f"{PIPELINES}/: {name!r} reads like a variant of {declared_name(name)!r}; rename the file"
+            )
     for key, names in (("active", params.active), ("pipelines", list(params.pipelines))):
         for name in names:
             if not (root / PIPELINES / f"{name}.yaml").is_file():
-                raise document.error((key,), f"no pipeline {name!r}. {did_you_mean(name, project.pipeline_names())}")
+                raise document.error(
+                    (key,), f"no pipeline {name!r}. {did_you_mean(name, project.pipeline_names())}"
+                )
     return project

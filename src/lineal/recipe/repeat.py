@@ -25,13 +25,16 @@ def read_repeats(document: Document, declared: Any, profile: str, changed: Any) 
                 raise document.error((*above, name), "a group's name is a lower-case word")
             if above != (REPEAT,) and name not in turns:
                 raise document.error(
-                    (*above, name), f"a profile changes a group's turns, and there is no {name!r}. {did_you_mean(name, turns)}"
+                    (*above, name),
+                    f"a profile changes a group's turns, and there is no {name!r}. {did_you_mean(name, turns)}",
                 )
             turns[name] = count_at(document, (*above, name), number, "turns")
     return turns
 
 
-def repeat_of(document: Document, path: KeyPath, value: Any, groups: Mapping[str, int] | None) -> int | str | None:
+def repeat_of(
+    document: Document, path: KeyPath, value: Any, groups: Mapping[str, int] | None
+) -> int | str | None:
     """Reads a node's `repeat:`: its own number of turns, the group that it is repeated with, or nothing.
 
     Raises:

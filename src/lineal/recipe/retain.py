@@ -28,7 +28,9 @@ class Kept(Strict):
     @classmethod
     def _names_a_number(cls, best: str | None) -> str | None:
         if best is not None and not all(best.rpartition(".")[::2]):
-            raise ValueError(f"expected an evaluation's node and number such as evaluation.accuracy, got {best!r}")
+            raise ValueError(
+                f"expected an evaluation's node and number such as evaluation.accuracy, got {best!r}"
+            )
         return best
 
     @model_validator(mode="after")
@@ -64,7 +66,10 @@ class Retain(Strict):
 
     def best_named(self) -> Iterator[tuple[KeyPath, str]]:
         """Yields the place and value of every `best`."""
-        rules: dict[KeyPath, Rule] = {("retain", "checkpoints"): self.checkpoints, ("retain", "rows"): self.rows}
+        rules: dict[KeyPath, Rule] = {
+            ("retain", "checkpoints"): self.checkpoints,
+            ("retain", "rows"): self.rows,
+        }
         rules |= {("retain", "nodes", name): rule for name, rule in self.nodes.items()}
         for path, rule in rules.items():
             if isinstance(rule, Kept) and rule.best is not None:

@@ -38,16 +38,22 @@ def read_retractions(root: Path) -> Retractions:
 def parse_retractions(document: Document, resolved: Mapping[str, Resolution]) -> Retractions:
     """Types a parsed `retractions.yaml`; see `read_retractions`."""
     if not isinstance(document.value, dict):
-        raise document.error((), "must hold a name for each retraction, and under it reason, date and where or ids")
+        raise document.error(
+            (), "must hold a name for each retraction, and under it reason, date and where or ids"
+        )
     declared = {}
     for name, value in document.value.items():
         if not NAME.match(name):
-            raise document.error((name,), f"{name!r} is no name for a retraction: lower-case letters, digits and '_'")
+            raise document.error(
+                (name,), f"{name!r} is no name for a retraction: lower-case letters, digits and '_'"
+            )
         try:
             declared[name] = Retraction.model_validate(value)
         except ValidationError as error:
             raise declaration_error(document, (name,), error, Retraction) from error
-    current = {name: one for name, one in resolved.items() if name in declared and one.of == of(declared[name])}
+    current = {
+        name: one for name, one in resolved.items() if name in declared and one.of == of(declared[name])
+    }
     return Retractions(declared, current, document)
 
 
@@ -59,7 +65,9 @@ def _resolutions(path: Path) -> dict[str, Resolution]:
         return {}
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         why = str(error).splitlines()[0]
-        raise ProjectError(f"{path} is not what lineal wrote ({why}). Restore it: git checkout {path.name}") from error
+        raise ProjectError(
+            f"{path} is not what lineal wrote ({why}). Restore it: git checkout {path.name}"
+        ) from error
 
 
 def with_entry(root: Path, name: str, entry: Retraction) -> str:

@@ -39,18 +39,25 @@ def read_stages(document: Document, declared: Any, profile: str, changed: Any) -
         DeclarationError: a stage is no mapping, has an unknown key or no round of its own kind; names file, line and key.
     """
     over = ("profiles", profile, STAGES)
-    layers: Declared = [((STAGES,), mapping_at(document, (STAGES,), declared)), (over, mapping_at(document, over, changed))]
+    layers: Declared = [
+        ((STAGES,), mapping_at(document, (STAGES,), declared)),
+        (over, mapping_at(document, over, changed)),
+    ]
     if declared is None and not layers[1][1]:
         return (Stage(),)
     for name in layers[1][1]:
         near = get_close_matches(str(name), layers[0][1], n=1) if name not in layers[0][1] else []
         if near:
             fix = "A profile's stage of a new kind needs a name that is less like it"
-            raise document.error((*over, name), f"there is no stage {name!r}. Did you mean {near[0]!r}? {fix}")
+            raise document.error(
+                (*over, name), f"there is no stage {name!r}. Did you mean {near[0]!r}? {fix}"
+            )
     names = dict.fromkeys(name for _, mapping in layers for name in mapping)
     stages = [stage for name in names if (stage := _stage(document, layers, name)) is not None]
     if not stages:
-        raise document.error((STAGES,), "names no stage; write NAME: {rounds: 2, round: {...}}, or leave it out")
+        raise document.error(
+            (STAGES,), "names no stage; write NAME: {rounds: 2, round: {...}}, or leave it out"
+        )
     _require_one_open(document, stages)
     return tuple(stages)
 
@@ -89,8 +96,13 @@ def _require_one_open(document: Document, stages: list[Stage]) -> None:
         raise document.error((STAGES, opened[1]), f"{what}. Write rounds: N in the others")
 
 
-def stage_layers(value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], name: str) -> Iterator[Layer]:
+def stage_layers(
+    value: Mapping[str, Any], profile: str, overrides: Mapping[str, Any], name: str
+) -> Iterator[Layer]:
     """Yields the declaration of a stage's own round, and the profile's layer over it."""
-    for above, stages in (((STAGES,), value.get(STAGES)), (("profiles", profile, STAGES), overrides.get(STAGES))):
+    for above, stages in (
+        ((STAGES,), value.get(STAGES)),
+        (("profiles", profile, STAGES), overrides.get(STAGES)),
+    ):
         stage = (stages or {}).get(name)
         yield (*above, name, ROUND), (stage or {}).get(ROUND, {})

@@ -56,7 +56,9 @@ class Made:
     def earlier_generations(self) -> list[Artifact]:
         """The same node's artifacts of the previous and the first round: small falls add up to a large one."""
         plan, step = self.plan, self.step
-        first = next((number for number in range(step.round) if _in_round(plan, step, number) is not None), step.round)
+        first = next(
+            (number for number in range(step.round) if _in_round(plan, step, number) is not None), step.round
+        )
         return _of_rounds(plan, step, dict.fromkeys((step.round - 1, first)), self.main.manifest.kind)
 
 
@@ -176,7 +178,9 @@ def _not_empty(made: Made) -> CheckResult:
     count, means = Rows((made.main,)).count, made.step.component.empty_means()
     legal = bool(means) or made.main.manifest.counts.get("in") == 0
     why = f": {means or 'none came in'}" if legal and not count else ""
-    return CheckResult("not_empty", count > 0 or legal, f"{made.step.key} has {count:,} rows{why}", {"rows": count})
+    return CheckResult(
+        "not_empty", count > 0 or legal, f"{made.step.key} has {count:,} rows{why}", {"rows": count}
+    )
 
 
 def _rows_conserved(made: Made) -> CheckResult:
@@ -184,7 +188,11 @@ def _rows_conserved(made: Made) -> CheckResult:
     if "kept" in counts:
         got, expected, rule = counts["kept"] + counts.get("dropped", 0), counts["in"], "in = kept + dropped"
     else:
-        got, expected, rule = Rows((made.main,)).count, counts.get("expected", counts.get("in", 0)), "in = out"
+        got, expected, rule = (
+            Rows((made.main,)).count,
+            counts.get("expected", counts.get("in", 0)),
+            "in = out",
+        )
     message = f"{made.step.key}: {rule}: expected {expected:,}, got {got:,}"
     return CheckResult("rows_conserved", got == expected, message, {"expected": expected, "got": got})
 
@@ -194,7 +202,9 @@ def _verifier_errors(made: Made) -> CheckResult:
     errors, total = counts.get("error", 0), max(1, counts.get("in", 0))
     limit = float(made.main.manifest.settings.get("max_error_rate", 0.0))
     message = f"{made.step.key}: {errors:,} of {total:,} verdicts are errors (limit {limit:.1%})"
-    return CheckResult("verifier_errors", errors / total <= limit, message, {"errors": errors, "limit": limit})
+    return CheckResult(
+        "verifier_errors", errors / total <= limit, message, {"errors": errors, "limit": limit}
+    )
 
 
 def _one_judge(made: Made) -> CheckResult:
@@ -203,13 +213,21 @@ def _one_judge(made: Made) -> CheckResult:
 
     def inputs(one: Artifact) -> list[tuple[str, Artifact]]:
         planned = plan.steps.get(f"{step.pipeline}/{one.manifest.step}")
-        keys = [(field, key) for field, keys in planned.inputs.items() for key in keys] if planned is not None else []
+        keys = (
+            [(field, key) for field, keys in planned.inputs.items() for key in keys]
+            if planned is not None
+            else []
+        )
         places = ((field, key, plan.project.directory(key)) for field, key in keys)
-        return [(field, open_artifact(key, place)) for field, key, place in places if (place / MANIFEST).exists()]
+        return [
+            (field, open_artifact(key, place)) for field, key, place in places if (place / MANIFEST).exists()
+        ]
 
     mixed = mixtures(made.main, inputs)
     message = "; ".join(map(str, mixed)) or f"{step.key}: all scores that it puts together are of one judge"
-    return CheckResult("one_judge", not mixed, message, {"judges": [str(judge) for one in mixed for judge in one.judges]})
+    return CheckResult(
+        "one_judge", not mixed, message, {"judges": [str(judge) for one in mixed for judge in one.judges]}
+    )
 
 
 def _no_retracted_rows(made: Made) -> CheckResult:
@@ -240,57 +258,79 @@ def _watched(number: str, watch: Watch, made: Made) -> CheckResult:
 
 CHECKS = (
     Check(
-        ARRIVED, Severity.STOPS, "the file that the step waits for is here",
-        applies=lambda plan, step: step.component.awaited(step.key) is not None, run=_arrived,
+        ARRIVED,
+        Severity.STOPS,
+        "the file that the step waits for is here",
+        applies=lambda plan, step: step.component.awaited(step.key) is not None,
+        run=_arrived,
     ),
     Check(
-        "not_empty", Severity.STOPS, "there is at least one row, or none came in, or the selector says what that means",
-        applies=lambda plan, step: _is_rows(step), run=_not_empty,
+        "not_empty",
+        Severity.STOPS,
+        "there is at least one row, or none came in, or the selector says what that means",
+        applies=lambda plan, step: _is_rows(step),
+        run=_not_empty,
     ),
     Check(
-        "rows_conserved", Severity.STOPS, "every input row is in the output, kept, or dropped with a reason",
-        applies=lambda plan, step: _is_rows(step) and step.component.role is not Role.SOURCE, run=_rows_conserved,
+        "rows_conserved",
+        Severity.STOPS,
+        "every input row is in the output, kept, or dropped with a reason",
+        applies=lambda plan, step: _is_rows(step) and step.component.role is not Role.SOURCE,
+        run=_rows_conserved,
     ),
     Check(
-        "verifier_errors", Severity.STOPS, "the share of verifier errors is under the limit",
-        applies=lambda plan, step: step.component.role is Role.VERIFIER, run=_verifier_errors,
+        "verifier_errors",
+        Severity.STOPS,
+        "the share of verifier errors is under the limit",
+        applies=lambda plan, step: step.component.role is Role.VERIFIER,
+        run=_verifier_errors,
     ),
     Check(
-        unseen.NAME, Severity.STOPS,
+        unseen.NAME,
+        Severity.STOPS,
         "no prompt of an evaluation set, and no 13 of its words in a row, is in rows to train on",
         applies=lambda plan, step: bool(training_outputs(plan, step)),
         run=lambda made: unseen.no_test_prompt(made.plan, made.step, made.artifacts),
     ),
     Check(
-        "one_judge", Severity.WARNING,
+        "one_judge",
+        Severity.WARNING,
         "scores that are put together were given by one judge: the same verifier, version and checkpoint",
-        applies=lambda plan, step: _puts_together(step), run=_one_judge,
+        applies=lambda plan, step: _puts_together(step),
+        run=_one_judge,
     ),
     Check(
-        HELD, Severity.WARNING,
+        HELD,
+        Severity.WARNING,
         "the evaluation's headline is not worse than any earlier round's by more than noise, and has no such trend",
         applies=lambda plan, step: is_held(step) and predecessor(plan, step) is not None,
-        run=lambda made: headline_held(made.step, made.main, made.earlier_evaluations), compares=True,
+        run=lambda made: headline_held(made.step, made.main, made.earlier_evaluations),
+        compares=True,
     ),
     Check(
-        diversity.NAME, Severity.WARNING,
+        diversity.NAME,
+        Severity.WARNING,
         "distinct completions per sample are not down by over a quarter, and noise, on the previous or first round",
         applies=_samples_again,
-        run=lambda made: diversity.diversity_held(made.step, made.main, made.earlier_generations), compares=True,
+        run=lambda made: diversity.diversity_held(made.step, made.main, made.earlier_generations),
+        compares=True,
     ),
     Check(
-        "reward_held", Severity.WARNING,
+        "reward_held",
+        Severity.WARNING,
         "no probe falls over an online training while the reward does not, by Mann and Kendall's test at the 1% level",
         applies=lambda plan, step: any(step.component.probed().values()),
-        run=lambda made: reward_held(made.step, made.artifacts), compares=True,
+        run=lambda made: reward_held(made.step, made.artifacts),
+        compares=True,
     ),
     Check(
-        NO_RETRACTED_ROWS, Severity.ERROR,
+        NO_RETRACTED_ROWS,
+        Severity.ERROR,
         "it was trained on no retracted row, and descends from no checkpoint that was; failed until it is made again",
         applies=lambda plan, step: (
             step.outputs[MAIN].kind is ArtifactKind.MODEL and bool(plan.project.retractions.declared)
         ),
         run=_no_retracted_rows,
     ),
-)  # fmt: skip
+)
 """All checks but those of numbers for which an evaluation declares its own warnings."""

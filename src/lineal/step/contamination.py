@@ -59,7 +59,9 @@ class HeldOut:
     def __init__(self, prompts: Iterable[EvaluationPrompt], n: int) -> None:
         self.n, self.prompts = n, list(prompts)
         self._by_id = {prompt.prompt_id: prompt for prompt in reversed(self.prompts)}
-        self._by_picture = {picture: prompt for prompt in reversed(self.prompts) for picture in prompt.pictures}
+        self._by_picture = {
+            picture: prompt for prompt in reversed(self.prompts) for picture in prompt.pictures
+        }
         self._index = OverlapIndex([prompt for prompt in self.prompts if not prompt.pictures], n)
 
     def matches(self, artifact: Artifact) -> Iterator[Match]:
@@ -72,7 +74,11 @@ class HeldOut:
             return
         start = 0
         for table in _batches(artifact):
-            found = [*self._by_ids(table, start), *self._by_pictures(table, start), *self._by_texts(table, start)]
+            found = [
+                *self._by_ids(table, start),
+                *self._by_pictures(table, start),
+                *self._by_texts(table, start),
+            ]
             yield from sorted(found, key=lambda match: (match.position, SEARCHED.index(match.column)))
             start += table.num_rows
 
@@ -85,14 +91,18 @@ class HeldOut:
         known = pa.array(self._by_id, pa.string())
         for place in pc.indices_nonzero(pc.is_in(table["prompt_id"], known)).to_pylist():
             asked = self._by_id[table["prompt_id"][place].as_py()]
-            yield Match(start + place, _row_id(table, place), "prompt", Rule.PROMPT_ID, "", asked.key, asked.prompt_id)
+            yield Match(
+                start + place, _row_id(table, place), "prompt", Rule.PROMPT_ID, "", asked.key, asked.prompt_id
+            )
 
     def _by_pictures(self, table: pa.Table, start: int) -> Iterator[Match]:
         """Finds rows that show a picture of an evaluation prompt, whatever they ask about it."""
         for place, pictures in enumerate(images_of(table) if self._by_picture else ()):
             asked = next((self._by_picture[one] for one in pictures if one in self._by_picture), None)
             if asked is not None:
-                yield Match(start + place, _row_id(table, place), IMAGES, Rule.PICTURE, "", asked.key, asked.prompt_id)
+                yield Match(
+                    start + place, _row_id(table, place), IMAGES, Rule.PICTURE, "", asked.key, asked.prompt_id
+                )
 
     def _by_texts(self, table: pa.Table, start: int) -> Iterator[Match]:
         """Groups rows by text, so that equal texts (the prompt of many samples) are searched once."""
@@ -107,7 +117,15 @@ class HeldOut:
                 for place in order[first[overlap.place] : first[overlap.place + 1]].tolist():
                     for asked in self._index.prompts[overlap.owner]:
                         row = _row_id(table, place)
-                        yield Match(start + place, row, column, overlap.rule, overlap.ngram, asked.key, asked.prompt_id)
+                        yield Match(
+                            start + place,
+                            row,
+                            column,
+                            overlap.rule,
+                            overlap.ngram,
+                            asked.key,
+                            asked.prompt_id,
+                        )
 
 
 def _row_id(table: pa.Table, place: int) -> str:
@@ -127,7 +145,9 @@ def _batches(artifact: Artifact) -> Iterator[pa.Table]:
                     yield _with_spoken(pa.Table.from_batches([batch]))
         except (pa.ArrowException, OSError) as error:
             fix = f"Delete {artifact.directory} and remake it: lineal run {artifact.key}"
-            raise ArtifactError(f"{artifact.key}: {path} cannot be read as Parquet ({error}). {fix}") from error
+            raise ArtifactError(
+                f"{artifact.key}: {path} cannot be read as Parquet ({error}). {fix}"
+            ) from error
 
 
 def _with_spoken(table: pa.Table) -> pa.Table:
@@ -155,7 +175,9 @@ def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut
     prompts: list[EvaluationPrompt] = []
     for step in evaluation_sets(plan, pipeline):
         if (plan.project.directory(step.key) / MANIFEST).exists():
-            rows = Rows((open_artifact(step.key, plan.project.directory(step.key)),)).read(["prompt_id", "prompt", IMAGES])
+            rows = Rows((open_artifact(step.key, plan.project.directory(step.key)),)).read(
+                ["prompt_id", "prompt", IMAGES]
+            )
             prompts += [
                 EvaluationPrompt(step.key, row["prompt_id"], row["prompt"], tuple(row.get(IMAGES) or ()))
                 for row in rows.to_pylist()
@@ -167,7 +189,9 @@ def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
     """Yields the task sets held out for evaluation: of split test or dev, or read as prompts by an evaluator."""
     for step in plan.steps.values():
         if step.pipeline == pipeline and step.component.role is Role.SOURCE:
-            split = getattr(step.component, "split", None) or step.label.removeprefix("tasks/").partition("/")[0]
+            split = (
+                getattr(step.component, "split", None) or step.label.removeprefix("tasks/").partition("/")[0]
+            )
             judged = any(
                 consumer.component.role is Role.EVALUATOR and step.key in consumer.inputs.get("prompts", ())
                 for consumer in plan.consumers(step)
@@ -178,9 +202,18 @@ def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
 
 def training_outputs(plan: Plan, step: Step) -> list[str]:
     """Returns a step's outputs whose rows a trainer reads, the main one first."""
-    read = {key for user in plan.consumers(step) if user.component.role is Role.TRAINER for key in user.all_inputs()}
+    read = {
+        key
+        for user in plan.consumers(step)
+        if user.component.role is Role.TRAINER
+        for key in user.all_inputs()
+    }
     keys = step.artifact_keys()
-    return sorted(output for output, made in step.outputs.items() if made.kind is ArtifactKind.ROWS and keys[output] in read)
+    return sorted(
+        output
+        for output, made in step.outputs.items()
+        if made.kind is ArtifactKind.ROWS and keys[output] in read
+    )
 
 
 def stops(plan: Plan, match: Match) -> bool:
@@ -191,6 +224,10 @@ def stops(plan: Plan, match: Match) -> bool:
 def described(match: Match) -> dict[str, Any]:
     """Returns a match for programs."""
     return {
-        "row": match.row, "column": match.column, "rule": str(match.rule), "ngram": match.ngram,
-        "evaluation": match.evaluation, "prompt": match.prompt,
-    }  # fmt: skip
+        "row": match.row,
+        "column": match.column,
+        "rule": str(match.rule),
+        "ngram": match.ngram,
+        "evaluation": match.evaluation,
+        "prompt": match.prompt,
+    }

@@ -44,6 +44,12 @@ def _distinct_shares(artifact: Artifact) -> tuple[list[str], Figure] | None:
     """Returns the prompts, and the share of distinct completions among their samples; None where there are none."""
     table = Rows((artifact,)).read(["prompt_id", "completion"])
     distinct = table.group_by(["prompt_id", "completion"]).aggregate([([], "count_all")])
-    counted = distinct.group_by("prompt_id").aggregate([("count_all", "count"), ("count_all", "sum")]).sort_by("prompt_id")
-    names, different, samples = (counted[name].to_pylist() for name in ("prompt_id", "count_all_count", "count_all_sum"))
+    counted = (
+        distinct.group_by("prompt_id")
+        .aggregate([("count_all", "count"), ("count_all", "sum")])
+        .sort_by("prompt_id")
+    )
+    names, different, samples = (
+        counted[name].to_pylist() for name in ("prompt_id", "count_all_count", "count_all_sum")
+    )
     return (names, ratio(different, samples)) if names else None

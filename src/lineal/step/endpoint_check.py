@@ -66,7 +66,10 @@ def _ask(plan: Plan, models: Iterable[ServedModel], draws: bool) -> None:
 
 def _hurried(address: Address) -> Address:
     endpoint = address.endpoint
-    few = {"retries": min(RETRIES, endpoint.retries), "backoff_seconds": min(BACKOFF_SECONDS, endpoint.backoff_seconds)}
+    few = {
+        "retries": min(RETRIES, endpoint.retries),
+        "backoff_seconds": min(BACKOFF_SECONDS, endpoint.backoff_seconds),
+    }
     return replace(address, endpoint=endpoint.model_copy(update=few))
 
 

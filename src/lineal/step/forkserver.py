@@ -33,7 +33,13 @@ from lineal.step.handover import KEYS, MODELLED, SOCKET
 if TYPE_CHECKING:
     from lineal.plan import Step
 
-PRELOADED = ("duckdb", "pyarrow.compute", "pyarrow.parquet", "lineal.orchestrate.dvc_lock", "lineal.step.runner")
+PRELOADED = (
+    "duckdb",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "lineal.orchestrate.dvc_lock",
+    "lineal.step.runner",
+)
 MODELS = ("transformers.models.llama.modeling_llama", "lineal.engines.sampling.sampler")
 SERVER = "lineal.cli.fork_server"
 """The module that the server runs: commands are a layer above, so this one names it only."""

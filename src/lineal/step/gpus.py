@@ -60,7 +60,11 @@ def pool_of(compute: Compute) -> list[Gpu]:
     there = installed_gpus()
     if compute.gpus is None:
         visible = os.environ.get(VISIBLE)
-        return there if visible is None else [gpu for word in visible.split(",") for gpu in there if _names(word.strip(), gpu)]
+        return (
+            there
+            if visible is None
+            else [gpu for word in visible.split(",") for gpu in there if _names(word.strip(), gpu)]
+        )
     pool = []
     for name in compute.gpus:
         found = [gpu for gpu in there if _names(name, gpu)]
@@ -127,7 +131,10 @@ def hold_gpus(pool: Sequence[Gpu], count: int, who: str, say: Callable[[str], No
     directory = _lock_directory()
     started = time.monotonic()
     with ExitStack() as turn:
-        queue = _open(directory / f"queue-{hashlib.sha256(' '.join(sorted(gpu.uuid for gpu in pool)).encode()).hexdigest()[:16]}")
+        queue = _open(
+            directory
+            / f"queue-{hashlib.sha256(' '.join(sorted(gpu.uuid for gpu in pool)).encode()).hexdigest()[:16]}"
+        )
         turn.callback(os.close, queue)
         waits = not _lock(queue)
         if waits:
@@ -200,7 +207,9 @@ def _lock_directory() -> Path:
 def _open(path: Path) -> int:
     """Opens a lock file that every user may lock."""
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)  # without O_CREAT: Linux may refuse that on another user's file
+        return os.open(
+            path, os.O_RDWR | os.O_NOFOLLOW
+        )  # without O_CREAT: Linux may refuse that on another user's file
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o666)
     with contextlib.suppress(PermissionError):
         os.fchmod(descriptor, 0o666)  # the umask would lock out other users

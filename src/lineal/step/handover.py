@@ -76,4 +76,8 @@ def run_in_server(arguments: list[str]) -> int | None:
 def socket_of(address: Path, arguments: list[str]) -> str:
     """Returns the socket of the server that has imported what a step needs."""
     keys = address.with_name(KEYS).read_text(encoding="utf-8").split("\n")
-    return f"{address}{MODELLED}" if any(argument in keys for argument in arguments if argument) else str(address)
+    return (
+        f"{address}{MODELLED}"
+        if any(argument in keys for argument in arguments if argument)
+        else str(address)
+    )

@@ -50,12 +50,16 @@ class Identity:
         """Tells whether the step makes an artifact with this manifest."""
         if manifest.identity == self.digest:
             return True
-        return bool(self.whole_files) and manifest.identity == replace(self, files_read=self.whole_files).digest
+        return (
+            bool(self.whole_files) and manifest.identity == replace(self, files_read=self.whole_files).digest
+        )
 
     @property
     def digest(self) -> str:
         """SHA-256 over all parts."""
-        inputs = {field: [[entry.step, entry.digest] for entry in entries] for field, entries in self.inputs.items()}
+        inputs = {
+            field: [[entry.step, entry.digest] for entry in entries] for field, entries in self.inputs.items()
+        }
         return digest_of(
             [
                 LAYOUT,
@@ -72,21 +76,31 @@ class Identity:
 
     def of_saved_work(self, rereads: frozenset[str]) -> str:
         """Returns the digest of what decides the step's saved work: all but the settings that only say how it is read."""
-        return replace(self, settings={name: value for name, value in self.settings.items() if name not in rereads}).digest
+        return replace(
+            self, settings={name: value for name, value in self.settings.items() if name not in rereads}
+        ).digest
 
     def differences(self, manifest: Manifest) -> list[str]:
         """Lists why an artifact with this manifest is not what the step would make now: which key, old -> new."""
         found = []
         if (manifest.component, manifest.version) != (self.component, self.version):
-            found.append(f"component {manifest.component} version {manifest.version} -> {self.component} version {self.version}")
+            found.append(
+                f"component {manifest.component} version {manifest.version} -> {self.component} version {self.version}"
+            )
         if manifest.seed != self.seed:
             found.append(f"seed {manifest.seed} -> {self.seed}")
         found += _retracted(manifest.settings.get(RETRACTIONS, []), self.settings.get(RETRACTIONS, []))
         found += _changed("", _but_retractions(manifest.settings), _but_retractions(self.settings))
         found += _changed("file ", _short(manifest.files_read), _short(self.files_read))
         found += _changed("source of ", manifest.settings_from, self.settings_from)
-        old = {field: [(entry.step, entry.digest[:12]) for entry in entries] for field, entries in manifest.inputs.items()}
-        new = {field: [(entry.step, entry.digest[:12]) for entry in entries] for field, entries in self.inputs.items()}
+        old = {
+            field: [(entry.step, entry.digest[:12]) for entry in entries]
+            for field, entries in manifest.inputs.items()
+        }
+        new = {
+            field: [(entry.step, entry.digest[:12]) for entry in entries]
+            for field, entries in self.inputs.items()
+        }
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 found.append(f"input {name}: {_listed(old.get(name, []))} -> {_listed(new.get(name, []))}")
@@ -102,8 +116,12 @@ def _listed(entries: list[tuple[str, str]]) -> str:
 
 
 def _retracted(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
-    gone, come = ([rule["reason"] for rule in one if rule not in other] for one, other in ((old, new), (new, old)))
-    return [f"retraction taken back: {reason}" for reason in gone] + [f"retracted: {reason}" for reason in come]
+    gone, come = (
+        [rule["reason"] for rule in one if rule not in other] for one, other in ((old, new), (new, old))
+    )
+    return [f"retraction taken back: {reason}" for reason in gone] + [
+        f"retracted: {reason}" for reason in come
+    ]
 
 
 def _but_retractions(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +130,11 @@ def _but_retractions(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _changed(label: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     names = sorted({*old, *new})
-    return [f"{label}{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names if old.get(name) != new.get(name)]
+    return [
+        f"{label}{name} {old.get(name)!r} -> {new.get(name)!r}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
 
 
 def identify(
@@ -142,12 +164,17 @@ def identify(
             files[name] = component.file_identity(path)
             whole[name] = files[name] if path.is_dir() else file_digest(path)
         except OSError as error:
-            raise DeclarationError(f"{step.key} reads {path}, which cannot be opened: {error.strerror}") from error
+            raise DeclarationError(
+                f"{step.key} reads {path}, which cannot be opened: {error.strerror}"
+            ) from error
     entries = {
         field: [InputEntry(step=made_by(artifact), digest=artifact.digest) for artifact in artifacts]
         for field, artifacts in inputs.items()
     }
-    given = {setting: f"{key.partition('/')[2]}.{part}" for setting, (key, part) in sorted(step.settings_from.items())}
+    given = {
+        setting: f"{key.partition('/')[2]}.{part}"
+        for setting, (key, part) in sorted(step.settings_from.items())
+    }
     settings = component.identity()
     if step.retractions:
         settings[RETRACTIONS] = [rule.identity() for rule in step.retractions]
@@ -169,5 +196,7 @@ def read_value(artifact: Artifact, name: str) -> Any:
     """
     values = values_of(artifact)
     if name not in values:
-        raise ArtifactError(f"{artifact.key} has no value {name!r}; it has {', '.join(sorted(values)) or 'none'}")
+        raise ArtifactError(
+            f"{artifact.key} has no value {name!r}; it has {', '.join(sorted(values)) or 'none'}"
+        )
     return values[name]

@@ -53,9 +53,8 @@ class Mixture:
     judges: tuple[Judge, ...]
 
     def __str__(self) -> str:
-        return (
-            f"{self.key} puts together, in {self.field}, {self.column}s of different judges: {', '.join(map(str, self.judges))}"
-        )
+        judges = ", ".join(map(str, self.judges))
+        return f"{self.key} puts together, in {self.field}, {self.column}s of different judges: {judges}"
 
 
 def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]:
@@ -92,9 +91,15 @@ def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge 
     embedded = manifest.settings.get(VERIFIER)
     if isinstance(embedded, Mapping):
         place = f"{VERIFIER}."
-        asked = sorted((field.removeprefix(place), one.digest) for field, one in inputs if field.startswith(place))
+        asked = sorted(
+            (field.removeprefix(place), one.digest) for field, one in inputs if field.startswith(place)
+        )
         return Judge(str(embedded.get("use")), int(embedded.get("version", 1)), tuple(asked))
-    if manifest.output or "joined" in manifest.counts or Registry().role_of(manifest.component) is not Role.VERIFIER:
+    if (
+        manifest.output
+        or "joined" in manifest.counts
+        or Registry().role_of(manifest.component) is not Role.VERIFIER
+    ):
         return None
     models = sorted((field, source.digest) for field, source in inputs if not source.manifest.columns)
     return Judge(manifest.component, manifest.version, tuple(models))

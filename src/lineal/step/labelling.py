@@ -36,7 +36,11 @@ def labels_step(plan: Plan, key: str) -> tuple[Step, Labels]:
         return step, step.component
     takers = [each.key for each in plan.consumers(step) if isinstance(each.component, Labels)]
     example = "{use: labels, rows: NODE, path: 'labels/round_{round}.csv', columns: {verdict: verdict}}"
-    fix = f"Its rows are labelled by {takers[0]}: lineal label {takers[0]}" if takers else f"Declare a node that does: {example}"
+    fix = (
+        f"Its rows are labelled by {takers[0]}: lineal label {takers[0]}"
+        if takers
+        else f"Declare a node that does: {example}"
+    )
     raise UsageError(f"{key} is made by {step.component.use!r}, which takes no labels. {fix}")
 
 
@@ -101,7 +105,8 @@ def _shown(rows: Rows) -> list[str]:
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """Converts a row to a file's values: conversations as JSON text."""
     return {
-        name: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value for name, value in row.items()
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+        for name, value in row.items()
     }
 
 
@@ -118,7 +123,9 @@ def _put(target: Path, write: Callable[[TextIO], None]) -> None:
 def _writer(path: Path) -> Write:
     writers: dict[str, Write] = {".csv": _write_csv, ".jsonl": _write_json_lines}
     if path.suffix not in writers:
-        raise UsageError(f"{path}: labels are written as .csv or .jsonl, got {path.suffix or 'no ending'!r}. Rename the file")
+        raise UsageError(
+            f"{path}: labels are written as .csv or .jsonl, got {path.suffix or 'no ending'!r}. Rename the file"
+        )
     return writers[path.suffix]
 
 
@@ -134,4 +141,7 @@ def _no_formula(value: Any) -> Any:
 
 
 def _write_json_lines(stream: TextIO, columns: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    stream.writelines(json.dumps({name: row[name] for name in columns}, ensure_ascii=False, default=str) + "\n" for row in rows)
+    stream.writelines(
+        json.dumps({name: row[name] for name in columns}, ensure_ascii=False, default=str) + "\n"
+        for row in rows
+    )

@@ -54,7 +54,15 @@ def launch_command(workspace: Workspace, sharing: Sharing) -> list[str]:
     start = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(sharing.processes)]
     if sharing.config is not None:
         start = ["accelerate.commands.launch", "--config_file", str(sharing.config)]
-    return [sys.executable, "-m", *start, "-m", "lineal.step.rank", str(workspace.project.resolve()), workspace.key]
+    return [
+        sys.executable,
+        "-m",
+        *start,
+        "-m",
+        "lineal.step.rank",
+        str(workspace.project.resolve()),
+        workspace.key,
+    ]
 
 
 def _wait(command: list[str], output: IO[str], progress: Path) -> int:

@@ -43,6 +43,8 @@ def _parent(process: int) -> int:
 
 
 def _watch(pairs: list[tuple[int, int]]) -> None:
-    while all((os.getppid() if process == os.getpid() else _parent(process)) == parent for process, parent in pairs):
+    while all(
+        (os.getppid() if process == os.getpid() else _parent(process)) == parent for process, parent in pairs
+    ):
         time.sleep(POLL_SECONDS)
     os._exit(1)

@@ -31,7 +31,9 @@ def run_rank(root: Path, key: str) -> None:
     inputs = open_inputs(plan, step, verify=False)
     component = resolved(plan, step)
     identity = identify(step, component, plan.seed_of(step), inputs)
-    if (partial_of(plan, step) / "identity").read_text(encoding="utf-8") != identity.of_saved_work(component.rereads):
+    if (partial_of(plan, step) / "identity").read_text(encoding="utf-8") != identity.of_saved_work(
+        component.rereads
+    ):
         raise ProjectError(f"{key}: its settings or inputs changed while it ran. Run it again")
     workspace = workspace_of(plan, step, identity, inputs)
     asked = sharing_of(workspace.project, workspace.compute)

@@ -48,14 +48,18 @@ def resources_of(plan: Plan, step: Step) -> StepResources:
 def _model_processes(plan: Plan, step: Step) -> int:
     compute, component = plan.project.params.compute, step.component
     if isinstance(component, Trainer):
-        return sharing_of(plan.project.root, compute).here if component.shares_training and compute.shared else 1
+        return (
+            sharing_of(plan.project.root, compute).here if component.shares_training and compute.shared else 1
+        )
     scoring = any(
         plan.output(key).kind is ArtifactKind.MODEL
         for field, (_, accepts) in component.references().items()
         if ArtifactKind.SERVED not in accepts.kinds
         for key in step.inputs.get(field, ())
     )
-    elsewhere = compute.engine == "openai" or compute.replicas  # a server has GPUs of its own, and replicas reserve theirs
+    elsewhere = (
+        compute.engine == "openai" or compute.replicas
+    )  # a server has GPUs of its own, and replicas reserve theirs
     if elsewhere or not drawn_from(plan, step):
         return int(scoring)
     return compute.vllm.tensor_parallel if compute.engine == "vllm" else 1
@@ -83,7 +87,8 @@ def require_machine(plan: Plan, steps: Iterable[Step]) -> None:
     for glob in compute.requests:
         if not any(fnmatchcase(key, glob) for key in plan.steps):
             raise plan.project.document.error(
-                ("compute", "requests", glob), f"no step of the active pipelines matches. {did_you_mean(glob, plan.steps)}"
+                ("compute", "requests", glob),
+                f"no step of the active pipelines matches. {did_you_mean(glob, plan.steps)}",
             )
     if compute.executor in CLUSTERS:
         return
@@ -113,7 +118,11 @@ def take_gpus(plan: Plan, step: Step, say: Callable[[str], None]) -> list[str]:
     _require_room(compute, step.key, asked, pool)
     if pool:
         return hold_gpus(pool, asked.gpus, step.key, say)
-    if step.component.loads_model and compute.device == "auto" and (not asked.gpus or compute.gpus is not None):
+    if (
+        step.component.loads_model
+        and compute.device == "auto"
+        and (not asked.gpus or compute.gpus is not None)
+    ):
         hide_gpus()
     return []
 
@@ -140,5 +149,7 @@ def _too_few(compute: Compute, key: str, count: int, pool: Sequence[Gpu]) -> str
         where, fix = "compute.gpus is empty", "List some there, write gpus: auto, or device: cpu"
     else:
         where = f"there is none here (nvidia-smi shows none, or {VISIBLE} hides them)"
-        fix = "Write compute.device: auto or cpu, lower gpus in compute.requests, or run it where there is one"
+        fix = (
+            "Write compute.device: auto or cpu, lower gpus in compute.requests, or run it where there is one"
+        )
     return f"{key} asks for {count} GPU{'s' if count > 1 else ''}, and {where}. {fix} (params.yaml)"

@@ -51,11 +51,18 @@ def ancestry(plan: Plan, keys: Iterable[str]) -> Ancestry:
             broken.append(str(error))
             continue
         made_from = {entry.digest for entries in found[key].manifest.inputs.values() for entry in entries}
-        above = [one for keys in plan.makers[key].inputs.values() for one in keys if plan.output(one).kind in _WITH_ROWS]
+        above = [
+            one
+            for keys in plan.makers[key].inputs.values()
+            for one in keys
+            if plan.output(one).kind in _WITH_ROWS
+        ]
         for one in above:
             lying = _digest(plan, one)
             if lying is not None and lying not in made_from:
-                broken.append(f"{one} was made again after {key} was made from it. Bring it up to date: lineal run {key}")
+                broken.append(
+                    f"{one} was made again after {key} was made from it. Bring it up to date: lineal run {key}"
+                )
             elif one not in found:
                 waiting.append(one)
     return Ancestry(tuple(found[key] for key in sorted(found, key=order.index)), tuple(broken))
@@ -68,7 +75,9 @@ def _digest(plan: Plan, key: str) -> str | None:
         return None
 
 
-def retracted_among(plan: Plan, keys: Sequence[str], rules: Sequence[Rule], known: Ancestry) -> dict[str, list[str]]:
+def retracted_among(
+    plan: Plan, keys: Sequence[str], rules: Sequence[Rule], known: Ancestry
+) -> dict[str, list[str]]:
     """Returns the ids of the rows that each retraction takes from some artifacts; retractions that take none are left out.
 
     Args:
@@ -93,8 +102,12 @@ def retracted_among(plan: Plan, keys: Sequence[str], rules: Sequence[Rule], know
 @contextmanager
 def _session(plan: Plan, artifacts: dict[str, Artifact]) -> Iterator[Session]:
     with TemporaryDirectory(prefix="lineal-retraction-") as spill:
-        workspace = Workspace(plan.project.root, RETRACTIONS, 0, 0, plan.project.params.compute, {}, Path(spill))
-        with open_session(workspace, {view: Rows((artifact,)) for view, artifact in artifacts.items()}) as session:
+        workspace = Workspace(
+            plan.project.root, RETRACTIONS, 0, 0, plan.project.params.compute, {}, Path(spill)
+        )
+        with open_session(
+            workspace, {view: Rows((artifact,)) for view, artifact in artifacts.items()}
+        ) as session:
             yield session
 
 
@@ -138,7 +151,11 @@ def _reasons(plan: Plan, step: Step, found: dict[str, list[str]]) -> dict[str, s
             f"{RETRACTED} is stale: {step.key} was untouched by {name!r}, which now takes {count:,} of its rows. "
             "Write it: lineal plan --write"
         )
-    return {row: f"retracted: {rule.reason}" for rule in reversed(step.retractions) for row in found.get(rule.name, [])}
+    return {
+        row: f"retracted: {rule.reason}"
+        for rule in reversed(step.retractions)
+        for row in found.get(rule.name, [])
+    }
 
 
 def _require_none(plan: Plan, step: Step, found: dict[str, list[str]]) -> None:
@@ -146,7 +163,11 @@ def _require_none(plan: Plan, step: Step, found: dict[str, list[str]]) -> None:
         return
     told = "; ".join(f"{len(ids):,} by {name!r}" for name, ids in found.items())
     direct = direct_inputs(plan, step)
-    fix = f"Put a selection between it and {', '.join(direct)}, which drops them" if direct else f"Run: lineal run {step.key}"
+    fix = (
+        f"Put a selection between it and {', '.join(direct)}, which drops them"
+        if direct
+        else f"Run: lineal run {step.key}"
+    )
     raise CheckFailure(CHECK, f"{step.key} would train on retracted rows ({told}). {fix}")
 
 

@@ -29,10 +29,16 @@ def reward_held(step: Step, artifacts: Mapping[str, Artifact]) -> CheckResult:
         means = step_means(Rows((artifacts[output],)).read([STEP, SCORE, *probes]), [SCORE, *probes])
         known = means.whole()
         for probe in probes:
-            falls, text = parted(known[SCORE], known[probe], means.steps) if {SCORE, probe} <= known.keys() else (1.0, _UNKNOWN)
+            falls, text = (
+                parted(known[SCORE], known[probe], means.steps)
+                if {SCORE, probe} <= known.keys()
+                else (1.0, _UNKNOWN)
+            )
             found[probe] = falls
             said.append(f"{artifact_key(step.key, output)}: {probe} {text}")
-    return CheckResult("reward_held", min(found.values(), default=1.0) >= LEVEL, "; ".join(said), {"p_values": found})
+    return CheckResult(
+        "reward_held", min(found.values(), default=1.0) >= LEVEL, "; ".join(said), {"p_values": found}
+    )
 
 
 _UNKNOWN = "or the reward has no value at some step, so that no trend can be told"
@@ -49,7 +55,10 @@ def parted(reward: Sequence[float], probe: Sequence[float], steps: Sequence[int]
     told = f"{probe[0]:.3g} -> {probe[-1]:.3g}, best {probe[best]:.3g} at optimizer step {steps[best]}"
     rewarded = f"reward {reward[0]:.3g} -> {reward[-1]:.3g}"
     if falls < LEVEL:
-        return falls, f"falls and the reward does not (p = {falls:.2g}): {told}; {rewarded}. keep_best keeps the best step"
+        return (
+            falls,
+            f"falls and the reward does not (p = {falls:.2g}): {told}; {rewarded}. keep_best keeps the best step",
+        )
     return falls, f"does not fall against the reward (p = {falls:.2g}): {told}; {rewarded}"
 
 

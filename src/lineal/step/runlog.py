@@ -74,9 +74,19 @@ def read_log(project: Project, step_key: str) -> dict[str, Any]:
 
 
 COSTS = (
-    "started", "status", "seconds", "cpu_seconds", "peak_memory_bytes", "machine", "cores", "python", "packages", "source_digest",
-    "facts", "identity",
-)  # fmt: skip
+    "started",
+    "status",
+    "seconds",
+    "cpu_seconds",
+    "peak_memory_bytes",
+    "machine",
+    "cores",
+    "python",
+    "packages",
+    "source_digest",
+    "facts",
+    "identity",
+)
 """The parts of a run log that go into the artifact's record."""
 HERE_ALONE = ("gpus",)
 """Facts that say something of this machine only."""
@@ -109,7 +119,10 @@ class RunLog:
     def __init__(self, project: Project, step_key: str) -> None:
         self._path = log_path(project, step_key)
         self._started = time.monotonic()
-        self._record: dict[str, Any] = {"step": step_key, "started": datetime.now(UTC).isoformat(timespec="seconds")}
+        self._record: dict[str, Any] = {
+            "step": step_key,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
 
     def write(self, status: str, **facts: Any) -> None:
         """Writes the log with the run's outcome: done, reused, failed or interrupted."""

@@ -68,7 +68,9 @@ def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str
             raise
         except OSError as error:
             log.write("failed", error=str(error), check=None)
-            raise ArtifactError(f"{step.key}: {error}. Finished shards are kept; fix this and rerun") from error
+            raise ArtifactError(
+                f"{step.key}: {error}. Finished shards are kept; fix this and rerun"
+            ) from error
         except BaseException as error:
             log.write("failed", error=f"{type(error).__name__}: {error}", check=None)
             raise
@@ -84,13 +86,17 @@ def name_step(step: Step, error: LinealError) -> None:
     if isinstance(error, DeclarationError):  # begins with file, line and key
         error.args = (f"{said} (in {step.key})",)
     else:
-        error.args = (f"{step.pipeline}/{said}" if said.startswith(f"{step.name}:") else f"{step.key}: {said}",)
+        error.args = (
+            f"{step.pipeline}/{said}" if said.startswith(f"{step.name}:") else f"{step.key}: {said}",
+        )
 
 
 def _require_fresh(step: Step, expected: str | None) -> None:
     actual = stage_tag(step)
     if expected is not None and expected != actual:
-        raise ProjectError(f"dvc.yaml is stale: it runs {step.key} as {expected}, the plan as {actual}. Run: lineal plan --write")
+        raise ProjectError(
+            f"dvc.yaml is stale: it runs {step.key} as {expected}, the plan as {actual}. Run: lineal plan --write"
+        )
 
 
 def component_tag(component: Component) -> str:
@@ -106,7 +112,11 @@ def stage_tag(step: Step) -> str:
     """
     package = step.component.code_package()
     deciding = [*(rule.identity() for rule in step.retractions), *([package] if package else [])]
-    return f"{component_tag(step.component)}+{digest_of(deciding)[:8]}" if deciding else component_tag(step.component)
+    return (
+        f"{component_tag(step.component)}+{digest_of(deciding)[:8]}"
+        if deciding
+        else component_tag(step.component)
+    )
 
 
 def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
@@ -159,13 +169,21 @@ def partial_of(plan: Plan, step: Step) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
-def workspace_of(plan: Plan, step: Step, identity: Identity, inputs: Mapping[str, tuple[Artifact, ...]]) -> Workspace:
+def workspace_of(
+    plan: Plan, step: Step, identity: Identity, inputs: Mapping[str, tuple[Artifact, ...]]
+) -> Workspace:
     """Makes the workspace of the step's component."""
     return Workspace(
-        project=plan.project.root, step=step.name, round=step.round, seed=identity.seed,
-        compute=plan.project.params.compute, inputs=inputs, partial=partial_of(plan, step), key=step.key,
+        project=plan.project.root,
+        step=step.name,
+        round=step.round,
+        seed=identity.seed,
+        compute=plan.project.params.compute,
+        inputs=inputs,
+        partial=partial_of(plan, step),
+        key=step.key,
         progress_file=progress_path(plan.project, step.key),
-    )  # fmt: skip
+    )
 
 
 def _run(plan: Plan, step: Step, component: Component, identity: Identity, workspace: Workspace) -> None:
@@ -178,7 +196,9 @@ def _run(plan: Plan, step: Step, component: Component, identity: Identity, works
         return
     component.run(workspace)
     while step.component.role is Role.SELECTOR:
-        draft = workspace.draft("", _manifests(identity, workspace, step.component.loads_model), step.outputs[""].kind)
+        draft = workspace.draft(
+            "", _manifests(identity, workspace, step.component.loads_model), step.outputs[""].kind
+        )
         retracted = retracted_output(plan, step, Artifact(step.key, workspace.directory(), draft))
         if not retracted:
             return
@@ -247,7 +267,8 @@ def _publish(plan: Plan, step: Step, identity: Identity, workspace: Workspace) -
     manifests = _manifests(identity, workspace, step.component.loads_model)
     drafts = {output: workspace.draft(output, manifests, made.kind) for output, made in step.outputs.items()}
     artifacts = {
-        output: Artifact(artifact_key(step.key, output), workspace.directory(output), draft) for output, draft in drafts.items()
+        output: Artifact(artifact_key(step.key, output), workspace.directory(output), draft)
+        for output, draft in drafts.items()
     }
     require_blocking(run_checks(plan, step, artifacts))
     for output in sorted(drafts, reverse=True):
@@ -256,15 +277,27 @@ def _publish(plan: Plan, step: Step, identity: Identity, workspace: Workspace) -
 
 def _manifests(identity: Identity, workspace: Workspace, loads_model: bool) -> Callable[..., Manifest]:
     """Makes the manifests of a step's outputs, given what each has of its own."""
-    computed = arithmetic(workspace.compute.device) if loads_model and workspace.made_with not in ELSEWHERE else None
+    computed = (
+        arithmetic(workspace.compute.device) if loads_model and workspace.made_with not in ELSEWHERE else None
+    )
 
     def manifest(**parts: Any) -> Manifest:
         return Manifest(
-            step=identity.step, component=identity.component, version=identity.version, identity=identity.digest,
-            settings=identity.settings, seed=identity.seed, made_with=workspace.made_with,
-            equal_bytes=workspace.equal_bytes, arithmetic=computed, inputs=identity.inputs, files_read=identity.files_read,
-            settings_from=identity.settings_from, counts=dict(sorted(workspace.counts.items())), **parts,
-        )  # fmt: skip
+            step=identity.step,
+            component=identity.component,
+            version=identity.version,
+            identity=identity.digest,
+            settings=identity.settings,
+            seed=identity.seed,
+            made_with=workspace.made_with,
+            equal_bytes=workspace.equal_bytes,
+            arithmetic=computed,
+            inputs=identity.inputs,
+            files_read=identity.files_read,
+            settings_from=identity.settings_from,
+            counts=dict(sorted(workspace.counts.items())),
+            **parts,
+        )
 
     return manifest
 

@@ -60,13 +60,19 @@ def require_sharing(project: Path, compute: Compute, trainer: Trainer, key: str)
         EngineError: the training's batch cannot be dealt out among the processes.
     """
     sharing = sharing_of(project, compute)
-    if isinstance(trainer.batch_size, int) and isinstance(trainer.gradient_accumulation, int):  # not given by a controller
+    if isinstance(trainer.batch_size, int) and isinstance(
+        trainer.gradient_accumulation, int
+    ):  # not given by a controller
         shared_batch(trainer.batch_size, trainer.gradient_accumulation, sharing.processes)
     if (document := sharing.document) is not None:
         mixed = document.value.get("mixed_precision", "no")
         if mixed not in ("no", trainer.precision):
             fix = "The method decides: write mixed_precision: 'no' there, or set precision on the trainer"
-            raise _wrong(document, "mixed_precision", f"got {mixed!r} for {key}, whose precision is {trainer.precision}. {fix}")
+            raise _wrong(
+                document,
+                "mixed_precision",
+                f"got {mixed!r} for {key}, whose precision is {trainer.precision}. {fix}",
+            )
     return sharing
 
 
@@ -85,14 +91,24 @@ def sharing_of(project: Path, compute: Compute) -> Sharing:
         raise ProjectError(f"params.yaml: {SETTING}: got {asked!r}, expected a file at {config}. {fix}")
     document = read_document(config, asked)
     if not isinstance(document.value, dict) or "distributed_type" not in document.value:
-        raise _wrong(document, "distributed_type", "is missing. Write the file with: accelerate config --config_file PATH")
+        raise _wrong(
+            document,
+            "distributed_type",
+            "is missing. Write the file with: accelerate config --config_file PATH",
+        )
     kind = document.value["distributed_type"]
     processes, machines = (_count(document, name) for name in ("num_processes", "num_machines"))
     if processes > 1 and kind in ONE_PROCESS:
         fix = f"Name MULTI_GPU (with use_cpu: true on a processor), FSDP or DEEPSPEED, or write {SETTING}: {processes}"
-        raise _wrong(document, "distributed_type", f"got {kind!r} for {processes} processes, which starts one. {fix}")
+        raise _wrong(
+            document, "distributed_type", f"got {kind!r} for {processes} processes, which starts one. {fix}"
+        )
     if processes % machines:
-        raise _wrong(document, "num_processes", f"got {processes} on {machines} machines, expected the same number on each")
+        raise _wrong(
+            document,
+            "num_processes",
+            f"got {processes} on {machines} machines, expected the same number on each",
+        )
     return Sharing(processes, processes // machines, config, document)
 
 

@@ -120,14 +120,22 @@ def _have_here_what_is_read(plan: Plan, found: dict[str, StepStatus]) -> None:
             for maker in plan.upstream(step):
                 entry = found[maker.key]
                 if entry.state is State.RECORDED:
-                    found[maker.key] = replace(entry, act=Act.MAKE, reasons=(NOT_HERE, f"{step.key} reads it"))
+                    found[maker.key] = replace(
+                        entry, act=Act.MAKE, reasons=(NOT_HERE, f"{step.key} reads it")
+                    )
 
 
 class _Look:
     """Goes through the plan in its order and remembers what each step's consumers will find."""
 
     def __init__(
-        self, plan: Plan, damage: Mapping[str, Sequence[str]], kept: Kept, alike: Alike, known: Kept, unchanged: Unchanged
+        self,
+        plan: Plan,
+        damage: Mapping[str, Sequence[str]],
+        kept: Kept,
+        alike: Alike,
+        known: Kept,
+        unchanged: Unchanged,
     ) -> None:
         self._plan, self._damage, self._kept, self._alike, self._known = plan, damage, kept, alike, known
         self._unchanged = unchanged
@@ -137,7 +145,9 @@ class _Look:
     def take_inputs(self, step: Step, known: Kept) -> None:
         """Takes the step's inputs from disk or their records, whatever state they are in."""
         self._states |= {maker.key: State.MISSING for maker in self._plan.upstream(step)}
-        for key in {key: None for maker in self._plan.upstream(step) for key in maker.artifact_keys().values()}:
+        for key in {
+            key: None for maker in self._plan.upstream(step) for key in maker.artifact_keys().values()
+        }:
             try:
                 self._stand([open_artifact(key, self._plan.project.directory(key))])
             except ArtifactError:
@@ -161,7 +171,9 @@ class _Look:
             if not self._standing.keys() >= set(maker.artifact_keys().values())
         )
         if unfinished:
-            return StepStatus(step.key, state, wrong or (unfinished if state is State.STALE else ()), Act.MAKE)
+            return StepStatus(
+                step.key, state, wrong or (unfinished if state is State.STALE else ()), Act.MAKE
+            )
         differing = self._differences(step, made) if made else ()
         if made and not wrong and not differing:
             self._stand(made)
@@ -173,7 +185,11 @@ class _Look:
         return StepStatus(step.key, state, absent or wrong or differing, act)
 
     def _stands_by_record(self, step: Step) -> bool:
-        known = [one for key in step.artifact_keys().values() if key not in self._damage and (one := self._known(key))]
+        known = [
+            one
+            for key in step.artifact_keys().values()
+            if key not in self._damage and (one := self._known(key))
+        ]
         whole = len(known) == len(step.outputs) and not self._differences(step, known)
         if whole:
             self._stand(known)
@@ -186,7 +202,9 @@ class _Look:
             made = [open_artifact(key, self._plan.project.directory(key)) for key in keys]
         except ArtifactError as error:
             return [], (str(error),) if self._plan.project.directory(step.key).exists() else ()
-        damaged = [f"{key}: {why}" if key != step.key else why for key in keys for why in self._damage.get(key, ())]
+        damaged = [
+            f"{key}: {why}" if key != step.key else why for key in keys for why in self._damage.get(key, ())
+        ]
         return made, tuple(damaged)
 
     def _remedy(self, step: Step, made: list[Artifact], differing: tuple[str, ...]) -> Act:
@@ -194,7 +212,11 @@ class _Look:
         if len(kept) == len(step.outputs) and not self._differences(step, kept):
             self._stand(kept)
             return Act.RESTORE
-        if made and not differing and all(self._alike(one) and one.manifest.equal_bytes is not False for one in made):
+        if (
+            made
+            and not differing
+            and all(self._alike(one) and one.manifest.equal_bytes is not False for one in made)
+        ):
             self._stand(made)
         return Act.MAKE
 
@@ -243,7 +265,11 @@ def _is_accepted(plan: Plan, identity: Identity, manifest: Manifest) -> bool:
 def _older(plan: Plan, made: Sequence[Artifact]) -> tuple[str, ...]:
     manifest = made[0].manifest
     reason = plan.project.accepted.get(manifest.component, {}).get(manifest.version)
-    return () if reason is None else (f"made by {manifest.component} version {manifest.version}, which is accepted: {reason}",)
+    return (
+        ()
+        if reason is None
+        else (f"made by {manifest.component} version {manifest.version}, which is accepted: {reason}",)
+    )
 
 
 def _drift(plan: Plan, step: Step) -> tuple[str, ...]:

@@ -30,7 +30,11 @@ class StandIn:
     def differences(self, made: list[Artifact]) -> tuple[str, ...]:
         """Lists why made artifacts are not those of the stand-in."""
         digests = {digest for _, digest in self.sources.values()}
-        return tuple(f"{artifact.key} must be another: {self.why}" for artifact in made if artifact.digest not in digests)
+        return tuple(
+            f"{artifact.key} must be another: {self.why}"
+            for artifact in made
+            if artifact.digest not in digests
+        )
 
 
 def stand_in(plan: Plan, step: Step, opened: Mapping[str, Artifact] | None = None) -> StandIn | None:
@@ -47,7 +51,9 @@ def stand_in(plan: Plan, step: Step, opened: Mapping[str, Artifact] | None = Non
     if step.stopped_by is None:
         return None
     key = step.stopped_by
-    state = _decision(key, values_of(opened[key] if opened else open_artifact(key, plan.project.directory(key))))
+    state = _decision(
+        key, values_of(opened[key] if opened else open_artifact(key, plan.project.directory(key)))
+    )
     if not state["stopped"] and step.group != BEST:
         return None
     sources = {output: _source(step, output, state) for output in step.outputs}
@@ -75,7 +81,9 @@ def _decision(key: str, values: dict[str, Any]) -> dict[str, Any]:
         _Decision.model_validate(values)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise ArtifactError(f"{key}: its settings.json is no decision ({where} is wrong). Remake it: lineal run {key}") from error
+        raise ArtifactError(
+            f"{key}: its settings.json is no decision ({where} is wrong). Remake it: lineal run {key}"
+        ) from error
     return values
 
 
@@ -90,7 +98,9 @@ def _source(step: Step, output: str, state: dict[str, Any]) -> tuple[str, str]:
 
 
 def _words(step: Step, state: dict[str, Any]) -> str:
-    best = f"the best round is {state['best_round']}" + ("" if state["best"] is None else f" ({state['best']:.4g})")
+    best = f"the best round is {state['best_round']}" + (
+        "" if state["best"] is None else f" ({state['best']:.4g})"
+    )
     if not state["stopped"]:
         return best
     waited = "a round" if state["waited"] == 1 else f"{state['waited']} rounds"

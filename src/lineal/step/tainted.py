@@ -38,7 +38,11 @@ def tainted_checkpoints(plan: Plan, steps: Iterable[Step] | None = None) -> dict
     found: dict[str, Marks] = {}
     for step in chosen:
         found[step.key] = _marks(plan, step, found)
-    return {step.key: found[step.key] for step in chosen if step.outputs[""].kind is ArtifactKind.MODEL and found[step.key]}
+    return {
+        step.key: found[step.key]
+        for step in chosen
+        if step.outputs[""].kind is ArtifactKind.MODEL and found[step.key]
+    }
 
 
 def _marks(plan: Plan, step: Step, before: Mapping[str, Marks]) -> Marks:
@@ -65,7 +69,10 @@ def _trained_on(plan: Plan, step: Step, keys: list[str]) -> Marks:
     rules = plan.project.retractions.rules(step.pipeline)
     asked = [key for key in keys if any(not _applied(plan, key, rule) for rule in rules)]
     found = retracted_among(plan, asked, rules, ancestry(plan, asked)) if asked else {}
-    return {name: f"trained on {len(ids):,} retracted row{'s' if len(ids) > 1 else ''}" for name, ids in found.items()}
+    return {
+        name: f"trained on {len(ids):,} retracted row{'s' if len(ids) > 1 else ''}"
+        for name, ids in found.items()
+    }
 
 
 def _applied(plan: Plan, key: str, rule: Rule) -> bool:

@@ -21,9 +21,14 @@ MOST_LETTERS = 120
 def no_test_prompt(plan: Plan, step: Step, artifacts: Mapping[str, Artifact]) -> CheckResult:
     """Searches all outputs that something trains on."""
     held_out = held_out_prompts(plan, step.pipeline)
-    by_output = {output: _first_matches(plan, held_out, artifacts[output]) for output in training_outputs(plan, step)}
+    by_output = {
+        output: _first_matches(plan, held_out, artifacts[output]) for output in training_outputs(plan, step)
+    }
     found = [match for matches in by_output.values() for match in matches]
-    where = ", ".join(artifact_key(step.key, output) for output, matches in by_output.items() if matches) or step.key
+    where = (
+        ", ".join(artifact_key(step.key, output) for output, matches in by_output.items() if matches)
+        or step.key
+    )
     evidence = [described(match) for match in found[:MOST_SHOWN]]
     values = {"rows": len(found), "n": plan.project.params.contamination.n, "evidence": evidence}
     return CheckResult(NAME, not found, f"{where}: {_told(found)}", values)
@@ -60,9 +65,13 @@ def _first_matches(plan: Plan, held_out: HeldOut, artifact: Artifact) -> list[Ma
 
 def _told(found: list[Match]) -> str:
     """Returns how many rows overlap, and the first of them with their evidence."""
-    return f"{len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, found[:MOST_SHOWN]))}"
+    return (
+        f"{len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, found[:MOST_SHOWN]))}"
+    )
 
 
 def _evidence(match: Match) -> str:
     shared = f": {match.ngram[:MOST_LETTERS]!a}" if match.ngram else ""
-    return f"\n  {match.column} of {match.row} has {match.prompt} of {match.evaluation} ({match.rule}{shared})"
+    return (
+        f"\n  {match.column} of {match.row} has {match.prompt} of {match.evaluation} ({match.rule}{shared})"
+    )

@@ -72,7 +72,9 @@ def headline_held(step: Step, artifact: Artifact, earlier: Sequence[Earlier]) ->
     if headline not in now.numbers:
         return CheckResult(HELD, True, f"{step.key} gives no {headline} in this round", {})
     found = moved(headline, now, earlier, -1 if step.component.higher_is_better else 1)
-    return CheckResult(HELD, found.held, f"{step.key}: {found.message}", {"headline": headline, **found.values})
+    return CheckResult(
+        HELD, found.held, f"{step.key}: {found.message}", {"headline": headline, **found.values}
+    )
 
 
 def read_earlier(artifacts: Sequence[Artifact]) -> list[Earlier]:
@@ -80,7 +82,9 @@ def read_earlier(artifacts: Sequence[Artifact]) -> list[Earlier]:
     return [Earlier(artifact.key, read_evaluation(artifact.directory)) for artifact in artifacts]
 
 
-def watched(step: Step, number: str, watch: Watch, artifact: Artifact, earlier: Sequence[Earlier]) -> CheckResult:
+def watched(
+    step: Step, number: str, watch: Watch, artifact: Artifact, earlier: Sequence[Earlier]
+) -> CheckResult:
     """Checks one number.
 
     Args:
@@ -94,7 +98,11 @@ def watched(step: Step, number: str, watch: Watch, artifact: Artifact, earlier: 
     value = now.numbers.get(number)
     if value is None:
         unplanned = step.outputs[""].values is None
-        fix = f"; it gives {', '.join(sorted(now.numbers))}. Correct the name in warnings" if unplanned else " in this round"
+        fix = (
+            f"; it gives {', '.join(sorted(now.numbers))}. Correct the name in warnings"
+            if unplanned
+            else " in this round"
+        )
         return CheckResult(name, not unplanned, f"{step.key} gives no {number}{fix}", {})
     found = [
         *_levels(number, watch, now.estimates.get(number) or Estimate(value, value, value)),
@@ -106,7 +114,9 @@ def watched(step: Step, number: str, watch: Watch, artifact: Artifact, earlier: 
     ]
     told = "; ".join(one.message for one in found)
     first = next((one for one in found if not one.held), found[0])
-    return CheckResult(name, first.held, f"{step.key}: {told}", {**first.values, "number": number, "now": value})
+    return CheckResult(
+        name, first.held, f"{step.key}: {told}", {**first.values, "number": number, "now": value}
+    )
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,9 @@ class Found:
 
 
 def _levels(number: str, watch: Watch, found: Estimate) -> Iterator[Found]:
-    shown = f"{number} {found.value:.4g}" + (f" ({found.low:.4g} to {found.high:.4g})" if found.low < found.high else "")
+    shown = f"{number} {found.value:.4g}" + (
+        f" ({found.low:.4g} to {found.high:.4g})" if found.low < found.high else ""
+    )
     for word, level, held in (
         ("below", watch.below, watch.below is None or found.high >= watch.below),
         ("above", watch.above, watch.above is None or found.low <= watch.above),
@@ -128,7 +140,9 @@ def _levels(number: str, watch: Watch, found: Estimate) -> Iterator[Found]:
             yield Found(held, f"{shown} is {'not ' if held else ''}{word} {level:g}", {"level": level})
 
 
-def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: int, share: float = 0.0) -> Found:
+def moved(
+    number: str, now: Evaluation, earlier: Sequence[Earlier], direction: int, share: float = 0.0
+) -> Found:
     """Checks whether a number moved the wrong way.
 
     Args:
@@ -140,14 +154,21 @@ def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: i
     """
     value, known = now.numbers[number], [one for one in earlier if number in one.evaluation.numbers]
     if not known:
-        return Found(True, f"{number} {value:.4g}: no earlier round's is here to compare with", {"now": value})
+        return Found(
+            True, f"{number} {value:.4g}: no earlier round's is here to compare with", {"now": value}
+        )
     allowed = [_allowed(one.evaluation.numbers[number], direction, share) for one in known]
-    changes = [change_of(one.evaluation, now, number, factor) for one, factor in zip(known, allowed, strict=True)]
+    changes = [
+        change_of(one.evaluation, now, number, factor) for one, factor in zip(known, allowed, strict=True)
+    ]
     compared = [
-        (one, found) for one, factor, change in zip(known, allowed, changes, strict=True)
-        if (one is known[0] or one is known[-1] or (change or 0) * direction > 0)  # the others cannot be worse
+        (one, found)
+        for one, factor, change in zip(known, allowed, changes, strict=True)
+        if (
+            one is known[0] or one is known[-1] or (change or 0) * direction > 0
+        )  # the others cannot be worse
         and (found := compare(one.evaluation, now, number, factor)) is not None
-    ]  # fmt: skip
+    ]
     level = LEVEL / max(1, sum(change is not None for change in changes))
     worse = [found for found in compared if worse_by(found[1], direction, level)]
     trend, drift = _trend(number, value, known, allowed, direction)
@@ -162,7 +183,11 @@ def moved(number: str, now: Evaluation, earlier: Sequence[Earlier], direction: i
     numbers = {"now": value, **drift, **(comparison_values(first[1]) if first else {})}
     before = first[0] if first else known[-1]
     held = not worse and not trend
-    return Found(held, "; ".join([*texts, *([trend] if trend else [])]), {"before": before.evaluation.numbers[number], **numbers})
+    return Found(
+        held,
+        "; ".join([*texts, *([trend] if trend else [])]),
+        {"before": before.evaluation.numbers[number], **numbers},
+    )
 
 
 def _allowed(before: float, direction: int, share: float) -> float:
@@ -176,7 +201,9 @@ def worse_by(found: Comparison, direction: int, level: float) -> bool:
 
 
 def _shown(
-    known: Sequence[Earlier], compared: Sequence[tuple[Earlier, Comparison]], clearest: tuple[Earlier, Comparison] | None
+    known: Sequence[Earlier],
+    compared: Sequence[tuple[Earlier, Comparison]],
+    clearest: tuple[Earlier, Comparison] | None,
 ) -> list[tuple[Earlier, Comparison]]:
     """Returns the comparisons with the round before and with the first, and the clearest of those that are worse."""
     ends = [pair for end in (known[-1], known[0]) for pair in compared if pair[0] is end]
@@ -216,5 +243,9 @@ def _trend(
     if chance >= TREND or series[-1] <= min(limits):
         return "", {"trend_p_value": chance}
     word = "falls" if direction < 0 else "rises"
-    over = f"{len(series)} rounds" if chances[0] < TREND else f"the later {len(looks[1])} of {len(series)} rounds"
+    over = (
+        f"{len(series)} rounds"
+        if chances[0] < TREND
+        else f"the later {len(looks[1])} of {len(series)} rounds"
+    )
     return f"{number} {word} over {over} (p = {chance:.2g})", {"trend_p_value": chance}

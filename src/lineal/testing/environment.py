@@ -15,9 +15,13 @@ UNREADABLE = ("", "\n", "no such move", "\x00", "💥", "x" * 10_000, "<action>"
 
 
 def check_environment(
-    environment: type | str, row: Mapping[str, Any], moves: Sequence[str] | None = None, seed: int = 0, most_turns: int = 200,
+    environment: type | str,
+    row: Mapping[str, Any],
+    moves: Sequence[str] | None = None,
+    seed: int = 0,
+    most_turns: int = 200,
     seconds: float = 10.0,
-) -> None:  # fmt: skip
+) -> None:
     """Plays an environment as steps do, in processes with limits of time and memory, and checks what they rely on.
 
     - The same seed, row and moves give the same answers: in another process, and beside other games in one process.
@@ -37,7 +41,9 @@ def check_environment(
         KeyError: no environment has this name.
     """
     location = (
-        location_of(environment) if isinstance(environment, str) else f"{environment.__module__}:{environment.__qualname__}"
+        location_of(environment)
+        if isinstance(environment, str)
+        else f"{environment.__module__}:{environment.__qualname__}"
     )
     games = [Game(f"game {number}", location, seed, dict(row)) for number in range(4)]
     first, again, beside, unread = games
@@ -83,10 +89,18 @@ def _play(arena: Arena, game: Game, moves: Sequence[str] | None, most_turns: int
     _require_sound(game)
     while not game.answers[-1].done:
         if len(game.moves) >= most_turns:
-            raise AssertionError(f"the game is not over after {most_turns} moves. Give moves that end it, or raise most_turns")
-        text = _next(arena, game) if moves is None else next(iter(moves[len(game.moves) : len(game.moves) + 1]), None)
+            raise AssertionError(
+                f"the game is not over after {most_turns} moves. Give moves that end it, or raise most_turns"
+            )
+        text = (
+            _next(arena, game)
+            if moves is None
+            else next(iter(moves[len(game.moves) : len(game.moves) + 1]), None)
+        )
         if text is None:
-            raise AssertionError(f"the game is not over after all {len(game.moves)} moves given: {game.seen!r:.200}")
+            raise AssertionError(
+                f"the game is not over after all {len(game.moves)} moves given: {game.seen!r:.200}"
+            )
         arena.move({0: (game, text)})
         _require_sound(game)
     arena.end({0: game})

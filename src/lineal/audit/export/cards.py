@@ -15,7 +15,13 @@ from lineal.data.schema import COLUMNS
 from lineal.data.store import Artifact, Rows
 from lineal.engines.models.checkpoints import ADAPTER_CONFIG, BASE_FIELDS
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 _SPLITS = ("train", "validation", "test")
 
 
@@ -31,26 +37,43 @@ def dataset_card(told: Provenance) -> str:
         "tags": _tags(told),
         "configs": [{"config_name": "default", "data_files": [{"split": split, "path": "data/*.parquet"}]}],
     }
-    load = ["```python", "from datasets import load_dataset", "", f'rows = load_dataset("PATH", split="{split}")', "```"]
-    return _card(front, told, [
-        *section("Use", load),
-        *section("Counts", _counts(artifact)),
-        *section("Sampled by", _steps(told, Role.GENERATOR)),
-        *section("Verified by", _steps(told, Role.VERIFIER)),
-        *section("Selected by", _steps(told, Role.SELECTOR)),
-        *section("Prompts and data from", _steps(told, Role.SOURCE)),
-        *section("Models", _trainings(told)),
-        *section("Columns", _columns(artifact)),
-        *section("Digests", _digests(artifact)),
-    ])  # fmt: skip
+    load = [
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        f'rows = load_dataset("PATH", split="{split}")',
+        "```",
+    ]
+    return _card(
+        front,
+        told,
+        [
+            *section("Use", load),
+            *section("Counts", _counts(artifact)),
+            *section("Sampled by", _steps(told, Role.GENERATOR)),
+            *section("Verified by", _steps(told, Role.VERIFIER)),
+            *section("Selected by", _steps(told, Role.SELECTOR)),
+            *section("Prompts and data from", _steps(told, Role.SOURCE)),
+            *section("Models", _trainings(told)),
+            *section("Columns", _columns(artifact)),
+            *section("Digests", _digests(artifact)),
+        ],
+    )
 
 
 def model_card(told: Provenance) -> str:
     """Writes the README.md of an exported checkpoint."""
     artifact, adapted = told.artifact, _adapted(told)
-    trained_on = [link for training in told.trainings for link in training.links if link.field not in ("init", "model", "models")]
+    trained_on = [
+        link
+        for training in told.trainings
+        for link in training.links
+        if link.field not in ("init", "model", "models")
+    ]
     front = {
-        "base_model": [_model_name(adapted)] if adapted else [base for base in _bases(told) if base != artifact.key],
+        "base_model": [_model_name(adapted)]
+        if adapted
+        else [base for base in _bases(told) if base != artifact.key],
         "base_model_relation": "adapter" if adapted else None,
         "library_name": "peft" if adapted else "transformers",
         "pipeline_tag": "text-generation",
@@ -58,13 +81,19 @@ def model_card(told: Provenance) -> str:
         "tags": _tags(told),
         "model-index": _model_index(told),
     }
-    return _card({name: value for name, value in front.items() if value}, told, [
-        *section("Use", _use_of_model(told)),
-        *section("Training", [f"{_made(artifact)}: {settings(artifact.manifest.settings)}", *_inputs(told)]),
-        *section("Dataset versions, over all rounds", _trainings(told)),
-        *section("Metrics", _metrics(told)),
-        *section("Digests", _digests(artifact)),
-    ])  # fmt: skip
+    return _card(
+        {name: value for name, value in front.items() if value},
+        told,
+        [
+            *section("Use", _use_of_model(told)),
+            *section(
+                "Training", [f"{_made(artifact)}: {settings(artifact.manifest.settings)}", *_inputs(told)]
+            ),
+            *section("Dataset versions, over all rounds", _trainings(told)),
+            *section("Metrics", _metrics(told)),
+            *section("Digests", _digests(artifact)),
+        ],
+    )
 
 
 def _card(front: dict[str, Any], told: Provenance, body: Sequence[str]) -> str:
@@ -72,7 +101,10 @@ def _card(front: dict[str, Any], told: Provenance, body: Sequence[str]) -> str:
 
     text = yaml.safe_dump(front, sort_keys=False, allow_unicode=False, width=120)
     return (
-        "\n".join(["---", text.rstrip(), "---", "", f"# {prose(told.artifact.key)}", "", *_method(told), *body]).rstrip() + "\n"
+        "\n".join(
+            ["---", text.rstrip(), "---", "", f"# {prose(told.artifact.key)}", "", *_method(told), *body]
+        ).rstrip()
+        + "\n"
     )
 
 
@@ -107,7 +139,12 @@ def _model_name(link: Link) -> str:
 
 def _adapted(told: Provenance) -> Link | None:
     """Returns the full model that an adapter belongs to, which need not be its pipeline's first base; None for a full model."""
-    links = {link.field: link for one in told.trainings if one.checkpoint.key == told.artifact.key for link in one.links}
+    links = {
+        link.field: link
+        for one in told.trainings
+        if one.checkpoint.key == told.artifact.key
+        for link in one.links
+    }
     found = next((links[field] for field in BASE_FIELDS if field in links), None)
     return found if ADAPTER_CONFIG in told.artifact.manifest.files else None
 
@@ -132,7 +169,13 @@ def _counts(artifact: Artifact) -> list[str]:
 
 def _steps(told: Provenance, role: Role) -> list[str]:
     rows = [
-        [code(one.key), _made(one), settings(one.manifest.settings), settings(one.manifest.counts), code(one.digest[:16])]
+        [
+            code(one.key),
+            _made(one),
+            settings(one.manifest.settings),
+            settings(one.manifest.counts),
+            code(one.digest[:16]),
+        ]
         for one in told.steps.get(role, ())
     ]
     return table(["step", "by", "settings", "counts", "digest"], rows)
@@ -146,7 +189,12 @@ def _made(artifact: Artifact) -> str:
 
 def _trainings(told: Provenance) -> list[str]:
     rows = [
-        [code(one.checkpoint.key), _made(one.checkpoint), "<br>".join(map(_link, one.links)) or "-", code(one.checkpoint.digest)]
+        [
+            code(one.checkpoint.key),
+            _made(one.checkpoint),
+            "<br>".join(map(_link, one.links)) or "-",
+            code(one.checkpoint.digest),
+        ]
         for one in told.trainings
     ]
     return table(["checkpoint", "by", "made from", "digest"], rows)
@@ -163,7 +211,12 @@ def _name(link: Link) -> str:
 def _inputs(told: Provenance) -> list[str]:
     links = next((one.links for one in told.trainings if one.checkpoint.key == told.artifact.key), ())
     rows = [
-        [prose(link.field), code(link.artifact.key if link.artifact else link.step), _rows(link), code(link.digest)]
+        [
+            prose(link.field),
+            code(link.artifact.key if link.artifact else link.step),
+            _rows(link),
+            code(link.digest),
+        ]
         for link in links
     ]
     return ["", *table(["input", "artifact", "rows", "digest"], rows)] if rows else []
@@ -180,7 +233,10 @@ def _use_of_model(told: Provenance) -> list[str]:
     if adapted is None:
         said, lines = [], [*lines, 'model = AutoModelForCausalLM.from_pretrained("PATH")']
     else:
-        said = [f"A LoRA adapter on {code(_model_name(adapted))}, digest {code(adapted.digest)}; BASE is that model.", ""]
+        said = [
+            f"A LoRA adapter on {code(_model_name(adapted))}, digest {code(adapted.digest)}; BASE is that model.",
+            "",
+        ]
         lines = ["from peft import PeftModel", *lines, 'base = AutoModelForCausalLM.from_pretrained("BASE")']
         lines.append('model = PeftModel.from_pretrained(base, "PATH")')
     return [*said, "```python", *lines, 'tokenizer = AutoTokenizer.from_pretrained("PATH")', "```"]
@@ -188,7 +244,13 @@ def _use_of_model(told: Provenance) -> list[str]:
 
 def _metrics(told: Provenance) -> list[str]:
     rows = [
-        [code(one.artifact.key), _made(one.artifact), "<br>".join(map(_link, one.prompts)), code(name), *_value(one, name)]
+        [
+            code(one.artifact.key),
+            _made(one.artifact),
+            "<br>".join(map(_link, one.prompts)),
+            code(name),
+            *_value(one, name),
+        ]
         for one in told.evaluations
         for name in one.values
     ]
@@ -220,7 +282,11 @@ def _asked(prompts: Sequence[Link]) -> str:
 
 def _columns(artifact: Artifact) -> list[str]:
     rows = [
-        [code(name), code(kind), prose(COLUMNS[name][1]) if name in COLUMNS else "added by the selector's SQL"]
+        [
+            code(name),
+            code(kind),
+            prose(COLUMNS[name][1]) if name in COLUMNS else "added by the selector's SQL",
+        ]
         for name, kind in artifact.manifest.columns.items()
     ]
     return table(["column", "type", "meaning"], rows)
@@ -228,7 +294,10 @@ def _columns(artifact: Artifact) -> list[str]:
 
 def _digests(artifact: Artifact) -> list[str]:
     manifest = artifact.manifest
-    said = [f"Content {code(manifest.digest)}, identity {code(manifest.identity)}, both in `manifest.json`.", ""]
+    said = [
+        f"Content {code(manifest.digest)}, identity {code(manifest.identity)}, both in `manifest.json`.",
+        "",
+    ]
     read = [[code(name), "read", code(digest)] for name, digest in manifest.files_read.items()]
     return said + table(["file", "bytes", "sha256"], [*map(_file, manifest.files.items()), *read])
 

@@ -12,25 +12,59 @@ from lineal.data.store import Artifact
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 FILE_SET = "row-files"
 _TERMS = (
-    "citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes",
-    "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated", "replace",
-    "samplingRate", "separator", "source", "subField", "transform",
-)  # fmt: skip
+    "citeAs",
+    "column",
+    "equivalentProperty",
+    "extract",
+    "field",
+    "fileProperty",
+    "fileObject",
+    "fileSet",
+    "format",
+    "includes",
+    "isLiveDataset",
+    "jsonPath",
+    "key",
+    "md5",
+    "parentField",
+    "path",
+    "recordSet",
+    "references",
+    "regex",
+    "repeated",
+    "replace",
+    "samplingRate",
+    "separator",
+    "source",
+    "subField",
+    "transform",
+)
 CONTEXT: dict[str, Any] = {
-    "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/", "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/", "dct": "http://purl.org/dc/terms/", "conformsTo": "dct:conformsTo",
-    "data": {"@id": "cr:data", "@type": "@json"}, "examples": {"@id": "cr:examples", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"}, **{name: f"cr:{name}" for name in _TERMS},
-}  # fmt: skip
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    **{name: f"cr:{name}" for name in _TERMS},
+}
 _LIST = re.compile(r"^(?:large_)?list<\w+: (.*)>$")
 _STRUCT = re.compile(r"^struct<((?:\w+: \w+)(?:, \w+: \w+)*)>$")
 _PICTURE = {"bytes": "binary", "path": "string"}
 """The parts of a picture as `datasets` has it."""
 _TYPES = (
-    (r"(large_)?string|large_utf8|utf8", "sc:Text"), (r"u?int\d+", "sc:Integer"), (r"double|float|half_?float", "sc:Float"),
-    (r"decimal\d*\(.*\)", "sc:Float"), (r"bool", "sc:Boolean"), (r"date\d+\[.*\]", "sc:Date"),
+    (r"(large_)?string|large_utf8|utf8", "sc:Text"),
+    (r"u?int\d+", "sc:Integer"),
+    (r"double|float|half_?float", "sc:Float"),
+    (r"decimal\d*\(.*\)", "sc:Float"),
+    (r"bool", "sc:Boolean"),
+    (r"date\d+\[.*\]", "sc:Date"),
     (r"timestamp\[.*\]", "sc:DateTime"),
-)  # fmt: skip
+)
 
 
 def croissant(artifact: Artifact, description: str, paper: str | None) -> dict[str, Any]:
@@ -82,10 +116,15 @@ def _names(artifact: Artifact) -> list[str]:
 def _file(artifact: Artifact, name: str) -> dict[str, Any]:
     entry = artifact.manifest.files[name]
     return {
-        "@type": "cr:FileObject", "@id": f"data/{name}", "name": name, "description": f"{entry.rows or 0} rows.",
-        "contentUrl": f"data/{name}", "contentSize": f"{entry.size_bytes} B", "encodingFormat": "application/x-parquet",
+        "@type": "cr:FileObject",
+        "@id": f"data/{name}",
+        "name": name,
+        "description": f"{entry.rows or 0} rows.",
+        "contentUrl": f"data/{name}",
+        "contentSize": f"{entry.size_bytes} B",
+        "encodingFormat": "application/x-parquet",
         "sha256": entry.sha256,
-    }  # fmt: skip
+    }
 
 
 def _field(artifact: Artifact, name: str, kind: str) -> dict[str, Any]:
@@ -105,11 +144,15 @@ def _field(artifact: Artifact, name: str, kind: str) -> dict[str, Any]:
     path = "$[*]" if listed else "$"
     inside = [
         {
-            "@type": "cr:Field", "@id": f"{place}/{quote(part, safe='')}", "name": part, "description": f"{part} of {name}",
-            "dataType": data_type(kind), "source": source | {"transform": {"jsonPath": f"{path}.{part}"}},
+            "@type": "cr:Field",
+            "@id": f"{place}/{quote(part, safe='')}",
+            "name": part,
+            "description": f"{part} of {name}",
+            "dataType": data_type(kind),
+            "source": source | {"transform": {"jsonPath": f"{path}.{part}"}},
         }
         for part, kind in parts.items()
-    ]  # fmt: skip
+    ]
     return field | repeated | {"subField": inside}
 
 

@@ -34,8 +34,13 @@ def write_embedded(artifact: Artifact, pictures: Pictures, directory: Path) -> N
                 for batch in rows.iter_batches(ROWS_AT_ONCE):
                     table = pa.Table.from_batches([batch])
                     place = table.column_names.index(IMAGES)
-                    shown = pa.array([_embedded(pictures, one) for one in table[IMAGES].to_pylist()], schema.field(IMAGES).type)
-                    writer.write_table(table.set_column(place, schema.field(IMAGES), shown).cast(schema), ROWS_AT_ONCE)
+                    shown = pa.array(
+                        [_embedded(pictures, one) for one in table[IMAGES].to_pylist()],
+                        schema.field(IMAGES).type,
+                    )
+                    writer.write_table(
+                        table.set_column(place, schema.field(IMAGES), shown).cast(schema), ROWS_AT_ONCE
+                    )
 
 
 def _embedded(pictures: Pictures, digests: list[str] | None) -> list[dict[str, Any]] | None:

@@ -59,7 +59,9 @@ def to_endpoint(url: str) -> Any:
 
 def _require_client() -> None:
     if find_spec("openlineage") is None:
-        raise ProjectError("events need openlineage-python, which is not installed. Run: pip install 'lineal[openlineage]'")
+        raise ProjectError(
+            "events need openlineage-python, which is not installed. Run: pip install 'lineal[openlineage]'"
+        )
 
 
 def send_events(project: Project, catalog: Catalog, client: Any, namespace: str) -> int:
@@ -93,7 +95,9 @@ def events(project: Project, catalog: Catalog, namespace: str) -> Iterator[Any]:
         started, ended = _times({} if log.get("status") in ENDS else log)
         facets, number = _job_facets(made[0]), f"{key}@{made[0].manifest.identity}"
         yield _event(namespace, key, number, RunState.START, started, facets)
-        yield _event(namespace, key, number, RunState.COMPLETE, ended, facets, **_datasets(namespace, catalog, made))
+        yield _event(
+            namespace, key, number, RunState.COMPLETE, ended, facets, **_datasets(namespace, catalog, made)
+        )
     for path in sorted(project.runs.glob("*/*/*.json")):  # trackers of a training write deeper
         log = read_log(project, key := path.relative_to(project.runs).with_suffix("").as_posix())
         if log.get("status") in ENDS:
@@ -104,9 +108,15 @@ def events(project: Project, catalog: Catalog, namespace: str) -> Iterator[Any]:
 
 
 def _event(
-    namespace: str, key: str, number: str, state: Any, when: str, facets: Mapping[str, Any],
-    run_facets: Mapping[str, Any] | None = None, **datasets: Any,
-) -> Any:  # fmt: skip
+    namespace: str,
+    key: str,
+    number: str,
+    state: Any,
+    when: str,
+    facets: Mapping[str, Any],
+    run_facets: Mapping[str, Any] | None = None,
+    **datasets: Any,
+) -> Any:
     from openlineage.client.event_v2 import Job, Run, RunEvent
 
     run = Run(str(uuid5(NAMESPACE_URL, number)), facets=dict(run_facets or {}))
@@ -118,7 +128,9 @@ def _datasets(namespace: str, catalog: Catalog, made: list[Artifact]) -> dict[st
     """Returns the datasets that a step read and wrote."""
     from openlineage.client.event_v2 import InputDataset, OutputDataset
 
-    sources = {link.artifact.key: link.artifact for one in made for link in catalog.links(one) if link.artifact}
+    sources = {
+        link.artifact.key: link.artifact for one in made for link in catalog.links(one) if link.artifact
+    }
     inputs = [InputDataset(namespace, one.key, facets=_dataset_facets(one)) for one in sources.values()]
     outputs = []
     for one in made:
@@ -138,7 +150,9 @@ def _error(log: Mapping[str, Any]) -> dict[str, Any]:
 
     if "error" not in log:
         return {}
-    return {"errorMessage": error_message_run.ErrorMessageRunFacet(str(log["error"]), "PYTHON", producer=PRODUCER)}
+    return {
+        "errorMessage": error_message_run.ErrorMessageRunFacet(str(log["error"]), "PYTHON", producer=PRODUCER)
+    }
 
 
 def _dataset_facets(artifact: Artifact) -> dict[str, Any]:
@@ -160,20 +174,30 @@ def _statistics(artifact: Artifact) -> dict[str, Any]:
     return {
         "outputStatistics": output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
             rowCount=sum(entry.rows or 0 for entry in files) if artifact.manifest.columns else None,
-            size=sum(entry.size_bytes for entry in files), fileCount=len(files), producer=PRODUCER,
+            size=sum(entry.size_bytes for entry in files),
+            fileCount=len(files),
+            producer=PRODUCER,
         )
-    }  # fmt: skip
+    }
 
 
-def _column_lineage(namespace: str, catalog: Catalog, artifact: Artifact, sources: list[Artifact]) -> dict[str, Any]:
+def _column_lineage(
+    namespace: str, catalog: Catalog, artifact: Artifact, sources: list[Artifact]
+) -> dict[str, Any]:
     """Maps each column to the columns that it came from: those of the same name in the inputs."""
     from openlineage.client.facet_v2 import column_lineage_dataset as facet
 
     unchanged = repeats_input(catalog, artifact) or _is_sampled(artifact)
     fields = {}
     for name in artifact.manifest.columns:
-        how = facet.Transformation("DIRECT", "IDENTITY" if unchanged and name not in DECISION_FACTS else "TRANSFORMATION")
-        found = [facet.InputField(namespace, one.key, name, [how]) for one in sources if name in one.manifest.columns]
+        how = facet.Transformation(
+            "DIRECT", "IDENTITY" if unchanged and name not in DECISION_FACTS else "TRANSFORMATION"
+        )
+        found = [
+            facet.InputField(namespace, one.key, name, [how])
+            for one in sources
+            if name in one.manifest.columns
+        ]
         if found:
             fields[name] = facet.Fields(found)
     return {"columnLineage": facet.ColumnLineageDatasetFacet(fields, producer=PRODUCER)} if fields else {}

@@ -72,10 +72,13 @@ def provenance_of(project: Project, catalog: Catalog, artifact: Artifact) -> Pro
     """
     models = [found for found in catalog.upstream(artifact) if found.manifest.kind.is_model]
     return Provenance(
-        artifact, _header(project, artifact), _by_role(_row_steps(catalog, artifact)),
+        artifact,
+        _header(project, artifact),
+        _by_role(_row_steps(catalog, artifact)),
         tuple(model for model in models if not _model_links(catalog, model)),
-        tuple(Training(model, catalog.links(model)) for model in models), tuple(_evaluations(catalog, artifact)),
-    )  # fmt: skip
+        tuple(Training(model, catalog.links(model)) for model in models),
+        tuple(_evaluations(catalog, artifact)),
+    )
 
 
 def _header(project: Project, artifact: Artifact) -> Header | None:
@@ -86,7 +89,9 @@ def _header(project: Project, artifact: Artifact) -> Header | None:
 
 
 def _model_links(catalog: Catalog, artifact: Artifact) -> list[Link]:
-    return [link for link in catalog.links(artifact) if link.artifact and link.artifact.manifest.kind.is_model]
+    return [
+        link for link in catalog.links(artifact) if link.artifact and link.artifact.manifest.kind.is_model
+    ]
 
 
 def _row_steps(catalog: Catalog, artifact: Artifact) -> list[Artifact]:

@@ -40,8 +40,10 @@ def export_artifact(project: Project, catalog: Catalog, artifact: Artifact, targ
     require_here(artifact)
     is_model = artifact.manifest.kind is ArtifactKind.MODEL
     if not is_model and not artifact.parquet_files():
-        raise UsageError(f"{artifact.key} holds {artifact.manifest.kind}, and only rows and models can be exported. "
-                         f"See it: lineal show {artifact.key} --json")  # fmt: skip
+        raise UsageError(
+            f"{artifact.key} holds {artifact.manifest.kind}, and only rows and models can be exported. "
+            f"See it: lineal show {artifact.key} --json"
+        )
     require_room(target)
     told, media = provenance_of(project, catalog, artifact), media_of(catalog, artifact)
     require_whole(project, [artifact, *media, *(evaluation.artifact for evaluation in told.evaluations)])
@@ -50,10 +52,16 @@ def export_artifact(project: Project, catalog: Catalog, artifact: Artifact, targ
             if is_model:
                 _write_model(told, building)
             else:
-                _write_rows(told, building, pictures_of(catalog, artifact) if IMAGES in artifact.manifest.columns else None)
+                _write_rows(
+                    told,
+                    building,
+                    pictures_of(catalog, artifact) if IMAGES in artifact.manifest.columns else None,
+                )
             artifact.manifest.write(building)
     except OSError as error:
-        raise ProjectError(f"{target} cannot be written: {error}. Choose a directory that you may write") from error
+        raise ProjectError(
+            f"{target} cannot be written: {error}. Choose a directory that you may write"
+        ) from error
 
 
 def _write_rows(told: Provenance, root: Path, pictures: Pictures | None) -> None:
@@ -63,7 +71,9 @@ def _write_rows(told: Provenance, root: Path, pictures: Pictures | None) -> None
     if pictures is not None:
         write_embedded(told.artifact, pictures, root / "data")
     paper = told.header.paper if told.header else None
-    text = json.dumps(croissant(_as_written(told.artifact, root / "data"), description_of(told), paper), indent=2)
+    text = json.dumps(
+        croissant(_as_written(told.artifact, root / "data"), description_of(told), paper), indent=2
+    )
     (root / CROISSANT).write_text(text + "\n", encoding="utf-8")
     (root / CARD).write_text(dataset_card(told), encoding="utf-8")
 
@@ -74,7 +84,10 @@ def _as_written(artifact: Artifact, data: Path) -> Artifact:
         return artifact
     rows = {path.name: artifact.manifest.files[path.name].rows or 0 for path in artifact.parquet_files()}
     columns = {**artifact.manifest.columns, IMAGES: EMBEDDED}
-    return replace(artifact, manifest=artifact.manifest.model_copy(update={"files": list_files(data, rows), "columns": columns}))
+    return replace(
+        artifact,
+        manifest=artifact.manifest.model_copy(update={"files": list_files(data, rows), "columns": columns}),
+    )
 
 
 def _write_model(told: Provenance, root: Path) -> None:

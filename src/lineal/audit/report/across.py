@@ -50,7 +50,9 @@ class Turns:
         return max(*turned, *(turn.compared / 10 for turn in self.rounds))
 
 
-def with_seen_before(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConnection) -> PipelineSummary:
+def with_seen_before(
+    plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConnection
+) -> PipelineSummary:
     """Adds `seen_before_share` to the pipeline's samplers: the share of completions that their prompt had in an earlier round.
 
     Raises:
@@ -61,7 +63,9 @@ def with_seen_before(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckD
         shares = _seen_before(rounds, opened)
         found |= {artifact.key: shares[number] for number, artifact in rounds.items() if number in shares}
     nodes = (
-        replace(node, values={**(node.values or {}), "seen_before_share": found[node.key]}) if node.key in found else node
+        replace(node, values={**(node.values or {}), "seen_before_share": found[node.key]})
+        if node.key in found
+        else node
         for node in pipeline.nodes
     )
     return replace(pipeline, nodes=tuple(nodes))
@@ -78,12 +82,20 @@ def turns_of(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConne
     return [turns for turns in found if turns.rounds]
 
 
-def _sides(plan: Plan, pipeline: PipelineSummary, role: Role, columns: set[str]) -> Iterator[tuple[str, dict[int, Artifact]]]:
+def _sides(
+    plan: Plan, pipeline: PipelineSummary, role: Role, columns: set[str]
+) -> Iterator[tuple[str, dict[int, Artifact]]]:
     """Yields by label the existing artifacts of the rounds that have these columns, where there are two."""
     for label in pipeline.labels(role):
-        nodes = [node for number in range(pipeline.rounds + 1) if (node := pipeline.node(number, label)) is not None]
+        nodes = [
+            node
+            for number in range(pipeline.rounds + 1)
+            if (node := pipeline.node(number, label)) is not None
+        ]
         made = [node for node in nodes if node.digest is not None and node.trouble is None]
-        opened = {node.round: artifact for node in made if (artifact := open_known(plan.project, node.key)).here}
+        opened = {
+            node.round: artifact for node in made if (artifact := open_known(plan.project, node.key)).here
+        }
         rounds = {number: one for number, one in opened.items() if columns <= one.manifest.columns.keys()}
         if len(rounds) > 1:
             yield label, rounds

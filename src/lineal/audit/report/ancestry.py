@@ -91,7 +91,9 @@ class Ancestry:
     models: Mapping[str, tuple[Model, ...]] = field(default_factory=dict)
 
 
-def ancestry_of(catalog: Catalog, opened: duckdb.DuckDBPyConnection, begun: Mapping[str, set[str]]) -> Ancestry:
+def ancestry_of(
+    catalog: Catalog, opened: duckdb.DuckDBPyConnection, begun: Mapping[str, set[str]]
+) -> Ancestry:
     """Returns the ancestry of some rows, as far as the tasks and the base.
 
     Args:
@@ -144,7 +146,9 @@ class _Walk:
 
     def _through_inputs(self) -> None:
         while self._waiting:
-            artifact = self.catalog.artifacts[max(self._waiting, key=lambda key: (self.catalog.order[key], key))]
+            artifact = self.catalog.artifacts[
+                max(self._waiting, key=lambda key: (self.catalog.order[key], key))
+            ]
             asking = self._waiting.pop(artifact.key)
             passes_on = repeats_input(self.catalog, artifact)
             for row in _rows(artifact, sorted(asking), self.opened):
@@ -178,7 +182,9 @@ class _Walk:
 
 def _rows(artifact: Artifact, ids: list[str], opened: duckdb.DuckDBPyConnection) -> list[Row]:
     listed = ", ".join(map(literal, ids))
-    sql = f"SELECT * FROM {parquet(artifact.parquet_files())} WHERE {quoted(id_column(artifact))} IN ({listed})"
+    sql = (
+        f"SELECT * FROM {parquet(artifact.parquet_files())} WHERE {quoted(id_column(artifact))} IN ({listed})"
+    )
     return fetched_records(opened, sql, artifact)
 
 
@@ -202,7 +208,10 @@ class _Models:
 
     def chain(self, origin: Artifact, digest: str) -> tuple[Model, ...]:
         """Returns the model with a digest that sampled an artifact's rows, and its ancestors; empty if it is not here."""
-        linked = next((link.artifact for link in self.catalog.links(origin) if link.digest == digest and link.artifact), None)
+        linked = next(
+            (link.artifact for link in self.catalog.links(origin) if link.digest == digest and link.artifact),
+            None,
+        )
         artifact = linked or self.catalog.with_digest(digest, origin.key)
         upstream = self.catalog.upstream(artifact) if artifact else []
         return tuple(self._model(one) for one in reversed(upstream) if one.manifest.kind.is_model)
@@ -212,7 +221,9 @@ class _Models:
             links = self.catalog.links(artifact)
             is_base = not any(link.artifact and link.artifact.manifest.kind.is_model for link in links)
             told = tuple(self._ingredient(link, artifact) for link in links)
-            self._known[artifact.key] = Model(artifact.key, artifact.digest, _component(artifact), is_base, told)
+            self._known[artifact.key] = Model(
+                artifact.key, artifact.digest, _component(artifact), is_base, told
+            )
         return self._known[artifact.key]
 
     def _ingredient(self, link: Link, near: Artifact) -> Ingredient:

@@ -86,7 +86,9 @@ class Chart:
         """Formats a line's value in a round, with its interval."""
         value = line.values[number] if number < len(line.values) else None
         found = line.estimate(number)
-        return self.shown(value) + (f" ({self.shown(found.low)} to {self.shown(found.high)})" if found else "")
+        return self.shown(value) + (
+            f" ({self.shown(found.low)} to {self.shown(found.high)})" if found else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,11 @@ def draw(chart: Chart, width: float, height: float, named: bool) -> str:
     longest = max(len(line.name) for line in lines) if named else 0
     frame = _Frame(chart, width, height, RIGHT + LETTER_WIDTH * longest, _top(chart))
     controls_first = sorted(lines, key=lambda line: not line.dashed)
-    parts = [*_grid(frame), *(part for line in controls_first for part in _line(frame, line)), *_labels(frame, lines, named)]
+    parts = [
+        *_grid(frame),
+        *(part for line in controls_first for part in _line(frame, line)),
+        *_labels(frame, lines, named),
+    ]
     label = quoteattr(f"{chart.title}: " + "; ".join(f"{line.name} {_spoken(chart, line)}" for line in lines))
     return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label={label}>{"".join(parts)}</svg>'
 
@@ -130,7 +136,9 @@ def _spoken(chart: Chart, line: Line) -> str:
 def _top(chart: Chart) -> float:
     """Returns the value at the top of the axis: the next round number."""
     bounds = [found.high for line in chart.lines for found in line.estimates if found is not None]
-    most = max([*bounds, *(value for line in chart.lines for value in line.values if value is not None)]) or 1.0
+    most = (
+        max([*bounds, *(value for line in chart.lines for value in line.values if value is not None)]) or 1.0
+    )
     if chart.is_share:
         return next(share for share in SHARES if share >= min(most, 1.0))
     unit = 10.0 ** math.floor(math.log10(most))
@@ -153,7 +161,11 @@ def _grid(frame: _Frame) -> Iterator[str]:
 
 
 def _line(frame: _Frame, line: Line) -> Iterator[str]:
-    points = [(frame.x(number), frame.y(value), number, value) for number, value in enumerate(line.values) if value is not None]
+    points = [
+        (frame.x(number), frame.y(value), number, value)
+        for number, value in enumerate(line.values)
+        if value is not None
+    ]
     for run in _runs(line.values):
         path = " ".join(f"{frame.x(number):.1f},{frame.y(line.values[number] or 0.0):.1f}" for number in run)
         yield f'<polyline class="line s{line.slot % SLOTS}{" dashed" if line.dashed else ""}" points="{path}"/>'
@@ -187,10 +199,14 @@ def _runs(values: Sequence[float | None]) -> Iterator[list[int]]:
 def marker(slot: int) -> str:
     """Draws a marker around the origin; shapes differ as colours do."""
     shapes = (
-        '<circle r="4"/>', '<rect x="-3.6" y="-3.6" width="7.2" height="7.2"/>', '<path d="M0-4.8 4.4 3.4H-4.4Z"/>',
-        '<path d="M0-5 5 0 0 5-5 0Z"/>', '<path d="M0 4.8 4.4-3.4H-4.4Z"/>', '<path d="M-4-4 4 4M-4 4 4-4" class="open"/>',
+        '<circle r="4"/>',
+        '<rect x="-3.6" y="-3.6" width="7.2" height="7.2"/>',
+        '<path d="M0-4.8 4.4 3.4H-4.4Z"/>',
+        '<path d="M0-5 5 0 0 5-5 0Z"/>',
+        '<path d="M0 4.8 4.4-3.4H-4.4Z"/>',
+        '<path d="M-4-4 4 4M-4 4 4-4" class="open"/>',
         '<path d="M-5 0H5M0-5V5" class="open"/>',
-    )  # fmt: skip
+    )
     return shapes[slot % SLOTS]
 
 
@@ -203,7 +219,9 @@ def _labels(frame: _Frame, lines: list[Line], named: bool) -> Iterator[str]:
         assert value is not None
         ends.append((frame.y(value), frame.x(number), line, value))
     ends.sort(key=lambda end: (end[0], end[2].slot))
-    for y, (_, x, line, value) in zip(_apart([end[0] for end in ends], frame.height - BOTTOM), ends, strict=True):
+    for y, (_, x, line, value) in zip(
+        _apart([end[0] for end in ends], frame.height - BOTTOM), ends, strict=True
+    ):
         name = f'<tspan class="name"> {escape(line.name)}</tspan>' if named else ""
         yield f'<text class="end s{line.slot % SLOTS}" x="{x + 9:.1f}" y="{y + 4:.1f}">{frame.chart.shown(value)}{name}</text>'
 

@@ -58,7 +58,9 @@ class Differences:
         if found is None:
             return "-"
         factor, digits = (100.0, 1) if self.is_share else (1.0, 3)
-        value, low, high = (factor * part for part in (found.difference.value, found.difference.low, found.difference.high))
+        value, low, high = (
+            factor * part for part in (found.difference.value, found.difference.low, found.difference.high)
+        )
         return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
     def word(self, found: Comparison | None) -> str:
@@ -113,9 +115,19 @@ def _of_label(reader: _Reader, summary: Summary, label: str) -> Iterator[Differe
         told = tuple(one for one in rounds if one.previous or one.start or one.other)
         if told:
             component = reader.plan.steps[nodes[0].key].component
-            shares = all(0 <= node.estimates[node.headline or ""].value <= 1 for node in nodes if node.headline in node.estimates)
+            shares = all(
+                0 <= node.estimates[node.headline or ""].value <= 1
+                for node in nodes
+                if node.headline in node.estimates
+            )
             yield Differences(
-                pipeline, label, nodes[0].headline or "", shares, component.higher_is_better, other.name if other else "", told
+                pipeline,
+                label,
+                nodes[0].headline or "",
+                shares,
+                component.higher_is_better,
+                other.name if other else "",
+                told,
             )
 
 
@@ -128,7 +140,9 @@ def _counterpart(have: list[PipelineSummary], pipeline: PipelineSummary) -> Pipe
 
 
 def _nodes(pipeline: PipelineSummary, label: str) -> list[NodeSummary]:
-    return [node for number in range(pipeline.rounds + 1) if (node := pipeline.node(number, label)) is not None]
+    return [
+        node for number in range(pipeline.rounds + 1) if (node := pipeline.node(number, label)) is not None
+    ]
 
 
 def _difference(
@@ -136,7 +150,8 @@ def _difference(
 ) -> Difference:
     number = node.round
     return Difference(
-        number, reader.compare(pipeline.node(number - 1, label), node) if number else None,
+        number,
+        reader.compare(pipeline.node(number - 1, label), node) if number else None,
         reader.compare(pipeline.node(0, label), node) if number > 1 else None,
         reader.compare(other.node(number, label), node) if other else None,
-    )  # fmt: skip
+    )

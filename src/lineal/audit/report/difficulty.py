@@ -69,14 +69,21 @@ def _by_difficulty(summary: Summary) -> list[Grid]:
 def thirds(summary: Summary, label: str) -> Iterator[tuple[str, str, Mapping[str, tuple[float | None, ...]]]]:
     """Yields an evaluation's easiest and hardest third of prompts: a name, a note, and by pipeline a value per round."""
     bands = _bands(_counts(summary, label), 3)
-    for name, band in (("easiest prompts", bands[0]), ("hardest prompts", bands[-1])) if len(bands) > 1 else ():
+    for name, band in (
+        (("easiest prompts", bands[0]), ("hardest prompts", bands[-1])) if len(bands) > 1 else ()
+    ):
         note = f"Of the prompts' {'easiest' if band is bands[0] else 'hardest'} third: difficulty {_named(band)}."
-        yield name, note, {
-            pipeline.name: tuple(
-                _value(node, band) if (node := pipeline.node(number, label)) else None for number in range(pipeline.rounds + 1)
-            )
-            for pipeline in summary.pipelines
-        }  # fmt: skip
+        yield (
+            name,
+            note,
+            {
+                pipeline.name: tuple(
+                    _value(node, band) if (node := pipeline.node(number, label)) else None
+                    for number in range(pipeline.rounds + 1)
+                )
+                for pipeline in summary.pipelines
+            },
+        )
 
 
 def _nodes(pipeline: PipelineSummary, label: str) -> list[NodeSummary]:
@@ -125,7 +132,9 @@ def _bands(counts: Mapping[float, float], most: int) -> list[list[float]]:
 def _value(node: NodeSummary, band: Iterable[float]) -> float | None:
     parts = _parts(node)
     chosen = [parts[difficulty] for difficulty in band if difficulty in parts]
-    return sum(value * count for value, count in chosen) / sum(count for _, count in chosen) if chosen else None
+    return (
+        sum(value * count for value, count in chosen) / sum(count for _, count in chosen) if chosen else None
+    )
 
 
 def _named(band: Sequence[float]) -> str:

@@ -105,7 +105,9 @@ def played_in(plan: Plan, pipeline: str, opened: duckdb.DuckDBPyConnection) -> l
     Raises:
         ArtifactError: rows cannot be read.
     """
-    found = {step.label: (step, turns, episodes) for step, turns, episodes in _playing(plan, pipeline)}  # later rounds last
+    found = {
+        step.label: (step, turns, episodes) for step, turns, episodes in _playing(plan, pipeline)
+    }  # later rounds last
     return [_Reader(plan, step, turns, episodes, opened).read() for step, turns, episodes in found.values()]
 
 
@@ -132,7 +134,9 @@ def _has(artifact: Artifact, columns: tuple[str, ...]) -> bool:
 class _Reader:
     """Reads the episodes of one step."""
 
-    def __init__(self, plan: Plan, step: Step, turns: Artifact, episodes: Artifact, opened: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, plan: Plan, step: Step, turns: Artifact, episodes: Artifact, opened: duckdb.DuckDBPyConnection
+    ) -> None:
         self._turns, self._episodes, self._opened = turns, episodes, opened
         self._given = list(_given(plan, step))
 
@@ -153,7 +157,10 @@ class _Reader:
             SELECT row_id, list(turn_id ORDER BY turn, turn_id), list(turn ORDER BY turn, turn_id)
             FROM links GROUP BY row_id ORDER BY row_id LIMIT {MOST_EXAMPLES}"""
         found = fetched(self._opened, sql, (rows, self._turns))
-        return [Example(rows.key, trainer, row_id, dict(zip(ids, turns, strict=True))) for row_id, ids, turns in found]
+        return [
+            Example(rows.key, trainer, row_id, dict(zip(ids, turns, strict=True)))
+            for row_id, ids, turns in found
+        ]
 
     def _links(self, rows: Artifact) -> str:
         """Writes `links`: by row of an artifact the turns that it is, or was made from."""
@@ -170,16 +177,17 @@ class _Reader:
         wanted = ", ".join(map(literal, names)) or "NULL"
         learnt = self._learnt(wanted)
         turns: dict[str, list[Row]] = {name: [] for name in names}
-        sql = (
-            f"SELECT {self._columns(self._turns, TURN)} FROM {_source(self._turns)} WHERE episode_id IN ({wanted}) ORDER BY turn"
-        )
+        columns, source = self._columns(self._turns, TURN), _source(self._turns)
+        sql = f"SELECT {columns} FROM {source} WHERE episode_id IN ({wanted}) ORDER BY turn"
         for row in fetched_records(self._opened, sql, self._turns):
             turns[row["episode_id"]].append(row)
         sql = f"SELECT {self._columns(self._episodes, EPISODE)} FROM {_source(self._episodes)} WHERE sample_id IN ({wanted})"
         for row in fetched_records(self._opened, sql + " ORDER BY verdict, sample_id", self._episodes):
             own = turns[row["sample_id"]]
             shown = tuple(_turn(own, place, learnt) for place in range(min(len(own), MOST_TURNS)))
-            yield ShownEpisode(self._episodes.key, row, _first(own, row), shown, max(0, len(own) - MOST_TURNS))
+            yield ShownEpisode(
+                self._episodes.key, row, _first(own, row), shown, max(0, len(own) - MOST_TURNS)
+            )
 
     def _learnt(self, wanted: str) -> dict[str, tuple[str, ...]]:
         """Returns by turn of some episodes the keys of the artifacts in which a trainer was given it."""
@@ -202,7 +210,11 @@ class _Reader:
 def _given(plan: Plan, step: Step) -> Iterator[tuple[str, Artifact]]:
     """Yields the rows that the trainers of a step's round were given, with the trainer's key."""
     for other in plan.steps.values():
-        if other.pipeline == step.pipeline and other.group == step.group and other.component.role is Role.TRAINER:
+        if (
+            other.pipeline == step.pipeline
+            and other.group == step.group
+            and other.component.role is Role.TRAINER
+        ):
             for key in (key for keys in other.inputs.values() for key in keys):
                 rows = _rows_at(plan, key)
                 if rows is not None:

@@ -101,10 +101,14 @@ def _costs(pipeline: PipelineSummary, runs: Mapping[str, RunFact]) -> Iterator[R
         made = [(node, run) for node, run in ran if node.role is Role.GENERATOR and run.status == "done"]
         if ran:
             yield RoundCost(
-                pipeline.name, number, sum(node.rows or 0 for node, _ in made), sum(run.tokens or 0 for _, run in made),
-                sum(run.phases.get("sample", 0.0) for _, run in made), sum(run.phases.get("train", 0.0) for _, run in ran),
+                pipeline.name,
+                number,
+                sum(node.rows or 0 for node, _ in made),
+                sum(run.tokens or 0 for _, run in made),
+                sum(run.phases.get("sample", 0.0) for _, run in made),
+                sum(run.phases.get("train", 0.0) for _, run in ran),
                 sum(run.seconds for _, run in ran),
-            )  # fmt: skip
+            )
 
 
 def _fact(key: str, log: Mapping[str, Any]) -> RunFact:
@@ -113,6 +117,11 @@ def _fact(key: str, log: Mapping[str, Any]) -> RunFact:
     working = phases.get("sample") or phases.get("train")
     tokens = facts.get("tokens")
     return RunFact(
-        key, str(log.get("status")), float(log.get("seconds", 0.0)), phases, tokens,
-        tokens / working if tokens and working else None, log.get("peak_memory_bytes"),
-    )  # fmt: skip
+        key,
+        str(log.get("status")),
+        float(log.get("seconds", 0.0)),
+        phases,
+        tokens,
+        tokens / working if tokens and working else None,
+        log.get("peak_memory_bytes"),
+    )

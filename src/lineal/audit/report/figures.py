@@ -12,19 +12,89 @@ from lineal.components.base import Role
 EVALUATION, SAMPLING, SELECTION = "Evaluation", "Sampling", "Verifying and selecting"
 _G, _V, _S, _E = Role.GENERATOR, Role.VERIFIER, Role.SELECTOR, Role.EVALUATOR
 _NODE_CHARTS: tuple[tuple[str, Role, str, str, str, bool], ...] = (
-    (EVALUATION, _E, "error_share", "Errors of {label}", "Share of the completions that the evaluation could not judge.", True),
-    (SAMPLING, _G, "tokens_mean", "Length of {label}", "Mean tokens of a completion, the end token included.", False),
-    (SAMPLING, _G, "truncated_share", "Truncated in {label}", "Share of the completions that reached the token limit.", True),
-    (SAMPLING, _G, "distinct_per_prompt", "Distinct completions in {label}", "Different ones of a prompt, on average.", False),
-    (SAMPLING, _V, "answers_per_prompt", "Distinct answers in {label}", "Different ones in a prompt's vote, on average.", False),
-    (SAMPLING, _G, "distinct_ngrams", "Distinct 3-grams of {label}", "Of the runs of three words in some thousand rows.", True),
-    (SAMPLING, _G, "seen_before_share", "Seen before in {label}", "Completions that a prompt had in an earlier round.", True),
+    (
+        EVALUATION,
+        _E,
+        "error_share",
+        "Errors of {label}",
+        "Share of the completions that the evaluation could not judge.",
+        True,
+    ),
+    (
+        SAMPLING,
+        _G,
+        "tokens_mean",
+        "Length of {label}",
+        "Mean tokens of a completion, the end token included.",
+        False,
+    ),
+    (
+        SAMPLING,
+        _G,
+        "truncated_share",
+        "Truncated in {label}",
+        "Share of the completions that reached the token limit.",
+        True,
+    ),
+    (
+        SAMPLING,
+        _G,
+        "distinct_per_prompt",
+        "Distinct completions in {label}",
+        "Different ones of a prompt, on average.",
+        False,
+    ),
+    (
+        SAMPLING,
+        _V,
+        "answers_per_prompt",
+        "Distinct answers in {label}",
+        "Different ones in a prompt's vote, on average.",
+        False,
+    ),
+    (
+        SAMPLING,
+        _G,
+        "distinct_ngrams",
+        "Distinct 3-grams of {label}",
+        "Of the runs of three words in some thousand rows.",
+        True,
+    ),
+    (
+        SAMPLING,
+        _G,
+        "seen_before_share",
+        "Seen before in {label}",
+        "Completions that a prompt had in an earlier round.",
+        True,
+    ),
     (SELECTION, _V, "pass_share", "Passes of {label}", "Share of the rows whose verdict is pass.", True),
-    (SELECTION, _V, "solved_share", "Prompts solved in {label}", "Share of the prompts with a sample that passes.", True),
-    (SELECTION, _V, "vote_margin", "Vote margin of {label}", "Lead of the first answer, in shares of the votes.", True),
-    (SELECTION, _V, "error_share", "Errors of {label}", "Share of the rows that the verifier could not judge.", True),
+    (
+        SELECTION,
+        _V,
+        "solved_share",
+        "Prompts solved in {label}",
+        "Share of the prompts with a sample that passes.",
+        True,
+    ),
+    (
+        SELECTION,
+        _V,
+        "vote_margin",
+        "Vote margin of {label}",
+        "Lead of the first answer, in shares of the votes.",
+        True,
+    ),
+    (
+        SELECTION,
+        _V,
+        "error_share",
+        "Errors of {label}",
+        "Share of the rows that the verifier could not judge.",
+        True,
+    ),
     (SELECTION, _S, "kept_share", "Yield of {label}", "Share of the rows that selection kept.", True),
-)  # fmt: skip
+)
 _ONLY_IF_ANY = ("error_share", "truncated_share")
 """Drawn only where they are not zero throughout."""
 AT_K = "_at_"
@@ -59,8 +129,15 @@ def _evaluations(summary: Summary) -> Iterator[Chart]:
 
 
 def _scores(summary: Summary, label: str) -> Iterator[Chart]:
-    nodes = [node for pipeline in summary.pipelines for node in pipeline.nodes if node.label == label and node.headline]
-    scores = dict.fromkeys([*(node.headline or "" for node in nodes), *(name for node in nodes for name in node.scores)])
+    nodes = [
+        node
+        for pipeline in summary.pipelines
+        for node in pipeline.nodes
+        if node.label == label and node.headline
+    ]
+    scores = dict.fromkeys(
+        [*(node.headline or "" for node in nodes), *(name for node in nodes for name in node.scores)]
+    )
     for place, name in enumerate(scores):
         values = [value for node in nodes if (value := node.value(name)) is not None]
         note = f"{spoken(name).capitalize()} of each round's checkpoint; round 0 is the base."

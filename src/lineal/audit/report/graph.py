@@ -51,7 +51,9 @@ def draw_lineage(pipeline: PipelineSummary) -> str:
     for node in pipeline.nodes:
         columns.setdefault(node.group, []).append(node)
     places = {
-        node.key: _Place(node, column, row) for column, nodes in enumerate(columns.values()) for row, node in enumerate(nodes)
+        node.key: _Place(node, column, row)
+        for column, nodes in enumerate(columns.values())
+        for row, node in enumerate(nodes)
     }
     rows = max(map(len, columns.values()), default=0)
     width = 2 * EDGE + len(columns) * (WIDTH + ACROSS) - ACROSS
@@ -61,7 +63,9 @@ def draw_lineage(pipeline: PipelineSummary) -> str:
         for column, group in enumerate(columns)
     )
     steps = "".join(_step(place, places) for place in places.values())
-    label = quoteattr(f"Lineage of {pipeline.name}: {len(places)} steps in {len(columns)} columns; the list below says the same")
+    label = quoteattr(
+        f"Lineage of {pipeline.name}: {len(places)} steps in {len(columns)} columns; the list below says the same"
+    )
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
     return f'<svg class="lineage" {size} role="group" aria-label={label}>{heads}{steps}</svg>'
 
@@ -70,7 +74,9 @@ def _step(place: _Place, places: Mapping[str, _Place]) -> str:
     node = place.node
     sources = dict.fromkeys(main_key(key) for key in node.inputs)
     found = [places[key] for key in sources if key in places]
-    lines = "".join(f'<path class="edge role-{source.node.role}" d="{_line(source, place)}"/>' for source in found)
+    lines = "".join(
+        f'<path class="edge role-{source.node.role}" d="{_line(source, place)}"/>' for source in found
+    )
     title = f"{node.key}: {node.component}" + "".join(f"\n\u2190 {key}" for key in node.inputs)
     state = "" if node.digest else " missing"
     box = (
@@ -92,7 +98,10 @@ def told(node: NodeSummary) -> str:
     """Returns a step's most important number, in a few words."""
     if node.digest is None or node.trouble:
         return "cannot be read" if node.trouble else "not made yet"
-    counts, score = node.counts or {}, node.value(node.headline or "") if node.role is Role.EVALUATOR else None
+    counts, score = (
+        node.counts or {},
+        node.value(node.headline or "") if node.role is Role.EVALUATOR else None,
+    )
     if score is not None:
         found = node.estimates.get(node.headline or "")
         bounds = f" ({100 * found.low:.0f}-{100 * found.high:.0f})" if found and 0 <= score <= 1 else ""

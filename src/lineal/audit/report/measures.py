@@ -64,7 +64,9 @@ class Measurer:
             return replace(node, trouble=str(error))
         found = self._known[place]
         return replace(
-            node, values={**(node.values or {}), **found.values}, breakdown={**(node.breakdown or {}), **found.breakdown}
+            node,
+            values={**(node.values or {}), **found.values},
+            breakdown={**(node.breakdown or {}), **found.breakdown},
         )
 
 
@@ -119,7 +121,10 @@ def _ngrams(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str, 
 def _verdicts(verifier: Verifier, artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> Measured:
     """Counts verdicts and votes of all rows, and the prompts with a sample that passes, by difficulty."""
     has = artifact.manifest.columns
-    margin, voted = (quoted(name) if (name := verifier.column(wanted)) in has else "NULL" for wanted in ("vote_margin", "voted"))
+    margin, voted = (
+        quoted(name) if (name := verifier.column(wanted)) in has else "NULL"
+        for wanted in ("vote_margin", "voted")
+    )
     verdict = quoted(verifier.column("verdict"))
     parts = fetched(
         opened,
@@ -136,7 +141,9 @@ def _verdicts(verifier: Verifier, artifact: Artifact, opened: duckdb.DuckDBPyCon
     )
     if not parts:
         return Measured({})
-    prompts, solved, rows, passed, failed, errors = (sum(part[place] for part in parts) for place in range(1, 7))
+    prompts, solved, rows, passed, failed, errors = (
+        sum(part[place] for part in parts) for place in range(1, 7)
+    )
     shares = {"pass_share": passed, "fail_share": failed, "error_share": errors}
     values = {name: count / rows for name, count in shares.items()} | {"solved_share": solved / prompts}
     if margin != "NULL":
@@ -146,4 +153,8 @@ def _verdicts(verifier: Verifier, artifact: Artifact, opened: duckdb.DuckDBPyCon
 
 
 def _by_difficulty(parts: list[tuple[Any, ...]]) -> dict[str, dict[str, float]]:
-    return {difficulty_label(part[0]): {"solved": part[2] / part[1], "prompts": part[1]} for part in parts if part[0] is not None}
+    return {
+        difficulty_label(part[0]): {"solved": part[2] / part[1], "prompts": part[1]}
+        for part in parts
+        if part[0] is not None
+    }

@@ -125,11 +125,21 @@ def gather(plan: Plan) -> Page:
     planned = {key: catalog.artifacts[key] for key in plan.makers if key in catalog.artifacts}
     told = dict.fromkeys(node.trouble for node in nodes if node.trouble)
     return Page(
-        summary, charts_of(summary), tuple(grids_of(summary)), tuple(differences), _by_label(summary, turns), count, samples,
-        _twins(summary), tuple(told | troubles), standing,
+        summary,
+        charts_of(summary),
+        tuple(grids_of(summary)),
+        tuple(differences),
+        _by_label(summary, turns),
+        count,
+        samples,
+        _twins(summary),
+        tuple(told | troubles),
+        standing,
         tuple(key for key, artifact in planned.items() if artifact.manifest.made_up),
-        tuple(key for key, artifact in planned.items() if not artifact.here), trees, episodes,
-    )  # fmt: skip
+        tuple(key for key, artifact in planned.items() if not artifact.here),
+        trees,
+        episodes,
+    )
 
 
 def _by_label(summary: Summary, turns: list[Turns]) -> tuple[Turns, ...]:
@@ -148,9 +158,13 @@ def _noting(troubles: dict[str, None]) -> Iterator[None]:
 
 
 def _samples(
-    plan: Plan, pipeline: PipelineSummary, per_verdict: int, catalog: Catalog, opened: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    pipeline: PipelineSummary,
+    per_verdict: int,
+    catalog: Catalog,
+    opened: duckdb.DuckDBPyConnection,
     troubles: dict[str, None],
-) -> PipelineSamples:  # fmt: skip
+) -> PipelineSamples:
     """Returns a pipeline's sample rows with their ancestry."""
     found: list[RoundSamples] = []
     begun: dict[str, set[str]] = {}
@@ -165,7 +179,9 @@ def _samples(
         ancestry = ancestry_of(catalog, opened, begun)
     rows = [row for one in found for row in one.rows if row.images]
     shown = {
-        key: [digest for row in rows if key in row.held_in for digest in row.images or ()] for row in rows for key in row.held_in
+        key: [digest for row in rows if key in row.held_in for digest in row.images or ()]
+        for row in rows
+        for key in row.held_in
     }
     return PipelineSamples(tuple(found), ancestry, thumbnails_of(catalog, shown.items()))
 

@@ -36,16 +36,33 @@ TEMPLATES = ("page", "samples", "trees", "episodes", "ancestry", "lineage", "run
 
 def render(page: Page, facts: RunFacts, revision: tuple[str, bool] | None = None) -> str:
     """Renders the page as HTML; from the same artifacts the same text, except for the section of run facts."""
-    return _environment().get_template("page").render(
-        page=page, summary=page.summary, facts=facts, revision=revision, table=accuracy_table(page.summary),
-        rounds=page.summary.rounds,
-        groups={pipeline.name: _groups(pipeline) for pipeline in page.summary.pipelines},
-        keys={node.key for pipeline in page.summary.pipelines for node in pipeline.nodes}, roles=_roles(page),
-        most_models=MOST_MODELS, most_depth=MOST_DEPTH,
-        claims=[claim for pipeline in page.summary.pipelines if (claim := _claim(pipeline)) is not None],
-        slots={one.name: slot for slot, seeds in enumerate(page.summary.by_declaration.values()) for one in seeds},
-        legend=[(slot, named(seeds), seeds[0].is_control) for slot, seeds in enumerate(page.summary.by_declaration.values())],
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("page")
+        .render(
+            page=page,
+            summary=page.summary,
+            facts=facts,
+            revision=revision,
+            table=accuracy_table(page.summary),
+            rounds=page.summary.rounds,
+            groups={pipeline.name: _groups(pipeline) for pipeline in page.summary.pipelines},
+            keys={node.key for pipeline in page.summary.pipelines for node in pipeline.nodes},
+            roles=_roles(page),
+            most_models=MOST_MODELS,
+            most_depth=MOST_DEPTH,
+            claims=[claim for pipeline in page.summary.pipelines if (claim := _claim(pipeline)) is not None],
+            slots={
+                one.name: slot
+                for slot, seeds in enumerate(page.summary.by_declaration.values())
+                for one in seeds
+            },
+            legend=[
+                (slot, named(seeds), seeds[0].is_control)
+                for slot, seeds in enumerate(page.summary.by_declaration.values())
+            ],
+        )
+    )
 
 
 def _claim(pipeline: PipelineSummary) -> tuple[PipelineSummary, float, float, int] | None:
@@ -77,7 +94,11 @@ def _environment() -> Environment:
     texts = {name: folder.joinpath(f"{name}.html.j2").read_text(encoding="utf-8") for name in TEMPLATES}
     texts["style"] = folder.joinpath("style.css").read_text(encoding="utf-8")
     environment = Environment(
-        loader=DictLoader(texts), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=DictLoader(texts),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(_filters())
     return environment

@@ -69,7 +69,9 @@ def round_samples(
     group = round_group(round_number)
     steps = [step for step in plan.steps.values() if step.pipeline == pipeline and step.group == group]
     judged = _judged(plan, steps)
-    ids = sorted({row_id for step, artifact in judged for row_id in _lowest(step, artifact, per_verdict, opened)})
+    ids = sorted(
+        {row_id for step, artifact in judged for row_id in _lowest(step, artifact, per_verdict, opened)}
+    )
     found: dict[str, Row] = {}
     held_in: dict[str, list[str]] = {row_id: [] for row_id in ids}
     for step, artifact in judged if ids else ():
@@ -77,12 +79,20 @@ def round_samples(
             found[row["sample_id"]] = row
             held_in[row["sample_id"]].append(artifact.key)
     decisions = _decisions(plan, steps, ids, opened)
-    return [SampleRow(**found[name], held_in=tuple(held_in[name]), decisions=tuple(decisions[name])) for name in ids]
+    return [
+        SampleRow(**found[name], held_in=tuple(held_in[name]), decisions=tuple(decisions[name]))
+        for name in ids
+    ]
 
 
 def _judged(plan: Plan, steps: Sequence[Step]) -> list[tuple[Step, Artifact]]:
     for role in (Role.VERIFIER, Role.GENERATOR):
-        found = [(step, a) for step in steps if step.component.role is role for a in _artifacts(plan, step, "sample_id")]
+        found = [
+            (step, a)
+            for step in steps
+            if step.component.role is role
+            for a in _artifacts(plan, step, "sample_id")
+        ]
         if found:
             return found
     return []
@@ -99,7 +109,10 @@ def _artifacts(plan: Plan, step: Step, column: str) -> Iterable[Artifact]:
 
 
 def _verdict_columns(step: Step) -> dict[str, str]:
-    return {name: step.component.column(name) if isinstance(step.component, Verifier) else name for name in VERDICT_FACTS}
+    return {
+        name: step.component.column(name) if isinstance(step.component, Verifier) else name
+        for name in VERDICT_FACTS
+    }
 
 
 def _lowest(step: Step, artifact: Artifact, per_verdict: int, opened: duckdb.DuckDBPyConnection) -> list[str]:
@@ -113,12 +126,18 @@ def _lowest(step: Step, artifact: Artifact, per_verdict: int, opened: duckdb.Duc
 def _rows(step: Step, artifact: Artifact, ids: list[str]) -> str:
     columns = {name: name for name in (*TEXTS, IMAGES)} | _verdict_columns(step)
     has = artifact.manifest.columns
-    listed = ", ".join(f"{quoted(column) if column in has else 'NULL'} AS {name}" for name, column in columns.items())
+    listed = ", ".join(
+        f"{quoted(column) if column in has else 'NULL'} AS {name}" for name, column in columns.items()
+    )
     wanted = ", ".join(map(literal, ids))
-    return f"SELECT sample_id, {listed} FROM {parquet(artifact.parquet_files())} WHERE sample_id IN ({wanted})"
+    return (
+        f"SELECT sample_id, {listed} FROM {parquet(artifact.parquet_files())} WHERE sample_id IN ({wanted})"
+    )
 
 
-def _decisions(plan: Plan, steps: list[Step], ids: list[str], opened: duckdb.DuckDBPyConnection) -> dict[str, list[Decision]]:
+def _decisions(
+    plan: Plan, steps: list[Step], ids: list[str], opened: duckdb.DuckDBPyConnection
+) -> dict[str, list[Decision]]:
     """Returns by row what the round's selectors decided."""
     found: dict[str, list[Decision]] = {row_id: [] for row_id in ids}
     if not ids:
@@ -130,5 +149,7 @@ def _decisions(plan: Plan, steps: list[Step], ids: list[str], opened: duckdb.Duc
                 source = parquet(artifact.parquet_files())
                 sql = f"SELECT sample_id, decision, reason FROM {source} WHERE sample_id IN ({listed}) ORDER BY sample_id"
                 for row in fetched_records(opened, sql, artifact):
-                    found[row["sample_id"]].append(Decision(step.label, row["decision"] or "", row["reason"] or ""))
+                    found[row["sample_id"]].append(
+                        Decision(step.label, row["decision"] or "", row["reason"] or "")
+                    )
     return found

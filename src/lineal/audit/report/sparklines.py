@@ -19,12 +19,19 @@ def sparkline(values: Sequence[float], name: str) -> str:
     spread = highest - lowest or 1.0
     across = (WIDTH - 2 * EDGE) / max(1, len(values) - 1)
     down = HEIGHT - 2 * EDGE
-    points = [(EDGE + number * across, EDGE + down * (highest - value) / spread) for number, value in enumerate(values)]
+    points = [
+        (EDGE + number * across, EDGE + down * (highest - value) / spread)
+        for number, value in enumerate(values)
+    ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    label = quoteattr(f"{name} from {values[0]:.3g} to {values[-1]:.3g}, between {lowest:.3g} and {highest:.3g}")
+    label = quoteattr(
+        f"{name} from {values[0]:.3g} to {values[-1]:.3g}, between {lowest:.3g} and {highest:.3g}"
+    )
     line = (
         f'<polyline class="line" points="{path}"/>'
         if len(points) > 1
         else f'<circle class="mark" cx="{EDGE}" cy="{EDGE}" r="2"/>'
     )
-    return f'<svg class="spark s0" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label={label}>{line}</svg>'
+    return (
+        f'<svg class="spark s0" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label={label}>{line}</svg>'
+    )

@@ -52,7 +52,9 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
         plan: the plan.
         damage: by artifact key, what is wrong with its bytes.
     """
-    states = status_of(plan, damage, known=partial(known_artifact, plan.project), unchanged=lambda step, artifact, file: True)
+    states = status_of(
+        plan, damage, known=partial(known_artifact, plan.project), unchanged=lambda step, artifact, file: True
+    )
     done = {entry.key for entry in states if entry.state in (State.DONE, State.RECORDED)}
     look = plan.project.params.contamination
     return Standing(
@@ -63,8 +65,9 @@ def standing_of(plan: Plan, damage: Mapping[str, Sequence[str]]) -> Standing:
         {key: why_tainted(marks) for key, marks in tainted_checkpoints(plan).items()},
         [found.message for found in warnings_of(plan, plan.steps.values())],
         _oracles(plan),
-        sum(len(training_outputs(plan, plan.steps[key])) for key in done), f"{look.n} words in a row; {look.stops} stop a step",
-    )  # fmt: skip
+        sum(len(training_outputs(plan, plan.steps[key])) for key in done),
+        f"{look.n} words in a row; {look.stops} stop a step",
+    )
 
 
 def _oracles(plan: Plan) -> dict[str, str]:

@@ -58,7 +58,9 @@ def trees_of(plan: Plan, pipeline: str, opened: duckdb.DuckDBPyConnection) -> li
     Raises:
         ArtifactError: rows cannot be read.
     """
-    found = {artifact.manifest.step.partition("/")[2]: artifact for artifact in _searches(plan, pipeline)}  # later rounds last
+    found = {
+        artifact.manifest.step.partition("/")[2]: artifact for artifact in _searches(plan, pipeline)
+    }  # later rounds last
     return [tree for artifact in found.values() for tree in _trees(artifact, opened)]
 
 
@@ -73,7 +75,9 @@ def _searches(plan: Plan, pipeline: str) -> Iterator[Artifact]:
 
 def _trees(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> list[PromptTree]:
     rows = parquet(artifact.parquet_files())
-    prompts = fetched(opened, f"SELECT DISTINCT prompt_id FROM {rows} ORDER BY 1 LIMIT {MOST_TREES}", artifact)
+    prompts = fetched(
+        opened, f"SELECT DISTINCT prompt_id FROM {rows} ORDER BY 1 LIMIT {MOST_TREES}", artifact
+    )
     return [_tree(artifact, rows, prompt_id, opened) for (prompt_id,) in prompts]
 
 
@@ -84,7 +88,11 @@ def _tree(artifact: Artifact, rows: str, prompt_id: str, opened: duckdb.DuckDBPy
     nodes: dict[str, TreeNode] = {}
     steps: list[TreeNode] = []
     for row in found[:MOST_NODES]:  # a node stands behind the one that it continues
-        node = nodes[row["sample_id"]] = TreeNode(row["sample_id"], row["completion"], {name: row[name] for name in NODE_FACTS})
+        node = nodes[row["sample_id"]] = TreeNode(
+            row["sample_id"], row["completion"], {name: row[name] for name in NODE_FACTS}
+        )
         (nodes[row["parent"]].children if row["parent"] in nodes else steps).append(node)
     answer = next((row["verdict"] for row in found if row["best"] and row["terminal"]), None)
-    return PromptTree(artifact.key, found[0]["prompt"], tuple(steps), len(found), max(0, len(found) - MOST_NODES), answer)
+    return PromptTree(
+        artifact.key, found[0]["prompt"], tuple(steps), len(found), max(0, len(found) - MOST_NODES), answer
+    )

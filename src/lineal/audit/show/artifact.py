@@ -20,9 +20,24 @@ from lineal.errors import UsageError
 from lineal.recipe.compute import Compute
 
 FIRST_COLUMNS = (
-    "sample_id", "prompt_id", "round", "prompt", "completion", "chosen", "rejected", "answer", "verdict", "score", "detail",
-    "decision", "reason", "weight", "sample_index", "difficulty", "finish_reason",
-)  # fmt: skip
+    "sample_id",
+    "prompt_id",
+    "round",
+    "prompt",
+    "completion",
+    "chosen",
+    "rejected",
+    "answer",
+    "verdict",
+    "score",
+    "detail",
+    "decision",
+    "reason",
+    "weight",
+    "sample_index",
+    "difficulty",
+    "finish_reason",
+)
 """The order in which columns get a terminal's space."""
 WIDEST = 40
 """Cells of one value; the rest of it stands in --json."""
@@ -60,7 +75,9 @@ def look_at(catalog: Catalog, artifact: Artifact, where: str | None, limit: int,
     links, values = catalog.links(artifact), values_of_artifact(artifact)
     if not artifact.parquet_files():
         if where is not None:
-            raise UsageError(f"{artifact.key} is a {artifact.manifest.kind} artifact without rows; leave out --where")
+            raise UsageError(
+                f"{artifact.key} is a {artifact.manifest.kind} artifact without rows; leave out --where"
+            )
         return Shown(artifact, links, values, None, [])
     matching, rows = matching_rows(artifact, where, limit, compute)
     return Shown(artifact, links, values, matching, rows)
@@ -82,7 +99,12 @@ def as_json(shown: Shown) -> dict[str, Any]:
         "here": shown.artifact.here,
         "manifest": shown.artifact.manifest.model_dump(mode="json", exclude_none=True),
         "inputs": [
-            {"field": link.field, "step": link.step, "digest": link.digest, "key": link.artifact.key if link.artifact else None}
+            {
+                "field": link.field,
+                "step": link.step,
+                "digest": link.digest,
+                "key": link.artifact.key if link.artifact else None,
+            }
             for link in shown.links
         ],
     }
@@ -114,8 +136,13 @@ def _head(shown: Shown, width: int) -> list[str]:
     ]
     facts = {"settings": manifest.settings, "counts": manifest.counts, "reads": _short(manifest.files_read)}
     for name, values in facts.items():
-        lines += [f"  {name if not number else '':<8}  {line}" for number, line in enumerate(_wrapped(values, width - 12))]
-    lines += [f"  {'input' if not number else '':<8}  {_link(link)}" for number, link in enumerate(shown.links)]
+        lines += [
+            f"  {name if not number else '':<8}  {line}"
+            for number, line in enumerate(_wrapped(values, width - 12))
+        ]
+    lines += [
+        f"  {'input' if not number else '':<8}  {_link(link)}" for number, link in enumerate(shown.links)
+    ]
     return lines
 
 
@@ -139,7 +166,10 @@ def values_text(shown: Shown) -> list[str]:
     if not shown.values:
         return []
     width = max(len(name) for name in shown.values)
-    return ["", *(f"  {printable(name):<{width}}  {_value_text(value)}" for name, value in shown.values.items())]
+    return [
+        "",
+        *(f"  {printable(name):<{width}}  {_value_text(value)}" for name, value in shown.values.items()),
+    ]
 
 
 def _value_text(value: Any) -> str:
@@ -149,7 +179,10 @@ def _value_text(value: Any) -> str:
 def _files_text(manifest: Manifest) -> list[str]:
     if manifest.columns:
         return []
-    rows = [[printable(name), f"{entry.size_bytes:,}", entry.sha256[:12]] for name, entry in manifest.files.items()]
+    rows = [
+        [printable(name), f"{entry.size_bytes:,}", entry.sha256[:12]]
+        for name, entry in manifest.files.items()
+    ]
     return ["", *(f"  {line}" for line in table(["file", "bytes", "sha256"], rows))]
 
 
@@ -157,7 +190,11 @@ def rows_text(shown: Shown, width: int) -> list[str]:
     """Writes the rows as lines of a terminal with `width` cells."""
     total = Rows((shown.artifact,)).count
     counted = f"{shown.matching:,} of {total:,} rows match" if shown.matching != total else f"{total:,} rows"
-    head = f"{counted}; the first {len(shown.rows)}:" if shown.matching and shown.matching > len(shown.rows) else f"{counted}"
+    head = (
+        f"{counted}; the first {len(shown.rows)}:"
+        if shown.matching and shown.matching > len(shown.rows)
+        else f"{counted}"
+    )
     if not shown.rows:
         return [head]
     columns = list(shown.artifact.manifest.columns)
@@ -165,8 +202,17 @@ def rows_text(shown: Shown, width: int) -> list[str]:
     cells = {name: [shown_value(row.get(name), WIDEST) for row in shown.rows] for name in ordered}
     fitting = _fitting(cells, width)
     hidden = [name for name in columns if name not in fitting]
-    lines = [head, *table([printable(name) for name in fitting], list(zip(*(cells[name] for name in fitting), strict=True)))]
-    return [*lines, f"({len(hidden)} more columns in --json: {', '.join(map(printable, hidden))})"] if hidden else lines
+    lines = [
+        head,
+        *table(
+            [printable(name) for name in fitting], list(zip(*(cells[name] for name in fitting), strict=True))
+        ),
+    ]
+    return (
+        [*lines, f"({len(hidden)} more columns in --json: {', '.join(map(printable, hidden))})"]
+        if hidden
+        else lines
+    )
 
 
 def _ordered(manifest: Manifest) -> list[str]:

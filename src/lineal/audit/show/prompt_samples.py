@@ -67,7 +67,9 @@ class PromptSamples:
     samples: tuple[Sample, ...]
 
 
-def prompt_samples(catalog: Catalog, target: Target, compute: Compute, pipeline: str | None = None) -> PromptSamples:
+def prompt_samples(
+    catalog: Catalog, target: Target, compute: Compute, pipeline: str | None = None
+) -> PromptSamples:
     """Collects all samples of a prompt in the artifacts of one pipeline.
 
     Args:
@@ -86,7 +88,9 @@ def prompt_samples(catalog: Catalog, target: Target, compute: Compute, pipeline:
             first = holding(opened, sources(catalog), target.name)
         first = [artifact for artifact in first if id_column(artifact) == "prompt_id"]
         if not first:
-            raise UsageError(f"{target.name} is no prompt; --samples takes a prompt's id. lineal trace {target.name} names it")
+            raise UsageError(
+                f"{target.name} is no prompt; --samples takes a prompt's id. lineal trace {target.name} names it"
+            )
         held = holders(catalog, opened, target.name, first, pipeline)
         chosen = pipeline_of(held[0][0].key)
         own = {one.key: one for artifact, _ in held for one in catalog.downstream([artifact.key])}
@@ -139,7 +143,9 @@ def _prompt_rows(
 ) -> Iterator[tuple[str, Row]]:
     """Reads some columns of a prompt's rows in artifacts that all have them, each with its artifact's key."""
     owners = {str(path): one.key for one in artifacts for path in one.parquet_files()}
-    source = parquet([path for one in artifacts for path in one.parquet_files()], ", filename = 'lineal_file'")
+    source = parquet(
+        [path for one in artifacts for path in one.parquet_files()], ", filename = 'lineal_file'"
+    )
     sql = f"SELECT lineal_file, {', '.join(map(quoted, names))} FROM {source} WHERE prompt_id = {literal(prompt_id)}"
     return ((owners[row.pop("lineal_file")], row) for row in fetched_records(opened, sql, artifacts))
 
@@ -162,7 +168,9 @@ def _note(catalog: Catalog, samples: dict[str, Sample], artifact: Artifact, row:
         samples[row_id] = Sample(row_id, artifact.key, facts)
     sample, counts = samples[row_id], artifact.manifest.counts
     if "kept" in counts and row.get("decision") is not None:
-        sample.decisions.append({"artifact": artifact.key} | {name: row.get(name) for name in DECISION_FACTS if name in row})
+        sample.decisions.append(
+            {"artifact": artifact.key} | {name: row.get(name) for name in DECISION_FACTS if name in row}
+        )
     else:  # a verifier's rows, and those that an evaluator drew and judged
         sample.verdicts += _verdicts(catalog, artifact, row)
 
@@ -170,7 +178,9 @@ def _note(catalog: Catalog, samples: dict[str, Sample], artifact: Artifact, row:
 def _verdicts(catalog: Catalog, artifact: Artifact, row: Row) -> Iterable[Row]:
     """Yields the verdicts that an artifact adds; a verifier may put its name before its columns."""
     added = added_columns(catalog, artifact)
-    for prefix in (name.removesuffix("verdict") for name in added if name == "verdict" or name.endswith("_verdict")):
+    for prefix in (
+        name.removesuffix("verdict") for name in added if name == "verdict" or name.endswith("_verdict")
+    ):
         told = {name: row.get(prefix + name) for name in VERDICT_FACTS}
         if told["verdict"] is not None:
             yield {"artifact": artifact.key, **({"by": prefix.rstrip("_")} if prefix else {}), **told}
@@ -191,23 +201,38 @@ def samples_json(found: PromptSamples) -> dict[str, Any]:
     """Returns everything, for programs."""
     told = [
         {
-            "sample_id": sample.sample_id, "made_in": sample.made_in, **sample.facts,
-            "verdicts": list(sample.verdicts), "decisions": list(sample.decisions),
+            "sample_id": sample.sample_id,
+            "made_in": sample.made_in,
+            **sample.facts,
+            "verdicts": list(sample.verdicts),
+            "decisions": list(sample.decisions),
         }
         for sample in found.samples
-    ]  # fmt: skip
-    return {"prompt_id": found.prompt_id, "prompt": dict(found.prompt), "pipeline": found.pipeline, "samples": told}
+    ]
+    return {
+        "prompt_id": found.prompt_id,
+        "prompt": dict(found.prompt),
+        "pipeline": found.pipeline,
+        "samples": told,
+    }
 
 
 def samples_text(found: PromptSamples, width: int) -> str:
     """Formats a table of the samples, round by round."""
     texts = {name: found.prompt[name] for name in ("prompt", "answer") if found.prompt.get(name) is not None}
-    lines = [f"{found.prompt_id}  prompt of {found.pipeline}", *(f"  {name}: {show_value(text)}" for name, text in texts.items())]
+    lines = [
+        f"{found.prompt_id}  prompt of {found.pipeline}",
+        *(f"  {name}: {show_value(text)}" for name, text in texts.items()),
+    ]
     if not found.samples:
         lines.append("no sample of it here")
     for made_in, group in groupby(found.samples, key=lambda sample: sample.made_in):
         samples = list(group)
-        lines += ["", f"{step_name(made_in)}: {_counted(samples)}", *table(_HEAD, [_cells(one) for one in samples])]
+        lines += [
+            "",
+            f"{step_name(made_in)}: {_counted(samples)}",
+            *table(_HEAD, [_cells(one) for one in samples]),
+        ]
     return "\n".join(cut(line, width) for line in lines)
 
 
@@ -228,9 +253,13 @@ _HEAD = ("#", "id", "verdicts", "decisions", "text")
 
 
 def _cells(sample: Sample) -> list[str]:
-    verdicts = "; ".join(_verdict(told) for told in sample.verdicts) or (NOT_JUDGED if _sampled(sample) else "-")
+    verdicts = "; ".join(_verdict(told) for told in sample.verdicts) or (
+        NOT_JUDGED if _sampled(sample) else "-"
+    )
     made = f"made from {', '.join(map(show_value, sample.facts.get('parents') or ('nothing here',)))}"
-    decisions = "; ".join(_decision(told) for told in sample.decisions) or (NOT_DECIDED if _sampled(sample) else made)
+    decisions = "; ".join(_decision(told) for told in sample.decisions) or (
+        NOT_DECIDED if _sampled(sample) else made
+    )
     text = next((sample.facts[name] for name in TEXTS if sample.facts.get(name) is not None), None)
     return [
         show_value(sample.facts.get("sample_index")),

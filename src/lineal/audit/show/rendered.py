@@ -87,7 +87,11 @@ def rendered(catalog: Catalog, artifact: Artifact, rows: Iterable[Row]) -> list[
         asked = row.get("asked") is not None
         found.append(
             Rendered(
-                str(row[row_key(list(row))]), model.key, len(ids), _spelled(tokenizer, ids), bool(row.get("hinted")) and not asked
+                str(row[row_key(list(row))]),
+                model.key,
+                len(ids),
+                _spelled(tokenizer, ids),
+                bool(row.get("hinted")) and not asked,
             )
         )
     return found
@@ -115,7 +119,9 @@ def _checkpoint(catalog: Catalog, artifact: Artifact, digest: str) -> Artifact:
             "make it again: lineal run"
         )
     if model.manifest.kind is ArtifactKind.SERVED:
-        raise UsageError(f"{artifact.key}: its rows were drawn by {model.key}, behind an endpoint, which renders prompts itself")
+        raise UsageError(
+            f"{artifact.key}: its rows were drawn by {model.key}, behind an endpoint, which renders prompts itself"
+        )
     return model
 
 

@@ -55,7 +55,10 @@ def replay(project: Project, catalog: Catalog, key: str) -> list[Replayed]:
         ArtifactError: they are not here, or cannot be read.
         DataError: an environment is not known here, or of a game of two one side is missing.
     """
-    return [_replay(require_here(artifact), project.params.compute) for artifact in _chosen(project, catalog, key.strip("/"))]
+    return [
+        _replay(require_here(artifact), project.params.compute)
+        for artifact in _chosen(project, catalog, key.strip("/"))
+    ]
 
 
 def require_same(found: Sequence[Replayed]) -> None:
@@ -86,7 +89,9 @@ def as_text(found: Sequence[Replayed]) -> str:
 
 def as_json(found: Sequence[Replayed]) -> list[dict[str, Any]]:
     """Returns everything, for programs."""
-    return [{**vars(one), "differences": [vars(difference) for difference in one.differences]} for one in found]
+    return [
+        {**vars(one), "differences": [vars(difference) for difference in one.differences]} for one in found
+    ]
 
 
 def _chosen(project: Project, catalog: Catalog, key: str) -> list[Artifact]:
@@ -99,7 +104,9 @@ def _chosen(project: Project, catalog: Catalog, key: str) -> list[Artifact]:
                 "demonstrations wrote, the rollouts of grpo with environment, or a round"
             )
         return [artifact]
-    found = [one for name, one in catalog.artifacts.items() if name.startswith(f"{key}/") and _was_played(one)]
+    found = [
+        one for name, one in catalog.artifacts.items() if name.startswith(f"{key}/") and _was_played(one)
+    ]
     if not found:
         raise UsageError(f"{key} played no episodes, so there is nothing to replay")
     return found
@@ -123,7 +130,9 @@ def _replay(artifact: Artifact, compute: Compute) -> Replayed:
 
     with connection(compute) as opened:
         source = parquet(artifact.parquet_files())
-        tasks = [task for (task,) in fetched(opened, f"SELECT DISTINCT task FROM {source} ORDER BY 1", artifact)]
+        tasks = [
+            task for (task,) in fetched(opened, f"SELECT DISTINCT task FROM {source} ORDER BY 1", artifact)
+        ]
         found = list(replayed(games(), tasks, compute.worker_count, _seconds(artifact)))
     return Replayed(artifact.key, len(found), turns, tuple(one for one in found if one is not None))
 
@@ -131,10 +140,16 @@ def _replay(artifact: Artifact, compute: Compute) -> Replayed:
 def _rows(artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     """Yields the turns, those of one game together and each side's in order."""
     columns = artifact.manifest.columns
-    kept = [name for name in columns if name in (*STORED, *ALSO) or (carried(name) and name not in MESSAGE_COLUMNS)]
+    kept = [
+        name
+        for name in columns
+        if name in (*STORED, *ALSO) or (carried(name) and name not in MESSAGE_COLUMNS)
+    ]
     seat = "CASE WHEN seat IS NULL THEN episode_id END" if "seat" in columns else "episode_id"
     order = f"prompt_id, sample_index, round, {seat}, turn"
-    result = opened.execute(f"SELECT {', '.join(map(quoted, kept))} FROM {parquet(artifact.parquet_files())} ORDER BY {order}")
+    result = opened.execute(
+        f"SELECT {', '.join(map(quoted, kept))} FROM {parquet(artifact.parquet_files())} ORDER BY {order}"
+    )
     while block := result.fetchmany(1024):
         for values in block:
             yield {name: plain(value) for name, value in zip(kept, values, strict=True)}

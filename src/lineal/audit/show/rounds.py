@@ -84,7 +84,9 @@ def is_round(catalog: Catalog, key: str) -> bool:
     return key.strip("/") in _rounds(catalog)
 
 
-def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revision: tuple[str, bool] | None) -> RoundProof:
+def prove_round(
+    project: Project, catalog: Catalog, key: str, verify: bool, revision: tuple[str, bool] | None
+) -> RoundProof:
     """Collects what made a round.
 
     Args:
@@ -104,18 +106,26 @@ def prove_round(project: Project, catalog: Catalog, key: str, verify: bool, revi
     upstream = {one.key: one for artifact in artifacts for one in catalog.upstream(artifact)}
     wrong = problems_of(project, catalog, upstream.values()) if verify else None
     if wrong is not None:
-        wrong |= {problem.partition(":")[0].partition(" ")[0]: [problem] for problem in _unreadable(catalog, key)}
+        wrong |= {
+            problem.partition(":")[0].partition(" ")[0]: [problem] for problem in _unreadable(catalog, key)
+        }
     with connection(project.params.compute) as opened:
         models = [one for one in artifacts if one.manifest.kind is ArtifactKind.MODEL]
         trained = tuple(_trained(catalog, one, opened, readable=not wrong) for one in models)
     return RoundProof(
-        key, revision, tuple(artifacts), {one.key: catalog.links(one) for one in artifacts}, trained,
+        key,
+        revision,
+        tuple(artifacts),
+        {one.key: catalog.links(one) for one in artifacts},
+        trained,
         {one.key: recorded[one.key] for one in artifacts if one.key in recorded},
-        {one.key: log_of(project, one) for one in artifacts}, wrong,
-        len(upstream), sum(not one.here for one in upstream.values()),
+        {one.key: log_of(project, one) for one in artifacts},
+        wrong,
+        len(upstream),
+        sum(not one.here for one in upstream.values()),
         _tainted(project, pipeline_of(key)),
         tuple(found for one in artifacts if not one.manifest.output for found in _mixtures(catalog, one)),
-    )  # fmt: skip
+    )
 
 
 def require_verified(proof: RoundProof) -> None:
@@ -127,7 +137,8 @@ def require_verified(proof: RoundProof) -> None:
     if proof.verified:
         named = ", ".join(proof.verified)
         raise CheckFailure(
-            "round_verified", f"{proof.key} is not proven: {named}. Remake them: lineal run, or restore: dvc checkout"
+            "round_verified",
+            f"{proof.key} is not proven: {named}. Remake them: lineal run, or restore: dvc checkout",
         )
 
 
@@ -162,15 +173,23 @@ def _unreadable(catalog: Catalog, key: str) -> list[str]:
     return [problem for problem in catalog.problems if problem.startswith(f"{pipeline_of(key)}/")]
 
 
-def _trained(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection, readable: bool) -> Trained:
+def _trained(
+    catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection, readable: bool
+) -> Trained:
     links = catalog.links(artifact)
     init = next((link for link in links if link.field == INIT), None)
-    others = [link for link in links if link.field != INIT and not (link.artifact and link.artifact.manifest.columns)]
+    others = [
+        link
+        for link in links
+        if link.field != INIT and not (link.artifact and link.artifact.manifest.columns)
+    ]
     mix: dict[str, list[dict[str, Any]]] = {}
     for link in links:
         if readable and link.artifact is not None and link.artifact.manifest.columns:
             parts = origins(catalog, link.artifact, opened)
-            mix.setdefault(link.field, []).extend({**part, "sampled_by": _name(catalog, part, artifact)} for part in parts)
+            mix.setdefault(link.field, []).extend(
+                {**part, "sampled_by": _name(catalog, part, artifact)} for part in parts
+            )
     return Trained(artifact, init, _base(catalog, artifact), tuple(others), mix)
 
 

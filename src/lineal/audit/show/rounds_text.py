@@ -19,30 +19,47 @@ SHORT = 12
 def as_json(proof: RoundProof) -> dict[str, Any]:
     """Returns the page for programs, with every digest in full."""
     git = proof.git and {"revision": proof.git[0], "changed": proof.git[1]}
-    verified = None if proof.verified is None else {
-        "artifacts": proof.verified_count, "by_record": proof.recorded_only, "problems": dict(proof.verified),
-    }  # fmt: skip
+    verified = (
+        None
+        if proof.verified is None
+        else {
+            "artifacts": proof.verified_count,
+            "by_record": proof.recorded_only,
+            "problems": dict(proof.verified),
+        }
+    )
     return {
-        "key": proof.key, "git": git, "seeds": _seeds(proof),
+        "key": proof.key,
+        "git": git,
+        "seeds": _seeds(proof),
         "checkpoints": [_trained_json(proof, one) for one in proof.trained],
         "evaluations": [_evaluation_json(one, found) for one, found in _evaluations(proof)],
         "verifiers": [{"key": one.key, "verifier": name} for one, name in _verifiers(proof)],
         "mixed_judges": [
-            {"key": one.key, "field": one.field, "column": one.column, "judges": [str(judge) for judge in one.judges]}
+            {
+                "key": one.key,
+                "field": one.field,
+                "column": one.column,
+                "judges": [str(judge) for judge in one.judges],
+            }
             for one in proof.mixtures
         ],
-        "artifacts": [_artifact_json(proof, one) for one in proof.artifacts], "verified": verified,
-    }  # fmt: skip
+        "artifacts": [_artifact_json(proof, one) for one in proof.artifacts],
+        "verified": verified,
+    }
 
 
 def _trained_json(proof: RoundProof, one: Trained) -> dict[str, Any]:
     return {
-        "key": one.artifact.key, "digest": one.artifact.digest, "init": one.init and _link_json(one.init),
+        "key": one.artifact.key,
+        "digest": one.artifact.digest,
+        "init": one.init and _link_json(one.init),
         "base": _base_json(one.base),
-        "other_models": [_link_json(link) for link in one.others], "mix": dict(one.mix),
+        "other_models": [_link_json(link) for link in one.others],
+        "mix": dict(one.mix),
         "nothing_to_learn": bool(one.artifact.manifest.nothing_to_learn),
         "tainted": dict(proof.tainted.get(one.artifact.key, {})),
-    }  # fmt: skip
+    }
 
 
 def _base_json(base: Artifact | Link) -> dict[str, Any]:
@@ -52,20 +69,36 @@ def _base_json(base: Artifact | Link) -> dict[str, Any]:
 
 
 def _link_json(link: Link) -> dict[str, Any]:
-    return {"field": link.field, "step": link.step, "digest": link.digest, "key": link.artifact.key if link.artifact else None}
+    return {
+        "field": link.field,
+        "step": link.step,
+        "digest": link.digest,
+        "key": link.artifact.key if link.artifact else None,
+    }
 
 
 def _artifact_json(proof: RoundProof, one: Artifact) -> dict[str, Any]:
     manifest, log = one.manifest, proof.logs[one.key]
     return {
-        "key": one.key, "kind": str(manifest.kind), "component": manifest.component, "version": manifest.version,
-        "source_digest": log.get("source_digest"), "packages": log.get("packages", {}), "made_with": manifest.made_with,
-        "equal_bytes": manifest.equal_bytes, "settings": manifest.settings,
-        "settings_from": manifest.settings_from, "seed": manifest.seed,
-        "files_read": manifest.files_read, "inputs": [_link_json(link) for link in proof.links[one.key]],
-        "rows": _row_count(one), "counts": manifest.counts, "digest": one.digest, "identity": manifest.identity,
+        "key": one.key,
+        "kind": str(manifest.kind),
+        "component": manifest.component,
+        "version": manifest.version,
+        "source_digest": log.get("source_digest"),
+        "packages": log.get("packages", {}),
+        "made_with": manifest.made_with,
+        "equal_bytes": manifest.equal_bytes,
+        "settings": manifest.settings,
+        "settings_from": manifest.settings_from,
+        "seed": manifest.seed,
+        "files_read": manifest.files_read,
+        "inputs": [_link_json(link) for link in proof.links[one.key]],
+        "rows": _row_count(one),
+        "counts": manifest.counts,
+        "digest": one.digest,
+        "identity": manifest.identity,
         "dvc_md5": proof.recorded.get(one.key),
-    }  # fmt: skip
+    }
 
 
 def _row_count(one: Artifact) -> int | None:
@@ -88,7 +121,9 @@ def _verifiers(proof: RoundProof) -> Iterator[tuple[Artifact, str]]:
 
 
 def _judge(judge: Mapping[str, Any]) -> str:
-    settings = {name: value for name, value in judge.items() if name not in ("use", "version") and value is not None}
+    settings = {
+        name: value for name, value in judge.items() if name not in ("use", "version") and value is not None
+    }
     told = f" ({facts_text(settings)})" if settings else ""
     return f"{printable(str(judge.get('use')))}@{judge.get('version')}{told}"
 
@@ -98,7 +133,10 @@ def as_text(proof: RoundProof, width: int) -> str:
     lines = [proof.key, f"  git         {_git(proof)}", f"  seed        {', '.join(map(str, _seeds(proof)))}"]
     for one in proof.trained:
         lines += _trained_text(one)
-        lines += [f"  TAINTED     by {name!r}: {why}" for name, why in proof.tainted.get(one.artifact.key, {}).items()]
+        lines += [
+            f"  TAINTED     by {name!r}: {why}"
+            for name, why in proof.tainted.get(one.artifact.key, {}).items()
+        ]
     lines += [f"  verifier    {name}  {one.key}" for one, name in _verifiers(proof)]
     lines += [f"  evaluation  {_figures(found)}  {one.key}" for one, found in _evaluations(proof)]
     lines += [f"  WARNING     {printable(str(one))}" for one in proof.mixtures]
@@ -116,7 +154,12 @@ def _evaluations(proof: RoundProof) -> Iterator[tuple[Artifact, Evaluation]]:
 
 def _evaluation_json(one: Artifact, found: Evaluation) -> dict[str, Any]:
     intervals = {name: [estimate.low, estimate.high] for name, estimate in found.estimates.items()}
-    return {"key": one.key, "headline": found.headline, "numbers": dict(found.numbers), "intervals": intervals}
+    return {
+        "key": one.key,
+        "headline": found.headline,
+        "numbers": dict(found.numbers),
+        "intervals": intervals,
+    }
 
 
 def _figures(found: Evaluation) -> str:
@@ -167,7 +210,15 @@ def _cells(proof: RoundProof, one: Artifact) -> list[str]:
     md5 = proof.recorded.get(one.key, "-")[:SHORT]
     made = f"{manifest.component}@{manifest.version}" + (f" ({manifest.engine})" if manifest.engine else "")
     counts = facts_text(manifest.counts)
-    return [step_name(one.key), printable(made), source, "-" if rows is None else f"{rows:,}", one.digest[:SHORT], md5, counts]
+    return [
+        step_name(one.key),
+        printable(made),
+        source,
+        "-" if rows is None else f"{rows:,}",
+        one.digest[:SHORT],
+        md5,
+        counts,
+    ]
 
 
 def _verified(proof: RoundProof) -> Iterator[str]:

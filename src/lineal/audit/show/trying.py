@@ -51,8 +51,14 @@ class Tried:
         """Returns everything, for programs."""
         if self.texts:
             return {"texts": list(self.texts)}
-        made = {name or "main": Rows((one,)).read().to_pylist() for name, one in self.outputs.items() if one.parquet_files()}
-        values = {name: value for one in self.outputs.values() for name, value in values_of_artifact(one).items()}
+        made = {
+            name or "main": Rows((one,)).read().to_pylist()
+            for name, one in self.outputs.items()
+            if one.parquet_files()
+        }
+        values = {
+            name: value for one in self.outputs.values() for name, value in values_of_artifact(one).items()
+        }
         return {"counts": dict(self.counts), **made, **({"values": values} if values else {})}
 
     def as_text(self, width: int) -> str:
@@ -69,7 +75,9 @@ class Tried:
 
 
 @contextmanager
-def tried(project: Project, name: str, files: Mapping[str, Path], settings: Mapping[str, Any]) -> Iterator[Tried]:
+def tried(
+    project: Project, name: str, files: Mapping[str, Path], settings: Mapping[str, Any]
+) -> Iterator[Tried]:
     """Runs a component on rows of files.
 
     Args:
@@ -93,7 +101,9 @@ def tried(project: Project, name: str, files: Mapping[str, Path], settings: Mapp
             yield _run(project, name, part, tables, Path(place))
 
 
-def _part(project: Project, name: str, files: Mapping[str, Path], settings: Mapping[str, Any]) -> Component | Template:
+def _part(
+    project: Project, name: str, files: Mapping[str, Path], settings: Mapping[str, Any]
+) -> Component | Template:
     surroundings = Surroundings(project.root, project.root / PIPELINES)
     found = [use for use, folder in FOLDERS.items() if _file_of(surroundings, folder, f"{name}.sql")]
     found += [TEMPLATES] if _file_of(surroundings, TEMPLATES, f"{name}.txt") else []
@@ -103,7 +113,12 @@ def _part(project: Project, name: str, files: Mapping[str, Path], settings: Mapp
         raise UsageError(_ambiguous(registry, surroundings, name, found))
     if found[0] == TEMPLATES:
         return read_template(name, surroundings)
-    given = {"use": found[0], **dict.fromkeys(files, ROWS), **_of_sql(registry, found[0], name, surroundings), **settings}
+    given = {
+        "use": found[0],
+        **dict.fromkeys(files, ROWS),
+        **_of_sql(registry, found[0], name, surroundings),
+        **settings,
+    }
     try:
         component = registry.find(found[0]).parse(given, surroundings)
     except ValidationError as error:
@@ -130,7 +145,9 @@ def _ambiguous(registry: Registry, surroundings: Surroundings, name: str, found:
     if found:
         return f"{name!r} is {' and '.join(found)}. Rename one of them"
     stems = [
-        path.stem for folder in (*FOLDERS.values(), TEMPLATES) for path in (surroundings.pipeline_directory / folder).glob("*.*")
+        path.stem
+        for folder in (*FOLDERS.values(), TEMPLATES)
+        for path in (surroundings.pipeline_directory / folder).glob("*.*")
     ]
     verifiers = [known for known in registry.names if registry.role_of(known) is Role.VERIFIER]
     places = f"no verifier, and no file in {PIPELINES}/ of {', '.join((*FOLDERS.values(), TEMPLATES))}"
@@ -170,32 +187,48 @@ def _with_ids(table: pa.Table) -> pa.Table:
     """Gives rows of one prompt one prompt id, in the order of first appearance."""
     if "prompt_id" not in table.column_names and "prompt" in table.column_names:
         places: dict[Any, str] = {}
-        ids = [places.setdefault(prompt, f"prompt {len(places) + 1}") for prompt in table["prompt"].to_pylist()]
+        ids = [
+            places.setdefault(prompt, f"prompt {len(places) + 1}") for prompt in table["prompt"].to_pylist()
+        ]
         table = table.add_column(0, "prompt_id", [ids])
-    if "sample_id" not in table.column_names and ("completion" in table.column_names or "prompt_id" not in table.column_names):
-        table = table.add_column(0, "sample_id", [[f"row {number}" for number in range(1, table.num_rows + 1)]])
+    if "sample_id" not in table.column_names and (
+        "completion" in table.column_names or "prompt_id" not in table.column_names
+    ):
+        table = table.add_column(
+            0, "sample_id", [[f"row {number}" for number in range(1, table.num_rows + 1)]]
+        )
     return table
 
 
-def _run(project: Project, name: str, component: Component, tables: Mapping[str, pa.Table], place: Path) -> Tried:
+def _run(
+    project: Project, name: str, component: Component, tables: Mapping[str, pa.Table], place: Path
+) -> Tried:
     _require_rows_alone(name, component, tables)
     for field, columns in component.needs().items():
         _require_columns(name, field, columns, tables[field])
-    inputs = {field: (_artifact(project, f"try/{field}", place / field, table),) for field, table in tables.items()}
-    workspace = Workspace(project.root, "try", 1, project.params.seed, project.params.compute, inputs, place / "work", key="try")
+    inputs = {
+        field: (_artifact(project, f"try/{field}", place / field, table),) for field, table in tables.items()
+    }
+    workspace = Workspace(
+        project.root, "try", 1, project.params.seed, project.params.compute, inputs, place / "work", key="try"
+    )
     workspace.partial.mkdir()
     try:
         made = component.outputs({field: Rows(artifacts).columns for field, artifacts in inputs.items()})
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from error
     component.run(workspace)
-    return Tried(workspace.counts, {key: _published(workspace, key, output.kind) for key, output in made.items()})
+    return Tried(
+        workspace.counts, {key: _published(workspace, key, output.kind) for key, output in made.items()}
+    )
 
 
 def _require_rows_alone(name: str, component: Component, tables: Mapping[str, pa.Table]) -> None:
     for field, (_, accepts) in component.references().items():
         if ArtifactKind.ROWS not in accepts.kinds:
-            raise UsageError(f"{name} needs a model ({field}), which lineal try has none of. Try it in a pipeline of one round")
+            raise UsageError(
+                f"{name} needs a model ({field}), which lineal try has none of. Try it in a pipeline of one round"
+            )
         if field not in tables:
             raise UsageError(f"{name} needs the rows of {field}: --rows {field}=FILE")
 
@@ -217,9 +250,17 @@ def _artifact(project: Project, key: str, place: Path, table: pa.Table) -> Artif
 def _published(workspace: Workspace, output: str, kind: ArtifactKind) -> Artifact:
     def manifest(**parts: Any) -> Manifest:
         return Manifest(
-            step=workspace.step, component="try", version=1, identity="try", settings={}, seed=workspace.seed,
-            inputs={}, files_read={}, counts=workspace.counts, **parts,
-        )  # fmt: skip
+            step=workspace.step,
+            component="try",
+            version=1,
+            identity="try",
+            settings={},
+            seed=workspace.seed,
+            inputs={},
+            files_read={},
+            counts=workspace.counts,
+            **parts,
+        )
 
     directory = workspace.directory(output)
     workspace.draft(output, manifest, kind).write(directory)

@@ -9,7 +9,16 @@ from lineal.audit.catalog import Catalog, Link, pipeline_of
 from lineal.audit.query import Row, connection
 from lineal.audit.trace.lineage import Graph, Node
 from lineal.audit.trace.origins import origins
-from lineal.audit.trace.row_location import holders, holding, id_column, not_here_before, passes_on, row_inputs, sources, twins
+from lineal.audit.trace.row_location import (
+    holders,
+    holding,
+    id_column,
+    not_here_before,
+    passes_on,
+    row_inputs,
+    sources,
+    twins,
+)
 from lineal.audit.trace.target import Target, TargetKind
 from lineal.data.store import Artifact, Rows
 from lineal.recipe.compute import Compute
@@ -19,8 +28,17 @@ if TYPE_CHECKING:
 
 TEXTS = ("prompt", "completion", "observation", "chosen", "rejected", "answer")
 SAMPLE_FACTS = (
-    "sample_index", "seed", "temperature", "round", "optimizer_step", "advantage", "tokens", "finish_reason", "logprob", "hinted"
-)  # fmt: skip
+    "sample_index",
+    "seed",
+    "temperature",
+    "round",
+    "optimizer_step",
+    "advantage",
+    "tokens",
+    "finish_reason",
+    "logprob",
+    "hinted",
+)
 DECISION_FACTS = ("decision", "reason", "weight")
 _NOT_FACTS = {*TEXTS, "sample_id", "prompt_id", "parents", "checkpoint", "entry", "task", "difficulty"}
 
@@ -64,7 +82,9 @@ class _Tracer:
             return node_id
         held = holders(self._catalog, self._opened, row_id, self._begin(row_id, near, beside), self._pipeline)
         if not held:
-            self.graph.add(Node(node_id, "missing", row_id, {"missing": f"no artifact here holds it{self._unread()}"}))
+            self.graph.add(
+                Node(node_id, "missing", row_id, {"missing": f"no artifact here holds it{self._unread()}"})
+            )
             return node_id
         kind = "sample" if id_column(held[0][0]) == "sample_id" else "prompt"
         latest = held[-1][1]
@@ -84,7 +104,9 @@ class _Tracer:
         """Describes the row in one artifact that holds it, with what changed there."""
         artifact, row = held[place]
         before = self._before(artifact, held[:place])
-        changed = {name: value for name, value in row.items() if name not in _NOT_FACTS and value != before.get(name)}
+        changed = {
+            name: value for name, value in row.items() if name not in _NOT_FACTS and value != before.get(name)
+        }
         relation, facts = _stage_facts(artifact, row, changed, first=place == 0 and not passes_on(artifact))
         self.graph.connect(node_id, relation, self._leaf(artifact), **facts)
 
@@ -103,8 +125,12 @@ class _Tracer:
         for place, parent in enumerate(row.get("parents") or []):
             parent_id = self.row(parent, row_inputs(self._catalog, origin), [origin])
             relation = "prompt" if self.graph.nodes[parent_id].kind == "prompt" else "made from"
-            shown = place and row.get("checkpoint")  # what is sampled has one parent, and the examples that it was shown
-            further = "example" if row.get("turns") is None else "last turn"  # the turns of an episode are parents of each other
+            shown = place and row.get(
+                "checkpoint"
+            )  # what is sampled has one parent, and the examples that it was shown
+            further = (
+                "example" if row.get("turns") is None else "last turn"
+            )  # the turns of an episode are parents of each other
             self.graph.connect(node_id, further if shown else relation, parent_id)
         if row.get("checkpoint"):
             self.graph.connect(node_id, "model", self._checkpoint(origin, row["checkpoint"]))
@@ -118,7 +144,14 @@ class _Tracer:
 
     def _checkpoint(self, origin: Artifact, digest: str) -> str:
         """Adds the model that sampled a row: the input of the step that sampled, else any artifact with these bytes."""
-        linked = next((link.artifact for link in self._catalog.links(origin) if link.digest == digest and link.artifact), None)
+        linked = next(
+            (
+                link.artifact
+                for link in self._catalog.links(origin)
+                if link.digest == digest and link.artifact
+            ),
+            None,
+        )
         artifact = linked or self._catalog.with_digest(digest, origin.key)
         return self.artifact(artifact) if artifact else self._missing("checkpoint", digest)
 
@@ -141,7 +174,11 @@ class _Tracer:
         if link.artifact is None:
             return self._missing(link.step, link.digest)
         has_rows = bool(link.artifact.manifest.columns)
-        return self._training_rows(link.artifact) if has_rows and rows_as_leaves else self.artifact(link.artifact)
+        return (
+            self._training_rows(link.artifact)
+            if has_rows and rows_as_leaves
+            else self.artifact(link.artifact)
+        )
 
     def _training_rows(self, artifact: Artifact) -> str:
         """Adds a model's training rows where they were sampled, without the steps between. Pools hold them again."""
@@ -149,7 +186,9 @@ class _Tracer:
             return artifact.key
         self._pooled.add(artifact.key)
         found = origins(self._catalog, artifact, self._opened)
-        mix = [{**part, "sampled_by": self._catalog.name_of(part["checkpoint"], artifact.key)} for part in found]
+        mix = [
+            {**part, "sampled_by": self._catalog.name_of(part["checkpoint"], artifact.key)} for part in found
+        ]
         told = {"mix": mix} if artifact.manifest.inputs else {}
         self.graph.add(Node(artifact.key, "rows", artifact.key, _artifact_facts(artifact) | told))
         upstream = self._catalog.upstream(artifact)
@@ -168,7 +207,9 @@ class _Tracer:
                 self.graph.connect(node_id, "sampler", self._checkpoint(link.artifact, part["checkpoint"]))
 
     def _leaf(self, artifact: Artifact) -> str:
-        self.graph.add(Node(artifact.key, str(artifact.manifest.kind), artifact.key, _artifact_facts(artifact)))
+        self.graph.add(
+            Node(artifact.key, str(artifact.manifest.kind), artifact.key, _artifact_facts(artifact))
+        )
         return artifact.key
 
     def _missing(self, step: str, digest: str) -> str:
@@ -179,9 +220,15 @@ class _Tracer:
 
     def _unread(self) -> str:
         """Names the artifacts that are not here and may hold a row that no artifact here holds."""
-        absent = {key for key, artifact in self._catalog.artifacts.items() if not artifact.here} | self._catalog.unknown
+        absent = {
+            key for key, artifact in self._catalog.artifacts.items() if not artifact.here
+        } | self._catalog.unknown
         bring = "bring them: lineal run --pull"
-        return f"; {len(absent)} artifacts are recorded and not here, one of which may; {bring}" if absent else ""
+        return (
+            f"; {len(absent)} artifacts are recorded and not here, one of which may; {bring}"
+            if absent
+            else ""
+        )
 
 
 def _stage_facts(artifact: Artifact, row: Row, changed: Row, first: bool) -> tuple[str, dict[str, Any]]:
@@ -191,10 +238,16 @@ def _stage_facts(artifact: Artifact, row: Row, changed: Row, first: bool) -> tup
         named = {name: row[name] for name in told if row.get(name) is not None}
         return ("sample" if row.get("checkpoint") else "made"), named
     if "kept" in artifact.manifest.counts and "decision" in row:
-        extra = {name: value for name, value in changed.items() if name not in DECISION_FACTS and value is not None}
-        return "decision", {name: row.get(name) for name in DECISION_FACTS if row.get(name) not in (None, "")} | extra
+        extra = {
+            name: value for name, value in changed.items() if name not in DECISION_FACTS and value is not None
+        }
+        return "decision", {
+            name: row.get(name) for name in DECISION_FACTS if row.get(name) not in (None, "")
+        } | extra
     judged = any(name.endswith("verdict") for name in changed)
-    return ("verdict" if judged else "held"), {name: value for name, value in changed.items() if value is not None}
+    return ("verdict" if judged else "held"), {
+        name: value for name, value in changed.items() if value is not None
+    }
 
 
 def _artifact_facts(artifact: Artifact) -> dict[str, Any]:

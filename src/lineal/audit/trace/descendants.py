@@ -76,18 +76,24 @@ class _Ids:
 
     def add(self, table: str) -> None:
         """Adds the ids of another table."""
-        self._opened.execute(f"INSERT INTO {self._table} SELECT id FROM {table} EXCEPT SELECT id FROM {self._table}")
+        self._opened.execute(
+            f"INSERT INTO {self._table} SELECT id FROM {table} EXCEPT SELECT id FROM {self._table}"
+        )
         self._filled = True
 
     def spread(self, artifact: Artifact, inputs: list[Artifact], by_id: bool, by_parents: bool) -> int:
         """Puts an artifact's touched rows into `hits` as (id, judged) and their ids into the table; returns their number."""
         parts = [f"SELECT id FROM {self._table}"] if self._filled else []
         wholes = [one for one in inputs if one.key in self.whole]
-        parts += [f"SELECT {quoted(id_column(one))} AS id FROM {parquet(one.parquet_files())}" for one in wholes]
+        parts += [
+            f"SELECT {quoted(id_column(one))} AS id FROM {parquet(one.parquet_files())}" for one in wholes
+        ]
         if not parts:
             return 0
         known, rows = f"({' UNION ALL '.join(parts)}) known", rows_sql(artifact)
-        found = [f"SELECT id, judged FROM {rows} lines SEMI JOIN {known} ON lines.id = known.id"] if by_id else []
+        found = (
+            [f"SELECT id, judged FROM {rows} lines SEMI JOIN {known} ON lines.id = known.id"] if by_id else []
+        )
         if by_parents:
             lines = f"(SELECT id, judged, unnest(parents) AS parent FROM {rows}) lines"
             born = f"SELECT lines.* FROM {lines} SEMI JOIN {known} ON lines.parent = known.id"
@@ -112,7 +118,9 @@ class _Ids:
             fetched(self._opened, children, artifact)
             self._opened.execute(f"INSERT INTO {self.born} FROM {fresh}_born")
             born = f"(SELECT DISTINCT id, judged FROM {fresh}_born)"
-            self._opened.execute(f"CREATE OR REPLACE TEMP TABLE {fresh} AS FROM {born} born ANTI JOIN {self.hits} USING (id)")
+            self._opened.execute(
+                f"CREATE OR REPLACE TEMP TABLE {fresh} AS FROM {born} born ANTI JOIN {self.hits} USING (id)"
+            )
             self._opened.execute(f"INSERT INTO {self.hits} FROM {fresh}")
             self._opened.execute(f"CREATE OR REPLACE TEMP TABLE {latest} AS SELECT id FROM {fresh}")
             found += number(self._opened, f"SELECT count(*) FROM {fresh}")
@@ -136,7 +144,11 @@ class Walk:
     """
 
     def __init__(
-        self, catalog: Catalog, opened: duckdb.DuckDBPyConnection, pipeline: str | None = None, keeps: bool = False
+        self,
+        catalog: Catalog,
+        opened: duckdb.DuckDBPyConnection,
+        pipeline: str | None = None,
+        keeps: bool = False,
     ) -> None:
         self._catalog, self._opened, self._pipeline = catalog, opened, pipeline
         self._made, self._influenced = _Ids("made", opened), _Ids("influenced", opened)
@@ -180,7 +192,9 @@ class Walk:
     def _visit(self, artifact: Artifact) -> None:
         """Adds an artifact to the touched ones if some of it came from the target."""
         is_target, rows = artifact.key == self._target, has_ids(artifact)
-        through = tuple(self._through(link) for link in self._catalog.links(artifact) if self._is_touched(link))
+        through = tuple(
+            self._through(link) for link in self._catalog.links(artifact) if self._is_touched(link)
+        )
         made, influenced = self._spread(artifact, through) if rows else (0, 0)
         total = Rows((artifact,)).count if artifact.manifest.columns else None
         made = total or 0 if is_target else made
@@ -188,9 +202,17 @@ class Walk:
             return
         ids, decisions = self._examples(artifact) if made and not is_target else ((), {})
         self._touched[artifact.key] = Touched(
-            artifact.key, str(artifact.manifest.kind), artifact.digest, total, made, influenced, ids, decisions, through,
+            artifact.key,
+            str(artifact.manifest.kind),
+            artifact.digest,
+            total,
+            made,
+            influenced,
+            ids,
+            decisions,
+            through,
             artifact.here or total is None or is_target,
-        )  # fmt: skip
+        )
 
     def _is_touched(self, link: Link) -> bool:
         return link.artifact is not None and link.artifact.key in self._touched
@@ -204,9 +226,9 @@ class Walk:
         total, inputs = Rows((artifact,)).count, row_inputs(self._catalog, artifact)
         if artifact.key == self._target or self._are_whole(artifact, inputs, self._made):
             self._made.whole.add(artifact.key)
-        if any(self._catalog.artifacts[key].manifest.kind in WHOLLY for _, key, _ in through) or self._are_whole(
-            artifact, inputs, self._influenced
-        ):
+        if any(
+            self._catalog.artifacts[key].manifest.kind in WHOLLY for _, key, _ in through
+        ) or self._are_whole(artifact, inputs, self._influenced):
             self._influenced.whole.add(artifact.key)
         if artifact.key in self._made.whole:
             return total, 0
@@ -215,7 +237,11 @@ class Walk:
             return made, total - made
         if not self._rows_of(self._influenced, artifact, inputs):
             return made, 0
-        rest = f"{self._influenced.hits} ANTI JOIN {self._made.hits} USING (id)" if made else self._influenced.hits
+        rest = (
+            f"{self._influenced.hits} ANTI JOIN {self._made.hits} USING (id)"
+            if made
+            else self._influenced.hits
+        )
         return made, number(self._opened, f"SELECT count(*) FROM {rest}")
 
     def _are_whole(self, artifact: Artifact, inputs: list[Artifact], ids: _Ids) -> bool:
@@ -246,7 +272,9 @@ class Walk:
         rows = rows_sql(artifact) if artifact.key in self._made.whole else self._made.hits
         ids = fetched(self._opened, f"SELECT id FROM {rows} ORDER BY id LIMIT {MOST_IDS}", artifact)
         sql = f"SELECT judged, count(*) FROM {rows} WHERE judged IS NOT NULL GROUP BY 1 ORDER BY 1"
-        return tuple(row[0] for row in ids), {str(name): int(count) for name, count in fetched(self._opened, sql, artifact)}
+        return tuple(row[0] for row in ids), {
+            str(name): int(count) for name, count in fetched(self._opened, sql, artifact)
+        }
 
 
 def number(opened: duckdb.DuckDBPyConnection, sql: str) -> int:

@@ -9,9 +9,21 @@ from lineal.audit.trace.lineage import Edge, Graph, Node
 LABEL_CELLS = 60
 """Width of a label's lines; a diagram shows the shape, --format json the values."""
 TEXTS = ("prompt", "completion")
-SHAPES = {"model": "cylinder", "served": "cylinder", "sample": "note", "prompt": "note", "missing": "plaintext"}
+SHAPES = {
+    "model": "cylinder",
+    "served": "cylinder",
+    "sample": "note",
+    "prompt": "note",
+    "missing": "plaintext",
+}
 """Graphviz shapes by kind; the rest are boxes."""
-BRACKETS = {"model": ("[(", ")]"), "served": ("[(", ")]"), "sample": (">", "]"), "prompt": (">", "]"), "missing": ("{{", "}}")}
+BRACKETS = {
+    "model": ("[(", ")]"),
+    "served": ("[(", ")]"),
+    "sample": (">", "]"),
+    "prompt": (">", "]"),
+    "missing": ("{{", "}}"),
+}
 """Mermaid's brackets for the same."""
 _PLAIN = frozenset(" -_.,/@=:%+")
 
@@ -26,7 +38,9 @@ def as_dot(graph: Graph) -> str:
         weight = ", style=bold" if node.id == graph.root else ""
         lines.append(f'  {names[node.id]} [label="{label}"{shape}{weight}];')
     for edge in graph.edges:
-        lines.append(f'  {names[edge.target]} -> {names[edge.source]} [label="{_dot_text(_edge_line(edge))}"];')
+        lines.append(
+            f'  {names[edge.target]} -> {names[edge.source]} [label="{_dot_text(_edge_line(edge))}"];'
+        )
     return "\n".join([*lines, "}"])
 
 
@@ -64,13 +78,22 @@ def _node_lines(node: Node) -> list[str]:
     digest = f" @{str(facts['digest'])[:12]}" if facts.get("digest") else ""
     counted = f", {show_value(facts['touched'])}" if "touched" in facts else ""
     texts = [f"{name}: {show_value(facts[name])}" for name in TEXTS if facts.get(name) is not None]
-    return [cut(printable(line), LABEL_CELLS) for line in (node.name, f"{node.kind}{digest}{counted}", *texts)]
+    return [
+        cut(printable(line), LABEL_CELLS) for line in (node.name, f"{node.kind}{digest}{counted}", *texts)
+    ]
 
 
 def _edge_line(edge: Edge) -> str:
     verdicts = [name for name in edge.facts if name == "verdict" or name.endswith("_verdict")]
-    told = [show_value(edge.facts[name]) for name in ("decision", "reason", *verdicts, "rows") if edge.facts.get(name)]
-    return cut(": ".join([printable(edge.relation), ", ".join(told)]) if told else printable(edge.relation), LABEL_CELLS)
+    told = [
+        show_value(edge.facts[name])
+        for name in ("decision", "reason", *verdicts, "rows")
+        if edge.facts.get(name)
+    ]
+    return cut(
+        ": ".join([printable(edge.relation), ", ".join(told)]) if told else printable(edge.relation),
+        LABEL_CELLS,
+    )
 
 
 def _dot_text(text: str) -> str:

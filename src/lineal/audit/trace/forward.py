@@ -16,7 +16,9 @@ from lineal.recipe.compute import Compute
 from lineal.recipe.references import ArtifactKind
 
 
-def trace_forward(catalog: Catalog, target: Target, compute: Compute, pipeline: str | None = None) -> list[Touched]:
+def trace_forward(
+    catalog: Catalog, target: Target, compute: Compute, pipeline: str | None = None
+) -> list[Touched]:
     """Returns everything that was made from a row, a prompt or an artifact, each after its inputs.
 
     Args:
@@ -32,7 +34,9 @@ def trace_forward(catalog: Catalog, target: Target, compute: Compute, pipeline: 
         walk = Walk(catalog, opened, pipeline)
         if target.kind is TargetKind.ARTIFACT:
             return walk.from_artifact(target.name)
-        held_in = [catalog.artifacts[key] for key in target.held_in] or holding(opened, sources(catalog), target.name)
+        held_in = [catalog.artifacts[key] for key in target.held_in] or holding(
+            opened, sources(catalog), target.name
+        )
         opened.execute(f"CREATE TABLE traced AS SELECT {literal(target.name)} AS id")
         return walk.from_rows("traced", twins(catalog, held_in))
 
@@ -40,7 +44,10 @@ def trace_forward(catalog: Catalog, target: Target, compute: Compute, pipeline: 
 def forward_json(touched: list[Touched]) -> list[dict[str, Any]]:
     """Returns the list for programs."""
     names = ("field", "key", "rows")
-    return [asdict(one) | {"through": [dict(zip(names, part, strict=True)) for part in one.through]} for one in touched]
+    return [
+        asdict(one) | {"through": [dict(zip(names, part, strict=True)) for part in one.through]}
+        for one in touched
+    ]
 
 
 def forward_text(touched: list[Touched], width: int) -> str:
@@ -63,13 +70,23 @@ def _told(one: Touched) -> str:
         return f"unknown of {one.total:,} rows: they are not here (lineal run --pull)"
     counted = f"{one.rows:,} of {one.total:,} rows"
     if one.influenced:
-        counted += f": {one.made:,} its own, {one.influenced:,} influenced by it" if one.made else " influenced by it"
+        counted += (
+            f": {one.made:,} its own, {one.influenced:,} influenced by it"
+            if one.made
+            else " influenced by it"
+        )
     decisions = ", ".join(f"{count:,} {printable(name)}" for name, count in one.decisions.items())
-    ids = ", ".join(printable(text) for text in one.ids[:3]) + (", ..." if one.made > 3 < len(one.ids) else "")
+    ids = ", ".join(printable(text) for text in one.ids[:3]) + (
+        ", ..." if one.made > 3 < len(one.ids) else ""
+    )
     return "  ".join(filter(None, (counted, decisions, ids)))
 
 
 def _reasons(one: Touched) -> str:
-    rows = [f"{count:,} row{'s'[: count - 1]} of {step_name(key)} ({field})" for field, key, count in one.through if count]
+    rows = [
+        f"{count:,} row{'s'[: count - 1]} of {step_name(key)} ({field})"
+        for field, key, count in one.through
+        if count
+    ]
     others = [f"{field} {step_name(key)}" for field, key, count in one.through if not count]
     return "from " + ", ".join([*rows, *others]) if one.through else "itself"

@@ -71,8 +71,14 @@ class Graph:
         """Returns the graph for programs."""
         return {
             "root": self.root,
-            "nodes": [{"id": n.id, "kind": n.kind, "name": n.name, "facts": dict(n.facts)} for n in self.nodes.values()],
-            "edges": [{"from": e.source, "relation": e.relation, "to": e.target, "facts": dict(e.facts)} for e in self.edges],
+            "nodes": [
+                {"id": n.id, "kind": n.kind, "name": n.name, "facts": dict(n.facts)}
+                for n in self.nodes.values()
+            ],
+            "edges": [
+                {"from": e.source, "relation": e.relation, "to": e.target, "facts": dict(e.facts)}
+                for e in self.edges
+            ],
         }
 
     def as_tree(self, width: int) -> str:
@@ -91,7 +97,9 @@ class Graph:
             spelled.add(edge.target)
             further = indent + ("   " if last else "│  ")
             below = [] if again else self.below(edge.target)
-            first, *rest = _told(edge, self.nodes[edge.target], again, seen_above=again and bool(self.below(edge.target)))
+            first, *rest = _told(
+                edge, self.nodes[edge.target], again, seen_above=again and bool(self.below(edge.target))
+            )
             yield cut(f"{indent}{'└─' if last else '├─'} {edge.relation:<{label}}  {first}", width)
             bar = "│" if below else " "
             yield from (cut(f"{further}{bar}{' ' * (label + 1)}{line}", width) for line in rest)
@@ -102,17 +110,26 @@ class Graph:
 def _told(edge: Edge, node: Node, again: bool, seen_above: bool) -> list[str]:
     """Returns a branch's lines: the connection, the node, and the node's own texts."""
     facts = {name: value for name, value in edge.facts.items() if value is not None}
-    how = ", ".join(("" if name == edge.relation else f"{name} ") + show_value(value) for name, value in facts.items())
+    how = ", ".join(
+        ("" if name == edge.relation else f"{name} ") + show_value(value) for name, value in facts.items()
+    )
     name = printable(node.name) + ("  (spelled out above)" if seen_above else "")
     return [*([how] if how else []), name if again else _text(node), *([] if again else _details(node))]
 
 
 def _text(node: Node) -> str:
-    facts = {name: value for name, value in node.facts.items() if name not in _BELOW and value not in (None, {}, [])}
+    facts = {
+        name: value
+        for name, value in node.facts.items()
+        if name not in _BELOW and value not in (None, {}, [])
+    }
     return f"{printable(node.name)}  " + "  ".join(_fact(name, value) for name, value in facts.items())
 
 
-UNSAMPLED = {False: "from tasks, not sampled", True: "of unknown origin: the rows are not here (lineal run --pull)"}
+UNSAMPLED = {
+    False: "from tasks, not sampled",
+    True: "of unknown origin: the rows are not here (lineal run --pull)",
+}
 """Descriptions of rows for which no checkpoint is known, by whether the sampler is unknown."""
 _BELOW = ("prompt", "completion", "observation", "chosen", "rejected", "answer", "mix")
 """Facts that get lines of their own under the node."""
@@ -125,7 +142,11 @@ def _fact(name: str, value: Any) -> str:
     if name == "rows":
         return f"{value:,} rows"
     if name == "settings":
-        return "(" + ", ".join(f"{key}={show_value(item)}" for key, item in value.items() if item is not None) + ")"
+        return (
+            "("
+            + ", ".join(f"{key}={show_value(item)}" for key, item in value.items() if item is not None)
+            + ")"
+        )
     return show_value(value) if name in _BARE else f"{name} {show_value(value)}"
 
 
@@ -140,6 +161,12 @@ def _details(node: Node) -> Iterator[str]:
 def mix_lines(mix: Any) -> Iterator[str]:
     """Writes one line for each origin of training rows: `180 of round 1, sampled by rest_em/start/checkpoint`."""
     for part in mix:
-        origin = f"sampled by {part['sampled_by']}" if part.get("sampled_by") else UNSAMPLED[bool(part.get("unknown"))]
-        when = f" in round {part['round']}" if part.get("round") is not None and part.get("sampled_by") else ""
+        origin = (
+            f"sampled by {part['sampled_by']}"
+            if part.get("sampled_by")
+            else UNSAMPLED[bool(part.get("unknown"))]
+        )
+        when = (
+            f" in round {part['round']}" if part.get("round") is not None and part.get("sampled_by") else ""
+        )
         yield f"{part['rows']:,} rows {origin}{when}"

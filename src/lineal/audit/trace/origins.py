@@ -33,14 +33,25 @@ def origins(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnect
     source = _origin_sql(catalog, artifact, opened)
     sql = f"SELECT {columns} FROM ({source}) GROUP BY ALL ORDER BY 2 DESC NULLS LAST, 1 NULLS LAST"
     found = fetched(opened, sql, [artifact, *catalog.upstream(artifact)])
-    lacking = {"unknown": True} if any(one.manifest.columns and not one.here for one in catalog.upstream(artifact)) else {}
+    lacking = (
+        {"unknown": True}
+        if any(one.manifest.columns and not one.here for one in catalog.upstream(artifact))
+        else {}
+    )
     return [
-        {"rows": int(rows), "checkpoint": checkpoint, "round": number, **(lacking if checkpoint is None else {})}
+        {
+            "rows": int(rows),
+            "checkpoint": checkpoint,
+            "round": number,
+            **(lacking if checkpoint is None else {}),
+        }
         for checkpoint, number, rows in found
     ]
 
 
-def _shared_origin(catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection) -> dict[str, Any] | None:
+def _shared_origin(
+    catalog: Catalog, artifact: Artifact, opened: duckdb.DuckDBPyConnection
+) -> dict[str, Any] | None:
     """Returns the common origin when all inputs have the same single one, so that no row's parents need to be read."""
     if "checkpoint" in artifact.manifest.columns or not Rows((artifact,)).count:
         return None

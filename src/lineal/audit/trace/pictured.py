@@ -29,12 +29,18 @@ def prompt_with_picture(catalog: Catalog, text: str, compute: Compute) -> tuple[
         for digest, row_id in _naming(artifact, text, compute):
             named.setdefault(digest, {}).setdefault(row_id, []).append(artifact.key)
     if len(named) > 1:
-        raise UsageError(f"{text!r} is ambiguous; it begins the digests of pictures {', '.join(sorted(named)[:MOST_SHOWN])}")
+        raise UsageError(
+            f"{text!r} is ambiguous; it begins the digests of pictures {', '.join(sorted(named)[:MOST_SHOWN])}"
+        )
     for digest, rows in named.items():
         if len(rows) > 1:
             listed = ", ".join(sorted(rows)[:MOST_SHOWN]) + (", ..." if len(rows) > MOST_SHOWN else "")
-            everything = f"everything made from them: lineal taint --where \"list_contains({IMAGES}, '{digest}')\""
-            raise UsageError(f"picture {digest[:12]} is in {len(rows)} prompts: {listed}. Trace one of them; {everything}")
+            everything = (
+                f"everything made from them: lineal taint --where \"list_contains({IMAGES}, '{digest}')\""
+            )
+            raise UsageError(
+                f"picture {digest[:12]} is in {len(rows)} prompts: {listed}. Trace one of them; {everything}"
+            )
         return next((row_id, tuple(keys)) for row_id, keys in rows.items())
     return None
 
@@ -50,7 +56,11 @@ def _sources(catalog: Catalog) -> list[Artifact]:
 
 
 def _naming(artifact: Artifact, text: str, compute: Compute) -> list[tuple[str, str]]:
-    key, low, high = quoted(row_key(list(artifact.manifest.columns))), literal(text), literal(text + chr(0x10FFFF))
+    key, low, high = (
+        quoted(row_key(list(artifact.manifest.columns))),
+        literal(text),
+        literal(text + chr(0x10FFFF)),
+    )
     rows = f"SELECT unnest({quoted(IMAGES)}) AS digest, {key} AS id FROM {parquet(artifact.parquet_files())}"
     sql = f"SELECT DISTINCT digest, id FROM ({rows}) WHERE digest >= {low} AND digest < {high} ORDER BY digest, id"
     with connection(compute) as opened:

@@ -64,15 +64,22 @@ class Reach:
 
     def _follow(self, above: Sequence[str], rule: Rule | None) -> None:
         """Puts into the table `followed` the rows that a rule itself finds there, and those made from them."""
-        places = [str(self._matches.places[key]) for key in above if key in self._matches.places and rule and rule.asks(key)]
+        places = [
+            str(self._matches.places[key])
+            for key in above
+            if key in self._matches.places and rule and rule.asks(key)
+        ]
         if rule is not None:
             require_steady(self._opened, rule)
-        self._opened.execute(f"""
+        self._opened.execute(
+            f"""
             CREATE OR REPLACE TEMP TABLE followed AS WITH RECURSIVE found AS (
                 SELECT id FROM matches WHERE place IN ({", ".join(places or ["NULL"])})
                 UNION SELECT unnest($1::VARCHAR[])
                 UNION SELECT born.id FROM {BORN} born JOIN found ON born.parent = found.id)
-            FROM found""", [list(rule.ids) if rule is not None else []])  # fmt: skip
+            FROM found""",
+            [list(rule.ids) if rule is not None else []],
+        )
 
 
 @contextmanager
@@ -94,7 +101,9 @@ def _elsewhere(catalog: Catalog, matches: Matches, opened: duckdb.DuckDBPyConnec
     if not others:
         return []
     opened.register("wanted", matches.ids)
-    found = fetched(opened, f"SELECT DISTINCT file FROM ({ids_sql(others)}) SEMI JOIN wanted USING (id)", others)
+    found = fetched(
+        opened, f"SELECT DISTINCT file FROM ({ids_sql(others)}) SEMI JOIN wanted USING (id)", others
+    )
     files = {file for (file,) in found}
     digests = {one.digest for one in others if not files.isdisjoint(map(str, one.parquet_files()))}
     return [one for one in catalog.artifacts.values() if one.digest in digests]

@@ -47,7 +47,9 @@ class Effect:
     unknown: tuple[str, ...] = ()
 
 
-def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tuple[dict[str, Resolution], list[Effect]]:
+def resolve(
+    project: Project, found: Mapping[str, Matches] | None = None
+) -> tuple[dict[str, Resolution], list[Effect]]:
     """Resolves the retractions that are new, and checks again those that others leave untouched.
 
     Selections that are up to date and lose no row are untouched, unless they depend on one that does. One that has become
@@ -69,7 +71,9 @@ def resolve(project: Project, found: Mapping[str, Matches] | None = None) -> tup
     if not retractions.declared:
         return {}, []
     settled = {name: entry for name, entry in retractions.declared.items() if name in retractions.resolved}
-    plan = make_plan(replace(project, retractions=replace(retractions, declared=settled)), _pipelines(project))
+    plan = make_plan(
+        replace(project, retractions=replace(retractions, declared=settled)), _pipelines(project)
+    )
     states = {status.key: status for status in status_of(plan)}
     resolved, effects, catalog = {}, [], read_catalog(project)
     for name, entry in retractions.declared.items():
@@ -97,7 +101,9 @@ def _found_by_hand(catalog: Catalog, project: Project, name: str) -> Matches:
     try:
         return find_rows(catalog, entry, project)
     except UsageError as error:
-        raise project.retractions.document.error((name, "ids" if entry.where is None else "where"), str(error)) from error
+        raise project.retractions.document.error(
+            (name, "ids" if entry.where is None else "where"), str(error)
+        ) from error
 
 
 def find_rows(catalog: Catalog, entry: Retraction, project: Project) -> Matches:
@@ -142,7 +148,9 @@ def _by_id(artifacts: list[Artifact], ids: list[str], project: Project) -> Match
 
     with connection(project.params.compute) as opened:
         opened.register("wanted", pa.table({"id": pa.array(ids, pa.string())}))
-        found = fetched(opened, f"SELECT id, file FROM ({ids_sql(artifacts)}) SEMI JOIN wanted USING (id)", artifacts)
+        found = fetched(
+            opened, f"SELECT id, file FROM ({ids_sql(artifacts)}) SEMI JOIN wanted USING (id)", artifacts
+        )
     owners = {str(path): artifact.key for artifact in artifacts for path in artifact.parquet_files()}
     held = [(row_id, owners[file]) for row_id, file in found]
     places = {one.key: place for place, one in enumerate(artifacts)}
@@ -151,8 +159,13 @@ def _by_id(artifacts: list[Artifact], ids: list[str], project: Project) -> Match
     unknown = [row_id for row_id in ids if row_id not in known]
     if unknown:
         more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
-        raise UsageError(f"no row has the id {unknown[0]!r}{more}. An id is given in full; find it: lineal trace ID")
-    columns = pa.array([row_id for row_id, _ in held], pa.string()), pa.array([places[key] for _, key in held], pa.int32())
+        raise UsageError(
+            f"no row has the id {unknown[0]!r}{more}. An id is given in full; find it: lineal trace ID"
+        )
+    columns = (
+        pa.array([row_id for row_id, _ in held], pa.string()),
+        pa.array([places[key] for _, key in held], pa.int32()),
+    )
     counts = {key: counted[key] for key in places if key in counted}
     table: pa.Table = pa.table(dict(zip(("id", "place"), columns, strict=True)))
     return Matches(f"{len(ids):,} ids", tuple(places), (), counts, table, places)
@@ -194,7 +207,9 @@ class _Look:
         """Returns the resolution to record."""
         before = self._recorded()
         elsewhere = [key for key in before.untouched if key not in self.plan.steps]
-        return Resolution(of=of(entry), ids=sorted({*before.ids, *self._ids}), untouched=[*self._untouched, *elsewhere])
+        return Resolution(
+            of=of(entry), ids=sorted({*before.ids, *self._ids}), untouched=[*self._untouched, *elsewhere]
+        )
 
     def _recorded(self) -> Resolution:
         return self.retractions.resolved.get(self.name, Resolution(of={}))
@@ -222,7 +237,10 @@ class _Look:
     def _reads_what_is_not_here(self, step: Step) -> bool:
         makers = [one for one in self.plan.with_upstream([step]) if one.key != step.key]
         rows = (
-            key for one in makers for output, key in one.artifact_keys().items() if one.outputs[output].kind is ArtifactKind.ROWS
+            key
+            for one in makers
+            for output, key in one.artifact_keys().items()
+            if one.outputs[output].kind is ArtifactKind.ROWS
         )
         return any(not lies_here(self.plan.project, key) for key in rows)
 
@@ -245,8 +263,13 @@ class _Look:
 def effect_json(effect: Effect) -> dict[str, Any]:
     """Returns the effect for programs."""
     return {
-        "name": effect.name, "rows": effect.tainted.rows, "matched": dict(effect.tainted.matched),
-        "searched": list(effect.tainted.searched), "passed_over": list(effect.tainted.passed_over),
-        "selections": dict(effect.lost), "checkpoints": list(effect.tainted.checkpoints), "direct": dict(effect.direct),
+        "name": effect.name,
+        "rows": effect.tainted.rows,
+        "matched": dict(effect.tainted.matched),
+        "searched": list(effect.tainted.searched),
+        "passed_over": list(effect.tainted.passed_over),
+        "selections": dict(effect.lost),
+        "checkpoints": list(effect.tainted.checkpoints),
+        "direct": dict(effect.direct),
         "unknown": list(effect.unknown),
-    }  # fmt: skip
+    }

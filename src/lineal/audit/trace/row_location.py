@@ -39,7 +39,9 @@ def id_column(artifact: Artifact) -> str:
 
 def row_inputs(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
     """Returns the artifacts with rows that an artifact was made from."""
-    linked = {link.artifact.key: link.artifact for link in catalog.links(artifact) if link.artifact is not None}
+    linked = {
+        link.artifact.key: link.artifact for link in catalog.links(artifact) if link.artifact is not None
+    }
     return row_artifacts(linked.values())
 
 
@@ -52,14 +54,22 @@ def added_columns(catalog: Catalog, artifact: Artifact) -> list[str]:
 def passes_on(artifact: Artifact) -> bool:
     """Tells whether an artifact's rows are, with their ids, rows of its input `rows`, by its manifest."""
     counts, further = artifact.manifest.counts, artifact.manifest.output
-    verified = (counts.keys() >= VERDICTS or "joined" in counts) and not further  # its other outputs hold rows of their own
+    verified = (
+        counts.keys() >= VERDICTS or "joined" in counts
+    ) and not further  # its other outputs hold rows of their own
     return verified or ("kept" in counts and ("out" not in counts or further == "dropped"))
 
 
 def not_here_before(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
     """Returns the artifacts that a row went through before one that passes it on and is not here, the nearest first."""
-    links = [link.artifact for link in catalog.links(artifact) if link.field == "rows"] if passes_on(artifact) else []
-    absent = [one for one in links if one is not None and not one.here and id_column(one) == id_column(artifact)]
+    links = (
+        [link.artifact for link in catalog.links(artifact) if link.field == "rows"]
+        if passes_on(artifact)
+        else []
+    )
+    absent = [
+        one for one in links if one is not None and not one.here and id_column(one) == id_column(artifact)
+    ]
     return [found for one in absent for found in (one, *not_here_before(catalog, one))]
 
 
@@ -79,7 +89,12 @@ def repeated(catalog: Catalog, artifact: Artifact) -> Artifact | None:
         ArtifactError: a row file cannot be read.
     """
     links = [link.artifact for link in catalog.links(artifact) if link.field == "rows"]
-    if len(links) != 1 or links[0] is None or not repeats_input(catalog, artifact) or "decision" in links[0].manifest.columns:
+    if (
+        len(links) != 1
+        or links[0] is None
+        or not repeats_input(catalog, artifact)
+        or "decision" in links[0].manifest.columns
+    ):
         return None
     before = _columns_in_order(links[0])
     return links[0] if _columns_in_order(artifact)[: len(before)] == before else None
@@ -104,11 +119,19 @@ def repetitions(catalog: Catalog, artifacts: Iterable[Artifact]) -> dict[str, Ar
     Raises:
         ArtifactError: a row file cannot be read.
     """
-    found = {artifact.key: (source, Rows((artifact,)).count) for artifact in artifacts if (source := repeated(catalog, artifact))}
+    found = {
+        artifact.key: (source, Rows((artifact,)).count)
+        for artifact in artifacts
+        if (source := repeated(catalog, artifact))
+    }
     told: dict[tuple[str, str], int] = {}
     for key, (source, count) in found.items():
         told[source.key, main_key(key)] = told.get((source.key, main_key(key)), 0) + count
-    return {key: source for key, (source, _) in found.items() if told[source.key, main_key(key)] == Rows((source,)).count}
+    return {
+        key: source
+        for key, (source, _) in found.items()
+        if told[source.key, main_key(key)] == Rows((source,)).count
+    }
 
 
 def sources(catalog: Catalog) -> list[Artifact]:
@@ -122,10 +145,15 @@ def sources(catalog: Catalog) -> list[Artifact]:
 
 def ids_sql(artifacts: Sequence[Artifact]) -> str:
     """Writes a query for every (id, file) of some artifacts."""
-    paths = {name: [a for a in artifacts if id_column(a) == name] for name in dict.fromkeys(map(id_column, artifacts))}
+    paths = {
+        name: [a for a in artifacts if id_column(a) == name]
+        for name in dict.fromkeys(map(id_column, artifacts))
+    }
     return " UNION ALL ".join(
         f"SELECT {quoted(name)}::VARCHAR AS id, lineal_file AS file FROM "
-        + parquet([path for artifact in own for path in artifact.parquet_files()], ", filename = 'lineal_file'")
+        + parquet(
+            [path for artifact in own for path in artifact.parquet_files()], ", filename = 'lineal_file'"
+        )
         for name, own in paths.items()
     )
 
@@ -138,7 +166,9 @@ def holding(opened: duckdb.DuckDBPyConnection, artifacts: Sequence[Artifact], ro
     """
     if not artifacts:
         return []
-    found = fetched(opened, f"SELECT DISTINCT file FROM ({ids_sql(artifacts)}) WHERE id = {literal(row_id)}", artifacts)
+    found = fetched(
+        opened, f"SELECT DISTINCT file FROM ({ids_sql(artifacts)}) WHERE id = {literal(row_id)}", artifacts
+    )
     files = {file for (file,) in found}
     return [artifact for artifact in artifacts if not files.isdisjoint(map(str, artifact.parquet_files()))]
 
@@ -150,7 +180,11 @@ def twins(catalog: Catalog, artifacts: Iterable[Artifact]) -> list[Artifact]:
 
 
 def holders(
-    catalog: Catalog, opened: duckdb.DuckDBPyConnection, row_id: str, first: Collection[Artifact], pipeline: str | None
+    catalog: Catalog,
+    opened: duckdb.DuckDBPyConnection,
+    row_id: str,
+    first: Collection[Artifact],
+    pipeline: str | None,
 ) -> list[tuple[Artifact, Row]]:
     """Returns the artifacts of one pipeline that hold a row, with the pipeline, each after its inputs.
 
@@ -173,7 +207,9 @@ def holders(
         rows = [(artifact, row) for artifact in waiting for row in _row(opened, artifact, row_id)]
         found += rows
         near = {one.key: one for artifact, _ in rows for one in _neighbours(catalog, artifact)}
-        waiting = [one for key, one in near.items() if key not in seen and pipeline_of(key) == pipeline_of(chosen)]
+        waiting = [
+            one for key, one in near.items() if key not in seen and pipeline_of(key) == pipeline_of(chosen)
+        ]
         seen |= near.keys()
     return sorted(found, key=lambda pair: (catalog.order[pair[0].key], pair[0].key))
 
@@ -186,4 +222,8 @@ def _row(opened: duckdb.DuckDBPyConnection, artifact: Artifact, row_id: str) -> 
 def _neighbours(catalog: Catalog, artifact: Artifact) -> list[Artifact]:
     """Returns the artifacts with rows, under the same kind of id, that an artifact was made from or that were made from it."""
     consumers = [catalog.artifacts[key] for key in catalog.consumers.get(artifact.key, [])]
-    return [one for one in [*row_inputs(catalog, artifact), *row_artifacts(consumers)] if id_column(one) == id_column(artifact)]
+    return [
+        one
+        for one in [*row_inputs(catalog, artifact), *row_artifacts(consumers)]
+        if id_column(one) == id_column(artifact)
+    ]

@@ -97,7 +97,14 @@ def matching(artifacts: list[Artifact], where: str, compute: Compute) -> Matches
     search = _Search(artifacts, where)
     with connection(compute) as locked:
         search.run(locked)
-    return Matches(where, tuple(search.searched), tuple(search.passed_over), search.counts, search.matches(), search.places)
+    return Matches(
+        where,
+        tuple(search.searched),
+        tuple(search.passed_over),
+        search.counts,
+        search.matches(),
+        search.places,
+    )
 
 
 def descent(catalog: Catalog, matches: Matches, compute: Compute) -> Tainted:
@@ -111,7 +118,11 @@ def descent(catalog: Catalog, matches: Matches, compute: Compute) -> Tainted:
 
 
 def walked(
-    walk: Walk, catalog: Catalog, opened: duckdb.DuckDBPyConnection, matches: Matches, more: Iterable[Artifact]
+    walk: Walk,
+    catalog: Catalog,
+    opened: duckdb.DuckDBPyConnection,
+    matches: Matches,
+    more: Iterable[Artifact],
 ) -> Tainted:
     """Has a walk go over everything that descends from some rows; leaves their ids in the table `matched`.
 
@@ -196,8 +207,13 @@ class _Search:
         import pyarrow as pa
 
         found = enumerate(self._found)
-        placed = [one.append_column("place", pa.repeat(pa.scalar(place, pa.int32()), len(one))) for place, one in found]
-        return pa.concat_tables([pa.schema([("id", pa.string()), ("place", pa.int32())]).empty_table(), *placed])
+        placed = [
+            one.append_column("place", pa.repeat(pa.scalar(place, pa.int32()), len(one)))
+            for place, one in found
+        ]
+        return pa.concat_tables(
+            [pa.schema([("id", pa.string()), ("place", pa.int32())]).empty_table(), *placed]
+        )
 
 
 def _with_same_rows(catalog: Catalog, artifacts: list[Artifact]) -> list[Artifact]:
@@ -238,5 +254,7 @@ def taint_text(tainted: Tainted, width: int) -> str:
         f"{len(tainted.touched)} artifacts are touched; checkpoints among them: {len(tainted.checkpoints)}",
     ]
     if not tainted.checkpoints:
-        lines.append("no checkpoint descends from them: nothing was trained on them, or on what was made from them")
+        lines.append(
+            "no checkpoint descends from them: nothing was trained on them, or on what was made from them"
+        )
     return "\n".join([*(cut(line, width) for line in lines), forward_text(list(tainted.touched), width)])

@@ -65,7 +65,9 @@ def find_target(catalog: Catalog, text: str, compute: Compute) -> Target:
         return Target(TargetKind.ROW, name, held_in)
     if ids or digests:
         candidates = [*(f"{artifact.key} @{artifact.digest[:16]}" for artifact in digests), *ids]
-        shown = ", ".join(candidates[:MOST_CANDIDATES]) + (", ..." if len(candidates) > MOST_CANDIDATES else "")
+        shown = ", ".join(candidates[:MOST_CANDIDATES]) + (
+            ", ..." if len(candidates) > MOST_CANDIDATES else ""
+        )
         raise UsageError(f"{text!r} is ambiguous; it begins {shown}. Give more letters")
     pictured = prompt_with_picture(catalog, text, compute) if len(text) >= SHORTEST_PREFIX else None
     if pictured is not None:

@@ -55,11 +55,17 @@ class BalanceExploration(Component):
         views = {name: workspace.rows(name) for name in self.needs()}
         with open_session(workspace, views) as session:
             candidates = _WITH_SOLUTIONS if self.solutions else "rows"
-            found = session.fetch(_COUNTS.format(thresholds=sorted(set(self.thresholds)), candidates=candidates))
+            found = session.fetch(
+                _COUNTS.format(thresholds=sorted(set(self.thresholds)), candidates=candidates)
+            )
         if not found:
-            raise DataError(f"{workspace.step}: no samples to choose settings by; look at {workspace.inputs['rows'][0].key}")
+            raise DataError(
+                f"{workspace.step}: no samples to choose settings by; look at {workspace.inputs['rows'][0].key}"
+            )
         grid = self._grid(found)
-        best = max(grid, key=lambda point: (point["balance_score"], -point["temperature"], -point["threshold"]))
+        best = max(
+            grid, key=lambda point: (point["balance_score"], -point["temperature"], -point["threshold"])
+        )
         write_settings(workspace, best)
         (workspace.directory() / GRID_FILE).write_text(canonical_json(grid) + "\n", encoding="utf-8")
         workspace.counts.update({"in": workspace.rows("rows").count})
@@ -70,7 +76,11 @@ class BalanceExploration(Component):
             score = min(right / self.enough, 1.0) * right / selected if selected else 0.0
             points.setdefault((temperature, threshold), []).append((score, prompts))
         return [
-            {"temperature": temperature, "threshold": threshold, "balance_score": round(_mean(parts), DECIMALS)}
+            {
+                "temperature": temperature,
+                "threshold": threshold,
+                "balance_score": round(_mean(parts), DECIMALS),
+            }
             for (temperature, threshold), parts in points.items()
         ]
 

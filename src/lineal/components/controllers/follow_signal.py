@@ -52,10 +52,16 @@ class FollowSignal(Component):
             DataError: nothing was judged, or nothing has a score.
         """
         rate = pass_rate(workspace)
-        scores = [score for score in workspace.rows("scored").read(["score"])["score"].to_pylist() if score is not None]
+        scores = [
+            score
+            for score in workspace.rows("scored").read(["score"])["score"].to_pylist()
+            if score is not None
+        ]
         if not scores:
             raise DataError(f"{workspace.step}: no row of {workspace.inputs['scored'][0].key} has a score")
         signal = fsum(scores) / len(scores)
         away = self.step * (tanh(self.sharpness * (rate - self.goal)) + tanh(self.sharpness * signal))
-        write_settings(workspace, {"center": self.center + max(0.0, away), "pass_rate": rate, "signal": signal})
+        write_settings(
+            workspace, {"center": self.center + max(0.0, away), "pass_rate": rate, "signal": signal}
+        )
         workspace.counts.update({"in": workspace.rows("rows").count})

@@ -32,7 +32,9 @@ class HillClimb(Component):
     step: Annotated[float, Gt(0)]
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.SETTINGS, values=("value", "best_value", "best_score", "direction"))}
+        return {
+            MAIN: Output(ArtifactKind.SETTINGS, values=("value", "best_value", "best_score", "direction"))
+        }
 
     def run(self, workspace: Workspace) -> None:
         """Takes one step."""
@@ -45,7 +47,12 @@ class HillClimb(Component):
         improved = best is None or self.score > best
         best_value = before["value"] if improved else before["best_value"]
         direction = direction if improved else -direction
-        write_settings(workspace, {
-            "value": best_value + direction * self.step, "best_value": best_value,
-            "best_score": self.score if improved else best, "direction": direction,
-        })  # fmt: skip
+        write_settings(
+            workspace,
+            {
+                "value": best_value + direction * self.step,
+                "best_value": best_value,
+                "best_score": self.score if improved else best,
+                "direction": direction,
+            },
+        )

@@ -13,10 +13,14 @@ def pass_rate(workspace: Workspace) -> float:
     Raises:
         DataError: none has.
     """
-    query = "SELECT count(*) FILTER (verdict = 'pass'), count(*) FILTER (verdict IN ('pass', 'fail')) FROM rows"
+    query = (
+        "SELECT count(*) FILTER (verdict = 'pass'), count(*) FILTER (verdict IN ('pass', 'fail')) FROM rows"
+    )
     with open_session(workspace, {ROWS: workspace.rows(ROWS)}) as session:
         passes, judged = session.fetch(query)[0]
     if not judged:
         key = workspace.inputs[ROWS][0].key
-        raise DataError(f"{workspace.step}: no row of {key} has verdict pass or fail, so the reward is unknown; see its verifier")
+        raise DataError(
+            f"{workspace.step}: no row of {key} has verdict pass or fail, so the reward is unknown; see its verifier"
+        )
     return float(passes / judged)

@@ -72,9 +72,13 @@ class Plateau(Component):
         gained = state["gained"] is None or self.metric > state["gained"] + self.min_gain
         waited = 0 if gained else state["waited"] + 1
         return {
-            **state, **best, "gained": self.metric if gained else state["gained"], "waited": waited,
-            "stopped": waited >= self.patience, "last_round": workspace.round,
-        }  # fmt: skip
+            **state,
+            **best,
+            "gained": self.metric if gained else state["gained"],
+            "waited": waited,
+            "stopped": waited >= self.patience,
+            "last_round": workspace.round,
+        }
 
 
 def _listed(workspace: Workspace, group: str) -> dict[str, dict[str, str]]:

@@ -29,11 +29,17 @@ class Accuracy(JudgedDraws):
     seeded: ClassVar[bool] = False  # decoding is greedy
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {"": self.metrics("accuracy", "count", "errors", columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT))}
+        return {
+            "": self.metrics(
+                "accuracy", "count", "errors", columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT)
+            )
+        }
 
     def run(self, workspace: Workspace) -> None:
         """Decodes, judges, and writes rows and metrics."""
-        settings = SamplingSettings(0.0, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop))
+        settings = SamplingSettings(
+            0.0, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop)
+        )
         rows = self.draw(workspace, Draw(settings, 1), ["prompt_id"])
         judged = judged_prompts(rows)
         write_evaluation(workspace, self.headline, judged, accuracy_of, errors=rows.num_rows - len(judged))
@@ -51,7 +57,9 @@ def judged_prompts(rows: pa.Table) -> list[Asked[bool]]:
         if row["verdict"] not in (ERROR, None)
     ]
     if not found:
-        raise DataError(f"no accuracy: none of {rows.num_rows:,} rows has verdict pass or fail. Mend the verifier")
+        raise DataError(
+            f"no accuracy: none of {rows.num_rows:,} rows has verdict pass or fail. Mend the verifier"
+        )
     return found
 
 

@@ -55,7 +55,9 @@ class Agreement(Evaluator):
 
     def run(self, workspace: Workspace) -> None:
         """Counts, over all rows and by difficulty."""
-        with open_session(workspace, {"rows": workspace.rows("rows")}, ("prompt_id", "difficulty")) as session:
+        with open_session(
+            workspace, {"rows": workspace.rows("rows")}, ("prompt_id", "difficulty")
+        ) as session:
             session.create("judged", self._judged())
             found = by_prompt(session, _CELLS)
             total = workspace.rows("rows").count
@@ -77,8 +79,18 @@ class Agreement(Evaluator):
 
 
 NUMBERS = (
-    "agreement", "passed", "right", "count", "errors", "auc", "precision", "gap", "sensitivity", "specificity", "balanced"
-)  # fmt: skip
+    "agreement",
+    "passed",
+    "right",
+    "count",
+    "errors",
+    "auc",
+    "precision",
+    "gap",
+    "sensitivity",
+    "specificity",
+    "balanced",
+)
 _CELLS = """
     SELECT prompt, min(difficulty), count(*) FILTER (passed AND right_), count(*) FILTER (NOT passed AND right_),
         count(*) FILTER (passed AND NOT right_), count(*) FILTER (NOT passed AND NOT right_) FROM judged GROUP BY prompt
@@ -106,7 +118,8 @@ def _auc(found: Sequence[Asked[Counts]], above: Sequence[Asked[tuple[int, int]]]
         return {}
     value = sum(one.counts[0] for one in above) / (2 * right * wrong)
     moves = tuple(
-        (one.counts[0] / (2 * wrong) - value * own_right) / right + (one.counts[1] / (2 * right) - value * own_wrong) / wrong
+        (one.counts[0] / (2 * wrong) - value * own_right) / right
+        + (one.counts[1] / (2 * right) - value * own_wrong) / wrong
         for one, own_right, own_wrong in zip(above, rights, wrongs, strict=True)
     )
     return {"auc": Figure(value, moves, min(right, wrong)).estimate}
@@ -118,11 +131,19 @@ def _column(name: str, suffix: str) -> str:
 
 def _metrics(counts: list[Counts]) -> Numbers:
     both, missed, fooled, neither = (list(column) for column in zip(*counts, strict=True))
-    rows, rights, wrongs, passes = list(map(sum, counts)), _sums(both, missed), _sums(fooled, neither), _sums(both, fooled)
+    rows, rights, wrongs, passes = (
+        list(map(sum, counts)),
+        _sums(both, missed),
+        _sums(fooled, neither),
+        _sums(both, fooled),
+    )
     right = ratio(rights, rows)
     metrics: dict[str, int | float | Figure | Estimate] = {
-        "agreement": ratio(_sums(both, neither), rows), "passed": ratio(passes, rows), "right": right, "count": sum(rows),
-    }  # fmt: skip
+        "agreement": ratio(_sums(both, neither), rows),
+        "passed": ratio(passes, rows),
+        "right": right,
+        "count": sum(rows),
+    }
     if any(passes):
         precision = ratio(both, passes)
         metrics |= {"precision": precision, "gap": precision - right}

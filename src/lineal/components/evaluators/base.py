@@ -57,7 +57,9 @@ class Evaluator(Component):
         """
         unknown = next((name for name in self.warnings if name not in names), None)
         if unknown is not None:
-            raise ValueError(f"warnings: {self.use} gives no number {unknown!r}. {did_you_mean(unknown, names)}")
+            raise ValueError(
+                f"warnings: {self.use} gives no number {unknown!r}. {did_you_mean(unknown, names)}"
+            )
         return Output(ArtifactKind.METRICS, columns, values=(*names, LOW, HIGH))
 
 
@@ -91,7 +93,9 @@ class SampleEvaluator(Evaluator):
 
 def by_prompt(session: Session, query: str) -> list[Asked[Any]]:
     """Runs a query over prompt id, difficulty and counts, in the order of prompt ids."""
-    return [Asked(str(row[0]), row[1], row[2:]) for row in session.fetch(f"SELECT * FROM ({query}) ORDER BY 1")]
+    return [
+        Asked(str(row[0]), row[1], row[2:]) for row in session.fetch(f"SELECT * FROM ({query}) ORDER BY 1")
+    ]
 
 
 def require_samples(workspace: Workspace, session: Session, most: int) -> None:

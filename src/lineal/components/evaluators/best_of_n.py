@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lineal.components.base import LANGUAGE_MODEL, REWARD_MODEL, AnyModelRef, Columns, Output, Workspace, merged
+from lineal.components.base import (
+    LANGUAGE_MODEL,
+    REWARD_MODEL,
+    AnyModelRef,
+    Columns,
+    Output,
+    Workspace,
+    merged,
+)
 from lineal.components.evaluators.base import Ks
 from lineal.components.evaluators.judging import JudgedDraws
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
@@ -89,13 +97,17 @@ class BestOfN(JudgedDraws):
     @model_validator(mode="after")
     def _steps_are_read(self) -> Self:
         if self.steps is not None and self.score_by != "process_reward":
-            raise ValueError(f"steps is about score_by: process_reward, and it is {self.score_by}; leave steps out")
+            raise ValueError(
+                f"steps is about score_by: process_reward, and it is {self.score_by}; leave steps out"
+            )
         return self
 
     @model_validator(mode="after")
     def _enough_samples(self) -> Self:
         if self.k and max(self.k) > self.samples:
-            raise ValueError(f"k is {max(self.k)}, but only {self.samples} samples are drawn; raise samples or lower k")
+            raise ValueError(
+                f"k is {max(self.k)}, but only {self.samples} samples are drawn; raise samples or lower k"
+            )
         return self
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
@@ -111,7 +123,11 @@ class BestOfN(JudgedDraws):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         at_k = (f"{name}_{k}" for k in self.k or [self.samples] for name in ("best_of", "pass_at"))
         numbers = ("prompts", "pass_at_1", *at_k, f"majority_at_{self.samples}", "ranked_right", "left_out")
-        return {"": self.metrics(*numbers, columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT, (RANKING,)))}
+        return {
+            "": self.metrics(
+                *numbers, columns=merged(self.drawn_columns(inputs["prompts"]), VERDICT, (RANKING,))
+            )
+        }
 
     def run(self, workspace: Workspace) -> None:
         """Samples, judges, scores, and writes rows and metrics."""
@@ -124,7 +140,9 @@ class BestOfN(JudgedDraws):
                 found = scores(rows)
             return rows.append_column(RANKING, pa.array(found, pa.float64()))
 
-        settings = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop))
+        settings = SamplingSettings(
+            self.temperature, self.top_p, self.top_k, self.max_tokens, self.chat, stop_texts(self.stop)
+        )
         columns = ["prompt_id", "completion", "finish_reason", RANKING]
         self._write(workspace, self.draw(workspace, Draw(settings, self.samples), columns, scored))
 
@@ -133,10 +151,13 @@ class BestOfN(JudgedDraws):
         if self.score_by == "process_reward":
             model, reading = open_step_scorer(workspace, "scorer"), self.steps or StepReading()
             return lambda rows: [
-                reading.reduced(own) for own in step_scores(model, rows, reading.separator, self.chat, lambda _: None)
+                reading.reduced(own)
+                for own in step_scores(model, rows, reading.separator, self.chat, lambda _: None)
             ]
         scores = self._completion_scores(workspace)
-        return lambda rows: scores(list(zip(prompts_of(rows), self._answers(rows), strict=True)), lambda _: None)
+        return lambda rows: scores(
+            list(zip(prompts_of(rows), self._answers(rows), strict=True)), lambda _: None
+        )
 
     def _answers(self, rows: pa.Table) -> list[Answer]:
         return answers_with_ends(rows["completion"].to_pylist(), self.ends)
@@ -145,19 +166,28 @@ class BestOfN(JudgedDraws):
         if self.score_by == "reward":
             rewards = open_reward_model(workspace, "scorer")
             return lambda pairs, progress: rewards.score(pairs, self.chat, progress)
-        return likelihood_scores(open_likelihood(workspace, "scorer"), None, self.score_by == "likelihood_per_token", self.chat)
+        return likelihood_scores(
+            open_likelihood(workspace, "scorer"), None, self.score_by == "likelihood_per_token", self.chat
+        )
 
     def _write(self, workspace: Workspace, table: pa.Table) -> None:
         """Writes metrics over all prompts and by difficulty; a prompt with a sample that could not be judged is left out."""
         found = _candidates(table, self.extract)
-        whole = [Asked(one.prompt, one.difficulty, [c for c in one.counts if c]) for one in found if None not in one.counts]
+        whole = [
+            Asked(one.prompt, one.difficulty, [c for c in one.counts if c])
+            for one in found
+            if None not in one.counts
+        ]
         if not whole:
             raise DataError(f"{workspace.step}: no prompt has all of its samples judged. Mend the verifier")
         write_evaluation(workspace, self.headline, whole, self._metrics, left_out=len(found) - len(whole))
 
     def _metrics(self, prompts: list[list[Candidate]]) -> Numbers:
         counts = [(len(found), sum(each.right for each in found)) for found in prompts]
-        metrics: dict[str, int | float | Figure | Estimate] = {"prompts": len(prompts), "pass_at_1": pass_at_k(counts, 1)}
+        metrics: dict[str, int | float | Figure | Estimate] = {
+            "prompts": len(prompts),
+            "pass_at_1": pass_at_k(counts, 1),
+        }
         for k in self.k or [self.samples]:
             draws = len(prompts) * self.samples / k
             metrics[f"best_of_{k}"] = mean([best_of_k(found, k) for found in prompts], samples=draws)
@@ -167,7 +197,9 @@ class BestOfN(JudgedDraws):
         mixed = [bool(right and wrong) for right, wrong in split]
         if any(mixed):
             ranked = [_ranked_right(*pair) if both else 0.0 for pair, both in zip(split, mixed, strict=True)]
-            metrics["ranked_right"] = ratio(ranked, list(map(float, mixed)), samples=sum(map(_pairs_apart, split)))
+            metrics["ranked_right"] = ratio(
+                ranked, list(map(float, mixed)), samples=sum(map(_pairs_apart, split))
+            )
         return metrics
 
 

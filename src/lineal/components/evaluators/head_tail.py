@@ -52,12 +52,22 @@ class HeadTail(Evaluator):
 
     def _metrics(self, counts: list[Counts]) -> Numbers:
         if not counts:
-            return {"prompts": 0, "head_share": 0.0, "tail_share": 0.0, "unsolved_share": 0.0, "tail_of_right": 0.0}
+            return {
+                "prompts": 0,
+                "head_share": 0.0,
+                "tail_share": 0.0,
+                "unsolved_share": 0.0,
+                "tail_of_right": 0.0,
+            }
         head = [float(passed > 0 and passed >= self.head_from * samples) for passed, samples in counts]
         tail = [float(passed > 0 and not is_head) for (passed, _), is_head in zip(counts, head, strict=True)]
         right = [passed for passed, _ in counts]
         return {
-            "prompts": len(counts), "head_share": mean(head), "tail_share": mean(tail),
+            "prompts": len(counts),
+            "head_share": mean(head),
+            "tail_share": mean(tail),
             "unsolved_share": mean([float(not passed) for passed in right]),
-            "tail_of_right": ratio([a * b for a, b in zip(right, tail, strict=True)], right) if any(right) else 0.0,
-        }  # fmt: skip
+            "tail_of_right": ratio([a * b for a, b in zip(right, tail, strict=True)], right)
+            if any(right)
+            else 0.0,
+        }

@@ -42,10 +42,18 @@ class JudgedDraws(Framing, HoldsVerifier, Evaluator):
 
     def needs(self) -> dict[str, Columns]:
         needed = self.framing_needs()
-        return {**super().needs(), **needed, "prompts": merged(needed["prompts"], columns_read(self._judge, SAMPLE_COLUMNS))}
+        return {
+            **super().needs(),
+            **needed,
+            "prompts": merged(needed["prompts"], columns_read(self._judge, SAMPLE_COLUMNS)),
+        }
 
     def draw(
-        self, workspace: Workspace, draw: Draw, columns: list[str], more: Callable[[pa.Table], pa.Table] = lambda rows: rows
+        self,
+        workspace: Workspace,
+        draw: Draw,
+        columns: list[str],
+        more: Callable[[pa.Table], pa.Table] = lambda rows: rows,
     ) -> pa.Table:
         """Draws and judges completions of all prompts, shard by shard.
 
@@ -71,8 +79,12 @@ class JudgedDraws(Framing, HoldsVerifier, Evaluator):
                 return more(judged_rows(self._judge, rows, judged))
 
         with ready(self._judge, workspace, VERIFIER):
-            out = workspace.map_rows(prompts, transform, draw.samples, "prompts" if draw.samples == 1 else "samples")
-        table = written(workspace, [*columns, "verdict", *(name for name in ("difficulty",) if name in prompts.columns)])
+            out = workspace.map_rows(
+                prompts, transform, draw.samples, "prompts" if draw.samples == 1 else "samples"
+            )
+        table = written(
+            workspace, [*columns, "verdict", *(name for name in ("difficulty",) if name in prompts.columns)]
+        )
         refuse_errors(workspace, self._judge, table["verdict"])
         workspace.counts.update({"in": prompts.count, "expected": prompts.count * draw.samples, "out": out})
         return table

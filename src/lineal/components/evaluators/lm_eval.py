@@ -22,11 +22,31 @@ from lineal.recipe.document import read_document
 from lineal.recipe.references import ArtifactKind
 
 COLUMNS: Columns = ("prompt_id", "prompt", "answer", "completion", "score", "task")
-TASK_KEYS = frozenset({
-    "task", "dataset_path", "dataset_kwargs", "training_split", "validation_split", "test_split", "fewshot_split", "doc_to_text",
-    "doc_to_target", "doc_to_choice", "description", "target_delimiter", "fewshot_delimiter", "fewshot_config", "num_fewshot",
-    "metric_list", "output_type", "generation_kwargs", "filter_list", "repeats", "metadata",
-})  # fmt: skip
+TASK_KEYS = frozenset(
+    {
+        "task",
+        "dataset_path",
+        "dataset_kwargs",
+        "training_split",
+        "validation_split",
+        "test_split",
+        "fewshot_split",
+        "doc_to_text",
+        "doc_to_target",
+        "doc_to_choice",
+        "description",
+        "target_delimiter",
+        "fewshot_delimiter",
+        "fewshot_config",
+        "num_fewshot",
+        "metric_list",
+        "output_type",
+        "generation_kwargs",
+        "filter_list",
+        "repeats",
+        "metadata",
+    }
+)
 """Keys of a project's own task. None of them runs code; YAML tags, so `!function` too, are refused when the file is read."""
 DATASETS = ("json", "csv", "parquet")
 Scored = tuple[str, float]
@@ -98,7 +118,9 @@ class LmEval(Evaluator):
         asked = [Asked(row["prompt_id"], None, (row["task"], row["score"])) for row in rows]
         write_evaluation(workspace, self.headline, asked, self._metrics)
 
-    def _chosen(self, workspace: Workspace, task: str, samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def _chosen(
+        self, workspace: Workspace, task: str, samples: Sequence[Mapping[str, Any]]
+    ) -> list[Mapping[str, Any]]:
         """Returns a task's samples under one filter, one for each document."""
         filters = sorted({str(sample.get("filter", "none")) for sample in samples})
         if self.filter is None and len(filters) > 1:
@@ -110,7 +132,10 @@ class LmEval(Evaluator):
             raise DataError(
                 f"{workspace.step}: task {task} has no filter {chosen!r}, only {', '.join(filters) or 'no documents'}"
             )
-        return sorted((one for one in samples if str(one.get("filter", "none")) == chosen), key=lambda one: int(one["doc_id"]))
+        return sorted(
+            (one for one in samples if str(one.get("filter", "none")) == chosen),
+            key=lambda one: int(one["doc_id"]),
+        )
 
     def _row(self, workspace: Workspace, task: str, sample: Mapping[str, Any]) -> dict[str, Any]:
         score = sample.get(self.metric)
@@ -120,18 +145,27 @@ class LmEval(Evaluator):
                 f"{workspace.step}: task {task} has no number {self.metric!r} for each document, only {known}. Set metric:"
             )
         return {
-            "prompt_id": row_id("lm_eval", task, int(sample["doc_id"]), str(sample["doc_hash"])), "prompt": _prompt(sample),
-            "answer": str(sample["target"]), "completion": json.dumps(sample["filtered_resps"], ensure_ascii=False, default=str),
-            "score": float(score), "task": task,
-        }  # fmt: skip
+            "prompt_id": row_id("lm_eval", task, int(sample["doc_id"]), str(sample["doc_hash"])),
+            "prompt": _prompt(sample),
+            "answer": str(sample["target"]),
+            "completion": json.dumps(sample["filtered_resps"], ensure_ascii=False, default=str),
+            "score": float(score),
+            "task": task,
+        }
 
     def _metrics(self, scored: list[Scored]) -> Numbers:
         tasks: dict[str, list[float]] = {}
         for task, score in scored:
             tasks.setdefault(task, []).append(score)
         scores = [score for _, score in scored]
-        own = {f"{self.metric} of {name}": mean(part, is_share=_are_shares(part)) for name, part in tasks.items()}
-        return {"count": len(scored), self.metric: mean(scores, is_share=_are_shares(scores)), **(own if len(own) > 1 else {})}
+        own = {
+            f"{self.metric} of {name}": mean(part, is_share=_are_shares(part)) for name, part in tasks.items()
+        }
+        return {
+            "count": len(scored),
+            self.metric: mean(scores, is_share=_are_shares(scores)),
+            **(own if len(own) > 1 else {}),
+        }
 
 
 def _are_shares(scores: Sequence[float]) -> bool:
@@ -158,11 +192,18 @@ def _own_task(project: Path, name: str) -> tuple[dict[str, Any], dict[str, Path]
         raise document.error((), "expected a task: keys with values")
     task = dict(document.value)
     for key in task.keys() - TASK_KEYS:
-        raise document.error((key,), f"is refused in a project's own task; known are {', '.join(sorted(TASK_KEYS))}")
-    kwargs = task.get("dataset_kwargs")
-    if task.get("dataset_path") not in DATASETS or not isinstance(kwargs, dict) or kwargs.keys() != {"data_files"}:
         raise document.error(
-            ("dataset_path",), f"expected one of {', '.join(DATASETS)}, with dataset_kwargs: {{data_files: ...}}"
+            (key,), f"is refused in a project's own task; known are {', '.join(sorted(TASK_KEYS))}"
+        )
+    kwargs = task.get("dataset_kwargs")
+    if (
+        task.get("dataset_path") not in DATASETS
+        or not isinstance(kwargs, dict)
+        or kwargs.keys() != {"data_files"}
+    ):
+        raise document.error(
+            ("dataset_path",),
+            f"expected one of {', '.join(DATASETS)}, with dataset_kwargs: {{data_files: ...}}",
         )
     files: dict[str, Path] = {name: path}
     task["dataset_kwargs"] = {"data_files": _located(project, name, kwargs["data_files"], files)}

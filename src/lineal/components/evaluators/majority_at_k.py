@@ -42,7 +42,8 @@ class MajorityAtK(SampleEvaluator):
 
     def _metrics(self, votes: list[Votes]) -> Numbers:
         figures = {
-            f"majority_at_{k}": mean([one[k][0] for one in votes], samples=sum(one[k][1] for one in votes)) for k in self.k
+            f"majority_at_{k}": mean([one[k][0] for one in votes], samples=sum(one[k][1] for one in votes))
+            for k in self.k
         }
         return {"prompts": len(votes), **figures}
 

@@ -60,7 +60,9 @@ class Measure(Evaluator, SqlFile):
         component = super().parse(settings, surroundings)
         selector = component._selector
         if not selector.gives:
-            raise DeclarationError(f"{selector.shown}:1: the header has no '-- gives: NAME, ...' line; name the numbers")
+            raise DeclarationError(
+                f"{selector.shown}:1: the header has no '-- gives: NAME, ...' line; name the numbers"
+            )
         component._own = _watches(selector)
         return component
 
@@ -81,17 +83,24 @@ class Measure(Evaluator, SqlFile):
     def run(self, workspace: Workspace) -> None:
         """Runs the query, and writes its numbers."""
         arguments = {**self._selector.arguments(self._extra), "seed": workspace.seed}
-        with open_session(workspace, input_views(workspace, self._selector), self._selector.optional, self._selector) as session:
+        with open_session(
+            workspace, input_views(workspace, self._selector), self._selector.optional, self._selector
+        ) as session:
             session.run(MEASURED, self._selector, arguments)
             columns = self._checked(session)
             order = f" ORDER BY {PROMPT}" if PROMPT in columns else ""
             listed = ", ".join(map(quoted, columns))
-            rows = [dict(zip(columns, row, strict=True)) for row in session.fetch(f"SELECT {listed} FROM {MEASURED}{order}")]
+            rows = [
+                dict(zip(columns, row, strict=True))
+                for row in session.fetch(f"SELECT {listed} FROM {MEASURED}{order}")
+            ]
         self._require_finite(workspace, rows)
         if PROMPT in columns:
             self._write_means(workspace, rows)
         elif len(rows) == 1:
-            numbers = {name: _number(rows[0][name]) for name in self._selector.gives if rows[0][name] is not None}
+            numbers = {
+                name: _number(rows[0][name]) for name in self._selector.gives if rows[0][name] is not None
+            }
             write_metrics(workspace, self.headline, numbers, {}, {})
         else:
             fix = "Aggregate all rows into one, or give prompt_id for a value of each prompt"
@@ -108,7 +117,9 @@ class Measure(Evaluator, SqlFile):
                 raise DeclarationError(f"{selector.shown}: {name!r} must be a number, got {got}")
         other = [name for name in given if name not in (*selector.gives, *BESIDE_NUMBERS)]
         if other:
-            raise DeclarationError(f"{selector.shown}: the query gives a column {other[0]!r} that '-- gives' doesn't name")
+            raise DeclarationError(
+                f"{selector.shown}: the query gives a column {other[0]!r} that '-- gives' doesn't name"
+            )
         return list(given)
 
     def _require_finite(self, workspace: Workspace, rows: list[dict[str, Any]]) -> None:
@@ -122,28 +133,42 @@ class Measure(Evaluator, SqlFile):
 
     def _write_means(self, workspace: Workspace, rows: list[dict[str, Any]]) -> None:
         if len({row[PROMPT] for row in rows}) < len(rows) or any(row[PROMPT] is None for row in rows):
-            raise DataError(f"{workspace.step}: {self._selector.shown} gave two rows of one prompt, or one without prompt_id")
+            raise DataError(
+                f"{workspace.step}: {self._selector.shown} gave two rows of one prompt, or one without prompt_id"
+            )
         if not rows:
             raise DataError(
                 f"{workspace.step}: {self._selector.shown} gave no row, so there is nothing to evaluate; see its WHERE"
             )
-        found = {str(row[PROMPT]): float(row[self.headline]) for row in rows if row[self.headline] is not None}
+        found = {
+            str(row[PROMPT]): float(row[self.headline]) for row in rows if row[self.headline] is not None
+        }
         workspace.counts.update({} if found else {f"without {self.headline}": len(rows)})
         split = self._split(rows, DIFFICULTY, difficulty_label), self._split(rows, TASK, str)
         write_metrics(workspace, self.headline, self._means(rows), found, *split)
 
-    def _split(self, rows: list[dict[str, Any]], column: str, named: Callable[[Any], str]) -> dict[str, dict[str, float]]:
+    def _split(
+        self, rows: list[dict[str, Any]], column: str, named: Callable[[Any], str]
+    ) -> dict[str, dict[str, float]]:
         """Computes the numbers of the rows with the same value in a column; nothing where the query doesn't give it."""
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             if row.get(column) is not None:
                 groups.setdefault(named(row[column]), []).append(row)
-        return {label: {name: _plain(value) for name, value in self._means(part).items()} for label, part in groups.items()}
+        return {
+            label: {name: _plain(value) for name, value in self._means(part).items()}
+            for label, part in groups.items()
+        }
 
     def _means(self, rows: list[dict[str, Any]]) -> Numbers:
-        values = {name: [float(row[name]) for row in rows if row[name] is not None] for name in self._selector.gives}
+        values = {
+            name: [float(row[name]) for row in rows if row[name] is not None] for name in self._selector.gives
+        }
         shares = {name: all(0 <= value <= 1 for value in found) for name, found in values.items()}
-        return {PROMPTS: len(rows), **{name: mean(found, is_share=shares[name]) for name, found in values.items() if found}}
+        return {
+            PROMPTS: len(rows),
+            **{name: mean(found, is_share=shares[name]) for name, found in values.items() if found},
+        }
 
 
 def _watches(selector: Selector) -> dict[str, Watch]:
@@ -155,7 +180,9 @@ def _watches(selector: Selector) -> dict[str, Watch]:
     found = {}
     for name, text in selector.warns.items():
         if name not in selector.gives:
-            raise DeclarationError(f"{selector.shown}: '-- warns {name}:' {did_you_mean(name, selector.gives)}")
+            raise DeclarationError(
+                f"{selector.shown}: '-- warns {name}:' {did_you_mean(name, selector.gives)}"
+            )
         try:
             found[name] = parse_watch(text)
         except ValueError as error:

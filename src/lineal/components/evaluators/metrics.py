@@ -42,7 +42,11 @@ class Asked(Generic[Counts]):
 
 
 def write_evaluation(
-    workspace: Workspace, headline: str, asked: Sequence[Asked[Counts]], measure: Callable[[list[Counts]], Numbers], **more: Any
+    workspace: Workspace,
+    headline: str,
+    asked: Sequence[Asked[Counts]],
+    measure: Callable[[list[Counts]], Numbers],
+    **more: Any,
 ) -> None:
     """Writes an evaluation's numbers over all prompts and by difficulty.
 
@@ -60,7 +64,11 @@ def write_evaluation(
             groups.setdefault(difficulty_label(one.difficulty), []).append(one.counts)
     by_difficulty = {label: _plain(measure(part), headline) for label, part in groups.items()}
     figure = overall.get(headline)
-    prompts = dict(zip((one.prompt for one in asked), figure.by_prompt, strict=True)) if isinstance(figure, Figure) else {}
+    prompts = (
+        dict(zip((one.prompt for one in asked), figure.by_prompt, strict=True))
+        if isinstance(figure, Figure)
+        else {}
+    )
     write_metrics(workspace, headline, {**overall, **more}, prompts, by_difficulty)
 
 
@@ -73,13 +81,20 @@ def write_metrics(
     by_task: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
     """Writes numbers by name as the step's main output, with the interval of every figure among them."""
-    intervals = {name: [found.low, found.high] for name, value in numbers.items() if (found := _estimate(value)) is not None}
+    intervals = {
+        name: [found.low, found.high]
+        for name, value in numbers.items()
+        if (found := _estimate(value)) is not None
+    }
     metrics = _rounded(_plain(numbers, headline))
     details = {"headline": headline, "intervals": intervals, "by_difficulty": by_difficulty}
     details |= {"by_task": by_task} if by_task else {}
     files = {
-        METRICS_FILE: metrics, CURVE_FILE: [{"round": workspace.round, **metrics}], DETAILS_FILE: details, PROMPTS_FILE: prompts,
-    }  # fmt: skip
+        METRICS_FILE: metrics,
+        CURVE_FILE: [{"round": workspace.round, **metrics}],
+        DETAILS_FILE: details,
+        PROMPTS_FILE: prompts,
+    }
     for name, content in files.items():
         (workspace.directory() / name).write_text(canonical_json(_rounded(content)) + "\n", encoding="utf-8")
 
@@ -90,7 +105,10 @@ def _estimate(value: object) -> Estimate | None:
 
 def _plain(numbers: Numbers, headline: str) -> dict[str, float]:
     """Returns the numbers without intervals, except for the headline's."""
-    found = {name: value.value if isinstance(value, Figure | Estimate) else value for name, value in numbers.items()}
+    found = {
+        name: value.value if isinstance(value, Figure | Estimate) else value
+        for name, value in numbers.items()
+    }
     estimate = _estimate(numbers.get(headline))
     return found if estimate is None else {**found, LOW: estimate.low, HIGH: estimate.high}
 

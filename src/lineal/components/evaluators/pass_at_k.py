@@ -35,7 +35,9 @@ class PassAtK(SampleEvaluator):
         with open_session(workspace, {"rows": workspace.rows("rows")}, ("difficulty",)) as session:
             require_samples(workspace, session, max(self.k))
             found = by_prompt(session, _COUNTS)
-            errors = session.fetch("SELECT count(*) FROM rows WHERE verdict IS NULL OR verdict NOT IN ('pass', 'fail')")[0][0]
+            errors = session.fetch(
+                "SELECT count(*) FROM rows WHERE verdict IS NULL OR verdict NOT IN ('pass', 'fail')"
+            )[0][0]
         for k in self.k:
             if all(samples < k for samples, _ in (one.counts for one in found)):
                 raise DataError(

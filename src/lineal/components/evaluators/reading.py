@@ -59,7 +59,11 @@ def read_evaluation(directory: Path) -> Evaluation:
     bounds = _bounds(details.get("intervals", {}), directory / DETAILS_FILE)
     estimates = {name: Estimate(numbers[name], *bounds[name]) for name in numbers if name in bounds}
     split = {
-        name: {part: _numbers(values) for part, values in sorted(value.items(), key=_numeric_first) if isinstance(values, dict)}
+        name: {
+            part: _numbers(values)
+            for part, values in sorted(value.items(), key=_numeric_first)
+            if isinstance(values, dict)
+        }
         for name, value in {**metrics, **details}.items()
         if isinstance(value, dict) and name != "intervals"
     }
@@ -110,11 +114,17 @@ def _bounds(read: Any, path: Path) -> dict[str, tuple[float, float]]:
         return {name: (float(low), float(high)) for name, (low, high) in dict(read).items()}
     except (TypeError, ValueError) as error:
         fix = f"Delete {path.parent} and run again"
-        raise ArtifactError(f"{path} holds intervals {read!r:.80}, expected two numbers for each figure. {fix}") from error
+        raise ArtifactError(
+            f"{path} holds intervals {read!r:.80}, expected two numbers for each figure. {fix}"
+        ) from error
 
 
 def _numbers(read: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {name: value for name, value in read.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    numbers = {
+        name: value
+        for name, value in read.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
     return {name: float(value) for name, value in numbers.items()}
 
 

@@ -48,14 +48,18 @@ class Refusals(Evaluator):
     def run(self, workspace: Workspace) -> None:
         """Counts answers and refusals."""
         refuses = f"verdict = 'fail' AND coalesce(ends_with(completion, {literal(self.refusal)}), false)"
-        with open_session(workspace, {"rows": workspace.rows("rows")}, ("prompt_id", "difficulty")) as session:
+        with open_session(
+            workspace, {"rows": workspace.rows("rows")}, ("prompt_id", "difficulty")
+        ) as session:
             found = by_prompt(
                 session,
                 f"SELECT {CLUSTER}, min(difficulty), count(*) FILTER (verdict = 'pass'), count(*) FILTER ({refuses}), count(*) "
                 "FROM rows WHERE verdict IN ('pass', 'fail') GROUP BY 1",
             )
         if not found:
-            raise DataError(f"{workspace.step}: no row of {workspace.inputs['rows'][0].key} has verdict pass or fail")
+            raise DataError(
+                f"{workspace.step}: no row of {workspace.inputs['rows'][0].key} has verdict pass or fail"
+            )
         write_evaluation(workspace, self.headline, found, self._metrics)
 
     def _metrics(self, counts: list[Counts]) -> Numbers:
@@ -67,4 +71,9 @@ class Refusals(Evaluator):
             return {"count": sum(rows), "precision": 0.0, "refusal_rate": refusal_rate, "objective": kept}
         precision = ratio(right, given)
         objective = precision.times(1 - self.laziness) + kept
-        return {"count": sum(rows), "precision": precision, "refusal_rate": refusal_rate, "objective": objective}
+        return {
+            "count": sum(rows),
+            "precision": precision,
+            "refusal_rate": refusal_rate,
+            "objective": objective,
+        }

@@ -54,7 +54,11 @@ class SuccessRate(Evaluator, ModelPlays):
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         columns = self.played_columns(inputs["prompts"], self.keeps_ids, self.of_two)[1]
-        return {MAIN: self.metrics(self.headline, "return", "turns", "invalid", "count", "errors", columns=columns)}
+        return {
+            MAIN: self.metrics(
+                self.headline, "return", "turns", "invalid", "count", "errors", columns=columns
+            )
+        }
 
     def run(self, workspace: Workspace) -> None:
         """Plays, and writes episodes and metrics."""
@@ -92,12 +96,15 @@ def by_task(episodes: pa.Table) -> list[Asked[Played]]:
         if row["verdict"] != ERROR:
             tasks.setdefault(row["prompt_id"], []).append(row)
     if not tasks:
-        raise DataError(f"no success rate: none of {episodes.num_rows:,} episodes could be played. Mend the environment")
+        raise DataError(
+            f"no success rate: none of {episodes.num_rows:,} episodes could be played. Mend the environment"
+        )
     return [Asked(task, rows[0].get("difficulty"), _played(rows)) for task, rows in tasks.items()]  # type: ignore[arg-type]
 
 
 def _played(rows: list[Mapping[str, object]]) -> Played:
-    returns, turns, invalid = (fsum(row[name] for row in rows) for name in ("return", "turns", "invalid_actions"))  # type: ignore[misc]
+    names = ("return", "turns", "invalid_actions")
+    returns, turns, invalid = (fsum(row[name] for row in rows) for name in names)  # type: ignore[misc]
     return Played(len(rows), sum(row["verdict"] == PASS for row in rows), returns, int(turns), int(invalid))
 
 

@@ -38,7 +38,11 @@ class Transitions(Evaluator):
         return {"before": ("prompt_id", "verdict"), "after": ("prompt_id", "verdict")}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: self.metrics("prompts", *(f"{one}_to_{other}" for one in _WORDS.values() for other in _WORDS.values()))}
+        return {
+            MAIN: self.metrics(
+                "prompts", *(f"{one}_to_{other}" for one in _WORDS.values() for other in _WORDS.values())
+            )
+        }
 
     def run(self, workspace: Workspace) -> None:
         """Compares prompt by prompt."""
@@ -48,11 +52,15 @@ class Transitions(Evaluator):
             pairs = by_prompt(session, _PAIRS)
         if not pairs:
             keys = " and ".join(workspace.inputs[name][0].key for name in ("before", "after"))
-            raise DataError(f"{workspace.step}: {keys} have no prompt in common that both judged; evaluate on the same task set")
+            raise DataError(
+                f"{workspace.step}: {keys} have no prompt in common that both judged; evaluate on the same task set"
+            )
         write_evaluation(workspace, self.headline, pairs, _shares)
 
     def _require_one_each(self, workspace: Workspace, session: Session, name: str) -> None:
-        twice = session.fetch(f"SELECT prompt_id, count(*) FROM {name} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1")
+        twice = session.fetch(
+            f"SELECT prompt_id, count(*) FROM {name} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+        )
         if twice:
             key = workspace.inputs[name][0].key
             raise DataError(

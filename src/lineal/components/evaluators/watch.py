@@ -75,7 +75,9 @@ def require_own_checks(numbers: Iterable[str]) -> None:
     for number in numbers:
         other = named.setdefault(check_name(number), number)
         if other != number:
-            raise ValueError(f"{other!r} and {number!r} would both be the check {check_name(number)}; warn about one of them")
+            raise ValueError(
+                f"{other!r} and {number!r} would both be the check {check_name(number)}; warn about one of them"
+            )
 
 
 def _parsed(text: str) -> tuple[str, float]:

@@ -41,7 +41,9 @@ class Asker(RowSampler):
     @model_validator(mode="after")
     def _system_needs_a_chat(self) -> Self:
         if self.system is not None and not self.chat:
-            raise ValueError("system needs chat: true; for a model without a chat template, write it into template")
+            raise ValueError(
+                "system needs chat: true; for a model without a chat template, write it into template"
+            )
         return self
 
     @classmethod
@@ -58,7 +60,12 @@ class Asker(RowSampler):
         return {"rows": self._template.columns}
 
     def ask(
-        self, workspace: Workspace, sampler: SavedSampler, rows: pa.Table, advance: Callable[[int], None], own: bool = False
+        self,
+        workspace: Workspace,
+        sampler: SavedSampler,
+        rows: pa.Table,
+        advance: Callable[[int], None],
+        own: bool = False,
     ) -> pa.Table:
         """Returns the checkpoint's output about some rows, `samples` rows for each, in their order.
 
@@ -78,7 +85,9 @@ class Asker(RowSampler):
             return draw_rows(workspace, sampler, self._asked(rows), [asked], advance)
         draw = replace(draw, render=self._rendered, hinted=True, by=row_key(rows.column_names))
         drawn = draw_rows(workspace, sampler, rows, [draw], advance)
-        given = [text for row in rows.to_pylist() for text in [shown_prompt(self._rendered(row))] * self.samples]
+        given = [
+            text for row in rows.to_pylist() for text in [shown_prompt(self._rendered(row))] * self.samples
+        ]
         return drawn.append_column("asked", pa.array(given, arrow_type("asked")))
 
     @property
@@ -88,7 +97,9 @@ class Asker(RowSampler):
 
     def _given(self, text: str) -> Prompt:
         """Returns a template's text as the checkpoint gets it."""
-        return text if self.system is None else Conversation((Turn("system", self.system), Turn("user", text)))
+        return (
+            text if self.system is None else Conversation((Turn("system", self.system), Turn("user", text)))
+        )
 
     def _rendered(self, row: Mapping[str, Any]) -> Prompt:
         return self._given(self._template.render(row))

@@ -7,7 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from lineal.components.base import MAIN, Columns, Output, Role, Workspace, merged
-from lineal.components.generators.drawing import Draw, RowSampler, begun, draw_rows, require_distinct, sampled_columns
+from lineal.components.generators.drawing import (
+    Draw,
+    RowSampler,
+    begun,
+    draw_rows,
+    require_distinct,
+    sampled_columns,
+)
 from lineal.components.generators.sample import KeepsIds
 from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.ids import row_id
@@ -54,7 +61,9 @@ class Continue(RowSampler):
         """Draws `samples` rows for each row, shard by shard."""
         rows = workspace.rows("rows")
         require_distinct(rows, row_key(rows.columns), workspace.step)
-        draw = Draw(self.sampling, self.samples, render=partial(begun, chat=self.chat), adds=self._adds, goes_on=True)
+        draw = Draw(
+            self.sampling, self.samples, render=partial(begun, chat=self.chat), adds=self._adds, goes_on=True
+        )
         sampler = open_sampler(workspace, "model")
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:

@@ -27,4 +27,6 @@ class Demonstrations(PlaysToRows):
             return ExpertPlayer(arena, episodes, "<action>{}</action>" if self.format == "tag" else "{}")
 
         facts = {"temperature": None, "round": workspace.round, "checkpoint": None}
-        self.write(workspace, self.play_all(workspace, 1, player, self.provenance("expert", {}, workspace), facts))
+        self.write(
+            workspace, self.play_all(workspace, 1, player, self.provenance("expert", {}, workspace), facts)
+        )

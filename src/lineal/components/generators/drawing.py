@@ -33,14 +33,34 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PROMPT_COLUMNS = (
-    "prompt_id", "prompt", *MESSAGE_COLUMNS, IMAGES, "answer", "difficulty", "task", "entry", "tests", "input", "options",
-)  # fmt: skip
+    "prompt_id",
+    "prompt",
+    *MESSAGE_COLUMNS,
+    IMAGES,
+    "answer",
+    "difficulty",
+    "task",
+    "entry",
+    "tests",
+    "input",
+    "options",
+)
 CARRIED = {**dict.fromkeys((*MESSAGE_COLUMNS, IMAGES), "prompt"), "token_ids": "completion"}
 """Columns that belong to a text: a new row keeps them when it keeps its first parent's text, and else has none."""
 SAMPLE_COLUMNS = (
-    "sample_id", "parents", "completion", "finish_reason", "tokens", "logprob", "temperature", "hinted", "round",
-    "sample_index", "seed", "checkpoint",
-)  # fmt: skip
+    "sample_id",
+    "parents",
+    "completion",
+    "finish_reason",
+    "tokens",
+    "logprob",
+    "temperature",
+    "hinted",
+    "round",
+    "sample_index",
+    "seed",
+    "checkpoint",
+)
 
 
 def sampled_columns(prompts: Columns, adds: Columns = ()) -> Columns:
@@ -125,7 +145,9 @@ def begun(row: Mapping[str, Any], chat: bool) -> Prompt:
         DataError: the row has no completion.
     """
     if row["completion"] is None:
-        raise DataError(f"row {row[row_key(list(row))]} has no completion to continue. Leave such rows out with a selector")
+        raise DataError(
+            f"row {row[row_key(list(row))]} has no completion to continue. Leave such rows out with a selector"
+        )
     prompt, text = prompt_of(row), written_by(row)
     if isinstance(prompt, str) and not chat:
         return prompt + text
@@ -163,11 +185,17 @@ def require_distinct(rows: Rows, column: str, key: str) -> None:
             fix = "Don't put artifacts with and without it together"
             raise DataError(f"{key}: {entry['counts']:,} of the rows have no {column}. {fix}")
         fix = f"Deduplicate the {kind}s with a selector first"
-        raise DataError(f"{key}: {kind} {entry['values']} stands {entry['counts']} times among the {kind}s. {fix}")
+        raise DataError(
+            f"{key}: {kind} {entry['values']} stands {entry['counts']} times among the {kind}s. {fix}"
+        )
 
 
 def draw_rows(
-    workspace: Workspace, sampler: SavedSampler, prompts: pa.Table, draws: list[Draw], advance: Callable[[int], None]
+    workspace: Workspace,
+    sampler: SavedSampler,
+    prompts: pa.Table,
+    draws: list[Draw],
+    advance: Callable[[int], None],
 ) -> pa.Table:
     """Draws the samples of some prompt rows, in the order prompt, sample index."""
     import pyarrow as pa
@@ -175,9 +203,17 @@ def draw_rows(
     adds = merged(*(draw.adds for draw in draws))
     columns = sampled_columns(tuple(prompts.column_names), adds)
     known = tuple(name for name in columns if name in COLUMNS)
-    schema = pa.schema([*arrow_schema(known), *(prompts.schema.field(name) for name in columns if name not in COLUMNS)])
-    drawn = pa.concat_tables([_draw_one(workspace, sampler, prompts, draw, schema, advance) for draw in draws])
-    return drawn if len(draws) == 1 else drawn.take(_by_prompt(prompts.num_rows, [draw.samples for draw in draws]))
+    schema = pa.schema(
+        [*arrow_schema(known), *(prompts.schema.field(name) for name in columns if name not in COLUMNS)]
+    )
+    drawn = pa.concat_tables(
+        [_draw_one(workspace, sampler, prompts, draw, schema, advance) for draw in draws]
+    )
+    return (
+        drawn
+        if len(draws) == 1
+        else drawn.take(_by_prompt(prompts.num_rows, [draw.samples for draw in draws]))
+    )
 
 
 def _by_prompt(prompts: int, samples: list[int]) -> list[int]:
@@ -225,7 +261,12 @@ class _Row(Mapping[str, Any]):
 
 
 def _draw_one(
-    workspace: Workspace, sampler: SavedSampler, prompts: pa.Table, draw: Draw, schema: pa.Schema, advance: Callable[[int], None]
+    workspace: Workspace,
+    sampler: SavedSampler,
+    prompts: pa.Table,
+    draw: Draw,
+    schema: pa.Schema,
+    advance: Callable[[int], None],
 ) -> pa.Table:
     """Makes the rows of one draw, prompt by prompt."""
     columns = _Columns(prompts)
@@ -240,7 +281,9 @@ def _draw_one(
     requests = [Request(prompt, seed, shown) for prompt, own, shown in asked for seed in own]
     with workspace.timed("sample"):
         completions = sampler.sample(requests, draw.settings, advance)
-    workspace.facts["tokens"] = workspace.facts.get("tokens", 0) + sum(completion.tokens for completion in completions)
+    workspace.facts["tokens"] = workspace.facts.get("tokens", 0) + sum(
+        completion.tokens for completion in completions
+    )
     checkpoint = workspace.model("model").digest
     values = _told(completions) | {
         "sample_id": _ids(checkpoint, draw, names, seeds, given, images),
@@ -250,7 +293,12 @@ def _draw_one(
     key = columns[row_key(prompts.column_names)] if sources else []
     by_prompt = {"parents": [[own, *draw.shown(row)] for own, row in zip(key, sources, strict=True)]}
     by_prompt |= {} if draw.hinted else _as_columns(given, columns)
-    facts = {"temperature": draw.settings.temperature, "hinted": draw.hinted, "round": workspace.round, "checkpoint": checkpoint}
+    facts = {
+        "temperature": draw.settings.temperature,
+        "hinted": draw.hinted,
+        "round": workspace.round,
+        "checkpoint": checkpoint,
+    }
     return _table(schema, prompts, draw.samples, values, by_prompt, facts)
 
 
@@ -302,7 +350,10 @@ def _ids(
     settings = canonical_json(digest_of([draw.settings.described(), draw.hinted]))
     found = []
     for name, own, prompt, shown in zip(map(canonical_json, names), seeds, given, images, strict=True):
-        front, more = f"{start},{name}", [canonical_json(part) for part in (*_more(prompt, draw.framed), *shown)]
+        front, more = (
+            f"{start},{name}",
+            [canonical_json(part) for part in (*_more(prompt, draw.framed), *shown)],
+        )
         for index, seed in zip(draw.indices, own, strict=True):
             found.append(id_of_list((front, f"{index},{settings},{seed}", *more)))
     return found
@@ -318,9 +369,15 @@ def _as_columns(given: Sequence[Prompt], columns: _Columns) -> dict[str, list[An
     texts = [isinstance(one, str) for one in given]
     if all(texts):
         return {"prompt": found["prompt"]}
-    for name, made in found.items():  # where a row was given the other of text and conversation, it keeps what it had
+    for (
+        name,
+        made,
+    ) in found.items():  # where a row was given the other of text and conversation, it keeps what it had
         before = columns[name] if name in columns.names else [None] * len(given)
-        found[name] = [new if text == (name == "prompt") else old for new, old, text in zip(made, before, texts, strict=True)]
+        found[name] = [
+            new if text == (name == "prompt") else old
+            for new, old, text in zip(made, before, texts, strict=True)
+        ]
     return found
 
 

@@ -43,7 +43,9 @@ class Examples(Strict):
     @classmethod
     def _differs_by_row(cls, value: str) -> str:
         if not Template(value).columns:
-            raise ValueError("reply must hold a {column}, such as '{answer}'; else all examples would answer the same")
+            raise ValueError(
+                "reply must hold a {column}, such as '{answer}'; else all examples would answer the same"
+            )
         return value
 
 
@@ -83,7 +85,9 @@ class Framing(Component):
     def identity(self) -> dict[str, Any]:
         """Returns the settings; with examples, also that their rows are parents of the samples, which they once were not."""
         found = super().identity()
-        return found if self.examples is None else {**found, "examples": {**found["examples"], "parents": True}}
+        return (
+            found if self.examples is None else {**found, "examples": {**found["examples"], "parents": True}}
+        )
 
     @property
     def frames(self) -> bool:
@@ -143,9 +147,15 @@ class Framing(Component):
             return prompt  # through the chat template as the one user turn that it is
         turns = (Turn("user", prompt),) if isinstance(prompt, str) else prompt.turns
         own = [turn for turn in turns[:1] if turn.role == "system"]
-        first = own if self.system is None else list(with_system(self.system, turns, f"prompt {row['prompt_id']}")[:1])
+        first = (
+            own
+            if self.system is None
+            else list(with_system(self.system, turns, f"prompt {row['prompt_id']}")[:1])
+        )
         told = [turn for shot in chosen for turn in self._told(shot)]
-        return Conversation((*first, *told, *turns[len(own) :]), None if isinstance(prompt, str) else prompt.tools)
+        return Conversation(
+            (*first, *told, *turns[len(own) :]), None if isinstance(prompt, str) else prompt.tools
+        )
 
     def _chosen(self, row: Mapping[str, Any], shots: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         if self.examples is None:
@@ -158,7 +168,11 @@ class Framing(Component):
 
     def _worded(self, row: Mapping[str, Any]) -> Prompt:
         prompt, template = prompt_of(row), self._template
-        return prompt if template is None else reworded(prompt, lambda text: template.render({**row, "prompt": text}))
+        return (
+            prompt
+            if template is None
+            else reworded(prompt, lambda text: template.render({**row, "prompt": text}))
+        )
 
     def _shown(self, shot: Mapping[str, Any]) -> str:
         """Formats an example as text."""
@@ -170,7 +184,11 @@ class Framing(Component):
         """Returns an example as turns, without a system turn of its own."""
         assert self.examples is not None
         prompt = self._worded(shot)
-        turns = [Turn("user", prompt)] if isinstance(prompt, str) else [turn for turn in prompt.turns if turn.role != "system"]
+        turns = (
+            [Turn("user", prompt)]
+            if isinstance(prompt, str)
+            else [turn for turn in prompt.turns if turn.role != "system"]
+        )
         return [*turns, Turn("assistant", Template(self.examples.reply).render(shot))]
 
 
@@ -182,5 +200,7 @@ def with_system(system: str, turns: tuple[Turn, ...], where: str) -> tuple[Turn,
     """
     if turns[0].role == "system":
         fix = "Leave out system, or take the turn out of the data"
-        raise DataError(f"{where}: the conversation begins with a system turn of its own, and system gives another. {fix}")
+        raise DataError(
+            f"{where}: the conversation begins with a system turn of its own, and system gives another. {fix}"
+        )
     return (Turn("system", system), *turns)

@@ -64,7 +64,9 @@ class Rationalize(Component):
         return hint
 
     def _render(self, row: Mapping[str, Any]) -> Prompt:
-        return reworded(prompt_of(row), lambda question: Template(self.hint).render({**row, "prompt": question}))
+        return reworded(
+            prompt_of(row), lambda question: Template(self.hint).render({**row, "prompt": question})
+        )
 
     def needs(self) -> dict[str, Columns]:
         return {"prompts": merged(("prompt_id", "prompt"), Template(self.hint).columns)}
@@ -76,7 +78,9 @@ class Rationalize(Component):
         """Draws `samples` hinted rows per prompt, shard by shard."""
         prompts = workspace.rows("prompts")
         require_distinct_prompts(prompts, workspace.step)
-        settings = SamplingSettings(self.temperature, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop))
+        settings = SamplingSettings(
+            self.temperature, max_tokens=self.max_tokens, chat=self.chat, stop=stop_texts(self.stop)
+        )
         draw = Draw(settings, self.samples, render=self._render, hinted=True)
         sampler = open_sampler(workspace, "model")
 

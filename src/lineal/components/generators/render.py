@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pydantic
 from pydantic import PrivateAttr
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Surroundings, Workspace, merged
+from lineal.components.base import (
+    MAIN,
+    Columns,
+    Component,
+    Output,
+    Role,
+    RowsRef,
+    Surroundings,
+    Workspace,
+    merged,
+)
 from lineal.components.generators.drawing import CARRIED, carried, require_distinct
 from lineal.components.generators.template import Template, read_template, template_files
 from lineal.data.ids import canonical_json, row_id
@@ -29,8 +39,18 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 TEXTS = (
-    "prompt", "asked", "answer", "task", "entry", "tests", "input", "options", "completion", "chosen", "rejected"
-)  # fmt: skip
+    "prompt",
+    "asked",
+    "answer",
+    "task",
+    "entry",
+    "tests",
+    "input",
+    "options",
+    "completion",
+    "chosen",
+    "rejected",
+)
 """The known columns that a template may write; the others are ids, numbers, or what a component said of a row."""
 
 
@@ -67,7 +87,9 @@ class Render(Component):
         made = cls.model_validate(dict(settings))
         texts = made.model_extra or {}
         if not texts:
-            raise ValueError("render has no template. Write COLUMN: TEXT for what the new rows hold, such as answer: '{voted}'")
+            raise ValueError(
+                "render has no template. Write COLUMN: TEXT for what the new rows hold, such as answer: '{voted}'"
+            )
         for name, text in texts.items():
             _require_column(name, text)
             near = get_close_matches(name, cls.model_fields, n=1, cutoff=NEAR) if name not in COLUMNS else []
@@ -79,7 +101,11 @@ class Render(Component):
 
     def files(self) -> dict[str, Path]:
         """Returns the templates' files, if they are in any."""
-        return {name: path for template in self._templates.values() for name, path in template_files(template).items()}
+        return {
+            name: path
+            for template in self._templates.values()
+            for name, path in template_files(template).items()
+        }
 
     @property
     def _changed(self) -> Columns:
@@ -92,7 +118,11 @@ class Render(Component):
         return {"rows": merged(*(template.columns for template in self._templates.values()), prompt)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
-        return {MAIN: Output(ArtifactKind.ROWS, merged(("sample_id", "parents"), self._columns(inputs["rows"]), ("round",)))}
+        return {
+            MAIN: Output(
+                ArtifactKind.ROWS, merged(("sample_id", "parents"), self._columns(inputs["rows"]), ("round",))
+            )
+        }
 
     def _columns(self, rows: Columns) -> Columns:
         """Returns the new rows' columns, except those of every derived row."""
@@ -121,17 +151,29 @@ class Render(Component):
         columns = self.outputs({"rows": tuple(table.column_names)})[MAIN].columns
         key = row_key(table.column_names)
         made = [self._row(workspace, row, key) for row in table.to_pylist()]
-        own = [table.schema.field(name) for name in columns if name not in COLUMNS and name not in self._templates]
+        own = [
+            table.schema.field(name)
+            for name in columns
+            if name not in COLUMNS and name not in self._templates
+        ]
         texts = [pa.field(name, pa.string()) for name in self._templates if name not in COLUMNS]
         fields = {
-            field.name: field for field in [*arrow_schema(tuple(name for name in columns if name in COLUMNS)), *own, *texts]
+            field.name: field
+            for field in [*arrow_schema(tuple(name for name in columns if name in COLUMNS)), *own, *texts]
         }
         return pa.Table.from_pylist(made, schema=pa.schema([fields[name] for name in columns]))
 
     def _row(self, workspace: Workspace, row: Mapping[str, Any], key: str) -> dict[str, Any]:
         texts = {name: template.render(row) for name, template in self._templates.items()}
-        prompt = {"prompt_id": row_id("rendered", texts["prompt"], *(row.get(IMAGES) or ()))} if "prompt" in self._changed else {}
-        made = {"sample_id": row_id("rendered", workspace.step, row[key], canonical_json(texts)), "parents": [row[key]]}
+        prompt = (
+            {"prompt_id": row_id("rendered", texts["prompt"], *(row.get(IMAGES) or ()))}
+            if "prompt" in self._changed
+            else {}
+        )
+        made = {
+            "sample_id": row_id("rendered", workspace.step, row[key], canonical_json(texts)),
+            "parents": [row[key]],
+        }
         return {**row, **prompt, **texts, **made, "round": workspace.round}
 
 
@@ -145,4 +187,6 @@ def _require_column(name: str, text: Any) -> None:
         fix = f"{did_you_mean(name, TEXTS)} Or take a lower-case name of your own"
         raise ValueError(f"render: {name!r} is no column that a template can write. {fix}")
     if not isinstance(text, str):
-        raise ValueError(f"render: {name} must be a text with {{column}}s, or the name of a file in pipelines/templates/")
+        raise ValueError(
+            f"render: {name} must be a text with {{column}}s, or the name of a file in pipelines/templates/"
+        )

@@ -62,9 +62,13 @@ class Retrieve(Render):
             DeclarationError: a template's file cannot be read.
         """
         made = super().parse(settings, surroundings)
-        made._query, made._document = (read_template(text, surroundings) for text in (made.query, made.document))
+        made._query, made._document = (
+            read_template(text, surroundings) for text in (made.query, made.document)
+        )
         if not any(FOUND in template.columns for template in made._templates.values()):
-            raise ValueError("retrieve: no template uses {found}. Write prompt: '{found} {prompt}', or context: '{found}'")
+            raise ValueError(
+                "retrieve: no template uses {found}. Write prompt: '{found} {prompt}', or context: '{found}'"
+            )
         return made
 
     def lacks(self) -> list[str]:
@@ -72,7 +76,11 @@ class Retrieve(Render):
 
     def files(self) -> dict[str, Path]:
         """Returns the templates' files, if they are in any."""
-        own = {name: path for template in (self._query, self._document) for name, path in template_files(template).items()}
+        own = {
+            name: path
+            for template in (self._query, self._document)
+            for name, path in template_files(template).items()
+        }
         return {**super().files(), **own}
 
     def needs(self) -> dict[str, Columns]:
@@ -83,7 +91,9 @@ class Retrieve(Render):
     def run(self, workspace: Workspace) -> None:
         """Indexes the documents, then goes through the rows shard by shard."""
         if FOUND in workspace.rows("rows").columns:
-            raise DataError(f"{workspace.step}: the rows have a column {FOUND!r}, which retrieve's templates need. Rename it")
+            raise DataError(
+                f"{workspace.step}: the rows have a column {FOUND!r}, which retrieve's templates need. Rename it"
+            )
         self._index = _Index(workspace, workspace.rows("documents"), self._document)
         super().run(workspace)
         parents = written(workspace, ["parents"])["parents"].to_pylist()
@@ -102,7 +112,9 @@ class _Index:
         from bm25s import BM25
 
         key = row_key(documents.columns)
-        rows = documents.read([name for name in documents.columns if name in {key, *template.columns}]).to_pylist()
+        rows = documents.read(
+            [name for name in documents.columns if name in {key, *template.columns}]
+        ).to_pylist()
         if not rows:
             raise DataError(f"{workspace.step}: there are no documents to look through")
         self._ids = [str(row[key]) for row in rows]

@@ -42,7 +42,9 @@ class PlaysToRows(Plays):
                 yield {MAIN: turns_in(table, turns), EPISODES: episodes_in(table)}
 
         out = workspace.write_outputs(parts(), [MAIN, EPISODES])
-        workspace.counts.update({"in": prompts.count, "expected": out[MAIN], "out": out[MAIN], EPISODES: out[EPISODES]})
+        workspace.counts.update(
+            {"in": prompts.count, "expected": out[MAIN], "out": out[MAIN], EPISODES: out[EPISODES]}
+        )
         workspace.counts.update({verdict: verdicts[verdict] for verdict in (PASS, FAIL)})
         self.refuse_errors(workspace, out[EPISODES], errors)
 

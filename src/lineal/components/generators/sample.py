@@ -73,9 +73,13 @@ class Sample(Framing):
     @model_validator(mode="after")
     def _one_frame(self) -> Self:
         if self.hint is not None and self.frames:
-            raise ValueError("hint and system, template or examples exclude each other; set system and template in the source")
+            raise ValueError(
+                "hint and system, template or examples exclude each other; set system and template in the source"
+            )
         if self.row_prompt == "own" and not self.frames:
-            raise ValueError("row_prompt: own is about system, template and examples, of which none is set; leave it out")
+            raise ValueError(
+                "row_prompt: own is about system, template and examples, of which none is set; leave it out"
+            )
         return self
 
     def needs(self) -> dict[str, Columns]:
@@ -94,12 +98,18 @@ class Sample(Framing):
     def _draws(self, workspace: Workspace) -> list[Draw]:
         temperatures = self.temperature if isinstance(self.temperature, list) else [self.temperature]
         stop = stop_texts(self.stop)
-        settings = [SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat, stop) for heat in temperatures]
+        settings = [
+            SamplingSettings(heat, self.top_p, self.top_k, self.max_tokens, self.chat, stop)
+            for heat in temperatures
+        ]
         draw = Draw(settings[0], self.samples, render=self._render, adds=self._ids, seed_by=self.seed_by)
         hidden = self.hint is not None or self.row_prompt == "own"
         framed = replace(self.framed(workspace, draw), hinted=hidden)
         framed = replace(framed, adds=self._ids) if hidden else framed
-        return [replace(framed, settings=each, first_index=number * self.samples) for number, each in enumerate(settings)]
+        return [
+            replace(framed, settings=each, first_index=number * self.samples)
+            for number, each in enumerate(settings)
+        ]
 
     def _render(self, row: Mapping[str, Any]) -> Prompt:
         hint = row[self.hint] or "" if self.hint else ""
@@ -125,5 +135,7 @@ def _with_asked(drawn: pa.Table, prompts: pa.Table, draws: Sequence[Draw]) -> pa
     import pyarrow as pa
 
     per_prompt = sum(draw.samples for draw in draws)
-    texts = [text for row in prompts.to_pylist() for text in [shown_prompt(draws[0].render(row))] * per_prompt]
+    texts = [
+        text for row in prompts.to_pylist() for text in [shown_prompt(draws[0].render(row))] * per_prompt
+    ]
     return drawn.append_column("asked", pa.array(texts, pa.string()))

@@ -179,7 +179,11 @@ class Uct:
     def _bound(self, tried: int, pending: dict[Node, int]) -> Callable[[Node], float]:
         def bound(child: Node) -> float:
             visits = child.visits + pending.get(child, 0)
-            return child.total / visits + self.explore * math.sqrt(math.log(tried) / visits) if visits else math.inf
+            return (
+                child.total / visits + self.explore * math.sqrt(math.log(tried) / visits)
+                if visits
+                else math.inf
+            )
 
         return bound
 

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from lineal.components.generators.tree_search import TreeSearch
     from lineal.data.progress import Progress
 
-TREE_COLUMNS: Columns = ("depth", "prefix", "prior", "visits", "value", "score", "terminal", "best", "verdict", "detail", "spent")
+TREE_COLUMNS: Columns = (
+    "depth",
+    "prefix",
+    "prior",
+    "visits",
+    "value",
+    "score",
+    "terminal",
+    "best",
+    "verdict",
+    "detail",
+    "spent",
+)
 
 
 class Waves:
@@ -39,7 +51,9 @@ class Waves:
         prompts: prompt rows.
     """
 
-    def __init__(self, settings: TreeSearch, workspace: Workspace, sampler: SavedSampler, prompts: pa.Table) -> None:
+    def __init__(
+        self, settings: TreeSearch, workspace: Workspace, sampler: SavedSampler, prompts: pa.Table
+    ) -> None:
         self._settings, self._workspace, self._sampler, self._prompts = settings, workspace, sampler, prompts
         self._rows: list[dict[str, Any]] = prompts.to_pylist()
         key = row_key(prompts.column_names)
@@ -86,7 +100,9 @@ class Waves:
         seeds = [row_seed(run_seed, step, node.id, *word, index) for node in nodes for index in range(count)]
         given = [prompt for node in nodes for prompt in [self._given(node)] * count]
         with self._workspace.timed("sample"):
-            drawn = self._sampler.sample([Request(*pair) for pair in zip(given, seeds, strict=True)], settings)
+            drawn = self._sampler.sample(
+                [Request(*pair) for pair in zip(given, seeds, strict=True)], settings
+            )
         pairs = list(zip(drawn, seeds, strict=True))
         return [pairs[start : start + count] for start in range(0, len(pairs), count)]
 
@@ -113,7 +129,12 @@ class Waves:
         name = row_id(self._checkpoint, parent.id, index, self._digest, str(seed))
         node = Node(name, parent.prompt, parent, parent.text + drawn.text, len(parent.text))
         node.index, node.spent, node.terminal = index, drawn.tokens, whole and not goes_on
-        node.drawn = {"tokens": drawn.tokens, "logprob": drawn.logprob, "finish_reason": drawn.finish_reason, "seed": seed}
+        node.drawn = {
+            "tokens": drawn.tokens,
+            "logprob": drawn.logprob,
+            "finish_reason": drawn.finish_reason,
+            "seed": seed,
+        }
         node.open = whole and goes_on and node.depth < self._settings.max_steps
         return node
 
@@ -123,7 +144,11 @@ class Waves:
         """Has the verifier judge the nodes that end a completion."""
         ended = [node for node in found if node.terminal]
         told = self._told(
-            self._settings.judge, ended, [node.text for node in ended], ["stop"] * len(ended), ("verdict", "detail")
+            self._settings.judge,
+            ended,
+            [node.text for node in ended],
+            ["stop"] * len(ended),
+            ("verdict", "detail"),
         )
         for node, (verdict, detail) in zip(ended, told, strict=True):
             node.verdict, node.detail = verdict, detail
@@ -133,7 +158,10 @@ class Waves:
 
         A truncated step is wrong for a verifier, and has no score from a scorer.
         """
-        whole, scorer = [node for node in found if node.drawn["finish_reason"] == "stop"], self._settings.scorer
+        whole, scorer = (
+            [node for node in found if node.drawn["finish_reason"] == "stop"],
+            self._settings.scorer,
+        )
         if scorer is None:
             for node in found:
                 node.score = 0.0
@@ -160,7 +188,12 @@ class Waves:
             node.score = _share(verdicts[node])
 
     def _told(
-        self, judge: AddsColumns, nodes: Sequence[Node], texts: Sequence[str], reasons: Sequence[str], columns: Columns
+        self,
+        judge: AddsColumns,
+        nodes: Sequence[Node],
+        texts: Sequence[str],
+        reasons: Sequence[str],
+        columns: Columns,
     ) -> list[tuple[Any, ...]]:
         """Returns the verifier's verdicts on texts after the nodes' prompts."""
         import pyarrow as pa
@@ -173,7 +206,10 @@ class Waves:
         rows = rows.take([node.prompt for node in nodes])
         for name, values in made.items():
             rows = rows.append_column(name, pa.array(values, arrow_type(name)))
-        with progress_of(self._workspace.step, len(texts), "verdicts", None) as progress, self._workspace.timed("judge"):
+        with (
+            progress_of(self._workspace.step, len(texts), "verdicts", None) as progress,
+            self._workspace.timed("judge"),
+        ):
             judged = judge.judge(rows, progress)
         return list(zip(*(judged[name].to_pylist() for name in columns), strict=True))
 
@@ -186,7 +222,9 @@ class Waves:
         nodes = [node for tree in self._trees for node in tree.nodes]
         ways = {node for tree in self._trees if (best := tree.best()) for node in best.path()}
         breadth = self._settings.breadth
-        made = [{**node.drawn, **self._facts, **_columns(node, breadth), "best": node in ways} for node in nodes]
+        made = [
+            {**node.drawn, **self._facts, **_columns(node, breadth), "best": node in ways} for node in nodes
+        ]
         carried = self._prompts.take(pa.array([node.prompt for node in nodes], pa.int64()))
         names = merged(sampled_columns(tuple(carried.column_names)), TREE_COLUMNS)
         return pa.table({name: self._column(name, made, carried) for name in names})
@@ -212,11 +250,21 @@ def _columns(node: Node, breadth: int) -> dict[str, Any]:
     """Returns the values of a node's row."""
     assert node.parent is not None
     return {
-        "sample_id": node.id, "parents": [node.parent.id], "sample_index": node.index, "depth": node.depth,
-        "prefix": node.text[: node.start], "completion": node.text[node.start :], "terminal": node.terminal,
-        "prior": node.draws / breadth, "visits": node.visits, "value": node.value, "score": node.score,
-        "verdict": node.verdict, "detail": node.detail, "spent": node.spent,
-    }  # fmt: skip
+        "sample_id": node.id,
+        "parents": [node.parent.id],
+        "sample_index": node.index,
+        "depth": node.depth,
+        "prefix": node.text[: node.start],
+        "completion": node.text[node.start :],
+        "terminal": node.terminal,
+        "prior": node.draws / breadth,
+        "visits": node.visits,
+        "value": node.value,
+        "score": node.score,
+        "verdict": node.verdict,
+        "detail": node.detail,
+        "spent": node.spent,
+    }
 
 
 def _share(verdicts: Sequence[str | None]) -> float | None:

@@ -28,7 +28,9 @@ def _spelled_out(value: Any) -> Any:
     return {"texts": texts} if isinstance(texts, list) else texts
 
 
-StopSetting = Annotated[Stop | None, BeforeValidator(_spelled_out), Field(exclude_if=lambda value: value is None)]
+StopSetting = Annotated[
+    Stop | None, BeforeValidator(_spelled_out), Field(exclude_if=lambda value: value is None)
+]
 """A text, a list of texts, or `Stop` in full; left out of the identity where nothing stops."""
 
 

@@ -35,4 +35,6 @@ def require_different_draws(samples: Any, temperature: Any) -> None:
     greedy = sum(heat == 0 for heat in temperatures)
     if isinstance(samples, int) and greedy * samples > 1:
         asked = f"samples: {samples} at temperature 0" if samples > 1 else f"temperature 0 {greedy} times"
-        raise ValueError(f"{asked} would give equal completions; set samples: 1 and 0 once, or a temperature above 0")
+        raise ValueError(
+            f"{asked} would give equal completions; set samples: 1 and 0 once, or a temperature above 0"
+        )

@@ -45,7 +45,9 @@ class Template:
         def value(place: re.Match[str]) -> str:
             if row[place[1]] is None:
                 which = row.get(row_key(list(row)))
-                raise DataError(f"row {which} has no {place[1]!r} to put into the template. Leave such rows out with a selector")
+                raise DataError(
+                    f"row {which} has no {place[1]!r} to put into the template. Leave such rows out with a selector"
+                )
             return str(row[place[1]])
 
         return _PLACE.sub(value, self.text)
@@ -68,14 +70,20 @@ def read_template(written: str, surroundings: Surroundings) -> Template:
     shown = f"pipelines/{TEMPLATES}/{written}.txt"
     if not written.isidentifier() or not found:
         known = [path.stem for directory in directories for path in directory.glob("*.txt")]
-        message = f"template {written!r} has no {{column}} in it, and is no file in pipelines/{TEMPLATES}/ either"
-        raise ValueError(f"{message}. Write a text such as '{{prompt}}{{completion}}'. {did_you_mean(written, known)}")
+        message = (
+            f"template {written!r} has no {{column}} in it, and is no file in pipelines/{TEMPLATES}/ either"
+        )
+        raise ValueError(
+            f"{message}. Write a text such as '{{prompt}}{{completion}}'. {did_you_mean(written, known)}"
+        )
     try:
         text = found[0].read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{shown}: cannot be read as text: {error}") from error
     if not _PLACE.search(text):
-        raise DeclarationError(f"{shown}: no {{column}} in it, so it would be the same for every row; write {{prompt}}, for one")
+        raise DeclarationError(
+            f"{shown}: no {{column}} in it, so it would be the same for every row; write {{prompt}}, for one"
+        )
     return Template(text, found[0])
 
 

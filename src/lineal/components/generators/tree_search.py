@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from annotated_types import Ge
 from pydantic import PrivateAttr, model_validator
 
-from lineal.components.base import MAIN, Columns, Output, Role, RowsRef, SamplerRef, Surroundings, Workspace, merged
+from lineal.components.base import (
+    MAIN,
+    Columns,
+    Output,
+    Role,
+    RowsRef,
+    SamplerRef,
+    Surroundings,
+    Workspace,
+    merged,
+)
 from lineal.components.generators.drawing import SAMPLE_COLUMNS, require_distinct_prompts, sampled_columns
 from lineal.components.generators.draws import Draws
 from lineal.components.generators.search_tree import Beam, BestFirst, Policy, Uct
@@ -18,7 +28,13 @@ from lineal.components.generators.search_waves import TREE_COLUMNS, Waves
 from lineal.components.generators.temperatures import Warm
 from lineal.components.trainers.process_reward_model import Separator
 from lineal.components.verifiers.base import AddsColumns, written
-from lineal.components.verifiers.embedded import columns_read, embedded_verifier, identity_of, ready, refuse_errors
+from lineal.components.verifiers.embedded import (
+    columns_read,
+    embedded_verifier,
+    identity_of,
+    ready,
+    refuse_errors,
+)
 from lineal.components.verifiers.holding import VERIFIER, HoldsVerifier
 from lineal.data.steps import LINE_BREAK
 from lineal.engines.factory import open_sampler
@@ -83,7 +99,9 @@ class TreeSearch(HoldsVerifier, Draws):
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if self.policy != "beam" and self.expansions is None:
-            raise ValueError(f"policy {self.policy} needs expansions, how many nodes of a prompt are continued in all")
+            raise ValueError(
+                f"policy {self.policy} needs expansions, how many nodes of a prompt are continued in all"
+            )
         return self
 
     @classmethod
@@ -97,10 +115,17 @@ class TreeSearch(HoldsVerifier, Draws):
         return {**super().embedded(), **({} if self._scorer is None else {VALUE: self._scorer})}
 
     def identity(self) -> dict[str, Any]:
-        return super().identity() if self._scorer is None else {**super().identity(), VALUE: identity_of(self._scorer)}
+        return (
+            super().identity()
+            if self._scorer is None
+            else {**super().identity(), VALUE: identity_of(self._scorer)}
+        )
 
     def needs(self) -> dict[str, Columns]:
-        read = (columns_read(judge, merged(SAMPLE_COLUMNS, ("prompt_id", "prompt"))) for judge in self.embedded().values())
+        read = (
+            columns_read(judge, merged(SAMPLE_COLUMNS, ("prompt_id", "prompt")))
+            for judge in self.embedded().values()
+        )
         return {**super().needs(), "prompts": merged(("prompt_id", "prompt"), *read)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
@@ -146,5 +171,7 @@ class TreeSearch(HoldsVerifier, Draws):
             out = workspace.map_rows(prompts, transform, self.breadth, "steps")
         told = written(workspace, ["verdict", "score", "spent"])
         refuse_errors(workspace, self._judge, told["verdict"])
-        workspace.counts.update({"in": prompts.count, "expected": out, "out": out, "without a score": told["score"].null_count})
+        workspace.counts.update(
+            {"in": prompts.count, "expected": out, "out": out, "without a score": told["score"].null_count}
+        )
         workspace.facts["tokens"] = sum(told["spent"].to_pylist())

@@ -30,17 +30,43 @@ _REFUSED_GROUPS = ("socket.", "subprocess.", "ctypes.", "shutil.", "sqlite3.", "
 _REFUSED = frozenset(
     f"os.{name}"
     for name in (
-        "system", "exec", "fork", "forkpty", "posix_spawn", "spawn", "startfile", "kill", "killpg", "remove", "rename",
-        "rmdir", "mkdir", "link", "symlink", "chmod", "chown", "chflags", "lockf", "truncate", "utime", "setxattr",
-        "removexattr", "putenv", "unsetenv", "chdir", "fchdir",
+        "system",
+        "exec",
+        "fork",
+        "forkpty",
+        "posix_spawn",
+        "spawn",
+        "startfile",
+        "kill",
+        "killpg",
+        "remove",
+        "rename",
+        "rmdir",
+        "mkdir",
+        "link",
+        "symlink",
+        "chmod",
+        "chown",
+        "chflags",
+        "lockf",
+        "truncate",
+        "utime",
+        "setxattr",
+        "removexattr",
+        "putenv",
+        "unsetenv",
+        "chdir",
+        "fchdir",
     )
-)  # fmt: skip
+)
 
 
 def main() -> None:
     """Serves until standard input ends."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the function prints must not mix with the replies
+    os.dup2(
+        sys.stderr.fileno(), sys.stdout.fileno()
+    )  # what the function prints must not mix with the replies
     rows = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())  # nor may it read the rows of others
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -51,12 +77,16 @@ def main() -> None:
         modules = [import_module(one) for one in (location, *sys.argv[3:])]
         function = getattr(modules[0], name)
         for module in modules:
-            getattr(module, "prepare", _nothing)()  # slow imports, so that they don't count as the first row's time
+            getattr(
+                module, "prepare", _nothing
+            )()  # slow imports, so that they don't count as the first row's time
     except Exception as error:
         _reply(replies, f"{type(error).__name__}: {error}")
         return
     _reply(replies, READY)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # not before: Python caches what it compiles of the imports
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (0, 0)
+    )  # not before: Python caches what it compiles of the imports
     sys.addaudithook(_refuse)
     _serve(function, float(sys.argv[2]), rows, replies)
 

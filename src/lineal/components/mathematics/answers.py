@@ -17,18 +17,23 @@ from lineal.components.mathematics.units import split_units
 
 _DOLLARS = re.compile(r"(?<!\\)\$\$?")
 _FORMULAS = re.compile(
-    r"\$\$(?P<a>[^$]+)\$\$|(?<![\\\d])\$(?P<b>[^$]{1,200}?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
+    r"\$\$(?P<a>[^$]+)\$\$|(?<![\\\d])\$(?P<b>[^$]{1,200}?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]",
+    re.DOTALL,
 )
 _WRAPPED = re.compile(
-    r"^(?:\$\$?(?P<a>[^$]*)\$\$?|\\\((?P<b>.*)\\\)|\\\[(?P<c>.*)\\\]|\*\*(?P<d>[^*]*)\*\*|`(?P<e>[^`]*)`)$", re.DOTALL
+    r"^(?:\$\$?(?P<a>[^$]*)\$\$?|\\\((?P<b>.*)\\\)|\\\[(?P<c>.*)\\\]|\*\*(?P<d>[^*]*)\*\*|`(?P<e>[^`]*)`)$",
+    re.DOTALL,
 )
 _MARKED = re.compile(
-    r"(?:answer|result|solution)\s*(?:is|are|:|=)+[\s*:]*(?P<tail>[^\n]+)|\bis\s+(?P<is>[^\n]{1,80})$", re.IGNORECASE
+    r"(?:answer|result|solution)\s*(?:is|are|:|=)+[\s*:]*(?P<tail>[^\n]+)|\bis\s+(?P<is>[^\n]{1,80})$",
+    re.IGNORECASE,
 )
 _LAST_NUMBER = re.compile(
     r"(?<![\d.,])[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+(?:,\d{1,2}(?!\d))?)?(?:\.\d+)?(?<=\d)(?:\s*/\s*\d+)?(?:\s*(?:%|percent))?"
 )
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|mathbf)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textnormal|textrm|mbox|mathrm|operatorname|mathbf)\s*\{([^{}]*)\}"
+)
 _WORDS = re.compile(r"\(?[A-Za-z][A-Za-z'-]*\)?(?:[ ,]+\(?[A-Za-z][A-Za-z'-]*\)?)*")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;~]|\\[()\[\],;]|\\q?quad|and|or|\\text\{\s*(?:and|or)\s*\})*")
 _LAST_LETTERS = 2000
@@ -107,7 +112,9 @@ def answers_in(completion: str) -> Answers:
         return Answers((boxed[-1],), True, (", ".join(boxed),) if len(boxed) > 1 else ())
     if "####" in completion:
         return Answers((completion.rpartition("####")[2].strip(),), True)
-    if formula_of(completion) is not None or (len(completion) <= _FEW_LETTERS and _words(clean(completion)) is not None):
+    if formula_of(completion) is not None or (
+        len(completion) <= _FEW_LETTERS and _words(clean(completion)) is not None
+    ):
         return Answers((completion,), True)
     return Answers(tuple(dict.fromkeys(_loose(completion[-_LAST_LETTERS:]))), False)
 
@@ -131,7 +138,9 @@ def formula_of(text: str) -> str | None:
     """Returns the text without wrapping, where all of it is one formula; None where words are beside it."""
     cleaned = clean(text)
     try:
-        whole = any(next(_formulas(value), None) for value in (cleaned, *(value for value, _ in split_units(cleaned))))
+        whole = any(
+            next(_formulas(value), None) for value in (cleaned, *(value for value, _ in split_units(cleaned)))
+        )
     except TooLarge:
         return cleaned
     return cleaned if whole else None
@@ -143,7 +152,11 @@ def clean(text: str) -> str:
     while True:
         before = text
         text = text.strip("*").strip()
-        text = text.removesuffix(".").strip() if not text.endswith("..") and not re.search(r"[a-z]\.[a-z]\.$", text) else text
+        text = (
+            text.removesuffix(".").strip()
+            if not text.endswith("..") and not re.search(r"[a-z]\.[a-z]\.$", text)
+            else text
+        )
         boxed = boxes(text) if text.startswith("\\boxed") and text.endswith("}") else []
         match = _WRAPPED.match(text)
         if len(boxed) == 1:
@@ -242,7 +255,9 @@ def _agreement(reference: str, text: str) -> Agreement:
 
 
 def _same_text(reference: str, text: str) -> bool:
-    first, second = (re.sub(r"\s", "", plain_signs(clean(side[: MOST_LETTERS * 4]))) for side in (reference, text))
+    first, second = (
+        re.sub(r"\s", "", plain_signs(clean(side[: MOST_LETTERS * 4]))) for side in (reference, text)
+    )
     return first == second and bool(first)
 
 

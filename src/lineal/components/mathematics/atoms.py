@@ -10,20 +10,73 @@ from lineal.components.mathematics.tokens import Token, TooLarge, Unreadable
 
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
 FUNCTIONS = frozenset(
-    (*_ANGLES, *(f"arc{name}" for name in _ANGLES), "sinh", "cosh", "tanh",
-     "ln", "log", "lg", "exp", "abs", "max", "min", "gcd", "lcm",
-     "floor", "ceil")
-)  # fmt: skip
+    (
+        *_ANGLES,
+        *(f"arc{name}" for name in _ANGLES),
+        "sinh",
+        "cosh",
+        "tanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "abs",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "floor",
+        "ceil",
+    )
+)
 TWO_ARGUMENTS = frozenset({"max", "min", "gcd", "lcm", "log"})
 CONSTANTS: dict[str, Node] = {
-    **dict.fromkeys((r"\pi", "pi"), Node("constant", ("pi",))), "e": Node("constant", ("e",)), "i": Node("constant", ("i",)),
-    r"\infty": INFINITY, "inf": INFINITY, "infinity": INFINITY, "oo": INFINITY,
-}  # fmt: skip
-GREEK = frozenset({
-    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
-    "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
-    "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell",
-})  # fmt: skip
+    **dict.fromkeys((r"\pi", "pi"), Node("constant", ("pi",))),
+    "e": Node("constant", ("e",)),
+    "i": Node("constant", ("i",)),
+    r"\infty": INFINITY,
+    "inf": INFINITY,
+    "infinity": INFINITY,
+    "oo": INFINITY,
+}
+GREEK = frozenset(
+    {
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "epsilon",
+        "varepsilon",
+        "zeta",
+        "eta",
+        "theta",
+        "vartheta",
+        "iota",
+        "kappa",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "phi",
+        "varphi",
+        "chi",
+        "psi",
+        "omega",
+        "Gamma",
+        "Delta",
+        "Theta",
+        "Lambda",
+        "Xi",
+        "Sigma",
+        "Phi",
+        "Psi",
+        "Omega",
+        "ell",
+    }
+)
 _NAMES = FUNCTIONS | set(CONSTANTS) | {"and", "or", "sqrt", "mod"}
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "infty": "infinity"}
 _MOST_LETTERS_IN_PRODUCT = 3
@@ -46,7 +99,10 @@ def named_words(tokens: list[Token]) -> list[Token]:
     """Splits runs of letters into names of functions and constants, else single letters; text in \\text{...} stays."""
     found: list[Token] = []
     if (
-        sum(token.kind == "word" and len(token.text) == _MOST_LETTERS_IN_PRODUCT and token.text not in _NAMES for token in tokens)
+        sum(
+            token.kind == "word" and len(token.text) == _MOST_LETTERS_IN_PRODUCT and token.text not in _NAMES
+            for token in tokens
+        )
         > 1
     ):
         raise Unreadable("several words")
@@ -59,7 +115,10 @@ def named_words(tokens: list[Token]) -> list[Token]:
         elif len(token.text) > (_MOST_CAPITALS if token.text.isupper() else _MOST_LETTERS_IN_PRODUCT):
             raise Unreadable(f"the word {token.text!r}")
         else:
-            found += [Token("letter", letter, token.spaced and place == 0) for place, letter in enumerate(token.text)]
+            found += [
+                Token("letter", letter, token.spaced and place == 0)
+                for place, letter in enumerate(token.text)
+            ]
     return found
 
 
@@ -70,8 +129,18 @@ def with_thousands(tokens: list[Token]) -> list[Token]:
     while place < len(tokens):
         token = tokens[place]
         depth += (token.text in ("(", "[", "{", r"\{")) - (token.text in (")", "]", "}", r"\}"))
-        if depth == 0 and token.kind == "number" and token.text.isdigit() and len(token.text) <= 3 and token.text[0] != "0":
-            while place + 2 < len(tokens) and token.text.isdigit() and _continues(tokens[place + 1], tokens[place + 2]):
+        if (
+            depth == 0
+            and token.kind == "number"
+            and token.text.isdigit()
+            and len(token.text) <= 3
+            and token.text[0] != "0"
+        ):
+            while (
+                place + 2 < len(tokens)
+                and token.text.isdigit()
+                and _continues(tokens[place + 1], tokens[place + 2])
+            ):
                 token = replace(token, text=token.text + tokens[place + 2].text)
                 place += 2
         found.append(token)

@@ -71,7 +71,9 @@ def _is_literal(node: Node) -> bool:
 
 def _decimals(value: Fraction) -> int:
     """Returns the decimal places of a value that was written as a decimal."""
-    return next(places for places in range(value.denominator.bit_length() + 1) if 10**places % value.denominator == 0)
+    return next(
+        places for places in range(value.denominator.bit_length() + 1) if 10**places % value.denominator == 0
+    )
 
 
 def same_value(left: Node, right: Node, seed: str) -> Outcome:
@@ -90,7 +92,11 @@ def same_value(left: Node, right: Node, seed: str) -> Outcome:
         raise problem
     half = outcomes[: max(1, len(outcomes) // 2)]
     worst = max(outcomes)
-    return Outcome.LENIENT if worst is Outcome.DIFFERENT and max(half) is not worst and _signs_matter(left, right) else worst
+    return (
+        Outcome.LENIENT
+        if worst is Outcome.DIFFERENT and max(half) is not worst and _signs_matter(left, right)
+        else worst
+    )
 
 
 def _signs_matter(left: Node, right: Node) -> bool:
@@ -113,7 +119,11 @@ def _same_at(left: Node, right: Node, point: Mapping[str, Fraction]) -> Outcome:
 def _settled(evaluator: Evaluator, few: Value, many: Value) -> Value:
     """Returns the value, or 0 where it is only rounding noise, which shrinks with more digits."""
     number = evaluator.number(many)
-    return evaluator.mp.mpf(0) if abs(number) < abs(evaluator.number(few)) * evaluator.mp.mpf(10) ** -20 else number
+    return (
+        evaluator.mp.mpf(0)
+        if abs(number) < abs(evaluator.number(few)) * evaluator.mp.mpf(10) ** -20
+        else number
+    )
 
 
 def _close(evaluator: Evaluator, left: Value, right: Value) -> bool:
@@ -123,7 +133,10 @@ def _close(evaluator: Evaluator, left: Value, right: Value) -> bool:
 def _rounded(left: Node, right: Node, value: Value, other: Value) -> Outcome:
     """Compares within the tolerance, where a decimal may be rounded and no side is a whole number."""
     sides = ((left, value), (right, other))
-    whole = any(isinstance(number, Fraction) and number.denominator == 1 and not is_decimal(node) for node, number in sides)
+    whole = any(
+        isinstance(number, Fraction) and number.denominator == 1 and not is_decimal(node)
+        for node, number in sides
+    )
     if whole or not any(is_decimal(node) for node, _ in sides):
         return Outcome.DIFFERENT
     largest, gap = max(abs(value), abs(other)), abs(value - other)
@@ -133,5 +146,9 @@ def _rounded(left: Node, right: Node, value: Value, other: Value) -> Outcome:
             if 2 * gap * 10 ** min(_decimals(value), _decimals(other)) <= 1 and gap <= largest * TOLERANCE
             else Outcome.DIFFERENT
         )
-    within = gap * TOLERANCE.denominator <= largest if not isinstance(gap, Fraction) else gap <= largest * TOLERANCE
+    within = (
+        gap * TOLERANCE.denominator <= largest
+        if not isinstance(gap, Fraction)
+        else gap <= largest * TOLERANCE
+    )
     return Outcome.LENIENT if within else Outcome.DIFFERENT

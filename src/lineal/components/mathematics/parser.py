@@ -8,10 +8,27 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
-from lineal.components.mathematics.atoms import CONSTANTS, FUNCTIONS, GREEK, TWO_ARGUMENTS, literal, named_words, with_thousands
+from lineal.components.mathematics.atoms import (
+    CONSTANTS,
+    FUNCTIONS,
+    GREEK,
+    TWO_ARGUMENTS,
+    literal,
+    named_words,
+    with_thousands,
+)
 from lineal.components.mathematics.cursor import Cursor
 from lineal.components.mathematics.nodes import ELLIPSIS, INFINITY, REALS, Node, number
-from lineal.components.mathematics.signs import DELIMITED, DOTS, ENDS, FRACTIONS, OVER, RELATIONS, SEPARATORS, TIMES
+from lineal.components.mathematics.signs import (
+    DELIMITED,
+    DOTS,
+    ENDS,
+    FRACTIONS,
+    OVER,
+    RELATIONS,
+    SEPARATORS,
+    TIMES,
+)
 from lineal.components.mathematics.tokens import Token, TooLarge, Unreadable, tokens_of
 
 MOST_DEPTH = 40
@@ -222,7 +239,11 @@ class _Parser(Cursor):
             if len(texts) == 3 and texts[1] == "/" and texts[0].isdigit() and texts[2].isdigit():
                 self.place += 3
                 part = Node("div", (literal(texts[0]), literal(texts[2])))
-        if part is not None and all(arg.op == "number" for arg in part.args) and 0 < part.args[0].args[0] < part.args[1].args[0]:
+        if (
+            part is not None
+            and all(arg.op == "number" for arg in part.args)
+            and 0 < part.args[0].args[0] < part.args[1].args[0]
+        ):
             return Node("add", (whole, part))
         self.place = began
         return whole
@@ -235,7 +256,9 @@ class _Parser(Cursor):
         if not period.isdigit():
             raise Unreadable("a period that is no number")
         whole, _, decimals = text.partition(".")
-        value = Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(decimals)) + Fraction(f"{whole or 0}.{decimals or 0}")
+        value = Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(decimals)) + Fraction(
+            f"{whole or 0}.{decimals or 0}"
+        )
         return number(value)
 
     def symbol(self, name: str) -> Node:
@@ -277,7 +300,9 @@ class _Parser(Cursor):
 
     def root(self) -> Node:
         degree = self.until("]") if self.accept("[") else number(2)
-        radicand = self.until("}") if self.accept("{") else self.until(")") if self.accept("(") else self.primary()
+        radicand = (
+            self.until("}") if self.accept("{") else self.until(")") if self.accept("(") else self.primary()
+        )
         return Node("root", (radicand, degree))
 
     def function(self, name: str) -> Node:
@@ -298,7 +323,11 @@ class _Parser(Cursor):
             inside = self.until({"(": ")", "{": "}", "[": "]"}[opened])
             return inside.args if inside.op == "list" and name in TWO_ARGUMENTS else (inside,)
         product = self.power()
-        while self.starts_factor(product) and (self.peek() or "").lstrip("\\") not in FUNCTIONS and self.peek() not in ("(", "["):
+        while (
+            self.starts_factor(product)
+            and (self.peek() or "").lstrip("\\") not in FUNCTIONS
+            and self.peek() not in ("(", "[")
+        ):
             product = Node("mul", (product, self.power()))
         return (product,)
 
@@ -373,7 +402,9 @@ class _Parser(Cursor):
 
 
 def _sequence(opened: str, closed: str, items: tuple[Node, ...]) -> Node:
-    if (opened, closed) == ("(", ")") and not any(item in (INFINITY, Node("neg", (INFINITY,))) for item in items):
+    if (opened, closed) == ("(", ")") and not any(
+        item in (INFINITY, Node("neg", (INFINITY,))) for item in items
+    ):
         return Node("tuple", items)
     if len(items) != 2:
         if (opened, closed) == ("[", "]"):

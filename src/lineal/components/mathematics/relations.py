@@ -53,14 +53,20 @@ def named(relation: Node) -> Assignment | None:
         return Assignment(sides[0], sides[max(exact, 1)])
     if len(sides) == 2 and _is_name(sides[1]):
         return Assignment(sides[1], sides[0])
-    return Assignment(None, sides[-1]) if not letters_of(*(side for side in sides if isinstance(side, Node))) else None
+    return (
+        Assignment(None, sides[-1])
+        if not letters_of(*(side for side in sides if isinstance(side, Node)))
+        else None
+    )
 
 
 def _is_name(node: Node) -> bool:
     """Tells whether a tree is a name, letters without numbers or signs: `x`, `AB`, `f(x)`, `|AB|`, `AB/CD`, `A:B`, `(x, y)`."""
     if node.op == "call":
         return node.args[0] == "abs" and _is_name(node.args[1])
-    return node.op in ("symbol", "constant") or (node.op in ("mul", "div", "ratio", "tuple") and all(map(_is_name, node.args)))
+    return node.op in ("symbol", "constant") or (
+        node.op in ("mul", "div", "ratio", "tuple") and all(map(_is_name, node.args))
+    )
 
 
 def bound_of(node: Node) -> Bound | None:
@@ -170,7 +176,9 @@ def _proportional(left: Node, right: Node, seed: str, positive: bool = False) ->
     return same_value(Node("mul", (left, number(values[1]))), Node("mul", (right, number(values[0]))), seed)
 
 
-def _nearly_proportional(left: Node, right: Node, letters: list[str], seed: str, evaluator: Evaluator) -> Outcome:
+def _nearly_proportional(
+    left: Node, right: Node, letters: list[str], seed: str, evaluator: Evaluator
+) -> Outcome:
     """Compares as `_proportional`, by numbers of many digits."""
     ratios = []
     for point in points(letters, seed):
@@ -180,7 +188,9 @@ def _nearly_proportional(left: Node, right: Node, letters: list[str], seed: str,
     return Outcome.LENIENT if spread <= abs(ratios[0]) * evaluator.mp.mpf(10) ** -30 else Outcome.DIFFERENT
 
 
-def _substituted(first: Assignment | None, second: Assignment | None, left: Node, right: Node, seed: str) -> Outcome:
+def _substituted(
+    first: Assignment | None, second: Assignment | None, left: Node, right: Node, seed: str
+) -> Outcome:
     """Checks an assignment against the other equation; both are lines or curves of one letter solved for."""
     for assignment, equation in ((first, right), (second, left)):
         if assignment is not None and assignment.target is not None and assignment.target.op == "symbol":
@@ -195,4 +205,6 @@ def _substituted(first: Assignment | None, second: Assignment | None, left: Node
 def _replaced(node: Node, letter: str, value: Node) -> Node:
     if node == Node("symbol", (letter,)):
         return value
-    return Node(node.op, tuple(_replaced(arg, letter, value) if isinstance(arg, Node) else arg for arg in node.args))
+    return Node(
+        node.op, tuple(_replaced(arg, letter, value) if isinstance(arg, Node) else arg for arg in node.args)
+    )

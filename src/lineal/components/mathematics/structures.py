@@ -47,11 +47,20 @@ class Comparison:
     def _by_kind(self) -> tuple[tuple[str, Callable[[Node, Node], Outcome]], ...]:
         """Returns the comparisons by the kind of either side; the first that fits decides."""
         return (
-            ("text", self._different), ("relation", self._relations), ("list", self._lists), ("union", self._unions),
-            ("set", self._sets), ("interval", self._intervals), ("tuple", self._tuples), ("matrix", self._matrices),
-            ("row", self._matrices), ("ratio", self._ratios), ("ellipsis", self._different), ("infinity", self._different),
+            ("text", self._different),
+            ("relation", self._relations),
+            ("list", self._lists),
+            ("union", self._unions),
+            ("set", self._sets),
+            ("interval", self._intervals),
+            ("tuple", self._tuples),
+            ("matrix", self._matrices),
+            ("row", self._matrices),
+            ("ratio", self._ratios),
+            ("ellipsis", self._different),
+            ("infinity", self._different),
             ("based", self._based),
-        )  # fmt: skip
+        )
 
     def _different(self, left: Node, right: Node) -> Outcome:
         return Outcome.DIFFERENT
@@ -71,7 +80,11 @@ class Comparison:
     def _based(self, left: Node, right: Node) -> Outcome:
         """Compares numbers with a base: equal digits in equal bases, or equal values in different ones."""
         if left.op == right.op:
-            return Outcome.DIFFERENT if left.args[1] == right.args[1] else max(Outcome.LENIENT, self._values(left, right))
+            return (
+                Outcome.DIFFERENT
+                if left.args[1] == right.args[1]
+                else max(Outcome.LENIENT, self._values(left, right))
+            )
         raise Unreadable("a number with a base beside one without")
 
     def _relations(self, left: Node, right: Node) -> Outcome:
@@ -91,7 +104,9 @@ class Comparison:
         return max(Outcome.LENIENT, self.same(*pair))
 
     def _bounds(self, first: Bound, second: Bound) -> Outcome:
-        return self.same(first.interval, second.interval) if first.letter == second.letter else Outcome.DIFFERENT
+        return (
+            self.same(first.interval, second.interval) if first.letter == second.letter else Outcome.DIFFERENT
+        )
 
     def _lists(self, left: Node, right: Node) -> Outcome:
         if left.op == "relation" or right.op == "relation":
@@ -108,7 +123,9 @@ class Comparison:
         """Compares lists, or a list and a set, in any order; duplicates in a list count once where the other is shorter."""
         if left.op == right.op and len(left.args) == len(right.args):
             return self._unordered(left.args, right.args)
-        return max(Outcome.LENIENT, self._unordered(*(tuple(dict.fromkeys(node.args)) for node in (left, right))))
+        return max(
+            Outcome.LENIENT, self._unordered(*(tuple(dict.fromkeys(node.args)) for node in (left, right)))
+        )
 
     def _sets(self, left: Node, right: Node) -> Outcome:
         if left.op == right.op:
@@ -142,7 +159,10 @@ class Comparison:
         matrix, other = (left, right) if left.op == "matrix" else (right, left)
         if other.op == "tuple" and all(len(row.args) == 1 for row in matrix.args):
             column = tuple(row.args[0] for row in matrix.args)
-            return max(Outcome.LENIENT, self._ordered(*((column, other.args) if matrix is left else (other.args, column))))
+            return max(
+                Outcome.LENIENT,
+                self._ordered(*((column, other.args) if matrix is left else (other.args, column))),
+            )
         return Outcome.DIFFERENT
 
     def _ratios(self, left: Node, right: Node) -> Outcome:
@@ -151,7 +171,9 @@ class Comparison:
             if len(ratio.args) != 2 or other.op in _COLLECTIONS:
                 return Outcome.DIFFERENT
             fraction = Node("div", ratio.args)
-            return max(Outcome.LENIENT, self._values(*((fraction, other) if ratio is left else (other, fraction))))
+            return max(
+                Outcome.LENIENT, self._values(*((fraction, other) if ratio is left else (other, fraction)))
+            )
         if ELLIPSIS in left.args or ELLIPSIS in right.args:
             return self._sequences(left.args, right.args)
         exactly = self._ordered(left.args, right.args)
@@ -161,7 +183,10 @@ class Comparison:
         """Compares ratios, `3:4` and `6:8`; never with a 0, as a time of day has."""
         if len(left) != len(right) or any(self._is_zero(node) for node in (*left, *right)):
             return Outcome.DIFFERENT
-        crossed = [self._values(Node("mul", (left[0], b)), Node("mul", (right[0], a))) for a, b in zip(left, right, strict=True)]
+        crossed = [
+            self._values(Node("mul", (left[0], b)), Node("mul", (right[0], a)))
+            for a, b in zip(left, right, strict=True)
+        ]
         return max(Outcome.LENIENT, *crossed)
 
     def _is_zero(self, node: Node) -> bool:
@@ -267,7 +292,9 @@ def _spread(node: Node) -> Node:
     if node.op == "union" and all(part.op == "set" for part in node.args):
         return Node("set", _union_parts(node)[0].args) if _union_parts(node) else Node("set")
     if node.op in ("list", "set"):
-        items = [part for item in node.args for part in (item.args if item.op == "pair of signs" else (item,))]
+        items = [
+            part for item in node.args for part in (item.args if item.op == "pair of signs" else (item,))
+        ]
         return Node(node.op, tuple(_said_of_all(items)))
     return Node("list", node.args) if node.op == "pair of signs" else node
 
@@ -277,7 +304,10 @@ def _said_of_all(items: list[Node]) -> list[Node]:
     if first is None or any(item.op == "relation" for item in items[1:]):
         return items
     sign, target = items[0].args[0], items[0].args[1]
-    return [items[0], *(item if item == ELLIPSIS else Node("relation", (sign[:1], target, item)) for item in items[1:])]
+    return [
+        items[0],
+        *(item if item == ELLIPSIS else Node("relation", (sign[:1], target, item)) for item in items[1:]),
+    ]
 
 
 def _without_pm(node: Node) -> Node:

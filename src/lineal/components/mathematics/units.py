@@ -6,15 +6,56 @@ import re
 from collections.abc import Iterator
 
 _WRITTEN: dict[str, str] = {
-    "cm": "centimeter", "mm": "millimeter", "km": "kilometer", "m": "meter", "dm": "decimeter", "mi": "mile", "ft": "foot",
-    "feet": "foot", "in": "inch", "inches": "inch", "yd": "yard", "g": "gram", "kg": "kilogram", "mg": "milligram",
-    "lb": "pound", "lbs": "pound", "oz": "ounce", "l": "liter", "ml": "milliliter", "s": "second", "sec": "second",
-    "secs": "second", "min": "minute", "mins": "minute", "h": "hour", "hr": "hour", "hrs": "hour", "mph": "mile/hour",
-    "kph": "kilometer/hour", "$": "dollar", "usd": "dollar", "€": "euro", "eur": "euro", "£": "gbp", "¢": "cent",
-    "deg": "degree", "metre": "meter", "metres": "meter", "litre": "liter", "litres": "liter", "centimetre": "centimeter",
-    "centimetres": "centimeter", "kilometre": "kilometer", "kilometres": "kilometer", "percent": "%", "pct": "%",
-    "percentage": "%", "sq": "square", "cu": "cubic",
-}  # fmt: skip
+    "cm": "centimeter",
+    "mm": "millimeter",
+    "km": "kilometer",
+    "m": "meter",
+    "dm": "decimeter",
+    "mi": "mile",
+    "ft": "foot",
+    "feet": "foot",
+    "in": "inch",
+    "inches": "inch",
+    "yd": "yard",
+    "g": "gram",
+    "kg": "kilogram",
+    "mg": "milligram",
+    "lb": "pound",
+    "lbs": "pound",
+    "oz": "ounce",
+    "l": "liter",
+    "ml": "milliliter",
+    "s": "second",
+    "sec": "second",
+    "secs": "second",
+    "min": "minute",
+    "mins": "minute",
+    "h": "hour",
+    "hr": "hour",
+    "hrs": "hour",
+    "mph": "mile/hour",
+    "kph": "kilometer/hour",
+    "$": "dollar",
+    "usd": "dollar",
+    "€": "euro",
+    "eur": "euro",
+    "£": "gbp",
+    "¢": "cent",
+    "deg": "degree",
+    "metre": "meter",
+    "metres": "meter",
+    "litre": "liter",
+    "litres": "liter",
+    "centimetre": "centimeter",
+    "centimetres": "centimeter",
+    "kilometre": "kilometer",
+    "kilometres": "kilometer",
+    "percent": "%",
+    "pct": "%",
+    "percentage": "%",
+    "sq": "square",
+    "cu": "cubic",
+}
 _SHORT = frozenset(unit for unit in _WRITTEN if len(unit) <= 2 and unit.isalpha())
 _QUOTED = re.compile(
     r"^(?P<value>.*?)\s*\\(?:text|mathrm|textnormal|mbox|textrm|textbf)\s*\{(?P<unit>[^{}]*)\}\s*(?P<power>\^\s*\{?\s*[23]\s*\}?)?\s*$",
@@ -36,7 +77,11 @@ def split_units(text: str) -> Iterator[tuple[str, str]]:
         if match is None or not match["value"].strip():
             continue
         unit = match["unit"].strip(" .,")
-        if unit and not _NO_UNITS & set(unit.lower().split()) and (pattern is not _PLAIN or len(unit) > 2 or unit in _SHORT):
+        if (
+            unit
+            and not _NO_UNITS & set(unit.lower().split())
+            and (pattern is not _PLAIN or len(unit) > 2 or unit in _SHORT)
+        ):
             sign = match["sign"] if pattern is _BEFORE else ""
             yield sign + match["value"], _canonical(unit, match.groupdict().get("power") or "")
 

@@ -131,7 +131,12 @@ class Evaluator:
         base, exponent = self._value(node.args[0]), self._value(node.args[1])
         if isinstance(exponent, Fraction) and exponent.denominator == 1 and isinstance(base, Fraction):
             return self._whole_power(base, exponent.numerator)
-        if isinstance(exponent, Fraction) and isinstance(base, Fraction) and exponent.denominator == 2 and base >= 0:
+        if (
+            isinstance(exponent, Fraction)
+            and isinstance(base, Fraction)
+            and exponent.denominator == 2
+            and base >= 0
+        ):
             return self._whole_power(self._square_root(base), exponent.numerator)
         return self._power(self.number(base), self.number(exponent))
 
@@ -210,7 +215,9 @@ class Evaluator:
         if len(values) != 1 or name not in _NAMES:
             raise Unreadable(f"the function {name}")
         limit = MOST_EXPONENT if name in ("exp", "sinh", "cosh", "tanh") else MOST_ANGLE
-        number = self.number(values[0]) if name in ("ln", "log", "lg", "abs") else self._bounded(values[0], limit)
+        number = (
+            self.number(values[0]) if name in ("ln", "log", "lg", "abs") else self._bounded(values[0], limit)
+        )
         return getattr(mp, _NAMES[name])(number)
 
     def series(self, node: Node) -> Value:
@@ -251,20 +258,46 @@ def _whole(function: Callable[..., int]) -> Callable[..., int]:
 
 
 _EXACT: dict[str, Callable[..., Any]] = {
-    "abs": abs, "floor": math.floor, "ceil": math.ceil, "max": max, "min": min, "binom": _binomial, "gcd": _whole(math.gcd),
+    "abs": abs,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "max": max,
+    "min": min,
+    "binom": _binomial,
+    "gcd": _whole(math.gcd),
     "lcm": _whole(math.lcm),
-}  # fmt: skip
+}
 _NAMES = {
-    "ln": "ln", "log": "ln", "lg": "log10", "exp": "exp", "abs": "fabs", "floor": "floor", "ceil": "ceil",
-    "sinh": "sinh", "cosh": "cosh",
-    "tanh": "tanh", **{name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
+    "ln": "ln",
+    "log": "ln",
+    "lg": "log10",
+    "exp": "exp",
+    "abs": "fabs",
+    "floor": "floor",
+    "ceil": "ceil",
+    "sinh": "sinh",
+    "cosh": "cosh",
+    "tanh": "tanh",
+    **{name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
     **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
-}  # fmt: skip
+}
 _METHODS: dict[str, Callable[[Evaluator, Node], Value]] = {
-    "number": Evaluator.literal, "symbol": Evaluator.symbol, "constant": Evaluator.constant, "add": Evaluator.add,
-    "sub": Evaluator.subtract, "mul": Evaluator.multiply, "div": Evaluator.divide, "neg": Evaluator.negate,
+    "number": Evaluator.literal,
+    "symbol": Evaluator.symbol,
+    "constant": Evaluator.constant,
+    "add": Evaluator.add,
+    "sub": Evaluator.subtract,
+    "mul": Evaluator.multiply,
+    "div": Evaluator.divide,
+    "neg": Evaluator.negate,
     "mod": Evaluator.modulo,
-    "pow": Evaluator.power, "root": Evaluator.root, "factorial": Evaluator.factorial, "degrees": Evaluator.degrees,
-    "percent": Evaluator.percent, "based": Evaluator.based, "call": Evaluator.call, "sum": Evaluator.series,
+    "pow": Evaluator.power,
+    "root": Evaluator.root,
+    "factorial": Evaluator.factorial,
+    "degrees": Evaluator.degrees,
+    "percent": Evaluator.percent,
+    "based": Evaluator.based,
+    "call": Evaluator.call,
+    "sum": Evaluator.series,
     "prod": Evaluator.series,
-}  # fmt: skip
+}

@@ -77,7 +77,9 @@ class Arena:
         self._pool.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._pool.__exit__(kind, error, trace)
         self._programs.close()
 
@@ -96,12 +98,17 @@ class Arena:
             SandboxError: an environment asked for a program to be run, and there is no working sandbox here.
         """
         self._pool.each(
-            lambda worker, item: _settled(partial(_move, text=item[1], programs=self._programs), worker, item[0]), moves
+            lambda worker, item: _settled(
+                partial(_move, text=item[1], programs=self._programs), worker, item[0]
+            ),
+            moves,
         )
 
     def expert(self, games: Mapping[int, Game]) -> dict[int, str]:
         """Returns by number the expert's next move; empty where it has none: a problem of the game."""
-        return {number: move or "" for number, move in self._pool.each(partial(_settled, _expert), games).items()}
+        return {
+            number: move or "" for number, move in self._pool.each(partial(_settled, _expert), games).items()
+        }
 
     def end(self, games: Mapping[int, Game]) -> None:
         """Frees games that are over."""

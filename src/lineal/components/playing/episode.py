@@ -16,7 +16,13 @@ from lineal.engines.sampling.sampler import Completion
 
 Format = Literal["text", "tag"]
 Unparsable = Literal["answer", "end"]
-DONE, TURN_LIMIT, CONTEXT, UNPARSABLE, FAILED = "done", "turn_limit", "context", "unparsable", "environment_error"
+DONE, TURN_LIMIT, CONTEXT, UNPARSABLE, FAILED = (
+    "done",
+    "turn_limit",
+    "context",
+    "unparsable",
+    "environment_error",
+)
 """The ways in which episodes end."""
 NO_TAG = "No action found: write it as <action>...</action>."
 _TAG = re.compile(r"<action>(.*?)</action>", re.DOTALL)
@@ -77,12 +83,16 @@ class Past:
         """Returns the past of a row: of a turn, with the turn itself; of a task, nothing."""
         if row.get("past") is not None:
             read = json.loads(row["past"])
-            return cls(read["goal"], read["head"], [(text, action) for text, action in read["turns"]], read["tools"])
+            return cls(
+                read["goal"], read["head"], [(text, action) for text, action in read["turns"]], read["tools"]
+            )
         system = [] if rules.system is None else [vars(Turn("system", rules.system))]
         if row.get("messages") is None:
             return cls(str(row["prompt"]), system)
         talk = conversation_of(row["messages"], row.get("tools"))
-        last = max((place for place, turn in enumerate(talk.turns) if turn.role == "user"), default=len(talk.turns))
+        last = max(
+            (place for place, turn in enumerate(talk.turns) if turn.role == "user"), default=len(talk.turns)
+        )
         return cls(talk.question, [*system, *(vars(turn) for turn in talk.turns[:last])], [], talk.tools)
 
 
@@ -127,8 +137,18 @@ class Episode:
         facts: further values of its rows.
     """
 
-    def __init__(self, row: Mapping[str, Any], index: int, key: str, name: str, game: Game, rules: Rules, past: Past) -> None:
-        self.row, self.index, self.key, self.name, self.game, self._rules, self.past = row, index, key, name, game, rules, past
+    def __init__(
+        self, row: Mapping[str, Any], index: int, key: str, name: str, game: Game, rules: Rules, past: Past
+    ) -> None:
+        self.row, self.index, self.key, self.name, self.game, self._rules, self.past = (
+            row,
+            index,
+            key,
+            name,
+            game,
+            rules,
+            past,
+        )
         self.before = len(self.past.turns)
         self.made: list[Made] = []
         self.finish: str | None = None
@@ -149,13 +169,17 @@ class Episode:
     def begun(self) -> None:
         """Takes the game's observation, once it has begun and made the moves of the past."""
         if self.game.problem is None and self.game.answers[0].player is not None:
-            self.game.problem = "it is a game of two. Name who plays the other side: opponent, or one of its own in the entry"
+            self.game.problem = (
+                "it is a game of two. Name who plays the other side: opponent, or one of its own in the entry"
+            )
         if self.game.problem is not None:
             self.finish = FAILED
             return
         answers = iter(self.game.answers)
         self._seen = [next(answers).observation]
-        self._seen += [NO_TAG if action is None else next(answers).observation for _, action in self.past.turns]
+        self._seen += [
+            NO_TAG if action is None else next(answers).observation for _, action in self.past.turns
+        ]
         self._rewards = sum(answer.reward for answer in self.game.answers)
         if self.game.answers[-1].done:
             self.finish = DONE
@@ -232,7 +256,9 @@ class Episode:
         """Returns all text after the model's first input."""
         parts = [
             part
-            for pair in zip(self._seen[self.before :], (turn.completion.text for turn in self.made), strict=False)
+            for pair in zip(
+                self._seen[self.before :], (turn.completion.text for turn in self.made), strict=False
+            )
             for part in pair
         ]
         return "\n".join([*parts[1:], *self._seen[self.before + len(self.made) :]])

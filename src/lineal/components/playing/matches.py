@@ -41,9 +41,15 @@ class Match:
 
     def follow(self) -> None:
         """Passes the answer to a move to both sides; the name of the player who moves second shows only now."""
-        names = [] if self.game.problem is not None else [self.game.answers[-1].player, *self.game.answers[-1].rewards]
+        names = (
+            []
+            if self.game.problem is not None
+            else [self.game.answers[-1].player, *self.game.answers[-1].rewards]
+        )
         for side in self.sides.values():
-            side.player = side.player or next((name for name in names if name and name not in self._players()), "")
+            side.player = side.player or next(
+                (name for name in names if name and name not in self._players()), ""
+            )
         for side in self.sides.values():
             side.follows()
 
@@ -69,7 +75,12 @@ class Match:
 
 
 def play_matches(
-    matches: Sequence[Match], arena: Arena, players: Mapping[str, Player], run_seed: int, step: str, over: Callable[[int], None]
+    matches: Sequence[Match],
+    arena: Arena,
+    players: Mapping[str, Player],
+    run_seed: int,
+    step: str,
+    over: Callable[[int], None],
 ) -> None:
     """Plays games of two to their ends.
 
@@ -108,7 +119,9 @@ def _tell(match: Match, mover: Side, moved: bool) -> None:
     match.follow()
 
 
-def _live(numbers: Sequence[int], matches: Sequence[Match], arena: Arena, over: Callable[[int], None]) -> list[int]:
+def _live(
+    numbers: Sequence[int], matches: Sequence[Match], arena: Arena, over: Callable[[int], None]
+) -> list[int]:
     ended = [number for number in numbers if matches[number].over]
     for number in ended:
         matches[number].end()

@@ -72,4 +72,6 @@ class ModelPlays(Plays, StoppedDraws):
         return self.play_all_matches(workspace, self.episodes, players, provenance, by_seat)
 
     def _player(self, workspace: Workspace, field: str) -> Player:
-        return ModelPlayer(open_sampler(workspace, field), self.sampling, open_room(workspace, field), workspace)
+        return ModelPlayer(
+            open_sampler(workspace, field), self.sampling, open_room(workspace, field), workspace
+        )

@@ -51,7 +51,11 @@ def _shown(line: bytes) -> str:
     except ValueError as error:
         return _sentence(str(error))
     output = printable(answer.output).rstrip()
-    cut = output if len(output) <= MOST_SHOWN else f"{output[:MOST_SHOWN]}... ({len(output) - MOST_SHOWN:,} letters more)"
+    cut = (
+        output
+        if len(output) <= MOST_SHOWN
+        else f"{output[:MOST_SHOWN]}... ({len(output) - MOST_SHOWN:,} letters more)"
+    )
     return "\n".join(part for part in (cut, answer.raised) if part) or "It printed nothing."
 
 

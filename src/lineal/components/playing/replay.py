@@ -14,7 +14,19 @@ from lineal.environments.registry import PACKAGE, location_of, package_of
 from lineal.errors import DataError
 
 StoredTurn = Mapping[str, Any]
-STORED = ("prompt_id", "prompt", "task", "episode_id", "turn", "action", "observation", "reward", "past", "sample_index", "round")
+STORED = (
+    "prompt_id",
+    "prompt",
+    "task",
+    "episode_id",
+    "turn",
+    "action",
+    "observation",
+    "reward",
+    "past",
+    "sample_index",
+    "round",
+)
 """The columns by which turns can be played again."""
 AT_ONCE = 256
 """Games that are played together."""
@@ -47,7 +59,11 @@ class Difference:
 
 def game_key(turn: StoredTurn) -> tuple[Any, ...]:
     """Returns the common values of the turns of one game: the episode; of a game of two the task, its number there, the round."""
-    return (turn["episode_id"],) if turn.get("seat") is None else (turn["prompt_id"], turn["sample_index"], turn["round"])
+    return (
+        (turn["episode_id"],)
+        if turn.get("seat") is None
+        else (turn["prompt_id"], turn["sample_index"], turn["round"])
+    )
 
 
 def replayed(
@@ -82,7 +98,9 @@ def _places(tasks: Iterable[str]) -> dict[str, str]:
 def _play(games: Sequence[_Again], arena: Arena) -> None:
     numbered = {number: again.game for number, again in enumerate(games)}
     arena.begin(numbered)
-    while moves := {number: move for number, again in enumerate(games) if (move := again.next_move()) is not None}:
+    while moves := {
+        number: move for number, again in enumerate(games) if (move := again.next_move()) is not None
+    }:
         arena.move({number: (numbered[number], move) for number, move in moves.items()})
         for number in moves:
             games[number].answered()
@@ -116,7 +134,14 @@ class _Side:
 
     def left(self) -> StoredTurn | None:
         """Returns the first stored turn that is not played again yet."""
-        return next((turn for number, turn in self.turns.items() if number > self.made and turn["action"] is not None), None)
+        return next(
+            (
+                turn
+                for number, turn in self.turns.items()
+                if number > self.made and turn["action"] is not None
+            ),
+            None,
+        )
 
     def answered(self) -> tuple[StoredTurn | None, float]:
         """Returns the stored turn that an answer is about, None where it is not stored, and the reward since its move."""

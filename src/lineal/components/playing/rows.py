@@ -21,14 +21,35 @@ EPISODES = "episodes"
 INSIDE = "inside"
 """While a step runs, the column with the turns of an episode."""
 TURN_COLUMNS: Columns = (
-    *SAMPLE_COLUMNS, "token_ids", "episode_id", "turn", "action", "observation", "reward", "done", "invalid", "past", "weight",
-)  # fmt: skip
+    *SAMPLE_COLUMNS,
+    "token_ids",
+    "episode_id",
+    "turn",
+    "action",
+    "observation",
+    "reward",
+    "done",
+    "invalid",
+    "past",
+    "weight",
+)
 OF_TWO: Columns = ("player", "seat")
 """Further columns of rows of a game of two."""
 EPISODE_COLUMNS: Columns = (
-    "sample_id", "parents", "completion", "turns", "return", "finish_reason", "invalid_actions", *VERDICT, "tokens",
-    "temperature", "round", "sample_index", "checkpoint",
-)  # fmt: skip
+    "sample_id",
+    "parents",
+    "completion",
+    "turns",
+    "return",
+    "finish_reason",
+    "invalid_actions",
+    *VERDICT,
+    "tokens",
+    "temperature",
+    "round",
+    "sample_index",
+    "checkpoint",
+)
 
 
 def turn_columns(prompts: Columns, chat: bool, ids: bool, of_two: bool = False) -> Columns:
@@ -39,7 +60,10 @@ def turn_columns(prompts: Columns, chat: bool, ids: bool, of_two: bool = False) 
 
 def episode_columns(prompts: Columns, chat: bool, of_two: bool = False) -> Columns:
     """Returns the columns of these tasks' episodes; a conversation is whole in `messages`, a text in two columns."""
-    own = (*(name for name in EPISODE_COLUMNS if not chat or name != "completion"), *(OF_TWO if of_two else ()))
+    own = (
+        *(name for name in EPISODE_COLUMNS if not chat or name != "completion"),
+        *(OF_TWO if of_two else ()),
+    )
     return merged(_kept(prompts, chat), ("messages",) if chat else (), own)
 
 
@@ -48,9 +72,14 @@ def _kept(prompts: Columns, chat: bool) -> Columns:
 
 
 def table_of(
-    episodes: Sequence[Episode], tasks: pa.Table, per_task: int, chat: bool, facts: Mapping[str, Any], provenance: str,
+    episodes: Sequence[Episode],
+    tasks: pa.Table,
+    per_task: int,
+    chat: bool,
+    facts: Mapping[str, Any],
+    provenance: str,
     of_two: bool = False,
-) -> pa.Table:  # fmt: skip
+) -> pa.Table:
     """Makes a table of episodes with their turns inside, in the order of the tasks.
 
     Args:
@@ -99,7 +128,9 @@ def with_values_of_turns(table: pa.Table, name: str, values: Sequence[Sequence[A
     turns = pc.list_flatten(inside)
     fields = {field.name: pc.struct_field(turns, field.name) for field in turns.type}
     fields[name] = pa.array([value for own in values for value in own], arrow_type(name))
-    made = pa.ListArray.from_arrays(inside.offsets, pa.StructArray.from_arrays([*fields.values()], names=[*fields]))
+    made = pa.ListArray.from_arrays(
+        inside.offsets, pa.StructArray.from_arrays([*fields.values()], names=[*fields])
+    )
     return table.set_column(table.column_names.index(INSIDE), INSIDE, made)
 
 
@@ -108,13 +139,24 @@ def _episode_row(episode: Episode, chat: bool, facts: Mapping[str, Any], provena
     verdict, detail = _judged(episode)
     prompt = episode.past.goal if chat or not episode.made else episode.made[0].given
     return {
-        **facts, **episode.facts, "prompt": prompt, "messages": _whole(episode) if chat else None,
+        **facts,
+        **episode.facts,
+        "prompt": prompt,
+        "messages": _whole(episode) if chat else None,
         "completion": episode.transcript(),
-        "sample_id": episode.name, "parents": [episode.key, *(row["sample_id"] for row in turns[-1:])], "turns": episode.turns,
-        "return": episode.total, "finish_reason": episode.finish, "invalid_actions": episode.invalid, "verdict": verdict,
-        "score": None if verdict == ERROR else episode.total, "detail": detail,
-        "tokens": sum(turn.completion.tokens for turn in episode.made), "sample_index": episode.index, INSIDE: turns,
-    }  # fmt: skip
+        "sample_id": episode.name,
+        "parents": [episode.key, *(row["sample_id"] for row in turns[-1:])],
+        "turns": episode.turns,
+        "return": episode.total,
+        "finish_reason": episode.finish,
+        "invalid_actions": episode.invalid,
+        "verdict": verdict,
+        "score": None if verdict == ERROR else episode.total,
+        "detail": detail,
+        "tokens": sum(turn.completion.tokens for turn in episode.made),
+        "sample_index": episode.index,
+        INSIDE: turns,
+    }
 
 
 def _judged(episode: Episode) -> tuple[str, str | None]:
@@ -122,7 +164,12 @@ def _judged(episode: Episode) -> tuple[str, str | None]:
         return ERROR, episode.game.problem
     if episode.won:
         return PASS, None
-    return FAIL, "the game is over" if episode.finish == DONE else f"ended by {episode.finish} after {episode.turns} turns"
+    return (
+        FAIL,
+        "the game is over"
+        if episode.finish == DONE
+        else f"ended by {episode.finish} after {episode.turns} turns",
+    )
 
 
 def _whole(episode: Episode) -> list[dict[str, Any]] | None:
@@ -135,7 +182,9 @@ def _whole(episode: Episode) -> list[dict[str, Any]] | None:
     return turns or given.for_rows()
 
 
-def _turn_rows(episode: Episode, chat: bool, facts: Mapping[str, Any], provenance: str) -> list[dict[str, Any]]:
+def _turn_rows(
+    episode: Episode, chat: bool, facts: Mapping[str, Any], provenance: str
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for place, turn in enumerate(episode.made):
         last = place == len(episode.made) - 1
@@ -149,10 +198,23 @@ def _turn_row(episode: Episode, turn: Made, number: int, chat: bool, provenance:
     completion, given = turn.completion, turn.given
     made_from = digest_of(plain_values(given))
     return {
-        "prompt": episode.past.goal if chat else given, "messages": None if isinstance(given, str) else given.for_rows(),
+        "prompt": episode.past.goal if chat else given,
+        "messages": None if isinstance(given, str) else given.for_rows(),
         "sample_id": row_id(provenance, episode.key, episode.index, number, str(turn.seed), made_from),
-        "completion": completion.text, "finish_reason": completion.finish_reason, "tokens": completion.tokens,
-        "logprob": completion.logprob, "token_ids": completion.token_ids, "sample_index": episode.index, "seed": turn.seed,
-        "episode_id": episode.name, "turn": number, "action": turn.action, "observation": turn.observation, "reward": turn.reward,
-        "invalid": turn.invalid, "past": turn.past, "weight": 1.0 / len(episode.made), "hinted": False,
-    }  # fmt: skip
+        "completion": completion.text,
+        "finish_reason": completion.finish_reason,
+        "tokens": completion.tokens,
+        "logprob": completion.logprob,
+        "token_ids": completion.token_ids,
+        "sample_index": episode.index,
+        "seed": turn.seed,
+        "episode_id": episode.name,
+        "turn": number,
+        "action": turn.action,
+        "observation": turn.observation,
+        "reward": turn.reward,
+        "invalid": turn.invalid,
+        "past": turn.past,
+        "weight": 1.0 / len(episode.made),
+        "hinted": False,
+    }

@@ -91,7 +91,9 @@ class Playing(Strict):
         """
         chat = self.talks(prompts)
         if self.system is not None and not chat:
-            raise ValueError("system needs a conversation, but the tasks are texts and chat is off. Write it into template")
+            raise ValueError(
+                "system needs a conversation, but the tasks are texts and chat is off. Write it into template"
+            )
         return turn_columns(prompts, chat, ids, of_two), episode_columns(prompts, chat, of_two)
 
     def talks(self, prompts: Columns) -> bool:
@@ -101,10 +103,24 @@ class Playing(Strict):
     def rules(self, prompts: Columns) -> Rules:
         """Returns the rules of the episodes."""
         history = None if self.history == "all" else self.history
-        return Rules(self._template, self.system, self.talks(prompts), history, self.max_turns, self.format, self.unparsable)
+        return Rules(
+            self._template,
+            self.system,
+            self.talks(prompts),
+            history,
+            self.max_turns,
+            self.format,
+            self.unparsable,
+        )
 
     def episode(
-        self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
+        self,
+        row: Mapping[str, Any],
+        index: int,
+        key: str,
+        places: Mapping[str, str],
+        rules: Rules,
+        provenance: str,
     ) -> Episode:
         """Makes an episode of a task's row, or after a turn's; `key` is the row's id, `places` are those of the environments."""
         name = row_id("episode", provenance, row[key], index)
@@ -112,7 +128,13 @@ class Playing(Strict):
         return Episode(row, index, row[key], name, game_of(row, name, places, past.goal), rules, past)
 
     def match(
-        self, row: Mapping[str, Any], index: int, key: str, places: Mapping[str, str], rules: Rules, provenance: str
+        self,
+        row: Mapping[str, Any],
+        index: int,
+        key: str,
+        places: Mapping[str, str],
+        rules: Rules,
+        provenance: str,
     ) -> Match:
         """Makes a game of two of a task's row; see `episode`.
 
@@ -120,7 +142,9 @@ class Playing(Strict):
             DataError: the row is a turn, whose past is that of one side.
         """
         if row.get("past") is not None:
-            raise DataError("prompts: got rows of turns, expected tasks: a game of two cannot be taken up inside. Give tasks")
+            raise DataError(
+                "prompts: got rows of turns, expected tasks: a game of two cannot be taken up inside. Give tasks"
+            )
         game = game_of(row, row_id("match", provenance, row[key], index), places, Past.of(row, rules).goal)
 
         def side(seat: str) -> Side:
@@ -131,7 +155,10 @@ class Playing(Strict):
 
     def provenance(self, checkpoint: str, sampling: Mapping[str, Any], workspace: Workspace) -> str:
         """Returns the digest of what decides turns beside their inputs."""
-        rules = {name: getattr(self, name) for name in ("max_turns", "history", "template", "system", "format", "unparsable")}
+        rules = {
+            name: getattr(self, name)
+            for name in ("max_turns", "history", "template", "system", "format", "unparsable")
+        }
         return digest_of([checkpoint, dict(sampling), rules, workspace.seed, workspace.step])
 
     def refuse_errors(self, workspace: Workspace, episodes: int, errors: Mapping[str, int]) -> None:
@@ -204,8 +231,18 @@ class Plays(Playing, Component):
 
         def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
             rows = ((row, index) for row in table.to_pylist() for index in range(per_task))
-            episodes = [self.episode(row, index, field.key, field.places, field.rules, provenance) for row, index in rows]
-            play(episodes, field.arena, player(field.arena, episodes), workspace.seed, workspace.step, progress.advance)
+            episodes = [
+                self.episode(row, index, field.key, field.places, field.rules, provenance)
+                for row, index in rows
+            ]
+            play(
+                episodes,
+                field.arena,
+                player(field.arena, episodes),
+                workspace.seed,
+                workspace.step,
+                progress.advance,
+            )
             return table_of(episodes, table, per_task, field.rules.chat, facts, provenance)
 
         yield from self._slices(workspace, per_task, transform)
@@ -228,7 +265,10 @@ class Plays(Playing, Component):
 
         def transform(table: pa.Table, field: Field, progress: Progress) -> pa.Table:
             rows = ((row, index) for row in table.to_pylist() for index in range(per_task))
-            matches = [self.match(row, index, field.key, field.places, field.rules, provenance) for row, index in rows]
+            matches = [
+                self.match(row, index, field.key, field.places, field.rules, provenance)
+                for row, index in rows
+            ]
             play_matches(matches, field.arena, players, workspace.seed, workspace.step, progress.advance)
             sides = [side for match in matches for side in match.named(facts)]
             return table_of(sides, table, 2 * per_task, field.rules.chat, {}, provenance, of_two=True)
@@ -275,7 +315,9 @@ def environments_of(workspace: Workspace) -> dict[str, str]:
     for name in workspace.rows("prompts").read(["task"])["task"].unique().to_pylist():
         where = f"{workspace.step}: the column 'task' of {workspace.inputs['prompts'][0].key}"
         if name is None:
-            raise DataError(f"{where} is null in some rows, expected the name of an environment. Leave such rows out")
+            raise DataError(
+                f"{where} is null in some rows, expected the name of an environment. Leave such rows out"
+            )
         try:
             found[name] = location_of(name)
         except KeyError as error:
@@ -296,7 +338,11 @@ def task_of(row: Mapping[str, Any]) -> dict[str, Any]:
         DataError: the entry is no JSON object.
     """
     entry = {} if row.get("entry") is None else _entry(row)
-    own = {name: value for name, value in row.items() if carried(name) and name not in ("entry", "messages", "tools", "task")}
+    own = {
+        name: value
+        for name, value in row.items()
+        if carried(name) and name not in ("entry", "messages", "tools", "task")
+    }
     return {**own, **entry}
 
 
@@ -313,4 +359,8 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
 def seed_of(row: Mapping[str, Any], task: dict[str, Any]) -> int:
     """Returns the seed of a row's game: its entry's, else one of its prompt id: all episodes of a task are the same game."""
     seed = task.pop("seed", None)
-    return seed if isinstance(seed, int) and not isinstance(seed, bool) else int(row_id("environment", row["prompt_id"])[:8], 16)
+    return (
+        seed
+        if isinstance(seed, int) and not isinstance(seed, bool)
+        else int(row_id("environment", row["prompt_id"])[:8], 16)
+    )

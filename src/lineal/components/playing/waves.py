@@ -22,7 +22,9 @@ class Player(Protocol):
         """Tells for each episode whether the player can read its input."""
         ...
 
-    def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
+    def moves(
+        self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]
+    ) -> list[Completion]:
         """Returns the player's completions in the episodes with these numbers."""
         ...
 
@@ -47,11 +49,15 @@ class ModelPlayer:
     def fits(self, given: Sequence[Prompt]) -> list[bool]:
         return self.room(given, self.settings)
 
-    def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
+    def moves(
+        self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]
+    ) -> list[Completion]:
         requests = [Request(prompt, seed) for prompt, seed in zip(given, seeds, strict=True)]
         with self.workspace.timed("sample"):
             written = self.sampler.sample(requests, self.settings)
-        self.workspace.facts["tokens"] = self.workspace.facts.get("tokens", 0) + sum(one.tokens for one in written)
+        self.workspace.facts["tokens"] = self.workspace.facts.get("tokens", 0) + sum(
+            one.tokens for one in written
+        )
         return written
 
 
@@ -67,13 +73,20 @@ class ExpertPlayer:
     def fits(self, given: Sequence[Prompt]) -> list[bool]:
         return [True] * len(given)
 
-    def moves(self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]) -> list[Completion]:
+    def moves(
+        self, numbers: Sequence[int], given: Sequence[Prompt], seeds: Sequence[int]
+    ) -> list[Completion]:
         said = self.arena.expert({number: self.episodes[number].game for number in numbers})
         return [Completion(self.written.replace("{}", said[number]), 0, "stop", None) for number in numbers]
 
 
 def play(
-    episodes: Sequence[Episode], arena: Arena, player: Player, run_seed: int, step: str, over: Callable[[int], None]
+    episodes: Sequence[Episode],
+    arena: Arena,
+    player: Player,
+    run_seed: int,
+    step: str,
+    over: Callable[[int], None],
 ) -> None:
     """Plays episodes to their ends.
 
@@ -101,12 +114,20 @@ def _begin(episodes: Sequence[Episode], arena: Arena) -> None:
     arena.begin({number: episode.game for number, episode in enumerate(episodes)})
     moves = [[action for _, action in episode.past.turns if action is not None] for episode in episodes]
     for place in range(max(map(len, moves), default=0)):
-        arena.move({number: (episodes[number].game, own[place]) for number, own in enumerate(moves) if place < len(own)})
+        arena.move(
+            {
+                number: (episodes[number].game, own[place])
+                for number, own in enumerate(moves)
+                if place < len(own)
+            }
+        )
     for episode in episodes:
         episode.begun()
 
 
-def _turn(numbers: list[int], episodes: Sequence[Episode], arena: Arena, player: Player, run_seed: int, step: str) -> None:
+def _turn(
+    numbers: list[int], episodes: Sequence[Episode], arena: Arena, player: Player, run_seed: int, step: str
+) -> None:
     own = {number: episodes[number] for number in numbers}
     arena.move(asked_to_move(own, player, run_seed, step))
     for episode in own.values():
@@ -114,7 +135,9 @@ def _turn(numbers: list[int], episodes: Sequence[Episode], arena: Arena, player:
             episode.answered()
 
 
-def asked_to_move(episodes: Mapping[int, Episode], player: Player, run_seed: int, step: str) -> dict[int, tuple[Game, str]]:
+def asked_to_move(
+    episodes: Mapping[int, Episode], player: Player, run_seed: int, step: str
+) -> dict[int, tuple[Game, str]]:
     """Has a player write a turn of some episodes, by number; returns the moves that were found, each with its game."""
     own = list(episodes.values())
     if not own:
@@ -133,7 +156,9 @@ def asked_to_move(episodes: Mapping[int, Episode], player: Player, run_seed: int
     return moves
 
 
-def _live(numbers: Sequence[int], episodes: Sequence[Episode], arena: Arena, over: Callable[[int], None]) -> list[int]:
+def _live(
+    numbers: Sequence[int], episodes: Sequence[Episode], arena: Arena, over: Callable[[int], None]
+) -> list[int]:
     """Returns the episodes that continue; the games of the others are freed."""
     ended = [number for number in numbers if episodes[number].finish is not None]
     arena.end({number: episodes[number].game for number in ended})

@@ -26,7 +26,9 @@ PROGRAM, JUDGE = "inside", "examiner"
 """The purpose of a sandbox: the script of this package that runs in it."""
 _FILES = {
     PROGRAM: {"inside": "/inside.pyc"},
-    JUDGE: {name: f"/judge/lineal/components/sandbox/{name}.pyc" for name in ("examiner", "inside", "values")},
+    JUDGE: {
+        name: f"/judge/lineal/components/sandbox/{name}.pyc" for name in ("examiner", "inside", "values")
+    },
 }
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "HOME": "/tmp", "PATH": ""}  # noqa: S108 - the sandbox's own
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64")
@@ -65,14 +67,35 @@ def start(limits: Limits, script: str = PROGRAM, stderr: int = subprocess.DEVNUL
     environment = {**_ENVIRONMENT, "PYTHONPATH": "/judge"} if script == JUDGE else _ENVIRONMENT
     with ExitStack() as stack:
         filters = stack.enter_context(_readable(refusals()))
-        sources = {path: stack.enter_context(_readable(_compiled(name))) for name, path in _FILES[script].items()}
+        sources = {
+            path: stack.enter_context(_readable(_compiled(name))) for name, path in _FILES[script].items()
+        }
         files = [part for path, source in sources.items() for part in ("--file", str(source), path)]
         return subprocess.Popen(  # noqa: S603 - the program itself is data, which comes in later
-            [*_walls(), *files, "--remount-ro", "/", "--seccomp", str(filters), "--",
-             _interpreter(), "-s", "-S", "-P", "-B", _FILES[script][script], *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, pass_fds=(*sources.values(), filters), bufsize=0,
-            env=environment, process_group=0,
-        )  # fmt: skip
+            [
+                *_walls(),
+                *files,
+                "--remount-ro",
+                "/",
+                "--seccomp",
+                str(filters),
+                "--",
+                _interpreter(),
+                "-s",
+                "-S",
+                "-P",
+                "-B",
+                _FILES[script][script],
+                *arguments,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            pass_fds=(*sources.values(), filters),
+            bufsize=0,
+            env=environment,
+            process_group=0,
+        )
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -118,7 +141,11 @@ def require() -> None:
         _, complaint = process.communicate(b'{"name": "probe", "source": "", "input": "", "calls": []}\n')
     if process.returncode:
         told = complaint.decode("utf-8", "replace").strip().replace("\n", "; ")[:300]
-        fix = _NAMESPACES if "namespace" in told or "uid map" in told or "permitted" in told.lower() else _INSTALL
+        fix = (
+            _NAMESPACES
+            if "namespace" in told or "uid map" in told or "permitted" in told.lower()
+            else _INSTALL
+        )
         raise SandboxError(f"bubblewrap does not start here, and programs run only inside it: {told}. {fix}")
 
 
@@ -127,7 +154,9 @@ def _walls() -> tuple[str, ...]:
     """Returns bubblewrap's own arguments: only libraries and Python are visible, and nothing is reachable."""
     program = shutil.which("bwrap")
     if program is None:
-        raise SandboxError(f"programs that a model wrote run only inside bubblewrap (bwrap), which is not here. {_INSTALL}")
+        raise SandboxError(
+            f"programs that a model wrote run only inside bubblewrap (bwrap), which is not here. {_INSTALL}"
+        )
     apart = [f"--unshare-{name}" for name in ("user", "ipc", "pid", "net", "uts", "cgroup-try")]
     identity = ["--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "sandbox", "--cap-drop", "ALL"]
     writable = ["--size", str(TMP_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"]  # noqa: S108 - its own
@@ -163,5 +192,7 @@ def _compiled(name: str) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / f"{name}.pyc"
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(str(Path(__file__).with_name(f"{name}.py")), str(target), doraise=True, invalidation_mode=mode)
+        py_compile.compile(
+            str(Path(__file__).with_name(f"{name}.py")), str(target), doraise=True, invalidation_mode=mode
+        )
         return target.read_bytes()

@@ -51,7 +51,9 @@ class Program:
         self.answers = 0
         self.recent: list[object] = []
 
-    def ask(self, number: int | None, name: str | None, arguments: tuple[object, ...], keywords: dict[str, object]) -> object:
+    def ask(
+        self, number: int | None, name: str | None, arguments: tuple[object, ...], keywords: dict[str, object]
+    ) -> object:
         """Returns a value of the program.
 
         Raises:
@@ -171,7 +173,9 @@ class Assertion:
         if not condition:
             self._assertions.fail(self._number, None)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None") -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
+    ) -> bool:
         if not isinstance(error, Exception):
             return False
         self._assertions.fail(self._number, error)

@@ -81,10 +81,14 @@ def write_to_end(descriptor: int, data: bytes) -> None:
 def limit(cpu_seconds: int, memory_bytes: int, file_bytes: int) -> None:
     """Sets the kernel's limits. The process has no privilege to raise them, and cannot start another."""
     limits = {
-        resource.RLIMIT_CPU: (cpu_seconds, cpu_seconds + 1), resource.RLIMIT_AS: (memory_bytes, memory_bytes),
-        resource.RLIMIT_FSIZE: (file_bytes, file_bytes), resource.RLIMIT_NOFILE: (64, 64), resource.RLIMIT_CORE: (0, 0),
-        resource.RLIMIT_MEMLOCK: (0, 0), resource.RLIMIT_MSGQUEUE: (0, 0),
-    }  # fmt: skip
+        resource.RLIMIT_CPU: (cpu_seconds, cpu_seconds + 1),
+        resource.RLIMIT_AS: (memory_bytes, memory_bytes),
+        resource.RLIMIT_FSIZE: (file_bytes, file_bytes),
+        resource.RLIMIT_NOFILE: (64, 64),
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_MEMLOCK: (0, 0),
+        resource.RLIMIT_MSGQUEUE: (0, 0),
+    }
     for name, values in limits.items():
         resource.setrlimit(name, values)
 
@@ -125,8 +129,10 @@ KEPT: list[object] = []
 """Values without a plain form that requests may name, by their number."""
 ARGUMENTS = {
     "__builtins__": {"set": set, "frozenset": frozenset, "bytearray": bytearray, "range": range},
-    "inf": float("inf"), "nan": float("nan"), "kept": KEPT.__getitem__,
-}  # fmt: skip
+    "inf": float("inf"),
+    "nan": float("nan"),
+    "kept": KEPT.__getitem__,
+}
 """The names that requests are written with."""
 
 
@@ -257,7 +263,10 @@ def listed(values: object) -> str:
 
 
 WRITERS: "tuple[tuple[type, Callable[[Any], str]], ...]" = (
-    (str, quoted), (int, whole), (float, real), (list, lambda value: listed(list.__iter__(value))),
+    (str, quoted),
+    (int, whole),
+    (float, real),
+    (list, lambda value: listed(list.__iter__(value))),
     (complex, lambda value: f'{{"complex": [{real(value.real)}, {real(value.imag)}]}}'),
     (bytes, lambda value: f'{{"bytes": "{bytes.hex(value)}"}}'),
     (bytearray, lambda value: f'{{"bytearray": "{bytearray.hex(value)}"}}'),
@@ -265,9 +274,13 @@ WRITERS: "tuple[tuple[type, Callable[[Any], str]], ...]" = (
     (tuple, lambda value: f'{{"tuple": {listed(tuple.__iter__(value))}}}'),
     (set, lambda value: f'{{"set": {listed(set.__iter__(value))}}}'),
     (frozenset, lambda value: f'{{"frozenset": {listed(frozenset.__iter__(value))}}}'),
-)  # fmt: skip
+)
 LIBRARY_WRITERS: "tuple[tuple[str, str, Callable[[Any], str]], ...]" = (
-    ("fractions", "Fraction", lambda value: f'{{"fraction": [{whole(value.numerator)}, {whole(value.denominator)}]}}'),
+    (
+        "fractions",
+        "Fraction",
+        lambda value: f'{{"fraction": [{whole(value.numerator)}, {whole(value.denominator)}]}}',
+    ),
     ("decimal", "Decimal", lambda value: f'{{"decimal": {quoted(str(value))}}}'),
 )
 """The same for numbers of modules that only the program imports."""

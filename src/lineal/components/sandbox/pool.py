@@ -32,7 +32,9 @@ class SandboxPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for slot in self._slots:
             slot.interrupt()
@@ -87,7 +89,9 @@ class _Slot:
         talk.deadline = time.monotonic() + self._limits.wall_seconds
         return Reply(*talk.line())
 
-    def _examined(self, process: subprocess.Popen[bytes], judge: subprocess.Popen[bytes], job: Mapping[str, Any]) -> Reply:
+    def _examined(
+        self, process: subprocess.Popen[bytes], judge: subprocess.Popen[bytes], job: Mapping[str, Any]
+    ) -> Reply:
         """Returns the outcome of tests that query a program, each in a sandbox of its own."""
         program, tests = Conversation(process, self._limits), Conversation(judge, self._limits)
         asked = {name: value for name, value in job.items() if name != "tests"}

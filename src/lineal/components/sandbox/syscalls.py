@@ -16,13 +16,67 @@ ARCHITECTURES: Mapping[str, tuple[int, int, int, tuple[int, ...]]] = {
     # audit number, clone, clone3, and the refused: fork vfork; ptrace process_vm_readv process_vm_writev; socket socketpair;
     # unshare setns mount umount2 pivot_root chroot; shmget msgget semget memfd_create; keyctl add_key request_key; bpf
     # perf_event_open userfaultfd io_uring_setup
-    "x86_64": (0xC000003E, 56, 435, (
-        57, 58, 101, 310, 311, 41, 53, 272, 308, 165, 166, 155, 161, 29, 68, 64, 319, 250, 248, 249, 321, 298, 323, 425,
-    )),
-    "aarch64": (0xC00000B7, 220, 435, (
-        117, 270, 271, 198, 199, 97, 268, 40, 39, 41, 51, 194, 186, 190, 279, 219, 217, 218, 280, 241, 282, 425,
-    )),
-}  # fmt: skip
+    "x86_64": (
+        0xC000003E,
+        56,
+        435,
+        (
+            57,
+            58,
+            101,
+            310,
+            311,
+            41,
+            53,
+            272,
+            308,
+            165,
+            166,
+            155,
+            161,
+            29,
+            68,
+            64,
+            319,
+            250,
+            248,
+            249,
+            321,
+            298,
+            323,
+            425,
+        ),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        220,
+        435,
+        (
+            117,
+            270,
+            271,
+            198,
+            199,
+            97,
+            268,
+            40,
+            39,
+            41,
+            51,
+            194,
+            186,
+            190,
+            279,
+            219,
+            217,
+            218,
+            280,
+            241,
+            282,
+            425,
+        ),
+    ),
+}
 """By machine: how Linux numbers these calls. aarch64 has no fork and no vfork."""
 
 _LOAD, _EQUAL, _AT_LEAST, _BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -41,17 +95,28 @@ def refusals() -> bytes:
     machine = os.uname().machine
     if machine not in ARCHITECTURES:
         known = " and ".join(ARCHITECTURES)
-        raise SandboxError(f"programs cannot be shut in on {machine}: the filter of system calls knows {known}. Use one of these")
+        raise SandboxError(
+            f"programs cannot be shut in on {machine}: the filter of system calls knows {known}. Use one of these"
+        )
     audit, clone, clone3, refused = ARCHITECTURES[machine]
-    tests = [(number, _NOT_PERMITTED) for number in refused] + [(clone3, _NOT_THERE)]  # libc then uses clone for its threads
+    tests = [(number, _NOT_PERMITTED) for number in refused] + [
+        (clone3, _NOT_THERE)
+    ]  # libc then uses clone for its threads
     program = [
-        (_LOAD, 0, 0, _MACHINE), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, _NUMBER), (_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _KILL),
-    ]  # fmt: skip
+        (_LOAD, 0, 0, _MACHINE),
+        (_EQUAL, 1, 0, audit),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 0, 1, _X32),
+        (_RETURN, 0, 0, _KILL),
+    ]
     for number, verdict in tests:
         program += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, verdict)]
     program += [
-        (_EQUAL, 0, 3, clone), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_BITS, 1, 0, _CLONE_THREAD), (_RETURN, 0, 0, _NOT_PERMITTED),
+        (_EQUAL, 0, 3, clone),
+        (_LOAD, 0, 0, _FIRST_ARGUMENT),
+        (_BITS, 1, 0, _CLONE_THREAD),
+        (_RETURN, 0, 0, _NOT_PERMITTED),
         (_RETURN, 0, 0, _ALLOW),
-    ]  # fmt: skip
+    ]
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)

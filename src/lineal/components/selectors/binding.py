@@ -61,7 +61,9 @@ def _require_given(selector: Selector, made: list[str]) -> None:
             )
     for name in made if selector.gives else ():
         if name not in (*selector.gives, *BESIDE_NUMBERS):
-            raise DeclarationError(f"{selector.shown}: the query gives a column {name!r} that '-- gives' doesn't name")
+            raise DeclarationError(
+                f"{selector.shown}: the query gives a column {name!r} that '-- gives' doesn't name"
+            )
 
 
 def _empty(selector: Selector, columns: Columns) -> str:

@@ -75,9 +75,14 @@ def _canonical_digest(selector: Selector) -> str:
     makes = None if selector.makes is None else asdict(selector.makes)
     return digest_of(
         {
-            "query": tokens(selector.query), "optional": selector.optional, "adds": selector.adds, "makes": makes,
+            "query": tokens(selector.query),
+            "optional": selector.optional,
+            "adds": selector.adds,
+            "makes": makes,
             "parameters": {name: parameter.type for name, parameter in selector.parameters.items()},
-            "inputs": selector.inputs, "dropped": selector.dropped, "empty": selector.empty,
+            "inputs": selector.inputs,
+            "dropped": selector.dropped,
+            "empty": selector.empty,
             **({"gives": selector.gives} if selector.gives else {}),
         }
-    )  # fmt: skip
+    )

@@ -48,7 +48,9 @@ def decide(workspace: Workspace, selector: Selector, arguments: Mapping[str, Any
         count_decisions(workspace, session)
         require_kept(workspace, selector, workspace.counts["kept"])
         with workspace.progress(workspace.counts["in"], "rows") as progress:
-            write_decided(workspace, session, _answers(selector, given), {MAIN: "kept", DROPPED: "dropped"}, progress)
+            write_decided(
+                workspace, session, _answers(selector, given), {MAIN: "kept", DROPPED: "dropped"}, progress
+            )
 
 
 def input_views(workspace: Workspace, selector: Selector) -> dict[str, Rows]:
@@ -79,7 +81,9 @@ def require_row_ids(session: Session, views: Mapping[str, Rows], repeated: Seque
 
 def add_retracted(session: Session) -> None:
     """Adds the retracted rows of `rows` to what was answered, as dropped for their reason."""
-    retracted = f"SELECT position, 'dropped' AS decision, reason FROM {ALL_ROWS} JOIN {RETRACTED} USING (row_id)"
+    retracted = (
+        f"SELECT position, 'dropped' AS decision, reason FROM {ALL_ROWS} JOIN {RETRACTED} USING (row_id)"
+    )
     session.connection.execute(f"INSERT INTO {ANSWERED} BY NAME {retracted}")
 
 
@@ -107,7 +111,11 @@ def require_kept(workspace: Workspace, selector: Selector, kept: int, what: str 
         return
     source = workspace.inputs["rows"][0].key
     prefix = "dropped: "
-    dropped = {name.removeprefix(prefix): count for name, count in workspace.counts.items() if name.startswith(prefix)}
+    dropped = {
+        name.removeprefix(prefix): count
+        for name, count in workspace.counts.items()
+        if name.startswith(prefix)
+    }
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
     raise CheckFailure(
         "not_empty",
@@ -123,18 +131,25 @@ def _check_columns(session: Session, selector: Selector) -> dict[str, str]:
     allowed = (*DECISION, POSITION, "weight", *selector.adds)
     for name in (*needed, *selector.adds):
         if name not in given:
-            raise DeclarationError(f"{selector.shown}: the query gives no column {name!r}; it gives {', '.join(given)}")
+            raise DeclarationError(
+                f"{selector.shown}: the query gives no column {name!r}; it gives {', '.join(given)}"
+            )
     for name in given:
         if name not in allowed:
             fix = f"{did_you_mean(name, allowed)} Or declare it: '-- adds: {name}'"
-            raise DeclarationError(f"{selector.shown}: the query gives a column {name!r} that the header doesn't name. {fix}")
+            raise DeclarationError(
+                f"{selector.shown}: the query gives a column {name!r} that the header doesn't name. {fix}"
+            )
     return given
 
 
 def _check_conservation(session: Session, selector: Selector, key: str) -> None:
     """Checks that every row of the query's input is kept or dropped exactly once, and dropped with a reason."""
     expected, decided = (session.fetch(f"SELECT count(*) FROM {table}")[0][0] for table in ("rows", DECIDED))
-    if session.fetch(f"SELECT count(*), count(position) FROM {ANSWERED}")[0] != (expected, expected) or decided != expected:
+    if (
+        session.fetch(f"SELECT count(*), count(position) FROM {ANSWERED}")[0] != (expected, expected)
+        or decided != expected
+    ):
         unknown, known = session.fetch(
             f"SELECT count(*) FILTER (r.{key} IS NULL), count(DISTINCT r.{key}) "
             f"FROM {DECIDED} d LEFT JOIN rows r ON d.{key} = r.{key}"
@@ -156,7 +171,9 @@ def _check_conservation(session: Session, selector: Selector, key: str) -> None:
         )
 
 
-def write_decided(workspace: Workspace, session: Session, query: str, outputs: Mapping[str, str], progress: Any) -> None:
+def write_decided(
+    workspace: Workspace, session: Session, query: str, outputs: Mapping[str, str], progress: Any
+) -> None:
     """Writes the input rows by their decisions, with the query's columns beside them.
 
     Args:
@@ -172,7 +189,10 @@ def write_decided(workspace: Workspace, session: Session, query: str, outputs: M
         for table, answers in beside(session, workspace.rows("rows"), query):
             progress.advance(table.num_rows)
             rows = with_columns(table, answers)
-            yield {output: rows.filter(pc.equal(answers["decision"], decision)) for output, decision in outputs.items()}
+            yield {
+                output: rows.filter(pc.equal(answers["decision"], decision))
+                for output, decision in outputs.items()
+            }
 
     workspace.write_outputs(tables(), outputs)
 

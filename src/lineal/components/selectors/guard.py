@@ -26,37 +26,87 @@ TIE_BREAKERS = ("position", "row_id", "sample_id", "prompt_id")
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 ORDERED_AGGREGATES = frozenset(
     {
-        "any_value", "arbitrary", "array_agg", "first", "group_concat", "json_group_array", "json_group_object", "last",
-        "list", "listagg", "mode", "string_agg", "variant_group_array",
+        "any_value",
+        "arbitrary",
+        "array_agg",
+        "first",
+        "group_concat",
+        "json_group_array",
+        "json_group_object",
+        "last",
+        "list",
+        "listagg",
+        "mode",
+        "string_agg",
+        "variant_group_array",
     }
-)  # fmt: skip
+)
 TIED_AGGREGATES = frozenset(
     {
-        "approx_quantile", "approx_top_k", "arg_max", "arg_max_null", "arg_max_nulls_last", "arg_min", "arg_min_null",
-        "arg_min_nulls_last", "argmax", "argmin", "lttb", "max_by", "min_by", "reservoir_quantile",
+        "approx_quantile",
+        "approx_top_k",
+        "arg_max",
+        "arg_max_null",
+        "arg_max_nulls_last",
+        "arg_min",
+        "arg_min_null",
+        "arg_min_nulls_last",
+        "argmax",
+        "argmin",
+        "lttb",
+        "max_by",
+        "min_by",
+        "reservoir_quantile",
     }
-)  # fmt: skip
-ORDERED_WINDOWS = frozenset({"row_number", "first_value", "last_value", "nth_value", "lag", "lead", "ntile", "fill"})
+)
+ORDERED_WINDOWS = frozenset(
+    {"row_number", "first_value", "last_value", "nth_value", "lag", "lead", "ntile", "fill"}
+)
 EXACT_AGGREGATES = frozenset(
     {
-        "approx_count_distinct", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "count", "count_if", "count_star",
-        "countif", "histogram", "max", "median", "min", "quantile", "quantile_cont", "quantile_disc",
+        "approx_count_distinct",
+        "bit_and",
+        "bit_or",
+        "bit_xor",
+        "bool_and",
+        "bool_or",
+        "count",
+        "count_if",
+        "count_star",
+        "countif",
+        "histogram",
+        "max",
+        "median",
+        "min",
+        "quantile",
+        "quantile_cont",
+        "quantile_disc",
     }
-)  # fmt: skip
+)
 """Aggregates whose result can't depend on the order of rows. Sums of floats can: in the last digits."""
 
 UNSTEADY = frozenset(
     {
-        "age", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp", "localtime",
+        "age",
+        "current_localtime",
+        "current_localtimestamp",
+        "current_time",
+        "current_timestamp",
+        "localtime",
         "localtimestamp",
     }
-)  # fmt: skip
+)
 """Names that read the clock but that DuckDB's catalog doesn't list as such."""
 STEADY = frozenset({"error"})
 
 FORMULA = "formula"
 """What messages call an expression that stands alone in a setting."""
-_HINTS = {"random": "uniform(row_id, $seed)", "uuid": "row_id", "gen_random_uuid": "row_id", "setseed": "uniform(row_id, $seed)"}
+_HINTS = {
+    "random": "uniform(row_id, $seed)",
+    "uuid": "row_id",
+    "gen_random_uuid": "row_id",
+    "setseed": "uniform(row_id, $seed)",
+}
 
 
 @dataclass(frozen=True)
@@ -90,9 +140,13 @@ def _guard(connection: duckdb.DuckDBPyConnection, selector: Selector, views: Ite
         message = str(parsed["error_message"])
         if "SELECT statements" in message:
             message = "only a SELECT may stand in a selector"
-        raise DeclarationError(f"{selector.shown}:{_line(selector.query, int(parsed.get('position') or 0))}: {message}")
+        raise DeclarationError(
+            f"{selector.shown}:{_line(selector.query, int(parsed.get('position') or 0))}: {message}"
+        )
     if len(parsed["statements"]) != 1:
-        raise DeclarationError(f"{selector.shown}: {len(parsed['statements'])} statements; a selector is exactly one SELECT")
+        raise DeclarationError(
+            f"{selector.shown}: {len(parsed['statements'])} statements; a selector is exactly one SELECT"
+        )
     (statement,) = parsed["statements"]
     return _Guard(connection, selector, frozenset(views), list(_walk(statement)))
 
@@ -114,7 +168,9 @@ def columns_of_formula(connection: duckdb.DuckDBPyConnection, selector: Selector
         name = str(node.get("function_name", "")).lower()
         if node.get("class") in ("WINDOW", "SUBQUERY", "STAR", "PARAMETER") or name in guard.aggregates:
             what = name or str(node["class"]).lower()
-            raise guard.error(node, f"{what}: a formula is about one row; it names columns, and functions of their values")
+            raise guard.error(
+                node, f"{what}: a formula is about one row; it names columns, and functions of their values"
+            )
     named = (str(node["column_names"][-1]) for node in guard.nodes if node.get("class") == "COLUMN_REF")
     return tuple(dict.fromkeys(named))
 
@@ -150,7 +206,9 @@ class _Guard:
             elif kind == "SHOW_REF":
                 raise self.error(node, "DESCRIBE, SHOW and SUMMARIZE don't belong into a selector")
             elif kind == "JOIN" and node.get("ref_type") in ("POSITIONAL", "ASOF"):
-                raise self.error(node, f"a {node['ref_type']} join depends on the order of rows; join on columns")
+                raise self.error(
+                    node, f"a {node['ref_type']} join depends on the order of rows; join on columns"
+                )
             elif group == "FUNCTION":
                 self._function(node)
             elif group == "WINDOW":
@@ -158,7 +216,9 @@ class _Guard:
             elif group == "COLUMN_REF" and len(node["column_names"]) == 1:
                 self._column(node, node["column_names"][0].lower())
             if node.get("sample"):
-                raise self.error(node, "a SAMPLE is drawn anew each time; write WHERE uniform(row_id, $seed) < 0.1")
+                raise self.error(
+                    node, "a SAMPLE is drawn anew each time; write WHERE uniform(row_id, $seed) < 0.1"
+                )
             if "modifiers" in node:
                 self._modifiers(node)
 
@@ -170,13 +230,19 @@ class _Guard:
             message = f"${name} is no parameter of the header ('-- param {name}: TYPE'). {did_you_mean(name, known)}"
             raise DeclarationError(f"{self.selector.shown}: {message}")
         for name in sorted(set(self.selector.parameters) - names):
-            raise DeclarationError(f"{self.selector.shown}: the query never uses its parameter ${name}; delete the header's line")
+            raise DeclarationError(
+                f"{self.selector.shown}: the query never uses its parameter ${name}; delete the header's line"
+            )
         return names
 
     @property
     def serial(self) -> bool:
         """True if some aggregate rounds differently when rows come in another order."""
-        called = {str(node["function_name"]).lower() for node in self.nodes if node.get("class") in ("FUNCTION", "WINDOW")}
+        called = {
+            str(node["function_name"]).lower()
+            for node in self.nodes
+            if node.get("class") in ("FUNCTION", "WINDOW")
+        }
         return bool(called & self.aggregates - EXACT_AGGREGATES - ORDERED_AGGREGATES)
 
     def error(self, node: Mapping[str, Any], message: str) -> DeclarationError:
@@ -186,7 +252,9 @@ class _Guard:
 
     @cached_property
     def _catalog(self) -> list[tuple[str, str, str, str]]:
-        columns = "lower(function_name), function_type, coalesce(stability, ''), coalesce(macro_definition, '')"
+        columns = (
+            "lower(function_name), function_type, coalesce(stability, ''), coalesce(macro_definition, '')"
+        )
         return self.connection.execute(f"SELECT {columns} FROM duckdb_functions()").fetchall()
 
     @cached_property
@@ -197,29 +265,45 @@ class _Guard:
 
     @cached_property
     def _unsteady(self) -> frozenset[str]:
-        plain = {name for name, kind, stability, _ in self._catalog if kind == "scalar" and stability != "CONSISTENT"}
+        plain = {
+            name
+            for name, kind, stability, _ in self._catalog
+            if kind == "scalar" and stability != "CONSISTENT"
+        }
         plain = (plain | UNSTEADY) - STEADY
         return frozenset(plain | {name for name, _, _, text in self._catalog if plain & _words(text)})
 
     def _table(self, node: Mapping[str, Any]) -> None:
-        names = {key for other in self.nodes if "cte_map" in other for key in (entry["key"] for entry in other["cte_map"]["map"])}
+        names = {
+            key
+            for other in self.nodes
+            if "cte_map" in other
+            for key in (entry["key"] for entry in other["cte_map"]["map"])
+        }
         known = self.views | names
         if node["schema_name"] or node["catalog_name"] or node["table_name"] not in known:
             fix = f"A selector reads only {', '.join(sorted(self.views))}; declare others as '-- input NAME: COLUMNS'"
-            raise self.error(node, f"unknown table {node['table_name']!r}. {did_you_mean(node['table_name'], known)} {fix}")
+            raise self.error(
+                node, f"unknown table {node['table_name']!r}. {did_you_mean(node['table_name'], known)} {fix}"
+            )
 
     def _table_function(self, node: Mapping[str, Any]) -> None:
         name = str(node["function"].get("function_name", "")).lower()
         if name not in TABLE_FUNCTIONS:
             fix = f"A selector reads only {', '.join(sorted(self.views))}"
-            raise self.error(node, f"table function {name}() is not allowed. {fix}; declare others as '-- input NAME: COLUMNS'")
+            raise self.error(
+                node,
+                f"table function {name}() is not allowed. {fix}; declare others as '-- input NAME: COLUMNS'",
+            )
 
     def _steady(self, node: Mapping[str, Any], name: str, more: str = "") -> None:
         if name in self._unsteady:
             hint = f"; use {_HINTS[name]}" if name in _HINTS else "; pass what it would give as a parameter"
             if self.selector.shown == FORMULA:  # which has no seed and no parameters
                 hint = "; let a selector's SQL draw rows, with uniform(row_id, $seed)"
-            raise self.error(node, f"{name} gives another value each time, so the rows could not be made again{hint}{more}")
+            raise self.error(
+                node, f"{name} gives another value each time, so the rows could not be made again{hint}{more}"
+            )
 
     def _column(self, node: Mapping[str, Any], name: str) -> None:
         """Notes a name that may be a column's, or refuses a clock that SQL reads without parentheses: `current_date`."""
@@ -230,7 +314,9 @@ class _Guard:
         name = str(node["function_name"]).lower()
         self._steady(node, name)
         if name in TIED_AGGREGATES:
-            raise self.error(node, f"{name}() leaves ties to chance; write first(x ORDER BY y DESC, position)")
+            raise self.error(
+                node, f"{name}() leaves ties to chance; write first(x ORDER BY y DESC, position)"
+            )
         if name in ORDERED_AGGREGATES and not _breaks_ties(node.get("order_bys", {}).get("orders", [])):
             fix = f"write {name}(x ORDER BY ..., position), or min(x) where all are equal"
             raise self.error(node, f"{name}() depends on the order of rows; {fix}")
@@ -239,7 +325,9 @@ class _Guard:
         name = str(node["function_name"]).lower()
         framed = "ROWS" in f"{node.get('start')} {node.get('end')}"
         orders = [*node.get("orders", []), *node.get("arg_orders", [])]
-        if (name in ORDERED_WINDOWS | ORDERED_AGGREGATES | TIED_AGGREGATES or framed) and not _breaks_ties(orders):
+        if (name in ORDERED_WINDOWS | ORDERED_AGGREGATES | TIED_AGGREGATES or framed) and not _breaks_ties(
+            orders
+        ):
             fix = f"end its ORDER BY with one of {', '.join(TIE_BREAKERS)}"
             raise self.error(node, f"{name}() OVER (...) leaves ties to chance; {fix}")
 
@@ -249,7 +337,10 @@ class _Guard:
             if modifier["type"] == "ORDER_MODIFIER":
                 orders = modifier["orders"]
             elif modifier["type"] == "DISTINCT_MODIFIER" and modifier.get("distinct_on_targets"):
-                raise self.error(node, "DISTINCT ON leaves ties to chance; write QUALIFY row_number() OVER (... position) = 1")
+                raise self.error(
+                    node,
+                    "DISTINCT ON leaves ties to chance; write QUALIFY row_number() OVER (... position) = 1",
+                )
         if any("LIMIT" in modifier["type"] for modifier in node["modifiers"]) and not _breaks_ties(orders):
             raise self.error(node, f"LIMIT needs an ORDER BY that ends with one of {', '.join(TIE_BREAKERS)}")
 

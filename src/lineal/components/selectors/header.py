@@ -48,9 +48,16 @@ from lineal.data.schema import COLUMNS
 from lineal.errors import DeclarationError, did_you_mean
 
 ParameterType = Literal["integer", "number", "boolean", "text"]
-_PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,), "text": (str,)}
+_PYTHON: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "text": (str,),
+}
 
-_LINE = re.compile(r"^--\s*(?P<key>[a-z]+)(?:[ \t]+(?P<name>[A-Za-z0-9_]+))?\s*:\s*(?P<value>.*?)(?:\s+--\s+(?P<text>.*))?$")
+_LINE = re.compile(
+    r"^--\s*(?P<key>[a-z]+)(?:[ \t]+(?P<name>[A-Za-z0-9_]+))?\s*:\s*(?P<value>.*?)(?:\s+--\s+(?P<text>.*))?$"
+)
 _RANGE = re.compile(r"^(-?\d+(?:\.\d+)?)?\.\.(-?\d+(?:\.\d+)?)?$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _KEYS = (
@@ -70,7 +77,9 @@ _KEYS = (
 )
 BETTER = ("higher", "lower", "neither")
 _NAMED = ("param", "input", "makes", "warns")
-RESERVED = frozenset({"use", "rows", "sql", "each", "repeat", "per_round", "per_turn", "seed", "retractions", "warnings"})
+RESERVED = frozenset(
+    {"use", "rows", "sql", "each", "repeat", "per_round", "per_turn", "seed", "retractions", "warnings"}
+)
 OWN = frozenset({"row_id", "position"})
 """Columns that every view has; no row's."""
 OURS = "lineal_"
@@ -115,7 +124,9 @@ class Parameter:
         """Returns the problem of a value, if any."""
         if value is None and not self.required and self.default is None:
             return None
-        fits = isinstance(value, _PYTHON[self.type]) and (self.type == "boolean" or not isinstance(value, bool))
+        fits = isinstance(value, _PYTHON[self.type]) and (
+            self.type == "boolean" or not isinstance(value, bool)
+        )
         if not fits or (isinstance(value, float) and not isfinite(value)):
             return f"must be {'an' if self.type == 'integer' else 'a'} {self.type}, got {value!r}"
         return self.allowed.problem(value) if self.allowed else None
@@ -141,7 +152,11 @@ class Makes:
     def carried(self, available: Columns) -> Columns:
         """Returns the columns that new rows take from their first parents, since the query does not give them; see `CARRIED`."""
         named = (*self.required, *self.optional)
-        texts = tuple(name for name, text in CARRIED.items() if name in available and text in named and name not in named)
+        texts = tuple(
+            name
+            for name, text in CARRIED.items()
+            if name in available and text in named and name not in named
+        )
         rest = (name for name in available if self.rest and carried(name) and name not in (*named, *CARRIED))
         return (*texts, *rest)
 
@@ -199,9 +214,13 @@ def read_selector(name: str, path: Path, shown: str) -> Selector:
         if match is not None:
             _HeaderLine(f"{shown}:{number}", match).add_to(parts)
     if "summary" not in parts:
-        raise DeclarationError(f"{shown}:1: the header has no '-- summary: ...' line; say in a sentence what it selects")
+        raise DeclarationError(
+            f"{shown}:1: the header has no '-- summary: ...' line; say in a sentence what it selects"
+        )
     if parts.get("makes") and parts.get("adds"):
-        raise DeclarationError(f"{shown}:1: 'adds' is for queries that decide; one that makes rows names all in 'makes'")
+        raise DeclarationError(
+            f"{shown}:1: 'adds' is for queries that decide; one that makes rows names all in 'makes'"
+        )
     if always := [name for name in ("decision", "reason", "weight") if name in parts.get("adds", ())]:
         raise DeclarationError(
             f"{shown}:1: 'adds' names {', '.join(always)}, which a query that decides gives anyway. Leave it out there"
@@ -235,7 +254,9 @@ class _HeaderLine:
         elif key == "makes":
             parts["makes"] = self._makes(name, value)
         else:
-            parts[key] = value if key in ("summary", "source", "dropped", "empty", "better") else self._columns(value)
+            parts[key] = (
+                value if key in ("summary", "source", "dropped", "empty", "better") else self._columns(value)
+            )
             if key == "optional":
                 self._require_known(parts[key])
             if key == "better" and value not in BETTER:
@@ -255,7 +276,9 @@ class _HeaderLine:
 
     def _claim(self, parts: Mapping[str, Any], name: str) -> None:
         if not _NAME.match(name) or name in RESERVED or name.startswith(OURS):
-            raise self.error(f"{name!r} is no name for a setting: lower-case, and not {', '.join(sorted(RESERVED))} or {OURS}...")
+            raise self.error(
+                f"{name!r} is no name for a setting: lower-case, and not {', '.join(sorted(RESERVED))} or {OURS}..."
+            )
         if name in parts["parameters"] or name in parts["inputs"]:
             raise self.error(f"{name!r} occurs twice; rename one")
 
@@ -280,10 +303,14 @@ class _HeaderLine:
         optional = tuple(part[:-1] for part in written if part.endswith("?"))
         names = self._columns(",".join(part.removesuffix("?") for part in written if part != "*"))
         if OWN & set(names):
-            raise self.error(f"{', '.join(sorted(OWN & set(names)))}: every view has that for a row; take another name")
+            raise self.error(
+                f"{', '.join(sorted(OWN & set(names)))}: every view has that for a row; take another name"
+            )
         made = {"sample_id", "parents", "round"} & set(names)
         if made or "prompt" not in names or (kind == "prompts" and "prompt_id" not in names):
-            raise self.error("new rows have a prompt, and prompts a prompt_id; sample_id, parents and round come by themselves")
+            raise self.error(
+                "new rows have a prompt, and prompts a prompt_id; sample_id, parents and round come by themselves"
+            )
         required = tuple(name for name in names if name not in optional)
         return Makes(kind, required, optional, "*" in written)  # type: ignore[arg-type]
 
@@ -311,7 +338,9 @@ class _HeaderLine:
             return Allowed(values, low, high)
         if type_ == "text" and values:
             return Allowed(values, listed=tuple(value.strip() for value in values.split(",")))
-        raise self.error(f"write 'in LOW..HIGH' for a number and 'in A, B, C' for a text, got {type_!r} in {values!r}")
+        raise self.error(
+            f"write 'in LOW..HIGH' for a number and 'in A, B, C' for a text, got {type_!r} in {values!r}"
+        )
 
 
 def _literal(text: str) -> Any:

@@ -52,7 +52,9 @@ def make(workspace: Workspace, selector: Selector, arguments: Mapping[str, Any],
     carried = selector.makes.carried(columns)
     made = tuple(name for name in columns if name not in (*_MADE_BY_US, *carried))
     if "rowid" in columns:
-        raise DeclarationError(f"{selector.shown}: new rows would have a column 'rowid', which is DuckDB's own. Rename it")
+        raise DeclarationError(
+            f"{selector.shown}: new rows would have a column 'rowid', which is DuckDB's own. Rename it"
+        )
     with open_session(workspace, views, selector.optional, selector) as session:
         require_row_ids(session, views)
         session.run(MADE, selector, arguments)
@@ -78,7 +80,9 @@ def _ordered(made: Columns, carried: Columns) -> str:
     """Writes the query of the new rows, in order."""
     listed = ", ".join(f"m.{quoted(name)}" for name in (*made, *carried))
     order = ", ".join(f"m.{quoted(name)}" for name in made)
-    return f"SELECT {listed} FROM {MADE} m JOIN lineal_placed p ON m.rowid = p.number ORDER BY p.place, {order}"
+    return (
+        f"SELECT {listed} FROM {MADE} m JOIN lineal_placed p ON m.rowid = p.number ORDER BY p.place, {order}"
+    )
 
 
 def _listed(columns: Columns) -> str:
@@ -92,10 +96,14 @@ def _check_columns(session: Session, selector: Selector, made: Columns) -> None:
     allowed = ("parents", *selector.makes.required, *selector.makes.optional)
     for name in made:
         if name not in given:
-            raise DeclarationError(f"{selector.shown}: the query gives no column {name!r}; it gives {', '.join(given)}")
+            raise DeclarationError(
+                f"{selector.shown}: the query gives no column {name!r}; it gives {', '.join(given)}"
+            )
     for name in given:
         if name not in allowed:
-            raise DeclarationError(f"{selector.shown}: the query gives a column {name!r} that '-- makes' doesn't name")
+            raise DeclarationError(
+                f"{selector.shown}: the query gives a column {name!r} that '-- makes' doesn't name"
+            )
     if given["parents"] != "VARCHAR[]":
         message = f"'parents' must be a list of row_ids, got {given['parents']}; write [row_id] AS parents"
         raise DeclarationError(f"{selector.shown}: {message}")
@@ -112,10 +120,14 @@ def _carry(session: Session, views: list[str], carried: Columns) -> None:
         listed = ", ".join(quoted(name) if name in there else f"NULL AS {quoted(name)}" for name in names)
         parts.append(f"SELECT row_id, {listed} FROM {quoted(view)}")
     firsts = ", ".join(f"any_value({quoted(name)}) AS {quoted(name)}" for name in names)
-    session.create("lineal_given", f"SELECT row_id, {firsts} FROM ({' UNION ALL '.join(parts)}) GROUP BY row_id")
+    session.create(
+        "lineal_given", f"SELECT row_id, {firsts} FROM ({' UNION ALL '.join(parts)}) GROUP BY row_id"
+    )
     session.connection.execute(f"ALTER TABLE {MADE} RENAME TO lineal_bare")
     values = ", ".join(f"{_taken_over(name)} AS {quoted(name)}" for name in carried)
-    session.create(MADE, f"SELECT m.*, {values} FROM lineal_bare m LEFT JOIN lineal_given g ON m.parents[1] = g.row_id")
+    session.create(
+        MADE, f"SELECT m.*, {values} FROM lineal_bare m LEFT JOIN lineal_given g ON m.parents[1] = g.row_id"
+    )
 
 
 def _taken_over(name: str) -> str:
@@ -131,20 +143,28 @@ def _place(session: Session, selector: Selector, views: list[str]) -> None:
     parts = " UNION ALL ".join(
         f"SELECT row_id, {number} AS input, position FROM {quoted(name)}" for number, name in enumerate(views)
     )
-    places = f"SELECT row_id, min((input, position)) AS place, count(*) AS inputs FROM ({parts}) GROUP BY row_id"
+    places = (
+        f"SELECT row_id, min((input, position)) AS place, count(*) AS inputs FROM ({parts}) GROUP BY row_id"
+    )
     session.create("lineal_places", places)
     orphans = session.fetch(
         f"SELECT count(*) FROM {MADE} WHERE NOT coalesce(list_bool_and([p IS NOT NULL FOR p IN parents]), false)"
     )[0][0]
     if orphans:
-        raise DeclarationError(f"{selector.shown}: {orphans:,} new rows name no parents; list the row_ids each was made from")
+        raise DeclarationError(
+            f"{selector.shown}: {orphans:,} new rows name no parents; list the row_ids each was made from"
+        )
     unknown = session.fetch(
         f"SELECT parent FROM (SELECT unnest(parents) AS parent FROM {MADE}) m ANTI JOIN lineal_places p ON m.parent = p.row_id "
         "ORDER BY parent LIMIT 1"
     )
     if unknown:
-        raise DeclarationError(f"{selector.shown}: parent {unknown[0][0]!r} is no row_id of {', '.join(views)}")
-    placed = f"SELECT m.rowid AS number, p.place FROM {MADE} m JOIN lineal_places p ON m.parents[1] = p.row_id"
+        raise DeclarationError(
+            f"{selector.shown}: parent {unknown[0][0]!r} is no row_id of {', '.join(views)}"
+        )
+    placed = (
+        f"SELECT m.rowid AS number, p.place FROM {MADE} m JOIN lineal_places p ON m.parents[1] = p.row_id"
+    )
     session.create("lineal_placed", placed)
 
 
@@ -165,11 +185,17 @@ def _check_distinct(session: Session, selector: Selector, made: Columns) -> None
     """Checks that new rows differ, and that prompts have ids of their own."""
     assert selector.makes is not None
     key = "prompt_id" if selector.makes.kind == "prompts" else _listed(made)
-    twice = session.fetch(f"SELECT count(*), any_value(parents) FROM {MADE} GROUP BY {key} HAVING count(*) > 1 LIMIT 1")
+    twice = session.fetch(
+        f"SELECT count(*), any_value(parents) FROM {MADE} GROUP BY {key} HAVING count(*) > 1 LIMIT 1"
+    )
     if twice:
         what = "prompts share a prompt_id" if key == "prompt_id" else "new rows are the same"
-        raise DeclarationError(f"{selector.shown}: {twice[0][0]:,} {what} (parents {', '.join(twice[0][1][:3])}); make each once")
-    if selector.makes.kind == "prompts" and session.fetch(f"SELECT 1 FROM {MADE} WHERE prompt_id IS NULL LIMIT 1"):
+        raise DeclarationError(
+            f"{selector.shown}: {twice[0][0]:,} {what} (parents {', '.join(twice[0][1][:3])}); make each once"
+        )
+    if selector.makes.kind == "prompts" and session.fetch(
+        f"SELECT 1 FROM {MADE} WHERE prompt_id IS NULL LIMIT 1"
+    ):
         raise DeclarationError(f"{selector.shown}: a prompt has no prompt_id")
 
 
@@ -186,9 +212,15 @@ def _take_back(workspace: Workspace, selector: Selector, session: Session, made:
             numbers += table["lineal_number"].to_pylist()
             ids += _ids(table.drop_columns(["lineal_number"]), digest, workspace.step, selector)
         run("INSERT INTO lineal_named SELECT unnest($1), unnest($2)", [numbers, ids])
-    session.create("lineal_gone", f"SELECT n.number, r.reason FROM lineal_named n JOIN {RETRACTED} r USING (row_id)")
-    parents = f"SELECT unnest(m.parents) AS parent, g.reason FROM {MADE} m JOIN lineal_gone g ON m.rowid = g.number"
-    session.create("lineal_taken_back", f"SELECT parent, min(reason) AS reason FROM ({parents}) GROUP BY parent")
+    session.create(
+        "lineal_gone", f"SELECT n.number, r.reason FROM lineal_named n JOIN {RETRACTED} r USING (row_id)"
+    )
+    parents = (
+        f"SELECT unnest(m.parents) AS parent, g.reason FROM {MADE} m JOIN lineal_gone g ON m.rowid = g.number"
+    )
+    session.create(
+        "lineal_taken_back", f"SELECT parent, min(reason) AS reason FROM ({parents}) GROUP BY parent"
+    )
     run(f"DELETE FROM {MADE} WHERE rowid IN (SELECT number FROM lineal_gone)")
 
 
@@ -215,7 +247,9 @@ def _with_ids(
     carried = list(selector.makes.carried(columns))
     for table in tables:
         progress.advance(table.num_rows)
-        added: dict[str, pa.Array] = {"round": pa.array([workspace.round] * table.num_rows, arrow_type("round"))}
+        added: dict[str, pa.Array] = {
+            "round": pa.array([workspace.round] * table.num_rows, arrow_type("round"))
+        }
         if selector.makes.kind == "rows":
             ids = _ids(table.drop_columns(carried), digest, workspace.step, selector)
             added["sample_id"] = pa.array(ids, arrow_type("sample_id"))

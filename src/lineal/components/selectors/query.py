@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1 << 15
 SQL_TYPES = {
-    "string": "VARCHAR", "double": "DOUBLE", "int64": "BIGINT", "uint64": "UBIGINT", "bool": "BOOLEAN",
-    "list<string>": "VARCHAR[]", "list<int32>": "INTEGER[]",
+    "string": "VARCHAR",
+    "double": "DOUBLE",
+    "int64": "BIGINT",
+    "uint64": "UBIGINT",
+    "bool": "BOOLEAN",
+    "list<string>": "VARCHAR[]",
+    "list<int32>": "INTEGER[]",
     MESSAGES_TYPE: "STRUCT(role VARCHAR, content VARCHAR, tool_calls VARCHAR, name VARCHAR)[]",
-}  # fmt: skip
+}
 
 UNIFORM = (
     "CREATE MACRO uniform(key, seed) AS "
@@ -92,7 +97,9 @@ class Session:
 
     def columns(self, table: str) -> dict[str, str]:
         """Returns a table's columns and their DuckDB types."""
-        return {row[0]: row[1] for row in self.fetch(f"SELECT column_name, column_type FROM (DESCRIBE {table})")}
+        return {
+            row[0]: row[1] for row in self.fetch(f"SELECT column_name, column_type FROM (DESCRIBE {table})")
+        }
 
     def stream(self, query: str) -> Iterator[pa.Table]:
         """Yields a large result in tables of bounded size; no rows give one empty table."""
@@ -158,16 +165,28 @@ def open_session(
         connection.execute(UNIFORM)
         query = None if selector is None else check_query(connection, selector, views)
         if query is not None and query.serial:
-            connection.execute("SET threads = 1")  # sums of floats round by the order in which threads meet rows
+            connection.execute(
+                "SET threads = 1"
+            )  # sums of floats round by the order in which threads meet rows
         _create_views(connection, workspace, views, optional)
         lock(connection, (path for rows in views.values() for path in rows.paths()))
-        yield Session(connection, workspace.compute.query_seconds, query.parameters if query is not None else frozenset())
+        yield Session(
+            connection,
+            workspace.compute.query_seconds,
+            query.parameters if query is not None else frozenset(),
+        )
     except duckdb.OutOfMemoryException as error:
-        limits = f"memory_limit {workspace.compute.memory_limit}, and the room to spill at {workspace.partial}"
+        limits = (
+            f"memory_limit {workspace.compute.memory_limit}, and the room to spill at {workspace.partial}"
+        )
         told = str(error).strip().splitlines()[0]
-        raise DataError(f"{workspace.step}: DuckDB gave up on its rows ({limits}): {told}. Raise compute.memory_limit") from error
+        raise DataError(
+            f"{workspace.step}: DuckDB gave up on its rows ({limits}): {told}. Raise compute.memory_limit"
+        ) from error
     except duckdb.Error as error:
-        raise DataError(f"{workspace.step}: DuckDB cannot put the rows of {', '.join(views)} together: {error}") from error
+        raise DataError(
+            f"{workspace.step}: DuckDB cannot put the rows of {', '.join(views)} together: {error}"
+        ) from error
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
@@ -183,9 +202,14 @@ def table_session(table: pa.Table, columns: Columns) -> Iterator[Session]:
     """
     import pyarrow as pa
 
-    shown = {name: table[name] if name in table.column_names else pa.nulls(table.num_rows, arrow_type(name)) for name in columns}
+    shown = {
+        name: table[name] if name in table.column_names else pa.nulls(table.num_rows, arrow_type(name))
+        for name in columns
+    }
     with small_cursor() as connection:
-        connection.register("rows", pa.table({**shown, "position": pa.array(range(table.num_rows), pa.int64())}))
+        connection.register(
+            "rows", pa.table({**shown, "position": pa.array(range(table.num_rows), pa.int64())})
+        )
         yield Session(connection, float("inf"))
 
 
@@ -200,7 +224,9 @@ def _create_views(
         every = _view(rows, optional)
         if name == "rows":
             connection.execute(f"CREATE VIEW {ALL_ROWS} AS SELECT row_id, position FROM ({every})")
-        standing = f"SELECT * FROM ({every}) ANTI JOIN {RETRACTED} USING (row_id)" if workspace.retracted else every
+        standing = (
+            f"SELECT * FROM ({every}) ANTI JOIN {RETRACTED} USING (row_id)" if workspace.retracted else every
+        )
         connection.execute(f"CREATE VIEW {quoted(name)} AS {standing}")
 
 
@@ -208,8 +234,12 @@ def _view(rows: Rows, optional: Columns) -> str:
     columns = rows.columns
     for name in ("row_id", "position", "file_row_number", "file_index"):
         if name in columns:
-            raise DataError(f"{rows.artifacts[0].key} has a column {name!r}, which is a selector's own; rename it")
-    missing = [f"NULL::{SQL_TYPES[COLUMNS[name][0]]} AS {quoted(name)}" for name in optional if name not in columns]
+            raise DataError(
+                f"{rows.artifacts[0].key} has a column {name!r}, which is a selector's own; rename it"
+            )
+    missing = [
+        f"NULL::{SQL_TYPES[COLUMNS[name][0]]} AS {quoted(name)}" for name in optional if name not in columns
+    ]
     chosen = [*(quoted(name) for name in columns), *missing, f"{_row_id(columns)} AS row_id", "position"]
     return f"SELECT {', '.join(chosen)} FROM ({' UNION ALL BY NAME '.join(_artifacts(rows))})"
 

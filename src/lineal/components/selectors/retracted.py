@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Rule, wanted: Sequence[str]) -> list[str]:
+def retracted_rows(
+    session: Session, artifacts: Mapping[str, Artifact], rule: Rule, wanted: Sequence[str]
+) -> list[str]:
     """Returns the ids of rows that a retraction takes away, in order.
 
     Args:
@@ -41,7 +43,9 @@ def retracted_rows(session: Session, artifacts: Mapping[str, Artifact], rule: Ru
         parts = [*_matching(session, view, artifact, rule), *_made(view, artifact, "retracted")]
         if parts:
             _take(session, " UNION ALL ".join(parts))
-            while session.fetch("SELECT 1 FROM latest LIMIT 1") and (inner := [*_made(view, artifact, "latest")]):
+            while session.fetch("SELECT 1 FROM latest LIMIT 1") and (
+                inner := [*_made(view, artifact, "latest")]
+            ):
                 _take(session, *inner)  # rows of a tree: made from rows of the same artifact
     every = " UNION ALL ".join(f"SELECT row_id FROM {quoted(view)}" for view in wanted)
     sql = f"SELECT DISTINCT row_id FROM ({every}) SEMI JOIN retracted ON row_id = id ORDER BY row_id"
@@ -61,7 +65,9 @@ def require_steady(connection: duckdb.DuckDBPyConnection, rule: Rule) -> None:
 def _take(session: Session, rows: str) -> None:
     """Adds the ids of some rows to `retracted`, and leaves in `latest` those that were new."""
     run = session.connection.execute
-    run(f"CREATE OR REPLACE TEMP TABLE latest AS SELECT DISTINCT row_id AS id FROM ({rows}) EXCEPT SELECT id FROM retracted")
+    run(
+        f"CREATE OR REPLACE TEMP TABLE latest AS SELECT DISTINCT row_id AS id FROM ({rows}) EXCEPT SELECT id FROM retracted"
+    )
     run("INSERT INTO retracted SELECT id FROM latest")
 
 

@@ -74,16 +74,22 @@ class SqlFile(Component):
         known = [*selector.parameters, *selector.inputs]
         problems = {}
         for name in settings.keys() - set(known):
-            problems[name] = f"{self.what} {selector.name!r} has no setting {name!r}. {did_you_mean(name, known)}"
+            problems[name] = (
+                f"{self.what} {selector.name!r} has no setting {name!r}. {did_you_mean(name, known)}"
+            )
         for name, parameter in selector.parameters.items():
             value = settings.get(name, parameter.default)
             if name not in settings and parameter.required:
-                problems[name] = f"{self.what} {selector.name!r} needs this setting ({parameter.text or parameter.type})"
+                problems[name] = (
+                    f"{self.what} {selector.name!r} needs this setting ({parameter.text or parameter.type})"
+                )
             elif not isinstance(value, SettingReference) and parameter.problem(value):
                 problems[name] = f"{parameter.problem(value)}"
         for name in selector.inputs:
             if not _is_reference(settings.get(name)):
-                problems[name] = f"{self.what} {selector.name!r} needs rows here: a node's name, or a list of names"
+                problems[name] = (
+                    f"{self.what} {selector.name!r} needs rows here: a node's name, or a list of names"
+                )
         if problems:
             raise _validation_error({name: problems[name] for name in sorted(problems)}, settings)
 
@@ -136,7 +142,9 @@ def find_sql(kind: type[SqlFile], name: str, surroundings: Surroundings) -> Sele
 
 
 def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value))
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+    )
 
 
 def _validation_error(problems: Mapping[str, str], settings: Mapping[str, Any]) -> pydantic.ValidationError:

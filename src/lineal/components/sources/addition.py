@@ -51,9 +51,12 @@ class Addition(SyntheticSource):
             prompt = f"{self._written(first)}+{self._written(second)}="
             answer = self._written(first + second)
             yield {
-                "prompt_id": row_id(self.use, prompt, answer), "prompt": prompt, "answer": answer,
-                "difficulty": float(digits), "task": self.use,
-            }  # fmt: skip
+                "prompt_id": row_id(self.use, prompt, answer),
+                "prompt": prompt,
+                "answer": answer,
+                "difficulty": float(digits),
+                "task": self.use,
+            }
 
     def _written(self, number: int) -> str:
         return str(number)[::-1] if self.reversed else str(number)

@@ -21,7 +21,9 @@ def place_inside(project: Path, path: str) -> Path:
     root = os.path.normpath(project.absolute())
     full = os.path.normpath(os.path.join(root, path))  # noqa: PTH118 - lexical: a link into DVC's cache is fine
     if Path(path).is_absolute() or not Path(full).is_relative_to(root):
-        raise ValueError(f"path {path!r} leads out of the project; put the file inside it (dvc add keeps it out of git)")
+        raise ValueError(
+            f"path {path!r} leads out of the project; put the file inside it (dvc add keeps it out of git)"
+        )
     if Path(full).is_dir():
         _require_saved(path, Path(full))
     elif reader_of(full) is None and (is_pattern(path) or not tracked(Path(root), Path(full))):
@@ -60,7 +62,9 @@ def placed_path(path: str, round_number: int | None, seed: int) -> str:
         ValueError: it names the round outside the rounds.
     """
     if ROUND in path and round_number is None:
-        raise ValueError(f"path {path!r} names the round, but this node stands in none. Declare it under round")
+        raise ValueError(
+            f"path {path!r} names the round, but this node stands in none. Declare it under round"
+        )
     return path.replace(ROUND, f"{round_number or 0:02d}").replace(SEED, str(seed))
 
 

@@ -81,7 +81,9 @@ class Source(Component):
             made._template = read_template(made.template, surroundings)
             for name in made._template.columns:
                 if name not in made.made_columns:
-                    raise ValueError(f"template: the rows have no column {name!r}. {did_you_mean(name, made.made_columns)}")
+                    raise ValueError(
+                        f"template: the rows have no column {name!r}. {did_you_mean(name, made.made_columns)}"
+                    )
         return made
 
     def files(self) -> dict[str, Path]:
@@ -163,7 +165,9 @@ class SyntheticSource(Source):
 
     def write(self, workspace: Workspace, rows: Iterable[Row]) -> None:
         """Writes the chosen prompts."""
-        workspace.counts.update(out=workspace.write_rows(tables(map(self.framed, rows), self.written_columns)))
+        workspace.counts.update(
+            out=workspace.write_rows(tables(map(self.framed, rows), self.written_columns))
+        )
 
     def _rows(self, workspace: Workspace, progress: Any) -> Iterator[Row]:
         split = self.split or split_of_name(workspace.step)
@@ -173,7 +177,9 @@ class SyntheticSource(Source):
         for row in self.candidates(workspace):
             if row["prompt_id"] in seen or not in_split(self.split_id(row), split):
                 misses += 1
-                if misses > 1000 + 30 * (len(seen) + 1) / (high - low):  # a remaining one of n is missed with e^-30
+                if misses > 1000 + 30 * (len(seen) + 1) / (
+                    high - low
+                ):  # a remaining one of n is missed with e^-30
                     raise self._exhausted(workspace, split, len(seen))
                 continue
             seen.add(row["prompt_id"])
@@ -201,7 +207,9 @@ def split_of_name(step: str) -> str:
     parts = step.split("/")
     name = parts[parts.index("tasks") + 1] if "tasks" in parts[:-1] else parts[-1]
     if name not in get_args(Split):
-        raise DataError(f"{step}: which split are its prompts of? The name {name!r} does not say it. {_SET_SPLIT}")
+        raise DataError(
+            f"{step}: which split are its prompts of? The name {name!r} does not say it. {_SET_SPLIT}"
+        )
     return name
 
 

@@ -17,15 +17,45 @@ from lineal.recipe.compute import Positive
 CELL = 8
 """Dots on a cell's side."""
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (230, 30, 30), "green": (30, 170, 60), "blue": (50, 90, 240), "yellow": (240, 220, 40),
-}  # fmt: skip
+    "red": (230, 30, 30),
+    "green": (30, 170, 60),
+    "blue": (50, 90, 240),
+    "yellow": (240, 220, 40),
+}
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 PALETTE = (BLACK, *COLOURS.values(), WHITE)
 INK = {**{name: place for place, name in enumerate(COLOURS, start=1)}, "white": len(COLOURS) + 1}
 SHAPES: dict[str, tuple[str, ...]] = {
-    "circle": ("........", "..####..", ".######.", ".######.", ".######.", ".######.", "..####..", "........"),
-    "square": ("........", ".######.", ".######.", ".######.", ".######.", ".######.", ".######.", "........"),
-    "triangle": ("........", "...##...", "...##...", "..####..", "..####..", ".######.", ".######.", "........"),
+    "circle": (
+        "........",
+        "..####..",
+        ".######.",
+        ".######.",
+        ".######.",
+        ".######.",
+        "..####..",
+        "........",
+    ),
+    "square": (
+        "........",
+        ".######.",
+        ".######.",
+        ".######.",
+        ".######.",
+        ".######.",
+        ".######.",
+        "........",
+    ),
+    "triangle": (
+        "........",
+        "...##...",
+        "...##...",
+        "..####..",
+        "..####..",
+        ".######.",
+        ".######.",
+        "........",
+    ),
     "cross": ("........", "...##...", "...##...", ".######.", ".######.", "...##...", "...##...", "........"),
 }
 """By name, the dots of a cell."""
@@ -57,7 +87,9 @@ _LETTERS = {
     "y": "#...# #...# .#.#. ..#.. ..#.. ..#.. ..#..",
     "z": "##### ....# ...#. ..#.. .#... #.... #####",
 }
-LETTERS = {name: tuple(f".{row:.<{CELL - 1}}" for row in (*rows.split(), "")) for name, rows in _LETTERS.items()}
+LETTERS = {
+    name: tuple(f".{row:.<{CELL - 1}}" for row in (*rows.split(), "")) for name, rows in _LETTERS.items()
+}
 """The capital letters, by the lower-case ones that they stand for."""
 Grid = Annotated[Positive, Le(8)]
 Scale = Annotated[Positive, Le(16)]
@@ -98,7 +130,10 @@ def _scaled(line: bytearray, scale: int) -> bytes:
 
 def _png(lines: Sequence[bytes]) -> bytes:
     """Writes lines of places in the palette as a PNG: 4 bits a pixel, not compressed, since compressors differ."""
-    packed = [bytes((left << 4) | right for left, right in zip(line[::2], line[1::2], strict=True)) for line in lines]
+    packed = [
+        bytes((left << 4) | right for left, right in zip(line[::2], line[1::2], strict=True))
+        for line in lines
+    ]
     parts: Mapping[bytes, bytes] = {
         b"IHDR": struct.pack(">IIBBBBB", len(lines[0]), len(lines), 4, 3, 0, 0, 0),
         b"PLTE": bytes(value for colour in PALETTE for value in colour),
@@ -106,7 +141,8 @@ def _png(lines: Sequence[bytes]) -> bytes:
         b"IEND": b"",
     }
     chunks = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts.items()
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 

@@ -39,7 +39,10 @@ class ChatReader:
         messages = _listed(where, value, "a list of messages such as [{role: user, content: ...}]")
         if not messages:
             raise DataError(f"{where} holds no messages, expected at least one. Leave the row out")
-        turns = tuple(self._turn(f"{where}, message {number}", message) for number, message in enumerate(messages, start=1))
+        turns = tuple(
+            self._turn(f"{where}, message {number}", message)
+            for number, message in enumerate(messages, start=1)
+        )
         _require_order(where, messages)
         return turns
 
@@ -57,15 +60,24 @@ class ChatReader:
         sharegpt = bool(SHAREGPT_KEYS & message.keys())
         _require_known(where, given, SHAREGPT_KEYS if sharegpt else KEYS)
         if sharegpt:
-            return Turn(_role(where, message.get("from"), SHAREGPT), _content(where, message.get("value"), False))
+            return Turn(
+                _role(where, message.get("from"), SHAREGPT), _content(where, message.get("value"), False)
+            )
         calls = self._calls(where, given.get("tool_calls"))
         name = given.get("name")
         if name is not None and not isinstance(name, str):
             raise DataError(f"{where} has a name that must be a text, got {ascii(name)[:120]}")
         role = _role(where, message.get("role"), OPENAI)
         if calls and role != "assistant":
-            raise DataError(f"{where} is of the role {role} but has tool_calls, which only the assistant makes")
-        return Turn(role, _content(where, message.get("content"), bool(calls)), calls, name and checked_text(where, name))
+            raise DataError(
+                f"{where} is of the role {role} but has tool_calls, which only the assistant makes"
+            )
+        return Turn(
+            role,
+            _content(where, message.get("content"), bool(calls)),
+            calls,
+            name and checked_text(where, name),
+        )
 
     def _calls(self, where: str, value: Any) -> str | None:
         calls = [] if value is None else _listed(f"{where}, tool_calls", value, "a list of calls")
@@ -104,7 +116,9 @@ def _listed(where: str, value: Any, expected: str) -> list[Any]:
         try:
             value = parse_json(value)
         except ValueError as error:
-            raise DataError(f"{where} must be {expected}, or its JSON text, got {ascii(value)[:120]} ({error})") from error
+            raise DataError(
+                f"{where} must be {expected}, or its JSON text, got {ascii(value)[:120]} ({error})"
+            ) from error
     if not isinstance(value, list):
         raise DataError(f"{where} must be {expected}, got {ascii(value)[:120]}")
     return value
@@ -114,14 +128,18 @@ def _require_known(where: str, given: Mapping[str, Any], known: frozenset[str]) 
     unknown = sorted(given.keys() - known)
     if unknown:
         fix = "Nothing of a message is left out silently: remove them from the file"
-        raise DataError(f"{where} has {', '.join(map(ascii, unknown))}; a message may have {', '.join(sorted(known))}. {fix}")
+        raise DataError(
+            f"{where} has {', '.join(map(ascii, unknown))}; a message may have {', '.join(sorted(known))}. {fix}"
+        )
 
 
 def _role(where: str, role: Any, names: Mapping[str, str]) -> str:
     found = names.get(role, role) if isinstance(role, str) else role
     if found not in ROLES:
         known = ", ".join([*ROLES, *names])
-        raise DataError(f"{where} has the role {ascii(role)[:120]}, expected one of {known}. Rename it in the file")
+        raise DataError(
+            f"{where} has the role {ascii(role)[:120]}, expected one of {known}. Rename it in the file"
+        )
     return str(found)
 
 
@@ -140,7 +158,9 @@ def _content(where: str, content: Any, may_be_null: bool) -> str:
 def _part(where: str, part: Any) -> str:
     given = {key: value for key, value in part.items() if value is not None} if isinstance(part, dict) else {}
     if given.keys() != {"type", "text"} or given["type"] != "text" or not isinstance(given["text"], str):
-        raise DataError(f"{where} must be a text part ({{type: text, text: ...}}), got {ascii(part)[:120]}. Rows hold text only")
+        raise DataError(
+            f"{where} must be a text part ({{type: text, text: ...}}), got {ascii(part)[:120]}. Rows hold text only"
+        )
     return checked_text(where, given["text"])
 
 
@@ -148,15 +168,21 @@ def _call(where: str, call: Any) -> dict[str, Any]:
     """Returns a tool call as chat templates take it: its arguments as an object, also where the file has them as JSON text."""
     holder = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(holder, dict) or not isinstance(holder.get("name"), str):
-        raise DataError(f"{where} must be {{function: {{name: ..., arguments: ...}}}}, got {ascii(call)[:120]}")
+        raise DataError(
+            f"{where} must be {{function: {{name: ..., arguments: ...}}}}, got {ascii(call)[:120]}"
+        )
     arguments = holder.get("arguments")
     if isinstance(arguments, str):
         try:
             arguments = parse_json(arguments)
         except ValueError as error:
-            raise DataError(f"{where}: arguments must be a JSON object, got {ascii(arguments)[:120]} ({error})") from error
+            raise DataError(
+                f"{where}: arguments must be a JSON object, got {ascii(arguments)[:120]} ({error})"
+            ) from error
     if not isinstance(arguments, dict):
-        raise DataError(f"{where}: arguments must be an object, got {ascii(arguments)[:120]}. Write {{}} where there are none")
+        raise DataError(
+            f"{where}: arguments must be an object, got {ascii(arguments)[:120]}. Write {{}} where there are none"
+        )
     filled = {**holder, "arguments": arguments}
     return {**call, "function": filled} if holder is not call else filled
 
@@ -174,7 +200,9 @@ def _require_order(where: str, messages: list[dict[str, Any]]) -> None:
             expected = waiting.pop(0) if waiting else None
             if answered != expected:
                 got = f"{answered!a}, expected {expected!a}"
-                raise DataError(f"{where}, message {number} answers call {got}. Put the answers in the order of the calls")
+                raise DataError(
+                    f"{where}, message {number} answers call {got}. Put the answers in the order of the calls"
+                )
 
 
 def _without_nulls(value: Any) -> Any:

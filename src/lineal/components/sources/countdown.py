@@ -51,7 +51,9 @@ class Countdown(SyntheticSource):
     @pydantic.model_validator(mode="after")
     def _within(self) -> Self:
         if self.drawn_up_to > self.largest:
-            raise ValueError(f"drawn_up_to is {self.drawn_up_to}, but no value may be above largest, {self.largest}")
+            raise ValueError(
+                f"drawn_up_to is {self.drawn_up_to}, but no value may be above largest, {self.largest}"
+            )
         return self
 
     def candidates(self, workspace: Workspace) -> Iterator[Row]:
@@ -69,9 +71,13 @@ class Countdown(SyntheticSource):
         prompt = f"{_listed(given)}>{target}:"
         entry = {"largest": self.largest, "numbers": list(given), "target": target}
         return {
-            "prompt_id": row_id(self.use, prompt), "prompt": prompt, "answer": answer, "difficulty": float(len(given)),
-            "task": self.use, "entry": json.dumps(entry, sort_keys=True),
-        }  # fmt: skip
+            "prompt_id": row_id(self.use, prompt),
+            "prompt": prompt,
+            "answer": answer,
+            "difficulty": float(len(given)),
+            "task": self.use,
+            "entry": json.dumps(entry, sort_keys=True),
+        }
 
 
 def _walk(given: Numbers, largest: int, draw: random.Random) -> tuple[int | None, list[str]]:

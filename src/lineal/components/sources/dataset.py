@@ -50,7 +50,7 @@ LOADABLE = frozenset(
         "rejected",
         "label",
     }
-)  # fmt: skip
+)
 """Known columns that a dataset may fill; the others say where a row came from, which only lineal knows."""
 
 NEEDED = ("prompt_id", "prompt", "messages", *PAIR)
@@ -87,7 +87,9 @@ class Dataset(Source):
     revision: str | None = None
     name: str | None = None
     hub_split: str = "train"
-    mapping: dict[str, str] = pydantic.Field(default={"prompt": "prompt", "answer": "answer"}, alias="columns")
+    mapping: dict[str, str] = pydantic.Field(
+        default={"prompt": "prompt", "answer": "answer"}, alias="columns"
+    )
     last_turn: Annotated[LastTurn | None, pydantic.Field(exclude_if=lambda value: value is None)] = None
     extract: Annotated[dict[str, Pattern], pydantic.Field(exclude_if=lambda value: not value)] = {}
     optional: Annotated[list[str], pydantic.Field(exclude_if=lambda value: not value)] = []
@@ -124,7 +126,9 @@ class Dataset(Source):
         path = str(self.path)
         file = place_inside(project, path)
         if is_pattern(path) and self._arrives:
-            raise ValueError(f"path {path!r} names the round and matches several files; name one file of each round")
+            raise ValueError(
+                f"path {path!r} names the round and matches several files; name one file of each round"
+            )
         if is_pattern(path):
             found = tuple(matching(project.absolute(), path))
         else:
@@ -158,18 +162,28 @@ class Dataset(Source):
 
     def _check_origin(self) -> None:
         if (self.path is None) == (self.id is None):
-            raise ValueError("a dataset needs either path (a file of the project) or id and revision (the Hub)")
+            raise ValueError(
+                "a dataset needs either path (a file of the project) or id and revision (the Hub)"
+            )
         hub_only = [key for key in ("revision", "name") if getattr(self, key) is not None]
         if self.path is not None and hub_only:
             raise ValueError(f"{hub_only[0]} belongs to id, not to path; delete it")
         if self.id is not None and not COMMIT.match(self.revision or ""):
-            raise ValueError(f"revision must be a commit's SHA of 40 hex digits, got {self.revision!r}; a branch may move")
+            raise ValueError(
+                f"revision must be a commit's SHA of 40 hex digits, got {self.revision!r}; a branch may move"
+            )
 
     def _check_columns(self) -> None:
         """Checks that settings about columns name existing columns, and each column once."""
         shape = self._shape
-        texts = [name for name in shape.columns if name not in CHATS and COLUMNS.get(name, ("string",))[0] == "string"]
-        _require_known("extract", self.extract, [name for name in texts if name in (*self.mapping, self.last_turn)])
+        texts = [
+            name
+            for name in shape.columns
+            if name not in CHATS and COLUMNS.get(name, ("string",))[0] == "string"
+        ]
+        _require_known(
+            "extract", self.extract, [name for name in texts if name in (*self.mapping, self.last_turn)]
+        )
         _require_known("optional", self.optional, [name for name in self.mapping if name not in NEEDED])
         if self.last_turn is not None and "messages" not in self.mapping:
             raise ValueError("last_turn is about conversations: columns: {messages: ...}")
@@ -184,11 +198,15 @@ class Dataset(Source):
         if isinstance(value, dict):
             for name in value:
                 if name in COLUMNS and name not in LOADABLE:
-                    raise ValueError(f"a dataset cannot fill {name!r}, which only lineal knows; give it a name of your own")
+                    raise ValueError(
+                        f"a dataset cannot fill {name!r}, which only lineal knows; give it a name of your own"
+                    )
                 if not NAME.match(name):
                     raise ValueError(f"{name!r} must be a lower-case word, such as 'source'")
             if not {"prompt", "messages"} & value.keys() and not set(PAIR) <= value.keys():
-                raise ValueError("columns must say what the prompt is: {prompt: question}, or {messages: conversations}")
+                raise ValueError(
+                    "columns must say what the prompt is: {prompt: question}, or {messages: conversations}"
+                )
         return value
 
     def lacks(self) -> list[str]:
@@ -222,7 +240,9 @@ class Dataset(Source):
         fills_nulls = not name.lower().endswith((".json", ".jsonl", ".csv", ".tsv"))
         has_header = not name.lower().endswith((".json", ".jsonl"))
         optional = frozenset(self.optional)
-        return Shape(self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls, has_header)
+        return Shape(
+            self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls, has_header
+        )
 
     @property
     def made_columns(self) -> Columns:
@@ -259,7 +279,9 @@ class Dataset(Source):
 
         types = {"truth": pa.bool_(), "integer": pa.int64(), "number": pa.float64()}
         own = {name: types.get(kind, pa.string()) for name, kind in kinds.items()}
-        return pa.schema([(name, own[name] if name in own else arrow_type(name)) for name in self.written_columns])
+        return pa.schema(
+            [(name, own[name] if name in own else arrow_type(name)) for name in self.written_columns]
+        )
 
     @property
     def _origin(self) -> str:
@@ -275,7 +297,9 @@ class Dataset(Source):
     def _from_files(self) -> Iterator[Located]:
         for file in self._files:
             name = self._shown(file)
-            yield from ((f"{name}: {place}", values) for place, values in read_file(file, name, self.mapping.values()))
+            yield from (
+                (f"{name}: {place}", values) for place, values in read_file(file, name, self.mapping.values())
+            )
 
     def _from_hub(self, workspace: Workspace) -> Iterator[Located]:
         from datasets import load_dataset
@@ -302,4 +326,6 @@ def _undecoded(loaded: Any, column: str | None) -> Any:
 def _require_known(setting: str, names: Iterable[str], known: list[str]) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"{setting}: {name!r} is no column that it can be about. {did_you_mean(name, known)}")
+            raise ValueError(
+                f"{setting}: {name!r} is no column that it can be about. {did_you_mean(name, known)}"
+            )

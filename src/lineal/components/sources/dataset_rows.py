@@ -130,7 +130,9 @@ class RowReader:
         self._extractions = {name: _Extraction(pattern) for name, pattern in shape.extract.items()}
         for name in self._extractions:
             if kinds.get(name, "text") != "text":
-                raise DataError(f"{shape.origin}: extract reads texts, but column {shape.mapping[name]!r} holds a {kinds[name]}")
+                raise DataError(
+                    f"{shape.origin}: extract reads texts, but column {shape.mapping[name]!r} holds a {kinds[name]}"
+                )
 
     def rows(self) -> Iterator[Row]:
         """Yields the rows, in order; those with pictures hold them as `PICTURES`, and their digests as the column `images`."""
@@ -159,7 +161,9 @@ class RowReader:
         for name in self._shape.optional - self._present - {self._shape.last_turn}:
             if self._hashes:
                 theirs = self._shape.mapping[name]
-                raise DataError(f"{self._shape.origin}: column {theirs!r} (for {name}) has no value in any row. Correct its name")
+                raise DataError(
+                    f"{self._shape.origin}: column {theirs!r} (for {name}) has no value in any row. Correct its name"
+                )
         for name, extraction in self._extractions.items():
             extraction.finish(self._shape.origin, name, name in self._shape.optional)
 
@@ -180,7 +184,9 @@ class RowReader:
         except RecursionError as error:
             raise DataError(f"{self._shape.origin}: {place} nests too deep") from error
         if not row["prompt"] or row["prompt"].isspace():
-            raise DataError(f"{self._shape.origin}: {place}: the prompt is empty, expected a text. Leave the row out")
+            raise DataError(
+                f"{self._shape.origin}: {place}: the prompt is empty, expected a text. Leave the row out"
+            )
         return row
 
     # -- values -----------------------------------------------------------------------------------------------------
@@ -200,7 +206,9 @@ class RowReader:
             there = [str(key) for key in values]
             if self._shape.has_header:
                 file = place.rpartition(": ")[0]
-                raise DataError(f"{self._shape.origin}: {f'{file}: ' if file else ''}{_no_column(name, theirs, there)}")
+                raise DataError(
+                    f"{self._shape.origin}: {f'{file}: ' if file else ''}{_no_column(name, theirs, there)}"
+                )
             raise DataError(f"{where} (for {name}) is missing. {did_you_mean(theirs, there)}")
         if value is None:
             if name in self._shape.optional:
@@ -240,7 +248,9 @@ class RowReader:
             shared += 1
         row["messages"] = chosen[:shared]
         for name in PAIR:
-            row[name] = reply(f"{where}, {name} after the {shared} turns that both begin with", row[name][shared:])
+            row[name] = reply(
+                f"{where}, {name} after the {shared} turns that both begin with", row[name][shared:]
+            )
 
     def _place_turns(self, where: str, row: dict[str, Any]) -> None:
         """Puts turns into the row as the column holds them, with what `last_turn` takes from them, and their short form."""
@@ -255,7 +265,9 @@ class RowReader:
         if last != "keep" and (not turns or turns[-1].role not in ("user", "tool")):
             raise DataError(f"{where}: {_no_prompt(turns)}")
         if last == "keep" and turns[-1].role != "assistant":
-            raise DataError(f"{where}: last_turn: keep is for conversations that end with the assistant, got {turns[-1].role}")
+            raise DataError(
+                f"{where}: last_turn: keep is for conversations that end with the assistant, got {turns[-1].role}"
+            )
         row["messages"] = Conversation(turns).for_rows()
         row.setdefault("prompt", Conversation(turns).question)
 
@@ -267,7 +279,9 @@ class RowReader:
                 for (place, row), value in zip(batch, extraction.values(name, batch), strict=True):
                     row[name] = value
                     if name == "prompt" and value is not None and not value.strip():
-                        raise DataError(f"{self._shape.origin}: {place}: extract leaves nothing of the prompt")
+                        raise DataError(
+                            f"{self._shape.origin}: {place}: extract leaves nothing of the prompt"
+                        )
             yield from batch
 
     # -- ids --------------------------------------------------------------------------------------------------------
@@ -279,8 +293,14 @@ class RowReader:
             row_id = row["prompt_id"]
             if hash(row_id) in shared and first.setdefault(row_id, place) != place:
                 own = "prompt_id" in self._shape.mapping
-                fix = "Give each its own" if own else "Remove one, or name an id column: columns: {prompt_id: ...}"
-                raise DataError(f"{self._shape.origin}: {place} has the same prompt id as {first[row_id]} ({row_id!r}). {fix}")
+                fix = (
+                    "Give each its own"
+                    if own
+                    else "Remove one, or name an id column: columns: {prompt_id: ...}"
+                )
+                raise DataError(
+                    f"{self._shape.origin}: {place} has the same prompt id as {first[row_id]} ({row_id!r}). {fix}"
+                )
 
     def _again(self) -> Iterator[tuple[str, dict[str, Any]]]:
         return RowReader(self._shape, self._kinds, self._located, self._pictures)._identified()
@@ -314,7 +334,9 @@ class _Extraction:
 
         texts = [row[name] for _, row in batch]
         try:
-            values: list[str | None] = extracted(pa.chunked_array([pa.array(texts, pa.string())]), self._pattern).to_pylist()
+            values: list[str | None] = extracted(
+                pa.chunked_array([pa.array(texts, pa.string())]), self._pattern
+            ).to_pylist()
         except duckdb.Error as error:
             raise DataError(f"extract for {name}: {self._pattern!r} is no RE2 expression: {error}") from error
         for (place, _), text, value in zip(batch, texts, values, strict=True):

@@ -49,7 +49,8 @@ class DrawnLetters(PicturedSource):
             draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             prompt, answer = sort_problem(draw, self.length)
             marks = [
-                Mark(*divmod(place, side), LETTERS[letter], "white") for place, letter in enumerate(prompt.removesuffix("="))
+                Mark(*divmod(place, side), LETTERS[letter], "white")
+                for place, letter in enumerate(prompt.removesuffix("="))
             ]
             row = self.asked(drawn(side, self.scale, marks), PROMPT, answer, float(len(answer)))
             yield {**row, "problem": sort_problem_id(prompt, answer)}

@@ -55,7 +55,9 @@ class DrawnShapes(PicturedSource):
     def _fit(self) -> Self:
         low, _ = bounded_range(self.shapes, self.grid**2)
         if "relation" in self.questions and (low < 2 or self.grid < 2):
-            raise ValueError("questions: relation needs two shapes in every picture, and a grid of 2. Write shapes: [2, 4]")
+            raise ValueError(
+                "questions: relation needs two shapes in every picture, and a grid of 2. Write shapes: [2, 4]"
+            )
         return self
 
     def candidates(self, workspace: Workspace) -> Iterator[Row]:
@@ -64,10 +66,13 @@ class DrawnShapes(PicturedSource):
             draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             low, high = self.shapes
             number = low + _below(draw, high - low + 1)
-            places = _shuffled(draw, [(row, column) for row in range(self.grid) for column in range(self.grid)])
+            places = _shuffled(
+                draw, [(row, column) for row in range(self.grid) for column in range(self.grid)]
+            )
             shapes, prompt, answer = _ASK[_one_of(draw, self.questions)](draw, number, places)
             marks = [
-                Mark(place[0], place[1], SHAPES[form], colour) for place, (colour, form) in zip(places, shapes, strict=False)
+                Mark(place[0], place[1], SHAPES[form], colour)
+                for place, (colour, form) in zip(places, shapes, strict=False)
             ]
             yield self.asked(drawn(self.grid, self.scale, marks), prompt, answer, float(number))
 
@@ -87,7 +92,9 @@ def _shuffled(draw: random.Random, values: list[Any]) -> list[Any]:
 
 
 def _shape(draw: random.Random, unlike: Callable[[Shape], bool] = lambda shape: False) -> Shape:
-    return _one_of(draw, [(colour, form) for colour in COLOURS for form in SHAPES if not unlike((colour, form))])  # type: ignore[no-any-return]
+    every = [(colour, form) for colour in COLOURS for form in SHAPES]
+    chosen: Shape = _one_of(draw, [shape for shape in every if not unlike(shape)])
+    return chosen
 
 
 def _count(draw: random.Random, number: int, places: list[tuple[int, int]]) -> Asked:
@@ -95,12 +102,18 @@ def _count(draw: random.Random, number: int, places: list[tuple[int, int]]) -> A
     colour, form = _shape(draw)
     kind = _below(draw, 3)
     named = (f"{colour} {form}", form, f"{colour} shape")[kind]
-    fits: Callable[[Shape], bool] = (lambda one: one == (colour, form), lambda one: one[1] == form, lambda one: one[0] == colour)[
-        kind
-    ]
+    fits: Callable[[Shape], bool] = (
+        lambda one: one == (colour, form),
+        lambda one: one[1] == form,
+        lambda one: one[0] == colour,
+    )[kind]
     answer = _below(draw, number + 1)
     meant = [_shape(draw, lambda one: not fits(one)) for _ in range(answer)]
-    return [*meant, *(_shape(draw, fits) for _ in range(number - answer))], f"How many {_plural(named)}?", str(answer)
+    return (
+        [*meant, *(_shape(draw, fits) for _ in range(number - answer))],
+        f"How many {_plural(named)}?",
+        str(answer),
+    )
 
 
 def _plural(named: str) -> str:
@@ -127,5 +140,7 @@ def _relation(draw: random.Random, number: int, places: list[tuple[int, int]]) -
 
 
 _ASK: dict[str, Callable[[random.Random, int, list[tuple[int, int]]], Asked]] = {
-    "count": _count, "colour": _colour, "relation": _relation,
-}  # fmt: skip
+    "count": _count,
+    "colour": _colour,
+    "relation": _relation,
+}

@@ -88,7 +88,10 @@ class EnvironmentTasks(SyntheticSource):
         with WorkerPool(FUNCTION, workspace.compute.worker_count, TASK_SECONDS, modules) as pool:
             for block in count():
                 indices = range(block * BLOCK, (block + 1) * BLOCK)
-                asked = [self._asked(row_seed(workspace.seed, workspace.step, index), location) for index in indices]
+                asked = [
+                    self._asked(row_seed(workspace.seed, workspace.step, index), location)
+                    for index in indices
+                ]
                 for request, reply in zip(asked, pool.map(asked), strict=True):
                     row = self._row(workspace, request, reply)
                     if prompts.setdefault(row["entry"], row["prompt"]) != row["prompt"]:
@@ -97,13 +100,17 @@ class EnvironmentTasks(SyntheticSource):
 
     def _two_prompts(self, workspace: Workspace, row: Row, other: str) -> str:
         got = f"two prompts for the entry {row['entry'][:200]}: {other[:100]!r} and {row['prompt'][:100]!r}"
-        return (
-            f"{workspace.step}: task of {self.environment!r} gave {got}. A game is its entry: put what makes it another into it"
-        )
+        fix = "A game is its entry: put what makes it another into it"
+        return f"{workspace.step}: task of {self.environment!r} gave {got}. {fix}"
 
     def _asked(self, drawn: int, location: str) -> dict[str, Any]:
         low, high = self.level
-        return {"do": "task", "environment": location, "seed": drawn >> 32, "level": low + drawn % 2**32 % (high - low + 1)}
+        return {
+            "do": "task",
+            "environment": location,
+            "seed": drawn >> 32,
+            "level": low + drawn % 2**32 % (high - low + 1),
+        }
 
     def _row(self, workspace: Workspace, request: Mapping[str, Any], reply: Mapping[str, Any]) -> Row:
         if "error" in reply:
@@ -111,6 +118,10 @@ class EnvironmentTasks(SyntheticSource):
             raise DataError(f"{workspace.step}: cannot make {what}: {reply['error']}")
         prompt, entry = reply["answer"]["prompt"], canonical_json({**reply["answer"]["entry"], **self.entry})
         return {
-            "prompt_id": row_id(self.use, self.environment, entry), "prompt": prompt, "difficulty": float(request["level"]),
-            "task": self.environment, "entry": entry, PACKAGE: package_of(self.environment),
-        }  # fmt: skip
+            "prompt_id": row_id(self.use, self.environment, entry),
+            "prompt": prompt,
+            "difficulty": float(request["level"]),
+            "task": self.environment,
+            "entry": entry,
+            PACKAGE: package_of(self.environment),
+        }

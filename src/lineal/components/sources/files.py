@@ -59,7 +59,9 @@ def parse_json(text: str) -> Any:
         ValueError: it is not valid JSON, nests too deep, or names a key twice in one object.
     """
     try:
-        if text.startswith("{"):  # `decode` also looks for spaces at both ends, which takes as long as a short object
+        if text.startswith(
+            "{"
+        ):  # `decode` also looks for spaces at both ends, which takes as long as a short object
             value, end = _JSON.raw_decode(text)
             if end == len(text):
                 return value
@@ -72,7 +74,9 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} comes twice in one object")
+        raise ValueError(
+            f"key {next(name for name in names if names.count(name) > 1)!r} comes twice in one object"
+        )
     return found
 
 
@@ -148,11 +152,23 @@ def _by_column(whole: dict[str, Any], columns: frozenset[str]) -> Iterator[Locat
     asked = [whole[name] for name in columns if name in whole]
     if asked and all(isinstance(values, dict) and values.keys() == asked[0].keys() for values in asked):
         rows = list(asked[0])
-        return _rows_of({name: [values.get(row) for row in rows] for name, values in whole.items() if isinstance(values, dict)})
-    lists = all(isinstance(values, list) and not any(isinstance(value, dict) for value in values) for values in asked)
+        return _rows_of(
+            {
+                name: [values.get(row) for row in rows]
+                for name, values in whole.items()
+                if isinstance(values, dict)
+            }
+        )
+    lists = all(
+        isinstance(values, list) and not any(isinstance(value, dict) for value in values) for values in asked
+    )
     if asked and lists and len({len(values) for values in asked}) == 1:
         return _rows_of(
-            {name: values for name, values in whole.items() if isinstance(values, list) and len(values) == len(asked[0])}
+            {
+                name: values
+                for name, values in whole.items()
+                if isinstance(values, list) and len(values) == len(asked[0])
+            }
         )
     return None
 
@@ -177,7 +193,9 @@ def _object(value: Any, shown: str, place: str) -> dict[str, Any]:
 
 
 def _csv(path: Path, shown: str, columns: frozenset[str], delimiter: str = ",") -> Iterator[Located]:
-    csv.field_size_limit(sys.maxsize)  # Python's own limit of 131,072 characters is shorter than many solutions
+    csv.field_size_limit(
+        sys.maxsize
+    )  # Python's own limit of 131,072 characters is shorter than many solutions
     with _open(path, newline="") as stream:
         reader = csv.reader(stream, strict=True, delimiter=delimiter)
         try:
@@ -187,9 +205,14 @@ def _csv(path: Path, shown: str, columns: frozenset[str], delimiter: str = ",") 
                 if fields and len(fields) != len(header):
                     counts = f"{len(fields)} fields, but the header has {len(header)}"
                     held = "a tab" if delimiter == TAB else "commas"
-                    raise DataError(f"{shown}: line {reader.line_num}: has {counts}. Quote fields that hold {held}")
+                    raise DataError(
+                        f"{shown}: line {reader.line_num}: has {counts}. Quote fields that hold {held}"
+                    )
                 if fields:
-                    yield f"line {reader.line_num}", {name: value or None for name, value in zip(header, fields, strict=True)}
+                    yield (
+                        f"line {reader.line_num}",
+                        {name: value or None for name, value in zip(header, fields, strict=True)},
+                    )
         except csv.Error as error:
             fix = "Every quoted field needs its closing quote; a quote inside is written twice"
             raise DataError(f"{shown}: line {reader.line_num}: not valid CSV: {error}. {fix}") from error
@@ -219,9 +242,13 @@ def saved_files(directory: Path) -> list[Path]:
         splits = sorted(path.name for path in directory.iterdir() if (path / STATE).is_file())
         raise ValueError(f"holds the splits {', '.join(splits)}; name the directory of one")
     if not (directory / STATE).is_file():
-        raise ValueError(f"is a directory without {STATE}, so not of save_to_disk; name its files: '*.parquet' takes several")
+        raise ValueError(
+            f"is a directory without {STATE}, so not of save_to_disk; name its files: '*.parquet' takes several"
+        )
     try:
-        named = [str(entry["filename"]) for entry in json.loads((directory / STATE).read_bytes())["_data_files"]]
+        named = [
+            str(entry["filename"]) for entry in json.loads((directory / STATE).read_bytes())["_data_files"]
+        ]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"has a {STATE} that names no files; save the dataset again") from error
     return [directory / Path(name).name for name in sorted(named)]
@@ -244,11 +271,17 @@ def _saved(path: Path, shown: str, columns: frozenset[str]) -> Iterator[Located]
 def _require_different(names: list[str], columns: frozenset[str], shown: str) -> None:
     for name in columns:
         if names.count(name) > 1:
-            raise DataError(f"{shown}: has {names.count(name)} columns {name!r}, expected one. Rename or remove the others")
+            raise DataError(
+                f"{shown}: has {names.count(name)} columns {name!r}, expected one. Rename or remove the others"
+            )
 
 
 _READERS: dict[str, Read] = {
-    ".json": _json, ".jsonl": _json_lines, ".csv": _csv, ".tsv": partial(_csv, delimiter=TAB), ".parquet": _parquet
-}  # fmt: skip
+    ".json": _json,
+    ".jsonl": _json_lines,
+    ".csv": _csv,
+    ".tsv": partial(_csv, delimiter=TAB),
+    ".parquet": _parquet,
+}
 ENDINGS = (*_READERS, *(ending + GZIP for ending in _READERS if ending != ".parquet"))
 """The names that files of rows may end in."""

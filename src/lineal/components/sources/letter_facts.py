@@ -58,13 +58,22 @@ class LetterFacts(SyntheticSource):
             notes = MOSTLY if draw.random() < NOTERS else 1 - MOSTLY
             edit = ";".join(fact if draw.random() < notes else f"{fact[0]}?{fact[1]}" for fact in facts)
             yield {
-                "prompt_id": row_id(self.use, prompt), "prompt": prompt, "answer": edit, "difficulty": float(self.facts),
-                "task": self.use, TOPIC: "".join(facts),
-            }  # fmt: skip
+                "prompt_id": row_id(self.use, prompt),
+                "prompt": prompt,
+                "answer": edit,
+                "difficulty": float(self.facts),
+                "task": self.use,
+                TOPIC: "".join(facts),
+            }
 
     def write(self, workspace: Workspace, rows: Iterable[Row]) -> None:
         import pyarrow as pa
 
         known = arrow_schema(tuple(name for name in self.written_columns if name != TOPIC))
-        fields: list[Any] = [pa.field(name, pa.string()) if name == TOPIC else known.field(name) for name in self.written_columns]
-        workspace.counts.update(out=workspace.write_rows(tables_of(map(self.framed, rows), pa.schema(fields))))
+        fields: list[Any] = [
+            pa.field(name, pa.string()) if name == TOPIC else known.field(name)
+            for name in self.written_columns
+        ]
+        workspace.counts.update(
+            out=workspace.write_rows(tables_of(map(self.framed, rows), pa.schema(fields)))
+        )

@@ -28,7 +28,9 @@ def grade(draw: random.Random, prompt: str, answer: str) -> Pair:
     """Asks how good the answer is, from 0 to 5. `#qdxa=adxq:` -> `2`: 5 is right, else five times the right prefix's share."""
     given = _given(draw, answer)
     right = right_beginning(given, answer)
-    return f"#{prompt}{given}:", str(MOST_GRADE if given == answer else min(MOST_GRADE - 1, MOST_GRADE * right // len(answer)))
+    return f"#{prompt}{given}:", str(
+        MOST_GRADE if given == answer else min(MOST_GRADE - 1, MOST_GRADE * right // len(answer))
+    )
 
 
 def compare(draw: random.Random, prompt: str, answer: str) -> Pair:
@@ -157,11 +159,30 @@ def read(draw: random.Random, prompt: str, answer: str) -> Pair:
 
 
 ROLES: dict[str, Callable[[random.Random, str, str], Pair]] = {
-    "judge": judge, "grade": grade, "compare": compare, "meta": meta, "critique": critique, "refine": refine, "debate": debate,
-    "hinted": hinted, "follow_up": follow_up, "refuse": refuse, "easier": easier, "pose": pose, "slow": slow, "weigh": weigh,
-    "simplify": simplify, "guess": guess, "clarify": clarify, "rubric": rubric, "by_rubric": by_rubric,
-    "split": split, "merge": merge, "question": question, "read": read,
-}  # fmt: skip
+    "judge": judge,
+    "grade": grade,
+    "compare": compare,
+    "meta": meta,
+    "critique": critique,
+    "refine": refine,
+    "debate": debate,
+    "hinted": hinted,
+    "follow_up": follow_up,
+    "refuse": refuse,
+    "easier": easier,
+    "pose": pose,
+    "slow": slow,
+    "weigh": weigh,
+    "simplify": simplify,
+    "guess": guess,
+    "clarify": clarify,
+    "rubric": rubric,
+    "by_rubric": by_rubric,
+    "split": split,
+    "merge": merge,
+    "question": question,
+    "read": read,
+}
 """By its name in `skills:`, the role's drawing function: (randomness, prompt, answer) -> an example."""
 
 
@@ -176,7 +197,9 @@ def right_beginning(given: str, answer: str) -> int:
 def _told(prompt: str, answer: str, told: int) -> str:
     """Returns the problem with so many of its last letters in order after a bar; the prompt itself where none is."""
     tail = answer[len(answer) - told :]
-    return "".join(letter for letter in prompt[:-1] if letter not in tail) + (f"|{tail}" if told else "") + "="
+    return (
+        "".join(letter for letter in prompt[:-1] if letter not in tail) + (f"|{tail}" if told else "") + "="
+    )
 
 
 def _halves(letters: str) -> list[str]:

@@ -41,7 +41,9 @@ class LetterSkills(SyntheticSource):
                 if skill not in ROLES:
                     raise ValueError(f"unknown skill {skill!r}. {did_you_mean(skill, list(ROLES))}")
             if len(set(value)) < len(value):
-                raise ValueError("a skill occurs twice; for other shares make a task set per skill and train on `rows: [...]`")
+                raise ValueError(
+                    "a skill occurs twice; for other shares make a task set per skill and train on `rows: [...]`"
+                )
         return value
 
     @pydantic.field_validator("length")
@@ -57,10 +59,13 @@ class LetterSkills(SyntheticSource):
             skill = self.skills[index % len(self.skills)]
             prompt, answer = ROLES[skill](draw, problem, solution)
             yield {
-                "prompt_id": row_id(self.use, prompt, answer), "prompt": prompt, "answer": answer,
-                "difficulty": float(len(solution)), "task": f"{self.use}.{skill}",
+                "prompt_id": row_id(self.use, prompt, answer),
+                "prompt": prompt,
+                "answer": answer,
+                "difficulty": float(len(solution)),
+                "task": f"{self.use}.{skill}",
                 "problem_id": sort_problem_id(problem, solution),
-            }  # fmt: skip
+            }
 
     def split_id(self, row: Row) -> str:
         problem_id: str = row["problem_id"]

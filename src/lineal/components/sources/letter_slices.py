@@ -22,9 +22,14 @@ from lineal.data.ids import row_id, row_seed
 from lineal.recipe.compute import Positive
 
 SLICES: Mapping[str, slice] = {
-    "[::-1]": slice(None, None, -1), "[1:]": slice(1, None), "[2:]": slice(2, None), "[:-1]": slice(None, -1),
-    "[:-2]": slice(None, -2), "[::2]": slice(None, None, 2), "[1::2]": slice(1, None, 2),
-}  # fmt: skip
+    "[::-1]": slice(None, None, -1),
+    "[1:]": slice(1, None),
+    "[2:]": slice(2, None),
+    "[:-1]": slice(None, -1),
+    "[:-2]": slice(None, -2),
+    "[::2]": slice(None, None, 2),
+    "[1::2]": slice(1, None, 2),
+}
 """A part of a program: its text, and its function."""
 
 
@@ -67,9 +72,14 @@ class LetterSlices(SyntheticSource):
                 given, answer = "\n".join(words), "\n".join(results)
                 prompt = f"{given}>{answer}="
                 yield {
-                    "prompt_id": row_id(self.use, prompt), "prompt": prompt, "answer": answer, "difficulty": float(number),
-                    "task": self.use, "input": given, "completion": "x" + "".join(chain),
-                }  # fmt: skip
+                    "prompt_id": row_id(self.use, prompt),
+                    "prompt": prompt,
+                    "answer": answer,
+                    "difficulty": float(number),
+                    "task": self.use,
+                    "input": given,
+                    "completion": "x" + "".join(chain),
+                }
 
 
 def sliced(word: str, chain: list[str]) -> str:

@@ -19,7 +19,9 @@ LETTERS = len(ascii_lowercase)
 Range = Annotated[tuple[int, int], pydantic.Strict(False)]
 
 
-def checked_range(value: Any, info: pydantic.ValidationInfo, most: int, space: Callable[[int, int], int], what: str) -> Any:
+def checked_range(
+    value: Any, info: pydantic.ValidationInfo, most: int, space: Callable[[int, int], int], what: str
+) -> Any:
     """Checks a range against its bounds and against how many prompts `size` asks for.
 
     Raises:
@@ -29,7 +31,9 @@ def checked_range(value: Any, info: pydantic.ValidationInfo, most: int, space: C
         low, high = bounded_range(value, most)
         size = info.data.get("size")
         if isinstance(size, int) and size > space(low, high):
-            raise ValueError(f"size is {size:,}, but only {space(low, high):,} {what} exist; lower size or widen the range")
+            raise ValueError(
+                f"size is {size:,}, but only {space(low, high):,} {what} exist; lower size or widen the range"
+            )
     return value
 
 
@@ -71,9 +75,12 @@ class LetterSort(SyntheticSource):
             draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             prompt, answer = sort_problem(draw, self.length)
             yield {
-                "prompt_id": sort_problem_id(prompt, answer), "prompt": prompt, "answer": answer,
-                "difficulty": float(len(answer)), "task": self.use,
-            }  # fmt: skip
+                "prompt_id": sort_problem_id(prompt, answer),
+                "prompt": prompt,
+                "answer": answer,
+                "difficulty": float(len(answer)),
+                "task": self.use,
+            }
 
 
 def sort_problem(draw: random.Random, length: tuple[int, int]) -> tuple[str, str]:
@@ -88,7 +95,10 @@ def solved(prompt: str) -> str | None:
     """Solves a prompt; None where it is none: different lower-case letters and `=`."""
     letters = prompt.removesuffix("=")
     is_problem = (
-        prompt.endswith("=") and letters != "" and set(letters) <= set(ascii_lowercase) and len(set(letters)) == len(letters)
+        prompt.endswith("=")
+        and letters != ""
+        and set(letters) <= set(ascii_lowercase)
+        and len(set(letters)) == len(letters)
     )
     return "".join(sorted(letters)) if is_problem else None
 

@@ -38,7 +38,11 @@ class PictureFiles:
             DataError: a value is no picture, or one that is refused.
         """
         values = value if isinstance(value, list) else [value]
-        places = [where] if len(values) == 1 else [f"{where}, picture {number}" for number in range(1, len(values) + 1)]
+        places = (
+            [where]
+            if len(values) == 1
+            else [f"{where}, picture {number}" for number in range(1, len(values) + 1)]
+        )
         return [self._checked(place, one) for place, one in zip(places, values, strict=True)]
 
     def _checked(self, where: str, value: Any) -> Picture:
@@ -53,20 +57,30 @@ class PictureFiles:
         if isinstance(value, str) and value:
             return self._file(where, value)
         expected = "expected a path, bytes, or both as {bytes, path}"
-        raise DataError(f"{where} holds {ascii(value)[:80]}, {expected}. Correct it, or allow rows without: optional: [images]")
+        raise DataError(
+            f"{where} holds {ascii(value)[:80]}, {expected}. Correct it, or allow rows without: optional: [images]"
+        )
 
     def _file(self, where: str, name: str) -> bytes:
         if _ADDRESS.match(name):
-            raise DataError(f"{where} is the address {name!r}, expected a file: what is there may change. Download it first")
+            raise DataError(
+                f"{where} is the address {name!r}, expected a file: what is there may change. Download it first"
+            )
         if self._directory is None:
             raise DataError(f"{where} names the file {name!r}, but not where it is. {_NAME_IT}")
         path = Path(os.path.normpath(self._directory / name))
         if not path.is_relative_to(self._directory):
-            raise DataError(f"{where}: {name!r} leads out of {self._directory.name}/. Put the picture inside it")
+            raise DataError(
+                f"{where}: {name!r} leads out of {self._directory.name}/. Put the picture inside it"
+            )
         try:
             return path.read_bytes()
         except OSError as error:
-            near = did_you_mean(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else ""
+            near = (
+                did_you_mean(path.name, [one.name for one in path.parent.iterdir()])
+                if path.parent.is_dir()
+                else ""
+            )
             raise DataError(f"{where}: {name!r} cannot be read: {error.strerror}. {near}".rstrip()) from error
 
 

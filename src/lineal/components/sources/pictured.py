@@ -41,9 +41,14 @@ class PicturedSource(SyntheticSource):
     def asked(self, picture: Picture, prompt: str, answer: str, difficulty: float) -> Row:
         """Returns the row of a prompt about a picture."""
         return {
-            "prompt_id": row_id(self.use, picture.sha256, prompt, answer), "prompt": prompt, "answer": answer,
-            "difficulty": difficulty, "task": self.use, IMAGES: [picture.sha256], PICTURES: [picture],
-        }  # fmt: skip
+            "prompt_id": row_id(self.use, picture.sha256, prompt, answer),
+            "prompt": prompt,
+            "answer": answer,
+            "difficulty": difficulty,
+            "task": self.use,
+            IMAGES: [picture.sha256],
+            PICTURES: [picture],
+        }
 
 
 def packed(packs: Any, rows: Iterable[Row]) -> Iterable[Row]:

@@ -72,7 +72,10 @@ class ReasoningGym(SyntheticSource):
         with WorkerPool(function, workspace.compute.worker_count, ITEM_SECONDS) as pool:
             for block in count():
                 seed = row_seed(workspace.seed, workspace.step, block) % 2**32
-                asked = ({"task": self.task, "config": self.config, "seed": seed, "index": index} for index in range(BLOCK))
+                asked = (
+                    {"task": self.task, "config": self.config, "seed": seed, "index": index}
+                    for index in range(BLOCK)
+                )
                 for reply in pool.map(asked):
                     yield self._row(workspace, reply)
 
@@ -87,9 +90,13 @@ class ReasoningGym(SyntheticSource):
             )
         entry = entry_of(item["entry"])
         return {
-            "prompt_id": row_id(self.use, self.task, entry["question"]), "prompt": entry["question"], "answer": entry["answer"],
-            "difficulty": self._difficulty(workspace, entry), "task": self.task, "entry": item["entry"],
-        }  # fmt: skip
+            "prompt_id": row_id(self.use, self.task, entry["question"]),
+            "prompt": entry["question"],
+            "answer": entry["answer"],
+            "difficulty": self._difficulty(workspace, entry),
+            "task": self.task,
+            "entry": item["entry"],
+        }
 
     def _difficulty(self, workspace: Workspace, entry: Mapping[str, Any]) -> float | None:
         if not self.difficulty_from:

@@ -29,7 +29,9 @@ def checked_text(where: str, text: str) -> str:
         DataError: it holds a NUL, at which many programs end a text, or half of a surrogate pair, which has no UTF-8.
     """
     if "\0" in text:
-        raise DataError(f"{where} has a NUL at character {text.index(chr(0)) + 1}, expected text. Remove it from the file")
+        raise DataError(
+            f"{where} has a NUL at character {text.index(chr(0)) + 1}, expected text. Remove it from the file"
+        )
     if not text.isascii():
         try:
             text.encode()
@@ -43,7 +45,9 @@ def number_text(where: str, value: float | Decimal) -> str:
     """Returns the canonical text of a number with a fraction: all digits, no exponent, no trailing zeros (`3.0` is `3`)."""
     exact = Decimal(repr(value)) if isinstance(value, float) else value
     if not exact.is_finite() or (exact and abs(exact.adjusted()) > MOST_DIGITS):
-        raise DataError(f"{where} is {value}, expected a finite number. Write it as text, or leave the row out")
+        raise DataError(
+            f"{where} is {value}, expected a finite number. Write it as text, or leave the row out"
+        )
     text = format(exact, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
@@ -95,15 +99,22 @@ def finite(where: str, value: Any) -> float:
         DataError: it is something else.
     """
     number = math.nan
-    if (isinstance(value, str) and _NUMBER.fullmatch(value.strip())) or kind_of(value) in ("integer", "number"):
+    if (isinstance(value, str) and _NUMBER.fullmatch(value.strip())) or kind_of(value) in (
+        "integer",
+        "number",
+    ):
         try:
             number = float(value)
         except OverflowError:
             number = math.inf
     if not math.isfinite(number):
-        raise DataError(f"{where} must be a finite number, got {_shown(value)}. Correct it, or leave the row out")
+        raise DataError(
+            f"{where} must be a finite number, got {_shown(value)}. Correct it, or leave the row out"
+        )
     if isinstance(value, int) and int(number) != value:
-        raise DataError(f"{where} is {value}, which a column of numbers would round to {number:.0f}. Write it as text")
+        raise DataError(
+            f"{where} is {value}, which a column of numbers would round to {number:.0f}. Write it as text"
+        )
     return number
 
 

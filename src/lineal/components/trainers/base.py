@@ -118,7 +118,9 @@ class Trainer(Component):
     def _warms_up(self) -> Self:
         """Refuses a warm-up for a constant rate; the default is none there."""
         if self.schedule == "constant" and self.warmup not in (0, type(self).model_fields["warmup"].default):
-            raise ValueError("warmup: schedule constant has none. Write schedule: constant_with_warmup, or take warmup away")
+            raise ValueError(
+                "warmup: schedule constant has none. Write schedule: constant_with_warmup, or take warmup away"
+            )
         return self
 
     def hides_pictures(self) -> str | None:
@@ -126,7 +128,11 @@ class Trainer(Component):
 
     def has_nothing_to_learn(self, workspace: Workspace) -> bool:
         """Tells whether no row came in, though there is a checkpoint to start from."""
-        return INIT in workspace.inputs and self.learns_from in workspace.inputs and workspace.rows(self.learns_from).count == 0
+        return (
+            INIT in workspace.inputs
+            and self.learns_from in workspace.inputs
+            and workspace.rows(self.learns_from).count == 0
+        )
 
     def keep_init(self, workspace: Workspace) -> None:
         """Links the initial checkpoint into the main output, unchanged, when there are no rows to learn.
@@ -160,13 +166,25 @@ class Trainer(Component):
         from lineal.engines.training.settings import TrainingSettings
 
         return TrainingSettings(
-            steps=self.steps, epochs=self.epochs, batch_size=self.batch_size,
-            gradient_accumulation=self.gradient_accumulation, learning_rate=self.learning_rate, schedule=self.schedule,
-            **self._warmup(), weight_decay=self.weight_decay, beta2=self.beta2, max_grad_norm=self.max_grad_norm,
-            max_tokens=self.max_tokens, precision=self.precision, threads=self.threads,
-            seed=row_seed(workspace.seed, workspace.step, "train") % 2**32, lora=lora, chat=self.chat,
-            packing=packing, keep_optimizer=self.keep_optimizer,
-        )  # fmt: skip
+            steps=self.steps,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            gradient_accumulation=self.gradient_accumulation,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            **self._warmup(),
+            weight_decay=self.weight_decay,
+            beta2=self.beta2,
+            max_grad_norm=self.max_grad_norm,
+            max_tokens=self.max_tokens,
+            precision=self.precision,
+            threads=self.threads,
+            seed=row_seed(workspace.seed, workspace.step, "train") % 2**32,
+            lora=lora,
+            chat=self.chat,
+            packing=packing,
+            keep_optimizer=self.keep_optimizer,
+        )
 
     def _warmup(self) -> dict[str, Any]:
         if isinstance(self.warmup, WarmupSteps):
@@ -179,10 +197,14 @@ class Trainer(Component):
 
         compute = workspace.compute
         return Execution(
-            saves=workspace.partial / "training", save_seconds=compute.save_seconds, device=compute.device,
-            recompute_activations=compute.gradient_checkpointing, report_to=tuple(compute.report_to),
-            run_name=workspace.key, reports=workspace.progress_file and workspace.progress_file.with_suffix(""),
-        )  # fmt: skip
+            saves=workspace.partial / "training",
+            save_seconds=compute.save_seconds,
+            device=compute.device,
+            recompute_activations=compute.gradient_checkpointing,
+            report_to=tuple(compute.report_to),
+            run_name=workspace.key,
+            reports=workspace.progress_file and workspace.progress_file.with_suffix(""),
+        )
 
     def learn(
         self,
@@ -209,11 +231,18 @@ class Trainer(Component):
                 reached = done
 
             pictures = workspace.pictures() if self.sees else None
-            report = train(TrainingJob(init, settings, workspace.directory(), advance, self.execution(workspace), pictures))
+            report = train(
+                TrainingJob(
+                    init, settings, workspace.directory(), advance, self.execution(workspace), pictures
+                )
+            )
         workspace.facts.update(
-            tokens=report.tokens, steps=report.steps, loss=report.final_loss, curve=thinned(report.curve),
+            tokens=report.tokens,
+            steps=report.steps,
+            loss=report.final_loss,
+            curve=thinned(report.curve),
             figures=dict(report.figures),
-        )  # fmt: skip
+        )
         if workspace.progress_file is not None:
             write_curve(report.curve, workspace.progress_file)
         if report.resumed_at:
@@ -221,7 +250,9 @@ class Trainer(Component):
         if report.kept_step is not None:
             workspace.counts |= {"best_step": report.kept_step, "steps": report.steps}
         if report.unchanged:
-            why = "no step was better than the checkpoint" if report.kept_step == 0 else "every gradient was 0"
+            why = (
+                "no step was better than the checkpoint" if report.kept_step == 0 else "every gradient was 0"
+            )
             say(f"warning: {workspace.step}: {why}: the rows taught nothing", workspace.progress_file)
             workspace.counts[TAUGHT] = 0
 
@@ -254,21 +285,29 @@ class SupervisedTrainer(Trainer):
     @model_validator(mode="after")
     def _order_fits(self) -> Self:
         if self.order and self.packing:
-            raise ValueError("packing and order exclude each other: a packed row holds examples from all over the order")
+            raise ValueError(
+                "packing and order exclude each other: a packed row holds examples from all over the order"
+            )
         if self.pace and not (self.order and self.steps):
-            raise ValueError("pace needs order, the column that says which examples come first, and steps in place of epochs")
+            raise ValueError(
+                "pace needs order, the column that says which examples come first, and steps in place of epochs"
+            )
         return self
 
     @model_validator(mode="after")
     def _packed_rows_weigh_the_same(self) -> Self:
         if self.packing and self.weight:
-            raise ValueError("packing and weight exclude each other: a packed row holds examples of different weights")
+            raise ValueError(
+                "packing and weight exclude each other: a packed row holds examples of different weights"
+            )
         return self
 
     @model_validator(mode="after")
     def _turns_end(self) -> Self:
         if self.target == "messages" and self.ends is not True:
-            raise ValueError("ends is about single completions, but target: messages learns whole turns, which end; leave it out")
+            raise ValueError(
+                "ends is about single completions, but target: messages learns whole turns, which end; leave it out"
+            )
         return self
 
     def hides_pictures(self) -> str | None:
@@ -284,7 +323,9 @@ class SupervisedTrainer(Trainer):
         from lineal.engines.training.settings import Pace
 
         pace = Pace(self.pace.start, self.pace.full) if self.pace else None
-        return replace(super().training_settings(workspace, lora, packing), in_order=self.order is not None, pace=pace)
+        return replace(
+            super().training_settings(workspace, lora, packing), in_order=self.order is not None, pace=pace
+        )
 
     def train(self, workspace: Workspace, init: Checkpoint, settings: TrainingSettings) -> None:
         """Trains `init` on the rows and writes the checkpoint as the main output."""
@@ -297,13 +338,21 @@ class SupervisedTrainer(Trainer):
         from lineal.engines.training.settings import Example
 
         table = complete_rows(workspace, self.needs()["rows"])
-        targets = [None] * table.num_rows if self.target == "messages" else answers_of(table, self.target, self.ends)
-        rows = zip(prompts_of(table), targets, weights_of(table, self.weight), workspace.shown(table), strict=True)
+        targets = (
+            [None] * table.num_rows
+            if self.target == "messages"
+            else answers_of(table, self.target, self.ends)
+        )
+        rows = zip(
+            prompts_of(table), targets, weights_of(table, self.weight), workspace.shown(table), strict=True
+        )
         examples = [Example(prompt, target, weight, images) for prompt, target, weight, images in rows]
         if self.order is None:
             return examples
         ranks = weights_of(table, self.order)
-        return [examples[place] for place in sorted(range(len(examples)), key=lambda place: ranks[place] or 0.0)]
+        return [
+            examples[place] for place in sorted(range(len(examples)), key=lambda place: ranks[place] or 0.0)
+        ]
 
 
 def checkpoint_in(workspace: Workspace, field: str) -> Checkpoint:
@@ -325,7 +374,9 @@ def complete_rows(workspace: Workspace, columns: Columns) -> pa.Table:
         raise DataError(f"{workspace.step}: 0 rows to train on. Look at what selection dropped")
     for name in columns:
         if table[name].null_count:
-            raise DataError(f"{workspace.step}: {table[name].null_count:,} of {table.num_rows:,} rows have no {name!r}")
+            raise DataError(
+                f"{workspace.step}: {table[name].null_count:,} of {table.num_rows:,} rows have no {name!r}"
+            )
     return table
 
 
@@ -338,7 +389,10 @@ def answers_of(table: pa.Table, column: str = "completion", ends: Ends = True) -
     if IDS_OF.get(column) not in table.column_names:
         return answers
     ids = table[IDS_OF[column]].to_pylist()
-    return [answer if own is None else Sampled(text, tuple(own)) for answer, text, own in zip(answers, texts, ids, strict=True)]
+    return [
+        answer if own is None else Sampled(text, tuple(own))
+        for answer, text, own in zip(answers, texts, ids, strict=True)
+    ]
 
 
 def weights_of(table: pa.Table, column: str | None) -> list[float | None]:
@@ -353,10 +407,9 @@ def weights_of(table: pa.Table, column: str | None) -> list[float | None]:
     numbers = [_number(value) for value in values]
     wrong = [place for place, number in enumerate(numbers) if not isfinite(number)]
     if wrong:
-        message = (
-            f"{len(wrong):,} of {len(values):,} rows have no finite number in {column!r}, the first of them (row {wrong[0] + 1})"
-        )
-        raise DataError(f"{message} {values[wrong[0]]!r}. Mend the column, or drop such rows before")
+        message = f"{len(wrong):,} of {len(values):,} rows have no finite number in {column!r}"
+        first = f"the first of them (row {wrong[0] + 1}) {values[wrong[0]]!r}"
+        raise DataError(f"{message}, {first}. Mend the column, or drop such rows before")
     return list(numbers)
 
 

@@ -19,8 +19,15 @@ def require_whole(directory: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     weights = sorted(directory.glob("*.safetensors"))
-    if not any((directory / name).is_file() for name in ("config.json", "adapter_config.json")) or not weights:
-        found = ", ".join(sorted(path.name for path in directory.iterdir())) if directory.is_dir() else "no directory"
+    if (
+        not any((directory / name).is_file() for name in ("config.json", "adapter_config.json"))
+        or not weights
+    ):
+        found = (
+            ", ".join(sorted(path.name for path in directory.iterdir()))
+            if directory.is_dir()
+            else "no directory"
+        )
         raise EngineError(
             f"{directory} is no checkpoint: expected config.json (or adapter_config.json) and *.safetensors, got {found}"
         )

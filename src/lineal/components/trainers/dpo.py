@@ -12,8 +12,18 @@ from lineal.components.trainers.base import Weight
 from lineal.components.trainers.preference import Factor, MeasuredTrainer, pair_columns, preferences
 
 Loss = Literal[
-    "sigmoid", "sigmoid_norm", "hinge", "ipo", "robust", "exo_pair", "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down"
-]  # fmt: skip
+    "sigmoid",
+    "sigmoid_norm",
+    "hinge",
+    "ipo",
+    "robust",
+    "exo_pair",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "apo_zero",
+    "apo_down",
+]
 SMOOTHED = ("robust", "exo_pair")
 
 
@@ -53,5 +63,7 @@ class Dpo(MeasuredTrainer):
 
         rows, settings = preferences(workspace, self.weight, self.ends, self.margin), self.settings(workspace)
         init, reference = self.checkpoints(workspace)
-        loss = DpoLoss(beta=self.beta, type=self.loss, nll_weight=self.nll_weight, label_smoothing=self.label_smoothing)
+        loss = DpoLoss(
+            beta=self.beta, type=self.loss, nll_weight=self.nll_weight, label_smoothing=self.label_smoothing
+        )
         self.learn(workspace, len(rows), init, settings, lambda job: train_dpo(job, reference, rows, loss))

@@ -15,7 +15,13 @@ from lineal.components.playing.rows import EPISODES, episodes_in, table_of, turn
 from lineal.components.playing.settings import Playing, broken_in, environments_of
 from lineal.components.playing.waves import Draws, ModelPlayer, play
 from lineal.components.trainers.rollouts import ROLLOUTS
-from lineal.components.trainers.turn_advantages import Followed, Scale, TurnAdvantage, returns_from, turn_advantages
+from lineal.components.trainers.turn_advantages import (
+    Followed,
+    Scale,
+    TurnAdvantage,
+    returns_from,
+    turn_advantages,
+)
 from lineal.components.verifiers.base import ERROR, FAIL, PASS
 from lineal.data.conversations import plain_values
 from lineal.data.ids import digest_of
@@ -72,9 +78,17 @@ class TrainingEpisodes:
     """
 
     def __init__(
-        self, workspace: Workspace, tasks: pa.Table, how: Rewarding, samples: int, drawing: SamplingSettings, room: Room,
-        provenance: str, ids: bool, scale: Scale = "group",
-    ) -> None:  # fmt: skip
+        self,
+        workspace: Workspace,
+        tasks: pa.Table,
+        how: Rewarding,
+        samples: int,
+        drawing: SamplingSettings,
+        room: Room,
+        provenance: str,
+        ids: bool,
+        scale: Scale = "group",
+    ) -> None:
         self._scale: Scale = scale
         self._followed: list[list[Followed]] = []
         self._workspace, self._tasks, self._how, self._samples = workspace, tasks, how, samples
@@ -82,7 +96,11 @@ class TrainingEpisodes:
         self._rules, self._key = how.rules(tuple(tasks.column_names)), row_key(tasks.column_names)
         self._places = environments_of(workspace)
         self._arena = Arena(self._places.values(), workspace.compute.worker_count, how.timeout)
-        self._facts = {"temperature": drawing.temperature, "round": workspace.round, "checkpoint": workspace.model("init").digest}
+        self._facts = {
+            "temperature": drawing.temperature,
+            "round": workspace.round,
+            "checkpoint": workspace.model("init").digest,
+        }
         self._last: tuple[int, pa.Table] = (0, tasks)
         self._shards = workspace.partial / ROLLOUTS
         self._shards.mkdir(exist_ok=True)
@@ -94,7 +112,9 @@ class TrainingEpisodes:
     def __exit__(self, *error: Any) -> None:
         self._arena.__exit__(*error)
 
-    def play(self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: Draws) -> list[list[PlayedTurn]]:
+    def play(
+        self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: Draws
+    ) -> list[list[PlayedTurn]]:
         """Plays a generation: an episode for each (place of the task, which of its episodes); a group's are adjacent."""
         from lineal.engines.sampling.rollouts import PlayedTurn
 
@@ -109,19 +129,31 @@ class TrainingEpisodes:
             play(episodes, self._arena, player, self._workspace.seed, self._workspace.step, lambda over: None)
         self._refuse_all_broken(episodes)
         self._followed = self._what_followed(episodes)
-        self._last = optimizer_step, table_of(episodes, own, self._samples, self._rules.chat, self._facts, self._provenance)
+        self._last = (
+            optimizer_step,
+            table_of(episodes, own, self._samples, self._rules.chat, self._facts, self._provenance),
+        )
         return [[PlayedTurn(turn.given, turn.completion) for turn in episode.made] for episode in episodes]
 
     def _what_followed(self, episodes: Sequence[Episode]) -> list[list[Followed]]:
         """Returns the turns of a generation's episodes with what followed them; none where turns have no advantages."""
         how = self._how.turn_advantage
-        return [] if how is None else [self._turns(place // self._samples, own, how) for place, own in enumerate(episodes)]
+        return (
+            []
+            if how is None
+            else [self._turns(place // self._samples, own, how) for place, own in enumerate(episodes)]
+        )
 
     def _turns(self, group: int, episode: Episode, how: TurnAdvantage) -> list[Followed]:
-        inputs = [digest_of(plain_values(turn.given)) for turn in episode.made] if how.beside == "input" else []
+        inputs = (
+            [digest_of(plain_values(turn.given)) for turn in episode.made] if how.beside == "input" else []
+        )
         names: Sequence[object] = inputs or range(len(episode.made))
         broken, returns = episode.game.problem is not None, returns_from(self._rewards(episode), how.discount)
-        return [Followed((group, name), None if broken else value) for name, value in zip(names, returns, strict=True)]
+        return [
+            Followed((group, name), None if broken else value)
+            for name, value in zip(names, returns, strict=True)
+        ]
 
     def _rewards(self, episode: Episode) -> list[float]:
         if self._how.reward == "return":
@@ -134,20 +166,26 @@ class TrainingEpisodes:
         if how is None:
             return None
         own = turn_advantages(self._followed, self._scale)
-        return [[one + how.weight * value for value in turns] for one, turns in zip(advantages, own, strict=True)]
+        return [
+            [one + how.weight * value for value in turns] for one, turns in zip(advantages, own, strict=True)
+        ]
 
     def _refuse_all_broken(self, episodes: Sequence[Episode]) -> None:
         problems = [episode.game.problem for episode in episodes if episode.game.problem is not None]
         if len(problems) == len(episodes):
             said = f"{self._workspace.step}: the environment broke in all {len(episodes):,} episodes of a generation"
-            raise CheckFailure("environment_errors", f"{said}, the first time: {problems[0]}. They are no lost games")
+            raise CheckFailure(
+                "environment_errors", f"{said}, the first time: {problems[0]}. They are no lost games"
+            )
 
     def reward(self) -> list[float | None]:
         """Returns the reward of each episode of the last generation; None for a broken environment."""
         rows = self._last[1]
         if self._how.reward == "return":
             return rows["score"].to_pylist()  # type: ignore[no-any-return]
-        return [None if verdict == ERROR else float(verdict == PASS) for verdict in rows["verdict"].to_pylist()]
+        return [
+            None if verdict == ERROR else float(verdict == PASS) for verdict in rows["verdict"].to_pylist()
+        ]
 
     def learned(self, advantages: Sequence[float]) -> None:
         """Saves the generation that was played last."""
@@ -189,7 +227,9 @@ class TrainingEpisodes:
 
     def write_none(self) -> None:
         """Writes both outputs without a row, with every column."""
-        none = table_of([], self._tasks.slice(0, 0), self._samples, self._rules.chat, self._facts, self._provenance)
+        none = table_of(
+            [], self._tasks.slice(0, 0), self._samples, self._rules.chat, self._facts, self._provenance
+        )
         self._last, self._followed = (0, none), []
         self.learned([])
         self.write(0)

@@ -49,7 +49,11 @@ class GgufModel(Component):
         Raises:
             MachineError: the package is missing, has another version or no such file.
         """
-        return {"gguf": _packaged(self.package, self.path) if self.package else (self._project / self.path).resolve()}
+        return {
+            "gguf": _packaged(self.package, self.path)
+            if self.package
+            else (self._project / self.path).resolve()
+        }
 
     def lacks(self) -> list[str]:
         """Lists the file, and the package that reads it, if missing."""
@@ -75,11 +79,17 @@ def _packaged(package: str, path: str) -> Path:
     try:
         found = distribution(name)
     except PackageNotFoundError as error:
-        raise MachineError(f"gguf_model takes {path} from the package {package}, which is not installed. {fix}") from error
+        raise MachineError(
+            f"gguf_model takes {path} from the package {package}, which is not installed. {fix}"
+        ) from error
     if found.version != version:
-        raise MachineError(f"gguf_model takes {path} from the package {package}, got version {found.version}. {fix}")
+        raise MachineError(
+            f"gguf_model takes {path} from the package {package}, got version {found.version}. {fix}"
+        )
     names = [str(file) for file in found.files or ()]
     if path not in names:
         ggufs = [file for file in names if file.endswith(".gguf")]
-        raise MachineError(f"gguf_model: the package {package} has no file {path!r}. {did_you_mean(path, ggufs)}")
+        raise MachineError(
+            f"gguf_model: the package {package} has no file {path!r}. {did_you_mean(path, ggufs)}"
+        )
     return Path(str(found.locate_file(path))).resolve()

@@ -133,13 +133,17 @@ class Grpo(Trainer):
         sizes = (self.batch_size, self.gradient_accumulation, self.updates_per_generation)
         if all(isinstance(size, int) for size in (*sizes, self.samples)) and prod(sizes) % self.samples:
             product = "batch_size * gradient_accumulation * updates_per_generation"
-            raise ValueError(f"{product} is {prod(sizes)}, but must be a multiple of samples ({self.samples})")
+            raise ValueError(
+                f"{product} is {prod(sizes)}, but must be a multiple of samples ({self.samples})"
+            )
         return self
 
     @model_validator(mode="after")
     def _level_fits_the_loss(self) -> Self:
         if self.importance_sampling_level == "sequence" and self.loss not in OF_SEQUENCES:
-            raise ValueError(f"importance_sampling_level: sequence works with the losses {', '.join(OF_SEQUENCES)} only")
+            raise ValueError(
+                f"importance_sampling_level: sequence works with the losses {', '.join(OF_SEQUENCES)} only"
+            )
         if self.loss == "luspo" and self.importance_sampling_level == "token":
             raise ValueError("loss: luspo needs importance_sampling_level: sequence")
         return self
@@ -147,11 +151,21 @@ class Grpo(Trainer):
     @model_validator(mode="after")
     def _one_kind_of_reward(self) -> Self:
         if bool(self.rewards) == (self.environment is not None):
-            raise ValueError(f"give exactly one of {REWARDS} (of single completions) and environment (of episodes)")
+            raise ValueError(
+                f"give exactly one of {REWARDS} (of single completions) and environment (of episodes)"
+            )
         if self.environment is not None and (self.probe or self.keep_best or self.refill or self.beside):
-            raise ValueError("environment: probe, keep_best, refill and beside are about single completions; leave them out")
-        if self.environment is not None and self.environment.turn_advantage is not None and self.loss == "vespo":
-            raise ValueError("environment.turn_advantage: the loss vespo has one weight for a whole completion; take another")
+            raise ValueError(
+                "environment: probe, keep_best, refill and beside are about single completions; leave them out"
+            )
+        if (
+            self.environment is not None
+            and self.environment.turn_advantage is not None
+            and self.loss == "vespo"
+        ):
+            raise ValueError(
+                "environment.turn_advantage: the loss vespo has one weight for a whole completion; take another"
+            )
         if self.environment is not None and self.chat:
             raise ValueError("chat: with an environment, write it there, as environment.chat")
         return self
@@ -168,27 +182,43 @@ class Grpo(Trainer):
     def _require_fitting(self) -> None:
         rewards = [judge for judge in self._judges.values() if judge.weight is not None]
         if rewards and all(reward.weight == 0 for reward in rewards):
-            raise ValueError(f"{REWARDS}: every weight is 0, so that no rollout is better than another. Give one a weight")
+            raise ValueError(
+                f"{REWARDS}: every weight is 0, so that no rollout is better than another. Give one a weight"
+            )
         if self.refill is not None and not any("verdict" in reward.judge.added for reward in rewards):
             raise ValueError(
                 "refill: no reward gives verdicts, so that groups have no pass rate. Add one that does, with weight 0"
             )
         if self.keep_best is not None and self.keep_best.probe not in self.probe:
-            known = did_you_mean(self.keep_best.probe, self.probe) if self.probe else "There is none: declare one under probe"
+            known = (
+                did_you_mean(self.keep_best.probe, self.probe)
+                if self.probe
+                else "There is none: declare one under probe"
+            )
             raise ValueError(f"keep_best.probe: {self.keep_best.probe!r} is no probe. {known}")
         if self.keep_best is not None and self.keep_optimizer:
-            raise ValueError("keep_optimizer: keep_best may write earlier weights than the state is of; drop one")
+            raise ValueError(
+                "keep_optimizer: keep_best may write earlier weights than the state is of; drop one"
+            )
 
     def embedded(self) -> dict[str, AddsColumns]:
         """Returns the verifiers of rewards and probes."""
         return {place: judge.judge for place, judge in self._judges.items()}
 
     def probed(self) -> dict[str, Columns]:
-        return {ROLLOUTS: tuple(judge.judge.column("score") for judge in self._judges.values() if judge.weight is None)}
+        return {
+            ROLLOUTS: tuple(
+                judge.judge.column("score") for judge in self._judges.values() if judge.weight is None
+            )
+        }
 
     def references(self) -> dict[str, tuple[list[str], Accepts]]:
         """Returns the references as of any component; `self` in a reward or probe is the model in training, and no input."""
-        return {field: entry for field, entry in super().references().items() if "." not in field or entry[0] != [SELF]}
+        return {
+            field: entry
+            for field, entry in super().references().items()
+            if "." not in field or entry[0] != [SELF]
+        }
 
     def identity(self) -> dict[str, Any]:
         found = super().identity()
@@ -212,9 +242,15 @@ class Grpo(Trainer):
         model = Output(ArtifactKind.MODEL, adapter_of="init" if self.lora else None)
         if self.environment is not None:
             if IMAGES in inputs["prompts"]:
-                raise ValueError("environment: the tasks have pictures, which the model would not see; it plays by texts")
+                raise ValueError(
+                    "environment: the tasks have pictures, which the model would not see; it plays by texts"
+                )
             turns, episodes = self.environment.learnt_columns(inputs["prompts"], self.token_ids)
-            return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, turns), EPISODES: Output(ArtifactKind.ROWS, episodes)}
+            return {
+                "": model,
+                ROLLOUTS: Output(ArtifactKind.ROWS, turns),
+                EPISODES: Output(ArtifactKind.ROWS, episodes),
+            }
         rollouts = rollout_columns(inputs["prompts"], self._judges.values(), self._adds)
         return {"": model, ROLLOUTS: Output(ArtifactKind.ROWS, rollouts)}
 
@@ -224,7 +260,9 @@ class Grpo(Trainer):
         if self.environment is not None:
             self._episodes(workspace, workspace.rows("prompts").read(), self.environment).write_none()
             return
-        workspace.write_rows([no_rollouts(workspace.rows("prompts").read(), list(self._judges.values()), self._adds)], ROLLOUTS)
+        workspace.write_rows(
+            [no_rollouts(workspace.rows("prompts").read(), list(self._judges.values()), self._adds)], ROLLOUTS
+        )
 
     @property
     def _judges_itself(self) -> bool:
@@ -257,7 +295,15 @@ class Grpo(Trainer):
         judges = list(self._judges.values())
         outside = Outside(workspace, prompts["prompt_id"].to_pylist()) if self.beside else None
         rollouts = Rollouts(
-            workspace, prompts, judges, self.samples, self.temperature, provenance, self._ids, self._band, outside
+            workspace,
+            prompts,
+            judges,
+            self.samples,
+            self.temperature,
+            provenance,
+            self._ids,
+            self._band,
+            outside,
         )
         texts, grpo, vllm = prompts_of(prompts), self._settings(), self._vllm(workspace)
         given = OnlinePrompts(texts, workspace.shown(prompts), {} if outside is None else outside.answers)
@@ -279,7 +325,9 @@ class Grpo(Trainer):
             if workspace.made_with == "fake":
                 expected = self._imagine(workspace, texts, rollouts)
             else:  # keep_best may have ended it early
-                expected = grpo.learned(replace(settings, steps=int(workspace.facts["steps"]), epochs=None), len(texts))
+                expected = grpo.learned(
+                    replace(settings, steps=int(workspace.facts["steps"]), epochs=None), len(texts)
+                )
         rollouts.write(expected)
 
     def _learn_by_playing(self, workspace: Workspace, environment: Rewarding) -> None:
@@ -287,8 +335,13 @@ class Grpo(Trainer):
         from lineal.engines.training.episode_training import train_episodes
 
         if workspace.compute.grpo_vllm:
-            raise EngineError("compute.grpo_vllm: episodes are played by transformers. Leave it out for this step")
-        tasks, settings = self._prompts(workspace), self.training_settings(workspace, self.lora.settings() if self.lora else None)
+            raise EngineError(
+                "compute.grpo_vllm: episodes are played by transformers. Leave it out for this step"
+            )
+        tasks, settings = (
+            self._prompts(workspace),
+            self.training_settings(workspace, self.lora.settings() if self.lora else None),
+        )
         grpo, init = self._settings(), checkpoint_in(workspace, "init")
         with self._episodes(workspace, tasks, environment) as episodes:
             self.learn(
@@ -309,17 +362,29 @@ class Grpo(Trainer):
 
         drawing = SamplingSettings(self.temperature, self.top_p, self.top_k, self.max_tokens)
         provenance = digest_of(
-            [self.identity(), self._read(workspace), workspace.seed, workspace.step, workspace.model("init").digest]
+            [
+                self.identity(),
+                self._read(workspace),
+                workspace.seed,
+                workspace.step,
+                workspace.model("init").digest,
+            ]
         )
         room = open_room(workspace, "init")
         ids, scale = self.token_ids, self.scale_rewards
-        return TrainingEpisodes(workspace, tasks, environment, self.samples, drawing, room, provenance, ids, scale)
+        return TrainingEpisodes(
+            workspace, tasks, environment, self.samples, drawing, room, provenance, ids, scale
+        )
 
     def _refilled(self, rollouts: Rollouts) -> RefillSettings | None:
         from lineal.engines.training.refill import RefillSettings
 
         refill = self.refill
-        return None if refill is None else RefillSettings(refill.attempts, rollouts.fits, rollouts.sampled_before)
+        return (
+            None
+            if refill is None
+            else RefillSettings(refill.attempts, rollouts.fits, rollouts.sampled_before)
+        )
 
     @property
     def _band(self) -> tuple[float, float] | None:
@@ -348,18 +413,30 @@ class Grpo(Trainer):
         from lineal.engines.training.online_training import GrpoSettings
 
         return GrpoSettings(
-            samples=self.samples, temperature=self.temperature, top_p=self.top_p, top_k=self.top_k, max_tokens=self.max_tokens,
-            updates_per_generation=self.updates_per_generation, iterations=self.iterations, beta=self.beta,
-            epsilon=self.epsilon, epsilon_high=self.epsilon_high, loss=self.loss, scale_rewards=self.scale_rewards,
-            importance_sampling_level=self.importance_sampling_level, mask_truncated=self.mask_truncated,
-        )  # fmt: skip
+            samples=self.samples,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            max_tokens=self.max_tokens,
+            updates_per_generation=self.updates_per_generation,
+            iterations=self.iterations,
+            beta=self.beta,
+            epsilon=self.epsilon,
+            epsilon_high=self.epsilon_high,
+            loss=self.loss,
+            scale_rewards=self.scale_rewards,
+            importance_sampling_level=self.importance_sampling_level,
+            mask_truncated=self.mask_truncated,
+        )
 
     def _vllm(self, workspace: Workspace) -> Vllm | None:
         """Returns the settings of sampling with vLLM, if any, and names the sampler in the manifest."""
         from lineal.engines.training.online_training import Vllm
 
         mode = workspace.compute.grpo_vllm
-        workspace.made_with, workspace.equal_bytes = (f"vllm {mode}", False) if mode else ("transformers", None)
+        workspace.made_with, workspace.equal_bytes = (
+            (f"vllm {mode}", False) if mode else ("transformers", None)
+        )
         return Vllm(mode, workspace.compute.grpo_vllm_server) if mode else None
 
     def _prompts(self, workspace: Workspace) -> pa.Table:
@@ -369,10 +446,14 @@ class Grpo(Trainer):
             DataError: there are none, or one has no text or occurs twice.
         """
         rows = workspace.rows("prompts")
-        require_distinct(rows, row_key(rows.columns) if self.environment is not None else "prompt_id", workspace.step)
+        require_distinct(
+            rows, row_key(rows.columns) if self.environment is not None else "prompt_id", workspace.step
+        )
         table = rows.read()
         if table["prompt"].null_count:
-            raise DataError(f"{workspace.step}: {table['prompt'].null_count:,} of {table.num_rows:,} prompts have no text")
+            raise DataError(
+                f"{workspace.step}: {table['prompt'].null_count:,} of {table.num_rows:,} prompts have no text"
+            )
         if not table.num_rows:
             raise DataError(f"{workspace.step}: 0 prompts to train on. Look at what selection dropped")
         return table

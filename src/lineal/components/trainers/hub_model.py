@@ -43,10 +43,14 @@ class HubModel(Component):
 
         target = workspace.directory()
         try:
-            snapshot_download(self.id, revision=self.revision, local_dir=target, allow_patterns=list(PATTERNS))
+            snapshot_download(
+                self.id, revision=self.revision, local_dir=target, allow_patterns=list(PATTERNS)
+            )
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             fix = "Check id, revision and network, or use a local copy: {use: model, path: ...}"
-            raise EngineError(f"{workspace.step}: cannot download {self.id} at {self.revision[:12]} ({error}). {fix}") from error
+            raise EngineError(
+                f"{workspace.step}: cannot download {self.id} at {self.revision[:12]} ({error}). {fix}"
+            ) from error
         shutil.rmtree(target / ".cache", ignore_errors=True)
         require_whole(target)
         require_sound(target)

@@ -62,8 +62,12 @@ def judges_of(rewards: Declared, probe: Declared, surroundings: Surroundings) ->
     """
     found = {f"{REWARDS}.{name}": _reward(name, declared, surroundings) for name, declared in rewards.items()}
     for name in probe.keys() & rewards.keys():
-        raise ValueError(f"{PROBE}.{name}: a reward has this name, so that their columns would be the same. Take another name")
-    return found | {f"{PROBE}.{name}": _probe(name, declared, surroundings) for name, declared in probe.items()}
+        raise ValueError(
+            f"{PROBE}.{name}: a reward has this name, so that their columns would be the same. Take another name"
+        )
+    return found | {
+        f"{PROBE}.{name}": _probe(name, declared, surroundings) for name, declared in probe.items()
+    }
 
 
 def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> Reward:

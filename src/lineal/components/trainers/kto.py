@@ -36,7 +36,10 @@ class Kto(MeasuredTrainer):
 
         table = complete_rows(workspace, self.needs()["rows"])
         answers, labels = answers_of(table, ends=self.ends), table["label"].to_pylist()
-        rows = [Labelled(*row) for row in zip(prompts_of(table), answers, labels, workspace.shown(table), strict=True)]
+        rows = [
+            Labelled(*row)
+            for row in zip(prompts_of(table), answers, labels, workspace.shown(table), strict=True)
+        ]
         desirable = sum(row.desirable for row in rows)
         if desirable in (0, len(rows)):
             message = f"{workspace.step}: {desirable:,} of {len(rows):,} rows are desirable, expected some of both kinds"
@@ -44,6 +47,9 @@ class Kto(MeasuredTrainer):
         init, reference = self.checkpoints(workspace)
         settings = self.settings(workspace)
         loss = KtoLoss(
-            beta=self.beta, type=self.loss, desirable_weight=self.desirable_weight, undesirable_weight=self.undesirable_weight
+            beta=self.beta,
+            type=self.loss,
+            desirable_weight=self.desirable_weight,
+            undesirable_weight=self.undesirable_weight,
         )
         self.learn(workspace, len(rows), init, settings, lambda job: train_kto(job, reference, rows, loss))

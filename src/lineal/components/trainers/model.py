@@ -10,7 +10,16 @@ from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from lineal.components.base import Columns, Component, ModelRef, Output, Role, Surroundings, Workspace, missing_package
+from lineal.components.base import (
+    Columns,
+    Component,
+    ModelRef,
+    Output,
+    Role,
+    Surroundings,
+    Workspace,
+    missing_package,
+)
 from lineal.components.trainers.checkpoint_files import PATTERNS, require_whole
 from lineal.engines.models.adapter_fit import require_fit
 from lineal.engines.models.checkpoints import is_adapter, is_reward_model, require_sound
@@ -53,7 +62,9 @@ class LocalModel(Component):
         try:
             require_whole(self._directory)
         except EngineError as error:
-            return [f"cannot take path: {self.path}: {error}. Correct path in the pipeline, or put the model there"]
+            return [
+                f"cannot take path: {self.path}: {error}. Correct path in the pipeline, or put the model there"
+            ]
         return missing_package("peft", "peft", "lora") if is_adapter(self._directory) else []
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:

@@ -39,5 +39,7 @@ class OneOf(Component):
         models = workspace.inputs["models"]
         if self.number > len(models):
             fix = "Take the number of a `highest` over as many scores"
-            raise DataError(f"{workspace.step}: number is {self.number}, but models names {len(models)} checkpoints. {fix}")
+            raise DataError(
+                f"{workspace.step}: number is {self.number}, but models names {len(models)} checkpoints. {fix}"
+            )
         copy_checkpoint(models[self.number - 1], workspace.directory())

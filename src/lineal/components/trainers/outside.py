@@ -30,8 +30,13 @@ class Outside:
     """
 
     def __init__(self, workspace: Workspace, prompt_ids: Sequence[str]) -> None:
-        rows, places = workspace.rows(BESIDE), {prompt_id: place for place, prompt_id in enumerate(prompt_ids)}
-        table = rows.read([name for name in rows.columns if name in {"prompt_id", "completion", "sample_id", *AS_SAMPLED}])
+        rows, places = (
+            workspace.rows(BESIDE),
+            {prompt_id: place for place, prompt_id in enumerate(prompt_ids)},
+        )
+        table = rows.read(
+            [name for name in rows.columns if name in {"prompt_id", "completion", "sample_id", *AS_SAMPLED}]
+        )
         keys, prompts = table[row_key(table.column_names)].to_pylist(), table["prompt_id"].to_pylist()
         strange = [key for key, prompt_id in zip(keys, prompts, strict=True) if prompt_id not in places]
         _require_own(workspace, table["completion"].null_count, strange)
@@ -44,7 +49,9 @@ class Outside:
 
 def _require_own(workspace: Workspace, missing: int, strange: Sequence[str]) -> None:
     if missing:
-        raise DataError(f"{workspace.step}: {missing:,} rows of {BESIDE} have no completion. Leave them out with a selector")
+        raise DataError(
+            f"{workspace.step}: {missing:,} rows of {BESIDE} have no completion. Leave them out with a selector"
+        )
     if strange:
         said = f"{len(strange):,} rows of {BESIDE} have a prompt_id that none of the prompts has, the first of them {strange[0]}"
         raise DataError(f"{workspace.step}: {said}. Give it rows of the prompts that are trained on")

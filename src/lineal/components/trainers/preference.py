@@ -92,7 +92,11 @@ class UnmeasuredTrainer(PreferenceTrainer):
         """Trains from `init`."""
         from lineal.engines.training.preference_training import train_without_reference
 
-        rows, loss, init = preferences(workspace, ends=self.ends), self.loss(), checkpoint_in(workspace, "init")
+        rows, loss, init = (
+            preferences(workspace, ends=self.ends),
+            self.loss(),
+            checkpoint_in(workspace, "init"),
+        )
         settings = self.settings(workspace)
         self.learn(workspace, len(rows), init, settings, lambda job: train_without_reference(job, rows, loss))
 
@@ -112,7 +116,10 @@ def preferences(
     table = complete_rows(workspace, pair_columns(weight, margin))
     columns = [answers_of(table, name, ends) for name in ("chosen", "rejected")]
     numbers = [weights_of(table, column) for column in (weight, margin)]
-    pairs = [Preference(*row) for row in zip(prompts_of(table), *columns, *numbers, workspace.shown(table), strict=True)]
+    pairs = [
+        Preference(*row)
+        for row in zip(prompts_of(table), *columns, *numbers, workspace.shown(table), strict=True)
+    ]
     different = [pair for pair in pairs if pair.chosen != pair.rejected]
     equal = len(pairs) - len(different)
     if not different:

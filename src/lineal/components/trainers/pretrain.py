@@ -51,7 +51,9 @@ class Vision(Strict):
                 f"{got} don't fit: patches must fill the picture, squares of them too, and be a multiple of {PATCHES}"
             )
         if self.hidden_size % self.heads:
-            raise ValueError(f"hidden_size is {self.hidden_size}, but must be a multiple of heads ({self.heads})")
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}, but must be a multiple of heads ({self.heads})"
+            )
         return self
 
     def shape(self) -> VisionShape:
@@ -84,19 +86,30 @@ class Pretrain(SupervisedTrainer):
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
-        if isinstance(self.hidden_size, int) and isinstance(self.heads, int) and self.hidden_size % (2 * self.heads):
-            raise ValueError(f"hidden_size is {self.hidden_size}, but must be a multiple of 2 * heads ({2 * self.heads})")
+        if (
+            isinstance(self.hidden_size, int)
+            and isinstance(self.heads, int)
+            and self.hidden_size % (2 * self.heads)
+        ):
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}, but must be a multiple of 2 * heads ({2 * self.heads})"
+            )
         if isinstance(self.characters, str) and len(set(self.characters)) < max(1, len(self.characters)):
             raise ValueError("characters must name at least one, and each once")
         return self
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         if IMAGES in inputs["rows"] and self.vision is None:
-            raise ValueError("pretrain: the rows have pictures, which a model of texts does not see. Set vision: {pixels: 32}")
+            raise ValueError(
+                "pretrain: the rows have pictures, which a model of texts does not see. Set vision: {pixels: 32}"
+            )
         return {"": Output(ArtifactKind.MODEL)}
 
     def lacks(self) -> list[str]:
-        return [*super().lacks(), *([] if self.vision is None else missing_package("PIL", "pillow", "vision"))]
+        return [
+            *super().lacks(),
+            *([] if self.vision is None else missing_package("PIL", "pillow", "vision")),
+        ]
 
     def run(self, workspace: Workspace) -> None:
         """Initialises the model, then trains it on the rows."""
@@ -106,9 +119,15 @@ class Pretrain(SupervisedTrainer):
         init = workspace.partial / f"init-{process_index()}"
         if workspace.compute.engine != "fake":
             shape = ModelShape(
-                hidden_size=self.hidden_size, layers=self.layers, heads=self.heads, intermediate_size=self.intermediate_size,
-                rope_theta=self.rope_theta, tie_embeddings=self.tie_embeddings, characters=self.characters,
-                max_positions=self.max_positions, vision=None if self.vision is None else self.vision.shape(),
-            )  # fmt: skip
+                hidden_size=self.hidden_size,
+                layers=self.layers,
+                heads=self.heads,
+                intermediate_size=self.intermediate_size,
+                rope_theta=self.rope_theta,
+                tie_embeddings=self.tie_embeddings,
+                characters=self.characters,
+                max_positions=self.max_positions,
+                vision=None if self.vision is None else self.vision.shape(),
+            )
             initialise(shape, row_seed(workspace.seed, workspace.step, "init") % 2**32, init)
         self.train(workspace, Checkpoint(init), self.training_settings(workspace, packing=self.packing))

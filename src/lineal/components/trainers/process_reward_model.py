@@ -57,9 +57,15 @@ class ProcessRewardModel(Trainer):
         """Trains from `init`."""
         from lineal.engines.training.process_training import train_process_reward
 
-        rows, settings, init = self._rated(workspace), self.training_settings(workspace), checkpoint_in(workspace, "init")
+        rows, settings, init = (
+            self._rated(workspace),
+            self.training_settings(workspace),
+            checkpoint_in(workspace, "init"),
+        )
         count = len(rows) + workspace.counts.get(UNRATED, 0)
-        self.learn(workspace, count, init, settings, lambda job: train_process_reward(job, rows, self.separator))
+        self.learn(
+            workspace, count, init, settings, lambda job: train_process_reward(job, rows, self.separator)
+        )
 
     def _rated(self, workspace: Workspace) -> list[Rated]:
         """Returns the steps that have a value.
@@ -81,7 +87,9 @@ class ProcessRewardModel(Trainer):
         values = [value for value in numbers_of(known, self.label) if value is not None]
         wrong = [value for value in values if not 0 <= value <= 1]
         if wrong:
-            raise DataError(f"{workspace.step}: {len(wrong):,} values in {self.label!r} are not from 0 to 1, such as {wrong[0]}")
+            raise DataError(
+                f"{workspace.step}: {len(wrong):,} values in {self.label!r} are not from 0 to 1, such as {wrong[0]}"
+            )
         return [Rated(*row) for row in zip(prompts_of(known), texts, values, strict=True)]
 
     def _text(self, row: Mapping[str, Any]) -> str:

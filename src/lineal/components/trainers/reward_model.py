@@ -41,6 +41,11 @@ class RewardModel(Trainer):
         """Trains from `init`."""
         from lineal.engines.training.preference_training import train_reward_model
 
-        rows, settings = preferences(workspace, ends=self.ends, margin=self.margin), self.training_settings(workspace)
+        rows, settings = (
+            preferences(workspace, ends=self.ends, margin=self.margin),
+            self.training_settings(workspace),
+        )
         init = checkpoint_in(workspace, "init")
-        self.learn(workspace, len(rows), init, settings, lambda job: train_reward_model(job, rows, self.center))
+        self.learn(
+            workspace, len(rows), init, settings, lambda job: train_reward_model(job, rows, self.center)
+        )

@@ -27,7 +27,10 @@ class StepMeans:
 
     def whole(self) -> dict[str, tuple[float, ...]]:
         """Returns the columns that have a mean at every step."""
-        found = {name: tuple(value for value in values if value is not None) for name, values in self.columns.items()}
+        found = {
+            name: tuple(value for value in values if value is not None)
+            for name, values in self.columns.items()
+        }
         return {name: values for name, values in found.items() if len(values) == len(self.steps)}
 
     def curve(self, steps: int) -> dict[str, tuple[float, ...]]:
@@ -40,4 +43,6 @@ def step_means(rollouts: pa.Table, columns: Sequence[str]) -> StepMeans:
     """Computes the means of some columns of numbers by optimizer step."""
     wanted = [(name, "mean") for name in columns]
     found = rollouts.group_by(STEP, use_threads=False).aggregate(wanted).sort_by(STEP)
-    return StepMeans(tuple(found[STEP].to_pylist()), {name: tuple(found[f"{name}_mean"].to_pylist()) for name in columns})
+    return StepMeans(
+        tuple(found[STEP].to_pylist()), {name: tuple(found[f"{name}_mean"].to_pylist()) for name in columns}
+    )

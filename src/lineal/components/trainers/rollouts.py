@@ -31,9 +31,17 @@ ROLLOUTS = "rollouts"
 REPLACED, UNFILLED = "replaced", "unfilled"
 """Marks rollouts that were replaced; in the counts, those of groups that teach nothing."""
 ROLLOUT_COLUMNS: Columns = (
-    "sample_id", "parents", "completion", "finish_reason", "tokens", "temperature", "round", "sample_index", "checkpoint",
+    "sample_id",
+    "parents",
+    "completion",
+    "finish_reason",
+    "tokens",
+    "temperature",
+    "round",
+    "sample_index",
+    "checkpoint",
     "optimizer_step",
-)  # fmt: skip
+)
 LARGEST = 3e38
 """Rewards become 32-bit floats, and an infinite one would make every advantage of its group 0."""
 Said = tuple[str | None, float | None, str | None]
@@ -58,7 +66,10 @@ class Reward:
     def said(self, rows: pa.Table) -> list[Said]:
         """Returns its results for judged rollouts; one that gives scores alone has no verdict."""
         nothing = [None] * rows.num_rows
-        given = (rows[self.judge.column(name)].to_pylist() if name in self.judge.added else nothing for name in VERDICT)
+        given = (
+            rows[self.judge.column(name)].to_pylist() if name in self.judge.added else nothing
+            for name in VERDICT
+        )
         return list(zip(*given, strict=True))
 
 
@@ -71,7 +82,9 @@ def rollout_columns(prompts: Columns, rewards: Iterable[Reward], adds: Columns =
     kept = tuple(name for name in prompts if carried(name))
     added = {column: reward.judge.name for reward in rewards for column in reward.columns}
     for column in added.keys() & set(kept):
-        raise ValueError(f"rewards: the prompts have a column {column!r} already. Give the reward {added[column]!r} another name")
+        raise ValueError(
+            f"rewards: the prompts have a column {column!r} already. Give the reward {added[column]!r} another name"
+        )
     return merged(kept, ROLLOUT_COLUMNS, adds, tuple(added), VERDICT, ("advantage",))
 
 
@@ -116,7 +129,12 @@ class Rollouts:
         band: tuple[float, float] | None = None,
         outside: Outside | None = None,
     ) -> None:
-        self._workspace, self._judges, self._samples, self._provenance = workspace, judges, samples, provenance
+        self._workspace, self._judges, self._samples, self._provenance = (
+            workspace,
+            judges,
+            samples,
+            provenance,
+        )
         self._rewards = [(judge, judge.weight) for judge in judges if judge.weight is not None]
         self._prompts = prompts.select([name for name in prompts.column_names if carried(name)])
         self._parents: list[str] = prompts[row_key(prompts.column_names)].to_pylist()
@@ -137,7 +155,10 @@ class Rollouts:
             CheckFailure: a verifier cannot judge any of it, or already more than its limit for the whole training.
         """
         rows = self._rows(generation)
-        with self._workspace.timed("verify"), self._workspace.progress(rows.num_rows, "completions") as progress:
+        with (
+            self._workspace.timed("verify"),
+            self._workspace.progress(rows.num_rows, "completions") as progress,
+        ):
             parts = [judge.judge.judge(rows, progress) for judge in self._judges]
         for part in parts:
             for name in part.column_names:
@@ -168,7 +189,9 @@ class Rollouts:
                 f"{self._workspace.step}: {said}, from finite rewards: they are too large, or too far apart. Scale them down"
             )
         if self._band is not None:
-            rows = rows.append_column(REPLACED, _column(REPLACED, [advantage is None for advantage in advantages]))
+            rows = rows.append_column(
+                REPLACED, _column(REPLACED, [advantage is None for advantage in advantages])
+            )
         rows = rows.append_column("advantage", _column("advantage", advantages))
         save_shard(self._shards / f"{self._step_number:012d}.parquet", rows)
         self._sampled[self._step_number] = rows.num_rows
@@ -186,7 +209,10 @@ class Rollouts:
 
     def _fitting(self, verdicts: Sequence[str | None]) -> list[bool]:
         groups = [verdicts[start : start + self._samples] for start in range(0, len(verdicts), self._samples)]
-        return [self._fits(group.count(PASS), group.count(PASS) + group.count(FAIL)) for group in map(list, groups)]
+        return [
+            self._fits(group.count(PASS), group.count(PASS) + group.count(FAIL))
+            for group in map(list, groups)
+        ]
 
     def _fits(self, passed: int, judged: int) -> bool:
         assert self._band is not None
@@ -205,7 +231,9 @@ class Rollouts:
         """
         (mean,) = step_means(self._judged(), [column]).columns[column]
         if mean is None:
-            raise DataError(f"{self._workspace.step}: no rollout of optimizer step {self._step_number} has a {column!r} to go by")
+            raise DataError(
+                f"{self._workspace.step}: no rollout of optimizer step {self._step_number} has a {column!r} to go by"
+            )
         return mean
 
     def described(self, report: TrainingReport) -> TrainingReport:
@@ -215,7 +243,11 @@ class Rollouts:
     def _curve(self, steps: int) -> dict[str, tuple[float, ...]]:
         import pyarrow as pa
 
-        named = [judge.judge.column("score") for judge in self._judges if len(self._rewards) > 1 or judge.weight is None]
+        named = [
+            judge.judge.column("score")
+            for judge in self._judges
+            if len(self._rewards) > 1 or judge.weight is None
+        ]
         columns = ["score", *named]
         parts = [table.select([STEP, *columns]) for table in saved_shards(self._shards)]
         return step_means(pa.concat_tables(parts), columns).curve(steps)
@@ -241,7 +273,9 @@ class Rollouts:
         out = self._workspace.write_rows(counted(saved_shards(self._shards)), ROLLOUTS)
         if out - replaced[REPLACED] != expected:
             here = f"{out - replaced[REPLACED]:,} rollouts are here"
-            raise DataError(f"{self._workspace.step}: {here}, but the training learned from {expected:,}. Run it again")
+            raise DataError(
+                f"{self._workspace.step}: {here}, but the training learned from {expected:,}. Run it again"
+            )
         for judge, errors in zip(self._judges, self._errors, strict=True):
             if errors > error_limit(judge.judge) * out:
                 raise too_many_errors(self._workspace, judge.judge, errors, out)
@@ -249,14 +283,22 @@ class Rollouts:
         unsampled = self._prompts.num_rows - len(sampled)
         self._workspace.counts.update({"expected": expected, "out": out, "unsampled": unsampled, **verdicts})
         if self._band is not None:
-            self._workspace.counts |= {"expected": out, REPLACED: replaced[REPLACED], UNFILLED: replaced[UNFILLED]}
+            self._workspace.counts |= {
+                "expected": out,
+                REPLACED: replaced[REPLACED],
+                UNFILLED: replaced[UNFILLED],
+            }
 
     def _replaced(self, table: pa.Table) -> Counter[str]:
         """Counts the rollouts of a generation that were replaced, and those of the others that teach nothing."""
         if self._band is None:
             return Counter()
         gone = table[REPLACED].to_pylist()
-        taken = [verdict for verdict, replaced in zip(table["verdict"].to_pylist(), gone, strict=True) if not replaced]
+        taken = [
+            verdict
+            for verdict, replaced in zip(table["verdict"].to_pylist(), gone, strict=True)
+            if not replaced
+        ]
         return Counter({REPLACED: sum(gone), UNFILLED: self._samples * self._fitting(taken).count(False)})
 
     def _rows(self, generation: Generation) -> pa.Table:
@@ -266,7 +308,9 @@ class Rollouts:
         rollouts, step, count = generation.rollouts, generation.optimizer_step, len(generation.rollouts)
         rows = self._prompts.take(pa.array([rollout.prompt for rollout in rollouts], pa.int64()))
         prompt_ids = rows["prompt_id"].to_pylist()
-        indices = [rollout.visit * self._samples + place % self._samples for place, rollout in enumerate(rollouts)]
+        indices = [
+            rollout.visit * self._samples + place % self._samples for place, rollout in enumerate(rollouts)
+        ]
         made: dict[str, list[Any]] = {
             "sample_id": [
                 row_id(self._checkpoint, prompt_id, index, self._provenance)
@@ -312,7 +356,10 @@ class Rollouts:
         parts = [weight * (score or 0.0) for (_, weight), score in zip(self._rewards, scores, strict=True)]
         total = fsum(parts) if all(map(isfinite, parts)) else nan
         if not abs(total) <= LARGEST:
-            told = ", ".join(f"{reward.judge.name} {score}" for (reward, _), score in zip(self._rewards, scores, strict=True))
+            told = ", ".join(
+                f"{reward.judge.name} {score}"
+                for (reward, _), score in zip(self._rewards, scores, strict=True)
+            )
             fix = "A rollout can only be compared by numbers: fix the verifier, or have it say that it cannot tell (no score)"
             got = f"a rollout's reward is {total} (scores: {told}), expected a number of at most {LARGEST:g}"
             raise DataError(f"{self._workspace.step}: {got}. {fix}")

@@ -54,6 +54,7 @@ class ServedModel(Component):
 
         served = Served(self.name, self.revision, self.system, self.parameters)
         require_reachable(
-            address_of_served(workspace.compute, served), lambda line: say(f"{workspace.step}: {line}", workspace.progress_file)
+            address_of_served(workspace.compute, served),
+            lambda line: say(f"{workspace.step}: {line}", workspace.progress_file),
         )
         write_served(workspace.directory(), served)

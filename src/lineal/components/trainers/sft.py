@@ -26,5 +26,7 @@ class Sft(SupervisedTrainer):
 
     def run(self, workspace: Workspace) -> None:
         """Trains from `init`."""
-        settings = self.training_settings(workspace, self.lora.settings() if self.lora else None, self.packing)
+        settings = self.training_settings(
+            workspace, self.lora.settings() if self.lora else None, self.packing
+        )
         self.train(workspace, checkpoint_in(workspace, "init"), settings)

@@ -66,11 +66,17 @@ def turn_advantages(episodes: Sequence[Sequence[Followed]], scale: Scale) -> lis
     for turn in (turn for own in episodes for turn in own if turn.returned is not None):
         groups.setdefault(turn.group, []).append(turn.returned)  # type: ignore[arg-type]
     everything = _deviation([value for values in groups.values() for value in values])
-    by = {"group": {name: _deviation(values) for name, values in groups.items()}, "batch": dict.fromkeys(groups, everything)}
+    by = {
+        "group": {name: _deviation(values) for name, values in groups.items()},
+        "batch": dict.fromkeys(groups, everything),
+    }
     divisors: Mapping[Hashable, float] = by.get(scale, dict.fromkeys(groups, 1.0))
     means = {name: fmean(values) for name, values in groups.items()}
     return [
-        [0.0 if turn.returned is None else (turn.returned - means[turn.group]) / divisors[turn.group] for turn in own]
+        [
+            0.0 if turn.returned is None else (turn.returned - means[turn.group]) / divisors[turn.group]
+            for turn in own
+        ]
         for own in episodes
     ]
 

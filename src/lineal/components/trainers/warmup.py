@@ -24,7 +24,9 @@ class WarmupSteps(Strict):
 def _no_bare_number(value: Any) -> Any:
     steps = value.get("steps") if isinstance(value, dict) and value.keys() == {"steps"} else 1
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps: got {steps!r}, expected a whole number from 1 on; without a warm-up write 0")
+        raise ValueError(
+            f"steps: got {steps!r}, expected a whole number from 1 on; without a warm-up write 0"
+        )
     if isinstance(value, int | float) and 1 < value < inf:
         fix = f"For a number of steps write {{steps: {ceil(value)}}}"
         raise ValueError(f"got {value!r}, but a number is a share of the steps, from 0 to 1. {fix}")

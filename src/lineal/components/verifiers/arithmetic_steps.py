@@ -35,7 +35,9 @@ class ArithmeticSteps(RowVerifier):
 
     reads: ClassVar[Columns] = ("completion", "entry")
 
-    passes: Annotated[Literal["solution", "solvable"], Field(exclude_if=lambda value: value == "solution")] = "solution"
+    passes: Annotated[
+        Literal["solution", "solvable"], Field(exclude_if=lambda value: value == "solution")
+    ] = "solution"
 
     def score(self, table: pa.Table, progress: Progress) -> Judged:
         """Follows each row's lines."""
@@ -61,8 +63,12 @@ class ArithmeticSteps(RowVerifier):
                 return f"step {place}: {found}"
             left = found
         if self.passes == "solvable":
-            unfinished = None if is_open(text) or not text or len(left) == 1 else "ends before one number is left"
-            return unfinished or (None if reaches(left, entry["target"], entry["largest"]) else "the target is out of reach")
+            unfinished = (
+                None if is_open(text) or not text or len(left) == 1 else "ends before one number is left"
+            )
+            return unfinished or (
+                None if reaches(left, entry["target"], entry["largest"]) else "the target is out of reach"
+            )
         return None if left == (entry["target"],) and not is_open(text) else "does not end with the target"
 
 
@@ -80,4 +86,8 @@ def after(numbers: Numbers, line: str, largest: int) -> Numbers | str:
     if results(first, second).get(match[2]) != result or not 1 <= result <= largest:
         return f"{first}{match[2]}{second} is not {result}, or not from 1 to {largest}"
     found = tuple(sorted([*left, result]))
-    return found if line == line_of(line.partition("|")[0], found) else f"what is left is {', '.join(map(str, found))}"
+    return (
+        found
+        if line == line_of(line.partition("|")[0], found)
+        else f"what is left is {', '.join(map(str, found))}"
+    )

@@ -86,7 +86,9 @@ def _read(module: ast.Module, prompt: str) -> Tests:
     _check_imports(module)
     _check_called(module)
     names = names_of(module, prompt)
-    imports = "\n".join(ast.unparse(part) for part in module.body if isinstance(part, ast.Import | ast.ImportFrom))
+    imports = "\n".join(
+        ast.unparse(part) for part in module.body if isinstance(part, ast.Import | ast.ImportFrom)
+    )
     try:
         taken = tuple(_taken_apart(test, names) for test in _asserted(module.body, names))
     except _NeedsPython:
@@ -103,14 +105,22 @@ def _check_imports(module: ast.Module) -> None:
             wanted = [node.module or "."] if [alias.name for alias in node.names] != ["*"] else ["*"]
         for name in wanted:
             if name.partition(".")[0] not in sys.stdlib_module_names:
-                raise ValueError(f"the tests import {name!r}; only modules of the standard library are there, by their names")
+                raise ValueError(
+                    f"the tests import {name!r}; only modules of the standard library are there, by their names"
+                )
 
 
 def _check_called(module: ast.Module) -> None:
-    called = {node.func.id for node in ast.walk(module) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    called = {
+        node.func.id
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
     for statement in module.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "check" and "check" not in called:
-            raise ValueError("the tests define check and never call it; end them with check(NAME OF THE FUNCTION)")
+            raise ValueError(
+                "the tests define check and never call it; end them with check(NAME OF THE FUNCTION)"
+            )
 
 
 class _NeedsPython(Exception):
@@ -124,15 +134,22 @@ def _asserted(statements: Sequence[ast.stmt], names: Names, called: str | None =
         _NeedsPython: there are other statements.
     """
     calls = list(checks(ast.Module(list(statements), [])))
-    checked = {call.func.id: argument.id for call in calls
-               if isinstance(call.func, ast.Name) and isinstance(argument := call.args[0], ast.Name)}  # fmt: skip
+    checked = {
+        call.func.id: argument.id
+        for call in calls
+        if isinstance(call.func, ast.Name) and isinstance(argument := call.args[0], ast.Name)
+    }
     if len(checked) < len(calls):
         raise _NeedsPython
     for statement in statements:
         if isinstance(statement, ast.Assert):
             if not is_always_true(statement):
                 yield _Renamed(called).visit(statement.test) if called else statement.test
-        elif isinstance(statement, ast.FunctionDef) and statement.name in checked and _takes_candidate(statement):
+        elif (
+            isinstance(statement, ast.FunctionDef)
+            and statement.name in checked
+            and _takes_candidate(statement)
+        ):
             if checked[statement.name] not in names.program:
                 raise _NeedsPython
             yield from _asserted(statement.body, names, checked[statement.name])
@@ -177,7 +194,11 @@ class _Cut(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if _is_asked(node, self._program):
             return self._slot(ast.unparse(node))
-        if ast.unparse(node.func) in ITERATING and len(node.args) == 1 and _is_asked(node.args[0], self._program):
+        if (
+            ast.unparse(node.func) in ITERATING
+            and len(node.args) == 1
+            and _is_asked(node.args[0], self._program)
+        ):
             node.args = [self._slot("*" + ast.unparse(node.args[0]))]
         return self.generic_visit(node)
 
@@ -187,9 +208,18 @@ class _Cut(ast.NodeTransformer):
 
 
 _GIVEN = (
-    ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.unaryop, ast.operator, ast.expr_context,
+    ast.Constant,
+    ast.List,
+    ast.Tuple,
+    ast.Set,
+    ast.Dict,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.unaryop,
+    ast.operator,
+    ast.expr_context,
     ast.keyword,
-)  # fmt: skip
+)
 
 
 def _is_asked(node: ast.AST, program: frozenset[str]) -> bool:

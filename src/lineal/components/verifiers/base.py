@@ -68,7 +68,9 @@ def _require_re2(value: str) -> None:
         extracted(pa.chunked_array([pa.array(["x"])]), value)
     except duckdb.Error as error:
         problem = str(error).strip().splitlines()[0]
-        raise ValueError(f"{value!r} is no RE2 expression ({problem}). RE2 has no look-around and no back-references") from error
+        raise ValueError(
+            f"{value!r} is no RE2 expression ({problem}). RE2 has no look-around and no back-references"
+        ) from error
 
 
 Pattern = Annotated[str, pydantic.AfterValidator(_with_group)]
@@ -151,7 +153,9 @@ class AddsColumns(Component):
         for name in added:
             if name in inputs["rows"]:
                 fix = f"Set name: WORD to write WORD_{name.removeprefix(self.name + '_')} beside it"
-                raise ValueError(f"{self.use}: the rows have a column {name!r} already, from another verifier. {fix}")
+                raise ValueError(
+                    f"{self.use}: the rows have a column {name!r} already, from another verifier. {fix}"
+                )
         return {MAIN: Output(ArtifactKind.ROWS, merged(inputs["rows"], added))}
 
 
@@ -176,11 +180,15 @@ class Verifier(AddsColumns):
 
         table = written(workspace, [self.column(name) for name in ("verdict", "detail")])
         verdicts = table[self.column("verdict")]
-        workspace.counts.update({verdict: pc.sum(pc.equal(verdicts, verdict)).as_py() or 0 for verdict in (PASS, FAIL, ERROR)})
+        workspace.counts.update(
+            {verdict: pc.sum(pc.equal(verdicts, verdict)).as_py() or 0 for verdict in (PASS, FAIL, ERROR)}
+        )
         workspace.counts.update({"in": workspace.rows("rows").count, "out": table.num_rows})
         errors = workspace.counts[ERROR]
         if errors > self.max_error_rate * table.num_rows:
-            details = table[self.column("detail")].filter(pc.equal(verdicts, ERROR)).value_counts().to_pylist()
+            details = (
+                table[self.column("detail")].filter(pc.equal(verdicts, ERROR)).value_counts().to_pylist()
+            )
             most = min(details, key=lambda entry: (-entry["counts"], str(entry["values"])))
             raise CheckFailure(
                 "verifier_errors",
@@ -218,14 +226,19 @@ class RowVerifier(Verifier):
         verdict, detail = pc.if_else(missed, FAIL, verdict), pc.if_else(missed, NO_ANSWER, detail)
         score = pc.if_else(pc.equal(verdict, FAIL), 0.0, pa.scalar(None, pa.float64()))
         types = arrow_types()
-        further = {name: pa.nulls(table.num_rows, types[kind]) for name, kind in self.added.items() if name not in VERDICT}
+        further = {
+            name: pa.nulls(table.num_rows, types[kind])
+            for name, kind in self.added.items()
+            if name not in VERDICT
+        }
         judgeable = pc.is_null(verdict)
         asked = table.filter(judgeable)
         progress.advance(table.num_rows - asked.num_rows)
         if asked.num_rows:
             judged = self._columns_of(self.score(asked, progress), asked.num_rows)
             verdict, score, detail = (
-                _filled(before, judgeable, judged[name]) for name, before in zip(VERDICT, (verdict, score, detail), strict=True)
+                _filled(before, judgeable, judged[name])
+                for name, before in zip(VERDICT, (verdict, score, detail), strict=True)
             )
             further = {name: _filled(nulls, judgeable, judged[name]) for name, nulls in further.items()}
         columns = {"verdict": verdict, "score": score, "detail": detail, **further}
@@ -244,7 +257,9 @@ class RowVerifier(Verifier):
         except ValueError as error:
             made = type(self)
             where = f"{made.__module__}.{made.__qualname__}.score"
-            raise DataError(f"verifier {self.use!r}: {where} {error}. Correct the class, and raise its version") from error
+            raise DataError(
+                f"verifier {self.use!r}: {where} {error}. Correct the class, and raise its version"
+            ) from error
         return columns
 
     def _prejudged(self, table: pa.Table) -> tuple[Any, Any]:
@@ -305,7 +320,9 @@ def extracted(texts: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
 
     with small_cursor() as connection:
         connection.register("texts", pa.table({"text": texts}))
-        found: pa.Table = connection.sql(f"SELECT {extraction('text', pattern)} AS answer FROM texts").to_arrow_table()
+        found: pa.Table = connection.sql(
+            f"SELECT {extraction('text', pattern)} AS answer FROM texts"
+        ).to_arrow_table()
         return found["answer"].cast(pa.string())
 
 

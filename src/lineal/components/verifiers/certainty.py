@@ -37,6 +37,9 @@ class Certainty(ModelScores):
             if self.measure == "probability":
                 return [exp(found.logprob) for found in model.score(pairs, self.chat, progress)]
             certain = self.measure == "self_certainty"
-            return [one.divergence if certain else -one.entropy for one in model.certainty(pairs, self.chat, progress)]
+            return [
+                one.divergence if certain else -one.entropy
+                for one in model.certainty(pairs, self.chat, progress)
+            ]
 
         return scores

@@ -28,9 +28,12 @@ _ALONE = re.compile(rf"{_MARKS}(?:option\s+)?(?P<letter>[A-Za-z]){_ENDS}", re.IG
 _BEFORE_TEXT = re.compile(rf"{_MARKS}(?P<letter>[A-Z])[).:\]][\s*]+(?P<text>.+)", re.DOTALL)
 _BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _MARKED = re.compile(
-    r"(?:answer|choice|option)\b\s*(?:is|are|:|=)?[\s:]*(?P<tail>(?:(?!\b(?:answer|choice|option)\b)[^\n]){1,200})", re.IGNORECASE
+    r"(?:answer|choice|option)\b\s*(?:is|are|:|=)?[\s:]*(?P<tail>(?:(?!\b(?:answer|choice|option)\b)[^\n]){1,200})",
+    re.IGNORECASE,
 )
-_FURTHER = re.compile(r"(?:,|/|&|\bor\b|\band\b)\s*(?:or\s+|and\s+)?\(?(?P<letter>[A-Z])(?![A-Za-z'])|\((?P<bracketed>[A-Z])\)")
+_FURTHER = re.compile(
+    r"(?:,|/|&|\bor\b|\band\b)\s*(?:or\s+|and\s+)?\(?(?P<letter>[A-Z])(?![A-Za-z'])|\((?P<bracketed>[A-Z])\)"
+)
 _LEADING = re.compile(rf"{_MARKS}(?P<letter>[A-Z])(?![A-Za-z'])")
 
 
@@ -57,7 +60,9 @@ class Choice(RowVerifier):
             told.append(self._told(row))
             progress.advance()
         verdicts, scores, details = zip(*told, strict=True)
-        return Judged(pa.array(verdicts, pa.string()), pa.array(scores, pa.float64()), pa.array(details, pa.string()))
+        return Judged(
+            pa.array(verdicts, pa.string()), pa.array(scores, pa.float64()), pa.array(details, pa.string())
+        )
 
     def _told(self, row: dict[str, Any]) -> tuple[str, float | None, str | None]:
         try:
@@ -68,7 +73,13 @@ class Choice(RowVerifier):
         named = chosen(row["completion"], options, self.by)
         if named == {right}:
             return PASS, 1.0, None
-        said = NOTHING_NAMED if not named else SEVERAL_NAMED if len(named) > 1 else f"chose {LETTERS[min(named)]}"
+        said = (
+            NOTHING_NAMED
+            if not named
+            else SEVERAL_NAMED
+            if len(named) > 1
+            else f"chose {LETTERS[min(named)]}"
+        )
         return FAIL, 0.0, said
 
 
@@ -86,7 +97,9 @@ def options_of(text: str) -> tuple[str, ...]:
         raise ValueError(f"options must be a JSON list of texts, got {text[:80]!r}")
     options = tuple(str(option).strip() for option in value)
     if not 2 <= len(options) <= len(LETTERS) or len({_plain(option) for option in options}) < len(options):
-        raise ValueError(f"options must be 2 to {len(LETTERS)} different texts, got {len(options)}: {text[:80]!r}")
+        raise ValueError(
+            f"options must be 2 to {len(LETTERS)} different texts, got {len(options)}: {text[:80]!r}"
+        )
     return options
 
 
@@ -150,11 +163,17 @@ class _Reader:
     def led_by_letter(self, text: str) -> set[int]:
         """Returns the letter at the start of a marked answer, as in 'B, because ...', and those that are listed after it."""
         match = _LEADING.match(text)
-        return self._letter(match["letter"]) | self._listed(text) if match is not None and self.by != "text" else set()
+        return (
+            self._letter(match["letter"]) | self._listed(text)
+            if match is not None and self.by != "text"
+            else set()
+        )
 
     def _listed(self, text: str) -> set[int]:
         """Returns letters after 'or' or a comma, and letters in brackets."""
-        return set().union(*(self._letter(match["letter"] or match["bracketed"]) for match in _FURTHER.finditer(text)))
+        return set().union(
+            *(self._letter(match["letter"] or match["bracketed"]) for match in _FURTHER.finditer(text))
+        )
 
 
 def chosen(completion: str, options: tuple[str, ...], by: str = "any") -> set[int]:
@@ -169,7 +188,11 @@ def chosen(completion: str, options: tuple[str, ...], by: str = "any") -> set[in
     for match in reversed(list(_MARKED.finditer(text))):
         tail = match["tail"].strip()
         letters = reader.led_by_letter(tail)
-        found = reader.named(tail) if not letters else letters | (reader.named(tail) if _BEFORE_TEXT.fullmatch(tail) else set())
+        found = (
+            reader.named(tail)
+            if not letters
+            else letters | (reader.named(tail) if _BEFORE_TEXT.fullmatch(tail) else set())
+        )
         if found:
             return found
     return reader.named(text)

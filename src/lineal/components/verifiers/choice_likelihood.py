@@ -78,7 +78,11 @@ class ChoiceLikelihood(Verifier):
         self.finish(workspace)
 
     def _told(
-        self, rows: list[dict[str, Any]], prompts: list[Prompt], model: LikelihoodSource, advance: Callable[[int], None]
+        self,
+        rows: list[dict[str, Any]],
+        prompts: list[Prompt],
+        model: LikelihoodSource,
+        advance: Callable[[int], None],
     ) -> list[Told]:
         read = [self._read(row, prompt) for row, prompt in zip(rows, prompts, strict=True)]
         pairs = [pair for found in read if not isinstance(found, str) for pair in found[1]]
@@ -89,7 +93,11 @@ class ChoiceLikelihood(Verifier):
                 told.append((ERROR, None, found))
                 continue
             likelihoods = [next(scored) for _ in found[1]]
-            told.append(_judged(found[0], [one.logprob / (one.tokens if self.per_token else 1) for one in likelihoods]))
+            told.append(
+                _judged(
+                    found[0], [one.logprob / (one.tokens if self.per_token else 1) for one in likelihoods]
+                )
+            )
         advance(len(rows))
         return told
 
@@ -104,14 +112,20 @@ class ChoiceLikelihood(Verifier):
         except ValueError as error:
             return str(error)
         texts = options if self.continuation == "text" else LETTERS[: len(options)]
-        return right, [(prompt, answer) for answer in answers_with_ends([self.before + text for text in texts], self.ends)]
+        return right, [
+            (prompt, answer)
+            for answer in answers_with_ends([self.before + text for text in texts], self.ends)
+        ]
 
     def _columns(self, told: list[Told]) -> pa.Table:
         import pyarrow as pa
 
         values = list(zip(*told, strict=True)) if told else [(), (), ()]
         return pa.table(
-            {self.column(name): pa.array(column, arrow_type(name)) for name, column in zip(VERDICT, values, strict=True)}
+            {
+                self.column(name): pa.array(column, arrow_type(name))
+                for name, column in zip(VERDICT, values, strict=True)
+            }
         )
 
 
@@ -121,4 +135,8 @@ def _judged(right: int, logprobs: Sequence[float]) -> Told:
     leaders = [place for place, logprob in enumerate(logprobs) if logprob == best]
     if leaders == [right]:
         return PASS, share, None
-    return FAIL, share, f"chose {LETTERS[leaders[0]]}" if len(leaders) == 1 else "several options are equally likely"
+    return (
+        FAIL,
+        share,
+        f"chose {LETTERS[leaders[0]]}" if len(leaders) == 1 else "several options are equally likely",
+    )

@@ -66,7 +66,9 @@ class Consensus(AddsColumns):
 
     def _compare(self, session: Session) -> None:
         parts = f"list_distinct(string_split(completion, {literal(self.separator)}))"
-        session.create("parts", f"SELECT position, prompt_id, {parts} AS parts FROM rows WHERE completion IS NOT NULL")
+        session.create(
+            "parts", f"SELECT position, prompt_id, {parts} AS parts FROM rows WHERE completion IS NOT NULL"
+        )
         session.create("utilities", _UTILITIES)
 
 

@@ -57,9 +57,13 @@ def embedded_verifier(
     if ROWS in settings:
         raise ValueError(f"{setting}.{ROWS}: the rows are what is judged here; leave it out")
     if NAME in settings:
-        raise ValueError(f"{setting}.{NAME}: the columns that it adds have their names from here already; leave it out")
+        raise ValueError(
+            f"{setting}.{NAME}: the columns that it adds have their names from here already; leave it out"
+        )
     with placed(setting, found, beside):
-        made = found.parse({**settings, ROWS: "completions", **({"name": name} if name else {})}, surroundings)
+        made = found.parse(
+            {**settings, ROWS: "completions", **({"name": name} if name else {})}, surroundings
+        )
     missing = [column for column in adds if column not in made.added]
     if missing:
         raise ValueError(
@@ -88,7 +92,10 @@ def placed(setting: str, model: type[Component], beside: Columns = ()) -> Iterat
     try:
         yield
     except ValidationError as error:
-        found = [_moved(setting, (*model.model_fields, *beside), problem) for problem in sorted(error.errors(), key=_is_missing)]
+        found = [
+            _moved(setting, (*model.model_fields, *beside), problem)
+            for problem in sorted(error.errors(), key=_is_missing)
+        ]
         raise ValidationError.from_exception_data(setting, found) from error
 
 
@@ -113,7 +120,10 @@ def _moved(setting: str, known: Columns, problem: Any) -> InitErrorDetails:
 
 @contextmanager
 def ready(
-    judge: AddsColumns, workspace: Workspace, place: str, live: Mapping[str, tuple[Artifact, Any]] | None = None
+    judge: AddsColumns,
+    workspace: Workspace,
+    place: str,
+    live: Mapping[str, tuple[Artifact, Any]] | None = None,
 ) -> Iterator[None]:
     """Opens what an embedded verifier needs to judge; it sees the inputs under its place as its own.
 
@@ -176,8 +186,12 @@ def refuse_errors(workspace: Workspace, judge: AddsColumns, verdicts: pa.Chunked
         raise too_many_errors(workspace, judge, errors, len(verdicts))
 
 
-def too_many_errors(workspace: Workspace, judge: AddsColumns, errors: int, judged: int, example: str = "") -> CheckFailure:
+def too_many_errors(
+    workspace: Workspace, judge: AddsColumns, errors: int, judged: int, example: str = ""
+) -> CheckFailure:
     """Makes the failure of a step whose embedded verifier could not judge too many completions."""
     said = f", such as: {example}" if example else ""
     message = f"{workspace.step}: {judge.use} could not judge {errors:,} of {judged:,} completions{said}"
-    return CheckFailure("verifier_errors", f"{message} (limit {error_limit(judge):.0%}); they are no wrong answers")
+    return CheckFailure(
+        "verifier_errors", f"{message} (limit {error_limit(judge):.0%}); they are no wrong answers"
+    )

@@ -70,4 +70,9 @@ def _contains(completions: pa.ChunkedArray, answers: pa.ChunkedArray) -> pa.Arra
     import pyarrow as pa
 
     pairs = zip(completions.to_pylist(), answers.to_pylist(), strict=True)
-    return pa.array([completion is not None and answer is not None and answer in completion for completion, answer in pairs])
+    return pa.array(
+        [
+            completion is not None and answer is not None and answer in completion
+            for completion, answer in pairs
+        ]
+    )

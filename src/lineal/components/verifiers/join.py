@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
 
-from lineal.components.base import MAIN, Columns, Component, Output, Role, RowsRef, Surroundings, Workspace, merged
+from lineal.components.base import (
+    MAIN,
+    Columns,
+    Component,
+    Output,
+    Role,
+    RowsRef,
+    Surroundings,
+    Workspace,
+    merged,
+)
 from lineal.components.selectors.decide import require_row_ids
 from lineal.components.selectors.query import Session, beside, open_session, with_columns
 from lineal.components.verifiers.base import VERDICT
@@ -61,7 +71,9 @@ class Join(Component):
             )
         for name, value in made._tables.items():
             if not NAME.match(name) or not all(isinstance(item, str) for item in _listed(value)):
-                raise ValueError(f"join: {name} must be a lower-case word, and hold rows: a node's name, or a list of names")
+                raise ValueError(
+                    f"join: {name} must be a lower-case word, and hold rows: a node's name, or a list of names"
+                )
         return made
 
     @property
@@ -83,10 +95,14 @@ class Join(Component):
         for name in self._tables:
             added = tuple(_added(name, inputs["rows"], inputs[name]).values())
             if not added:
-                raise ValueError(f"join: {name} has no column that rows lacks, and no verdict. Name the table that has them")
+                raise ValueError(
+                    f"join: {name} has no column that rows lacks, and no verdict. Name the table that has them"
+                )
             twice = [column for column in added if column in columns]
             if twice:
-                raise ValueError(f"join: there is a column {twice[0]!r} already. Take another word than {name}")
+                raise ValueError(
+                    f"join: there is a column {twice[0]!r} already. Take another word than {name}"
+                )
             columns = merged(columns, added)
         return {MAIN: Output(ArtifactKind.ROWS, columns)}
 
@@ -111,13 +127,16 @@ class Join(Component):
             for column, shown in _added(name, views["rows"].columns, views[name].columns).items()
         ]
         joins = " ".join(
-            f"JOIN {quoted(name)} lineal_{place} ON lineal_{place}.row_id = r.row_id" for place, name in enumerate(self._tables)
+            f"JOIN {quoted(name)} lineal_{place} ON lineal_{place}.row_id = r.row_id"
+            for place, name in enumerate(self._tables)
         )
         return f"SELECT r.position, {', '.join(added)} FROM (SELECT row_id, position FROM rows) r {joins}"
 
     @staticmethod
     def _beside(session: Session, rows: Rows, progress: Progress) -> Iterator[pa.Table]:
-        for table, added in beside(session, rows, "SELECT * EXCLUDE (position) FROM lineal_joined ORDER BY position"):
+        for table, added in beside(
+            session, rows, "SELECT * EXCLUDE (position) FROM lineal_joined ORDER BY position"
+        ):
             progress.advance(table.num_rows)
             yield with_columns(table, added)
 
@@ -159,7 +178,9 @@ def _require_equal(session: Session, name: str, views: Mapping[str, Rows]) -> No
     rows, table = views["rows"].columns, views[name].columns
     for column in [one for one in table if one not in _added(name, rows, table)]:
         there = f"r.{quoted(column)} IS DISTINCT FROM t.{quoted(column)}"
-        count = session.fetch(f"SELECT count(*) FROM rows r JOIN {quoted(name)} t USING (row_id) WHERE {there}")[0][0]
+        count = session.fetch(
+            f"SELECT count(*) FROM rows r JOIN {quoted(name)} t USING (row_id) WHERE {there}"
+        )[0][0]
         if count:
             fix = "Give one of them another name where it is made"
             raise DataError(

@@ -56,7 +56,9 @@ class Judge(Asker, Verifier):
             it, is worth 1, any other that can be read 0. For a checkpoint that answers again or corrects.
     """
 
-    rereads: ClassVar[frozenset[str]] = frozenset({"extract", "words", "repeats", "threshold", "max_error_rate", "name"})
+    rereads: ClassVar[frozenset[str]] = frozenset(
+        {"extract", "words", "repeats", "threshold", "max_error_rate", "name"}
+    )
 
     threshold: float
     extract: Pattern | None = None
@@ -101,7 +103,9 @@ class Judge(Asker, Verifier):
         step, sampler = self._asks
         judgments = self.ask(step, sampler, table, lambda completions: None)
         progress.advance(table.num_rows)
-        return self._columns(self._told_of(self._scores(table, judgments["completion"]), judgments["completion"]))
+        return self._columns(
+            self._told_of(self._scores(table, judgments["completion"]), judgments["completion"])
+        )
 
     def run(self, workspace: Workspace) -> None:
         """Writes the judgments shard by shard, then the verdicts from them."""
@@ -128,7 +132,10 @@ class Judge(Asker, Verifier):
             scores = [self._score(text) for text in places]
         else:
             given = [text for text in self._repeatable(rows) for _ in range(self.samples)]
-            scores = [None if text is None else float(text.strip() == one) for text, one in zip(places, given, strict=True)]
+            scores = [
+                None if text is None else float(text.strip() == one)
+                for text, one in zip(places, given, strict=True)
+            ]
         return pa.array(scores, arrow_type("score"))
 
     def _repeatable(self, rows: pa.Table) -> list[str]:
@@ -180,11 +187,19 @@ class Judge(Asker, Verifier):
 
     def explained(self, workspace: Workspace, detail: str) -> str:
         """Explains a judgment that could not be read, and what happens to the saved ones."""
-        text = repr(detail[:MOST_LETTERS]) + (" ..." if len(detail) > MOST_LETTERS else "") if detail.strip() else "an empty text"
+        text = (
+            repr(detail[:MOST_LETTERS]) + (" ..." if len(detail) > MOST_LETTERS else "")
+            if detail.strip()
+            else "an empty text"
+        )
         sought = "no number" if self.words is None else f"none of {', '.join(self.words)}"
         if self.repeats is not None:
             sought = "nothing"
-        found = f"in which extract {self.extract!r} finds {sought}" if self.extract else f"which without extract is {sought}"
+        found = (
+            f"in which extract {self.extract!r} finds {sought}"
+            if self.extract
+            else f"which without extract is {sought}"
+        )
         fix = "Correct extract or the template, or raise max_tokens, in which a reasoning model may not come to its answer"
         if workspace.equal_bytes is None:
             return f"{text}, {found}. {fix}"

@@ -61,7 +61,9 @@ class Labels(Verifier):
         place_inside(surroundings.project, made.path)
         for name in made.optional:
             if name not in made.mapping:
-                raise ValueError(f"optional: {name!r} is none of the columns. {did_you_mean(name, made.mapping)}")
+                raise ValueError(
+                    f"optional: {name!r} is none of the columns. {did_you_mean(name, made.mapping)}"
+                )
         return made
 
     @pydantic.field_validator("mapping")
@@ -69,13 +71,17 @@ class Labels(Verifier):
     def _can_be_filled(cls, value: Any) -> Any:
         for name in value if isinstance(value, dict) else ():
             if not NAME.match(name) or (name in COLUMNS and name not in FILLABLE):
-                raise ValueError(f"{name!r} cannot be filled by labels. Known: {', '.join(FILLABLE)}, or a name of your own")
+                raise ValueError(
+                    f"{name!r} cannot be filled by labels. Known: {', '.join(FILLABLE)}, or a name of your own"
+                )
         return value
 
     def placed(self, round_number: int | None, seed: int) -> Self:
         """Returns the labels of a round, which have a file of their own."""
         if round_number is not None and ROUND not in self.path:
-            raise ValueError(f"path {self.path!r} is the same in all rounds, but each has other rows. Put {ROUND} into it")
+            raise ValueError(
+                f"path {self.path!r} is the same in all rounds, but each has other rows. Put {ROUND} into it"
+            )
         return self.model_copy(update={"path": placed_path(self.path, round_number, seed)})
 
     def awaited(self, key: str) -> Awaited:
@@ -119,7 +125,9 @@ class Labels(Verifier):
         rows = workspace.rows("rows")
         key = row_key(rows.columns)
         ids = rows.read([key])[key].to_pylist()
-        labels = self.labels(read_file(self.file, self.path, [key, *self.mapping.values()]), key, ids, self.path)
+        labels = self.labels(
+            read_file(self.file, self.path, [key, *self.mapping.values()]), key, ids, self.path
+        )
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             progress.advance(table.num_rows)
@@ -130,7 +138,9 @@ class Labels(Verifier):
         if "verdict" in self.mapping:
             self.finish(workspace)
 
-    def labels(self, located: Iterable[Located], key: str, ids: list[str], shown: str) -> dict[str, dict[str, Any]]:
+    def labels(
+        self, located: Iterable[Located], key: str, ids: list[str], shown: str
+    ) -> dict[str, dict[str, Any]]:
         """Returns by row id the values of the filled columns.
 
         Args:
@@ -172,7 +182,10 @@ class Labels(Verifier):
         import pyarrow as pa
 
         types = arrow_types()
-        columns = {name: pa.array([label.get(name) for label in labels], types[kind]) for name, kind in self.filled.items()}
+        columns = {
+            name: pa.array([label.get(name) for label in labels], types[kind])
+            for name, kind in self.filled.items()
+        }
         return pa.table({self.column(name): values for name, values in columns.items()})
 
 
@@ -181,8 +194,12 @@ def _require_the_rows(found: Mapping[str, Any], ids: list[str], shown: str) -> N
     unknown = [name for name in found if name not in known]
     missing = [name for name in ids if name not in found]
     if unknown:
-        got = f"{len(unknown):,} of {len(found):,} ids are of none of the {len(ids):,} rows ({_shown(unknown)})"
-        raise DataError(f"{shown}: {got}. The rows were made again since, or the file is of another round or seed")
+        got = (
+            f"{len(unknown):,} of {len(found):,} ids are of none of the {len(ids):,} rows ({_shown(unknown)})"
+        )
+        raise DataError(
+            f"{shown}: {got}. The rows were made again since, or the file is of another round or seed"
+        )
     if missing:
         got = f"labels {len(found):,} of {len(ids):,} rows; {len(missing):,} are missing ({_shown(missing)})"
         fix = "Label them too, or have a selector before this step keep only those that are to be labelled"

@@ -35,7 +35,9 @@ class Likelihood(ModelScores):
         return likelihood_scores(scorer, reference, self.per_token, self.chat)
 
 
-def likelihood_scores(model: LikelihoodSource, reference: LikelihoodSource | None, per_token: bool, chat: bool) -> Scores:
+def likelihood_scores(
+    model: LikelihoodSource, reference: LikelihoodSource | None, per_token: bool, chat: bool
+) -> Scores:
     """Computes scores by one model's likelihoods, or by one's over another's."""
 
     def scores(pairs: Sequence[Pair], progress: Callable[[int], None]) -> list[float]:

@@ -61,7 +61,9 @@ class MajorityVote(Verifier):
 
     agreement: Share = 0.0
     extract: Pattern | None = None
-    score: Annotated[Literal["share", "verdict", "margin"], Field(exclude_if=lambda value: value == "share")] = "share"
+    score: Annotated[
+        Literal["share", "verdict", "margin"], Field(exclude_if=lambda value: value == "share")
+    ] = "share"
 
     def judge(self, table: pa.Table, progress: Progress) -> pa.Table:
         """Counts over the samples in one table."""
@@ -71,12 +73,17 @@ class MajorityVote(Verifier):
             self._vote(session)
             votes = session.connection.sql(self._wanted()).to_arrow_table()
         progress.advance(table.num_rows)
-        return pa.table({self.column(name): votes[name].cast(arrow_type(name)) for name in votes.column_names})
+        return pa.table(
+            {self.column(name): votes[name].cast(arrow_type(name)) for name in votes.column_names}
+        )
 
     def run(self, workspace: Workspace) -> None:
         """Counts over the whole input, out of core."""
         rows = workspace.rows("rows")
-        with workspace.timed("verify"), open_session(workspace, {"rows": rows}, ("finish_reason",)) as session:
+        with (
+            workspace.timed("verify"),
+            open_session(workspace, {"rows": rows}, ("finish_reason",)) as session,
+        ):
             self._vote(session)
             with workspace.progress(rows.count, "rows") as progress:
                 workspace.write_rows(self._voted(session, rows, progress))
@@ -85,7 +92,9 @@ class MajorityVote(Verifier):
     def _voted(self, session: Session, rows: Rows, progress: Progress) -> Iterator[pa.Table]:
         for table, votes in beside(session, rows, self._wanted()):
             progress.advance(table.num_rows)
-            yield with_columns(table, votes.rename_columns([self.column(name) for name in votes.column_names]))
+            yield with_columns(
+                table, votes.rename_columns([self.column(name) for name in votes.column_names])
+            )
 
     def _vote(self, session: Session) -> None:
         for name, query in self._tables().items():
@@ -108,7 +117,9 @@ class MajorityVote(Verifier):
         }
 
     def _judged(self) -> str:
-        score = {"share": "vote_share", "verdict": f"(verdict = {literal(PASS)})::DOUBLE", "margin": "ahead"}[self.score]
+        score = {"share": "vote_share", "verdict": f"(verdict = {literal(PASS)})::DOUBLE", "margin": "ahead"}[
+            self.score
+        ]
         return f"""
             SELECT position, voted, votes, vote_share, vote_margin, {self._case(1, literal(PASS))} AS verdict,
                 CASE WHEN completion IS NOT NULL AND prompt_id IS NOT NULL THEN {score} END AS score,
@@ -121,5 +132,7 @@ class MajorityVote(Verifier):
         """
 
     def _case(self, column: int, otherwise: str) -> str:
-        parts = " ".join(f"WHEN {case[0].format(agreement=self.agreement)} THEN {literal(case[column])}" for case in _CASES)
+        parts = " ".join(
+            f"WHEN {case[0].format(agreement=self.agreement)} THEN {literal(case[column])}" for case in _CASES
+        )
         return f"CASE {parts} ELSE {otherwise} END"

@@ -12,7 +12,15 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from lineal.components.base import Columns, missing_package
-from lineal.components.mathematics.answers import Agreement, Answers, agreement, answers_in, clean, formula_of, readings
+from lineal.components.mathematics.answers import (
+    Agreement,
+    Answers,
+    agreement,
+    answers_in,
+    clean,
+    formula_of,
+    readings,
+)
 from lineal.components.mathematics.tokens import TooLarge
 from lineal.components.verifiers.base import NO_ANSWER
 from lineal.components.verifiers.scored import ScoredVerifier
@@ -86,11 +94,15 @@ def score_math(row: Mapping[str, str]) -> tuple[float, str | None]:
         return 1.0, None
     if second is Agreement.EXACT and answers.certain:
         return 1.0, CONFIRMED_ALONE
-    if first.equal is None and not (second is Agreement.DIFFERENT and answers.certain and _is_text(reference)):
+    if first.equal is None and not (
+        second is Agreement.DIFFERENT and answers.certain and _is_text(reference)
+    ):
         raise ValueError(first.detail)
     if first.equal:
         found = "different" if second is Agreement.DIFFERENT else "unreadable"
-        raise Disagreement(f"math-verify finds the answer equal, the second comparison {found}: {_shown(answers, completion)}")
+        raise Disagreement(
+            f"math-verify finds the answer equal, the second comparison {found}: {_shown(answers, completion)}"
+        )
     return 0.0, first.detail
 
 

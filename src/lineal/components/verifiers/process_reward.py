@@ -99,5 +99,9 @@ def step_scores(
     model: StepScoreSource, table: pa.Table, separator: str, chat: bool, advance: Callable[[int], None]
 ) -> list[list[float]]:
     """Returns for each row the scores of its steps, including those of its `prefix`."""
-    texts = table.select([name for name in ("prefix", "completion") if name in table.column_names]).to_pylist()
-    return model.score_steps(list(zip(prompts_of(table), map(written_by, texts), strict=True)), separator, chat, advance)
+    texts = table.select(
+        [name for name in ("prefix", "completion") if name in table.column_names]
+    ).to_pylist()
+    return model.score_steps(
+        list(zip(prompts_of(table), map(written_by, texts), strict=True)), separator, chat, advance
+    )

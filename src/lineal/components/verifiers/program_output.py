@@ -65,6 +65,8 @@ def _is_same_line(wanted: str, printed: str, tolerance: float) -> bool:
 
 def _is_near(tolerance: float, wanted: str, printed: str) -> bool:
     try:
-        return wanted == printed or isclose(float(wanted), float(printed), rel_tol=tolerance, abs_tol=tolerance)
+        return wanted == printed or isclose(
+            float(wanted), float(printed), rel_tol=tolerance, abs_tol=tolerance
+        )
     except ValueError:
         return False

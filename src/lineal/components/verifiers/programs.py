@@ -199,6 +199,7 @@ def _judged(outcomes: Iterable[Outcome]) -> Judged:
     import pyarrow as pa
 
     columns = {
-        name: pa.array([getattr(outcome, name) for outcome in outcomes], arrow_type(name)) for name in (*VERDICT, "output")
+        name: pa.array([getattr(outcome, name) for outcome in outcomes], arrow_type(name))
+        for name in (*VERDICT, "output")
     }
     return Judged(**{name: columns[name] for name in VERDICT}, further={"output": columns["output"]})

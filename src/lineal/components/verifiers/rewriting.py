@@ -37,7 +37,11 @@ def rewritten(tests: ast.Module, names: Names) -> Examination:
         ValueError: they cannot be judged from outside the program.
     """
     wrapper = _Wrapper(names.program)
-    body = [statement for statement in wrapper.visit(ast.parse(ast.unparse(tests))).body if not _is_future(statement)]
+    body = [
+        statement
+        for statement in wrapper.visit(ast.parse(ast.unparse(tests))).body
+        if not _is_future(statement)
+    ]
     imports: list[ast.stmt] = [ast.Import([ast.alias(name)]) for name in sorted(names.modules)]
     text = ast.unparse(ast.fix_missing_locations(ast.Module([*imports, *names.given, *body], [])))
     return Examination(text, tuple(wrapper.texts), tuple(sorted(names.program)))
@@ -76,9 +80,13 @@ class _Wrapper(ast.NodeTransformer):
         return call if isinstance(node.ops[0], ast.Is) else ast.UnaryOp(ast.Not(), call)
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
-        own = {part.id for part in ast.walk(node.type or ast.Pass()) if isinstance(part, ast.Name)} & self._program
+        own = {
+            part.id for part in ast.walk(node.type or ast.Pass()) if isinstance(part, ast.Name)
+        } & self._program
         if own:
-            raise ValueError(f"the tests catch {min(own)}, an exception of the program's, which stays in its sandbox")
+            raise ValueError(
+                f"the tests catch {min(own)}, an exception of the program's, which stays in its sandbox"
+            )
         return self.generic_visit(node)
 
 

@@ -44,7 +44,11 @@ class ScoredVerifier(RowVerifier):
     def ready(self, workspace: Workspace) -> Iterator[None]:
         """Opens a pool of `workspace.compute.worker_count` processes, or one in each of `workspace.compute.replicas`."""
         with WorkerPool(self.function, workspace.compute.worker_count, self.timeout) as local:
-            arguments = {"function": self.function, "workers": workspace.compute.ray.cpus_per_replica, "seconds": self.timeout}
+            arguments = {
+                "function": self.function,
+                "workers": workspace.compute.ray.cpus_per_replica,
+                "seconds": self.timeout,
+            }
             self._pool = replicated(workspace, local, scoring_work, arguments, dict)
             yield
         self._pool = None
@@ -53,7 +57,10 @@ class ScoredVerifier(RowVerifier):
         """Scores each row in the pool."""
         assert self._pool is not None
         rows = table.select([name for name in self._sent if name in table.column_names]).to_pylist()
-        return _judged(self._told(answer, progress) for answer in self._pool.map({**row, **self.also_sent()} for row in rows))
+        return _judged(
+            self._told(answer, progress)
+            for answer in self._pool.map({**row, **self.also_sent()} for row in rows)
+        )
 
     def also_sent(self) -> dict[str, Any]:
         """Returns further arguments of the function beside the row's own columns."""
@@ -97,4 +104,6 @@ def _judged(told: Iterable[tuple[str, float | None, str | None]]) -> Judged:
     import pyarrow as pa
 
     verdicts, scores, details = zip(*told, strict=True)
-    return Judged(pa.array(verdicts, pa.string()), pa.array(scores, pa.float64()), pa.array(details, pa.string()))
+    return Judged(
+        pa.array(verdicts, pa.string()), pa.array(scores, pa.float64()), pa.array(details, pa.string())
+    )

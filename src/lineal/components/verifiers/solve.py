@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 SOLVERS: Mapping[str, Callable[[str], str | None]] = {
-    "addition": addition.solved, "letter_sort": letter_sort.solved, "formula": solving.solved,
-}  # fmt: skip
+    "addition": addition.solved,
+    "letter_sort": letter_sort.solved,
+    "formula": solving.solved,
+}
 """By source, its rule's answer to a prompt; None where the text is no prompt of its kind."""
 
 

@@ -91,21 +91,38 @@ class StepValues(HoldsVerifier, RowSampler):
         workspace.write_rows(_valued(rows.slices(1 << 14), _values(told)))
         workspace.counts.update({"in": rows.count, "out": rows.count, ROLLOUTS: out})
 
-    def _completions(self, workspace: Workspace, sampler: SavedSampler, rows: pa.Table, progress: Progress) -> pa.Table:
+    def _completions(
+        self, workspace: Workspace, sampler: SavedSampler, rows: pa.Table, progress: Progress
+    ) -> pa.Table:
         """Returns the completions of some steps from the prompt on, in the steps' order."""
         import pyarrow as pa
 
-        ended = rows["terminal"].fill_null(False).to_pylist() if "terminal" in rows.column_names else [False] * rows.num_rows
+        ended = (
+            rows["terminal"].fill_null(False).to_pylist()
+            if "terminal" in rows.column_names
+            else [False] * rows.num_rows
+        )
         last = rows.filter(pa.array(ended, pa.bool_()))
         going = rows.filter(pa.array([not one for one in ended], pa.bool_()))
         key = row_key(rows.column_names)
-        draw = Draw(self.sampling, self.samples, render=partial(begun, chat=self.chat), hinted=True, by=key, goes_on=True)
+        draw = Draw(
+            self.sampling,
+            self.samples,
+            render=partial(begun, chat=self.chat),
+            hinted=True,
+            by=key,
+            goes_on=True,
+        )
         drawn = draw_rows(workspace, sampler, going, [draw], progress.advance)
         progress.advance(last.num_rows * self.samples)
         texts = [text for row in going.to_pylist() for text in [written_by(row)] * self.samples]
-        whole = pa.array([a + b for a, b in zip(texts, drawn["completion"].to_pylist(), strict=True)], pa.string())
+        whole = pa.array(
+            [a + b for a, b in zip(texts, drawn["completion"].to_pylist(), strict=True)], pa.string()
+        )
         drawn = _with(drawn, {"completion": whole, "hinted": pa.repeat(pa.scalar(False), drawn.num_rows)})
-        return _in_order(pa.concat_tables([drawn, _as_completions(last, drawn.schema, workspace)]), rows[key].to_pylist())
+        return _in_order(
+            pa.concat_tables([drawn, _as_completions(last, drawn.schema, workspace)]), rows[key].to_pylist()
+        )
 
     def _judged(self, drawn: pa.Table, progress: Progress) -> pa.Table:
         """Returns the completions with verdicts; while they are judged, those of a step are those of a prompt."""
@@ -130,12 +147,18 @@ def _as_completions(ended: pa.Table, schema: pa.Schema, workspace: Workspace) ->
     rows, key = ended.to_pylist(), row_key(ended.column_names)
     made = [
         {
-            **{name: row[name] for name in schema.names if name in row}, "completion": written_by(row),
-            "sample_id": row_id("ended", row[key]), "parents": [row[key]], "finish_reason": "stop", "tokens": 0, "hinted": False,
-            "sample_index": 0, "round": workspace.round,
+            **{name: row[name] for name in schema.names if name in row},
+            "completion": written_by(row),
+            "sample_id": row_id("ended", row[key]),
+            "parents": [row[key]],
+            "finish_reason": "stop",
+            "tokens": 0,
+            "hinted": False,
+            "sample_index": 0,
+            "round": workspace.round,
         }
         for row in rows
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(made, schema=schema)
 
 

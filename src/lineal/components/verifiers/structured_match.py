@@ -50,4 +50,6 @@ def score_structure(row: Mapping[str, str]) -> tuple[float, str | None]:
     if not differing:
         return 1.0, None
     named = ", ".join("/".join(map(str, path))[:40] or "the value" for path in differing[:MOST_NAMED])
-    return (len(paths) - len(differing)) / len(paths), f"{len(differing)} of {len(paths)} fields differ: {named}"
+    return (len(paths) - len(differing)) / len(
+        paths
+    ), f"{len(differing)} of {len(paths)} fields differ: {named}"

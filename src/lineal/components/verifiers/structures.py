@@ -69,7 +69,12 @@ def structure_of(text: str) -> Any:
         return _call(text)
     try:
         return json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_number, parse_int=_number, strict=False
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_number,
+            parse_int=_number,
+            strict=False,
         )
     except RecursionError as error:
         raise Broken("too deeply nested") from error
@@ -130,7 +135,11 @@ def _plain(node: ast.expr) -> Any:
         return node.value
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return _number(repr(node.value))
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd) and isinstance(node.operand, ast.Constant):
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub | ast.UAdd)
+        and isinstance(node.operand, ast.Constant)
+    ):
         value = _plain(node.operand)
         if isinstance(value, Decimal):
             return -value if isinstance(node.op, ast.USub) else value
@@ -138,7 +147,9 @@ def _plain(node: ast.expr) -> Any:
         return {"true": True, "false": False, "null": None}[node.id]
     if isinstance(node, ast.List | ast.Tuple):
         return [_plain(item) for item in node.elts]
-    if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in node.keys):
+    if isinstance(node, ast.Dict) and all(
+        isinstance(key, ast.Constant) and isinstance(key.value, str) for key in node.keys
+    ):
         keys = [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
         return _object(list(zip(keys, map(_plain, node.values), strict=True)))
     raise Unusable("an argument is no plain value")

@@ -56,7 +56,9 @@ def score_text(row: Mapping[str, str]) -> tuple[float, None]:
     """
     if not row["answer"].strip():
         raise ValueError("the reference answer is empty")
-    return round(_metric(row["metric"]).sentence_score(row["completion"], [row["answer"]]).score / 100, DECIMALS), None
+    return round(
+        _metric(row["metric"]).sentence_score(row["completion"], [row["answer"]]).score / 100, DECIMALS
+    ), None
 
 
 @cache

@@ -84,11 +84,19 @@ class TrainAndTest(Verifier):
         made = super().parse(settings, surroundings)
         made._trainer = _inside(TRAIN, made.train, Trainer, "a trainer such as 'sft'", surroundings)
         if INIT not in type(made._trainer).model_fields:
-            raise ValueError(f"{TRAIN}: {made._trainer.use!r} starts from no checkpoint. Take a trainer with init, such as 'sft'")
+            raise ValueError(
+                f"{TRAIN}: {made._trainer.use!r} starts from no checkpoint. Take a trainer with init, such as 'sft'"
+            )
         if MODEL in made.test:
             raise ValueError(f"{TEST}.{MODEL}: the trained model is tested here; leave it out")
         test = {**made.test, MODEL: getattr(made._trainer, INIT)}
-        made._test = _inside(TEST, test, JudgedDraws, "an evaluator of one answer for a prompt, such as 'accuracy'", surroundings)
+        made._test = _inside(
+            TEST,
+            test,
+            JudgedDraws,
+            "an evaluator of one answer for a prompt, such as 'accuracy'",
+            surroundings,
+        )
         return made
 
     def embedded(self) -> dict[str, Component]:
@@ -100,7 +108,10 @@ class TrainAndTest(Verifier):
         return {**super().references(), self._lessons: self._trainer.references()[lessons]}
 
     def identity(self) -> dict[str, Any]:
-        inside = {name: {"use": one.use, "version": one.version, **one.identity()} for name, one in self.embedded().items()}
+        inside = {
+            name: {"use": one.use, "version": one.version, **one.identity()}
+            for name, one in self.embedded().items()
+        }
         return {**super().identity(), **inside}
 
     def needs(self) -> dict[str, Columns]:
@@ -130,7 +141,11 @@ class TrainAndTest(Verifier):
             for row, asked in zip(keys, prompts, strict=True):
                 given = [before[prompt] for prompt in asked["prompt_id"].to_pylist() if prompt in before]
                 numbers = range(self.repeats if row in lessons else 0)
-                tried = [self._tried(workspace, saved, f"{row}-{one}", lessons[row], asked) for one in numbers if given]
+                tried = [
+                    self._tried(workspace, saved, f"{row}-{one}", lessons[row], asked)
+                    for one in numbers
+                    if given
+                ]
                 told.append(_judged(tried, fmean(given) if given else None))
                 progress.advance()
         workspace.write_rows([with_columns(table, self._columns(told))])
@@ -176,7 +191,9 @@ class TrainAndTest(Verifier):
         missing = [value for value in values if value not in places]
         if missing:
             where = workspace.inputs[f"{TEST}.{PROMPTS}"][0].key
-            got = f"{workspace.step}: no prompt of {where} has {self.tested_by} {missing[0]!r}, which a row has"
+            got = (
+                f"{workspace.step}: no prompt of {where} has {self.tested_by} {missing[0]!r}, which a row has"
+            )
             raise DataError(f"{got}. Add one, or drop the row before")
         parts = {value: prompts.take(own) for value, own in places.items()}
         return [parts[value] for value in values]
@@ -189,7 +206,9 @@ class TrainAndTest(Verifier):
         told: Mapping[str, float] = saved.found[MODEL]
         return told
 
-    def _tried(self, workspace: Workspace, saved: _Saved, name: str, lessons: pa.Table, prompts: pa.Table) -> Tried:
+    def _tried(
+        self, workspace: Workspace, saved: _Saved, name: str, lessons: pa.Table, prompts: pa.Table
+    ) -> Tried:
         """Returns the score after one training, or the reason why it has none."""
         if name not in saved.found:
             try:
@@ -212,7 +231,9 @@ class TrainAndTest(Verifier):
         _account(workspace, inner)
         return _made(inner, ArtifactKind.MODEL)
 
-    def _tested(self, workspace: Workspace, name: str, model: tuple[Artifact, ...], prompts: pa.Table) -> dict[str, float]:
+    def _tested(
+        self, workspace: Workspace, name: str, model: tuple[Artifact, ...], prompts: pa.Table
+    ) -> dict[str, float]:
         """Returns by prompt the test's headline of a model.
 
         Raises:
@@ -256,7 +277,9 @@ class _Saved:
         self.added += 1
 
 
-def _inside(setting: str, declared: Mapping[str, Any], base: type[Inside], example: str, surroundings: Surroundings) -> Inside:
+def _inside(
+    setting: str, declared: Mapping[str, Any], base: type[Inside], example: str, surroundings: Surroundings
+) -> Inside:
     """Makes the component that a setting declares.
 
     Raises:
@@ -280,7 +303,9 @@ def _base(workspace: Workspace, model: Artifact) -> dict[str, tuple[Artifact, ..
 def _made(inner: Workspace, kind: ArtifactKind) -> Artifact:
     """Returns what a nested step wrote, as an input of the next."""
     empty: dict[str, Any] = {"settings": {}, "inputs": {}, "files_read": {}, "counts": {}}
-    manifest = partial(Manifest, step=inner.step, component="", version=1, identity="", seed=inner.seed, **empty)
+    manifest = partial(
+        Manifest, step=inner.step, component="", version=1, identity="", seed=inner.seed, **empty
+    )
     return Artifact(inner.step, inner.directory(), inner.draft(MAIN, manifest, kind))
 
 

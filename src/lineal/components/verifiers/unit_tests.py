@@ -38,7 +38,10 @@ class UnitTests(ProgramVerifier):
     @contextmanager
     def ready(self, workspace: Workspace) -> Iterator[None]:
         """Opens sandboxes for programs, and processes that judge their answers."""
-        with super().ready(workspace), WorkerPool(JUDGE, workspace.compute.worker_count, float(self.timeout)) as judge:
+        with (
+            super().ready(workspace),
+            WorkerPool(JUDGE, workspace.compute.worker_count, float(self.timeout)) as judge,
+        ):
             self._judge = judge
             yield
         self._judge = None
@@ -48,7 +51,10 @@ class UnitTests(ProgramVerifier):
         tests = _tests(row)
         if tests.examination is not None:
             return {"imports": tests.imports, "tests": tests.examination.job}
-        return {"imports": tests.imports, "calls": tuple(call for test in tests.assertions for call in test.calls)}
+        return {
+            "imports": tests.imports,
+            "calls": tuple(call for test in tests.assertions for call in test.calls),
+        }
 
     def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
         """Computes the assertions from the calls' values, in processes that may be slow, die or be killed."""
@@ -85,7 +91,9 @@ def _examined(tests: Tests, line: bytes) -> Outcome:
     texts, found = tests.examination.texts, json.loads(line)
     failed, ended = {int(number): text for number, text in found["failed"].items()}, found["ended"]
     if not found["answers"] and not failed:
-        return Outcome(ERROR, None, told(f"the tests cannot be run: {ended or 'they never ask the program anything'}"))
+        return Outcome(
+            ERROR, None, told(f"the tests cannot be run: {ended or 'they never ask the program anything'}")
+        )
     if not failed and ended is None:
         return Outcome(PASS, 1.0, None)
     held = (found["reached"] if ended is not None else len(texts)) - len(failed)

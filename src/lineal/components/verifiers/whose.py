@@ -51,7 +51,9 @@ def names_of(tests: ast.Module, prompt: str) -> Names:
     unknown = sorted(name for name in rest if not re.search(_NAMED.format(re.escape(name)), prompt))
     if unknown:
         fix = f"Define it there, or have the prompt say that the program must, as `{unknown[-1]}` or {unknown[-1]}(...)"
-        raise ValueError(f"the tests use {' and '.join(unknown)}, which neither they define nor the prompt names. {fix}")
+        raise ValueError(
+            f"the tests use {' and '.join(unknown)}, which neither they define nor the prompt names. {fix}"
+        )
     program = asked | rest or _one_built_in(tests)
     return Names(frozenset(program), frozenset(modules), tuple(given))
 
@@ -61,14 +63,21 @@ def checks(tests: ast.Module) -> Iterator[ast.Call]:
     defined = {statement.name for statement in tests.body if isinstance(statement, ast.FunctionDef)}
     for statement in tests.body:
         call = statement.value if isinstance(statement, ast.Expr) else None
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in defined and len(call.args) == 1:
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Name)
+            and call.func.id in defined
+            and len(call.args) == 1
+        ):
             yield call
 
 
 def _free(text: str) -> set[str]:
     """Returns names that a module uses and does not define."""
     top = symtable.symtable(text, "tests", "exec")
-    bound = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    bound = {
+        symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()
+    }
     return set(_used(top)) - bound
 
 
@@ -103,15 +112,19 @@ def _given(prompt: str, wanted: set[str]) -> list[ast.stmt]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     functions = [statement for statement in statements if isinstance(statement, ast.FunctionDef)]
-    given: list[ast.stmt] = [statement for statement in statements if isinstance(statement, ast.Import | ast.ImportFrom)]
+    given: list[ast.stmt] = [
+        statement for statement in statements if isinstance(statement, ast.Import | ast.ImportFrom)
+    ]
     given += [function for function in functions[:-1] if not _is_open(function)]
     return given if _bound(given) & wanted else []
 
 
 def _is_open(function: ast.FunctionDef) -> bool:
     """Tells whether a function has nothing but a docstring, so that it is to be written."""
-    return all(isinstance(part, ast.Pass) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
-               for part in function.body)  # fmt: skip
+    return all(
+        isinstance(part, ast.Pass) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+        for part in function.body
+    )
 
 
 def _bound(statements: Iterable[ast.stmt]) -> set[str]:

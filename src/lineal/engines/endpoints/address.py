@@ -52,7 +52,14 @@ def address_of_served(compute: Compute, served: Served) -> Address:
     endpoint = _endpoint(compute, name, f"the served model {served.name!r}", served.name)
     setting = f"compute.endpoints.{name}"
     fix = f"Serve it there, or set {setting}.model to what the server calls it"
-    return Address(setting, endpoint, endpoint.model or served.name, fix, system=served.system, parameters=served.parameters)
+    return Address(
+        setting,
+        endpoint,
+        endpoint.model or served.name,
+        fix,
+        system=served.system,
+        parameters=served.parameters,
+    )
 
 
 def address_of_checkpoints(compute: Compute) -> Address:
@@ -62,7 +69,13 @@ def address_of_checkpoints(compute: Compute) -> Address:
         EngineError: `params.yaml` names no server.
     """
     endpoint = _endpoint(compute, DEFAULT, "engine: openai", DEFAULT)
-    return Address(f"compute.endpoints.{DEFAULT}", endpoint, "", "Serve the checkpoint there (docs/endpoints.md)", must_list=True)
+    return Address(
+        f"compute.endpoints.{DEFAULT}",
+        endpoint,
+        "",
+        "Serve the checkpoint there (docs/endpoints.md)",
+        must_list=True,
+    )
 
 
 def address_of_checkpoint(compute: Compute, checkpoint: Artifact, base: Path | None) -> Address:
@@ -105,7 +118,11 @@ def key_of(address: Address) -> str | None:
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise EngineError(f"{address.setting}.key_variable: {variable} is not set in the environment. Set it to the server's key")
+        raise EngineError(
+            f"{address.setting}.key_variable: {variable} is not set in the environment. Set it to the server's key"
+        )
     if not all("!" <= character <= "~" for character in key):
-        raise EngineError(f"{address.setting}.key_variable: {variable} holds spaces or other characters that no key has. Mend it")
+        raise EngineError(
+            f"{address.setting}.key_variable: {variable} holds spaces or other characters that no key has. Mend it"
+        )
     return key

@@ -64,9 +64,10 @@ class Client:
         endpoint = self._address.endpoint
         # trust_env would read .netrc for every request; proxies are looked up once below.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
-        )  # fmt: skip
+        )
         self._proxy = _proxy(endpoint.url)
         return self
 
@@ -82,7 +83,11 @@ class Client:
         listed, wanted = await self.models(), self._address.model
         server = f"{self._address.setting}: {self._address.endpoint.url}"
         if listed is not None and wanted not in listed:
-            has = did_you_mean(wanted, (ascii(name)[1:-1] for name in listed)) if listed else "Its list of models is empty."
+            has = (
+                did_you_mean(wanted, (ascii(name)[1:-1] for name in listed))
+                if listed
+                else "Its list of models is empty."
+            )
             raise EngineError(f"{server} has no model {wanted!r}. {has} {self._address.fix}")
         if listed is None and self._address.must_list:
             raise EngineError(f"{server} lists no models, and {wanted!r} must be listed. {self._address.fix}")
@@ -109,7 +114,9 @@ class Client:
         """
 
         async def attempt() -> Answer:
-            status, retry_after, content = await self._exchange("POST", path, body, self._address.endpoint.timeout_seconds)
+            status, retry_after, content = await self._exchange(
+                "POST", path, body, self._address.endpoint.timeout_seconds
+            )
             require_ok(self._address, status, retry_after, content, self._key)
             return read_answer(self._address, content, self._key)
 
@@ -128,9 +135,13 @@ class Client:
             return [model.id for model in _Models.model_validate_json(content).data]
         except ValidationError as error:
             said = shown(content.decode("utf-8", "replace"), self._key)
-            raise Passing(f"answers what is no list of models (its url usually ends in /v1): {said}") from error
+            raise Passing(
+                f"answers what is no list of models (its url usually ends in /v1): {said}"
+            ) from error
 
-    async def _persistently(self, attempt: Callable[[], Awaitable[T]], tokens: int, at_start: bool = False) -> tuple[T, int]:
+    async def _persistently(
+        self, attempt: Callable[[], Awaitable[T]], tokens: int, at_start: bool = False
+    ) -> tuple[T, int]:
         """Retries an attempt; returns its result and the number of attempts."""
         tries = 0
         while True:
@@ -155,7 +166,9 @@ class Client:
                 if time.monotonic() - since >= QUIET_SECONDS and not self._rates.told:
                     self._rates.told = True
                     limit = self._rates.holding_back()
-                    self._say(f"{self._address.setting}: requests wait for {limit}; the next goes in {wait:.0f} s at most")
+                    self._say(
+                        f"{self._address.setting}: requests wait for {limit}; the next goes in {wait:.0f} s at most"
+                    )
                 self._returned.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._returned.wait(), min(wait, QUIET_SECONDS))
@@ -163,7 +176,9 @@ class Client:
 
     def _say_again(self, failure: Passing) -> None:
         endpoint = self._address.endpoint
-        self._say(f"{self._address.setting}: {endpoint.url} {failure.words}; it is asked again, {endpoint.retries} times at most")
+        self._say(
+            f"{self._address.setting}: {endpoint.url} {failure.words}; it is asked again, {endpoint.retries} times at most"
+        )
 
     async def _pause(self, failure: Passing, tries: int) -> None:
         if failure.wait is not None:
@@ -172,22 +187,32 @@ class Client:
         longest = min(LONGEST_BACKOFF, self._address.endpoint.backoff_seconds * 2.0 ** (tries - 1))
         await asyncio.sleep(longest * _JITTER.uniform(0.5, 1.0))
 
-    async def _exchange(self, method: str, path: str, body: dict[str, Any] | None, limit: float) -> tuple[int, str, bytes]:
+    async def _exchange(
+        self, method: str, path: str, body: dict[str, Any] | None, limit: float
+    ) -> tuple[int, str, bytes]:
         """Sends a request; returns status, the header Retry-After, and content; `limit` in seconds."""
         endpoint = self._address.endpoint
         whole = aiohttp.ClientTimeout(total=limit, sock_connect=endpoint.connect_seconds)
         try:
             # A redirect would carry the key to another host.
             async with self._session.request(
-                method, f"{endpoint.url}/{path}", json=body, allow_redirects=False, proxy=self._proxy, timeout=whole
+                method,
+                f"{endpoint.url}/{path}",
+                json=body,
+                allow_redirects=False,
+                proxy=self._proxy,
+                timeout=whole,
             ) as response:
                 return response.status, response.headers.get("Retry-After", ""), await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Passing(
-                f"cannot be reached ({shown(str(error).replace(' ssl:default', ''), self._key)})", unreachable=True
+                f"cannot be reached ({shown(str(error).replace(' ssl:default', ''), self._key)})",
+                unreachable=True,
             ) from error
         except TimeoutError as error:
-            setting = f" ({self._address.setting}.timeout_seconds)" if limit == endpoint.timeout_seconds else ""
+            setting = (
+                f" ({self._address.setting}.timeout_seconds)" if limit == endpoint.timeout_seconds else ""
+            )
             raise Passing(f"gives no answer within {limit:g} s{setting}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Passing(f"drops the connection ({shown(str(error), self._key)})") from error

@@ -50,7 +50,9 @@ def require_ok(address: Address, status: int, retry_after: str, content: bytes, 
     wait = _seconds(retry_after)
     if wait is not None and wait > LONGEST_WAIT:
         fix = "What is finished is kept: run again later"
-        raise EngineError(f"{address.setting}: {address.endpoint.url} {said}, and asks to wait {wait:,.0f} s. {fix}")
+        raise EngineError(
+            f"{address.setting}: {address.endpoint.url} {said}, and asks to wait {wait:,.0f} s. {fix}"
+        )
     raise Passing(said, wait)
 
 
@@ -88,7 +90,9 @@ def _seconds(text: str) -> float | None:
 def _fix(address: Address, status: int) -> str:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         variable, setting = address.endpoint.key_variable, f"{address.setting}.key_variable"
-        return f"Check the key in {variable}" if variable else f"Name the variable that holds the key: {setting}"
+        return (
+            f"Check the key in {variable}" if variable else f"Name the variable that holds the key: {setting}"
+        )
     if status == HTTPStatus.NOT_FOUND:
         return f"Check {address.setting}.url (it usually ends in /v1) and the model's name {address.model!r}"
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:

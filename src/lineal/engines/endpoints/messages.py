@@ -20,10 +20,25 @@ from lineal.engines.sampling.sampler import Completion, Request, SamplingSetting
 from lineal.engines.text.tokens import as_asked, is_chat
 from lineal.errors import EngineError
 
-OWN = frozenset({
-    "model", "prompt", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "seed", "logprobs",
-    "top_logprobs", "n", "stop", "stream", "include_stop_str_in_output",
-})  # fmt: skip
+OWN = frozenset(
+    {
+        "model",
+        "prompt",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "logprobs",
+        "top_logprobs",
+        "n",
+        "stop",
+        "stream",
+        "include_stop_str_in_output",
+    }
+)
 """Keys that requests set themselves; a served model's parameters may not."""
 FINISHED = frozenset({"stop", "length", "content_filter"})
 BROKEN_OFF = frozenset({None, "abort", "error"})
@@ -92,7 +107,9 @@ def require_sayable(address: Address, requests: Sequence[Request], settings: Sam
         return
     for request in requests:
         if not is_chat(request.prompt, settings.chat):
-            raise EngineError(f"{address.model} has a system prompt, which only chats have. Set chat: true, or leave system out")
+            raise EngineError(
+                f"{address.model} has a system prompt, which only chats have. Set chat: true, or leave system out"
+            )
         if not isinstance(request.prompt, str) and request.prompt.turns[0].role == "system":
             raise EngineError(
                 f"{address.model} has a system prompt, and so has the conversation {short(request.prompt)}, expected one of "
@@ -105,7 +122,9 @@ def _require_showable(request: Request, settings: SamplingSettings) -> None:
         return
     asked = as_asked(request.prompt, settings.chat)
     if isinstance(asked, str):
-        raise EngineError(f"prompt {short(asked)} has pictures, which only chats can hold at an endpoint. Set chat: true")
+        raise EngineError(
+            f"prompt {short(asked)} has pictures, which only chats can hold at an endpoint. Set chat: true"
+        )
     if [turn.role for turn in asked.turns].count("user") != 1:
         raise EngineError(
             f"conversation {short(asked)} has pictures, and not one user's turn that they could stand in: which turn is meant? "
@@ -118,7 +137,9 @@ def path_of(request: Request, settings: SamplingSettings) -> str:
     return "chat/completions" if is_chat(request.prompt, settings.chat) else "completions"
 
 
-def body_of(address: Address, request: Request, settings: SamplingSettings, pictures: Pictures | None = None) -> dict[str, Any]:
+def body_of(
+    address: Address, request: Request, settings: SamplingSettings, pictures: Pictures | None = None
+) -> dict[str, Any]:
     """Returns the body of one request; its pictures, as they are in their files, stand before the text of the user's turn.
 
     `top_p`, and `top_k` where it is known, are always sent: servers use a model's own defaults otherwise. A seed has 63
@@ -126,9 +147,12 @@ def body_of(address: Address, request: Request, settings: SamplingSettings, pict
     """
     endpoint = address.endpoint
     body = {
-        **address.parameters, "model": address.model, endpoint.max_tokens_name: settings.max_tokens,
-        "temperature": settings.temperature, "top_p": settings.top_p,
-    }  # fmt: skip
+        **address.parameters,
+        "model": address.model,
+        endpoint.max_tokens_name: settings.max_tokens,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+    }
     if endpoint.top_k:
         body["top_k"] = settings.top_k
     if settings.stop is not None:
@@ -167,7 +191,9 @@ def _messages(address: Address, conversation: Conversation) -> list[dict[str, An
     turns, open_calls = conversation.for_template(), list[str]()
     for place, message in enumerate(turns):
         if "tool_calls" in message:
-            message["tool_calls"] = [_call(f"call_{place}_{number}", call) for number, call in enumerate(message["tool_calls"])]
+            message["tool_calls"] = [
+                _call(f"call_{place}_{number}", call) for number, call in enumerate(message["tool_calls"])
+            ]
             open_calls = [call["id"] for call in message["tool_calls"]]
         elif message["role"] == "tool" and open_calls:
             message["tool_call_id"] = open_calls.pop(0)
@@ -178,15 +204,25 @@ def _call(name: str, call: dict[str, Any]) -> dict[str, Any]:
     function = call.get("function", call)
     arguments = function.get("arguments", {})
     text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return {"id": call.get("id", name), "type": "function", "function": {"name": function.get("name"), "arguments": text}}
+    return {
+        "id": call.get("id", name),
+        "type": "function",
+        "function": {"name": function.get("name"), "arguments": text},
+    }
 
 
 def most_tokens(address: Address, request: Request, settings: SamplingSettings) -> int:
     """Returns an upper bound of a request's tokens: a token has at least one byte of UTF-8."""
     asked = as_asked(request.prompt, settings.chat)
-    given = asked if isinstance(asked, str) else json.dumps(_messages(address, asked), ensure_ascii=False) + (asked.tools or "")
+    given = (
+        asked
+        if isinstance(asked, str)
+        else json.dumps(_messages(address, asked), ensure_ascii=False) + (asked.tools or "")
+    )
     texts = (given, address.system or "")
-    written = sum(len(text.encode("utf-8", "replace")) for text in texts) + TEMPLATE_TOKENS + settings.max_tokens
+    written = (
+        sum(len(text.encode("utf-8", "replace")) for text in texts) + TEMPLATE_TOKENS + settings.max_tokens
+    )
     return written + len(request.images) * PICTURE_TOKENS
 
 
@@ -220,7 +256,9 @@ def _completion(address: Address, choice: _Choice, usage: _Usage) -> Completion:
         raise Passing(f"broke a completion off (finish_reason {reason!a})")
     if reason not in FINISHED:
         fix = "lineal takes 'stop', 'length' and 'content_filter', and calls of tools as text. Correct the server's settings"
-        raise EngineError(f"{address.setting}: {address.endpoint.url} gives finish_reason {str(reason)[:40]!a}. {fix}")
+        raise EngineError(
+            f"{address.setting}: {address.endpoint.url} gives finish_reason {str(reason)[:40]!a}. {fix}"
+        )
     text = (choice.message.content if choice.message else choice.text) or ""
     return Completion(_encodable(text), usage.completion_tokens, str(reason), _logprob(choice.logprobs))
 

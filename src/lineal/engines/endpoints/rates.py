@@ -61,9 +61,10 @@ class Rates:
 
     def _waits(self) -> dict[str, float]:
         return {
-            "requests_per_minute": self._requests.wait(), "tokens_per_minute": self._tokens.wait(),
+            "requests_per_minute": self._requests.wait(),
+            "tokens_per_minute": self._tokens.wait(),
             "the server's Retry-After": self._rest.wait(),
-        }  # fmt: skip
+        }
 
     def take(self, tokens: int) -> None:
         """Lets a request go that may use so many tokens."""

@@ -64,7 +64,12 @@ class EndpointSampler:
     """
 
     def __init__(
-        self, address: Address, spending: Spending, facts: dict[str, Any], say: Say, pictures: Pictures | None = None
+        self,
+        address: Address,
+        spending: Spending,
+        facts: dict[str, Any],
+        say: Say,
+        pictures: Pictures | None = None,
     ) -> None:
         self._pictures = pictures
         self._address, self._spending, self._facts, self._say = address, spending, facts, say
@@ -74,7 +79,9 @@ class EndpointSampler:
         facts.update(spending.facts())
         require_reachable(address, say)
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields each request's place and its completion, as the server finishes them.
 
         Raises:

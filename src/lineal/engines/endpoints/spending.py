@@ -49,12 +49,16 @@ class Spending:
     def facts(self) -> dict[str, Any]:
         """Returns the facts for the run log."""
         found: dict[str, Any] = {
-            "endpoint_requests": self.tries, "endpoint_retries": self.tries - self.answers,
-            "prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens,
-        }  # fmt: skip
+            "endpoint_requests": self.tries,
+            "endpoint_retries": self.tries - self.answers,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+        }
         if self._price is None:
             return found
-        cost = (self.prompt_tokens * self._price.prompt + self.completion_tokens * self._price.completion) / 1e6
+        cost = (
+            self.prompt_tokens * self._price.prompt + self.completion_tokens * self._price.completion
+        ) / 1e6
         return {**found, "cost": cost, "currency": self._price.currency}
 
     def close(self) -> None:

@@ -42,7 +42,15 @@ def _shapes(directory: Path, pattern: str) -> dict[str, list[int]]:
         for path in sorted(directory.glob(pattern)):
             with safe_open(str(path), framework="pt") as file:
                 slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-                found.update({name: one.get_shape() for name, one in slices.items() if one.get_dtype() in ("F32", "F16", "BF16")})
+                found.update(
+                    {
+                        name: one.get_shape()
+                        for name, one in slices.items()
+                        if one.get_dtype() in ("F32", "F16", "BF16")
+                    }
+                )
     except (OSError, SafetensorError) as error:
-        raise EngineError(f"{directory}: {pattern} cannot be read: {error}. Restore it: dvc checkout") from error
+        raise EngineError(
+            f"{directory}: {pattern} cannot be read: {error}. Restore it: dvc checkout"
+        ) from error
     return found

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lineal.engines.models.loading_errors import foreign_errors, loading_error
-from lineal.engines.models.whole_weights import require_all_factors, require_all_tensors, require_finite, without_report
+from lineal.engines.models.whole_weights import (
+    require_all_factors,
+    require_all_tensors,
+    require_finite,
+    without_report,
+)
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -37,7 +42,9 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            warnings.filterwarnings("ignore", "You are using .rollout_func., which is an experimental feature", UserWarning)
+            warnings.filterwarnings(
+                "ignore", "You are using .rollout_func., which is an experimental feature", UserWarning
+            )
             yield
     finally:
         if shown:
@@ -89,7 +96,9 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EngineError(f"{path}: cannot be read: {error}. Expected a JSON object. Copy it again.") from error
+        raise EngineError(
+            f"{path}: cannot be read: {error}. Expected a JSON object. Copy it again."
+        ) from error
     if not isinstance(config, dict):
         raise EngineError(f"{path}: got {type(config).__name__}, expected an object. Copy it again.")
     return config
@@ -121,7 +130,9 @@ def load_full_model(checkpoint: Path, dtype: torch.dtype, quantize: bool = False
     """
     _require_language_model(checkpoint)
     require_finite(checkpoint)
-    model, report = _loaded(_class_of(checkpoint), checkpoint, dtype=dtype, **(_four_bits() if quantize else {}))
+    model, report = _loaded(
+        _class_of(checkpoint), checkpoint, dtype=dtype, **(_four_bits() if quantize else {})
+    )
     require_all_tensors(checkpoint, report)
     return model
 
@@ -177,9 +188,14 @@ def _loaded(auto: Any, checkpoint: Path, **settings: Any) -> tuple[PreTrainedMod
     try:
         with quiet(), without_report():
             found: tuple[PreTrainedModel, Mapping[str, Any]] = auto.from_pretrained(
-                str(checkpoint), output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True,
-                trust_remote_code=False, use_safetensors=True, **settings,
-            )  # fmt: skip
+                str(checkpoint),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                **settings,
+            )
     except foreign_errors() as error:
         raise EngineError(
             f"{checkpoint}: the model cannot be loaded: {loading_error(error)}. Expected one that {auto.__name__} reads "
@@ -193,7 +209,10 @@ def _four_bits() -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
     config = cast(Any, BitsAndBytesConfig)(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
     )
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
@@ -216,7 +235,9 @@ def load_reward_model(checkpoint: Path, dtype: torch.dtype, pad_id: int) -> PreT
         EngineError: an adapter, missing files, an architecture without such a head, or weights that aren't whole.
     """
     if is_adapter(checkpoint):
-        raise EngineError(f"{checkpoint}: got a LoRA adapter, expected a full model. Start the reward model from one.")
+        raise EngineError(
+            f"{checkpoint}: got a LoRA adapter, expected a full model. Start the reward model from one."
+        )
     _require(checkpoint, "config.json", "*.safetensors")
     require_finite(checkpoint)
     model = _load_reward_model(checkpoint, dtype=dtype)
@@ -228,7 +249,9 @@ def _load_reward_model(checkpoint: Path, **settings: Any) -> PreTrainedModel:
     from transformers import AutoModelForSequenceClassification
 
     model, report = _loaded(AutoModelForSequenceClassification, checkpoint, num_labels=1, **settings)
-    require_all_tensors(checkpoint, report, None if is_reward_model(checkpoint) else f"{model.base_model_prefix}.")
+    require_all_tensors(
+        checkpoint, report, None if is_reward_model(checkpoint) else f"{model.base_model_prefix}."
+    )
     return model
 
 
@@ -273,7 +296,9 @@ def require_peft() -> None:
         EngineError: it is not.
     """
     if find_spec("peft") is None:
-        raise EngineError("a LoRA adapter needs the package peft, which is not installed. Run: pip install 'lineal[lora]'")
+        raise EngineError(
+            "a LoRA adapter needs the package peft, which is not installed. Run: pip install 'lineal[lora]'"
+        )
 
 
 def require_base(adapter: Path, base: Path | None) -> Path:
@@ -294,7 +319,9 @@ def require_base(adapter: Path, base: Path | None) -> Path:
     return base
 
 
-def write_full_model(model: PreTrainedModel, output: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
+def write_full_model(
+    model: PreTrainedModel, output: Path, state: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Writes weights and config; the bytes depend on the model alone, not on paths or time.
 
     The config gets `use_cache: true`, which training had switched off.

@@ -15,9 +15,18 @@ def foreign_errors() -> tuple[type[Exception], ...]:
     from safetensors import SafetensorError
 
     return (
-        OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RuntimeError, ImportError,
-        SafetensorError, StrictDataclassError,
-    )  # fmt: skip
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        ImportError,
+        SafetensorError,
+        StrictDataclassError,
+    )
 
 
 def loading_error(error: Exception) -> str:
@@ -31,4 +40,8 @@ def loading_error(error: Exception) -> str:
         return "its architecture (model_type in config.json) is none of that kind"
     first = " ".join(text.partition("\n\n")[0].split()).rstrip(".")
     first = first if len(first) <= LONGEST else f"{first[:LONGEST]}..."
-    return first if isinstance(error, OSError | ValueError | RuntimeError) else f"{type(error).__name__}: {first}"
+    return (
+        first
+        if isinstance(error, OSError | ValueError | RuntimeError)
+        else f"{type(error).__name__}: {first}"
+    )

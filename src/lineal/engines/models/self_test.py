@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 PROMPT, FOLLOWING, PADDED = 3, 4, 8
 """Tokens of the text: those that are read at once and those that follow step by step; the prompt is padded to a length."""
-LONGEST_PART = 64  # tokens of an example that is compared: logits of 2 x 64 tokens take 80 MB at 150,000 entries
+LONGEST_PART = (
+    64  # tokens of an example that is compared: logits of 2 x 64 tokens take 80 MB at 150,000 entries
+)
 EXACT, NEAR, ROUGH = (5e-4, 1e-5), (1e-2, 1e-4), (0.3, 0.02)
 """How far two readings may be apart, as shares of the logits' spread and of the largest one, which says how they are rounded.
 
@@ -31,7 +33,9 @@ they were not measured on one. A model that knows nothing yet of a token may hav
 ANOTHER = "Take a model that writes from left to right and keeps its memory as transformers' usual caches do."
 
 
-def require_same_stepwise(model: Any, stepwise: Callable[[tuple[int, ...], tuple[int, ...], int], torch.Tensor]) -> None:
+def require_same_stepwise(
+    model: Any, stepwise: Callable[[tuple[int, ...], tuple[int, ...], int], torch.Tensor]
+) -> None:
     """Compares a model's reading of a few tokens step by step with that of all at once.
 
     Args:
@@ -46,7 +50,9 @@ def require_same_stepwise(model: Any, stepwise: Callable[[tuple[int, ...], tuple
         whole = at_once(model, text)[PROMPT - 1 :]
         steps = stepwise(text[:PROMPT], text[PROMPT:], PADDED)
     except foreign_errors() as error:
-        raise EngineError(f"{_named(model)} cannot be read token by token: {loading_error(error)}. {ANOTHER}") from error
+        raise EngineError(
+            f"{_named(model)} cannot be read token by token: {loading_error(error)}. {ANOTHER}"
+        ) from error
     require_equal(model, steps, whole, "does not say the same of a text token by token as at once")
 
 
@@ -69,7 +75,9 @@ def require_causal(model: Any) -> None:
     require_equal(model, prompt, whole, "says other things of a text when more follows")
 
 
-def require_apart(model: Any, collate: Callable[[list[dict[str, Any]]], dict[str, Any]], rows: Iterable[dict[str, Any]]) -> None:
+def require_apart(
+    model: Any, collate: Callable[[list[dict[str, Any]]], dict[str, Any]], rows: Iterable[dict[str, Any]]
+) -> None:
     """Checks that the model attends to neither of two examples of a packed row from the other.
 
     Args:
@@ -86,7 +94,11 @@ def require_apart(model: Any, collate: Callable[[list[dict[str, Any]]], dict[str
     if row is None or any(parameter.is_meta for parameter in model.parameters()):
         return
     first, second = (tuple(part[:LONGEST_PART]) for part in _parts(row)[:2])
-    both = {"input_ids": [*first, *second], "labels": [*first, *second], "seq_lengths": [len(first), len(second)]}
+    both = {
+        "input_ids": [*first, *second],
+        "labels": [*first, *second],
+        "seq_lengths": [len(first), len(second)],
+    }
     batch = {name: _moved(value, model.device) for name, value in collate([both]).items() if name != "labels"}
     training = model.training
     model.eval()
@@ -123,7 +135,9 @@ def at_once(model: Any, text: tuple[int, ...]) -> torch.Tensor:
     return cast("torch.Tensor", logits[0].float())
 
 
-def require_equal(model: Any, got: torch.Tensor, expected: torch.Tensor, fault: str, fix: str = ANOTHER) -> None:
+def require_equal(
+    model: Any, got: torch.Tensor, expected: torch.Tensor, fault: str, fix: str = ANOTHER
+) -> None:
     """Compares logits (tokens, vocabulary).
 
     Raises:
@@ -132,7 +146,9 @@ def require_equal(model: Any, got: torch.Tensor, expected: torch.Tensor, fault: 
     import torch
 
     if not bool(expected.isfinite().all()):
-        raise EngineError(f"{_named(model)} gives logits that are not finite, expected numbers. Take an earlier checkpoint.")
+        raise EngineError(
+            f"{_named(model)} gives logits that are not finite, expected numbers. Take an earlier checkpoint."
+        )
     full = all(part.dtype == torch.float32 for part in model.parameters())
     share, rounding = ROUGH if not full else EXACT if model.device.type == "cpu" else NEAR
     apart = (got - expected).square().mean(-1).sqrt()

@@ -95,9 +95,13 @@ class Sight:
         if not most:
             return {}
         shown = [[self._shown(digest) for digest in images] for images in rows]
-        blank = {name: torch.zeros_like(value) for name, value in next(one for row in shown for one in row).items()}
+        blank = {
+            name: torch.zeros_like(value) for name, value in next(one for row in shown for one in row).items()
+        }
         padded = [[*row, *[blank] * (most - len(row))] for row in shown]
-        return {name: torch.stack([torch.stack([one[name] for one in row]) for row in padded]) for name in blank}
+        return {
+            name: torch.stack([torch.stack([one[name] for one in row]) for row in padded]) for name in blank
+        }
 
     def _shown(self, digest: str) -> dict[str, torch.Tensor]:
         """Returns the pixels of one picture, made for it alone, whatever pictures are beside it."""
@@ -123,7 +127,9 @@ def sight_of(checkpoint: Path, base: Path | None, pictures: Pictures | None) -> 
 
 def _require_eyes(checkpoint: Path) -> None:
     if find_spec("PIL") is None:
-        raise EngineError("pictures need the package pillow, which is not installed. Run: pip install 'lineal[vision]'")
+        raise EngineError(
+            "pictures need the package pillow, which is not installed. Run: pip install 'lineal[vision]'"
+        )
     kind = read_config(checkpoint).get("model_type")
     if not sees_pictures(checkpoint):
         raise EngineError(
@@ -141,7 +147,9 @@ def _processor(checkpoint: Path) -> Any:
     from transformers import AutoImageProcessor, AutoProcessor
 
     try:
-        found = cast(Any, AutoProcessor).from_pretrained(str(checkpoint), local_files_only=True, trust_remote_code=False)
+        found = cast(Any, AutoProcessor).from_pretrained(
+            str(checkpoint), local_files_only=True, trust_remote_code=False
+        )
         found.image_processor = cast(Any, AutoImageProcessor).from_pretrained(
             str(checkpoint), local_files_only=True, trust_remote_code=False, backend=BACKEND
         )

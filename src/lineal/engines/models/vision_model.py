@@ -57,17 +57,27 @@ def processor_of(tokenizer: PreTrainedTokenizerFast, shape: VisionShape) -> Any:
     return made
 
 
-def vision_language_model(text: LlamaConfig, tokenizer: PreTrainedTokenizerFast, shape: VisionShape) -> PreTrainedModel:
+def vision_language_model(
+    text: LlamaConfig, tokenizer: PreTrainedTokenizerFast, shape: VisionShape
+) -> PreTrainedModel:
     """Makes the model, with random weights from torch's generator."""
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration
 
     vision = {
-        "image_size": shape.pixels, "patch_size": shape.patch, "hidden_size": shape.hidden_size,
-        "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads, "intermediate_size": shape.intermediate_size,
-    }  # fmt: skip
+        "image_size": shape.pixels,
+        "patch_size": shape.patch,
+        "hidden_size": shape.hidden_size,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.intermediate_size,
+    }
     config = cast(Any, Idefics3Config)(
-        text_config=text.to_dict(), vision_config=vision, scale_factor=shape.merge, dtype="float32",
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"), pad_token_id=tokenizer.pad_token_id,
+        text_config=text.to_dict(),
+        vision_config=vision,
+        scale_factor=shape.merge,
+        dtype="float32",
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=text.tie_word_embeddings,
-    )  # fmt: skip
+    )
     return cast("PreTrainedModel", Idefics3ForConditionalGeneration(config))

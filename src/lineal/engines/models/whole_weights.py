@@ -38,7 +38,9 @@ def require_finite(directory: Path, pattern: str = "*.safetensors") -> None:
                 )
 
 
-def require_all_tensors(checkpoint: Path, report: Mapping[str, Collection[Any]], new_head: str | None = None) -> None:
+def require_all_tensors(
+    checkpoint: Path, report: Mapping[str, Collection[Any]], new_head: str | None = None
+) -> None:
     """Checks transformers' report of a load (`output_loading_info`).
 
     Args:
@@ -55,10 +57,15 @@ def require_all_tensors(checkpoint: Path, report: Mapping[str, Collection[Any]],
         return new_head is None or name.startswith(new_head)
 
     _require_none(
-        checkpoint, "config.json",
-        [name for name in report["missing_keys"] if counts(name)], [name for name in report["unexpected_keys"] if counts(name)],
-        [f"{name} {list(got)} instead of {list(expected)}" for name, got, expected in report["mismatched_keys"]],
-    )  # fmt: skip
+        checkpoint,
+        "config.json",
+        [name for name in report["missing_keys"] if counts(name)],
+        [name for name in report["unexpected_keys"] if counts(name)],
+        [
+            f"{name} {list(got)} instead of {list(expected)}"
+            for name, got, expected in report["mismatched_keys"]
+        ],
+    )
 
 
 def require_all_factors(adapter: Path, file: Path, model: PeftModel) -> None:
@@ -93,7 +100,11 @@ def _is_no_report(record: logging.LogRecord) -> bool:
 
 
 def _require_none(
-    checkpoint: Path, described: str, missing: Collection[str], unknown: Collection[str], misshapen: Collection[str]
+    checkpoint: Path,
+    described: str,
+    missing: Collection[str],
+    unknown: Collection[str],
+    misshapen: Collection[str],
 ) -> None:
     faults = {"missing": missing, "not the model's": unknown, "of another shape": misshapen}
     found = [f"{len(names):,} {fault} ({_some(names)})" for fault, names in faults.items() if names]
@@ -118,7 +129,9 @@ def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
                 if file.get_slice(name).get_dtype() in FLOATING:
                     yield name, file.get_tensor(name)
     except (OSError, SafetensorError) as error:
-        raise EngineError(f"{path} is half-written or damaged: {loading_error(error)}. Copy it again.") from error
+        raise EngineError(
+            f"{path} is half-written or damaged: {loading_error(error)}. Copy it again."
+        ) from error
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

@@ -52,7 +52,9 @@ class Cluster:
     @property
     def logs(self) -> str:
         """The directory of Ray's logs."""
-        return "the logs of Ray on the head, /tmp/ray/session_latest/logs unless it was given another directory"
+        return (
+            "the logs of Ray on the head, /tmp/ray/session_latest/logs unless it was given another directory"
+        )
 
 
 def join(compute: Compute, gpus_per_replica: float) -> Cluster:
@@ -78,17 +80,25 @@ def _load() -> Any:
     """Imports Ray with its terminal output and usage reports switched off."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # its default, 15, starves replicas beside any other load
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of a change of its default
+    os.environ.setdefault(
+        "RAY_worker_niceness", "0"
+    )  # its default, 15, starves replicas beside any other load
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # else it warns of a change of its default
     try:
         data = import_module("ray.data")
     except ModuleNotFoundError as error:
-        raise EngineError(f"compute.replicas needs Ray ({error}). Run: pip install 'lineal[ray]', or set replicas: 0") from error
+        raise EngineError(
+            f"compute.replicas needs Ray ({error}). Run: pip install 'lineal[ray]', or set replicas: 0"
+        ) from error
     for handler in logging.getLogger("ray.data").handlers:
         if "console" in str(handler.name):
             handler.setLevel(logging.CRITICAL + 1)
     worker: Any = import_module("ray._private.worker")
-    worker._worker_logs_enabled = False  # log_to_driver=False does not cover its messages about processes that died
+    worker._worker_logs_enabled = (
+        False  # log_to_driver=False does not cover its messages about processes that died
+    )
     context = data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     return import_module("ray")
@@ -98,9 +108,13 @@ def _start(ray: Any, compute: Compute) -> None:
     cores = compute.replicas * compute.ray.cpus_per_replica
     with quiet(), _explained("a Ray cluster cannot be started on this machine"):
         ray.init(
-            address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL,
+            address="local",
+            num_cpus=cores,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
             object_store_memory=OBJECT_STORE_BYTES,
-        )  # fmt: skip
+        )
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -110,7 +124,10 @@ def _connect(ray: Any, address: str) -> None:
             f"compute.ray.address: nothing answers at {address}. Expected the head of a running Ray cluster. "
             "Start one (ray start --head), correct the address, or leave it out to use this machine alone"
         )
-    with quiet(), _explained(f"compute.ray.address: the Ray cluster {address!r} cannot be joined", HOW_TO_JOIN):
+    with (
+        quiet(),
+        _explained(f"compute.ray.address: the Ray cluster {address!r} cannot be joined", HOW_TO_JOIN),
+    ):
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
 
 
@@ -132,13 +149,22 @@ def _explained(problem: str, hint: str = "") -> Iterator[None]:
     rays_own = import_module("ray.exceptions").RayError
     try:
         yield
-    except (OSError, RuntimeError, ValueError, rays_own) as error:  # no cluster, another version, no room, no token
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        rays_own,
+    ) as error:  # no cluster, another version, no room, no token
         raise EngineError(f"{problem}: {reason(error)}. {hint}".rstrip()) from error
 
 
 def reason(error: BaseException) -> str:
     """Returns the first sentence of Ray's message; about a refused token Ray writes a page."""
-    return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") if str(error).strip() else type(error).__name__
+    return (
+        str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
+        if str(error).strip()
+        else type(error).__name__
+    )
 
 
 def _require_room(resources: Mapping[str, float], compute: Compute, gpus_per_replica: float) -> None:
@@ -147,7 +173,10 @@ def _require_room(resources: Mapping[str, float], compute: Compute, gpus_per_rep
     Raises:
         EngineError: says what is requested and what there is.
     """
-    wanted = {"CPU": (compute.ray.cpus_per_replica, "cpus_per_replica"), "GPU": (gpus_per_replica, "gpus_per_replica")}
+    wanted = {
+        "CPU": (compute.ray.cpus_per_replica, "cpus_per_replica"),
+        "GPU": (gpus_per_replica, "gpus_per_replica"),
+    }
     for resource, (each, setting) in wanted.items():
         there = resources.get(resource, 0.0)
         if compute.replicas * each > there:

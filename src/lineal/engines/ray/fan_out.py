@@ -41,9 +41,13 @@ def slice_rows(compute: Compute) -> int:
 
 
 def fan_out(
-    compute: Compute, make: Callable[..., Work], arguments: Mapping[str, Any], rows: Sequence[Any], gpus: float = 0.0,
+    compute: Compute,
+    make: Callable[..., Work],
+    arguments: Mapping[str, Any],
+    rows: Sequence[Any],
+    gpus: float = 0.0,
     log: Path | None = None,
-) -> Iterator[tuple[int, Any]]:  # fmt: skip
+) -> Iterator[tuple[int, Any]]:
     """Yields each row's place and its answer, block by block as replicas finish them.
 
     Args:
@@ -73,7 +77,10 @@ def fan_out(
                 raise _problem(text)
             if place == _STARTED_AGAIN:
                 if text not in stand_ins:
-                    say("a replica died (killed, or out of memory): it was started again, and its block given out again", log)
+                    say(
+                        "a replica died (killed, or out of memory): it was started again, and its block given out again",
+                        log,
+                    )
                 stand_ins.add(text)
                 continue
             waiting.discard(place)
@@ -128,7 +135,9 @@ def _blocks(rows: Sequence[Any], size: int) -> list[pa.Table]:
     tables = []
     for start in range(0, len(rows), size):
         texts = [json.dumps(row) for row in rows[start : start + size]]
-        tables.append(pa.table({"place": range(start, start + len(texts)), "row": pa.array(texts, pa.string())}))
+        tables.append(
+            pa.table({"place": range(start, start + len(texts)), "row": pa.array(texts, pa.string())})
+        )
     return tables
 
 
@@ -152,7 +161,9 @@ def _dataset(
             batch_size=None,
             batch_format="pyarrow",
             # a block that waits in another one's process would share its death, and its retries
-            compute=data.ActorPoolStrategy(size=min(compute.replicas, len(blocks)), max_tasks_in_flight_per_actor=1),
+            compute=data.ActorPoolStrategy(
+                size=min(compute.replicas, len(blocks)), max_tasks_in_flight_per_actor=1
+            ),
             num_cpus=compute.ray.cpus_per_replica,
             num_gpus=gpus,
             max_task_retries=compute.ray.retries,
@@ -195,7 +206,9 @@ def _pump(dataset: Any, found: queue.SimpleQueue[Any], left: threading.Event) ->
             found.put(table)
             if left.is_set():
                 return
-    except Exception as error:  # Ray's errors have many types; they are raised where the blocks are waited for
+    except (
+        Exception
+    ) as error:  # Ray's errors have many types; they are raised where the blocks are waited for
         found.put(error)
     found.put(None)
 
@@ -208,7 +221,9 @@ def _problem(text: str) -> LinealError:
     return problem
 
 
-def _unanswered(rows: Sequence[Any], waiting: set[int], compute: Compute, trouble: Exception | None, cluster: Cluster) -> str:
+def _unanswered(
+    rows: Sequence[Any], waiting: set[int], compute: Compute, trouble: Exception | None, cluster: Cluster
+) -> str:
     size = compute.ray.block_rows
     start = min(waiting) // size * size
     stop = min(start + size, len(rows))

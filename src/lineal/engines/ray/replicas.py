@@ -45,7 +45,9 @@ class RaySampler:
         require_own_gpus(workspace.compute)
         join(workspace.compute, workspace.compute.ray.gpus_per_replica)
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields each request's place and its completion, block by block.
 
         Raises:
@@ -109,11 +111,20 @@ def opened(described: dict[str, Any]) -> Workspace:
     compute = Compute.model_validate(described["compute"])
     device = compute.device if compute.device != "auto" or compute.ray.gpus_per_replica else "cpu"
     own = compute.model_copy(update={"replicas": 0, "device": device})
-    inputs = {name: tuple(_model(*each) for each in models) for name, models in described["inputs"].items() if models}
+    inputs = {
+        name: tuple(_model(*each) for each in models)
+        for name, models in described["inputs"].items()
+        if models
+    }
     return Workspace(
-        Path(described["project"]), described["step"], described["round"], described["seed"], own, inputs,
+        Path(described["project"]),
+        described["step"],
+        described["round"],
+        described["seed"],
+        own,
+        inputs,
         Path(described["partial"]),
-    )  # fmt: skip
+    )
 
 
 def _model(key: str, directory: str, digest: str) -> Artifact:
@@ -122,7 +133,9 @@ def _model(key: str, directory: str, digest: str) -> Artifact:
     except ArtifactError as error:
         raise EngineError(_not_shared(key, directory, str(error))) from error
     if model.digest != digest:
-        raise EngineError(_not_shared(key, directory, f"its digest is {model.digest[:12]} there, {digest[:12]} in the step"))
+        raise EngineError(
+            _not_shared(key, directory, f"its digest is {model.digest[:12]} there, {digest[:12]} in the step")
+        )
     return model
 
 

@@ -138,7 +138,9 @@ class TileDecoder:
 
         shown = {} if self.pixels is None else self.pixels([images for _, images in prompts])
         pixels = {name: value.to(self.model.device) for name, value in shown.items()}
-        ids, mask = _left_padded([own for own, _ in prompts], length, self.settings.max_tokens, self.pad_id, self.model.device)
+        ids, mask = _left_padded(
+            [own for own, _ in prompts], length, self.settings.max_tokens, self.pad_id, self.model.device
+        )
         read = _Read(length, mask, new_cache(self.model), torch.empty(0))
         with torch.inference_mode():
             read.logits = self._logits(ids, (mask[:, :length].cumsum(-1) - 1).clamp(min=0), read, 0, pixels)
@@ -154,14 +156,18 @@ class TileDecoder:
         lengths = {} if watch is None else watch.lengths
         return [_cut(ids, values, self.stop_ids, lengths.get(row)) for row, (ids, values) in enumerate(pairs)]
 
-    def _loop(self, tile: list[Row], real: int, read: _Read, watch: TextWatch | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loop(
+        self, tile: list[Row], real: int, read: _Read, watch: TextWatch | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Draws ids and their log-probabilities, both (rows, steps); values after a row's stop are meaningless."""
         import torch
 
         device, max_tokens, logits = self.model.device, self.settings.max_tokens, read.logits
         last = (read.mask[:, : read.length].sum(-1, keepdim=True) - 1).clamp(min=0)
         uniforms = _uniforms(tile, max_tokens, device)
-        stops, never = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (self.stop_ids, self.never))
+        stops, never = (
+            torch.tensor(ids, dtype=torch.long, device=device) for ids in (self.stop_ids, self.never)
+        )
         done = torch.arange(len(tile), device=device) >= real
         drawn: list[torch.Tensor] = []
         logprobs = []
@@ -195,7 +201,9 @@ class TileDecoder:
         else:
             mask = explicit_mask(read.mask, read.length, step) if self._explicit else seen.long()
             memory = {"past_key_values": read.cache, "attention_mask": mask}
-        output = self.model(input_ids=ids, position_ids=positions, use_cache=True, logits_to_keep=1, **memory, **pixels)
+        output = self.model(
+            input_ids=ids, position_ids=positions, use_cache=True, logits_to_keep=1, **memory, **pixels
+        )
         return cast("torch.Tensor", output.logits[:, -1].float())
 
 

@@ -35,7 +35,9 @@ class LivePolicy:
         self._held: tuple[Any, PreTrainedTokenizerBase] | None = None
         self._sight: Sight | None = None
 
-    def hold(self, model: Any, tokenizer: PreTrainedTokenizerBase, mixed: bool, sight: Sight | None = None) -> None:
+    def hold(
+        self, model: Any, tokenizer: PreTrainedTokenizerBase, mixed: bool, sight: Sight | None = None
+    ) -> None:
         """Takes the model that a training is about to train.
 
         Args:
@@ -52,7 +54,9 @@ class LivePolicy:
             with self._reading() as (read, _):
                 require_same_stepwise(read, TileDecoder(read, SamplingSettings(), (), 0).follow)
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields completions as `Sampler.stream`."""
         with self._reading() as (model, tokenizer):
             drawn = list(Sampler.around(model, tokenizer, self._sight).stream(requests, settings))
@@ -63,7 +67,9 @@ class LivePolicy:
         with self._reading() as (model, tokenizer):
             return Sampler.around(model, tokenizer, self._sight).sample(requests, settings)
 
-    def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
+    def score(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[Likelihood]:
         """Scores as `LikelihoodScorer.score`."""
         with self._reading() as (model, tokenizer):
             return LikelihoodScorer.around(model, tokenizer).score(pairs, chat, progress)
@@ -79,7 +85,9 @@ class LivePolicy:
     def _reading(self) -> Iterator[tuple[Any, PreTrainedTokenizerBase]]:
         """Puts the model into evaluation mode, with the attention of inference."""
         if self._held is None:
-            raise EngineError("self: got no model in training, expected one: a verifier asked before the training began.")
+            raise EngineError(
+                "self: got no model in training, expected one: a verifier asked before the training began."
+            )
         model, tokenizer = self._held
         training, attention = model.training, model.config._attn_implementation
         model.eval()

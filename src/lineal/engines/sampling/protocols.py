@@ -18,7 +18,9 @@ class CompletionSource(Protocol):
         """The number of requests that keeps it busy; a step's rows are passed in slices of at least so many samples."""
         ...
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields each request's place and its completion, in the order in which they are finished.
 
         Raises:
@@ -30,7 +32,9 @@ class CompletionSource(Protocol):
 class RewardSource(Protocol):
     """The interface of reward models; see `lineal.engines.sampling.scoring.RewardScorer.score`."""
 
-    def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
+    def score(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[float]:
         """Returns one number per (prompt, completion), in order."""
         ...
 
@@ -52,7 +56,9 @@ class StepScoreSource(Protocol):
 class LikelihoodSource(Protocol):
     """The interface of likelihood scorers; see `lineal.engines.sampling.scoring.LikelihoodScorer.score`."""
 
-    def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
+    def score(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[Likelihood]:
         """Returns one likelihood per (prompt, completion), in order."""
         ...
 

@@ -73,7 +73,9 @@ class PlayedTurn:
 class EpisodeJudge(Protocol):
     """Plays a generation's episodes, and rewards them; one generation after another."""
 
-    def play(self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: LivePolicy) -> list[list[PlayedTurn]]:
+    def play(
+        self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: LivePolicy
+    ) -> list[list[PlayedTurn]]:
         """Lets the policy play an episode for each (place of the task, which of its episodes); returns their turns."""
         ...
 

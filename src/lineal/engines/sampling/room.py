@@ -29,6 +29,9 @@ def room_of(checkpoint: Path, base: Path | None) -> Room:
     def room(prompts: Sequence[Prompt], settings: SamplingSettings) -> list[bool]:
         if positions is None:
             return [True] * len(prompts)
-        return [len(ids) + settings.max_tokens <= positions for ids in encode_prompts(tokenizer, prompts, settings.chat)]
+        return [
+            len(ids) + settings.max_tokens <= positions
+            for ids in encode_prompts(tokenizer, prompts, settings.chat)
+        ]
 
     return room

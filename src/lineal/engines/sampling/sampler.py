@@ -31,7 +31,15 @@ from lineal.engines.sampling.cache import has_full_attention
 from lineal.engines.sampling.decoding import TILE_ROWS, Decoded, Row, TileDecoder
 from lineal.engines.text.spelling import spelling_of
 from lineal.engines.text.stop_texts import StopTexts, TextWatch, ids_of_text, stop_texts_from
-from lineal.engines.text.tokens import Lead, decode_completions, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
+from lineal.engines.text.tokens import (
+    Lead,
+    decode_completions,
+    encode_prompts,
+    is_chat,
+    leads_of,
+    load_tokenizer,
+    stop_ids,
+)
 from lineal.engines.text.vocabulary import ids_without_token, require_vocabulary
 from lineal.errors import EngineError
 
@@ -184,7 +192,9 @@ class Sampler:
         found = dict(self.stream(requests, settings))
         return [found[index] for index in range(len(requests))]
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields each request's place and its completion, tile by tile.
 
         Args:
@@ -199,9 +209,13 @@ class Sampler:
         for chat in (False, True):
             own = [row for row in rows if is_chat(requests[row.index].prompt, settings.chat) == chat]
             if own:
-                yield from self._decoded(own, settings, stop_ids(self._tokenizer, _declared(self._model), chat))
+                yield from self._decoded(
+                    own, settings, stop_ids(self._tokenizer, _declared(self._model), chat)
+                )
 
-    def _decoded(self, rows: list[Row], settings: SamplingSettings, stops: Sequence[int]) -> Iterator[tuple[int, Completion]]:
+    def _decoded(
+        self, rows: list[Row], settings: SamplingSettings, stops: Sequence[int]
+    ) -> Iterator[tuple[int, Completion]]:
         watch = None if settings.stop is None else partial(TextWatch, self._tokenizer, settings.stop)
         pixels = None if self._sight is None else self._sight.pixels
         decoder = TileDecoder(self._model, settings, stops, self._pad_id, watch, self._never, pixels)
@@ -214,17 +228,26 @@ class Sampler:
         prompts = list(dict.fromkeys(request.prompt for request in requests))
         ids = map(tuple, encode_prompts(self._tokenizer, prompts, settings.chat))
         encoded = dict(zip(prompts, ids, strict=True))
-        leads = dict(zip(prompts, leads_of(self._tokenizer, prompts, list(encoded.values()), settings.chat), strict=True))
+        leads = dict(
+            zip(
+                prompts,
+                leads_of(self._tokenizer, prompts, list(encoded.values()), settings.chat),
+                strict=True,
+            )
+        )
         self._refuse_long(encoded, settings.max_tokens)
         for request in requests:
             if not 0 <= request.seed < SEED_LIMIT:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
         rows = [
-            Row(index, encoded[request.prompt], request.seed, leads[request.prompt]) for index, request in enumerate(requests)
+            Row(index, encoded[request.prompt], request.seed, leads[request.prompt])
+            for index, request in enumerate(requests)
         ]
         return rows if self._sight is None else self._shown(self._sight, rows, requests, settings)
 
-    def _shown(self, sight: Sight, rows: Sequence[Row], requests: Sequence[Request], settings: SamplingSettings) -> list[Row]:
+    def _shown(
+        self, sight: Sight, rows: Sequence[Row], requests: Sequence[Request], settings: SamplingSettings
+    ) -> list[Row]:
         """Returns the rows with their pictures before the texts."""
         shown: list[Row] = []
         for row, request in zip(rows, requests, strict=True):
@@ -245,7 +268,10 @@ class Sampler:
 
 
 def completions_of(
-    tokenizer: PreTrainedTokenizerBase, drawn: Sequence[Decoded], leads: Sequence[Lead], settings: SamplingSettings
+    tokenizer: PreTrainedTokenizerBase,
+    drawn: Sequence[Decoded],
+    leads: Sequence[Lead],
+    settings: SamplingSettings,
 ) -> Iterator[Completion]:
     """Yields the completions of drawn rows: texts, truncated at the settings' stop texts; `leads` are their leads.
 
@@ -260,7 +286,9 @@ def completions_of(
         if ended is None:
             yield Completion(text, len(row.ids), "stop" if row.stopped else "length", row.logprob, row.ids)
         else:
-            yield Completion(ended, len(row.ids), "stop", row.logprob, ids_of_text(tokenizer, row.ids, ended, lead))
+            yield Completion(
+                ended, len(row.ids), "stop", row.logprob, ids_of_text(tokenizer, row.ids, ended, lead)
+            )
 
 
 def require_number(logprob: float, checkpoint: str) -> None:
@@ -295,7 +323,9 @@ def load_for_inference(checkpoint: Path, base: Path | None, device: torch.device
     # fp32 on the CPU: in bf16 some completions differed there between batch sizes.
     dtype = stored_dtype(weights) if device.type == "cuda" else torch.float32
     if is_adapter(checkpoint):
-        model = cast("PreTrainedModel", load_adapted_model(checkpoint, base, dtype, trainable=False).merge_and_unload())
+        model = cast(
+            "PreTrainedModel", load_adapted_model(checkpoint, base, dtype, trainable=False).merge_and_unload()
+        )
     else:
         model = load_full_model(checkpoint, dtype)
     model = cast("PreTrainedModel", model.to(cast(Any, device)).eval())

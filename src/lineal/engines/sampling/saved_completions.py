@@ -39,7 +39,10 @@ class SavedSampler:
         """What the file held before this sampler drew anything, except completions that were already returned."""
 
     def sample(
-        self, requests: Sequence[Request], settings: SamplingSettings, progress: Callable[[int], None] = lambda rows: None
+        self,
+        requests: Sequence[Request],
+        settings: SamplingSettings,
+        progress: Callable[[int], None] = lambda rows: None,
     ) -> list[Completion]:
         """Returns one completion for each request, in the order of the requests.
 
@@ -54,7 +57,11 @@ class SavedSampler:
         keys = _keys(requests, settings)
         if self._earlier is None:
             self._earlier = _read(self._path)
-        found = {index: self._earlier[key] for index, key in enumerate(keys) if key in self._earlier} if self._earlier else {}
+        found = (
+            {index: self._earlier[key] for index, key in enumerate(keys) if key in self._earlier}
+            if self._earlier
+            else {}
+        )
         if found:
             progress(len(found))
             self._facts["resumed_completions"] = self._facts.get("resumed_completions", 0) + len(found)
@@ -64,7 +71,9 @@ class SavedSampler:
             progress(1)
         return [found[index] for index in range(len(requests))]
 
-    def _drawn(self, requests: Sequence[tuple[Request, str]], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def _drawn(
+        self, requests: Sequence[tuple[Request, str]], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         if not requests:
             return
         with _Lines(self._path) as lines:
@@ -128,7 +137,9 @@ def _line(key: str, completion: Completion) -> str:
     reason, logprob = encode_basestring_ascii(completion.finish_reason), completion.logprob
     told = repr(logprob) if type(logprob) is float and math.isfinite(logprob) else json.dumps(logprob)
     ids = "null" if completion.token_ids is None else repr(completion.token_ids)
-    return f'["{key}", {encode_basestring_ascii(completion.text)}, {completion.tokens}, {reason}, {told}, {ids}]'
+    return (
+        f'["{key}", {encode_basestring_ascii(completion.text)}, {completion.tokens}, {reason}, {told}, {ids}]'
+    )
 
 
 def _keys(requests: Sequence[Request], settings: SamplingSettings) -> list[str]:

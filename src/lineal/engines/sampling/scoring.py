@@ -67,7 +67,11 @@ class LikelihoodScorer:
     """
 
     def __init__(
-        self, checkpoint: Path, device: str = "auto", base: Path | None = None, pictures: Pictures | None = None
+        self,
+        checkpoint: Path,
+        device: str = "auto",
+        base: Path | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self._sight = sight_of(checkpoint, base, pictures)
         self._hold(load_for_inference(checkpoint, base, named_device(device)), load_tokenizer(checkpoint))
@@ -84,7 +88,9 @@ class LikelihoodScorer:
         made._hold(model, tokenizer)
         return made
 
-    def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[Likelihood]:
+    def score(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[Likelihood]:
         """Returns the likelihood of each (prompt, completion), in order; the prompt is given, the completion counts.
 
         Raises:
@@ -93,7 +99,10 @@ class LikelihoodScorer:
         return self.score_ids(encode_pairs(self._tokenizer, pairs, chat), progress)
 
     def score_ids(
-        self, encoded: Sequence[Encoded], progress: Callable[[int], None] | None = None, images: Sequence[Images] = ()
+        self,
+        encoded: Sequence[Encoded],
+        progress: Callable[[int], None] | None = None,
+        images: Sequence[Images] = (),
     ) -> list[Likelihood]:
         """Scores token ids, otherwise as `score`; every completion has at least one id.
 
@@ -105,7 +114,9 @@ class LikelihoodScorer:
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
     ) -> list[Certainty]:
         """Returns how sure the model is of each completion; otherwise as `score`."""
-        return self._read(encode_pairs(self._tokenizer, pairs, chat), _certainty, lambda found: found.divergence, progress)
+        return self._read(
+            encode_pairs(self._tokenizer, pairs, chat), _certainty, lambda found: found.divergence, progress
+        )
 
     def angles(
         self, prompts: Sequence[Prompt], chat: bool = False, progress: Callable[[int], None] | None = None
@@ -118,13 +129,17 @@ class LikelihoodScorer:
 
         def read(outputs: Any, indices: Sequence[int]) -> list[float | None]:
             states = outputs.hidden_states[-1]
-            found = [_concentration(own[: len(ids[index])]) for own, index in zip(states, indices, strict=False)]
+            found = [
+                _concentration(own[: len(ids[index])]) for own, index in zip(states, indices, strict=False)
+            ]
             for one in found:
                 require_number(one or 0.0, str(self._model.name_or_path))
             return found
 
         pad_id = cast(int, self._tokenizer.pad_token_id)
-        return scored(self._model, pad_id, [(own, []) for own in ids], read, progress, output_hidden_states=True)
+        return scored(
+            self._model, pad_id, [(own, []) for own in ids], read, progress, output_hidden_states=True
+        )
 
     def _read(
         self,
@@ -135,7 +150,9 @@ class LikelihoodScorer:
         images: Sequence[Images] = (),
     ) -> list[Score]:
         def read(outputs: Any, indices: Sequence[int]) -> list[Score]:
-            found = [of(logits, *encoded[index]) for logits, index in zip(outputs.logits, indices, strict=False)]
+            found = [
+                of(logits, *encoded[index]) for logits, index in zip(outputs.logits, indices, strict=False)
+            ]
             for one in found:
                 require_number(number(one), str(self._model.name_or_path))
             return found
@@ -165,10 +182,16 @@ class RewardScorer:
             )
         self._tokenizer = load_tokenizer(checkpoint)
         self._pad_id = cast(int, self._tokenizer.pad_token_id)
-        self._model = load_reward_model(checkpoint, torch.float32, self._pad_id).to(cast(Any, named_device(device))).eval()
+        self._model = (
+            load_reward_model(checkpoint, torch.float32, self._pad_id)
+            .to(cast(Any, named_device(device)))
+            .eval()
+        )
         require_vocabulary(self._tokenizer, vocabulary_of(self._model.config), checkpoint)
 
-    def score(self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None) -> list[float]:
+    def score(
+        self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
+    ) -> list[float]:
         """Returns the reward of each (prompt, completion), in order.
 
         Raises:
@@ -223,7 +246,9 @@ def finite_reward(value: float, checkpoint: str) -> float:
         EngineError: it is no finite number.
     """
     if not math.isfinite(value):
-        raise EngineError(f"{checkpoint}: got the reward {value}, expected a finite number. Take an earlier checkpoint.")
+        raise EngineError(
+            f"{checkpoint}: got the reward {value}, expected a finite number. Take an earlier checkpoint."
+        )
     return value
 
 
@@ -294,7 +319,12 @@ def _tile_rows(length: int) -> int:
 
 
 def _forward(
-    model: Any, tile: Sequence[Encoded], length: int, pad_id: int, pixels: Mapping[str, torch.Tensor], **wanted: bool
+    model: Any,
+    tile: Sequence[Encoded],
+    length: int,
+    pad_id: int,
+    pixels: Mapping[str, torch.Tensor],
+    **wanted: bool,
 ) -> Any:
     """Returns the model's outputs for a whole tile."""
     import torch

@@ -26,7 +26,9 @@ Marked = tuple[list[int], list[int], list[int]]
 """Token ids of a prompt and of the text after it, and where in all of these each step ends."""
 
 
-def encode_steps(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Written], separator: str, chat: bool) -> list[Marked]:
+def encode_steps(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Written], separator: str, chat: bool
+) -> list[Marked]:
     """Encodes texts step by step, and returns the place of each step's last token.
 
     Steps are encoded as they meet when the model samples them one after another: no token spans their border. An end follows
@@ -107,7 +109,9 @@ class StepScorer(RewardScorer):
 
             def read(_: Any, indices: Sequence[int]) -> list[list[float]]:
                 told = positions()
-                return [self._shares(told[row, marked[index][2]].tolist()) for row, index in enumerate(indices)]
+                return [
+                    self._shares(told[row, marked[index][2]].tolist()) for row, index in enumerate(indices)
+                ]
 
             return scored(self._model, self._pad_id, [one[:2] for one in marked], read, progress)
 

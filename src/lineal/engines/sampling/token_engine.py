@@ -85,7 +85,9 @@ class TokenEngine(ABC):
         """
 
     @abstractmethod
-    def draw(self, requests: Sequence[TokenRequest], settings: SamplingSettings) -> Iterator[tuple[int, Sequence[int], float]]:
+    def draw(
+        self, requests: Sequence[TokenRequest], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Sequence[int], float]]:
         """Yields, as they are finished, each request's place, the drawn ids, and the sum of their log-probabilities.
 
         The ids include the one that ended the completion, and are at most `settings.max_tokens`. Log-probabilities are those at
@@ -95,7 +97,9 @@ class TokenEngine(ABC):
             EngineError: a request cannot be answered; earlier completions remain valid.
         """
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields each request's place and its completion, as they are finished.
 
         Raises:
@@ -113,7 +117,9 @@ class TokenEngine(ABC):
         if waiting:
             raise self._wrong(f"left {len(waiting):,} of {len(requests):,} requests unanswered")
 
-    def _drawn(self, requests: Sequence[TokenRequest], settings: SamplingSettings) -> Iterator[tuple[int, Sequence[int], float]]:
+    def _drawn(
+        self, requests: Sequence[TokenRequest], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Sequence[int], float]]:
         with self._named():
             yield from self.draw(requests, settings)
 
@@ -127,7 +133,9 @@ class TokenEngine(ABC):
         except Exception as error:
             raise self._wrong(f"failed: {type(error).__name__}: {error}") from error
 
-    def _asked(self, requests: Sequence[Request], settings: SamplingSettings) -> list[tuple[TokenRequest, Lead]]:
+    def _asked(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> list[tuple[TokenRequest, Lead]]:
         """Returns each request as token ids, with the lead of its completion."""
         prompts = list(dict.fromkeys(request.prompt for request in requests))
         encoded = encode_prompts(self._tokenizer, prompts, settings.chat)
@@ -136,7 +144,8 @@ class TokenEngine(ABC):
         leads = dict(zip(prompts, leads_of(self._tokenizer, prompts, encoded, settings.chat), strict=True))
         ends = {prompt: self._ends(is_chat(prompt, settings.chat)) for prompt in prompts}
         return [
-            (TokenRequest(ids[request.prompt], ends[request.prompt], request.seed), leads[request.prompt]) for request in requests
+            (TokenRequest(ids[request.prompt], ends[request.prompt], request.seed), leads[request.prompt])
+            for request in requests
         ]
 
     def _ends(self, chat: bool) -> list[int]:
@@ -167,10 +176,16 @@ class TokenEngine(ABC):
         if place not in waiting:
             raise self._wrong(f"answered request {place}, which was not asked or is answered already")
         if not 1 <= len(drawn) <= settings.max_tokens:
-            raise self._wrong(f"drew {len(drawn)} tokens for request {place}, expected 1 to {settings.max_tokens}")
-        unknown = sorted({*drawn} & {*self.never_ids} | {number for number in drawn if not 0 <= number < self._size})
+            raise self._wrong(
+                f"drew {len(drawn)} tokens for request {place}, expected 1 to {settings.max_tokens}"
+            )
+        unknown = sorted(
+            {*drawn} & {*self.never_ids} | {number for number in drawn if not 0 <= number < self._size}
+        )
         if unknown:
-            raise self._wrong(f"drew id {unknown[0]} for request {place}, which no token has. Leave out `never_ids`")
+            raise self._wrong(
+                f"drew id {unknown[0]} for request {place}, which no token has. Leave out `never_ids`"
+            )
 
     def _wrong(self, what: str) -> EngineError:
         return EngineError(f"the engine {type(self).__name__} {what}")
@@ -186,7 +201,9 @@ def engine_class(name: str) -> type[TokenEngine]:
     try:
         found = point.load()
     except Exception as error:
-        raise EngineError(f"engine {name!r} cannot be loaded from {shown(point)}: {type(error).__name__}: {error}") from error
+        raise EngineError(
+            f"engine {name!r} cannot be loaded from {shown(point)}: {type(error).__name__}: {error}"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, TokenEngine)):
         got = found.__name__ if isinstance(found, type) else f"a {type(found).__name__}"
         raise EngineError(

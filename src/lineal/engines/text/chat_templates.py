@@ -22,7 +22,10 @@ from lineal.errors import EngineError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SECONDS, SECONDS_EACH = 20.0, 0.1  # for a batch and for each of its conversations; usual templates take 0.1 ms for one
+SECONDS, SECONDS_EACH = (
+    20.0,
+    0.1,
+)  # for a batch and for each of its conversations; usual templates take 0.1 ms for one
 LINE_BREAK = "\n"
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 Span = tuple[int, int]
@@ -59,7 +62,9 @@ class ChatTemplate:
         self._tokens = ControlTokens(tokenizer)
         if self._frame.stop is not None and self._frame.stop not in tokenizer.all_special_tokens:
             # Some tokenizers forget to call it special; then it would be left in completions, and texts could spell it.
-            tokenizer.add_special_tokens({"extra_special_tokens": [self._frame.stop]}, replace_extra_special_tokens=False)
+            tokenizer.add_special_tokens(
+                {"extra_special_tokens": [self._frame.stop]}, replace_extra_special_tokens=False
+            )
             self._tokens = ControlTokens(tokenizer)
 
     @cached_property
@@ -98,7 +103,9 @@ class ChatTemplate:
         """Returns a rendered text without masks."""
         return self._tokens.unmasked(text)
 
-    def encode_answers(self, asked: Sequence[tuple[Conversation, str, bool]]) -> list[tuple[list[int], list[int]]]:
+    def encode_answers(
+        self, asked: Sequence[tuple[Conversation, str, bool]]
+    ) -> list[tuple[list[int], list[int]]]:
         """Encodes conversations, and what the model is to write: the answers, with the end of the turns that end.
 
         They meet as when the model samples: no token spans the border.
@@ -113,7 +120,9 @@ class ChatTemplate:
         anew = [place for place, (conversation, _, _) in enumerate(asked) if conversation.begun is None]
         openings = [""] * len(asked)
         for place, opening in zip(
-            anew, self._openings([asked[place][:2] for place in anew], [prompts[place] for place in anew]), strict=True
+            anew,
+            self._openings([asked[place][:2] for place in anew], [prompts[place] for place in anew]),
+            strict=True,
         ):
             openings[place] = opening
         texts = [
@@ -147,7 +156,10 @@ class ChatTemplate:
         """The text around an answer, read from the rendering of a word that occurs nowhere else."""
         asked = Conversation((Turn("user", "?"),))
         answer = self._tokens.probe()
-        prompt, whole = self._rendered([asked], to_answer=True)[0], self._rendered([asked.answered(answer)])[0]
+        prompt, whole = (
+            self._rendered([asked], to_answer=True)[0],
+            self._rendered([asked.answered(answer)])[0],
+        )
         place = whole.find(answer)
         if place < 0:
             raise EngineError(
@@ -169,7 +181,9 @@ class ChatTemplate:
         whole = self._rendered([conversation.answered(answer) for conversation, answer in pairs])
         own_space = bool(self.opening)
         return [
-            opening if text.startswith(prompt + opening) and (own_space or not _begins_alike(answer, opening)) else ""
+            opening
+            if text.startswith(prompt + opening) and (own_space or not _begins_alike(answer, opening))
+            else ""
             for text, prompt, (_, answer) in zip(whole, prompts, pairs, strict=True)
         ]
 
@@ -177,7 +191,9 @@ class ChatTemplate:
         """Renders conversations, and returns the spans that the model writes."""
         for each in conversations:
             if not any(turn.role == "assistant" for turn in each.turns):
-                raise EngineError(f"conversation {short(each)}: got no turn of the assistant, expected at least 1 to learn.")
+                raise EngineError(
+                    f"conversation {short(each)}: got no turn of the assistant, expected at least 1 to learn."
+                )
         if all(_MARKS.search(self._text(each.tool_schemas())) for each in conversations):
             return self._marked(conversations)
         texts = self._rendered(conversations)
@@ -227,7 +243,9 @@ class ChatTemplate:
         contexts = [before[self._tokens.last_start(before) :] for before, _ in pairs]
         known = dict.fromkeys(contexts)
         encoded = dict(zip(known, self._tokens.encode(list(known)), strict=True))
-        together = self._tokens.encode([context + text for context, (_, text) in zip(contexts, pairs, strict=True)])
+        together = self._tokens.encode(
+            [context + text for context, (_, text) in zip(contexts, pairs, strict=True)]
+        )
         found = []
         for place, (context, (_, text), ids) in enumerate(zip(contexts, pairs, together, strict=True)):
             own = encoded[context]
@@ -265,7 +283,9 @@ class ChatTemplate:
         """Returns the template itself; a model may have another one for tools."""
         return str(self._tokenizer.get_chat_template(None, cast(Any, tools)))
 
-    def _render(self, conversations: Sequence[Conversation], to_answer: bool, marks: bool) -> list[tuple[str, list[Span]]]:
+    def _render(
+        self, conversations: Sequence[Conversation], to_answer: bool, marks: bool
+    ) -> list[tuple[str, list[Span]]]:
         """Renders each conversation, and with `marks` returns the spans that the template marks as the model's.
 
         Raises:
@@ -294,19 +314,27 @@ class ChatTemplate:
         try:
             texts, spans = cast(Any, render_jinja_template)(
                 conversations=[self._tokens.masked_values(each.for_template()) for each in conversations],
-                tools=self._tokens.masked_values(schemas), chat_template=self._text(schemas),
-                return_assistant_tokens_mask=marks, add_generation_prompt=to_answer,
+                tools=self._tokens.masked_values(schemas),
+                chat_template=self._text(schemas),
+                return_assistant_tokens_mask=marks,
+                add_generation_prompt=to_answer,
                 **self._tokenizer.special_tokens_map,
-            )  # fmt: skip
+            )
         except (TemplateError, TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
             if len(conversations) > 1:  # one by one, to find the one that it refuses
-                return [found for each in conversations for found in self._render_alike([each], tools, to_answer, marks)]
+                return [
+                    found
+                    for each in conversations
+                    for found in self._render_alike([each], tools, to_answer, marks)
+                ]
             roles = ", ".join(turn.role for turn in conversations[0].turns)
             raise EngineError(
                 f"conversation {short(conversations[0])}: the chat template refuses it: {error}. Got turns of {roles}, expected "
                 "turns that this model's template takes. Correct the rows' messages, or use another model."
             ) from error
-        own: list[list[Span]] = [[(start, stop) for start, stop in each] for each in spans] if marks else [[]] * len(texts)
+        own: list[list[Span]] = (
+            [[(start, stop) for start, stop in each] for each in spans] if marks else [[]] * len(texts)
+        )
         return list(zip(texts, own, strict=True))
 
 

@@ -49,7 +49,11 @@ class ControlTokens:
             return self.masked(value)
         if isinstance(value, list):
             return [self.masked_values(item) for item in value]
-        return {key: self.masked_values(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return (
+            {key: self.masked_values(item) for key, item in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
 
     def unmasked(self, text: str) -> str:
         """Restores the text as it was written."""
@@ -62,7 +66,9 @@ class ControlTokens:
 
     def search_added(self, text: str) -> re.Match[str] | None:
         """Finds the first added token in a rendered text, special or not; a special one if there is one."""
-        added = sorted((token.content for token in self._tokenizer.added_tokens_decoder.values()), key=len, reverse=True)
+        added = sorted(
+            (token.content for token in self._tokenizer.added_tokens_decoder.values()), key=len, reverse=True
+        )
         return self.search(text) or re.search("|".join(map(re.escape, filter(None, added))) or r"(?!)", text)
 
     def last_start(self, text: str) -> int:
@@ -88,7 +94,8 @@ class ControlTokens:
         usual = [place for place, text in enumerate(texts) if self._nonce not in text]
         if usual:
             ids = cast(
-                "list[list[int]]", self._tokenizer([texts[place] for place in usual], add_special_tokens=False)["input_ids"]
+                "list[list[int]]",
+                self._tokenizer([texts[place] for place in usual], add_special_tokens=False)["input_ids"],
             )
             for place, row in zip(usual, ids, strict=True):
                 found[place] = row
@@ -148,13 +155,25 @@ def _literal_encoder(tokenizer: PreTrainedTokenizerBase) -> tuple[Callable[[str]
     copy.encode_special_tokens = True
     copy.no_truncation()
     copy.no_padding()
-    special = {number: token for number, token in tokenizer.added_tokens_decoder.items() if token.special and token.content}
+    special = {
+        number: token
+        for number, token in tokenizer.added_tokens_decoder.items()
+        if token.special and token.content
+    }
     names = {token.content: f"{EDGE}{nonce}.{number}{EDGE}" for number, token in special.items()}
-    copy.add_tokens([
-        AddedToken(
-            names[token.content], lstrip=token.lstrip, rstrip=token.rstrip, normalized=token.normalized, single_word=False
-        )
-        for token in special.values()
-    ])  # fmt: skip
+    copy.add_tokens(
+        [
+            AddedToken(
+                names[token.content],
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                normalized=token.normalized,
+                single_word=False,
+            )
+            for token in special.values()
+        ]
+    )
     own = {copy.token_to_id(names[token.content]): number for number, token in special.items()}
-    return lambda text: [own.get(number, number) for number in copy.encode(text, add_special_tokens=False).ids], names
+    return lambda text: [
+        own.get(number, number) for number in copy.encode(text, add_special_tokens=False).ids
+    ], names

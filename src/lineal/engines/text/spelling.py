@@ -21,9 +21,34 @@ if TYPE_CHECKING:
 ANCHORS = ("\n", "a", ".", "0", "=", " ")
 """Texts to put before another; where a token would span the border, the next one is tried."""
 PROBES = (
-    "a", "b", " a", "  a", "    b", "\na", "\n    a", "\n", " ", "a b", "a  b", "a ", "A b", "B", "a.", " .", "a , b", "it's",
-    "1", "12 3", " 1", "(a)", "don't", "=", "x = 1\n    y", "\n\n", "\ta",
-)  # fmt: skip
+    "a",
+    "b",
+    " a",
+    "  a",
+    "    b",
+    "\na",
+    "\n    a",
+    "\n",
+    " ",
+    "a b",
+    "a  b",
+    "a ",
+    "A b",
+    "B",
+    "a.",
+    " .",
+    "a , b",
+    "it's",
+    "1",
+    "12 3",
+    " 1",
+    "(a)",
+    "don't",
+    "=",
+    "x = 1\n    y",
+    "\n\n",
+    "\ta",
+)
 """Texts that tokenizers are known to change; one with a character that a tokenizer lacks proves nothing."""
 Encoded = Sequence[Sequence[int]]
 
@@ -46,7 +71,9 @@ class Spelling:
         self._tokenizer = tokenizer
         probes = [probe for probe in PROBES if self._knows(probe)]
         self.moves = not all(self._stays(probe, probes) for probe in probes)
-        self._anchors = [(text, self._ids([text])[0]) for text in ANCHORS if self._knows(text)] if self.moves else []
+        self._anchors = (
+            [(text, self._ids([text])[0]) for text in ANCHORS if self._knows(text)] if self.moves else []
+        )
         self._require_probes(probes)
         self.begins_after_control = self.moves and self._begins_after_control(probes)
 
@@ -73,7 +100,10 @@ class Spelling:
         if not self.moves:
             return usual
         changed = [place for place, said in enumerate(self._texts(usual)) if said != texts[place]]
-        for before in (" ", ""):  # the space that decoding takes away, which a space of the text's own may stand for
+        for before in (
+            " ",
+            "",
+        ):  # the space that decoding takes away, which a space of the text's own may stand for
             behind = self._anchored([before + texts[place] for place in changed])
             for place, ids, said in zip(changed, behind, self._texts(behind), strict=True):
                 usual[place] = ids if said == texts[place] else usual[place]
@@ -92,10 +122,16 @@ class Spelling:
         for _, anchor in self._anchors:
             waiting = [place for place, text in enumerate(found) if text is None]
             before = self._texts([anchor])[0]
-            for place, text in zip(waiting, self._texts([[*anchor, *rows[place]] for place in waiting]), strict=True):
+            for place, text in zip(
+                waiting, self._texts([[*anchor, *rows[place]] for place in waiting]), strict=True
+            ):
                 found[place] = text[len(before) :] if text.startswith(before) else None
         if None in found:
-            raise EngineError(self._fault(f"tokens {list(rows[found.index(None)])[:20]}", "a text that cannot be told apart"))
+            raise EngineError(
+                self._fault(
+                    f"tokens {list(rows[found.index(None)])[:20]}", "a text that cannot be told apart"
+                )
+            )
         return cast("list[str]", found)
 
     def _anchored(self, texts: Sequence[str]) -> list[list[int]]:
@@ -129,7 +165,10 @@ class Spelling:
         letter = next((probe for probe in probes if probe.isalnum()), None)
         if letter is None:
             return True
-        ids = cast("list[int]", self._tokenizer(f"{self._tokenizer.eos_token}{letter}", add_special_tokens=False)["input_ids"])
+        ids = cast(
+            "list[int]",
+            self._tokenizer(f"{self._tokenizer.eos_token}{letter}", add_special_tokens=False)["input_ids"],
+        )
         return ids[1:] != self._anchored([letter])[0]
 
     def _fault(self, got: str, said: str) -> str:
@@ -158,7 +197,9 @@ class Spelling:
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
-        encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        encoded = self._tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
         return cast("list[list[int]]", encoded)
 
     def _texts(self, rows: Encoded) -> list[str]:

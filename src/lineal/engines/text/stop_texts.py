@@ -34,7 +34,9 @@ class StopTexts:
 
     def __post_init__(self) -> None:
         if not all(self.texts) or not self.texts:
-            raise EngineError(f"stop: got {list(self.texts)}, expected one or more texts that are not empty. Correct it.")
+            raise EngineError(
+                f"stop: got {list(self.texts)}, expected one or more texts that are not empty. Correct it."
+            )
 
     def ended(self, text: str) -> str | None:
         """Truncates the text at the stop text that is complete first, and keeps that text if `keep`; None where it has none."""
@@ -73,7 +75,9 @@ class TextWatch:
         for own, token in zip(self._ids, drawn, strict=True):
             own.append(token)
         near = [row for row, token in enumerate(drawn) if row not in self.lengths and self._may_end(token)]
-        texts = decode_completions(self._tokenizer, [self._ids[row] for row in near], [self._leads[row] for row in near])
+        texts = decode_completions(
+            self._tokenizer, [self._ids[row] for row in near], [self._leads[row] for row in near]
+        )
         ended = [row for row, text in zip(near, texts, strict=True) if self._stop.ended(text) is not None]
         self.lengths.update((row, len(self._ids[row])) for row in ended)
         return ended
@@ -90,7 +94,9 @@ def _spelled(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     return decode_completions(tokenizer, [[token, token]])[0]
 
 
-def ids_of_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str, lead: Lead) -> list[int] | None:
+def ids_of_text(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str, lead: Lead
+) -> list[int] | None:
     """Returns as many of these ids as spell `text`; None where the text ends inside a token."""
     kept = list(ids)
     while (said := decode_completions(tokenizer, [kept], [lead])[0]) != text:

@@ -25,7 +25,9 @@ def time_limit(seconds: float) -> Iterator[None]:
         with lock:
             if state["running"]:
                 state["late"] = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TimeLimitError))
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread), ctypes.py_object(TimeLimitError)
+                )
 
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True

@@ -30,7 +30,11 @@ def require_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int | None, che
     if size is None:
         return
     beyond = {token: number for token, number in tokenizer.get_vocab().items() if number >= size}
-    written = [token for token in sorted(beyond, key=lambda token: beyond[token]) if _may_be_written(tokenizer, token)]
+    written = [
+        token
+        for token in sorted(beyond, key=lambda token: beyond[token])
+        if _may_be_written(tokenizer, token)
+    ]
     if written:
         named = ", ".join(f"{token!r} ({beyond[token]})" for token in written[:MOST_NAMES])
         raise EngineError(

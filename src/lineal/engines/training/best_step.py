@@ -105,7 +105,9 @@ class BestStep:
         with safe_open(str(path), framework="pt") as saved:
             state = json.loads(saved.metadata()[STATE])
             self._weights = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 - it is no mapping
-        self._figures, self._best, self._waited, self.step = (state[name] for name in ("figures", "best", "waited", "step"))
+        self._figures, self._best, self._waited, self.step = (
+            state[name] for name in ("figures", "best", "waited", "step")
+        )
 
     def _put_back(self, model: Any) -> None:
         import torch

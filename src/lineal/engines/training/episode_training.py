@@ -58,7 +58,11 @@ def train_episodes(job: TrainingJob, tasks: int, judge: EpisodeJudge, grpo: Grpo
 
 
 def _trainer(
-    loaded: Loaded, grpo: GrpoSettings, visits: Sequence[tuple[int, int]], judge: EpisodeJudge, policy: LivePolicy
+    loaded: Loaded,
+    grpo: GrpoSettings,
+    visits: Sequence[tuple[int, int]],
+    judge: EpisodeJudge,
+    policy: LivePolicy,
 ) -> Any:
     """Makes a GRPO trainer whose rollouts the judge plays. The text of a prompt is the number of its visit."""
     from datasets import Dataset
@@ -100,9 +104,11 @@ def _episode(visit: tuple[int, int], place: int, samples: int) -> tuple[int, int
 def given_to_trl(runs: Sequence[Run]) -> dict[str, Any]:
     """Returns the result of `rollout_func`: one sequence for each prompt, and which of its tokens the model wrote."""
     return {
-        "prompt_ids": [run.prompt_ids for run in runs], "completion_ids": [run.ids for run in runs],
-        "logprobs": None, "env_mask": [run.learnt for run in runs],
-    }  # fmt: skip
+        "prompt_ids": [run.prompt_ids for run in runs],
+        "completion_ids": [run.ids for run in runs],
+        "logprobs": None,
+        "env_mask": [run.learnt for run in runs],
+    }
 
 
 def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
@@ -117,20 +123,30 @@ def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
             runs = [run for own in played for run in own]
             self._metrics["train"]["completions/mean_length"][-1] = sum(map(_written, runs)) / len(played)
             first = sum(len(own[0].prompt_ids) + _written(own[0]) for own in played if own)
-            self.state.num_input_tokens_seen += sum(len(run.prompt_ids) + _written(run) for run in runs) - first
+            self.state.num_input_tokens_seen += (
+                sum(len(run.prompt_ids) + _written(run) for run in runs) - first
+            )
             return self._of_runs(scored, runs)
 
         def _of_runs(self, scored: Mapping[str, Any], runs: list[Run]) -> dict[str, Any]:
-            missing = -len(runs) % self.args.steps_per_generation or (0 if runs else self.args.steps_per_generation)
-            device, rows = self.accelerator.device, [*runs, *[nothing(self._tokenizer.eos_token_id)] * missing]
+            missing = -len(runs) % self.args.steps_per_generation or (
+                0 if runs else self.args.steps_per_generation
+            )
+            device, rows = (
+                self.accelerator.device,
+                [*runs, *[nothing(self._tokenizer.eos_token_id)] * missing],
+            )
             tensors = tensors_of(rows, self._tokenizer.pad_token_id, device)
             made = {
-                **tensors, "advantages": _advantages(judge, scored["advantages"], played, missing).to(device),
+                **tensors,
+                "advantages": _advantages(judge, scored["advantages"], played, missing).to(device),
                 "num_items_in_batch": tensors["tool_mask"].sum(),
-            }  # fmt: skip
+            }
             return {**made, **self._earlier_logprobs(scored, tensors)}
 
-        def _earlier_logprobs(self, scored: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def _earlier_logprobs(
+            self, scored: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
+        ) -> dict[str, torch.Tensor]:
             """Returns the log-probabilities of the model before its updates and of the reference, where TRL asks for them."""
             found = {}
             if "old_per_token_logps" in scored:
@@ -161,7 +177,9 @@ def _playing_trainer(judge: EpisodeJudge, played: list[list[Run]]) -> Any:
     return PlayingGRPOTrainer
 
 
-def _advantages(judge: EpisodeJudge, of_episodes: torch.Tensor, played: Sequence[Sequence[Run]], missing: int) -> torch.Tensor:
+def _advantages(
+    judge: EpisodeJudge, of_episodes: torch.Tensor, played: Sequence[Sequence[Run]], missing: int
+) -> torch.Tensor:
     """Returns the advantages of the runs, (runs), or of their tokens, (runs, tokens), where turns have their own."""
     by_turn = judge.by_turn(of_episodes.tolist())
     if by_turn is None:

@@ -23,7 +23,9 @@ def _drawn(examples: int, settings: TrainingSettings, pace: Pace, steps: int) ->
     draw = random.Random(settings.seed)  # noqa: S311 - reproducible on purpose
     for step in range(steps):
         known = ceil(pace.share(step, steps) * examples)
-        yield from (int(draw.random() * known) for _ in range(settings.batch_size * settings.gradient_accumulation))
+        yield from (
+            int(draw.random() * known) for _ in range(settings.batch_size * settings.gradient_accumulation)
+        )
 
 
 def in_this_order(trainer: Any, order: Sequence[int]) -> Any:

@@ -48,7 +48,9 @@ def grpo_trainer(
         ends = ["stop" if ids[-1] in trainer.eos_token_ids else "length" for ids in completion_ids]
         last = [place % samples == samples - 1 for place in range(len(places))]
         rollouts = tuple(
-            Rollout(of.prompt, of.number, text, len(ids), end, list(ids), hooks.joined(of) if is_last else None)
+            Rollout(
+                of.prompt, of.number, text, len(ids), end, list(ids), hooks.joined(of) if is_last else None
+            )
             for of, text, ids, end, is_last in zip(visits, texts, completion_ids, ends, last, strict=True)
         )
         return judge.reward(Generation(trainer.state.global_step, total, rollouts))
@@ -56,15 +58,23 @@ def grpo_trainer(
     filling = None if hooks.refill is None else Refill(hooks.refill, turns, judged)
 
     def reward(completion_ids: list[list[int]], visit: list[int], **_: Any) -> list[float | None]:
-        return judged(visit, completion_ids) if filling is None or filling.batch is None else filling.batch.rewards
+        return (
+            judged(visit, completion_ids)
+            if filling is None or filling.batch is None
+            else filling.batch.rewards
+        )
 
     keeper = None if hooks.best is None else BestStep(hooks.best)
     groups = [turns[place] for place in range(total // samples)]
-    trainer = with_own_steps(hooked_trainer(judged_trainer(judge), judge, turns, keeper, filling, hooks), loaded.settings)(
+    trainer = with_own_steps(
+        hooked_trainer(judged_trainer(judge), judge, turns, keeper, filling, hooks), loaded.settings
+    )(
         model=loaded.model,
         reward_funcs=[reward],
         args=GRPOConfig(**grpo_arguments(loaded), **arguments),
-        train_dataset=Dataset.from_dict({"prompt": [visit.text for visit in groups], "visit": list(range(len(groups)))}),
+        train_dataset=Dataset.from_dict(
+            {"prompt": [visit.text for visit in groups], "visit": list(range(len(groups)))}
+        ),
         processing_class=loaded.tokenizer,
     )
     if keeper is not None:
@@ -114,7 +124,9 @@ def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:
             return _learnt(inputs) * passes / whole.clamp(min=1)
 
         def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-            self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]  # TRL tells it where it samples only
+            self._metrics["train"]["num_tokens"] = [
+                self.state.num_input_tokens_seen
+            ]  # TRL tells it where it samples only
             super().log(logs, start_time)
 
     return JudgedGRPOTrainer

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 GIB = 2**30
 FP32, ADAM = 4, 8  # bytes of a weight or a gradient, and of Adam's two moments
 BF16_COPY = 2  # what autocast keeps of a weight that learns
-NF4 = 0.5 + 4.127 / 32  # a weight in 4 bits and its share of the doubly quantized scales (arXiv:2305.14314, section 3)
+NF4 = (
+    0.5 + 4.127 / 32
+)  # a weight in 4 bits and its share of the doubly quantized scales (arXiv:2305.14314, section 3)
 NOT_QUANTIZED = ("embed", "lm_head", "wte", "wpe")
 """In names of weights that stay in fp32 under a 4-bit base, and that adapters on all linear layers leave out."""
 
@@ -109,7 +111,11 @@ def weight_shapes(checkpoint: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _linear(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    return [name for name, shape in shapes.items() if len(shape) == 2 and not any(part in name for part in NOT_QUANTIZED)]
+    return [
+        name
+        for name, shape in shapes.items()
+        if len(shape) == 2 and not any(part in name for part in NOT_QUANTIZED)
+    ]
 
 
 def _adapted(shapes: dict[str, tuple[int, ...]], lora: LoraSettings) -> list[str]:
@@ -120,7 +126,9 @@ def _adapted(shapes: dict[str, tuple[int, ...]], lora: LoraSettings) -> list[str
 
 def _require_quantization(execution: Execution) -> None:
     if execution.on_cpu:
-        raise EngineError("lora.quantize: got '4bit' without a GPU, expected one. Remove quantize, or run the step on a GPU")
+        raise EngineError(
+            "lora.quantize: got '4bit' without a GPU, expected one. Remove quantize, or run the step on a GPU"
+        )
     if find_spec("bitsandbytes") is None:
         raise EngineError(
             "lora.quantize: 4bit needs the package bitsandbytes, which is not installed. Run: pip install 'lineal[qlora]'"

@@ -40,7 +40,12 @@ class Hooks:
 
 
 def hooked_trainer(
-    judged: Any, judge: RolloutJudge, turns: Turns, keeper: BestStep | None, filling: Refill | None, hooks: Hooks
+    judged: Any,
+    judge: RolloutJudge,
+    turns: Turns,
+    keeper: BestStep | None,
+    filling: Refill | None,
+    hooks: Hooks,
 ) -> Any:
     """Makes a judged trainer (`judged_trainer`) that samples turns, with hooks."""
     sight = hooks.sight
@@ -65,16 +70,22 @@ def hooked_trainer(
                 keeper.judged(self.accelerator.unwrap_model(self.model), self.state.global_step)
             return scored
 
-        def _get_per_token_logps_and_entropies(self, model: Any, input_ids: Any, *arguments: Any, **settings: Any) -> Any:
+        def _get_per_token_logps_and_entropies(
+            self, model: Any, input_ids: Any, *arguments: Any, **settings: Any
+        ) -> Any:
             if sight is not None:
                 settings |= self._shown_beside(input_ids, settings)
             return super()._get_per_token_logps_and_entropies(model, input_ids, *arguments, **settings)
 
         def _shown_beside(self, input_ids: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
             """Returns the pixels of some rows: those given, which have been shuffled, or those of the prompts that are asked."""
-            given = {name: settings[name] for name in PIXELS if settings.get(name) is not None} or self._seen()
+            given = {
+                name: settings[name] for name in PIXELS if settings.get(name) is not None
+            } or self._seen()
             shown = {name: value.to(input_ids.device) for name, value in given.items()}
-            return {**shown, "num_images": [1] * len(input_ids)} if shown else {}  # a row of pixels for each row of ids
+            return (
+                {**shown, "num_images": [1] * len(input_ids)} if shown else {}
+            )  # a row of pixels for each row of ids
 
         def _hand_over(self, advantages: list[float]) -> None:
             batch = None if filling is None else filling.batch
@@ -83,7 +94,9 @@ def hooked_trainer(
         def _filled(self, filling: Refill, rows: int) -> Batch:
             filling.batch = None
             with self.drawing():
-                return filling.fill(self._drawn, rows // self.num_generations, self.num_generations, self.state.global_step)
+                return filling.fill(
+                    self._drawn, rows // self.num_generations, self.num_generations, self.state.global_step
+                )
 
         def _drawn(self, places: list[int]) -> Any:
             self._asked = [turns[place] for place in places]
@@ -100,9 +113,13 @@ def hooked_trainer(
     return HookedGRPOTrainer
 
 
-def _with_outside(drawn: list[list[int]], asked: Sequence[Visit], hooks: Hooks, samples: int) -> list[list[int]]:
+def _with_outside(
+    drawn: list[list[int]], asked: Sequence[Visit], hooks: Hooks, samples: int
+) -> list[list[int]]:
     """Returns the samples of turns, the last of each group replaced by the completion from outside that joins it."""
-    joined = [hooks.joined(turn) if place % samples == samples - 1 else None for place, turn in enumerate(asked)]
+    joined = [
+        hooks.joined(turn) if place % samples == samples - 1 else None for place, turn in enumerate(asked)
+    ]
     return [
         ids if number is None else list(hooks.outside[turn.prompt][number])
         for ids, turn, number in zip(drawn, asked, joined, strict=True)

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from lineal.data.conversations import Prompt, short, shown_prompt
 from lineal.engines.models.checkpoints import positions_of, quiet, vocabulary_of
 from lineal.engines.models.sight import Images
-from lineal.engines.text.tokens import Answer, encode_pairs, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
+from lineal.engines.text.tokens import (
+    Answer,
+    encode_pairs,
+    encode_prompts,
+    is_chat,
+    leads_of,
+    load_tokenizer,
+    stop_ids,
+)
 from lineal.engines.text.turns import Turns, Visit
 from lineal.engines.text.vocabulary import ids_without_token
 from lineal.engines.training.grpo_trainer import grpo_trainer
@@ -94,13 +102,22 @@ class GrpoSettings:
     def arguments(self, gradient_accumulation: int) -> dict[str, Any]:
         """Returns the arguments by TRL's names, whose `steps_per_generation` counts forward passes."""
         return {
-            "num_generations": self.samples, "temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k,
-            "max_completion_length": self.max_tokens, "num_iterations": self.iterations, "beta": self.beta,
-            "steps_per_generation": self.updates_per_generation * gradient_accumulation, "epsilon": self.epsilon,
-            "epsilon_high": self.epsilon_high, "loss_type": self.loss, "scale_rewards": self.scale_rewards,
-            "importance_sampling_level": self.importance_sampling_level, "mask_truncated_completions": self.mask_truncated,
+            "num_generations": self.samples,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "max_completion_length": self.max_tokens,
+            "num_iterations": self.iterations,
+            "beta": self.beta,
+            "steps_per_generation": self.updates_per_generation * gradient_accumulation,
+            "epsilon": self.epsilon,
+            "epsilon_high": self.epsilon_high,
+            "loss_type": self.loss,
+            "scale_rewards": self.scale_rewards,
+            "importance_sampling_level": self.importance_sampling_level,
+            "mask_truncated_completions": self.mask_truncated,
             "shuffle_dataset": False,
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -203,7 +220,9 @@ def _turns(loaded: Loaded, given: OnlinePrompts, max_tokens: int) -> Turns:
     _refuse_long(prompts, ids, max_tokens, positions_of(loaded.model.config))
     texts = [shown_prompt(prompt) for prompt in prompts]
     seed = loaded.settings.seed
-    return Turns(len(ids), seed, lambda at, number: Visit(at, number, texts[at], ids[at], leads[at], images[at]))
+    return Turns(
+        len(ids), seed, lambda at, number: Visit(at, number, texts[at], ids[at], leads[at], images[at])
+    )
 
 
 def _outside(loaded: Loaded, given: OnlinePrompts, most: int) -> dict[int, list[list[int]]]:
@@ -248,15 +267,21 @@ def require_vllm(vllm: Vllm, beside: bool = False, pictures: bool = False) -> No
 
     setting = f"compute.grpo_vllm: {vllm.mode}"
     if pictures:
-        raise EngineError(f"{setting}: the prompts have pictures, which vLLM is not shown. Leave grpo_vllm out for this step")
+        raise EngineError(
+            f"{setting}: the prompts have pictures, which vLLM is not shown. Leave grpo_vllm out for this step"
+        )
     if beside:
         fix = "Leave grpo_vllm out to sample with transformers"
-        raise EngineError(f"{setting}: vLLM says how likely its own samples are and not those of beside. {fix}")
+        raise EngineError(
+            f"{setting}: vLLM says how likely its own samples are and not those of beside. {fix}"
+        )
     if find_spec("vllm") is None:
         fix = "Install one that TRL knows (pip install 'trl[vllm]') into the interpreter that trains, or leave grpo_vllm out"
         raise EngineError(f"{setting} needs the package vllm, which is not installed here. {fix}")
     if not torch.cuda.is_available():
-        raise EngineError(f"{setting} needs a GPU, and torch finds none here. Leave grpo_vllm out to sample with transformers")
+        raise EngineError(
+            f"{setting} needs a GPU, and torch finds none here. Leave grpo_vllm out to sample with transformers"
+        )
 
 
 def _generating(arguments: Mapping[str, Any], never: Sequence[int], vllm: Vllm | None) -> dict[str, Any]:
@@ -291,10 +316,14 @@ def _explained(vllm: Vllm | None) -> Iterator[None]:
         raise EngineError(f"compute.grpo_vllm: {vllm.mode}: vLLM{where} does not start: {error}") from error
 
 
-def _refuse_long(prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], max_tokens: int, positions: int | None) -> None:
+def _refuse_long(
+    prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], max_tokens: int, positions: int | None
+) -> None:
     longest = max(range(len(ids)), key=lambda place: len(ids[place]))
     if positions is not None and len(ids[longest]) + max_tokens > positions:
-        fix = "Lower max_tokens" if max_tokens >= positions else "Lower max_tokens or drop such prompts before"
+        fix = (
+            "Lower max_tokens" if max_tokens >= positions else "Lower max_tokens or drop such prompts before"
+        )
         raise EngineError(
             f"grpo: prompt {short(prompts[longest])} has {len(ids[longest])} tokens, with max_tokens {max_tokens} that is more "
             f"than the {positions} positions of the model. {fix}."

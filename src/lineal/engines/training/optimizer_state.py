@@ -28,7 +28,10 @@ def write_optimizer(trainer: Any, output: Path) -> None:
     state = trainer.optimizer.state
     found = {name: state[weight] for name, weight in _trained(trainer) if weight in state}
     (output / FILE).parent.mkdir()
-    save_file({f"{part}/{name}": own[part].contiguous() for name, own in found.items() for part in PARTS}, output / FILE)
+    save_file(
+        {f"{part}/{name}": own[part].contiguous() for name, own in found.items() for part in PARTS},
+        output / FILE,
+    )
 
 
 def optimizer_restorer(trainer: Any, init: Path) -> Any:
@@ -65,7 +68,11 @@ def _restore(trainer: Any, init: Path) -> None:
 
 
 def _require_same_weights(stored: Mapping[str, Any], weights: Mapping[str, Any], init: Path) -> None:
-    kept = {key.removeprefix("exp_avg/"): tuple(value.shape) for key, value in stored.items() if key.startswith("exp_avg/")}
+    kept = {
+        key.removeprefix("exp_avg/"): tuple(value.shape)
+        for key, value in stored.items()
+        if key.startswith("exp_avg/")
+    }
     here = {name: tuple(weight.shape) for name, weight in weights.items()}
     others = sorted(name for name, shape in kept.items() if here.get(name) != shape)
     if others:

@@ -43,7 +43,12 @@ class PairBatch:
 
     def told(self, share: float) -> torch.Tensor:
         """Returns the chosen completions' log-probability per token, each pair's times its weight, all times `share`."""
-        return self.evening * share * (self.known.get("weight", 1.0) * self.sums()[0]).sum() / self.completion.chunk(2)[0].sum()
+        return (
+            self.evening
+            * share
+            * (self.known.get("weight", 1.0) * self.sums()[0]).sum()
+            / self.completion.chunk(2)[0].sum()
+        )
 
 
 class PairLoss(Protocol):
@@ -134,12 +139,18 @@ def _log_of_rest(logp: torch.Tensor) -> torch.Tensor:
     return torch.where(logp > -0.6931, (-logp.expm1()).log(), (-logp.exp()).log1p())
 
 
-def pair_batch(model: Any, inputs: Mapping[str, Any], learns_prompts: bool, evening: float = 1.0) -> PairBatch:
+def pair_batch(
+    model: Any, inputs: Mapping[str, Any], learns_prompts: bool, evening: float = 1.0
+) -> PairBatch:
     """Computes the log-probabilities of a collated batch of TRL's DPO trainer."""
     completion, attention = inputs["completion_mask"], inputs["attention_mask"]
     learnt = attention if learns_prompts else completion
     labels = inputs["input_ids"].masked_fill(learnt == 0, IGNORED_LABEL)
     call = {name: inputs[name] for name in ("input_ids", "attention_mask", *PIXELS) if name in inputs}
     logps = model(**call, use_cache=False, labels=labels, fused_lm_head=True).log_probs
-    known = {name: inputs[name] for name in ("ref_chosen_logps", "ref_rejected_logps", "weight", "margin") if name in inputs}
+    known = {
+        name: inputs[name]
+        for name in ("ref_chosen_logps", "ref_rejected_logps", "weight", "margin")
+        if name in inputs
+    }
     return PairBatch(logps, completion[:, 1:], {**known, "learnt": learnt[:, 1:]}, evening)

@@ -33,7 +33,9 @@ class PreparedRows:
         return dataset
 
 
-def dpo_trainer(loaded: Loaded, rows: list[dict[str, Any]], losses: Mapping[str, Any], own: PairLoss | None = None) -> Any:
+def dpo_trainer(
+    loaded: Loaded, rows: list[dict[str, Any]], losses: Mapping[str, Any], own: PairLoss | None = None
+) -> Any:
     """Makes a DPO trainer for rows of `prompt_ids`, `chosen_ids`, `rejected_ids`, and the further columns of the loss.
 
     That is `ref_chosen_logps` and `ref_rejected_logps` for TRL's losses. `losses` are the loss's own arguments of TRL's
@@ -84,7 +86,9 @@ def _even(base: Any) -> Any:
 
         def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
             weights = zip(self.loss_types, self.args.loss_weights, strict=True)
-            self.loss_weights = [weight * self.part.tokens if name == "sft" else weight for name, weight in weights]
+            self.loss_weights = [
+                weight * self.part.tokens if name == "sft" else weight for name, weight in weights
+            ]
             return super()._compute_loss(model, inputs, return_outputs)
 
     return EvenTrainer
@@ -152,8 +156,13 @@ def _with_divergence(base: Any) -> Any:
             self.model_wrapped.train()
             real = real_examples([len(batch["label"]) for batch in batches], self.accelerator)
             with torch.no_grad(), self.compute_loss_context_manager():
-                leads = [self._lead(self._prepare_inputs(batch))[:count] for batch, count in zip(batches, real, strict=True)]
-            total = torch.stack([torch.cat(leads).sum(), torch.tensor(float(sum(real)), device=leads[0].device)])
+                leads = [
+                    self._lead(self._prepare_inputs(batch))[:count]
+                    for batch, count in zip(batches, real, strict=True)
+                ]
+            total = torch.stack(
+                [torch.cat(leads).sum(), torch.tensor(float(sum(real)), device=leads[0].device)]
+            )
             lead, rows = self.accelerator.reduce(total, "sum")
             return lead / rows
 

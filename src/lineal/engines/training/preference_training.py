@@ -71,8 +71,11 @@ class DpoLoss:
         if self.nll_weight:
             types, weights = [*types, "sft"], [*weights, self.nll_weight]
         return {
-            "beta": self.beta, "loss_type": types, "loss_weights": weights, "label_smoothing": self.label_smoothing,
-        }  # fmt: skip
+            "beta": self.beta,
+            "loss_type": types,
+            "loss_weights": weights,
+            "label_smoothing": self.label_smoothing,
+        }
 
     def own(self, rows: Sequence[Preference]) -> PairLoss | None:
         """Returns the loss that replaces TRL's, for rows with weights or margins."""
@@ -102,12 +105,16 @@ class KtoLoss:
     def arguments(self) -> dict[str, Any]:
         """Returns the arguments by the names of TRL's KTOConfig."""
         return {
-            "beta": self.beta, "loss_type": self.type, "desirable_weight": self.desirable_weight,
+            "beta": self.beta,
+            "loss_type": self.type,
+            "desirable_weight": self.desirable_weight,
             "undesirable_weight": self.undesirable_weight,
-        }  # fmt: skip
+        }
 
 
-def train_dpo(job: TrainingJob, reference: Checkpoint, rows: Sequence[Preference], loss: DpoLoss) -> TrainingReport:
+def train_dpo(
+    job: TrainingJob, reference: Checkpoint, rows: Sequence[Preference], loss: DpoLoss
+) -> TrainingReport:
     """Trains a checkpoint to prefer the chosen completions more than `reference` does.
 
     Full models give full models, and with `settings.lora` an adapter, as in `train_sft`. Rows with weights or margins need
@@ -124,18 +131,24 @@ def train_dpo(job: TrainingJob, reference: Checkpoint, rows: Sequence[Preference
         known = _reference_logps(reference, [*chosen, *rejected], [*rows, *rows], job)
         prepared = [
             {
-                "prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1],
-                "ref_chosen_logps": known[index], "ref_rejected_logps": known[len(rows) + index], **row.numbers(),
+                "prompt_ids": won[0],
+                "chosen_ids": won[1],
+                "rejected_ids": lost[1],
+                "ref_chosen_logps": known[index],
+                "ref_rejected_logps": known[len(rows) + index],
+                **row.numbers(),
                 SHOWN: list(row.images),
             }
             for index, (won, lost, row) in enumerate(zip(chosen, rejected, rows, strict=True))
-        ]  # fmt: skip
+        ]
         return dpo_trainer(loaded, prepared, loss.arguments(), loss.own(rows))
 
     return run_training(job, prepare, len(rows))
 
 
-def train_without_reference(job: TrainingJob, rows: Sequence[Preference], loss: OrpoLoss | SimpoLoss) -> TrainingReport:
+def train_without_reference(
+    job: TrainingJob, rows: Sequence[Preference], loss: OrpoLoss | SimpoLoss
+) -> TrainingReport:
     """Trains a checkpoint to prefer the chosen completions, by a loss that needs no reference.
 
     Raises:
@@ -154,7 +167,9 @@ def train_without_reference(job: TrainingJob, rows: Sequence[Preference], loss: 
     return run_training(job, prepare, len(rows))
 
 
-def train_kto(job: TrainingJob, reference: Checkpoint, rows: Sequence[Labelled], loss: KtoLoss) -> TrainingReport:
+def train_kto(
+    job: TrainingJob, reference: Checkpoint, rows: Sequence[Labelled], loss: KtoLoss
+) -> TrainingReport:
     """Trains a checkpoint towards desirable and away from undesirable completions, measured against `reference`.
 
     The divergence in an optimizer step is estimated from its prompts, each with the completion of the row before it (section 4.1
@@ -174,11 +189,14 @@ def train_kto(job: TrainingJob, reference: Checkpoint, rows: Sequence[Labelled],
         known = _reference_logps(reference, matched, shuffled, job)
         prepared: list[dict[str, Any]] = [
             {
-                "prompt_ids": prompt, "completion_ids": completion, "label": row.desirable, "ref_logps": logp,
+                "prompt_ids": prompt,
+                "completion_ids": completion,
+                "label": row.desirable,
+                "ref_logps": logp,
                 SHOWN: list(row.images),
             }
             for (prompt, completion), row, logp in zip(matched, shuffled, known, strict=True)
-        ]  # fmt: skip
+        ]
         if loss.estimates_divergence:
             crossed = _crossed(matched)
             _refuse_lengths(loaded, crossed)
@@ -190,7 +208,9 @@ def train_kto(job: TrainingJob, reference: Checkpoint, rows: Sequence[Labelled],
     return run_training(job, prepare, len(rows))
 
 
-def train_reward_model(job: TrainingJob, rows: Sequence[Preference], center: float | None = None) -> TrainingReport:
+def train_reward_model(
+    job: TrainingJob, rows: Sequence[Preference], center: float | None = None
+) -> TrainingReport:
     """Trains a model that scores chosen completions higher than rejected ones, by the Bradley-Terry likelihood.
 
     A language model gets a new head, a reward model is trained further.
@@ -242,7 +262,9 @@ def _refuse_lengths(loaded: Loaded, encoded: Sequence[Encoded]) -> None:
     refuse_lengths(lengths, longest_row(loaded.model, loaded.settings))
 
 
-def _reference_logps(reference: Checkpoint, encoded: Sequence[Encoded], rows: Sequence[Showing], job: TrainingJob) -> list[float]:
+def _reference_logps(
+    reference: Checkpoint, encoded: Sequence[Encoded], rows: Sequence[Showing], job: TrainingJob
+) -> list[float]:
     """Computes log-probabilities under the reference, which is freed before training begins."""
     device = "cpu" if job.execution.on_cpu else "auto"
     scorer = LikelihoodScorer(reference.directory, device, reference.base, job.pictures)

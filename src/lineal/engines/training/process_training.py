@@ -57,7 +57,9 @@ def chains_of(rows: Sequence[Rated], separator: str) -> list[Chain]:
     for prompt, text in values:
         if (prompt, text) not in inner:
             places = enumerate(_beginnings(text, separator))
-            found = {place: waiting.pop((prompt, begun)) for place, begun in places if (prompt, begun) in waiting}
+            found = {
+                place: waiting.pop((prompt, begun)) for place, begun in places if (prompt, begun) in waiting
+            }
             chains.append(Chain(prompt, text, {place: fsum(own) / len(own) for place, own in found.items()}))
     return chains
 
@@ -89,7 +91,9 @@ def train_process_reward(job: TrainingJob, rows: Sequence[Rated], separator: str
 
     def prepare(model: Any, scratch: Path) -> Any:
         chains = chains_of(rows, separator)
-        marked = encode_steps(tokenizer, [(chain.prompt, chain.text) for chain in chains], separator, settings.chat)
+        marked = encode_steps(
+            tokenizer, [(chain.prompt, chain.text) for chain in chains], separator, settings.chat
+        )
         prepared = [
             {"input_ids": prompt + written, "labels": _labels(len(prompt) + len(written), ends, chain.values)}
             for (prompt, written, ends), chain in zip(marked, chains, strict=True)
@@ -116,13 +120,16 @@ def _collated(pad_id: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     longest = max(len(row["input_ids"]) for row in rows)
 
     def padded(name: str, filling: float, dtype: torch.dtype) -> torch.Tensor:
-        return torch.tensor([[*row[name], *[filling] * (longest - len(row[name]))] for row in rows], dtype=dtype)
+        return torch.tensor(
+            [[*row[name], *[filling] * (longest - len(row[name]))] for row in rows], dtype=dtype
+        )
 
     mask = [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows]
     return {
-        "input_ids": padded("input_ids", pad_id, torch.long), "attention_mask": torch.tensor(mask),
+        "input_ids": padded("input_ids", pad_id, torch.long),
+        "attention_mask": torch.tensor(mask),
         "labels": padded("labels", NO_LABEL, torch.float32),
-    }  # fmt: skip
+    }
 
 
 def _trainer(loaded: Loaded, rows: list[dict[str, Any]]) -> Any:
@@ -145,7 +152,11 @@ def _trainer(loaded: Loaded, rows: list[dict[str, Any]]) -> Any:
                 model(**inputs, use_cache=False)
                 scores, wanted = positions()[known].float(), labels[known]
             self._tell(int(inputs["attention_mask"].sum()), ((scores > 0) == (wanted >= 0.5)).float())
-            return binary_cross_entropy_with_logits(scores, wanted, reduction="sum") / max(len(wanted), 1) * self.part.tokens
+            return (
+                binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
+                / max(len(wanted), 1)
+                * self.part.tokens
+            )
 
         def _tell(self, tokens: int, right: Any) -> None:
             self._total_train_tokens += int(self.accelerator.gather(right.new_tensor(tokens)).sum())

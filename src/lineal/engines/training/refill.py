@@ -68,7 +68,10 @@ class Refill:
     """
 
     def __init__(
-        self, settings: RefillSettings, turns: Turns, reward: Callable[[list[int], list[list[int]]], list[float | None]]
+        self,
+        settings: RefillSettings,
+        turns: Turns,
+        reward: Callable[[list[int], list[list[int]]], list[float | None]],
     ) -> None:
         self._settings, self._turns, self._reward = settings, turns, reward
         self.batch: Batch | None = None
@@ -95,7 +98,9 @@ class Refill:
         return sorted([*good, *(bad[-missing:] if missing else [])])
 
 
-def _batch(parts: list[tuple[Drawn, list[float | None]]], chosen: list[int], start: int, turns: Turns, samples: int) -> Batch:
+def _batch(
+    parts: list[tuple[Drawn, list[float | None]]], chosen: list[int], start: int, turns: Turns, samples: int
+) -> Batch:
     rows = [place * samples + sample for place in chosen for sample in range(samples)]
     rewards = list(chain.from_iterable(part for _, part in parts))
     drawn = [

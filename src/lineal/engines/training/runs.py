@@ -43,7 +43,9 @@ class Run:
         self.turns += [turn] * (len(between) + len(written))
 
 
-def runs_of(tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut_teach: bool = True) -> list[Run]:
+def runs_of(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut_teach: bool = True
+) -> list[Run]:
     """Splits an episode into runs.
 
     A conversation of which the model sees everything is one run. Where the history is cut, or a template writes earlier
@@ -60,7 +62,9 @@ def runs_of(tokenizer: PreTrainedTokenizerBase, turns: Sequence[PlayedTurn], cut
         if not runs or not runs[-1].is_continued_by(given):
             runs.append(Run(given))
         assert turn.completion.token_ids is not None
-        runs[-1].add(place, given, turn.completion.token_ids, cut_teach or turn.completion.finish_reason == "stop")
+        runs[-1].add(
+            place, given, turn.completion.token_ids, cut_teach or turn.completion.finish_reason == "stop"
+        )
     return runs
 
 
@@ -79,10 +83,12 @@ def tensors_of(runs: Iterable[Run], pad_id: int, device: Any) -> dict[str, torch
     own = list(runs)
     prompts, ids = [run.prompt_ids for run in own], [run.ids for run in own]
     made = {
-        "prompt_ids": padded(prompts, pad_id, "left"), "prompt_mask": padded(_ones(prompts), 0, "left"),
-        "completion_ids": padded(ids, pad_id, "right"), "completion_mask": padded(_ones(ids), 0, "right"),
+        "prompt_ids": padded(prompts, pad_id, "left"),
+        "prompt_mask": padded(_ones(prompts), 0, "left"),
+        "completion_ids": padded(ids, pad_id, "right"),
+        "completion_mask": padded(_ones(ids), 0, "right"),
         "tool_mask": padded([run.learnt for run in own], 0, "right"),
-    }  # fmt: skip
+    }
     return {name: tensor.to(device) for name, tensor in made.items()}
 
 

@@ -23,7 +23,11 @@ TOKENISED_AT_ONCE = 1 << 12
 
 
 def tokenised(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], chat: bool, label: str, sight: Sight | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    chat: bool,
+    label: str,
+    sight: Sight | None = None,
 ) -> pa.Table:
     """Tokenises rows into `input_ids` and `labels`, and `weight` where rows weigh differently; in order.
 
@@ -47,16 +51,29 @@ def tokenised(
     return pa.concat_tables(tables) if tables else pa.table({"input_ids": pa.array([], pa.list_(pa.int32()))})
 
 
-def _tokens(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], chat: bool, sight: Sight | None) -> pa.Table:
+def _tokens(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], chat: bool, sight: Sight | None
+) -> pa.Table:
     import pyarrow as pa
 
-    pairs = iter(encode_pairs(tokenizer, [(row.prompt, row.completion) for row in examples if row.completion is not None], chat))
-    whole = [row.prompt for row in examples if row.completion is None and isinstance(row.prompt, Conversation)]
+    pairs = iter(
+        encode_pairs(
+            tokenizer, [(row.prompt, row.completion) for row in examples if row.completion is not None], chat
+        )
+    )
+    whole = [
+        row.prompt for row in examples if row.completion is None and isinstance(row.prompt, Conversation)
+    ]
     conversations = iter(encode_conversations(tokenizer, whole))
-    rows = [_labelled(*next(conversations)) if row.completion is None else _answered(*next(pairs)) for row in examples]
+    rows = [
+        _labelled(*next(conversations)) if row.completion is None else _answered(*next(pairs))
+        for row in examples
+    ]
     if sight is not None:
         rows = [_shown(sight, row, example, chat) for row, example in zip(rows, examples, strict=True)]
-    columns = {name: pa.array([row[name] for row in rows], pa.list_(pa.int32())) for name in ("input_ids", "labels")}
+    columns = {
+        name: pa.array([row[name] for row in rows], pa.list_(pa.int32())) for name in ("input_ids", "labels")
+    }
     if examples[0].weight is not None:
         columns["weight"] = pa.array([row.weight for row in examples], pa.float64())
     if sight is not None:
@@ -76,4 +93,7 @@ def _answered(prompt: list[int], completion: list[int]) -> dict[str, list[int]]:
 
 
 def _labelled(ids: list[int], written: list[bool]) -> dict[str, list[int]]:
-    return {"input_ids": ids, "labels": [token if own else IGNORED_LABEL for token, own in zip(ids, written, strict=True)]}
+    return {
+        "input_ids": ids,
+        "labels": [token if own else IGNORED_LABEL for token, own in zip(ids, written, strict=True)],
+    }

@@ -52,11 +52,15 @@ def sft_trainer(loaded: Loaded, rows: pa.Table) -> Any:
     examples = Dataset(InMemoryTable(rows))
     trainer = with_own_steps(_shared_trainer(own) if shared else own, settings)(
         model=loaded.model,
-        args=SFTConfig(**arguments, padding_free=settings.packing, remove_unused_columns=not (numbers or loaded.sight)),
+        args=SFTConfig(
+            **arguments, padding_free=settings.packing, remove_unused_columns=not (numbers or loaded.sight)
+        ),
         train_dataset=examples,
         processing_class=loaded.tokenizer,
     )
-    trainer.model_accepts_loss_kwargs = True  # TRL's loss divides by the step's tokens, whatever the model's own takes
+    trainer.model_accepts_loss_kwargs = (
+        True  # TRL's loss divides by the step's tokens, whatever the model's own takes
+    )
     if settings.packing:
         require_apart(loaded.model, trainer.data_collator, examples)
     if numbers:
@@ -93,7 +97,9 @@ def packed(rows: pa.Table, length: int) -> pa.Table:
             bins.append([])
         bins[chosen].append(index)
         insort(room, (free - size, chosen))
-    return pa.concat_tables([_joined(rows, sizes, bins[at : at + JOINED_AT_ONCE]) for at in range(0, len(bins), JOINED_AT_ONCE)])
+    return pa.concat_tables(
+        [_joined(rows, sizes, bins[at : at + JOINED_AT_ONCE]) for at in range(0, len(bins), JOINED_AT_ONCE)]
+    )
 
 
 def _joined(rows: pa.Table, sizes: list[int], bins: list[list[int]]) -> pa.Table:
@@ -102,8 +108,14 @@ def _joined(rows: pa.Table, sizes: list[int], bins: list[list[int]]) -> pa.Table
 
     lengths = [[sizes[index] for index in chosen] for chosen in bins]
     ends = pa.array(list(accumulate(map(sum, lengths), initial=0)), pa.int32())
-    taken = rows.select(["input_ids", "labels"]).take([index for chosen in bins for index in chosen]).combine_chunks()
-    columns = {name: pa.ListArray.from_arrays(ends, taken[name].chunk(0).flatten()) for name in taken.column_names}
+    taken = (
+        rows.select(["input_ids", "labels"])
+        .take([index for chosen in bins for index in chosen])
+        .combine_chunks()
+    )
+    columns = {
+        name: pa.ListArray.from_arrays(ends, taken[name].chunk(0).flatten()) for name in taken.column_names
+    }
     return pa.table({**columns, "seq_lengths": pa.array(lengths, pa.list_(pa.int32()))})
 
 

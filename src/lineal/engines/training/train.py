@@ -10,9 +10,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineal.engines.models.checkpoints import positions_of, stored_dtype, vocabulary_of, write_adapter, write_full_model
+from lineal.engines.models.checkpoints import (
+    positions_of,
+    stored_dtype,
+    vocabulary_of,
+    write_adapter,
+    write_full_model,
+)
 from lineal.engines.models.unchanged import unchanged
-from lineal.engines.models.vision_model import VisionShape, processor_of, vision_language_model, with_picture_tokens
+from lineal.engines.models.vision_model import (
+    VisionShape,
+    processor_of,
+    vision_language_model,
+    with_picture_tokens,
+)
 from lineal.engines.text.tokens import character_tokenizer, copy_tokenizer, load_tokenizer
 from lineal.engines.text.vocabulary import require_vocabulary
 from lineal.engines.training.execution import Execution
@@ -116,10 +127,14 @@ def train_sft(job: TrainingJob, examples: Sequence[Example]) -> TrainingReport:
     """
     settings = job.settings
     if settings.packing and any(row.weight is not None for row in examples):
-        raise EngineError("packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight.")
+        raise EngineError(
+            "packing: got rows with weights, expected none: a packed row holds several. Remove packing or weight."
+        )
     tokenizer, sight = job.tokenizer(), job.sight()
     if settings.packing and sight is not None:
-        raise EngineError("packing: got rows with pictures, expected texts: a packed row cannot show them. Remove packing.")
+        raise EngineError(
+            "packing: got rows with pictures, expected texts: a packed row cannot show them. Remove packing."
+        )
 
     def prepare(model: Any, scratch: Path) -> Any:
         limit = longest_row(model, settings)
@@ -259,7 +274,9 @@ def refuse_lengths(lengths: Sequence[int], limit: int | None) -> None:
         EngineError: there are none, or some are too long.
     """
     if not lengths:
-        raise EngineError("training: got 0 examples, expected at least 1. Look at what the selection dropped.")
+        raise EngineError(
+            "training: got 0 examples, expected at least 1. Look at what the selection dropped."
+        )
     too_long = 0 if limit is None else sum(length > limit for length in lengths)
     if too_long:
         raise EngineError(
@@ -271,7 +288,9 @@ def refuse_lengths(lengths: Sequence[int], limit: int | None) -> None:
 
 def _packed_length(limit: int | None) -> int:
     if limit is None:
-        raise EngineError("packing: got a model without a limit of positions, expected a length of rows. Set max_tokens.")
+        raise EngineError(
+            "packing: got a model without a limit of positions, expected a length of rows. Set max_tokens."
+        )
     return limit
 
 
@@ -282,7 +301,9 @@ def _write(trainer: Any, model: Any, job: TrainingJob) -> None:
     if not accelerator.is_main_process:
         return
     if job.settings.lora is not None:
-        require_finite_weights((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+        require_finite_weights(
+            (name, weight) for name, weight in model.named_parameters() if weight.requires_grad
+        )
         write_adapter(model, output, weights)
     elif weights is None:
         stored = model.to(stored_dtype(init))

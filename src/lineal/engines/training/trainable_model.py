@@ -6,7 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lineal.engines.models.checkpoints import ADAPTER_CONFIG, is_adapter, load_adapted_model, load_full_model, quiet, require_peft
+from lineal.engines.models.checkpoints import (
+    ADAPTER_CONFIG,
+    is_adapter,
+    load_adapted_model,
+    load_full_model,
+    quiet,
+    require_peft,
+)
 from lineal.engines.models.self_test import require_causal
 from lineal.errors import EngineError
 
@@ -84,9 +91,17 @@ def _require_same_layers(model: PeftModel, init: Path, lora: LoraSettings) -> No
 
 def _named(model: PeftModel, lora: LoraSettings) -> set[str]:
     """Returns the modules of an adapted model that `lora` names, except modules inside an adapted one."""
-    modules = {name: module for name, module in model.named_modules() if "lora_" not in name and not name.endswith("base_layer")}
+    modules = {
+        name: module
+        for name, module in model.named_modules()
+        if "lora_" not in name and not name.endswith("base_layer")
+    }
     if not isinstance(lora.target_modules, str):
-        return {name for name in modules if any(name == one or name.endswith(f".{one}") for one in lora.target_modules)}
+        return {
+            name
+            for name in modules
+            if any(name == one or name.endswith(f".{one}") for one in lora.target_modules)
+        }
     head = cast(Any, model).get_base_model().get_output_embeddings()
     return {name for name, module in modules.items() if _is_linear(module) and module is not head}
 

@@ -31,7 +31,9 @@ FIXED_ARGUMENTS: dict[str, Any] = {
 Progress = Callable[[int, int, dict[str, float]], None]
 
 
-def trainer_arguments(settings: TrainingSettings, scratch: Path, execution: Execution = ALONE) -> dict[str, Any]:
+def trainer_arguments(
+    settings: TrainingSettings, scratch: Path, execution: Execution = ALONE
+) -> dict[str, Any]:
     """Makes the arguments for any of TRL's configurations.
 
     Args:
@@ -42,7 +44,9 @@ def trainer_arguments(settings: TrainingSettings, scratch: Path, execution: Exec
     Raises:
         EngineError: the batch cannot be shared evenly among the processes.
     """
-    batch_size, accumulation = shared_batch(settings.batch_size, settings.gradient_accumulation, process_count())
+    batch_size, accumulation = shared_batch(
+        settings.batch_size, settings.gradient_accumulation, process_count()
+    )
     return {
         **FIXED_ARGUMENTS,
         "output_dir": str(scratch),
@@ -72,8 +76,12 @@ def with_numbers(collate: Collator, columns: Sequence[str]) -> Collator:
     import torch
 
     def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        bare = [{name: value for name, value in example.items() if name not in columns} for example in examples]
-        return collate(bare) | {name: torch.tensor([example[name] for example in examples]) for name in columns}
+        bare = [
+            {name: value for name, value in example.items() if name not in columns} for example in examples
+        ]
+        return collate(bare) | {
+            name: torch.tensor([example[name] for example in examples]) for name in columns
+        }
 
     return collated
 
@@ -94,7 +102,9 @@ def with_pictures(collate: Collator, sight: Sight, copies: int = 1) -> Collator:
     return collated
 
 
-def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -> tuple[list[dict[str, float]], int]:
+def run_trainer(
+    trainer: Any, progress: Progress | None, execution: Execution
+) -> tuple[list[dict[str, float]], int]:
     """Trains to the end, from the last save where there is one.
 
     Returns:
@@ -125,5 +135,9 @@ def run_trainer(trainer: Any, progress: Progress | None, execution: Execution) -
             found = last_save(execution.saves, execution.on_cpu, trainer.accelerator.num_processes)
     with quiet(), resuming(found):
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
-    logs = [{name: value for name, value in log.items() if name != "step"} for log in trainer.state.log_history if "loss" in log]
+    logs = [
+        {name: value for name, value in log.items() if name != "step"}
+        for log in trainer.state.log_history
+        if "loss" in log
+    ]
     return logs, 0 if found is None else step_of(found)

@@ -62,10 +62,16 @@ def with_whole_steps(trainer: Any, counts: Counts) -> Any:
 
 def parts_of(batches: Sequence[Batch], counts: Counts, accelerator: Any) -> list[Part]:
     """Returns the parts of an optimizer step that this process has."""
-    examples, tokens = [counts.examples(batch) for batch in batches], [counts.tokens(batch) for batch in batches]
+    examples, tokens = (
+        [counts.examples(batch) for batch in batches],
+        [counts.tokens(batch) for batch in batches],
+    )
     real = real_examples(examples, accelerator)
     shares = zip(batches, examples, real, strict=True)
-    told = sum(counts.tokens(batch) if own == count else counts.tokens(first(batch, own, count)) for batch, count, own in shares)
+    told = sum(
+        counts.tokens(batch) if own == count else counts.tokens(first(batch, own, count))
+        for batch, count, own in shares
+    )
     all_examples, all_tokens = _over_processes([sum(real), told], accelerator)
     divisors = [all_examples / (count * accelerator.num_processes) for count in examples]
     evening = [
@@ -86,7 +92,9 @@ def real_examples(examples: Sequence[int], accelerator: Any) -> list[int]:
 def first(batch: Batch, kept: int, examples: int) -> dict[str, Any]:
     """Returns the first examples of a batch, whose tensors may hold them several times below each other (chosen, rejected)."""
     return {
-        name: value.unflatten(0, (-1, examples))[:, :kept].flatten(0, 1) if hasattr(value, "unflatten") else value
+        name: value.unflatten(0, (-1, examples))[:, :kept].flatten(0, 1)
+        if hasattr(value, "unflatten")
+        else value
         for name, value in batch.items()
     }
 

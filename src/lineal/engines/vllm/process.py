@@ -22,7 +22,9 @@ GRACE_SECONDS = 10.0
 _ERROR_LINE = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception|OutOfMemory\w*): .+)$")
 _POINTERS = re.compile("initialization failed|EngineCore encountered")
 """vLLM's message about a process under the worker that failed: the reason is in its log alone."""
-_REFUSED = re.compile(r"^\w+: 1 validation error for \w+\s+Value error, (.*?)(?: \[type=\w+, input.*)?$", re.DOTALL)
+_REFUSED = re.compile(
+    r"^\w+: 1 validation error for \w+\s+Value error, (.*?)(?: \[type=\w+, input.*)?$", re.DOTALL
+)
 _UNKNOWN = re.compile(r"(?:\w+: )?Model architectures \[(.*?)\] are not supported.*", re.DOTALL)
 """What follows is every architecture that vLLM knows."""
 MOST_CHARACTERS = 1000
@@ -82,9 +84,14 @@ class VllmProcess:
         try:
             with log.open("wb") as stream:
                 self._process = subprocess.Popen(  # noqa: S603 - the interpreter that params.yaml names, and our own script
-                    [*command, *map(str, theirs)], pass_fds=theirs, env=environment, process_group=0,
-                    stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-                )  # fmt: skip
+                    [*command, *map(str, theirs)],
+                    pass_fds=theirs,
+                    env=environment,
+                    process_group=0,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
+                )
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -113,7 +120,9 @@ class VllmProcess:
             raise self._failed(str(message["failed"]), str(message.get("error")))
         if not isinstance(message, dict) or expected not in message:
             self.close()
-            raise EngineError(f"vLLM's worker answered {line[:80]!r}, expected {expected!r}. Its log: {self._log}")
+            raise EngineError(
+                f"vLLM's worker answered {line[:80]!r}, expected {expected!r}. Its log: {self._log}"
+            )
         return message[expected]
 
     def close(self) -> None:

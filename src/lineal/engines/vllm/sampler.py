@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from lineal.engines.models.adapter_fit import require_fit
-from lineal.engines.models.checkpoints import ADAPTER_CONFIG, is_adapter, require_base, require_sound, stored_dtype
+from lineal.engines.models.checkpoints import (
+    ADAPTER_CONFIG,
+    is_adapter,
+    require_base,
+    require_sound,
+    stored_dtype,
+)
 from lineal.engines.models.declared import config_of, declared_positions, declared_stops, declared_vocabulary
 from lineal.engines.models.whole_weights import require_finite
 from lineal.engines.sampling.decoding import Decoded
@@ -52,9 +58,15 @@ class VllmSampler:
     """
 
     def __init__(
-        self, checkpoint: Path, settings: VllmCompute, log: Path, base: Path | None = None, project: Path = Path(),
-        loading: Callable[[], AbstractContextManager[None]] = nullcontext, facts: dict[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        checkpoint: Path,
+        settings: VllmCompute,
+        log: Path,
+        base: Path | None = None,
+        project: Path = Path(),
+        loading: Callable[[], AbstractContextManager[None]] = nullcontext,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
         self.in_flight = settings.in_flight
         self._settings, self._log, self._loading = settings, log, loading
         self._facts = {} if facts is None else facts
@@ -76,7 +88,9 @@ class VllmSampler:
         self._process: VllmProcess | None = None
         self._reads_texts = False
 
-    def stream(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, Completion]]:
+    def stream(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[int, Completion]]:
         """Yields each request's place and its completion, as they are finished.
 
         Args:
@@ -89,17 +103,26 @@ class VllmSampler:
         """
         message = self._message(requests, settings)
         prompts = list(dict.fromkeys(request.prompt for request in requests))
-        leads = dict(zip(prompts, leads_of(self._tokenizer, prompts, message["prompts"], settings.chat), strict=True))
+        leads = dict(
+            zip(prompts, leads_of(self._tokenizer, prompts, message["prompts"], settings.chat), strict=True)
+        )
         waiting = set(range(len(requests)))
         try:
-            process = self._running(max(map(len, message["prompts"]), default=0) + settings.max_tokens, settings.stop is not None)
+            process = self._running(
+                max(map(len, message["prompts"]), default=0) + settings.max_tokens, settings.stop is not None
+            )
             process.send(message)
             while waiting:
                 rows = process.receive("finished")
                 self._refuse_unasked([place for place, _, _ in rows], waiting)
-                drawn = [Decoded(ids, ids[-1] in self._ends(requests[place], settings), logprob) for place, ids, logprob in rows]
+                drawn = [
+                    Decoded(ids, ids[-1] in self._ends(requests[place], settings), logprob)
+                    for place, ids, logprob in rows
+                ]
                 own = [leads[requests[place].prompt] for place, _, _ in rows]
-                for (place, _, _), one in zip(rows, completions_of(self._tokenizer, drawn, own, settings), strict=True):
+                for (place, _, _), one in zip(
+                    rows, completions_of(self._tokenizer, drawn, own, settings), strict=True
+                ):
                     self._require_ended(one, settings)
                     waiting.remove(place)
                     yield place, one
@@ -119,7 +142,9 @@ class VllmSampler:
     def _refuse_unasked(self, places: Sequence[int], waiting: set[int]) -> None:
         for place in places:
             if place not in waiting or places.count(place) > 1:
-                raise EngineError(f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}")
+                raise EngineError(
+                    f"vLLM's worker answered request {place} unasked or twice. Its log: {self._log}"
+                )
 
     def _require_ended(self, one: Completion, settings: SamplingSettings) -> None:
         """Checks that vLLM found the stop texts that lineal finds."""
@@ -139,7 +164,10 @@ class VllmSampler:
         for request in requests:
             if not 0 <= request.seed < SEED_LIMIT:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
-        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(request.prompt for request in requests))}
+        places = {
+            prompt: place
+            for place, prompt in enumerate(dict.fromkeys(request.prompt for request in requests))
+        }
         encoded = encode_prompts(self._tokenizer, list(places), settings.chat)
         self._require_room(max(map(len, encoded), default=0) + settings.max_tokens, self._positions)
         for chat in {is_chat(prompt, settings.chat) for prompt in places} - self._stops.keys():
@@ -152,11 +180,15 @@ class VllmSampler:
                 for request in requests
             ],
             "sampling": {
-                "temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k,
-                "max_tokens": settings.max_tokens, "ignore_eos": True, **texts,
+                "temperature": settings.temperature,
+                "top_p": settings.top_p,
+                "top_k": settings.top_k,
+                "max_tokens": settings.max_tokens,
+                "ignore_eos": True,
+                **texts,
             },
             "never": self._never,
-        }  # fmt: skip
+        }
 
     def _require_room(self, tokens: int, positions: int | None) -> None:
         if positions is not None and tokens > positions:
@@ -186,22 +218,35 @@ class VllmSampler:
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
         if self._settings.python is not None:  # lineal's modules are not that interpreter's
-            environment = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+            environment = {
+                name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")
+            }
         invariant = str(int(self._settings.batch_invariant))
         quiet = {"VLLM_NO_USAGE_STATS": "1", "VLLM_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-        return environment | quiet | {"VLLM_BATCH_INVARIANT": invariant, "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+        return (
+            environment | quiet | {"VLLM_BATCH_INVARIANT": invariant, "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+        )
 
     def _setup(self) -> dict[str, Any]:
         settings = self._settings
         own = stored_dtype(self._weights)
         name = str(own).removeprefix("torch.") if settings.dtype == "auto" else settings.dtype
         arguments: dict[str, Any] = {
-            "model": str(self._weights), "tokenizer": str(self._tokenizer_files), "skip_tokenizer_init": not self._reads_texts,
-            "trust_remote_code": False, "load_format": "safetensors",
-            "generation_config": "vllm", "seed": 0, "enable_prefix_caching": True, "disable_log_stats": True,
-            "logprobs_mode": "raw_logprobs", "dtype": name, "tensor_parallel_size": settings.tensor_parallel,
-            "gpu_memory_utilization": settings.gpu_memory_utilization, "enforce_eager": settings.enforce_eager,
-        }  # fmt: skip
+            "model": str(self._weights),
+            "tokenizer": str(self._tokenizer_files),
+            "skip_tokenizer_init": not self._reads_texts,
+            "trust_remote_code": False,
+            "load_format": "safetensors",
+            "generation_config": "vllm",
+            "seed": 0,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "logprobs_mode": "raw_logprobs",
+            "dtype": name,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "gpu_memory_utilization": settings.gpu_memory_utilization,
+            "enforce_eager": settings.enforce_eager,
+        }
         if settings.max_model_len is not None:
             arguments["max_model_len"] = settings.max_model_len
         if settings.kv_cache_gb is not None:
@@ -229,7 +274,9 @@ def _lora_room(adapter: Path) -> int:
     rank = config_of(adapter, ADAPTER_CONFIG)["r"]
     room = next((size for size in LORA_RANKS if size >= rank), None)
     if room is None:
-        raise EngineError(f"{adapter}: rank {rank}, vLLM serves ranks up to {LORA_RANKS[-1]}. Set compute.engine: transformers.")
+        raise EngineError(
+            f"{adapter}: rank {rank}, vLLM serves ranks up to {LORA_RANKS[-1]}. Set compute.engine: transformers."
+        )
     return room
 
 

@@ -105,10 +105,18 @@ def _require_devices(arguments: dict[str, Any], weights_bytes: int) -> None:
 
     wanted, count = arguments["tensor_parallel_size"], _device_count()
     if wanted > count:
-        raise ValueError(f"compute.vllm.tensor_parallel is {wanted}, visible devices: {count}. Set it to {count} at most.")
+        raise ValueError(
+            f"compute.vllm.tensor_parallel is {wanted}, visible devices: {count}. Set it to {count} at most."
+        )
     if envs.VLLM_BATCH_INVARIANT and current_platform.is_cpu():
-        raise ValueError("compute.vllm.batch_invariant is true, but vLLM has no batch-invariant mode on a CPU. Set it to false.")
-    if arguments.get("enable_lora") and arguments["dtype"] not in LORA_DTYPES and current_platform.is_cuda_alike():
+        raise ValueError(
+            "compute.vllm.batch_invariant is true, but vLLM has no batch-invariant mode on a CPU. Set it to false."
+        )
+    if (
+        arguments.get("enable_lora")
+        and arguments["dtype"] not in LORA_DTYPES
+        and current_platform.is_cuda_alike()
+    ):
         wanted_types = f"expected {' or '.join(LORA_DTYPES)}, which vLLM's kernels for adapters take on a GPU"
         got = f"the model under the adapter would be loaded as {arguments['dtype']}"
         raise ValueError(f"{got}, {wanted_types}. Set compute.vllm.dtype: {LORA_DTYPES[0]}.")
@@ -161,9 +169,12 @@ def _draw(engine: Any, adapter: Any, message: dict[str, Any]) -> Iterator[list[A
 
     prompts, never = message["prompts"], dict.fromkeys(message["never"], -100.0) or None
     own = {
-        "logit_bias": never, "logprobs": 0, "flat_logprobs": True, "detokenize": False,
+        "logit_bias": never,
+        "logprobs": 0,
+        "flat_logprobs": True,
+        "detokenize": False,
         "output_kind": RequestOutputKind.FINAL_ONLY,
-    }  # fmt: skip
+    }
     for place, (prompt, seed, stops) in enumerate(message["draws"]):
         settings = SamplingParams(**(own | message["sampling"]), seed=seed, stop_token_ids=stops)
         engine.add_request(str(place), tokens_input(prompts[prompt]), settings, lora_request=adapter)
@@ -176,7 +187,9 @@ def _draw(engine: Any, adapter: Any, message: dict[str, Any]) -> Iterator[list[A
 def _row(output: Any) -> list[Any]:
     (drawn,) = output.outputs
     if drawn.finish_reason not in ("stop", "length"):
-        raise RuntimeError(f"request {output.request_id} ended with {drawn.finish_reason!r} after {len(drawn.token_ids)} tokens")
+        raise RuntimeError(
+            f"request {output.request_id} ended with {drawn.finish_reason!r} after {len(drawn.token_ids)} tokens"
+        )
     return [int(output.request_id), list(drawn.token_ids), drawn.cumulative_logprob]
 
 
