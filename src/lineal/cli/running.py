@@ -122,35 +122,19 @@ def run(
     _say_what_could_be_pulled(decided, acts[Act.MAKE])
     if not dry_run:
         _record(plan, acts[Act.RECORD], accept)
+    outcomes = _materialize(project, plan, ready, accept) if ready and not dry_run else {}
     if as_json:
-        outcomes = _materialize(project, plan, ready, accept) if ready and not dry_run else {}
-        steps = [
-            {
-                "key": item.key,
-                "component": item.component.use,
-                "act": str(_act(acts, item)),
-                "outcome": outcomes.get(item.key),
-            }
-            for item in ready
-        ]
-        held = [item.key for item in waiting]
-        recorded = [item.key for item in acts[Act.RECORD]]
-        click.echo(
-            json.dumps(
-                {
-                    "selected": len(chosen),
-                    "dry_run": dry_run,
-                    "steps": steps,
-                    "recorded": recorded,
-                    "waiting": held,
-                },
-                indent=2,
-            )
-        )
+        said = {
+            "selected": len(chosen),
+            "dry_run": dry_run,
+            "steps": [_fields(item, acts, outcomes) for item in ready],
+            "recorded": [item.key for item in acts[Act.RECORD]],
+            "waiting": [item.key for item in waiting],
+        }
+        click.echo(json.dumps(said, indent=2))
     elif dry_run:
         _say_what_would_run(acts, ready, len(chosen))
     elif ready:
-        _materialize(project, plan, ready, accept)
         _say_what_came_out(plan, ready)
     elif not waiting:
         click.echo(f"nothing to do: {len(chosen)} steps are up to date{_elsewhere(decided, chosen)}")
@@ -160,6 +144,12 @@ def run(
         _tell_dagster(project, plan)
     if waiting:
         raise waiting_for(waiting)
+
+
+def _fields(step: Step, acts: Mapping[Act, list[Step]], outcomes: Mapping[str, str]) -> dict[str, str | None]:
+    """Returns a step as `--json` tells it."""
+    act = str(_act(acts, step))
+    return {"key": step.key, "component": step.component.use, "act": act, "outcome": outcomes.get(step.key)}
 
 
 def _record(plan: Plan, steps: list[Step], accept: bool) -> None:

@@ -155,19 +155,9 @@ def node_of(
             (*path, PER_TURN, key), f"{key!r} moves with the round already; let it move with one of the two"
         )
     settings = {key: item for key, item in value.items() if key not in NODE_KEYS}
-    return Node(
-        name,
-        part.section,
-        use,
-        settings,
-        variable,
-        moves.get(PER_ROUND),
-        document,
-        paths,
-        part.stage,
-        repeat,
-        moves.get(PER_TURN),
-    )
+    per_round, per_turn = moves.get(PER_ROUND), moves.get(PER_TURN)
+    section, stage = part.section, part.stage
+    return Node(name, section, use, settings, variable, per_round, document, paths, stage, repeat, per_turn)
 
 
 def each_of(

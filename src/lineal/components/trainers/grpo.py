@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -39,7 +39,7 @@ from lineal.components.verifiers.embedded import (
     live_fields,
     ready,
 )
-from lineal.data.conversations import Prompt, prompts_of, require_answerable
+from lineal.data.conversations import prompts_of, require_answerable
 from lineal.data.ids import digest_of
 from lineal.data.media import IMAGES
 from lineal.data.schema import row_key
@@ -323,7 +323,7 @@ class Grpo(Trainer):
                 lambda job: rollouts.described(train_grpo(job, given, rollouts, grpo, vllm, hooks)),
             )
             if workspace.made_with == "fake":
-                expected = self._imagine(workspace, texts, rollouts)
+                expected = rollouts.imagine(texts, self.max_tokens)
             else:  # keep_best may have ended it early
                 expected = grpo.learned(
                     replace(settings, steps=int(workspace.facts["steps"]), epochs=None), len(texts)
@@ -412,22 +412,7 @@ class Grpo(Trainer):
     def _settings(self) -> GrpoSettings:
         from lineal.engines.training.online_training import GrpoSettings
 
-        return GrpoSettings(
-            samples=self.samples,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            max_tokens=self.max_tokens,
-            updates_per_generation=self.updates_per_generation,
-            iterations=self.iterations,
-            beta=self.beta,
-            epsilon=self.epsilon,
-            epsilon_high=self.epsilon_high,
-            loss=self.loss,
-            scale_rewards=self.scale_rewards,
-            importance_sampling_level=self.importance_sampling_level,
-            mask_truncated=self.mask_truncated,
-        )
+        return GrpoSettings(**{one.name: getattr(self, one.name) for one in fields(GrpoSettings)})
 
     def _vllm(self, workspace: Workspace) -> Vllm | None:
         """Returns the settings of sampling with vLLM, if any, and names the sampler in the manifest."""
@@ -457,12 +442,3 @@ class Grpo(Trainer):
         if not table.num_rows:
             raise DataError(f"{workspace.step}: 0 prompts to train on. Look at what selection dropped")
         return table
-
-    def _imagine(self, workspace: Workspace, prompts: list[Prompt], rollouts: Rollouts) -> int:
-        """Makes up the rollouts for the fake engine: each prompt has one turn; returns how many there are."""
-        from lineal.engines.fake import fake_generation
-
-        generation = fake_generation(prompts, self.samples, self.max_tokens, workspace.seed)
-        rewards = rollouts.reward(generation)
-        rollouts.learned([0.0] * len(rewards))
-        return generation.total

@@ -15,6 +15,7 @@ from lineal.components.trainers.outside import OUTSIDE
 from lineal.components.trainers.rollout_means import STEP, step_means
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT, AddsColumns
 from lineal.components.verifiers.embedded import error_limit, too_many_errors
+from lineal.data.conversations import Prompt
 from lineal.data.ids import row_id
 from lineal.data.schema import arrow_type, row_key
 from lineal.data.shards import rows_in_shard, save_shard, saved_shards
@@ -174,6 +175,15 @@ class Rollouts:
         self._step_number = generation.optimizer_step
         self._waves.append(rows)
         return [score for _, score, _ in whole]
+
+    def imagine(self, prompts: list[Prompt], max_tokens: int) -> int:
+        """Makes up rollouts for the fake engine: each prompt has one turn; returns how many there are."""
+        from lineal.engines.fake import fake_generation
+
+        generation = fake_generation(prompts, self._samples, max_tokens, self._workspace.seed)
+        rewards = self.reward(generation)
+        self.learned([0.0] * len(rewards))
+        return generation.total
 
     def learned(self, advantages: Sequence[float | None]) -> None:
         """Saves the generation that was judged last; rollouts that were replaced have no advantage.
