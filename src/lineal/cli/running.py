@@ -116,9 +116,8 @@ def run(
         decided = decide(plan, accept)
         acts = to_do(plan, decided, chosen, remake)
     _warn_of_outdated(plan, decided, chosen)
-    ready, waiting = held_up(
-        plan, [step for step in plan.steps.values() if step in (*acts[Act.RESTORE], *acts[Act.MAKE])]
-    )
+    wanted = (*acts[Act.RESTORE], *acts[Act.MAKE])
+    ready, waiting = held_up(plan, [step for step in plan.steps.values() if step in wanted])
     _say_what_could_be_pulled(decided, acts[Act.MAKE])
     if not dry_run:
         _record(plan, acts[Act.RECORD], accept)
