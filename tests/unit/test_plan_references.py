@@ -357,7 +357,10 @@ def test_error_of_a_step_names_its_pipeline(tmp_path: Path, said: LinealError, n
 
 
 def test_value_that_does_not_fit_names_step_setting_and_source_and_so_does_the_log(tmp_path: Path):
-    plan = planned(tmp_path, mine=TUNED.replace("size: 7", "size: 0"))
+    later = TUNED.replace("size: 5}", "size: 5, next: 0}").replace(
+        "size: 7", "size: previous.tuned.next, next: 1"
+    )
+    plan = planned(tmp_path, mine=later)
     with pytest.raises(
         LinealError,
         match=r"^mine/round_02/train: size takes 0 from mine/round_01/tuned.size: Input should be gr",
@@ -366,6 +369,12 @@ def test_value_that_does_not_fit_names_step_setting_and_source_and_so_does_the_l
     assert read_log(plan.project, "mine/round_02/train")["error"].startswith(
         "mine/round_02/train: size takes"
     )
+
+
+def test_value_that_is_known_before_and_does_not_fit_is_refused_by_the_plan(tmp_path: Path):
+    expected = ":9: round.train.size: previous.tuned.size is 0: Input should be greater than or equal to 1. Change size of "
+    assert f"{expected}mine/round_01/tuned" in refused(tmp_path, mine=TUNED.replace("size: 7", "size: 0"))
+    assert f"{expected}mine/start/tuned" in refused(tmp_path / "b", mine=TUNED.replace("size: 5", "size: 0"))
 
 
 # -- other pipelines ----------------------------------------------------------------------------------------------------

@@ -185,6 +185,10 @@ class Component(Strict):
         """Returns the file that the step with this key waits for, where it may arrive after the run began; None for most."""
         return None
 
+    def foreknown(self, value: str) -> Any:
+        """Returns a value that this controller gives, where its own settings say it before it has run; None: they don't."""
+        return None
+
     def hides_pictures(self) -> str | None:
         """Names the setting under which its model cannot be shown the pictures of its rows; None where none does."""
         return None

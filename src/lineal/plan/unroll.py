@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from lineal.components.base import Columns, Output
 from lineal.components.registry import Registry
 from lineal.errors import Problems
@@ -147,6 +149,7 @@ class Unroller:
             setting: (self._lookup.value_key(item, setting, reference, place), str(reference.part))
             for setting, reference in item.settings_from.items()
         }
+        self._check_values(item, settings_from)
         columns = {field: self._made.columns(keys) for field, keys in inputs.items()}
         self._check_columns(item, place, inputs, columns)
         inputs |= media_inputs(item.component, inputs, self._made.split)
@@ -186,6 +189,21 @@ class Unroller:
         if len(inputs) < len(item.inputs):
             raise NotPlanned(item.label)
         return inputs
+
+    def _check_values(self, item: CompiledNode, settings_from: Mapping[str, tuple[str, str]]) -> None:
+        """Checks the values of controllers that are known before anything runs."""
+        found = {name: self._made[key].component.foreknown(part) for name, (key, part) in settings_from.items()}
+        known = {name: value for name, value in found.items() if value is not None}
+        if not known:
+            return
+        try:
+            item.component.resolved(known)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = next((str(part) for part in problem["loc"] if part in known), next(iter(known)))
+            key, part = settings_from[name]
+            got = f"{item.settings_from[name]} is {known[name]!r}: {problem['msg']}"
+            raise item.node.error(name, f"{got}. Change {part} of {key}") from error
 
     def _stopped_by(self, place: Place) -> str | None:
         """Returns the decision of the round before, from the second round of the last kind on."""

@@ -37,6 +37,11 @@ class Settings(Component):
         """Returns the keys and their values."""
         return dict(self.model_extra or {})
 
+    def foreknown(self, value: str) -> Any:
+        """Returns the value of a key."""
+        known = self.values().get(value)
+        return None if isinstance(known, SettingReference) else known
+
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         """Returns one artifact of settings."""
         return {MAIN: Output(ArtifactKind.SETTINGS, values=tuple(self.values()))}
