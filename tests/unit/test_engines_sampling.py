@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from lineal.engines.arithmetic import arithmetic
 from lineal.engines.models.attention import _attend
 from lineal.engines.sampling.cache import explicit_mask, new_cache, takes_explicit_masks
-from lineal.engines.sampling.decoding import TILE_ROWS, Row, draw
+from lineal.engines.sampling.decoding import TILE_ROWS, Row, TileDecoder, draw
 from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings, _groups
+from lineal.engines.text.stop_texts import StopTexts
 from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import ModelShape, initialise, train_sft
@@ -90,6 +92,43 @@ def test_bits_do_not_depend_on_batch_size_order_subset_or_threads(
     assert sampler.sample(requests, SETTINGS) == expected
     threads(3)
     assert sampler.sample(requests[:64], SETTINGS) == expected[:64]
+
+
+@pytest.mark.skipif(arithmetic("cpu") is not None, reason="the kernels for AVX2 are not chosen here")
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_forward_passes_of_fewer_rows_give_the_same_bits(
+    checkpoint: Path, threads: Any, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Small batches are not filled up, and rows that ended are left out, where the model passes the test for that."""
+    threads(count)
+    sampler, stopping = (
+        Sampler(checkpoint, device="cpu"),
+        SamplingSettings(max_tokens=12, stop=StopTexts(("d",), keep=True)),
+    )
+    asked = [
+        (requests_of(number, longest), own)
+        for number, longest in ((1, 20), (21, 20), (90, 3), (300, 9))
+        for own in (SETTINGS, stopping)
+    ]
+    rows = []
+    monkeypatch.setattr(TileDecoder, "_logits", counting(rows, TileDecoder._logits))
+    found = [sampler.sample(requests, own) for requests, own in asked]
+    fewer = len(rows)
+    if count <= 2:
+        assert min(rows) == 4 and {16, 32, 64, TILE_ROWS} <= set(rows)
+    monkeypatch.setattr(TileDecoder, "narrow", False)
+    assert found == [sampler.sample(requests, own) for requests, own in asked]
+    assert set(rows[fewer:]) == {TILE_ROWS}
+
+
+def counting(rows: list[int], logits: Any) -> Any:
+    """Wraps the forward pass to note how many rows it has."""
+
+    def counted(self: Any, ids: Any, *rest: Any) -> Any:
+        rows.append(len(ids))
+        return logits(self, ids, *rest)
+
+    return counted
 
 
 def test_seed_and_settings_change_the_completion(sampler: Sampler) -> None:

@@ -129,7 +129,7 @@ def test_stop_text_that_spans_tokens_or_ends_inside_one(
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     watch = TextWatch(tokenizer, StopTexts((stop,), keep=True), [None, None])
     eos = tokenizer.eos_token_id
-    ended = [place for place, token in enumerate(ids, start=1) if watch.add([eos, token]) == [1]]
+    ended = [place for place, token in enumerate(ids, start=1) if watch.add([0, 1], [eos, token]) == [1]]
     first = next(
         place for place in range(1, len(ids) + 1) if stop in decode_completions(tokenizer, [ids[:place]])[0]
     )

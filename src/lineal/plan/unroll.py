@@ -192,7 +192,9 @@ class Unroller:
 
     def _check_values(self, item: CompiledNode, settings_from: Mapping[str, tuple[str, str]]) -> None:
         """Checks the values of controllers that are known before anything runs."""
-        found = {name: self._made[key].component.foreknown(part) for name, (key, part) in settings_from.items()}
+        found = {
+            name: self._made[key].component.foreknown(part) for name, (key, part) in settings_from.items()
+        }
         known = {name: value for name, value in found.items() if value is not None}
         if not known:
             return

@@ -9,8 +9,17 @@ from functools import cached_property
 from inspect import signature
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
-from lineal.engines.sampling.cache import explicit_mask, new_cache, rows_of_cache, takes_explicit_masks
+from lineal.engines.arithmetic import arithmetic
+from lineal.engines.models.checkpoints import vocabulary_of
+from lineal.engines.sampling.cache import (
+    explicit_mask,
+    has_full_attention,
+    new_cache,
+    rows_of_cache,
+    takes_explicit_masks,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +32,15 @@ T = TypeVar("T")
 Given = tuple[tuple[int, ...], tuple[str, ...]]
 """A prompt's ids, and the digests of its pictures."""
 TILE_ROWS = 128
+FEWEST = {1: (4, 16), 2: (4, 16), 4: (32, 32), 8: (64, 64)}
+"""By number of threads, the fewest rows of a pass that reads prompts, and of one that draws tokens, that give the same bits.
+
+Below, a thread gets less than four rows of a matrix product, or a part of them, and other kernels. Other numbers of threads
+share rows unevenly.
+"""
+PROBED = 8  # tokens of the prompts that `TileDecoder.narrow` is tested with
+_NARROW: WeakKeyDictionary[PreTrainedModel, dict[int, bool]] = WeakKeyDictionary()
+"""By model and number of threads."""
 
 
 class DrawSettings(Protocol):
@@ -93,20 +111,32 @@ class TileDecoder:
 
         The model reads the prompts once, whatever the number of rows that share them. Missing rows are filled with copies
         of the last one, so that every forward pass has `TILE_ROWS` rows, and the batch never shrinks: the kernels then do
-        the same arithmetic for a row whoever its neighbours are.
+        the same arithmetic for a row whoever its neighbours are. Where fewer rows are the same arithmetic (`narrow`), passes
+        have no more rows than they need, and ended rows are left out of later ones.
 
         Args:
             rows: with at most `TILE_ROWS` different prompts.
             length: a padded prompt, in tokens.
         """
         tiles = [rows[start : start + TILE_ROWS] for start in range(0, len(rows), TILE_ROWS)]
-        if len(tiles) == 1:
-            yield rows, self._decode_tile(rows, self._read(_filled([row.given for row in rows]), length))
+        if len(tiles) == 1 and not self.narrow:
+            read = self._read(_filled([row.given for row in rows], TILE_ROWS), length)
+            yield rows, self._decode_tile(rows, _filled(rows, TILE_ROWS), read)
             return
         places = {given: place for place, given in enumerate(dict.fromkeys(row.given for row in rows))}
-        read = self._read(_filled(list(places)), length)
+        read = self._read(_filled(list(places), self._rows(len(places), reading=True)), length)
         for tile in tiles:
-            yield tile, self._decode_tile(tile, read.rows([places[row.given] for row in _filled(tile)]))
+            filled = _filled(tile, self._rows(len(tile)))
+            yield tile, self._decode_tile(tile, filled, read.rows([places[row.given] for row in filled]))
+
+    def _rows(self, needed: int, reading: bool = False) -> int:
+        """Returns how many rows a forward pass has that needs so many."""
+        if not self.narrow:
+            return TILE_ROWS
+        rows = _fewest(reading)
+        while rows < needed:
+            rows *= 2
+        return rows
 
     def follow(self, prompt: tuple[int, ...], following: Sequence[int], length: int) -> torch.Tensor:
         """Returns the model's logits after a prompt, padded to `length`, and after each of the tokens that follow it.
@@ -123,6 +153,46 @@ class TileDecoder:
                 ids = torch.tensor([[token]], device=self.model.device)
                 said.append(self._logits(ids, torch.full_like(ids, len(prompt) - 1 + step), read, step))
         return torch.cat(said)
+
+    @cached_property
+    def narrow(self) -> bool:
+        """True if a forward pass of fewer rows gives a row the same bits, so that it need not be filled up.
+
+        Matrix products of other sizes may take other kernels, which round differently. The AVX2 kernels that lineal
+        chooses on a CPU do the same arithmetic for a row from four rows on, as long as few threads share them: each model
+        is tested once with the process's threads.
+        """
+        import torch
+
+        threads, on_cpu = torch.get_num_threads(), self.model.device.type == "cpu"
+        pinned = on_cpu and arithmetic("cpu") is None and threads in FEWEST
+        if not pinned or self.pixels is not None or not has_full_attention(self.model):
+            return False
+        tested = _NARROW.setdefault(self.model, {})
+        if threads not in tested:
+            tested[threads] = self._fewer_rows_agree()
+        return tested[threads]
+
+    def _fewer_rows_agree(self) -> bool:
+        """Tells whether the smallest passes say of some rows what larger ones do."""
+        import torch
+
+        vocabulary, most, some = (
+            vocabulary_of(self.model.config) or 1,
+            _fewest(),
+            range(_fewest(reading=True)),
+        )
+        prompts: list[Given] = [
+            (tuple((7 * row + 3 * place) % vocabulary for place in range(PROBED)), ()) for row in range(most)
+        ]
+        all_read, few_read = (self._read(own, PROBED) for own in (prompts, [prompts[row] for row in some]))
+        said = []
+        with torch.inference_mode():
+            for rows in (TILE_ROWS, most):
+                read = all_read.rows([row % most for row in range(rows)])
+                ids = read.logits.argmax(-1, keepdim=True)
+                said.append(self._logits(ids, torch.full_like(ids, PROBED), read, 1)[:most])
+        return torch.equal(*said) and torch.equal(all_read.logits[: len(some)], few_read.logits)
 
     @cached_property
     def _explicit(self) -> bool:
@@ -146,18 +216,18 @@ class TileDecoder:
             read.logits = self._logits(ids, (mask[:, :length].cumsum(-1) - 1).clamp(min=0), read, 0, pixels)
         return read
 
-    def _decode_tile(self, tile: Sequence[Row], read: _Read) -> list[Decoded]:
+    def _decode_tile(self, tile: Sequence[Row], filled: Sequence[Row], read: _Read) -> list[Decoded]:
         import torch
 
         watch = None if self.watch is None else self.watch([row.lead for row in tile])
         with torch.inference_mode():
-            drawn, logprobs = self._loop(_filled(tile), len(tile), read, watch)
+            drawn, logprobs = self._loop(filled, len(tile), read, watch)
         pairs = zip(drawn[: len(tile)].tolist(), logprobs[: len(tile)].tolist(), strict=True)
         lengths = {} if watch is None else watch.lengths
         return [_cut(ids, values, self.stop_ids, lengths.get(row)) for row, (ids, values) in enumerate(pairs)]
 
     def _loop(
-        self, tile: list[Row], real: int, read: _Read, watch: TextWatch | None
+        self, tile: Sequence[Row], real: int, read: _Read, watch: TextWatch | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Draws ids and their log-probabilities, both (rows, steps); values after a row's stop are meaningless."""
         import torch
@@ -168,23 +238,33 @@ class TileDecoder:
         stops, never = (
             torch.tensor(ids, dtype=torch.long, device=device) for ids in (self.stop_ids, self.never)
         )
+        drawn = torch.zeros((len(tile), max_tokens), dtype=torch.long, device=device)
+        logprobs = torch.zeros((len(tile), max_tokens), device=device)
+        places = torch.arange(
+            real, device=device
+        )  # in the tile, of the rows that are drawn; those after them fill up
         done = torch.arange(len(tile), device=device) >= real
-        drawn: list[torch.Tensor] = []
-        logprobs = []
         for step in range(max_tokens):
-            if step:
-                logits = self._logits(drawn[-1], last + step, read, step)
             said = logits.log_softmax(-1)  # of all ids, as a likelihood is
             if self.never:
                 logits = logits.index_fill(-1, never, float("-inf"))
-            drawn.append(draw(logits, self.settings, uniforms[:, step : step + 1]))
-            logprobs.append(said.gather(-1, drawn[-1]))
-            done = done | torch.isin(drawn[-1][:, 0], stops)
+            ids = draw(logits, self.settings, uniforms[:, step : step + 1])
+            drawn[places, step] = ids[: len(places), 0]
+            logprobs[places, step] = said.gather(-1, ids)[: len(places), 0]
+            done = done | torch.isin(ids[:, 0], stops)
             if watch is not None:
-                done[watch.add(drawn[-1][:real, 0].tolist())] = True
+                done[watch.add(places.tolist(), ids[: len(places), 0].tolist())] = True
             if bool(done.all()):
                 break
-        return torch.cat(drawn, dim=1), torch.cat(logprobs, dim=1)
+            if (fewer := self._rows(int((~done).sum()))) < len(done):
+                left = (~done).nonzero()[:, 0]
+                index = torch.tensor(_filled(left.tolist(), fewer), device=device)
+                read, places = read.rows(index), places[left]
+                ids, last, uniforms = ids[index], last[index], uniforms[index]
+                done = torch.arange(fewer, device=device) >= len(left)
+            if step + 1 < max_tokens:
+                logits = self._logits(ids, last + step + 1, read, step + 1)
+        return drawn[:, : step + 1], logprobs[:, : step + 1]
 
     def _logits(
         self,
@@ -223,16 +303,22 @@ class _Read:
     cache: DynamicCache
     logits: torch.Tensor
 
-    def rows(self, places: list[int]) -> _Read:
+    def rows(self, places: Sequence[int] | torch.Tensor) -> _Read:
         """Returns the rows at some places, with keys and values in memory of their own."""
         import torch
 
-        index = torch.tensor(places, device=self.mask.device)
+        index = torch.as_tensor(places, device=self.mask.device)
         return _Read(self.length, self.mask[index], rows_of_cache(self.cache, index), self.logits[index])
 
 
-def _filled(rows: Sequence[T]) -> list[T]:
-    return [*rows, *[rows[-1]] * (TILE_ROWS - len(rows))]
+def _fewest(reading: bool = False) -> int:
+    import torch
+
+    return FEWEST[torch.get_num_threads()][0 if reading else 1]
+
+
+def _filled(rows: Sequence[T], count: int) -> list[T]:
+    return [*rows, *[rows[-1]] * (count - len(rows))]
 
 
 def draw(logits: torch.Tensor, settings: DrawSettings, uniforms: torch.Tensor) -> torch.Tensor:

@@ -70,17 +70,21 @@ class TextWatch:
         self._ids: list[list[int]] = [[] for _ in leads]
         self.lengths: dict[int, int] = {}
 
-    def add(self, drawn: Sequence[int]) -> list[int]:
-        """Adds the next token of each row; returns the rows that reached a stop text with it, whose lengths are kept."""
-        for own, token in zip(self._ids, drawn, strict=True):
-            own.append(token)
-        near = [row for row, token in enumerate(drawn) if row not in self.lengths and self._may_end(token)]
+    def add(self, rows: Sequence[int], drawn: Sequence[int]) -> list[int]:
+        """Adds the next token of some rows; returns the places, in `rows`, of those that reached a stop text with it.
+
+        Their lengths are kept.
+        """
+        for row, token in zip(rows, drawn, strict=True):
+            self._ids[row].append(token)
+        news = zip(rows, drawn, strict=True)
+        near = [row for row, token in news if row not in self.lengths and self._may_end(token)]
         texts = decode_completions(
             self._tokenizer, [self._ids[row] for row in near], [self._leads[row] for row in near]
         )
-        ended = [row for row, text in zip(near, texts, strict=True) if self._stop.ended(text) is not None]
+        ended = {row for row, text in zip(near, texts, strict=True) if self._stop.ended(text) is not None}
         self.lengths.update((row, len(self._ids[row])) for row in ended)
-        return ended
+        return [place for place, row in enumerate(rows) if row in ended]
 
     def _may_end(self, token: int) -> bool:
         return any(stop[-1] in _spelled(self._tokenizer, token) for stop in self._stop.texts) or (
