@@ -32,12 +32,10 @@ T = TypeVar("T")
 Given = tuple[tuple[int, ...], tuple[str, ...]]
 """A prompt's ids, and the digests of its pictures."""
 TILE_ROWS = 128
-FEWEST = {1: (4, 16), 2: (4, 16), 4: (32, 32), 8: (64, 64)}
-"""By number of threads, the fewest rows of a pass that reads prompts, and of one that draws tokens, that give the same bits.
-
-Below, a thread gets less than four rows of a matrix product, or a part of them, and other kernels. Other numbers of threads
-share rows unevenly.
-"""
+FEWEST, FEWEST_READ = 16, 4
+"""The fewest rows of a pass that draws tokens, and of one that reads prompts, where they give the same bits (`narrow`)."""
+MOST_THREADS = 2
+"""With more, a thread's part of a small matrix product may take other kernels (`bench/rows.py --sweep`)."""
 PROBED = 8  # tokens of the prompts that `TileDecoder.narrow` is tested with
 _NARROW: WeakKeyDictionary[PreTrainedModel, dict[int, bool]] = WeakKeyDictionary()
 """By model and number of threads."""
@@ -133,7 +131,7 @@ class TileDecoder:
         """Returns how many rows a forward pass has that needs so many."""
         if not self.narrow:
             return TILE_ROWS
-        rows = _fewest(reading)
+        rows = FEWEST_READ if reading else FEWEST
         while rows < needed:
             rows *= 2
         return rows
@@ -159,13 +157,13 @@ class TileDecoder:
         """True if a forward pass of fewer rows gives a row the same bits, so that it need not be filled up.
 
         Matrix products of other sizes may take other kernels, which round differently. The AVX2 kernels that lineal
-        chooses on a CPU do the same arithmetic for a row from four rows on, as long as few threads share them: each model
-        is tested once with the process's threads.
+        chooses on a CPU do the same arithmetic for a row from four rows on, as long as few threads share them. Each model
+        is tested once, too.
         """
         import torch
 
         threads, on_cpu = torch.get_num_threads(), self.model.device.type == "cpu"
-        pinned = on_cpu and arithmetic("cpu") is None and threads in FEWEST
+        pinned = on_cpu and arithmetic("cpu") is None and threads <= MOST_THREADS
         if not pinned or self.pixels is not None or not has_full_attention(self.model):
             return False
         tested = _NARROW.setdefault(self.model, {})
@@ -177,22 +175,19 @@ class TileDecoder:
         """Tells whether the smallest passes say of some rows what larger ones do."""
         import torch
 
-        vocabulary, most, some = (
-            vocabulary_of(self.model.config) or 1,
-            _fewest(),
-            range(_fewest(reading=True)),
-        )
+        vocabulary = vocabulary_of(self.model.config) or 1
         prompts: list[Given] = [
-            (tuple((7 * row + 3 * place) % vocabulary for place in range(PROBED)), ()) for row in range(most)
+            (tuple((7 * row + 3 * place) % vocabulary for place in range(PROBED)), ())
+            for row in range(FEWEST)
         ]
-        all_read, few_read = (self._read(own, PROBED) for own in (prompts, [prompts[row] for row in some]))
+        every, few = (self._read(own, PROBED) for own in (prompts, prompts[:FEWEST_READ]))
         said = []
         with torch.inference_mode():
-            for rows in (TILE_ROWS, most):
-                read = all_read.rows([row % most for row in range(rows)])
+            for rows in (TILE_ROWS, FEWEST):
+                read = every.rows([row % FEWEST for row in range(rows)])
                 ids = read.logits.argmax(-1, keepdim=True)
-                said.append(self._logits(ids, torch.full_like(ids, PROBED), read, 1)[:most])
-        return torch.equal(*said) and torch.equal(all_read.logits[: len(some)], few_read.logits)
+                said.append(self._logits(ids, torch.full_like(ids, PROBED), read, 1)[:FEWEST])
+        return torch.equal(*said) and torch.equal(every.logits[:FEWEST_READ], few.logits)
 
     @cached_property
     def _explicit(self) -> bool:
@@ -309,12 +304,6 @@ class _Read:
 
         index = torch.as_tensor(places, device=self.mask.device)
         return _Read(self.length, self.mask[index], rows_of_cache(self.cache, index), self.logits[index])
-
-
-def _fewest(reading: bool = False) -> int:
-    import torch
-
-    return FEWEST[torch.get_num_threads()][0 if reading else 1]
 
 
 def _filled(rows: Sequence[T], count: int) -> list[T]:
