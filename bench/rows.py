@@ -1,7 +1,7 @@
 """Cost of small batches with the transformers engine on a CPU, and whether passes of fewer rows give the same bits.
 
     python bench/rows.py [--checkpoint DIR] [--threads N]     processor seconds for 1, 8, 20 and 128 prompts
-    python bench/rows.py --sweep                              equality by rows, prompt lengths and threads
+    python bench/rows.py --sweep                              equality by rows, prompt lengths and threads; of products too
 
 A tile has 128 rows. Where fewer give the same bits, passes have only the rows that they need (docs/engines.md). Both ways
 sample the same prompts here, of different lengths; exit status 1 when a completion or a log-probability differs.
@@ -27,13 +27,20 @@ from lineal.engines.arithmetic import pin_arithmetic
 
 pin_arithmetic()
 
-from lineal.engines.sampling.decoding import FEWEST, TILE_ROWS, TileDecoder  # noqa: E402
+from lineal.engines.sampling.decoding import FEWEST, MOST_THREADS, TILE_ROWS, TileDecoder  # noqa: E402
 from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings  # noqa: E402
 from lineal.engines.training.train import initialise  # noqa: E402
 
 PROMPTS = (1, 8, 20, 128)
 SETTINGS = SamplingSettings(max_tokens=32)
 LENGTHS, ROWS = (8, 16, 24, 40), (4, 8, 16, 32, 64)
+MOST_ROWS = 1024
+PRODUCTS = (
+    *((64, 27), (64, 64), (100, 300), (128, 27), (128, 320), (128, 512), (320, 128), (512, 128), (256, 100)),
+    *((576, 192), (576, 576), (576, 1536), (1536, 576), (576, 49152), (896, 4864), (4864, 896), (960, 2560)),
+    *((1024, 1024), (2048, 256), (2048, 8192), (8192, 2048), (3072, 64), (11008, 512), (1536, 8960)),
+)
+"""Inputs and outputs of layers of small and of real models."""
 THREADS = (1, 2, 3, 4, 8)
 """Of the sweep; fewer rows are used with few of them only."""
 
@@ -53,6 +60,7 @@ def main() -> None:
         checkpoint = arguments.checkpoint or _random_model(Path(directory) / "model")
         if arguments.sweep:
             agree = [_sweep(checkpoint, threads) for threads in THREADS]
+            agree += [_products_agree(threads) for threads in THREADS[:MOST_THREADS]]
         else:
             torch.set_num_threads(arguments.threads)
             agree = [_compared(checkpoint, count) for count in PROMPTS]
@@ -119,6 +127,24 @@ def _agree(decoder: TileDecoder, length: int, rows: int) -> bool:
     read = torch.equal(whole.logits[:rows], some.logits)
     drawn = rows < FEWEST or torch.equal(_step(decoder, whole, length)[:rows], _step(decoder, some, length))
     return read and drawn
+
+
+def _products_agree(threads: int) -> bool:
+    """Compares matrix products of fewer rows with those of many, at the first and the last of them."""
+    import torch
+
+    torch.set_num_threads(threads)
+    draw = torch.Generator().manual_seed(0)
+    wrong = []
+    for inner, outer in PRODUCTS:
+        weights, rows = (torch.randn(size, inner, generator=draw) for size in (outer, MOST_ROWS))
+        whole = torch.nn.functional.linear(rows, weights)
+        for count in (4, 5, 6, 7, 8, 12, 13, 16, 20, 31, 32, 64, 100, 127, 128, 160, 256, 384, 512, 1000):
+            for part in (slice(0, count), slice(MOST_ROWS - count, MOST_ROWS)):
+                if not torch.equal(torch.nn.functional.linear(rows[part], weights), whole[part]):
+                    wrong.append((inner, outer, count))
+    print(f"{threads} threads: {len(PRODUCTS)} shapes of products; other bits: {wrong or 'none'}")
+    return not wrong
 
 
 def _step(decoder: TileDecoder, read: Any, length: int) -> Any:

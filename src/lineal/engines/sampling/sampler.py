@@ -138,7 +138,7 @@ class Sampler:
     """A checkpoint held in memory for sampling.
 
     Attributes:
-        in_flight: rows of one tile; fewer at once cost as much.
+        in_flight: rows of one tile.
 
     Args:
         checkpoint: directory of a full model, or of a LoRA adapter.
