@@ -511,11 +511,14 @@ def _push(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
                 raise
             _remove_half_written(remote, tally)
     _remove_half_written(remote, tally)
-    if remote_faults(
-        remote, root / ".dvc" / "cache"
-    ):  # killed while it collects, DVC takes the part for the whole from then on
+    if remote_faults(remote, root / ".dvc" / "cache"):
+        # killed while it collects, DVC takes the part for the whole from then on
         tally.dvc_stopped["push left objects out"] += 1
         in_child(root, lambda: drop_push_index(root))
+        _made(root, "dvc", "push")
+    if remote_faults(remote, root / ".dvc" / "cache"):
+        tally.dvc_stopped["directory's list in the remote without its files"] += 1
+        _remove_lists(remote)
         _made(root, "dvc", "push")
     found = remote_faults(remote, root / ".dvc" / "cache")
     shutil.rmtree(remote)
@@ -523,9 +526,18 @@ def _push(campaign: Campaign, root: Path, tally: Tally) -> list[str]:
 
 
 def _remove_half_written(remote: Path, tally: Tally) -> None:
-    for path in half_written(remote).values():
+    """Removes such objects, and every directory's list: DVC takes the files of a list that is there for pushed."""
+    found = half_written(remote)
+    for path in found.values():
         path.unlink()
-        tally.dvc_stopped["half-written object in the remote"] += 1
+    if found:
+        tally.dvc_stopped["half-written object in the remote"] += len(found)
+        _remove_lists(remote)
+
+
+def _remove_lists(remote: Path) -> None:
+    for path in list(remote.rglob("*.dir")):
+        path.unlink()
 
 
 def _checked(root: Path, expected: dict[str, Any]) -> list[str]:
