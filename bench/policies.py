@@ -1,7 +1,8 @@
 """Accuracy and drawn tokens of prompting scaffolds, side by side: every policy that a model can follow, on the same prompts.
 
     python bench/policies.py [--directory DIR]             the toy: results to docs/policies.json, then the plot and the tables
-    python bench/policies.py --smollm2 [--directory DIR]   SmolLM2-135M-Instruct; about an hour on two cores
+    python bench/policies.py --smollm2 [--directory DIR]   SmolLM2-135M-Instruct; hours of a core, most of them in judgments
+    python bench/policies.py --smollm2 --only critic       some policies; the results of others stay
     python bench/policies.py --page                        docs/policies.svg and the tables in docs/policies.md, from the results
 
 The run happens in a scratch copy of the project; with `--directory` it stays there, and a stopped run goes on where it was.
@@ -101,6 +102,11 @@ def _nodes(name: str, settings: str, model: dict[str, Any]) -> str:
     return f"{made}  {name}_verified: {verified}\n  {name}_accuracy: {{use: pass_at_k, rows: {name}_verified, k: [1]}}\n"
 
 
+def _only(model: dict[str, Any], names: list[str] | None) -> dict[str, Any]:
+    chosen = model["settings"] if names is None else {name: model["settings"][name] for name in names}
+    return {**model, "settings": chosen}
+
+
 def measure(model: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Runs the policies; returns accuracy with its interval, tokens and draws of each, and the processor seconds of all."""
     if not directory.exists():
@@ -186,6 +192,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--smollm2", action="store_true", help="SmolLM2 in place of the toy")
+    parser.add_argument("--only", nargs="+", metavar="POLICY", help="measure these")
     parser.add_argument("--directory", type=Path, help="where the run stays")
     parser.add_argument("--page", action="store_true", help="only write the plot and the tables")
     chosen = parser.parse_args()
@@ -195,7 +202,9 @@ def main() -> None:
         with (
             nullcontext(chosen.directory) if chosen.directory else tempfile.TemporaryDirectory() as directory
         ):
-            results[name] = measure(MODELS[name], Path(directory) / name)
+            found = measure(_only(MODELS[name], chosen.only), Path(directory) / name)
+            found["policies"] = results.get(name, {}).get("policies", {}) | found["policies"]
+            results[name] = found
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     write_page(results)
 
