@@ -312,7 +312,9 @@ def test_pictures_and_questions_that_cannot_go_together_are_refused(lab, model, 
         sampler.sample(requests_of(tasks), SamplingSettings(max_tokens=50))
     with pytest.raises(EngineError, match="packing: got rows with pictures"):
         train_sft(
-            TrainingJob(model, settings(packing=True), tmp_path / "o", pictures=pictures),
+            TrainingJob(
+                Checkpoint(model.directory), settings(packing=True), tmp_path / "o", pictures=pictures
+            ),
             [Example("a", "b", None, images)],
         )
     texts = lab.run("letter_sort", "tasks/base", size=20, length=[2, 3], split="train")[""]
