@@ -17,7 +17,7 @@ from lineal.engines.models.sight import Sight
 from lineal.engines.models.vision_model import PICTURE_TOKENS
 from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.text.tokens import encode_prompt, load_tokenizer
-from lineal.engines.training.job import TrainingJob
+from lineal.engines.training.job import Checkpoint, TrainingJob
 from lineal.engines.training.settings import Example, TrainingSettings
 from lineal.engines.training.train import train_sft
 from lineal.errors import DeclarationError, EngineError
