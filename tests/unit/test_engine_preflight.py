@@ -54,7 +54,7 @@ def test_require_engine_of_a_package_loads_it_and_compares_its_options(judged, m
     plan = under(judged, engine="odd", engine_options={})
     require_engine(plan, plan.steps.values())
     wrong = under(judged, engine="odd", engine_options={"speed": 2})
-    with pytest.raises(EngineError, match="don't fit Greedy.load"):
+    with pytest.raises(EngineError, match="as Greedy.load takes them"):
         require_engine(wrong, wrong.steps.values())
     require_engine(wrong, [wrong.step("toy/start/checkpoint")])
     nothing = importlib.metadata.EntryPoint("odd", "json:nothing", "lineal.engines")

@@ -53,6 +53,13 @@ class Broken(Greedy):
         yield from self.answers
 
 
+class Drawless(TokenEngine):
+    """Lacks `draw`."""
+
+    def load(self, checkpoint, base, device):
+        pass
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("engine") / "model")
@@ -78,14 +85,37 @@ def test_engine_of_a_package_gives_the_texts_and_probabilities_of_the_reference_
             )
 
 
+END = 2
+"""The id of the tiny model's end token; 5, 6 and 7 are letters."""
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        (((5, [1], 0.0),), "answered request 5, which was not asked"),
-        (((0, [1], 0.0), (0, [1], 0.0)), "answered request 0, which was not asked or is answered already"),
+        (((5, [END], 0.0),), "answered request 5, which was not asked"),
+        (
+            ((0, [END], 0.0), (0, [END], 0.0)),
+            "answered request 0, which was not asked or is answered already",
+        ),
         (((0, [], 0.0),), "drew 0 tokens for request 0, expected 1 to 4"),
-        (((0, [1] * 5, 0.0),), "drew 5 tokens"),
-        (((0, [1], 0.0),), "left 2 of 3 requests unanswered"),
+        (((0, [5] * 5, 0.0),), "drew 5 tokens"),
+        (((0, [END], 0.0),), "left 2 of 3 requests unanswered"),
+        (
+            ((0, [5, 6, 7], -1.0),),
+            "drew 3 tokens without an end for request 0; expected one of its `end_ids` .*, or 4",
+        ),
+        (((0, [5, END, END], -1.0),), f"drew 3 tokens for request 0, and id {END} before the last"),
+        (
+            ((0, [END], 3.0),),
+            "gave the ids of request 0 the log-probability 3.0, expected a finite number of at most 0",
+        ),
+        (((0, [END], float("nan")),), "gave the ids of request 0 the log-probability nan"),
+        (((0, [END], -float("inf")),), "gave the ids of request 0 the log-probability -inf"),
+        (("xyz",), r"yielded 'xyz', expected \(place, ids, logprob\)"),
+        (((0, [END]),), rf"yielded \(0, \[{END}\]\), expected \(place, ids, logprob\).*not enough values"),
+        (((0, [END], None),), r"yielded .*None\), expected \(place, ids, logprob\)"),
+        (((0, "text", 0.0),), "yielded .*'text'.*, expected"),
+        ((7,), "yielded 7, expected"),
     ],
 )
 def test_engine_that_misbehaves_is_named(checkpoint, answers, message):
@@ -93,6 +123,20 @@ def test_engine_that_misbehaves_is_named(checkpoint, answers, message):
     engine.answers = answers
     with pytest.raises(EngineError, match=f"the engine Broken {message}"):
         list(engine.stream(REQUESTS, SamplingSettings(max_tokens=4)))
+
+
+@pytest.mark.parametrize("ids", [[5, END], [5, 6], [5, 6, 7, 5]])
+def test_engine_may_end_at_a_stop_text_by_itself_and_gives_its_ids(checkpoint, ids):
+    engine = Broken(checkpoint, None, "cpu", {})
+    engine.answers = ((torch.tensor(0), torch.tensor(ids), torch.tensor(-1.0)),)
+    last = engine._tokenizer.decode([6])
+    (found,) = engine.stream(REQUESTS[:1], SamplingSettings(max_tokens=4, stop=StopTexts((last,))))
+    assert (
+        found[0] == 0 and found[1].finish_reason == "stop" and found[1].text == engine._tokenizer.decode([5])
+    )
+    with pytest.raises(EngineError, match="the ids of a whole stop text, or 4 tokens"):
+        engine.answers = ((0, [5, 7], -1.0),)
+        list(engine.stream(REQUESTS[:1], SamplingSettings(max_tokens=4, stop=StopTexts((last,)))))
 
 
 @pytest.mark.parametrize("number", [1, -1, 1_000_000])
@@ -106,7 +150,9 @@ def test_id_without_a_token_is_refused(checkpoint, number):
 def test_prompt_that_does_not_fit_and_options_that_are_not_known_are_refused(checkpoint):
     with pytest.raises(EngineError, match=r"more than the \d+ positions of the model"):
         list(Greedy(checkpoint, None, "cpu", {}).stream(REQUESTS, SamplingSettings(max_tokens=1000)))
-    with pytest.raises(EngineError, match=r"engine_options: {'speed': 2} don't fit Greedy.load: .*'speed'"):
+    with pytest.raises(
+        EngineError, match=r"got {'speed': 2}, expected steps: .*1000 as Greedy.load .*'speed'"
+    ):
         Greedy(checkpoint, None, "cpu", {"speed": 2})
 
 
@@ -127,6 +173,10 @@ def test_unknown_engine_and_options_without_one_are_refused():
     [
         ("json:dumps", "is a function, expected a subclass"),
         ("json:nothing", "cannot be loaded from .*AttributeError"),
+        (
+            "tests.unit.test_token_engine:Drawless",
+            "is Drawless without draw, expected the methods load and draw",
+        ),
     ],
 )
 def test_entry_point_that_is_no_engine_is_told(monkeypatch, value, message):

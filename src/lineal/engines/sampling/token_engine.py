@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
+from math import inf
+from operator import index
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +22,9 @@ from lineal.engines.text.vocabulary import ids_without_token, require_vocabulary
 from lineal.errors import EngineError
 from lineal.recipe.compute import ENGINE_POINTS, ENGINES
 from lineal.recipe.plugins import named_once, shown
+
+ROUNDING = 1e-3
+"""How far above 0 a sum of log-probabilities may be rounded."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ class TokenEngine(ABC):
         """Yields, as they are finished, each request's place, the drawn ids, and the sum of their log-probabilities.
 
         The ids include the one that ended the completion, and are at most `settings.max_tokens`. Log-probabilities are those at
-        temperature 1 without filters. An engine may stop at `settings.stop` by itself, or leave that to lineal.
+        temperature 1 without filters. An engine may stop at `settings.stop` by itself, and gives the stop text's ids too, or
+        leaves that to lineal. A completion that is shorter than the limit and that nothing ended is an error.
 
         Raises:
             EngineError: a request cannot be answered; earlier completions remain valid.
@@ -107,19 +113,22 @@ class TokenEngine(ABC):
         """
         asked = self._asked(requests, settings)
         waiting = set(range(len(asked)))
-        for place, drawn, logprob in self._drawn([request for request, _ in asked], settings):
-            self._check(place, drawn, settings, waiting)
+        for given in self._drawn([request for request, _ in asked], settings):
+            place, drawn, logprob = self._read(given)
+            if place not in waiting:
+                raise self._wrong(f"answered request {place}, which was not asked or is answered already")
             waiting.remove(place)
             request, lead = asked[place]
-            row = Decoded(list(drawn), drawn[-1] in request.end_ids, float(logprob))
+            self._check(place, drawn, logprob, request, settings)
+            row = Decoded(drawn, drawn[-1] in request.end_ids, logprob)
             (completion,) = completions_of(self._tokenizer, [row], [lead], settings)
+            if completion.finish_reason == "length":
+                self._require_length(place, drawn, settings)
             yield place, completion
         if waiting:
             raise self._wrong(f"left {len(waiting):,} of {len(requests):,} requests unanswered")
 
-    def _drawn(
-        self, requests: Sequence[TokenRequest], settings: SamplingSettings
-    ) -> Iterator[tuple[int, Sequence[int], float]]:
+    def _drawn(self, requests: Sequence[TokenRequest], settings: SamplingSettings) -> Iterator[Any]:
         with self._named():
             yield from self.draw(requests, settings)
 
@@ -161,8 +170,10 @@ class TokenEngine(ABC):
         try:
             signature(cls.load).bind(None, Path(), None, "", **options)
         except TypeError as error:
-            got = f"compute.engine_options: {dict(options)} don't fit {cls.__name__}.load: {error}"
-            raise EngineError(f"{got}. Its docstring says which it takes") from error
+            raise EngineError(
+                f"compute.engine_options: got {dict(options)}, expected {_options(cls.load)} as {cls.__name__}.load takes them: "
+                f"{error}"
+            ) from error
 
     def _require_room(self, encoded: Sequence[Sequence[int]], settings: SamplingSettings) -> None:
         longest = max(map(len, encoded), default=0)
@@ -172,19 +183,51 @@ class TokenEngine(ABC):
                 f"{self._positions} positions of the model. Lower max_tokens or shorten the prompts."
             )
 
-    def _check(self, place: int, drawn: Sequence[int], settings: SamplingSettings, waiting: set[int]) -> None:
-        if place not in waiting:
-            raise self._wrong(f"answered request {place}, which was not asked or is answered already")
+    def _read(self, given: Any) -> tuple[int, list[int], float]:
+        """Reads what `draw` yielded; numbers of torch and numpy are numbers."""
+        try:
+            place, drawn, logprob = given
+            return index(place), [index(number) for number in drawn], float(logprob)
+        except (TypeError, ValueError) as error:
+            raise self._wrong(
+                f"yielded {given!r:.100}, expected (place, ids, logprob): an integer, a sequence of integers, a number ({error})"
+            ) from error
+
+    def _check(
+        self, place: int, drawn: list[int], logprob: float, request: TokenRequest, settings: SamplingSettings
+    ) -> None:
         if not 1 <= len(drawn) <= settings.max_tokens:
             raise self._wrong(
                 f"drew {len(drawn)} tokens for request {place}, expected 1 to {settings.max_tokens}"
             )
-        unknown = sorted(
-            {*drawn} & {*self.never_ids} | {number for number in drawn if not 0 <= number < self._size}
-        )
-        if unknown:
+        self._check_ids(place, drawn, request)
+        if not -inf < logprob <= ROUNDING:
             raise self._wrong(
-                f"drew id {unknown[0]} for request {place}, which no token has. Leave out `never_ids`"
+                f"gave the ids of request {place} the log-probability {logprob}, expected a finite number of at most 0: "
+                "the sum over all of them, at temperature 1 without filters"
+            )
+
+    def _check_ids(self, place: int, drawn: list[int], request: TokenRequest) -> None:
+        never, ends = set(self.never_ids), set(request.end_ids)
+        for number in drawn:
+            if number in never or not 0 <= number < self._size:
+                raise self._wrong(
+                    f"drew id {number} for request {place}, which no token has. Never draw the ids in `self.never_ids`"
+                )
+        for number in drawn[:-1]:
+            if number in ends:
+                raise self._wrong(
+                    f"drew {len(drawn)} tokens for request {place}, and id {number} before the last, though it ends the "
+                    "completion. Give nothing after the first of `end_ids`, and no padding"
+                )
+
+    def _require_length(self, place: int, drawn: list[int], settings: SamplingSettings) -> None:
+        """Refuses a completion that is shorter than the limit and that nothing ended: it would count as truncated."""
+        if len(drawn) < settings.max_tokens:
+            stop = "" if settings.stop is None else ", the ids of a whole stop text"
+            raise self._wrong(
+                f"drew {len(drawn)} tokens without an end for request {place}; expected one of its `end_ids` as the last{stop}, "
+                f"or {settings.max_tokens} tokens"
             )
 
     def _wrong(self, what: str) -> EngineError:
@@ -209,4 +252,15 @@ def engine_class(name: str) -> type[TokenEngine]:
         raise EngineError(
             f"engine {name!r} of {shown(point)} is {got}, expected a subclass of {TokenEngine.__module__}.TokenEngine"
         )
+    if found.__abstractmethods__:
+        lacking = " and ".join(sorted(found.__abstractmethods__))
+        raise EngineError(
+            f"engine {name!r} of {shown(point)} is {found.__qualname__} without {lacking}, expected the methods load and draw"
+        )
     return found
+
+
+def _options(load: Callable[..., None]) -> str:
+    """Shows the keyword parameters of `load` that are options."""
+    further = list(signature(load).parameters.values())[4:]
+    return ", ".join(str(one) for one in further) or "none"
