@@ -42,15 +42,21 @@ def test_check_of_a_sound_project_needs_no_artifact(root, capsys):
         ("verdict = 'pass'", "verdickt = 'pass'", "verdickt"),
         ("verdict AS reason", "no_such_function(verdict) AS reason", "no_such_function"),
         ("verdict = 'pass'", "score + prompt > 1", "right.sql"),
+        ("FROM rows", "FORM rows", "right.sql"),
+        ("verdict = 'pass'", "verdict = $kep", "$kep is no parameter of the header"),
+        ("\n", "\n-- param kep: text = null\n", "the query never uses its parameter $kep"),
     ],
 )
-def test_check_binds_sql_to_the_columns_that_the_plan_gives(root, capsys, old, new, told):
+def test_check_and_run_bind_sql_to_the_columns_that_the_plan_gives(root, capsys, old, new, told):
     selector = root / "pipelines/selectors/right.sql"
     assert old in selector.read_text()
-    selector.write_text(selector.read_text().replace(old, new))
+    selector.write_text(selector.read_text().replace(old, new, 1))
     text = said(capsys, root, "check", status=1)
     assert told in text and "pipelines/selectors/right.sql" in text and "in tiny, node filtered" in text
     assert text.count("(in tiny, node filtered)") == 1  # not once a round
+    text = said(capsys, root, "run", status=2)
+    assert told in text and text.count("(in tiny, node filtered)") == 1
+    assert not (root / "artifacts").exists()
 
 
 def test_check_looks_at_inactive_pipelines_and_at_dvc_yaml(root, capsys):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from lineal.components.selectors.binding import bind
-from lineal.components.selectors.sql_file import SqlFile
 from lineal.errors import DeclarationError, LinealError
 from lineal.orchestrate.dvc_lock import locked_stages
 from lineal.orchestrate.dvc_yaml import check_dvc_yaml
-from lineal.plan import Plan, Step, make_plan
+from lineal.plan import Step, make_plan
 from lineal.recipe.project import Project
+from lineal.step.preflight import unbound
 
 
 def problems(project: Project) -> tuple[list[str], int]:
@@ -29,30 +28,10 @@ def problems(project: Project) -> tuple[list[str], int]:
             continue
         fresh = [step for step in plan.steps.values() if step.key not in steps]
         steps |= {step.key: step for step in fresh}
-        found += _unbound(plan, fresh)
+        found += unbound(plan, fresh)
     found += _told(lambda: check_dvc_yaml(make_plan(project)))
     found += _told(lambda: locked_stages(project.root))
     return list(dict.fromkeys(found)), len(steps)
-
-
-def _unbound(plan: Plan, steps: list[Step]) -> Iterator[str]:
-    """Yields the errors of queries; an error of several rounds is reported once, for the first of them."""
-    bound: set[str] = set()
-    for step in steps:
-        component = step.component
-        if not isinstance(component, SqlFile):
-            continue
-        columns = {
-            name: tuple(dict.fromkeys(column for key in keys for column in plan.output(key).columns))
-            for name, keys in step.inputs.items()
-        }
-        if (asked := f"{step.label} {component!r} {columns}") in bound:
-            continue
-        bound.add(asked)
-        try:
-            bind(component, columns, plan.seed_of(step))
-        except DeclarationError as error:
-            yield f"{error} (in {step.pipeline}, node {step.label})"
 
 
 def _told(look: Callable[[], object]) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from lineal.components.base import merged
+from lineal.components.selectors.binding import bind, binding_key
+from lineal.components.selectors.sql_file import SqlFile
 from lineal.engines.vllm.process import vllm_interpreter
-from lineal.errors import MachineError
+from lineal.errors import DeclarationError, MachineError, joined
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, ENGINES
 from lineal.step.endpoint_check import require_servers
@@ -15,17 +18,48 @@ from lineal.step.sharing import require_trainings
 
 
 def require_ready(plan: Plan, steps: Iterable[Step]) -> None:
-    """Checks what steps will need: packages and files, trainings, GPUs, memory, interpreters, servers.
+    """Checks what steps will need: SQL that fits its columns, packages, files, trainings, GPUs, memory, interpreters, servers.
 
     Raises:
         LinealError: the kind says what is missing; names the setting.
     """
     steps = list(steps)
+    require_sql(plan, steps)
     require_parts(plan, steps)
     require_trainings(plan, steps)
     require_machine(plan, steps)
     require_engine(plan, steps)
     require_servers(plan, steps)
+
+
+def require_sql(plan: Plan, steps: Iterable[Step]) -> None:
+    """Checks SQL against the columns that the plan gives it, since a later step would find an error after hours.
+
+    Raises:
+        DeclarationError: DuckDB refuses a query; names the file and the node.
+    """
+    found = [DeclarationError(problem) for problem in unbound(plan, steps)]
+    if found:
+        raise joined(found)
+
+
+def unbound(plan: Plan, steps: Iterable[Step]) -> Iterator[str]:
+    """Yields the errors of queries; the same of several steps is reported once, for the first of them."""
+    bound: set[object] = set()
+    for step in steps:
+        component = step.component
+        if not isinstance(component, SqlFile):
+            continue
+        columns = {
+            name: merged(*(plan.output(key).columns for key in keys)) for name, keys in step.inputs.items()
+        }
+        if (asked := binding_key(component, columns)) in bound:
+            continue
+        bound.add(asked)
+        try:
+            bind(component, columns, plan.seed_of(step))
+        except DeclarationError as error:
+            yield f"{error} (in {step.pipeline}, node {step.label})"
 
 
 def require_parts(plan: Plan, steps: Iterable[Step]) -> None:

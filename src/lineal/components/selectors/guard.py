@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.selectors.header import Selector
+from lineal.data.sql import small_cursor
 from lineal.errors import DeclarationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -250,28 +251,14 @@ class _Guard:
         line = _line(self.selector.query, offset) if offset < len(self.selector.query.encode()) else 1
         return DeclarationError(f"{self.selector.shown}:{line}: {message}")
 
-    @cached_property
-    def _catalog(self) -> list[tuple[str, str, str, str]]:
-        columns = (
-            "lower(function_name), function_type, coalesce(stability, ''), coalesce(macro_definition, '')"
-        )
-        return self.connection.execute(f"SELECT {columns} FROM duckdb_functions()").fetchall()
-
-    @cached_property
+    @property
     def aggregates(self) -> frozenset[str]:
         """The names of functions over many rows."""
-        plain = {name for name, kind, _, _ in self._catalog if kind == "aggregate"}
-        return frozenset(plain | {name for name, _, _, text in self._catalog if plain & _words(text)})
+        return _functions()[0]
 
-    @cached_property
+    @property
     def _unsteady(self) -> frozenset[str]:
-        plain = {
-            name
-            for name, kind, stability, _ in self._catalog
-            if kind == "scalar" and stability != "CONSISTENT"
-        }
-        plain = (plain | UNSTEADY) - STEADY
-        return frozenset(plain | {name for name, _, _, text in self._catalog if plain & _words(text)})
+        return _functions()[1]
 
     def _table(self, node: Mapping[str, Any]) -> None:
         names = {
@@ -343,6 +330,22 @@ class _Guard:
                 )
         if any("LIMIT" in modifier["type"] for modifier in node["modifiers"]) and not _breaks_ties(orders):
             raise self.error(node, f"LIMIT needs an ORDER BY that ends with one of {', '.join(TIE_BREAKERS)}")
+
+
+@cache
+def _functions() -> tuple[frozenset[str], frozenset[str]]:
+    """Returns the names of DuckDB's aggregates, and of what gives another value each time; macros of them included."""
+    columns = "lower(function_name), function_type, coalesce(stability, ''), coalesce(macro_definition, '')"
+    with small_cursor() as connection:
+        catalog = connection.execute(f"SELECT {columns} FROM duckdb_functions()").fetchall()
+    macros = [(name, _words(text)) for name, _, _, text in catalog if text]
+    plain = {name for name, kind, _, _ in catalog if kind == "aggregate"}
+    drawn = {name for name, kind, stability, _ in catalog if kind == "scalar" and stability != "CONSISTENT"}
+    drawn = (drawn | UNSTEADY) - STEADY
+    return (
+        frozenset(plain | {name for name, words in macros if plain & words}),
+        frozenset(drawn | {name for name, words in macros if drawn & words}),
+    )
 
 
 def _is_value(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
