@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -15,12 +17,13 @@ from lineal.engines.training.train import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, NEEDS, location_of
-from lineal.environments.sessions import answer, make_task, program_in
+from lineal.environments.sessions import answer, make_task, program_in, unknown_key
 from lineal.environments.tools import Tools, calculated
-from lineal.errors import DataError, DeclarationError, SandboxError
+from lineal.errors import DataError, DeclarationError, MachineError, SandboxError
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
+from lineal.step.preflight import require_parts
 from lineal.step.runner import stage_tag
 from lineal.testing.environment import check_environment
 from tests.unit import environments_of_ours as ours
@@ -356,6 +359,73 @@ def test_task_that_its_entry_does_not_tell_is_refused(install, site, tmp_path, t
         Lab(tmp_path, Compute(workers=1)).run(
             "environment_tasks", "tasks/train", {}, environment="game", level=[1, 1], size=2
         )
+
+
+@pytest.mark.parametrize(
+    ("source", "entry", "message"),
+    [
+        (
+            "class Other: ...",
+            {},
+            "environment 'game' cannot be loaded from the package theirs 1.0 .entry point game = .*:Game",
+        ),
+        (
+            "import no_such_module",
+            {},
+            "entry point game = .*ModuleNotFoundError: No module named 'no_such_module'",
+        ),
+        ("class Game: ...", {}, "is no environment: expected a class with the methods reset and step"),
+        (
+            "class Game(Base):\n    task = expert = lambda: ''",
+            {"lst": "z"},
+            "unknown key 'lst'.*Did you mean 'list'",
+        ),
+        (
+            "class Game(Base):\n    expert = print",
+            {},
+            "environment 'game' makes no tasks: give its class a static method task",
+        ),
+        (
+            "class Game(Base):\n    task = print",
+            {},
+            "toy/start/shown cannot run: environment 'game' has no expert",
+        ),
+        ("class Game(Base):\n    task = expert = lambda: ''", {"list": "z"}, ""),
+    ],
+)
+def test_run_loads_environments_of_packages_before_its_first_step(
+    install, site, tmp_path, source, entry, message
+):
+    name, base = (
+        tmp_path.name,
+        "class Base:\n    def reset(self, *, seed, list): ...\n    def step(self, text): ...\n",
+    )
+    (site / f"{name}.py").write_text(base + source)
+    install("theirs", game=f"{name}:Game")
+    tasks = (
+        f"{{use: environment_tasks, environment: game, level: [1, 2], size: 2, entry: {json.dumps(entry)}}}"
+    )
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "toy.yaml").write_text(
+        f"method: Toy\nsummary: One.\ntasks: {{train: {tasks}}}\n"
+        "start: {shown: {use: demonstrations, prompts: tasks.train, max_turns: 4}}\n"
+        "round: {again: {use: render, rows: start.shown, prompt: '{completion}'}}\n"
+    )
+    (tmp_path / "params.yaml").write_text("seed: 0\nrounds: 1\nactive: [toy]\n")
+    plan = make_plan(open_project(tmp_path))
+    with pytest.raises(MachineError, match=message) if message else nullcontext():
+        require_parts(plan, [plan.step("toy/start/shown")])
+
+
+@pytest.mark.parametrize(("entry", "fits"), [({"mase": "A"}, False), ({"maze": "A", "seed": 1}, True)])
+def test_keys_of_an_entry_that_reset_does_not_take_are_refused(tmp_path, entry, fits):
+    given = {"environment": "grid_maze", "level": [3, 4], "size": 2, "entry": entry}
+    expected = pytest.raises(
+        ValueError, match="unknown key 'mase', reset does not take it. Did you mean 'maze'"
+    )
+    with nullcontext() if fits else expected:
+        Lab(tmp_path, Compute(workers=1)).parse("environment_tasks", **given)
+    assert (unknown_key(entry, ["maze"]) == "") is fits
 
 
 def test_version_of_a_package_is_in_the_identity_of_its_tasks_and_in_their_rows(install, site, tmp_path):

@@ -355,7 +355,8 @@ def test_references_of_several_nodes_are_refused_together(tmp_path: Path):
 def test_model_where_rows_are_wanted_says_both(tmp_path: Path):
     message = broken(tmp_path, "rows: filtered,", "rows: previous.checkpoint,")
     assert message == (
-        "pipelines/mine.yaml:15: round.checkpoint.rows: 'previous.checkpoint' is a model artifact, but rows takes metrics or rows"
+        "pipelines/mine.yaml:15: round.checkpoint.rows: 'previous.checkpoint' is a model artifact, "
+        "but rows takes rows or an evaluation"
     )
 
 

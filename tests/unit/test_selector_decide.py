@@ -346,7 +346,7 @@ BROKEN = [
         "SELECT nullif(row_id, min(row_id) OVER ()) AS row_id, 'kept' AS decision, '' AS reason FROM rows",
         "3 decisions came out: 1 rows have none, 0 decisions are second ones, 1 are of unknown rows",
     ),
-    ("SELECT row_id, 'keep' AS decision, '' AS reason FROM rows", "row a-0 has decision 'keep'"),
+    ("SELECT row_id, 'keep' AS decision, '' AS reason FROM rows", "row_id 'a-0' has decision 'keep'"),
     (
         "SELECT row_id, 'dropped' AS decision, NULL AS reason FROM rows",
         "expected 'kept', or 'dropped' with a reason",

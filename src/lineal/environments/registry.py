@@ -6,7 +6,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 from lineal.errors import did_you_mean
-from lineal.recipe.plugins import named_once
+from lineal.recipe.plugins import named_once, shown
 
 BUILT_IN: dict[str, str] = {
     "grid_maze": "lineal.environments.grid_maze:GridMaze",
@@ -48,6 +48,12 @@ def package_of(name: str) -> str:
         return f"{name} {version(name)}" if find_spec(name) is not None else ""
     point = named_once(ENTRY_POINTS, "environment", BUILT_IN).get(name)
     return "" if point is None or point.dist is None else f"{point.dist.name} {point.dist.version}"
+
+
+def shown_environment(name: str) -> str:
+    """Formats the beginning of a message about a package's environment that cannot be loaded."""
+    point = named_once(ENTRY_POINTS, "environment", BUILT_IN)[name]
+    return f"environment {name!r} cannot be loaded from {shown(point)}"
 
 
 def location_of(name: str) -> str:

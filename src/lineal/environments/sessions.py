@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
 from lineal.environments.base import read_reset, read_step
+from lineal.errors import did_you_mean
 
 PROGRAM = "program"
 """The key of `info`, and of an answer, with a program that the environment wants run before it answers."""
@@ -26,12 +27,14 @@ _sessions: dict[str, _Session] = {}
 def answer(request: Mapping[str, Any]) -> Any:
     """Answers a request.
 
-    `reset` (session, environment, seed, row), `step` (session, text), `ran` (session, text, output), `expert` (session), `end`
-    (session), and `task` (environment, seed, level), which needs no session.
+    `reset` (session, environment, seed, row, entry), `step` (session, text), `ran` (session, text, output), `expert` (session),
+    `end` (session); `task` (environment, seed, level) and `describe` (environment) need no session.
     """
     do = request["do"]
     if do == "task":
         return make_task(request)
+    if do == "describe":
+        return describe(request["environment"])
     if do == "reset":
         _sessions[request["session"]] = _Session(request["environment"], request["seed"])
     session = _sessions.get(request["session"])
@@ -55,7 +58,8 @@ class _Session:
     def answers(self, do: str, request: Mapping[str, Any]) -> Any:
         with self._own_generators():
             if do == "reset":
-                seen = self._environment.reset(seed=request["seed"], **self._named(request["row"]))
+                row = self._named(request["row"], request.get("entry", ()))
+                seen = self._environment.reset(seed=request["seed"], **row)
                 return read_reset(seen, self._player()).plain()
             if do == "step":
                 return self._stepped(request["text"])
@@ -84,12 +88,11 @@ class _Session:
             )
         return read_step(self._environment.ran(output), self._player(), "ran").plain()
 
-    def _named(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the columns of a row that `reset` takes."""
-        parameters = signature(self._environment.reset).parameters
-        if any(one.kind is Parameter.VAR_KEYWORD for one in parameters.values()):
-            return dict(row)
-        return {name: value for name, value in row.items() if name in parameters}
+    def _named(self, row: Mapping[str, Any], entry: Iterable[str]) -> dict[str, Any]:
+        """Returns the columns of a row that `reset` takes; it must take all of the entry."""
+        takes = taken(type(self._environment))
+        _require_taken(entry, takes)
+        return {name: value for name, value in row.items() if takes is None or name in takes}
 
     def _player(self) -> str | None:
         player = getattr(self._environment, "player", None)
@@ -164,7 +167,40 @@ def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(
             f"task gave {got}, expected prompt and entry. What reset needs, such as an answer, belongs into entry"
         )
+    _require_taken(made["entry"], taken(environment))
     return {"prompt": str(made["prompt"]), "entry": dict(made["entry"])}
+
+
+def describe(location: str) -> dict[str, Any]:
+    """Describes the class at `module:class`: what its `reset` takes by name, and whether it has an expert and makes tasks."""
+    found = class_at(location)
+    return {
+        "takes": taken(found),
+        "expert": callable(getattr(found, "expert", None)),
+        "task": hasattr(found, "task"),
+    }
+
+
+def taken(environment: type) -> list[str] | None:
+    """Returns the names that an environment's `reset` takes beside the seed; None where it takes any."""
+    parameters = list(signature(environment.reset).parameters.values())[1:]
+    if any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
+        return None
+    return [one.name for one in parameters if one.name != "seed"]
+
+
+def unknown_key(entry: Iterable[str], takes: Sequence[str] | None) -> str:
+    """Returns the problem of an entry with a key that `reset` does not take; empty where there is none."""
+    for name in entry:
+        if takes is not None and name != "seed" and name not in takes:
+            return f"entry: unknown key {name!r}, reset does not take it. {did_you_mean(name, takes)}"
+    return ""
+
+
+def _require_taken(entry: Iterable[str], takes: Sequence[str] | None) -> None:
+    problem = unknown_key(entry, takes)
+    if problem:
+        raise TypeError(problem)
 
 
 def class_at(location: str) -> Any:

@@ -63,7 +63,7 @@ class Lookup:
         for key in keys:
             kind = self._made.output(key).kind
             if kind not in accepts.kinds:
-                wanted = " or ".join(sorted(accepts.kinds))
+                wanted = " or ".join(one.wanted for one in ArtifactKind if one in accepts.kinds)
                 raise item.node.error(
                     field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}"
                 )

@@ -22,6 +22,11 @@ class ArtifactKind(StrEnum):
         """True for a model: its weights, or the name under which a server has it."""
         return self in (ArtifactKind.MODEL, ArtifactKind.SERVED)
 
+    @property
+    def wanted(self) -> str:
+        """The kind where a field takes it; an evaluation holds rows and values."""
+        return "an evaluation" if self is ArtifactKind.METRICS else str(self)
+
 
 class Head(StrEnum):
     """The output of a model. The plan tells the two apart; an artifact is a model in either case."""

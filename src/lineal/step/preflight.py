@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lineal.components.base import merged
+from lineal.components.generators.demonstrations import Demonstrations
+from lineal.components.playing.described import described
 from lineal.components.selectors.binding import bind, binding_key
 from lineal.components.selectors.sql_file import SqlFile
+from lineal.components.sources.environment_tasks import EnvironmentTasks
 from lineal.engines.vllm.process import vllm_interpreter
 from lineal.errors import DeclarationError, MachineError, joined
 from lineal.plan import Plan, Step
@@ -80,8 +83,23 @@ def require_parts(plan: Plan, steps: Iterable[Step]) -> None:
 
 def _lacking(plan: Plan, step: Step) -> list[str]:
     components = (step.component, *step.component.embedded().values())
+    games = [one.component for one in plan.upstream(step) if isinstance(one.component, EnvironmentTasks)]
     found = [problem for component in components for problem in component.lacks()]
+    found += [problem for tasks in games for problem in _unplayable(step, tasks)]
     return found or [f"reads a file that is not here: {why}" for why in why_absent(plan, step)]
+
+
+def _unplayable(step: Step, tasks: EnvironmentTasks) -> list[str]:
+    """Returns the problem of the environment that a step plays; also where it needs an expert that there isn't."""
+    problems = tasks.lacks()
+    if (
+        not problems
+        and isinstance(step.component, Demonstrations)
+        and not described(tasks.environment).expert
+    ):
+        fix = "give its class a method expert(self) -> str, or let a model play: rollout"
+        return [f"cannot run: environment {tasks.environment!r} has no expert: {fix}"]
+    return problems
 
 
 def _shown(problem: str, keys: list[str]) -> str:

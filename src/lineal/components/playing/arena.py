@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from lineal.components.isolated.pool import KeepingPool, Worker
+from lineal.components.playing.described import FUNCTION
 from lineal.components.playing.programs import Programs
 from lineal.environments.base import Answer
 from lineal.environments.sessions import LOST, PROGRAM
 
-FUNCTION = "lineal.environments.sessions:answer"
 _DIED = ("its process died", "MemoryError")
 """Errors that may be another game's fault; in a process of its own the game shows whether it is."""
 
@@ -31,6 +31,7 @@ class Game:
         answers: to `reset`, and to each move.
         outputs: by the number of a move, from 0, what the program wrote that the environment asked for.
         problem: why it cannot continue; None while it can.
+        entry: the keys of the task's entry, each of which `reset` must take.
     """
 
     session: str
@@ -41,6 +42,7 @@ class Game:
     answers: list[Answer] = field(default_factory=list)
     outputs: dict[int, str] = field(default_factory=dict)
     problem: str | None = None
+    entry: tuple[str, ...] = ()
 
     @property
     def seen(self) -> str:
@@ -53,7 +55,9 @@ class Game:
 
     def begins(self) -> dict[str, Any]:
         """Makes the request that begins it."""
-        return self.asks("reset", environment=self.location, seed=self.seed, row=dict(self.row))
+        return self.asks(
+            "reset", environment=self.location, seed=self.seed, row=dict(self.row), entry=list(self.entry)
+        )
 
 
 class _Unplayable(Exception):
@@ -169,7 +173,7 @@ def _told(worker: Worker, request: Mapping[str, Any]) -> Mapping[str, Any] | Non
 
 
 def _replay(worker: Worker, game: Game) -> None:
-    again = Game(game.session, game.location, game.seed, game.row)
+    again = Game(game.session, game.location, game.seed, game.row, entry=game.entry)
     requests = [again.begins(), *(again.asks("step", text=text) for text in game.moves)]
     for turn, (request, before) in enumerate(zip(requests, game.answers, strict=True)):
         what = f"replay of move {turn}" if turn else "replay of reset"

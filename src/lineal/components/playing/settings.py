@@ -17,6 +17,7 @@ from lineal.components.generators.drawing import carried, require_distinct
 from lineal.components.generators.framing import SystemText
 from lineal.components.generators.template import Template, read_template, template_files
 from lineal.components.playing.arena import Arena, Game
+from lineal.components.playing.described import described
 from lineal.components.playing.episode import Episode, Format, Past, Rules, Side, Unparsable
 from lineal.components.playing.matches import MODEL, OPPONENT, Match, play_matches
 from lineal.components.playing.rows import episode_columns, table_of, turn_columns
@@ -174,7 +175,8 @@ class Playing(Strict):
             raise CheckFailure(
                 "environment_errors",
                 f"{workspace.step}: the environment broke in {broken:,} of {episodes:,} episodes, above max_error_rate "
-                f"{self.max_error_rate:g}; the commonest problem, {errors[most]:,} times: {most}. They are no lost games",
+                f"{self.max_error_rate:g}; the commonest problem, {errors[most]:,} times: {most}. "
+                "Broken episodes are errors, not lost games",
             )
 
 
@@ -309,7 +311,7 @@ def environments_of(workspace: Workspace) -> dict[str, str]:
     """Returns the places of the classes of the environments that the tasks name.
 
     Raises:
-        DataError: a task names none, or one that is not known here.
+        DataError: a task names none, or one that is not known here or cannot be loaded.
     """
     found: dict[str, str] = {}
     for name in workspace.rows("prompts").read(["task"])["task"].unique().to_pylist():
@@ -319,34 +321,36 @@ def environments_of(workspace: Workspace) -> dict[str, str]:
                 f"{where} is null in some rows, expected the name of an environment. Leave such rows out"
             )
         try:
+            described(name)
             found[name] = location_of(name)
         except KeyError as error:
             raise DataError(f"{where} names an {error.args[0]}") from error
+        except DataError as error:
+            raise DataError(f"{workspace.step}: {error}") from error
     return found
 
 
 def game_of(row: Mapping[str, Any], session: str, places: Mapping[str, str], goal: str) -> Game:
     """Makes the game of a task's row, or of a turn's; `goal` is the task's own prompt."""
-    given = {**task_of(row), "prompt": goal}
-    return Game(session, places[row["task"]], seed_of(row, given), given)
+    entry = _entry(row)
+    given = {**_own_columns(row), **entry, "prompt": goal}
+    return Game(session, places[row["task"]], seed_of(row, given), given, entry=tuple(entry))
 
 
-def task_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the columns of a row for `reset`: prompt, answer, columns of the user's own, and the values of its entry.
-
-    Raises:
-        DataError: the entry is no JSON object.
-    """
-    entry = {} if row.get("entry") is None else _entry(row)
-    own = {
-        name: value
-        for name, value in row.items()
-        if carried(name) and name not in ("entry", "messages", "tools", "task")
-    }
-    return {**own, **entry}
+def _own_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the columns of a row for `reset`: prompt, answer, columns of the user's own."""
+    hidden = ("entry", "messages", "tools", "task")
+    return {name: value for name, value in row.items() if carried(name) and name not in hidden}
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads a row's entry.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
+    if row.get("entry") is None:
+        return {}
     try:
         entry = json.loads(row["entry"])
     except ValueError as error:

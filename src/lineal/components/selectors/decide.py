@@ -166,7 +166,7 @@ def _check_conservation(session: Session, selector: Selector, key: str) -> None:
     if wrong:
         row, decision, reason = wrong[0]
         raise DeclarationError(
-            f"{selector.shown}: row {row} has decision {decision!r} and reason {reason!r}; "
+            f"{selector.shown}: {key} {row!r} has decision {decision!r} and reason {reason!r}; "
             "expected 'kept', or 'dropped' with a reason"
         )
 

@@ -11,11 +11,11 @@ from pydantic import Field
 
 from lineal.components.base import Columns, Workspace, merged, missing_package
 from lineal.components.isolated.pool import WorkerPool
-from lineal.components.playing.arena import FUNCTION
+from lineal.components.playing.described import FUNCTION, described
 from lineal.components.sources.base import Row, SyntheticSource
 from lineal.components.sources.letter_sort import Range
 from lineal.data.ids import canonical_json, row_id, row_seed
-from lineal.environments.registry import NEEDS, PACKAGE, location_of, package_of
+from lineal.environments.registry import BUILT_IN, NEEDS, PACKAGE, location_of, package_of
 from lineal.errors import DataError
 
 BLOCK = 64
@@ -60,6 +60,15 @@ class EnvironmentTasks(SyntheticSource):
             raise ValueError("must be [low, high] with 1 <= low <= high")
         return value
 
+    @pydantic.field_validator("entry")
+    @classmethod
+    def _is_taken(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Checks the keys for lineal's own environments; a package's class is loaded before a run only."""
+        name = info.data.get("environment")
+        if name in BUILT_IN and isinstance(value, dict) and (problem := described(name).unknown(value)):
+            raise ValueError(problem.removeprefix("entry: "))
+        return value
+
     @property
     def made_columns(self) -> Columns:
         """The columns, with the package of another's environment: what is played on its tasks is rerun with another version."""
@@ -74,7 +83,20 @@ class EnvironmentTasks(SyntheticSource):
 
     def lacks(self) -> list[str]:
         package = NEEDS.get(self.environment)
-        return [] if package is None else missing_package(package, package, package)
+        return self.unplayable() if package is None else missing_package(package, package, package)
+
+    def unplayable(self) -> list[str]:
+        """Returns the problem of the environment's class, for what makes its tasks or plays them."""
+        try:
+            found = described(self.environment)
+        except DataError as error:
+            return [f"cannot run: {error}"]
+        if not found.task:
+            return [
+                f"cannot run: environment {self.environment!r} makes no tasks: give its class a static method task(seed, level)"
+            ]
+        problem = found.unknown(self.entry)
+        return [f"cannot run: environment {self.environment!r}: {problem}"] if problem else []
 
     def candidates(self, workspace: Workspace) -> Iterator[Row]:
         """Yields tasks, made in child processes.

@@ -16,7 +16,15 @@ from lineal.components.sources.base import Row, SyntheticSource
 from lineal.data.ids import row_id, row_seed
 
 LETTERS = len(ascii_lowercase)
-Range = Annotated[tuple[int, int], pydantic.Strict(False)]
+
+
+def _pair(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"expected [low, high], got {value!r}")
+    return value
+
+
+Range = Annotated[tuple[int, int], pydantic.Strict(False), pydantic.BeforeValidator(_pair)]
 
 
 def checked_range(

@@ -175,7 +175,8 @@ class TrainingEpisodes:
         if len(problems) == len(episodes):
             said = f"{self._workspace.step}: the environment broke in all {len(episodes):,} episodes of a generation"
             raise CheckFailure(
-                "environment_errors", f"{said}, the first time: {problems[0]}. They are no lost games"
+                "environment_errors",
+                f"{said}, the first time: {problems[0]}. Broken episodes are errors, not lost games",
             )
 
     def reward(self) -> list[float | None]:
