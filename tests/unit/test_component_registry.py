@@ -130,6 +130,14 @@ class Words(RowVerifier):
             verdicts = verdicts[1:]
         if self.gives == "other":
             verdicts[0] = "good"
+        if self.gives == "nothing":
+            return None
+        if self.gives == "tuple":
+            return verdicts, further
+        if self.gives == "list":
+            return Judged(verdicts, [1.0] * len(texts), [None] * len(texts), further)
+        if self.gives == "wrods":
+            further["wrods"] = further["words"]
         scores, details = pa.array([1.0] * len(texts)), pa.array([None] * len(texts))
         return Judged(pa.array(verdicts), scores, details, further)
 
@@ -154,11 +162,24 @@ def test_verifiers_own_column_has_its_type_and_is_null_where_nothing_was_judged(
         ("text", "gave 'words' as string; expected int64"),
         ("fewer", "gave 1 values of 'verdict' for 2 rows; expected one a row"),
         ("other", "gave the verdict 'good'; expected 'pass', 'fail' or 'error'"),
+        ("nothing", r"gave None \(a NoneType\); expected a Judged"),
+        ("tuple", r"gave .*\(a tuple\); expected a Judged"),
+        ("list", r"gave 'verdict' as .*\(a list\); expected a pyarrow array: pa.array"),
+        ("wrods", "gave a column 'wrods' that `added` does not name. Did you mean 'words'"),
     ],
 )
 def test_verifier_that_gives_something_else_than_it_declares_is_named(gives, said):
     with pytest.raises(DataError, match=rf"verifier 'words': .*Words.score {said}.*raise its version"):
         judged(gives)
+
+
+def test_row_verifier_that_does_not_read_completions_is_refused_when_the_class_is_made():
+    with pytest.raises(TypeError, match=r"Blind.reads is \('answer',\), expected 'completion' too"):
+        type(
+            "Blind",
+            (RowVerifier,),
+            {"__module__": __name__, "__annotations__": {"reads": ClassVar}, "reads": ("answer",)},
+        )
 
 
 @pytest.mark.parametrize(

@@ -404,8 +404,8 @@ def test_largest_seed_is_accepted(sampler: Sampler) -> None:
 
 
 def test_unknown_character_in_a_prompt_is_an_error(sampler: Sampler) -> None:
-    with pytest.raises(EngineError, match="unknown to the tokenizer"):
-        sampler.sample([Request("A=", 0)], SETTINGS)
+    with pytest.raises(EngineError, match=r"unknown to the tokenizer, expected 0: 'A', '\\n'\. Remove"):
+        sampler.sample([Request("A\n=", 0)], SETTINGS)
 
 
 @pytest.mark.parametrize(

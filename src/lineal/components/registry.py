@@ -206,5 +206,5 @@ def _no_component(found: object) -> str:
 
 
 _BASE = f"{Component.__module__}.{Component.__qualname__}"
-_REINSTALL = "Install what it needs, or a version of the package that works here"
+_REINSTALL = "Correct the class or the entry point, or install what it needs"
 _MEND = "Correct the class or the entry point in that package's pyproject.toml, and install it again"

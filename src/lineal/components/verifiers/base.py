@@ -210,6 +210,15 @@ class RowVerifier(Verifier):
 
     extract: Pattern | None = None
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a class that does not read completions."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if isinstance(cls.reads, tuple) and "completion" not in cls.reads:
+            raise TypeError(
+                f"{cls.__qualname__}.reads is {cls.reads!r}, expected 'completion' too: a RowVerifier judges completions"
+            )
+
     def score(self, table: pa.Table, progress: Progress) -> Judged:
         """Judges rows that have a completion (already extracted) and a reference; advances the progress by each."""
         raise NotImplementedError
@@ -251,6 +260,8 @@ class RowVerifier(Verifier):
             DataError: it is not what `added` declares, or a verdict is none.
         """
         try:
+            if not isinstance(judged, Judged):
+                raise ValueError(f"gave {judged!r:.60} (a {type(judged).__name__}); expected a Judged")
             given = {name: getattr(judged, name) for name in VERDICT} | dict(judged.further)
             columns = typed_columns(given, self.added, count)
             _require_verdicts(columns["verdict"])

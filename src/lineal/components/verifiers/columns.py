@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lineal.data.schema import COLUMNS, TYPES, arrow_types
+from lineal.errors import did_you_mean
 from lineal.recipe.references import NAME
 
 
@@ -25,14 +26,22 @@ def typed_columns(given: Mapping[str, Any], added: Mapping[str, str], count: int
     """Converts the declared columns of `count` rows to their types.
 
     Raises:
-        ValueError: a column is missing, or of another type or length; says what was got and what was expected.
+        ValueError: a column is missing, or is not declared, or of another type or length; says got and expected.
     """
     import pyarrow as pa
 
     types, columns = arrow_types(), {}
+    for name in given:
+        if name not in added:
+            raise ValueError(
+                f"gave a column {name!r} that `added` does not name. {did_you_mean(name, added)}"
+            )
     for name, kind in added.items():
         if name not in given:
             raise ValueError(f"gave no column {name!r}; expected it, since `added` names it")
+        if not isinstance(given[name], pa.Array | pa.ChunkedArray):
+            got = f"{given[name]!r:.60} (a {type(given[name]).__name__})"
+            raise ValueError(f"gave {name!r} as {got}; expected a pyarrow array: pa.array([...])")
         if len(given[name]) != count:
             raise ValueError(
                 f"gave {len(given[name]):,} values of {name!r} for {count:,} rows; expected one a row, in their order"

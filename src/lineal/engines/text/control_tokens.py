@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EDGE = "\uf8ff"  # private use: no template looks for it
 NONCE_DIGITS = 18
+MOST_UNKNOWN = 5
+"""Characters that a message names."""
 
 
 class ControlTokens:
@@ -128,9 +130,19 @@ def refuse_unknown(tokenizer: PreTrainedTokenizerBase, ids: list[int], text: str
     if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
         return
     raise EngineError(
-        f"text {text!r}: {ids.count(unknown)} of its {len(ids)} tokens are unknown to the tokenizer, expected 0. "
+        f"text {text!r}: {ids.count(unknown)} of its {len(ids)} tokens are unknown to the tokenizer, expected 0"
+        f"{_unknown_characters(tokenizer, text)}. "
         "Remove the characters it does not know, or train a model whose tokenizer has them."
     )
+
+
+def _unknown_characters(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Names the characters of a text that are unknown by themselves; empty where only their combination is."""
+    single = list(dict.fromkeys(text))
+    ids = cast("list[list[int]]", tokenizer(single, add_special_tokens=False)["input_ids"])
+    unknown = [repr(one) for one, own in zip(single, ids, strict=True) if tokenizer.unk_token_id in own]
+    more = f" and {len(unknown) - MOST_UNKNOWN} more" if len(unknown) > MOST_UNKNOWN else ""
+    return f": {', '.join(unknown[:MOST_UNKNOWN])}{more}" if unknown else ""
 
 
 @lru_cache(maxsize=4)
