@@ -75,6 +75,28 @@ class ByTime(Counting):
         return f"{seen} {time.perf_counter_ns()}" if self.count == 2 else seen, *rest
 
 
+class ByTheSystem(Counting):
+    """Has a password that the operating system draws; who says it wins."""
+
+    def reset(self, *, seed, goal):
+        self.password = os.urandom(8).hex()
+        return "?"
+
+    def step(self, text):
+        return "!", float(text == self.password), text == self.password, False, {}
+
+    def expert(self):
+        return self.password
+
+
+class ByTheSystemOnNonsense(Counting):
+    """Answers nonsense with what the operating system draws."""
+
+    def step(self, text):
+        seen, *rest = super().step(text)
+        return (seen if text == "+" else os.urandom(8).hex()), *rest
+
+
 class Bad(Counting):
     """Misbehaves as its row says, at the second move."""
 

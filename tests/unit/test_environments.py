@@ -254,6 +254,11 @@ def test_kit_lets_an_environment_pass_that_draws_from_the_global_generator():
             ours.Forgetful,
             "not deterministic beside another game in one process: move 1 gave observation '1/3 1', and '1/3 ",
         ),
+        (ours.ByTheSystem, "not deterministic in another process: move 1 gave reward 1.0, and 0.0"),
+        (
+            ours.ByTheSystemOnNonsense,
+            "not deterministic in another process, where the move is '': move 1 gave observation",
+        ),
         (ours.Silent, "expert: TypeError: .* has no expert: give it a method"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from lineal.components.playing.arena import Arena, Game, difference
 from lineal.components.playing.replay import game_key, replayed
+from lineal.environments.base import Answer
 from lineal.environments.registry import location_of
 
 UNREADABLE = ("", "\n", "no such move", "\x00", "💥", "x" * 10_000, "<action>")
@@ -26,12 +27,14 @@ def check_environment(
 
     - The same seed, row and moves give the same answers: in another process, and beside other games in one process.
     - A game ends within `most_turns`, by the moves given or by the environment's expert.
-    - Moves that cannot be read are answered.
+    - Moves that cannot be read are answered, in another process alike.
+
+    It proves as much as the game that it plays: where the expert wins in one move, give longer `moves`.
 
     Args:
         environment: its name, or its class, which must be importable.
         row: what `reset` takes beside the seed.
-        moves: of a game that comes to its end; None: those of its expert.
+        moves: of a game that comes to its end, with detours and mistakes; None: those of its expert.
         seed: of the game.
         most_turns: an upper bound of the game's length.
         seconds: processor time for one answer.
@@ -45,18 +48,19 @@ def check_environment(
         if isinstance(environment, str)
         else f"{environment.__module__}:{environment.__qualname__}"
     )
-    games = [Game(f"game {number}", location, seed, dict(row)) for number in range(4)]
-    first, again, beside, unread = games
+    first, again, beside, unread = (Game(f"game {number}", location, seed, dict(row)) for number in range(4))
     with Arena([location], 1, seconds) as arena:
         arena.begin({0: first})
         played = _play(arena, first, moves, most_turns)
+        answered = _answer_unreadable(arena, unread)
     with Arena([location], 1, seconds) as arena:
         arena.begin({0: again})
-        _play(arena, again, played, most_turns)
+        _play_again(arena, again, played)
         _require_same(first, again, "in another process")
         _play_beside(arena, beside, Game("other", location, seed + 1, dict(row)), played)
         _require_same(first, beside, "beside another game in one process")
-        _answer_unreadable(arena, unread)
+        for text, answers in _answer_unreadable(arena, unread).items():
+            _require_equal(answered[text], answers, f"in another process, where the move is {text!r:.40}")
 
 
 def check_episodes(turns: Iterable[Mapping[str, Any]], seconds: float = 10.0) -> int:
@@ -114,6 +118,14 @@ def _next(arena: Arena, game: Game) -> str:
     return move
 
 
+def _play_again(arena: Arena, game: Game, moves: Sequence[str]) -> None:
+    """Plays these moves, as far as the game takes them."""
+    for text in moves:
+        if game.problem is None and not game.answers[-1].done:
+            arena.move({0: (game, text)})
+    arena.end({0: game})
+
+
 def _play_beside(arena: Arena, game: Game, other: Game, moves: Sequence[str]) -> None:
     """Plays a game move by move with another in the same process, which makes the same moves a turn before."""
     arena.begin({0: game, 1: other})
@@ -127,7 +139,9 @@ def _play_beside(arena: Arena, game: Game, other: Game, moves: Sequence[str]) ->
     arena.end({0: game, 1: other})
 
 
-def _answer_unreadable(arena: Arena, game: Game) -> None:
+def _answer_unreadable(arena: Arena, game: Game) -> dict[str, list[Answer]]:
+    """Makes each unreadable move in a new game; returns the answers to `reset` and to the move."""
+    answered: dict[str, list[Answer]] = {}
     for text in UNREADABLE:
         arena.begin({0: game})
         game.moves.clear()
@@ -135,7 +149,9 @@ def _answer_unreadable(arena: Arena, game: Game) -> None:
         if game.problem is not None:
             fix = "Answer it with an observation, and say why in info['invalid']"
             raise AssertionError(f"the move {text!r:.40} is not answered: {game.problem}. {fix}")
+        answered[text] = game.answers
     arena.end({0: game})
+    return answered
 
 
 def _require_sound(game: Game) -> None:
@@ -144,7 +160,14 @@ def _require_sound(game: Game) -> None:
 
 
 def _require_same(first: Game, second: Game, where: str) -> None:
-    for turn, (one, other) in enumerate(zip_longest(first.answers, second.answers)):
+    _require_equal(first.answers, second.answers, where, second.problem)
+
+
+def _require_equal(
+    first: Sequence[Answer], second: Sequence[Answer], where: str, problem: str | None = None
+) -> None:
+    for turn, (one, other) in enumerate(zip_longest(first, second)):
         if one != other:
-            said = "has another length" if one is None or other is None else difference(one, other, turn)
+            lacking = problem or "has another length"
+            said = lacking if one is None or other is None else difference(one, other, turn)
             raise AssertionError(f"not deterministic {where}: {said}")
