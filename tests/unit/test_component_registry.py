@@ -165,7 +165,7 @@ def test_verifiers_own_column_has_its_type_and_is_null_where_nothing_was_judged(
         ("nothing", r"gave None \(a NoneType\); expected a Judged"),
         ("tuple", r"gave .*\(a tuple\); expected a Judged"),
         ("list", r"gave 'verdict' as .*\(a list\); expected a pyarrow array: pa.array"),
-        ("wrods", "gave a column 'wrods' that `added` does not name. Did you mean 'words'"),
+        ("wrods", "gave a column 'wrods'; expected only those that `added` names: .*, words"),
     ],
 )
 def test_verifier_that_gives_something_else_than_it_declares_is_named(gives, said):

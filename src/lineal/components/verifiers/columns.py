@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lineal.data.schema import COLUMNS, TYPES, arrow_types
-from lineal.errors import did_you_mean
 from lineal.recipe.references import NAME
 
 
@@ -34,7 +33,7 @@ def typed_columns(given: Mapping[str, Any], added: Mapping[str, str], count: int
     for name in given:
         if name not in added:
             raise ValueError(
-                f"gave a column {name!r} that `added` does not name. {did_you_mean(name, added)}"
+                f"gave a column {name!r}; expected only those that `added` names: {', '.join(added)}"
             )
     for name, kind in added.items():
         if name not in given:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -135,7 +135,7 @@ class ProgramVerifier(RowVerifier):
                     yield Answered(row, ask, reply.line)
 
         late = list(self.outcomes(answered()))
-        return _judged(_filled(said, _filled(early, late)))
+        return _judged(_filled(said, _filled(early, late)), self.added)
 
     def _asked(self, row: Mapping[str, Any]) -> dict[str, Any] | str:
         try:
@@ -195,11 +195,13 @@ def told(text: str) -> str:
     return _ADDRESS.sub("0x...", text)[:300]
 
 
-def _judged(outcomes: Iterable[Outcome]) -> Judged:
+def _judged(outcomes: Sequence[Outcome], added: Collection[str]) -> Judged:
     import pyarrow as pa
 
     columns = {
-        name: pa.array([getattr(outcome, name) for outcome in outcomes], arrow_type(name))
-        for name in (*VERDICT, "output")
+        name: pa.array([getattr(outcome, name) for outcome in outcomes], arrow_type(name)) for name in added
     }
-    return Judged(**{name: columns[name] for name in VERDICT}, further={"output": columns["output"]})
+    return Judged(
+        **{name: columns[name] for name in VERDICT},
+        further={name: columns[name] for name in added if name not in VERDICT},
+    )
