@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -431,6 +432,12 @@ def test_keys_of_an_entry_that_reset_does_not_take_are_refused(tmp_path, entry, 
     with nullcontext() if fits else expected:
         Lab(tmp_path, Compute(workers=1)).parse("environment_tasks", **given)
     assert (unknown_key(entry, ["maze"]) == "") is fits
+
+
+@pytest.mark.parametrize("level", [3, [3], [3, 4, 5]])
+def test_level_that_is_no_pair_is_told(tmp_path, level):
+    with pytest.raises(ValueError, match=rf"expected \[low, high\], got {re.escape(str(level))}"):
+        Lab(tmp_path, Compute(workers=1)).parse("environment_tasks", environment="nim", level=level, size=2)
 
 
 def test_version_of_a_package_is_in_the_identity_of_its_tasks_and_in_their_rows(install, site, tmp_path):
