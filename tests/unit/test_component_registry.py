@@ -49,7 +49,10 @@ def install(site, install):
             "cannot be loaded from .*: No module named 'their_module_that_is_gone'",
         ),
         ("their_broken_module:Theirs", "cannot be loaded from .*: No module named 'a_package_that_is_gone'"),
-        ("their_refused_module:Theirs", "cannot be loaded from .*: RuntimeError: no licence. Correct the class or the entry"),
+        (
+            "their_refused_module:Theirs",
+            "cannot be loaded from .*: RuntimeError: no licence. Correct the class or the entry",
+        ),
         ("their_module:Absent", "cannot be loaded from .*: module 'their_module' has no attribute 'Absent'"),
         ("their_module:NUMBER", "is of type int, expected a subclass of lineal.components.base.Component"),
         (

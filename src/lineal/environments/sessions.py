@@ -181,7 +181,7 @@ def describe(location: str) -> dict[str, Any]:
     }
 
 
-def taken(environment: type) -> list[str] | None:
+def taken(environment: Any) -> list[str] | None:
     """Returns the names that an environment's `reset` takes beside the seed; None where it takes any."""
     parameters = list(signature(environment.reset).parameters.values())[1:]
     if any(one.kind is Parameter.VAR_KEYWORD for one in parameters):

@@ -18,13 +18,14 @@ from lineal.data.ids import row_id, row_seed
 LETTERS = len(ascii_lowercase)
 
 
-def _pair(value: Any) -> Any:
+def _pair(value: Any, convert: pydantic.ValidatorFunctionWrapHandler) -> Any:
+    """Checks that a value is a pair; what it is of, pydantic tells."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"expected [low, high], got {value!r}")
-    return value
+    return convert(value)
 
 
-Range = Annotated[tuple[int, int], pydantic.Strict(False), pydantic.BeforeValidator(_pair)]
+Range = Annotated[tuple[int, int], pydantic.Strict(False), pydantic.WrapValidator(_pair)]
 
 
 def checked_range(
