@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 MOST_NAMES = 30
 """How many known names a message lists."""
@@ -39,6 +40,18 @@ class DeclarationError(LinealError):
     """A declaration (YAML, SQL) is wrong; the text starts with file, line and key."""
 
     exit_status = 2
+
+
+class ManyErrors(DeclarationError):
+    """Several independent errors of one declaration, a line for each.
+
+    Attributes:
+        errors: all of them; the text shows the first.
+    """
+
+    def __init__(self, text: str, errors: Sequence[DeclarationError]) -> None:
+        super().__init__(text)
+        self.errors = errors
 
 
 class UsageError(LinealError):
@@ -129,7 +142,20 @@ def joined(errors: Sequence[DeclarationError]) -> DeclarationError:
     shown = texts[:MOST_PROBLEMS] + (
         [f"and {len(texts) - MOST_PROBLEMS} more"] if len(texts) > MOST_PROBLEMS else []
     )
-    return DeclarationError("\n".join(shown))
+    return ManyErrors("\n".join(shown), errors)
+
+
+def each_of(error: DeclarationError) -> Iterator[DeclarationError]:
+    """Yields the errors that one stands for."""
+    if isinstance(error, ManyErrors):
+        yield from chain.from_iterable(map(each_of, error.errors))
+    else:
+        yield error
+
+
+def is_missing_file(error: DeclarationError) -> bool:
+    """Tells whether nothing is wrong but that a file of the project is not there."""
+    return isinstance(error.__cause__, MissingFile)
 
 
 class RunFailure(StepFailure):

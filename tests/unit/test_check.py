@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -67,6 +68,22 @@ def test_check_looks_at_inactive_pipelines_and_at_dvc_yaml(root, capsys):
     text = said(capsys, root, "check", status=1)
     assert "Did you mean 'exact_match'" in text
     assert "dvc.yaml is stale" in text
+
+
+def test_data_that_inactive_pipelines_lack_is_a_note_and_their_settings_are_checked(root, capsys):
+    params, control = root / "params.yaml", root / "pipelines/control.yaml"
+    tasks = "{use: dataset, path: data/gone.jsonl, columns: {prompt: q}}"
+    control.write_text(re.sub(r"(train|test): *{.*}", rf"\1: {tasks}", control.read_text()))
+    text = said(capsys, root, "check", status=1)
+    assert "pipelines/control.yaml" in text and text.count("no such file") == 2 and "note" not in text
+    params.write_text(params.read_text().replace("active: [tiny, control]", "active: [tiny]"))
+    write_dvc_yaml(make_plan(open_project(root)))
+    text = said(capsys, root, "check")
+    assert "note: control: not active, and the data that it names is not here" in text
+    assert "steps are sound" in text and "no such file" not in text
+    control.write_text(control.read_text().replace("use: exact_match", "use: exact_match, extrct: x"))
+    text = said(capsys, root, "check", status=1)
+    assert "unknown key 'extrct'" in text and "no such file" not in text and "note" not in text
 
 
 def test_status_check_fails_while_a_step_would_be_made(root, capsys):

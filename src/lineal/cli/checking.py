@@ -12,18 +12,27 @@ import click
 def check(directory: Path) -> None:
     """Check everything that needs no artifact and no model: all pipelines' plans, dvc.yaml, and SQL against its columns.
 
+    Data of active pipelines must be here; of others that lack it only the settings are checked.
     Exit status 1 when something is wrong; every error is printed.
     """
     from lineal.errors import CheckFailure
-    from lineal.orchestrate.checking import problems
+    from lineal.orchestrate.checking import checked
     from lineal.recipe.project import find_root, open_project
 
-    found, steps = problems(open_project(find_root(directory)))
-    for problem in found:
+    found = checked(open_project(find_root(directory)))
+    if found.without_data:
+        click.echo(_note(found.without_data))
+    for problem in found.problems:
         click.echo(f"error: {problem}", err=True)
-    if found:
-        raise CheckFailure(
-            "declarations",
-            f"{len(found)} error{'s' if len(found) > 1 else ''} in {steps} steps, as told above",
-        )
-    click.echo(f"{steps} steps are sound, and dvc.yaml is current")
+    if count := len(found.problems):
+        told = f"{count} error{'s' if count > 1 else ''} in {len(found.steps)} steps, as told above"
+        raise CheckFailure("declarations", told)
+    click.echo(f"{len(found.steps)} steps are sound, and dvc.yaml is current")
+
+
+def _note(names: list[str]) -> str:
+    one, rest = len(names) == 1, f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (
+        f"note: {names[0]}{rest}: not active, and the data that {'it names is' if one else 'they name is'} not here, so only "
+        f"{'its' if one else 'their'} settings were checked. See: lineal plan --pipeline {names[0]}"
+    )

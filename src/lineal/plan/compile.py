@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import BUILT_IN, Registry
-from lineal.errors import DeclarationError, MissingFile, Problems, did_you_mean
+from lineal.errors import DeclarationError, Problems, did_you_mean, is_missing_file
 from lineal.plan.ablation import StandIns, inputs_of, nodes_to_take, remaining, without_setting
 from lineal.plan.elsewhere import role_elsewhere
 from lineal.recipe.document import declaration_error
@@ -110,7 +110,7 @@ class Compiler:
         for _, _, node in self._nodes():
             with problems.noted():
                 self.forms(node)
-        problems.found = [error for error in problems.found if not isinstance(error.__cause__, MissingFile)]
+        problems.found = [error for error in problems.found if not is_missing_file(error)]
         problems.raise_all()
 
     def compile_all(self) -> dict[Part, dict[str, list[list[CompiledNode]]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from lineal.components.base import merged
 from lineal.components.generators.demonstrations import Demonstrations
@@ -46,23 +47,36 @@ def require_sql(plan: Plan, steps: Iterable[Step]) -> None:
         raise joined(found)
 
 
-def unbound(plan: Plan, steps: Iterable[Step]) -> Iterator[str]:
-    """Yields the errors of queries; the same of several steps is reported once, for the first of them."""
-    bound: set[object] = set()
+def unbound(plan: Plan, steps: Iterable[Step], bound: dict[object, str] | None = None) -> Iterator[str]:
+    """Yields the errors of queries, each once for a node; each query is bound once to the same columns.
+
+    Args:
+        plan: the plan.
+        steps: the steps whose queries are bound.
+        bound: by query with its columns, what DuckDB said of those bound before; it grows by these.
+    """
+    bound = {} if bound is None else bound
+    told: dict[str, None] = {}
     for step in steps:
-        component = step.component
-        if not isinstance(component, SqlFile):
-            continue
-        columns = {
-            name: merged(*(plan.output(key).columns for key in keys)) for name, keys in step.inputs.items()
-        }
-        if (asked := binding_key(component, columns)) in bound:
-            continue
-        bound.add(asked)
+        if isinstance(step.component, SqlFile) and (error := _binding_error(plan, step, bound)):
+            told[f"{error} (in {step.pipeline}, node {step.label})"] = None
+    yield from told
+
+
+def _binding_error(plan: Plan, step: Step, bound: dict[object, str]) -> str:
+    """Returns DuckDB's error about a step's query; empty where it fits its columns."""
+    component = cast(SqlFile, step.component)
+    columns = {
+        name: merged(*(plan.output(key).columns for key in keys)) for name, keys in step.inputs.items()
+    }
+    asked = binding_key(component, columns)
+    if asked not in bound:
+        bound[asked] = ""
         try:
             bind(component, columns, plan.seed_of(step))
         except DeclarationError as error:
-            yield f"{error} (in {step.pipeline}, node {step.label})"
+            bound[asked] = str(error)
+    return bound[asked]
 
 
 def require_parts(plan: Plan, steps: Iterable[Step]) -> None:
