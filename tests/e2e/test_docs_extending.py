@@ -24,14 +24,14 @@ BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL
 def page(tmp_path_factory):
     """The page's project, with a stand-in for the model; its package is importable by PYTHONPATH alone."""
     directory = tmp_path_factory.mktemp("extending")
-    root, package, site = directory / "project", directory / "my-package", directory / "site"
+    root, package, site = directory / "project", directory / "acme-lineal-words", directory / "site"
     root.mkdir()
     make_project(root)
-    (package / "my_package").mkdir(parents=True)
-    (package / "my_package" / "__init__.py").touch()
+    (package / "acme_lineal_words").mkdir(parents=True)
+    (package / "acme_lineal_words" / "__init__.py").touch()
     for _, name, text in BLOCK.findall(PAGE):
         if name:
-            place = directory / name if name.startswith("my-package/") else root / name
+            place = directory / name if name.startswith("acme-lineal-words/") else root / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text, encoding="utf-8")
     (root / "params.yaml").write_text(

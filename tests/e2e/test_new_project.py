@@ -60,7 +60,7 @@ def test_commented_entry_point_of_a_new_project_is_one_when_its_lines_are_uncomm
         "# short_answer", "short_answer"
     )
     points = tomllib.loads(text)["project"]["entry-points"]
-    assert points == {"lineal.components": {"short_answer": "my_package.verifiers:ShortAnswer"}}
+    assert points == {"lineal.components": {"short_answer": "mine.verifiers:ShortAnswer"}}
 
 
 def test_models_stay_out_of_git_and_what_dvc_says_of_them_goes_in(tmp_path):

@@ -83,7 +83,7 @@ def unknown_settings(node, registry):
 @pytest.mark.parametrize("page", WORDS, ids=lambda page: page.stem)
 def test_yaml_blocks_name_components_and_settings_that_exist(page):
     registry = Registry()
-    own = set(re.findall(r"^(\w+) = \"my_package", page.read_text(), re.MULTILINE))
+    own = set(re.findall(r"^(\w+) = \"acme_lineal_words", page.read_text(), re.MULTILINE))
     for text in blocks(page, "yaml"):
         for node in nodes_in(yaml.safe_load(text)):
             assert node["use"] in {*registry.names, *POLICIES, *own}, (

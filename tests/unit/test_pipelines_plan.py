@@ -240,7 +240,7 @@ def test_unknown_setting_of_a_selector_names_line(tmp_path: Path):
     message = broken(tmp_path, "sql: keep_correct}", "sql: keep_correct, max_per_promt: 2}")
     assert message == (
         "pipelines/mine.yaml:14: round.filtered.max_per_promt: selector 'keep_correct' has no setting 'max_per_promt'. "
-        "Did you mean 'max_per_prompt'?" + SHOWN % "select"
+        "Did you mean 'max_per_prompt'?" + SHOWN % "keep_correct"
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from lineal.cli.components import _shown
 from lineal.cli.main import run_command
 from lineal.components.base import Role, Surroundings
 from lineal.components.reference import ROLES, Setting, describe, examples
 from lineal.components.reference_page import page
 from lineal.components.registry import BUILT_IN, Registry
+from lineal.components.verifiers.base import RowVerifier
 from lineal.errors import MissingFile
 from lineal.recipe.document import parse_document
 from lineal.recipe.references import SettingReference, parse_reference
@@ -107,3 +110,76 @@ def test_command_shows_one_component(capsys):
 def test_command_names_the_nearest_for_a_typo(capsys):
     assert run_command(["components", "exact_mach"]) == 2
     assert "Did you mean 'exact_match'?" in capsys.readouterr().err
+
+
+def shown(capsys, *arguments):
+    assert run_command(["-C", str(ROOT), "components", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_page_of_selectors_ends_with_the_shipped_ones(capsys):
+    text = (ROOT / "docs" / "selectors.md").read_text(encoding="utf-8")
+    assert text.endswith(f"\n\n{shown(capsys, 'select', '--markdown')}"), "write it with select --markdown"
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "most_against_least_voted",
+            [
+                "most_against_least_voted (selector)",
+                "Needs in others: prompt_id, completion, voted, votes, vote_share",
+                "  others: references to rows (required)",
+                "      the draw that rejected samples come from; it may be `rows` itself",
+                "  min_share: number in 0..1 (default 0.0)",
+                "  name: {use: select, rows: NODE, sql: most_against_least_voted, others: NODE}",
+            ],
+        ),
+        (
+            "gain",
+            [
+                "gain (measure)",
+                "  worth: number (default 0.005)",
+                "      a gain that is worth a round; above 0",
+            ],
+        ),
+        ("policies.self_refine", ["self_refine (policy)", "  model (required)", "  turns (default 4)"]),
+        ("keep_correct", ["Adds: decision, reason, weight", "  deduplicate: true or false (default false)"]),
+        ("demonstrations", ["demonstrations (generator)", "demonstrations (selector)"]),
+    ],
+)
+def test_command_shows_a_selector_a_measure_and_a_policy(capsys, name, lines):
+    told = shown(capsys, name).splitlines()
+    assert [line for line in lines if line not in told] == []
+
+
+def test_command_lists_the_files_of_select_and_measure(capsys):
+    told = shown(capsys, "select")
+    assert "\n  most_against_least_voted " in told and "docs/selectors.md" in told and "header.py" not in told
+    assert "\n  gained " in shown(capsys, "measure")
+
+
+class Counted(RowVerifier):
+    """Passes short completions.
+
+    Attributes:
+        most: the most words.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("completion", "persona")
+    added: ClassVar[dict[str, str]] = {**RowVerifier.added, "words": "int64"}
+
+    most: int = 9
+    other: int = 1
+
+
+def test_verifier_of_a_package_shows_the_columns_that_its_class_names():
+    found = describe("counted", Registry({"counted": Counted}), SURROUNDINGS)
+    assert (found.needs, found.adds) == (
+        {"rows": ("completion", "persona")},
+        ("verdict", "score", "detail", "words"),
+    )
+    lines = list(_shown(found))
+    assert lines[lines.index("  most: whole number (default 9)") + 1] == "      the most words."
+    assert not lines[-1].isspace() and "" not in lines[lines.index("Settings:") :]

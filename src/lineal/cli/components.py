@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineal.errors import DeclarationError
+from lineal.errors import DeclarationError, did_you_mean
 
 if TYPE_CHECKING:
+    from lineal.components.base import Surroundings
     from lineal.components.reference import Description
 
 WIDTH = 100
@@ -27,20 +28,56 @@ WIDTH = 100
 def components(directory: Path, name: str | None, markdown: bool) -> None:
     """List the components, or show one: what it does, its settings, a correct node.
 
-    Without NAME, all that `use:` may name, by role.
+    NAME may also be a selector, a measure or a policy, whose files `select` and `measure` list. Without NAME, all that `use:` may
+    name, by role.
     """
     from lineal.components.base import Surroundings
-    from lineal.components.reference import describe
-    from lineal.components.reference_page import page
-    from lineal.components.registry import Registry
+    from lineal.components.file_reference import files_of
+    from lineal.components.reference_page import file_list, page
     from lineal.recipe.project import PIPELINES
 
-    registry, surroundings = Registry(), Surroundings(directory.absolute(), directory.absolute() / PIPELINES)
+    surroundings = Surroundings(directory.absolute(), directory.absolute() / PIPELINES)
+    files = files_of(name, surroundings) if name else []
+    if markdown and name == "select":
+        click.echo(file_list(files))
+        return
     try:
-        found = [describe(one, registry, surroundings) for one in ([name] if name else registry.names)]
+        found = _found(name, surroundings)
     except KeyError as error:
         raise DeclarationError(str(error.args[0])) from error
-    click.echo(page(found).rstrip() if markdown else "\n".join(_shown(found[0]) if name else _listed(found)))
+    if markdown or name is None:
+        click.echo(page(found).rstrip() if markdown else "\n".join(_listed(found)))
+        return
+    shown = ["\n".join(_shown(one)) for one in found]
+    click.echo("\n\n".join([*shown, *(["\n".join(_files(files))] if files else [])]))
+
+
+def _found(name: str | None, surroundings: Surroundings) -> list[Description]:
+    """Returns all components, or those of a name and the files of that name.
+
+    Raises:
+        KeyError: its package gives no component.
+        DeclarationError: there is none.
+    """
+    from lineal.components.file_reference import described_files, file_names
+    from lineal.components.reference import describe
+    from lineal.components.registry import FROM_A_PACKAGE, Registry
+
+    registry = Registry()
+    if name is None:
+        return [describe(one, registry, surroundings) for one in registry.names]
+    found = [describe(name, registry, surroundings)] if name in registry.names else []
+    found += described_files(name, surroundings)
+    if not found:
+        near = did_you_mean(name, [*registry.names, *file_names(surroundings)])
+        raise DeclarationError(f"no component, selector, measure or policy {name!r}. {near} {FROM_A_PACKAGE}")
+    return found
+
+
+def _files(files: list[Description]) -> Iterator[str]:
+    width = max(len(one.name) for one in files)
+    yield "Files that `sql` may name (show one: lineal components NAME; docs/selectors.md has the format):"
+    yield from (_entry(one, width) for one in files)
 
 
 def _listed(found: list[Description]) -> Iterator[str]:
@@ -57,7 +94,7 @@ def _entry(one: Description, width: int) -> str:
 
 
 def _shown(one: Description) -> Iterator[str]:
-    yield f"{one.name} ({one.role})"
+    yield f"{one.name} ({one.kind or one.role})"
     for text in one.summary:
         yield from ("", _wrapped(text, "  "))
     if one.example:
@@ -72,8 +109,13 @@ def _shown(one: Description) -> Iterator[str]:
         default = (
             setting.default if setting.default in ("required", "unset") else f"default {setting.default}"
         )
-        yield f"  {setting.name}: {setting.value} ({default})"
-        yield _wrapped(setting.meaning, "      ")
+        yield (
+            f"  {setting.name}: {setting.value} ({default})"
+            if setting.value
+            else f"  {setting.name} ({default})"
+        )
+        if setting.meaning:
+            yield _wrapped(setting.meaning, "      ")
 
 
 def _wrapped(text: str, indent: str) -> str:

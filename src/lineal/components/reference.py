@@ -15,13 +15,15 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from lineal.components.base import Columns, Component, Role, Surroundings
+from lineal.components.base import ROWS, Columns, Component, Role, Surroundings
 from lineal.components.registry import Registry
 from lineal.errors import LinealError
 from lineal.recipe.document import parse_document
 from lineal.recipe.references import Accepts, ArtifactKind, SettingReference, parse_reference
 
 REQUIRED = "required"
+FURTHER_ROWS = "references to rows"
+"""The value of an SQL file's inputs."""
 ROLES = {
     Role.SOURCE: "Sources",
     Role.MODEL: "Models that exist",
@@ -74,6 +76,7 @@ class Description:
         example: one correct node; empty where none is known.
         needs: by input, the columns that the example needs.
         adds: the columns that the example adds to its rows.
+        kind: 'selector', 'measure' or 'policy' of a file; empty for a component.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Description:
     example: str
     needs: Mapping[str, Columns]
     adds: Columns
+    kind: str = ""
 
     @property
     def in_short(self) -> str:
@@ -181,12 +185,16 @@ def _settings(model: type[BaseModel], meanings: Mapping[str, str], place: str = 
 def _default(info: FieldInfo) -> str:
     if info.is_required():
         return REQUIRED
-    value = info.get_default(call_default_factory=True, validated_data={})
+    return default_text(info.get_default(call_default_factory=True, validated_data={}))
+
+
+def default_text(value: Any) -> str:
+    """Writes a default as YAML has it; 'unset' where it is no value."""
     if value is None:
         return "unset"
     return (
         value
-        if isinstance(value, str) and value.isprintable() and value
+        if isinstance(value, str) and value.isprintable() and value and value == value.strip()
         else json.dumps(value, ensure_ascii=False)
     )
 
@@ -249,12 +257,18 @@ def _reference_in_words(accepts: Accepts) -> str:
 def _columns(
     cls: type[Component], example: str, surroundings: Surroundings
 ) -> tuple[Mapping[str, Columns], Columns]:
-    """Returns the columns that an example needs, by input, and those that it adds; none where only a user's file says."""
+    """Returns the columns that an example needs, by input, and those that it adds; none where only a user's file says.
+
+    A package's component has no example; a verifier's class names its columns.
+    """
+    if not example:
+        reads, added = getattr(cls, "reads", ()), getattr(cls, "added", ())
+        return ({ROWS: reads} if isinstance(reads, tuple) and reads else {}), tuple(added)
     try:
-        component = cls.parse(_node(example), surroundings) if example else None
-        needs = component.needs() if component else {}
-        given = {field: needs.get(field, ()) for field in (component.references() if component else ())}
-        made = component.outputs(given)[""].columns if component else ()
+        component = cls.parse(_node(example), surroundings)
+        needs = component.needs()
+        given = {field: needs.get(field, ()) for field in component.references()}
+        made = component.outputs(given)[""].columns
     except (LinealError, ValueError):
         return {}, ()
     there = {column for columns in needs.values() for column in columns}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lineal.components.reference import ROLES, Description, Setting
+from lineal.components.base import ROWS
+from lineal.components.reference import FURTHER_ROWS, REQUIRED, ROLES, Description, Setting
 
 HEAD = """\
 # Components
@@ -25,6 +26,35 @@ def page(found: Iterable[Description]) -> str:
     ]
     parts = [f"## {heading}\n\n" + "\n".join(map(_section, there)) for heading, there in by_heading.items()]
     return "\n".join([HEAD, *index, "", *parts])
+
+
+FILES = """\
+## Shipped selectors
+
+`lineal components NAME` shows one: its columns, and the bounds and meaning of each setting. A setting without a default must be
+given; (rows) marks references to further rows. `lineal components select --markdown` writes this list, the end of the page.
+
+| selector | summary | settings |
+|---|---|---|"""
+
+
+def file_list(found: Iterable[Description]) -> str:
+    """Writes the end of docs/selectors.md: a line for each file, with its settings beside `rows`."""
+    lines = (
+        f"| [`{one.name}`](../pipelines/selectors/{one.name}.sql) | {_cell(one.summary[0])} | {_cell(_in_line(one))} |"
+        for one in found
+    )
+    return "\n".join([FILES, *lines])
+
+
+def _in_line(one: Description) -> str:
+    return ", ".join(f"`{setting.name}`{_value(setting)}" for setting in one.settings if setting.name != ROWS)
+
+
+def _value(setting: Setting) -> str:
+    if setting.value == FURTHER_ROWS:
+        return " (rows)"
+    return "" if setting.default == REQUIRED else f" = {setting.default}"
 
 
 def _section(one: Description) -> str:

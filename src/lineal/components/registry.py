@@ -105,7 +105,7 @@ BUILT_IN: dict[str, str] = {
 """Name in `use:` to `module:class`; modules are imported when a pipeline uses them."""
 
 ENTRY_POINTS = "lineal.components"
-_FROM_A_PACKAGE = (
+FROM_A_PACKAGE = (
     "A policy is used as `policies.NAME`. "
     f"If a package adds it (entry points {ENTRY_POINTS!r}), install that package here"
 )
@@ -147,7 +147,7 @@ class Registry:
                 self._classes[name] = _component_of(self._points[name])
             else:
                 raise KeyError(
-                    f"unknown component {name!r}. {did_you_mean(name, self.names)} {_FROM_A_PACKAGE}"
+                    f"unknown component {name!r}. {did_you_mean(name, self.names)} {FROM_A_PACKAGE}"
                 )
         return self._classes[name]
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lineal.components.base import Component, Role, Surroundings
 from lineal.components.registry import BUILT_IN, Registry
+from lineal.components.selectors.sql_file import SqlFile
 from lineal.errors import DeclarationError, Problems, did_you_mean, is_missing_file
 from lineal.plan.ablation import StandIns, inputs_of, nodes_to_take, remaining, without_setting
 from lineal.plan.elsewhere import role_elsewhere
@@ -171,8 +172,8 @@ class Compiler:
             first = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else "use"
             path = node.path_of(first)[:-1]
             refused = declaration_error(node.document, path, error, cls, NODE_KEYS)
-            shown = f" (`lineal components {node.use}` shows a correct one)" if node.use in BUILT_IN else ""
-            raise DeclarationError(f"{refused}{shown}") from error
+            file = settings.get("sql") if first != "sql" and issubclass(cls, SqlFile) else None
+            raise DeclarationError(f"{refused}{_page_of(node.use, file)}") from error
         except ValueError as error:
             raise node.document.error(node.path_of("use")[:-1], str(error)) from error
 
@@ -220,6 +221,13 @@ class Compiler:
             message = f"{text!r} is no reference; write {forms}"
             raise node.error(field, message)
         return reference
+
+
+def _page_of(use: str, file: str | None) -> str:
+    """Names the command that shows a component, or the SQL file that it runs; no example of a package's component is known."""
+    if use not in BUILT_IN:
+        return ""
+    return f" (`lineal components {file or use}` shows a correct one)"
 
 
 def _substituted(value: Any, variable: str, instance: str) -> Any:

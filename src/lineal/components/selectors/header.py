@@ -171,6 +171,7 @@ class Selector:
         shown: the file as messages name it.
         query: the file's text; its header is comments to DuckDB.
         summary, source, needs, optional, parameters, inputs, adds, makes, dropped, empty, gives, better, warns: see the module.
+        texts: by input, the text behind its line.
     """
 
     name: str
@@ -190,6 +191,7 @@ class Selector:
     gives: Columns = ()
     better: str = "higher"
     warns: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Returns every parameter's value: the setting, or the default."""
@@ -206,7 +208,7 @@ def read_selector(name: str, path: Path, shown: str) -> Selector:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DeclarationError(f"{shown}: cannot be read as text: {error}") from error
-    parts: dict[str, Any] = {"parameters": {}, "inputs": {}, "warns": {}}
+    parts: dict[str, Any] = {"parameters": {}, "inputs": {}, "warns": {}, "texts": {}}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("--"):
             break
@@ -245,6 +247,7 @@ class _HeaderLine:
         elif key == "input":
             self._claim(parts, name)
             parts["inputs"][name] = self._columns(value)
+            parts["texts"] |= {name: self.match["text"]} if self.match["text"] else {}
         elif key == "warns":
             if name in parts["warns"]:
                 raise self.error(f"'warns {name}' occurs twice; put both into one line, separated by commas")

@@ -15,7 +15,7 @@ DROPPED = "dropped"
 
 
 class Select(SqlFile):
-    """Runs `pipelines/selectors/SQL.sql` over rows; see `selectors/header.py` for the format of such a file.
+    """Runs `pipelines/selectors/SQL.sql` over rows; docs/selectors.md has the format of such a file, and a list.
 
     Attributes:
         rows: what to select from.

@@ -18,7 +18,7 @@ from lineal.recipe.references import Accepts, SettingReference
 
 
 class SqlFile(Component):
-    """Runs an SQL file over rows; see `selectors/header.py` for the format of such a file.
+    """Runs an SQL file over rows; see docs/selectors.md for the format of such a file.
 
     Class attributes:
         folder: where such files lie beside the pipelines.
@@ -87,8 +87,9 @@ class SqlFile(Component):
                 problems[name] = f"{parameter.problem(value)}"
         for name in selector.inputs:
             if not _is_reference(settings.get(name)):
+                text = f" ({selector.texts[name]})" if name in selector.texts else ""
                 problems[name] = (
-                    f"{self.what} {selector.name!r} needs rows here: a node's name, or a list of names"
+                    f"{self.what} {selector.name!r} needs rows here{text}: a node's name, or a list of names"
                 )
         if problems:
             raise _validation_error({name: problems[name] for name in sorted(problems)}, settings)
@@ -129,16 +130,25 @@ def find_sql(kind: type[SqlFile], name: str, surroundings: Surroundings) -> Sele
         ValueError: there is none of this name.
         DeclarationError: its header is wrong.
     """
-    packaged = Path(lineal.__file__).parent / "_project" / "pipelines" / kind.folder
-    directories = (surroundings.pipeline_directory / kind.folder, packaged)
     if name.isidentifier():
-        for directory in directories:
+        for directory in _directories(kind, surroundings):
             path = directory / f"{name}.sql"
             if path.is_file():
                 return read_selector(name, path, f"pipelines/{kind.folder}/{name}.sql")
-    known = {path.stem for directory in directories for path in directory.glob("*.sql")}
-    message = f"no {kind.what} file pipelines/{kind.folder}/{name}.sql. {did_you_mean(name, known)}"
+    near = did_you_mean(name, sql_names(kind, surroundings))
+    message = f"no {kind.what} file pipelines/{kind.folder}/{name}.sql. {near}"
     raise _validation_error({"sql": message}, {"sql": name})
+
+
+def sql_names(kind: type[SqlFile], surroundings: Surroundings) -> set[str]:
+    """Returns the names of the files beside the project's pipelines, and of the packaged ones."""
+    paths = (path for directory in _directories(kind, surroundings) for path in directory.glob("*.sql"))
+    return {path.stem for path in paths if path.stem.isidentifier()}
+
+
+def _directories(kind: type[SqlFile], surroundings: Surroundings) -> tuple[Path, Path]:
+    packaged = Path(lineal.__file__).parent / "_project" / "pipelines" / kind.folder
+    return surroundings.pipeline_directory / kind.folder, packaged
 
 
 def _is_reference(value: Any) -> bool:
