@@ -336,6 +336,10 @@ def test_environment_of_the_docs_is_a_package_that_plays(install, site, tmp_path
         ""
     ]
     made = lab.run("demonstrations", "start/shown", {"prompts": tasks}, max_turns=40)
+    with pytest.raises(
+        DataError, match="found . different games of split 'test', but size is 9. .*iden level, or give"
+    ):
+        lab.run("environment_tasks", "tasks/test", {}, environment="countdown", level=[1, 6], size=9)
     assert {row["verdict"] for row in rows_of(made["episodes"])} == {"pass"}
     assert all(row["turns"] == row["difficulty"] + 1 for row in rows_of(made["episodes"]))
 

@@ -177,7 +177,12 @@ SETTINGS = [
     ),
     ("draw_by_bandit", {"arms": "a", "count": 1, "explore": 1.5}, "explore", "must be in 0..1"),
     ("nearest_difficulty", {"count": 3}, "target", "needs this setting"),
-    ("with_replay", {}, "replay", r"needs rows here \(rows to mix in; one without a completion teaches its answer\)"),
+    (
+        "with_replay",
+        {},
+        "replay",
+        "needs rows here (rows to mix in; one without a completion teaches its answer)",
+    ),
     (
         "keep_corect",
         {},

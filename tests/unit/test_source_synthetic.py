@@ -95,7 +95,8 @@ def test_letter_sort_too_large_for_its_space_is_refused_at_the_plan(lab):
 def test_letter_sort_too_large_for_its_split_says_how_many_there_are(lab):
     with pytest.raises(
         DataError,
-        match=r"found (\d+) different prompts of split 'train' among the 26 that exist, but size is 26",
+        match=r"found (\d+) different prompts of split 'train' among the 26 that exist, but size is 26. "
+        r"Lower size to \1, or widen the settings of letter_sort",
     ):
         lab.run("letter_sort", "tasks/train", size=26, length=[1, 1])
 

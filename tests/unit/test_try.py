@@ -67,6 +67,29 @@ def test_selector_is_tried_with_further_rows(capsys, root):
     )
 
 
+def test_rows_at_which_a_run_would_stop_are_shown_with_a_warning(capsys, root):
+    rows = [*SAMPLES[:1], {"prompt": "1+2=", "completion": None, "answer": "3"}]
+    (root / "null.json").write_text(json.dumps([{"verdict": "fail", **row} for row in rows]))
+    (root / "unjudged.json").write_text(
+        json.dumps([{name: row[name] for name in ("prompt", "completion", "answer")} for row in rows])
+    )
+    told = tried(capsys, root, "exact_match", "--rows", str(root / "unjudged.json"))
+    assert "the row has no completion" in told and "lineal show" not in told
+    assert told.endswith("\nwarning: 1 of 2 verdicts are errors; a run stops above max_error_rate 0.05\n")
+    told = tried(
+        capsys, root, "exact_match", "--rows", str(root / "unjudged.json"), "--set", "max_error_rate=0.5"
+    )
+    assert "warning" not in told
+    nothing = (root / "pipelines/selectors/right.sql").read_text().replace("'kept'", "'dropped'")
+    (root / "pipelines/selectors/nothing.sql").write_text(nothing)
+    given = ("nothing", "--rows", str(root / "null.json"), "--rows", f"other={root / 'null.json'}")
+    told = tried(capsys, root, *given)
+    assert (
+        "dropped" in told and "by answer" in told and "warning: nothing is kept; a run stops at that" in told
+    )
+    assert "nothing is kept" in json.loads(tried(capsys, root, *given, "--json"))["warning"]
+
+
 def test_template_is_rendered_for_every_row(capsys, root):
     told = tried(capsys, root, "ask", "--rows", str(root / "rows.jsonl"))
     assert told == "--- row 1\nQ: 2+3=\n--- row 2\nQ: 2+3=\n--- row 3\nQ: 1+1=\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lineal.audit.show.artifact import Shown, rows_text, values_of_artifact, values_text
-from lineal.components.base import ROWS, Component, Role, Surroundings
+from lineal.components.base import MAIN, ROWS, Component, Role, Surroundings
 from lineal.components.generators.template import TEMPLATES, Template, read_template
 from lineal.components.registry import Registry
+from lineal.components.selectors.select import Select
 from lineal.components.selectors.sql_file import SqlFile, find_sql
 from lineal.components.sources.files import ENDINGS, read_file, reader_of
+from lineal.components.verifiers.base import ERROR, Verifier
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import Workspace, conform
@@ -41,11 +43,13 @@ class Tried:
         counts: as its manifest would have them.
         outputs: by output, the artifact; it goes away with the block.
         texts: of a template, its text for each row.
+        warning: why a run would stop at this result; empty where it would not.
     """
 
     counts: Mapping[str, int]
     outputs: Mapping[str, Artifact]
     texts: tuple[str, ...] = ()
+    warning: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything, for programs."""
@@ -59,7 +63,15 @@ class Tried:
         values = {
             name: value for one in self.outputs.values() for name, value in values_of_artifact(one).items()
         }
-        return {"counts": dict(self.counts), **made, **({"values": values} if values else {})}
+        return {
+            "counts": dict(self.counts),
+            **made,
+            **({"values": values} if values else {}),
+            **self._warned(),
+        }
+
+    def _warned(self) -> dict[str, str]:
+        return {"warning": self.warning} if self.warning else {}
 
     def as_text(self, width: int) -> str:
         """Formats the rows for a terminal."""
@@ -71,7 +83,7 @@ class Tried:
             rows = Rows((artifact,)).read().to_pylist() if count else []
             shown = Shown(artifact, (), values_of_artifact(artifact), count, rows)
             lines += [*values_text(shown), *(["", name or "rows", *rows_text(shown, width)] if count else [])]
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"\nwarning: {self.warning}"] if self.warning else [])])
 
 
 @contextmanager
@@ -217,10 +229,29 @@ def _run(
         made = component.outputs({field: Rows(artifacts).columns for field, artifacts in inputs.items()})
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from error
-    component.run(workspace)
-    return Tried(
-        workspace.counts, {key: _published(workspace, key, output.kind) for key, output in made.items()}
-    )
+    _lenient(component).run(workspace)
+    outputs = {key: _published(workspace, key, output.kind) for key, output in made.items()}
+    return Tried(workspace.counts, outputs, warning=_would_stop(component, workspace.counts, outputs))
+
+
+def _lenient(component: Component) -> Component:
+    """Returns the component without the limits at which its step fails: what it gives then is what somebody wants to see."""
+    if isinstance(component, Verifier):
+        return component.model_copy(update={"max_error_rate": 1.0})
+    if isinstance(component, Select):
+        selector, component = component._selector, component.model_copy()
+        component._selector = replace(selector, empty=selector.empty or "it is tried")
+    return component
+
+
+def _would_stop(component: Component, counts: Mapping[str, int], outputs: Mapping[str, Artifact]) -> str:
+    """Says why a run stops at such a result; empty where it does not."""
+    if isinstance(component, Verifier) and counts[ERROR] > component.max_error_rate * counts["out"]:
+        told = f"{counts[ERROR]:,} of {counts['out']:,} verdicts are errors"
+        return f"{told}; a run stops above max_error_rate {component.max_error_rate:g}"
+    if isinstance(component, Select) and not component.empty_means() and not Rows((outputs[MAIN],)).count:
+        return "nothing is kept; a run stops at that, unless the selector's header has a line '-- empty: ...'"
+    return ""
 
 
 def _require_rows_alone(name: str, component: Component, tables: Mapping[str, pa.Table]) -> None:

@@ -136,7 +136,12 @@ class SyntheticSource(Source):
 
     A larger `size` keeps the smaller one's prompts as its beginning. Without `split`, a set that is called train, dev
     or test belongs to the split of that name.
+
+    Class attributes:
+        made: the word for what it makes.
     """
+
+    made: ClassVar[str] = "prompts"
 
     size: Positive
 
@@ -192,10 +197,15 @@ class SyntheticSource(Source):
     def _exhausted(self, workspace: Workspace, split: str, found: int) -> DataError:
         space = self.space()
         among = "" if space is None else f" among the {space:,} that exist"
+        fix = self.more_variety()
         return DataError(
-            f"{workspace.step}: found {found:,} different prompts of split {split!r}{among}, but size is {self.size:,}. "
-            f"Lower size to {found}, or widen the settings of {self.use}"
+            f"{workspace.step}: found {found:,} different {self.made} of split {split!r}{among}, but size is {self.size:,}. "
+            f"{f'Lower size to {found}, or {fix}' if found else fix[0].upper() + fix[1:]}"
         )
+
+    def more_variety(self) -> str:
+        """Says what makes more different prompts, for the error that there are too few."""
+        return f"widen the settings of {self.use}"
 
 
 def split_of_name(step: str) -> str:

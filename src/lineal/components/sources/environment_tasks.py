@@ -38,6 +38,7 @@ class EnvironmentTasks(SyntheticSource):
     """
 
     columns: ClassVar[Columns] = ("prompt_id", "prompt", "difficulty", "task", "entry")
+    made: ClassVar[str] = "games"
 
     environment: str
     level: Range
@@ -80,6 +81,9 @@ class EnvironmentTasks(SyntheticSource):
     def identity(self) -> dict[str, Any]:
         """Returns the settings, and another's package with its version."""
         return {**super().identity(), **({"package": self.code_package()} if self.code_package() else {})}
+
+    def more_variety(self) -> str:
+        return "widen level, or give the games more variety: a game is its entry"
 
     def lacks(self) -> list[str]:
         package = NEEDS.get(self.environment)
