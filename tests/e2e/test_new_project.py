@@ -1,6 +1,7 @@
 """`lineal init`: a project that works, a directory that is never half-written, the same files from wheel and repository."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,17 @@ def test_new_project_has_this_repositorys_top_level_names(tmp_path):
     assert {path.name for path in (ROOT / "pipelines").rglob("*.*")} == {
         path.name for path in (tmp_path / "p" / "pipelines").rglob("*.*")
     }
+
+
+def test_links_of_a_new_projects_pages_lead_somewhere(tmp_path):
+    create_project(tmp_path / "p")
+    pages = [path for path in (tmp_path / "p").rglob("*.md") if ".git" not in path.parts]
+    assert "docs/methods.md of lineal explains" in (tmp_path / "p/pipelines/README.md").read_text()
+    links = [
+        (page, link) for page in pages for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    ]
+    assert len(links) > 90
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
 def test_commented_entry_point_of_a_new_project_is_one_when_its_lines_are_uncommented(tmp_path):

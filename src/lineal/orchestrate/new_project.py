@@ -34,6 +34,7 @@ CARRIED = (
 STARTER = PACKAGE / "starter"
 """Files of a project's own, under the name `NEW_NAME`."""
 NEW_NAME = "new-project"
+_DOCS_LINK = re.compile(r"\[([^\]]*)\]\(\.\./docs/[^)]*\)")
 _ACTIVE = re.compile(r"^active:.*\n(?:[ \t]+.*\n|-.*\n)*", re.MULTILINE)
 
 
@@ -124,6 +125,7 @@ def lay_out(root: Path, name: str, pipeline: str | None) -> None:
     _require_pipeline(pipeline)
     for path in CARRIED:
         _copy(carried_files() / path, root / path)
+    _unlink_docs(root / PIPELINES / "README.md")
     _fill_in(root, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "project")
     if pipeline is not None:
         params = root / PARAMS
@@ -139,6 +141,16 @@ def _copy(source: Path, target: Path) -> None:
         )
     else:
         shutil.copyfile(source, target)
+
+
+def _unlink_docs(page: Path) -> None:
+    """Leaves the words of links to lineal's own pages, which a project doesn't have."""
+    text = _DOCS_LINK.sub(_words_of_link, page.read_text(encoding="utf-8"))
+    page.write_text(text, encoding="utf-8")
+
+
+def _words_of_link(link: re.Match[str]) -> str:
+    return f"{link[1]} of lineal" if link[1].startswith("docs/") else link[1]
 
 
 def _fill_in(root: Path, name: str) -> None:
