@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lineal.audit.catalog import Catalog, read_catalog
 from lineal.audit.keys import find_artifact
 from lineal.audit.query import matching_rows
-from lineal.audit.show.artifact import as_json, as_text, look_at
+from lineal.audit.show.artifact import _ordered, as_json, as_text, look_at
 from lineal.audit.terminal import CUT, cut, display_width, printable, show_value, shown, table
 from lineal.data.manifest import FileEntry, Manifest
 from lineal.data.store import Artifact, write_rows
@@ -187,6 +187,22 @@ def test_show_escapes_what_a_terminal_would_obey(tmp_path):
 def test_show_json_has_no_nan(tmp_path):
     _, rows = matching_rows(hostile_artifact(tmp_path, "x"), None, 5, COMPUTE)
     assert rows[0]["score"] is None
+
+
+@pytest.mark.parametrize(("name", "counts"), [("", {"pass": 1}), ("our", {"pass": 1}), ("", {})])
+def test_verifiers_own_columns_stand_beside_its_score(tmp_path, name, counts):
+    given = ["sample_id", "prompt", "completion", "finish_reason", "tokens", "persona"]
+    added = [f"{name}_{one}" if name else one for one in ("verdict", "score", "detail", "words")]
+    manifest = hostile_artifact(tmp_path, "x").manifest.model_copy(
+        update={
+            "counts": counts,
+            "settings": {"name": name},
+            "columns": dict.fromkeys([*given, *added], "string"),
+        }
+    )
+    ordered, verdict, score, detail, words = _ordered(manifest), *added
+    beside = [verdict, score, words, detail] if counts else [verdict, score, detail, "finish_reason"]
+    assert ordered[3:7] == beside and sorted(ordered) == sorted([*given, *added])
 
 
 def test_cut_is_visible_and_counts_wide_letters_twice():

@@ -216,10 +216,23 @@ def rows_text(shown: Shown, width: int) -> list[str]:
 
 
 def _ordered(manifest: Manifest) -> list[str]:
-    """Returns the columns in the order in which they get space; a named verifier's own verdict takes the place of `verdict`."""
+    """Returns the columns in the order in which they get space.
+
+    A verifier's own columns stand behind its score; a named verifier's verdict takes the place of `verdict`.
+    """
     own = {name: (manifest.column(name), name) for name in VERDICT} if "pass" in manifest.counts else {}
+    if own:
+        own["score"] += _added_beside(manifest)
     first = [one for name in FIRST_COLUMNS for one in own.get(name, (name,)) if one in manifest.columns]
     return list(dict.fromkeys([*first, *manifest.columns]))
+
+
+def _added_beside(manifest: Manifest) -> tuple[str, ...]:
+    """Returns what a verifier added to its verdict, score and detail: the columns behind them."""
+    columns = list(manifest.columns)
+    told = (columns.index(name) for name in map(manifest.column, VERDICT) if name in columns)
+    last = max(told, default=len(columns))
+    return tuple(columns[last + 1 :])
 
 
 def _fitting(cells: dict[str, list[str]], width: int) -> list[str]:
