@@ -220,8 +220,9 @@ def _ordered(manifest: Manifest) -> list[str]:
 
     A verifier's own columns stand behind its score; a named verifier's verdict takes the place of `verdict`.
     """
-    own = {name: (manifest.column(name), name) for name in VERDICT} if "pass" in manifest.counts else {}
-    if own:
+    own: dict[str, tuple[str, ...]] = {}
+    if "pass" in manifest.counts:
+        own = {name: (manifest.column(name), name) for name in VERDICT}
         own["score"] += _added_beside(manifest)
     first = [one for name in FIRST_COLUMNS for one in own.get(name, (name,)) if one in manifest.columns]
     return list(dict.fromkeys([*first, *manifest.columns]))
