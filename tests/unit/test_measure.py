@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lineal.components.evaluators.metrics import DETAILS_FILE, PROMPTS_FILE
 from lineal.components.evaluators.reading import read_evaluation
 from lineal.data.estimates import mean
+from lineal.data.file_names import DETAILS_FILE, PROMPTS_FILE
 from lineal.errors import DataError, DeclarationError
 from tests.unit.lab import Lab, samples
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lineal.data.file_names import CURVE_FILE, DETAILS_FILE, METRICS_FILE, SETTINGS_FILE
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, open_artifact
 from lineal.errors import ArtifactError
@@ -24,7 +25,7 @@ from lineal.recipe.project import Project
 RECORDS = "records"
 LISTING = "directory.json"
 COST = "cost.jsonl"
-KEPT = (MANIFEST, "metrics.json", "details.json", "curve.json", "settings.json")
+KEPT = (MANIFEST, METRICS_FILE, DETAILS_FILE, CURVE_FILE, SETTINGS_FILE)
 """The files of an artifact that its record repeats: small ones that say what it is and what it measured."""
 _LETTERS = 12
 

@@ -11,6 +11,7 @@ import dagster as dg
 
 from lineal.components.base import Role
 from lineal.data.curves import STEP, curve_of, shortened
+from lineal.data.file_names import METRICS_FILE
 from lineal.data.schema import COLUMNS
 from lineal.data.store import Artifact
 from lineal.data.values import read_object
@@ -40,7 +41,7 @@ def artifact_metadata(step: Step, artifact: Artifact, log: Mapping[str, Any], ou
     return {
         **_rows(artifact),
         **(_counts(step, artifact) if main else {}),
-        **(_metrics(artifact.directory / "metrics.json") if main else {}),
+        **(_metrics(artifact.directory / METRICS_FILE) if main else {}),
         **(_timings(log) if main else {}),
         **(_training(log) if main else {}),
         OUTCOME: outcome,

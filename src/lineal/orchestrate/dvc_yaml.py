@@ -14,6 +14,7 @@ import yaml
 
 from lineal.components.base import Role
 from lineal.data.curves import STEP, TABLE
+from lineal.data.file_names import CURVE_FILE, METRICS_FILE
 from lineal.errors import DeclarationError, ProjectError
 from lineal.orchestrate.yaml_entries import Entries, Entry, Section, indented, read_entries, woven
 from lineal.plan import Plan, Step
@@ -31,8 +32,6 @@ DVC_YAML = "dvc.yaml"
 HEADER = """\
 # Written by `lineal plan --write` from pipelines/*.yaml and params.yaml. Don't edit: change those and write it again.
 """
-METRICS_FILE = "metrics.json"
-CURVE_FILE = "curve.json"
 PLOT_TEMPLATE = "rounds"
 """Draws one line over the rounds although each round's point lies in a file of its own (`.dvc/plots/rounds.json`)."""
 

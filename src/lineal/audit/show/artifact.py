@@ -13,6 +13,7 @@ from lineal.audit.query import Row, matching_rows
 from lineal.audit.terminal import GAP, display_width, facts_text, printable, show_value, table
 from lineal.audit.terminal import shown as shown_value
 from lineal.components.verifiers.base import VERDICT
+from lineal.data.file_names import METRICS_FILE, SETTINGS_FILE
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, Rows
 from lineal.data.values import read_object
@@ -41,7 +42,7 @@ FIRST_COLUMNS = (
 """The order in which columns get a terminal's space."""
 WIDEST = 40
 """Cells of one value; the rest of it stands in --json."""
-VALUE_FILES = ("metrics.json", "settings.json")
+VALUE_FILES = (METRICS_FILE, SETTINGS_FILE)
 
 
 @dataclass(frozen=True)

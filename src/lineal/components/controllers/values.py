@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lineal.components.base import Workspace
+from lineal.data.file_names import METRICS_FILE, SETTINGS_FILE
 from lineal.data.ids import canonical_json
 from lineal.data.store import Artifact
 from lineal.data.values import read_object
-
-SETTINGS_FILE = "settings.json"
-METRICS_FILE = "metrics.json"
 
 
 def values_of(artifact: Artifact) -> dict[str, Any]:

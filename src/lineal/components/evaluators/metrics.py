@@ -8,16 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from lineal.components.base import Workspace
 from lineal.data.estimates import Estimate, Figure
+from lineal.data.file_names import CURVE_FILE, DETAILS_FILE, METRICS_FILE, PROMPTS_FILE
 from lineal.data.ids import canonical_json
 
-METRICS_FILE = "metrics.json"
-"""Numbers by name, and the interval of the headline as `low` and `high`: what `dvc metrics show` prints."""
-CURVE_FILE = "curve.json"
-"""The same numbers as a list of one point, which is what DVC draws curves from."""
-DETAILS_FILE = "details.json"
-"""The headline's name, every figure's interval, and the numbers by difficulty."""
-PROMPTS_FILE = "prompts.json"
-"""By prompt id, a value of which the headline is the mean: what two evaluations of the same prompts are compared by."""
 LOW, HIGH = "low", "high"
 DECIMALS = 10
 """Digits kept: fewer than a float has, so that the order of a sum does not show."""

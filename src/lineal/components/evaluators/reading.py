@@ -9,8 +9,9 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
-from lineal.components.evaluators.metrics import DETAILS_FILE, HIGH, LOW, METRICS_FILE, PROMPTS_FILE
+from lineal.components.evaluators.metrics import HIGH, LOW
 from lineal.data.estimates import Comparison, Estimate, compared, unpaired
+from lineal.data.file_names import DETAILS_FILE, METRICS_FILE, PROMPTS_FILE
 from lineal.data.values import read_object
 from lineal.errors import ArtifactError
 

@@ -32,7 +32,7 @@ from lineal.recipe.compute import Positive
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PROMPT_COLUMNS = (
+PROMPT_PARTS = (
     "prompt_id",
     "prompt",
     *MESSAGE_COLUMNS,
@@ -73,7 +73,7 @@ def sampled_columns(prompts: Columns, adds: Columns = ()) -> Columns:
 
 def carried(column: str) -> bool:
     """Tells whether a prompt row's column is copied to its samples."""
-    return column in PROMPT_COLUMNS or column not in COLUMNS
+    return column in PROMPT_PARTS or column not in COLUMNS
 
 
 class RowSampler(StoppedDraws):
