@@ -251,7 +251,7 @@ class TileDecoder:
                 done[watch.add(places.tolist(), ids[: len(places), 0].tolist())] = True
             if bool(done.all()):
                 break
-            if (fewer := self._rows(int((~done).sum()))) < len(done):
+            if self.narrow and (fewer := self._rows(int((~done).sum()))) < len(done):
                 left = (~done).nonzero()[:, 0]
                 index = torch.tensor(_filled(left.tolist(), fewer), device=device)
                 read, places = read.rows(index), places[left]
