@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lineal.engines.arithmetic import arithmetic
+from lineal.engines.sampling.decoding import TileDecoder
 from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.sampling.scoring import LikelihoodScorer
 from lineal.engines.text.tokens import encode_prompt
@@ -44,6 +46,19 @@ def model_of(directory: Path, name: str, **settings: Any) -> Path:
     loud = {key: value * 20 if value.ndim > 1 else value for key, value in tensors.items()}
     save_file(loud, directory / "model.safetensors", metadata={"format": "pt"})
     return directory
+
+
+@pytest.mark.parametrize(("name", "narrow"), [("llama", True), ("mixtral", False)])
+def test_passes_of_fewer_rows_are_for_models_without_experts(tmp_path: Path, name: str, narrow: bool) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    TOKENIZER.save_pretrained(str(tmp_path))
+    architecture(name, num_key_value_heads=1, num_local_experts=4)(tmp_path)
+    model = Sampler(tmp_path, device="cpu")._model
+    assert TileDecoder(model, SamplingSettings(), (), 0).narrow is (narrow and arithmetic("cpu") is None)
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +187,6 @@ def test_the_self_test_draws_no_random_number_and_takes_a_blink(tmp_path: Path) 
     import torch
 
     from lineal.engines.models.self_test import require_same_stepwise
-    from lineal.engines.sampling.decoding import TileDecoder
     from lineal.engines.sampling.sampler import load_for_inference, named_device
 
     shape = ModelShape(

@@ -164,7 +164,7 @@ class TileDecoder:
 
         threads, on_cpu = torch.get_num_threads(), self.model.device.type == "cpu"
         pinned = on_cpu and arithmetic("cpu") is None and threads <= MOST_THREADS
-        if not pinned or self.pixels is not None or not has_full_attention(self.model):
+        if not pinned or self.pixels is not None or not has_full_attention(self.model) or self._has_experts:
             return False
         tested = _NARROW.setdefault(self.model, {})
         if threads not in tested:
@@ -188,6 +188,11 @@ class TileDecoder:
                 ids = read.logits.argmax(-1, keepdim=True)
                 said.append(self._logits(ids, torch.full_like(ids, PROBED), read, 1)[:FEWEST])
         return torch.equal(*said) and torch.equal(every.logits[:FEWEST_READ], few.logits)
+
+    @cached_property
+    def _has_experts(self) -> bool:
+        """True if tokens choose among experts, whose matrix products have as many rows as chose them."""
+        return any("expert" in name for name, _ in self.model.named_modules())
 
     @cached_property
     def _explicit(self) -> bool:
@@ -235,9 +240,8 @@ class TileDecoder:
         )
         drawn = torch.zeros((len(tile), max_tokens), dtype=torch.long, device=device)
         logprobs = torch.zeros((len(tile), max_tokens), device=device)
-        places = torch.arange(
-            real, device=device
-        )  # in the tile, of the rows that are drawn; those after them fill up
+        # the places in the tile of the rows that are drawn; rows after them only fill up
+        places = torch.arange(real, device=device)
         done = torch.arange(len(tile), device=device) >= real
         for step in range(max_tokens):
             said = logits.log_softmax(-1)  # of all ids, as a likelihood is
