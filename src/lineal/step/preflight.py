@@ -58,7 +58,11 @@ def unbound(plan: Plan, steps: Iterable[Step], bound: dict[object, str] | None =
     bound = {} if bound is None else bound
     told: dict[str, None] = {}
     for step in steps:
-        if isinstance(step.component, SqlFile) and (error := _binding_error(plan, step, bound)):
+        if (
+            not isinstance(step.component, SqlFile) or not step.inputs
+        ):  # a copy of the best round's reads nothing
+            continue
+        if error := _binding_error(plan, step, bound):
             told[f"{error} (in {step.pipeline}, node {step.label})"] = None
     yield from told
 
