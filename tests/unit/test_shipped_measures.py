@@ -15,7 +15,7 @@ from lineal.components.base import Role
 from lineal.components.evaluators.reading import read_evaluation
 from lineal.data.estimates import Comparison, Estimate
 from lineal.errors import DataError, DeclarationError
-from lineal.orchestrate.checking import problems
+from lineal.orchestrate.checking import checked
 from lineal.orchestrate.dvc_yaml import write_dvc_yaml
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
@@ -623,4 +623,4 @@ def test_every_shipped_measure_stands_in_a_round(tmp_path):
     (tmp_path / "params.yaml").write_text("rounds: 2\nactive: [mine]\ncompute: {engine: fake, workers: 1}\n")
     project = open_project(tmp_path)
     write_dvc_yaml(make_plan(project))
-    assert problems(project)[0] == []
+    assert checked(project).problems == []
