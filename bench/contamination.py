@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lineal.data.manifest import Manifest, content_digest, list_files
+from manifests import manifest_of
+
+from lineal.data.manifest import list_files
 from lineal.data.overlap import EvaluationPrompt
 from lineal.data.store import Artifact, write_rows
 from lineal.recipe.references import ArtifactKind
@@ -76,21 +78,7 @@ def artifact_of(directory: Path, made: Iterator[Any]) -> Artifact:
     """An artifact with these rows."""
     counts = write_rows(directory, made)
     files = list_files(directory, counts)
-    manifest = Manifest(
-        step="round_01/mixed",
-        kind=ArtifactKind.ROWS,
-        component="bench",
-        version=1,
-        identity="",
-        settings={},
-        seed=0,
-        inputs={},
-        files_read={},
-        counts={},
-        columns={"sample_id": "string"},
-        files=files,
-        digest=content_digest(files),
-    )
+    manifest = manifest_of("round_01/mixed", ArtifactKind.ROWS, files, ["sample_id"])
     return Artifact("bench/round_01/mixed", directory, manifest)
 
 

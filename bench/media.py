@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lineal.data.manifest import FileEntry, Manifest
+from manifests import manifest_of
+
+from lineal.data.manifest import FileEntry
 from lineal.data.media import PackWriter, Pictures
 from lineal.data.pictures import Picture
 from lineal.data.store import Artifact
@@ -84,22 +86,7 @@ def write_files(folder: Path, count: int, size: int) -> None:
 
 def opened(folder: Path) -> Artifact:
     files = {path.name: FileEntry(sha256="", size_bytes=0) for path in folder.iterdir()}
-    manifest = Manifest(
-        step="tasks/train",
-        output="media",
-        kind=ArtifactKind.MEDIA,
-        component="bench",
-        version=1,
-        identity="",
-        settings={},
-        seed=0,
-        inputs={},
-        files_read={},
-        counts={},
-        columns={},
-        files=files,
-        digest="",
-    )
+    manifest = manifest_of("tasks/train", ArtifactKind.MEDIA, files, output="media")
     return Artifact("bench/tasks/train.media", folder, manifest)
 
 

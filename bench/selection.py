@@ -19,11 +19,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from manifests import manifest_of
+
 from lineal.components.base import Surroundings
 from lineal.components.selectors.header import read_selector
 from lineal.components.selectors.query import UNIFORM
 from lineal.components.selectors.select import Select
-from lineal.data.manifest import Manifest, content_digest, list_files
+from lineal.data.manifest import list_files
 from lineal.data.schema import row_key
 from lineal.data.store import ROWS_PER_FILE, Artifact, open_artifact, write_rows
 from lineal.data.workspace import Workspace
@@ -56,22 +58,8 @@ def make_artifact(directory: Path, count: int) -> None:
 
     counts = write_rows(directory, tables())
     files = list_files(directory, counts)
-    columns = dict.fromkeys(connection.sql(ROWS.format(samples=1, start=0, stop=1)).columns, "string")
-    Manifest(
-        step="round_01/verified",
-        kind=ArtifactKind.ROWS,
-        component="bench",
-        version=1,
-        identity="",
-        settings={},
-        seed=0,
-        inputs={},
-        files_read={},
-        counts={},
-        columns=columns,
-        files=files,
-        digest=content_digest(files),
-    ).write(directory)
+    columns = connection.sql(ROWS.format(samples=1, start=0, stop=1)).columns
+    manifest_of("round_01/verified", ArtifactKind.ROWS, files, columns).write(directory)
 
 
 def select_step(artifact: Artifact, selector: str, target: Path) -> None:

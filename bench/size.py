@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from manifests import manifest_of
 from scratch import ROOT
 from selection import SELECTORS, bare_session, make_artifact
 
 from lineal.components.base import Surroundings
 from lineal.components.registry import Registry
-from lineal.data.manifest import Manifest, content_digest, list_files
+from lineal.data.manifest import list_files
 from lineal.data.store import Artifact, open_artifact, write_rows
 from lineal.data.workspace import Workspace
 from lineal.recipe.compute import Compute
@@ -86,21 +87,7 @@ def artifact(directory: Path, tables: Iterator[Any]) -> None:
 
     counts = write_rows(directory, noted())
     files = list_files(directory, counts)
-    Manifest(
-        step=f"tasks/{directory.name}",
-        kind=ArtifactKind.ROWS,
-        component="bench",
-        version=1,
-        identity="",
-        settings={},
-        seed=0,
-        inputs={},
-        files_read={},
-        counts={},
-        columns=dict.fromkeys(names, "string"),
-        files=files,
-        digest=content_digest(files),
-    ).write(directory)
+    manifest_of(f"tasks/{directory.name}", ArtifactKind.ROWS, files, names).write(directory)
 
 
 def inputs(directory: Path, rows: int) -> None:
@@ -125,21 +112,7 @@ def model_artifact(directory: Path) -> None:
     """Writes a checkpoint that the fake engine can sample from."""
     directory.mkdir()
     (directory / "config.json").write_text("{}", encoding="utf-8")
-    Manifest(
-        step="start/checkpoint",
-        kind=ArtifactKind.MODEL,
-        component="bench",
-        version=1,
-        identity="",
-        settings={},
-        seed=0,
-        inputs={},
-        files_read={},
-        counts={},
-        columns={},
-        files=(files := list_files(directory, {})),
-        digest=content_digest(files),
-    ).write(directory)
+    manifest_of("start/checkpoint", ArtifactKind.MODEL, list_files(directory, {})).write(directory)
 
 
 # -- the kinds ----------------------------------------------------------------------------------------------------------
