@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
-from pydantic import BaseModel, ValidatorFunctionWrapHandler, field_validator
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, field_validator
 from pydantic.fields import FieldInfo
 
 from lineal.data.ids import file_digest
@@ -101,6 +101,14 @@ class Awaited:
     path: str
     here: bool
     fix: str
+
+
+def misfit(error: ValidationError, values: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns which of some values does not fit its setting, by the setting's name, and why."""
+    problem = error.errors()[0]
+    return next((str(part) for part in problem["loc"] if str(part) in values), next(iter(values))), problem[
+        "msg"
+    ]
 
 
 class Component(Strict):

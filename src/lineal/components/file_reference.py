@@ -11,7 +11,7 @@ from lineal.components.reference import FURTHER_ROWS, REQUIRED, Description, Set
 from lineal.components.selectors.header import Parameter, Selector
 from lineal.components.selectors.select import Select
 from lineal.components.selectors.sql_file import SqlFile, find_sql, sql_names
-from lineal.recipe.policies import PACKAGED, POLICIES, SETTINGS, Policy, read_policy
+from lineal.recipe.policies import POLICIES, SETTINGS, Policies, Policy, read_policy
 
 SQL_FILES: dict[str, type[SqlFile]] = {"select": Select, "measure": Measure}
 """By the name in `use:`, the component that runs such files."""
@@ -40,20 +40,14 @@ def described_files(name: str, surroundings: Surroundings) -> list[Description]:
         for use, kind in SQL_FILES.items()
         if name in sql_names(kind, surroundings)
     ]
-    word = name.removeprefix(f"{POLICIES}.")
-    return found + [_of_policy(path) for path in policy_files(surroundings) if path.stem == word]
+    policy = Policies.of(surroundings.project).files().get(name.removeprefix(f"{POLICIES}."))
+    return found if policy is None else [*found, _of_policy(policy)]
 
 
 def file_names(surroundings: Surroundings) -> list[str]:
     """Returns the names of all selectors, measures and policies."""
     found = {name for kind in SQL_FILES.values() for name in sql_names(kind, surroundings)}
-    return sorted(found | {path.stem for path in policy_files(surroundings)})
-
-
-def policy_files(surroundings: Surroundings) -> list[Path]:
-    """Returns the policies' files, the project's in place of lineal's of the same name."""
-    folders = (PACKAGED, surroundings.project / POLICIES)
-    return sorted({path.stem: path for folder in folders for path in folder.glob("*.yaml")}.values())
+    return sorted(found | Policies.of(surroundings.project).files().keys())
 
 
 def _of_sql(use: str, name: str, surroundings: Surroundings) -> Description:

@@ -180,7 +180,7 @@ def _component_of(point: EntryPoint) -> type[Component]:
             else f"{type(error).__name__}: {error}"
         )
         raise KeyError(
-            f"component {point.name!r} cannot be loaded from {shown(point)}: {said}. {_REINSTALL}"
+            f"component {point.name!r} cannot be loaded from {shown(point)}: {said}. {MEND_LOADING}"
         ) from error
     problem = _no_component(found)
     if problem:
@@ -206,5 +206,5 @@ def _no_component(found: object) -> str:
 
 
 _BASE = f"{Component.__module__}.{Component.__qualname__}"
-_REINSTALL = "Correct the class or the entry point, or install what it needs"
+MEND_LOADING = "Correct the class or the entry point, or install what it needs"
 _MEND = "Correct the class or the entry point in that package's pyproject.toml, and install it again"

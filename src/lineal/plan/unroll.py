@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from lineal.components.base import Columns, Output
+from lineal.components.base import Columns, Output, misfit
 from lineal.components.registry import Registry
 from lineal.errors import Problems
 from lineal.plan.compile import CompiledNode, Compiler
@@ -201,10 +201,9 @@ class Unroller:
         try:
             item.component.resolved(known)
         except ValidationError as error:
-            problem = error.errors()[0]
-            name = next((str(part) for part in problem["loc"] if part in known), next(iter(known)))
+            name, why = misfit(error, known)
             key, part = settings_from[name]
-            got = f"{item.settings_from[name]} is {known[name]!r}: {problem['msg']}"
+            got = f"{item.settings_from[name]} is {known[name]!r}: {why}"
             raise item.node.error(name, f"{got}. Change {part} of {key}") from error
 
     def _stopped_by(self, place: Place) -> str | None:

@@ -55,9 +55,12 @@ class Policies:
         """
         found = [path for directory in self.directories if (path := directory / f"{name}.yaml").is_file()]
         if not found or not NAME.match(name):
-            known = [path.stem for directory in self.directories for path in directory.glob("*.yaml")]
-            raise ValueError(f"no policy {POLICIES}/{name}.yaml. {did_you_mean(name, known)}")
+            raise ValueError(f"no policy {POLICIES}/{name}.yaml. {did_you_mean(name, self.files())}")
         return found[0]
+
+    def files(self) -> dict[str, Path]:
+        """Returns the policies' files by name, the project's in place of lineal's of the same name."""
+        return {path.stem: path for one in reversed(self.directories) for path in one.glob("*.yaml")}
 
 
 @dataclass(frozen=True)

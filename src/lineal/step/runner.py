@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lineal.components.base import Component, Role
+from lineal.components.base import Component, Role, misfit
 from lineal.components.trainers.base import Trainer
 from lineal.data.digests import Digests
 from lineal.data.ids import digest_of
@@ -254,12 +254,11 @@ def resolved(plan: Plan, step: Step, opened: Mapping[str, Artifact] | None = Non
     try:
         return step.component.resolved(values) if values else step.component
     except ValidationError as error:
-        places = [str(part) for part in error.errors()[0]["loc"]]
-        setting = next((place for place in places if place in values), next(iter(values)))
+        setting, why = misfit(error, values)
         key, part = step.settings_from[setting]
         got = f"{setting} takes {values[setting]!r} from {key}.{part}"
         fix = "Keep the controller's values in that range"
-        raise DataError(f"{step.key}: {got}: {error.errors()[0]['msg']}. {fix}") from error
+        raise DataError(f"{step.key}: {got}: {why}. {fix}") from error
 
 
 def _publish(plan: Plan, step: Step, identity: Identity, workspace: Workspace) -> None:

@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any
 
 from lineal.components.isolated.pool import Worker
+from lineal.components.registry import MEND_LOADING
 from lineal.environments.registry import BUILT_IN, location_of, shown_environment
 from lineal.environments.sessions import describe, unknown_key
 from lineal.errors import DataError
 
 FUNCTION = "lineal.environments.sessions:answer"
 LOAD_SECONDS = 60.0
-_FIX = "Correct the class or the entry point, or install what it needs"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def described(name: str) -> Described:
     try:
         return _loaded(location)
     except DataError as error:
-        raise DataError(f"{shown_environment(name)}: {error}. {_FIX}") from error
+        raise DataError(f"{shown_environment(name)}: {error}. {MEND_LOADING}") from error
 
 
 @cache

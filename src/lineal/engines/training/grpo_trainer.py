@@ -14,7 +14,6 @@ from lineal.engines.training.best_step import BestStep
 from lineal.engines.training.hooked_trainer import Hooks, hooked_trainer
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.refill import Refill
-from lineal.engines.training.trainer_run import trainer_arguments
 
 if TYPE_CHECKING:
     from lineal.engines.training.job import Loaded
@@ -84,8 +83,7 @@ def grpo_trainer(
 
 def grpo_arguments(loaded: Loaded) -> dict[str, Any]:
     """Turns the arguments of any training into GRPO's."""
-    arguments = trainer_arguments(loaded.settings, loaded.scratch, loaded.execution)
-    return {name: value for name, value in arguments.items() if name not in NOT_OF_GRPO}
+    return {name: value for name, value in loaded.arguments().items() if name not in NOT_OF_GRPO}
 
 
 def judged_trainer(judge: RolloutJudge | EpisodeJudge) -> Any:

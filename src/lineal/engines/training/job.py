@@ -10,12 +10,12 @@ from lineal.engines.models.sight import Sight, sight_of
 from lineal.engines.text.tokens import load_tokenizer
 from lineal.engines.training.execution import ALONE, Execution
 from lineal.engines.training.settings import TrainingSettings
+from lineal.engines.training.trainer_run import Progress, trainer_arguments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lineal.data.media import Pictures
-    from lineal.engines.training.trainer_run import Progress
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,7 @@ class Loaded:
     scratch: Path
     execution: Execution = ALONE
     sight: Sight | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the arguments for any of TRL's configurations."""
+        return trainer_arguments(self.settings, self.scratch, self.execution)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.preference_losses import PairLoss, pair_batch
-from lineal.engines.training.trainer_run import trainer_arguments, with_numbers, with_pictures
+from lineal.engines.training.trainer_run import with_numbers, with_pictures
 from lineal.engines.training.whole_steps import Batch, Counts, real_examples, with_whole_steps
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def dpo_trainer(
     whole = _even(PreparedDPOTrainer) if own is None else _with_loss(PreparedDPOTrainer, own)
     trainer = with_own_steps(with_whole_steps(whole, _pair_counts(own)), loaded.settings)(
         model=loaded.model,
-        args=DPOConfig(**_arguments(loaded), **ARGUMENTS, **losses),
+        args=DPOConfig(**loaded.arguments(), **ARGUMENTS, **losses),
         train_dataset=Dataset.from_list(rows),
         processing_class=loaded.tokenizer,
     )
@@ -62,10 +62,6 @@ def dpo_trainer(
     if loaded.sight is not None:
         trainer.data_collator = with_pictures(trainer.data_collator, loaded.sight, copies=2)
     return trainer
-
-
-def _arguments(loaded: Loaded) -> dict[str, Any]:
-    return trainer_arguments(loaded.settings, loaded.scratch, loaded.execution)
 
 
 def _pairs(batch: Batch) -> int:
@@ -129,7 +125,7 @@ def kto_trainer(loaded: Loaded, rows: list[dict[str, Any]], losses: Mapping[str,
     whole = with_whole_steps(_with_divergence(PreparedKTOTrainer), Counts(lambda batch: len(batch["label"])))
     trainer = with_own_steps(whole, loaded.settings)(
         model=loaded.model,
-        args=KTOConfig(**_arguments(loaded), **ARGUMENTS, **{**losses, "loss_type": WITHOUT_ESTIMATE}),
+        args=KTOConfig(**loaded.arguments(), **ARGUMENTS, **{**losses, "loss_type": WITHOUT_ESTIMATE}),
         train_dataset=Dataset.from_list(rows),
         processing_class=loaded.tokenizer,
     )
@@ -183,7 +179,7 @@ def reward_trainer(loaded: Loaded, rows: list[dict[str, Any]], center: float | N
 
     return with_own_steps(with_whole_steps(RewardTrainer, Counts(_pairs)), loaded.settings)(
         model=loaded.model,
-        args=RewardConfig(**_arguments(loaded), center_rewards_coefficient=center),
+        args=RewardConfig(**loaded.arguments(), center_rewards_coefficient=center),
         train_dataset=Dataset.from_list(rows),
         processing_class=loaded.tokenizer,
     )

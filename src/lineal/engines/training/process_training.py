@@ -20,7 +20,6 @@ from lineal.engines.training.job import Loaded, TrainingJob
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.preference_trainers import PreparedRows
 from lineal.engines.training.train import TrainingReport, longest_row, refuse_lengths, run_training
-from lineal.engines.training.trainer_run import trainer_arguments
 from lineal.engines.training.whole_steps import Counts, with_whole_steps
 
 NO_LABEL = float("nan")
@@ -167,10 +166,9 @@ def _trainer(loaded: Loaded, rows: list[dict[str, Any]]) -> Any:
         return int((~batch["labels"].isnan()).sum())
 
     counts = Counts(lambda batch: len(batch["input_ids"]), step_ends)
-    arguments = trainer_arguments(loaded.settings, loaded.scratch, loaded.execution)
     return with_own_steps(with_whole_steps(ProcessRewardTrainer, counts), loaded.settings)(
         model=loaded.model,
-        args=RewardConfig(**arguments, remove_unused_columns=False),
+        args=RewardConfig(**loaded.arguments(), remove_unused_columns=False),
         train_dataset=Dataset.from_list(rows),
         data_collator=lambda rows: _collated(loaded.tokenizer.pad_token_id, rows),
         processing_class=loaded.tokenizer,

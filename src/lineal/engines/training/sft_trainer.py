@@ -11,7 +11,7 @@ from lineal.engines.training.example_order import in_this_order, places
 from lineal.engines.training.optimizer_steps import with_own_steps
 from lineal.engines.training.preference_losses import IGNORED_LABEL
 from lineal.engines.training.processes import process_count
-from lineal.engines.training.trainer_run import trainer_arguments, with_numbers, with_pictures
+from lineal.engines.training.trainer_run import with_numbers, with_pictures
 from lineal.engines.training.whole_steps import real_examples
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def sft_trainer(loaded: Loaded, rows: pa.Table) -> Any:
     settings, shared = loaded.settings, process_count() > 1
     rows = rows.append_column(LENGTH, pc.list_value_length(rows["input_ids"])) if shared else rows
     numbers = [name for name in ("weight", LENGTH) if name in rows.column_names]
-    arguments = trainer_arguments(settings, loaded.scratch, loaded.execution) | SFT_ARGUMENTS
+    arguments = loaded.arguments() | SFT_ARGUMENTS
     own = _weighted_trainer() if "weight" in numbers else SFTTrainer
     own = in_this_order(own, places(rows.num_rows, settings)) if settings.in_order else own
     examples = Dataset(InMemoryTable(rows))
