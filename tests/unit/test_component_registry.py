@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from lineal.components.registry import Registry
-from lineal.components.verifiers.base import Judged, RowVerifier
+from lineal.components.verifiers.base import Judged, RowVerifier, Verifier
 from lineal.data.progress import progress_of
 from lineal.errors import DataError, DeclarationError
 from lineal.plan import make_plan
@@ -174,6 +174,52 @@ def test_verifiers_own_column_has_its_type_and_is_null_where_nothing_was_judged(
 def test_verifier_that_gives_something_else_than_it_declares_is_named(gives, said):
     with pytest.raises(DataError, match=rf"verifier 'words': .*Words.score {said}.*raise its version"):
         judged(gives)
+
+
+class Votes(Verifier):
+    """Judges a whole table by itself, without `score`."""
+
+    added: ClassVar[dict[str, str]] = {**Verifier.added, "words": "int64"}
+
+    gives: str = "right"
+
+    def judge(self, table, progress):
+        given = {
+            self.column("verdict"): ["pass", "fail", "good" if self.gives == "other" else "error"],
+            self.column("score"): [1.0, 0.0, None],
+            self.column("detail"): pa.nulls(3, pa.string()),
+            self.column("words"): ["many"] * 3 if self.gives == "text" else [1, 2, 3],
+        }
+        if self.gives == "none":
+            del given[self.column("words")]
+        if self.gives == "fewer":
+            given = {name: values[:2] for name, values in given.items()}
+        return given if self.gives == "dict" else pa.table(given)
+
+
+def voted(gives, name=""):
+    rows = pa.table({"completion": pa.array(["one", "one two", None])})
+    with progress_of("votes", 3, "rows") as progress:
+        return Votes(use="votes", rows="rows", gives=gives, name=name).judged(rows, progress)
+
+
+def test_table_of_a_verifier_that_judges_tables_is_given_as_it_is():
+    assert voted("right", name="our")["our_words"].to_pylist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        ("none", "gave no column 'our_words'"),
+        ("text", "gave 'our_words' as string; expected int64"),
+        ("fewer", "gave 2 values of 'our_verdict' for 3 rows; expected one a row"),
+        ("other", "gave the verdict 'good'; expected 'pass', 'fail' or 'error'"),
+        ("dict", r"gave .*\(a dict\); expected a pyarrow table"),
+    ],
+)
+def test_verifier_of_tables_that_gives_something_else_than_it_declares_is_named(gives, said):
+    with pytest.raises(DataError, match=rf"verifier 'votes': .*Votes.judge {said}.*raise its version"):
+        voted(gives, name="our")
 
 
 def test_row_verifier_that_does_not_read_completions_is_refused_when_the_class_is_made():

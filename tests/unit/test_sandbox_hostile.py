@@ -311,7 +311,10 @@ def test_hostile_spinning_programs_are_stopped_in_time(tmp_path):
     """By processor time, or by the clock where other processes had the processors; what prints, also by its output."""
     found = dict(zip(SPINNERS, judged(tmp_path, list(SPINNERS.values()), memory_mb=256), strict=True))
     for name, (verdict, detail) in found.items():
-        assert verdict == "fail" and re.search("(took|waited for) more than|File too large", detail), (name, detail)
+        assert verdict == "fail" and re.search("(took|waited for) more than|File too large", detail), (
+            name,
+            detail,
+        )
 
 
 def processes_with(text):

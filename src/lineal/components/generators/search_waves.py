@@ -210,7 +210,7 @@ class Waves:
             progress_of(self._workspace.step, len(texts), "verdicts", None) as progress,
             self._workspace.timed("judge"),
         ):
-            judged = judge.judge(rows, progress)
+            judged = judge.judged(rows, progress)
         return list(zip(*(judged[name].to_pylist() for name in columns), strict=True))
 
     # -- rows

@@ -160,7 +160,7 @@ class Rollouts:
             self._workspace.timed("verify"),
             self._workspace.progress(rows.num_rows, "completions") as progress,
         ):
-            parts = [judge.judge.judge(rows, progress) for judge in self._judges]
+            parts = [judge.judge.judged(rows, progress) for judge in self._judges]
         for part in parts:
             for name in part.column_names:
                 rows = rows.append_column(name, part[name])

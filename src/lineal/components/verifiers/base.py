@@ -139,6 +139,37 @@ class AddsColumns(Component):
         """Returns the added columns of some rows, in their order, inside `ready`; all samples of a prompt are in one table."""
         raise NotImplementedError
 
+    def judged(self, table: pa.Table, progress: Progress) -> pa.Table:
+        """Returns the result of `judge`, with the types that `added` declares.
+
+        Raises:
+            DataError: it is not what `added` declares, or a verdict is none.
+        """
+        import pyarrow as pa
+
+        given = self.judge(table, progress)
+        added = {self.column(name): kind for name, kind in self.added.items()}
+        with self._naming("judge"):
+            if not isinstance(given, pa.Table):
+                raise ValueError(f"gave {given!r:.60} (a {type(given).__name__}); expected a pyarrow table")
+            columns = typed_columns(
+                dict(zip(given.column_names, given.columns, strict=True)), added, table.num_rows
+            )
+            if "verdict" in self.added:
+                _require_verdicts(columns[self.column("verdict")])
+        return pa.table(columns)
+
+    @contextmanager
+    def _naming(self, method: str) -> Iterator[None]:
+        """Names the class's method in errors about its result."""
+        try:
+            yield
+        except ValueError as error:
+            where = f"{type(self).__module__}.{type(self).__qualname__}.{method}"
+            raise DataError(
+                f"verifier {self.use!r}: {where} {error}. Correct the class, and raise its version"
+            ) from error
+
     def needs(self) -> dict[str, Columns]:
         """Returns the columns that it reads."""
         return {"rows": self.reads}
@@ -259,18 +290,12 @@ class RowVerifier(Verifier):
         Raises:
             DataError: it is not what `added` declares, or a verdict is none.
         """
-        try:
+        with self._naming("score"):
             if not isinstance(judged, Judged):
                 raise ValueError(f"gave {judged!r:.60} (a {type(judged).__name__}); expected a Judged")
             given = {name: getattr(judged, name) for name in VERDICT} | dict(judged.further)
             columns = typed_columns(given, self.added, count)
             _require_verdicts(columns["verdict"])
-        except ValueError as error:
-            made = type(self)
-            where = f"{made.__module__}.{made.__qualname__}.score"
-            raise DataError(
-                f"verifier {self.use!r}: {where} {error}. Correct the class, and raise its version"
-            ) from error
         return columns
 
     def _prejudged(self, table: pa.Table) -> tuple[Any, Any]:
@@ -299,7 +324,7 @@ class RowVerifier(Verifier):
         """Judges all rows, slice by slice."""
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
-            return with_columns(table, self.judge(table, progress))
+            return with_columns(table, self.judged(table, progress))
 
         with self.ready(workspace), workspace.timed("verify"):
             workspace.map_rows(workspace.rows("rows"), transform)

@@ -71,7 +71,7 @@ class ChoiceLikelihood(Verifier):
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             with workspace.timed("score"):
-                return with_columns(table, self.judge(table, progress))
+                return with_columns(table, self.judged(table, progress))
 
         with self.ready(workspace):
             workspace.map_rows(workspace.rows("rows"), transform)

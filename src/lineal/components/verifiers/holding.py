@@ -45,7 +45,7 @@ class HoldsVerifier(Component):
 
 def judged_rows(judge: AddsColumns, rows: pa.Table, progress: Progress) -> pa.Table:
     """Returns the rows with verdict, score and detail."""
-    judged = judge.judge(rows, progress)
+    judged = judge.judged(rows, progress)
     for name in VERDICT:
         rows = rows.append_column(name, judged[name])
     return rows

@@ -49,7 +49,7 @@ class ScoresRows(AddsColumns):
 
         def transform(table: pa.Table, progress: Progress) -> pa.Table:
             with workspace.timed("score"):
-                return with_columns(table, self.judge(table, progress))
+                return with_columns(table, self.judged(table, progress))
 
         rows = workspace.rows("rows")
         with self.ready(workspace):
