@@ -177,6 +177,6 @@ def did_you_mean(got: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {near[0]!r}?"
     if not names:
-        return "None are known here."
+        return "There are none."
     rest = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f"Known: {', '.join(names[:MOST_NAMES])}{rest}."

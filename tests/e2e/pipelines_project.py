@@ -165,6 +165,9 @@ HOLDS_OTHER_TEXT = {
     "panel_of_peers",
     "mstar",
     "process_self_rewarding",
+    "alphallm",
+    "itool",
+    "knowrl",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

@@ -30,6 +30,7 @@ ONLINE = (
     "dump",
     "exit",
     "gain_rl",
+    "knowrl",
     "ladder",
     "online_difficulty",
     "rlsr",
@@ -355,3 +356,29 @@ def test_gain_rl_draws_around_a_place_in_the_order_of_its_own_signal_that_moves_
         center += max(0.0, 80 * (tanh(2 * (share - 0.5)) + tanh(2 * signal)))
         assert moved["center"] == pytest.approx(center)
         center = moved["center"]
+
+
+def test_knowrl_is_rewarded_for_agreeing_with_itself_on_tasks_that_it_wrote(tiny_pipelines):
+    plan = made(tiny_pipelines, "knowrl")
+    for number, before in ROUNDS:
+        group = f"knowrl/round_{number:02d}"
+        assert plan.step(f"{group}/posed").inputs["model"] == (f"knowrl/{before}/checkpoint",)
+        fresh = {row["prompt"] for row in rows(plan, f"{group}/fresh").read().to_pylist()}
+        known = {row["prompt"] for row in rows(plan, "knowrl/start/known").read().to_pylist()}
+        assert fresh and not fresh & known
+        groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+        for row in rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist():
+            groups.setdefault((row["optimizer_step"], row["prompt_id"]), []).append(row)
+            assert row["posed"] in fresh
+        for rollouts in groups.values():
+            said = Counter(row["completion"] for row in rollouts if row["finish_reason"] != "length")
+            for row in rollouts:
+                if row["finish_reason"] != "length":
+                    assert row["score"] == pytest.approx(said[row["completion"]] / len(rollouts))
+        settled = rows(plan, f"{group}/settled").read().to_pylist()
+        assert all(row["score"] >= 0.9 for row in settled)
+        grown = {row["prompt"] for row in rows(plan, f"{group}/known").read().to_pylist()}
+        assert grown == {row["posed"] for row in settled}
+        truth = rows(plan, f"{group}/truth").read().to_pylist()
+        assert {row["answer"] for row in truth} <= {"pass", "fail"}
+    assert "knowrl/round_01/known" in plan.step("knowrl/round_02/shown").inputs["rows"]

@@ -8,7 +8,7 @@ from .pipelines_project import check_two_rounds, made
 from .test_preference_methods import ROUNDS, artifact, by_id, rows_of
 
 pytestmark = pytest.mark.model
-SEARCHES = ("mcts_dpo", "rest_mcts")
+SEARCHES = ("alphallm", "itool", "mcts_dpo", "rest_mcts")
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -57,6 +57,46 @@ def test_rest_mcts_searches_by_process_rewards_and_teaches_both_models_from_the_
         assert plan.step(f"{group}/scorer").inputs["init"] == (f"rest_mcts/{before}/scorer",)
         assert artifact(plan, f"{group}/scorer").manifest.settings["label"] == "reached"
     assert any(rows_of(plan, f"rest_mcts/round_{number:02d}/solutions") for number in ROUNDS)
+
+
+def test_alphallm_learns_what_its_critics_pass_of_problems_that_it_wrote(tiny_pipelines):
+    plan = made(tiny_pipelines, "alphallm")
+    rewarded = by_id(plan, "alphallm/start/rewarded")
+    assert {(row["outcome"], row["score"]) for row in rewarded.values()} <= {("pass", 1.0), ("fail", 0.0)}
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"alphallm/round_{number:02d}"
+        tree = plan.step(f"{group}/tree")
+        assert tree.inputs["model"] == (f"alphallm/{before}/checkpoint",)
+        assert tree.inputs["value.scorer"] == ("alphallm/start/value",)
+        assert tree.inputs["verifier.model"] == ("alphallm/start/outcome_judge",)
+        asked = {row["prompt"] for row in rows_of(plan, f"{group}/asked")}
+        assert asked and not asked & {row["prompt"] for row in rows_of(plan, "alphallm/tasks/annotated")}
+        nodes, learnt = by_id(plan, f"{group}/tree"), rows_of(plan, f"{group}/solutions")
+        assert all(node["answer"] is None for node in nodes.values()), "the search sees no reference"
+        for trace in learnt:
+            (end,) = (nodes[parent] for parent in trace["parents"])
+            passed = [
+                one["score"]
+                for one in nodes.values()
+                if one["prompt_id"] == end["prompt_id"] and one["terminal"] and one["verdict"] == "pass"
+            ]
+            assert end["score"] == max(score for score in passed if score is not None)
+        assert len({trace["prompt_id"] for trace in learnt}) == len(learnt)
+
+
+def test_itool_searches_only_what_its_model_finds_hard_to_believe(tiny_pipelines):
+    plan = made(tiny_pipelines, "itool")
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"itool/round_{number:02d}"
+        assert plan.step(f"{group}/likely").inputs["scorer"] == (f"itool/{before}/checkpoint",)
+        likely, hard = rows_of(plan, f"{group}/likely"), rows_of(plan, f"{group}/hard")
+        assert len(hard) == int(0.3 * len(likely))
+        assert sorted(row["score"] for row in hard) == sorted(row["score"] for row in likely)[: len(hard)]
+        nodes, pairs = by_id(plan, f"{group}/tree"), rows_of(plan, f"{group}/pairs")
+        assert {node["prompt_id"] for node in nodes.values()} == {row["prompt_id"] for row in hard}
+        for pair in pairs:
+            won, lost = (nodes[parent] for parent in pair["parents"])
+            assert won["prefix"] == lost["prefix"] and won["value"] - lost["value"] >= 0.1
 
 
 def ends_behind(nodes, name):

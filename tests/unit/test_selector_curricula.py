@@ -34,6 +34,15 @@ def test_between_ranks_cuts_the_order_by_difficulty_into_parts_that_miss_no_row(
     assert dropped == {"a": "harder", "b": "no difficulty", "d": "harder"}
 
 
+def test_lowest_scores_are_a_share_of_the_rows_that_have_one(lab):
+    made = rows(*((name, name, "") for name in "abcde"), score=[-0.5, None, -2.0, -0.1, -2.0])
+    kept, dropped = select(lab, "lowest_scores", made, share=0.5)
+    assert [row["sample_id"] for row in kept] == ["c", "e"]
+    assert dropped == {"a": "a higher score", "b": "no score", "d": "a higher score"}
+    (one,), _ = select(lab, "lowest_scores", made, share=0.1)
+    assert one["sample_id"] == "c"
+
+
 def test_lengthened_keeps_what_is_longer_than_its_draft_by_more_than_the_factor(lab):
     drafts = lab.put("round_01/drafts", rows(("d1", "p", "12345"), ("d2", "q", "12345")))
     made = rows(
