@@ -65,7 +65,7 @@ def socratic(plan: Plan) -> None:
 
 
 def codeit(plan: Plan) -> None:
-    """Learns mutated tasks, drawn anew each round, and a replay of all rounds in which a task's program stands once."""
+    """Learns mutated tasks, other ones each round, and a replay of all rounds in which a task's program stands once."""
     base = {row["prompt_id"] for row in rows_of(plan, "codeit/tasks/base")}
     mutated = [
         {row["prompt_id"] for row in rows_of(plan, f"codeit/round_0{number}/mutated")} for number in (1, 2)

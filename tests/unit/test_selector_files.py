@@ -277,8 +277,8 @@ REFUSED = [
     (DECIDE + " FROM rows WHERE uuid() > 'a'", "uuid gives another value"),
     (DECIDE + " FROM rows WHERE current_setting('threads') = '1'", "current_setting gives another value"),
     (DECIDE + " FROM rows WHERE getvariable('x') = '1'", "getvariable gives another value"),
-    (DECIDE + " FROM rows USING SAMPLE 10%", "a SAMPLE is drawn anew"),
-    (DECIDE + " FROM rows TABLESAMPLE 10%", "a SAMPLE is drawn anew"),
+    (DECIDE + " FROM rows USING SAMPLE 10%", "a SAMPLE draws other rows"),
+    (DECIDE + " FROM rows TABLESAMPLE 10%", "a SAMPLE draws other rows"),
     (DECIDE + " FROM rows LIMIT 3", "LIMIT needs an ORDER BY"),
     (DECIDE + " FROM rows ORDER BY verdict LIMIT 3", "LIMIT needs an ORDER BY"),
     (

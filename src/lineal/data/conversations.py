@@ -62,7 +62,7 @@ class Conversation:
 
     @property
     def begun(self) -> str | None:
-        """The beginning of an answer, to continue: a last turn of the assistant; None where the model answers anew."""
+        """The beginning of an answer, to continue: a last turn of the assistant; None where the model starts its answer."""
         return self.turns[-1].content if self.turns[-1].role == "assistant" else None
 
     def going_on(self, completion: str) -> Conversation:

@@ -277,7 +277,7 @@ class Compute(Strict):
         requests: by a glob over step keys, what these steps ask of a machine; the last glob that matches counts. It decides
             where and when a step runs, not what it does.
         batch_size: rows a sampler looks at together; its tiles have a fixed shape, so rows don't feel neighbours.
-        shard_rows: rows between two crash-safe saves; files are cut anew at a fixed size when the step ends.
+        shard_rows: rows between two crash-safe saves; files are cut to a fixed size when the step ends.
         workers: processes and DuckDB threads for row-wise work; rows are put back in input order.
         max_concurrent: steps the multiprocess executor runs at once.
         processes: 'fork' runs steps in children of one server that has the heavy imports done, 'spawn' starts each afresh.

@@ -218,7 +218,7 @@ class _Guard:
                 self._column(node, node["column_names"][0].lower())
             if node.get("sample"):
                 raise self.error(
-                    node, "a SAMPLE is drawn anew each time; write WHERE uniform(row_id, $seed) < 0.1"
+                    node, "a SAMPLE draws other rows each time; write WHERE uniform(row_id, $seed) < 0.1"
                 )
             if "modifiers" in node:
                 self._modifiers(node)

@@ -91,9 +91,10 @@ def require_sayable(address: Address, requests: Sequence[Request], settings: Sam
         raise EngineError(f"stop.keep: true: the OpenAI API cuts stop texts off. {fix}, or leave keep out")
     for request in requests:
         if not isinstance(request.prompt, str) and request.prompt.begun is not None:
-            fix = "Go on from beginnings with a checkpoint in compute.engine: transformers or vllm"
+            fix = "Use a checkpoint and compute.engine: transformers or vllm, which continue it"
             raise EngineError(
-                f"conversation {short(request.prompt)} ends with the beginning of an answer: the OpenAI API begins anew. {fix}"
+                f"conversation {short(request.prompt)} ends with the beginning of an answer: "
+                f"the OpenAI API would start another. {fix}"
             )
         _require_showable(request, settings)
     limit = address.endpoint.tokens_per_minute

@@ -47,7 +47,7 @@ def train_episodes(job: TrainingJob, tasks: int, judge: EpisodeJudge, grpo: Grpo
     policy = LivePolicy()
 
     def prepare(model: Any, scratch: Path) -> Any:
-        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution)
+        loaded = job.loaded(model, tokenizer, scratch)
         with quiet():
             trainer = _trainer(loaded, grpo, visits, judge, policy)
         require_one_process(trainer.accelerator.num_processes)

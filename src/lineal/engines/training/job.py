@@ -54,6 +54,10 @@ class TrainingJob:
         """Returns what shows the model pictures; None where there are none."""
         return sight_of(self.init.directory, self.init.base, self.pictures)
 
+    def loaded(self, model: Any, tokenizer: Any, scratch: Path, sight: Sight | None = None) -> Loaded:
+        """Returns what a trainer of this job is made of."""
+        return Loaded(model, tokenizer, self.settings, scratch, self.execution, sight)
+
 
 @dataclass(frozen=True)
 class Loaded:

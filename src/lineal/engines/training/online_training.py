@@ -192,7 +192,7 @@ def train_grpo(
     job = grpo.applied(job, len(prompts))
 
     def prepare(model: Any, scratch: Path) -> Any:
-        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, job.sight())
+        loaded = job.loaded(model, tokenizer, scratch, job.sight())
         turns, outside = _turns(loaded, given, grpo.max_tokens), _outside(loaded, given, grpo.max_tokens)
         taking_part = replace(hooks, outside=outside, sight=loaded.sight)
         how = arguments | _generating(arguments, _never(loaded), vllm)

@@ -126,7 +126,7 @@ def train_dpo(
     tokenizer, sight = job.tokenizer(), job.sight()
 
     def prepare(model: Any, scratch: Path) -> Any:
-        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, sight)
+        loaded = job.loaded(model, tokenizer, scratch, sight)
         chosen, rejected = _sides(loaded, rows)
         known = _reference_logps(reference, [*chosen, *rejected], [*rows, *rows], job)
         prepared = [
@@ -157,7 +157,7 @@ def train_without_reference(
     tokenizer, sight = job.tokenizer(), job.sight()
 
     def prepare(model: Any, scratch: Path) -> Any:
-        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, sight)
+        loaded = job.loaded(model, tokenizer, scratch, sight)
         prepared = [
             {"prompt_ids": won[0], "chosen_ids": won[1], "rejected_ids": lost[1], SHOWN: list(row.images)}
             for won, lost, row in zip(*_sides(loaded, rows), rows, strict=True)
@@ -183,7 +183,7 @@ def train_kto(
     shuffled = sorted(rows, key=lambda _: draw.random())
 
     def prepare(model: Any, scratch: Path) -> Any:
-        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution, sight)
+        loaded = job.loaded(model, tokenizer, scratch, sight)
         matched = _encoded(loaded, shuffled, [row.completion for row in shuffled])
         _refuse_lengths(loaded, matched)
         known = _reference_logps(reference, matched, shuffled, job)
@@ -231,7 +231,7 @@ def train_reward_model(
         return load_reward_model(checkpoint, torch.float32, int(tokenizer.pad_token_id or 0))
 
     def prepare(model: Any, scratch: Path) -> Any:
-        loaded = Loaded(model, tokenizer, job.settings, scratch, job.execution)
+        loaded = job.loaded(model, tokenizer, scratch)
         prepared = [
             {"chosen_ids": won[0] + won[1], "rejected_ids": lost[0] + lost[1], **row.numbers()}
             for won, lost, row in zip(*_sides(loaded, rows), rows, strict=True)

@@ -99,7 +99,7 @@ def train_process_reward(job: TrainingJob, rows: Sequence[Rated], separator: str
         ]
         lengths = [len(prompt) + len(written) for prompt, written, _ in marked]
         refuse_lengths(lengths, longest_row(model, settings))
-        return _trainer(Loaded(model, tokenizer, settings, scratch, job.execution), prepared)
+        return _trainer(job.loaded(model, tokenizer, scratch), prepared)
 
     return run_training(job, prepare, len(rows), load)
 

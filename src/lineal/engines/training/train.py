@@ -29,7 +29,7 @@ from lineal.engines.text.vocabulary import require_vocabulary
 from lineal.engines.training.execution import Execution
 from lineal.engines.training.finite import require_finite_weights
 from lineal.engines.training.hardware import require_hardware
-from lineal.engines.training.job import Loaded, TrainingJob
+from lineal.engines.training.job import TrainingJob
 from lineal.engines.training.optimizer_state import optimizer_restorer, write_optimizer
 from lineal.engines.training.processes import is_sharded, use_own_device
 from lineal.engines.training.reporting import reporting
@@ -142,7 +142,7 @@ def train_sft(job: TrainingJob, examples: Sequence[Example]) -> TrainingReport:
         refuse_lengths(row_lengths(rows), limit)
         if settings.packing:
             rows = packed(rows, _packed_length(limit))
-        return sft_trainer(Loaded(model, tokenizer, settings, scratch, job.execution, sight), rows)
+        return sft_trainer(job.loaded(model, tokenizer, scratch, sight), rows)
 
     return run_training(job, prepare, len(examples))
 
