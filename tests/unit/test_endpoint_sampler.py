@@ -460,7 +460,9 @@ def test_requests_per_minute_spread_requests_over_slices_too(server, tmp_path):
     engine = sampler(server, tmp_path, requests_per_minute=1200)
     drawn(engine, REQUESTS[:4])
     drawn(engine, REQUESTS[4:8])
-    assert server.times[-1] - server.times[0] >= 7 * 0.05 / 2, "on a busy machine the first one may arrive late"
+    assert server.times[-1] - server.times[0] >= 7 * 0.05 / 2, (
+        "on a busy machine the first one may arrive late"
+    )
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

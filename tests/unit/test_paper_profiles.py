@@ -13,6 +13,7 @@ from lineal.plan import Plan
 from .test_pipelines_plan import planned
 
 ROUNDS = {
+    "alphallm": 2,
     "b_star": 9,
     "codeit": 99,
     "crest": 1,

@@ -267,6 +267,16 @@ def test_missing_column_names_who_needs_it_and_what_is_there(tmp_path: Path):
     assert message.endswith(". Add it there, or choose another selector")
 
 
+def test_samples_and_prompts_that_one_column_cannot_tell_apart_are_named(tmp_path: Path):
+    node = 'mixed: {use: render, rows: [tasks.train, generated], prompt: "{prompt}"}\n  verified:'
+    message = broken(tmp_path, "verified:", node)
+    assert message == (
+        "pipelines/mine.yaml:11: round.mixed.rows: mine/round_01/mixed needs rows of one kind, but mine/round_01/generated has "
+        "samples and mine/tasks/train prompts. Put artifacts of one kind together: `{use: select, rows: NODE, sql: with_hint}` "
+        "makes prompts of samples"
+    )
+
+
 def test_unknown_reference_names_line_and_nearest(tmp_path: Path):
     message = broken(tmp_path, "rows: filtered,", "rows: filterd,")
     assert message == (

@@ -122,6 +122,7 @@ class Component(Strict):
         rereads: settings that say how the step's saved work is read, not what it is: work saved under other values stays valid.
         seeded: whether the run's seed decides bytes. Task sets and given models are the same for all seeds of a pipeline.
         sees: input fields whose rows' pictures its model is shown; the plan adds the artifacts that hold them.
+        told_apart: input fields whose rows are told apart by one column: all their artifacts have a `sample_id`, or none has.
         headline: the figure that stands for an evaluator in plots, reports and checks; every evaluator names one.
         higher_is_better: whether a higher headline is better, or a lower one (False); None: neither.
     """
@@ -133,6 +134,7 @@ class Component(Strict):
     rereads: ClassVar[frozenset[str]] = frozenset()
     seeded: ClassVar[bool] = True
     sees: ClassVar[Columns] = ()
+    told_apart: ClassVar[Columns] = ()
 
     use: str
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from lineal.components.base import Columns, Output, misfit
 from lineal.components.registry import Registry
+from lineal.data.schema import row_key
 from lineal.errors import Problems
 from lineal.plan.compile import CompiledNode, Compiler
 from lineal.plan.elsewhere import Unrolled
@@ -241,6 +242,8 @@ class Unroller:
             raise item.node.error(field, blind(step, item.component))
         if setting := hidden(item.component, columns):
             raise item.node.error(setting, hiding(step, item.component, setting))
+        for field in item.component.told_apart:
+            self._check_ids(item, step, field, inputs[field])
         for field, needed in item.component.needs().items():
             for key in inputs.get(field, ()):
                 there = self._made.columns((key,))
@@ -251,6 +254,17 @@ class Unroller:
                     raise item.node.error(
                         field, f"{message}. Add it there, or choose another {item.component.role}"
                     )
+
+    def _check_ids(self, item: CompiledNode, step: str, field: str, keys: tuple[str, ...]) -> None:
+        """Checks that the rows of several artifacts have the same kind of id: all are samples, or none is."""
+        by_kind = {row_key(self._made.columns((key,))): key for key in keys}
+        if len(by_kind) > 1:
+            samples, prompts = by_kind["sample_id"], by_kind["prompt_id"]
+            fix = "Put artifacts of one kind together: `{use: select, rows: NODE, sql: with_hint}` makes prompts of samples"
+            raise item.node.error(
+                field,
+                f"{step} needs rows of one kind, but {samples} has samples and {prompts} prompts. {fix}",
+            )
 
     def _check_adapter(self, item: CompiledNode, inputs: Mapping[str, tuple[str, ...]]) -> None:
         """Checks that a trainer that starts from an adapter continues it: with `lora:`, and with the adapter's own values."""

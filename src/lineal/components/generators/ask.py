@@ -32,6 +32,7 @@ class Ask(Asker):
     """
 
     role: ClassVar[Role] = Role.GENERATOR
+    told_apart: ClassVar[Columns] = ("rows",)
 
     row_prompt: Literal["asked", "own"] = "asked"
 

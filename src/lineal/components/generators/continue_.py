@@ -44,6 +44,7 @@ class Continue(RowSampler):
     """
 
     role: ClassVar[Role] = Role.GENERATOR
+    told_apart: ClassVar[Columns] = ("rows",)
 
     token_ids: KeepsIds = False
 

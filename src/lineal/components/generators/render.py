@@ -72,6 +72,7 @@ class Render(Component):
 
     model_config = pydantic.ConfigDict(extra="allow")
     role: ClassVar[Role] = Role.GENERATOR
+    told_apart: ClassVar[Columns] = ("rows",)
 
     rows: RowsRef
     _templates: Mapping[str, Template] = PrivateAttr()
