@@ -20,7 +20,7 @@ from lineal.orchestrate.dvc_repo import DvcProject, Outcome
 from lineal.orchestrate.dvc_yaml import check_dvc_yaml, write_dvc_yaml
 from lineal.step.status import Act
 
-from .toy_project import TOY, UP_TO_DATE, command, edit, make_project, plan_of, run_logs, to_make
+from .toy_project import TOY, UP_TO_DATE, command, edit, make_project, make_steps, plan_of, run_logs, to_make
 
 
 def test_reproduce_of_a_finished_stage_runs_nothing(finished):
@@ -109,6 +109,18 @@ def test_params_without_a_seed_run_with_seed_zero(fresh):
     write_dvc_yaml(plan_of(fresh))
     command(fresh, "dvc", "repro", "-s", "toy-tasks-train")
     assert yaml.safe_load((fresh / "artifacts/toy/tasks/train/manifest.json").read_text())["seed"] == 0
+
+
+def test_settings_that_a_pipeline_writes_once_for_two_places_leave_a_lock_that_can_be_read(fresh):
+    shared = "warnings: {accuracy: &low {below: 0.5}, errors: *low}"
+    edit(fresh / "pipelines/toy.yaml", "prompts: tasks.test, max", f"prompts: tasks.test, {shared}, max")
+    plan = plan_of(fresh)
+    write_dvc_yaml(plan)
+    make_steps(plan, plan.steps.values())
+    evaluations = [f"toy-round_{number:02d}-evaluation" for number in (1, 2)]
+    recorded = yaml.safe_load((fresh / "dvc.lock").read_text())["stages"]
+    assert all(shared[:8] in str(recorded[name]["params"]) for name in evaluations)
+    assert UP_TO_DATE in command(fresh, "dvc", "status")
 
 
 def test_corrupted_cache_object_is_not_restored_but_made_again(finished):

@@ -237,7 +237,7 @@ class DvcProject:
     def _record(self, stage: PipelineStage) -> None:
         """Writes the stage's entry of `dvc.lock`; other entries stay as they are on disk now."""
         path = self._root / DVC_LOCK
-        entry = dumps_yaml({"stages": to_lockfile(stage)}).removeprefix("stages:\n")
+        entry = dumps_yaml({"stages": _unshared(to_lockfile(stage))}).removeprefix("stages:\n")
         text = replaced_entry(read_text(path), stage.name, entry)
         write_whole(path, text)
 
@@ -296,3 +296,14 @@ def _find_our_commands() -> None:
     here = str(Path(sys.executable).parent)
     if os.environ.get("PATH", "").split(os.pathsep)[0] != here:
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
+
+
+def _unshared(value: Any) -> Any:
+    """Copies a value so that nothing stands in it twice.
+
+    YAML writes the second of two as an alias of the first, and names the anchors of each text from `id001` on: entries of two
+    stages that were written apart would have the same anchor in one file.
+    """
+    if isinstance(value, Mapping):
+        return {key: _unshared(one) for key, one in value.items()}
+    return [_unshared(one) for one in value] if isinstance(value, list) else value
