@@ -72,7 +72,7 @@ def test_alphallm_learns_what_its_critics_pass_of_problems_that_it_wrote(tiny_pi
         asked = {row["prompt"] for row in rows_of(plan, f"{group}/asked")}
         assert asked and not asked & {row["prompt"] for row in rows_of(plan, "alphallm/tasks/annotated")}
         nodes, learnt = by_id(plan, f"{group}/tree"), rows_of(plan, f"{group}/solutions")
-        assert all(node["answer"] is None for node in nodes.values()), "the search sees no reference"
+        assert not any("answer" in node for node in nodes.values()), "the search sees no reference"
         for trace in learnt:
             (end,) = (nodes[parent] for parent in trace["parents"])
             passed = [
