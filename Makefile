@@ -64,7 +64,7 @@ docs: core
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: setup vllm-env
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --durations=20 --durations-min=20
 
 lint: setup
 	$(BIN)/ruff check .
