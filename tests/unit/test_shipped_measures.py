@@ -220,6 +220,16 @@ def posed(*tasks):
     }
 
 
+def pool_of(count, *tried):
+    """A pool of prompts, and samples of its first ones with these verdicts."""
+    made = [
+        one | {"verdict": verdict}
+        for place, verdicts in enumerate(tried)
+        for one, verdict in zip(rows(place + 1, len(verdicts))[-len(verdicts) :], verdicts, strict=True)
+    ]
+    return {"rows": made, "pool": rows(count)}
+
+
 def composed(wrong):
     parts = [
         {**row, "prompt_id": f"part {place}", "whole": row["prompt_id"]}
@@ -340,6 +350,12 @@ CASES = [
         [texts(lambda *_: "let me check, wait, instead 4"), texts(lambda *_: "4")],
         [texts(lambda *_: "let me check, wait, instead 4"), texts(lambda *_: "wait, instead verify 5")],
         {"verification", "backtracking"},
+    ),
+    (
+        "pool",
+        [pool_of(40, *[["pass", "fail"]] * 40), pool_of(80, *[["pass", "pass"]] * 80)],
+        [pool_of(40, *[["pass", "fail"]] * 40), pool_of(80, *[["pass", "fail"]] * 40)],
+        {"learnable"},
     ),
     (
         "topics",
@@ -555,6 +571,15 @@ def test_topics_are_held_against_a_list(lab):
     assert "evenness" not in numbers(measured(lab, "topics", 1, posed("z")))
 
 
+def test_pool_grows_and_its_new_tasks_are_as_hard_as_their_samples_say(lab):
+    found = numbers(
+        measured(lab, "pool", 1, pool_of(8, ["pass", "fail", "fail", "fail"], ["pass"], ["fail"], ["error"]))
+    )
+    assert found == pytest.approx(
+        {"learnable": 1 / 3, "difficulty": (0.75 + 0 + 1) / 3, "fresh": 4 / 8, "pool": 8, "prompts": 3}
+    )
+
+
 def test_two_judges_agree_on_so_many(lab):
     found = numbers(measured(lab, "two_judges", 1, {"rows": verdicts(30), "other": verdicts(45)}))
     assert (found["same"], found["stricter"]) == (0.75, 0.25)
@@ -601,6 +626,7 @@ NODES = {
     "habits": "rows: generated",
     "judge_card": "rows: judged",
     "lifelong": "rows: [history.evaluation, evaluation], trained: [history.filtered, filtered]",
+    "pool": "rows: again, pool: [tasks.train, history.filtered]",
     "refined": "rows: again, before: judged",
     "spent": "rows: tasks.train, drawn: [generated, judged.judgments]",
     "texts": "rows: generated",
