@@ -168,6 +168,7 @@ HOLDS_OTHER_TEXT = {
     "alphallm",
     "itool",
     "knowrl",
+    "self_correcting_mcts",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

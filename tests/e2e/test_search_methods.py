@@ -8,7 +8,7 @@ from .pipelines_project import check_two_rounds, made
 from .test_preference_methods import ROUNDS, artifact, by_id, rows_of
 
 pytestmark = pytest.mark.model
-SEARCHES = ("alphallm", "itool", "mcts_dpo", "rest_mcts")
+SEARCHES = ("alphallm", "itool", "mcts_dpo", "rest_mcts", "self_correcting_mcts")
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -82,6 +82,20 @@ def test_alphallm_learns_what_its_critics_pass_of_problems_that_it_wrote(tiny_pi
             ]
             assert end["score"] == max(score for score in passed if score is not None)
         assert len({trace["prompt_id"] for trace in learnt}) == len(learnt)
+
+
+def test_self_correction_learns_first_what_made_a_wrong_answer_right_and_searches_then(tiny_pipelines):
+    plan = made(tiny_pipelines, "self_correcting_mcts")
+    answers, helped = (by_id(plan, f"self_correcting_mcts/start/{name}") for name in ("judged", "helped"))
+    for row in helped.values():
+        (first,) = (answers[parent] for parent in row["parents"])
+        assert (first["verdict"], row["verdict"]) == ("fail", "pass") and first["completion"] in row["prompt"]
+    assert plan.step("self_correcting_mcts/start/checkpoint").inputs["init"] == (
+        "self_correcting_mcts/start/base",
+    )
+    assert plan.step("self_correcting_mcts/round_01/tree").inputs["model"] == (
+        "self_correcting_mcts/start/checkpoint",
+    )
 
 
 def test_itool_searches_only_what_its_model_finds_hard_to_believe(tiny_pipelines):
