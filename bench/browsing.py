@@ -1,4 +1,4 @@
-"""A browser beside games: processor time and seconds for each turn of `small_shop`, and for the browser's start.
+"""A browser beside games: processor time for each turn of `small_shop`, for the browser's start, and its memory.
 
     python bench/browsing.py [--episodes 40] [--workers 1]
 
@@ -22,7 +22,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def used() -> dict[str, float]:
-    """Processor seconds so far of this process and of all below it that live or were waited for, by kind."""
+    """Processor seconds so far of this process and of all below it, by kind, and the memory of the browser in MiB."""
     parents, names, seconds = {}, {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -39,7 +39,17 @@ def used() -> dict[str, float]:
         if above == os.getpid():
             kind = "python" if names[pid].startswith("python") else "browser"
             found[kind] = found.get(kind, 0.0) + seconds[pid]
+            found["memory"] = found.get("memory", 0.0) + (memory(pid) if kind == "browser" else 0.0)
     return found
+
+
+def memory(pid: int) -> float:
+    """The memory of a process in MiB: what it shares with others counts by its part."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
 
 
 def games(first: int, count: int) -> dict[int, Game]:
@@ -78,6 +88,7 @@ def main() -> None:
         wall, after = time.perf_counter() - began - start, used()
     print(f"start, with one game: {start:.1f} s, the browser {started['browser']:.1f} processor seconds")
     spent = {kind: (after[kind] - started[kind]) / turns * 1000 for kind in ("browser", "python")}
+    print(f"the browser's memory: {after['memory']:.0f} MiB")
     print(
         f"{turns} turns: {wall / turns * 1000:.0f} ms each; processor time: browser {spent['browser']:.0f} ms, "
         f"this process and the environments {spent['python']:.1f} ms"

@@ -45,12 +45,12 @@ def stand_in(monkeypatch):
 
 
 class Played:
-    """A shop in this process, with a browser."""
+    """A website in this process, with a browser: a shop of a level, or another one with its entry."""
 
-    def __init__(self, browser, level, seed=0):
-        self.shop, self.browser = SmallShop(), browser
-        self.wanted = SmallShop.task(seed, level)["entry"]["wanted"]
-        self.given = self._finished(self.shop.reset(seed=0, **SmallShop.task(seed, level)["entry"]))
+    def __init__(self, browser, level=1, seed=0, site=SmallShop, entry=None):
+        self.shop, self.browser = site(), browser
+        self.entry = entry or SmallShop.task(seed, level)["entry"]
+        self.given = self._finished(self.shop.reset(seed=0, **self.entry))
 
     def __call__(self, text):
         self.given = self._finished(self.shop.step(text))
@@ -135,7 +135,7 @@ def test_option_that_is_not_there_cannot_be_selected():
 
 def test_shop_decides_what_is_right():
     played = Played(StandIn(), 1)
-    shop, wanted = played.shop, played.wanted["item"]
+    shop, wanted = played.shop, played.entry["wanted"]["item"]
     other = next(name for name in shop._items if name != wanted)
     for path, fields, right in (
         ("/buy", {"item": other}, False),
@@ -155,6 +155,18 @@ def test_shop_decides_what_is_right():
     for move in [*moves[:-1], "type[2: 10]", moves[-1]]:
         again(move)
     assert again.given[:3] == ("heading Sorry\nWrong.", 0.0, True) and again.given[4] == {"success": False}
+
+
+def test_website_of_the_docs_is_played_by_its_expert():
+    page = (ROOT / "docs" / "environments.md").read_text()
+    (source,) = [block.split("```")[0] for block in page.split("```python\n") if "class Guestbook" in block][
+        :1
+    ]
+    names = {}
+    exec(source, names)
+    played = Played(StandIn(), site=names["Guestbook"], entry={"name": "A & B"})
+    assert played.by_expert() == ["type[1: A & B]", "click[2]"]
+    assert played.given[:3] == ("heading Thank you\nA & B", 1.0, True)
 
 
 def node(number, role, name="", within=(), ignored=False, **states):
@@ -364,6 +376,10 @@ def test_chromium_sends_forms_as_they_are(real):
 
 
 BAD = {
+    "its page has a meta http-equiv, by which it can move on": (
+        "<meta a='>' HTTP-EQUIV=refresh content='0;url=/on'>",
+        [],
+    ),
     "it leads to 'http://127.0.0.1:1/', which is no page of the environment": (
         "<a href='http://127.0.0.1:1/'>x</a>",
         [{"do": "click", "control": 1}],

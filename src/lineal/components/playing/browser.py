@@ -31,6 +31,10 @@ _CONTROL = 2
 """The debugging protocol's number for the key Ctrl."""
 
 
+class RefusedAct(PageFailure):
+    """Says why an act is not done; the browser is as before."""
+
+
 class Browser:
     """Shows pages; the browser starts with the first one."""
 
@@ -68,14 +72,23 @@ class Browser:
 
     def _tried(self, html: str, acts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         try:
-            return self._done(html, acts)
+            return self._once(html, acts)
         except BrowserGone:
-            self._end()
+            pass
+        try:
+            return self._once(html, acts)
+        except BrowserGone as error:
+            raise PageFailure(f"{error}, twice ({SECONDS:g} s each)") from error
+
+    def _once(self, html: str, acts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Does a wish; after one that failed, the next one gets a new browser."""
         try:
             return self._done(html, acts)
-        except BrowserGone as error:
+        except RefusedAct:
+            raise
+        except PageFailure:
             self._end()
-            raise PageFailure(f"{error}, twice ({SECONDS:g} s each)") from error
+            raise
 
     def _end(self) -> None:
         if self._chromium is not None:
@@ -94,13 +107,14 @@ class Browser:
             request = shown.act(act)
             if request is not None:
                 if place < len(acts) - 1:
-                    raise PageFailure(f"act {place + 1} of {len(acts)} leaves the page")
+                    raise RefusedAct(f"act {place + 1} of {len(acts)} leaves the page")
                 return {"request": request}
         return shown.seen().plain()
 
 
 def _open_site(chromium: Chromium) -> None:
     """Loads an empty page of the site, whose address and policy all pages have."""
+    chromium.expects = True
     chromium.post("Page.navigate", url=f"{ORIGIN}/")
     paused = chromium.event("Fetch.requestPaused")["params"]
     chromium.send(
@@ -122,14 +136,23 @@ class _Shown:
     """
 
     def __init__(self, chromium: Chromium, html: str) -> None:
-        self._chromium = chromium
+        self._chromium, chromium.expects = chromium, False
         chromium.forget()
-        frame = chromium.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
-        chromium.send("Page.setDocumentContent", frameId=frame, html=html)
-        root = chromium.send("DOM.getDocument", depth=0)["root"]["nodeId"]
-        for form in chromium.send("DOM.querySelectorAll", nodeId=root, selector="form")["nodeIds"]:
+        frame = chromium.send("Page.getFrameTree")["frameTree"]["frame"]
+        if frame["url"] != f"{ORIGIN}/":
+            raise BrowserGone(f"the browser left the site for {frame['url']!r:.80}")
+        chromium.send("Page.setDocumentContent", frameId=frame["id"], html=html)
+        self._root = chromium.send("DOM.getDocument", depth=0)["root"]["nodeId"]
+        if self._found("meta[http-equiv]"):
+            raise PageFailure("its page has a meta http-equiv, by which it can move on. Leave it out")
+        for form in self._found("form"):
             chromium.send("DOM.setAttributeValue", nodeId=form, name="novalidate", value="")
         self._first = self.seen()
+
+    def _found(self, selector: str) -> list[int]:
+        """Returns the browser's numbers of the elements that a selector names."""
+        found = self._chromium.send("DOM.querySelectorAll", nodeId=self._root, selector=selector)
+        return list(found["nodeIds"])
 
     def seen(self) -> Page:
         """Returns what is seen now."""
@@ -138,9 +161,10 @@ class _Shown:
     def act(self, act: Mapping[str, Any]) -> dict[str, Any] | None:
         """Does something with a control; returns the request that it led to, if it did."""
         control = self._control(act)
+        self._chromium.expects = act["do"] == "click" and control.role in ("link", "button")
         if act["do"] == "click":
             self._click(control)
-            return self._request() if control.role in ("link", "button") else None
+            return self._request() if self._chromium.expects else None
         self._chromium.send("DOM.focus", backendNodeId=control.element)
         (self._type if act["do"] == "type" else self._select)(control, str(act.get("text", "")))
         return None
@@ -149,13 +173,13 @@ class _Shown:
         """Returns the control of an act that it takes.
 
         Raises:
-            PageFailure: there is none with this number, or it doesn't take such an act.
+            RefusedAct: there is none with this number, or it doesn't take such an act.
         """
         roles = {"click": CLICKED, "type": TYPED, "select": SELECTED}.get(act["do"], ())
         control = self._first.controls.get(act["control"])
         if control is None or control.disabled or control.role not in roles:
             named = "no control" if control is None else str(control)
-            raise PageFailure(
+            raise RefusedAct(
                 f"{act['do']!s:.20} on [{act['control']!s:.20}]: it is {named}, expected one of {list(roles)}"
             )
         return control
@@ -163,7 +187,10 @@ class _Shown:
     def _click(self, control: Control) -> None:
         element = {"backendNodeId": control.element}
         self._chromium.send("DOM.scrollIntoViewIfNeeded", **element)
-        corners = self._chromium.send("DOM.getContentQuads", **element)["quads"][0]
+        quads = self._chromium.send("DOM.getContentQuads", **element)["quads"]
+        if not quads:
+            raise PageFailure(f"click on {control!s:.80}: it takes no room in the page")
+        corners = quads[0]
         place = {"x": sum(corners[::2]) / 4, "y": sum(corners[1::2]) / 4, "button": "left", "clickCount": 1}
         for kind in ("mousePressed", "mouseReleased"):
             self._chromium.send("Input.dispatchMouseEvent", type=kind, **place)
@@ -178,10 +205,10 @@ class _Shown:
         """Goes to an option by the keyboard, from the first one.
 
         Raises:
-            PageFailure: there is no such option.
+            RefusedAct: there is no such option.
         """
         if text not in control.options:
-            raise PageFailure(f"select {text!r:.80}: it is none of the options of {control!s:.200}")
+            raise RefusedAct(f"select {text!r:.80}: it is none of the options of {control!s:.200}")
         self._key("Home", 36)
         for _ in range(control.options.index(text)):
             self._key("ArrowDown", 40)
@@ -195,7 +222,7 @@ class _Shown:
         """Waits for the request for another page, which the browser is not given.
 
         Raises:
-            PageFailure: it is for a page of another site, or holds what no form of text does.
+            RefusedAct: it is for a page of another site.
         """
         paused = self._chromium.event("Fetch.requestPaused")["params"]
         self._chromium.send("Fetch.failRequest", requestId=paused["requestId"], errorReason="Aborted")
@@ -205,7 +232,7 @@ class _Shown:
 def _request_of(request: Mapping[str, Any]) -> dict[str, Any]:
     url = urlsplit(request["url"])
     if f"{url.scheme}://{url.netloc}" != ORIGIN:
-        raise PageFailure(f"it leads to {request['url']!r:.80}, which is no page of the environment")
+        raise RefusedAct(f"it leads to {request['url']!r:.80}, which is no page of the environment")
     posted = request["method"] == "POST"
     sent = request.get("postData", "") if posted else url.query
     return {

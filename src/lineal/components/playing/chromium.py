@@ -58,10 +58,11 @@ def lacking() -> list[str]:
 
 
 class Chromium:
-    """One browser with one page, in which no script runs. Requests for pages are events; all others fail.
+    """One browser with one page, in which no script runs.
 
     Attributes:
         deadline: until when it may answer.
+        expects: whether a request for a page is an event (`Fetch.requestPaused`); all others fail.
 
     Raises:
         MachineError: it does not start here; says what to install.
@@ -73,7 +74,7 @@ class Chromium:
             raise MachineError(f"an environment that is played in a browser {'; and '.join(missing)}")
         self._number, self._page, self._unread = 0, "", b""
         self._events: deque[dict[str, Any]] = deque()
-        self.deadline = time.monotonic() + START_SECONDS
+        self.deadline, self.expects = time.monotonic() + START_SECONDS, False
         self._process = _start()
         self._input, self._output = _pipe(self._process.stdin), _pipe(self._process.stdout)
         os.set_blocking(self._input.fileno(), False)
@@ -138,10 +139,9 @@ class Chromium:
         end(self._process)
 
     def _note(self, message: dict[str, Any]) -> None:
-        if message.get("method") == "Fetch.requestPaused" and message["params"]["resourceType"] != "Document":
-            self.post(
-                "Fetch.failRequest", requestId=message["params"]["requestId"], errorReason="BlockedByClient"
-            )
+        paused = message["params"] if message.get("method") == "Fetch.requestPaused" else None
+        if paused is not None and not (self.expects and paused["resourceType"] == "Document"):
+            self.post("Fetch.failRequest", requestId=paused["requestId"], errorReason="Aborted")
         elif "method" in message:
             self._events.append(message)
 
