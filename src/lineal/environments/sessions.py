@@ -108,7 +108,8 @@ class _Session:
             raise TypeError(
                 f'it gave info["{key}"], so it needs a method {self._method} that takes what came of it'
             )
-        return getattr(self._environment, self._method)
+        method: Callable[[Any], Any] = getattr(self._environment, self._method)
+        return method
 
     def _named(self, row: Mapping[str, Any], entry: Iterable[str]) -> dict[str, Any]:
         """Returns the columns of a row that `reset` takes; it must take all of the entry."""
@@ -155,8 +156,9 @@ def wish_in(given: Any, method: str = "step") -> dict[str, Any]:
         TypeError: it is of another type than such wishes are.
     """
     info = given[-1] if isinstance(given, tuple) and len(given) in (2, 5) else None
-    for key, (kind, named, _) in _WISHES.items() if isinstance(info, Mapping) else ():
-        value = info.get(key)
+    told: Mapping[str, Any] = info if isinstance(info, Mapping) else {}
+    for key, (kind, named, _) in _WISHES.items():
+        value = told.get(key)
         if value is not None and not isinstance(value, kind):
             raise TypeError(
                 f"{method} gave {value!r:.60} (a {type(value).__name__}) as info[{key!r}], expected a {named}"

@@ -46,7 +46,8 @@ class Website:
     def visit(self, path: str) -> tuple[str, dict[str, Any]]:
         """Begins at a page."""
         self._ended: bool | None = None
-        self._said, self._pages = f"{MOVES}\n", []
+        self._said = f"{MOVES}\n"
+        self._pages: list[tuple[str, str, list[dict[str, Any]]]] = []
         self.controls: dict[int, dict[str, Any]] = {}
         self._open("GET", path, {})
         return "", self._wish()

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from lineal.components.isolated.pool import KeepingPool, Worker
-from lineal.components.playing.browser import Browser, PageFailure
+from lineal.components.playing.browser import Browser
+from lineal.components.playing.chromium import PageFailure
 from lineal.components.playing.described import FUNCTION
 from lineal.components.playing.programs import Programs
 from lineal.environments.base import Answer
