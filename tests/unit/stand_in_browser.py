@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from threading import Lock
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from lineal.components.playing.pages import page_of
@@ -69,9 +70,13 @@ class StandIn:
     """In place of `playing.browser.Browser`; `wishes` are those that it was asked for."""
 
     def __init__(self):
-        self.wishes = []
+        self.wishes, self.lock = [], Lock()
 
     def __call__(self, wish):
+        with self.lock:
+            return self.done(wish)
+
+    def done(self, wish):
         self.wishes.append(wish)
         self.elements = list(Reader(wish["page"]).root.all())
         for act in wish["acts"]:
