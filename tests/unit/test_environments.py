@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from lineal.components.playing import programs
+from lineal.components.playing import arena, programs
 from lineal.components.playing.arena import Arena, Game
 from lineal.components.sandbox.bubblewrap import require
 from lineal.components.trainers.pretrain import PRINTABLE
@@ -18,7 +18,7 @@ from lineal.engines.training.train import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, NEEDS, location_of
-from lineal.environments.sessions import answer, make_task, program_in, unknown_key
+from lineal.environments.sessions import answer, make_task, unknown_key, wish_in
 from lineal.environments.tools import Tools, calculated
 from lineal.errors import DataError, DeclarationError, MachineError, SandboxError
 from lineal.plan import make_plan
@@ -29,6 +29,7 @@ from lineal.step.runner import stage_tag
 from lineal.testing.environment import check_environment
 from tests.unit import environments_of_ours as ours
 from tests.unit.lab import ROOT, Lab, rows_of
+from tests.unit.stand_in_browser import StandIn
 from tests.unit.tiny_models import SHAPE, put_model
 
 LEVELS = {
@@ -40,6 +41,7 @@ LEVELS = {
     "minigrid": (5, 2),
     "textarena": (1, 1),
     "tools": (1, 3),
+    "small_shop": (3, 5),
 }
 GAMES = {
     "minigrid": ({"game": "door_key"}, {"game": "multi_room"}),
@@ -49,9 +51,10 @@ GAMES = {
 
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("place", [0, 1])
-def test_shipped_environment_is_deterministic_and_its_expert_reaches_the_goal(name, place):
+def test_shipped_environment_is_deterministic_and_its_expert_reaches_the_goal(name, place, monkeypatch):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
+    monkeypatch.setattr(arena, "Browser", StandIn)
     level = LEVELS[name][place]
     task = make_task({"environment": BUILT_IN[name], "seed": 7 + place, "level": level})
     assert make_task({"environment": BUILT_IN[name], "seed": 7 + place, "level": level}) == task
@@ -143,11 +146,11 @@ def test_python_tool_is_there_where_the_task_says_so_and_a_move_of_a_lost_proces
     answer(begin)
     assert answer({"do": "step", "session": "lost", "text": "python[print(7)]"}) == {"program": "print(7)"}
     answer(begin)
-    ran = {"do": "ran", "session": "lost", "text": "python[print(7)]", "output": "7"}
-    assert answer(ran)["observation"] == "7"
+    told = {"do": "told", "session": "lost", "text": "python[print(7)]", "outcomes": ["7"]}
+    assert answer(told)["observation"] == "7"
     answer({"do": "end", "session": "lost"})
     with pytest.raises(TypeError, match=r"step gave 3 \(a int\) as info\['program'\], expected a text"):
-        program_in(("", 0.0, False, False, {"program": 3}))
+        wish_in(("", 0.0, False, False, {"program": 3}))
 
 
 @pytest.mark.parametrize(

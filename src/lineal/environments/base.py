@@ -20,6 +20,9 @@ class TextEnvironment(Protocol):
     - `close(self)`: frees what it holds.
     - `ran(self, output)`: where `step` put a Python program into `info["program"]`. It is run in the sandbox of model-written
       programs, and what it wrote, or why it was ended, is `output`. What this method returns, as `step` does, is the answer.
+    - `browsed(self, seen)`: where `reset` or `step` put a page into `info["browse"]`: `page` (HTML), and the `acts` to do in it,
+      each {do: click, type or select, control: number, text}. A browser shows it. `seen` holds its accessibility tree, `text`
+      and `controls`; or the `request` that the last act led to: method, path, fields. `environments.website` does all of this.
     - `player: str`: in a game of two, the name of who moves next. What `reset` and `step` return is then what that player
       sees, and `info["rewards"]` holds each player's reward for the move, by name.
 
@@ -27,7 +30,7 @@ class TextEnvironment(Protocol):
     """
 
     def reset(self, *, seed: int, **row: Any) -> str:
-        """Begins a game and returns what the player sees.
+        """Begins a game and returns what the player sees; or that and an `info` with a page to show first.
 
         Args:
             seed: of all that is drawn.

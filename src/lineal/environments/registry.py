@@ -12,6 +12,7 @@ BUILT_IN: dict[str, str] = {
     "grid_maze": "lineal.environments.grid_maze:GridMaze",
     "nim": "lineal.environments.nim:Nim",
     "tools": "lineal.environments.tools:Tools",
+    "small_shop": "lineal.environments.small_shop:SmallShop",
     "frozen_lake": "lineal.environments.toy_text:FrozenLake",
     "taxi": "lineal.environments.toy_text:Taxi",
     "cliff_walking": "lineal.environments.toy_text:CliffWalking",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import Parameter, signature
@@ -17,8 +17,13 @@ from typing import Any
 from lineal.environments.base import read_reset, read_step
 from lineal.errors import did_you_mean
 
-PROGRAM = "program"
-"""The key of `info`, and of an answer, with a program that the environment wants run before it answers."""
+PROGRAM, BROWSE = "program", "browse"
+"""The keys of `info`, and of an answer, with what the environment wants done before it answers: a program run, a page shown."""
+_WISHES: dict[str, tuple[type, str, str]] = {
+    PROGRAM: (str, "text", "ran"),
+    BROWSE: (Mapping, "mapping", "browsed"),
+}
+"""By key the type of its value, that type's name, and the environment's method that takes what came of it."""
 LOST = {"lost": True}
 """The answer for a session that is not in this process."""
 _sessions: dict[str, _Session] = {}
@@ -27,8 +32,8 @@ _sessions: dict[str, _Session] = {}
 def answer(request: Mapping[str, Any]) -> Any:
     """Answers a request.
 
-    `reset` (session, environment, seed, row, entry), `step` (session, text), `ran` (session, text, output), `expert` (session),
-    `end` (session); `task` (environment, seed, level) and `describe` (environment) need no session.
+    `reset` (session, environment, seed, row, entry), `step` (session, text), `told` (session, text, outcomes), `expert`
+    (session), `end` (session); `task` (environment, seed, level) and `describe` (environment) need no session.
     """
     do = request["do"]
     if do == "task":
@@ -52,41 +57,59 @@ class _Session:
         environment = class_at(location)
         _seed_generators(seed)
         self._environment = environment()
-        self._waits = False
+        self._method: str | None = None
+        self._heard = 0
         self._keep()
 
     def answers(self, do: str, request: Mapping[str, Any]) -> Any:
         with self._own_generators():
             if do == "reset":
                 row = self._named(request["row"], request.get("entry", ()))
-                seen = self._environment.reset(seed=request["seed"], **row)
-                return read_reset(seen, self._player()).plain()
+                return self._read(self._environment.reset(seed=request["seed"], **row), "reset")
             if do == "step":
-                return self._stepped(request["text"])
-            if do == "ran":
-                return self._ran(request["text"], request["output"])
+                return self._read(self._environment.step(request["text"]), "step")
+            if do == "told":
+                return self._told(request["text"], request["outcomes"])
             if do == "expert":
                 return self._expert()
             getattr(self._environment, "close", _nothing)()
             return None
 
-    def _stepped(self, text: str) -> dict[str, Any]:
-        """Makes a move; returns the answer, or the program that is to be run before there is one."""
-        given = self._environment.step(text)
-        program = program_in(given)
-        self._waits = program is not None
-        return read_step(given, self._player()).plain() if program is None else {PROGRAM: program}
+    def _read(self, given: Any, method: str) -> dict[str, Any]:
+        """Returns the answer in what a method returned, or what is to be done before there is one."""
+        wish = wish_in(given, method)
+        if method in ("reset", "step"):
+            self._heard = 0
+        self._method = next((_WISHES[key][2] for key in wish), None)
+        if wish:
+            return wish
+        if method == "reset":
+            return read_reset(given, self._player()).plain()
+        return read_step(given, self._player(), method).plain()
 
-    def _ran(self, text: str, output: str) -> dict[str, Any]:
-        """Answers a move, now that its program has run; the move itself may have been made in a process that is lost."""
-        if not self._waits:
-            self._environment.step(text)
-        self._waits = False
-        if not hasattr(self._environment, "ran"):
+    def _told(self, text: str, outcomes: Sequence[Any]) -> dict[str, Any]:
+        """Answers a move, now that its wishes are done; the move itself may have been made in a process that is lost."""
+        answer = {} if self._method is not None else self._read(self._environment.step(text), "step")
+        for outcome in outcomes[self._heard :]:
+            self._heard += 1
+            answer = self._read(self._answering()(outcome), str(self._method))
+        return answer
+
+    def _answering(self) -> Callable[[Any], Any]:
+        """Returns the method that takes the outcome of a wish.
+
+        Raises:
+            TypeError: there is none, or the environment has no wish now.
+        """
+        if self._method is None:
+            raise TypeError("it asked for less when its move was made again")
+        if not hasattr(self._environment, self._method):
+            key = next(key for key, (*_, method) in _WISHES.items() if method == self._method)
             raise TypeError(
-                'step gave info["program"], so the environment needs a method ran(output) that answers in its place'
+                f'it gave info["{key}"], so it needs a method {self._method} that takes what came of it'
             )
-        return read_step(self._environment.ran(output), self._player(), "ran").plain()
+        method: Callable[[Any], Any] = getattr(self._environment, self._method)
+        return method
 
     def _named(self, row: Mapping[str, Any], entry: Iterable[str]) -> dict[str, Any]:
         """Returns the columns of a row that `reset` takes; it must take all of the entry."""
@@ -126,19 +149,23 @@ class _Session:
             self._generators.append(sys.modules["numpy"].random.get_state())
 
 
-def program_in(given: Any) -> str | None:
-    """Returns the program that what `step` returned asks for; None where it asks for none.
+def wish_in(given: Any, method: str = "step") -> dict[str, Any]:
+    """Returns what an environment wants done before it answers, by its key of `info`; empty where it wants nothing.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is of another type than such wishes are.
     """
-    info = given[4] if isinstance(given, tuple) and len(given) == 5 else None
-    program = info.get(PROGRAM) if isinstance(info, Mapping) else None
-    if program is not None and not isinstance(program, str):
-        raise TypeError(
-            f"step gave {program!r:.60} (a {type(program).__name__}) as info['program'], expected a text"
-        )
-    return program
+    info = given[-1] if isinstance(given, tuple) and len(given) in (2, 5) else None
+    told: Mapping[str, Any] = info if isinstance(info, Mapping) else {}
+    for key, (kind, named, _) in _WISHES.items():
+        value = told.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{method} gave {value!r:.60} (a {type(value).__name__}) as info[{key!r}], expected a {named}"
+            )
+        if value is not None:
+            return {key: value}
+    return {}
 
 
 def _seed_generators(seed: int) -> None:
@@ -172,12 +199,13 @@ def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(location: str) -> dict[str, Any]:
-    """Describes the class at `module:class`: what its `reset` takes by name, and whether it has an expert and makes tasks."""
+    """Describes the class at `module:class`: what `reset` takes by name, and whether it has an expert, makes tasks, browses."""
     found = class_at(location)
     return {
         "takes": taken(found),
         "expert": callable(getattr(found, "expert", None)),
         "task": hasattr(found, "task"),
+        "browses": hasattr(found, "browsed"),
     }
 
 

@@ -108,8 +108,10 @@ def _lacking(plan: Plan, step: Step) -> list[str]:
 
 
 def _unplayable(step: Step, tasks: EnvironmentTasks) -> list[str]:
-    """Returns the problem of the environment that a step plays; also where it needs an expert that there isn't."""
-    problems = tasks.lacks()
+    """Returns the problem of the environment that a step plays; also where it needs an expert or a browser that there isn't."""
+    problems = tasks.lacks() or [
+        f"plays {tasks.environment!r}, which {lack}" for lack in described(tasks.environment).lacking()
+    ]
     if (
         not problems
         and isinstance(step.component, Demonstrations)

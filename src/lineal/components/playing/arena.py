@@ -9,13 +9,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from lineal.components.isolated.pool import KeepingPool, Worker
+from lineal.components.playing.browser import Browser
+from lineal.components.playing.chromium import PageFailure
 from lineal.components.playing.described import FUNCTION
 from lineal.components.playing.programs import Programs
 from lineal.environments.base import Answer
-from lineal.environments.sessions import LOST, PROGRAM
+from lineal.environments.sessions import BROWSE, LOST, PROGRAM
 
 _DIED = ("its process died", "MemoryError")
 """Errors that may be another game's fault; in a process of its own the game shows whether it is."""
+_MOST_WISHES = 8
+"""What an environment may have done for one move."""
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Game:
         row: the task, as `reset` takes it.
         moves: so far.
         answers: to `reset`, and to each move.
-        outputs: by the number of a move, from 0, what the program wrote that the environment asked for.
+        outcomes: by the number of a move, 0 for `reset`, what came of what the environment wanted done, in order.
         problem: why it cannot continue; None while it can.
         entry: the keys of the task's entry, each of which `reset` must take.
     """
@@ -40,7 +44,7 @@ class Game:
     row: Mapping[str, Any]
     moves: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
-    outputs: dict[int, str] = field(default_factory=dict)
+    outcomes: dict[int, list[Any]] = field(default_factory=dict)
     problem: str | None = None
     entry: tuple[str, ...] = ()
 
@@ -64,6 +68,33 @@ class _Unplayable(Exception):
     """Says why a game cannot go on."""
 
 
+class Outside:
+    """The work that environments have done outside their processes: programs in the sandbox, pages in a browser.
+
+    Args:
+        workers: how many programs at a time.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._programs, self._browser = Programs(workers), Browser()
+
+    def __call__(self, wish: Mapping[str, Any], what: str) -> Any:
+        """Does what an environment wants done, for a message's beginning `what`; returns what came of it.
+
+        Raises:
+            SandboxError, MachineError: there is no working sandbox, or no browser, here.
+        """
+        try:
+            return self._programs(wish[PROGRAM]) if PROGRAM in wish else self._browser(wish[BROWSE])
+        except PageFailure as error:
+            raise _Unplayable(f"{what}: {error}") from error
+
+    def close(self) -> None:
+        """Ends what runs."""
+        self._programs.close()
+        self._browser.close()
+
+
 class Arena:
     """Worker processes that hold games.
 
@@ -75,7 +106,7 @@ class Arena:
 
     def __init__(self, locations: Iterable[str], workers: int, seconds: float) -> None:
         modules = sorted({location.partition(":")[0] for location in locations})
-        self._pool, self._programs = KeepingPool(FUNCTION, workers, seconds, modules), Programs(workers)
+        self._pool, self._outside = KeepingPool(FUNCTION, workers, seconds, modules), Outside(workers)
 
     def __enter__(self) -> Self:
         self._pool.__enter__()
@@ -85,25 +116,27 @@ class Arena:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.__exit__(kind, error, trace)
-        self._programs.close()
+        self._outside.close()
 
     def begin(self, games: Mapping[int, Game]) -> None:
         """Begins games, by number: from then on a number identifies its game.
 
         Raises:
             DataError: the processes cannot start, since an environment's module cannot be imported, for one.
+            SandboxError, MachineError: as for `move`.
         """
-        self._pool.each(partial(_settled, _begin), games)
+        self._pool.each(partial(_settled, partial(_begin, outside=self._outside)), games)
 
     def move(self, moves: Mapping[int, tuple[Game, str]]) -> None:
         """Makes a move in each game, which then holds its answer or its problem.
 
         Raises:
-            SandboxError: an environment asked for a program to be run, and there is no working sandbox here.
+            SandboxError, MachineError: an environment asked for a program or a page, and there is no working sandbox, or no
+                browser, here.
         """
         self._pool.each(
             lambda worker, item: _settled(
-                partial(_move, text=item[1], programs=self._programs), worker, item[0]
+                partial(_move, text=item[1], outside=self._outside), worker, item[0]
             ),
             moves,
         )
@@ -129,25 +162,42 @@ def _settled(act: Callable[[Worker, Game], Any], worker: Worker, game: Game) -> 
     return None
 
 
-def _begin(worker: Worker, game: Game) -> None:
+def _begin(worker: Worker, game: Game, outside: Outside) -> None:
     reply = _told(worker, game.begins())
     if reply is None:
         reply = worker.ask(game.begins())
-    game.answers = [Answer(**_given(reply, "reset"))]
+    game.answers, game.outcomes = [], {}
+    game.answers = [_finished(worker, game, _given(reply, "reset"), "", "reset", outside)]
 
 
-def _move(worker: Worker, game: Game, text: str, programs: Programs) -> None:
-    what, place = f"move {len(game.moves) + 1}", len(game.moves)
-    answer = _asked(worker, game, game.asks("step", text=text), what)
-    if PROGRAM in answer:
-        game.outputs[place] = programs(answer[PROGRAM])
-        answer = _asked(worker, game, _ran(game, text, place), what)
+def _move(worker: Worker, game: Game, text: str, outside: Outside) -> None:
+    what = f"move {len(game.moves) + 1}"
+    given = _asked(worker, game, game.asks("step", text=text), what)
+    answer = _finished(worker, game, given, text, what, outside)
     game.moves.append(text)
-    game.answers.append(Answer(**answer))
+    game.answers.append(answer)
 
 
-def _ran(game: Game, text: str, place: int) -> dict[str, Any]:
-    return game.asks("ran", text=text, output=game.outputs[place])
+def _finished(
+    worker: Worker, game: Game, given: Mapping[str, Any], text: str, what: str, outside: Outside
+) -> Answer:
+    """Returns the answer to a move, once all is done that the environment wants done before."""
+    place = len(game.answers)
+    while _wishes(given):
+        outcomes = game.outcomes.setdefault(place, [])
+        if len(outcomes) == _MOST_WISHES:
+            raise _Unplayable(f"{what}: it asked for more than {_MOST_WISHES} things before it answered")
+        outcomes.append(outside(given, what))
+        given = _asked(worker, game, _outcomes_told(game, text, place), what)
+    return Answer(**given)
+
+
+def _wishes(given: Mapping[str, Any]) -> bool:
+    return PROGRAM in given or BROWSE in given
+
+
+def _outcomes_told(game: Game, text: str, place: int) -> dict[str, Any]:
+    return game.asks("told", text=text, outcomes=game.outcomes[place])
 
 
 def _expert(worker: Worker, game: Game) -> Any:
@@ -175,11 +225,16 @@ def _told(worker: Worker, request: Mapping[str, Any]) -> Mapping[str, Any] | Non
 def _replay(worker: Worker, game: Game) -> None:
     again = Game(game.session, game.location, game.seed, game.row, entry=game.entry)
     requests = [again.begins(), *(again.asks("step", text=text) for text in game.moves)]
-    for turn, (request, before) in enumerate(zip(requests, game.answers, strict=True)):
+    if not game.answers:  # it was lost while it began; what was done for that is told next
+        _given(worker.ask(requests[0]), "reset")
+    for turn, before in enumerate(game.answers):
         what = f"replay of move {turn}" if turn else "replay of reset"
-        found = _given(worker.ask(request), what)
-        if PROGRAM in found and turn - 1 in game.outputs:
-            found = _given(worker.ask(_ran(game, game.moves[turn - 1], turn - 1)), what)
+        found = _given(worker.ask(requests[turn]), what)
+        if _wishes(found) and turn in game.outcomes:
+            text = game.moves[turn - 1] if turn else ""
+            found = _given(worker.ask(_outcomes_told(game, text, turn)), what)
+        if _wishes(found):
+            raise _Unplayable(f"the environment is not deterministic: {what} asked for more than before")
         answer = Answer(**found)
         if answer != before:
             raise _Unplayable(f"the environment is not deterministic: {difference(before, answer, turn)}")

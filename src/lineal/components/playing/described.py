@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from lineal.components.isolated.pool import Worker
+from lineal.components.playing.chromium import lacking
 from lineal.components.registry import MEND_LOADING
 from lineal.environments.registry import BUILT_IN, location_of, shown_environment
 from lineal.environments.sessions import describe, unknown_key
@@ -25,11 +26,17 @@ class Described:
         takes: what `reset` takes by name; None where it takes everything.
         expert: whether it has an expert.
         task: whether it makes tasks.
+        browses: whether it is played in a browser.
     """
 
     takes: list[str] | None
     expert: bool
     task: bool
+    browses: bool = False
+
+    def lacking(self) -> list[str]:
+        """Returns what playing needs and is not here; a sentence each, with what to install."""
+        return lacking() if self.browses else []
 
     def unknown(self, entry: Mapping[str, Any]) -> str:
         """Returns the problem of an entry with a key that `reset` does not take; empty where there is none."""

@@ -26,7 +26,7 @@ from lineal.components.verifiers.base import ERROR, Share
 from lineal.data.ids import digest_of, row_id
 from lineal.data.schema import row_key
 from lineal.environments.registry import location_of
-from lineal.errors import CheckFailure, DataError
+from lineal.errors import CheckFailure, DataError, MachineError
 from lineal.recipe.compute import Positive, Strict
 
 if TYPE_CHECKING:
@@ -312,6 +312,7 @@ def environments_of(workspace: Workspace) -> dict[str, str]:
 
     Raises:
         DataError: a task names none, or one that is not known here or cannot be loaded.
+        MachineError: one is played in a browser, and there is none here.
     """
     found: dict[str, str] = {}
     for name in workspace.rows("prompts").read(["task"])["task"].unique().to_pylist():
@@ -321,12 +322,14 @@ def environments_of(workspace: Workspace) -> dict[str, str]:
                 f"{where} is null in some rows, expected the name of an environment. Leave such rows out"
             )
         try:
-            described(name)
+            lacks = described(name).lacking()
             found[name] = location_of(name)
         except KeyError as error:
             raise DataError(f"{where} names an {error.args[0]}") from error
         except DataError as error:
             raise DataError(f"{workspace.step}: {error}") from error
+        if lacks:
+            raise MachineError(f"{workspace.step} plays {name!r}, which {'; it '.join(lacks)}")
     return found
 
 
