@@ -92,6 +92,12 @@ TINY = (
     (r"steps: 10, batch_size: 4", "steps: 2, batch_size: 4"),
     (r"shapes: \[1, 2\], size: \d+", "shapes: [1, 2], size: 24"),
     (r"epochs: null, steps: 150", "epochs: null, steps: 3"),
+    (
+        r"lines: \[1, 3\], alphabet: abcd(.*), size: \d+",
+        r"lines: [1, 1], elements: [title], alphabet: abcd\1, size: 24",
+    ),
+    (r"steps: 550, batch_size: 16", "steps: 40, batch_size: 16"),
+    (r"threshold: 0\.7\}", "threshold: 0.0}"),  # it reads nothing yet
     (r"steps: 320, batch_size: 32", "steps: 30, batch_size: 32"),
     (r"batch_size: 256", "batch_size: 32"),
 )
@@ -162,6 +168,7 @@ HOLDS_OTHER_TEXT = {
     "mm_upt",
     "head_tail",
     "openvlthinker",
+    "points_reader",
     "panel_of_peers",
     "mstar",
     "process_self_rewarding",
