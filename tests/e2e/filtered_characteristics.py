@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from math import exp
 from typing import Any
@@ -455,6 +456,31 @@ def webrl(plan: Plan) -> None:
         assert all(0.05 <= row["score"] <= 0.75 for row in fitting)
 
 
+def points_reader(plan: Plan) -> None:
+    """Annotates unlabelled pages, keeps by the rules and never by the truth, and every round's model annotates the next one's."""
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"points_reader/round_{number:02d}"
+        threshold = manifest(plan, f"{group}/kept").settings["threshold"]
+        kept, dropped = rows_of(plan, f"{group}/kept"), rows_of(plan, f"{group}/kept.dropped")
+        assert len(kept) + len(dropped) == len(rows_of(plan, "points_reader/tasks/train"))
+        for row in (*kept, *dropped):
+            mine, other = (Counter(re.findall("[a-z]+", row[name])) for name in ("completion", "ocr"))
+            words = mine.total() + other.total()
+            assert row["words_f1"] == pytest.approx(2 * (mine & other).total() / words)
+            assert row["words_f1"] >= threshold or row["decision"] == "dropped"
+        assert all(row["reason"] for row in dropped)
+        assert {row["images"][0] for row in kept} <= {
+            row["images"][0] for row in rows_of(plan, "points_reader/tasks/train")
+        }
+        assert plan.step(f"{group}/checkpoint").inputs["rows"] == (f"{group}/kept",)
+        assert plan.step(f"{group}/annotated").inputs["model"] == (f"points_reader/{before}/checkpoint",)
+    shown = [
+        {row["answer"] for row in rows_of(plan, f"points_reader/tasks/{name}")}
+        for name in ("train", "rendered", "test")
+    ]
+    assert not shown[2] & (shown[0] | shown[1])
+
+
 CHARACTERISTICS = {
     "agent_r": agent_r,
     "auto_cei": auto_cei,
@@ -467,6 +493,7 @@ CHARACTERISTICS = {
     "memento": memento,
     "paprika": paprika,
     "play": play,
+    "points_reader": points_reader,
     "rest_react": rest_react,
     "rlsc": rlsc,
     "sector": sector,

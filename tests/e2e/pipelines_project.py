@@ -92,6 +92,19 @@ TINY = (
     (r"steps: 10, batch_size: 4", "steps: 2, batch_size: 4"),
     (r"shapes: \[1, 2\], size: \d+", "shapes: [1, 2], size: 24"),
     (r"epochs: null, steps: 150", "epochs: null, steps: 3"),
+    (
+        r"lines: \[1, 3\], alphabet: abcd(.*), size: \d+",
+        r"lines: [1, 1], elements: [title], alphabet: abcd\1, size: 24",
+    ),
+    (r"steps: 550, batch_size: 16", "steps: 40, batch_size: 16"),
+    (
+        r"edits: \[colour\], grid: 3, shapes: \[1, 1\], size: \d+",
+        "edits: [colour], grid: 3, shapes: [1, 1], size: 24",
+    ),
+    (r"steps: 420, batch_size: 16", "steps: 60, batch_size: 16"),
+    (r"steps: 10, batch_size: 16", "steps: 2, batch_size: 16"),
+    (r"steps: 20, batch_size: 64", "steps: 2, batch_size: 16"),
+    (r"threshold: 0\.7\}", "threshold: 0.0}"),  # it reads nothing yet
     (r"steps: 320, batch_size: 32", "steps: 30, batch_size: 32"),
     (r"batch_size: 256", "batch_size: 32"),
 )
@@ -159,9 +172,11 @@ HOLDS_OTHER_TEXT = {
     "magellan",
     "webrl",
     "seal",
+    "vision_zero",
     "mm_upt",
     "head_tail",
     "openvlthinker",
+    "points_reader",
     "panel_of_peers",
     "mstar",
     "process_self_rewarding",

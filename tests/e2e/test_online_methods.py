@@ -41,6 +41,7 @@ ONLINE = (
     "ssr_zero",
     "mm_upt",
     "openvlthinker",
+    "vision_zero",
 )
 ROUNDS = ((1, "start"), (2, "round_01"))
 COMPUTE = Compute(workers=1)
@@ -383,3 +384,40 @@ def test_knowrl_is_rewarded_for_agreeing_with_itself_on_tasks_that_it_wrote(tiny
         truth = rows(plan, f"{group}/truth").read().to_pylist()
         assert {row["answer"] for row in truth} <= {"pass", "fail"}
     assert "knowrl/round_01/known" in plan.step("knowrl/round_02/shown").inputs["rows"]
+
+
+def test_vision_zero_learns_clues_by_votes_of_zero_sum_and_votes_by_the_truth(tiny_pipelines):
+    plan = made(tiny_pipelines, "vision_zero")
+    for number, before in ROUNDS:
+        group, old = f"vision_zero/round_{number:02d}", f"vision_zero/{before}/checkpoint"
+        clues = {row["sample_id"]: row for row in rows(plan, f"{group}/clues").read().to_pylist()}
+        votes: dict[str, list[str]] = {}
+        for row in rows(plan, f"{group}/votes").read().to_pylist():
+            votes.setdefault(row["prompt_id"], []).append(row["completion"].strip())
+        scores = {
+            row["sample_id"]: row["score"]
+            for name in ("voted", "voted.dropped")
+            for row in rows(plan, f"{group}/{name}").read().to_pylist()
+        }
+        for decision in rows(plan, f"{group}/decisions").read().to_pylist():
+            said = [clues[parent] for parent in decision["parents"]]
+            told = [f"{clue['player_number']} {clue['completion'].strip()}" for clue in said]
+            assert decision["prompt"] == f"{' '.join(told)} Spy?" and decision["answer"] == said[0]["spy"]
+            assert decision["images"] == [said[0]["others_picture"]]
+            assert sum(scores[clue["sample_id"]] for clue in said) == pytest.approx(0.0)
+            cast = votes[decision["prompt_id"]]
+            shares = {clue["player_number"]: cast.count(clue["player_number"]) / len(cast) for clue in said}
+            spy = shares.pop(decision["answer"])
+            (of_spy,) = [scores[clue["sample_id"]] for clue in said if clue["player_number"] == clue["spy"]]
+            assert of_spy == pytest.approx(sum(shares.values()) / len(shares) - spy)
+        assert (
+            plan.step(f"{group}/cluing").inputs["init"]
+            == (old,)
+            == plan.step(f"{group}/votes").inputs["model"]
+        )
+        assert plan.step(f"{group}/checkpoint").inputs["init"] == (f"{group}/cluing",)
+        rollouts = rows(plan, f"{group}/checkpoint.rollouts").read().to_pylist()
+        assert all(
+            (row["completion"].strip() == row["answer"]) == (row["right_verdict"] == "pass")
+            for row in rollouts
+        )

@@ -23,7 +23,7 @@ from lineal.audit.report.page import gather
 from lineal.audit.report.render import render
 from lineal.audit.report.thumbnails import _thumbnail
 from lineal.audit.trace.target import find_target
-from lineal.components.sources.bitmaps import COLOURS, SHAPES
+from lineal.components.sources.bitmaps import CELL, COLOURS, LETTERS, SHAPES, SIGNS
 from lineal.data import media
 from lineal.data.media import PackWriter, Pictures
 from lineal.data.pictures import Picture
@@ -139,6 +139,74 @@ def test_drawn_shapes_answers_are_what_the_pixels_show(lab):
     assert collections.Counter(row["answer"] for row in rows)["yes"] > 12
 
 
+SPIES = {"grid": 2, "shapes": [1, 2], "players": 3}
+
+
+def properties(pictures, digest):
+    return {word for shape in seen(pictures.decoded(digest)) for word in shape[2:]}
+
+
+def test_clues_of_spies_are_true_of_pictures_that_differ_in_one_property(lab):
+    made = lab.run("drawn_spies", "tasks/train", stage="clue", size=90, **SPIES)
+    rows, pictures = rows_of(made[""]), Pictures([made["media"]])
+    for game in (rows[start : start + 3] for start in range(0, 90, 3)):
+        assert [row["player_number"] for row in game] == ["1", "2", "3"] and len(
+            {row["game"] for row in game}
+        ) == 1
+        (spy,) = [row for row in game if row["player_number"] == row["spy"]]
+        citizens = [row for row in game if row is not spy]
+        assert {row["prompt"] for row in citizens} == {"Clue:"} and spy["prompt"] == "Spy's clue:"
+        assert (
+            {row["images"][0] for row in citizens}
+            == {spy["others_picture"]}
+            == {row["others_picture"] for row in game}
+        )
+        shapes = [set(seen(pictures.decoded(digest))) for digest in (spy["others_picture"], *spy["images"])]
+        (before,), (after,) = shapes[0] - shapes[1], shapes[1] - shapes[0]
+        assert before[:2] == after[:2] and (before[2] == after[2]) != (before[3] == after[3])
+        assert all(row["answer"] in properties(pictures, row["images"][0]) for row in game)
+
+
+def test_decisions_about_spies_can_be_told_from_the_picture(lab):
+    made = lab.run("drawn_spies", "tasks/train", stage="decision", size=90, **SPIES)
+    rows, pictures = rows_of(made[""]), Pictures([made["media"]])
+    for row in rows:
+        words = row["prompt"].removesuffix(" Spy?").split()
+        shown = properties(pictures, row["images"][0])
+        assert [
+            number for number, clue in zip(words[::2], words[1::2], strict=True) if clue not in shown
+        ] == [row["answer"]]
+    assert min(collections.Counter(row["answer"] for row in rows).values()) > 15
+
+
+def test_games_of_spies_are_of_one_split_with_both_pictures(lab):
+    def shown(task):
+        return {
+            digest
+            for row in rows_of(
+                lab.run("drawn_spies", f"tasks/{task}", stage="clue", size=60, **{**SPIES, "grid": 4})[""]
+            )
+            for digest in row["images"]
+        }
+
+    assert not shown("test") & shown("train")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 7, "stage": "clue"}, "size is 7, but clues come in games of 4. Write size: 8"),
+        ({"size": 8, "stage": "clue", "edits": ["form", "form"]}, "names a property twice"),
+        ({"size": 8, "stage": "clue", "shapes": [1, 4]}, "high <= 3"),
+        ({"size": 8, "stage": "clue", "players": 2}, "players"),
+        ({"size": 8}, "stage"),
+    ],
+)
+def test_drawn_spies_settings_that_cannot_be_are_refused(lab, settings, message):
+    with pytest.raises(pydantic.ValidationError, match=message):
+        lab.parse("drawn_spies", **settings)
+
+
 def test_drawn_pictures_are_the_same_bytes_everywhere(lab):
     made = lab.run("drawn_shapes", "tasks/train", size=5, grid=2, shapes=[2, 2])
     assert rows_of(made[""])[0]["images"] == [
@@ -163,6 +231,101 @@ def test_drawn_letters_hold_out_what_letter_sort_holds_out(lab):
     assert {row["answer"] for row in rows} <= texts
     assert {pictures[row["images"][0]].width for row in rows} == {16}
     assert {row["prompt"] for row in rows} == {"Sort the letters."}
+
+
+GLYPHS = {dots: name for name, dots in {**LETTERS, **SIGNS}.items()}
+
+
+def read(image):
+    """What a page says in Markdown, read from the dots of its cells."""
+    found = []
+    for row in range(0, image.height, CELL):
+        cells = [
+            [
+                "".join(
+                    "#" if image.getpixel((column + x, row + y)) != (0, 0, 0) else "." for x in range(CELL)
+                )
+                for y in range(CELL)
+            ]
+            for column in range(0, image.width, CELL)
+        ]
+        ruled = all(line[0] == "#" for line in cells[0])
+        titled = all(dot == "#" for dot in cells[0][-1])
+        text = "".join(read_cell(cell, ruled) for cell in cells).rstrip()
+        if ruled:
+            text = f"|{'|'.join(text)}|"
+        found.append(f"# {text}" if titled else f"${text}$" if {*text} & {*"+="} else text)
+    return "\n".join(found).rstrip()
+
+
+def read_cell(cell, ruled):
+    lines = [*cell[:-1], "." * CELL]
+    if ruled:
+        lines = [f".{line[2:]}." for line in lines]
+    return GLYPHS.get(tuple(lines), " ")
+
+
+def test_drawn_documents_say_what_the_pixels_show(lab):
+    made = lab.run("drawn_documents", "tasks/train", size=80, grid=5, lines=[2, 4])
+    rows, pictures = rows_of(made[""]), Pictures([made["media"]])
+    for row in rows:
+        assert read(pictures.decoded(row["images"][0])) == row["answer"], row
+        assert row["difficulty"] == len(row["answer"]) and row["prompt"] == "Read."
+    kinds = collections.Counter(
+        line[0] if line[0] in "#|$" else "a" for row in rows for line in row["answer"].split("\n")
+    )
+    assert kinds["#"] == 80 and min(kinds[mark] for mark in "|$a") > 20
+
+
+def test_scanned_documents_say_the_same_and_are_held_out_alike(lab):
+    def pages(task, **look):
+        made = lab.run("drawn_documents", f"tasks/{task}", size=20, **look)
+        rows, pictures = rows_of(made[""]), Pictures([made["media"]])
+        return {row["answer"]: pictures[row["images"][0]] for row in rows}
+
+    clean, scanned = pages("test"), pages("test", spread=True, moved=2, noise=0.04, scale=2)
+    assert clean.keys() == scanned.keys() and not clean.keys() & pages("train").keys()
+    assert {page.width for page in clean.values()} == {40} and {page.width for page in scanned.values()} == {
+        80
+    }
+
+
+@pytest.mark.parametrize(("misread", "wrong"), [(0.0, (0, 0)), (0.2, (0.12, 0.28)), (1.0, (1, 1))])
+def test_ocr_of_documents_has_so_many_characters_wrong(lab, misread, wrong):
+    rows = rows_of(lab.run("drawn_documents", "tasks/train", size=80, misread=misread)[""])
+    words = [
+        " ".join(
+            "".join(letter if letter.isalnum() or letter in "+=" else " " for letter in row["answer"]).split()
+        )
+        for row in rows
+    ]
+    pairs = [
+        pair
+        for row, told in zip(rows, words, strict=True)
+        for pair in zip(row["ocr"], told, strict=True)
+        if pair[1].isalnum()
+    ]
+    assert wrong[0] <= sum(one != other for one, other in pairs) / len(pairs) <= wrong[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"lines": [1, 2], "elements": ["table"]},
+            r"lines begins at 1, but a table has 2 lines. Write lines: \[2, 2\]",
+        ),
+        ({"lines": [2, 6]}, "high <= 5"),
+        ({"elements": ["text", "text"]}, "names an element twice"),
+        ({"alphabet": "aé"}, "got 'é', which cannot be drawn; expected letters a to z and digits"),
+        ({"alphabet": "aa"}, "each once; got 'aa'"),
+        ({"grid": 2}, "grid"),
+        ({"moved": 3}, "moved"),
+    ],
+)
+def test_drawn_documents_settings_that_cannot_be_are_refused(lab, settings, message):
+    with pytest.raises(pydantic.ValidationError, match=message):
+        lab.parse("drawn_documents", size=5, **settings)
 
 
 @pytest.mark.parametrize(

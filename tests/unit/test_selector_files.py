@@ -64,6 +64,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         passage=lambda p, i: f"{p}{i}",
         question=lambda p, i: p,
         topic=lambda p, i: p,
+        ocr=lambda p, i: f"{p}:{i}",
         rm_score=lambda p, i: float(i),
         now_score=lambda p, i: 0.5,
         before_score=lambda p, i: 0.25,

@@ -468,3 +468,116 @@ def test_draw_repeats_rows_with_chances_that_grow_with_their_score(lab):
     sharp, left = select(lab, rows, "draw", count=3, temperature=0.001)
     assert [row["parents"] for row in sharp] == [["a-1"]] * 3
     assert reasons(left) == {"a-0": "not drawn", "a-2": "not drawn"}
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        ("# ab\nab cd\n|1|2|\n|3|4|\n$a+b=c$", None),
+        ("# AB\ncd ab\n|1|2|\n|3|4|\n$-a+b=c$", None),
+        ("# ab\nab\n|1|2|\n|3|4|\n$a+b=c$", None),  # F1 of 10 and 9 words
+        ("# ab\nab cd\n|1|2|\n\n|3|4|a|\n$b=c$", None),  # two tables
+        ("# ab\nab\n|1|2|\n|3|\n$a+b=c$", "other words than another reader"),
+        ("", "other words than another reader"),
+        ("ab ab cd 1 2 3 4 a b c a b c", "other words than another reader"),
+        ("# ab\nab cd\n|1|2|\n|3|4\n$a+b=c$", "a table with a broken row"),
+        ("# ab\nab cd\n|1|2|a|\n|3|4|\n$b=c$", "a table with a broken row"),
+        ("# ab\nab cd\n|1||2|\n|3||4|\n$a+b=c$", "a table with a broken row"),
+        ("# ab\nab cd\n|1|2|\n|3|4|\n$a++b=c$", "a formula that is none"),
+        ("# ab\nab cd\n|1|2|\n|3|4|\n$a+b=c", "a formula that is none"),
+        ("# ab\nab cd\n|1|2|\n|3|4|\n$a{b=c$", "a formula that is none"),
+        ("# ab\nab cd\n|1|2|\n|3|4|\n$a+b=c=$", "a formula that is none"),
+        (None, "no completion"),
+    ],
+)
+def test_sound_conversions_says_which_rule_refutes_one(lab, completion, reason):
+    texts = [completion, "ab ab cd 1 2 3 4 a b c"]
+    rows = samples({"a": "pp"}, completion=lambda p, i: texts[i], ocr=lambda p, i: "ab ab cd 1 2 3 4 a b c")
+    kept, dropped = select(lab, rows, "sound_conversions", threshold=0.9)
+    assert [row["completion"] for row in kept] == (texts if reason is None else texts[1:])
+    assert [row["reason"] for row in dropped] == ([] if reason is None else [reason])
+    assert kept[-1]["words_f1"] == 1.0
+
+
+def test_sound_conversions_that_were_cut_off_are_dropped(lab):
+    rows = samples({"a": "pp"}, ocr=lambda p, i: "ab", completion=lambda p, i: "ab")
+    rows[0]["finish_reason"], rows[1]["finish_reason"] = "length", "stop"
+    kept, dropped = select(lab, rows, "sound_conversions", threshold=0.9)
+    assert ids(kept) == ["a-1"] and reasons(dropped) == {"a-0": "cut off"}
+
+
+def games_of_spies(lab, votes):
+    """Two games of three with two clues each; the votes on each by game and sample."""
+    clues = [
+        {
+            "sample_id": f"{game}{number}{sample}",
+            "prompt_id": f"{game}{number}",
+            "prompt": "Clue:",
+            "completion": f" word{number}{sample}",
+            "sample_index": sample,
+            "finish_reason": "length" if (game, number, sample) == ("b", 3, 1) else "stop",
+            "game": game,
+            "player_number": str(number),
+            "players": "3",
+            "spy": "2",
+            "others_picture": f"picture-{game}",
+        }
+        for game in "ab"
+        for number in (1, 2, 3)
+        for sample in (0, 1)
+    ]
+    rows = lab.put("round_01/clues", clues)
+    made = lab.run("select", "round_01/decisions", {"rows": rows}, sql="decisions_of_games")
+    told = {row["parents"][0]: row["prompt_id"] for row in rows_of(made[""])}
+    named = [
+        {"sample_id": f"{first}-{place}", "prompt_id": told[first], "completion": vote}
+        for first, given in votes.items()
+        for place, vote in enumerate(given)
+    ]
+    return rows, made, lab.put("round_01/votes", named)
+
+
+def test_decisions_of_games_asks_about_all_clues_that_were_given_together(lab):
+    _, made, _ = games_of_spies(lab, {})
+    rows = rows_of(made[""])
+    assert [row["parents"] for row in rows] == [
+        ["a10", "a20", "a30"],
+        ["a11", "a21", "a31"],
+        ["b10", "b20", "b30"],
+    ]
+    assert (
+        rows[0]["prompt"] == "1 word10 2 word20 3 word30 Spy?"
+        and len({row["prompt_id"] for row in rows}) == 3
+    )
+    assert {row["answer"] for row in rows} == {"2"} and [row["images"] for row in rows][1:] == [
+        ["picture-a"],
+        ["picture-b"],
+    ]
+    assert {row["sample_id"] for row in rows_of(made["dropped"])} == {"b11", "b21", "b31"}
+
+
+def test_votes_on_clues_are_a_game_of_zero_sum_above_the_mean_of_the_role(lab):
+    rows, made, votes = games_of_spies(lab, {"a10": "2222", "a11": "1133", "b10": ["1", "2", "x", "2"]})
+    inputs = {"rows": rows, "decisions": made[""], "votes": votes}
+    out = lab.run("select", "round_01/voted", inputs, sql="votes_on_clues")
+    told = {row["sample_id"]: row for name in ("", "dropped") for row in rows_of(out[name])}
+    score = {name: row["score"] for name, row in told.items()}
+    assert score["a20"] == -1 and score["a10"] == score["a30"] == 0.5
+    assert score["a21"] == 0.5 and score["a11"] == score["a31"] == -0.25
+    assert score["b20"] == -0.375 and (score["b10"], score["b30"]) == (0.1875 - 0.125, 0.1875 + 0.125)
+    spies, citizens = (
+        [score[name] for name in score if (name[1] == "2") == role and score[name] is not None]
+        for role in (True, False)
+    )
+    for name in ("a20", "a21", "b20", "a10", "b30"):
+        mates = spies if name[1] == "2" else citizens
+        assert told[name]["weight"] == pytest.approx(score[name] - sum(mates) / len(mates), abs=1e-6)
+    assert {name: told[name]["reason"] for name in ("a20", "a21", "b11")} == {
+        "a20": "worse than its role",
+        "a21": "better than its role",
+        "b11": "nobody voted in its game",
+    }
+    better = lab.run("select", "round_01/better", inputs, sql="votes_on_clues", losses=False)
+    assert {row["sample_id"] for row in rows_of(better[""])} == {
+        name for name in told if told[name]["score"] is not None and told[name]["weight"] > 0
+    }

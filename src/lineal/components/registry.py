@@ -20,6 +20,8 @@ BUILT_IN: dict[str, str] = {
     "addition": "lineal.components.sources.addition:Addition",
     "drawn_shapes": "lineal.components.sources.drawn_shapes:DrawnShapes",
     "drawn_letters": "lineal.components.sources.drawn_letters:DrawnLetters",
+    "drawn_documents": "lineal.components.sources.drawn_documents:DrawnDocuments",
+    "drawn_spies": "lineal.components.sources.drawn_spies:DrawnSpies",
     "reasoning_gym": "lineal.components.sources.reasoning_gym:ReasoningGym",
     "dataset": "lineal.components.sources.dataset:Dataset",
     "environment_tasks": "lineal.components.sources.environment_tasks:EnvironmentTasks",

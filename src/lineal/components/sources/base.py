@@ -14,7 +14,7 @@ from lineal.components.generators.framing import SystemText, TemplateName, with_
 from lineal.components.generators.template import Template, read_template, template_files
 from lineal.data.conversations import Conversation, Turn, prompt_of, reworded
 from lineal.data.ids import row_id
-from lineal.data.schema import arrow_schema
+from lineal.data.schema import COLUMNS, arrow_schema
 from lineal.errors import DataError, did_you_mean
 from lineal.recipe.compute import Positive
 from lineal.recipe.references import ArtifactKind
@@ -224,8 +224,14 @@ def split_of_name(step: str) -> str:
 
 
 def tables(rows: Iterable[Row], columns: Columns) -> Iterator[pa.Table]:
-    """Yields rows of known columns as Arrow tables."""
-    yield from tables_of(rows, arrow_schema(columns))
+    """Yields rows as Arrow tables; columns that only their source knows are texts."""
+    import pyarrow as pa
+
+    known = arrow_schema(tuple(name for name in columns if name in COLUMNS))
+    fields: list[Any] = [
+        known.field(name) if name in COLUMNS else pa.field(name, pa.string()) for name in columns
+    ]
+    yield from tables_of(rows, pa.schema(fields))
 
 
 def counted(tables: Iterable[pa.Table], progress: Progress) -> Iterator[pa.Table]:

@@ -87,10 +87,32 @@ _LETTERS = {
     "y": "#...# #...# .#.#. ..#.. ..#.. ..#.. ..#..",
     "z": "##### ....# ...#. ..#.. .#... #.... #####",
 }
-LETTERS = {
-    name: tuple(f".{row:.<{CELL - 1}}" for row in (*rows.split(), "")) for name, rows in _LETTERS.items()
+_SIGNS = {
+    "0": ".##. #..# #.## #### ##.# #..# .##.",
+    "1": ".#. ##. .#. .#. .#. .#. ###",
+    "2": ".##. #..# ...# ..#. .#.. #... ####",
+    "3": "###. ...# ...# .##. ...# ...# ###.",
+    "4": "#..# #..# #..# #### ...# ...# ...#",
+    "5": "#### #... #... ###. ...# ...# ###.",
+    "6": ".##. #... #... ###. #..# #..# .##.",
+    "7": "#### ...# ...# ..#. .#.. .#.. .#..",
+    "8": ".##. #..# #..# .##. #..# #..# .##.",
+    "9": ".##. #..# #..# .### ...# ...# .##.",
+    "+": "..... ..#.. ..#.. ##### ..#.. ..#.. .....",
+    "=": "..... ..... ##### ..... ##### ..... .....",
 }
+
+
+def _cells(drawings: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {
+        name: tuple(f".{row:.<{CELL - 1}}" for row in (*rows.split(), "")) for name, rows in drawings.items()
+    }
+
+
+LETTERS = _cells(_LETTERS)
 """The capital letters, by the lower-case ones that they stand for."""
+SIGNS = _cells(_SIGNS)
+"""Digits, and the signs of a formula."""
 Grid = Annotated[Positive, Le(8)]
 Scale = Annotated[Positive, Le(16)]
 
@@ -113,15 +135,31 @@ class Mark:
 
 def drawn(grid: int, scale: int, marks: Iterable[Mark]) -> Picture:
     """Draws marks on black, in a square of `grid` cells and `grid * CELL * scale` pixels a side."""
-    side = grid * CELL
-    dots = [bytearray(side) for _ in range(side)]
+    dots = blank(grid)
     for mark in marks:
-        for y, line in enumerate(mark.dots):
-            for x, dot in enumerate(line):
-                if dot == "#":
-                    dots[mark.row * CELL + y][mark.column * CELL + x] = INK[mark.colour]
+        put(dots, mark.dots, mark.row * CELL, mark.column * CELL, INK[mark.colour])
+    return picture_of(dots, scale)
+
+
+def blank(grid: int) -> list[bytearray]:
+    """Returns the dots of a black square of `grid` cells a side, as places in the palette."""
+    return [bytearray(grid * CELL) for _ in range(grid * CELL)]
+
+
+def put(dots: Sequence[bytearray], drawing: Sequence[str], y: int, x: int, ink: int) -> None:
+    """Draws the lines of a cell with its upper left dot at a place; dots outside the square are left out."""
+    side = len(dots)
+    for down, line in enumerate(drawing):
+        for right, dot in enumerate(line):
+            if dot == "#" and y + down < side and x + right < side:
+                dots[y + down][x + right] = ink
+
+
+def picture_of(dots: Sequence[bytearray], scale: int) -> Picture:
+    """Makes the picture of a square of dots, each `scale` pixels a side."""
     data = _png([_scaled(line, scale) for line in dots for _ in range(scale)])
-    return Picture(sha256(data).hexdigest(), "image/png", side * scale, side * scale, data)
+    side = len(dots) * scale
+    return Picture(sha256(data).hexdigest(), "image/png", side, side, data)
 
 
 def _scaled(line: bytearray, scale: int) -> bytes:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from string import ascii_lowercase
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import pydantic
 
 from lineal.components.base import Columns, Workspace, merged
-from lineal.components.sources.base import PROMPT_COLUMNS, Row, SyntheticSource, tables_of
+from lineal.components.sources.base import PROMPT_COLUMNS, Row, SyntheticSource
 from lineal.components.sources.letter_mistakes import below
 from lineal.data.ids import row_id, row_seed
-from lineal.data.schema import arrow_schema
 
 LETTERS = len(ascii_lowercase)
 TOPIC = "topic"
@@ -65,15 +64,3 @@ class LetterFacts(SyntheticSource):
                 "task": self.use,
                 TOPIC: "".join(facts),
             }
-
-    def write(self, workspace: Workspace, rows: Iterable[Row]) -> None:
-        import pyarrow as pa
-
-        known = arrow_schema(tuple(name for name in self.written_columns if name != TOPIC))
-        fields: list[Any] = [
-            pa.field(name, pa.string()) if name == TOPIC else known.field(name)
-            for name in self.written_columns
-        ]
-        workspace.counts.update(
-            out=workspace.write_rows(tables_of(map(self.framed, rows), pa.schema(fields)))
-        )
