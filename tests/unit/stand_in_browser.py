@@ -67,19 +67,19 @@ class Reader(HTMLParser):
 
 
 class StandIn:
-    """In place of `playing.browser.Browser`; `wishes` are those that it was asked for."""
+    """In place of `playing.browser.Browser`; `visits` are those that it was asked for."""
 
     def __init__(self):
-        self.wishes, self.lock = [], Lock()
+        self.visits, self.lock = [], Lock()
 
-    def __call__(self, wish):
+    def __call__(self, visit):
         with self.lock:
-            return self.done(wish)
+            return self.done(visit)
 
-    def done(self, wish):
-        self.wishes.append(wish)
-        self.elements = list(Reader(wish["page"]).root.all())
-        for act in wish["acts"]:
+    def done(self, visit):
+        self.visits.append(visit)
+        self.elements = list(Reader(visit["page"]).root.all())
+        for act in visit["acts"]:
             element = self.elements[self.page().controls[act["control"]].element]
             request = self.act(element, act)
             if request is not None:

@@ -225,11 +225,11 @@ def test_game_of_a_lost_process_is_played_again_without_the_browser(stand_in):
     with Arena([SHOP], 1, 10.0) as arena:
         game = shop_in(arena, 3)
         arena.move({0: (game, "type[1: axe]")})
-        asked = len(stand_in.wishes)
+        asked = len(stand_in.visits)
     with Arena([SHOP], 1, 10.0) as arena:  # whose process does not hold the game
         arena.move({0: (game, "click[2]")})
         assert game.problem is None and "heading Search" in game.seen
-        assert len(stand_in.wishes) == asked + 2, "what led to the present page is not shown again"
+        assert len(stand_in.visits) == asked + 2, "what led to the present page is not shown again"
     with Arena([SHOP], 1, 10.0) as arena:
         game.outcomes[1] = [{**game.outcomes[1][0], "text": "another page"}]
         arena.move({0: (game, "back")})
@@ -251,14 +251,14 @@ def test_game_that_is_lost_while_it_waits_for_its_first_page_begins_again():
 def test_page_that_cannot_be_shown_is_an_error_and_no_lost_game(stand_in, monkeypatch):
     with Arena([SHOP], 1, 10.0) as arena:
         game = shop_in(arena)
-        monkeypatch.setattr(StandIn, "__call__", lambda self, wish: refuse())
+        monkeypatch.setattr(StandIn, "__call__", lambda self, visit: refuse())
         arena.move({0: (game, "click[1]")})
     assert game.problem == "move 1: the page hangs" and len(game.answers) == 1
 
 
 def test_environment_that_asks_without_end_is_an_error(stand_in, monkeypatch):
     asks = {"request": {"method": "GET", "path": "/", "fields": []}}
-    monkeypatch.setattr(StandIn, "__call__", lambda self, wish: asks)
+    monkeypatch.setattr(StandIn, "__call__", lambda self, visit: asks)
     with Arena([SHOP], 1, 10.0) as arena:
         assert shop_in(arena).problem == "reset: it asked for more than 8 things before it answered"
 
@@ -316,16 +316,16 @@ def test_chromium_gives_what_the_stand_in_gives_and_the_expert_wins(real, level)
     played, other = Played(real, level, level), Played(StandIn(), level, level)
     assert played.by_expert() == other.by_expert()
     assert played.given[1:] == (1.0, True, False, {"success": True})
-    wishes = other.browser.wishes
-    assert [real(wish) for wish in wishes] == [StandIn()(wish) for wish in wishes]
+    visits = other.browser.visits
+    assert [real(visit) for visit in visits] == [StandIn()(visit) for visit in visits]
 
 
 def test_chromium_gives_the_same_in_any_order(real):
     other = Played(StandIn(), 4)
     other.by_expert()
     real._kept.clear()
-    for wish in reversed(other.browser.wishes):
-        assert real(wish) == StandIn()(wish)
+    for visit in reversed(other.browser.visits):
+        assert real(visit) == StandIn()(visit)
 
 
 FORM = '<form action="/go"><label>a <input name="a" {}></label><button>go</button></form>'

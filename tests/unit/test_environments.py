@@ -18,7 +18,7 @@ from lineal.engines.training.train import initialise
 from lineal.environments.base import Answer, read_step
 from lineal.environments.grid_maze import GridMaze, shortest_way
 from lineal.environments.registry import BUILT_IN, NEEDS, location_of
-from lineal.environments.sessions import answer, make_task, unknown_key, wish_in
+from lineal.environments.sessions import answer, job_in, make_task, unknown_key
 from lineal.environments.tools import Tools, calculated
 from lineal.errors import DataError, DeclarationError, MachineError, SandboxError
 from lineal.plan import make_plan
@@ -150,7 +150,7 @@ def test_python_tool_is_there_where_the_task_says_so_and_a_move_of_a_lost_proces
     assert answer(told)["observation"] == "7"
     answer({"do": "end", "session": "lost"})
     with pytest.raises(TypeError, match=r"step gave 3 \(a int\) as info\['program'\], expected a text"):
-        wish_in(("", 0.0, False, False, {"program": 3}))
+        job_in(("", 0.0, False, False, {"program": 3}))
 
 
 @pytest.mark.parametrize(

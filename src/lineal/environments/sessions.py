@@ -19,7 +19,7 @@ from lineal.errors import did_you_mean
 
 PROGRAM, BROWSE = "program", "browse"
 """The keys of `info`, and of an answer, with what the environment wants done before it answers: a program run, a page shown."""
-_WISHES: dict[str, tuple[type, str, str]] = {
+_JOBS: dict[str, tuple[type, str, str]] = {
     PROGRAM: (str, "text", "ran"),
     BROWSE: (Mapping, "mapping", "browsed"),
 }
@@ -77,18 +77,18 @@ class _Session:
 
     def _read(self, given: Any, method: str) -> dict[str, Any]:
         """Returns the answer in what a method returned, or what is to be done before there is one."""
-        wish = wish_in(given, method)
+        job = job_in(given, method)
         if method in ("reset", "step"):
             self._heard = 0
-        self._method = next((_WISHES[key][2] for key in wish), None)
-        if wish:
-            return wish
+        self._method = next((_JOBS[key][2] for key in job), None)
+        if job:
+            return job
         if method == "reset":
             return read_reset(given, self._player()).plain()
         return read_step(given, self._player(), method).plain()
 
     def _told(self, text: str, outcomes: Sequence[Any]) -> dict[str, Any]:
-        """Answers a move, now that its wishes are done; the move itself may have been made in a process that is lost."""
+        """Answers a move, now that its jobs are done; the move itself may have been made in a process that is lost."""
         answer = {} if self._method is not None else self._read(self._environment.step(text), "step")
         for outcome in outcomes[self._heard :]:
             self._heard += 1
@@ -96,15 +96,15 @@ class _Session:
         return answer
 
     def _answering(self) -> Callable[[Any], Any]:
-        """Returns the method that takes the outcome of a wish.
+        """Returns the method that takes the outcome of a job.
 
         Raises:
-            TypeError: there is none, or the environment has no wish now.
+            TypeError: there is none, or the environment has no job now.
         """
         if self._method is None:
             raise TypeError("it asked for less when its move was made again")
         if not hasattr(self._environment, self._method):
-            key = next(key for key, (*_, method) in _WISHES.items() if method == self._method)
+            key = next(key for key, (*_, method) in _JOBS.items() if method == self._method)
             raise TypeError(
                 f'it gave info["{key}"], so it needs a method {self._method} that takes what came of it'
             )
@@ -149,15 +149,15 @@ class _Session:
             self._generators.append(sys.modules["numpy"].random.get_state())
 
 
-def wish_in(given: Any, method: str = "step") -> dict[str, Any]:
+def job_in(given: Any, method: str = "step") -> dict[str, Any]:
     """Returns what an environment wants done before it answers, by its key of `info`; empty where it wants nothing.
 
     Raises:
-        TypeError: it is of another type than such wishes are.
+        TypeError: it is of another type than such jobs are.
     """
     info = given[-1] if isinstance(given, tuple) and len(given) in (2, 5) else None
     told: Mapping[str, Any] = info if isinstance(info, Mapping) else {}
-    for key, (kind, named, _) in _WISHES.items():
+    for key, (kind, named, _) in _JOBS.items():
         value = told.get(key)
         if value is not None and not isinstance(value, kind):
             raise TypeError(

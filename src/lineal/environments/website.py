@@ -50,7 +50,7 @@ class Website:
         self._pages: list[tuple[str, str, list[dict[str, Any]]]] = []
         self.controls: dict[int, dict[str, Any]] = {}
         self._open("GET", path, {})
-        return "", self._wish()
+        return "", self._visit()
 
     def end(self, success: bool) -> None:
         """Ends the episode with the page that answers this request."""
@@ -72,7 +72,7 @@ class Website:
         if "request" in seen:
             asked = seen["request"]
             self._open(asked["method"], asked["path"], dict(asked["fields"]))
-            return "", 0.0, False, False, self._wish()
+            return "", 0.0, False, False, self._visit()
         self.controls = {int(number): control for number, control in seen["controls"].items()}
         self._said, said, self.seen = "", self._said, seen["text"]
         over = self._ended is not None
@@ -101,7 +101,7 @@ class Website:
         self.path = path
         self._pages.append((path, html, []))
 
-    def _wish(self) -> dict[str, Any]:
+    def _visit(self) -> dict[str, Any]:
         _, html, acts = self._pages[-1]
         return {"browse": {"page": html, "acts": acts}}
 
@@ -135,7 +135,7 @@ class Website:
         self._pages.pop()
         path, html, _ = self._pages[-1]
         self.path, self._pages[-1] = path, (path, html, [])
-        return "", 0.0, False, False, self._wish()
+        return "", 0.0, False, False, self._visit()
 
     def _refused(self, why: str, said: str) -> Given:
         return f"{said}\n{self.seen}", 0.0, False, False, {"invalid": why}

@@ -18,7 +18,7 @@ from lineal.environments.sessions import BROWSE, LOST, PROGRAM
 
 _DIED = ("its process died", "MemoryError")
 """Errors that may be another game's fault; in a process of its own the game shows whether it is."""
-_MOST_WISHES = 8
+_MOST_JOBS = 8
 """What an environment may have done for one move."""
 
 
@@ -78,14 +78,14 @@ class Outside:
     def __init__(self, workers: int) -> None:
         self._programs, self._browser = Programs(workers), Browser()
 
-    def __call__(self, wish: Mapping[str, Any], what: str) -> Any:
+    def __call__(self, job: Mapping[str, Any], what: str) -> Any:
         """Does what an environment wants done, for a message's beginning `what`; returns what came of it.
 
         Raises:
             SandboxError, MachineError: there is no working sandbox, or no browser, here.
         """
         try:
-            return self._programs(wish[PROGRAM]) if PROGRAM in wish else self._browser(wish[BROWSE])
+            return self._programs(job[PROGRAM]) if PROGRAM in job else self._browser(job[BROWSE])
         except PageFailure as error:
             raise _Unplayable(f"{what}: {error}") from error
 
@@ -183,16 +183,16 @@ def _finished(
 ) -> Answer:
     """Returns the answer to a move, once all is done that the environment wants done before."""
     place = len(game.answers)
-    while _wishes(given):
+    while _has_jobs(given):
         outcomes = game.outcomes.setdefault(place, [])
-        if len(outcomes) == _MOST_WISHES:
-            raise _Unplayable(f"{what}: it asked for more than {_MOST_WISHES} things before it answered")
+        if len(outcomes) == _MOST_JOBS:
+            raise _Unplayable(f"{what}: it asked for more than {_MOST_JOBS} things before it answered")
         outcomes.append(outside(given, what))
         given = _asked(worker, game, _outcomes_told(game, text, place), what)
     return Answer(**given)
 
 
-def _wishes(given: Mapping[str, Any]) -> bool:
+def _has_jobs(given: Mapping[str, Any]) -> bool:
     return PROGRAM in given or BROWSE in given
 
 
@@ -230,10 +230,10 @@ def _replay(worker: Worker, game: Game) -> None:
     for turn, before in enumerate(game.answers):
         what = f"replay of move {turn}" if turn else "replay of reset"
         found = _given(worker.ask(requests[turn]), what)
-        if _wishes(found) and turn in game.outcomes:
+        if _has_jobs(found) and turn in game.outcomes:
             text = game.moves[turn - 1] if turn else ""
             found = _given(worker.ask(_outcomes_told(game, text, turn)), what)
-        if _wishes(found):
+        if _has_jobs(found):
             raise _Unplayable(f"the environment is not deterministic: {what} asked for more than before")
         answer = Answer(**found)
         if answer != before:

@@ -1,6 +1,6 @@
 """Pages that environments ask for: shown in one browser, with clicks and keys, and the accessibility tree as the answer.
 
-An outcome is a function of the page and of what is done in it: every wish is a page with all acts so far, and begins with the
+An outcome is a function of the page and of what is done in it: every visit is a page with all acts so far, and begins with the
 page as it was given. So a browser that hangs or dies is replaced, and no game feels which others are played beside it.
 """
 
@@ -17,7 +17,7 @@ from lineal.components.playing.pages import CLICKED, SELECTED, TYPED, Control, P
 from lineal.data.ids import digest_of
 
 SECONDS = 20.0
-"""How long a wish may take; then it is tried once more, in a new browser."""
+"""How long a visit may take; then it is tried once more, in a new browser."""
 MOST_LETTERS = 1 << 18
 """Of a page."""
 MOST_KEPT = 1_024
@@ -43,7 +43,7 @@ class Browser:
         self._chromium: Chromium | None = None
         self._kept: dict[str, dict[str, Any]] = {}
 
-    def __call__(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, visit: Mapping[str, Any]) -> dict[str, Any]:
         """Shows a page (`page`, HTML) and does `acts` in it, each {do: click, type or select, control: number, text}.
 
         Returns:
@@ -53,7 +53,7 @@ class Browser:
             PageFailure: an act cannot be done, or the page hangs.
             MachineError: no browser starts here.
         """
-        html, acts = _read(wish)
+        html, acts = _read(visit)
         key = digest_of([html, acts])
         with self._lock:
             if key not in self._kept:
@@ -81,7 +81,7 @@ class Browser:
             raise PageFailure(f"{error}, twice ({SECONDS:g} s each)") from error
 
     def _once(self, html: str, acts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Does a wish; after one that failed, the next one gets a new browser."""
+        """Does a visit; after one that failed, the next one gets a new browser."""
         try:
             return self._done(html, acts)
         except RefusedAct:
@@ -242,15 +242,15 @@ def _request_of(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read(wish: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    """Reads a wish.
+def _read(visit: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """Reads a visit.
 
     Raises:
         PageFailure: it is none.
     """
-    html, acts = wish.get("page"), wish.get("acts", [])
+    html, acts = visit.get("page"), visit.get("acts", [])
     if not isinstance(html, str) or not isinstance(acts, list) or not all(map(_is_act, acts)):
-        raise PageFailure(f"it asked for {wish!r:.120}, expected page (HTML) and acts (do, control, text)")
+        raise PageFailure(f"it asked for {visit!r:.120}, expected page (HTML) and acts (do, control, text)")
     if len(html) > MOST_LETTERS:
         raise PageFailure(f"its page has {len(html):,} letters, expected at most {MOST_LETTERS:,}")
     return html, acts

@@ -27,7 +27,7 @@ GLYPHS = {**LETTERS, **SIGNS, " ": ()}
 UNDERLINE = (*("",) * (CELL - 1), "#" * CELL)
 RULE = ("#",) * CELL
 MOST_MOVED = 2
-"""So many dots to the right, all of a character is in its cell still."""
+"""Moved by so many dots to the right, a character is still inside its cell."""
 TABLE_ROWS = 2
 Element = Literal["title", "text", "table", "formula"]
 
@@ -65,8 +65,8 @@ class DrawnDocuments(PicturedSource):
         grid: cells on a side; a cell holds one character.
         spread: whether lines begin anywhere, with free ones between them; if not, at the left, one below the other.
         moved: the most dots by which a line is moved to the right. Together with `spread`, `noise` and a larger `scale` it makes
-            pages that look like scans from pages that look like made.
-        noise: the share of dots that are turned over.
+            pages look like scans.
+        noise: the share of dots that are flipped.
         misread: the share of characters that `ocr` has wrong.
         scale: pixels on the side of a dot; a cell has 8 x 8 dots.
         size: how many pages.
@@ -140,7 +140,7 @@ class DrawnDocuments(PicturedSource):
         for row, line in zip(rows, page, strict=True):
             free = self.grid - len(line.shown) - line.ruled if self.spread else 0
             _put_line(dots, line, row * CELL, CELL * below(draw, free + 1) + below(draw, self.moved + 1))
-        _turn(draw, dots, self.noise)
+        _flip(draw, dots, self.noise)
         return picture_of(dots, self.scale)
 
     def _misread(self, draw: random.Random, words: str) -> str:
@@ -208,8 +208,8 @@ def _put_line(dots: Sequence[bytearray], line: Line, y: int, x: int) -> None:
         put(dots, RULE, y, x + place * CELL, ink)
 
 
-def _turn(draw: random.Random, dots: Sequence[bytearray], share: float) -> None:
-    """Turns a share of the dots over, from black to white and back."""
+def _flip(draw: random.Random, dots: Sequence[bytearray], share: float) -> None:
+    """Flips a share of the dots, from black to white and back."""
     for line in dots:
         for place, dot in enumerate(line):
             if draw.random() < share:

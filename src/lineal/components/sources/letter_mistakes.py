@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from string import ascii_lowercase
 
 
@@ -33,7 +34,7 @@ def _once(draw: random.Random, answer: str) -> str:
     return "".join(sorted(before + after + foreign if kind < 0.97 else answer + foreign))
 
 
-def one_of(draw: random.Random, choices: list[str]) -> str:
+def one_of(draw: random.Random, choices: Sequence[str]) -> str:
     """Returns one of the choices; by `Random.random` alone, which Python keeps the same over its versions."""
     return choices[below(draw, len(choices))]
 
