@@ -112,6 +112,7 @@ def test_shop_is_seen_in_numbered_lines():
         ("click[javascript:alert(1)]", "is no move", "Not a move. "),
         ("click[99]", r"There is no \[99\]", "There is no [99].\nheading Shop\n[1] link"),
         ("click[4]", r"\[4\] is a searchbox, and does not take click", "[4] is a searchbox"),
+        (f"type[4: {'x' * 201}]", "takes at most 200 letters", "[4] takes at most 200 letters"),
         ("type[1: x]", r"\[1\] is a link, and does not take type", "[1] is a link"),
         ("select[4: x]", "does not take select", "[4] is a searchbox"),
         ("click[1] and then click[99999]", None, "heading fruit"),

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 MOST_TYPED = 200
-"""Letters of a text that is typed."""
+"""Letters that a model may type at once."""
 MOVES = "Moves: click[1], type[2: text], select[3: option], back."
 ROLES = {
     "click": ("link", "button", "checkbox", "radio"),
@@ -50,7 +50,7 @@ class Website:
         self._pages: list[tuple[str, str, list[dict[str, Any]]]] = []
         self.controls: dict[int, dict[str, Any]] = {}
         self._open("GET", path, {})
-        return "", self._visit()
+        return "", self._browse()
 
     def end(self, success: bool) -> None:
         """Ends the episode with the page that answers this request."""
@@ -72,7 +72,7 @@ class Website:
         if "request" in seen:
             asked = seen["request"]
             self._open(asked["method"], asked["path"], dict(asked["fields"]))
-            return "", 0.0, False, False, self._visit()
+            return "", 0.0, False, False, self._browse()
         self.controls = {int(number): control for number, control in seen["controls"].items()}
         self._said, said, self.seen = "", self._said, seen["text"]
         over = self._ended is not None
@@ -101,7 +101,7 @@ class Website:
         self.path = path
         self._pages.append((path, html, []))
 
-    def _visit(self) -> dict[str, Any]:
+    def _browse(self) -> dict[str, Any]:
         _, html, acts = self._pages[-1]
         return {"browse": {"page": html, "acts": acts}}
 
@@ -126,6 +126,8 @@ class Website:
             return f"[{act['control']}] is disabled"
         if act["do"] == "select" and act["text"] not in control["options"]:
             return f"[{act['control']}] has no such option"
+        if len(act.get("text", "")) > MOST_TYPED:
+            return f"[{act['control']}] takes at most {MOST_TYPED} letters"
         return ""
 
     def _back(self) -> Given:
@@ -135,7 +137,7 @@ class Website:
         self._pages.pop()
         path, html, _ = self._pages[-1]
         self.path, self._pages[-1] = path, (path, html, [])
-        return "", 0.0, False, False, self._visit()
+        return "", 0.0, False, False, self._browse()
 
     def _refused(self, why: str, said: str) -> Given:
         return f"{said}\n{self.seen}", 0.0, False, False, {"invalid": why}
@@ -143,7 +145,7 @@ class Website:
 
 def _typed(text: str) -> str:
     """Returns the letters of a text that can be seen, in one line."""
-    return " ".join("".join(filter(str.isprintable, text)).split())[:MOST_TYPED]
+    return " ".join("".join(filter(str.isprintable, text)).split())
 
 
 def link(path: str, name: str) -> str:
