@@ -41,6 +41,8 @@ ManyValuesRef = Annotated[
 ]
 
 Columns = tuple[str, ...]
+REFERENCES = frozenset({"answer", "tests", "entry"})
+"""Columns that say what is right; no model is shown them but by a template."""
 ROWS = "rows"
 """The field of what a component, or a setting inside one, is about."""
 
@@ -257,6 +259,10 @@ class Component(Strict):
             for field, columns in component.needs().items()
             if field != ROWS
         }
+
+    def told(self) -> dict[str, Columns]:
+        """Returns the columns of `needs` that what it makes may tell a model: all but those that become references."""
+        return self.needs()
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         """Returns the artifacts it writes, given each input's columns; the main output's name is ''."""

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lineal.components.base import Role
+from lineal.components.base import REFERENCES, Role
 from lineal.plan.steps import Step, artifact_key
 
 if TYPE_CHECKING:
     from lineal.plan.plan import Plan
 
-REFERENCES = frozenset({"answer", "tests", "entry"})
 CONTINUED = ("rows", "prompts")
 """The fields whose rows a generation continues; examples and documents are of other prompts."""
 GOING_ON = {
@@ -78,7 +77,7 @@ def _going_on(step: Step) -> list[str]:
 
 def _reads(found: _Found, step: Step, fields: tuple[str, ...]) -> Iterator[str]:
     """Yields the columns that tell the truth and that a step reads, with whose they are."""
-    for name, columns in step.component.needs().items():
+    for name, columns in step.component.told().items():
         for key in step.inputs.get(name, ()) if name in fields else ():
             yield from (
                 f"{step.key} reads {column!r} of {key}"

@@ -16,6 +16,7 @@ from pydantic import PrivateAttr
 
 from lineal.components.base import (
     MAIN,
+    REFERENCES,
     Columns,
     Component,
     Output,
@@ -117,6 +118,11 @@ class Render(Component):
         """Returns the columns that the templates fill in, and the prompt unless they make one."""
         prompt = () if "prompt" in self._changed else ("prompt_id", "prompt")
         return {"rows": merged(*(template.columns for template in self._templates.values()), prompt)}
+
+    def told(self) -> dict[str, Columns]:
+        """Returns the columns that the templates fill in, but for those of references."""
+        texts = (template.columns for name, template in self._templates.items() if name not in REFERENCES)
+        return {"rows": merged(*texts)}
 
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {
