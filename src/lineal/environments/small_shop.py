@@ -1,4 +1,4 @@
-"""`small_shop`: a shop's website with lists, a search and a form for orders, made anew for each task."""
+"""`small_shop`: a shop's website with lists, a search and a form for orders, a different one for each task."""
 
 from __future__ import annotations
 

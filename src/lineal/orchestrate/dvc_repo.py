@@ -299,7 +299,7 @@ def _find_our_commands() -> None:
 
 
 def _unshared(value: Any) -> Any:
-    """Copies a value so that nothing stands in it twice.
+    """Copies a value so that no part of it is the same object as another.
 
     YAML writes the second of two as an alias of the first, and names the anchors of each text from `id001` on: entries of two
     stages that were written apart would have the same anchor in one file.

@@ -225,7 +225,7 @@ def _told(worker: Worker, request: Mapping[str, Any]) -> Mapping[str, Any] | Non
 def _replay(worker: Worker, game: Game) -> None:
     again = Game(game.session, game.location, game.seed, game.row, entry=game.entry)
     requests = [again.begins(), *(again.asks("step", text=text) for text in game.moves)]
-    if not game.answers:  # it was lost while it began; what was done for that is told next
+    if not game.answers:  # lost while it began; the outcomes so far are sent next
         _given(worker.ask(requests[0]), "reset")
     for turn, before in enumerate(game.answers):
         what = f"replay of move {turn}" if turn else "replay of reset"

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from lineal.components.playing.chromium import BrowserGone, Chromium, PageFailure
-from lineal.components.playing.pages import CLICKED, SELECTED, TYPED, Control, Page, page_of
+from lineal.components.playing.pages import Control, Page, page_of
 from lineal.data.ids import digest_of
+from lineal.environments.website import ROLES
 
 SECONDS = 20.0
 """How long a visit may take; then it is tried once more, in a new browser."""
@@ -175,7 +176,7 @@ class _Shown:
         Raises:
             RefusedAct: there is none with this number, or it doesn't take such an act.
         """
-        roles = {"click": CLICKED, "type": TYPED, "select": SELECTED}.get(act["do"], ())
+        roles = ROLES.get(act["do"], ())
         control = self._first.controls.get(act["control"])
         if control is None or control.disabled or control.role not in roles:
             named = "no control" if control is None else str(control)

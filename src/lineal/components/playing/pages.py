@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-CLICKED = ("link", "button", "checkbox", "radio")
-TYPED = ("textbox", "searchbox", "spinbutton")
-SELECTED = ("combobox",)
+from lineal.environments.website import ROLES
+
+CLICKED, TYPED, SELECTED = ROLES["click"], ROLES["type"], ROLES["select"]
 _BLOCKS = {"heading": "heading ", "row": "row ", "paragraph": "", "listitem": ""}
 """What has one line for all that is in it, and how the line begins."""
 _LABEL = "LabelText"
@@ -34,7 +34,7 @@ class Control:
     element: int = 0
 
     def plain(self) -> dict[str, Any]:
-        """Returns what an environment is told."""
+        """Returns it as an environment gets it."""
         return {name: value for name, value in vars(self).items() if name != "element"}
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Page:
     controls: dict[int, Control]
 
     def plain(self) -> dict[str, Any]:
-        """Returns what an environment is told."""
+        """Returns it as an environment gets it."""
         return {
             "text": self.text,
             "controls": {str(number): one.plain() for number, one in self.controls.items()},

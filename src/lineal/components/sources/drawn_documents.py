@@ -16,7 +16,7 @@ from lineal.components.sources.base import Row
 from lineal.components.sources.bitmaps import CELL, INK, LETTERS, SIGNS, Scale, blank, picture_of, put
 from lineal.components.sources.letter_mistakes import below, one_of
 from lineal.components.sources.letter_sort import Range, bounded_range
-from lineal.components.sources.pictured import PicturedSource
+from lineal.components.sources.pictured import PicturedSource, named_once
 from lineal.data.ids import row_id, row_seed
 from lineal.data.pictures import Picture
 
@@ -88,9 +88,7 @@ class DrawnDocuments(PicturedSource):
     @pydantic.field_validator("elements")
     @classmethod
     def _once(cls, value: list[Element]) -> list[Element]:
-        if len(set(value)) < len(value):
-            raise ValueError("names an element twice; elements are drawn evenly, so name each once")
-        return value
+        return named_once(value, "an element", "elements")
 
     @pydantic.field_validator("alphabet")
     @classmethod

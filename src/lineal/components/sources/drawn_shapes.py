@@ -12,8 +12,9 @@ import pydantic
 from lineal.components.base import Workspace
 from lineal.components.sources.base import Row
 from lineal.components.sources.bitmaps import COLOURS, SHAPES, Grid, Mark, Scale, drawn
+from lineal.components.sources.letter_mistakes import below
 from lineal.components.sources.letter_sort import Range, bounded_range
-from lineal.components.sources.pictured import PicturedSource
+from lineal.components.sources.pictured import PicturedSource, named_once
 from lineal.data.ids import row_seed
 
 Question = Literal["count", "colour", "relation"]
@@ -47,9 +48,7 @@ class DrawnShapes(PicturedSource):
     @pydantic.field_validator("questions")
     @classmethod
     def _once(cls, value: list[Question]) -> list[Question]:
-        if len(set(value)) < len(value):
-            raise ValueError("names a question twice; questions are drawn evenly, so name each once")
-        return value
+        return named_once(value, "a question", "questions")
 
     @pydantic.model_validator(mode="after")
     def _fit(self) -> Self:
@@ -65,7 +64,7 @@ class DrawnShapes(PicturedSource):
         for index in count():
             draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
             low, high = self.shapes
-            number = low + _below(draw, high - low + 1)
+            number = low + below(draw, high - low + 1)
             places = _shuffled(
                 draw, [(row, column) for row in range(self.grid) for column in range(self.grid)]
             )
@@ -77,14 +76,9 @@ class DrawnShapes(PicturedSource):
             yield self.asked(drawn(self.grid, self.scale, marks), prompt, answer, float(number))
 
 
-def _below(draw: random.Random, number: int) -> int:
-    """Draws a whole number below another; only `Random.random` is used, which Python keeps the same over its versions."""
-    return int(draw.random() * number)
-
-
 def _one_of(draw: random.Random, values: Any) -> Any:
     listed = list(values)
-    return listed[_below(draw, len(listed))]
+    return listed[below(draw, len(listed))]
 
 
 def _shuffled(draw: random.Random, values: list[Any]) -> list[Any]:
@@ -100,14 +94,14 @@ def _shape(draw: random.Random, unlike: Callable[[Shape], bool] = lambda shape: 
 def _count(draw: random.Random, number: int, places: list[tuple[int, int]]) -> Asked:
     """Asks for the number of one shape, of one form, or of one colour."""
     colour, form = _shape(draw)
-    kind = _below(draw, 3)
+    kind = below(draw, 3)
     named = (f"{colour} {form}", form, f"{colour} shape")[kind]
     fits: Callable[[Shape], bool] = (
         lambda one: one == (colour, form),
         lambda one: one[1] == form,
         lambda one: one[0] == colour,
     )[kind]
-    answer = _below(draw, number + 1)
+    answer = below(draw, number + 1)
     meant = [_shape(draw, lambda one: not fits(one)) for _ in range(answer)]
     return (
         [*meant, *(_shape(draw, fits) for _ in range(number - answer))],

@@ -15,7 +15,7 @@ from lineal.components.sources.base import Row
 from lineal.components.sources.bitmaps import COLOURS, SHAPES, Grid, Mark, Scale, drawn
 from lineal.components.sources.letter_mistakes import below, one_of
 from lineal.components.sources.letter_sort import Range, bounded_range
-from lineal.components.sources.pictured import PICTURES, PicturedSource
+from lineal.components.sources.pictured import PICTURES, PicturedSource, named_once
 from lineal.data.ids import row_id, row_seed
 from lineal.data.media import IMAGES
 from lineal.data.pictures import Picture
@@ -82,9 +82,7 @@ class DrawnSpies(PicturedSource):
     @pydantic.field_validator("edits")
     @classmethod
     def _once(cls, value: list[Property]) -> list[Property]:
-        if len(set(value)) < len(value):
-            raise ValueError("names a property twice; edits are drawn evenly, so name each once")
-        return value
+        return named_once(value, "a property", "edits")
 
     @pydantic.model_validator(mode="after")
     def _fit(self) -> Self:

@@ -51,6 +51,17 @@ class PicturedSource(SyntheticSource):
         }
 
 
+def named_once(value: list[Any], one: str, several: str) -> list[Any]:
+    """Refuses a list of what is drawn evenly that names something twice.
+
+    Raises:
+        ValueError: it does; says `one` and `several` for what it names.
+    """
+    if len(set(value)) < len(value):
+        raise ValueError(f"names {one} twice; {several} are drawn evenly, so name each once")
+    return value
+
+
 def packed(packs: Any, rows: Iterable[Row]) -> Iterable[Row]:
     """Yields the rows without their pictures, which go into the packs."""
     for row in rows:
