@@ -55,8 +55,9 @@ def test_check_and_run_bind_sql_to_the_columns_that_the_plan_gives(root, capsys,
     text = said(capsys, root, "check", status=1)
     assert told in text and "pipelines/selectors/right.sql" in text and "in tiny, node filtered" in text
     assert text.count("(in tiny, node filtered)") == 1  # not once a round
-    text = said(capsys, root, "run", status=2)
-    assert told in text and text.count("(in tiny, node filtered)") == 1
+    for arguments in (("run", "--dry-run"), ("run",)):
+        text = said(capsys, root, *arguments, status=2)
+        assert told in text and text.count("(in tiny, node filtered)") == 1
     assert not (root / "artifacts").exists()
 
 

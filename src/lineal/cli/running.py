@@ -65,7 +65,7 @@ def _begin_repro(project: Project, arguments: list[str]) -> None:
 
 @click.command()
 @click.argument("selection", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Show which steps would run, without running them.")
+@click.option("--dry-run", is_flag=True, help="Check the SQL of the steps that would run, and list them; run none.")
 @click.option(
     "--accept-changes",
     "accept",
@@ -102,6 +102,7 @@ def run(
     from lineal.orchestrate.dvc_yaml import write_dvc_yaml
     from lineal.orchestrate.retracting import settled_plan
     from lineal.recipe.project import find_root, open_project
+    from lineal.step.preflight import require_sql
     from lineal.step.status import Act
     from lineal.step.waiting import held_up, waiting_for
 
@@ -119,7 +120,9 @@ def run(
     wanted = (*acts[Act.RESTORE], *acts[Act.MAKE])
     ready, waiting = held_up(plan, [step for step in plan.steps.values() if step in wanted])
     _say_what_could_be_pulled(decided, acts[Act.MAKE])
-    if not dry_run:
+    if dry_run:
+        require_sql(plan, ready)
+    else:
         _record(plan, acts[Act.RECORD], accept)
     outcomes = _materialize(project, plan, ready, accept) if ready and not dry_run else {}
     if as_json:
