@@ -18,7 +18,7 @@ from lineal.errors import ArtifactError, CheckFailure, DataError, UsageError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
 from lineal.step.checks import run_checks
-from lineal.step.contamination import HeldOut
+from lineal.step.contamination import HeldOut, held_out_prompts
 from lineal.step.runner import run_step
 from tests.unit.audit_project import made_project
 from tests.unit.lab import Lab
@@ -232,6 +232,28 @@ def test_rows_are_named_with_column_and_evidence_whatever_the_batches(tmp_path, 
     assert list(held_out.matches(artifact)) == found
 
 
+def test_goal_of_a_game_is_no_overlap_in_rows_of_other_games(tmp_path):
+    rows = [
+        {"sample_id": name, "prompt_id": name, "prompt": f"buy a pear\n{name}", "entry": entry}
+        for name, entry in (("same", '{"shop":1}'), ("other", '{"shop":2}'), ("unknown", None))
+    ]
+    played = Lab(tmp_path).put("round_01/played", rows)
+    for entry, found in (('{"shop":1}', ["same", "unknown"]), (None, ["same", "other", "unknown"])):
+        held_out = HeldOut([EvaluationPrompt("p/tasks/test", "t", "buy a pear", entry=entry)], 13)
+        assert [match.row for match in held_out.matches(played)] == found
+
+
+@pytest.mark.parametrize(("task", "entry"), [("nim", "{}"), ("letter_sort", None), (None, None)])
+def test_entry_is_a_game_where_the_task_is_an_environments(root, task, entry):
+    def name_it(rows):
+        for row in rows:
+            row.update(task=task, entry="{}")
+
+    plant(root, "tiny/tasks/test", name_it, ["task", "entry"])
+    held_out = held_out_prompts(make_plan(open_project(root)), "tiny")
+    assert {prompt.entry for prompt in held_out.prompts if prompt.key == "tiny/tasks/test"} == {entry}
+
+
 # -- the project -----------------------------------------------------------------------------------------------------------
 
 
@@ -245,8 +267,8 @@ def root(clean, tmp_path):
     return shutil.copytree(clean, tmp_path / "copy")
 
 
-def plant(root, key, change):
-    """Changes an artifact's rows as text in place."""
+def plant(root, key, change, added=()):
+    """Changes an artifact's rows as text in place; `added` are the names of further text columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -254,7 +276,8 @@ def plant(root, key, change):
     table = pq.read_table(path)
     rows = table.to_pylist()
     change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    schema = pa.unify_schemas([table.schema, pa.schema([(name, pa.string()) for name in added])])
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
 
 
 def prompts_of(root, key):

@@ -65,7 +65,9 @@ def _begin_repro(project: Project, arguments: list[str]) -> None:
 
 @click.command()
 @click.argument("selection", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Check the SQL of the steps that would run, and list them; run none.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check the SQL of the steps that would run, and list them; run none."
+)
 @click.option(
     "--accept-changes",
     "accept",
@@ -102,7 +104,6 @@ def run(
     from lineal.orchestrate.dvc_yaml import write_dvc_yaml
     from lineal.orchestrate.retracting import settled_plan
     from lineal.recipe.project import find_root, open_project
-    from lineal.step.preflight import require_sql
     from lineal.step.status import Act
     from lineal.step.waiting import held_up, waiting_for
 
@@ -120,11 +121,7 @@ def run(
     wanted = (*acts[Act.RESTORE], *acts[Act.MAKE])
     ready, waiting = held_up(plan, [step for step in plan.steps.values() if step in wanted])
     _say_what_could_be_pulled(decided, acts[Act.MAKE])
-    if dry_run:
-        require_sql(plan, ready)
-    else:
-        _record(plan, acts[Act.RECORD], accept)
-    outcomes = _materialize(project, plan, ready, accept) if ready and not dry_run else {}
+    outcomes = _checked(plan, ready) if dry_run else _brought_up_to_date(project, plan, acts, ready, accept)
     if as_json:
         said = {
             "selected": len(chosen),
@@ -152,6 +149,24 @@ def _fields(step: Step, acts: Mapping[Act, list[Step]], outcomes: Mapping[str, s
     """Returns a step as `--json` tells it."""
     act = str(_act(acts, step))
     return {"key": step.key, "component": step.component.use, "act": act, "outcome": outcomes.get(step.key)}
+
+
+def _checked(plan: Plan, steps: list[Step]) -> dict[str, str]:
+    """Checks what does not depend on the machine: the steps' SQL. Returns no outcomes."""
+    from lineal.step.preflight import require_sql
+
+    require_sql(plan, steps)
+    return {}
+
+
+def _brought_up_to_date(
+    project: Project, plan: Plan, acts: Mapping[Act, list[Step]], ready: list[Step], accept: bool
+) -> dict[str, str]:
+    """Records and makes what is to be recorded and made; returns the outcomes by step key."""
+    from lineal.step.status import Act
+
+    _record(plan, acts[Act.RECORD], accept)
+    return _materialize(project, plan, ready, accept) if ready else {}
 
 
 def _record(plan: Plan, steps: list[Step], accept: bool) -> None:

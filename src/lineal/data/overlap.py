@@ -36,15 +36,21 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class EvaluationPrompt:
-    """One prompt of an evaluation: the key of its artifact, its id, its text, and the digests of the pictures it is about.
+    """One prompt of an evaluation.
 
-    One with pictures is found by these: many pictures are asked about in the same words.
+    Attributes:
+        key: the key of its artifact.
+        prompt_id: its id.
+        text: its text.
+        pictures: the digests of the pictures it is about. It is found by these: many are asked about in the same words.
+        entry: the game it is the task of. Rows of another game are not its own: many are played for the same goal.
     """
 
     key: str
     prompt_id: str
     text: str
     pictures: tuple[str, ...] = ()
+    entry: str | None = None
 
 
 @dataclass(frozen=True)

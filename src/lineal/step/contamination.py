@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from lineal.data.media import IMAGES, images_of
 from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
 from lineal.data.schema import row_key
 from lineal.data.store import Artifact, Rows, open_artifact
+from lineal.environments.registry import locations
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
 from lineal.recipe.references import ArtifactKind
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 TEXTS = ("prompt", "completion", "chosen", "rejected", "messages")
 """The columns that are searched. Of `messages` it is all turns' contents: their `prompt` is only a short form."""
 SEARCHED = (*TEXTS, IMAGES)
+ENTRY = "entry"
+"""The column that holds the game of an environment's task; other tasks may have something else in it."""
 BATCH_ROWS = 1 << 14
 
 
@@ -63,6 +66,7 @@ class HeldOut:
             picture: prompt for prompt in reversed(self.prompts) for picture in prompt.pictures
         }
         self._index = OverlapIndex([prompt for prompt in self.prompts if not prompt.pictures], n)
+        self._by_game = [_by_game(prompts) for prompts in self._index.prompts]
 
     def matches(self, artifact: Artifact) -> Iterator[Match]:
         """Yields every overlap of an artifact's rows, in the rows' order; reads a bounded number of rows at a time.
@@ -108,6 +112,7 @@ class HeldOut:
         """Groups rows by text, so that equal texts (the prompt of many samples) are searched once."""
         import numpy as np
 
+        games = table[ENTRY].to_pylist() if ENTRY in table.column_names else [None] * table.num_rows
         for column in (name for name in TEXTS if name in table.column_names):
             coded = table[column].combine_chunks().dictionary_encode()
             codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -115,7 +120,7 @@ class HeldOut:
             first = np.searchsorted(codes[order], np.arange(len(coded.dictionary) + 1))
             for overlap in self._index.overlaps(coded.dictionary.to_pylist()):
                 for place in order[first[overlap.place] : first[overlap.place + 1]].tolist():
-                    for asked in self._index.prompts[overlap.owner]:
+                    for asked in self._asked_in_words(overlap.owner, games[place]):
                         row = _row_id(table, place)
                         yield Match(
                             start + place,
@@ -127,6 +132,19 @@ class HeldOut:
                             asked.prompt_id,
                         )
 
+    def _asked_in_words(self, text: int, game: str | None) -> Sequence[EvaluationPrompt]:
+        """Returns the prompts with a text; to a row of one game those of other games are no prompts of its own."""
+        if game is None:
+            return self._index.prompts[text]
+        return [*self._by_game[text].get(None, ()), *self._by_game[text].get(game, ())]
+
+
+def _by_game(prompts: Iterable[EvaluationPrompt]) -> dict[str | None, list[EvaluationPrompt]]:
+    found: dict[str | None, list[EvaluationPrompt]] = {}
+    for prompt in prompts:
+        found.setdefault(prompt.entry, []).append(prompt)
+    return found
+
 
 def _row_id(table: pa.Table, place: int) -> str:
     return str(table[row_key(table.column_names)][place].as_py())
@@ -136,7 +154,7 @@ def _batches(artifact: Artifact) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = {"sample_id", "prompt_id", *SEARCHED}
+    wanted = {"sample_id", "prompt_id", ENTRY, *SEARCHED}
     for path in artifact.parquet_files():
         try:
             with pq.ParquetFile(path) as file:
@@ -173,16 +191,20 @@ def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut
         ArtifactError: one of them cannot be read.
     """
     prompts: list[EvaluationPrompt] = []
+    environments = locations()
     for step in evaluation_sets(plan, pipeline):
         if (plan.project.directory(step.key) / MANIFEST).exists():
             rows = Rows((open_artifact(step.key, plan.project.directory(step.key)),)).read(
-                ["prompt_id", "prompt", IMAGES]
+                ["prompt_id", "prompt", IMAGES, "task", ENTRY]
             )
-            prompts += [
-                EvaluationPrompt(step.key, row["prompt_id"], row["prompt"], tuple(row.get(IMAGES) or ()))
-                for row in rows.to_pylist()
-            ]
+            prompts += [_asked(step.key, row, environments) for row in rows.to_pylist()]
     return HeldOut(prompts, n or plan.project.params.contamination.n)
+
+
+def _asked(key: str, row: Mapping[str, Any], environments: Container[str]) -> EvaluationPrompt:
+    """Returns a row of an evaluation set; an entry is a game if its task names an environment."""
+    entry = row.get(ENTRY) if row.get("task") in environments else None
+    return EvaluationPrompt(key, row["prompt_id"], row["prompt"], tuple(row.get(IMAGES) or ()), entry)
 
 
 def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
