@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import statistics
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from scratch import ROOT
@@ -29,6 +31,9 @@ EARLIER_TRAINERS = " ‡"
 TRAINERS = 2
 CLEAR_POINTS = 5.0
 """A gain under this on 300 prompts can be chance: two standard errors of a share near 20 % are 4.6 points."""
+
+STUDENT = {3: 4.30, 4: 3.18, 5: 2.78}
+"""By the number of seeds, the 97.5% quantile of Student's distribution with one degree of freedom less."""
 
 Results = dict[str, dict[str, Any]]
 
@@ -96,7 +101,6 @@ def method_page(name: str) -> str:
         name, read_document(PIPELINES / f"{name}.yaml", f"pipelines/{name}.yaml"), PAPER, Policies.of(ROOT)
     )
     header = pipeline.header
-    found = curves(name, "evaluation")
     number = (header.paper or "").removeprefix("arXiv:")
     parts = [
         f"# {header.method}",
@@ -104,14 +108,82 @@ def method_page(name: str) -> str:
         " ".join(header.summary.split()),
         f"Declared in [{name}.yaml](../../pipelines/{name}.yaml)"
         + (f"; [paper](https://arxiv.org/abs/{number})." if number else "."),
-        *(
-            [f"On the laptop, by round: {_in_words(found)}{marks(name)} ([all methods](../methods.md))."]
-            if found
-            else []
-        ),
+        *on_the_laptop(name),
         "<!-- written by bench/methods.py pages -->",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def on_the_laptop(name: str) -> list[str]:
+    """What stands in for the paper's parts on two cores, and what was measured, beside the control."""
+    comment = laptop_comment(name)
+    measured = figures(name) if curves(name, "evaluation") else ["Not measured."]
+    return ["## On two cores", *([comment] if comment else []), *measured]
+
+
+def figures(name: str) -> list[str]:
+    """A table of the accuracy by round, and the mean gain with its interval."""
+    found, easy, control = curves(name, "evaluation"), curves(name, "easy"), same_base_control(name)
+    rows = {f"held-out prompts{marks(name)}": found}
+    rows |= {"easy prompts (forgetting)": easy} if easy else {}
+    rows |= {f"[control without a filter]({CONTROL}.md)": control} if control else {}
+    rounds = max(len(curve) for own in rows.values() for curve in own)
+    seeds = f"seed{'s' if len(found) > 1 else ''} {', '.join(results_of(name))}"
+    head = [f"accuracy in %, {seeds}", *(f"round {number}" for number in range(rounds)), "gain by seed"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for label, own in rows.items():
+        cells = [_mean_and_range(values) for values in zip(*own, strict=True)]
+        cells += [""] * (rounds - len(cells))
+        lines.append(
+            f"| {label} | {' | '.join(cells)} | {', '.join(f'{gain:+.1f}' for gain in gains(own))} |"
+        )
+    return [
+        "\n".join(lines),
+        f"{mean_gain(found)} Marks, and how it was measured: [all methods](../methods.md).",
+    ]
+
+
+def mean_gain(found: list[list[float]]) -> str:
+    """The mean gain over round 0 in words, with Student's interval over the seeds."""
+    own = gains(found)
+    if len(own) not in STUDENT:
+        return f"{len(own)} seed{'s' if len(own) > 1 else ''}: too few for an interval."
+    mean = statistics.mean(own)
+    half = STUDENT[len(own)] * statistics.stdev(own) / len(own) ** 0.5
+    return f"Mean gain: {mean:+.1f} points, 95% interval over {len(own)} seeds {mean - half:+.1f} to {mean + half:+.1f}."
+
+
+def gains(found: list[list[float]]) -> list[float]:
+    """By seed, the gain of the last round over round 0 in points."""
+    return [100 * (curve[-1] - curve[0]) for curve in found]
+
+
+def same_base_control(name: str) -> list[list[float]]:
+    """The control's curves on a method's seeds; empty unless it starts from the same base with the same test prompts."""
+    if name == CONTROL:
+        return []
+    own, control = results_of(name), results_of(CONTROL)
+    pairs = [
+        (own[seed]["accuracy"]["evaluation"], control[seed]["accuracy"]["evaluation"])
+        for seed in own
+        if seed in control
+    ]
+    is_same = len(pairs) == len(own) and all(mine[0] == its[0] for mine, its in pairs)
+    return [its for _, its in pairs] if is_same else []
+
+
+def laptop_comment(name: str) -> str:
+    """Returns the comment over a pipeline's profiles."""
+    lines = (PIPELINES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    above = reversed(lines[: lines.index("profiles:")])
+    comment = [*itertools.takewhile(lambda line: line.startswith("#"), above)]
+    text = " ".join(line.lstrip("# ") for line in reversed(comment))
+    return re.sub(r"docs/(\w+\.md)", r"[docs/\1](../\1)", text)
+
+
+def _mean_and_range(values: Sequence[float]) -> str:
+    mean, low, high = (f"{100 * value:.1f}" for value in (statistics.mean(values), min(values), max(values)))
+    return mean if low == high else f"{mean} ({low}-{high})"
 
 
 def difference(name: str) -> str:
@@ -132,10 +204,6 @@ def marks(name: str) -> str:
     )
 
 
-def _in_words(found: list[list[float]]) -> str:
-    return " → ".join(f"{value:.1f}" for value in mean_curve(found)) + " %"
-
-
 def table() -> str:
     """Every measured pipeline: accuracy by round, gain over its own round 0, cost."""
     lines = [
@@ -145,16 +213,15 @@ def table() -> str:
     ]
     for name in measured():
         results, found, easy = results_of(name), curves(name, "evaluation"), curves(name, "easy")
-        gains = [100 * (curve[-1] - curve[0]) for curve in found]
         cells = (
             f"[{name}](methods/{name}.md){marks(name)}",
             ", ".join(results),
             " → ".join(f"{value:.1f}" for value in mean_curve(found)),
-            ", ".join(f"{gain:+.1f}" for gain in gains),
+            ", ".join(f"{gain:+.1f}" for gain in gains(found)),
             f"{mean_curve(easy)[-1]:.0f}" if easy else "",
             f"{statistics.mean(result['tokens'] for result in results.values()):,.0f}",
             f"{statistics.mean(result['model_seconds'] for result in results.values()):.0f}",
-            f"on {sum(gain >= CLEAR_POINTS for gain in gains)} of {len(gains)} seeds",
+            f"on {sum(gain >= CLEAR_POINTS for gain in gains(found))} of {len(found)} seeds",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
