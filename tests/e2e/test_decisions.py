@@ -13,7 +13,7 @@ from lineal.components.generators.sample import Sample
 from lineal.orchestrate.changed_bytes import ChangedBytes
 from lineal.orchestrate.decision import decide
 from lineal.orchestrate.dvc_lock import recorded_digests
-from lineal.orchestrate.dvc_repo import DvcProject, Outcome
+from lineal.orchestrate.dvc_repo import DvcProject, StageOutcome
 from lineal.step.status import Act, State
 
 from .toy_project import UP_TO_DATE, command, edit, plan_of, run_logs, to_make
@@ -141,11 +141,11 @@ def test_a_record_of_other_bytes_that_the_cache_has_is_brought_back(finished):
     copy = finished / "copy"
     shutil.copytree(directory, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
-    assert DvcProject(finished).reproduce(plan, plan.step(key)).outcome is Outcome.UP_TO_DATE
+    assert DvcProject(finished).reproduce(plan, plan.step(key)).outcome is StageOutcome.UP_TO_DATE
     (copy / "manifest.json").chmod(0o644)
     (copy / "manifest.json").write_text(json.dumps({**manifest, "digest": "0" * 64}))
     shutil.rmtree(directory)
     copy.rename(directory)
     assert decide(plan)[key].act is Act.RESTORE
-    assert DvcProject(finished).reproduce(plan, plan.step(key)).outcome is Outcome.RESTORED
+    assert DvcProject(finished).reproduce(plan, plan.step(key)).outcome is StageOutcome.RESTORED
     assert recorded_digests(plan)[key] == recorded and not any(acts(finished).values())

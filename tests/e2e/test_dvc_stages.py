@@ -16,7 +16,7 @@ from lineal.orchestrate import dvc_repo
 from lineal.orchestrate.decision import decide
 from lineal.orchestrate.dvc_lock import recorded_digests
 from lineal.orchestrate.dvc_record import directory_md5
-from lineal.orchestrate.dvc_repo import DvcProject, Outcome
+from lineal.orchestrate.dvc_repo import DvcProject, StageOutcome
 from lineal.orchestrate.dvc_yaml import check_dvc_yaml, write_dvc_yaml
 from lineal.step.status import Act
 
@@ -27,7 +27,7 @@ def test_reproduce_of_a_finished_stage_runs_nothing(finished):
     plan = plan_of(finished)
     before = run_logs(finished)
     made = DvcProject(finished).reproduce(plan, plan.step("toy/round_01/filtered"))
-    assert made.outcome is Outcome.UP_TO_DATE and run_logs(finished) == before
+    assert made.outcome is StageOutcome.UP_TO_DATE and run_logs(finished) == before
     recorded = recorded_digests(plan)
     assert made.digests == {
         "": recorded["toy/round_01/filtered"],
@@ -48,7 +48,7 @@ def test_reproduce_after_dvc_lost_a_stages_entry_adds_it_again(finished):
     lock.write_text(dumps_yaml(content))
     plan = plan_of(finished)
     made = DvcProject(finished).reproduce(plan, plan.step("toy/round_02/evaluation"))
-    assert made.outcome is Outcome.RECORDED
+    assert made.outcome is StageOutcome.RECORDED
     assert yaml.safe_load(lock.read_text())["stages"] == whole
     assert UP_TO_DATE in command(finished, "dvc", "status")
 
@@ -141,7 +141,7 @@ def test_corrupted_cache_object_is_not_restored_but_made_again(finished):
     project = DvcProject(finished)
     assert step in to_make(plan)
     made = project.reproduce(plan, step)
-    assert made.outcome is Outcome.DONE and made.digests[""] == recorded and part.read_bytes() == whole
+    assert made.outcome is StageOutcome.DONE and made.digests[""] == recorded and part.read_bytes() == whole
     assert damaged and all(path.read_bytes() == whole for path in damaged)
     assert UP_TO_DATE in command(finished, "dvc", "status")
 
@@ -151,7 +151,7 @@ def test_file_of_paths_in_use_that_a_kill_left_half_written_stops_nobody(finishe
     (finished / ".dvc" / "tmp" / "rwlock").write_text(left)
     edit(finished / "pipelines" / "toy.yaml", "size: 24", "size: 25")
     plan = plan_of(finished)
-    assert DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train")).outcome is Outcome.DONE
+    assert DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train")).outcome is StageOutcome.DONE
 
 
 def test_path_in_use_by_a_living_process_is_a_busy_step(finished):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.diff import NamedSide, Side, compare, find_sides
+from lineal.audit.diff import DiffSide, NamedSide, compare, find_sides
 from lineal.audit.diff_text import as_text
 from lineal.cli.prove import diff
 from lineal.errors import ArtifactError, UsageError
@@ -74,7 +74,7 @@ def put(lab, name, rows, decided):
 def test_prompts_and_verdicts_are_those_of_plain_python(before, after, tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("lab"))
     (found,) = compare(
-        Side("a", put(lab, "a", before, False)), Side("b", put(lab, "b", after, False)), COMPUTE
+        DiffSide("a", put(lab, "a", before, False)), DiffSide("b", put(lab, "b", after, False)), COMPUTE
     ).artifacts
     old, new = ({row[0]: row for row in rows} for rows in (before, after))
     changed = Counter((old[i][2], new[i][2]) for i in old.keys() & new.keys() if old[i][2] != new[i][2])
@@ -100,7 +100,7 @@ def test_decisions_are_those_of_plain_python(before, after, tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("lab"))
     keeping = (0, 0, "pass", "kept")
     before, after = ([keeping, *(row for row in rows if row[0])] for rows in (before, after))
-    sides = Side("a", put(lab, "a", before, True)), Side("b", put(lab, "b", after, True))
+    sides = DiffSide("a", put(lab, "a", before, True)), DiffSide("b", put(lab, "b", after, True))
     found = compare(*sides, COMPUTE).artifacts[0]
     old, new = ({row[0]: row[3] for row in rows} for rows in (before, after))
     changed = Counter((old[i], new[i]) for i in old.keys() & new.keys() if old[i] != new[i])
@@ -114,7 +114,7 @@ def test_decisions_are_those_of_plain_python(before, after, tmp_path_factory):
 def test_rows_that_share_an_id_are_counted_each(tmp_path):
     lab = Lab(tmp_path)
     sides = [
-        Side(
+        DiffSide(
             name,
             {
                 "rows": lab.put(

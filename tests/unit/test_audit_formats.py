@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from lineal.audit.trace.diagrams import as_dot, as_mermaid
-from lineal.audit.trace.lineage import Graph, Node
+from lineal.audit.trace.lineage import Graph, LineageNode
 from lineal.cli.look import trace
 from lineal.errors import UsageError
 from tests.unit.audit_project import made_project
@@ -31,8 +31,8 @@ def run(plan, *arguments):
 
 def hostile_graph():
     graph = Graph("root")
-    graph.add(Node("root", "sample", HOSTILE, {"completion": HOSTILE}))
-    graph.add(Node("other", "rows", "p/x", {}))
+    graph.add(LineageNode("root", "sample", HOSTILE, {"completion": HOSTILE}))
+    graph.add(LineageNode("other", "rows", "p/x", {}))
     graph.connect("root", HOSTILE, "other", reason=HOSTILE)
     return graph
 

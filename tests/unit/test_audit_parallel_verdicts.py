@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lineal.audit.catalog import read_catalog
-from lineal.audit.diff import Side, compare
+from lineal.audit.diff import DiffSide, compare
 from lineal.audit.show.artifact import as_text as show_text
 from lineal.audit.show.artifact import look_at
 from lineal.audit.show.prompt_samples import prompt_samples, samples_text
@@ -109,7 +109,8 @@ def test_taint_counts_rows_by_the_verdict_of_the_artifact_itself(plan, name, col
 def test_diff_compares_the_verdicts_that_each_side_gave_itself(plan):
     catalog = read_catalog(plan.project)
     sides = [
-        Side(name, {"judged": catalog.artifacts[f"tiny/round_01/{name}"]}) for name in ("verified", "voted")
+        DiffSide(name, {"judged": catalog.artifacts[f"tiny/round_01/{name}"]})
+        for name in ("verified", "voted")
     ]
     (found,) = compare(*sides, COMPUTE).artifacts
     pairs = Counter((row["verdict"], row["vote_verdict"]) for row in rows(plan, "voted"))

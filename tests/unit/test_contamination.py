@@ -12,7 +12,7 @@ from lineal.audit.contamination import look_for_contamination
 from lineal.cli.prove import contamination
 from lineal.data.conversations import Conversation, Turn
 from lineal.data.normal_text import LEADING, TRAILING, has_core, normalised
-from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
+from lineal.data.overlap import EvaluationPrompt, OverlapIndex, OverlapRule
 from lineal.data.store import open_artifact
 from lineal.errors import ArtifactError, CheckFailure, DataError, UsageError
 from lineal.plan import make_plan
@@ -72,7 +72,7 @@ def test_no_disguised_copy_is_missed(case, n):
     found = found_by(index_of(prompts, n), rows)
     for row, place in copies:
         if normalised(prompts[place]):
-            assert found[row, place].rule in (Rule.EXACT, Rule.EMBEDDED)
+            assert found[row, place].rule in (OverlapRule.EXACT, OverlapRule.EMBEDDED)
 
 
 def holds(words, copy):
@@ -109,11 +109,11 @@ def naive(prompts, rows, n):
     for row, text in enumerate(map(normalised, rows)):
         for place, prompt in enumerate(map(normalised, prompts)):
             if prompt and prompt == text:
-                rules[row, place] = Rule.EXACT
+                rules[row, place] = OverlapRule.EXACT
             elif prompt and holds(text.split(), prompt.split()):
-                rules[row, place] = Rule.EMBEDDED
+                rules[row, place] = OverlapRule.EMBEDDED
             elif prompt and any(holds(text.split(), gram) for gram in telling[prompt]):
-                rules[row, place] = Rule.NGRAM
+                rules[row, place] = OverlapRule.NGRAM
     return rules
 
 
@@ -139,7 +139,7 @@ def test_overlaps_are_those_of_plain_python(prompts, rows, n):
 )
 def test_prompt_with_punctuation_around_it_is_found(text):
     (found,) = found_by(index_of(["2+3"], 13), [text]).values()
-    assert (found.rule, found.ngram) == (Rule.EMBEDDED, "2+3")
+    assert (found.rule, found.ngram) == (OverlapRule.EMBEDDED, "2+3")
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_template_that_prompts_share_proves_nothing_but_whole_prompts_do():
     prompts = [f"{template} {number}" for number in range(40)]
     found = found_by(index_of(prompts, 13), [f"{template} 77", f"{template} 7", f"so: {prompts[3]} yes"])
     assert {pair: overlap.rule for pair, overlap in found.items()} == {
-        (1, 7): Rule.EXACT,
-        (2, 3): Rule.EMBEDDED,
+        (1, 7): OverlapRule.EXACT,
+        (2, 3): OverlapRule.EMBEDDED,
     }
 
 
@@ -204,7 +204,9 @@ def test_prompt_in_an_earlier_turn_of_a_conversation_is_found(tmp_path):
     found = list(
         held_out.matches(Lab(tmp_path).put("tasks/train", [row, row | {"prompt_id": "b", "messages": None}]))
     )
-    assert [(match.row, match.column, match.rule) for match in found] == [("a", "messages", Rule.EMBEDDED)]
+    assert [(match.row, match.column, match.rule) for match in found] == [
+        ("a", "messages", OverlapRule.EMBEDDED)
+    ]
 
 
 def test_rows_are_named_with_column_and_evidence_whatever_the_batches(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from lineal.data.conversations import Conversation, Turn
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact
 from lineal.engines.endpoints.address import address_of_checkpoint, address_of_served
-from lineal.engines.endpoints.rates import Pace
+from lineal.engines.endpoints.rates import RatePace
 from lineal.engines.endpoints.sampler import EndpointSampler
 from lineal.engines.endpoints.served import Served
 from lineal.engines.endpoints.spending import Spending
@@ -507,13 +507,13 @@ def test_requests_that_wait_for_a_moment_say_nothing(server, tmp_path):
 
 
 def test_pace_spreads_units_and_takes_back_what_was_not_needed():
-    pace = Pace(60)
+    pace = RatePace(60)
     assert pace.wait() <= 0
     pace.take(10)
     assert 9 < pace.wait() <= 10
     pace.give_back(8)
     assert 1 < pace.wait() <= 2
-    assert Pace(None).wait() <= 0
+    assert RatePace(None).wait() <= 0
 
 
 def test_budget_stops_before_it_is_exceeded_and_counts_what_was_spent_before(server, tmp_path):

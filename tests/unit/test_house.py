@@ -113,6 +113,15 @@ def test_docstrings_do_not_begin_like_a_question(path):
     assert not [(name, word) for name, word in first_words if word.strip(",.:").lower() in QUESTIONS]
 
 
+def test_public_classes_have_a_name_of_their_own():
+    places = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
 def modules_after(code):
     script = (
         f"import json, sys\n{code}\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"

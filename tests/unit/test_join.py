@@ -11,7 +11,7 @@ from lineal.audit.trace.row_location import repeats_input
 from lineal.data.manifest import InputEntry
 from lineal.data.store import Artifact
 from lineal.errors import DataError
-from lineal.step.judges import Judge, judges_of
+from lineal.step.judges import ScoreSource, judges_of
 from tests.unit.lab import Lab, rows_of, samples
 
 ROWS = samples({"a": "pfe", "b": "pp"}, note=lambda prompt, index: "n")
@@ -117,8 +117,8 @@ def test_who_judged_is_known_of_each_joined_score(lab):
     given = {panel.key: [("rows", rows), ("strict", strict)]}
     found = judges_of(panel, lambda artifact: given.get(artifact.key, []))
     assert found == {
-        "score": frozenset({Judge("exact_match", 1)}),
-        "strict_score": frozenset({Judge("reward", 1)}),
+        "score": frozenset({ScoreSource("exact_match", 1)}),
+        "strict_score": frozenset({ScoreSource("reward", 1)}),
     }
     catalog = Catalog({artifact.key: artifact for artifact in (rows, strict, panel)})
     assert repeats_input(catalog, panel)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lineal.components.mathematics.answers import Agreement, agreement, answers_in
+from lineal.components.mathematics.answers import SecondOpinion, agreement, answers_in
 from lineal.components.verifiers.choice import chosen, options_of, right_option
 from lineal.components.verifiers.math import TOO_LARGE, Disagreement, prepare, score_math
 from lineal.components.verifiers.structured_match import score_structure
@@ -47,8 +47,8 @@ def test_math_passes_nothing_unequal_and_misses_at_most_2_percent():
         answers = answers_in(pair["completion"])
         second = agreement(pair["answer"], answers)
         # math-verify is slow, and not asked where the second comparison alone decides
-        certain = second is Agreement.EXACT and answers.certain
-        passed = certain or (second <= Agreement.LENIENT or bool(answers.further)) and passes(pair)
+        certain = second is SecondOpinion.EXACT and answers.certain
+        passed = certain or (second <= SecondOpinion.LENIENT or bool(answers.further)) and passes(pair)
         if passed != pair["equal"]:
             (false_passes if passed else missed).append(pair)
     assert false_passes == []

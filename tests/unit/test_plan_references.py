@@ -16,7 +16,7 @@ from lineal.plan import Plan, make_plan
 from lineal.recipe.document import parse_document
 from lineal.recipe.project import open_project
 from lineal.recipe.references import Head
-from lineal.step.judges import Judge, judges_of
+from lineal.step.judges import ScoreSource, judges_of
 from lineal.step.runlog import read_log
 from lineal.step.runner import name_step, run_step
 
@@ -133,7 +133,7 @@ def test_verifier_inside_a_component_judges_with_its_own_inputs(tmp_path: Path):
         ]
 
     found = judges_of(told[1], inputs)
-    assert found["score"] == frozenset({Judge("judge", 1, (("model", critics[1]),))})
+    assert found["score"] == frozenset({ScoreSource("judge", 1, (("model", critics[1]),))})
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from lineal.orchestrate.retracting import retract
 from lineal.plan import make_plan
 from lineal.recipe.compute import Compute
 from lineal.recipe.project import open_project
-from lineal.recipe.retractions import Retraction, Rule
+from lineal.recipe.retractions import Retraction, RetractionRule
 from lineal.step.runner import run_step
 from lineal.step.status import State, status_of
 from lineal.step.tainted import tainted_checkpoints
@@ -39,7 +39,7 @@ def test_retracted_rows_equal_the_naive_walk(data):
     ids = sorted({row_id(row) for rows in world.rows.values() for row in rows or []})
     by_id, by_where = (data.draw(st.sets(st.sampled_from(ids), max_size=3)) for _ in range(2))
     listed = ", ".join(f"'{name}'" for name in sorted(by_where)) or "NULL"
-    rule = Rule("bad", "wrong", f"row_id IN ({listed})", "", tuple(sorted(by_id)))
+    rule = RetractionRule("bad", "wrong", f"row_id IN ({listed})", "", tuple(sorted(by_id)))
     made = naive_forward(world, None, by_id | by_where)
     with TemporaryDirectory() as root:
         catalog = write(world, Path(root))

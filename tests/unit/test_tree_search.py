@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lineal.components.generators.search_tree import Beam, BestFirst, Node, Policy, Tree, Uct
+from lineal.components.generators.search_tree import Beam, BestFirst, SearchNode, SearchPolicy, Tree, Uct
 from lineal.components.generators.search_waves import Waves
 from lineal.components.verifiers.embedded import ready
 from lineal.engines.sampling.sampler import Sampler
@@ -23,7 +23,7 @@ STEPS = 3
 
 
 def searched(
-    policy: Policy, score: Callable[[str], float], expansions: int = 100, letters: str = "ab"
+    policy: SearchPolicy, score: Callable[[str], float], expansions: int = 100, letters: str = "ab"
 ) -> tuple[Tree, list[list[str]]]:
     """A search where each node's steps are letters and three of them are a completion; also what each wave continued."""
     tree, waves = Tree("p"), []
@@ -33,8 +33,8 @@ def searched(
     return tree, waves
 
 
-def _child(parent: Node, letter: str, score: Callable[[str], float]) -> Node:
-    node = Node(
+def _child(parent: SearchNode, letter: str, score: Callable[[str], float]) -> SearchNode:
+    node = SearchNode(
         parent.id + letter,
         0,
         parent,

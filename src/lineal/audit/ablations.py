@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lineal.components.base import Role
-from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
+from lineal.components.evaluators.reading import EvaluationNumbers, compare, read_evaluation
 from lineal.data.estimates import Comparison
 from lineal.data.manifest import MANIFEST
 from lineal.errors import Problems, UsageError
@@ -139,12 +139,14 @@ def _last_evaluations(plan: Plan, pipeline: str) -> list[Step]:
     return [step for step in evaluating if step.group in groups]
 
 
-def _evaluated(plan: Plan, step: Step) -> Evaluation | None:
+def _evaluated(plan: Plan, step: Step) -> EvaluationNumbers | None:
     directory = plan.project.directory(step.key)
     return read_evaluation(directory) if (directory / MANIFEST).is_file() else None
 
 
-def _compared(part: str, seed: int, step: Step, whole: Evaluation, without: Evaluation) -> Iterator[Ablated]:
+def _compared(
+    part: str, seed: int, step: Step, whole: EvaluationNumbers, without: EvaluationNumbers
+) -> Iterator[Ablated]:
     headline = step.component.headline
     if headline in whole.numbers and headline in without.numbers:
         change = compare(whole, without)

@@ -15,7 +15,14 @@ from lineal.data.workspace import MAIN
 from lineal.errors import CheckFailure, UsageError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
-from lineal.step.contamination import HeldOut, Match, described, held_out_prompts, stops, training_outputs
+from lineal.step.contamination import (
+    HeldOut,
+    OverlappingRow,
+    described,
+    held_out_prompts,
+    stops,
+    training_outputs,
+)
 
 CHECK = "no_test_prompt_in_training"
 MOST_MATCHES = 1000
@@ -42,7 +49,7 @@ class Contaminated:
     overlapping: int
     stopping: int
     rules: dict[str, int]
-    matches: tuple[Match, ...]
+    matches: tuple[OverlappingRow, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ def _in_output(plan: Plan, step: Step, output: str, held_out: HeldOut) -> Contam
     artifact = open_artifact(key, plan.project.directory(key))
     rules: dict[int, str] = {}
     stopping: set[int] = set()
-    kept: list[Match] = []
+    kept: list[OverlappingRow] = []
     for match in held_out.matches(artifact):
         rules.setdefault(match.position, str(match.rule))
         stopping |= {match.position} if stops(plan, match) else set()

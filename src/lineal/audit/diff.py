@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.audit.catalog import Catalog
 from lineal.audit.keys import find_artifact
 from lineal.audit.query import UNITED, connection, fetched
-from lineal.components.evaluators.reading import Evaluation, read_evaluation
+from lineal.components.evaluators.reading import EvaluationNumbers, read_evaluation
 from lineal.components.evaluators.reading import compare as compare_evaluations
 from lineal.data.estimates import Comparison, mcnemar
 from lineal.data.schema import row_key
@@ -29,7 +29,7 @@ DROPPED = ".dropped"
 
 
 @dataclass(frozen=True)
-class Side:
+class DiffSide:
     """One of the two things that are compared.
 
     Attributes:
@@ -143,7 +143,7 @@ class NamedSide:
     catalog: Catalog
 
 
-def find_sides(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
+def find_sides(before: NamedSide, after: NamedSide) -> tuple[DiffSide, DiffSide]:
     """Resolves two keys: two rounds (`star/round_01`), two artifacts, or everything that two revisions hold.
 
     Raises:
@@ -159,7 +159,7 @@ def find_sides(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
             f"{before.name} and {after.name}: none of their artifacts is here. Bring them: dvc fetch --all-commits"
         )
     if whole_revisions or (first and second):
-        return Side(before.name, first, _unknown(before)), Side(after.name, second, _unknown(after))
+        return DiffSide(before.name, first, _unknown(before)), DiffSide(after.name, second, _unknown(after))
     if first:
         raise _no_round(before, after)
     if second:
@@ -167,14 +167,14 @@ def find_sides(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
     return _two_artifacts(before, after)
 
 
-def _two_artifacts(before: NamedSide, after: NamedSide) -> tuple[Side, Side]:
+def _two_artifacts(before: NamedSide, after: NamedSide) -> tuple[DiffSide, DiffSide]:
     """Finds two artifacts, whose keys may be shortened; their common label says both keys where they differ."""
     first = find_artifact(before.project, before.catalog, before.key)
     second = find_artifact(after.project, after.catalog, after.key)
     label = first.key if first.key == second.key else f"{first.key} -> {second.key}"
     return (
-        Side(before.name, _with_dropped(before.catalog, label, first)),
-        Side(after.name, _with_dropped(after.catalog, label, second)),
+        DiffSide(before.name, _with_dropped(before.catalog, label, first)),
+        DiffSide(after.name, _with_dropped(after.catalog, label, second)),
     )
 
 
@@ -212,7 +212,7 @@ def _with_dropped(catalog: Catalog, label: str, artifact: Artifact) -> dict[str,
     return {label: artifact, **({label + DROPPED: dropped} if dropped else {})}
 
 
-def compare(before: Side, after: Side, compute: Compute) -> Diff:
+def compare(before: DiffSide, after: DiffSide, compute: Compute) -> Diff:
     """Compares what both sides have under the same label. Reads ids, verdicts and decisions, no texts.
 
     Raises:
@@ -239,7 +239,7 @@ def compare(before: Side, after: Side, compute: Compute) -> Diff:
     )
 
 
-def _follows(label: str, *sides: Side) -> bool:
+def _follows(label: str, *sides: DiffSide) -> bool:
     """Tells whether both sides hold the rows that a selection dropped, which are compared together with those that it kept."""
     main = label.removesuffix(DROPPED)
     return label != main and all(main in side.artifacts and _selected(side.artifacts[main]) for side in sides)
@@ -254,7 +254,9 @@ def _verdict(artifact: Artifact) -> str:
     return artifact.manifest.column("verdict") if "pass" in artifact.manifest.counts else "verdict"
 
 
-def _compared(label: str, before: Side, after: Side, opened: duckdb.DuckDBPyConnection) -> ArtifactDiff:
+def _compared(
+    label: str, before: DiffSide, after: DiffSide, opened: duckdb.DuckDBPyConnection
+) -> ArtifactDiff:
     pair = before.artifacts[label], after.artifacts[label]
     same = pair[0].digest == pair[1].digest
     families = [
@@ -301,11 +303,13 @@ def _settings(artifact: Artifact) -> dict[str, Any]:
     return {**own, **manifest.settings, **files}
 
 
-def _evaluation(artifact: Artifact) -> Evaluation | None:
+def _evaluation(artifact: Artifact) -> EvaluationNumbers | None:
     return read_evaluation(artifact.directory) if artifact.manifest.kind is ArtifactKind.METRICS else None
 
 
-def _compared_headlines(before: Evaluation | None, after: Evaluation | None) -> tuple[str, Comparison | None]:
+def _compared_headlines(
+    before: EvaluationNumbers | None, after: EvaluationNumbers | None
+) -> tuple[str, Comparison | None]:
     if before is None or after is None or before.headline != after.headline:
         return "", None
     return after.headline, compare_evaluations(before, after)

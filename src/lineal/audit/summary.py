@@ -9,7 +9,7 @@ from math import fsum
 from typing import Any
 
 from lineal.components.base import Component, Role
-from lineal.components.evaluators.reading import Breakdown, Evaluation, read_evaluation
+from lineal.components.evaluators.reading import Breakdown, EvaluationNumbers, read_evaluation
 from lineal.data.estimates import Estimate
 from lineal.data.records import is_known, open_known
 from lineal.data.store import Artifact
@@ -319,7 +319,7 @@ def _numbers(artifact: Artifact, component: Component) -> dict[str, Any]:
     return {"values": {}, "breakdown": {}}
 
 
-def scores_of(evaluation: Evaluation) -> dict[str, float]:
+def scores_of(evaluation: EvaluationNumbers) -> dict[str, float]:
     """Returns the numbers of an evaluation except `count`."""
     return {name: value for name, value in evaluation.numbers.items() if name != "count"}
 

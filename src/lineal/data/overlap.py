@@ -24,7 +24,7 @@ MOST_SHARING = 10
 _MIXER = 0xD6E8FEB86659FD93
 
 
-class Rule(StrEnum):
+class OverlapRule(StrEnum):
     """The kinds of overlap with an evaluation prompt, the plainest first."""
 
     PROMPT_ID = "prompt_id"
@@ -66,7 +66,7 @@ class Overlap:
 
     place: int
     owner: int
-    rule: Rule
+    rule: OverlapRule
     ngram: str
 
 
@@ -217,10 +217,10 @@ class OverlapIndex:
             is_shared(place)
 
 
-def _rule(text: str, evaluation: str) -> Rule:
+def _rule(text: str, evaluation: str) -> OverlapRule:
     if text == evaluation:
-        return Rule.EXACT
-    return Rule.EMBEDDED if _is_embedded(text, evaluation) else Rule.NGRAM
+        return OverlapRule.EXACT
+    return OverlapRule.EMBEDDED if _is_embedded(text, evaluation) else OverlapRule.NGRAM
 
 
 def _is_embedded(text: str, evaluation: str) -> bool:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lineal.data.conversations import Prompt
 from lineal.data.steps import steps_of
-from lineal.engines.sampling.rollouts import Generation, Rollout
+from lineal.engines.sampling.rollouts import Generation, SampledRollout
 from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
-from lineal.engines.sampling.scoring import Certainty, Likelihood, Pair
+from lineal.engines.sampling.scoring import CertaintyMeans, LogProbability, Pair
 
 
 class FakeSampler:
@@ -48,7 +48,9 @@ def fake_generation(prompts: Sequence[Prompt], samples: int, max_tokens: int, se
     """Makes up what an online training samples: each prompt once, before the first step."""
     requests = [Request(prompt, seed + index) for prompt in prompts for index in range(samples)]
     drawn = FakeSampler().stream(requests, SamplingSettings(max_tokens=max_tokens))
-    rollouts = [Rollout(place // samples, 0, one.text, one.tokens, one.finish_reason) for place, one in drawn]
+    rollouts = [
+        SampledRollout(place // samples, 0, one.text, one.tokens, one.finish_reason) for place, one in drawn
+    ]
     return Generation(0, len(rollouts), tuple(rollouts))
 
 
@@ -57,19 +59,19 @@ class FakeLikelihoods:
 
     def score(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Likelihood]:
+    ) -> list[LogProbability]:
         """Returns one likelihood per pair: minus the completion's tokens, one per character and one for the end."""
         if progress is not None:
             progress(len(pairs))
-        return [Likelihood(-float(len(text) + 1), len(text) + 1) for text in map(_written, pairs)]
+        return [LogProbability(-float(len(text) + 1), len(text) + 1) for text in map(_written, pairs)]
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Certainty]:
+    ) -> list[CertaintyMeans]:
         """Is surer of shorter texts."""
         if progress is not None:
             progress(len(pairs))
-        return [Certainty(1 / (len(text) + 1), float(len(text))) for text in map(_written, pairs)]
+        return [CertaintyMeans(1 / (len(text) + 1), float(len(text))) for text in map(_written, pairs)]
 
     def angles(
         self, prompts: Sequence[Prompt], chat: bool = False, progress: Callable[[int], None] | None = None

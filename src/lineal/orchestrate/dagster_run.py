@@ -157,7 +157,7 @@ def _follow(
         by step key, the outcome; and the steps' own errors, in the order of their failure, as one error; an interrupt as
         an interrupt; None if all went well.
     """
-    from lineal.orchestrate.dvc_repo import Outcome
+    from lineal.orchestrate.dvc_repo import StageOutcome
 
     terminal, by_op = Terminal(plan, len(chosen)), {op_name(step): step for step in chosen}
     outcomes: dict[str | None, str] = {}
@@ -167,7 +167,7 @@ def _follow(
         if event.is_step_materialization:
             outcomes[event.step_key] = str(event.materialization.metadata[OUTCOME].value)
         elif event.is_step_success:
-            terminal.report(by_op[str(event.step_key)], Outcome(outcomes[event.step_key]))
+            terminal.report(by_op[str(event.step_key)], StageOutcome(outcomes[event.step_key]))
         elif event.is_step_failure:
             failures.append(_message(by_op[str(event.step_key)], event))
             if not _is_interrupt(event):

@@ -16,7 +16,7 @@ from lineal.orchestrate.dvc_yaml import DVC_YAML, stage_name, stage_of, stage_te
 from lineal.orchestrate.yaml_entries import (
     MARKER,
     Entry,
-    Section,
+    TopLevelKey,
     conflict_message,
     indented,
     load_plain,
@@ -111,9 +111,9 @@ def replaced_entry(text: str, name: str, entry: str) -> str:
     lock = read_entries(Path(DVC_LOCK), text, ("stages",))
     if lock.section("schema") is None:
         lock = replace(
-            lock, sections=(Section("schema", (), (LOCK_HEAD.partition("\n")[0],)), *lock.sections)
+            lock, sections=(TopLevelKey("schema", (), (LOCK_HEAD.partition("\n")[0],)), *lock.sections)
         )
-    stages = lock.section("stages") or Section("stages", (), ())
+    stages = lock.section("stages") or TopLevelKey("stages", (), ())
     new = Entry(name, (), indented(entry.splitlines(keepends=True), stages.indent, 2))
     if any(one.name == name for one in stages.entries):
         entries = tuple(replace(new, above=one.above) if one.name == name else one for one in stages.entries)

@@ -53,7 +53,7 @@ LOCK_SECONDS = 60.0
 """How long to wait for another process that hashes or moves files; DVC lets go of its lock while commands run."""
 
 
-class Outcome(StrEnum):
+class StageOutcome(StrEnum):
     """The result of making a stage."""
 
     UP_TO_DATE = "up to date"
@@ -65,7 +65,7 @@ class Outcome(StrEnum):
     @property
     def ran(self) -> bool:
         """True if the step's own code ran, so that its run log is of this run."""
-        return self in (Outcome.DONE, Outcome.REUSED)
+        return self in (StageOutcome.DONE, StageOutcome.REUSED)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Reproduction:
         log: the step's run log.
     """
 
-    outcome: Outcome
+    outcome: StageOutcome
     digests: Mapping[str, str]
     log: Mapping[str, Any]
 
@@ -177,11 +177,13 @@ class DvcProject:
         write_records(plan.project, {key: digests[output] for output, key in step.artifact_keys().items()})
         return Reproduction(outcome, digests, read_log(plan.project, step.key))
 
-    def _reproduce(self, plan: Plan, step: Step, stage: PipelineStage, before: int, accept: bool) -> Outcome:
+    def _reproduce(
+        self, plan: Plan, step: Step, stage: PipelineStage, before: int, accept: bool
+    ) -> StageOutcome:
         decisions = Decisions(plan, accept)
         act = decisions.of(step).act
         if act is Act.NONE:
-            return Outcome.UP_TO_DATE
+            return StageOutcome.UP_TO_DATE
         if act is Act.MAKE:
             return self._make(plan, step, stage, before, {} if accept else decisions.recorded(step))
         if act is Act.RESTORE:
@@ -191,7 +193,7 @@ class DvcProject:
         stage.save(allow_missing=not whole, run_cache=whole)  # DVC's run cache hashes the artifacts here
         stage.commit()
         self._record(stage)
-        return Outcome.RESTORED if act is Act.RESTORE else Outcome.RECORDED
+        return StageOutcome.RESTORED if act is Act.RESTORE else StageOutcome.RECORDED
 
     def _take_recorded_inputs(self, plan: Plan, step: Step, stage: PipelineStage) -> None:
         """Lets the record in `dvc.lock` stand in for inputs that are not here: the step is up to date by that."""
@@ -202,7 +204,9 @@ class DvcProject:
         for out in (one for one in made if one.def_path in absent and one.hash_info):
             absent[out.def_path].hash_info, absent[out.def_path].meta = out.hash_info, out.meta
 
-    def _make(self, plan: Plan, step: Step, stage: PipelineStage, before: int, recorded: Recorded) -> Outcome:
+    def _make(
+        self, plan: Plan, step: Step, stage: PipelineStage, before: int, recorded: Recorded
+    ) -> StageOutcome:
         require_inputs(plan, [step])
         old_log = read_log(plan.project, step.key)
         stage.reproduce()
@@ -216,8 +220,12 @@ class DvcProject:
         require_recorded_bytes(plan, step, recorded, lambda key: _out_digest(stage, key), old_log)
         self._record(stage)
         if _modified(log_path(plan.project, step.key)) == before:
-            return Outcome.RESTORED
-        return Outcome.REUSED if read_log(plan.project, step.key).get("status") == "reused" else Outcome.DONE
+            return StageOutcome.RESTORED
+        return (
+            StageOutcome.REUSED
+            if read_log(plan.project, step.key).get("status") == "reused"
+            else StageOutcome.DONE
+        )
 
     def _stage(self, plan: Plan, step: Step) -> PipelineStage:
         name = stage_name(step.key)

@@ -16,7 +16,7 @@ from lineal.components.base import Role
 from lineal.data.curves import STEP, TABLE
 from lineal.data.file_names import CURVE_FILE, METRICS_FILE
 from lineal.errors import DeclarationError, ProjectError
-from lineal.orchestrate.yaml_entries import Entries, Entry, Section, indented, read_entries, woven
+from lineal.orchestrate.yaml_entries import Entries, Entry, TopLevelKey, indented, read_entries, woven
 from lineal.plan import Plan, Step
 from lineal.recipe.document import Document, KeyPath
 from lineal.recipe.nodes import BEST
@@ -127,7 +127,7 @@ def _has_others(old: Entries) -> bool:
     return bool(comments) or any(entries) or any(one.name not in SECTIONS for one in old.sections)
 
 
-def _merged(path: Path, name: str, old: Section | None, new: Section | None) -> Section | None:
+def _merged(path: Path, name: str, old: TopLevelKey | None, new: TopLevelKey | None) -> TopLevelKey | None:
     if old is None:
         return new
     ours = {entry.name: entry for entry in new.entries} if new else {}

@@ -18,7 +18,7 @@ from lineal.errors import ProjectError
 from lineal.orchestrate.decision import changed_parts
 from lineal.orchestrate.dvc_lock import DVC_LOCK, read_text
 from lineal.orchestrate.dvc_yaml import DVC_YAML, SECTIONS, is_ours, kept_text, stage_name, stage_of
-from lineal.orchestrate.yaml_entries import MARKER, Entries, Entry, Section, read_entries
+from lineal.orchestrate.yaml_entries import MARKER, Entries, Entry, TopLevelKey, read_entries
 from lineal.plan import Plan, Step
 from lineal.recipe.document import parse_document, read_document
 from lineal.recipe.whole_files import write_whole
@@ -126,7 +126,9 @@ def merged_yaml(plan: Plan, sides: Sides) -> str:
     return kept_text(plan, path, replace(merged, below=below).text())
 
 
-def _merged_section(path: Path, base: Section | None, ours: Section, theirs: Section) -> Section:
+def _merged_section(
+    path: Path, base: TopLevelKey | None, ours: TopLevelKey, theirs: TopLevelKey
+) -> TopLevelKey:
     above = _both(ours.above, theirs.above)
     if ours.name not in SECTIONS:
         head = _chosen(path, ours.name, base.head if base else None, ours.head, theirs.head)

@@ -14,7 +14,7 @@ from lineal.recipe.references import ArtifactKind
 from lineal.step.runlog import read_log
 
 if TYPE_CHECKING:
-    from lineal.orchestrate.dvc_repo import Outcome
+    from lineal.orchestrate.dvc_repo import StageOutcome
 
 _NUMBERS_SHOWN = 3
 
@@ -31,7 +31,7 @@ class Terminal:
         self.failed += 1
         sys.stderr.write(f"error: {message}\n")
 
-    def report(self, step: Step, outcome: Outcome) -> None:
+    def report(self, step: Step, outcome: StageOutcome) -> None:
         """Prints a step's outcome: seconds where it ran, otherwise why it didn't have to, and its short counts."""
         self._done += 1
         width = len(str(self._total))

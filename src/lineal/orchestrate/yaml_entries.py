@@ -43,7 +43,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Section:
+class TopLevelKey:
     """A top-level key.
 
     Attributes:
@@ -67,14 +67,14 @@ class Section:
 class Entries:
     """A file's sections and the lines after the last of them."""
 
-    sections: tuple[Section, ...] = ()
+    sections: tuple[TopLevelKey, ...] = ()
     below: tuple[str, ...] = ()
 
-    def section(self, name: str) -> Section | None:
+    def section(self, name: str) -> TopLevelKey | None:
         """Returns the section with this name."""
         return next((section for section in self.sections if section.name == name), None)
 
-    def with_section(self, section: Section) -> Entries:
+    def with_section(self, section: TopLevelKey) -> Entries:
         """Returns the file with a section in the place of the one with its name, or as the last."""
         if self.section(section.name) is None:
             return replace(self, sections=(*self.sections, section))
@@ -88,7 +88,7 @@ class Entries:
         return "".join(line if line.endswith(_BREAKS) else f"{line}\n" for line in [*lines, *self.below])
 
 
-def _lines_of(section: Section) -> Iterator[str]:
+def _lines_of(section: TopLevelKey) -> Iterator[str]:
     yield from (*section.above, *section.head)
     for entry in section.entries:
         yield from (*entry.above, *entry.lines)
@@ -118,7 +118,7 @@ def read_entries(path: Path, text: str, entry_sections: Sequence[str]) -> Entrie
         if key.value in entry_sections and value.value:
             sections.append(_section(path, lines, key, value, above, document[key.value]))
         else:
-            sections.append(Section(key.value, above, tuple(lines[start:stop])))
+            sections.append(TopLevelKey(key.value, above, tuple(lines[start:stop])))
     return Entries(tuple(sections), tuple(lines[place:]))
 
 
@@ -186,7 +186,7 @@ def _require_distinct(path: Path, node: yaml.MappingNode) -> None:
 
 def _section(
     path: Path, lines: list[str], key: yaml.Node, value: yaml.Node, above: tuple[str, ...], says: Any
-) -> Section:
+) -> TopLevelKey:
     start, is_list = key.start_mark.line, isinstance(value, yaml.SequenceNode)
     if not isinstance(value, yaml.CollectionNode) or value.flow_style:
         raise ProjectError(
@@ -204,7 +204,7 @@ def _section(
         called = name.value if name else next(iter(said)) if isinstance(said, dict) and said else str(said)
         entries.append(Entry(called, tuple(lines[place:begin]), tuple(lines[begin:stop]), said))
         place = stop
-    return Section(key.value, above, (lines[start],), tuple(entries), indent, is_list)
+    return TopLevelKey(key.value, above, (lines[start],), tuple(entries), indent, is_list)
 
 
 def _last_line(node: yaml.Node) -> int:

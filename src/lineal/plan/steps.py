@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lineal.components.base import Component, Output
 from lineal.recipe.document import KeyPath
 from lineal.recipe.nodes import Node
-from lineal.recipe.retractions import Rule
+from lineal.recipe.retractions import RetractionRule
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Step:
     settings_from: Mapping[str, tuple[str, str]]
     outputs: Mapping[str, Output]
     paths: tuple[KeyPath, ...]
-    retractions: tuple[Rule, ...] = ()
+    retractions: tuple[RetractionRule, ...] = ()
     stopped_by: str | None = None
     policy: Node | None = field(default=None, repr=False)
 

@@ -94,7 +94,7 @@ class Strict(BaseModel):
     )
 
 
-class Request(Strict):
+class ResourceRequest(Strict):
     """A step's request to the machine that runs it.
 
     Attributes:
@@ -308,7 +308,7 @@ class Compute(Strict):
     engine_options: dict[str, Any] = {}
     device: str = "auto"
     gpus: Annotated[tuple[str, ...] | None, BeforeValidator(_pool)] = None
-    requests: dict[str, Request] = {}
+    requests: dict[str, ResourceRequest] = {}
     batch_size: Positive = 256
     shard_rows: Positive = 4096
     workers: Annotated[int, Ge(0)] = 0

@@ -99,7 +99,7 @@ class Resolution(Strict):
 
 
 @dataclass(frozen=True)
-class Rule:
+class RetractionRule:
     """A retraction as one pipeline's steps apply it, without the pipeline's name, so that equal work has equal bytes.
 
     Attributes:
@@ -142,7 +142,7 @@ class Retractions:
     resolved: Mapping[str, Resolution] = field(default_factory=dict)
     document: Document = field(default_factory=lambda: Document(RETRACTIONS, {}, {}))
 
-    def rules(self, pipeline: str) -> tuple[Rule, ...]:
+    def rules(self, pipeline: str) -> tuple[RetractionRule, ...]:
         """Returns all retractions that can affect rows of a pipeline."""
         found = []
         for name, entry in self.declared.items():
@@ -150,10 +150,10 @@ class Retractions:
             own, _, within = (entry.within or pipeline).partition("/")
             where = entry.where if own in (pipeline, declared_name(pipeline)) else None
             if where is not None or ids:
-                found.append(Rule(name, entry.reason, where, within if where else "", ids, entry))
+                found.append(RetractionRule(name, entry.reason, where, within if where else "", ids, entry))
         return tuple(found)
 
-    def in_force(self, selection: str) -> tuple[Rule, ...]:
+    def in_force(self, selection: str) -> tuple[RetractionRule, ...]:
         """Returns the retractions that a selection must apply."""
         rules = self.rules(selection.partition("/")[0])
         return tuple(rule for rule in rules if selection not in self._resolution(rule.name).untouched)

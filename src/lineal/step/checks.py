@@ -27,7 +27,7 @@ from lineal.step.watching import HELD, Earlier, headline_held, is_held, read_ear
 
 
 @dataclass(frozen=True)
-class Made:
+class CheckedStep:
     """The things that a check looks at.
 
     Attributes:
@@ -79,7 +79,7 @@ class Check:
     severity: Severity
     description: str
     applies: Callable[[Plan, Step], bool]
-    run: Callable[[Made], CheckResult]
+    run: Callable[[CheckedStep], CheckResult]
     compares: bool = False
 
 
@@ -100,7 +100,7 @@ def run_checks(
         artifacts: by output name, what it made.
         chosen: the checks to run; None: all that it has.
     """
-    made = Made(plan, step, artifacts)
+    made = CheckedStep(plan, step, artifacts)
     checks = checks_of(plan, step) if chosen is None else chosen
     return [replace(check.run(made), severity=check.severity) for check in checks]
 
@@ -168,13 +168,13 @@ def _samples_again(plan: Plan, step: Step) -> bool:
     return generates and predecessor(plan, step) is not None
 
 
-def _arrived(made: Made) -> CheckResult:
+def _arrived(made: CheckedStep) -> CheckResult:
     awaited = made.step.component.awaited(made.step.key)
     path = "" if awaited is None else awaited.path
     return CheckResult(ARRIVED, True, f"{made.step.key}: {path} was here", {"path": path})
 
 
-def _not_empty(made: Made) -> CheckResult:
+def _not_empty(made: CheckedStep) -> CheckResult:
     count, means = Rows((made.main,)).count, made.step.component.empty_means()
     legal = bool(means) or made.main.manifest.counts.get("in") == 0
     why = f": {means or 'none came in'}" if legal and not count else ""
@@ -183,7 +183,7 @@ def _not_empty(made: Made) -> CheckResult:
     )
 
 
-def _rows_conserved(made: Made) -> CheckResult:
+def _rows_conserved(made: CheckedStep) -> CheckResult:
     counts = made.main.manifest.counts
     if "kept" in counts:
         got, expected, rule = counts["kept"] + counts.get("dropped", 0), counts["in"], "in = kept + dropped"
@@ -197,7 +197,7 @@ def _rows_conserved(made: Made) -> CheckResult:
     return CheckResult("rows_conserved", got == expected, message, {"expected": expected, "got": got})
 
 
-def _verifier_errors(made: Made) -> CheckResult:
+def _verifier_errors(made: CheckedStep) -> CheckResult:
     counts = made.main.manifest.counts
     errors, total = counts.get("error", 0), max(1, counts.get("in", 0))
     limit = float(made.main.manifest.settings.get("max_error_rate", 0.0))
@@ -207,7 +207,7 @@ def _verifier_errors(made: Made) -> CheckResult:
     )
 
 
-def _one_judge(made: Made) -> CheckResult:
+def _one_judge(made: CheckedStep) -> CheckResult:
     """Warns where a selection compares scores of different judges."""
     plan, step = made.plan, made.step
 
@@ -230,7 +230,7 @@ def _one_judge(made: Made) -> CheckResult:
     )
 
 
-def _no_retracted_rows(made: Made) -> CheckResult:
+def _no_retracted_rows(made: CheckedStep) -> CheckResult:
     return retraction_check(made.step, tainted_checkpoints(made.plan, [made.step]).get(made.step.key, {}))
 
 
@@ -252,7 +252,7 @@ def _declared(number: str, watch: Watch) -> Check:
     )
 
 
-def _watched(number: str, watch: Watch, made: Made) -> CheckResult:
+def _watched(number: str, watch: Watch, made: CheckedStep) -> CheckResult:
     return watched(made.step, number, watch, made.main, made.earlier_evaluations)
 
 

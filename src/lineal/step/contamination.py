@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lineal.components.base import Role
 from lineal.data.manifest import MANIFEST
 from lineal.data.media import IMAGES, images_of
-from lineal.data.overlap import EvaluationPrompt, OverlapIndex, Rule
+from lineal.data.overlap import EvaluationPrompt, OverlapIndex, OverlapRule
 from lineal.data.schema import row_key
 from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.environments.registry import locations
@@ -29,7 +29,7 @@ BATCH_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
-class Match:
+class OverlappingRow:
     """One row that overlaps with one evaluation prompt.
 
     Attributes:
@@ -45,7 +45,7 @@ class Match:
     position: int
     row: str
     column: str
-    rule: Rule
+    rule: OverlapRule
     ngram: str
     evaluation: str
     prompt: str
@@ -68,7 +68,7 @@ class HeldOut:
         self._index = OverlapIndex([prompt for prompt in self.prompts if not prompt.pictures], n)
         self._by_game = [_by_game(prompts) for prompts in self._index.prompts]
 
-    def matches(self, artifact: Artifact) -> Iterator[Match]:
+    def matches(self, artifact: Artifact) -> Iterator[OverlappingRow]:
         """Yields every overlap of an artifact's rows, in the rows' order; reads a bounded number of rows at a time.
 
         Raises:
@@ -86,7 +86,7 @@ class HeldOut:
             yield from sorted(found, key=lambda match: (match.position, SEARCHED.index(match.column)))
             start += table.num_rows
 
-    def _by_ids(self, table: pa.Table, start: int) -> Iterator[Match]:
+    def _by_ids(self, table: pa.Table, start: int) -> Iterator[OverlappingRow]:
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -95,20 +95,32 @@ class HeldOut:
         known = pa.array(self._by_id, pa.string())
         for place in pc.indices_nonzero(pc.is_in(table["prompt_id"], known)).to_pylist():
             asked = self._by_id[table["prompt_id"][place].as_py()]
-            yield Match(
-                start + place, _row_id(table, place), "prompt", Rule.PROMPT_ID, "", asked.key, asked.prompt_id
+            yield OverlappingRow(
+                start + place,
+                _row_id(table, place),
+                "prompt",
+                OverlapRule.PROMPT_ID,
+                "",
+                asked.key,
+                asked.prompt_id,
             )
 
-    def _by_pictures(self, table: pa.Table, start: int) -> Iterator[Match]:
+    def _by_pictures(self, table: pa.Table, start: int) -> Iterator[OverlappingRow]:
         """Finds rows that show a picture of an evaluation prompt, whatever they ask about it."""
         for place, pictures in enumerate(images_of(table) if self._by_picture else ()):
             asked = next((self._by_picture[one] for one in pictures if one in self._by_picture), None)
             if asked is not None:
-                yield Match(
-                    start + place, _row_id(table, place), IMAGES, Rule.PICTURE, "", asked.key, asked.prompt_id
+                yield OverlappingRow(
+                    start + place,
+                    _row_id(table, place),
+                    IMAGES,
+                    OverlapRule.PICTURE,
+                    "",
+                    asked.key,
+                    asked.prompt_id,
                 )
 
-    def _by_texts(self, table: pa.Table, start: int) -> Iterator[Match]:
+    def _by_texts(self, table: pa.Table, start: int) -> Iterator[OverlappingRow]:
         """Groups rows by text, so that equal texts (the prompt of many samples) are searched once."""
         import numpy as np
 
@@ -122,7 +134,7 @@ class HeldOut:
                 for place in order[first[overlap.place] : first[overlap.place + 1]].tolist():
                     for asked in self._asked_in_words(overlap.owner, games[place]):
                         row = _row_id(table, place)
-                        yield Match(
+                        yield OverlappingRow(
                             start + place,
                             row,
                             column,
@@ -238,12 +250,12 @@ def training_outputs(plan: Plan, step: Step) -> list[str]:
     )
 
 
-def stops(plan: Plan, match: Match) -> bool:
+def stops(plan: Plan, match: OverlappingRow) -> bool:
     """Tells whether a training row with this overlap stops the steps after it."""
-    return match.rule is not Rule.NGRAM or plan.project.params.contamination.stops == "ngrams"
+    return match.rule is not OverlapRule.NGRAM or plan.project.params.contamination.stops == "ngrams"
 
 
-def described(match: Match) -> dict[str, Any]:
+def described(match: OverlappingRow) -> dict[str, Any]:
     """Returns a match for programs."""
     return {
         "row": match.row,

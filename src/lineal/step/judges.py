@@ -19,7 +19,7 @@ Inputs = Callable[[Artifact], Iterable[tuple[str, Artifact]]]
 
 
 @dataclass(frozen=True, order=True)
-class Judge:
+class ScoreSource:
     """The source of a score.
 
     Attributes:
@@ -50,16 +50,16 @@ class Mixture:
     key: str
     field: str
     column: str
-    judges: tuple[Judge, ...]
+    judges: tuple[ScoreSource, ...]
 
     def __str__(self) -> str:
         judges = ", ".join(map(str, self.judges))
         return f"{self.key} puts together, in {self.field}, {self.column}s of different judges: {judges}"
 
 
-def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]:
+def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[ScoreSource]]:
     """Returns the judges of each score column of an artifact's rows, as far as the inputs are here."""
-    found: dict[str, frozenset[Judge]] = {}
+    found: dict[str, frozenset[ScoreSource]] = {}
     for field, source in inputs(artifact):
         if source.manifest.columns:
             for column, judges in judges_of(source, inputs).items():
@@ -74,7 +74,7 @@ def judges_of(artifact: Artifact, inputs: Inputs) -> dict[str, frozenset[Judge]]
 
 def mixtures(artifact: Artifact, inputs: Inputs) -> list[Mixture]:
     """Finds where an artifact is the first to mix rows of different judges."""
-    by_field: dict[str, dict[str, list[frozenset[Judge]]]] = {}
+    by_field: dict[str, dict[str, list[frozenset[ScoreSource]]]] = {}
     for field, source in inputs(artifact):
         for column, judges in judges_of(source, inputs).items() if source.manifest.columns else ():
             by_field.setdefault(field, {}).setdefault(column, []).append(judges)
@@ -86,7 +86,7 @@ def mixtures(artifact: Artifact, inputs: Inputs) -> list[Mixture]:
     ]
 
 
-def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge | None:
+def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> ScoreSource | None:
     """Returns the judge of an artifact's rows in the step that made it; None where it judged none."""
     embedded = manifest.settings.get(VERIFIER)
     if isinstance(embedded, Mapping):
@@ -94,7 +94,7 @@ def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge 
         asked = sorted(
             (field.removeprefix(place), one.digest) for field, one in inputs if field.startswith(place)
         )
-        return Judge(str(embedded.get("use")), int(embedded.get("version", 1)), tuple(asked))
+        return ScoreSource(str(embedded.get("use")), int(embedded.get("version", 1)), tuple(asked))
     if (
         manifest.output
         or "joined" in manifest.counts
@@ -102,4 +102,4 @@ def _judge(manifest: Manifest, inputs: Iterable[tuple[str, Artifact]]) -> Judge 
     ):
         return None
     models = sorted((field, source.digest) for field, source in inputs if not source.manifest.columns)
-    return Judge(manifest.component, manifest.version, tuple(models))
+    return ScoreSource(manifest.component, manifest.version, tuple(models))

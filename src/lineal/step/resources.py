@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from lineal.components.trainers.base import Trainer
 from lineal.errors import MachineError, did_you_mean
 from lineal.plan import Plan, Step
-from lineal.recipe.compute import CLUSTERS, Compute, Request
+from lineal.recipe.compute import CLUSTERS, Compute, ResourceRequest
 from lineal.recipe.references import ArtifactKind
 from lineal.step.gpus import VISIBLE, Gpu, hide_gpus, hold_gpus, pool_of, release_gpus
 from lineal.step.sharing import sharing_of
@@ -38,7 +38,7 @@ def resources_of(plan: Plan, step: Step) -> StepResources:
     """
     compute = plan.project.params.compute
     matching = [request for glob, request in compute.requests.items() if fnmatchcase(step.key, glob)]
-    own = matching[-1] if matching else Request()
+    own = matching[-1] if matching else ResourceRequest()
     if own.gpus is not None:
         return StepResources(own.gpus, False, own.memory)
     wants = step.component.loads_model and compute.device in ("auto", "cuda")

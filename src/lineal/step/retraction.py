@@ -19,7 +19,7 @@ from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.errors import ArtifactError, CheckFailure, ProjectError
 from lineal.plan import Plan, Step
 from lineal.recipe.references import ArtifactKind
-from lineal.recipe.retractions import RETRACTED, RETRACTIONS, Rule
+from lineal.recipe.retractions import RETRACTED, RETRACTIONS, RetractionRule
 
 CHECK = "no_retracted_rows"
 """The check that a checkpoint was trained on no retracted row, and descends from none that was."""
@@ -27,7 +27,7 @@ _WITH_ROWS = (ArtifactKind.ROWS, ArtifactKind.METRICS)
 
 
 @dataclass(frozen=True)
-class Ancestry:
+class SourceArtifacts:
     """The artifacts with rows that some rows come from.
 
     Attributes:
@@ -39,7 +39,7 @@ class Ancestry:
     broken: tuple[str, ...]
 
 
-def ancestry(plan: Plan, keys: Iterable[str]) -> Ancestry:
+def ancestry(plan: Plan, keys: Iterable[str]) -> SourceArtifacts:
     """Returns the artifacts with these keys that hold rows, and those that their rows come from."""
     order, found, broken = list(plan.makers), dict[str, Artifact](), []
     waiting = [key for key in dict.fromkeys(keys) if plan.output(key).kind in _WITH_ROWS]
@@ -65,7 +65,7 @@ def ancestry(plan: Plan, keys: Iterable[str]) -> Ancestry:
                 )
             elif one not in found:
                 waiting.append(one)
-    return Ancestry(tuple(found[key] for key in sorted(found, key=order.index)), tuple(broken))
+    return SourceArtifacts(tuple(found[key] for key in sorted(found, key=order.index)), tuple(broken))
 
 
 def _digest(plan: Plan, key: str) -> str | None:
@@ -76,7 +76,7 @@ def _digest(plan: Plan, key: str) -> str | None:
 
 
 def retracted_among(
-    plan: Plan, keys: Sequence[str], rules: Sequence[Rule], known: Ancestry
+    plan: Plan, keys: Sequence[str], rules: Sequence[RetractionRule], known: SourceArtifacts
 ) -> dict[str, list[str]]:
     """Returns the ids of the rows that each retraction takes from some artifacts; retractions that take none are left out.
 
@@ -140,7 +140,7 @@ def retracted_output(plan: Plan, step: Step, made: Artifact) -> dict[str, str]:
         ProjectError: the selection is recorded as untouched by a retraction, but is not.
     """
     rules = plan.project.retractions.rules(step.pipeline) if step.component.role is Role.SELECTOR else ()
-    return _reasons(plan, step, retracted_among(plan, [made.key], rules, Ancestry((made,), ())))
+    return _reasons(plan, step, retracted_among(plan, [made.key], rules, SourceArtifacts((made,), ())))
 
 
 def _reasons(plan: Plan, step: Step, found: dict[str, list[str]]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from lineal.data.manifest import Manifest, read_manifest
 from lineal.errors import ArtifactError
 from lineal.plan import Plan, Step
 from lineal.recipe.references import ArtifactKind
-from lineal.recipe.retractions import Rule
+from lineal.recipe.retractions import RetractionRule
 from lineal.step.identity import RETRACTIONS
 from lineal.step.retraction import ancestry, retracted_among
 
@@ -75,7 +75,7 @@ def _trained_on(plan: Plan, step: Step, keys: list[str]) -> Marks:
     }
 
 
-def _applied(plan: Plan, key: str, rule: Rule) -> bool:
+def _applied(plan: Plan, key: str, rule: RetractionRule) -> bool:
     """Tells whether a selection already dropped the rows of a retraction, so that no row need be read.
 
     Its manifest names the retraction, or it is recorded as untouched: a rerun would have failed on the first such row.

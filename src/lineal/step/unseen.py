@@ -10,7 +10,14 @@ from lineal.errors import DataError
 from lineal.plan import Plan, Step, artifact_key
 from lineal.recipe.references import ArtifactKind
 from lineal.step.check_result import CheckResult
-from lineal.step.contamination import HeldOut, Match, described, held_out_prompts, stops, training_outputs
+from lineal.step.contamination import (
+    HeldOut,
+    OverlappingRow,
+    described,
+    held_out_prompts,
+    stops,
+    training_outputs,
+)
 
 NAME = "no_test_prompt_in_training"
 MOST_SHOWN = 5
@@ -54,23 +61,23 @@ def require_no_test_prompt(plan: Plan, step: Step, inputs: Mapping[str, tuple[Ar
                 raise DataError(f"{artifact.key}: {_told(found)}\n{fix}")
 
 
-def _first_matches(plan: Plan, held_out: HeldOut, artifact: Artifact) -> list[Match]:
+def _first_matches(plan: Plan, held_out: HeldOut, artifact: Artifact) -> list[OverlappingRow]:
     """Returns the first overlap of each row of an artifact that has one which stops training."""
-    found: dict[int, Match] = {}
+    found: dict[int, OverlappingRow] = {}
     for match in held_out.matches(artifact):
         if stops(plan, match):
             found.setdefault(match.position, match)
     return list(found.values())
 
 
-def _told(found: list[Match]) -> str:
+def _told(found: list[OverlappingRow]) -> str:
     """Returns how many rows overlap, and the first of them with their evidence."""
     return (
         f"{len(found):,} rows with a prompt of an evaluation set{''.join(map(_evidence, found[:MOST_SHOWN]))}"
     )
 
 
-def _evidence(match: Match) -> str:
+def _evidence(match: OverlappingRow) -> str:
     shared = f": {match.ngram[:MOST_LETTERS]!a}" if match.ngram else ""
     return (
         f"\n  {match.column} of {match.row} has {match.prompt} of {match.evaluation} ({match.rule}{shared})"

@@ -13,7 +13,7 @@ from typing import Any
 
 from lineal.components.base import Role
 from lineal.components.evaluators.base import Evaluator
-from lineal.components.evaluators.reading import Evaluation, change_of, compare, read_evaluation
+from lineal.components.evaluators.reading import EvaluationNumbers, change_of, compare, read_evaluation
 from lineal.components.evaluators.watch import Watch, check_name
 from lineal.data.estimates import Comparison, Estimate
 from lineal.data.store import Artifact
@@ -44,7 +44,7 @@ class Earlier:
     """
 
     key: str
-    evaluation: Evaluation
+    evaluation: EvaluationNumbers
 
 
 def watches(step: Step) -> dict[str, Watch]:
@@ -141,7 +141,7 @@ def _levels(number: str, watch: Watch, found: Estimate) -> Iterator[Found]:
 
 
 def moved(
-    number: str, now: Evaluation, earlier: Sequence[Earlier], direction: int, share: float = 0.0
+    number: str, now: EvaluationNumbers, earlier: Sequence[Earlier], direction: int, share: float = 0.0
 ) -> Found:
     """Checks whether a number moved the wrong way.
 
@@ -210,7 +210,7 @@ def _shown(
     return list({id(pair[0]): pair for pair in [*ends, *([clearest] if clearest else [])]}.values())
 
 
-def _told(number: str, one: Earlier, now: Evaluation, found: Comparison, level: float) -> str:
+def _told(number: str, one: Earlier, now: EvaluationNumbers, found: Comparison, level: float) -> str:
     before = one.evaluation.numbers[number]
     return f"{before:.4g} -> {now.numbers[number]:.4g} since {one.key}, {difference_told(found, level)}"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lineal.audit.catalog import Link
-from lineal.audit.export.provenance import Evaluation, Provenance
+from lineal.audit.export.provenance import EvaluationResults, Provenance
 from lineal.audit.markdown import code, prose, section, settings, table
 from lineal.components.base import Role
 from lineal.data.manifest import FileEntry
@@ -257,7 +257,7 @@ def _metrics(told: Provenance) -> list[str]:
     return table(["evaluation", "by", "asked", "metric", "value", "95% interval"], rows)
 
 
-def _value(one: Evaluation, name: str) -> tuple[str, str]:
+def _value(one: EvaluationResults, name: str) -> tuple[str, str]:
     """Formats a number, with its interval where it has one."""
     found = one.estimates.get(name)
     return f"{one.values[name]:.4g}", f"{found.low:.4g} to {found.high:.4g}" if found else ""

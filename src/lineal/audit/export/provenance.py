@@ -27,7 +27,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationResults:
     """The results of one evaluation of a model.
 
     Attributes:
@@ -61,7 +61,7 @@ class Provenance:
     steps: Mapping[Role, tuple[Artifact, ...]]
     bases: tuple[Artifact, ...]
     trainings: tuple[Training, ...]
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[EvaluationResults, ...]
 
 
 def provenance_of(project: Project, catalog: Catalog, artifact: Artifact) -> Provenance:
@@ -116,7 +116,7 @@ def _by_role(artifacts: list[Artifact]) -> dict[Role, tuple[Artifact, ...]]:
     return found
 
 
-def _evaluations(catalog: Catalog, artifact: Artifact) -> list[Evaluation]:
+def _evaluations(catalog: Catalog, artifact: Artifact) -> list[EvaluationResults]:
     consumers = [catalog.artifacts[key] for key in catalog.consumers.get(artifact.key, [])]
     return [
         _evaluation(catalog, one)
@@ -125,7 +125,7 @@ def _evaluations(catalog: Catalog, artifact: Artifact) -> list[Evaluation]:
     ]
 
 
-def _evaluation(catalog: Catalog, artifact: Artifact) -> Evaluation:
+def _evaluation(catalog: Catalog, artifact: Artifact) -> EvaluationResults:
     found = read_evaluation(artifact.directory)
     links = tuple(link for link in catalog.links(artifact) if link.field != "model")
-    return Evaluation(artifact, links, scores_of(found), found.estimates)
+    return EvaluationResults(artifact, links, scores_of(found), found.estimates)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Flip:
     """The prompts that an evaluation solved in one round and not in the round before, or the other way round.
 
     Attributes:
@@ -36,12 +36,12 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Turns:
+class Flips:
     """One evaluation's turns in one pipeline, by round."""
 
     pipeline: PipelineSummary
     label: str
-    rounds: tuple[Turn, ...]
+    rounds: tuple[Flip, ...]
 
     @property
     def scale(self) -> float:
@@ -71,14 +71,14 @@ def with_seen_before(
     return replace(pipeline, nodes=tuple(nodes))
 
 
-def turns_of(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConnection) -> list[Turns]:
+def turns_of(plan: Plan, pipeline: PipelineSummary, opened: duckdb.DuckDBPyConnection) -> list[Flips]:
     """Returns the turns of every evaluation of a pipeline that has judged rows in two consecutive rounds.
 
     Raises:
         ArtifactError: rows cannot be read.
     """
     sides = _sides(plan, pipeline, Role.EVALUATOR, {"prompt_id", "verdict"})
-    found = [Turns(pipeline, label, _turns(rounds, opened)) for label, rounds in sides]
+    found = [Flips(pipeline, label, _turns(rounds, opened)) for label, rounds in sides]
     return [turns for turns in found if turns.rounds]
 
 
@@ -122,7 +122,7 @@ def _seen_before(rounds: Mapping[int, Artifact], opened: duckdb.DuckDBPyConnecti
     return {number: 1 - news / rows for number, rows, news in found if number != min(rounds)}
 
 
-def _turns(rounds: Mapping[int, Artifact], opened: duckdb.DuckDBPyConnection) -> tuple[Turn, ...]:
+def _turns(rounds: Mapping[int, Artifact], opened: duckdb.DuckDBPyConnection) -> tuple[Flip, ...]:
     sql = f"""
         WITH states AS (SELECT number, prompt_id, bool_or(verdict = 'pass') AS solved
             FROM ({_numbered(rounds, "prompt_id, verdict")}) GROUP BY ALL)
@@ -130,4 +130,4 @@ def _turns(rounds: Mapping[int, Artifact], opened: duckdb.DuckDBPyConnection) ->
             count(*) FILTER (now.solved AND NOT before.solved)
         FROM states AS now JOIN states AS before ON before.prompt_id = now.prompt_id AND before.number = now.number - 1
         GROUP BY now.number ORDER BY now.number"""
-    return tuple(Turn(*row) for row in fetched(opened, sql, list(rounds.values())))
+    return tuple(Flip(*row) for row in fetched(opened, sql, list(rounds.values())))

@@ -26,7 +26,7 @@ MOST_PARENTS = 6
 
 
 @dataclass(frozen=True)
-class Stage:
+class AncestryStage:
     """One artifact's facts about a row that it passed on."""
 
     key: str
@@ -60,7 +60,7 @@ class Ancestor:
     parents: list[Ancestor] = field(default_factory=list)
     parent_count: int = 0
     checkpoint: str | None = None
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[AncestryStage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class _Walk:
                     self._begin(artifact, row, [ancestor for ancestor in own if not ancestor.made_in])
 
     def _pass_on(self, artifact: Artifact, row: Row, own: list[Ancestor]) -> None:
-        stage = Stage(artifact.key, _component(artifact), _said(self.catalog, artifact, row))
+        stage = AncestryStage(artifact.key, _component(artifact), _said(self.catalog, artifact, row))
         for ancestor in own:
             ancestor.stages.insert(0, stage)
         self.ask(row_inputs(self.catalog, artifact), own)

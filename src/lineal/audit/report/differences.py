@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lineal.audit.summary import NodeSummary, PipelineSummary, Summary
 from lineal.components.base import Role
-from lineal.components.evaluators.reading import Evaluation, compare, read_evaluation
+from lineal.components.evaluators.reading import EvaluationNumbers, compare, read_evaluation
 from lineal.data.estimates import Comparison
 from lineal.data.records import open_known
 from lineal.plan import Plan
@@ -77,7 +77,7 @@ class _Reader:
     """Opens each evaluation once, and compares each two once; those whose rows are not here with none."""
 
     plan: Plan
-    _read: dict[str, Evaluation | None] = field(default_factory=dict)
+    _read: dict[str, EvaluationNumbers | None] = field(default_factory=dict)
     _found: dict[tuple[str | None, str | None], Comparison | None] = field(default_factory=dict)
 
     def compare(self, before: NodeSummary | None, now: NodeSummary | None) -> Comparison | None:
@@ -89,7 +89,7 @@ class _Reader:
             self._found[place] = compare(one, other) if one and other else None
         return self._found[place]
 
-    def _open(self, node: NodeSummary) -> Evaluation | None:
+    def _open(self, node: NodeSummary) -> EvaluationNumbers | None:
         if node.key not in self._read:
             artifact = open_known(self.plan.project, node.key)
             self._read[node.key] = read_evaluation(artifact.directory) if artifact.here else None

@@ -66,7 +66,7 @@ class ShownEpisode:
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainedRow:
     """A row that a trainer was given.
 
     Attributes:
@@ -83,7 +83,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedEpisodes:
     """Episodes of one artifact.
 
     Attributes:
@@ -96,10 +96,10 @@ class Played:
     key: str
     count: int
     episodes: tuple[ShownEpisode, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[TrainedRow, ...]
 
 
-def played_in(plan: Plan, pipeline: str, opened: duckdb.DuckDBPyConnection) -> list[Played]:
+def played_in(plan: Plan, pipeline: str, opened: duckdb.DuckDBPyConnection) -> list[PlayedEpisodes]:
     """Returns what was played in the latest round that has it, for each step that plays.
 
     Raises:
@@ -140,7 +140,7 @@ class _Reader:
         self._turns, self._episodes, self._opened = turns, episodes, opened
         self._given = list(_given(plan, step))
 
-    def read(self) -> Played:
+    def read(self) -> PlayedEpisodes:
         """Returns the episodes with the lowest ids, and those that examples came from."""
         examples = [example for trainer, rows in self._given for example in self._examples(trainer, rows)]
         wanted = ", ".join(literal(turn) for example in examples for turn in example.turns) or "NULL"
@@ -149,16 +149,16 @@ class _Reader:
         both = (self._turns, self._episodes)
         chosen = [name for (name,) in fetched(self._opened, f"{held} UNION {lowest} ORDER BY 1", both)]
         count = fetched(self._opened, f"SELECT count(*) FROM {_source(self._episodes)}", self._episodes)[0][0]
-        return Played(self._turns.key, int(count), tuple(self._shown(chosen)), tuple(examples))
+        return PlayedEpisodes(self._turns.key, int(count), tuple(self._shown(chosen)), tuple(examples))
 
-    def _examples(self, trainer: str, rows: Artifact) -> list[Example]:
+    def _examples(self, trainer: str, rows: Artifact) -> list[TrainedRow]:
         """Returns the training rows with the lowest ids that came from turns here."""
         sql = f"""WITH {self._links(rows)}
             SELECT row_id, list(turn_id ORDER BY turn, turn_id), list(turn ORDER BY turn, turn_id)
             FROM links GROUP BY row_id ORDER BY row_id LIMIT {MOST_EXAMPLES}"""
         found = fetched(self._opened, sql, (rows, self._turns))
         return [
-            Example(rows.key, trainer, row_id, dict(zip(ids, turns, strict=True)))
+            TrainedRow(rows.key, trainer, row_id, dict(zip(ids, turns, strict=True)))
             for row_id, ids, turns in found
         ]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from lineal.audit.catalog import Catalog, read_catalog
 from lineal.audit.query import connection
-from lineal.audit.report.across import Turns, turns_of, with_seen_before
+from lineal.audit.report.across import Flips, turns_of, with_seen_before
 from lineal.audit.report.ancestry import Ancestry, ancestry_of
 from lineal.audit.report.charts import Chart
 from lineal.audit.report.differences import Differences, differences_of
 from lineal.audit.report.difficulty import Grid, grids_of
-from lineal.audit.report.episodes import Played, played_in
+from lineal.audit.report.episodes import PlayedEpisodes, played_in
 from lineal.audit.report.figures import charts_of
 from lineal.audit.report.measures import Measurer
 from lineal.audit.report.samples import SampleRow, round_samples
@@ -53,7 +53,7 @@ class PipelineSamples:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """Everything that the page says, but for the run facts.
 
     Attributes:
@@ -77,7 +77,7 @@ class Page:
     charts: Mapping[str, list[Chart]]
     grids: tuple[Grid, ...]
     differences: tuple[Differences, ...]
-    turns: tuple[Turns, ...]
+    turns: tuple[Flips, ...]
     per_verdict: int
     samples: Mapping[str, PipelineSamples]
     twins: Mapping[str, str]
@@ -86,13 +86,13 @@ class Page:
     made_up: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     trees: Mapping[str, list[PromptTree]] = field(default_factory=dict)
-    episodes: Mapping[str, list[Played]] = field(default_factory=dict)
+    episodes: Mapping[str, list[PlayedEpisodes]] = field(default_factory=dict)
 
 
-def gather(plan: Plan) -> Page:
+def gather(plan: Plan) -> ReportPage:
     """Collects what the page says from the artifacts that are there; what cannot be read is among the troubles."""
     troubles: dict[str, None] = {}
-    turns: list[Turns] = []
+    turns: list[Flips] = []
     with connection(plan.project.params.compute) as opened:
         measurer = Measurer(plan, opened)
         pipelines = [measurer.pipeline(one) for one in summarise(plan).pipelines]
@@ -113,7 +113,7 @@ def gather(plan: Plan) -> Page:
         count = max(1, min(MOST_PER_VERDICT, MOST_ROWS // max(1, VERDICTS * verifiers)))
         samples = {one.name: _samples(plan, one, count, catalog, opened, troubles) for one in pipelines}
         trees: dict[str, list[PromptTree]] = {}
-        episodes: dict[str, list[Played]] = {}
+        episodes: dict[str, list[PlayedEpisodes]] = {}
         for one in pipelines:
             with _noting(troubles):
                 trees[one.name] = trees_of(plan, one.name, opened)
@@ -124,7 +124,7 @@ def gather(plan: Plan) -> Page:
         differences = differences_of(plan, summary)
     planned = {key: catalog.artifacts[key] for key in plan.makers if key in catalog.artifacts}
     told = dict.fromkeys(node.trouble for node in nodes if node.trouble)
-    return Page(
+    return ReportPage(
         summary,
         charts_of(summary),
         tuple(grids_of(summary)),
@@ -142,7 +142,7 @@ def gather(plan: Plan) -> Page:
     )
 
 
-def _by_label(summary: Summary, turns: list[Turns]) -> tuple[Turns, ...]:
+def _by_label(summary: Summary, turns: list[Flips]) -> tuple[Flips, ...]:
     """Puts the same evaluation of all pipelines side by side."""
     labels = summary.labels(Role.EVALUATOR)
     return tuple(sorted(turns, key=lambda one: labels.index(one.label)))

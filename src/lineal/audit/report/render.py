@@ -11,7 +11,7 @@ from lineal.audit.report.charts import Chart, draw, marker
 from lineal.audit.report.facts import RunFacts
 from lineal.audit.report.figures import spoken, titled
 from lineal.audit.report.graph import draw_lineage, printable_lines, told
-from lineal.audit.report.page import Page
+from lineal.audit.report.page import ReportPage
 from lineal.audit.report.sparklines import sparkline
 from lineal.audit.summary import NodeSummary, PipelineSummary, accuracy_table, named
 from lineal.audit.terminal import show_value
@@ -34,7 +34,7 @@ MOST_DEPTH = 6
 TEMPLATES = ("page", "samples", "trees", "episodes", "ancestry", "lineage", "run")
 
 
-def render(page: Page, facts: RunFacts, revision: tuple[str, bool] | None = None) -> str:
+def render(page: ReportPage, facts: RunFacts, revision: tuple[str, bool] | None = None) -> str:
     """Renders the page as HTML; from the same artifacts the same text, except for the section of run facts."""
     return (
         _environment()
@@ -74,7 +74,7 @@ def _claim(pipeline: PipelineSummary) -> tuple[PipelineSummary, float, float, in
     return None
 
 
-def _roles(page: Page) -> list[Role]:
+def _roles(page: ReportPage) -> list[Role]:
     """Returns the roles of the steps on the page."""
     found = {node.role for pipeline in page.summary.pipelines for node in pipeline.nodes}
     return [role for role in Role if role in found]

@@ -39,7 +39,7 @@ NOT_DECIDED = "no selection saw it"
 
 
 @dataclass
-class Sample:
+class ShownSample:
     """One sample of a prompt, or a row made from samples that names the prompt.
 
     Attributes:
@@ -64,7 +64,7 @@ class PromptSamples:
     prompt_id: str
     prompt: Row
     pipeline: str
-    samples: tuple[Sample, ...]
+    samples: tuple[ShownSample, ...]
 
 
 def prompt_samples(
@@ -95,7 +95,7 @@ def prompt_samples(
         chosen = pipeline_of(held[0][0].key)
         own = {one.key: one for artifact, _ in held for one in catalog.downstream([artifact.key])}
         held_here = [one for one in own.values() if pipeline_of(one.key) == chosen and _has_samples(one)]
-        samples: dict[str, Sample] = {}
+        samples: dict[str, ShownSample] = {}
         for artifact, rows in _rows_of(catalog, opened, held_here, target.name):
             for row in rows:
                 _note(catalog, samples, artifact, row)
@@ -159,13 +159,13 @@ def _news(catalog: Catalog, artifact: Artifact) -> tuple[str, ...]:
     return merged(tuple(name for name in wanted if name in columns), tuple(judged))
 
 
-def _note(catalog: Catalog, samples: dict[str, Sample], artifact: Artifact, row: Row) -> None:
+def _note(catalog: Catalog, samples: dict[str, ShownSample], artifact: Artifact, row: Row) -> None:
     """Adds one artifact's facts about one sample; a row that was only passed on adds nothing."""
     row_id = row["sample_id"]
     if row_id not in samples:
         names = ("parents", "checkpoint", *SAMPLE_FACTS, *TEXTS)
         facts = {name: row[name] for name in names if row.get(name) is not None}
-        samples[row_id] = Sample(row_id, artifact.key, facts)
+        samples[row_id] = ShownSample(row_id, artifact.key, facts)
     sample, counts = samples[row_id], artifact.manifest.counts
     if "kept" in counts and row.get("decision") is not None:
         sample.decisions.append(
@@ -186,7 +186,7 @@ def _verdicts(catalog: Catalog, artifact: Artifact, row: Row) -> Iterable[Row]:
             yield {"artifact": artifact.key, **({"by": prefix.rstrip("_")} if prefix else {}), **told}
 
 
-def _place(sample: Sample) -> tuple[Any, ...]:
+def _place(sample: ShownSample) -> tuple[Any, ...]:
     facts = sample.facts
     return (
         facts.get("round") or 0,
@@ -236,7 +236,7 @@ def samples_text(found: PromptSamples, width: int) -> str:
     return "\n".join(cut(line, width) for line in lines)
 
 
-def _counted(samples: list[Sample]) -> str:
+def _counted(samples: list[ShownSample]) -> str:
     """Says how many rows begin in an artifact; where no model sampled them, a selection decided when it made them."""
     some = "s"[: len(samples) - 1]
     if not any(_sampled(sample) for sample in samples):
@@ -245,14 +245,14 @@ def _counted(samples: list[Sample]) -> str:
     return f"{len(samples)} sample{some}, {kept} kept"
 
 
-def _sampled(sample: Sample) -> bool:
+def _sampled(sample: ShownSample) -> bool:
     return "checkpoint" in sample.facts
 
 
 _HEAD = ("#", "id", "verdicts", "decisions", "text")
 
 
-def _cells(sample: Sample) -> list[str]:
+def _cells(sample: ShownSample) -> list[str]:
     verdicts = "; ".join(_verdict(told) for told in sample.verdicts) or (
         NOT_JUDGED if _sampled(sample) else "-"
     )

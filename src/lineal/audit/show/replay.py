@@ -12,7 +12,7 @@ from lineal.audit.keys import find_artifact, require_here
 from lineal.audit.query import Row, connection, fetched, plain
 from lineal.audit.show.rounds import is_round
 from lineal.components.generators.drawing import carried
-from lineal.components.playing.replay import STORED, Difference, game_key, replayed
+from lineal.components.playing.replay import STORED, ReplayDifference, game_key, replayed
 from lineal.data.conversations import MESSAGE_COLUMNS
 from lineal.data.sql import parquet, quoted
 from lineal.data.store import Artifact
@@ -44,7 +44,7 @@ class Replayed:
     key: str
     games: int
     turns: int
-    differences: tuple[Difference, ...]
+    differences: tuple[ReplayDifference, ...]
 
 
 def replay(project: Project, catalog: Catalog, key: str) -> list[Replayed]:

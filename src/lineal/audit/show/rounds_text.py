@@ -9,7 +9,7 @@ from lineal.audit.catalog import Link, step_name
 from lineal.audit.show.rounds import RoundProof, Trained
 from lineal.audit.terminal import cut, facts_text, printable, table
 from lineal.audit.trace.lineage import UNSAMPLED
-from lineal.components.evaluators.reading import Evaluation, read_evaluation
+from lineal.components.evaluators.reading import EvaluationNumbers, read_evaluation
 from lineal.data.store import Artifact, Rows
 from lineal.recipe.references import ArtifactKind
 
@@ -145,14 +145,14 @@ def as_text(proof: RoundProof, width: int) -> str:
     return "\n".join(cut(line, width) for line in [*lines, *_verified(proof)])
 
 
-def _evaluations(proof: RoundProof) -> Iterator[tuple[Artifact, Evaluation]]:
+def _evaluations(proof: RoundProof) -> Iterator[tuple[Artifact, EvaluationNumbers]]:
     """Yields the round's evaluations; one that cannot be read is among the problems of the verification."""
     for one in proof.artifacts:
         if one.manifest.kind is ArtifactKind.METRICS and not (proof.verified or {}).get(one.key):
             yield one, read_evaluation(one.directory)
 
 
-def _evaluation_json(one: Artifact, found: Evaluation) -> dict[str, Any]:
+def _evaluation_json(one: Artifact, found: EvaluationNumbers) -> dict[str, Any]:
     intervals = {name: [estimate.low, estimate.high] for name, estimate in found.estimates.items()}
     return {
         "key": one.key,
@@ -162,7 +162,7 @@ def _evaluation_json(one: Artifact, found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _figures(found: Evaluation) -> str:
+def _figures(found: EvaluationNumbers) -> str:
     """Formats the headline with its interval."""
     if found.headline not in found.estimates:
         return facts_text(found.numbers)

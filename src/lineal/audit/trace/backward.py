@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.audit.catalog import Catalog, Link, pipeline_of
 from lineal.audit.query import Row, connection
-from lineal.audit.trace.lineage import Graph, Node
+from lineal.audit.trace.lineage import Graph, LineageNode
 from lineal.audit.trace.origins import origins
 from lineal.audit.trace.row_location import (
     holders,
@@ -83,14 +83,16 @@ class _Tracer:
         held = holders(self._catalog, self._opened, row_id, self._begin(row_id, near, beside), self._pipeline)
         if not held:
             self.graph.add(
-                Node(node_id, "missing", row_id, {"missing": f"no artifact here holds it{self._unread()}"})
+                LineageNode(
+                    node_id, "missing", row_id, {"missing": f"no artifact here holds it{self._unread()}"}
+                )
             )
             return node_id
         kind = "sample" if id_column(held[0][0]) == "sample_id" else "prompt"
         latest = held[-1][1]
         names = (*TEXTS, "task", "difficulty")
         facts = {"kind": kind} | {name: latest[name] for name in names if latest.get(name) is not None}
-        self.graph.add(Node(node_id, kind, row_id, facts))
+        self.graph.add(LineageNode(node_id, kind, row_id, facts))
         self._pipeline = self._pipeline or pipeline_of(held[0][0].key)
         for place in reversed(range(len(held))):
             self._stage(node_id, held, place)
@@ -190,7 +192,7 @@ class _Tracer:
             {**part, "sampled_by": self._catalog.name_of(part["checkpoint"], artifact.key)} for part in found
         ]
         told = {"mix": mix} if artifact.manifest.inputs else {}
-        self.graph.add(Node(artifact.key, "rows", artifact.key, _artifact_facts(artifact) | told))
+        self.graph.add(LineageNode(artifact.key, "rows", artifact.key, _artifact_facts(artifact) | told))
         upstream = self._catalog.upstream(artifact)
         sources = [source for source in upstream if not source.manifest.inputs and source.manifest.columns]
         for source in sources:
@@ -208,14 +210,14 @@ class _Tracer:
 
     def _leaf(self, artifact: Artifact) -> str:
         self.graph.add(
-            Node(artifact.key, str(artifact.manifest.kind), artifact.key, _artifact_facts(artifact))
+            LineageNode(artifact.key, str(artifact.manifest.kind), artifact.key, _artifact_facts(artifact))
         )
         return artifact.key
 
     def _missing(self, step: str, digest: str) -> str:
         node_id = f"missing:{step}@{digest}"
         missing = f"no artifact here has these bytes{self._unread()}"
-        self.graph.add(Node(node_id, "missing", step, {"digest": digest, "missing": missing}))
+        self.graph.add(LineageNode(node_id, "missing", step, {"digest": digest, "missing": missing}))
         return node_id
 
     def _unread(self) -> str:

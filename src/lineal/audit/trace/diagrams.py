@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lineal.audit.terminal import cut, printable, show_value
 from lineal.audit.trace.descendants import Touched
-from lineal.audit.trace.lineage import Edge, Graph, Node
+from lineal.audit.trace.lineage import Edge, Graph, LineageNode
 
 LABEL_CELLS = 60
 """Width of a label's lines; a diagram shows the shape, --format json the values."""
@@ -62,7 +62,7 @@ def forward_graph(touched: list[Touched]) -> Graph:
     graph = Graph(touched[0].key if touched else "")
     for one in touched:
         counted = {} if one.total is None else {"touched": f"{one.rows} of {one.total} rows"}
-        graph.add(Node(one.key, one.kind, one.key, {**counted, "digest": one.digest}))
+        graph.add(LineageNode(one.key, one.kind, one.key, {**counted, "digest": one.digest}))
         for field, key, rows in one.through:
             graph.connect(one.key, field, key, **({"rows": rows} if rows else {}))
     return graph
@@ -72,7 +72,7 @@ def _names(graph: Graph) -> dict[str, str]:
     return {node_id: f"n{number}" for number, node_id in enumerate(graph.nodes)}
 
 
-def _node_lines(node: Node) -> list[str]:
+def _node_lines(node: LineageNode) -> list[str]:
     """Returns the lines of a node's label: its name, its kind and digest, and the beginnings of its texts."""
     facts = node.facts
     digest = f" @{str(facts['digest'])[:12]}" if facts.get("digest") else ""

@@ -10,7 +10,7 @@ from lineal.audit.terminal import cut, printable, show_value
 
 
 @dataclass(frozen=True)
-class Node:
+class LineageNode:
     """One thing that has a lineage.
 
     Attributes:
@@ -48,10 +48,10 @@ class Graph:
     """Nodes, and edges from each to what it came from, in the order in which they were found."""
 
     root: str
-    nodes: dict[str, Node] = field(default_factory=dict)
+    nodes: dict[str, LineageNode] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
 
-    def add(self, node: Node) -> bool:
+    def add(self, node: LineageNode) -> bool:
         """Adds a node and returns whether it is new."""
         fresh = node.id not in self.nodes
         self.nodes.setdefault(node.id, node)
@@ -107,7 +107,7 @@ class Graph:
                 yield from self._branches(edge.target, further, spelled, width)
 
 
-def _told(edge: Edge, node: Node, again: bool, seen_above: bool) -> list[str]:
+def _told(edge: Edge, node: LineageNode, again: bool, seen_above: bool) -> list[str]:
     """Returns a branch's lines: the connection, the node, and the node's own texts."""
     facts = {name: value for name, value in edge.facts.items() if value is not None}
     how = ", ".join(
@@ -117,7 +117,7 @@ def _told(edge: Edge, node: Node, again: bool, seen_above: bool) -> list[str]:
     return [*([how] if how else []), name if again else _text(node), *([] if again else _details(node))]
 
 
-def _text(node: Node) -> str:
+def _text(node: LineageNode) -> str:
     facts = {
         name: value
         for name, value in node.facts.items()
@@ -150,7 +150,7 @@ def _fact(name: str, value: Any) -> str:
     return show_value(value) if name in _BARE else f"{name} {show_value(value)}"
 
 
-def _details(node: Node) -> Iterator[str]:
+def _details(node: LineageNode) -> Iterator[str]:
     for name in _BELOW:
         if name == "mix":
             yield from (printable(text) for text in mix_lines(node.facts.get("mix") or ()))

@@ -15,7 +15,7 @@ from lineal.audit.trace.taint import Matches, Tainted, walked
 from lineal.components.selectors.retracted import require_steady
 from lineal.data.store import Artifact
 from lineal.recipe.compute import Compute
-from lineal.recipe.retractions import Rule
+from lineal.recipe.retractions import RetractionRule
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,7 +39,7 @@ class Reach:
         held = self._held(keys)
         return number(self._opened, f"SELECT count(DISTINCT id) FROM {held}") if held else 0
 
-    def beyond(self, keys: Sequence[str], above: Sequence[str], rule: Rule | None) -> set[str]:
+    def beyond(self, keys: Sequence[str], above: Sequence[str], rule: RetractionRule | None) -> set[str]:
         """Counts matching ancestors of some rows that a rule does not find from there, although they affect some of the rows.
 
         Args:
@@ -62,7 +62,7 @@ class Reach:
         places = [str(place) for key in keys if (place := self._walk.places.get(key)) is not None]
         return f"(SELECT id FROM {HELD} WHERE place IN ({', '.join(places)}))" if places else ""
 
-    def _follow(self, above: Sequence[str], rule: Rule | None) -> None:
+    def _follow(self, above: Sequence[str], rule: RetractionRule | None) -> None:
         """Puts into the table `followed` the rows that a rule itself finds there, and those made from them."""
         places = [
             str(self._matches.places[key])

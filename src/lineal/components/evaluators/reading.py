@@ -21,7 +21,7 @@ Breakdown = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationNumbers:
     """One evaluation's numbers.
 
     Attributes:
@@ -48,7 +48,7 @@ class Evaluation:
         return _numbers(_read(self.directory / PROMPTS_FILE, optional=True))
 
 
-def read_evaluation(directory: Path) -> Evaluation:
+def read_evaluation(directory: Path) -> EvaluationNumbers:
     """Reads an evaluation's artifact, without its prompts' values, which are read when needed.
 
     Raises:
@@ -68,10 +68,12 @@ def read_evaluation(directory: Path) -> Evaluation:
         for name, value in {**metrics, **details}.items()
         if isinstance(value, dict) and name != "intervals"
     }
-    return Evaluation(directory, numbers, str(details.get("headline", "")), estimates, split)
+    return EvaluationNumbers(directory, numbers, str(details.get("headline", "")), estimates, split)
 
 
-def compare(before: Evaluation, now: Evaluation, number: str = "", factor: float = 1.0) -> Comparison | None:
+def compare(
+    before: EvaluationNumbers, now: EvaluationNumbers, number: str = "", factor: float = 1.0
+) -> Comparison | None:
     """Compares a figure of an evaluation with an earlier one's.
 
     A headline is compared prompt by prompt where both were asked the same prompts, all else by the two intervals; None where
@@ -92,7 +94,9 @@ def compare(before: Evaluation, now: Evaluation, number: str = "", factor: float
     return paired or unpaired(before.estimates[name].times(factor), now.estimates[name])
 
 
-def change_of(before: Evaluation, now: Evaluation, number: str, factor: float = 1.0) -> float | None:
+def change_of(
+    before: EvaluationNumbers, now: EvaluationNumbers, number: str, factor: float = 1.0
+) -> float | None:
     """Returns the value of the difference that `compare` finds, without the work for its interval; None where that gives None."""
     if number not in now.estimates or number not in before.estimates:
         return None
@@ -101,7 +105,7 @@ def change_of(before: Evaluation, now: Evaluation, number: str, factor: float = 
     return fsum(changes) / len(changes) if changes else now.numbers[number] - factor * before.numbers[number]
 
 
-def _is_paired(before: Evaluation, now: Evaluation, name: str) -> bool:
+def _is_paired(before: EvaluationNumbers, now: EvaluationNumbers, name: str) -> bool:
     return name == now.headline == before.headline
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 @dataclass(eq=False)
-class Node:
+class SearchNode:
     """One step of a prompt's tree; the root is the prompt itself.
 
     Attributes:
@@ -36,7 +36,7 @@ class Node:
 
     id: str
     prompt: int
-    parent: Node | None = None
+    parent: SearchNode | None = None
     text: str = ""
     start: int = 0
     terminal: bool = False
@@ -50,7 +50,7 @@ class Node:
     detail: str | None = None
     visits: int = 0
     total: float = 0.0
-    children: list[Node] = field(default_factory=list)
+    children: list[SearchNode] = field(default_factory=list)
 
     @property
     def depth(self) -> int:
@@ -62,7 +62,7 @@ class Node:
         """The mean score in its subtree."""
         return self.total / self.visits if self.visits else None
 
-    def path(self) -> Iterator[Node]:
+    def path(self) -> Iterator[SearchNode]:
         """Yields the node and its ancestors, up to the root."""
         yield self
         if self.parent is not None:
@@ -80,12 +80,12 @@ class Tree:
     """
 
     def __init__(self, prompt_id: str, prompt: int = 0) -> None:
-        self.root = Node(prompt_id, prompt)
-        self.nodes: list[Node] = []
+        self.root = SearchNode(prompt_id, prompt)
+        self.nodes: list[SearchNode] = []
         self.newest = [self.root]
         self.expanded = 0
 
-    def add(self, expanded: Sequence[Node], found: Sequence[Node]) -> None:
+    def add(self, expanded: Sequence[SearchNode], found: Sequence[SearchNode]) -> None:
         """Adds the result of a wave: the nodes that it continued, and their children, which have their scores."""
         for node in expanded:
             node.open = False
@@ -100,26 +100,26 @@ class Tree:
                     node.visits += 1
                     node.total += child.score
 
-    def best(self) -> Node | None:
+    def best(self) -> SearchNode | None:
         """Returns the terminal node with the highest score, the first of several; None where no path of the search ended."""
         ended = [node for node in self.nodes if node.terminal and node.score is not None]
         return max(ended, key=_worth, default=None)
 
 
-class Policy(Protocol):
+class SearchPolicy(Protocol):
     """Chooses which nodes a search continues."""
 
-    def ask(self, tree: Tree) -> list[Node]:
+    def ask(self, tree: Tree) -> list[SearchNode]:
         """Returns the open nodes to continue in the next wave; none when the search is over."""
         ...
 
 
-def _worth(node: Node) -> float:
+def _worth(node: SearchNode) -> float:
     """Returns a node's score; a node without one is worse than any."""
     return -math.inf if node.score is None else node.score
 
 
-def _best(nodes: Sequence[Node], count: int) -> list[Node]:
+def _best(nodes: Sequence[SearchNode], count: int) -> list[SearchNode]:
     """Returns the best-scored nodes, of equal ones the first."""
     return sorted(nodes, key=_worth, reverse=True)[:count]
 
@@ -130,7 +130,7 @@ class Beam:
 
     width: int
 
-    def ask(self, tree: Tree) -> list[Node]:
+    def ask(self, tree: Tree) -> list[SearchNode]:
         return [node for node in _best(tree.newest, self.width) if node.open]
 
 
@@ -140,7 +140,7 @@ class BestFirst:
 
     width: int
 
-    def ask(self, tree: Tree) -> list[Node]:
+    def ask(self, tree: Tree) -> list[SearchNode]:
         return _best([node for node in (tree.root, *tree.nodes) if node.open], self.width)
 
 
@@ -155,9 +155,9 @@ class Uct:
     width: int
     explore: float
 
-    def ask(self, tree: Tree) -> list[Node]:
-        taken: list[Node] = []
-        pending: dict[Node, int] = {}
+    def ask(self, tree: Tree) -> list[SearchNode]:
+        taken: list[SearchNode] = []
+        pending: dict[SearchNode, int] = {}
         while len(taken) < self.width:
             leaf = self._leaf(tree.root, taken, pending)
             if leaf is None:
@@ -167,7 +167,9 @@ class Uct:
                 pending[node] = pending.get(node, 0) + 1
         return taken
 
-    def _leaf(self, node: Node, taken: Sequence[Node], pending: dict[Node, int]) -> Node | None:
+    def _leaf(
+        self, node: SearchNode, taken: Sequence[SearchNode], pending: dict[SearchNode, int]
+    ) -> SearchNode | None:
         while not node.open or node in taken:
             ways = [child for child in node.children if _leads_on(child, taken)]
             if not ways:
@@ -176,8 +178,8 @@ class Uct:
             node = max(ways, key=self._bound(tried, pending))
         return node
 
-    def _bound(self, tried: int, pending: dict[Node, int]) -> Callable[[Node], float]:
-        def bound(child: Node) -> float:
+    def _bound(self, tried: int, pending: dict[SearchNode, int]) -> Callable[[SearchNode], float]:
+        def bound(child: SearchNode) -> float:
             visits = child.visits + pending.get(child, 0)
             return (
                 child.total / visits + self.explore * math.sqrt(math.log(tried) / visits)
@@ -188,6 +190,6 @@ class Uct:
         return bound
 
 
-def _leads_on(node: Node, taken: Sequence[Node]) -> bool:
+def _leads_on(node: SearchNode, taken: Sequence[SearchNode]) -> bool:
     """Tells whether the subtree has an open node that the wave has not taken."""
     return (node.open and node not in taken) or any(_leads_on(child, taken) for child in node.children)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, Workspace, merged
 from lineal.components.generators.drawing import begun, sampled_columns
-from lineal.components.generators.search_tree import Node, Policy, Tree
+from lineal.components.generators.search_tree import SearchNode, SearchPolicy, Tree
 from lineal.components.verifiers.base import FAIL, PASS, AddsColumns
 from lineal.data.conversations import Prompt, prompt_of
 from lineal.data.ids import digest_of, row_id, row_seed
@@ -71,12 +71,12 @@ class Waves:
             going = list(asked)
         return self._table()
 
-    def _asked(self, policy: Policy, tree: Tree) -> list[Node]:
+    def _asked(self, policy: SearchPolicy, tree: Tree) -> list[SearchNode]:
         """Returns the nodes to continue, within the limit of expansions."""
         most = self._settings.expansions
         return policy.ask(tree)[: None if most is None else max(0, most - tree.expanded)]
 
-    def _grow(self, asked: dict[Tree, list[Node]]) -> None:
+    def _grow(self, asked: dict[Tree, list[SearchNode]]) -> None:
         """Grows the trees by one wave: the children of all chosen nodes, drawn, judged and scored."""
         children = self._children([node for nodes in asked.values() for node in nodes])
         found = [child for own in children.values() for child in own]
@@ -87,13 +87,13 @@ class Waves:
 
     # -- drawing
 
-    def _children(self, parents: Sequence[Node]) -> dict[Node, list[Node]]:
+    def _children(self, parents: Sequence[SearchNode]) -> dict[SearchNode, list[SearchNode]]:
         """Returns by node its different steps, in the order in which they were first drawn."""
         drawn = self._drawn(parents, self._settings.breadth, self._settings.of_steps)
         return {parent: self._different(parent, own) for parent, own in zip(parents, drawn, strict=True)}
 
     def _drawn(
-        self, nodes: Sequence[Node], count: int, settings: SamplingSettings, *word: str
+        self, nodes: Sequence[SearchNode], count: int, settings: SamplingSettings, *word: str
     ) -> list[list[tuple[Completion, int]]]:
         """Returns by node `count` completions with their seeds; `word` separates the uses of a node's seeds."""
         run_seed, step = self._workspace.seed, self._workspace.step
@@ -106,15 +106,15 @@ class Waves:
         pairs = list(zip(drawn, seeds, strict=True))
         return [pairs[start : start + count] for start in range(0, len(pairs), count)]
 
-    def _given(self, node: Node) -> Prompt:
+    def _given(self, node: SearchNode) -> Prompt:
         """Returns the text that the model continues."""
         row = self._rows[node.prompt]
         if node.parent is None:
             return prompt_of(row)
         return begun({**row, "prefix": "", "completion": node.text}, self._settings.chat)
 
-    def _different(self, parent: Node, drawn: Sequence[tuple[Completion, int]]) -> list[Node]:
-        found: dict[tuple[str, str], Node] = {}
+    def _different(self, parent: SearchNode, drawn: Sequence[tuple[Completion, int]]) -> list[SearchNode]:
+        found: dict[tuple[str, str], SearchNode] = {}
         for index, (one, seed) in enumerate(drawn):
             known = found.get((one.text, one.finish_reason))
             if known is None:
@@ -124,10 +124,10 @@ class Waves:
                 known.spent += one.tokens
         return list(found.values())
 
-    def _node(self, parent: Node, drawn: Completion, index: int, seed: int) -> Node:
+    def _node(self, parent: SearchNode, drawn: Completion, index: int, seed: int) -> SearchNode:
         whole, goes_on = drawn.finish_reason == "stop", is_open(drawn.text, self._settings.separator)
         name = row_id(self._checkpoint, parent.id, index, self._digest, str(seed))
-        node = Node(name, parent.prompt, parent, parent.text + drawn.text, len(parent.text))
+        node = SearchNode(name, parent.prompt, parent, parent.text + drawn.text, len(parent.text))
         node.index, node.spent, node.terminal = index, drawn.tokens, whole and not goes_on
         node.drawn = {
             "tokens": drawn.tokens,
@@ -140,7 +140,7 @@ class Waves:
 
     # -- judging
 
-    def _judge(self, found: Sequence[Node]) -> None:
+    def _judge(self, found: Sequence[SearchNode]) -> None:
         """Has the verifier judge the nodes that end a completion."""
         ended = [node for node in found if node.terminal]
         told = self._told(
@@ -153,7 +153,7 @@ class Waves:
         for node, (verdict, detail) in zip(ended, told, strict=True):
             node.verdict, node.detail = verdict, detail
 
-    def _score(self, found: Sequence[Node]) -> None:
+    def _score(self, found: Sequence[SearchNode]) -> None:
         """Scores each node that was not truncated; one without a score is not continued.
 
         A truncated step is wrong for a verifier, and has no score from a scorer.
@@ -173,7 +173,7 @@ class Waves:
         for node in whole:
             node.open = node.open and node.score is not None
 
-    def _roll_out(self, found: Sequence[Node]) -> None:
+    def _roll_out(self, found: Sequence[SearchNode]) -> None:
         """Scores nodes by the share of correct completions from them; a terminal node is its own completion."""
         going = [node for node in found if not node.terminal]
         drawn = self._drawn(going, self._settings.rollouts, self._settings.of_rollouts, "rollout")
@@ -190,7 +190,7 @@ class Waves:
     def _told(
         self,
         judge: AddsColumns,
-        nodes: Sequence[Node],
+        nodes: Sequence[SearchNode],
         texts: Sequence[str],
         reasons: Sequence[str],
         columns: Columns,
@@ -246,7 +246,7 @@ class Waves:
         return pa.array([row[name] for row in made], arrow_type(name)) if own else carried[name]
 
 
-def _columns(node: Node, breadth: int) -> dict[str, Any]:
+def _columns(node: SearchNode, breadth: int) -> dict[str, Any]:
     """Returns the values of a node's row."""
     assert node.parent is not None
     return {

@@ -23,7 +23,7 @@ from lineal.components.base import (
 )
 from lineal.components.generators.drawing import SAMPLE_COLUMNS, require_distinct_prompts, sampled_columns
 from lineal.components.generators.draws import Draws
-from lineal.components.generators.search_tree import Beam, BestFirst, Policy, Uct
+from lineal.components.generators.search_tree import Beam, BestFirst, SearchPolicy, Uct
 from lineal.components.generators.search_waves import TREE_COLUMNS, Waves
 from lineal.components.generators.temperatures import Warm
 from lineal.components.trainers.process_reward_model import Separator
@@ -131,7 +131,7 @@ class TreeSearch(HoldsVerifier, Draws):
     def outputs(self, inputs: Mapping[str, Columns]) -> dict[str, Output]:
         return {MAIN: Output(ArtifactKind.ROWS, merged(sampled_columns(inputs["prompts"]), TREE_COLUMNS))}
 
-    def policy_of(self) -> Policy:
+    def policy_of(self) -> SearchPolicy:
         """Returns the policy that chooses which nodes to continue."""
         if self.policy == "beam":
             return Beam(self.width)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 
-from lineal.components.mathematics.nodes import Node
-from lineal.components.mathematics.numbers import Outcome
+from lineal.components.mathematics.nodes import Expression
+from lineal.components.mathematics.numbers import Compared
 from lineal.components.mathematics.parser import parse
 from lineal.components.mathematics.structures import same
 from lineal.components.mathematics.tokens import MOST_LETTERS, TooLarge, Unreadable, plain_signs
@@ -40,7 +40,7 @@ _LAST_LETTERS = 2000
 _FEW_LETTERS = 60
 
 
-class Agreement(IntEnum):
+class SecondOpinion(IntEnum):
     """The second comparison's finding about a row."""
 
     EXACT = 0
@@ -60,7 +60,7 @@ class Reading:
         unit: the unit that was removed, if any.
     """
 
-    tree: Node
+    tree: Expression
     lenient: bool = False
     unit: str = ""
 
@@ -182,20 +182,20 @@ def readings(text: str) -> tuple[Reading, ...]:
 def _readings(text: str) -> Iterator[Reading]:
     words = _words(text)
     if words is not None:
-        yield Reading(Node("text", (words,)))
+        yield Reading(Expression("text", (words,)))
         return
     found = list(_formulas(text))
     if re.fullmatch("[A-Za-z]{2,3}", text):
-        found.append(Reading(Node("text", (text.lower(),)), True))
+        found.append(Reading(Expression("text", (text.lower(),)), True))
     for value, unit in split_units(text):
         found += [Reading(_percent(reading.tree, unit), True, unit) for reading in _formulas(value)]
     if not found:
-        found = [Reading(Node("unread", (re.sub(r"\s", "", plain_signs(text)),)))]
+        found = [Reading(Expression("unread", (re.sub(r"\s", "", plain_signs(text)),)))]
     yield from found
 
 
-def _percent(tree: Node, unit: str) -> Node:
-    return Node("percent", (tree,)) if unit == "%" else tree
+def _percent(tree: Expression, unit: str) -> Expression:
+    return Expression("percent", (tree,)) if unit == "%" else tree
 
 
 def _formulas(text: str) -> Iterator[Reading]:
@@ -233,23 +233,23 @@ def _words(text: str) -> str | None:
     return re.sub(r"[(),]", "", plain).lower()
 
 
-def agreement(reference: str, answers: Answers) -> Agreement:
+def agreement(reference: str, answers: Answers) -> SecondOpinion:
     """Returns the second comparison's finding: the best of any candidate."""
-    found = Agreement.UNKNOWN
+    found = SecondOpinion.UNKNOWN
     reference = (boxes(reference) or [reference])[-1]
     for text in answers.texts:
         outcome = _agreement(reference, text)
-        found = outcome if found is Agreement.UNKNOWN else min(found, outcome)
+        found = outcome if found is SecondOpinion.UNKNOWN else min(found, outcome)
     return found
 
 
-def _agreement(reference: str, text: str) -> Agreement:
+def _agreement(reference: str, text: str) -> SecondOpinion:
     if _same_text(reference, text):
-        return Agreement.EXACT
+        return SecondOpinion.EXACT
     try:
         pairs = [(own, other) for own in readings(reference) for other in readings(text)]
     except TooLarge:
-        return Agreement.TOO_LARGE
+        return SecondOpinion.TOO_LARGE
     outcomes = {_of_readings(own, other, reference) for own, other in pairs}
     return min(outcomes)
 
@@ -261,18 +261,18 @@ def _same_text(reference: str, text: str) -> bool:
     return first == second and bool(first)
 
 
-def _of_readings(own: Reading, other: Reading, seed: str) -> Agreement:
+def _of_readings(own: Reading, other: Reading, seed: str) -> SecondOpinion:
     if own.unit and other.unit and own.unit != other.unit:
-        return Agreement.DIFFERENT
+        return SecondOpinion.DIFFERENT
     if "unread" in (own.tree.op, other.tree.op):
-        return Agreement.EXACT if own.tree == other.tree else Agreement.UNKNOWN
+        return SecondOpinion.EXACT if own.tree == other.tree else SecondOpinion.UNKNOWN
     try:
         outcome = same(own.tree, other.tree, seed)
     except TooLarge:
-        return Agreement.TOO_LARGE
+        return SecondOpinion.TOO_LARGE
     except (Unreadable, ArithmeticError, ValueError):
-        return Agreement.UNKNOWN
+        return SecondOpinion.UNKNOWN
     except RecursionError:
-        return Agreement.TOO_LARGE
-    lenient = outcome is Outcome.EXACT and (own.lenient or other.lenient) and own.unit != other.unit
-    return Agreement.LENIENT if lenient else Agreement(int(outcome))
+        return SecondOpinion.TOO_LARGE
+    lenient = outcome is Compared.EXACT and (own.lenient or other.lenient) and own.unit != other.unit
+    return SecondOpinion.LENIENT if lenient else SecondOpinion(int(outcome))

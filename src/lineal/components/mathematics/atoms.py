@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from lineal.components.mathematics.nodes import INFINITY, Node, number
+from lineal.components.mathematics.nodes import INFINITY, Expression, number
 from lineal.components.mathematics.tokens import Token, TooLarge, Unreadable
 
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
@@ -30,10 +30,10 @@ FUNCTIONS = frozenset(
     )
 )
 TWO_ARGUMENTS = frozenset({"max", "min", "gcd", "lcm", "log"})
-CONSTANTS: dict[str, Node] = {
-    **dict.fromkeys((r"\pi", "pi"), Node("constant", ("pi",))),
-    "e": Node("constant", ("e",)),
-    "i": Node("constant", ("i",)),
+CONSTANTS: dict[str, Expression] = {
+    **dict.fromkeys((r"\pi", "pi"), Expression("constant", ("pi",))),
+    "e": Expression("constant", ("e",)),
+    "i": Expression("constant", ("i",)),
     r"\infty": INFINITY,
     "inf": INFINITY,
     "infinity": INFINITY,
@@ -85,7 +85,7 @@ _MOST_CAPITALS = 6
 _MOST_EXPONENT = 10_000
 
 
-def literal(text: str) -> Node:
+def literal(text: str) -> Expression:
     """Parses a number as written."""
     mantissa, _, exponent = text.lower().partition("e")
     if exponent and abs(int(exponent)) > _MOST_EXPONENT:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class Expression:
     """An operation and what it is applied to: nodes, or plain values in leaves.
 
     Attributes:
@@ -20,20 +20,20 @@ class Node:
     op: str
     args: tuple[Any, ...] = ()
 
-    def walk(self) -> Iterator[Node]:
+    def walk(self) -> Iterator[Expression]:
         """Yields this node and everything below it."""
-        waiting: list[Node] = [self]
+        waiting: list[Expression] = [self]
         while waiting:
             node = waiting.pop()
             yield node
-            waiting += [arg for arg in node.args if isinstance(arg, Node)]
+            waiting += [arg for arg in node.args if isinstance(arg, Expression)]
 
 
-ELLIPSIS = Node("ellipsis")
-INFINITY = Node("infinity")
-REALS = Node("interval", ("(", ")", Node("neg", (INFINITY,)), INFINITY))
+ELLIPSIS = Expression("ellipsis")
+INFINITY = Expression("infinity")
+REALS = Expression("interval", ("(", ")", Expression("neg", (INFINITY,)), INFINITY))
 
 
-def number(value: int | Fraction, decimal: bool = False) -> Node:
+def number(value: int | Fraction, decimal: bool = False) -> Expression:
     """Makes a literal; `decimal` tells whether it was written with a point, and so may be rounded."""
-    return Node("number", (Fraction(value), decimal))
+    return Expression("number", (Fraction(value), decimal))

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from fractions import Fraction
 
-from lineal.components.mathematics.nodes import Node
+from lineal.components.mathematics.nodes import Expression
 from lineal.components.mathematics.tokens import Unreadable
-from lineal.components.mathematics.values import Evaluator, Value
+from lineal.components.mathematics.values import TreeEvaluator, Value
 
 FEW_DIGITS, MANY_DIGITS = 50, 400
 TOLERANCE = Fraction(1, 10**6)
@@ -18,7 +18,7 @@ _WHOLE_LETTERS = frozenset("kmnN")
 _POINTS = 4
 
 
-class Outcome(IntEnum):
+class Compared(IntEnum):
     """The result of a comparison. The worst of several parts holds for all."""
 
     EXACT = 0
@@ -26,7 +26,7 @@ class Outcome(IntEnum):
     DIFFERENT = 2
 
 
-def letters_of(*nodes: Node) -> list[str]:
+def letters_of(*nodes: Expression) -> list[str]:
     """Returns the free letters of formulas."""
     found: set[str] = set()
     for node in nodes:
@@ -34,10 +34,10 @@ def letters_of(*nodes: Node) -> list[str]:
     return sorted(found)
 
 
-def _free(node: Node) -> set[str]:
+def _free(node: Expression) -> set[str]:
     if node.op == "symbol":
         return {node.args[0]}
-    found: set[str] = set().union(*(_free(arg) for arg in node.args if isinstance(arg, Node)))
+    found: set[str] = set().union(*(_free(arg) for arg in node.args if isinstance(arg, Expression)))
     return found - {node.args[0].args[0]} if node.op in ("sum", "prod") else found
 
 
@@ -58,12 +58,12 @@ def _point(letter: str, index: int, seed: str) -> Fraction:
     return value if index < _POINTS // 2 or drawn % 3 == 0 else -value
 
 
-def is_decimal(node: Node) -> bool:
+def is_decimal(node: Expression) -> bool:
     """Tells whether a literal in it was written with a point, so that it may be rounded."""
     return any(part.op == "number" and part.args[1] for part in node.walk())
 
 
-def _is_literal(node: Node) -> bool:
+def _is_literal(node: Expression) -> bool:
     return (node.op == "number" and (node.args[1] or node.args[0].denominator == 1)) or (
         node.op == "neg" and _is_literal(node.args[0])
     )
@@ -76,7 +76,7 @@ def _decimals(value: Fraction) -> int:
     )
 
 
-def same_value(left: Node, right: Node, seed: str) -> Outcome:
+def same_value(left: Expression, right: Expression, seed: str) -> Compared:
     """Compares two formulas.
 
     Raises:
@@ -93,30 +93,30 @@ def same_value(left: Node, right: Node, seed: str) -> Outcome:
     half = outcomes[: max(1, len(outcomes) // 2)]
     worst = max(outcomes)
     return (
-        Outcome.LENIENT
-        if worst is Outcome.DIFFERENT and max(half) is not worst and _signs_matter(left, right)
+        Compared.LENIENT
+        if worst is Compared.DIFFERENT and max(half) is not worst and _signs_matter(left, right)
         else worst
     )
 
 
-def _signs_matter(left: Node, right: Node) -> bool:
+def _signs_matter(left: Expression, right: Expression) -> bool:
     """Tells whether roots, logarithms, powers or absolute values may differ where letters are negative."""
     return any(part.op in ("root", "pow", "call") for node in (left, right) for part in node.walk())
 
 
-def _same_at(left: Node, right: Node, point: Mapping[str, Fraction]) -> Outcome:
-    few = Evaluator(point, FEW_DIGITS)
+def _same_at(left: Expression, right: Expression, point: Mapping[str, Fraction]) -> Compared:
+    few = TreeEvaluator(point, FEW_DIGITS)
     values = few.value(left), few.value(right)
     if all(isinstance(value, Fraction) for value in values):
-        return Outcome.EXACT if values[0] == values[1] else _rounded(left, right, values[0], values[1])
-    many = Evaluator(point, MANY_DIGITS)
+        return Compared.EXACT if values[0] == values[1] else _rounded(left, right, values[0], values[1])
+    many = TreeEvaluator(point, MANY_DIGITS)
     precise = many.value(left), many.value(right)
     if _close(many, *(_settled(many, *pair) for pair in zip(values, precise, strict=True))):
-        return Outcome.EXACT
+        return Compared.EXACT
     return _rounded(left, right, many.number(precise[0]), many.number(precise[1]))
 
 
-def _settled(evaluator: Evaluator, few: Value, many: Value) -> Value:
+def _settled(evaluator: TreeEvaluator, few: Value, many: Value) -> Value:
     """Returns the value, or 0 where it is only rounding noise, which shrinks with more digits."""
     number = evaluator.number(many)
     return (
@@ -126,11 +126,11 @@ def _settled(evaluator: Evaluator, few: Value, many: Value) -> Value:
     )
 
 
-def _close(evaluator: Evaluator, left: Value, right: Value) -> bool:
+def _close(evaluator: TreeEvaluator, left: Value, right: Value) -> bool:
     return bool(abs(left - right) <= max(abs(left), abs(right)) * evaluator.mp.mpf(10) ** (30 - MANY_DIGITS))
 
 
-def _rounded(left: Node, right: Node, value: Value, other: Value) -> Outcome:
+def _rounded(left: Expression, right: Expression, value: Value, other: Value) -> Compared:
     """Compares within the tolerance, where a decimal may be rounded and no side is a whole number."""
     sides = ((left, value), (right, other))
     whole = any(
@@ -138,17 +138,17 @@ def _rounded(left: Node, right: Node, value: Value, other: Value) -> Outcome:
         for node, number in sides
     )
     if whole or not any(is_decimal(node) for node, _ in sides):
-        return Outcome.DIFFERENT
+        return Compared.DIFFERENT
     largest, gap = max(abs(value), abs(other)), abs(value - other)
     if isinstance(gap, Fraction) and all(_is_literal(node) for node, _ in sides):
         return (
-            Outcome.LENIENT
+            Compared.LENIENT
             if 2 * gap * 10 ** min(_decimals(value), _decimals(other)) <= 1 and gap <= largest * TOLERANCE
-            else Outcome.DIFFERENT
+            else Compared.DIFFERENT
         )
     within = (
         gap * TOLERANCE.denominator <= largest
         if not isinstance(gap, Fraction)
         else gap <= largest * TOLERANCE
     )
-    return Outcome.LENIENT if within else Outcome.DIFFERENT
+    return Compared.LENIENT if within else Compared.DIFFERENT

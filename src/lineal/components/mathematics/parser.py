@@ -18,7 +18,7 @@ from lineal.components.mathematics.atoms import (
     with_thousands,
 )
 from lineal.components.mathematics.cursor import Cursor
-from lineal.components.mathematics.nodes import ELLIPSIS, INFINITY, REALS, Node, number
+from lineal.components.mathematics.nodes import ELLIPSIS, INFINITY, REALS, Expression, number
 from lineal.components.mathematics.signs import (
     DELIMITED,
     DOTS,
@@ -34,7 +34,7 @@ from lineal.components.mathematics.tokens import Token, TooLarge, Unreadable, to
 MOST_DEPTH = 40
 
 
-def parse(text: str, thousands: bool = True) -> Node:
+def parse(text: str, thousands: bool = True) -> Expression:
     """Parses a text into a tree.
 
     Args:
@@ -63,7 +63,7 @@ class _Parser(Cursor):
         self.depth = 0
         self.bars = 0
 
-    def statement(self) -> Node:
+    def statement(self) -> Expression:
         """Parses relations with commas or words such as 'and' between them: a list where there are several."""
         self.depth += 1
         if self.depth > MOST_DEPTH:
@@ -73,7 +73,7 @@ class _Parser(Cursor):
             several = True
             items.append(self.relation())
         self.depth -= 1
-        return Node("list", tuple(items)) if several else items[0]
+        return Expression("list", tuple(items)) if several else items[0]
 
     def separators(self) -> bool:
         began = self.place
@@ -84,55 +84,55 @@ class _Parser(Cursor):
             self.place += 1
         return self.place > began
 
-    def relation(self) -> Node:
+    def relation(self) -> Expression:
         signs, items = [], [self.ratio()]
         while (sign := self.accept(*RELATIONS)) is not None:
             signs.append(RELATIONS[sign])
             items.append(self.ratio())
-        return Node("relation", (tuple(signs), *items)) if signs else items[0]
+        return Expression("relation", (tuple(signs), *items)) if signs else items[0]
 
-    def ratio(self) -> Node:
+    def ratio(self) -> Expression:
         items = [self.union()]
         while self.accept(":"):
             items.append(self.union())
-        return Node("ratio", tuple(items)) if len(items) > 1 else items[0]
+        return Expression("ratio", tuple(items)) if len(items) > 1 else items[0]
 
-    def union(self) -> Node:
+    def union(self) -> Expression:
         items = [self.sum()]
         while self.accept(r"\cup"):
             items.append(self.sum())
-        return Node("union", tuple(items)) if len(items) > 1 else items[0]
+        return Expression("union", tuple(items)) if len(items) > 1 else items[0]
 
-    def sum(self) -> Node:
+    def sum(self) -> Expression:
         sign = self.accept("-", "+", r"\pm", r"\mp")
         total = self.term()
         if sign == "-":
-            total = Node("neg", (total,))
+            total = Expression("neg", (total,))
         elif sign in (r"\pm", r"\mp"):
-            total = Node(sign[1:], (number(0), total))
+            total = Expression(sign[1:], (number(0), total))
         while (sign := self.accept("+", "-", r"\pm", r"\mp")) is not None:
             if (negative := self.accept("-", "+")) is not None and sign not in "+-":
                 raise Unreadable("two signs in a row")
             term = self.term()
-            term = Node("neg", (term,)) if negative == "-" else term
-            total = Node({"+": "add", "-": "sub"}.get(sign, sign[1:]), (total, term))
+            term = Expression("neg", (term,)) if negative == "-" else term
+            total = Expression({"+": "add", "-": "sub"}.get(sign, sign[1:]), (total, term))
         return total
 
-    def term(self) -> Node:
+    def term(self) -> Expression:
         product = self.factor()
         while True:
             if self.accept(*TIMES):
-                product = Node("mul", (product, self.factor()))
+                product = Expression("mul", (product, self.factor()))
             elif self.accept(*OVER):
-                product = Node("div", (product, self.factor()))
+                product = Expression("div", (product, self.factor()))
             elif self.accept(r"\bmod", "mod"):
-                product = Node("mod", (product, self.factor()))
+                product = Expression("mod", (product, self.factor()))
             elif self.starts_factor(product):
-                product = Node("mul", (product, self.power()))
+                product = Expression("mul", (product, self.power()))
             else:
                 return product
 
-    def starts_factor(self, before: Node) -> bool:
+    def starts_factor(self, before: Expression) -> bool:
         """Tells whether a factor follows without a sign of multiplication."""
         token = self.token()
         if (
@@ -150,19 +150,19 @@ class _Parser(Cursor):
             raise Unreadable("two numbers side by side")
         return token.text not in (r"\pm", r"\mp", "and", "or", r"\cup", r"\mid")
 
-    def factor(self) -> Node:
+    def factor(self) -> Expression:
         """Parses a factor after an operator, which may have a sign of its own."""
         if self.accept("-"):
-            return Node("neg", (self.factor(),))
+            return Expression("neg", (self.factor(),))
         return self.factor() if self.accept("+") else self.power()
 
-    def power(self) -> Node:
+    def power(self) -> Expression:
         base = self.postfix(self.primary())
         if self.accept("^", "**") is None:
             return base
         if self.degrees():
-            return self.postfix(Node("degrees", (base,)))
-        return self.postfix(Node("pow", (base, self.exponent())))
+            return self.postfix(Expression("degrees", (base,)))
+        return self.postfix(Expression("pow", (base, self.exponent())))
 
     def degrees(self) -> bool:
         """Tells whether the exponent is the degree sign."""
@@ -171,31 +171,31 @@ class _Parser(Cursor):
         self.place += length
         return length > 0
 
-    def exponent(self) -> Node:
+    def exponent(self) -> Expression:
         if self.accept("-"):
-            return Node("neg", (self.exponent(),))
+            return Expression("neg", (self.exponent(),))
         return self.until("}") if self.accept("{") else self.power()
 
-    def postfix(self, node: Node) -> Node:
+    def postfix(self, node: Expression) -> Expression:
         while (sign := self.accept("!", "%", r"\%", r"\degree")) is not None:
-            node = Node({"!": "factorial", r"\degree": "degrees"}.get(sign, "percent"), (node,))
+            node = Expression({"!": "factorial", r"\degree": "degrees"}.get(sign, "percent"), (node,))
         return node
 
-    def until(self, *ends: str) -> Node:
+    def until(self, *ends: str) -> Expression:
         found = self.statement()
         self.expect(*ends)
         return found
 
-    def primary(self) -> Node:
+    def primary(self) -> Expression:
         token = self.next()
         if token.kind in ("number", "text", "letter"):
             return {"number": self.number, "text": self.quoted, "letter": self.letter}[token.kind](token)
         return self.sign(token)
 
-    def letter(self, token: Token) -> Node:
+    def letter(self, token: Token) -> Expression:
         return self.symbol(token.text)
 
-    def sign(self, token: Token) -> Node:
+    def sign(self, token: Token) -> Expression:
         """Parses a factor that begins with a command, a bracket or a name."""
         if token.text in FUNCTIONS or token.text.lstrip("\\") in FUNCTIONS:
             return self.function(token.text.lstrip("\\"))
@@ -208,7 +208,7 @@ class _Parser(Cursor):
             return self.symbol(token.text)
         raise Unreadable(f"unknown: {token.text!r}")
 
-    def quoted(self, token: Token) -> Node:
+    def quoted(self, token: Token) -> Expression:
         """Parses the content of \\text{...}, where it is one letter or a number: `\\mathrm{e}`, `\\text{13}`."""
         inside = token.text.strip(" ()")
         if re.fullmatch(r"[A-Za-z]", inside):
@@ -219,18 +219,18 @@ class _Parser(Cursor):
             return self.function(inside)
         raise Unreadable("text within a formula")
 
-    def number(self, token: Token) -> Node:
+    def number(self, token: Token) -> Expression:
         if self.peek() == r"\overline" and "." in token.text:
             return self.repeating(token.text)
         if self.accept("_"):
-            return Node("based", (token.text, self.subscript()))
+            return Expression("based", (token.text, self.subscript()))
         whole = literal(token.text)
         return self.mixed(whole) if token.text.isdigit() else whole
 
-    def mixed(self, whole: Node) -> Node:
+    def mixed(self, whole: Expression) -> Expression:
         """Parses `2\\frac{1}{2}` and `2 1/2`: a proper fraction right after a whole number is added."""
         began, following = self.place, self.token()
-        part: Node | None = None
+        part: Expression | None = None
         if following is not None and following.text in FRACTIONS:
             self.place += 1
             part = self.fraction()
@@ -238,17 +238,17 @@ class _Parser(Cursor):
             texts = [token.text for token in self.tokens[began : began + 3]]
             if len(texts) == 3 and texts[1] == "/" and texts[0].isdigit() and texts[2].isdigit():
                 self.place += 3
-                part = Node("div", (literal(texts[0]), literal(texts[2])))
+                part = Expression("div", (literal(texts[0]), literal(texts[2])))
         if (
             part is not None
             and all(arg.op == "number" for arg in part.args)
             and 0 < part.args[0].args[0] < part.args[1].args[0]
         ):
-            return Node("add", (whole, part))
+            return Expression("add", (whole, part))
         self.place = began
         return whole
 
-    def repeating(self, text: str) -> Node:
+    def repeating(self, text: str) -> Expression:
         self.expect(r"\overline")
         self.expect("{")
         period = self.next().text
@@ -261,12 +261,12 @@ class _Parser(Cursor):
         )
         return number(value)
 
-    def symbol(self, name: str) -> Node:
+    def symbol(self, name: str) -> Expression:
         if self.accept("_"):
             name += "_" + self.subscript()
         while self.accept("'", r"\prime"):
             name += "'"
-        return CONSTANTS.get(name) or Node("symbol", (name,))
+        return CONSTANTS.get(name) or Expression("symbol", (name,))
 
     def subscript(self) -> str:
         if not self.accept("{"):
@@ -285,39 +285,39 @@ class _Parser(Cursor):
             return replace(token, text=token.text[0])
         return token
 
-    def argument(self) -> Node:
+    def argument(self) -> Expression:
         """Parses a LaTeX argument: braces, or one digit, letter or command."""
         if self.accept("{"):
             return self.until("}")
         token = self.token()
         return literal(self.single().text) if token is not None and token.kind == "number" else self.primary()
 
-    def fraction(self) -> Node:
-        return Node("div", (self.argument(), self.argument()))
+    def fraction(self) -> Expression:
+        return Expression("div", (self.argument(), self.argument()))
 
-    def binomial(self) -> Node:
-        return Node("call", ("binom", self.argument(), self.argument()))
+    def binomial(self) -> Expression:
+        return Expression("call", ("binom", self.argument(), self.argument()))
 
-    def root(self) -> Node:
+    def root(self) -> Expression:
         degree = self.until("]") if self.accept("[") else number(2)
         radicand = (
             self.until("}") if self.accept("{") else self.until(")") if self.accept("(") else self.primary()
         )
-        return Node("root", (radicand, degree))
+        return Expression("root", (radicand, degree))
 
-    def function(self, name: str) -> Node:
+    def function(self, name: str) -> Expression:
         base = self.argument_of_log() if name == "log" and self.accept("_") else None
         power = self.exponent() if self.accept("^") else None
         arguments = self.function_arguments(name)
-        if power == Node("neg", (number(1),)) and f"arc{name}" in FUNCTIONS:
-            return Node("call", (f"arc{name}", *arguments))
-        call = Node("call", (name, *arguments, *((base,) if base is not None else ())))
-        return call if power is None else Node("pow", (call, power))
+        if power == Expression("neg", (number(1),)) and f"arc{name}" in FUNCTIONS:
+            return Expression("call", (f"arc{name}", *arguments))
+        call = Expression("call", (name, *arguments, *((base,) if base is not None else ())))
+        return call if power is None else Expression("pow", (call, power))
 
-    def argument_of_log(self) -> Node:
+    def argument_of_log(self) -> Expression:
         return self.until("}") if self.accept("{") else self.argument()
 
-    def function_arguments(self, name: str) -> tuple[Node, ...]:
+    def function_arguments(self, name: str) -> tuple[Expression, ...]:
         opened = self.accept("(", "{", "[")
         if opened:
             inside = self.until({"(": ")", "{": "}", "[": "]"}[opened])
@@ -328,10 +328,10 @@ class _Parser(Cursor):
             and (self.peek() or "").lstrip("\\") not in FUNCTIONS
             and self.peek() not in ("(", "[")
         ):
-            product = Node("mul", (product, self.power()))
+            product = Expression("mul", (product, self.power()))
         return (product,)
 
-    def bracketed(self, opened: str) -> Node:
+    def bracketed(self, opened: str) -> Expression:
         """Parses parentheses or brackets: a group around one formula, else a pair, a tuple or an interval."""
         outer, self.bars = self.bars, 0
         inside = self.statement()
@@ -343,36 +343,36 @@ class _Parser(Cursor):
             raise Unreadable("brackets that don't match")
         return inside
 
-    def braces(self) -> Node:
+    def braces(self) -> Expression:
         """Parses plain braces, which only group; a list in them may be meant as a set."""
-        return Node("set") if self.accept("}") else self.until("}")
+        return Expression("set") if self.accept("}") else self.until("}")
 
-    def set(self) -> Node:
+    def set(self) -> Expression:
         if self.accept(r"\}"):
-            return Node("set")
+            return Expression("set")
         inside = self.until(r"\}")
-        return Node("set", inside.args if inside.op == "list" else (inside,))
+        return Expression("set", inside.args if inside.op == "list" else (inside,))
 
-    def delimited(self, opened: str) -> Node:
+    def delimited(self, opened: str) -> Expression:
         closed, name = DELIMITED[opened]
         self.bars += opened == "|"
         inside = self.sum()
         self.bars -= opened == "|"
         self.expect(closed)
-        return Node("call", (name, inside))
+        return Expression("call", (name, inside))
 
-    def series(self, name: str) -> Node:
+    def series(self, name: str) -> Expression:
         """Parses a sum or product over whole numbers, with its limits in either order."""
-        limits: dict[str, Node] = {}
+        limits: dict[str, Expression] = {}
         while (mark := self.accept("_", "^")) is not None:
             limits[mark] = self.argument()
         start = limits.get("_")
         if start is None or "^" not in limits or start.op != "relation" or start.args[0] != ("=",):
             raise Unreadable("a sum without limits")
-        return Node(name, (start.args[1], start.args[2], limits["^"], self.term()))
+        return Expression(name, (start.args[1], start.args[2], limits["^"], self.term()))
 
-    def matrix(self) -> Node:
-        rows: list[tuple[Node, ...]] = []
+    def matrix(self) -> Expression:
+        rows: list[tuple[Expression, ...]] = []
         while not (self.peek() or "").startswith(r"\end"):
             cells = [self.sum()]
             while self.accept("&"):
@@ -384,15 +384,15 @@ class _Parser(Cursor):
             raise Unreadable("a matrix without an end")
         if len({len(row) for row in rows}) != 1:
             raise Unreadable("a matrix of unequal rows")
-        return Node("matrix", tuple(Node("row", row) for row in rows))
+        return Expression("matrix", tuple(Expression("row", row) for row in rows))
 
-    def array(self) -> Node:
+    def array(self) -> Expression:
         self.expect("{")
         while not self.accept("}"):
             self.next()
         return self.matrix()
 
-    def blackboard(self) -> Node:
+    def blackboard(self) -> Expression:
         self.expect("{")
         name = self.next().text
         self.expect("}")
@@ -401,24 +401,24 @@ class _Parser(Cursor):
         return REALS
 
 
-def _sequence(opened: str, closed: str, items: tuple[Node, ...]) -> Node:
+def _sequence(opened: str, closed: str, items: tuple[Expression, ...]) -> Expression:
     if (opened, closed) == ("(", ")") and not any(
-        item in (INFINITY, Node("neg", (INFINITY,))) for item in items
+        item in (INFINITY, Expression("neg", (INFINITY,))) for item in items
     ):
-        return Node("tuple", items)
+        return Expression("tuple", items)
     if len(items) != 2:
         if (opened, closed) == ("[", "]"):
-            return Node("tuple", items)
+            return Expression("tuple", items)
         raise Unreadable("an interval of other than two ends")
-    return Node("interval", (opened, closed, *items))
+    return Expression("interval", (opened, closed, *items))
 
 
-_READERS: dict[str, Callable[[_Parser], Node]] = {
+_READERS: dict[str, Callable[[_Parser], Expression]] = {
     **dict.fromkeys(FRACTIONS, _Parser.fraction),
     **dict.fromkeys((r"\sqrt", "sqrt"), _Parser.root),
     **dict.fromkeys((r"\binom", r"\dbinom", r"\tbinom"), _Parser.binomial),
     **dict.fromkeys(DOTS, lambda parser: ELLIPSIS),
-    **dict.fromkeys((r"\emptyset", r"\varnothing"), lambda parser: Node("set")),
+    **dict.fromkeys((r"\emptyset", r"\varnothing"), lambda parser: Expression("set")),
     **{opened: partial(_Parser.bracketed, opened=opened) for opened in ("(", "[")},
     **{opened: partial(_Parser.delimited, opened=opened) for opened in DELIMITED},
     **{rf"\{name}": partial(_Parser.series, name=name) for name in ("sum", "prod")},

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from lineal.components.mathematics.nodes import Node
+from lineal.components.mathematics.nodes import Expression
 from lineal.components.mathematics.numbers import letters_of
 from lineal.components.mathematics.parser import parse
 from lineal.components.mathematics.tokens import TooLarge, Unreadable
-from lineal.components.mathematics.values import Evaluator
+from lineal.components.mathematics.values import TreeEvaluator
 
 _PROBES = tuple(map(Fraction, (-7, -3, 2, 3, 5, 11)))
 """Points beside 0 and 1 at which an equation is tested: linear there counts as linear, and the solution is checked."""
@@ -25,13 +25,13 @@ def solved(prompt: str) -> str | None:
     return None if answer is None else str(answer)
 
 
-def _exact(tree: Node, letters: dict[str, Fraction]) -> Fraction | None:
+def _exact(tree: Expression, letters: dict[str, Fraction]) -> Fraction | None:
     """Returns a formula's value, if that is a fraction."""
-    value = Evaluator(letters, _DIGITS).value(tree)
+    value = TreeEvaluator(letters, _DIGITS).value(tree)
     return value if isinstance(value, Fraction) else None
 
 
-def _root(relation: Node) -> Fraction | None:
+def _root(relation: Expression) -> Fraction | None:
     """Returns the one solution of a linear equation in one letter."""
     signs, *sides = relation.args
     letters = sorted(letters_of(*sides))

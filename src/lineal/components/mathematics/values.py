@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from lineal.components.mathematics.nodes import Node
+from lineal.components.mathematics.nodes import Expression
 from lineal.components.mathematics.tokens import TooLarge, Unreadable
 
 Value = Any
@@ -35,7 +35,7 @@ def context(digits: int) -> Any:
     return made
 
 
-class Evaluator:
+class TreeEvaluator:
     """Evaluates trees.
 
     Args:
@@ -48,7 +48,7 @@ class Evaluator:
         self.mp = context(digits)
         self._steps = 0
 
-    def value(self, node: Node) -> Value:
+    def value(self, node: Expression) -> Value:
         """Computes a formula's value.
 
         Raises:
@@ -62,7 +62,7 @@ class Evaluator:
         except (RecursionError, MemoryError) as error:
             raise TooLarge("too deeply nested") from error
 
-    def _value(self, node: Node) -> Value:
+    def _value(self, node: Expression) -> Value:
         self._steps += 1
         if self._steps > MOST_STEPS:
             raise TooLarge("too many steps")
@@ -86,48 +86,48 @@ class Evaluator:
             return self.mp.mpf(value.numerator) / value.denominator
         return value
 
-    def pair(self, node: Node) -> tuple[Value, Value]:
+    def pair(self, node: Expression) -> tuple[Value, Value]:
         """Returns both arguments' values, both fractions or both numbers of mpmath."""
         left, right = self._value(node.args[0]), self._value(node.args[1])
         if isinstance(left, Fraction) and isinstance(right, Fraction):
             return left, right
         return self.number(left), self.number(right)
 
-    def literal(self, node: Node) -> Value:
+    def literal(self, node: Expression) -> Value:
         return node.args[0]
 
-    def symbol(self, node: Node) -> Value:
+    def symbol(self, node: Expression) -> Value:
         return self.letters[node.args[0]]
 
-    def constant(self, node: Node) -> Value:
+    def constant(self, node: Expression) -> Value:
         return {"pi": +self.mp.pi, "e": +self.mp.e, "i": self.mp.mpc(0, 1)}[node.args[0]]
 
-    def add(self, node: Node) -> Value:
+    def add(self, node: Expression) -> Value:
         left, right = self.pair(node)
         return left + right
 
-    def subtract(self, node: Node) -> Value:
+    def subtract(self, node: Expression) -> Value:
         left, right = self.pair(node)
         return left - right
 
-    def multiply(self, node: Node) -> Value:
+    def multiply(self, node: Expression) -> Value:
         left, right = self.pair(node)
         return left * right
 
-    def divide(self, node: Node) -> Value:
+    def divide(self, node: Expression) -> Value:
         left, right = self.pair(node)
         return left / right
 
-    def negate(self, node: Node) -> Value:
+    def negate(self, node: Expression) -> Value:
         return -self._value(node.args[0])
 
-    def modulo(self, node: Node) -> Value:
+    def modulo(self, node: Expression) -> Value:
         left, right = self.pair(node)
         if not isinstance(left, Fraction):
             raise Unreadable("a remainder of what is no fraction")
         return left % right
 
-    def power(self, node: Node) -> Value:
+    def power(self, node: Expression) -> Value:
         base, exponent = self._value(node.args[0]), self._value(node.args[1])
         if isinstance(exponent, Fraction) and exponent.denominator == 1 and isinstance(base, Fraction):
             return self._whole_power(base, exponent.numerator)
@@ -159,7 +159,7 @@ class Evaluator:
             return Fraction(*roots)
         return self.mp.sqrt(self.number(value))
 
-    def root(self, node: Node) -> Value:
+    def root(self, node: Expression) -> Value:
         radicand, degree = self._value(node.args[0]), self._value(node.args[1])
         if degree == 2 and isinstance(radicand, Fraction) and radicand >= 0:
             return self._square_root(radicand)
@@ -170,7 +170,7 @@ class Evaluator:
             return -self.mp.root(-number, int(degree))
         return self.mp.root(number, int(degree))
 
-    def factorial(self, node: Node) -> Value:
+    def factorial(self, node: Expression) -> Value:
         value = self._value(node.args[0])
         if isinstance(value, Fraction) and value.denominator == 1:
             if value < 0:
@@ -186,19 +186,19 @@ class Evaluator:
             raise TooLarge("a large argument")
         return number
 
-    def degrees(self, node: Node) -> Value:
+    def degrees(self, node: Expression) -> Value:
         return self.number(self._value(node.args[0])) * self.mp.pi / 180
 
-    def percent(self, node: Node) -> Value:
+    def percent(self, node: Expression) -> Value:
         return self._value(node.args[0]) / 100
 
-    def based(self, node: Node) -> Value:
+    def based(self, node: Expression) -> Value:
         digits, base = node.args
         if not digits.isdigit() or not base.isdigit() or not 2 <= int(base) <= 36:
             raise Unreadable("a number in no known base")
         return Fraction(int(digits, int(base)))
 
-    def call(self, node: Node) -> Value:
+    def call(self, node: Expression) -> Value:
         name, *arguments = node.args
         values = [self._value(argument) for argument in arguments]
         exact = _EXACT.get(name)
@@ -220,7 +220,7 @@ class Evaluator:
         )
         return getattr(mp, _NAMES[name])(number)
 
-    def series(self, node: Node) -> Value:
+    def series(self, node: Expression) -> Value:
         variable, start, stop, body = node.args
         first, last = self._value(start), self._value(stop)
         whole = all(isinstance(end, Fraction) and end.denominator == 1 for end in (first, last))
@@ -281,23 +281,23 @@ _NAMES = {
     **{name: name for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
     **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "cot", "sec", "csc")},
 }
-_METHODS: dict[str, Callable[[Evaluator, Node], Value]] = {
-    "number": Evaluator.literal,
-    "symbol": Evaluator.symbol,
-    "constant": Evaluator.constant,
-    "add": Evaluator.add,
-    "sub": Evaluator.subtract,
-    "mul": Evaluator.multiply,
-    "div": Evaluator.divide,
-    "neg": Evaluator.negate,
-    "mod": Evaluator.modulo,
-    "pow": Evaluator.power,
-    "root": Evaluator.root,
-    "factorial": Evaluator.factorial,
-    "degrees": Evaluator.degrees,
-    "percent": Evaluator.percent,
-    "based": Evaluator.based,
-    "call": Evaluator.call,
-    "sum": Evaluator.series,
-    "prod": Evaluator.series,
+_METHODS: dict[str, Callable[[TreeEvaluator, Expression], Value]] = {
+    "number": TreeEvaluator.literal,
+    "symbol": TreeEvaluator.symbol,
+    "constant": TreeEvaluator.constant,
+    "add": TreeEvaluator.add,
+    "sub": TreeEvaluator.subtract,
+    "mul": TreeEvaluator.multiply,
+    "div": TreeEvaluator.divide,
+    "neg": TreeEvaluator.negate,
+    "mod": TreeEvaluator.modulo,
+    "pow": TreeEvaluator.power,
+    "root": TreeEvaluator.root,
+    "factorial": TreeEvaluator.factorial,
+    "degrees": TreeEvaluator.degrees,
+    "percent": TreeEvaluator.percent,
+    "based": TreeEvaluator.based,
+    "call": TreeEvaluator.call,
+    "sum": TreeEvaluator.series,
+    "prod": TreeEvaluator.series,
 }

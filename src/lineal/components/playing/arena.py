@@ -68,7 +68,7 @@ class _Unplayable(Exception):
     """Says why a game cannot go on."""
 
 
-class Outside:
+class OutsideWork:
     """The work that environments have done outside their processes: programs in the sandbox, pages in a browser.
 
     Args:
@@ -106,7 +106,7 @@ class Arena:
 
     def __init__(self, locations: Iterable[str], workers: int, seconds: float) -> None:
         modules = sorted({location.partition(":")[0] for location in locations})
-        self._pool, self._outside = KeepingPool(FUNCTION, workers, seconds, modules), Outside(workers)
+        self._pool, self._outside = KeepingPool(FUNCTION, workers, seconds, modules), OutsideWork(workers)
 
     def __enter__(self) -> Self:
         self._pool.__enter__()
@@ -162,7 +162,7 @@ def _settled(act: Callable[[Worker, Game], Any], worker: Worker, game: Game) -> 
     return None
 
 
-def _begin(worker: Worker, game: Game, outside: Outside) -> None:
+def _begin(worker: Worker, game: Game, outside: OutsideWork) -> None:
     reply = _told(worker, game.begins())
     if reply is None:
         reply = worker.ask(game.begins())
@@ -170,7 +170,7 @@ def _begin(worker: Worker, game: Game, outside: Outside) -> None:
     game.answers = [_finished(worker, game, _given(reply, "reset"), "", "reset", outside)]
 
 
-def _move(worker: Worker, game: Game, text: str, outside: Outside) -> None:
+def _move(worker: Worker, game: Game, text: str, outside: OutsideWork) -> None:
     what = f"move {len(game.moves) + 1}"
     given = _asked(worker, game, game.asks("step", text=text), what)
     answer = _finished(worker, game, given, text, what, outside)
@@ -179,7 +179,7 @@ def _move(worker: Worker, game: Game, text: str, outside: Outside) -> None:
 
 
 def _finished(
-    worker: Worker, game: Game, given: Mapping[str, Any], text: str, what: str, outside: Outside
+    worker: Worker, game: Game, given: Mapping[str, Any], text: str, what: str, outside: OutsideWork
 ) -> Answer:
     """Returns the answer to a move, once all is done that the environment wants done before."""
     place = len(game.answers)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from lineal.components.playing.chromium import BrowserGone, Chromium, PageFailure
-from lineal.components.playing.pages import Control, Page, page_of
+from lineal.components.playing.pages import Control, WebPage, page_of
 from lineal.data.ids import digest_of
 from lineal.environments.website import ROLES
 
@@ -155,7 +155,7 @@ class _Shown:
         found = self._chromium.send("DOM.querySelectorAll", nodeId=self._root, selector=selector)
         return list(found["nodeIds"])
 
-    def seen(self) -> Page:
+    def seen(self) -> WebPage:
         """Returns what is seen now."""
         return page_of(self._chromium.send("Accessibility.getFullAXTree")["nodes"])
 

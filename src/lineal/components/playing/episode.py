@@ -97,7 +97,7 @@ class Past:
 
 
 @dataclass
-class Made:
+class NewTurn:
     """One turn that was played here.
 
     Attributes:
@@ -150,7 +150,7 @@ class Episode:
             past,
         )
         self.before = len(self.past.turns)
-        self.made: list[Made] = []
+        self.made: list[NewTurn] = []
         self.finish: str | None = None
         self.facts: dict[str, Any] = {}
         self._seen: list[str] = []
@@ -207,7 +207,7 @@ class Episode:
         action = self._rules.action_in(completion.text)
         self.past.turns.append((completion.text, action))
         told = NO_TAG if action is None else None
-        self.made.append(Made(given, completion, seed, action, told or "", 0.0, told, self.past.text()))
+        self.made.append(NewTurn(given, completion, seed, action, told or "", 0.0, told, self.past.text()))
         return action
 
     def answered(self) -> None:
@@ -264,7 +264,7 @@ class Episode:
         return "\n".join([*parts[1:], *self._seen[self.before + len(self.made) :]])
 
 
-class Side(Episode):
+class PlayerSide(Episode):
     """A game of two as one of its players sees it: the other's move belongs to the environment's answer.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lineal.components.playing.arena import Arena, Game
-from lineal.components.playing.episode import CONTEXT, Side
+from lineal.components.playing.episode import CONTEXT, PlayerSide
 from lineal.components.playing.waves import Player, asked_to_move
 
 MODEL, OPPONENT = "model", "opponent"
@@ -24,7 +24,7 @@ class Match:
     """
 
     game: Game
-    sides: dict[str, Side]
+    sides: dict[str, PlayerSide]
 
     def seated(self) -> None:
         """Assigns the seats, once the game has begun: in every second episode of a task the opponent moves first."""
@@ -61,7 +61,7 @@ class Match:
         """True if one side's game has ended, and so the other's."""
         return any(side.finish is not None for side in self.sides.values())
 
-    def named(self, facts: Mapping[str, Mapping[str, Any]]) -> list[Side]:
+    def named(self, facts: Mapping[str, Mapping[str, Any]]) -> list[PlayerSide]:
         """Returns both sides, the model's first, with the values of their rows."""
         for seat, side in self.sides.items():
             side.facts = {**facts[seat], "seat": seat, "player": side.player or None}
@@ -110,7 +110,7 @@ def play_matches(
         live = _live(live, matches, arena, over)
 
 
-def _tell(match: Match, mover: Side, moved: bool) -> None:
+def _tell(match: Match, mover: PlayerSide, moved: bool) -> None:
     """Passes the answer to a move to both sides; where no move was found, only to the mover."""
     if not moved:
         mover.answered()

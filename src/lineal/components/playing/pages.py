@@ -44,7 +44,7 @@ class Control:
 
 
 @dataclass
-class Page:
+class WebPage:
     """A page as it is seen.
 
     Attributes:
@@ -63,11 +63,11 @@ class Page:
         }
 
 
-def page_of(nodes: Sequence[Mapping[str, Any]]) -> Page:
+def page_of(nodes: Sequence[Mapping[str, Any]]) -> WebPage:
     """Reads the nodes of a browser's accessibility tree."""
     reader = _Reader({node["nodeId"]: node for node in nodes})
     lines = [line for line in reader.lines(nodes[0]) if line]
-    return Page("\n".join(lines), reader.controls)
+    return WebPage("\n".join(lines), reader.controls)
 
 
 class _Reader:

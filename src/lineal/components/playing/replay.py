@@ -33,7 +33,7 @@ AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Difference:
+class ReplayDifference:
     """The first turn of a stored game that its environment answers differently.
 
     Attributes:
@@ -68,7 +68,7 @@ def game_key(turn: StoredTurn) -> tuple[Any, ...]:
 
 def replayed(
     games: Iterable[Sequence[StoredTurn]], tasks: Iterable[str], workers: int, seconds: float
-) -> Iterator[Difference | None]:
+) -> Iterator[ReplayDifference | None]:
     """Plays stored games again; yields for each the first difference, None where there is none.
 
     Args:
@@ -159,7 +159,7 @@ class _Again:
             self._sides.setdefault(turn.get("player"), _Side()).add(turn)
         row = turns[0]
         self.game = game_of(row, row["episode_id"], places, json.loads(row["past"])["goal"])
-        self.difference: Difference | None = None
+        self.difference: ReplayDifference | None = None
 
     def next_move(self) -> str | None:
         """Returns the next move; None at the end of the stored game, or where it cannot go on."""
@@ -219,7 +219,9 @@ class _Again:
 
     def _differs(self, turn: StoredTurn, what: str, now: Any) -> None:
         stored = False if what == "done" else turn.get(what)
-        self.difference = Difference(turn["episode_id"], turn["turn"], what, stored, now, self._reason(turn))
+        self.difference = ReplayDifference(
+            turn["episode_id"], turn["turn"], what, stored, now, self._reason(turn)
+        )
 
     def _reason(self, turn: StoredTurn) -> str:
         """Returns a likely reason: that the environment broke, or that its package has another version."""

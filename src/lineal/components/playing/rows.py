@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Columns, merged
 from lineal.components.generators.drawing import SAMPLE_COLUMNS, carried
-from lineal.components.playing.episode import DONE, FAILED, Episode, Made
+from lineal.components.playing.episode import DONE, FAILED, Episode, NewTurn
 from lineal.components.verifiers.base import ERROR, FAIL, PASS, VERDICT
 from lineal.data.conversations import plain_values
 from lineal.data.ids import digest_of, row_id
@@ -194,7 +194,7 @@ def _turn_rows(
     return rows
 
 
-def _turn_row(episode: Episode, turn: Made, number: int, chat: bool, provenance: str) -> dict[str, Any]:
+def _turn_row(episode: Episode, turn: NewTurn, number: int, chat: bool, provenance: str) -> dict[str, Any]:
     completion, given = turn.completion, turn.given
     made_from = digest_of(plain_values(given))
     return {

@@ -18,7 +18,7 @@ from lineal.components.generators.framing import SystemText
 from lineal.components.generators.template import Template, read_template, template_files
 from lineal.components.playing.arena import Arena, Game
 from lineal.components.playing.described import described
-from lineal.components.playing.episode import Episode, Format, Past, Rules, Side, Unparsable
+from lineal.components.playing.episode import Episode, Format, Past, PlayerSide, Rules, Unparsable
 from lineal.components.playing.matches import MODEL, OPPONENT, Match, play_matches
 from lineal.components.playing.rows import episode_columns, table_of, turn_columns
 from lineal.components.playing.waves import Player, play
@@ -148,9 +148,9 @@ class Playing(Strict):
             )
         game = game_of(row, row_id("match", provenance, row[key], index), places, Past.of(row, rules).goal)
 
-        def side(seat: str) -> Side:
+        def side(seat: str) -> PlayerSide:
             name = row_id("episode", provenance, row[key], index, seat)
-            return Side(row, index, row[key], name, game, rules, Past.of(row, rules))
+            return PlayerSide(row, index, row[key], name, game, rules, Past.of(row, rules))
 
         return Match(game, {seat: side(seat) for seat in (MODEL, OPPONENT)})
 

@@ -29,7 +29,7 @@ class Player(Protocol):
         ...
 
 
-class Draws(Protocol):
+class DrawSource(Protocol):
     """The interface of what completions are drawn from."""
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
@@ -41,7 +41,7 @@ class Draws(Protocol):
 class ModelPlayer:
     """A model that plays. Drawn by a `SavedSampler`, its output is saved at once, and a killed step never draws it again."""
 
-    sampler: Draws
+    sampler: DrawSource
     settings: SamplingSettings
     room: Room
     workspace: Workspace

@@ -39,7 +39,7 @@ class Reply:
     broken: bool = False
 
 
-class Conversation:
+class Channel:
     """Lines to and from one sandbox.
 
     Args:
@@ -121,7 +121,7 @@ class Conversation:
                 raise TimeoutError
 
 
-def examined(program: Conversation, tests: Conversation) -> Reply:
+def examined(program: Channel, tests: Channel) -> Reply:
     """Carries what tests ask to a program, and its answers back, until the tests have an outcome."""
     line, problem = program.line()
     if line is None or not line.startswith(b"[true, "):

@@ -145,10 +145,10 @@ class Assertions:
         self.failed: dict[int, str] = {}
         self.reached: set[int] = set()
 
-    def __call__(self, number: int) -> "Assertion":
+    def __call__(self, number: int) -> "AssertionScope":
         self._program.recent.clear()
         self.reached.add(number)
-        return Assertion(self, number)
+        return AssertionScope(self, number)
 
     def fail(self, number: int, error: BaseException | None) -> None:
         """Notes that an assertion does not hold: it is false, or cannot be computed."""
@@ -160,13 +160,13 @@ class Assertions:
             self.failed.setdefault(number, f"got {', '.join(map(shown, self._program.recent)) or 'False'}")
 
 
-class Assertion:
+class AssertionScope:
     """One assertion that is being worked out: `with assertion(3) as holds: holds(CONDITION)`."""
 
     def __init__(self, assertions: Assertions, number: int) -> None:
         self._assertions, self._number = assertions, number
 
-    def __enter__(self) -> "Assertion":
+    def __enter__(self) -> "AssertionScope":
         return self
 
     def __call__(self, condition: object) -> None:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lineal.components.sandbox.bubblewrap import JUDGE, Limits, end, kill, start
-from lineal.components.sandbox.conversation import Conversation, Reply, examined
+from lineal.components.sandbox.conversation import Channel, Reply, examined
 
 
 class SandboxPool:
@@ -81,7 +81,7 @@ class _Slot:
 
     def _asked(self, process: subprocess.Popen[bytes], job: Mapping[str, Any]) -> Reply:
         """Returns the reply of a program that answers once."""
-        talk = Conversation(process, self._limits)
+        talk = Channel(process, self._limits)
         problem = talk.begin(job)
         if problem:
             return Reply(None, problem, broken=True)
@@ -93,7 +93,7 @@ class _Slot:
         self, process: subprocess.Popen[bytes], judge: subprocess.Popen[bytes], job: Mapping[str, Any]
     ) -> Reply:
         """Returns the outcome of tests that query a program, each in a sandbox of its own."""
-        program, tests = Conversation(process, self._limits), Conversation(judge, self._limits)
+        program, tests = Channel(process, self._limits), Channel(judge, self._limits)
         asked = {name: value for name, value in job.items() if name != "tests"}
         problem = program.begin({**asked, "serves": True}) or tests.begin(job["tests"])
         if problem:

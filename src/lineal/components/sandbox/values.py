@@ -56,7 +56,7 @@ class Raised:
         self.text = text
 
 
-class Answer:
+class ProgramAnswer:
     """The answer of a program.
 
     Attributes:
@@ -69,7 +69,7 @@ class Answer:
         self.raised, self.output, self.results = raised, output, results
 
 
-def read_answer(line: bytes, calls: int) -> Answer:
+def read_answer(line: bytes, calls: int) -> ProgramAnswer:
     """Reads the answer in a sandbox's line.
 
     Args:
@@ -89,7 +89,7 @@ def read_answer(line: bytes, calls: int) -> Answer:
         values = tuple(map(_result, results))
     except UNREADABLE as error:
         raise ValueError(_told(error)) from error
-    return Answer(None if raised is None else printable(raised), output, values)
+    return ProgramAnswer(None if raised is None else printable(raised), output, values)
 
 
 def read_result(line: bytes) -> Any:

@@ -13,14 +13,14 @@ from lineal.data.schema import row_key
 from lineal.data.sql import quoted
 from lineal.data.store import Artifact
 from lineal.errors import DeclarationError
-from lineal.recipe.retractions import RETRACTIONS, Rule
+from lineal.recipe.retractions import RETRACTIONS, RetractionRule
 
 if TYPE_CHECKING:
     import duckdb
 
 
 def retracted_rows(
-    session: Session, artifacts: Mapping[str, Artifact], rule: Rule, wanted: Sequence[str]
+    session: Session, artifacts: Mapping[str, Artifact], rule: RetractionRule, wanted: Sequence[str]
 ) -> list[str]:
     """Returns the ids of rows that a retraction takes away, in order.
 
@@ -52,7 +52,7 @@ def retracted_rows(
     return [row_id for (row_id,) in session.fetch(sql)]
 
 
-def require_steady(connection: duckdb.DuckDBPyConnection, rule: Rule) -> None:
+def require_steady(connection: duckdb.DuckDBPyConnection, rule: RetractionRule) -> None:
     """Checks a retraction's condition as a selector's SQL.
 
     Raises:
@@ -78,7 +78,7 @@ def _made(view: str, artifact: Artifact, table: str) -> Iterator[str]:
         yield f"SELECT row_id FROM {pairs} SEMI JOIN {table} ON parent = id"
 
 
-def _matching(session: Session, view: str, artifact: Artifact, rule: Rule) -> Iterator[str]:
+def _matching(session: Session, view: str, artifact: Artifact, rule: RetractionRule) -> Iterator[str]:
     """Writes a query for the rows of an artifact that fulfil the condition; nothing where they lack its columns."""
     import duckdb
 
@@ -95,9 +95,9 @@ def _matching(session: Session, view: str, artifact: Artifact, rule: Rule) -> It
     yield sql
 
 
-def _query(view: str, rule: Rule) -> str:
+def _query(view: str, rule: RetractionRule) -> str:
     return f"SELECT row_id FROM {quoted(view)} AS rows WHERE (\n{rule.where}\n)"
 
 
-def _shown(rule: Rule) -> str:
+def _shown(rule: RetractionRule) -> str:
     return f"{RETRACTIONS}: {rule.name}.where"

@@ -14,7 +14,7 @@ import pydantic
 from lineal.components.base import Awaited, Columns, Output, Surroundings, Workspace, missing_package
 from lineal.components.sources.arriving import ROUND, awaited, is_pattern, matching, place_inside, placed_path
 from lineal.components.sources.base import Row, Source, counted, in_split, tables_of
-from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, Shape, own_kinds
+from lineal.components.sources.dataset_rows import CHATS, PAIR, LastTurn, RowReader, RowShape, own_kinds
 from lineal.components.sources.files import GZIP, Located, read_file, saved_files
 from lineal.components.sources.picture_files import PictureFiles, digest_of_directory, directory_inside
 from lineal.components.sources.pictured import PACKS, packed
@@ -235,12 +235,12 @@ class Dataset(Source):
         return file.relative_to(self._project.absolute()).as_posix()
 
     @property
-    def _shape(self) -> Shape:
+    def _shape(self) -> RowShape:
         name = "" if self.path is None else self.path.removesuffix(GZIP)
         fills_nulls = not name.lower().endswith((".json", ".jsonl", ".csv", ".tsv"))
         has_header = not name.lower().endswith((".json", ".jsonl"))
         optional = frozenset(self.optional)
-        return Shape(
+        return RowShape(
             self._origin, self.mapping, self.last_turn, self.extract, optional, fills_nulls, has_header
         )
 

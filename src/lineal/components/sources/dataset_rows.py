@@ -34,7 +34,7 @@ FIRST_LOOK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Shape:
+class RowShape:
     """The composition of a data set's rows; the settings of `Dataset` have the same names.
 
     Attributes:
@@ -74,7 +74,7 @@ class Shape:
         return (*(name for name in COLUMNS if name in made), *self.own)
 
 
-def own_kinds(shape: Shape, located: Iterable[Located]) -> dict[str, str]:
+def own_kinds(shape: RowShape, located: Iterable[Located]) -> dict[str, str]:
     """Returns the kind of values of each column of the user's own: one kind, but whole numbers may be among others.
 
     Raises:
@@ -111,7 +111,7 @@ class RowReader:
 
     def __init__(
         self,
-        shape: Shape,
+        shape: RowShape,
         kinds: Mapping[str, str],
         located: Callable[[], Iterable[Located]],
         pictures: PictureFiles | None = None,

@@ -33,7 +33,7 @@ Element = Literal["title", "text", "table", "formula"]
 
 
 @dataclass(frozen=True)
-class Line:
+class PageLine:
     """A line of a page.
 
     Attributes:
@@ -122,7 +122,7 @@ class DrawnDocuments(PicturedSource):
     def split_id(self, row: Row) -> str:
         return row_id(self.use, row["answer"])
 
-    def _page(self, draw: random.Random) -> list[Line]:
+    def _page(self, draw: random.Random) -> list[PageLine]:
         low, high = self.lines
         wanted = low + below(draw, high - low + 1)
         page = _title(draw, self.alphabet, self.grid) if "title" in self.elements else []
@@ -132,7 +132,7 @@ class DrawnDocuments(PicturedSource):
             page += _WRITE[one_of(draw, fitting)](draw, self.alphabet, self.grid)
         return page
 
-    def _drawn(self, draw: random.Random, page: Sequence[Line]) -> Picture:
+    def _drawn(self, draw: random.Random, page: Sequence[PageLine]) -> Picture:
         dots = blank(self.grid)
         rows = _chosen(draw, self.grid, len(page)) if self.spread else range(len(page))
         for row, line in zip(rows, page, strict=True):
@@ -154,36 +154,36 @@ def _word(draw: random.Random, alphabet: str, low: int, high: int) -> str:
     return "".join(one_of(draw, list(alphabet)) for _ in range(low + below(draw, high - low + 1)))
 
 
-def _title(draw: random.Random, alphabet: str, grid: int) -> list[Line]:
+def _title(draw: random.Random, alphabet: str, grid: int) -> list[PageLine]:
     word = _word(draw, alphabet, 2, grid)
-    return [Line(word, f"# {word}", word, title=True)]
+    return [PageLine(word, f"# {word}", word, title=True)]
 
 
-def _text(draw: random.Random, alphabet: str, grid: int) -> list[Line]:
+def _text(draw: random.Random, alphabet: str, grid: int) -> list[PageLine]:
     """Draws one word, or where there is room for it one or two."""
     words = _word(draw, alphabet, 2, grid)
     if grid - len(words) > 2:
         words += f" {_word(draw, alphabet, 2, grid - len(words) - 1)}"
-    return [Line(words, words, words)]
+    return [PageLine(words, words, words)]
 
 
-def _table(draw: random.Random, alphabet: str, grid: int) -> list[Line]:
+def _table(draw: random.Random, alphabet: str, grid: int) -> list[PageLine]:
     """Draws two rows of two or three cells; a rule needs room behind the last one."""
     columns = 2 + below(draw, min(2, grid - 2))
     rows = [_word(draw, alphabet, columns, columns) for _ in range(TABLE_ROWS)]
-    return [Line(row, f"|{'|'.join(row)}|", " ".join(row), ruled=True) for row in rows]
+    return [PageLine(row, f"|{'|'.join(row)}|", " ".join(row), ruled=True) for row in rows]
 
 
-def _formula(draw: random.Random, alphabet: str, grid: int) -> list[Line]:
+def _formula(draw: random.Random, alphabet: str, grid: int) -> list[PageLine]:
     """Draws a sum, or where there is room for it an equation."""
     signs = "+=" if grid >= 5 else one_of(draw, ["+", "="])
     terms = _word(draw, alphabet, len(signs) + 1, len(signs) + 1)
     formula = terms[0] + "".join(sign + term for sign, term in zip(signs, terms[1:], strict=True))
-    return [Line(formula, f"${formula}$", formula)]
+    return [PageLine(formula, f"${formula}$", formula)]
 
 
 _HEIGHT: dict[Element, int] = {"title": 1, "text": 1, "table": TABLE_ROWS, "formula": 1}
-_WRITE: dict[Any, Callable[[random.Random, str, int], list[Line]]] = {
+_WRITE: dict[Any, Callable[[random.Random, str, int], list[PageLine]]] = {
     "text": _text,
     "table": _table,
     "formula": _formula,
@@ -195,7 +195,7 @@ def _chosen(draw: random.Random, total: int, number: int) -> list[int]:
     return sorted(sorted(range(total), key=lambda _: draw.random())[:number])
 
 
-def _put_line(dots: Sequence[bytearray], line: Line, y: int, x: int) -> None:
+def _put_line(dots: Sequence[bytearray], line: PageLine, y: int, x: int) -> None:
     """Draws the characters of a line, and its underline or its rules."""
     ink = INK["white"]
     for place, letter in enumerate(line.shown):

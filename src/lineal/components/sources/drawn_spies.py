@@ -29,7 +29,7 @@ VALUES: dict[Property, list[str]] = {"colour": list(COLOURS), "form": list(SHAPE
 
 
 @dataclass(frozen=True)
-class Shape:
+class CellShape:
     """A shape in its cell; `properties` are its colour and its form."""
 
     row: int
@@ -38,7 +38,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Game:
+class SpyGame:
     """A game: what the citizens see, what the spy sees, its place among the players, and what was edited."""
 
     name: str
@@ -114,7 +114,7 @@ class DrawnSpies(PicturedSource):
         common: str = row["common"]
         return common
 
-    def _row(self, game: Game, prompt: str, answer: str, difficulty: float, player: int | None) -> Row:
+    def _row(self, game: SpyGame, prompt: str, answer: str, difficulty: float, player: int | None) -> Row:
         picture = game.pictures[player == game.spy]
         return {
             **self.asked(picture, prompt, answer, difficulty),
@@ -129,22 +129,24 @@ class DrawnSpies(PicturedSource):
             IMAGES: [picture.sha256],
         }
 
-    def _game(self, draw: random.Random, name: str) -> Game:
+    def _game(self, draw: random.Random, name: str) -> SpyGame:
         low, high = self.shapes
         cells = sorted(range(self.grid**2), key=lambda _: draw.random())
         shapes = [
-            Shape(*divmod(cell, self.grid), {name: one_of(draw, values) for name, values in VALUES.items()})
+            CellShape(
+                *divmod(cell, self.grid), {name: one_of(draw, values) for name, values in VALUES.items()}
+            )
             for cell in cells[: low + below(draw, high - low + 1)]
         ]
         edit = self.edits[below(draw, len(self.edits))]
         there = {shape.properties[edit] for shape in shapes}
         new = one_of(draw, [value for value in VALUES[edit] if value not in there])
         first, *rest = shapes
-        others = Shape(first.row, first.column, {**first.properties, edit: new})
+        others = CellShape(first.row, first.column, {**first.properties, edit: new})
         kept = [name for name in VALUES if name not in self.edits]
         common = sorted([one.row, one.column, *(one.properties[name] for name in kept)] for one in shapes)
         seen = {False: shapes, True: [others, *rest]}
-        return Game(
+        return SpyGame(
             name=row_id(self.use, name),
             common=row_id(self.use, str(common)),
             pictures={is_spy: self._drawn(one) for is_spy, one in seen.items()},
@@ -156,14 +158,14 @@ class DrawnSpies(PicturedSource):
             spy=1 + below(draw, self.players),
         )
 
-    def _drawn(self, shapes: list[Shape]) -> Picture:
+    def _drawn(self, shapes: list[CellShape]) -> Picture:
         marks = [
             Mark(one.row, one.column, SHAPES[one.properties["form"]], one.properties["colour"])
             for one in shapes
         ]
         return drawn(self.grid, self.scale, marks)
 
-    def _clues(self, draw: random.Random, game: Game) -> str:
+    def _clues(self, draw: random.Random, game: SpyGame) -> str:
         """Draws a true clue of every citizen, and puts the edited property in the spy's mouth."""
         said = (
             game.edited if player == game.spy else one_of(draw, game.words[False])

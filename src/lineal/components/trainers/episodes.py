@@ -13,7 +13,7 @@ from lineal.components.playing.arena import Arena
 from lineal.components.playing.episode import Episode
 from lineal.components.playing.rows import EPISODES, episodes_in, table_of, turns_in, with_values_of_turns
 from lineal.components.playing.settings import Playing, broken_in, environments_of
-from lineal.components.playing.waves import Draws, ModelPlayer, play
+from lineal.components.playing.waves import DrawSource, ModelPlayer, play
 from lineal.components.trainers.rollouts import ROLLOUTS
 from lineal.components.trainers.turn_advantages import (
     Followed,
@@ -113,7 +113,7 @@ class TrainingEpisodes:
         self._arena.__exit__(*error)
 
     def play(
-        self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: Draws
+        self, tasks: Sequence[tuple[int, int]], optimizer_step: int, policy: DrawSource
     ) -> list[list[PlayedTurn]]:
         """Plays a generation: an episode for each (place of the task, which of its episodes); a group's are adjacent."""
         from lineal.engines.sampling.rollouts import PlayedTurn

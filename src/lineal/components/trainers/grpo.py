@@ -21,14 +21,14 @@ from lineal.components.trainers.base import LearningRate, Trainer, checkpoint_in
 from lineal.components.trainers.episodes import EnvironmentSetting, Rewarding, TrainingEpisodes, imagine
 from lineal.components.trainers.judges import PROBE, REWARDS, KeepBest, Refill, judges_of
 from lineal.components.trainers.lora import Lora
-from lineal.components.trainers.outside import BESIDE, OUTSIDE, Outside
+from lineal.components.trainers.outside import BESIDE, OUTSIDE, BesideRows
 from lineal.components.trainers.preference import Factor
 from lineal.components.trainers.rollouts import (
     REPLACED,
     ROLLOUT_COLUMNS,
     ROLLOUTS,
-    Reward,
     Rollouts,
+    WeightedVerifier,
     no_rollouts,
     rollout_columns,
 )
@@ -125,7 +125,7 @@ class Grpo(Trainer):
     token_ids: KeepsIds = False
     lora: Lora | None = None
     learning_rate: LearningRate = Field(default=1e-6)
-    _judges: dict[str, Reward] = PrivateAttr()
+    _judges: dict[str, WeightedVerifier] = PrivateAttr()
     """By place, `rewards.right`: the rewards, then the probes."""
 
     @model_validator(mode="after")
@@ -293,7 +293,7 @@ class Grpo(Trainer):
         settings = self.training_settings(workspace, self.lora.settings() if self.lora else None)
         provenance = digest_of([self.identity(), self._read(workspace), settings.seed])
         judges = list(self._judges.values())
-        outside = Outside(workspace, prompts["prompt_id"].to_pylist()) if self.beside else None
+        outside = BesideRows(workspace, prompts["prompt_id"].to_pylist()) if self.beside else None
         rollouts = Rollouts(
             workspace,
             prompts,

@@ -11,7 +11,7 @@ from pydantic import Strict as Strictly
 from pydantic import model_validator
 
 from lineal.components.base import Surroundings
-from lineal.components.trainers.rollouts import Reward
+from lineal.components.trainers.rollouts import WeightedVerifier
 from lineal.components.verifiers.embedded import embedded_verifier, require_that_it_writes
 from lineal.recipe.compute import Positive, Strict
 
@@ -54,7 +54,7 @@ class Refill(Strict):
         return self
 
 
-def judges_of(rewards: Declared, probe: Declared, surroundings: Surroundings) -> dict[str, Reward]:
+def judges_of(rewards: Declared, probe: Declared, surroundings: Surroundings) -> dict[str, WeightedVerifier]:
     """Returns by place (`rewards.right`) the rewards and then the probes.
 
     Raises:
@@ -70,7 +70,7 @@ def judges_of(rewards: Declared, probe: Declared, surroundings: Surroundings) ->
     }
 
 
-def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> Reward:
+def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> WeightedVerifier:
     """Makes one of `rewards`.
 
     Raises:
@@ -82,10 +82,10 @@ def _reward(name: str, declared: str | Mapping[str, Any], surroundings: Surround
         raise ValueError(f"{REWARDS}.{name}.weight: got {weight!r}, expected a finite number")
     judge = embedded_verifier(settings, f"{REWARDS}.{name}", surroundings, name, beside=("weight",))
     require_that_it_writes(judge, f"{REWARDS}.{name}")
-    return Reward(judge, float(weight))
+    return WeightedVerifier(judge, float(weight))
 
 
-def _probe(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> Reward:
+def _probe(name: str, declared: str | Mapping[str, Any], surroundings: Surroundings) -> WeightedVerifier:
     """Makes one of `probe`.
 
     Raises:
@@ -93,4 +93,4 @@ def _probe(name: str, declared: str | Mapping[str, Any], surroundings: Surroundi
     """
     judge = embedded_verifier(declared, f"{PROBE}.{name}", surroundings, name)
     require_that_it_writes(judge, f"{PROBE}.{name}")
-    return Reward(judge, None)
+    return WeightedVerifier(judge, None)

@@ -18,7 +18,7 @@ OUTSIDE = "outside"
 """A column of rollouts: whether the completion was not drawn by the model in training."""
 
 
-class Outside:
+class BesideRows:
     """The rows of the input `beside`, by the place of their prompt.
 
     Attributes:

@@ -24,8 +24,8 @@ from lineal.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lineal.components.trainers.outside import Outside
-    from lineal.engines.sampling.rollouts import Generation, Rollout
+    from lineal.components.trainers.outside import BesideRows
+    from lineal.engines.sampling.rollouts import Generation, SampledRollout
     from lineal.engines.training.train import TrainingReport
 
 ROLLOUTS = "rollouts"
@@ -50,7 +50,7 @@ Said = tuple[str | None, float | None, str | None]
 
 
 @dataclass(frozen=True)
-class Reward:
+class WeightedVerifier:
     """A verifier, whose columns have its name in front, and the weight of its score in the reward.
 
     Without a weight it is a probe: it judges rollouts and is no part of their reward or verdict.
@@ -74,7 +74,7 @@ class Reward:
         return list(zip(*given, strict=True))
 
 
-def rollout_columns(prompts: Columns, rewards: Iterable[Reward], adds: Columns = ()) -> Columns:
+def rollout_columns(prompts: Columns, rewards: Iterable[WeightedVerifier], adds: Columns = ()) -> Columns:
     """Returns the columns of rollouts of prompts with these columns; `adds` are further ones that rollouts have.
 
     Raises:
@@ -89,7 +89,7 @@ def rollout_columns(prompts: Columns, rewards: Iterable[Reward], adds: Columns =
     return merged(kept, ROLLOUT_COLUMNS, adds, tuple(added), VERDICT, ("advantage",))
 
 
-def no_rollouts(prompts: pa.Table, rewards: Sequence[Reward], adds: Columns = ()) -> pa.Table:
+def no_rollouts(prompts: pa.Table, rewards: Sequence[WeightedVerifier], adds: Columns = ()) -> pa.Table:
     """Makes the table of the rollouts of no prompts, with every column that rollouts have."""
     table = prompts.select([name for name in prompts.column_names if carried(name)]).slice(0, 0)
     added = {reward.judge.column(name): name for reward in rewards for name in reward.judge.added}
@@ -122,13 +122,13 @@ class Rollouts:
         self,
         workspace: Workspace,
         prompts: pa.Table,
-        judges: Sequence[Reward],
+        judges: Sequence[WeightedVerifier],
         samples: int,
         temperature: float,
         provenance: str,
         ids: Columns = (),
         band: tuple[float, float] | None = None,
-        outside: Outside | None = None,
+        outside: BesideRows | None = None,
     ) -> None:
         self._workspace, self._judges, self._samples, self._provenance = (
             workspace,
@@ -342,7 +342,7 @@ class Rollouts:
             rows = rows.append_column(name, _column(name, made[name]))
         return rows
 
-    def _parents_of(self, rollout: Rollout) -> list[str]:
+    def _parents_of(self, rollout: SampledRollout) -> list[str]:
         own = self._parents[rollout.prompt]
         if rollout.outside is None or self._outside is None:
             return [own]

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from lineal.components.base import Columns, missing_package
 from lineal.components.mathematics.answers import (
-    Agreement,
     Answers,
+    SecondOpinion,
     agreement,
     answers_in,
     clean,
@@ -82,24 +82,24 @@ def score_math(row: Mapping[str, str]) -> tuple[float, str | None]:
     reference, completion = row["answer"], row["completion"]
     answers = answers_in(completion)
     second = agreement(reference, answers)
-    if second is Agreement.TOO_LARGE:
-        if agreement(reference, Answers(("0",), True)) is Agreement.TOO_LARGE:
+    if second is SecondOpinion.TOO_LARGE:
+        if agreement(reference, Answers(("0",), True)) is SecondOpinion.TOO_LARGE:
             raise ValueError(f"the reference answer {reference[:MOST_SHOWN]!r} is too large to compare")
         return 0.0, TOO_LARGE
     first = _math_verify(reference, completion)
-    if first.equal and second > Agreement.LENIENT:
+    if first.equal and second > SecondOpinion.LENIENT:
         read = () if answers.certain or "\\" in completion else (first.read,)
         second = min(second, agreement(reference, Answers((*answers.further, *read), False)))
-    if first.equal and second <= Agreement.LENIENT:
+    if first.equal and second <= SecondOpinion.LENIENT:
         return 1.0, None
-    if second is Agreement.EXACT and answers.certain:
+    if second is SecondOpinion.EXACT and answers.certain:
         return 1.0, CONFIRMED_ALONE
     if first.equal is None and not (
-        second is Agreement.DIFFERENT and answers.certain and _is_text(reference)
+        second is SecondOpinion.DIFFERENT and answers.certain and _is_text(reference)
     ):
         raise ValueError(first.detail)
     if first.equal:
-        found = "different" if second is Agreement.DIFFERENT else "unreadable"
+        found = "different" if second is SecondOpinion.DIFFERENT else "unreadable"
         raise Disagreement(
             f"math-verify finds the answer equal, the second comparison {found}: {_shown(answers, completion)}"
         )

@@ -13,7 +13,7 @@ from annotated_types import Ge, Lt
 from lineal.components.base import Columns
 from lineal.components.sandbox.values import printable
 from lineal.components.verifiers.base import FAIL, PASS, VERDICT
-from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, ended
+from lineal.components.verifiers.programs import Answered, ProgramVerdict, ProgramVerifier, ended
 from lineal.data.schema import types_of
 
 
@@ -35,21 +35,21 @@ class ProgramOutput(ProgramVerifier):
 
     tolerance: Annotated[float, Ge(0.0), Lt(1.0), pydantic.Strict(False)] = 0.0
 
-    def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
+    def outcomes(self, answered: Iterable[Answered]) -> Iterator[ProgramVerdict]:
         """Compares what was printed with the answers."""
         return (_compared(str(each.row["answer"]), each.line, self.tolerance) for each in answered)
 
 
-def _compared(wanted_text: str, line: bytes, tolerance: float) -> Outcome:
+def _compared(wanted_text: str, line: bytes, tolerance: float) -> ProgramVerdict:
     answer = ended(line)
-    if isinstance(answer, Outcome):
+    if isinstance(answer, ProgramVerdict):
         return answer
     wanted, printed, output = _lines(wanted_text), _lines(answer.output), printable(answer.output)
     right = sum(_is_same_line(ours, theirs, tolerance) for ours, theirs in zip(wanted, printed, strict=False))
     if right == len(wanted) == len(printed):
-        return Outcome(PASS, 1.0, None, output)
+        return ProgramVerdict(PASS, 1.0, None, output)
     detail = f"{right} of {len(wanted)} lines right" if len(wanted) > 1 else "prints another answer"
-    return Outcome(FAIL, right / max(len(wanted), len(printed)), detail, output)
+    return ProgramVerdict(FAIL, right / max(len(wanted), len(printed)), detail, output)
 
 
 def _lines(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from lineal.components.isolated.worker import WALL_FACTOR
 from lineal.components.sandbox.bubblewrap import Limits, require
 from lineal.components.sandbox.conversation import Reply
 from lineal.components.sandbox.pool import SandboxPool
-from lineal.components.sandbox.values import Answer, read_answer
+from lineal.components.sandbox.values import ProgramAnswer, read_answer
 from lineal.components.verifiers.base import ERROR, FAIL, VERDICT, Judged, RowVerifier
 from lineal.data.schema import arrow_type
 from lineal.engines.ray.fan_out import Work
@@ -31,7 +31,7 @@ _PLACE = re.compile(r"\{(prompt|completion)\}")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramVerdict:
     """The verdict on one row.
 
     Attributes:
@@ -112,7 +112,7 @@ class ProgramVerifier(RowVerifier):
         """
         return {"calls": ()}
 
-    def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
+    def outcomes(self, answered: Iterable[Answered]) -> Iterator[ProgramVerdict]:
         """Yields the verdicts on rows whose program came to its end."""
         raise NotImplementedError
 
@@ -120,12 +120,12 @@ class ProgramVerifier(RowVerifier):
         """Runs the rows' programs."""
         rows = table.to_pylist()
         asked = [self._asked(row) for row in rows]
-        said = [Outcome(ERROR, None, ask) if isinstance(ask, str) else None for ask in asked]
+        said = [ProgramVerdict(ERROR, None, ask) if isinstance(ask, str) else None for ask in asked]
         progress.advance(len(rows) - said.count(None))
         assert self._pool is not None
         pairs = [(row, ask) for row, ask in zip(rows, asked, strict=True) if not isinstance(ask, str)]
         replies = self._pool.map([self._job(row, ask) for row, ask in pairs])
-        early: list[Outcome | None] = []
+        early: list[ProgramVerdict | None] = []
 
         def answered() -> Iterator[Answered]:
             for (row, ask), reply in zip(pairs, replies, strict=True):
@@ -148,24 +148,28 @@ class ProgramVerifier(RowVerifier):
         return {"name": self.name_inside, "source": source, "input": row.get("input") or "", **asked}
 
 
-def ended(line: bytes) -> Answer | Outcome:
+def ended(line: bytes) -> ProgramAnswer | ProgramVerdict:
     """Returns the answer of a program that came to its end; else a fail with the reason."""
     try:
         answer = read_answer(line, 0)
     except ValueError as error:
-        return Outcome(FAIL, 0.0, str(error))
+        return ProgramVerdict(FAIL, 0.0, str(error))
     if answer.raised is not None:
-        return Outcome(FAIL, 0.0, told(answer.raised))
+        return ProgramVerdict(FAIL, 0.0, told(answer.raised))
     return answer
 
 
-def _cut_short(reply: Reply) -> Outcome | None:
+def _cut_short(reply: Reply) -> ProgramVerdict | None:
     if reply.line is not None:
         return None
-    return Outcome(ERROR, None, reply.problem) if reply.broken else Outcome(FAIL, 0.0, told(reply.problem))
+    return (
+        ProgramVerdict(ERROR, None, reply.problem)
+        if reply.broken
+        else ProgramVerdict(FAIL, 0.0, told(reply.problem))
+    )
 
 
-def _filled(places: list[Outcome | None], outcomes: Iterable[Outcome]) -> list[Outcome]:
+def _filled(places: list[ProgramVerdict | None], outcomes: Iterable[ProgramVerdict]) -> list[ProgramVerdict]:
     """Merges the existing outcomes with the others in the gaps."""
     others = iter(outcomes)
     return [next(others) if outcome is None else outcome for outcome in places]
@@ -195,7 +199,7 @@ def told(text: str) -> str:
     return _ADDRESS.sub("0x...", text)[:300]
 
 
-def _judged(outcomes: Sequence[Outcome], added: Collection[str]) -> Judged:
+def _judged(outcomes: Sequence[ProgramVerdict], added: Collection[str]) -> Judged:
     import pyarrow as pa
 
     columns = {

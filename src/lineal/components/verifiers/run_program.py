@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from lineal.components.sandbox.values import printable
 from lineal.components.verifiers.base import PASS, VERDICT
-from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, ended
+from lineal.components.verifiers.programs import Answered, ProgramVerdict, ProgramVerifier, ended
 from lineal.data.schema import types_of
 
 
@@ -21,11 +21,15 @@ class RunProgram(ProgramVerifier):
     name_inside: ClassVar[str] = "__main__"
     added: ClassVar[Mapping[str, str]] = types_of(*VERDICT, "output")
 
-    def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
+    def outcomes(self, answered: Iterable[Answered]) -> Iterator[ProgramVerdict]:
         """Yields how each ended."""
         return map(_outcome, answered)
 
 
-def _outcome(each: Answered) -> Outcome:
+def _outcome(each: Answered) -> ProgramVerdict:
     answer = ended(each.line)
-    return answer if isinstance(answer, Outcome) else Outcome(PASS, 1.0, None, printable(answer.output))
+    return (
+        answer
+        if isinstance(answer, ProgramVerdict)
+        else ProgramVerdict(PASS, 1.0, None, printable(answer.output))
+    )

@@ -16,7 +16,7 @@ from lineal.components.base import Columns, Workspace, merged
 from lineal.components.isolated.pool import WorkerPool
 from lineal.components.verifiers.assertions import Tests, read_tests
 from lineal.components.verifiers.base import ERROR, FAIL, PASS
-from lineal.components.verifiers.programs import Answered, Outcome, ProgramVerifier, told
+from lineal.components.verifiers.programs import Answered, ProgramVerdict, ProgramVerifier, told
 
 JUDGE = "lineal.components.verifiers.assertion_judge:judge"
 
@@ -56,10 +56,10 @@ class UnitTests(ProgramVerifier):
             "calls": tuple(call for test in tests.assertions for call in test.calls),
         }
 
-    def outcomes(self, answered: Iterable[Answered]) -> Iterator[Outcome]:
+    def outcomes(self, answered: Iterable[Answered]) -> Iterator[ProgramVerdict]:
         """Computes the assertions from the calls' values, in processes that may be slow, die or be killed."""
         assert self._judge is not None
-        places: list[Outcome | None] = []
+        places: list[ProgramVerdict | None] = []
 
         def lines() -> Iterator[dict[str, Any]]:
             for each in answered:
@@ -77,28 +77,28 @@ def _tests(row: Mapping[str, Any]) -> Tests:
     return read_tests(row["tests"], row.get("prompt") or "")
 
 
-def _outcome(reply: Mapping[str, Any]) -> Outcome:
+def _outcome(reply: Mapping[str, Any]) -> ProgramVerdict:
     """Returns the judge's verdict; values that are too much for it are wrong ones."""
     if "error" in reply:
-        return Outcome(FAIL, 0.0, f"judging it {reply['error']}")
+        return ProgramVerdict(FAIL, 0.0, f"judging it {reply['error']}")
     held, count, detail = reply["answer"]
-    return Outcome(PASS if held == count else FAIL, held / count, detail and told(detail))
+    return ProgramVerdict(PASS if held == count else FAIL, held / count, detail and told(detail))
 
 
-def _examined(tests: Tests, line: bytes) -> Outcome:
+def _examined(tests: Tests, line: bytes) -> ProgramVerdict:
     """Returns the outcome of tests that ran in a sandbox of their own."""
     assert tests.examination is not None
     texts, found = tests.examination.texts, json.loads(line)
     failed, ended = {int(number): text for number, text in found["failed"].items()}, found["ended"]
     if not found["answers"] and not failed:
-        return Outcome(
+        return ProgramVerdict(
             ERROR, None, told(f"the tests cannot be run: {ended or 'they never ask the program anything'}")
         )
     if not failed and ended is None:
-        return Outcome(PASS, 1.0, None)
+        return ProgramVerdict(PASS, 1.0, None)
     held = (found["reached"] if ended is not None else len(texts)) - len(failed)
     first = min(failed, default=None)
     detail = f"the tests ended early: {ended}"
     if first is not None:
         detail = f"test {first + 1} of {len(texts)}: {texts[first][:120]}: {failed[first]}"
-    return Outcome(FAIL, held / len(texts), told(detail))
+    return ProgramVerdict(FAIL, held / len(texts), told(detail))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from lineal.engines.endpoints.address import Address
 from lineal.engines.endpoints.failures import Passing, require_ok, shown
-from lineal.engines.endpoints.messages import Answer, read_answer
+from lineal.engines.endpoints.messages import ChatReply, read_answer
 from lineal.engines.endpoints.rates import Rates
 from lineal.errors import EngineError, did_you_mean
 
@@ -101,7 +101,7 @@ class Client:
         listed, _ = await self._persistently(self._models, 0, at_start=True)
         return listed
 
-    async def complete(self, path: str, body: dict[str, Any], tokens: int) -> tuple[Answer, int]:
+    async def complete(self, path: str, body: dict[str, Any], tokens: int) -> tuple[ChatReply, int]:
         """Returns one completion, and how many tries it took.
 
         Args:
@@ -113,7 +113,7 @@ class Client:
             EngineError: the server refuses it, or failed too often.
         """
 
-        async def attempt() -> Answer:
+        async def attempt() -> ChatReply:
             status, retry_after, content = await self._exchange(
                 "POST", path, body, self._address.endpoint.timeout_seconds
             )

@@ -49,7 +49,7 @@ TEMPLATE_TOKENS = 64
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatReply:
     """A completion, and how many tokens its prompt had."""
 
     completion: Completion
@@ -227,7 +227,7 @@ def most_tokens(address: Address, request: Request, settings: SamplingSettings) 
     return written + len(request.images) * PICTURE_TOKENS
 
 
-def read_answer(address: Address, content: bytes, key: str | None) -> Answer:
+def read_answer(address: Address, content: bytes, key: str | None) -> ChatReply:
     """Reads an answer's body.
 
     Raises:
@@ -248,7 +248,7 @@ def read_answer(address: Address, content: bytes, key: str | None) -> Answer:
         raise EngineError(
             f"{address.setting}: {address.endpoint.url} answers what is no completion: {said}. {expected}"
         ) from error
-    return Answer(_completion(address, body.choices[0], body.usage), body.usage.prompt_tokens)
+    return ChatReply(_completion(address, body.choices[0], body.usage), body.usage.prompt_tokens)
 
 
 def _completion(address: Address, choice: _Choice, usage: _Usage) -> Completion:

@@ -7,7 +7,7 @@ import time
 from lineal.recipe.compute import Endpoint
 
 
-class Pace:
+class RatePace:
     """A rate: units are spread evenly over the minute, so that no window of it holds more than the limit.
 
     Args:
@@ -46,8 +46,11 @@ class Rates:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._requests, self._tokens = Pace(endpoint.requests_per_minute), Pace(endpoint.tokens_per_minute)
-        self._rest = Pace(None)
+        self._requests, self._tokens = (
+            RatePace(endpoint.requests_per_minute),
+            RatePace(endpoint.tokens_per_minute),
+        )
+        self._rest = RatePace(None)
         self.told = False
 
     def wait(self) -> float:

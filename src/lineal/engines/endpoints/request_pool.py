@@ -8,7 +8,7 @@ from typing import Any
 
 from lineal.engines.endpoints.budget import Budget
 from lineal.engines.endpoints.client import Client
-from lineal.engines.endpoints.messages import Answer
+from lineal.engines.endpoints.messages import ChatReply
 from lineal.engines.endpoints.spending import Spending
 
 Job = tuple[int, str, dict[str, Any], int]
@@ -29,7 +29,7 @@ class RequestPool:
     def __init__(self, client: Client, budget: Budget, spending: Spending, jobs: Iterator[Job]) -> None:
         self._client, self._budget, self._spending = client, budget, spending
         self._jobs = jobs
-        self._answers: asyncio.Queue[tuple[int, Answer] | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[tuple[int, ChatReply] | None] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
         self._working = 0
@@ -40,13 +40,13 @@ class RequestPool:
         self._working = workers
         self._workers = [asyncio.create_task(self._work()) for _ in range(workers)]
 
-    async def answered(self) -> list[tuple[int, Answer]]:
+    async def answered(self) -> list[tuple[int, ChatReply]]:
         """Returns new answers with their places, at least one; none when all jobs are done.
 
         Raises:
             EngineError: a request failed for good; every other answer was given before.
         """
-        found: list[tuple[int, Answer]] = []
+        found: list[tuple[int, ChatReply]] = []
         while not found and self._working:
             entries = [await self._answers.get()]
             while not self._answers.empty():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lineal.data.whole_lines import whole_lines
-from lineal.engines.endpoints.messages import Answer
+from lineal.engines.endpoints.messages import ChatReply
 from lineal.recipe.compute import Price
 
 
@@ -31,7 +31,7 @@ class Spending:
         """Tokens spent."""
         return self.prompt_tokens + self.completion_tokens
 
-    def record(self, answer: Answer, tries: int) -> None:
+    def record(self, answer: ChatReply, tries: int) -> None:
         """Records an answer; the line is in the kernel's hands when this returns, so that a kill of the process can't lose it."""
         if self._stream is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)

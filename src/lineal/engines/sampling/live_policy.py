@@ -10,7 +10,7 @@ from lineal.engines.models.attention import use_row_stable_attention
 from lineal.engines.models.self_test import require_same_stepwise
 from lineal.engines.sampling.decoding import TILE_ROWS, TileDecoder
 from lineal.engines.sampling.sampler import Completion, Request, Sampler, SamplingSettings
-from lineal.engines.sampling.scoring import Certainty, Likelihood, LikelihoodScorer, Pair
+from lineal.engines.sampling.scoring import CertaintyMeans, LikelihoodScorer, LogProbability, Pair
 from lineal.errors import EngineError
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class LivePolicy:
 
     def score(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Likelihood]:
+    ) -> list[LogProbability]:
         """Scores as `LikelihoodScorer.score`."""
         with self._reading() as (model, tokenizer):
             return LikelihoodScorer.around(model, tokenizer).score(pairs, chat, progress)
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Certainty]:
+    ) -> list[CertaintyMeans]:
         """Scores as `LikelihoodScorer.certainty`."""
         with self._reading() as (model, tokenizer):
             return LikelihoodScorer.around(model, tokenizer).certainty(pairs, chat, progress)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from lineal.data.conversations import Prompt
 from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings
-from lineal.engines.sampling.scoring import Certainty, Likelihood, Pair
+from lineal.engines.sampling.scoring import CertaintyMeans, LogProbability, Pair
 
 
 class CompletionSource(Protocol):
@@ -58,13 +58,13 @@ class LikelihoodSource(Protocol):
 
     def score(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Likelihood]:
+    ) -> list[LogProbability]:
         """Returns one likelihood per (prompt, completion), in order."""
         ...
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Certainty]:
+    ) -> list[CertaintyMeans]:
         """Returns how sure the model is of each completion, in order."""
         ...
 

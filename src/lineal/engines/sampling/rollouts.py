@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class SampledRollout:
     """One completion.
 
     Attributes:
@@ -47,7 +47,7 @@ class Generation:
 
     optimizer_step: int
     total: int
-    rollouts: tuple[Rollout, ...]
+    rollouts: tuple[SampledRollout, ...]
 
 
 class RolloutJudge(Protocol):

@@ -33,7 +33,7 @@ Score = TypeVar("Score")
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class LogProbability:
     """A completion's log-probability under a model, summed over its tokens, including the end token."""
 
     logprob: float
@@ -41,7 +41,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class Certainty:
+class CertaintyMeans:
     """A model's certainty while it reads a completion, as means over the completion's tokens, including the end token.
 
     Attributes:
@@ -90,7 +90,7 @@ class LikelihoodScorer:
 
     def score(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Likelihood]:
+    ) -> list[LogProbability]:
         """Returns the likelihood of each (prompt, completion), in order; the prompt is given, the completion counts.
 
         Raises:
@@ -103,7 +103,7 @@ class LikelihoodScorer:
         encoded: Sequence[Encoded],
         progress: Callable[[int], None] | None = None,
         images: Sequence[Images] = (),
-    ) -> list[Likelihood]:
+    ) -> list[LogProbability]:
         """Scores token ids, otherwise as `score`; every completion has at least one id.
 
         With `images` the prompts show pictures, whose tokens are among the ids.
@@ -112,7 +112,7 @@ class LikelihoodScorer:
 
     def certainty(
         self, pairs: Sequence[Pair], chat: bool = False, progress: Callable[[int], None] | None = None
-    ) -> list[Certainty]:
+    ) -> list[CertaintyMeans]:
         """Returns how sure the model is of each completion; otherwise as `score`."""
         return self._read(
             encode_pairs(self._tokenizer, pairs, chat), _certainty, lambda found: found.divergence, progress
@@ -205,21 +205,21 @@ class RewardScorer:
         return scored(self._model, self._pad_id, encode_pairs(self._tokenizer, pairs, chat), read, progress)
 
 
-def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> Likelihood:
+def _likelihood(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> LogProbability:
     """Computes a likelihood from one row's logits (tokens, vocabulary)."""
     import torch
 
     predicted = _predicted(logits, prompt, completion)
     chosen = predicted.gather(-1, torch.tensor(completion, device=logits.device)[:, None])
-    return Likelihood(math.fsum(chosen[:, 0].tolist()), len(completion))
+    return LogProbability(math.fsum(chosen[:, 0].tolist()), len(completion))
 
 
-def _certainty(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> Certainty:
+def _certainty(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> CertaintyMeans:
     """Computes a certainty from one row's logits (tokens, vocabulary)."""
     predicted = _predicted(logits, prompt, completion)
     divergences = (-predicted.mean(-1) - math.log(predicted.shape[-1])).tolist()
     entropies = (-(predicted.exp() * predicted).sum(-1)).tolist()
-    return Certainty(math.fsum(divergences) / len(completion), math.fsum(entropies) / len(completion))
+    return CertaintyMeans(math.fsum(divergences) / len(completion), math.fsum(entropies) / len(completion))
 
 
 def _predicted(logits: torch.Tensor, prompt: list[int], completion: list[int]) -> torch.Tensor:

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lineal.engines.models.checkpoints import quiet
-from lineal.engines.sampling.rollouts import EpisodeJudge, Generation, Rollout, RolloutJudge
+from lineal.engines.sampling.rollouts import EpisodeJudge, Generation, RolloutJudge, SampledRollout
 from lineal.engines.text.tokens import decode_completions
 from lineal.engines.text.turns import Turns
 from lineal.engines.training.best_step import BestStep
 from lineal.engines.training.hooked_trainer import Hooks, hooked_trainer
 from lineal.engines.training.optimizer_steps import with_own_steps
-from lineal.engines.training.refill import Refill
+from lineal.engines.training.refill import Refiller
 
 if TYPE_CHECKING:
     from lineal.engines.training.job import Loaded
@@ -47,14 +47,14 @@ def grpo_trainer(
         ends = ["stop" if ids[-1] in trainer.eos_token_ids else "length" for ids in completion_ids]
         last = [place % samples == samples - 1 for place in range(len(places))]
         rollouts = tuple(
-            Rollout(
+            SampledRollout(
                 of.prompt, of.number, text, len(ids), end, list(ids), hooks.joined(of) if is_last else None
             )
             for of, text, ids, end, is_last in zip(visits, texts, completion_ids, ends, last, strict=True)
         )
         return judge.reward(Generation(trainer.state.global_step, total, rollouts))
 
-    filling = None if hooks.refill is None else Refill(hooks.refill, turns, judged)
+    filling = None if hooks.refill is None else Refiller(hooks.refill, turns, judged)
 
     def reward(completion_ids: list[list[int]], visit: list[int], **_: Any) -> list[float | None]:
         return (

@@ -10,7 +10,7 @@ from lineal.engines.models.sight import PIXELS, Sight
 from lineal.engines.sampling.rollouts import RolloutJudge
 from lineal.engines.text.turns import Turns, Visit
 from lineal.engines.training.best_step import BestSettings, BestStep
-from lineal.engines.training.refill import Batch, Refill, RefillSettings
+from lineal.engines.training.refill import Batch, Refiller, RefillSettings
 
 if TYPE_CHECKING:
     from lineal.engines.sampling.live_policy import LivePolicy
@@ -44,7 +44,7 @@ def hooked_trainer(
     judge: RolloutJudge,
     turns: Turns,
     keeper: BestStep | None,
-    filling: Refill | None,
+    filling: Refiller | None,
     hooks: Hooks,
 ) -> Any:
     """Makes a judged trainer (`judged_trainer`) that samples turns, with hooks."""
@@ -91,7 +91,7 @@ def hooked_trainer(
             batch = None if filling is None else filling.batch
             judge.learned(advantages if batch is None else batch.of_all(advantages))
 
-        def _filled(self, filling: Refill, rows: int) -> Batch:
+        def _filled(self, filling: Refiller, rows: int) -> Batch:
             filling.batch = None
             with self.drawing():
                 return filling.fill(

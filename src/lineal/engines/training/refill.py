@@ -58,7 +58,7 @@ class Batch:
         return [known.get(row) for row in range(self.sampled)]
 
 
-class Refill:
+class Refiller:
     """Fills generations.
 
     Args:

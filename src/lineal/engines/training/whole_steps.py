@@ -23,7 +23,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Part:
+class StepPart:
     """A forward pass as a part of its optimizer step.
 
     Attributes:
@@ -44,7 +44,7 @@ def with_whole_steps(trainer: Any, counts: Counts) -> Any:
         """Counts each forward pass by its share of the step."""
 
         loss_is_scaled_for_ga = True
-        part: Part
+        part: StepPart
 
         def get_batch_samples(self, *arguments: Any) -> Any:
             batches, items = super().get_batch_samples(*arguments)
@@ -60,7 +60,7 @@ def with_whole_steps(trainer: Any, counts: Counts) -> Any:
     return WholeSteps
 
 
-def parts_of(batches: Sequence[Batch], counts: Counts, accelerator: Any) -> list[Part]:
+def parts_of(batches: Sequence[Batch], counts: Counts, accelerator: Any) -> list[StepPart]:
     """Returns the parts of an optimizer step that this process has."""
     examples, tokens = (
         [counts.examples(batch) for batch in batches],
@@ -78,7 +78,7 @@ def parts_of(batches: Sequence[Batch], counts: Counts, accelerator: Any) -> list
         count / all_tokens * accelerator.num_processes * divisor if all_tokens else 1.0
         for count, divisor in zip(tokens, divisors, strict=True)
     ]
-    return [Part(*part) for part in zip(real, divisors, evening, strict=True)]
+    return [StepPart(*part) for part in zip(real, divisors, evening, strict=True)]
 
 
 def real_examples(examples: Sequence[int], accelerator: Any) -> list[int]:
