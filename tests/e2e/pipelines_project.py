@@ -48,7 +48,7 @@ TINY = (
         f"skills: [{ROLES}], length: [2, 6]",
     ),
     (r"length: \[7, 10\], size: 128, split", "length: [3, 5], size: 24, split"),
-    (r"length: \[7, 10\], size: \d+", "length: [3, 5], size: 24"),
+    (r"length: \[(7, 10|20, 26)\], size: \d+", "length: [3, 5], size: 24"),
     (r"tolerance: 1", "tolerance: 3"),
     (r"min_gap: 0.5", "min_gap: 0.0"),
     (

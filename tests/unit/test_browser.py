@@ -349,6 +349,19 @@ PAGES = {
         [{"do": "type", "control": 1, "text": ""}],
         "[1] textbox a:\n[2] button go",
     ),
+    "link within the page": ("<a href='#x'>x</a>", [{"do": "click", "control": 1}] * 2, "[1] link x"),
+    "link to a program": ("<a href='MailTo:a@b'>x</a>", [{"do": "click", "control": 1}] * 2, "[1] link x"),
+    "button without a form": ("<button>x</button>", [{"do": "click", "control": 1}] * 2, "[1] button x"),
+    "button that sends nothing": (
+        "<form action='/go'><input aria-label=a><button type=button>x</button></form>",
+        [{"do": "click", "control": 2}],
+        "[2] button x",
+    ),
+    "button that empties the form": (
+        "<form action='/go'><input aria-label=a><button type=reset>x</button></form>",
+        [{"do": "type", "control": 1, "text": "y"}, {"do": "click", "control": 2}],
+        "[1] textbox a:\n[2] button x",
+    ),
     "covered": (
         "<div style='height:3000px'></div><input type=checkbox aria-label=far>",
         [{"do": "click", "control": 1}],
@@ -374,6 +387,20 @@ def test_chromium_sends_forms_as_they_are(real):
         "path": "/go",
         "fields": [["a", "a+b&c=é"]],
     }
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<a href='/go'>x</a>",
+        "<a href='?'><b>x</b></a>",
+        "<form action='/go'><button>x</button></form>",
+        "<form id=f action='/go'></form><button form=f>x</button>",
+        "<form action='/go'><input type=submit value=x></form>",
+    ],
+)
+def test_chromium_follows_whatever_leads_on(real, html):
+    assert real({"page": html, "acts": [{"do": "click", "control": 1}]})["request"]["method"] == "GET"
 
 
 BAD = {

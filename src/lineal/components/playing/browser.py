@@ -28,6 +28,12 @@ _HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
 }
+_LEADS_ON = (
+    "a[href]:not([href^='#'], [href^='mailto:' i], [href^='tel:' i], [href^='javascript:' i], [download])",
+    "form :is(button, input):not([type=button], [type=reset])",
+    ":is(button, input)[form]:not([type=button], [type=reset])",
+)
+"""What leads to a request when it is clicked. Without scripts other buttons do nothing, and other links stay on the page."""
 _CONTROL = 2
 """The debugging protocol's number for the key Ctrl."""
 
@@ -162,13 +168,20 @@ class _Shown:
     def act(self, act: Mapping[str, Any]) -> dict[str, Any] | None:
         """Does something with a control; returns the request that it led to, if it did."""
         control = self._control(act)
-        self._chromium.expects = act["do"] == "click" and control.role in ("link", "button")
+        self._chromium.expects = act["do"] == "click" and self._leads_on(control)
         if act["do"] == "click":
             self._click(control)
             return self._request() if self._chromium.expects else None
         self._chromium.send("DOM.focus", backendNodeId=control.element)
         (self._type if act["do"] == "type" else self._select)(control, str(act.get("text", "")))
         return None
+
+    def _leads_on(self, control: Control) -> bool:
+        """Tells whether a click on a control leads to a request."""
+        if control.role not in ("link", "button"):
+            return False
+        found = self._chromium.send("DOM.pushNodesByBackendIdsToFrontend", backendNodeIds=[control.element])
+        return found["nodeIds"][0] in self._found(", ".join(_LEADS_ON))
 
     def _control(self, act: Mapping[str, Any]) -> Control:
         """Returns the control of an act that it takes.
