@@ -18,9 +18,9 @@ from lineal.errors import ArtifactError, CheckFailure, DataError, UsageError
 from lineal.plan import make_plan
 from lineal.recipe.project import open_project
 from lineal.step.checks import run_checks
-from lineal.step.contamination import HeldOut, held_out_prompts
+from lineal.step.contamination import HeldOut, evaluation_sets, held_out_prompts
 from lineal.step.runner import run_step
-from tests.unit.audit_project import made_project
+from tests.unit.audit_project import made_project, write_project
 from tests.unit.lab import Lab
 
 LETTERS = "aAbBıİẞßﬁſéÉ漢0=?.\x00-Σσς"
@@ -254,6 +254,37 @@ def test_entry_is_a_game_where_the_task_is_an_environments(root, task, entry):
     plant(root, "tiny/tasks/test", name_it, ["task", "entry"])
     held_out = held_out_prompts(make_plan(open_project(root)), "tiny")
     assert {prompt.entry for prompt in held_out.prompts if prompt.key == "tiny/tasks/test"} == {entry}
+
+
+@pytest.mark.parametrize(
+    ("seen", "held_out"),
+    [
+        ([], {"tiny/tasks/test"}),
+        (["tasks.train, held_out: false"], {"tiny/tasks/test"}),
+        (["tasks.test, held_out: false"], {"tiny/tasks/test"}),  # the other evaluator holds it out
+        (["tasks.test, held_out: false"] * 2, set()),
+        (["tasks.train"], {"tiny/tasks/test", "tiny/tasks/train"}),
+    ],
+)
+def test_set_is_held_out_unless_all_its_evaluators_say_that_training_sees_it(tmp_path, seen, held_out):
+    root = write_project(tmp_path)
+    path, evaluation = root / "pipelines/tiny.yaml", "prompts: tasks.test"
+    text = path.read_text()
+    if len(seen) == 2:
+        text = text.replace(evaluation, f"prompts: {seen[0]}")
+    elif seen:
+        text += f"  seen: {{use: accuracy, model: checkpoint, prompts: {seen[0]}}}\n"
+    path.write_text(text)
+    assert {step.key for step in evaluation_sets(make_plan(open_project(root)), "tiny")} == held_out
+
+
+def test_whether_prompts_are_held_out_is_no_part_of_the_identity(tmp_path):
+    root, identities = write_project(tmp_path), []
+    path, key = root / "pipelines/tiny.yaml", "tiny/round_02/evaluation"
+    for text in (path.read_text(), path.read_text().replace("tasks.test}", "tasks.test, held_out: false}")):
+        path.write_text(text)
+        identities.append(make_plan(open_project(root)).step(key).component.identity())
+    assert "held_out: false" in path.read_text() and identities[0] == identities[1]
 
 
 # -- the project -----------------------------------------------------------------------------------------------------------

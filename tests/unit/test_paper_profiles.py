@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lineal.plan import Plan
+from lineal.step.contamination import evaluation_sets
 
 from .test_pipelines_plan import planned
 
@@ -192,3 +193,9 @@ def test_refinecoder_compares_its_answers_with_the_datas_and_learns_to_refine_by
         f"{group}/{node}" for node in ("strong", "better", "taught")
     )
     assert plan.step(f"{group}/taught").component.model_extra["prompt"] == "{asked}"
+
+
+def test_codeit_is_measured_on_the_tasks_that_it_learns(tmp_path: Path):
+    plan = paper(tmp_path, "codeit")
+    assert plan.step("codeit/round_01/evaluation").inputs["prompts"] == ("codeit/tasks/train",)
+    assert not list(evaluation_sets(plan, "codeit"))

@@ -220,17 +220,23 @@ def _asked(key: str, row: Mapping[str, Any], environments: Container[str]) -> Ev
 
 
 def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
-    """Yields the task sets held out for evaluation: of split test or dev, or read as prompts by an evaluator."""
+    """Yields the task sets held out for evaluation: an evaluator reads them as prompts, or they are of split test or dev.
+
+    One that all its evaluators read with `held_out: false` is none.
+    """
     for step in plan.steps.values():
         if step.pipeline == pipeline and step.component.role is Role.SOURCE:
             split = (
                 getattr(step.component, "split", None) or step.label.removeprefix("tasks/").partition("/")[0]
             )
-            judged = any(
-                consumer.component.role is Role.EVALUATOR and step.key in consumer.inputs.get("prompts", ())
+            readers = [
+                consumer.component
                 for consumer in plan.consumers(step)
-            )
-            if split in ("test", "dev") or judged:
+                if consumer.component.role is Role.EVALUATOR
+                and step.key in consumer.inputs.get("prompts", ())
+            ]
+            held_out = [getattr(reader, "held_out", True) for reader in readers]
+            if any(held_out) if readers else split in ("test", "dev"):
                 yield step
 
 

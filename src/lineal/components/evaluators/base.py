@@ -22,6 +22,10 @@ CLUSTER = "coalesce(prompt_id, 'row ' || position)"
 """The key by which rows are grouped: their prompt; a row without one is a group of its own."""
 
 
+NO_BYTES = ("warnings", "held_out")
+"""Settings of evaluators that no artifact's bytes depend on."""
+
+
 class Evaluator(Component):
     """Base of all evaluators. `headline` names the figure that stands for one in plots, reports and checks.
 
@@ -46,8 +50,8 @@ class Evaluator(Component):
         return {name: watch for name, watch in self.warnings.items() if watch is not None}
 
     def identity(self) -> dict[str, Any]:
-        """Returns the settings that decide the bytes; warnings are not among them."""
-        return {name: value for name, value in super().identity().items() if name != "warnings"}
+        """Returns the settings that decide the bytes."""
+        return {name: value for name, value in super().identity().items() if name not in NO_BYTES}
 
     def metrics(self, *names: str, columns: Columns = ()) -> Output:
         """Declares the artifact of these numbers, with the bounds of the headline's interval; `columns` where it has rows too.
@@ -61,6 +65,17 @@ class Evaluator(Component):
                 f"warnings: {self.use} gives no number {unknown!r}. {did_you_mean(unknown, names)}"
             )
         return Output(ArtifactKind.METRICS, columns, values=(*names, LOW, HIGH))
+
+
+class PromptEvaluator(Evaluator):
+    """Base of evaluators that give prompts to a model.
+
+    Attributes:
+        held_out: whether training rows must not contain these prompts; false where a method trains on what it is evaluated on.
+            Not part of the step's identity.
+    """
+
+    held_out: bool = True
 
 
 class SampleEvaluator(Evaluator):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from lineal.components.base import Columns, RowsRef, SamplerRef, Workspace, merged
-from lineal.components.evaluators.base import Evaluator
+from lineal.components.evaluators.base import PromptEvaluator
 from lineal.components.generators.drawing import SAMPLE_COLUMNS, Draw, draw_rows, require_distinct_prompts
 from lineal.components.generators.framing import Framing
 from lineal.components.verifiers.base import written
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from lineal.data.progress import Progress
 
 
-class JudgedDraws(Framing, HoldsVerifier, Evaluator):
+class JudgedDraws(Framing, HoldsVerifier, PromptEvaluator):
     """Base of evaluators that draw completions of prompts and have a verifier judge them; the rows stay in the artifact.
 
     Attributes:
         model: the checkpoint to evaluate.
-        prompts: held-out prompt rows.
+        prompts: prompt rows.
+        held_out: see `PromptEvaluator`.
         verifier: see `HoldsVerifier`.
         max_tokens: the longest completion; a longer one is wrong.
         chat, system, template, examples, stop: see `Framing`.

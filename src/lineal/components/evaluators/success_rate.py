@@ -9,7 +9,7 @@ from math import fsum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from lineal.components.base import MAIN, Columns, Output, Workspace
-from lineal.components.evaluators.base import Evaluator
+from lineal.components.evaluators.base import PromptEvaluator
 from lineal.components.evaluators.metrics import Asked, Numbers, write_evaluation
 from lineal.components.generators.temperatures import Temperature
 from lineal.components.playing.matches import MODEL
@@ -36,7 +36,7 @@ class Played(NamedTuple):
     invalid: int
 
 
-class SuccessRate(Evaluator, ModelPlays):
+class SuccessRate(PromptEvaluator, ModelPlays):
     """The share of episodes that reach the goal, played greedily unless there is a temperature; the artifact has the episodes.
 
     Writes `success_rate`, the mean `return` and `turns`, `invalid` (the share of turns without an action that could be read),
@@ -45,6 +45,7 @@ class SuccessRate(Evaluator, ModelPlays):
     Attributes:
         model, opponent, episodes, temperature, top_p, top_k, max_tokens, stop, token_ids: see `ModelPlays`.
         prompts, max_turns, history, template, system, chat, format, unparsable, timeout, max_error_rate: see `Plays`.
+        held_out: see `PromptEvaluator`.
     """
 
     headline: ClassVar[str] = "success_rate"
