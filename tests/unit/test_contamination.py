@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineal.audit.contamination import look_for_contamination
+from lineal.audit.summary import render_accuracy_table, summarise
 from lineal.cli.prove import contamination
 from lineal.data.conversations import Conversation, Turn
 from lineal.data.normal_text import LEADING, TRAILING, has_core, normalised
@@ -283,8 +284,10 @@ def test_whether_prompts_are_held_out_is_no_part_of_the_identity(tmp_path):
     path, key = root / "pipelines/tiny.yaml", "tiny/round_02/evaluation"
     for text in (path.read_text(), path.read_text().replace("tasks.test}", "tasks.test, held_out: false}")):
         path.write_text(text)
-        identities.append(make_plan(open_project(root)).step(key).component.identity())
-    assert "held_out: false" in path.read_text() and identities[0] == identities[1]
+        plan = make_plan(open_project(root))
+        identities.append(plan.step(key).component.identity())
+    assert identities[0] == identities[1]
+    assert "evaluation (seen)" in render_accuracy_table(summarise(plan))
 
 
 # -- the project -----------------------------------------------------------------------------------------------------------

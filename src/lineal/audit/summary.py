@@ -44,6 +44,7 @@ class NodeSummary:
         breakdown: the numbers that are split, their parts in order.
         trouble: why a made artifact could not be read.
         oracle: of an evaluation, why its rows were written with the truth in sight; empty for most.
+        seen: whether an evaluation's prompts may be in training rows: `held_out: false`.
     """
 
     key: str
@@ -62,6 +63,7 @@ class NodeSummary:
     breakdown: Breakdown | None = None
     trouble: str | None = None
     oracle: str = ""
+    seen: bool = False
 
     def value(self, name: str) -> float | None:
         """Returns one of its numbers."""
@@ -104,10 +106,10 @@ class PipelineSummary:
         return list(dict.fromkeys(found))
 
     def shown(self, label: str) -> str:
-        """Returns an evaluation's name, marked where an oracle helped it."""
-        return (
-            f"{label} (oracle)" if any(node.oracle for node in self.nodes if node.label == label) else label
-        )
+        """Returns an evaluation's name, marked where an oracle helped it, and where training sees its prompts."""
+        own = [node for node in self.nodes if node.label == label]
+        oracle = " (oracle)" if any(node.oracle for node in own) else ""
+        return f"{label}{oracle}{' (seen)' if any(node.seen for node in own) else ''}"
 
     def node(self, round_number: int, label: str) -> NodeSummary | None:
         """Returns a node of a round; round 0 is start."""
@@ -284,6 +286,7 @@ def _node(plan: Plan, step: Step) -> NodeSummary:
         "component": f"{component.use}@{component.version}",
         "inputs": step.all_inputs(),
         "oracle": plan.oracles.get(step.key, ""),
+        "seen": not getattr(component, "held_out", True),
     }
     if not is_known(plan.project, step.key):
         return NodeSummary(**base)

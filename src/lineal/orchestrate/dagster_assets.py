@@ -102,6 +102,7 @@ def _description(plan: Plan, step: Step, output: str) -> str:
     paper = f" ({header.paper})" if header.paper else ""
     oracle = plan.oracles.get(step.key, "")
     part += f"Measures rows that were written with the truth in sight: {oracle}. " if oracle else ""
+    part += "" if getattr(step.component, "held_out", True) else "Its prompts may be in training rows. "
     texts = "".join(map(_shown_file, step.component.files().values()))
     return f"{part}{step.component.summary()}\n\n{header.method}{paper}: {header.summary}{texts}"
 
