@@ -54,6 +54,7 @@ BUILT_IN: dict[str, str] = {
     "text_metric": "lineal.components.verifiers.text_metric:TextMetric",
     "arithmetic_steps": "lineal.components.verifiers.arithmetic_steps:ArithmeticSteps",
     "structured_match": "lineal.components.verifiers.structured_match:StructuredMatch",
+    "svg_match": "lineal.components.verifiers.svg_match:SvgMatch",
     "judge": "lineal.components.verifiers.judge:Judge",
     "reward": "lineal.components.verifiers.reward:Reward",
     "likelihood": "lineal.components.verifiers.likelihood:Likelihood",
