@@ -1,8 +1,11 @@
-"""`svg_match`: what is equal, what is read, and what hostile drawings get."""
+"""`drawings` and `svg_match`: answers draw what is told, what is equal, and what hostile drawings get."""
+
+import re
 
 import pytest
 
-from lineal.components.verifiers.svg_match import score_drawing
+from lineal.components.verifiers.svg_match import score_drawing, shapes_of
+from tests.unit.lab import Lab, rows_of
 
 RED = '<rect x="1" y="2" width="3" height="1" fill="red"/>'
 DOT = '<circle cx="4" cy="4" r="2" fill="blue"/>'
@@ -62,3 +65,16 @@ def test_svg_match_fails_what_it_cannot_read(completion, reason):
 def test_svg_match_cannot_judge_by_a_reference_that_is_no_drawing(answer):
     with pytest.raises(ValueError, match="the reference answer"):
         scored(RED, answer)
+
+
+def test_drawings_answers_draw_what_the_prompt_tells(tmp_path):
+    rows = rows_of(Lab(tmp_path).run("drawings", "tasks/test", size=60, shapes=[1, 3])[""])
+    for row in rows:
+        told = row["prompt"].removesuffix("=").split("; ")
+        shapes = shapes_of(row["answer"])
+        assert row["difficulty"] == len(told) == len(shapes)
+        assert [re.findall("[0-9]+", each) for each in told] == [
+            [str(length // 1000) for length in lengths] for _, lengths, _ in shapes
+        ]
+        assert scored(row["answer"], row["answer"]) == (1.0, None)
+    assert {row["difficulty"] for row in rows} == {1.0, 2.0, 3.0}

@@ -17,6 +17,7 @@ BUILT_IN: dict[str, str] = {
     "letter_facts": "lineal.components.sources.letter_facts:LetterFacts",
     "letter_slices": "lineal.components.sources.letter_slices:LetterSlices",
     "countdown": "lineal.components.sources.countdown:Countdown",
+    "drawings": "lineal.components.sources.drawings:Drawings",
     "addition": "lineal.components.sources.addition:Addition",
     "drawn_shapes": "lineal.components.sources.drawn_shapes:DrawnShapes",
     "drawn_letters": "lineal.components.sources.drawn_letters:DrawnLetters",
