@@ -51,7 +51,12 @@ def test_addition_with_more_digits_than_pythons_limit_is_refused(lab):
 
 
 @pytest.mark.parametrize(
-    ("use", "setting"), [("letter_sort", {"length": [2, 6]}), ("addition", {"digits": [1, 3]})]
+    ("use", "setting"),
+    [
+        ("letter_sort", {"length": [2, 6]}),
+        ("addition", {"digits": [1, 3]}),
+        ("drawings", {"shapes": [1, 2]}),
+    ],
 )
 def test_synthetic_source_larger_size_keeps_the_smaller_as_its_beginning(lab, use, setting):
     small = ids(lab.run(use, "tasks/train", size=50, **setting)[""])
