@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from lineal.components.base import Role
 from lineal.plan import Plan, make_plan
 from lineal.recipe.project import open_project
+from lineal.step.contamination import evaluation_sets, held_out_prompts
 from lineal.step.runner import run_step
 
 from .toy_project import ROOT, make_project
@@ -189,10 +190,13 @@ HOLDS_OTHER_TEXT = {
 
 
 def check_two_rounds(plan: Plan) -> None:
-    """Asserts that everything was made, and that no trained row holds what only a sampler was given."""
+    """Asserts that everything was made, all evaluation prompts are held out, and no trained row holds what only a sampler was given."""
     for step in plan.steps.values():
         for key in step.artifact_keys().values():
             assert (plan.project.directory(key) / "manifest.json").exists()
+    (pipeline,) = plan.pipelines
+    held_out = {prompt.key for prompt in held_out_prompts(plan, pipeline).prompts}
+    assert held_out == {step.key for step in evaluation_sets(plan, pipeline)}
     trained = [
         step for step in plan.steps.values() if step.component.role is Role.TRAINER and step.round == 2
     ]

@@ -326,6 +326,14 @@ def run(root, *arguments):
     return CliRunner().invoke(contamination, arguments, obj=root)
 
 
+def test_set_that_is_about_to_be_replaced_holds_nothing_out(root):
+    path = root / "pipelines/tiny.yaml"
+    found = {prompt.key for prompt in held_out_prompts(make_plan(open_project(root)), "tiny").prompts}
+    assert found == {"tiny/tasks/test"}
+    path.write_text(path.read_text().replace("length: [5, 9], size: 10", "length: [5, 8], size: 10"))
+    assert not held_out_prompts(make_plan(open_project(root)), "tiny").prompts
+
+
 def test_clean_project_passes_and_every_generated_and_training_artifact_was_looked_at(root):
     plan = make_plan(open_project(root))
     report = look_for_contamination(plan, list(plan.steps.values()))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Role
-from lineal.data.manifest import MANIFEST
+from lineal.data.ids import digest_of
+from lineal.data.manifest import MANIFEST, Manifest
 from lineal.data.media import IMAGES, images_of
 from lineal.data.overlap import EvaluationPrompt, OverlapIndex, OverlapRule
 from lineal.data.schema import row_key
@@ -192,7 +193,7 @@ def _with_spoken(table: pa.Table) -> pa.Table:
 
 
 def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut:
-    """Reads the prompts of a pipeline's existing evaluation sets.
+    """Reads the prompts of a pipeline's evaluation sets, of those that exist as they are declared.
 
     Args:
         plan: the plan.
@@ -205,12 +206,21 @@ def held_out_prompts(plan: Plan, pipeline: str, n: int | None = None) -> HeldOut
     prompts: list[EvaluationPrompt] = []
     environments = locations()
     for step in evaluation_sets(plan, pipeline):
-        if (plan.project.directory(step.key) / MANIFEST).exists():
-            rows = Rows((open_artifact(step.key, plan.project.directory(step.key)),)).read(
-                ["prompt_id", "prompt", IMAGES, "task", ENTRY]
-            )
-            prompts += [_asked(step.key, row, environments) for row in rows.to_pylist()]
+        directory = plan.project.directory(step.key)
+        if (directory / MANIFEST).exists():
+            artifact = open_artifact(step.key, directory)
+            if _is_declared(plan, step, artifact.manifest):
+                rows = Rows((artifact,)).read(["prompt_id", "prompt", IMAGES, "task", ENTRY])
+                prompts += [_asked(step.key, row, environments) for row in rows.to_pylist()]
     return HeldOut(prompts, n or plan.project.params.contamination.n)
+
+
+def _is_declared(plan: Plan, step: Step, manifest: Manifest) -> bool:
+    """Tells whether a set was made with the settings that are declared now: one that was not is about to be replaced."""
+    if step.settings_from:
+        return True
+    made, declared = ([manifest.settings, manifest.seed], [step.component.identity(), plan.seed_of(step)])
+    return digest_of(made) == digest_of(declared)
 
 
 def _asked(key: str, row: Mapping[str, Any], environments: Container[str]) -> EvaluationPrompt:

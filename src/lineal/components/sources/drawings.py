@@ -11,6 +11,7 @@ import pydantic
 
 from lineal.components.base import Workspace
 from lineal.components.sources.base import Row, SyntheticSource
+from lineal.components.sources.letter_mistakes import below
 from lineal.components.sources.letter_sort import Range, checked_range
 from lineal.data.ids import row_id, row_seed
 
@@ -60,18 +61,14 @@ class Drawings(SyntheticSource):
 
 def _shape(draw: random.Random) -> tuple[str, str]:
     """Draws a shape's description and its element."""
-    fill = COLOURS[_below(draw, len(COLOURS))]
-    x, y = _below(draw, SIDE), _below(draw, SIDE)
-    if _below(draw, 2):
-        r = 1 + _below(draw, LARGEST)
+    fill = COLOURS[below(draw, len(COLOURS))]
+    x, y = below(draw, SIDE), below(draw, SIDE)
+    if below(draw, 2):
+        r = 1 + below(draw, LARGEST)
         return f"{fill} disc at {x} {y}, {r}", f'<circle cx="{x}" cy="{y}" r="{r}" fill="{fill}"/>'
-    width, height = 1 + _below(draw, LARGEST), 1 + _below(draw, LARGEST)
+    width, height = 1 + below(draw, LARGEST), 1 + below(draw, LARGEST)
     element = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{fill}"/>'
     return f"{fill} box at {x} {y}, {width} by {height}", element
-
-
-def _below(draw: random.Random, limit: int) -> int:
-    return int(draw.random() * limit)
 
 
 def _descriptions(low: int, high: int) -> int:
