@@ -190,7 +190,7 @@ HOLDS_OTHER_TEXT = {
 
 
 def check_two_rounds(plan: Plan) -> None:
-    """Asserts that everything was made, all evaluation prompts are held out, and no trained row holds what only a sampler was given."""
+    """Asserts that all is made, evaluation prompts are held out, and no trained row holds what only a sampler was given."""
     for step in plan.steps.values():
         for key in step.artifact_keys().values():
             assert (plan.project.directory(key) / "manifest.json").exists()
