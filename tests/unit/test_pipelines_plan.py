@@ -399,8 +399,16 @@ def test_unknown_profile_names_the_known_ones(tmp_path: Path):
     message = broken(tmp_path, "", "", "rounds: 1\nprofile: labtop\nactive: [mine]\n")
     assert message == (
         "pipelines/mine.yaml:1: the pipeline has no profiles, and params.yaml asks for profile 'labtop'. "
-        "Write profiles: {labtop: {}} here, or in params.yaml, under pipelines, of this one: {profile: paper}"
+        "If the name is right, in params.yaml, under pipelines, give this one {profile: paper}, "
+        "or write profiles: {labtop: {}} here"
     )
+
+
+def test_node_that_only_a_profile_names_is_a_typo_or_lacks_its_component(tmp_path: Path):
+    profiles = "profiles: {laptop: {round: {generate: {samples: 2}}}}\n"
+    message = refused(tmp_path, GOOD + profiles, "rounds: 1\nprofile: laptop\nactive: [mine]\n")
+    assert "profiles.laptop.round.generate: the pipeline has no node 'generate' here." in message
+    assert "Did you mean 'generated'?" in message and "needs use: COMPONENT" in message
 
 
 def test_key_that_stands_twice_names_both_lines(tmp_path: Path):

@@ -214,8 +214,8 @@ def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Ma
     if profile == PAPER:
         return {}
     if not profiles:
-        own = f"{{profile: {PAPER}}}"
-        fix = f"Write profiles: {{{profile}: {{}}}} here, or in params.yaml, under pipelines, of this one: {own}"
+        own = f"in params.yaml, under pipelines, give this one {{profile: {PAPER}}}"
+        fix = f"If the name is right, {own}, or write profiles: {{{profile}: {{}}}} here"
         raise document.error(
             (), f"the pipeline has no profiles, and params.yaml asks for profile {profile!r}. {fix}"
         )
@@ -283,6 +283,7 @@ def _nodes(
             if found is None:
                 continue
             laid, paths = found
+            _require_declared(document, name, laid, paths, declared)
             if is_policy(laid.get("use")):
                 made, groups = expand(policies, document, part, name, laid, paths, each)
                 turns |= groups
@@ -291,6 +292,23 @@ def _nodes(
             require_free(document, paths[0], made, nodes)
             nodes |= made
     return nodes, turns
+
+
+def _require_declared(
+    document: Document,
+    name: str,
+    laid: Mapping[str, Any],
+    paths: Sequence[KeyPath],
+    layers: Sequence[tuple[KeyPath, Mapping[str, Any]]],
+) -> None:
+    """Refuses a node that a profile alone names and that has no `use`: its name is a typo, or `use` was forgotten."""
+    if "use" in laid or paths[0][0] != PROFILES:
+        return
+    known = [other for path, mapping in layers if path[0] != PROFILES for other in mapping]
+    fix = "A node that a profile adds needs use: COMPONENT"
+    raise document.error(
+        paths[0], f"the pipeline has no node {name!r} here. {did_you_mean(name, known)} {fix}"
+    )
 
 
 def _layered(
