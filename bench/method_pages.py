@@ -124,7 +124,7 @@ def on_the_laptop(name: str) -> list[str]:
 def figures(name: str) -> list[str]:
     """A table of the accuracy by round, and the mean gain with its interval."""
     found, easy, control = curves(name, "evaluation"), curves(name, "easy"), same_base_control(name)
-    rows = {f"held-out prompts{marks(name)}": found}
+    rows = {f"evaluation prompts{marks(name)}": found}
     rows |= {"easy prompts (forgetting)": easy} if easy else {}
     rows |= {f"[control without a filter]({CONTROL}.md)": control} if control else {}
     rounds = max(len(curve) for own in rows.values() for curve in own)
