@@ -460,6 +460,9 @@ def require_gone(processes):
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
 
 
+NOWHERE = "<form action='javascript:1'><button>waits for a request that never comes</button></form>"
+
+
 def test_browser_that_hangs_or_dies_is_replaced_and_none_outlives_its_games(real, monkeypatch):
     made = Browser()
     assert made({"page": "<p>1"})["text"] == "1"
@@ -477,7 +480,7 @@ def test_browser_that_hangs_or_dies_is_replaced_and_none_outlives_its_games(real
     for pid in below(second.pid):
         os.kill(pid, signal.SIGSTOP)
     with pytest.raises(PageFailure, match=r"the browser did not answer in time, twice \(0.5 s each\)"):
-        made({"page": "<button>leads nowhere</button>", "acts": [{"do": "click", "control": 1}]})
+        made({"page": NOWHERE, "acts": [{"do": "click", "control": 1}]})
     made.close()
     require_gone(processes)
 
