@@ -52,7 +52,7 @@ class SvgMatch(ThresholdVerifier):
         return {"size": self.size}
 
 
-class Unreadable(ValueError):
+class UnreadableDrawing(ValueError):
     """A text is no drawing of the subset."""
 
 
@@ -65,7 +65,7 @@ def score_drawing(row: Mapping[str, Any]) -> tuple[float, str | None]:
     wanted = _reference(row["answer"], row["size"])
     try:
         painted = raster(shapes_of(row["completion"]), row["size"])
-    except Unreadable as error:
+    except UnreadableDrawing as error:
         return 0.0, str(error)
     either = wanted.keys() | painted.keys()
     differing = sum(wanted.get(pixel) != painted.get(pixel) for pixel in either)
@@ -76,7 +76,7 @@ def score_drawing(row: Mapping[str, Any]) -> tuple[float, str | None]:
 def _reference(text: str, size: int) -> Pixels:
     try:
         wanted = raster(shapes_of(text), size)
-    except Unreadable as error:
+    except UnreadableDrawing as error:
         raise ValueError(f"the reference answer is no drawing: {error}") from error
     if not wanted:
         raise ValueError(f"the reference answer paints none of the {size} x {size} pixels")
@@ -87,19 +87,19 @@ def shapes_of(text: str) -> list[Shape]:
     """Reads a drawing.
 
     Raises:
-        Unreadable: the text is none, or too large.
+        UnreadableDrawing: the text is none, or too large.
     """
     text = text.strip()
     if len(text) > MOST_LETTERS:
-        raise Unreadable(f"the drawing has more than {MOST_LETTERS:,} characters")
+        raise UnreadableDrawing(f"the drawing has more than {MOST_LETTERS:,} characters")
     shapes: list[Shape] = []
     place = 0
     while place < len(text):
         found = _SHAPE.match(text, place)
         if not found:
-            raise Unreadable(f"no shape at character {place + 1}")
+            raise UnreadableDrawing(f"no shape at character {place + 1}")
         if len(shapes) == MOST_SHAPES:
-            raise Unreadable(f"the drawing has more than {MOST_SHAPES} shapes")
+            raise UnreadableDrawing(f"the drawing has more than {MOST_SHAPES} shapes")
         shapes.append(_shape(found[1], _ATTRIBUTE.findall(found[2])))
         place = found.end()
         while place < len(text) and text[place].isspace():
@@ -110,21 +110,23 @@ def shapes_of(text: str) -> list[Shape]:
 def _shape(kind: str, pairs: list[tuple[str, str]]) -> Shape:
     told = dict(pairs)
     if kind not in LENGTHS:
-        raise Unreadable(f"<{kind}> is no shape; there are {', '.join(LENGTHS)}")
+        raise UnreadableDrawing(f"<{kind}> is no shape; there are {', '.join(LENGTHS)}")
     if len(told) != len(pairs) or told.keys() != {*LENGTHS[kind], "fill"}:
-        raise Unreadable(f"<{kind}> needs {', '.join(LENGTHS[kind])} and fill, each once, and nothing else")
+        raise UnreadableDrawing(
+            f"<{kind}> needs {', '.join(LENGTHS[kind])} and fill, each once, and nothing else"
+        )
     if not _FILL.fullmatch(told["fill"]):
-        raise Unreadable("fill is no colour")
+        raise UnreadableDrawing("fill is no colour")
     return kind, tuple(_length(name, told[name]) for name in LENGTHS[kind]), told["fill"]
 
 
 def _length(name: str, text: str) -> int:
     found = _NUMBER.fullmatch(text)
     if not found:
-        raise Unreadable(f"{name} is no number of at most 4 digits and 3 decimals")
+        raise UnreadableDrawing(f"{name} is no number of at most 4 digits and 3 decimals")
     value = int(found[2]) * UNIT + int((found[3] or "").ljust(3, "0"))
     if name in SIZES and (found[1] or not value):
-        raise Unreadable(f"{name} is not above 0")
+        raise UnreadableDrawing(f"{name} is not above 0")
     return -value if found[1] else value
 
 
