@@ -134,9 +134,7 @@ def figures(name: str) -> list[str]:
     for label, own in rows.items():
         cells = [_mean_and_range(values) for values in zip(*own, strict=True)]
         cells += [""] * (rounds - len(cells))
-        lines.append(
-            f"| {label} | {' | '.join(cells)} | {', '.join(f'{gain:+.1f}' for gain in gains(own))} |"
-        )
+        lines.append(f"| {label} | {' | '.join(cells)} | {_by_seed(gains(own))} |")
     return [
         "\n".join(lines),
         f"{mean_gain(found)} Marks, and how it was measured: [all methods](../methods.md).",
@@ -181,6 +179,10 @@ def laptop_comment(name: str) -> str:
     return re.sub(r"docs/(\w+\.md)", r"[docs/\1](../\1)", text)
 
 
+def _by_seed(points: Sequence[float]) -> str:
+    return ", ".join(f"{value:+.1f}" for value in points)
+
+
 def _mean_and_range(values: Sequence[float]) -> str:
     mean, low, high = (f"{100 * value:.1f}" for value in (statistics.mean(values), min(values), max(values)))
     return mean if low == high else f"{mean} ({low}-{high})"
@@ -217,7 +219,7 @@ def table() -> str:
             f"[{name}](methods/{name}.md){marks(name)}",
             ", ".join(results),
             " → ".join(f"{value:.1f}" for value in mean_curve(found)),
-            ", ".join(f"{gain:+.1f}" for gain in gains(found)),
+            _by_seed(gains(found)),
             f"{mean_curve(easy)[-1]:.0f}" if easy else "",
             f"{statistics.mean(result['tokens'] for result in results.values()):,.0f}",
             f"{statistics.mean(result['model_seconds'] for result in results.values()):.0f}",

@@ -1,4 +1,4 @@
-"""`drawings` and `svg_match`: answers draw what is told, what is equal, and what hostile drawings get."""
+"""`drawings` and `svg_match`: answers draw what is described; the scores of equal, different and hostile drawings."""
 
 import re
 

@@ -9,6 +9,7 @@ from math import fsum
 from typing import Any
 
 from lineal.components.base import Component, Role
+from lineal.components.evaluators.base import may_be_trained_on
 from lineal.components.evaluators.reading import Breakdown, EvaluationNumbers, read_evaluation
 from lineal.data.estimates import Estimate
 from lineal.data.records import is_known, open_known
@@ -286,7 +287,7 @@ def _node(plan: Plan, step: Step) -> NodeSummary:
         "component": f"{component.use}@{component.version}",
         "inputs": step.all_inputs(),
         "oracle": plan.oracles.get(step.key, ""),
-        "seen": not getattr(component, "held_out", True),
+        "seen": may_be_trained_on(component),
     }
     if not is_known(plan.project, step.key):
         return NodeSummary(**base)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lineal.components.base import Output
+from lineal.components.evaluators.base import may_be_trained_on
 from lineal.data.store import open_artifact
 from lineal.errors import LinealError, Waiting
 from lineal.orchestrate.dagster_checks import check_results, check_specs, failed_check, waiting_result
@@ -102,7 +103,7 @@ def _description(plan: Plan, step: Step, output: str) -> str:
     paper = f" ({header.paper})" if header.paper else ""
     oracle = plan.oracles.get(step.key, "")
     part += f"Measures rows that were written with the truth in sight: {oracle}. " if oracle else ""
-    part += "" if getattr(step.component, "held_out", True) else "Its prompts may be in training rows. "
+    part += "Its prompts may be in training rows. " if may_be_trained_on(step.component) else ""
     texts = "".join(map(_shown_file, step.component.files().values()))
     return f"{part}{step.component.summary()}\n\n{header.method}{paper}: {header.summary}{texts}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lineal.components.base import Role
+from lineal.components.evaluators.base import may_be_trained_on
 from lineal.data.ids import digest_of
 from lineal.data.manifest import MANIFEST, Manifest
 from lineal.data.media import IMAGES, images_of
@@ -245,8 +246,7 @@ def evaluation_sets(plan: Plan, pipeline: str) -> Iterator[Step]:
                 if consumer.component.role is Role.EVALUATOR
                 and step.key in consumer.inputs.get("prompts", ())
             ]
-            held_out = [getattr(reader, "held_out", True) for reader in readers]
-            if any(held_out) if readers else split in ("test", "dev"):
+            if not all(map(may_be_trained_on, readers)) if readers else split in ("test", "dev"):
                 yield step
 
 

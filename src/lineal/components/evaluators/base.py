@@ -78,6 +78,11 @@ class PromptEvaluator(Evaluator):
     held_out: bool = True
 
 
+def may_be_trained_on(component: Component) -> bool:
+    """Tells whether a component evaluates on prompts that training rows may contain."""
+    return isinstance(component, PromptEvaluator) and not component.held_out
+
+
 class SampleEvaluator(Evaluator):
     """Metrics at k over samples with verdicts.
 

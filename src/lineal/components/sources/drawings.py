@@ -11,7 +11,7 @@ import pydantic
 
 from lineal.components.base import Workspace
 from lineal.components.sources.base import Row, SyntheticSource
-from lineal.components.sources.letter_mistakes import below
+from lineal.components.sources.letter_mistakes import below, one_of
 from lineal.components.sources.letter_sort import Range, checked_range
 from lineal.data.ids import row_id, row_seed
 
@@ -47,7 +47,7 @@ class Drawings(SyntheticSource):
         low, high = self.shapes
         for index in count():
             draw = random.Random(row_seed(workspace.seed, workspace.step, index))  # noqa: S311 - reproducible on purpose
-            many = low + int(draw.random() * (high - low + 1))
+            many = low + below(draw, high - low + 1)
             told, drawn = zip(*(_shape(draw) for _ in range(many)), strict=True)
             prompt, answer = f"{'; '.join(told)}=", "".join(drawn)
             yield {
@@ -61,7 +61,7 @@ class Drawings(SyntheticSource):
 
 def _shape(draw: random.Random) -> tuple[str, str]:
     """Draws a shape's description and its element."""
-    fill = COLOURS[below(draw, len(COLOURS))]
+    fill = one_of(draw, COLOURS)
     x, y = below(draw, SIDE), below(draw, SIDE)
     if below(draw, 2):
         r = 1 + below(draw, LARGEST)
