@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -452,6 +453,16 @@ def below(pid):
     return found
 
 
+def networks(processes):
+    """Network namespaces of those that still run: a browser's helpers come and go."""
+    found = set()
+    for pid in processes:
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/{pid}/ns/net"))
+    assert found, "no process was left to look at"
+    return found
+
+
 def require_gone(processes):
     """Checks that processes are gone, or soon will be."""
     until = time.monotonic() + 10
@@ -464,24 +475,24 @@ NOWHERE = "<form action='javascript:1'><button>waits for a request that never co
 
 
 def test_browser_that_hangs_or_dies_is_replaced_and_none_outlives_its_games(real, monkeypatch):
-    made = Browser()
-    assert made({"page": "<p>1"})["text"] == "1"
-    first = made._chromium._process
-    processes = below(first.pid)
-    assert len(processes) > 2
-    assert os.readlink("/proc/self/ns/net") not in {
-        os.readlink(f"/proc/{pid}/ns/net") for pid in processes
-    }, "it has no network but a loopback device of its own"
-    os.killpg(first.pid, signal.SIGKILL)
-    assert made({"page": "<p>2"})["text"] == "2"
-    monkeypatch.setattr(browsers, "SECONDS", 0.5)
-    second = made._chromium._process
-    processes |= below(second.pid)
-    for pid in below(second.pid):
-        os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(PageFailure, match=r"the browser did not answer in time, twice \(0.5 s each\)"):
-        made({"page": NOWHERE, "acts": [{"do": "click", "control": 1}]})
-    made.close()
+    with contextlib.closing(Browser()) as made:
+        assert made({"page": "<p>1"})["text"] == "1"
+        first = made._chromium._process
+        processes = below(first.pid)
+        assert len(processes) > 2
+        assert os.readlink("/proc/self/ns/net") not in networks(processes), (
+            "it has no network but a loopback device of its own"
+        )
+        os.killpg(first.pid, signal.SIGKILL)
+        assert made({"page": "<p>2"})["text"] == "2"
+        monkeypatch.setattr(browsers, "SECONDS", 0.5)
+        second = made._chromium._process
+        processes |= below(second.pid)
+        for pid in below(second.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(PageFailure, match=r"the browser did not answer in time, twice \(0.5 s each\)"):
+            made({"page": NOWHERE, "acts": [{"do": "click", "control": 1}]})
     require_gone(processes)
 
 
