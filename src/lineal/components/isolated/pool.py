@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -45,9 +46,7 @@ class WorkerPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for worker in self._workers:
-            worker.stop()
+        _end(self._workers, self._threads)
 
     def map(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """Returns for each row in order `{"answer": ...}`, or `{"error": text}` when the function raised, hung or died.
@@ -82,9 +81,7 @@ class KeepingPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        for worker in self._workers:
-            worker.stop()
+        _end(self._workers, self._threads)
 
     def each(self, work: Callable[[Worker, Item], Result], items: Mapping[int, Item]) -> dict[int, Result]:
         """Returns by number what `work` makes of each item with its worker.
@@ -108,6 +105,8 @@ class Worker:
     def __init__(self, function: str, seconds: float, modules: Sequence[str] = ()) -> None:
         self._function, self._seconds, self._modules = function, seconds, modules
         self._process: subprocess.Popen[str] | None = None
+        self._starting = threading.Lock()
+        self._ended = False
 
     def ask(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the function's answer; see `WorkerPool.map`."""
@@ -137,23 +136,33 @@ class Worker:
             str(self._seconds),
         ]
         command += self._modules
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            text=True,
-        )
-        reply = _pipe(self._process.stdout).readline()
-        problem = json.loads(reply) if reply else f"exit status {self._process.wait()}"
+        with self._starting:
+            if self._ended:
+                raise DataError(f"a process for {self._function} cannot start: its pool is closed")
+            process = self._process = subprocess.Popen(  # noqa: S603 - our own module
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                text=True,
+            )
+        reply = _pipe(process.stdout).readline()
+        problem = json.loads(reply) if reply else f"exit status {process.wait()}"
         if problem != READY:
             self.stop()
             raise DataError(f"a process for {self._function} cannot start: {problem}")
-        return self._process
+        return process
+
+    def end(self) -> None:
+        """Kills the process, also from another thread than the one that asks it; none is started after it."""
+        with self._starting:
+            self._ended = True
+            if (process := self._process) is not None:
+                process.kill()
 
     def stop(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """Ends the process, whatever it is doing; the next row starts another."""
         if self._process is None:
             return
         self._process.kill()
@@ -164,6 +173,15 @@ class Worker:
             except BrokenPipeError:
                 continue
         self._process = None
+
+
+def _end(workers: Sequence[Worker], threads: ThreadPoolExecutor) -> None:
+    """Ends workers in the middle of their rows: first the processes, then the threads that wait for them, then the pipes."""
+    for worker in workers:
+        worker.end()
+    threads.shutdown(wait=True, cancel_futures=True)
+    for worker in workers:
+        worker.stop()
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:
