@@ -49,7 +49,7 @@ GAMES = {
 }
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("name", LEVELS)
 @pytest.mark.parametrize("place", [0, 1])
 def test_shipped_environment_is_deterministic_and_its_expert_reaches_the_goal(name, place, monkeypatch):
     if name in NEEDS:

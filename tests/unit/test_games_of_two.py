@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,24 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path, Compute(workers=2))
 
 
-def checkpoint(lab: Lab, name: str = "start/checkpoint", seed: int = 0) -> Any:
-    initialise(SHAPE, seed, lab.path / name)
+def checkpoint(
+    lab: Lab, name: str = "start/checkpoint", seed: int = 0, characters: str = SHAPE.characters
+) -> Any:
+    initialise(replace(SHAPE, characters=characters), seed, lab.path / name)
     return put_model(lab, name, lab.path / name)
+
+
+def imagined(count: int, goal: str = "1") -> list[dict[str, Any]]:
+    """Returns tasks of a modelled world."""
+    return [
+        {
+            "prompt_id": f"p{i}",
+            "prompt": "?",
+            "task": "modelled",
+            "entry": json.dumps({"goal": goal, "observation": str(i)}),
+        }
+        for i in range(count)
+    ]
 
 
 @pytest.mark.parametrize(("heaps", "most"), [([9], 3), ([3, 5], 3), ([2, 3, 4], 2)])
@@ -105,6 +121,36 @@ def test_same_bytes_of_games_of_two_whatever_the_batch_and_the_workers(lab: Lab,
         made = lab.run("rollout", "round_01/played", given, episodes=3, max_turns=5, **SEES)
         found.add((made[""].digest, made["episodes"].digest))
     assert len(found) == 1
+
+
+def test_modelled_world_is_always_the_opponent_and_answers_each_move(lab: Lab) -> None:
+    given = {"prompts": lab.put("tasks/train", imagined(6)), "model": checkpoint(lab)}
+    given["opponent"] = checkpoint(lab, "start/world", 1)
+    made = lab.run("rollout", "round_01/dreamt", given, episodes=4, max_turns=12, **SEES)
+    turns, episodes = rows_of(made[""]), rows_of(made["episodes"])
+    assert {(row["seat"], row["player"]) for row in episodes} == {("model", "agent"), ("opponent", "world")}
+    found = set()
+    for episode in (row for row in episodes if row["seat"] == "model"):
+        own = [row for row in turns if row["sample_index"] == episode["sample_index"]]
+        own = [row for row in own if row["prompt_id"] == episode["prompt_id"]]
+        moves = sorted((row for row in own if row["seat"] == "model"), key=lambda row: row["turn"])
+        answers = sorted((row for row in own if row["seat"] == "opponent"), key=lambda row: row["turn"])
+        first = [f"{moves[0]['prompt']}\n{moves[0]['action']}"]
+        assert [row["prompt"] for row in answers] == first + [row["action"] for row in moves[1:]]
+        assert [row["prompt"] for row in moves[1:]] == [row["action"] for row in answers[: len(moves) - 1]]
+        won = "1" in answers[-1]["action"]
+        assert (episode["verdict"] == "pass") == won == (episode["return"] == 1.0)
+        found.add(won)
+    assert found == {True, False}
+    assert check_episodes(turns) == 24
+
+
+def test_modelled_partner_in_a_conversation_ends_nothing(lab: Lab) -> None:
+    rows = [{"prompt_id": "p", "prompt": "?", "task": "modelled", "entry": '{"observation": "hi"}'}]
+    model = checkpoint(lab)
+    given = {"prompts": lab.put("tasks/train", rows), "model": model, "opponent": model}
+    episodes = rows_of(lab.run("rollout", "round_01/talk", given, max_turns=5, **SEES)["episodes"])
+    assert [(row["turns"], row["finish_reason"]) for row in episodes] == [(5, "turn_limit")] * 2
 
 
 def test_success_in_games_of_two_is_that_of_the_model_alone(lab: Lab, ours) -> None:  # noqa: F811
@@ -185,3 +231,44 @@ def test_opponent_of_the_games_own_makes_it_a_game_of_one(lab: Lab) -> None:
         assert (row["verdict"] == "pass") == (
             len({stones % 4 for stones in (*heaps, *[0][len(heaps) - 1 :])}) > 1
         )
+
+
+@pytest.mark.parametrize("history", [1, 2, 3, "all"])
+def test_turns_of_an_environment_are_learnt_after_what_a_modelled_world_is_shown(
+    lab: Lab, history: int | str
+) -> None:
+    model = checkpoint(lab)
+    given = {"prompts": lab.put("tasks/train", imagined(3, goal="")), "model": model, "opponent": model}
+    settings = {**SEES, "history": history, "episodes": 30, "max_turns": 4}
+    turns = rows_of(lab.run("rollout", "round_01/dreamt", given, **settings)[""])
+    games = defaultdict(list)
+    for row in turns:
+        games[row["prompt_id"], row["sample_index"]].append(row)
+    spoken = [
+        game for game in games.values() if all(row["completion"] == row["action"] != "" for row in game)
+    ]
+    sides = {
+        seat: [row for game in spoken for row in game if row["seat"] == seat]
+        for seat in ("model", "opponent")
+    }
+    moves = [{**row, "seed": 0} for row in sides["model"]]
+    rows = lab.put("round_01/moves", moves)
+    shown = {"history": history} if isinstance(history, int) else {}
+    learnt = rows_of(lab.run("select", "round_01/world", {"rows": rows}, sql="world_turns", **shown)[""])
+    answered = {(row["prompt_id"], row["prompt"], row["action"]) for row in sides["opponent"]}
+    assert {(row["prompt_id"], row["prompt"], row["completion"]) for row in learnt} == answered
+    assert len(learnt) > 9
+
+
+def test_tasks_of_a_modelled_world_begin_where_episodes_began(lab: Lab) -> None:
+    tasks = lab.run("environment_tasks", "tasks/train", {}, environment="grid_maze", level=[3, 5], size=4)[""]
+    played = {"prompts": tasks, "model": checkpoint(lab, characters="LRUD#. 0123456789\n")}
+    turns = lab.run("rollout", "round_01/played", played, episodes=2, max_turns=3, **SEES)[""]
+    made = lab.run("select", "round_01/imagined", {"rows": turns}, sql="imagined_tasks", goal="R0D0")[""]
+    first = {row["prompt"] for row in rows_of(turns) if row["turn"] == 1}
+    entries = [json.loads(row["entry"]) for row in rows_of(made)]
+    assert {(entry["observation"], entry["goal"]) for entry in entries} == {(text, "R0D0") for text in first}
+    assert {row["prompt"] for row in rows_of(made)} == {row["prompt"] for row in rows_of(tasks)}
+    dreamt = {**played, "prompts": made, "opponent": played["model"]}
+    again = rows_of(lab.run("rollout", "round_01/dreamt", dreamt, max_turns=3, **SEES)[""])
+    assert {row["prompt"] for row in again if row["turn"] == 1 and row["seat"] == "model"} == first

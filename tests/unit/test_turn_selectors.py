@@ -195,6 +195,26 @@ def test_failed_episode_is_spliced_to_the_rest_of_the_one_it_left(tmp_path: Path
     assert len({row["parents"][0] for row in few}) == 1
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_answers_of_an_environment_are_learnt_after_the_moves(tmp_path: Path, chat: bool) -> None:
+    lab = Lab(tmp_path)
+    turns = [{**row, "action": row["completion"]} for row in turns_of("good", "abc", "0123", chat=chat)]
+    turns[2]["action"] = None if chat else "c"
+    rows = lab.put("round_01/played", turns)
+    made = rows_of(lab.run("select", "round_01/world", {"rows": rows}, sql="world_turns", history=2)[""])
+    shown = [" ".join(turn["content"] for turn in row["messages"]) if chat else row["prompt"] for row in made]
+    seen = {"0\na": "1", "0\na\n1\nb": "2", "b\n2\nc": "3"}
+    expected = {"0\na": "1", "0\na 1 b": "2"} if chat else seen
+    assert dict(zip(shown, (row["completion"] for row in made), strict=True)) == expected
+    assert [row["parents"] for row in made] == [[f"good{turn}"] for turn in range(1, len(expected) + 1)]
+    if chat:
+        assert [turn["role"] for turn in made[1]["messages"]] == ["user", "assistant", "user"]
+    past = lab.put("round_01/told", [{**row, "past": '{"goal": "count"}'} for row in turns])
+    [task] = rows_of(lab.run("select", "round_01/tasks", {"rows": past}, sql="imagined_tasks", goal="3")[""])
+    assert (task["prompt"], task["task"]) == ("count", "modelled")
+    assert task["entry"] == '{"goal":"3","observation":"0"}'
+
+
 def test_turns_of_a_game_of_two_count_by_the_mean_of_their_role(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     white = {"w1": 1.0, "w2": 1.0, "w3": -1.0, "w4": None}

@@ -25,6 +25,8 @@ class TextEnvironment(Protocol):
       and `controls`; or the `request` that the last act led to: method, path, fields. `environments.website` does all of this.
     - `player: str`: in a game of two, the name of who moves next. What `reset` and `step` return is then what that player
       sees, and `info["rewards"]` holds each player's reward for the move, by name.
+    - `model_plays: str`: of a game of two whose players have different parts, on the class: the player that is always the model,
+      and never the opponent. Without it the two take turns at beginning.
 
     The same seed, row and moves must give the same answers, in any process.
     """

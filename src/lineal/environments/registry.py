@@ -11,6 +11,7 @@ from lineal.recipe.plugins import named_once, shown
 BUILT_IN: dict[str, str] = {
     "grid_maze": "lineal.environments.grid_maze:GridMaze",
     "nim": "lineal.environments.nim:Nim",
+    "modelled": "lineal.environments.modelled:Modelled",
     "tools": "lineal.environments.tools:Tools",
     "small_shop": "lineal.environments.small_shop:SmallShop",
     "frozen_lake": "lineal.environments.toy_text:FrozenLake",

@@ -118,10 +118,7 @@ class _Session:
         return {name: value for name, value in row.items() if takes is None or name in takes}
 
     def _player(self) -> str | None:
-        player = getattr(self._environment, "player", None)
-        if player is not None and not isinstance(player, str):
-            raise TypeError(f"player is {player!r:.60} (a {type(player).__name__}), expected a name")
-        return player
+        return _name_or_none(getattr(self._environment, "player", None), "player")
 
     def _expert(self) -> str:
         if not callable(getattr(self._environment, "expert", None)):
@@ -147,6 +144,12 @@ class _Session:
         self._generators: list[Any] = [random.getstate()]
         if "numpy" in sys.modules:
             self._generators.append(sys.modules["numpy"].random.get_state())
+
+
+def _name_or_none(value: Any, attribute: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{attribute} is {value!r:.60} (a {type(value).__name__}), expected a name")
+    return value
 
 
 def job_in(given: Any, method: str = "step") -> dict[str, Any]:
@@ -199,13 +202,18 @@ def make_task(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(location: str) -> dict[str, Any]:
-    """Describes the class at `module:class`: what `reset` takes by name, and whether it has an expert, makes tasks, browses."""
+    """Describes the class at `module:class`.
+
+    Returns:
+        The fields of `components.playing.described.Described`.
+    """
     found = class_at(location)
     return {
         "takes": taken(found),
         "expert": callable(getattr(found, "expert", None)),
         "task": hasattr(found, "task"),
         "browses": hasattr(found, "browsed"),
+        "model_plays": _name_or_none(getattr(found, "model_plays", None), "model_plays"),
     }
 
 

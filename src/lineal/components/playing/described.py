@@ -27,12 +27,14 @@ class Described:
         expert: whether it has an expert.
         task: whether it makes tasks.
         browses: whether it is played in a browser.
+        model_plays: of a game of two, the player that is always the model; None where the two take turns at beginning.
     """
 
     takes: list[str] | None
     expert: bool
     task: bool
     browses: bool = False
+    model_plays: str | None = None
 
     def lacking(self) -> list[str]:
         """Returns what playing needs and is not here; a sentence each, with what to install."""

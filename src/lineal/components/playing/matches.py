@@ -21,15 +21,20 @@ class Match:
     Attributes:
         game: it.
         sides: by seat.
+        model_plays: the player that is always the model; None where each begins in every second episode of a task.
     """
 
     game: Game
     sides: dict[str, PlayerSide]
+    model_plays: str | None = None
 
     def seated(self) -> None:
-        """Assigns the seats, once the game has begun: in every second episode of a task the opponent moves first."""
+        """Assigns the seats, once the game has begun."""
         first = self.game.answers[-1].player if self.game.answers else None
-        self.sides[MODEL if self.sides[MODEL].index % 2 == 0 else OPPONENT].player = first or ""
+        if self.model_plays is not None:
+            self.sides[MODEL].player = self.model_plays
+        else:
+            self.sides[MODEL if self.sides[MODEL].index % 2 == 0 else OPPONENT].player = first or ""
         for side in self.sides.values():
             side.begun()
 

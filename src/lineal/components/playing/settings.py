@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -147,12 +147,14 @@ class Playing(Strict):
                 "prompts: got rows of turns, expected tasks: a game of two cannot be taken up inside. Give tasks"
             )
         game = game_of(row, row_id("match", provenance, row[key], index), places, Past.of(row, rules).goal)
+        model_plays = described(row["task"]).model_plays
+        by_seat = {MODEL: rules, OPPONENT: rules if model_plays is None else replace(rules, format="text")}
 
         def side(seat: str) -> PlayerSide:
             name = row_id("episode", provenance, row[key], index, seat)
-            return PlayerSide(row, index, row[key], name, game, rules, Past.of(row, rules))
+            return PlayerSide(row, index, row[key], name, game, by_seat[seat], Past.of(row, rules))
 
-        return Match(game, {seat: side(seat) for seat in (MODEL, OPPONENT)})
+        return Match(game, {seat: side(seat) for seat in (MODEL, OPPONENT)}, model_plays)
 
     def provenance(self, checkpoint: str, sampling: Mapping[str, Any], workspace: Workspace) -> str:
         """Returns the digest of what decides turns beside their inputs."""
