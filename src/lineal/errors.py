@@ -170,6 +170,11 @@ class RunFailure(StepFailure):
         self.reported = reported
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count and its noun: `1 row`, `2,130 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """A sentence that helps with an unknown name: the nearest known one, or all of them."""
     names = sorted(set(known))

@@ -344,12 +344,11 @@ def test_problems_of_one_file_are_reported_together_and_say_where_a_correct_node
     lines = refused(tmp_path, wrong).splitlines()
     assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [
         "tasks.train.sise",
-        "tasks.train.size",
         "round.verified.name",
         "round.verified.extract",
     ]
-    assert lines[1].endswith(SHOWN % "letter_sort")
-    assert lines[3].endswith(SHOWN % "exact_match")
+    assert lines[0].endswith(SHOWN % "letter_sort")
+    assert lines[2].endswith(SHOWN % "exact_match")
 
 
 def test_references_of_several_nodes_are_refused_together(tmp_path: Path):
@@ -365,7 +364,7 @@ def test_references_of_several_nodes_are_refused_together(tmp_path: Path):
 def test_model_where_rows_are_wanted_says_both(tmp_path: Path):
     message = broken(tmp_path, "rows: filtered,", "rows: previous.checkpoint,")
     assert message == (
-        "pipelines/mine.yaml:15: round.checkpoint.rows: 'previous.checkpoint' is a model artifact, "
+        "pipelines/mine.yaml:15: round.checkpoint.rows: 'previous.checkpoint' names a model, "
         "but rows takes rows or an evaluation"
     )
 
@@ -374,7 +373,7 @@ def test_rows_where_a_model_is_wanted_says_both(tmp_path: Path):
     message = broken(tmp_path, "model: previous.checkpoint", "model: tasks.train")
     assert (
         message
-        == "pipelines/mine.yaml:10: round.generated.model: 'tasks.train' is a rows artifact, but model takes model or served"
+        == "pipelines/mine.yaml:10: round.generated.model: 'tasks.train' names rows, but model takes a model or a served model"
     )
 
 
@@ -392,7 +391,7 @@ def test_task_that_is_no_source_says_so(tmp_path: Path):
 
 def test_zero_rounds_name_the_key(tmp_path: Path):
     message = broken(tmp_path, "", "", "rounds: 0\nactive: [mine]\n")
-    assert message == "params.yaml:1: rounds: Input should be greater than or equal to 1, got 0"
+    assert message == "params.yaml:1: rounds: got 0, expected at least 1"
 
 
 def test_unknown_profile_names_the_known_ones(tmp_path: Path):

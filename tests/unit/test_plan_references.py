@@ -142,7 +142,7 @@ def test_verifier_inside_a_component_judges_with_its_own_inputs(tmp_path: Path):
         (
             "scorer: start.scorer",
             "scorer: start.pairs",
-            "22: round.checkpoint.rewards.rm.scorer: 'start.pairs' is a rows artifact, but rewards.rm.scorer takes model",
+            "22: round.checkpoint.rewards.rm.scorer: 'start.pairs' names rows, but rewards.rm.scorer takes a model",
         ),
         (
             "scorer: start.scorer",
@@ -363,7 +363,7 @@ def test_value_that_does_not_fit_names_step_setting_and_source_and_so_does_the_l
     plan = planned(tmp_path, mine=later)
     with pytest.raises(
         LinealError,
-        match=r"^mine/round_02/train: size takes 0 from mine/round_01/tuned.size: Input should be gr",
+        match=r"^mine/round_02/train: size takes 0 from mine/round_01/tuned.size: expected at least 1",
     ):
         made(plan)
     assert read_log(plan.project, "mine/round_02/train")["error"].startswith(
@@ -372,7 +372,7 @@ def test_value_that_does_not_fit_names_step_setting_and_source_and_so_does_the_l
 
 
 def test_value_that_is_known_before_and_does_not_fit_is_refused_by_the_plan(tmp_path: Path):
-    expected = ":9: round.train.size: previous.tuned.size is 0: Input should be greater than or equal to 1. Change size of "
+    expected = ":9: round.train.size: previous.tuned.size is 0: expected at least 1. Change size of "
     assert f"{expected}mine/round_01/tuned" in refused(tmp_path, mine=TUNED.replace("size: 7", "size: 0"))
     assert f"{expected}mine/start/tuned" in refused(tmp_path / "b", mine=TUNED.replace("size: 5", "size: 0"))
 
@@ -514,7 +514,7 @@ def test_seed_of_another_pipeline_is_the_same_or_its_only_one(
         (
             "pipelines.warm.finish.last",
             "pipelines.warm.start.tuned",
-            "is a settings artifact, but model takes model",
+            "names settings, but model takes a model",
         ),
         (
             "pipelines.warm.finish.last",

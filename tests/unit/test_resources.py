@@ -150,7 +150,7 @@ def test_require_machine_with_a_request_for_no_step_names_the_line(project):
         ("gpus: ['../x']", r"got \['../x'\]"),
         (
             "requests: {'*': {gpus: -1}}",
-            r"compute.requests.\*.gpus: Input should be greater than or equal to 0",
+            r"compute.requests.\*.gpus: got .*, expected at least 0",
         ),
         (
             "requests: {'*': {memory: 60}}",
@@ -166,7 +166,7 @@ def test_require_machine_with_a_request_for_no_step_names_the_line(project):
         ("executer: ray", "compute.executer: unknown key 'executer'. Did you mean 'executor'?"),
         (
             "accelerate: 0",
-            "params.yaml:7: compute.accelerate: Input should be greater than or equal to 1, got 0",
+            "params.yaml:7: compute.accelerate: got 0, expected at least 1",
         ),
         ("executor: ray", "compute: executor: ray must know what to ask its cluster for: write device: cuda"),
         (

@@ -99,13 +99,13 @@ SAME = "samples: 2, max_tokens: 16}\n  same: {use: same_model, model: start.judg
 )
 def test_served_model_is_refused_where_weights_are_needed(tmp_path, old, new, field):
     with pytest.raises(
-        DeclarationError, match=rf"{field}: 'start.judge' is a served artifact, but \w+ takes model$"
+        DeclarationError, match=rf"{field}: 'start.judge' names a served model, but \w+ takes a model$"
     ):
         planned(tmp_path, JUDGED.replace(old, new))
 
 
 def test_rows_are_refused_where_a_sampler_is_needed(tmp_path):
-    with pytest.raises(DeclarationError, match="is a rows artifact, but model takes model or served"):
+    with pytest.raises(DeclarationError, match="names rows, but model takes a model or a served model"):
         planned(tmp_path, JUDGED.replace("model: start.judge", "model: generated"))
 
 
@@ -139,7 +139,7 @@ def test_served_model_leaves_the_steps_settings_alone(tmp_path):
         ),
         (
             {"url": "http://h/v1", "concurrency": 0},
-            r"compute.endpoints.judge.concurrency: Input should be greater",
+            r"compute.endpoints.judge.concurrency: got 0, expected at least 1",
         ),
     ],
 )

@@ -57,6 +57,21 @@ def test_warmup_that_cannot_be_is_told(root, settings, message):
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("rows: filtered, steps: two", "steps: got 'two', expected a whole number"),
+        ("rows: filtered, steps: 2, learning_rate: -1", "learning_rate: got -1, expected more than 0"),
+        ("rows: filtered, steps: 2, packing: perhaps", "packing: got 'perhaps', expected true or false"),
+        ("row: filtered, steps: 2", "unknown key 'row'. Did you mean 'rows'?"),
+    ],
+)
+def test_setting_that_cannot_be_is_told_once(root, settings, message):
+    told = refused(root, TOY.replace("rows: filtered, steps: 2", settings))
+    assert message in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
     "settings",
     ["schedule: constant", "schedule: constant, warmup: 0", "schedule: constant_with_warmup, warmup: 0.2"],
 )

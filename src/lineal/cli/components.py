@@ -62,12 +62,16 @@ def _found(name: str | None, surroundings: Surroundings) -> list[Description]:
     from lineal.components.file_reference import described_files, file_names
     from lineal.components.reference import describe
     from lineal.components.registry import FROM_A_PACKAGE, Registry
+    from lineal.environments.registry import locations
 
     registry = Registry()
     if name is None:
         return [describe(one, registry, surroundings) for one in registry.names]
     found = [describe(name, registry, surroundings)] if name in registry.names else []
     found += described_files(name, surroundings)
+    if not found and name in locations():
+        fix = f"Tasks name it: {{use: environment_tasks, environment: {name}, size: 100}} (docs/environments.md)"
+        raise DeclarationError(f"{name!r} is an environment, not a component. {fix}")
     if not found:
         near = did_you_mean(name, [*registry.names, *file_names(surroundings)])
         raise DeclarationError(f"no component, selector, measure or policy {name!r}. {near} {FROM_A_PACKAGE}")
@@ -82,10 +86,12 @@ def _files(files: list[Description]) -> Iterator[str]:
 
 def _listed(found: list[Description]) -> Iterator[str]:
     from lineal.components.reference import ROLES
+    from lineal.environments.registry import locations
 
     width = max(len(one.name) for one in found)
     for role, heading in ROLES.items():
         yield from (f"{heading}:", *(_entry(one, width) for one in found if one.role is role), "")
+    yield _wrapped(f"Environments that tasks may name (docs/environments.md): {', '.join(locations())}", "")
     yield "Show one: lineal components NAME"
 
 

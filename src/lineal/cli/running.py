@@ -314,10 +314,14 @@ def _say_what_came_out(plan: Plan, ran: list[Step]) -> None:
     for found in warnings_of(plan, ran):
         click.echo(f"warning: {found.message}", err=True)
     first = next(iter(plan.pipelines))
-    selections = [
-        s.key for s in plan.steps.values() if s.pipeline == first and s.component.role is Role.SELECTOR
+    learned = [
+        key
+        for step in plan.steps.values()
+        if step.pipeline == first and step.component.role is Role.TRAINER
+        for key in step.inputs.get("rows", step.inputs.get("prompts", ()))
     ]
-    row = _first_row(plan, selections[-1]) if selections else None
+    sampled = [key for key in learned if "sample_id" in plan.output(key).columns]
+    row = _first_row(plan, (sampled or learned)[-1]) if learned else None
     click.echo("\nNext:")
     click.echo("  lineal report" + " " * 24 + "the rounds as one page")
     click.echo("  lineal ui" + " " * 28 + "the same in Dagster, to inspect and rematerialize")
@@ -326,7 +330,7 @@ def _say_what_came_out(plan: Plan, ran: list[Step]) -> None:
 
 
 def _first_row(plan: Plan, key: str) -> str | None:
-    """Returns the id of a selection's first row, as an example to trace."""
+    """Returns the id of an artifact's first row, as an example to trace."""
     from lineal.data.schema import row_key
     from lineal.data.store import Rows, open_artifact
     from lineal.errors import ArtifactError

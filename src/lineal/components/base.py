@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from lineal.data.ids import file_digest
 from lineal.data.workspace import MAIN, Workspace
 from lineal.recipe.compute import Strict
+from lineal.recipe.document import expectation_of
 from lineal.recipe.references import Accepts, ArtifactKind, Head, SettingReference
 
 ManyReferences = str | list[str]
@@ -108,9 +109,8 @@ class Awaited:
 def misfit(error: ValidationError, values: Mapping[str, Any]) -> tuple[str, str]:
     """Returns which of some values does not fit its setting, by the setting's name, and why."""
     problem = error.errors()[0]
-    return next((str(part) for part in problem["loc"] if str(part) in values), next(iter(values))), problem[
-        "msg"
-    ]
+    setting = next((str(part) for part in problem["loc"] if str(part) in values), next(iter(values)))
+    return setting, expectation_of(problem)
 
 
 class Component(Strict):

@@ -9,6 +9,7 @@ from lineal.components.evaluators.reading import read_evaluation
 from lineal.data.estimates import Estimate
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, open_artifact
+from lineal.errors import number_of
 from lineal.plan import Plan, Step
 from lineal.recipe.references import ArtifactKind
 from lineal.step.runlog import read_log
@@ -64,11 +65,11 @@ def _counts(manifest: Manifest) -> str:
     if manifest.nothing_to_learn:
         return manifest.nothing_to_learn
     if "kept" in counts:
-        return f"{counts['kept']:,} of {counts.get('in', 0):,} rows kept"
+        return f"{counts['kept']:,} of {number_of(counts.get('in', 0), 'row')} kept"
     if "pass" in counts:
         said = [
             f"{counts[verdict]:,} {verdict}" for verdict in ("pass", "fail", "error") if counts.get(verdict)
         ]
         return ", ".join(said)
     rows = sum(entry.rows or 0 for entry in manifest.files.values())
-    return f"{rows:,} rows" if manifest.columns else ""
+    return number_of(rows, "row") if manifest.columns else ""

@@ -65,7 +65,7 @@ class Lookup:
             if kind not in accepts.kinds:
                 wanted = " or ".join(one.wanted for one in ArtifactKind if one in accepts.kinds)
                 raise item.node.error(
-                    field, f"{str(reference)!r} is a {kind} artifact, but {field} takes {wanted}"
+                    field, f"{str(reference)!r} names {kind.wanted}, but {field} takes {wanted}"
                 )
             head = self._made.output(key).head
             if kind is ArtifactKind.MODEL and head is not None and head not in accepts.heads:

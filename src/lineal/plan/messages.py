@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lineal.plan.steps import Step
@@ -10,6 +10,14 @@ from lineal.recipe.references import Accepts, ArtifactKind, Head, Reference, Sco
 
 MOST_SHOWN = 5
 """Of the artifacts that would fit."""
+MOST_COLUMNS = 12
+"""Of the columns that rows have."""
+
+
+def columns_of(there: Sequence[str]) -> str:
+    """Lists the columns that rows have."""
+    more = f" and {len(there) - MOST_COLUMNS} more" if len(there) > MOST_COLUMNS else ""
+    return f"{', '.join(there[:MOST_COLUMNS])}{more}" if there else "no columns"
 
 
 def wrong_head(

@@ -17,7 +17,7 @@ from lineal.plan.elsewhere import Unrolled
 from lineal.plan.kinds import FINISH, START, TASKS, Kinds, Place
 from lineal.plan.lookup import Lookup
 from lineal.plan.made import Made, NotPlanned
-from lineal.plan.messages import other_lora, unlike_models
+from lineal.plan.messages import columns_of, other_lora, unlike_models
 from lineal.plan.order import Order, order_of
 from lineal.plan.sights import blind, hidden, hiding, media_inputs, unseen
 from lineal.plan.steps import Step
@@ -248,7 +248,7 @@ class Unroller:
             for key in inputs.get(field, ()):
                 there = self._made.columns((key,))
                 for column in (column for column in needed if column not in there):
-                    message = f"{step} needs column {column!r}, but {key} has only {', '.join(there) or 'no columns'}"
+                    message = f"{step} needs column {column!r}, but {key} has only {columns_of(there)}"
                     if self._pipeline.without is not None:
                         raise self._pipeline.without.error(f"cannot be taken away: {message}")
                     raise item.node.error(

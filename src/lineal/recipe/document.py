@@ -23,6 +23,21 @@ _SECRET = re.compile(
 PYDANTIC_TYPES = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 """Problems that pydantic words itself; lineal's already say what they got."""
 
+_EXPECTED = {
+    "a whole number": ("int_type", "int_parsing", "int_from_float"),
+    "a number": ("float_type", "float_parsing"),
+    "true or false": ("bool_type", "bool_parsing"),
+    "a text": ("string_type",),
+    "a list": ("list_type", "tuple_type"),
+    "a mapping": ("dict_type", "mapping_type", "model_type", "dataclass_type"),
+    "at least {ge}": ("greater_than_equal",),
+    "more than {gt}": ("greater_than",),
+    "at most {le}": ("less_than_equal",),
+    "less than {lt}": ("less_than",),
+}
+"""What is expected, by the types of pydantic's problems."""
+_WORDS = {kind: words for words, kinds in _EXPECTED.items() for kind in kinds}
+
 _NUMBERS = frozenset({"int_type", "float_type", "int_parsing", "float_parsing", "greater_than", "bool_type"})
 _VALUE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 """How a value of a node is written."""
@@ -329,11 +344,25 @@ def declaration_error(
         others: keys that are known beside the model's fields.
     """
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problems = [problem for problem in problems if not _is_misspelt(problem, problems)]
     by_key: dict[object, Any] = {}
     for problem in problems:  # the arms of a union complain one by one
         by_key.setdefault(problem["loc"][:1], problem)
     errors = [_problem(document, path, problem, model, others) for problem in by_key.values()]
     return joined(errors)
+
+
+def _is_misspelt(missing: Any, problems: Iterable[Any]) -> bool:
+    """Tells whether a setting is missing because it stands there under a name that is unknown, which is told already."""
+    if missing["type"] != "missing":
+        return False
+    place, name = missing["loc"][:-1], str(missing["loc"][-1])
+    return any(
+        problem["type"] == "extra_forbidden"
+        and problem["loc"][:-1] == place
+        and get_close_matches(str(problem["loc"][-1]), [name])
+        for problem in problems
+    )
 
 
 def _problem(
@@ -361,9 +390,23 @@ def _problem(
             f"got {first['input']!r}, which is no number, and no value of a node that is declared here either"
         )
         return document.error(where, f"{got}. Correct its name, or write a number")
-    if first["type"] in PYDANTIC_TYPES:
-        return document.error(where, f"{first['msg']}, got {first['input']!r}")
-    return document.error(where, first["msg"].removeprefix("Value error, "))
+    return document.error(where, words_of(first))
+
+
+def words_of(problem: Mapping[str, Any]) -> str:
+    """Says what a setting got and what was expected: a problem of pydantic in lineal's words, a validator's in its own."""
+    if problem["type"] not in PYDANTIC_TYPES:
+        return expectation_of(problem)
+    return f"got {problem['input']!r}, {expectation_of(problem)}"
+
+
+def expectation_of(problem: Mapping[str, Any]) -> str:
+    """Says what was expected in place of a value, or what a validator says about it."""
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] not in PYDANTIC_TYPES:
+        return text
+    words = _WORDS.get(problem["type"], "").format(**problem.get("ctx", {}))
+    return f"expected {words or text.removeprefix('Input should be ')}"
 
 
 def _secret_hint(where: KeyPath) -> str:

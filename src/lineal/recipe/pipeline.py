@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lineal.errors import DeclarationError, Problems, did_you_mean
 from lineal.recipe.compute import Strict
-from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown
+from lineal.recipe.document import Document, KeyPath, count_at, mapping_at, refuse_unknown, words_of
 from lineal.recipe.nodes import EACH, NODE_KEYS, PER_ROUND, RESERVED, STOP, Node, Part, Section, node_of
 from lineal.recipe.policies import Policies, expand, is_policy, require_free
 from lineal.recipe.references import NAME
@@ -194,9 +194,7 @@ def _header(document: Document, value: Mapping[str, Any]) -> Header:
         return Header.model_validate({key: value[key] for key in _HEADER if key in value})
     except ValidationError as error:
         first = error.errors()[0]
-        raise document.error(
-            tuple(first["loc"]), f"{first['msg'].lower()} (method and summary are text)"
-        ) from error
+        raise document.error(tuple(first["loc"]), words_of(first)) from error
 
 
 def _overrides(document: Document, value: Mapping[str, Any], profile: str) -> Mapping[str, Any]:

@@ -214,7 +214,8 @@ def find_root(start: Path) -> Path:
         if (directory / PARAMS).is_file() and (directory / PIPELINES).is_dir():
             return directory
     raise ProjectError(
-        f"{start} is in no lineal project: looked for {PARAMS} beside {PIPELINES}/ here and above"
+        f"{start} is in no lineal project: looked for {PARAMS} beside {PIPELINES}/ here and above. "
+        "Name one (lineal -C DIRECTORY ...) or create one (lineal init DIRECTORY)"
     )
 
 

@@ -24,8 +24,13 @@ class ArtifactKind(StrEnum):
 
     @property
     def wanted(self) -> str:
-        """The kind where a field takes it; an evaluation holds rows and values."""
-        return "an evaluation" if self is ArtifactKind.METRICS else str(self)
+        """The kind in messages; an evaluation holds rows and values."""
+        named = {
+            ArtifactKind.METRICS: "an evaluation",
+            ArtifactKind.MODEL: "a model",
+            ArtifactKind.SERVED: "a served model",
+        }
+        return named.get(self, str(self))
 
 
 class Head(StrEnum):

@@ -11,7 +11,7 @@ from lineal.components.evaluators.watch import Watch, check_name
 from lineal.data.manifest import MANIFEST
 from lineal.data.store import Artifact, Rows, open_artifact
 from lineal.data.workspace import MAIN
-from lineal.errors import CheckFailure
+from lineal.errors import CheckFailure, number_of
 from lineal.plan import Plan, Step
 from lineal.recipe.groups import group_after
 from lineal.recipe.references import ArtifactKind
@@ -179,7 +179,10 @@ def _not_empty(made: CheckedStep) -> CheckResult:
     legal = bool(means) or made.main.manifest.counts.get("in") == 0
     why = f": {means or 'none came in'}" if legal and not count else ""
     return CheckResult(
-        "not_empty", count > 0 or legal, f"{made.step.key} has {count:,} rows{why}", {"rows": count}
+        "not_empty",
+        count > 0 or legal,
+        f"{made.step.key} has {number_of(count, 'row')}{why}",
+        {"rows": count},
     )
 
 

@@ -12,7 +12,7 @@ from lineal.components.selectors.binding import bind, binding_key
 from lineal.components.selectors.sql_file import SqlFile
 from lineal.components.sources.environment_tasks import EnvironmentTasks
 from lineal.engines.vllm.process import vllm_interpreter
-from lineal.errors import DeclarationError, MachineError, joined
+from lineal.errors import DeclarationError, MachineError, joined, number_of
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, ENGINES
 from lineal.step.endpoint_check import require_servers
@@ -123,7 +123,7 @@ def _unplayable(step: Step, tasks: EnvironmentTasks) -> list[str]:
 
 
 def _shown(problem: str, keys: list[str]) -> str:
-    more = f" (and {len(keys) - 1} more steps)" if len(keys) > 1 else ""
+    more = f" (and {number_of(len(keys) - 1, 'more step')})" if len(keys) > 1 else ""
     return f"{keys[0]}{more} {problem}"
 
 

@@ -10,6 +10,7 @@ from lineal.audit.catalog import main_key
 from lineal.audit.summary import NodeSummary, PipelineSummary
 from lineal.audit.terminal import cut, printable
 from lineal.components.base import Role
+from lineal.errors import number_of
 
 WIDTH, HEIGHT = 150.0, 46.0
 ACROSS, DOWN = 44.0, 24.0
@@ -110,7 +111,7 @@ def told(node: NodeSummary) -> str:
         return f"{100 * (node.value('pass_share') or 0):.1f}% pass"
     if "kept" in counts and "out" not in counts:
         return f"{counts['kept']:,} kept ({counts['kept'] / max(1, counts['in']):.0%})"
-    return f"{node.rows:,} rows" if node.rows is not None else f"{node.component} {node.digest[:8]}"
+    return number_of(node.rows, "row") if node.rows is not None else f"{node.component} {node.digest[:8]}"
 
 
 def _line(source: _Place, target: _Place) -> str:

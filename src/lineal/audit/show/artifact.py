@@ -17,7 +17,7 @@ from lineal.data.file_names import METRICS_FILE, SETTINGS_FILE
 from lineal.data.manifest import Manifest
 from lineal.data.store import Artifact, Rows
 from lineal.data.values import read_object
-from lineal.errors import UsageError
+from lineal.errors import UsageError, number_of
 from lineal.recipe.compute import Compute
 
 FIRST_COLUMNS = (
@@ -190,7 +190,11 @@ def _files_text(manifest: Manifest) -> list[str]:
 def rows_text(shown: Shown, width: int) -> list[str]:
     """Writes the rows as lines of a terminal with `width` cells."""
     total = Rows((shown.artifact,)).count
-    counted = f"{shown.matching:,} of {total:,} rows match" if shown.matching != total else f"{total:,} rows"
+    counted = (
+        f"{shown.matching:,} of {number_of(total, 'row')} match"
+        if shown.matching != total
+        else number_of(total, "row")
+    )
     head = (
         f"{counted}; the first {len(shown.rows)}:"
         if shown.matching and shown.matching > len(shown.rows)

@@ -137,7 +137,7 @@ def _part(
         told = declaration_error(Document("--set", given, {}), (), error, registry.find(found[0]))
         raise DeclarationError(str(told).replace("--set:1: ", "--set ")) from error
     except ValueError as error:
-        raise DeclarationError(f"{name}: {error}") from error
+        raise DeclarationError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
     return component
 
 
@@ -228,7 +228,7 @@ def _run(
     try:
         made = component.outputs({field: Rows(artifacts).columns for field, artifacts in inputs.items()})
     except ValueError as error:
-        raise UsageError(f"{name}: {error}") from error
+        raise UsageError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
     _lenient(component).run(workspace)
     outputs = {key: _published(workspace, key, output.kind) for key, output in made.items()}
     return Tried(workspace.counts, outputs, warning=_would_stop(component, workspace.counts, outputs))

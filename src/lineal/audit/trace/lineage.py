@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lineal.audit.terminal import cut, printable, show_value
+from lineal.errors import number_of
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _fact(name: str, value: Any) -> str:
     if name == "digest":
         return f"@{str(value)[:12]}"
     if name == "rows":
-        return f"{value:,} rows"
+        return number_of(value, "row")
     if name == "settings":
         return (
             "("
@@ -169,4 +170,4 @@ def mix_lines(mix: Any) -> Iterator[str]:
         when = (
             f" in round {part['round']}" if part.get("round") is not None and part.get("sampled_by") else ""
         )
-        yield f"{part['rows']:,} rows {origin}{when}"
+        yield f"{number_of(part['rows'], 'row')} {origin}{when}"

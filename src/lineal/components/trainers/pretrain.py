@@ -68,7 +68,7 @@ class Pretrain(SupervisedTrainer):
 
     Attributes:
         hidden_size, layers, heads, intermediate_size, rope_theta, tie_embeddings, max_positions: the model's shape.
-        characters: the alphabet; each is one token.
+        characters: the alphabet; each is one token. The default is printable ASCII, without the newline.
         vision: the part that sees pictures; rows with pictures need it.
     """
 

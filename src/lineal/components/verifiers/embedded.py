@@ -18,6 +18,7 @@ from lineal.components.registry import Registry
 from lineal.components.verifiers.base import ERROR, AddsColumns, Verifier
 from lineal.data.store import Artifact
 from lineal.errors import CheckFailure, did_you_mean
+from lineal.recipe.document import words_of
 from lineal.recipe.references import SELF, Head
 
 if TYPE_CHECKING:
@@ -107,13 +108,11 @@ def _is_missing(problem: Any) -> bool:
 def _moved(setting: str, known: Columns, problem: Any) -> InitErrorDetails:
     """Returns a problem with its place in the settings around it, in self-contained words."""
     key = str(problem["loc"][-1]) if problem["loc"] else ""
-    text = problem["msg"].removeprefix("Value error, ")
+    text = words_of(problem)
     if problem["type"] == "extra_forbidden":
         text = f"unknown key {key!r}. {did_you_mean(key, known)}"
     elif problem["type"] == "missing":
         text = "is missing"
-    elif problem["type"] not in ("value_error", "assertion_error"):
-        text = f"{text}, got {problem['input']!r}"
     words = PydanticCustomError("embedded", "{text}", {"text": text})
     return InitErrorDetails(type=words, loc=(*setting.split("."), *problem["loc"]), input=problem["input"])
 

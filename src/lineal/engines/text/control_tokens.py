@@ -132,7 +132,7 @@ def refuse_unknown(tokenizer: PreTrainedTokenizerBase, ids: list[int], text: str
     raise EngineError(
         f"text {text!r}: {ids.count(unknown)} of its {len(ids)} tokens are unknown to the tokenizer, expected 0"
         f"{_unknown_characters(tokenizer, text)}. "
-        "Remove the characters it does not know, or train a model whose tokenizer has them."
+        "Remove the characters it does not know, or train a model whose tokenizer has them (of `pretrain`: `characters`)."
     )
 
 
