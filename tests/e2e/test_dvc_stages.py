@@ -163,9 +163,18 @@ def test_path_in_use_by_a_living_process_is_a_busy_step(finished):
         DvcProject(finished).reproduce(plan, plan.step("toy/tasks/train"))
 
 
-def test_paths_in_use_by_dead_processes_are_forgotten(finished):
-    dead = subprocess.Popen(["true"])
-    dead.wait()
+@pytest.mark.parametrize("waited", [True, False])
+def test_paths_in_use_by_dead_processes_are_forgotten(finished, waited):
+    with subprocess.Popen(["true"]) as dead:
+        _require_forgotten(finished, dead, waited)
+
+
+def _require_forgotten(finished, dead, waited):
+    os.waitid(
+        os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT
+    )  # it has ended, and stays until its parent waits for it
+    if waited:
+        dead.wait()
     entry, living = {"pid": dead.pid, "cmd": "dvc repro"}, {"pid": os.getppid(), "cmd": "dvc repro"}
     rwlock = finished / ".dvc" / "tmp" / "rwlock"
     rwlock.write_text(

@@ -66,15 +66,23 @@ def _without_dead(text: bytes) -> str | None:
 
 
 def _alive(paths: dict[str, Any]) -> dict[str, Any]:
-    """Returns the entries whose processes still exist: one per path in mode `write`, several in mode `read`."""
-    import psutil  # type: ignore[import-untyped]
-
+    """Returns the entries whose processes still run: one per path in mode `write`, several in mode `read`."""
     found: dict[str, Any] = {}
     for path, holders in paths.items():
         if isinstance(holders, list):
-            holders = [one for one in holders if psutil.pid_exists(one["pid"])]
-        elif holders and not psutil.pid_exists(holders["pid"]):
+            holders = [one for one in holders if _runs(one["pid"])]
+        elif holders and not _runs(holders["pid"]):
             holders = {}
         if holders:
             found[path] = holders
     return found
+
+
+def _runs(pid: int) -> bool:
+    """Tells whether a process runs: one that was killed exists until its parent, such as Dagster's code server, has waited for it."""
+    import psutil  # type: ignore[import-untyped]
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
