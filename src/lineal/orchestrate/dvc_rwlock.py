@@ -79,7 +79,7 @@ def _alive(paths: dict[str, Any]) -> dict[str, Any]:
 
 
 def _runs(pid: int) -> bool:
-    """Tells whether a process runs: one that was killed exists until its parent, such as Dagster's code server, has waited for it."""
+    """Tells whether a process runs. A killed one exists until its parent (Dagster's code server) has waited for it."""
     import psutil  # type: ignore[import-untyped]
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -12,13 +12,10 @@ from operator import index
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lineal.engines.models.checkpoints import is_adapter, require_base, require_sound
-from lineal.engines.models.declared import declared_positions, declared_stops, declared_vocabulary
 from lineal.engines.sampling.decoding import Decoded
 from lineal.engines.sampling.sampler import Completion, Request, SamplingSettings, completions_of
-from lineal.engines.text.spelling import spelling_of
-from lineal.engines.text.tokens import Lead, encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
-from lineal.engines.text.vocabulary import ids_without_token, require_vocabulary
+from lineal.engines.sampling.tokenized import EncodedPrompt, TokenizedCheckpoint
+from lineal.engines.text.tokens import Lead
 from lineal.errors import EngineError
 from lineal.recipe.compute import ENGINE_POINTS, ENGINES
 from lineal.recipe.plugins import named_once, shown
@@ -68,15 +65,8 @@ class TokenEngine(ABC):
     in_flight: int = 256
 
     def __init__(self, checkpoint: Path, base: Path | None, device: str, options: Mapping[str, Any]) -> None:
-        weights = require_base(checkpoint, base) if is_adapter(checkpoint) else checkpoint
-        self._tokenizer = load_tokenizer(checkpoint)
-        spelling_of(self._tokenizer)
-        require_sound(weights)
-        size = declared_vocabulary(weights)
-        require_vocabulary(self._tokenizer, size, checkpoint)
-        self.never_ids = ids_without_token(self._tokenizer, size)
-        self._size = len(self._tokenizer) if size is None else size
-        self._declared, self._positions = declared_stops(weights), declared_positions(weights)
+        self._model = TokenizedCheckpoint(checkpoint, base)
+        self.never_ids = self._model.never_ids
         self.require_options(options)
         with self._named():
             self.load(checkpoint, base, device, **options)
@@ -121,7 +111,7 @@ class TokenEngine(ABC):
             request, lead = asked[place]
             self._check(place, drawn, logprob, request, settings)
             row = Decoded(drawn, drawn[-1] in request.end_ids, logprob)
-            (completion,) = completions_of(self._tokenizer, [row], [lead], settings)
+            (completion,) = completions_of(self._model.tokenizer, [row], [lead], settings)
             if completion.finish_reason == "length":
                 self._require_length(place, drawn, settings)
             yield place, completion
@@ -146,19 +136,10 @@ class TokenEngine(ABC):
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> list[tuple[TokenRequest, Lead]]:
         """Returns each request as token ids, with the lead of its completion."""
-        prompts = list(dict.fromkeys(request.prompt for request in requests))
-        encoded = encode_prompts(self._tokenizer, prompts, settings.chat)
-        self._require_room(encoded, settings)
-        ids = dict(zip(prompts, encoded, strict=True))
-        leads = dict(zip(prompts, leads_of(self._tokenizer, prompts, encoded, settings.chat), strict=True))
-        ends = {prompt: self._ends(is_chat(prompt, settings.chat)) for prompt in prompts}
-        return [
-            (TokenRequest(ids[request.prompt], ends[request.prompt], request.seed), leads[request.prompt])
-            for request in requests
-        ]
-
-    def _ends(self, chat: bool) -> list[int]:
-        return stop_ids(self._tokenizer, self._declared, chat)
+        encoded = self._model.encode(requests, settings.chat)
+        self._require_room(encoded.values(), settings)
+        asked = [(encoded[request.prompt], request.seed) for request in requests]
+        return [(TokenRequest(prompt.ids, prompt.end_ids, seed), prompt.lead) for prompt, seed in asked]
 
     @classmethod
     def require_options(cls, options: Mapping[str, Any]) -> None:
@@ -175,12 +156,12 @@ class TokenEngine(ABC):
                 f"{error}"
             ) from error
 
-    def _require_room(self, encoded: Sequence[Sequence[int]], settings: SamplingSettings) -> None:
-        longest = max(map(len, encoded), default=0)
-        if self._positions is not None and longest + settings.max_tokens > self._positions:
+    def _require_room(self, prompts: Iterable[EncodedPrompt], settings: SamplingSettings) -> None:
+        longest, positions = max((len(prompt.ids) for prompt in prompts), default=0), self._model.positions
+        if positions is not None and longest + settings.max_tokens > positions:
             raise EngineError(
                 f"sampling: the longest prompt has {longest} tokens, with max_tokens {settings.max_tokens} that is more than the "
-                f"{self._positions} positions of the model. Lower max_tokens or shorten the prompts."
+                f"{positions} positions of the model. Lower max_tokens or shorten the prompts."
             )
 
     def _read(self, given: Any) -> tuple[int, list[int], float]:
@@ -210,7 +191,7 @@ class TokenEngine(ABC):
     def _check_ids(self, place: int, drawn: list[int], request: TokenRequest) -> None:
         never, ends = set(self.never_ids), set(request.end_ids)
         for number in drawn:
-            if number in never or not 0 <= number < self._size:
+            if number in never or not 0 <= number < self._model.vocabulary:
                 raise self._wrong(
                     f"drew id {number} for request {place}, which no token has. Never draw the ids in `self.never_ids`"
                 )

@@ -7,26 +7,19 @@ without being merged. Equal bytes are vLLM's to promise: it does so in its batch
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
+from lineal.data.conversations import Prompt
 from lineal.engines.models.adapter_fit import require_fit
-from lineal.engines.models.checkpoints import (
-    ADAPTER_CONFIG,
-    is_adapter,
-    require_base,
-    require_sound,
-    stored_dtype,
-)
-from lineal.engines.models.declared import config_of, declared_positions, declared_stops, declared_vocabulary
+from lineal.engines.models.checkpoints import ADAPTER_CONFIG, is_adapter, stored_dtype
+from lineal.engines.models.declared import config_of
 from lineal.engines.models.whole_weights import require_finite
 from lineal.engines.sampling.decoding import Decoded
 from lineal.engines.sampling.sampler import SEED_LIMIT, Completion, Request, SamplingSettings, completions_of
-from lineal.engines.text.spelling import spelling_of
-from lineal.engines.text.tokens import encode_prompts, is_chat, leads_of, load_tokenizer, stop_ids
-from lineal.engines.text.vocabulary import ids_without_token, require_vocabulary
+from lineal.engines.sampling.tokenized import EncodedPrompt, TokenizedCheckpoint
 from lineal.engines.vllm.process import VllmProcess, vllm_interpreter
 from lineal.errors import EngineError
 from lineal.recipe.compute import VllmCompute
@@ -72,18 +65,11 @@ class VllmSampler:
         self._facts = {} if facts is None else facts
         self._python = vllm_interpreter(settings.python, project)
         self._adapter = checkpoint if is_adapter(checkpoint) else None
-        self._weights = checkpoint if self._adapter is None else require_base(checkpoint, base)
+        self._model = TokenizedCheckpoint(checkpoint, base)
         if self._adapter is not None:
-            require_fit(self._adapter, self._weights)
+            require_fit(self._adapter, self._model.weights)
             require_finite(self._adapter)
-        self._tokenizer = load_tokenizer(checkpoint)
-        spelling_of(self._tokenizer)
-        require_sound(self._weights)
-        size = declared_vocabulary(self._weights)
-        require_vocabulary(self._tokenizer, size, checkpoint)
-        self._never = ids_without_token(self._tokenizer, size)
-        self._stops: dict[bool, list[int]] = {}
-        self._positions = settings.max_model_len or declared_positions(self._weights)
+        self._positions = settings.max_model_len or self._model.positions
         self._tokenizer_files = checkpoint
         self._process: VllmProcess | None = None
         self._reads_texts = False
@@ -101,11 +87,8 @@ class VllmSampler:
             EngineError: before anything is drawn, for a prompt that cannot be encoded or is too long, a seed or a temperature
                 out of range, and what the model, the device or `compute.vllm` cannot do; later, when the worker dies.
         """
-        message = self._message(requests, settings)
-        prompts = list(dict.fromkeys(request.prompt for request in requests))
-        leads = dict(
-            zip(prompts, leads_of(self._tokenizer, prompts, message["prompts"], settings.chat), strict=True)
-        )
+        encoded = self._model.encode(requests, settings.chat)
+        message = self._message(requests, encoded, settings)
         waiting = set(range(len(requests)))
         try:
             process = self._running(
@@ -115,14 +98,14 @@ class VllmSampler:
             while waiting:
                 rows = process.receive("finished")
                 self._refuse_unasked([place for place, _, _ in rows], waiting)
+                prompts = [encoded[requests[place].prompt] for place, _, _ in rows]
                 drawn = [
-                    Decoded(ids, ids[-1] in self._ends(requests[place], settings), logprob)
-                    for place, ids, logprob in rows
+                    Decoded(ids, ids[-1] in prompt.end_ids, logprob)
+                    for (_, ids, logprob), prompt in zip(rows, prompts, strict=True)
                 ]
-                own = [leads[requests[place].prompt] for place, _, _ in rows]
-                for (place, _, _), one in zip(
-                    rows, completions_of(self._tokenizer, drawn, own, settings), strict=True
-                ):
+                leads = [prompt.lead for prompt in prompts]
+                completions = completions_of(self._model.tokenizer, drawn, leads, settings)
+                for (place, _, _), one in zip(rows, completions, strict=True):
                     self._require_ended(one, settings)
                     waiting.remove(place)
                     yield place, one
@@ -135,9 +118,6 @@ class VllmSampler:
         if self._process is not None:
             self._process.close()
             self._process = None
-
-    def _ends(self, request: Request, settings: SamplingSettings) -> list[int]:
-        return self._stops[is_chat(request.prompt, settings.chat)]
 
     def _refuse_unasked(self, places: Sequence[int], waiting: set[int]) -> None:
         for place in places:
@@ -155,7 +135,9 @@ class VllmSampler:
                 "transformers."
             )
 
-    def _message(self, requests: Sequence[Request], settings: SamplingSettings) -> dict[str, Any]:
+    def _message(
+        self, requests: Sequence[Request], encoded: Mapping[Prompt, EncodedPrompt], settings: SamplingSettings
+    ) -> dict[str, Any]:
         if 0 < settings.temperature < LOWEST_TEMPERATURE:
             raise EngineError(
                 f"temperature: got {settings.temperature}, expected 0 or at least {LOWEST_TEMPERATURE} with vLLM, which would "
@@ -164,19 +146,14 @@ class VllmSampler:
         for request in requests:
             if not 0 <= request.seed < SEED_LIMIT:
                 raise EngineError(f"seed: got {request.seed}, expected 0 to 2**64 - 1. Derive it as 64 bits.")
-        places = {
-            prompt: place
-            for place, prompt in enumerate(dict.fromkeys(request.prompt for request in requests))
-        }
-        encoded = encode_prompts(self._tokenizer, list(places), settings.chat)
-        self._require_room(max(map(len, encoded), default=0) + settings.max_tokens, self._positions)
-        for chat in {is_chat(prompt, settings.chat) for prompt in places} - self._stops.keys():
-            self._stops[chat] = stop_ids(self._tokenizer, declared_stops(self._weights), chat)
+        ids = [prompt.ids for prompt in encoded.values()]
+        self._require_room(max(map(len, ids), default=0) + settings.max_tokens, self._positions)
+        places = {prompt: place for place, prompt in enumerate(encoded)}
         texts = {} if settings.stop is None else {"stop": list(settings.stop.texts), "detokenize": True}
         return {
-            "prompts": encoded,
+            "prompts": ids,
             "draws": [
-                [places[request.prompt], engine_seed(request.seed), self._ends(request, settings)]
+                [places[request.prompt], engine_seed(request.seed), encoded[request.prompt].end_ids]
                 for request in requests
             ],
             "sampling": {
@@ -187,7 +164,7 @@ class VllmSampler:
                 "ignore_eos": True,
                 **texts,
             },
-            "never": self._never,
+            "never": self._model.never_ids,
         }
 
     def _require_room(self, tokens: int, positions: int | None) -> None:
@@ -229,10 +206,10 @@ class VllmSampler:
 
     def _setup(self) -> dict[str, Any]:
         settings = self._settings
-        own = stored_dtype(self._weights)
+        own = stored_dtype(self._model.weights)
         name = str(own).removeprefix("torch.") if settings.dtype == "auto" else settings.dtype
         arguments: dict[str, Any] = {
-            "model": str(self._weights),
+            "model": str(self._model.weights),
             "tokenizer": str(self._tokenizer_files),
             "skip_tokenizer_init": not self._reads_texts,
             "trust_remote_code": False,
@@ -253,7 +230,7 @@ class VllmSampler:
             arguments["kv_cache_memory_bytes"] = round(settings.kv_cache_gb * GIB)
         if self._adapter is not None:
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _lora_room(self._adapter)}
-        stored = sum(path.stat().st_size for path in self._weights.glob("*.safetensors"))
+        stored = sum(path.stat().st_size for path in self._model.weights.glob("*.safetensors"))
         return {
             "arguments": arguments | settings.extra,
             "adapter": None if self._adapter is None else str(self._adapter.resolve()),
