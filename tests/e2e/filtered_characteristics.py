@@ -481,6 +481,31 @@ def points_reader(plan: Plan) -> None:
     assert not shown[2] & (shown[0] | shown[1])
 
 
+def webevolver(plan: Plan) -> None:
+    """The world learns what the environment answered; dreams begin where episodes began, and teach the agent beside them."""
+    for number, before in ((1, "start"), (2, "round_01")):
+        group = f"webevolver/round_{number:02d}"
+        turns = {row["sample_id"]: row for row in rows_of(plan, f"{group}/played")}
+        for row in rows_of(plan, f"{group}/transitions"):
+            (turn,) = (turns[parent] for parent in row["parents"])
+            assert row["completion"] == turn["observation"] and row["prompt"].endswith(turn["action"])
+        assert plan.step(f"{group}/world").inputs["init"] == (f"webevolver/{before}/world",)
+        dreamt = plan.step(f"{group}/dreamt").inputs
+        assert (dreamt["model"], dreamt["opponent"]) == (
+            (f"webevolver/{before}/checkpoint",),
+            (f"{group}/world",),
+        )
+        began = {row["prompt"] for row in turns.values() if row["turn"] == 1}
+        dreams = rows_of(plan, f"{group}/dreamt")
+        assert {row["prompt"] for row in dreams if row["turn"] == 1 and row["seat"] == "model"} == began
+        assert {row["seat"] for row in rows_of(plan, f"{group}/dreamt_moves")} <= {"model"}
+        rounds = [f"webevolver/round_{earlier:02d}" for earlier in range(1, number + 1)]
+        assert plan.step(f"{group}/checkpoint").inputs["rows"] == (
+            *(f"{one}/moves" for one in rounds),
+            *(f"{one}/dreamt_moves" for one in rounds),
+        )
+
+
 CHARACTERISTICS = {
     "agent_r": agent_r,
     "auto_cei": auto_cei,
@@ -501,5 +526,6 @@ CHARACTERISTICS = {
     "socratic": socratic,
     "spiral": spiral,
     "still_2": still_2,
+    "webevolver": webevolver,
     "webrl": webrl,
 }

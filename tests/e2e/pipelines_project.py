@@ -171,6 +171,7 @@ HOLDS_OTHER_TEXT = {
     "paprika",
     "memento",
     "magellan",
+    "webevolver",
     "webrl",
     "seal",
     "vision_zero",
