@@ -132,7 +132,9 @@ def test_engine_may_end_at_a_stop_text_by_itself_and_gives_its_ids(checkpoint, i
     last = engine._model.tokenizer.decode([6])
     (found,) = engine.stream(REQUESTS[:1], SamplingSettings(max_tokens=4, stop=StopTexts((last,))))
     assert (
-        found[0] == 0 and found[1].finish_reason == "stop" and found[1].text == engine._model.tokenizer.decode([5])
+        found[0] == 0
+        and found[1].finish_reason == "stop"
+        and found[1].text == engine._model.tokenizer.decode([5])
     )
     with pytest.raises(EngineError, match="the ids of a whole stop text, or 4 tokens"):
         engine.answers = ((0, [5, 7], -1.0),)

@@ -47,6 +47,7 @@ from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS
 from lineal.recipe.whole_files import write_whole
 from lineal.step.runlog import log_path, read_log
+from lineal.step.runner import clear_partial
 from lineal.step.status import Act, State
 
 LOCK_SECONDS = 60.0
@@ -193,6 +194,7 @@ class DvcProject:
         stage.save(allow_missing=not whole, run_cache=whole)  # DVC's run cache hashes the artifacts here
         stage.commit()
         self._record(stage)
+        clear_partial(plan, step)
         return StageOutcome.RESTORED if act is Act.RESTORE else StageOutcome.RECORDED
 
     def _take_recorded_inputs(self, plan: Plan, step: Step, stage: PipelineStage) -> None:

@@ -58,6 +58,7 @@ def run_step(plan: Plan, key: str, expected_component: str | None = None) -> str
     with step_lock(lock_of(target), step.key):
         try:
             status, facts = _make(plan, step)
+            clear_partial(plan, step)
         except LinealError as error:
             name_step(step, error)
             check = error.check if isinstance(error, CheckFailure) else None
@@ -145,7 +146,6 @@ def _make(plan: Plan, step: Step) -> tuple[str, dict[str, Any]]:
         workspace.facts["gpus"] = gpus
     _run(plan, step, component, identity, workspace)
     _publish(plan, step, identity, workspace)
-    _clear(component, workspace)
     return "done", {"facts": workspace.facts, "identity": identity.digest}
 
 
@@ -155,12 +155,17 @@ def _saved_work(plan: Plan, identity: Identity, component: Component) -> str:
     return f"{MADE_UP} {saved}" if plan.project.params.compute.engine == MADE_UP else saved
 
 
-def _clear(component: Component, workspace: Workspace) -> None:
-    """Removes a finished step's partial work, except for paid answers of servers, which may be reused."""
-    if component.rereads and workspace.equal_bytes is False:
-        shutil.rmtree(workspace.partial / "out", ignore_errors=True)
-    else:
-        shutil.rmtree(workspace.partial)
+def clear_partial(plan: Plan, step: Step) -> None:
+    """Removes a finished step's partial work, also what a process left that was killed after its artifact was in place.
+
+    Paid answers of servers stay: other settings of the same step may read them again.
+    """
+    partial = partial_of(plan, step)
+    made = open_artifact(step.key, plan.project.directory(step.key))
+    if step.component.rereads and made.manifest.equal_bytes is False:
+        shutil.rmtree(partial / "out", ignore_errors=True)
+    elif partial.exists():
+        shutil.rmtree(partial)
 
 
 def partial_of(plan: Plan, step: Step) -> Path:
