@@ -43,9 +43,9 @@ from kill_project import (
     state_of,
 )
 
-ORPHAN_SECONDS = 90.0
-"""How long a process may live on after its run was killed. Steps look for their parent every 0.5 s, Dagster's code server for
-its client every 45 s."""
+ORPHAN_SECONDS = 180.0
+"""How long a process may live on after its run was killed. Steps look for their parent every 0.5 s. A run that Dagster launched
+goes on without what launched it, and its code server ends 45 s later."""
 END_SECONDS = 900.0
 MOST_SHOWN = 5
 AT_ONCE = "run_coordinator:\n  module: dagster.core.run_coordinator\n  class: DefaultRunCoordinator\n"
