@@ -70,7 +70,7 @@ def _found(name: str | None, surroundings: Surroundings) -> list[Description]:
     found = [describe(name, registry, surroundings)] if name in registry.names else []
     found += described_files(name, surroundings)
     if not found and name in locations():
-        fix = f"Tasks name it: {{use: environment_tasks, environment: {name}, size: 100}} (docs/environments.md)"
+        fix = "Task rows name it, as those of environment_tasks do (docs/environments.md)"
         raise DeclarationError(f"{name!r} is an environment, not a component. {fix}")
     if not found:
         near = did_you_mean(name, [*registry.names, *file_names(surroundings)])

@@ -22,8 +22,8 @@ def diversity_held(step: Step, artifact: Artifact, earlier: Sequence[Artifact]) 
     if not earlier:
         return CheckResult(NAME, True, f"{step.key}: no earlier round to compare with", {})
     found = [_still_diverse(step, artifact, before) for before in earlier]
-    told = next((one for one in found if not one.passed), found[0])
-    return CheckResult(NAME, told.passed, "; ".join(one.message for one in found), told.values)
+    told = [one for one in found if not one.passed] or found
+    return CheckResult(NAME, told[0].passed, "; ".join(one.message for one in told), told[0].values)
 
 
 def _still_diverse(step: Step, artifact: Artifact, before: Artifact) -> CheckResult:
@@ -36,7 +36,7 @@ def _still_diverse(step: Step, artifact: Artifact, before: Artifact) -> CheckRes
         found = unpaired(share.times(least), new[1].estimate)
     changed = f"distinct completions per sample {share.value:.3f} -> {new[1].value:.3f} since {before.key}"
     values = {"before": share.value, "now": new[1].value, **comparison_values(found)}
-    told = f"{step.key}: {changed}; to {least:g} of before: {difference_told(found, LEVEL / LOOKS)}"
+    told = f"{step.key}: {changed}; against {least:g} times as many, {difference_told(found, LEVEL / LOOKS)}"
     return CheckResult(NAME, not worse_by(found, -1, LEVEL / LOOKS), told, values)
 
 
