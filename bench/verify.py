@@ -8,6 +8,7 @@ with the same walls that runs /bin/true. Last, one program that never ends among
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -34,10 +35,10 @@ ENDLESS = {**JOB, "source": "while True: pass"}
 FORMULAS = ("\\frac{%d}{7}", "%d x^2 + 3", "\\sqrt{%d}", "(%d, 5)", "%d")
 
 
-def math_rows(count: int) -> list[dict[str, str]]:
-    """Rows of short solutions; about half of them are right."""
+def math_rows(count: int, first: int = 0) -> list[dict[str, str]]:
+    """Rows of short solutions; about half of them are right. Others for each `first`, since SymPy remembers what it has seen."""
     made = []
-    for number in range(count):
+    for number in range(first, first + count):
         formula = FORMULAS[number % len(FORMULAS)]
         told = formula % (number + number // len(FORMULAS) % 2)
         made.append(
@@ -78,15 +79,20 @@ def report(what: str, ours: list[float], single: list[float], cores: int) -> boo
 
 def measure_math(turns: int, cores: int, count: int) -> bool:
     """The pool of processes against this process."""
-    rows = math_rows(count)
+    numbers = itertools.count(step=count)
     prepare()
     with WorkerPool("lineal.components.verifiers.math:score_math", cores, 30.0) as pool:
-        list(pool.map(rows[: 4 * cores]))
-        ours, single = in_turns(
-            turns,
-            lambda: rate(lambda: list(pool.map(rows)), count),
-            lambda: rate(lambda: [score_math(row) for row in rows[: count // cores]], count // cores),
-        )
+        list(pool.map(math_rows(4 * cores, next(numbers))))
+
+        def in_pool() -> float:
+            rows = math_rows(count, next(numbers))
+            return rate(lambda: list(pool.map(rows)), count)
+
+        def here() -> float:
+            rows = math_rows(count // cores, next(numbers))
+            return rate(lambda: [score_math(row) for row in rows], len(rows))
+
+        ours, single = in_turns(turns, in_pool, here)
     return report("math", ours, single, cores)
 
 
