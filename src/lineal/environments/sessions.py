@@ -15,6 +15,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 from lineal.environments.base import read_reset, read_step
+from lineal.environments.foreign import adapted
 from lineal.errors import did_you_mean
 
 PROGRAM, BROWSE = "program", "browse"
@@ -240,7 +241,7 @@ def _require_taken(entry: Iterable[str], takes: Sequence[str] | None) -> None:
 
 
 def class_at(location: str) -> Any:
-    """Imports the class at `module:class`.
+    """Imports the class at `module:class`; one of another library becomes an environment of lineal.
 
     Raises:
         ImportError: it cannot be imported.
@@ -250,7 +251,11 @@ def class_at(location: str) -> Any:
     found: Any = import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
+    found = adapted(found) or found
     missing = [method for method in ("reset", "step") if not callable(getattr(found, method, None))]
     if not isinstance(found, type) or missing:
-        raise TypeError(f"{location} is no environment: expected a class with the methods reset and step")
+        raise TypeError(
+            f"{location} is no environment: expected a class with the methods reset and step, or one for TRL, SkyRL-Gym "
+            "or Aviary"
+        )
     return found
