@@ -61,7 +61,8 @@ def test_class_for_trl_is_called_by_its_tools_and_rewards_what_the_total_rose_by
     game, first = begun("Adding", target=4, prompt="Add up.")
     assert first == "Reach 4." and taken(type(game)) is None
     assert game.step(f"I think: {ADD % 1} or rather {ADD % 3}") == ("3", 0.75, False, False, {})
-    assert game.step(ADD % "'x'")[4]["invalid"].startswith("a call that is no JSON")
+    for hostile in ("'x'", "[" * 100_000, "9" * 10_000):
+        assert game.step(ADD % hostile)[4]["invalid"].startswith("a call that is no JSON")
     said, reward, done, *_ = game.step(ADD % '"x"')
     assert said.startswith("error: unsupported operand") and (reward, done) == (0.0, False)
     for name in ("reset", "get_reward", "_hidden", "other"):

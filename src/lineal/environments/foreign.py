@@ -198,7 +198,7 @@ def _read(call: str, tools: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """
     try:
         given = json.loads(call)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"a call that is no JSON ({error}), expected {FORMAT}") from error
     if not isinstance(given, dict) or not isinstance(given.get("arguments", {}), dict):
         raise ValueError(f"a call that is no JSON object, expected {FORMAT}")
