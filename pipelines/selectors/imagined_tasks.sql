@@ -7,7 +7,7 @@
 -- dropped: not the first turn of a task's first episode
 -- empty: no episode was played from its beginning
 WITH begun AS (
-    SELECT row_id, position, past::JSON ->> 'goal' AS asked,
+    SELECT row_id, position, coalesce(past::JSON ->> 'goal', prompt) AS asked,
         CASE WHEN messages IS NOT NULL THEN messages[-1].content ELSE prompt END AS given
     FROM rows WHERE turn = 1
     QUALIFY row_number() OVER (PARTITION BY prompt_id ORDER BY position) = 1

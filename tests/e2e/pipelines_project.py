@@ -186,6 +186,8 @@ HOLDS_OTHER_TEXT = {
     "itool",
     "knowrl",
     "self_correcting_mcts",
+    "stasc",
+    "multiagent",
 }
 """Methods whose prompts hold a model's own text, which an untaught model may fill with anything, a game's, or questions."""
 

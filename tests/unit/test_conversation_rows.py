@@ -172,7 +172,8 @@ def test_the_end_of_a_turn_ends_rollouts_and_the_model_stays_as_it_declares(lab:
 def test_vllm_is_told_where_each_request_stops(checkpoint: Path, tmp_path: Path) -> None:
     engine = VllmSampler(checkpoint, VllmCompute(python=sys.executable), tmp_path / "vllm.log")
     tokenizer, talk = load_tokenizer(checkpoint), conversation_of(TALKS[0])
-    message = engine._message([Request(talk, 1), Request("hello", 2)], SamplingSettings(max_tokens=4))
+    asked, settings = [Request(talk, 1), Request("hello", 2)], SamplingSettings(max_tokens=4)
+    message = engine._message(asked, engine._model.encode(asked, settings.chat), settings)
     end, eos = tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id
     assert [stops for _, _, stops in message["draws"]] == [sorted([eos, end]), [eos]]
     assert message["prompts"] == [encode_prompt(tokenizer, prompt, chat=False) for prompt in (talk, "hello")]

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from lineal.engines.arithmetic import PORTABLE, arithmetic, pin_arithmetic
+from lineal.engines import arithmetic as kernels
+from lineal.engines.arithmetic import INTEL, PORTABLE, arithmetic, pin_arithmetic
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="the setting is for x86-64 processors with AVX2"
@@ -34,8 +35,21 @@ def test_pin_arithmetic_leaves_the_environments_own_choice(monkeypatch):
     assert os.environ["ATEN_CPU_CAPABILITY"] == PORTABLE["ATEN_CPU_CAPABILITY"]
 
 
-def test_arithmetic_in_a_manifest_is_absent_when_portable_and_named_otherwise(monkeypatch):
-    assert arithmetic("cpu") is None
+@pytest.mark.parametrize(
+    ("vendor", "pinned", "told"), [("AuthenticAMD", PORTABLE, []), ("GenuineIntel", INTEL, ["Intel"])]
+)
+def test_arithmetic_in_a_manifest_is_absent_when_portable_and_named_otherwise(
+    monkeypatch, vendor, pinned, told
+):
+    monkeypatch.setattr(kernels, "_processor", {"vendor_id": vendor, "flags": "fpu avx2"}.get)
+    for name in PORTABLE:
+        monkeypatch.delenv(name, raising=False)
+    pin_arithmetic()
+    assert kernels.chosen_kernels() == pinned and kernels.is_pinned()
+    named = " ".join([platform.machine(), *told, "MKL_CBWR=AVX2,STRICT"])
+    assert arithmetic("cpu") == (named if told else None)
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    assert arithmetic("cpu") == f"{platform.machine()} MKL_CBWR=COMPATIBLE"
-    assert arithmetic("cuda") == "cuda"
+    assert arithmetic("cpu") == " ".join([platform.machine(), *told, "MKL_CBWR=COMPATIBLE"])
+    assert not kernels.is_pinned() and arithmetic("cuda") == "cuda"
+    monkeypatch.setenv("MKL_CBWR", "AVX2")
+    assert kernels.is_pinned() is not bool(told)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.arithmetic import arithmetic
+from lineal.engines.arithmetic import is_pinned
 from lineal.engines.models.attention import _attend
 from lineal.engines.sampling.cache import explicit_mask, new_cache, takes_explicit_masks
 from lineal.engines.sampling.decoding import TILE_ROWS, Row, TileDecoder, draw
@@ -94,7 +94,7 @@ def test_bits_do_not_depend_on_batch_size_order_subset_or_threads(
     assert sampler.sample(requests[:64], SETTINGS) == expected[:64]
 
 
-@pytest.mark.skipif(arithmetic("cpu") is not None, reason="the kernels for AVX2 are not chosen here")
+@pytest.mark.skipif(not is_pinned(), reason="the kernels for AVX2 are not chosen here")
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_forward_passes_of_fewer_rows_give_the_same_bits(
     checkpoint: Path, threads: Any, monkeypatch: pytest.MonkeyPatch, count: int

@@ -40,7 +40,7 @@ def entry(**values):
         ("bad:\n  reason: x\n  date: 2026-11-21\n  ids: [a]\n  in: tiny\n", r"bad: `in` goes with where"),
         (
             "bad:\n  reason: x\n  date: 2026-11-21\n  ids: [12]\n",
-            r"retractions.yaml:4: bad.ids.0: .*string, got 12",
+            r"retractions.yaml:4: bad.ids.0: got 12, expected a text",
         ),
         (GOOD + "  in: ../tiny\n", r"retractions.yaml:5: bad.in: "),
     ],

@@ -57,6 +57,7 @@ def test_shipped_selector_runs_and_is_short(tmp_path, path):
         turns=lambda p, i: 1,
         episode_id=lambda p, i: f"further-{p}",
         turn=lambda p, i: i + 1,
+        action=lambda p, i: str(i),
         observation=lambda p, i: p,
         done=lambda p, i: False,
         past=lambda p, i: "{}",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lineal.engines.arithmetic import arithmetic
+from lineal.engines.arithmetic import is_pinned
 from lineal.engines.sampling.decoding import TileDecoder
 from lineal.engines.sampling.sampler import Request, Sampler, SamplingSettings
 from lineal.engines.sampling.scoring import LikelihoodScorer
@@ -57,7 +57,7 @@ def test_passes_of_fewer_rows_are_for_models_without_experts(tmp_path: Path, nam
     TOKENIZER.save_pretrained(str(tmp_path))
     architecture(name, num_key_value_heads=1, num_local_experts=4)(tmp_path)
     model = Sampler(tmp_path, device="cpu")._model
-    assert TileDecoder(model, SamplingSettings(), (), 0).narrow is (narrow and arithmetic("cpu") is None)
+    assert TileDecoder(model, SamplingSettings(), (), 0).narrow is (narrow and is_pinned())
     torch.set_num_threads(before)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 PORTABLE = {"MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 """Environment variables and values. Measured to cost nothing on an AVX-512 machine (docs/reproducibility.md)."""
+INTEL = {**PORTABLE, "MKL_CBWR": "AVX2,STRICT"}
+"""The values on Intel's processors, for which MKL has other kernels: unless they are strict, a row's bits depend on its place."""
 X86_64 = ("x86_64", "AMD64")
 
 
@@ -23,8 +25,17 @@ def pin_arithmetic() -> None:
     To be called before torch is imported. Processors without AVX2 keep their own kernels.
     """
     if _has_avx2():
-        for name, value in PORTABLE.items():
+        for name, value in _kernels_for_here().items():
             os.environ.setdefault(name, value)
+
+
+def is_pinned() -> bool:
+    """Tells whether this process has the kernels that `pin_arithmetic` chooses."""
+    return _has_avx2() and chosen_kernels() == _kernels_for_here() and _torch_agrees()
+
+
+def _kernels_for_here() -> dict[str, str]:
+    return INTEL if _is_intel() else PORTABLE
 
 
 def chosen_kernels() -> dict[str, str]:
@@ -33,18 +44,17 @@ def chosen_kernels() -> dict[str, str]:
 
 
 def arithmetic(device: str) -> str | None:
-    """Describes how bytes were computed, for a manifest; None for the portable way, whose bits any processor gives.
+    """Describes how bytes were computed, for a manifest; None for the portable way, whose bits any processor but Intel's gives.
 
     Args:
         device: where the model ran, by torch's name, or 'auto'.
     """
     if device == "cuda" or (device == "auto" and _finds_gpu()):
         return "cuda"
-    chosen = chosen_kernels()
-    if _has_avx2() and chosen == PORTABLE and _torch_agrees():
+    if is_pinned() and not _is_intel():
         return None
-    own = [f"{name}={value}" for name, value in chosen.items() if value != PORTABLE[name]]
-    return " ".join([platform.machine(), *own])
+    own = [f"{name}={value}" for name, value in chosen_kernels().items() if value != PORTABLE[name]]
+    return " ".join([platform.machine(), *(["Intel"] if _is_intel() else []), *own])
 
 
 def _finds_gpu() -> bool:
@@ -58,18 +68,25 @@ def _torch_agrees() -> bool:
     return torch is None or torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
-@cache
 def _has_avx2() -> bool:
     if platform.machine() not in X86_64:
         return False
+    flags = _processor("flags")
+    return (
+        flags is None or "avx2" in flags.split()
+    )  # torch's own builds for x86-64 elsewhere than on Linux ask for AVX2
+
+
+def _is_intel() -> bool:
+    return _processor("vendor_id") == "GenuineIntel"
+
+
+@cache
+def _processor(name: str) -> str | None:
+    """Returns what Linux says of the first processor; None where it is another system."""
     try:
-        return (
-            "avx2"
-            in Path("/proc/cpuinfo")
-            .read_text(encoding="utf-8")
-            .split("flags", 1)[-1]
-            .split("\n", 1)[0]
-            .split()
-        )
-    except OSError:  # no Linux; torch's own builds for x86-64 elsewhere ask for AVX2
-        return True
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    lines = (line.partition(":") for line in text.splitlines())
+    return next((value.strip() for key, _, value in lines if key.strip() == name), "")

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from lineal.engines.arithmetic import arithmetic
+from lineal.engines.arithmetic import is_pinned
 from lineal.engines.models.checkpoints import vocabulary_of
 from lineal.engines.sampling.cache import (
     explicit_mask,
@@ -163,7 +163,7 @@ class TileDecoder:
         import torch
 
         threads, on_cpu = torch.get_num_threads(), self.model.device.type == "cpu"
-        pinned = on_cpu and arithmetic("cpu") is None and threads <= MOST_THREADS
+        pinned = on_cpu and is_pinned() and threads <= MOST_THREADS
         if not pinned or self.pixels is not None or not has_full_attention(self.model) or self._has_experts:
             return False
         tested = _NARROW.setdefault(self.model, {})
