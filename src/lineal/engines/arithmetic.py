@@ -35,7 +35,7 @@ def is_pinned() -> bool:
 
 
 def _kernels_for_here() -> dict[str, str]:
-    return INTEL if _is_intel() else PORTABLE
+    return INTEL if is_intel() else PORTABLE
 
 
 def chosen_kernels() -> dict[str, str]:
@@ -51,10 +51,10 @@ def arithmetic(device: str) -> str | None:
     """
     if device == "cuda" or (device == "auto" and _finds_gpu()):
         return "cuda"
-    if is_pinned() and not _is_intel():
+    if is_pinned() and not is_intel():
         return None
     own = [f"{name}={value}" for name, value in chosen_kernels().items() if value != PORTABLE[name]]
-    return " ".join([platform.machine(), *(["Intel"] if _is_intel() else []), *own])
+    return " ".join([platform.machine(), *(["Intel"] if is_intel() else []), *own])
 
 
 def _finds_gpu() -> bool:
@@ -77,7 +77,8 @@ def _has_avx2() -> bool:
     )  # torch's own builds for x86-64 elsewhere than on Linux ask for AVX2
 
 
-def _is_intel() -> bool:
+def is_intel() -> bool:
+    """Tells whether this is one of Intel's processors, on which MKL's kernels round like on no other."""
     return _processor("vendor_id") == "GenuineIntel"
 
 

@@ -158,7 +158,7 @@ class OfAviary:
 
     def step(self, text: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Calls a tool, or says something."""
-        from aviary.core import Message, ToolCall, ToolRequestMessage  # type: ignore[import-not-found]
+        from aviary.core import Message, ToolCall, ToolRequestMessage
 
         action, calls = Message(role="assistant", content=text), _CALL.findall(text)
         try:
