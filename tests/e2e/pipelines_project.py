@@ -72,6 +72,7 @@ TINY = (
     (r"use: pretrain\n( *)", r"use: pretrain\n\1batch_size: 16\n\1"),
     (r"steps: (300|400|600|800|1000)(, |\n *)batch_size: \d+", r"steps: 160\2batch_size: 16"),
     (r"steps: (300|400|600|800|1000)", "steps: 160"),
+    (r"steps: 50, learning_rate: 4e-4", "steps: 3, learning_rate: 1e-5"),  # else round 2 may solve nothing
     (r"steps: (12|30|40|50|60|100)\b", "steps: 3"),
     (r"slices: \[2, 3\], size: \d+", "slices: [2, 3], size: 24"),
     (r"length: \[5, 8\], size: \d+", "length: [3, 5], size: 24"),
