@@ -81,9 +81,7 @@ def main() -> None:
         print(
             f"{name:10} {digest}  {'as expected' if digest == known[name] else 'differs from ' + known[name]}"
         )
-    print(
-        f"{sum(found[name] == digest for name, digest in known.items())} of {len(known)} operations agree"
-    )
+    print(f"{sum(found[name] == digest for name, digest in known.items())} of {len(known)} operations agree")
 
 
 if __name__ == "__main__":
