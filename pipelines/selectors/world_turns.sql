@@ -17,9 +17,7 @@ WITH told AS (
         PARTITION BY episode_id ORDER BY turn, position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier
     FROM moved
 ), seen AS (
-    SELECT *, CASE WHEN $history IS NULL THEN coalesce(earlier, []) WHEN $history = 1 THEN []
-        ELSE coalesce(earlier, [])[1 - $history :] END AS shown
-    FROM before
+    SELECT *, coalesce(earlier, [])[greatest(1, len(earlier) - $history + 2) :] AS shown FROM before  -- greatest passes over null
 )
 SELECT [row_id] AS parents, prompt_id,
     array_to_string(list_transform(shown, lambda one: one.move || chr(10) || one.answer || chr(10)), '') || move AS prompt,

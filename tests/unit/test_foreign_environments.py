@@ -69,6 +69,7 @@ def test_class_for_trl_is_called_by_its_tools_and_rewards_what_the_total_rose_by
         call = json.dumps({"name": name, "arguments": {}})
         said, *_, info = game.step(f"<tool_call>{call}</tool_call>")
         assert said == info["invalid"] == f"no tool {name!r}, expected one of add"
+    assert game.step('<tool_call>{"name": ["add"]}</tool_call>')[4]["invalid"].startswith("no tool ['add']")
     assert game.step(ADD % 1)[:3] == ("4", 0.25, False)
     assert game.step("It is 4.") == ("", 0.0, True, False, {})
 
@@ -136,6 +137,8 @@ def test_environment_of_aviary_is_played() -> None:
     assert taken(type(game)) == ["task", "end_immediately", "concurrent_tool_calls"]
     assert game.reset(seed=0, task="cats") == "Write a 5 word story via print_story about cats"
     assert game.step(cast) == ("2", 0.0, False, False, {})
+    odd = '<tool_call>{"name": "cast_int", "arguments": {"id": 1, "function_name": 2}}</tool_call>'
+    assert game.step(odd)[1:3] == (0.0, False)
     assert game.step("<tool_call>7</tool_call>")[4]["invalid"].startswith("a call that is no JSON object")
     assert game.step(call)[1:3] == (1.0, True)
     game.close()
