@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import psutil  # type: ignore[import-untyped]
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from lineal.orchestrate.processes import running
 
 PID = "lineal/pid"
 HOST = "lineal/host"
@@ -111,9 +112,6 @@ def _processes_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Iterator[
 
 def _alive(owner: Owner) -> bool:
     """Tells whether the process still exists; a later one with the same id is another."""
-    process, seen = owner
-    try:
-        found = psutil.Process(process)
-        return found.status() != psutil.STATUS_ZOMBIE and bool(found.create_time() <= seen + _CLOCK_SECONDS)
-    except psutil.NoSuchProcess:
-        return False
+    pid, seen = owner
+    found = running(pid)
+    return found is not None and bool(found.create_time() <= seen + _CLOCK_SECONDS)

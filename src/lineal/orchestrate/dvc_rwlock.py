@@ -67,22 +67,14 @@ def _without_dead(text: bytes) -> str | None:
 
 def _alive(paths: dict[str, Any]) -> dict[str, Any]:
     """Returns the entries whose processes still run: one per path in mode `write`, several in mode `read`."""
+    from lineal.orchestrate.processes import running
+
     found: dict[str, Any] = {}
     for path, holders in paths.items():
         if isinstance(holders, list):
-            holders = [one for one in holders if _runs(one["pid"])]
-        elif holders and not _runs(holders["pid"]):
+            holders = [one for one in holders if running(one["pid"])]
+        elif holders and not running(holders["pid"]):
             holders = {}
         if holders:
             found[path] = holders
     return found
-
-
-def _runs(pid: int) -> bool:
-    """Tells whether a process runs. A killed one exists until its parent (Dagster's code server) has waited for it."""
-    import psutil  # type: ignore[import-untyped]
-
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
