@@ -317,9 +317,8 @@ def until_it_ends(
         except TimeoutError as error:
             tally.faults.append(f"{root.name}: after a kill of {killed}: {error}")
         text = log.read_text(encoding="utf-8", errors="replace")
-        ended_well = (
-            status == 0 and killed != "the command" and words != LAUNCH
-        )  # a launch ends before its run
+        # a launch ends before its run, so its end says nothing
+        ended_well = status == 0 and killed != "the command" and words != LAUNCH
         if killed is None or ended_well:
             if status:
                 raise RuntimeError(f"{' '.join(words)} ended with {status} on its own: {text[-600:]}")

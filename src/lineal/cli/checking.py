@@ -15,7 +15,7 @@ def check(directory: Path) -> None:
     Data of active pipelines must be here; of others that lack it only the settings are checked.
     Exit status 1 when something is wrong; every error is printed.
     """
-    from lineal.errors import CheckFailure
+    from lineal.errors import CheckFailure, number_of
     from lineal.orchestrate.checking import checked
     from lineal.recipe.project import find_root, open_project
 
@@ -25,7 +25,7 @@ def check(directory: Path) -> None:
     for problem in found.problems:
         click.echo(f"error: {problem}", err=True)
     if count := len(found.problems):
-        told = f"{count} error{'s' if count > 1 else ''} in {len(found.steps)} steps, as told above"
+        told = f"{number_of(count, 'error')} in {len(found.steps)} steps, as told above"
         raise CheckFailure("declarations", told)
     click.echo(f"{len(found.steps)} steps are sound, and dvc.yaml is current")
 

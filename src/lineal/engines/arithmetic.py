@@ -72,9 +72,8 @@ def _has_avx2() -> bool:
     if platform.machine() not in X86_64:
         return False
     flags = _processor("flags")
-    return (
-        flags is None or "avx2" in flags.split()
-    )  # torch's own builds for x86-64 elsewhere than on Linux ask for AVX2
+    # No Linux: torch's own builds for x86-64 elsewhere ask for AVX2.
+    return flags is None or "avx2" in flags.split()
 
 
 def is_intel() -> bool:
@@ -86,8 +85,8 @@ def is_intel() -> bool:
 def _processor(name: str) -> str | None:
     """Returns what Linux says of the first processor; None where it is another system."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as stream:
+            entries = (line.partition(":") for line in stream)
+            return next((value.strip() for key, _, value in entries if key.strip() == name), "")
     except OSError:
         return None
-    lines = (line.partition(":") for line in text.splitlines())
-    return next((value.strip() for key, _, value in lines if key.strip() == name), "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lineal.data.progress import say
 from lineal.engines.ray.cluster import HOW_TO_JOIN, quiet, reason
-from lineal.errors import MachineError
+from lineal.errors import MachineError, number_of
 from lineal.orchestrate.dagster_executors import extra
 from lineal.plan import Plan, Step
 from lineal.step.resources import StepResources, resources_of
@@ -103,7 +103,7 @@ def _fits(asked: StepResources, node: Resources) -> bool:
 
 
 def _asked(asked: StepResources) -> str:
-    gpus = [f"{asked.gpus} GPU{'s' if asked.gpus > 1 else ''}"] if asked.gpus else []
+    gpus = [number_of(asked.gpus, "GPU")] if asked.gpus else []
     memory = [] if asked.memory_bytes is None else [f"{asked.memory_bytes / 1e9:.1f} GB of memory"]
     return " and ".join(["a core", *gpus, *memory])
 

@@ -353,7 +353,7 @@ def declaration_error(
 
 
 def _is_misspelt(missing: Any, problems: Iterable[Any]) -> bool:
-    """Tells whether a setting is missing because it stands there under a name that is unknown, which is told already."""
+    """Tells whether a missing setting is there under a misspelt name, which has an error of its own."""
     if missing["type"] != "missing":
         return False
     place, name = missing["loc"][:-1], str(missing["loc"][-1])

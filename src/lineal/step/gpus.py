@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from lineal.errors import MachineError
+from lineal.errors import MachineError, number_of
 from lineal.recipe.compute import Compute
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -179,7 +179,7 @@ def _waiting(directory: Path, pool: Sequence[Gpu], count: int, who: str) -> str:
         with contextlib.suppress(OSError):
             text = (directory / gpu.uuid).read_text(encoding="utf-8", errors="replace")[:200]
             holders.append(f"{gpu.name} last went to {''.join(filter(str.isprintable, text))}")
-    return f"{who} waits for {count} of {len(pool)} GPU{'s' if len(pool) > 1 else ''}: {'; '.join(holders)}"
+    return f"{who} waits for {count} of {number_of(len(pool), 'GPU')}: {'; '.join(holders)}"
 
 
 def _show(names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lineal.components.trainers.base import Trainer
-from lineal.errors import MachineError, did_you_mean
+from lineal.errors import MachineError, did_you_mean, number_of
 from lineal.plan import Plan, Step
 from lineal.recipe.compute import CLUSTERS, Compute, ResourceRequest
 from lineal.recipe.references import ArtifactKind
@@ -152,4 +152,4 @@ def _too_few(compute: Compute, key: str, count: int, pool: Sequence[Gpu]) -> str
         fix = (
             "Write compute.device: auto or cpu, lower gpus in compute.requests, or run it where there is one"
         )
-    return f"{key} asks for {count} GPU{'s' if count > 1 else ''}, and {where}. {fix} (params.yaml)"
+    return f"{key} asks for {number_of(count, 'GPU')}, and {where}. {fix} (params.yaml)"

@@ -161,10 +161,12 @@ def clear_partial(plan: Plan, step: Step) -> None:
     Paid answers of servers stay: other settings of the same step may read them again.
     """
     partial = partial_of(plan, step)
-    made = open_artifact(step.key, plan.project.directory(step.key))
-    if step.component.rereads and made.manifest.equal_bytes is False:
+    if not partial.exists():
+        return
+    directory = plan.project.directory(step.key)
+    if step.component.rereads and open_artifact(step.key, directory).manifest.equal_bytes is False:
         shutil.rmtree(partial / "out", ignore_errors=True)
-    elif partial.exists():
+    else:
         shutil.rmtree(partial)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lineal.components.base import Role
 from lineal.data.manifest import Manifest, read_manifest
-from lineal.errors import ArtifactError
+from lineal.errors import ArtifactError, number_of
 from lineal.plan import Plan, Step
 from lineal.recipe.references import ArtifactKind
 from lineal.recipe.retractions import RetractionRule
@@ -69,10 +69,7 @@ def _trained_on(plan: Plan, step: Step, keys: list[str]) -> Marks:
     rules = plan.project.retractions.rules(step.pipeline)
     asked = [key for key in keys if any(not _applied(plan, key, rule) for rule in rules)]
     found = retracted_among(plan, asked, rules, ancestry(plan, asked)) if asked else {}
-    return {
-        name: f"trained on {len(ids):,} retracted row{'s' if len(ids) > 1 else ''}"
-        for name, ids in found.items()
-    }
+    return {name: f"trained on {number_of(len(ids), 'retracted row')}" for name, ids in found.items()}
 
 
 def _applied(plan: Plan, key: str, rule: RetractionRule) -> bool:

@@ -15,7 +15,7 @@ from lineal.audit.trace.forward import forward_json, forward_text
 from lineal.audit.trace.row_location import has_ids, id_column, row_artifacts, row_inputs, twins
 from lineal.data.sql import lock, parquet, quoted
 from lineal.data.store import Artifact
-from lineal.errors import UsageError
+from lineal.errors import UsageError, number_of
 from lineal.recipe.compute import Compute
 from lineal.recipe.references import ArtifactKind
 
@@ -250,7 +250,7 @@ def taint_text(tainted: Tainted, width: int) -> str:
     if not tainted.rows:
         return f"no row matches: {asked}"
     lines = [
-        f"{tainted.rows:,} row{'s' if tainted.rows > 1 else ''} match in {len(tainted.matched)} artifacts ({asked})",
+        f"{number_of(tainted.rows, 'row')} match in {len(tainted.matched)} artifacts ({asked})",
         f"{len(tainted.touched)} artifacts are touched; checkpoints among them: {len(tainted.checkpoints)}",
     ]
     if not tainted.checkpoints:
